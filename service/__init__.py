@@ -1,0 +1,1 @@
+"""bestepoch: training as a service."""

@@ -1,0 +1,107 @@
+"""Everything that can go wrong on purpose: each error has a stable `code`, and none knows of HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One wrong place in what a client sent: a JSON pointer into the body, and what is wrong there."""
+
+    pointer: str
+    message: str
+
+
+class ServiceError(Exception):
+    """The request could not be served."""
+
+    code = "internal"
+
+    def __init__(self, detail: str | None = None, faults: tuple[Fault, ...] = ()) -> None:
+        self.detail = detail or (type(self).__doc__ or "").strip()
+        self.faults = faults
+        super().__init__(self.detail)
+
+
+class InvalidSpec(ServiceError):
+    """The job spec cannot be trained as it stands."""
+
+    code = "invalid_spec"
+
+    @classmethod
+    def at(cls, pointer: str, message: str) -> InvalidSpec:
+        """One fault at one place, e.g. `InvalidSpec.at("/data/target", "no such column")`."""
+        return cls(message, (Fault(pointer, message),))
+
+
+class InvalidData(ServiceError):
+    """The uploaded file, or the rows sent, cannot be read as a table."""
+
+    code = "invalid_data"
+
+
+class InvalidRequest(ServiceError):
+    """The request is malformed."""
+
+    code = "invalid_request"
+
+
+class NotFound(ServiceError):
+    """No such object."""
+
+    code = "not_found"
+
+
+class Conflict(ServiceError):
+    """The object's present state does not allow this."""
+
+    code = "conflict"
+
+
+class IdempotencyMismatch(ServiceError):
+    """This Idempotency-Key was used before with a different body."""
+
+    code = "idempotency_mismatch"
+
+
+class QueueFull(ServiceError):
+    """The queue is full; try again later."""
+
+    code = "queue_full"
+
+
+class TooLarge(ServiceError):
+    """The body is larger than this server accepts."""
+
+    code = "too_large"
+
+
+class Unauthorized(ServiceError):
+    """A valid API key is required: `Authorization: Bearer KEY`."""
+
+    code = "unauthorized"
+
+
+class Unavailable(ServiceError):
+    """A part that this request needs cannot be reached right now; try again."""
+
+    code = "unavailable"
+
+
+class StorageError(ServiceError):
+    """The server could not write to its storage."""
+
+    code = "storage_error"
+
+
+class DatasetCorrupt(ServiceError):
+    """The stored data set is missing or is not the one that was uploaded."""
+
+    code = "dataset_corrupt"
+
+
+class LeaseLost(ServiceError):
+    """Another attempt owns this job now; this one must stop."""
+
+    code = "lease_lost"

@@ -1,0 +1,272 @@
+"""The life of a job: its states, the moves between them, and the records that cross every room's border."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime
+from enum import StrEnum
+from itertools import count
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.spec.early_stopping import Monitor
+from service.spec.job import JobSpec
+from service.spec.resolve import SpecWarning
+
+
+class Status(StrEnum):
+    """Where a job stands."""
+
+    queued = "queued"
+    running = "running"
+    paused = "paused"
+    succeeded = "succeeded"
+    failed = "failed"
+    cancelled = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether this state never changes again."""
+        return not TRANSITIONS[self]
+
+
+#   queued <-> running -> succeeded | failed | cancelled
+#     ^ \________|____________________________/
+#     +-- paused <-> (queued, running)
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.queued: frozenset({Status.running, Status.paused, Status.cancelled}),
+    Status.running: frozenset({Status.queued, Status.paused, Status.succeeded, Status.failed, Status.cancelled}),
+    Status.paused: frozenset({Status.queued, Status.cancelled}),
+    Status.succeeded: frozenset(),
+    Status.failed: frozenset(),
+    Status.cancelled: frozenset(),
+}
+
+
+class StopReason(StrEnum):
+    """Why training ended."""
+
+    early_stopped = "early_stopped"
+    target_reached = "target_reached"
+    max_epochs = "max_epochs"
+    max_time = "max_time"
+    diverged = "diverged"
+    cancelled = "cancelled"
+
+
+class ErrorCode(StrEnum):
+    """Why a job failed."""
+
+    non_finite_loss = "non_finite_loss"
+    out_of_memory = "out_of_memory"
+    worker_lost = "worker_lost"
+    dataset_corrupt = "dataset_corrupt"
+    storage_error = "storage_error"
+    internal = "internal"
+
+
+class Control(StrEnum):
+    """A request that waits for the running epoch's end."""
+
+    cancel = "cancel"
+
+
+class Record(BaseModel):
+    """A frozen record; its field comments are the API's documentation."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class Epoch(Record):
+    """One row of a history: what the epoch measured and what early stopping made of it."""
+
+    epoch: int
+    """Counted from 1."""
+    train_loss: float | None
+    """Mean loss over the training rows, in training mode, while the weights moved."""
+    val_loss: float | None
+    """Mean loss over the validation rows with the epoch's final weights; no smoothing, no class weights."""
+    metrics: dict[str, float | None]
+    """The task's validation metrics; null where undefined."""
+    lr: float
+    """Learning rate of the epoch."""
+    seconds: float
+    """Wall time of the epoch, training and evaluation."""
+    improved: bool
+    """The monitored value improved by more than `min_delta`: patience starts anew."""
+    is_best: bool
+    """The monitored value is the best so far: the best checkpoint is this epoch's."""
+    wait: int
+    """Epochs since patience last started anew."""
+    reason: str
+    """The early-stopping decision in words."""
+    non_finite: bool = False
+    """A loss was NaN or infinite; it stands as null."""
+
+
+class CheckpointKind(StrEnum):
+    """Which epoch's weights."""
+
+    best = "best"
+    last = "last"
+
+
+class Checkpoint(Record):
+    """Published weights."""
+
+    kind: CheckpointKind
+    """`best`: the epoch with the best monitored value. `last`: the final epoch."""
+    epoch: int
+    """The epoch whose weights these are."""
+    metrics: dict[str, float | None]
+    """What that epoch measured."""
+    sha256: str
+    """SHA-256 of the safetensors file, which is also its ETag."""
+    size_bytes: int
+    """Size of the safetensors file in bytes."""
+    path: str
+    """The file's key in the artifact store."""
+    download_url: str
+    """Where to download it, relative to this server."""
+    created_at: datetime
+    """When it was published (UTC)."""
+
+
+class Progress(Record):
+    """How far training is."""
+
+    epoch: int
+    """Epochs finished and recorded."""
+    max_epochs: int
+    """Epochs at most."""
+    eta_seconds: float | None
+    """Seconds to `max_epochs` at the present pace; early stopping may end sooner. Null unless running."""
+
+
+class CheckpointRef(Record):
+    """Where a checkpoint's file is."""
+
+    sha256: str
+    """SHA-256 of the file."""
+    size_bytes: int
+    """Size of the file in bytes."""
+    path: str
+    """The file's key in the artifact store."""
+    download_url: str
+    """Where to download it, relative to this server."""
+
+
+class Best(Record):
+    """The best epoch so far."""
+
+    epoch: int
+    """The best epoch."""
+    monitor: Monitor
+    """The number that decides."""
+    value: float
+    """Its value at that epoch."""
+    metrics: dict[str, float | None]
+    """Everything that epoch measured."""
+    checkpoint: CheckpointRef | None
+    """The published best checkpoint; null until it is written."""
+
+
+class TestResult(Record):
+    """The test rows, scored once with the best weights."""
+
+    __test__ = False  # not a test case, whatever pytest thinks of its name
+
+    metrics: dict[str, float | None]
+    """The task's metrics on the test rows."""
+
+
+class JobError(Record):
+    """Why a job failed."""
+
+    code: ErrorCode
+    """A stable name for the cause."""
+    message: str
+    """The cause in a sentence."""
+    log_tail: str | None = None
+    """The end of the trainer's log."""
+
+
+class Job(Record):
+    """One network to train: what was asked for, where it stands, what came out."""
+
+    id: str
+    """The job's id; ids sort by time of submission."""
+    object: Literal["job"] = "job"
+    """What this JSON object is."""
+    name: str | None
+    """A name for people."""
+    labels: dict[str, str]
+    """Free key-value pairs to find jobs by."""
+    status: Status
+    """Where the job stands. Clients must accept states that they don't know."""
+    stop_reason: StopReason | None
+    """Why training ended; null before that and for failed jobs."""
+    control: Control | None
+    """A request that waits for the running epoch's end."""
+    spec: JobSpec
+    """Everything asked for, with every default written out."""
+    progress: Progress
+    """How far training is."""
+    best: Best | None
+    """The best epoch so far; null before the first finite evaluation."""
+    test: TestResult | None
+    """The test rows' score; null without a test split and before the end."""
+    warnings: list[SpecWarning]
+    """What was noticed at submission."""
+    attempt: int
+    """How many times a worker has claimed the job."""
+    failures: int
+    """How many of these claims ended in a crash."""
+    device: str | None
+    """What it trains on."""
+    worker: str | None
+    """Who trains it."""
+    queue_position: Annotated[int, Field(ge=1)] | None
+    """While queued: 1 is next; counted to 1,000 at most."""
+    created_at: datetime
+    """When it was submitted (UTC)."""
+    started_at: datetime | None
+    """When its present attempt was claimed (UTC)."""
+    finished_at: datetime | None
+    """When it ended (UTC)."""
+    error: JobError | None
+    """Why it failed; null otherwise."""
+
+
+class WorkerInfo(Record):
+    """One worker: a supervisor and its trainer processes."""
+
+    id: str
+    """The worker's id."""
+    object: Literal["worker"] = "worker"
+    """What this JSON object is."""
+    hostname: str
+    """The machine it runs on."""
+    pid: int
+    """Its process id there."""
+    trainers: int
+    """How many jobs it trains side by side."""
+    device: str
+    """What it trains on."""
+    jobs: list[str]
+    """The jobs it trains right now."""
+    started_at: datetime
+    """When it started (UTC)."""
+    seen_at: datetime
+    """When it last gave a sign of life (UTC)."""
+
+
+_counter = count(int.from_bytes(os.urandom(2), "big"))
+_process = os.urandom(4).hex()
+
+
+def new_id(prefix: str) -> str:
+    """A fresh id such as `job_0192f3c1a2b40007d1e2f3a4`: milliseconds, a counter, random bits; sorts by time."""
+    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{next(_counter) % 65_536:04x}{_process}"

@@ -1,0 +1,100 @@
+"""One frozen Settings, read once; the only reader of the environment."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an operator can set, each as an environment variable with the prefix `BESTEPOCH_`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BESTEPOCH_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    home: Path = Path("~/.bestepoch")
+    """Folder of the SQLite file, the artifacts and the trainers' logs."""
+    database_url: str = ""
+    """`sqlite:///FILE` or `postgresql://...`; empty: `bestepoch.db` in HOME."""
+    artifacts_url: str = ""
+    """Folder of data sets and checkpoints, shared by API and workers; empty: `artifacts` in HOME."""
+    host: str = "127.0.0.1"
+    """Address to listen on; any but a loopback one needs API_KEY."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    """Port to listen on; 0 picks a free one."""
+    api_key: SecretStr | None = None
+    """Clients must send it as `Authorization: Bearer KEY`."""
+    trainers: Annotated[int, Field(ge=0, le=256)] = 0
+    """Trainer processes of a worker; 0: one per GPU where there are GPUs, else one per core."""
+    trainer_threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """Torch threads of each trainer; 1 keeps results bit-identical."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda)$")] = "auto"
+    """What trainers use: `auto`, `cpu` or `cuda`."""
+    lease_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 15.0
+    """A worker that gives no sign of life for this long loses its jobs to others."""
+    log_level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"
+    """`debug`, `info`, `warning` or `error`."""
+    max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
+    """Largest upload in bytes; larger ones get 413."""
+    max_ingest_bytes: Annotated[int, Field(ge=64 * 1024**2)] = 1024**3
+    """Memory in bytes that the process reading an upload may use."""
+    max_queued_jobs: Annotated[int, Field(ge=1)] = 100_000
+    """Queued jobs at most; one more gets 429."""
+    max_parameters: Annotated[int, Field(ge=1)] = 100_000_000
+    """Trained values of a network at most."""
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("artifacts_url")
+    @classmethod
+    def _local(cls, url: str) -> str:
+        if urlsplit(url).scheme not in ("", "file"):
+            raise ValueError("artifacts live in a folder: give a path")
+        return url
+
+    @model_validator(mode="after")
+    def _closed_door(self) -> Settings:
+        if self.api_key is None and not _is_loopback(self.host):
+            raise ValueError(f"HOST {self.host} is open to others: set BESTEPOCH_API_KEY")
+        return self
+
+    @property
+    def database(self) -> str:
+        """The database's URL, resolved."""
+        return self.database_url or f"sqlite:///{self.home / 'bestepoch.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        """The artifacts' folder, resolved."""
+        return Path(urlsplit(self.artifacts_url).path or self.home / "artifacts").expanduser().absolute()
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the trainers' logs."""
+        return self.home / "logs"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def free_port(host: str) -> int:
+    """A port of `host` that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

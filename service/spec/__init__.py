@@ -1,0 +1,1 @@
+"""What a client may ask for: pydantic models, pure Python, no torch."""

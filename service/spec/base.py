@@ -1,0 +1,30 @@
+"""The base of every model of a spec: frozen, nothing unknown, no silent conversions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints
+
+# Numbers are taken as they are: "64" is not 64 and true is not 1.
+Int = Annotated[int, Field(strict=True)]
+Float = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Bool = Annotated[bool, Field(strict=True)]
+
+# Text that a person chose: one line, no control characters.
+Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def kind_or(default: str) -> Discriminator:
+    """Tell a union's members apart by `kind`, which may be left out where there is a usual one."""
+
+    def kind(value: Any) -> str:
+        return str(value.get("kind", default) if isinstance(value, dict) else getattr(value, "kind", default))
+
+    return Discriminator(kind)

@@ -1,0 +1,131 @@
+"""Which rows: the data sources a client can name, how they are split and prepared."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, Tag, field_validator, model_validator
+
+from service.spec.base import Bool, Float, Int, Strict, kind_or
+
+MAX_INLINE_VALUES = 20_000
+MAX_SYNTHETIC_VALUES = 50_000_000
+
+ColumnName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=1_000, pattern=r"^[^\x00]+$")]
+Seed = Annotated[Int, Field(ge=0, le=2**32 - 1)]
+Fraction = Annotated[Float, Field(ge=0.0, lt=1.0)]
+
+
+class DatasetData(Strict):
+    """Rows of an uploaded data set."""
+
+    kind: Literal["dataset"] = "dataset"
+    """Where the rows come from."""
+    id: Annotated[str, StringConstraints(strict=True, pattern=r"^ds_[0-9a-z]{1,40}$")]
+    """The data set's id."""
+    target: ColumnName
+    """The column to predict."""
+    features: Annotated[list[ColumnName], Field(min_length=1, max_length=10_000)] | None = None
+    """The columns to learn from, in this order; null: every usable column but the target."""
+
+    @model_validator(mode="after")
+    def _distinct_features(self) -> DatasetData:
+        features = self.features or []
+        if len(set(features)) < len(features):
+            raise ValueError("features must not name a column twice")
+        if self.target in features:
+            raise ValueError("features must not contain the target")
+        return self
+
+
+class SyntheticData(Strict):
+    """Normally distributed features and class labels, made from a seed."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    """Where the rows come from."""
+    rows: Annotated[Int, Field(ge=3, le=5_000_000)] = 1_000
+    """How many rows."""
+    features: Annotated[Int, Field(ge=1, le=10_000)] = 20
+    """How many columns, named x0, x1, ..."""
+    classes: Annotated[Int, Field(ge=2, le=1_000)] = 2
+    """How many classes the target y has."""
+    signal: Annotated[Float, Field(ge=0.0, le=100.0)] = 0.0
+    """Distance between class centres in standard deviations; 0: labels that carry nothing."""
+    seed: Seed = 0
+    """The same seed gives the same rows."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> SyntheticData:
+        if self.rows * self.features > MAX_SYNTHETIC_VALUES:
+            raise ValueError(f"rows x features must be at most {MAX_SYNTHETIC_VALUES:,}")
+        if self.classes > self.rows:
+            raise ValueError("there must be at least one row a class")
+        return self
+
+
+class InlineData(Strict):
+    """A small table in the request itself; upload a data set for anything larger."""
+
+    kind: Literal["inline"] = "inline"
+    """Where the rows come from."""
+    x: Annotated[list[Annotated[list[Float | None], Field(min_length=1)]], Field(min_length=3)]
+    """Rows of numbers, null where missing; the columns are named x0, x1, ..."""
+    y: Annotated[
+        list[Bool | Int | Float | Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[^\x00]*$")] | None],
+        Field(min_length=3),
+    ]
+    """One target value a row: all text, all booleans or all numbers; null rows are dropped."""
+
+    @field_validator("x")
+    @classmethod
+    def _rectangular(cls, x: list[list[float | None]]) -> list[list[float | None]]:
+        width = len(x[0])
+        for index, row in enumerate(x):
+            if len(row) != width:
+                raise ValueError(f"row {index} has {len(row)} values, row 0 has {width}")
+        if len(x) * width > MAX_INLINE_VALUES:
+            raise ValueError(f"at most {MAX_INLINE_VALUES:,} values; upload a data set instead")
+        return x
+
+    @model_validator(mode="after")
+    def _one_target_a_row(self) -> InlineData:
+        if len(self.x) != len(self.y):
+            raise ValueError(f"x has {len(self.x)} rows, y has {len(self.y)} values")
+        kinds = {bool if isinstance(v, bool) else str if isinstance(v, str) else float for v in self.y if v is not None}
+        if len(kinds) > 1:
+            raise ValueError("y must be all text, all booleans or all numbers")
+        return self
+
+
+Data = Annotated[
+    Annotated[DatasetData, Tag("dataset")]
+    | Annotated[SyntheticData, Tag("synthetic")]
+    | Annotated[InlineData, Tag("inline")],
+    kind_or("dataset"),
+]
+
+
+class Split(Strict):
+    """Which rows train, which choose the best epoch, which are scored once at the end."""
+
+    validation: Fraction = 0.2
+    """Share of the rows that choose the best epoch."""
+    test: Fraction = 0.0
+    """Share of the rows that are scored once, with the best weights."""
+    shuffle: Bool = True
+    """Draw the rows at random; false takes training, validation and test rows in this order."""
+    stratify: Bool | None = None
+    """Keep the class shares in every part; null: yes for shuffled classification."""
+    seed: Seed = 0
+    """The same seed gives the same split."""
+
+
+class Preprocess(Strict):
+    """How columns become numbers; fitted on training rows only."""
+
+    numeric: Literal["standardize", "none"] = "standardize"
+    """`standardize` shifts and scales each number column to mean 0 and deviation 1."""
+    categorical: Literal["one_hot"] = "one_hot"
+    """Text columns become one 0/1 input for each of their values."""
+    missing: Literal["impute"] = "impute"
+    """Missing numbers become the training mean; a 0/1 input says that they were missing."""

@@ -1,0 +1,65 @@
+"""The job spec: everything a client asks for."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from service.spec.architecture import Architecture, Mlp
+from service.spec.base import Float, Int, Name, Strict
+from service.spec.data import Data, Preprocess, Seed, Split
+from service.spec.early_stopping import EarlyStopping
+from service.spec.optimizer import Adam, Constant, Loss, Optimizer, Schedule
+
+LabelKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
+LabelValue = Annotated[str, StringConstraints(strict=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=50)]
+
+
+class Task(StrEnum):
+    """What kind of target is learnt."""
+
+    auto = "auto"
+    classification = "classification"
+    regression = "regression"
+
+
+class JobSpec(Strict):
+    """One network to train. Every field but `data` has a default; unknown fields are refused."""
+
+    name: Name | None = None
+    """A name for people."""
+    labels: Labels = {}
+    """Free key-value pairs to find jobs by."""
+    data: Data
+    """The rows to learn from."""
+    task: Task = Task.auto
+    """`auto` decides by the target: text, booleans and few distinct integers are classes."""
+    split: Split = Split()
+    """Which rows train and which validate."""
+    preprocess: Preprocess = Preprocess()
+    """How columns become numbers."""
+    architecture: Architecture = Mlp()
+    """The network."""
+    optimizer: Optimizer = Adam()
+    """How weights move."""
+    schedule: Schedule = Constant()
+    """How the learning rate changes from epoch to epoch."""
+    loss: Loss = Loss()
+    """What is minimized."""
+    batch_size: Annotated[Int, Field(ge=1, le=10_000_000)] | Literal["full"] = 64
+    """Rows a step; `full` takes all training rows at once, in their own order."""
+    max_epochs: Annotated[Int, Field(ge=1, le=1_000_000)] = 100
+    """Training ends after this many epochs at the latest."""
+    max_seconds: Annotated[Float, Field(gt=0.0, le=2_592_000.0)] | None = None
+    """Training ends at the first epoch's end past this many seconds of training; null: no limit."""
+    early_stopping: EarlyStopping | None = EarlyStopping()
+    """When to stop early; null trains to the end and still keeps the best epoch."""
+    seed: Seed = 0
+    """Initial weights, row order and dropout are functions of this seed."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes a GPU where the worker has one."""
+    priority: Annotated[Int, Field(ge=-100, le=100)] = 0
+    """Jobs of a higher priority are claimed first."""

@@ -1,0 +1,319 @@
+"""(spec, table profile) -> what will be trained: resolved spec, inputs, classes, layers, rows, warnings.
+
+Vocabularies, classes and missing-value indicators come from the stored profile, so every width is known
+without reading a row; means, deviations and imputed values come later, from training rows only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.errors import Fault, InvalidSpec
+from service.spec.base import Strict
+from service.spec.data import DatasetData, InlineData, SyntheticData
+from service.spec.early_stopping import CLASSIFICATION, REGRESSION, EarlyStopping, Monitor
+from service.spec.job import JobSpec, Task
+from service.spec.layers import Layer, count_parameters, lower
+from service.spec.table import (
+    MAX_VALUES,
+    Column,
+    ColumnType,
+    TableProfile,
+    Value,
+    inline_profile,
+    synthetic_profile,
+)
+
+MAX_AUTO_CATEGORIES = 50
+MAX_AUTO_CLASSES = 20
+
+
+class SpecWarning(Strict):
+    """Something a person would want to know before training."""
+
+    code: str
+    """A stable name for this kind of warning."""
+    message: str
+    """What was noticed, in a sentence."""
+    pointer: str
+    """JSON pointer to the part of the spec that it concerns."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """How one column becomes inputs: one number, or a 0/1 per category; plus a 0/1 for missing."""
+
+    column: str
+    categories: tuple[Value, ...] | None  # None: a number
+    indicator: bool
+
+    @property
+    def width(self) -> int:
+        """How many inputs the column gives."""
+        return (1 if self.categories is None else len(self.categories)) + self.indicator
+
+
+@dataclass(frozen=True)
+class Target:
+    """The column to predict; `classes` is None for regression."""
+
+    column: str
+    classes: tuple[Value, ...] | None
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """How many rows each part gets; `dropped` have no target."""
+
+    train: int
+    validation: int
+    test: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A job in full: nothing left to decide but the numbers that training rows give."""
+
+    spec: JobSpec
+    features: tuple[Feature, ...]
+    target: Target
+    layers: tuple[Layer, ...]
+    rows: RowCounts
+    warnings: tuple[SpecWarning, ...]
+
+    @property
+    def inputs(self) -> int:
+        """Width of the network's input."""
+        return sum(feature.width for feature in self.features)
+
+    @property
+    def parameters(self) -> int:
+        """Trained values of the network."""
+        return count_parameters(self.layers)
+
+    @property
+    def batch_rows(self) -> int:
+        """Rows of a full batch."""
+        size = self.spec.batch_size
+        return self.rows.train if size == "full" else min(size, self.rows.train)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps an epoch takes; a last batch of one row joins the one before it."""
+        full, tail = divmod(self.rows.train, self.batch_rows)
+        return full + (tail > 0 if self.batch_rows == 1 or full == 0 else tail > 1)
+
+    @property
+    def monitor(self) -> Monitor:
+        """The number that decides which epoch is best."""
+        if self.spec.early_stopping is not None:
+            return self.spec.early_stopping.monitor
+        return Monitor.val_loss if self.rows.validation else Monitor.train_loss
+
+
+def profile_of(data: SyntheticData | InlineData) -> TableProfile:
+    """The profile of data that travels in the spec itself."""
+    return synthetic_profile(data) if isinstance(data, SyntheticData) else inline_profile(data)
+
+
+def split_sizes(rows: int, validation: float, test: float) -> tuple[int, int, int]:
+    """(train, validation, test) rows; a share above 0 gets at least one row."""
+    in_validation = max(1, round(rows * validation)) if validation else 0
+    in_test = max(1, round(rows * test)) if test else 0
+    return rows - in_validation - in_test, in_validation, in_test
+
+
+def resolve(spec: JobSpec, table: TableProfile, max_parameters: int | None = None) -> Resolved:
+    """Check `spec` against the table it names and decide everything it left open.
+
+    Raises InvalidSpec with a pointer to each wrong place.
+    """
+    target_name = spec.data.target if isinstance(spec.data, DatasetData) else "y"
+    target_column = _target_column(table, target_name)
+    task = _task(spec, target_column)
+    target = _target(target_column, task)
+    features, named, warnings = _features(spec, table, target_name)
+    rows = _rows(spec, table, target_column)
+    if rows.dropped:
+        warnings.append(
+            _warn("rows_dropped", f"{rows.dropped} rows without a value in {target_name!r} are left out", "/data")
+        )
+    spec = _fill(spec, task, named)
+    _check_monitor(spec, task, rows)
+    layers = lower(spec.architecture, sum(f.width for f in features), len(target.classes or ()) or 1)
+    resolved = Resolved(spec, tuple(features), target, layers, rows, ())
+    _check_network(resolved, max_parameters)
+    warnings += _training_warnings(resolved)
+    return Resolved(spec, tuple(features), target, layers, rows, tuple(warnings))
+
+
+def _warn(code: str, message: str, pointer: str) -> SpecWarning:
+    return SpecWarning(code=code, message=message, pointer=pointer)
+
+
+def _target_column(table: TableProfile, name: str) -> Column:
+    column = table.column(name)
+    if column is None:
+        raise InvalidSpec.at("/data/target", f"no column {name!r}; there are: {_some(table)}")
+    if column.distinct == 0:
+        raise InvalidSpec.at("/data/target", f"column {name!r} has no values")
+    if column.distinct == 1:
+        raise InvalidSpec.at("/data/target", f"column {name!r} has a single value: there is nothing to learn")
+    if column.type is ColumnType.datetime:
+        raise InvalidSpec.at("/data/target", f"column {name!r} holds dates, which cannot be a target")
+    return column
+
+
+def _some(table: TableProfile) -> str:
+    names = [repr(column.name) for column in table.columns]
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def _task(spec: JobSpec, column: Column) -> Task:
+    if spec.task is Task.auto:
+        few = column.type is ColumnType.integer and column.distinct <= MAX_AUTO_CLASSES
+        classes = few or column.type in (ColumnType.text, ColumnType.boolean)
+        return Task.classification if classes else Task.regression
+    if spec.task is Task.regression and column.type in (ColumnType.text, ColumnType.boolean):
+        raise InvalidSpec.at("/task", f"regression needs a number; column {column.name!r} is {column.type.value}")
+    return spec.task
+
+
+def _target(column: Column, task: Task) -> Target:
+    if task is Task.regression:
+        return Target(column.name, None)
+    if column.values is None:
+        what = "numbers with fractions" if column.type is ColumnType.number else f"more than {MAX_VALUES:,} values"
+        raise InvalidSpec.at("/data/target", f"column {column.name!r} has {what}, too many for classes")
+    return Target(column.name, tuple(v.value for v in column.values))
+
+
+def _features(spec: JobSpec, table: TableProfile, target: str) -> tuple[list[Feature], list[str], list[SpecWarning]]:
+    """The inputs, the columns they come from, and a warning for each column that was left out."""
+    asked = spec.data.features if isinstance(spec.data, DatasetData) else None
+    if asked is not None:
+        faults = [
+            Fault(f"/data/features/{i}", message)
+            for i, name in enumerate(asked)
+            if (message := _why_unusable(table.column(name), name))
+        ]
+        if faults:
+            raise InvalidSpec("some of the named features cannot be used", tuple(faults))
+    warnings, features = [], []
+    for name in asked if asked is not None else [c.name for c in table.columns if c.name != target]:
+        column = table.column(name)
+        assert column is not None
+        if asked is None and (reason := _why_left_out(column)):
+            warnings.append(_warn("column_left_out", f"column {name!r} is left out: {reason}", "/data/features"))
+            continue
+        categories = tuple(v.value for v in column.values or ()) if column.type is ColumnType.text else None
+        features.append(Feature(name, categories, indicator=column.missing > 0))
+    if not features:
+        raise InvalidSpec.at("/data/features", "no usable column is left to learn from")
+    return features, [feature.column for feature in features], warnings
+
+
+def _why_unusable(column: Column | None, name: str) -> str | None:
+    if column is None:
+        return f"no column {name!r}"
+    if column.distinct == 0:
+        return f"column {name!r} has no values"
+    if column.type is ColumnType.datetime:
+        return f"column {name!r} holds dates, which cannot be learnt from yet: add them as numbers"
+    if column.type is ColumnType.text and column.values is None:
+        return f"column {name!r} has {column.distinct:,} different texts, more than {MAX_VALUES:,}"
+    return None
+
+
+def _why_left_out(column: Column) -> str | None:
+    if column.distinct == 0:
+        return "it has no values"
+    if column.distinct == 1 and column.missing == 0:
+        return "it is constant"
+    if column.type is ColumnType.datetime:
+        return "it holds dates"
+    if column.type is ColumnType.text and column.distinct > MAX_AUTO_CATEGORIES:
+        return f"it has {column.distinct:,} different texts (name it in data.features to use it all the same)"
+    return None
+
+
+def _rows(spec: JobSpec, table: TableProfile, target: Column) -> RowCounts:
+    usable = table.rows - target.missing
+    train, validation, test = split_sizes(usable, spec.split.validation, spec.split.test)
+    if train < 2:
+        raise InvalidSpec.at(
+            "/split", f"{usable} usable rows leave {max(train, 0)} for training; at least 2 are needed"
+        )
+    return RowCounts(train, validation, test, target.missing)
+
+
+def _fill(spec: JobSpec, task: Task, features: list[str]) -> JobSpec:
+    """Write out what the client left to us."""
+    split = spec.split
+    if split.stratify is None:
+        split = split.model_copy(update={"stratify": split.shuffle and task is Task.classification})
+    elif split.stratify and not split.shuffle:
+        raise InvalidSpec.at("/split/stratify", "a split in row order cannot be stratified; set shuffle to true")
+    elif split.stratify and task is Task.regression:
+        raise InvalidSpec.at("/split/stratify", "only classes can be stratified; this target is a number")
+    if task is Task.regression and spec.loss.label_smoothing:
+        raise InvalidSpec.at("/loss/label_smoothing", "labels can be smoothed in classification only")
+    if task is Task.regression and spec.loss.class_weight:
+        raise InvalidSpec.at("/loss/class_weight", "classes can be weighted in classification only")
+    data = spec.data.model_copy(update={"features": features}) if isinstance(spec.data, DatasetData) else spec.data
+    return spec.model_copy(update={"task": task, "split": split, "data": data})
+
+
+def _check_monitor(spec: JobSpec, task: Task, rows: RowCounts) -> None:
+    if spec.early_stopping is None:
+        return
+    monitor = spec.early_stopping.monitor
+    if monitor is not Monitor.train_loss and rows.validation == 0:
+        raise InvalidSpec.at("/early_stopping/monitor", f"{monitor.value} needs validation rows; split.validation is 0")
+    if monitor in (REGRESSION if task is Task.classification else CLASSIFICATION):
+        raise InvalidSpec.at("/early_stopping/monitor", f"{monitor.value} is not defined for {task.value}")
+    if monitor is Monitor.val_r2 and rows.validation < 2:
+        raise InvalidSpec.at("/early_stopping/monitor", "val_r2 is not defined on a single validation row")
+
+
+def _check_network(resolved: Resolved, max_parameters: int | None) -> None:
+    if max_parameters is not None and resolved.parameters > max_parameters:
+        raise InvalidSpec.at(
+            "/architecture",
+            f"the network has {resolved.parameters:,} parameters; this server allows {max_parameters:,}",
+        )
+    if resolved.spec.architecture.batch_norm and resolved.spec.architecture.hidden and resolved.batch_rows < 2:
+        raise InvalidSpec.at("/batch_size", "batch normalization needs at least 2 rows in a batch")
+    optimizer = resolved.spec.optimizer
+    if optimizer.kind == "sgd" and optimizer.nesterov and optimizer.momentum == 0:
+        raise InvalidSpec.at("/optimizer/nesterov", "nesterov needs a momentum above 0")
+
+
+def _training_warnings(resolved: Resolved) -> list[SpecWarning]:
+    spec, warnings = resolved.spec, []
+    if spec.early_stopping and (message := _cannot_fire(spec.early_stopping, spec.max_epochs)):
+        warnings.append(_warn("patience_cannot_fire", message, "/early_stopping/patience"))
+    size = resolved.batch_rows
+    if size > 1 and resolved.rows.train > size and resolved.rows.train % size == 1:
+        warnings.append(
+            _warn("tail_batch_of_one", "the last batch would hold one row; it joins the batch before it", "/batch_size")
+        )
+    if resolved.spec.batch_size != "full" and resolved.spec.batch_size > resolved.rows.train:
+        warnings.append(
+            _warn("batch_larger_than_rows", f"there are only {resolved.rows.train} training rows", "/batch_size")
+        )
+    if resolved.steps_per_epoch == 1 and spec.architecture.batch_norm and spec.architecture.hidden:
+        message = (
+            "with one step an epoch, batch normalization's running statistics lag some 20 epochs behind the weights:"
+            " early validation losses mean little"
+        )
+        warnings.append(_warn("one_step_per_epoch", message, "/batch_size"))
+    return warnings
+
+
+def _cannot_fire(rule: EarlyStopping, max_epochs: int) -> str | None:
+    first_stop = max(rule.patience + 1, rule.min_epochs)
+    if first_stop < max_epochs:
+        return None
+    return f"patience can fire at epoch {first_stop} at the earliest, but training ends at epoch {max_epochs}"

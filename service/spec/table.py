@@ -1,0 +1,160 @@
+"""A table as the rest of the service knows it: columns, their profile, the stored data set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from service.spec.base import Strict
+from service.spec.data import InlineData, SyntheticData
+
+MAX_VALUES = 1_000
+
+Value = bool | int | float | str
+
+
+class ColumnType(StrEnum):
+    """How a column's values were read."""
+
+    number = "number"
+    integer = "integer"
+    boolean = "boolean"
+    text = "text"
+    datetime = "datetime"
+
+
+class ValueCount(Strict):
+    """One distinct value of a column and how many rows hold it."""
+
+    value: Value
+    """The value."""
+    count: int
+    """How many rows hold it."""
+
+
+class Column(Strict):
+    """One column and what is known of its values."""
+
+    name: str
+    """The column's name."""
+    type: ColumnType
+    """How its values were read."""
+    missing: int
+    """Rows without a value."""
+    distinct: int
+    """Different values, missing ones not counted."""
+    min: float | None = None
+    """Smallest number; null for text."""
+    max: float | None = None
+    """Largest number; null for text."""
+    mean: float | None = None
+    """Mean of the numbers; null for text."""
+    std: float | None = None
+    """Standard deviation of the numbers (divided by n); null for text."""
+    values: list[ValueCount] | None = None
+    """Every distinct value in order, where a text, boolean or integer column has at most 1,000."""
+
+
+class TableProfile(Strict):
+    """Rows and columns of a table."""
+
+    rows: int
+    """Number of rows."""
+    columns: list[Column]
+    """The columns in the table's order."""
+
+    def column(self, name: str) -> Column | None:
+        """The column of this name, or None."""
+        return next((column for column in self.columns if column.name == name), None)
+
+
+class Dataset(Strict):
+    """An uploaded table, stored once as Parquet."""
+
+    id: str
+    """The data set's id."""
+    object: Literal["dataset"] = "dataset"
+    """What this JSON object is."""
+    name: str | None
+    """The name given at upload."""
+    rows: int
+    """Number of rows."""
+    columns: list[Column]
+    """Schema and profile, a column each."""
+    null_values: list[str]
+    """Texts that were read as a missing value."""
+    warnings: list[str]
+    """What the reader of the file noticed."""
+    sha256: str
+    """SHA-256 of the uploaded bytes."""
+    source_bytes: int
+    """Size of the upload in bytes."""
+    parquet_sha256: str
+    """SHA-256 of the stored Parquet file."""
+    parquet_bytes: int
+    """Size of the stored Parquet file in bytes."""
+    created_at: datetime
+    """When it was uploaded (UTC)."""
+
+    @property
+    def profile(self) -> TableProfile:
+        """Rows and columns alone."""
+        return TableProfile(rows=self.rows, columns=self.columns)
+
+
+def synthetic_profile(data: SyntheticData) -> TableProfile:
+    """The profile of made-up rows, known without making them: x0, x1, ... and the classes in y."""
+    target = Column(
+        name="y",
+        type=ColumnType.integer,
+        missing=0,
+        distinct=data.classes,
+        values=[ValueCount(value=c, count=(data.rows - c - 1) // data.classes + 1) for c in range(data.classes)],
+    )
+    features = [
+        Column(name=f"x{i}", type=ColumnType.number, missing=0, distinct=data.rows) for i in range(data.features)
+    ]
+    return TableProfile(rows=data.rows, columns=[*features, target])
+
+
+def inline_profile(data: InlineData) -> TableProfile:
+    """The profile of the rows of a request."""
+    columns = [_profile_values(f"x{i}", list(column)) for i, column in enumerate(zip(*data.x, strict=True))]
+    return TableProfile(rows=len(data.x), columns=[*columns, _profile_values("y", data.y)])
+
+
+def _profile_values(name: str, cells: list[Value | None] | list[float | None]) -> Column:
+    counts: Counter[Value] = Counter(cell for cell in cells if cell is not None)
+    kind = _type_of(list(counts))
+    numbers = [float(v) for v in counts] if kind is not ColumnType.text else []
+    total = counts.total()
+    mean = sum(float(v) * n for v, n in counts.items()) / total if numbers else None
+    variance = sum((float(v) - mean) ** 2 * n for v, n in counts.items()) / total if mean is not None else None
+    listed = kind is not ColumnType.number and len(counts) <= MAX_VALUES
+    return Column(
+        name=name,
+        type=kind,
+        missing=len(cells) - total,
+        distinct=len(counts),
+        min=min(numbers, default=None),
+        max=max(numbers, default=None),
+        mean=mean,
+        std=None if variance is None else variance**0.5,
+        values=[ValueCount(value=_plain(v, kind), count=n) for v, n in sorted(counts.items())] if listed else None,
+    )
+
+
+def _type_of(values: list[Value]) -> ColumnType:
+    if any(isinstance(v, str) for v in values):
+        return ColumnType.text
+    if values and all(isinstance(v, bool) for v in values):
+        return ColumnType.boolean
+    if all(float(v).is_integer() and abs(v) < 2**53 for v in values if not isinstance(v, str)):
+        return ColumnType.integer
+    return ColumnType.number
+
+
+def _plain(value: Value, kind: ColumnType) -> Value:
+    return int(value) if kind is ColumnType.integer else value
