@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from datetime import datetime
 from enum import StrEnum
-from itertools import count
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -105,6 +105,16 @@ class Epoch(Record):
     non_finite: bool = False
     """A loss was NaN or infinite; it stands as null."""
 
+    def value(self, monitor: Monitor) -> float | None:
+        """What this epoch measured for `monitor`; None where it is undefined or not finite."""
+        if monitor is Monitor.train_loss:
+            return self.train_loss
+        return self.val_loss if monitor is Monitor.val_loss else self.metrics.get(monitor)
+
+    def measured(self) -> dict[str, float | None]:
+        """Losses and metrics together."""
+        return {"train_loss": self.train_loss, "val_loss": self.val_loss, **self.metrics}
+
 
 class CheckpointKind(StrEnum):
     """Which epoch's weights."""
@@ -148,6 +158,8 @@ class Progress(Record):
 class CheckpointRef(Record):
     """Where a checkpoint's file is."""
 
+    epoch: int
+    """The epoch whose weights these are: the best one, or for a moment the best before it."""
     sha256: str
     """SHA-256 of the file."""
     size_bytes: int
@@ -263,10 +275,14 @@ class WorkerInfo(Record):
     """When it last gave a sign of life (UTC)."""
 
 
-_counter = count(int.from_bytes(os.urandom(2), "big"))
 _process = os.urandom(4).hex()
+_clock = threading.Lock()
+_latest = 0
 
 
 def new_id(prefix: str) -> str:
-    """A fresh id such as `job_0192f3c1a2b40007d1e2f3a4`: milliseconds, a counter, random bits; sorts by time."""
-    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{next(_counter) % 65_536:04x}{_process}"
+    """A fresh id such as `job_18d2f3c1a2b40007d1e2f3a4`: nanoseconds, then bits of this process; sorts by time."""
+    global _latest
+    with _clock:
+        _latest = max(_latest + 1, time.time_ns())  # strictly later, whatever the clock's resolution
+        return f"{prefix}_{_latest:016x}{_process}"

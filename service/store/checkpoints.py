@@ -1,0 +1,34 @@
+"""The published checkpoints of a job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from service.errors import NotFound
+from service.lifecycle import Checkpoint, CheckpointKind
+from service.store.jobs import download_url
+from service.store.tables import checkpoints
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
+
+
+def find(connection: Connection, job_id: str) -> list[Checkpoint]:
+    """The job's checkpoints: none, best, or best and last."""
+    query = select(checkpoints).where(checkpoints.c.job_id == job_id).order_by(checkpoints.c.kind)
+    return [_checkpoint(row) for row in connection.execute(query)]
+
+
+def get(connection: Connection, job_id: str, kind: CheckpointKind) -> Checkpoint:
+    """The job's checkpoint of this kind; raises NotFound when none is published (yet)."""
+    query = select(checkpoints).where(checkpoints.c.job_id == job_id, checkpoints.c.kind == kind)
+    row = connection.execute(query).first()
+    if row is None:
+        raise NotFound(f"job {job_id!r} has no {kind.value} checkpoint")
+    return _checkpoint(row)
+
+
+def _checkpoint(row: Row[Any]) -> Checkpoint:
+    return Checkpoint.model_validate({**row._mapping, "download_url": download_url(row.job_id, row.kind)})

@@ -1,0 +1,87 @@
+"""Uploaded data sets: the same bytes read with the same options are one data set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from service.errors import Conflict, NotFound
+from service.spec.table import Dataset
+from service.store.jobs import LIVE
+from service.store.tables import TENANT, datasets, jobs
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
+
+_COLUMNS = [datasets.c[name] for name in Dataset.model_fields if name != "object"]
+
+
+def add(
+    connection: Connection, dataset: Dataset, *, path: str, options: str, tenant: str = TENANT
+) -> tuple[Dataset, bool]:
+    """Store the row of a data set whose Parquet file is safe at `path`; (the known one, False) for known bytes.
+
+    `options`: how the bytes were read, as canonical JSON.
+    """
+    row = {**dataset.model_dump(exclude={"object"}), "path": path, "options": options, "tenant": tenant}
+    row["columns"] = [column.model_dump(mode="json") for column in dataset.columns]
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(datasets), row)
+    except IntegrityError:
+        known = same(connection, dataset.sha256, options, tenant)
+        if known is None:
+            raise
+        return known, False
+    return dataset, True
+
+
+def same(connection: Connection, sha256: str, options: str, tenant: str = TENANT) -> Dataset | None:
+    """The data set that was made from these bytes with these options, if there is one."""
+    query = select(*_COLUMNS).where(
+        datasets.c.tenant == tenant, datasets.c.sha256 == sha256, datasets.c.options == options
+    )
+    row = connection.execute(query).first()
+    return None if row is None else _dataset(row)
+
+
+def get(connection: Connection, dataset_id: str, tenant: str = TENANT) -> Dataset:
+    """The data set of this id; raises NotFound."""
+    query = select(*_COLUMNS).where(datasets.c.id == dataset_id, datasets.c.tenant == tenant)
+    row = connection.execute(query).first()
+    if row is None:
+        raise NotFound(f"no data set {dataset_id!r}")
+    return _dataset(row)
+
+
+def path_of(connection: Connection, dataset_id: str, tenant: str = TENANT) -> str:
+    """The key of its Parquet file; raises NotFound."""
+    path = connection.scalar(select(datasets.c.path).where(datasets.c.id == dataset_id, datasets.c.tenant == tenant))
+    if path is None:
+        raise NotFound(f"no data set {dataset_id!r}")
+    return str(path)
+
+
+def find(connection: Connection, *, limit: int, after: str | None = None, tenant: str = TENANT) -> list[Dataset]:
+    """Data sets, newest first, at most `limit`, older than the data set `after`."""
+    query = select(*_COLUMNS).where(datasets.c.tenant == tenant)
+    if after is not None:
+        query = query.where(datasets.c.id < after)
+    return [_dataset(row) for row in connection.execute(query.order_by(datasets.c.id.desc()).limit(limit))]
+
+
+def remove(connection: Connection, dataset_id: str, tenant: str = TENANT) -> str:
+    """Delete it; the key of its file, which nothing names any more. Raises NotFound, and Conflict while a live job
+    needs it."""
+    path = path_of(connection, dataset_id, tenant)
+    user = connection.scalar(select(jobs.c.id).where(jobs.c.dataset_id == dataset_id, jobs.c.status.in_(LIVE)).limit(1))
+    if user is not None:
+        raise Conflict(f"job {user!r} still needs this data set")
+    connection.execute(delete(datasets).where(datasets.c.id == dataset_id))
+    return path
+
+
+def _dataset(row: Row[Any]) -> Dataset:
+    return Dataset.model_validate(dict(row._mapping))

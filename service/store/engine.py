@@ -1,0 +1,207 @@
+"""One database, SQLite or Postgres: connections, transactions, the lease clock, migrations."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Float, create_engine, event, exc, func, literal, make_url, text
+
+import service
+from service.errors import StorageError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import URL, ColumnElement, Connection
+
+try:
+    import pysqlite3 as sqlite_module
+except ImportError:  # no wheel for this platform
+    sqlite_module = sqlite3
+
+log = logging.getLogger(__name__)
+
+LOCK_SECONDS = 5.0
+LOOK_SECONDS = 0.005
+POSTGRES_LOOK_SECONDS = 0.1
+SAFE_SQLITE = (3, 51, 3)
+
+
+class Database:
+    """A pool of connections to one database."""
+
+    def __init__(self, url: str) -> None:
+        self.url = _normalize(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            _warn_if_unsafe()
+            Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
+            arguments: dict[str, Any] = {
+                "module": sqlite_module,
+                "connect_args": {"isolation_level": None, "timeout": LOCK_SECONDS},
+            }
+        else:
+            arguments = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+        self._engine = create_engine(self.url, pool_size=8, max_overflow=32, pool_timeout=LOCK_SECONDS, **arguments)
+        if self.is_sqlite:
+            event.listen(self._engine, "connect", _prepare_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A read-write transaction: commits at the end, rolls back on any error.
+
+        Raises Unavailable when the database cannot be reached or stays locked, StorageError when its disk fails.
+        """
+        with _said_plainly(), self._engine.connect() as connection:
+            connection = connection.execution_options(bestepoch_writes=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for reads; raises Unavailable when the database cannot be reached."""
+        with _said_plainly(), self._engine.connect() as connection:
+            yield connection
+
+    def changes(self) -> Changes:
+        """A watch of its own for commits by others."""
+        return Changes(self.url if self.is_sqlite else None)
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._engine.dispose()
+
+
+class Changes:
+    """Notices commits. SQLite counts them for us, at microseconds a look; Postgres is polled.
+
+    `pause` is how many seconds to let pass between two looks.
+    """
+
+    def __init__(self, sqlite_url: URL | None) -> None:
+        self.pause = POSTGRES_LOOK_SECONDS if sqlite_url is None else LOOK_SECONDS
+        self._connection = None
+        if sqlite_url is not None:
+            # In autocommit and never inside a transaction: there the counter would stand still.
+            self._connection = sqlite_module.connect(sqlite_url.database, isolation_level=None, check_same_thread=False)
+            self._seen = self._look()
+
+    def happened(self) -> bool:
+        """Whether somebody may have committed something since the last look."""
+        if self._connection is None:
+            return True
+        version = self._look()
+        changed, self._seen = version != self._seen, version
+        return changed
+
+    def wait(self, seconds: float) -> bool:
+        """Block until something happened, for at most `seconds`; whether it did."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, self.pause))
+            if self.happened():
+                return True
+        return False
+
+    def _look(self) -> int:
+        assert self._connection is not None
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def close(self) -> None:
+        """Close the watching connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+
+def lease_clock(connection: Connection) -> tuple[ColumnElement[float], str]:
+    """(now in seconds, boot id): the clock that leases are measured by, which no change of the wall clock moves.
+
+    Postgres: the server's own clock. SQLite: this machine's monotonic clock, which starts anew with each boot.
+    """
+    if connection.dialect.name == "sqlite":
+        return literal(time.monotonic(), Float), _boot_id()
+    return func.extract("epoch", func.clock_timestamp()).cast(Float), ""
+
+
+def _boot_id() -> str:
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else ""
+
+
+def migrate(url: str) -> None:
+    """Bring the database to the newest schema; safe to run twice, and at once from several machines."""
+    database = Database(url)
+    try:
+        with database.transaction() as connection:
+            if not database.is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(4717)"))
+            config = _alembic()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        database.close()
+
+
+def is_migrated(connection: Connection) -> bool:
+    """Whether the database has the schema that this version of the service needs."""
+    head = ScriptDirectory.from_config(_alembic()).get_current_head()
+    return MigrationContext.configure(connection).get_current_revision() == head
+
+
+def _alembic() -> Config:
+    package = Path(service.__file__).parent
+    inside = package / "migrations"  # in a wheel
+    config = Config()
+    config.set_main_option("script_location", str(inside if inside.exists() else package.parent / "migrations"))
+    return config
+
+
+def _normalize(url: str) -> URL:
+    parsed = make_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        return parsed
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    raise ValueError("DATABASE_URL must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("bestepoch_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _warn_if_unsafe() -> None:
+    if sqlite_module.sqlite_version_info < SAFE_SQLITE:
+        log.warning(
+            "SQLite %s has a WAL-reset bug that can corrupt the file; 3.51.3 or newer is safe (Python %s)",
+            sqlite_module.sqlite_version,
+            sys.version.split()[0],
+        )
+
+
+@contextmanager
+def _said_plainly() -> Iterator[None]:
+    try:
+        yield
+    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        message = str(getattr(error, "orig", error))
+        if "disk" in message or "No space" in message:
+            raise StorageError(f"the database could not write: {message}") from error
+        raise Unavailable("the database cannot be reached right now; try again") from error

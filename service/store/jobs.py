@@ -1,0 +1,209 @@
+"""Jobs: the table is the queue. Clients submit, read, cancel and delete here; the worker's side is in `queue.py`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
+from service.lifecycle import Best, CheckpointKind, CheckpointRef, Control, Job, Progress, Status, StopReason, new_id
+from service.spec.data import DatasetData
+from service.store.tables import TENANT, checkpoints, jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy import Connection, Row
+
+    from service.spec.resolve import Resolved
+
+POSITIONS = 1_000
+LIVE = (Status.queued, Status.running, Status.paused)
+
+_best = checkpoints.alias("best")
+_SELECT = select(jobs, _best.c.epoch.label("ckpt_epoch"), _best.c.sha256, _best.c.size_bytes, _best.c.path).select_from(
+    jobs.outerjoin(_best, and_(_best.c.job_id == jobs.c.id, _best.c.kind == CheckpointKind.best))
+)
+
+
+def download_url(job_id: str, kind: str) -> str:
+    """Where the API serves a checkpoint's file."""
+    return f"/v1/jobs/{job_id}/checkpoints/{kind}/download"
+
+
+def submit(
+    connection: Connection,
+    resolved: Resolved,
+    *,
+    max_queued: int,
+    idempotency_key: str | None = None,
+    request_sha256: str | None = None,
+    tenant: str = TENANT,
+) -> tuple[Job, bool]:
+    """Queue a job; (job, False) when this key and request were taken before.
+
+    Raises QueueFull, IdempotencyMismatch, and NotFound when the data set has just been deleted.
+    """
+    if idempotency_key and (known := _by_key(connection, idempotency_key, request_sha256, tenant)):
+        return known, False
+    queued = select(literal(1)).where(jobs.c.tenant == tenant, jobs.c.status == Status.queued).limit(max_queued)
+    if connection.scalar(select(func.count()).select_from(queued.subquery())) == max_queued:
+        raise QueueFull(f"{max_queued} jobs are queued, which is this server's limit; try again later")
+    job_id = new_id("job")
+    spec = resolved.spec
+    row = {
+        "id": job_id,
+        "tenant": tenant,
+        "name": spec.name,
+        "labels": spec.labels,
+        "spec": spec.model_dump(mode="json"),
+        "warnings": [warning.model_dump() for warning in resolved.warnings],
+        "dataset_id": spec.data.id if isinstance(spec.data, DatasetData) else None,
+        "idempotency_key": idempotency_key,
+        "request_sha256": request_sha256,
+        "priority": spec.priority,
+        "device_request": spec.device,
+        "max_epochs": spec.max_epochs,
+        "monitor": resolved.monitor,
+        "status": Status.queued,
+        "created_at": datetime.now(UTC),
+    }
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(jobs), row)
+    except IntegrityError as error:
+        if idempotency_key and (known := _by_key(connection, idempotency_key, request_sha256, tenant)):
+            return known, False
+        raise NotFound("the data set is gone") from error
+    return get(connection, job_id, tenant), True
+
+
+def _by_key(connection: Connection, key: str, request_sha256: str | None, tenant: str) -> Job | None:
+    row = connection.execute(_SELECT.where(jobs.c.tenant == tenant, jobs.c.idempotency_key == key)).first()
+    if row is not None and row.request_sha256 != request_sha256:
+        raise IdempotencyMismatch
+    return None if row is None else _job(connection, row)
+
+
+def get(connection: Connection, job_id: str, tenant: str = TENANT) -> Job:
+    """The job of this id; raises NotFound."""
+    row = connection.execute(_SELECT.where(jobs.c.id == job_id, jobs.c.tenant == tenant)).first()
+    if row is None:
+        raise NotFound(f"no job {job_id!r}")
+    return _job(connection, row)
+
+
+def find(
+    connection: Connection,
+    *,
+    limit: int,
+    after: str | None = None,
+    status: Status | None = None,
+    name: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    tenant: str = TENANT,
+) -> list[Job]:
+    """Jobs that fit every filter, newest first, at most `limit`, older than the job `after`."""
+    query = _SELECT.where(jobs.c.tenant == tenant)
+    if after is not None:
+        query = query.where(jobs.c.id < after)
+    if status is not None:
+        query = query.where(jobs.c.status == status)
+    if name is not None:
+        query = query.where(jobs.c.name == name)
+    for key, value in (labels or {}).items():
+        query = query.where(jobs.c.labels[key].as_string() == value)
+    rows = connection.execute(query.order_by(jobs.c.id.desc()).limit(limit)).all()
+    return [_job(connection, row) for row in rows]
+
+
+def versions(connection: Connection, job_ids: Iterable[str]) -> dict[str, tuple[int, Status]]:
+    """(version, status) of each of these jobs that exists: one query however many are watched."""
+    query = select(jobs.c.id, jobs.c.version, jobs.c.status).where(jobs.c.id.in_(list(job_ids)))
+    return {row.id: (row.version, Status(row.status)) for row in connection.execute(query)}
+
+
+def cancel(connection: Connection, job_id: str, tenant: str = TENANT) -> Job:
+    """Cancel at once what waits; ask a running job to stop at its epoch's end.
+
+    Raises NotFound, and Conflict when the job has ended otherwise.
+    """
+    mine = and_(jobs.c.id == job_id, jobs.c.tenant == tenant)
+    waiting = update(jobs).where(mine, jobs.c.status.in_([Status.queued, Status.paused]))
+    now = datetime.now(UTC)
+    connection.execute(
+        waiting.values(touched(status=Status.cancelled, stop_reason=StopReason.cancelled, finished_at=now))
+    )
+    connection.execute(
+        update(jobs)
+        .where(mine, jobs.c.status == Status.running, jobs.c.control.is_(None))
+        .values(touched(control=Control.cancel))
+    )
+    job = get(connection, job_id, tenant)
+    if job.status in (Status.succeeded, Status.failed):
+        raise Conflict(f"the job has already {job.status.value}")
+    return job
+
+
+def remove(connection: Connection, job_id: str, tenant: str = TENANT) -> list[str]:
+    """Delete an ended job with its history; the keys of its artifacts, which nothing names any more.
+
+    Raises NotFound, and Conflict while the job is live.
+    """
+    paths = connection.scalars(select(checkpoints.c.path).where(checkpoints.c.job_id == job_id)).all()
+    ended = and_(jobs.c.id == job_id, jobs.c.tenant == tenant, jobs.c.status.not_in(LIVE))
+    if connection.execute(delete(jobs).where(ended)).rowcount == 0:
+        job = get(connection, job_id, tenant)
+        raise Conflict(f"the job is {job.status.value}; cancel it first")
+    return list(paths)
+
+
+def touched(**values: Any) -> dict[str, Any]:
+    """`values` and a raised version, so that watchers see the change."""
+    return {**values, "version": jobs.c.version + 1}
+
+
+def _position(connection: Connection, row: Row[Any]) -> int:
+    ahead = or_(jobs.c.priority > row.priority, and_(jobs.c.priority == row.priority, jobs.c.id < row.id))
+    query = select(literal(1)).where(jobs.c.status == Status.queued, ahead).limit(POSITIONS - 1)
+    return 1 + (connection.scalar(select(func.count()).select_from(query.subquery())) or 0)
+
+
+def _job(connection: Connection, row: Row[Any]) -> Job:
+    live = row.status == Status.running
+    fields = dict(row._mapping)
+    return Job.model_validate(
+        {
+            **{name: fields[name] for name in Job.model_fields.keys() & fields.keys()},
+            "progress": Progress(
+                epoch=row.epoch, max_epochs=row.max_epochs, eta_seconds=row.eta_seconds if live else None
+            ),
+            "best": _best_of(row),
+            "test": None if row.test_metrics is None else {"metrics": row.test_metrics},
+            "queue_position": _position(connection, row) if row.status == Status.queued else None,
+        }
+    )
+
+
+def _best_of(row: Row[Any]) -> Best | None:
+    if row.best_epoch is None:
+        return None
+    reference = None
+    if row.path is not None:
+        reference = CheckpointRef(
+            epoch=row.ckpt_epoch,
+            sha256=row.sha256,
+            size_bytes=row.size_bytes,
+            path=row.path,
+            download_url=download_url(row.id, CheckpointKind.best),
+        )
+    return Best(
+        epoch=row.best_epoch,
+        monitor=row.monitor,
+        value=row.best_value,
+        metrics=row.best_metrics or {},
+        checkpoint=reference,
+    )

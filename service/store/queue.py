@@ -1,0 +1,212 @@
+"""The worker's side of the jobs table: claim, renew, record, finish; a trainer's writes are fenced by its attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, case, delete, insert, literal, null, or_, select, update
+
+from service.errors import LeaseLost
+from service.lifecycle import Control, ErrorCode, JobError, Status, StopReason
+from service.spec.job import JobSpec
+from service.store.engine import lease_clock
+from service.store.jobs import touched
+from service.store.tables import checkpoints, epochs, jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+    from service.lifecycle import Checkpoint, Epoch
+
+MAX_FAILURES = 3
+_LET_GO: dict[str, Any] = {"worker": None, "lease_until": None, "lease_boot": None, "eta_seconds": None}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One attempt at one job: `attempt` is the fence that each of its writes carries."""
+
+    job_id: str
+    attempt: int
+    spec: JobSpec
+
+
+@dataclass(frozen=True)
+class BestSoFar:
+    """The best epoch that a flush commits."""
+
+    epoch: int
+    value: float
+    metrics: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ends a job."""
+
+    status: Status
+    stop_reason: StopReason | None = None
+    test: dict[str, float | None] | None = None
+    error: JobError | None = None
+
+
+def claim(connection: Connection, worker: str, devices: Sequence[str], limit: int, seconds: float) -> list[Claim]:
+    """Take up to `limit` queued jobs that one of `devices` can train, highest priority and oldest first.
+
+    One statement: two claimers never get the same job. The lease holds for `seconds` unless renewed.
+    """
+    now, boot = lease_clock(connection)
+    picked = (
+        select(jobs.c.id)
+        .where(jobs.c.status == Status.queued, jobs.c.device_request.in_(["auto", *devices]))
+        .order_by(jobs.c.priority.desc(), jobs.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("picked")
+    )
+    values = touched(
+        status=Status.running,
+        attempt=jobs.c.attempt + 1,
+        worker=worker,
+        lease_until=now + seconds,
+        lease_boot=boot,
+        started_at=datetime.now(UTC),
+    )
+    statement = update(jobs).where(jobs.c.id.in_(select(picked.c.id))).values(values)
+    rows = connection.execute(statement.returning(jobs.c.id, jobs.c.attempt, jobs.c.priority, jobs.c.spec))
+    ordered = sorted(rows, key=lambda row: (-row.priority, row.id))
+    return [Claim(row.id, row.attempt, JobSpec.model_validate(row.spec)) for row in ordered]
+
+
+def has_queued(connection: Connection) -> bool:
+    """Whether anything waits: a look that takes no lock."""
+    return connection.scalar(select(jobs.c.id).where(jobs.c.status == Status.queued).limit(1)) is not None
+
+
+def renew(connection: Connection, worker: str, seconds: float) -> dict[str, int]:
+    """Renew every lease of this worker in one statement; the jobs it still owns, with their attempts."""
+    now, boot = lease_clock(connection)
+    statement = (
+        update(jobs)
+        .where(jobs.c.worker == worker, jobs.c.status == Status.running)
+        .values(lease_until=now + seconds, lease_boot=boot)
+        .returning(jobs.c.id, jobs.c.attempt)
+    )
+    return {row.id: row.attempt for row in connection.execute(statement)}
+
+
+def reap(connection: Connection) -> int:
+    """Take jobs from workers that have let their lease lapse, as `crashed` would; how many there were."""
+    now, boot = lease_clock(connection)
+    lapsed = or_(jobs.c.lease_until < now, jobs.c.lease_boot != boot)
+    error = JobError(code=ErrorCode.worker_lost, message="its worker gave no sign of life; this was the last try")
+    return _give_up(connection, and_(jobs.c.status == Status.running, lapsed), error)
+
+
+def crashed(connection: Connection, job_id: str, attempt: int, error: JobError) -> None:
+    """The trainer died: back to the queue; cancelled if that was asked for; failed with `error` at the third crash."""
+    if _give_up(connection, _owned(job_id, attempt), error) == 0:
+        raise LeaseLost
+
+
+def _give_up(connection: Connection, which: Any, error: JobError) -> int:
+    cancelled = jobs.c.control == Control.cancel
+    spent = jobs.c.failures + 1 >= MAX_FAILURES
+    values = touched(
+        status=case((cancelled, Status.cancelled), (spent, Status.failed), else_=Status.queued),
+        failures=jobs.c.failures + 1,
+        stop_reason=case((cancelled, StopReason.cancelled), else_=None),
+        finished_at=case((or_(cancelled, spent), datetime.now(UTC)), else_=None),
+        error=case(
+            (cancelled, null()), (spent, literal(error.model_dump(mode="json"), jobs.c.error.type)), else_=null()
+        ),
+        control=None,
+        **_LET_GO,
+    )
+    return connection.execute(update(jobs).where(which).values(values)).rowcount
+
+
+def release(connection: Connection, job_id: str, attempt: int) -> None:
+    """Give the job back unharmed, as a worker does when it is told to stop; raises LeaseLost."""
+    cancelled = jobs.c.control == Control.cancel
+    values = touched(
+        status=case((cancelled, Status.cancelled), else_=Status.queued),
+        stop_reason=case((cancelled, StopReason.cancelled), else_=None),
+        finished_at=case((cancelled, datetime.now(UTC)), else_=None),
+        control=None,
+        **_LET_GO,
+    )
+    _fenced(connection, job_id, attempt, values)
+
+
+def record(
+    connection: Connection,
+    job_id: str,
+    attempt: int,
+    rows: Sequence[Epoch],
+    *,
+    device: str,
+    best: BestSoFar | None,
+    eta_seconds: float | None,
+) -> Control | None:
+    """Commit finished epochs; what was asked of the job meanwhile. Raises LeaseLost when another attempt owns it.
+
+    Rows from the first of these on, left by an earlier attempt or an earlier try at this flush, are replaced.
+    """
+    values: dict[str, Any] = {"device": device, "eta_seconds": eta_seconds}
+    if rows:
+        values["epoch"] = rows[-1].epoch
+        values["best_epoch"] = best and best.epoch
+        values["best_value"] = best and best.value
+        values["best_metrics"] = best and best.metrics
+    control = _fenced(connection, job_id, attempt, touched(**values))
+    if rows:
+        connection.execute(delete(epochs).where(epochs.c.job_id == job_id, epochs.c.epoch >= rows[0].epoch))
+        connection.execute(insert(epochs), [{"job_id": job_id, **row.model_dump()} for row in rows])
+    return control
+
+
+def publish(connection: Connection, job_id: str, checkpoint: Checkpoint) -> str | None:
+    """Point the job at a checkpoint whose bytes are already safe; the key of the one it replaces.
+
+    Call in the same transaction as a fenced write.
+    """
+    mine = and_(checkpoints.c.job_id == job_id, checkpoints.c.kind == checkpoint.kind)
+    old = connection.scalar(select(checkpoints.c.path).where(mine))
+    connection.execute(delete(checkpoints).where(mine))
+    row = checkpoint.model_dump(exclude={"download_url"})
+    connection.execute(insert(checkpoints), {"job_id": job_id, **row})
+    return old
+
+
+def finish(connection: Connection, job_id: str, attempt: int, outcome: Outcome) -> None:
+    """End the job; raises LeaseLost when another attempt owns it."""
+    values = touched(
+        status=outcome.status,
+        stop_reason=outcome.stop_reason,
+        test_metrics=outcome.test,
+        error=outcome.error and outcome.error.model_dump(mode="json"),
+        finished_at=datetime.now(UTC),
+        control=None,
+        lease_until=None,
+        lease_boot=None,
+        eta_seconds=None,
+    )
+    _fenced(connection, job_id, attempt, values)
+
+
+def _owned(job_id: str, attempt: int) -> Any:
+    return and_(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.status == Status.running)
+
+
+def _fenced(connection: Connection, job_id: str, attempt: int, values: dict[str, Any]) -> Control | None:
+    """Write to the job if this attempt still owns it; the control it had before. Raises LeaseLost otherwise."""
+    statement = update(jobs).where(_owned(job_id, attempt)).values(values).returning(jobs.c.control)
+    row = connection.execute(statement).first()
+    if row is None:
+        raise LeaseLost
+    return None if row.control is None else Control(row.control)

@@ -1,0 +1,164 @@
+"""The tables. Every one has a `tenant`, and every change of a job raises its `version`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
+
+TENANT = "default"
+
+
+class Utc(TypeDecorator[datetime]):
+    """An aware UTC time; SQLite stores it naive."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """From what the database gives, aware or not."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False, server_default=TENANT),
+    Column("name", String),
+    Column("sha256", String, nullable=False),
+    Column("options", String, nullable=False),  # canonical JSON: the same bytes read otherwise are another data set
+    Column("source_bytes", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("columns", JSON, nullable=False),
+    Column("null_values", JSON, nullable=False),
+    Column("warnings", JSON, nullable=False),
+    Column("path", String, nullable=False),
+    Column("parquet_sha256", String, nullable=False),
+    Column("parquet_bytes", BigInteger, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    UniqueConstraint("tenant", "sha256", "options"),
+    Index(None, "tenant", "id"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False, server_default=TENANT),
+    Column("name", String),
+    Column("labels", JSON, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("warnings", JSON, nullable=False),
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="SET NULL")),
+    Column("idempotency_key", String),
+    Column("request_sha256", String),
+    Column("priority", Integer, nullable=False),
+    Column("device_request", String, nullable=False),
+    Column("max_epochs", Integer, nullable=False),
+    Column("monitor", String, nullable=False),
+    # what changes while the job lives
+    Column("version", Integer, nullable=False, server_default="0"),
+    Column("status", String, nullable=False),
+    Column("stop_reason", String),
+    Column("control", String),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("worker", String),
+    Column("device", String),
+    Column("lease_until", Float),
+    Column("lease_boot", String),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("eta_seconds", Float),
+    Column("best_epoch", Integer),
+    Column("best_value", Float),
+    Column("best_metrics", JSON(none_as_null=True)),
+    Column("test_metrics", JSON(none_as_null=True)),
+    Column("error", JSON(none_as_null=True)),
+    Column("created_at", Utc, nullable=False),
+    Column("started_at", Utc),
+    Column("finished_at", Utc),
+    UniqueConstraint("tenant", "idempotency_key"),
+    Index(None, "tenant", "id"),
+    Index(None, "dataset_id"),
+)
+Index("ix_jobs_claim", jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", String, nullable=False, server_default=TENANT),
+    Column("train_loss", Float),
+    Column("val_loss", Float),
+    Column("metrics", JSON, nullable=False),
+    Column("lr", Float, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("improved", Boolean, nullable=False),
+    Column("is_best", Boolean, nullable=False),
+    Column("wait", Integer, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("non_finite", Boolean, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("tenant", String, nullable=False, server_default=TENANT),
+    Column("epoch", Integer, nullable=False),
+    Column("metrics", JSON, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("path", String, nullable=False),
+    Column("created_at", Utc, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False, server_default=TENANT),
+    Column("hostname", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("trainers", Integer, nullable=False),
+    Column("device", String, nullable=False),
+    Column("started_at", Utc, nullable=False),
+    Column("seen_at", Utc, nullable=False),
+)

@@ -1,0 +1,40 @@
+"""Who trains: every worker's sign of life."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, insert, select, update
+
+from service.lifecycle import Status, WorkerInfo
+from service.store.tables import jobs, workers
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+GONE_AFTER = timedelta(minutes=1)
+
+
+def beat(connection: Connection, worker: WorkerInfo) -> None:
+    """Say that this worker lives; the first time, introduce it."""
+    alive = update(workers).where(workers.c.id == worker.id).values(seen_at=datetime.now(UTC))
+    if connection.execute(alive).rowcount == 0:
+        connection.execute(insert(workers), worker.model_dump(exclude={"object", "jobs"}))
+
+
+def leave(connection: Connection, worker_id: str) -> None:
+    """Take a worker off the list, as it stops."""
+    connection.execute(delete(workers).where(workers.c.id == worker_id))
+
+
+def find(connection: Connection) -> list[WorkerInfo]:
+    """The workers that gave a sign of life within the last minute, with the jobs that they train."""
+    alive = select(workers).where(workers.c.seen_at > datetime.now(UTC) - GONE_AFTER).order_by(workers.c.id)
+    running = select(jobs.c.worker, jobs.c.id).where(jobs.c.status == Status.running).order_by(jobs.c.id)
+    trains: dict[str, list[str]] = {}
+    for row in connection.execute(running):
+        trains.setdefault(row.worker, []).append(row.id)
+    return [
+        WorkerInfo.model_validate({**row._mapping, "jobs": trains.get(row.id, [])}) for row in connection.execute(alive)
+    ]
