@@ -18,7 +18,7 @@ from service.store.tables import checkpoints, epochs, jobs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from service.lifecycle import Checkpoint, Epoch
 
@@ -99,12 +99,20 @@ def renew(connection: Connection, worker: str, seconds: float) -> dict[str, int]
     return {row.id: row.attempt for row in connection.execute(statement)}
 
 
+def has_lapsed(connection: Connection) -> bool:
+    """Whether a worker has let the lease of a job lapse: a look that takes no lock."""
+    return connection.scalar(select(jobs.c.id).where(_lapsed(connection)).limit(1)) is not None
+
+
 def reap(connection: Connection) -> int:
     """Take jobs from workers that have let their lease lapse, as `crashed` would; how many there were."""
-    now, boot = lease_clock(connection)
-    lapsed = or_(jobs.c.lease_until < now, jobs.c.lease_boot != boot)
     error = JobError(code=ErrorCode.worker_lost, message="its worker gave no sign of life; this was the last try")
-    return _give_up(connection, and_(jobs.c.status == Status.running, lapsed), error)
+    return _give_up(connection, _lapsed(connection), error)
+
+
+def _lapsed(connection: Connection) -> ColumnElement[bool]:
+    now, boot = lease_clock(connection)
+    return and_(jobs.c.status == Status.running, or_(jobs.c.lease_until < now, jobs.c.lease_boot != boot))
 
 
 def crashed(connection: Connection, job_id: str, attempt: int, error: JobError) -> None:
@@ -113,7 +121,7 @@ def crashed(connection: Connection, job_id: str, attempt: int, error: JobError) 
         raise LeaseLost
 
 
-def _give_up(connection: Connection, which: Any, error: JobError) -> int:
+def _give_up(connection: Connection, which: ColumnElement[bool], error: JobError) -> int:
     cancelled = jobs.c.control == Control.cancel
     spent = jobs.c.failures + 1 >= MAX_FAILURES
     values = touched(
@@ -199,7 +207,7 @@ def finish(connection: Connection, job_id: str, attempt: int, outcome: Outcome) 
     _fenced(connection, job_id, attempt, values)
 
 
-def _owned(job_id: str, attempt: int) -> Any:
+def _owned(job_id: str, attempt: int) -> ColumnElement[bool]:
     return and_(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.status == Status.running)
 
 

@@ -1,0 +1,51 @@
+"""A service of one's own for a demonstration or a measurement: `bestepoch serve` in a folder, stopped at the end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import httpx2
+
+from service.settings import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+START_SECONDS = 60.0
+
+
+@contextmanager
+def running_service(home: Path, **settings: str) -> Iterator[httpx2.Client]:
+    """An HTTP client of a fresh service in `home` whose trainers are warm; `settings` as in the environment."""
+    port = free_port("127.0.0.1")
+    environment = {**os.environ, "BESTEPOCH_HOME": str(home), "BESTEPOCH_LOG_LEVEL": "warning", **settings}
+    command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=70.0) as client:
+            _wait_until_warm(client, process)
+            yield client
+    finally:
+        process.terminate()
+        process.wait(40)
+
+
+def _wait_until_warm(client: httpx2.Client, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the service ended at once, with exit code {process.returncode}")
+        try:
+            workers = client.get("/v1/workers").raise_for_status().json()["data"]
+            if any(worker["device"] != "starting" for worker in workers):
+                return
+        except httpx2.TransportError:
+            pass
+        time.sleep(0.1)
+    raise TimeoutError(f"the service was not ready within {START_SECONDS:.0f} s")

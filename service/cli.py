@@ -1,0 +1,189 @@
+"""The `bestepoch` command: builds and wires everything."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import threading
+from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from service.settings import Settings, free_port
+from service.store.engine import Database, is_migrated, migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 5  # for requests in flight when the API stops
+WORKER_STOP_SECONDS = 25
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Training as a service.")
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on; default: BESTEPOCH_HOST or 127.0.0.1.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on, 0 for any; default: BESTEPOCH_PORT or 8000.")]
+
+
+@app.command()
+def serve(host: Host = None, port: Port = None) -> None:
+    """Run API and worker together: all that one machine needs."""
+    settings = _settings(host, port)
+    if settings.database.startswith("sqlite"):
+        migrate(settings.database)
+    worker = WorkerProcess()
+    try:
+        _run_api(settings, worker.start)
+    finally:
+        worker.stop()
+
+
+@app.command()
+def api(host: Host = None, port: Port = None) -> None:
+    """Run the API alone; workers run elsewhere on the same database and artifacts."""
+    _run_api(_settings(host, port))
+
+
+@app.command()
+def worker(until_eof: Annotated[bool, typer.Option(hidden=True)] = False) -> None:
+    """Run a worker alone: a supervisor and its trainer processes."""
+    from service.worker.supervisor import Supervisor
+
+    settings = _settings()
+    database = _open(settings)
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: Any) -> None:
+        if stop.is_set():
+            sys.exit(128 + number)  # asked twice: at once
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    if until_eof:
+        threading.Thread(target=_stop_at_eof, args=(stop,), daemon=True).start()
+    Supervisor(settings, database).run(stop)
+    database.close()
+
+
+@app.command(name="migrate")
+def migrate_() -> None:
+    """Bring the database to this version's schema."""
+    migrate(_settings().database)
+    typer.echo("the database is up to date")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(installed_version("bestepoch"))
+
+
+class WorkerProcess:
+    """`bestepoch worker` as a child in a session of its own, started again should it die.
+
+    It ends with us, however we end: its standard input closes.
+    """
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._keeper = threading.Thread(target=self._keep, daemon=True)
+
+    def start(self) -> None:
+        """Start it, and keep it running."""
+        self._keeper.start()
+
+    def stop(self) -> None:
+        """Ask it to stop and wait until it has given its jobs back."""
+        self._stopping.set()
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+        if self._keeper.is_alive():
+            self._keeper.join(WORKER_STOP_SECONDS)
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+
+    def _keep(self) -> None:
+        command = [sys.executable, "-m", "service.cli", "worker", "--until-eof"]
+        while not self._stopping.is_set():
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+            code = self._process.wait()
+            if not self._stopping.is_set():
+                log.error("the worker ended with exit code %s; starting another", code)
+                self._stopping.wait(1.0)
+
+
+def _stop_at_eof(stop: threading.Event) -> None:
+    sys.stdin.read()
+    stop.set()
+
+
+def _settings(host: str | None = None, port: int | None = None) -> Settings:
+    overrides: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        for problem in error.errors():
+            name = ".".join(str(part) for part in problem["loc"]).upper()
+            reason = problem["msg"].removeprefix("Value error, ")
+            typer.echo(f"BESTEPOCH_{name}: {reason}" if name else reason, err=True)
+        raise typer.Exit(2) from None
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    return settings
+
+
+def _open(settings: Settings) -> Database:
+    database = Database(settings.database)
+    with database.reading() as connection:
+        if not is_migrated(connection):
+            typer.echo("the database does not have this version's schema: run `bestepoch migrate`", err=True)
+            raise typer.Exit(1)
+    return database
+
+
+def _run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> None:
+    import uvicorn
+
+    from service.api.app import create_app
+    from service.artifacts import Artifacts
+    from service.predictor import Predictor
+
+    database, predictor = _open(settings), Predictor()
+    application = create_app(settings, database, Artifacts(settings.artifacts), predictor)
+    port = settings.port or free_port(settings.host)
+    config = uvicorn.Config(
+        application,
+        host=settings.host,
+        port=port,
+        log_config=None,
+        access_log=settings.log_level == "debug",
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    # uvicorn raises the signal that stopped it once more when it is done: leave by an exception, so that we clean up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    on_start()
+    typer.echo(f"bestepoch {installed_version('bestepoch')} at http://{settings.host}:{port} (documentation at /docs)")
+    try:
+        uvicorn.Server(config).run()
+    except KeyboardInterrupt:
+        log.info("stopped")
+    finally:
+        predictor.close()
+        database.close()
+
+
+def main() -> None:
+    """Entry point of the `bestepoch` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

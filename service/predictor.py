@@ -1,0 +1,81 @@
+"""The API's end of the prediction helper: a process around `serving.py`, started on first use, replaced if it dies."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from service.errors import ServiceError, Unavailable
+
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnProcess
+    from pathlib import Path
+
+ANSWER_SECONDS = 120.0
+
+
+class Predictor:
+    """Predictions and exports without torch in this process; calls from several threads wait for one another."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: SpawnProcess | None = None
+        self._pipe: Connection | None = None
+
+    def predict(self, checkpoint: Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """See `serving.predict`; raises Unavailable when the helper dies or takes too long."""
+        answer: list[dict[str, Any]] = self._call("predict", str(checkpoint), sha256, rows)
+        return answer
+
+    def to_pt(self, checkpoint: Path) -> bytes:
+        """See `serving.export_pt`; raises Unavailable when the helper dies or takes too long."""
+        answer: bytes = self._call("export_pt", str(checkpoint))
+        return answer
+
+    def close(self) -> None:
+        """Stop the helper."""
+        with self._lock:
+            self._drop()
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        with self._lock:
+            pipe = self._connected()
+            try:
+                pipe.send((name, arguments))
+                if not pipe.poll(ANSWER_SECONDS):
+                    raise TimeoutError
+                fine, answer = pipe.recv()
+            except (OSError, EOFError) as error:
+                self._drop()
+                raise Unavailable("the prediction helper did not answer; try again") from error
+        if not fine:
+            assert isinstance(answer, ServiceError)
+            raise answer
+        return answer
+
+    def _connected(self) -> Connection:
+        if self._pipe is None or self._process is None or not self._process.is_alive():
+            self._drop()
+            context = multiprocessing.get_context("spawn")
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            self._process.start()
+            theirs.close()
+        return self._pipe
+
+    def _drop(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+        self._pipe = self._process = None
+
+
+def _serve(pipe: Connection) -> None:
+    """Entry point of the helper process; torch is imported there alone."""
+    from service import serving
+
+    serving.serve(pipe)

@@ -1,0 +1,73 @@
+"""A checkpoint -> predictions and exports. Runs in a helper process, where torch may be imported."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from service.data.sources import table_of_rows
+from service.errors import ServiceError, StorageError
+from service.training.checkpoint import Checkpoint, from_bytes, to_pt
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from service.spec.table import Value
+
+WARM_MODELS = 16
+
+
+def serve(pipe: Connection) -> None:
+    """Answer (function name, arguments) with (True, result) or (False, error) until the pipe closes."""
+    torch.set_num_threads(1)
+    answers = {"predict": predict, "export_pt": export_pt}
+    while True:
+        try:
+            name, arguments = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send((True, answers[name](*arguments)))
+        except ServiceError as error:
+            pipe.send((False, error))
+        except OSError as error:
+            pipe.send((False, StorageError(f"the checkpoint cannot be read: {error.strerror}")))
+
+
+def predict(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> list[dict[str, Any]]:
+    """`{"prediction": ...}` a row, and for classes `"probabilities": {class: share}`.
+
+    `rows` are raw values by column name. Raises InvalidData naming the row and column of a value that does not fit.
+    """
+    checkpoint = _load(path, sha256)
+    fitted = checkpoint.preprocessing
+    inputs = torch.from_numpy(fitted.inputs(table_of_rows(rows, fitted)))
+    with torch.inference_mode():
+        outputs = checkpoint.network(inputs)
+    classes = fitted.target.classes
+    if classes is None:
+        return [{"prediction": value} for value in fitted.unstandardize(outputs[:, 0].numpy()).tolist()]
+    names = [_name(value) for value in classes]
+    shares = torch.softmax(outputs.double(), dim=1)
+    return [
+        {"prediction": classes[best], "probabilities": dict(zip(names, row, strict=True))}
+        for best, row in zip(shares.argmax(dim=1).tolist(), shares.tolist(), strict=True)
+    ]
+
+
+def export_pt(path: str) -> bytes:
+    """The weights as a state dict written by torch.save; `torch.load(..., weights_only=True)` reads it."""
+    return to_pt(Path(path).read_bytes())
+
+
+@lru_cache(maxsize=WARM_MODELS)
+def _load(path: str, _sha256: str) -> Checkpoint:
+    return from_bytes(Path(path).read_bytes())
+
+
+def _name(value: Value) -> str:
+    """A class as a JSON key: true and false as JSON writes them."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

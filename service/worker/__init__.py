@@ -1,0 +1,1 @@
+"""Claim, train, record: one supervisor process and its warm trainer processes."""

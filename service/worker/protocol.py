@@ -1,0 +1,35 @@
+"""What supervisor and trainers say to each other down a pipe: a Claim or STOP one way, Ready and DONE the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from service.store.queue import Claim
+
+STOP: Literal["stop"] = "stop"
+DONE: Literal["done"] = "done"
+
+ToTrainer = Claim | Literal["stop"]
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a trainer needs to know of the machine and the service it works for."""
+
+    database_url: str
+    artifacts: Path
+    log_file: Path
+    device: str  # auto, cpu, cuda or cuda:N
+    threads: int
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A trainer can take jobs; `device` is what it trains on unless a job asks for the CPU."""
+
+    device: str
+
+
+FromTrainer = Ready | Literal["done"]

@@ -1,0 +1,69 @@
+"""Rows that the store's tests write."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from service.lifecycle import Checkpoint, CheckpointKind, Epoch, Job
+from service.spec.table import Column, ColumnType, Dataset
+from service.store import jobs, queue
+from service.store.engine import Database
+from service.store.queue import BestSoFar, Claim
+from tests.specs import synthetic
+
+
+def submit(database: Database, **fields: Any) -> Job:
+    with database.transaction() as connection:
+        return jobs.submit(connection, synthetic(**fields), max_queued=1_000)[0]
+
+
+def claim(database: Database, worker: str = "wrk_1", limit: int = 1, seconds: float = 15.0) -> list[Claim]:
+    with database.transaction() as connection:
+        return queue.claim(connection, worker, ["cpu"], limit, seconds)
+
+
+def job(database: Database, job_id: str) -> Job:
+    with database.reading() as connection:
+        return jobs.get(connection, job_id)
+
+
+def epoch(number: int, **fields: Any) -> Epoch:
+    values = {"train_loss": 0.5, "val_loss": 1 / number, "metrics": {"val_accuracy": 0.5}, "lr": 0.01, "seconds": 0.1}
+    decision = {"improved": True, "is_best": True, "wait": 0, "reason": "the best so far"}
+    return Epoch.model_validate({"epoch": number, **values, **decision, **fields})
+
+
+def record(database: Database, claim: Claim, *epochs: Epoch) -> Any:
+    best = BestSoFar(epochs[-1].epoch, 0.5, {"val_loss": 0.5})
+    with database.transaction() as connection:
+        return queue.record(connection, claim.job_id, claim.attempt, epochs, device="cpu", best=best, eta_seconds=1.0)
+
+
+def checkpoint(kind: CheckpointKind, number: int) -> Checkpoint:
+    return Checkpoint(
+        kind=kind,
+        epoch=number,
+        metrics={"val_loss": 0.5},
+        sha256="ab" * 32,
+        size_bytes=10,
+        path=f"checkpoints/{number}",
+        download_url="",
+        created_at=datetime.now(UTC),
+    )
+
+
+def dataset(dataset_id: str = "ds_1", sha256: str = "ab" * 32) -> Dataset:
+    return Dataset(
+        id=dataset_id,
+        name="penguins",
+        rows=3,
+        columns=[Column(name="a", type=ColumnType.number, missing=0, distinct=3)],
+        null_values=["NA"],
+        warnings=[],
+        sha256=sha256,
+        source_bytes=10,
+        parquet_sha256="cd" * 32,
+        parquet_bytes=20,
+        created_at=datetime.now(UTC),
+    )

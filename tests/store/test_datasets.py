@@ -1,0 +1,48 @@
+"""Data sets: the same bytes once, on both databases."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.errors import NotFound
+from service.store import datasets
+from service.store.engine import Database
+from tests.store.records import dataset
+
+
+def test_a_data_set_comes_back_as_it_was_stored(database: Database) -> None:
+    stored = dataset()
+    with database.transaction() as connection:
+        assert datasets.add(connection, stored, path="datasets/ds_1", options="{}") == (stored, True)
+
+    with database.reading() as connection:
+        assert datasets.get(connection, "ds_1") == stored
+        assert datasets.path_of(connection, "ds_1") == "datasets/ds_1"
+        assert datasets.same(connection, stored.sha256, "{}") == stored
+        assert datasets.same(connection, stored.sha256, '{"null": []}') is None
+
+
+def test_the_same_bytes_with_the_same_options_are_one_data_set(database: Database) -> None:
+    with database.transaction() as connection:
+        first, _ = datasets.add(connection, dataset("ds_1"), path="a", options="{}")
+        again, created = datasets.add(connection, dataset("ds_2"), path="b", options="{}")
+        other, read_otherwise = datasets.add(connection, dataset("ds_3"), path="c", options='{"null": []}')
+
+    assert (again, created) == (first, False)
+    assert (other.id, read_otherwise) == ("ds_3", True)
+
+
+def test_data_sets_are_listed_newest_first_in_pages(database: Database) -> None:
+    with database.transaction() as connection:
+        for number in range(3):
+            datasets.add(connection, dataset(f"ds_{number}", f"{number}" * 64), path="a", options="{}")
+
+    with database.reading() as connection:
+        assert [d.id for d in datasets.find(connection, limit=2)] == ["ds_2", "ds_1"]
+        assert [d.id for d in datasets.find(connection, limit=2, after="ds_1")] == ["ds_0"]
+
+
+@pytest.mark.parametrize("call", [datasets.get, datasets.path_of, datasets.remove])
+def test_an_unknown_data_set_is_said_so(database: Database, call: object) -> None:
+    with pytest.raises(NotFound, match="ds_none"), database.transaction() as connection:
+        call(connection, "ds_none")  # type: ignore[operator]

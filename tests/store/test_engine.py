@@ -1,0 +1,112 @@
+"""Connections, transactions, the change signal and migrations, on both databases."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from service.errors import Unavailable
+from service.store.engine import Database, is_migrated, migrate
+from service.store.tables import metadata
+from tests.store.records import submit
+
+
+def test_the_migrations_build_exactly_the_tables_of_the_code(database: Database) -> None:
+    with database.reading() as connection:
+        assert is_migrated(connection)
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_migrating_twice_and_at_once_is_safe(blank_database_url: str) -> None:
+    threads = [threading.Thread(target=migrate, args=(blank_database_url,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    database = Database(blank_database_url)
+    with database.reading() as connection:
+        assert is_migrated(connection)
+    database.close()
+
+
+def test_a_blank_database_is_not_migrated(blank_database_url: str) -> None:
+    database = Database(blank_database_url)
+    with database.reading() as connection:
+        assert not is_migrated(connection)
+    database.close()
+
+
+def test_an_error_rolls_the_transaction_back(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError), database.transaction() as connection:
+        connection.execute(text("DELETE FROM alembic_version")).rowcount / 0
+
+    with database.reading() as connection:
+        assert is_migrated(connection)
+
+
+def test_a_commit_is_noticed_at_once(database: Database) -> None:
+    changes = database.changes()
+    noticed: list[float] = []
+
+    def watch() -> None:
+        changes.wait(5.0)
+        noticed.append(time.monotonic())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    submit(database)
+    watcher.join()
+    committed = time.monotonic()
+
+    assert noticed[0] - committed < 1.0
+    changes.close()
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_without_a_commit_nothing_is_noticed(database: Database) -> None:
+    changes = database.changes()
+
+    assert not changes.wait(0.05)
+
+    changes.close()
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_sqlite_keeps_what_is_committed(database: Database) -> None:
+    with database.reading() as connection:
+        assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
+        assert connection.scalar(text("PRAGMA synchronous")) == 2
+        assert connection.scalar(text("PRAGMA foreign_keys")) == 1
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_database_that_stays_locked_is_unavailable(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.engine.LOCK_SECONDS", 0.1)
+    impatient = Database(f"sqlite:///{tmp_path / 'test.db'}")
+
+    with database.transaction(), pytest.raises(Unavailable), impatient.transaction():
+        pass
+
+    impatient.close()
+
+
+def test_a_postgres_that_is_not_there_is_unavailable() -> None:
+    database = Database("postgresql://nobody@127.0.0.1:1/none")
+
+    with pytest.raises(Unavailable), database.reading():
+        pass
+
+
+@pytest.mark.parametrize("url", ["mysql://localhost/x", "sqlite://", "sqlite:///:memory:"])
+def test_other_databases_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="DATABASE_URL must be"):
+        Database(url)

@@ -1,0 +1,207 @@
+"""Submitting, finding, cancelling and deleting jobs, on both databases."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
+from service.lifecycle import CheckpointKind, Status, StopReason
+from service.store import datasets, history, jobs, queue
+from service.store.engine import Database
+from service.store.queue import Outcome
+from tests.specs import synthetic
+from tests.store.records import checkpoint, claim, dataset, epoch, job, record, submit
+
+
+def finish(database: Database, job_id: str) -> None:
+    with database.transaction() as connection:
+        queue.finish(connection, job_id, 1, Outcome(Status.succeeded, StopReason.max_epochs))
+
+
+def test_a_submitted_job_is_queued_with_its_whole_spec(database: Database) -> None:
+    resolved = synthetic(name="first", labels={"team": "a"}, max_epochs=7)
+
+    with database.transaction() as connection:
+        submitted, created = jobs.submit(connection, resolved, max_queued=10)
+
+    assert created
+    assert (submitted.status, submitted.queue_position, submitted.attempt) == (Status.queued, 1, 0)
+    assert submitted.spec == resolved.spec
+    assert (submitted.name, submitted.labels, submitted.progress.max_epochs) == ("first", {"team": "a"}, 7)
+    assert job(database, submitted.id) == submitted
+
+
+def test_the_position_counts_those_that_go_before(database: Database) -> None:
+    late, urgent = submit(database), submit(database, priority=1)
+
+    assert job(database, urgent.id).queue_position == 1
+    assert job(database, late.id).queue_position == 2
+
+
+def test_a_full_queue_refuses(database: Database) -> None:
+    submit(database)
+
+    with pytest.raises(QueueFull, match="1 jobs are queued"), database.transaction() as connection:
+        jobs.submit(connection, synthetic(), max_queued=1)
+
+
+def test_the_same_key_gives_the_same_job_and_another_request_is_refused(database: Database) -> None:
+    def post(request: str) -> tuple[str, bool]:
+        with database.transaction() as connection:
+            given, created = jobs.submit(
+                connection, synthetic(), max_queued=10, idempotency_key="night-1", request_sha256=request
+            )
+        return given.id, created
+
+    first, created = post("request a")
+    assert created
+    assert post("request a") == (first, False)
+    with pytest.raises(IdempotencyMismatch):
+        post("request b")
+
+
+def test_parallel_posts_with_one_key_make_one_job(database: Database) -> None:
+    seen: list[tuple[str, bool]] = []
+
+    def post() -> None:
+        with database.transaction() as connection:
+            given, created = jobs.submit(
+                connection, synthetic(), max_queued=100, idempotency_key="k", request_sha256="r"
+            )
+        seen.append((given.id, created))
+
+    threads = [threading.Thread(target=post) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(seen) == 12
+    assert len({job_id for job_id, _ in seen}) == 1
+    assert sum(created for _, created in seen) == 1
+
+
+def test_jobs_are_found_by_every_filter_newest_first(database: Database) -> None:
+    plain = submit(database, name="one")
+    odd = submit(database, name="two", labels={"a.b/c": 'say "hi"', "team": "x"})
+    submit(database, name="two", labels={"team": "y"})
+
+    with database.reading() as connection:
+        assert [j.id for j in jobs.find(connection, limit=10, labels={"a.b/c": 'say "hi"'})] == [odd.id]
+        assert [j.id for j in jobs.find(connection, limit=10, labels={"team": "x"}, name="two")] == [odd.id]
+        assert [j.id for j in jobs.find(connection, limit=10, name="one")] == [plain.id]
+        assert jobs.find(connection, limit=10, status=Status.running) == []
+        newest = jobs.find(connection, limit=2)
+        assert [j.id for j in jobs.find(connection, limit=2, after=newest[-1].id)] == [plain.id]
+
+
+def test_another_tenants_jobs_do_not_exist(database: Database) -> None:
+    submitted = submit(database)
+
+    with database.reading() as connection:
+        assert jobs.find(connection, limit=10, tenant="other") == []
+        with pytest.raises(NotFound):
+            jobs.get(connection, submitted.id, tenant="other")
+
+
+def test_a_waiting_job_is_cancelled_at_once_and_twice_is_fine(database: Database) -> None:
+    submitted = submit(database)
+
+    for _ in range(2):
+        with database.transaction() as connection:
+            cancelled = jobs.cancel(connection, submitted.id)
+
+    assert (cancelled.status, cancelled.stop_reason) == (Status.cancelled, StopReason.cancelled)
+    assert claim(database) == []
+
+
+def test_a_finished_job_cannot_be_cancelled(database: Database) -> None:
+    submitted = submit(database)
+    claim(database)
+    finish(database, submitted.id)
+
+    with pytest.raises(Conflict, match="already succeeded"), database.transaction() as connection:
+        jobs.cancel(connection, submitted.id)
+
+
+def test_deleting_takes_the_history_and_names_the_files(database: Database) -> None:
+    submitted = submit(database)
+    (taken,) = claim(database)
+    record(database, taken, epoch(1))
+    with database.transaction() as connection:
+        queue.publish(connection, submitted.id, checkpoint(CheckpointKind.best, 1))
+    with pytest.raises(Conflict, match="running"), database.transaction() as connection:
+        jobs.remove(connection, submitted.id)
+    finish(database, submitted.id)
+
+    with database.transaction() as connection:
+        assert jobs.remove(connection, submitted.id) == ["checkpoints/1"]
+
+    with database.reading() as connection:
+        assert history.read(connection, submitted.id) == []
+        with pytest.raises(NotFound):
+            jobs.get(connection, submitted.id)
+
+
+def test_every_change_raises_the_version(database: Database) -> None:
+    submitted = submit(database)
+    seen = []
+
+    def look() -> None:
+        with database.reading() as connection:
+            seen.append(jobs.versions(connection, [submitted.id, "job_unknown"])[submitted.id])
+
+    look()
+    (taken,) = claim(database)
+    look()
+    record(database, taken, epoch(1))
+    look()
+    finish(database, submitted.id)
+    look()
+
+    assert [version for version, _ in seen] == sorted({version for version, _ in seen})
+    assert [status for _, status in seen] == [Status.queued, Status.running, Status.running, Status.succeeded]
+
+
+def test_the_job_shows_where_its_best_checkpoint_is(database: Database) -> None:
+    submitted = submit(database)
+    (taken,) = claim(database)
+    record(database, taken, epoch(1), epoch(2))
+    with database.transaction() as connection:
+        queue.publish(connection, submitted.id, checkpoint(CheckpointKind.best, 2))
+
+    best = job(database, submitted.id).best
+
+    assert best is not None
+    assert best.checkpoint is not None
+    assert (best.checkpoint.epoch, best.checkpoint.path) == (2, "checkpoints/2")
+
+
+def test_a_job_on_a_deleted_data_set_is_refused(database: Database) -> None:
+    spec = {"kind": "dataset", "id": "ds_gone", "target": "y"}
+    resolved = synthetic()
+    data = type(resolved.spec).model_validate({"data": spec}).data
+    orphan = resolved.__class__(**{**vars(resolved), "spec": resolved.spec.model_copy(update={"data": data})})
+
+    with pytest.raises(NotFound, match="data set"), database.transaction() as connection:
+        jobs.submit(connection, orphan, max_queued=10)
+
+
+def test_a_data_set_in_use_cannot_be_deleted(database: Database) -> None:
+    with database.transaction() as connection:
+        datasets.add(connection, dataset("ds_1"), path="datasets/ds_1", options="{}")
+    resolved = synthetic()
+    data = type(resolved.spec).model_validate({"data": {"kind": "dataset", "id": "ds_1", "target": "y"}}).data
+    mine = resolved.__class__(**{**vars(resolved), "spec": resolved.spec.model_copy(update={"data": data})})
+    with database.transaction() as connection:
+        user, _ = jobs.submit(connection, mine, max_queued=10)
+
+    with pytest.raises(Conflict, match=user.id), database.transaction() as connection:
+        datasets.remove(connection, "ds_1")
+
+    with database.transaction() as connection:
+        jobs.cancel(connection, user.id)
+        assert datasets.remove(connection, "ds_1") == "datasets/ds_1"
+    assert job(database, user.id).spec == mine.spec

@@ -1,0 +1,246 @@
+"""Claiming, leases, fences: what makes the jobs table a queue, on both databases."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from service.errors import LeaseLost
+from service.lifecycle import CheckpointKind, Control, ErrorCode, JobError, Status, StopReason
+from service.store import checkpoints, history, jobs, queue
+from service.store.engine import Database
+from service.store.queue import MAX_FAILURES, Outcome
+from tests.store.records import checkpoint, claim, epoch, job, record, submit
+
+CRASH = JobError(code=ErrorCode.worker_lost, message="it died", log_tail="Segmentation fault")
+
+
+def crash(database: Database, job_id: str, attempt: int) -> None:
+    with database.transaction() as connection:
+        queue.crashed(connection, job_id, attempt, CRASH)
+
+
+def test_the_highest_priority_goes_first_and_then_the_oldest(database: Database) -> None:
+    first, second, urgent = submit(database), submit(database), submit(database, priority=5)
+
+    taken = claim(database, limit=2)
+
+    assert [c.job_id for c in taken] == [urgent.id, first.id]
+    assert job(database, second.id).status is Status.queued
+
+
+def test_a_claim_starts_the_job_and_raises_its_attempt(database: Database) -> None:
+    submitted = submit(database)
+
+    (taken,) = claim(database, "wrk_7")
+
+    running = job(database, submitted.id)
+    assert (running.status, running.attempt, running.worker) == (Status.running, 1, "wrk_7")
+    assert taken.spec == submitted.spec
+    assert running.started_at is not None
+
+
+def test_a_job_that_wants_a_gpu_waits_for_a_worker_that_has_one(database: Database) -> None:
+    wants_gpu = submit(database, device="cuda")
+
+    assert claim(database) == []
+    with database.transaction() as connection:
+        assert [c.job_id for c in queue.claim(connection, "wrk_2", ["cpu", "cuda"], 1, 15.0)] == [wants_gpu.id]
+
+
+def test_many_claimers_take_each_job_once(database: Database) -> None:
+    submitted = {submit(database).id for _ in range(60)}
+    taken: list[str] = []
+
+    def work(name: str) -> None:
+        while claims := claim(database, name, limit=3):
+            taken.extend(c.job_id for c in claims)
+
+    threads = [threading.Thread(target=work, args=(f"wrk_{i}",)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert Counter(taken) == Counter(submitted)
+
+
+def test_a_write_of_an_older_attempt_changes_nothing(database: Database) -> None:
+    submitted = submit(database)
+    (old,) = claim(database)
+    crash(database, submitted.id, old.attempt)
+    (new,) = claim(database, "wrk_2")
+    record(database, new, epoch(1))
+
+    with pytest.raises(LeaseLost):
+        record(database, old, epoch(1), epoch(2))
+    with pytest.raises(LeaseLost), database.transaction() as connection:
+        queue.finish(connection, old.job_id, old.attempt, Outcome(Status.succeeded, StopReason.max_epochs))
+    with pytest.raises(LeaseLost), database.transaction() as connection:
+        queue.release(connection, old.job_id, old.attempt)
+
+    assert job(database, submitted.id).status is Status.running
+    assert job(database, submitted.id).progress.epoch == 1
+
+
+def test_epochs_are_recorded_with_best_and_progress(database: Database) -> None:
+    submitted = submit(database)
+    (taken,) = claim(database)
+    rows = [epoch(1), epoch(2, val_loss=None, non_finite=True, metrics={"val_accuracy": None})]
+
+    assert record(database, taken, *rows) is None
+
+    with database.reading() as connection:
+        assert history.read(connection, submitted.id) == rows
+        assert history.read(connection, submitted.id, after_epoch=1) == rows[1:]
+        assert history.read(connection, submitted.id, limit=1) == rows[:1]
+    running = job(database, submitted.id)
+    assert (running.progress.epoch, running.progress.eta_seconds, running.device) == (2, 1.0, "cpu")
+    assert running.best is not None
+    assert (running.best.epoch, running.best.checkpoint) == (2, None)
+
+
+def test_a_new_attempt_replaces_the_rows_of_the_one_before(database: Database) -> None:
+    submitted = submit(database)
+    (old,) = claim(database)
+    record(database, old, *[epoch(n) for n in range(1, 6)])
+    crash(database, submitted.id, old.attempt)
+    (new,) = claim(database)
+
+    record(database, new, epoch(1), epoch(2))
+
+    with database.reading() as connection:
+        assert [row.epoch for row in history.read(connection, submitted.id)] == [1, 2]
+    assert job(database, submitted.id).progress.epoch == 2
+
+
+def test_the_same_flush_twice_leaves_each_epoch_once(database: Database) -> None:
+    submitted = submit(database)
+    (taken,) = claim(database)
+
+    record(database, taken, epoch(1), epoch(2))
+    record(database, taken, epoch(1), epoch(2))
+
+    with database.reading() as connection:
+        assert [row.epoch for row in history.read(connection, submitted.id)] == [1, 2]
+
+
+def test_publishing_replaces_the_checkpoint_and_names_the_old_file(database: Database) -> None:
+    submitted = submit(database)
+    claim(database)
+    with database.transaction() as connection:
+        assert queue.publish(connection, submitted.id, checkpoint(CheckpointKind.best, 1)) is None
+        assert queue.publish(connection, submitted.id, checkpoint(CheckpointKind.best, 4)) == "checkpoints/1"
+
+    with database.reading() as connection:
+        best = checkpoints.get(connection, submitted.id, CheckpointKind.best)
+    assert (best.epoch, best.download_url) == (4, f"/v1/jobs/{submitted.id}/checkpoints/best/download")
+
+
+def test_a_finished_job_never_changes_again(database: Database) -> None:
+    submitted = submit(database)
+    (taken,) = claim(database)
+    with database.transaction() as connection:
+        queue.finish(connection, submitted.id, 1, Outcome(Status.succeeded, StopReason.early_stopped, {"loss": 0.5}))
+    ended = job(database, submitted.id)
+
+    with pytest.raises(LeaseLost):
+        record(database, taken, epoch(1))
+
+    assert (ended.status, ended.stop_reason) == (Status.succeeded, StopReason.early_stopped)
+    assert ended.test is not None
+    assert ended.test.metrics == {"loss": 0.5}
+    assert job(database, submitted.id) == ended
+    assert claim(database) == []
+
+
+def test_a_released_job_waits_again_unharmed(database: Database) -> None:
+    submitted = submit(database)
+    claim(database)
+
+    with database.transaction() as connection:
+        queue.release(connection, submitted.id, 1)
+
+    waiting = job(database, submitted.id)
+    assert (waiting.status, waiting.failures, waiting.worker) == (Status.queued, 0, None)
+    assert claim(database)[0].attempt == 2
+
+
+def test_a_job_whose_trainer_crashes_again_and_again_fails_with_the_reason(database: Database) -> None:
+    submitted = submit(database)
+
+    for attempt in range(1, MAX_FAILURES + 1):
+        assert job(database, submitted.id).status is Status.queued
+        claim(database)
+        crash(database, submitted.id, attempt)
+
+    failed = job(database, submitted.id)
+    assert (failed.status, failed.failures, failed.error) == (Status.failed, MAX_FAILURES, CRASH)
+    assert failed.stop_reason is None
+    assert failed.finished_at is not None
+
+
+def test_a_lapsed_lease_returns_the_job_and_a_renewed_one_does_not(database: Database) -> None:
+    lapses, renewed = submit(database), submit(database)
+    claim(database, "wrk_dead", seconds=0.05)
+    claim(database, "wrk_alive", seconds=0.05)
+    with database.transaction() as connection:
+        assert queue.renew(connection, "wrk_alive", 15.0) == {renewed.id: 1}
+    time.sleep(0.1)
+
+    with database.reading() as connection:
+        assert queue.has_lapsed(connection)
+    with database.transaction() as connection:
+        assert queue.reap(connection) == 1
+
+    assert job(database, lapses.id).status is Status.queued
+    assert job(database, lapses.id).failures == 1
+    assert job(database, renewed.id).status is Status.running
+    with database.reading() as connection:
+        assert not queue.has_lapsed(connection)
+
+
+def test_a_running_job_is_asked_to_stop_and_its_trainer_hears_at_the_next_flush(database: Database) -> None:
+    submitted = submit(database)
+    (taken,) = claim(database)
+
+    with database.transaction() as connection:
+        asked = jobs.cancel(connection, submitted.id)
+
+    assert (asked.status, asked.control) == (Status.running, Control.cancel)
+    assert record(database, taken, epoch(1)) is Control.cancel
+
+
+@pytest.mark.parametrize("how", ["crash", "lapse", "release"])
+def test_a_job_asked_to_stop_is_cancelled_when_its_attempt_is_lost(database: Database, how: str) -> None:
+    submitted = submit(database)
+    claim(database, seconds=-1.0)
+    with database.transaction() as connection:
+        jobs.cancel(connection, submitted.id)
+
+    with database.transaction() as connection:
+        if how == "crash":
+            queue.crashed(connection, submitted.id, 1, CRASH)
+        elif how == "lapse":
+            queue.reap(connection)
+        else:
+            queue.release(connection, submitted.id, 1)
+
+    ended = job(database, submitted.id)
+    assert (ended.status, ended.stop_reason, ended.control) == (Status.cancelled, StopReason.cancelled, None)
+    assert ended.error is None
+    assert ended.finished_at is not None
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_lease_of_another_boot_has_lapsed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit(database)
+    claim(database, seconds=3_600.0)
+
+    monkeypatch.setattr("service.store.engine._boot_id", lambda: "after the reboot")
+
+    with database.transaction() as connection:
+        assert queue.reap(connection) == 1
