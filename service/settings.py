@@ -16,7 +16,7 @@ class Settings(BaseSettings):
     """What an operator can set, each as an environment variable with the prefix `BESTEPOCH_`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="BESTEPOCH_", frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix="BESTEPOCH_", env_ignore_empty=True, frozen=True, extra="ignore", use_attribute_docstrings=True
     )
 
     home: Path = Path("~/.bestepoch")
@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     """Address to listen on; any but a loopback one needs API_KEY."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     """Port to listen on; 0 picks a free one."""
-    api_key: SecretStr | None = None
+    api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     """Clients must send it as `Authorization: Bearer KEY`."""
     trainers: Annotated[int, Field(ge=0, le=256)] = 0
     """Trainer processes of a worker; 0: one per GPU where there are GPUs, else one per core."""
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     @property
     def artifacts(self) -> Path:
         """The artifacts' folder, resolved."""
-        return Path(urlsplit(self.artifacts_url).path or self.home / "artifacts").expanduser().absolute()
+        return Path(self.artifacts_url.removeprefix("file://") or self.home / "artifacts").expanduser().absolute()
 
     @property
     def logs(self) -> Path:

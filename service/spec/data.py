@@ -13,6 +13,7 @@ MAX_SYNTHETIC_VALUES = 50_000_000
 
 ColumnName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=1_000, pattern=r"^[^\x00]+$")]
 Seed = Annotated[Int, Field(ge=0, le=2**32 - 1)]
+Int64 = Annotated[Int, Field(ge=-(2**63), lt=2**63)]
 Fraction = Annotated[Float, Field(ge=0.0, lt=1.0)]
 
 
@@ -71,7 +72,7 @@ class InlineData(Strict):
     x: Annotated[list[Annotated[list[Float | None], Field(min_length=1)]], Field(min_length=3)]
     """Rows of numbers, null where missing; the columns are named x0, x1, ..."""
     y: Annotated[
-        list[Bool | Int | Float | Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[^\x00]*$")] | None],
+        list[Bool | Int64 | Float | Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[^\x00]*$")] | None],
         Field(min_length=3),
     ]
     """One target value a row: all text, all booleans or all numbers; null rows are dropped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from datetime import datetime
 from enum import StrEnum
@@ -128,22 +129,27 @@ def inline_profile(data: InlineData) -> TableProfile:
 def _profile_values(name: str, cells: list[Value | None] | list[float | None]) -> Column:
     counts: Counter[Value] = Counter(cell for cell in cells if cell is not None)
     kind = _type_of(list(counts))
-    numbers = [float(v) for v in counts] if kind is not ColumnType.text else []
+    numbers = [(float(v), n) for v, n in counts.items()] if kind is not ColumnType.text else []
     total = counts.total()
-    mean = sum(float(v) * n for v, n in counts.items()) / total if numbers else None
-    variance = sum((float(v) - mean) ** 2 * n for v, n in counts.items()) / total if mean is not None else None
+    mean = sum(v * n for v, n in numbers) / total if numbers else None
+    # A product, not a power: the square of a huge float is then infinite, where `**` would raise.
+    variance = sum((v - mean) * (v - mean) * n for v, n in numbers) / total if mean is not None else None
     listed = kind is not ColumnType.number and len(counts) <= MAX_VALUES
     return Column(
         name=name,
         type=kind,
         missing=len(cells) - total,
         distinct=len(counts),
-        min=min(numbers, default=None),
-        max=max(numbers, default=None),
-        mean=mean,
-        std=None if variance is None else variance**0.5,
+        min=min((v for v, _ in numbers), default=None),
+        max=max((v for v, _ in numbers), default=None),
+        mean=_finite(mean),
+        std=None if variance is None else _finite(math.sqrt(variance)),
         values=[ValueCount(value=_plain(v, kind), count=n) for v, n in sorted(counts.items())] if listed else None,
     )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _type_of(values: list[Value]) -> ColumnType:

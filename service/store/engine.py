@@ -178,8 +178,17 @@ def _normalize(url: str) -> URL:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
+    connection.execute("PRAGMA synchronous=FULL").close()
+    connection.execute("PRAGMA foreign_keys=ON").close()
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:  # switching a new file to WAL does not wait for a lock by itself
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite_module.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(LOOK_SECONDS)
 
 
 def _begin_sqlite(connection: Connection) -> None:
