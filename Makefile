@@ -1,0 +1,47 @@
+# Each target works alone on a fresh clone with Python 3.11 or newer, pip and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Where pip finds torch, to pick another build of it (CPU or a CUDA version); empty: where it finds the rest.
+TORCH_INDEX_URL ?=
+# Test processes at once: one a core, four at most.
+TEST_PROCESSES ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test check bench
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: .venv/installed ## Install everything into .venv
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "bestepoch needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+	       "Name another one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@echo "Installing into .venv; the first time takes minutes."
+ifneq ($(strip $(TORCH_INDEX_URL)),)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps --index-url $(TORCH_INDEX_URL) torch
+endif
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup ## Train on a small table, from upload to download
+	$(BIN)/python -m examples.demo
+
+serve: setup ## Start the API and a worker
+	$(BIN)/bestepoch serve
+
+test: setup ## Run every test
+	$(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile -rs
+
+check: setup ## Lint, check formatting, types and import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
+
+bench: setup ## Measure latency and the training engine
+	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.engine

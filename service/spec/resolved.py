@@ -1,0 +1,95 @@
+"""What resolving a spec gives: inputs, target, layers, rows and warnings, with nothing left to decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.spec.base import Strict
+from service.spec.early_stopping import Monitor
+from service.spec.job import JobSpec
+from service.spec.layers import Layer, count_parameters
+from service.spec.table import Value
+
+
+class SpecWarning(Strict):
+    """Something a person would want to know before training."""
+
+    code: str
+    """A stable name for this kind of warning."""
+    message: str
+    """What was noticed, in a sentence."""
+    pointer: str
+    """JSON pointer to the part of the spec that it concerns."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """How one column becomes inputs: one number, or a 0/1 per category; plus a 0/1 for missing."""
+
+    column: str
+    categories: tuple[Value, ...] | None  # None: a number
+    indicator: bool
+
+    @property
+    def width(self) -> int:
+        """How many inputs the column gives."""
+        return (1 if self.categories is None else len(self.categories)) + self.indicator
+
+
+@dataclass(frozen=True)
+class Target:
+    """The column to predict; `classes` is None for regression."""
+
+    column: str
+    classes: tuple[Value, ...] | None
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """How many rows each part gets; `dropped` have no target."""
+
+    train: int
+    validation: int
+    test: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A job in full: nothing left to decide but the numbers that training rows give."""
+
+    spec: JobSpec
+    features: tuple[Feature, ...]
+    target: Target
+    layers: tuple[Layer, ...]
+    rows: RowCounts
+    warnings: tuple[SpecWarning, ...]
+
+    @property
+    def inputs(self) -> int:
+        """Width of the network's input."""
+        return sum(feature.width for feature in self.features)
+
+    @property
+    def parameters(self) -> int:
+        """Trained values of the network."""
+        return count_parameters(self.layers)
+
+    @property
+    def batch_rows(self) -> int:
+        """Rows of a full batch."""
+        size = self.spec.batch_size
+        return self.rows.train if size == "full" else min(size, self.rows.train)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps an epoch takes; a last batch of one row joins the one before it."""
+        full, tail = divmod(self.rows.train, self.batch_rows)
+        return full + (tail > 1)
+
+    @property
+    def monitor(self) -> Monitor:
+        """The number that decides which epoch is best."""
+        if self.spec.early_stopping is not None:
+            return self.spec.early_stopping.monitor
+        return Monitor.val_loss if self.rows.validation else Monitor.train_loss

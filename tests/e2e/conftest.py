@@ -1,0 +1,39 @@
+"""A whole service in its own processes, as a user runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from examples.local_service import running_service
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
+    """A client of a service with one trainer that all end-to-end tests of a process share."""
+    with running_service(tmp_path_factory.mktemp("service"), BESTEPOCH_TRAINERS="1") as client:
+        yield client
+
+
+@pytest.fixture
+def train(service: httpx2.Client) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Submit a spec and wait until the job has ended."""
+
+    def run(spec: dict[str, Any]) -> dict[str, Any]:
+        response = service.post("/v1/jobs", json=spec)
+        assert response.status_code == 201, response.text
+        job: dict[str, Any] = service.get(response.headers["location"], params={"wait": 60}).json()
+        return job
+
+    return run
+
+
+def upload(service: httpx2.Client, path: Path) -> dict[str, Any]:
+    response = service.post("/v1/datasets", params={"name": path.name}, content=path.read_bytes())
+    assert response.status_code in (200, 201), response.text
+    dataset: dict[str, Any] = response.json()
+    return dataset

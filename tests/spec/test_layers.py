@@ -1,0 +1,58 @@
+"""The one layer list: shapes that chain, and as many parameters as the formula says."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.spec.architecture import Activation, Mlp
+from service.spec.layers import Activate, BatchNorm, Dropout, Linear, count_parameters, lower
+
+widths = st.integers(1, 300)
+mlps = st.builds(
+    Mlp,
+    hidden=st.lists(widths, max_size=6),
+    batch_norm=st.booleans(),
+    activation=st.sampled_from(Activation),
+    dropout=st.sampled_from([0.0, 0.5]),
+)
+
+
+def test_the_default_network_is_the_reference_one() -> None:
+    assert lower(Mlp(), 20, 2) == (
+        Linear(20, 64), BatchNorm(64), Activate(64, Activation.relu),
+        Linear(64, 32), BatchNorm(32), Activate(32, Activation.relu),
+        Linear(32, 2),
+    )  # fmt: skip
+
+
+def test_dropout_stands_after_each_activation_and_only_if_asked_for() -> None:
+    layers = lower(Mlp(hidden=[8, 4], batch_norm=False, dropout=0.25), 3, 1)
+
+    assert [layer.kind for layer in layers] == ["linear", "activation", "dropout"] * 2 + ["linear"]
+    assert layers[2] == Dropout(8, 0.25)
+    assert "dropout" not in [layer.kind for layer in lower(Mlp(dropout=0.0), 3, 1)]
+
+
+def test_no_hidden_layer_is_a_linear_model() -> None:
+    assert lower(Mlp(hidden=[]), 5, 3) == (Linear(5, 3),)
+
+
+@given(mlps, widths, widths)
+def test_each_layer_takes_what_the_one_before_gives(architecture: Mlp, inputs: int, outputs: int) -> None:
+    layers = lower(architecture, inputs, outputs)
+
+    assert layers[0].inputs == inputs
+    assert layers[-1].outputs == outputs
+    assert all(before.outputs == after.inputs for before, after in pairwise(layers))
+
+
+@given(mlps, widths, widths)
+def test_parameters_are_weights_biases_scales_and_shifts(architecture: Mlp, inputs: int, outputs: int) -> None:
+    sizes = [inputs, *architecture.hidden, outputs]
+    expected = sum((before + 1) * after for before, after in pairwise(sizes))
+    expected += 2 * sum(architecture.hidden) if architecture.batch_norm else 0
+
+    assert count_parameters(lower(architecture, inputs, outputs)) == expected

@@ -1,0 +1,193 @@
+"""Resolving a spec against a table's columns: the task, the classes, the inputs, and every refusal with its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.errors import InvalidSpec
+from service.spec.job import JobSpec, Task
+from service.spec.resolve import Feature, RowCounts, Target, profile_of, resolve
+from tests.spec.tables import TABLE, column, inline, refused, resolved, spec, table
+
+X10 = [[float(i)] for i in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "distinct", "task"),
+    [
+        ("text", 3, Task.classification),
+        ("boolean", 2, Task.classification),
+        ("integer", 20, Task.classification),
+        ("integer", 21, Task.regression),
+        ("number", 3, Task.regression),
+    ],
+)
+def test_auto_finds_the_task_by_the_target(kind: str, distinct: int, task: Task) -> None:
+    result = resolved(table(column("x"), column("y", kind, distinct=distinct)), "y")
+
+    assert result.spec.task is task
+    assert (result.target.classes is not None) == (task is Task.classification)
+
+
+def test_a_task_that_was_asked_for_is_kept() -> None:
+    integers = table(column("x"), column("y", "integer", distinct=5))
+    assert resolved(integers, "y", task="regression").target == Target("y", None)
+    many = table(column("x"), column("y", "integer", distinct=30))
+    assert resolved(many, "y", task="classification").target == Target("y", tuple(range(30)))
+
+
+@pytest.mark.parametrize("kind", ["text", "boolean"])
+def test_regression_needs_a_number(kind: str) -> None:
+    pointer, message = refused(table(column("x"), column("y", kind, distinct=2)), "y", task="regression")
+
+    assert pointer == "/task"
+    assert f"column 'y' is {kind}" in message
+
+
+@pytest.mark.parametrize(("kind", "distinct"), [("number", 3), ("integer", 1_001), ("text", 1_001)])
+def test_classification_needs_values_that_can_be_listed(kind: str, distinct: int) -> None:
+    wide = table(column("x"), column("y", kind, distinct=distinct), rows=2_000)
+
+    assert refused(wide, "y", task="classification")[0] == "/data/target"
+
+
+def test_classes_come_in_the_order_of_the_profile_and_give_the_last_layer_its_width() -> None:
+    result = resolved()
+
+    assert result.target == Target("species", ("v000", "v001", "v002"))
+    assert result.layers[-1].outputs == 3
+
+
+def test_regression_has_one_output() -> None:
+    assert resolved(target="length").layers[-1].outputs == 1
+
+
+def test_a_target_that_is_no_column_is_refused_with_the_columns_there_are() -> None:
+    assert refused(target="kind") == ("/data/target", "no column 'kind'; there are: 'length', 'island', 'species'")
+
+
+def test_of_many_columns_only_the_first_are_listed() -> None:
+    _, message = refused(table(*(column(f"c{i}") for i in range(25))), "y")
+
+    assert message.endswith("'c19' and 5 more")
+
+
+@pytest.mark.parametrize(
+    ("kind", "distinct", "why"), [("text", 0, "no values"), ("text", 1, "a single value"), ("datetime", 9, "dates")]
+)
+def test_a_target_from_which_nothing_can_be_learnt_is_refused(kind: str, distinct: int, why: str) -> None:
+    pointer, message = refused(table(column("x"), column("y", kind, distinct=distinct)), "y")
+
+    assert pointer == "/data/target"
+    assert why in message
+
+
+def test_numbers_are_one_input_texts_one_per_value_and_missing_ones_one_more() -> None:
+    columns = [
+        column("a"),
+        column("b", missing=3),
+        column("c", "text", distinct=4),
+        column("d", "text", distinct=2, missing=1),
+        column("e", "boolean"),
+    ]
+    result = resolved(table(*columns, column("y", "boolean")), "y")
+
+    assert result.features == (
+        Feature("a", None, indicator=False),
+        Feature("b", None, indicator=True),
+        Feature("c", ("v000", "v001", "v002", "v003"), indicator=False),
+        Feature("d", ("v000", "v001"), indicator=True),
+        Feature("e", None, indicator=False),
+    )
+    assert [feature.width for feature in result.features] == [1, 2, 4, 3, 1]
+    assert result.inputs == result.layers[0].inputs == 11
+
+
+@pytest.mark.parametrize(
+    ("useless", "why"),
+    [
+        (column("z", distinct=0, missing=100), "it has no values"),
+        (column("z", distinct=1), "it is constant"),
+        (column("z", "datetime"), "it holds dates"),
+        (column("z", "text", distinct=51), "it has 51 different texts"),
+    ],
+)
+def test_a_useless_column_is_left_out_with_a_warning(useless: Any, why: str) -> None:
+    result = resolved(table(column("x"), useless, column("y", "boolean")), "y")
+
+    assert [feature.column for feature in result.features] == ["x"]
+    (warning,) = result.warnings
+    assert (warning.code, warning.pointer) == ("column_left_out", "/data/features")
+    assert f"'z' is left out: {why}" in warning.message
+
+
+def test_a_constant_column_with_gaps_and_a_text_of_fifty_values_are_of_use() -> None:
+    columns = [column("gaps", distinct=1, missing=5), column("text", "text", distinct=50)]
+
+    assert resolved(table(*columns, column("y", "boolean")), "y").warnings == ()
+
+
+def test_named_features_are_taken_in_their_order_and_without_question() -> None:
+    wide = table(column("a"), column("b"), column("t", "text", distinct=51), column("y", "boolean"))
+    result = resolve(spec("y", ["t", "a"]), wide)
+
+    assert [feature.column for feature in result.features] == ["t", "a"]
+    assert result.inputs == 52
+    assert result.warnings == ()
+
+
+def test_every_named_feature_that_cannot_be_used_is_pointed_at() -> None:
+    columns = [column("void", distinct=0), column("day", "datetime"), column("essay", "text", distinct=1_001)]
+
+    with pytest.raises(InvalidSpec) as error:
+        resolve(spec("y", ["x", "void", "day", "essay", "nope"]), table(column("x"), *columns, column("y", "boolean")))
+
+    assert [fault.pointer for fault in error.value.faults] == [f"/data/features/{i}" for i in (1, 2, 3, 4)]
+
+
+def test_a_table_without_a_usable_column_is_refused() -> None:
+    assert refused(table(column("day", "datetime"), column("y", "boolean")), "y")[0] == "/data/features"
+
+
+def test_a_resolved_spec_leaves_nothing_open_and_resolves_to_itself() -> None:
+    result = resolved()
+    data = result.spec.data.model_dump()
+
+    assert data["features"] == ["length", "island"]
+    assert result.spec.task is Task.classification
+    assert result.spec.split.stratify is True
+    assert resolve(JobSpec.model_validate(result.spec.model_dump(mode="json")), TABLE) == result
+
+
+def test_inline_rows_resolve_to_the_columns_x0_and_so_on() -> None:
+    job = inline(X10, [0, 1] * 5)
+    result = resolve(job, profile_of(job.data))
+
+    assert result.features == (Feature("x0", None, indicator=False),)
+    assert result.target == Target("y", (0, 1))
+    assert result.rows == RowCounts(8, 2, 0, 0)
+
+
+def test_inline_targets_that_are_whole_numbers_are_integer_classes() -> None:
+    job = inline(X10, [1.0, 2.0] * 5)
+    classes = resolve(job, profile_of(job.data)).target.classes
+
+    assert classes == (1, 2)
+    assert {type(value) for value in classes or ()} == {int}
+
+
+def test_inline_targets_with_fractions_are_learnt_as_numbers() -> None:
+    job = inline(X10, [0.5, 1.0] * 5)
+
+    assert resolve(job, profile_of(job.data)).spec.task is Task.regression
+
+
+def test_the_default_synthetic_job_is_the_reference_script() -> None:
+    job = JobSpec.model_validate({"data": {"kind": "synthetic"}})
+    result = resolve(job, profile_of(job.data))
+
+    assert (result.inputs, result.target.classes, result.rows.train, result.rows.validation) == (20, (0, 1), 800, 200)
+    assert result.parameters == 20 * 64 + 64 + 128 + 64 * 32 + 32 + 64 + 32 * 2 + 2
+    assert result.warnings == ()

@@ -1,0 +1,176 @@
+"""Resolving how a job trains: the split, the monitor, batches, limits, and what is worth a warning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import InvalidSpec
+from service.spec.resolve import RowCounts, resolve, split_sizes
+from tests.spec.tables import TABLE, column, refused, resolved, spec, table
+
+
+@pytest.mark.parametrize(
+    ("target", "shuffle", "stratify"), [("species", True, True), ("species", False, False), ("length", True, False)]
+)
+def test_only_shuffled_classes_are_stratified_by_default(target: str, shuffle: bool, stratify: bool) -> None:
+    assert resolved(target=target, split={"shuffle": shuffle}).spec.split.stratify is stratify
+
+
+@pytest.mark.parametrize(("target", "shuffle"), [("species", False), ("length", True)])
+def test_a_stratified_split_that_cannot_be_is_refused(target: str, shuffle: bool) -> None:
+    assert refused(target=target, split={"shuffle": shuffle, "stratify": True})[0] == "/split/stratify"
+
+
+@pytest.mark.parametrize("loss", [{"label_smoothing": 0.1}, {"class_weight": "balanced"}])
+def test_regression_refuses_what_only_classes_have(loss: dict[str, Any]) -> None:
+    (field,) = loss
+
+    resolved(loss=loss)
+    assert refused(target="length", loss=loss)[0] == f"/loss/{field}"
+
+
+def test_rows_without_a_target_are_dropped_and_counted() -> None:
+    result = resolved(table(column("x"), column("y", "text", missing=10, distinct=2)), "y")
+
+    assert result.rows == RowCounts(train=72, validation=18, test=0, dropped=10)
+    (warning,) = result.warnings
+    assert warning.code == "rows_dropped"
+    assert warning.message == "10 rows without a value in 'y' are left out"
+
+
+@given(st.integers(1, 10_000), st.floats(0, 0.45), st.floats(0, 0.45))
+def test_a_split_uses_every_row_once_and_leaves_no_wanted_part_empty(rows: int, validation: float, test: float) -> None:
+    parts = split_sizes(rows, validation, test)
+
+    assert sum(parts) == rows
+    for part, share in zip(parts[1:], (validation, test), strict=True):
+        assert (part > 0) == (share > 0)
+        assert abs(part - rows * share) <= (0.5 if rows * share >= 0.5 else 1)
+
+
+@pytest.mark.parametrize(("rows", "taken"), [(3, True), (2, False), (1, False)])
+def test_two_training_rows_and_one_validation_row_are_the_least(rows: int, taken: bool) -> None:
+    small = table(column("x"), column("y", "boolean"), rows=rows)
+
+    if taken:
+        assert resolved(small, "y").rows == RowCounts(2, 1, 0, 0)
+    else:
+        assert refused(small, "y")[0] == "/split"
+
+
+def test_a_split_that_gives_away_more_rows_than_there_are_is_refused() -> None:
+    pointer, message = refused(split={"validation": 0.6, "test": 0.6})
+
+    assert (pointer, message) == ("/split", "100 usable rows leave 0 for training; at least 2 are needed")
+
+
+@pytest.mark.parametrize("monitor", ["val_accuracy", "val_f1_macro", "val_roc_auc", "val_log_loss"])
+def test_regression_refuses_the_monitors_of_classes(monitor: str) -> None:
+    resolved(early_stopping={"monitor": monitor})
+    assert refused(target="length", early_stopping={"monitor": monitor})[0] == "/early_stopping/monitor"
+
+
+@pytest.mark.parametrize("monitor", ["val_mae", "val_rmse", "val_r2"])
+def test_classification_refuses_the_monitors_of_numbers(monitor: str) -> None:
+    resolved(target="length", early_stopping={"monitor": monitor})
+    assert refused(early_stopping={"monitor": monitor})[0] == "/early_stopping/monitor"
+
+
+def test_r2_of_a_single_validation_row_is_refused() -> None:
+    few = table(column("x"), column("y"), rows=5)
+
+    assert refused(few, "y", early_stopping={"monitor": "val_r2"})[0] == "/early_stopping/monitor"
+    assert resolved(few, "y", early_stopping={"monitor": "val_mae"}).rows.validation == 1
+
+
+def test_without_validation_rows_only_the_training_loss_can_decide() -> None:
+    split = {"validation": 0.0}
+
+    assert refused(split=split)[0] == "/early_stopping/monitor"
+    assert resolved(split=split, early_stopping={"monitor": "train_loss"}).monitor.value == "train_loss"
+    assert resolved(split=split, early_stopping=None).monitor.value == "train_loss"
+
+
+def test_without_early_stopping_the_validation_loss_still_finds_the_best_epoch() -> None:
+    assert resolved(early_stopping=None).monitor.value == "val_loss"
+
+
+@pytest.mark.parametrize(
+    ("patience", "min_epochs", "max_epochs", "warned"),
+    [(9, 0, 11, False), (9, 0, 10, True), (10, 0, 10, True), (1, 10, 11, False), (1, 10, 10, True)],
+)
+def test_a_patience_that_saves_no_epoch_is_a_warning(
+    patience: int, min_epochs: int, max_epochs: int, warned: bool
+) -> None:
+    rule = {"patience": patience, "min_epochs": min_epochs}
+    warnings = resolved(early_stopping=rule, max_epochs=max_epochs).warnings
+
+    assert [warning.code for warning in warnings] == ["patience_cannot_fire"] * warned
+    assert all("at epoch 10" in warning.message for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "steps", "warned"),
+    [
+        (65, 64, 1, True),
+        (66, 64, 2, False),
+        (129, 64, 2, True),
+        (64, 64, 1, False),
+        (10, 1, 10, False),
+        (10, 3, 3, True),
+        (10, "full", 1, False),
+        (3, 2, 1, True),
+    ],
+)
+def test_a_last_batch_of_one_row_joins_the_one_before_it(
+    rows: int, batch_size: int | str, steps: int, warned: bool
+) -> None:
+    result = resolved(
+        table(column("x"), column("y", "boolean"), rows=rows + 1), "y",
+        split={"validation": 1e-9}, batch_size=batch_size, architecture={"batch_norm": False},
+    )  # fmt: skip
+
+    assert result.rows.train == rows
+    assert result.steps_per_epoch == steps
+    assert ("tail_batch_of_one" in {warning.code for warning in result.warnings}) == warned
+
+
+def test_a_batch_larger_than_the_training_rows_is_all_of_them() -> None:
+    result = resolved(batch_size=81, architecture={"batch_norm": False})
+
+    assert (result.batch_rows, result.steps_per_epoch) == (80, 1)
+    assert [warning.code for warning in result.warnings] == ["batch_larger_than_rows"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "warned"), [({}, True), ({"batch_norm": False}, False), ({"hidden": []}, False)]
+)
+def test_one_step_an_epoch_with_batch_norm_is_a_warning(architecture: dict[str, Any], warned: bool) -> None:
+    warnings = resolved(batch_size="full", architecture=architecture).warnings
+
+    assert [warning.code for warning in warnings] == ["one_step_per_epoch"] * warned
+
+
+def test_batch_norm_needs_two_rows_in_a_batch() -> None:
+    assert refused(batch_size=1)[0] == "/batch_size"
+    resolved(batch_size=1, architecture={"batch_norm": False})
+    resolved(batch_size=1, architecture={"hidden": []})
+
+
+def test_nesterov_needs_a_momentum() -> None:
+    assert refused(optimizer={"kind": "sgd", "nesterov": True})[0] == "/optimizer/nesterov"
+    resolved(optimizer={"kind": "sgd", "nesterov": True, "momentum": 0.9})
+
+
+def test_a_network_may_have_as_many_parameters_as_the_server_allows_and_not_one_more() -> None:
+    size = resolved().parameters
+
+    assert resolve(spec(), TABLE, max_parameters=size).parameters == size
+    with pytest.raises(InvalidSpec) as error:
+        resolve(spec(), TABLE, max_parameters=size - 1)
+    assert error.value.faults[0].pointer == "/architecture"
+    assert f"{size:,} parameters" in error.value.detail

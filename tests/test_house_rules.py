@@ -1,0 +1,162 @@
+"""The rules of this source: which room imports which, what is never called, how long things may get."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LINT_IMPORTS = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo"]
+
+EDGES = {"api", "serving", "predictor", "cli"}
+LIBRARIES = {"torch", "sqlalchemy", "alembic", "fastapi", "starlette"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "settings": set(),
+    "spec": {"errors"},
+    "lifecycle": {"errors", "spec"},
+    "data": {"spec", "errors"},
+    "training": {"spec", "data", "lifecycle", "errors", "torch"},
+    "store": {"spec", "lifecycle", "errors", "sqlalchemy", "alembic"},
+    "artifacts": {"errors"},
+    "serving": {"training", "data", "spec", "artifacts", "errors", "torch"},
+    "predictor": {"serving", "errors"},
+    "api": {"store", "artifacts", "data", "spec", "lifecycle", "errors", "settings", "fastapi", "starlette"},
+}
+MAY_IMPORT["worker"] = {*MAY_IMPORT, "torch"} - EDGES
+MAY_IMPORT["cli"] = {*MAY_IMPORT}
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(LINT_IMPORTS, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_no_room_imports_what_it_may_not() -> None:
+    result = lint_imports(ROOT)
+
+    assert result.returncode == 0, result.stdout
+
+
+def test_the_import_contracts_allow_exactly_the_table(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "service").mkdir()
+    (tmp_path / "service/__init__.py").touch()
+    everything = {(room, other) for room in MAY_IMPORT for other in {*MAY_IMPORT, *LIBRARIES} - {room}}
+    for room in MAY_IMPORT:
+        names = [other if other in LIBRARIES else f"service.{other}" for r, other in everything if r == room]
+        (tmp_path / f"service/{room}.py").write_text("".join(f"import {name}\n" for name in names))
+
+    result = lint_imports(tmp_path)
+
+    refused = set(re.findall(r"^- service\.(\w+) -> (?:service\.)?(\w+) \(l\.", result.stdout, re.MULTILINE))
+    assert everything - refused == {(room, other) for room, others in MAY_IMPORT.items() for other in others}
+    assert "No import cycles BROKEN" in result.stdout
+
+
+def test_the_table_knows_every_room() -> None:
+    rooms = {path.stem for path in (ROOT / "service").iterdir() if list(path.rglob("*.py")) or path.suffix == ".py"}
+
+    assert rooms - {"__init__", "__main__"} == set(MAY_IMPORT)
+
+
+def test_the_api_and_its_predictor_start_without_torch_and_the_readers_of_tables() -> None:
+    code = (
+        "import sys, service.api.app, service.predictor; print(sorted({'torch', 'duckdb', 'numpy'} & set(sys.modules)))"
+    )
+
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert result.stdout == "[]\n"
+
+
+SOURCES = sorted((ROOT / "service").rglob("*.py"))
+
+
+def nodes(path: Path) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def places(path: Path, code: str) -> list[str]:
+    """Where `code`, e.g. `os.environ`, stands as a name or an attribute."""
+    found = [n for n in nodes(path) if isinstance(n, ast.Name | ast.Attribute) and ast.unparse(n) == code]
+    return [f"{path.relative_to(ROOT)}:{node.lineno}" for node in found]
+
+
+def calls(path: Path, name: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """(where, keyword arguments as source) of each call of `name`."""
+    for node in nodes(path):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == name:
+            yield (
+                f"{path.relative_to(ROOT)}:{node.lineno}",
+                {k.arg or "**": ast.unparse(k.value) for k in node.keywords},
+            )
+
+
+@pytest.mark.parametrize("name", ["os.environ", "os.getenv", "environ", "getenv"])
+def test_only_settings_reads_the_environment(name: str) -> None:
+    assert not [place for path in SOURCES if path.name != "settings.py" for place in places(path, name)]
+
+
+def test_nothing_unpickles() -> None:
+    imported = {
+        (path.name, name.name)
+        for path in SOURCES
+        for node in nodes(path)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in [*node.names, ast.alias(getattr(node, "module", None) or "")]
+    }
+    keywords = [k for path in SOURCES for k in nodes(path) if isinstance(k, ast.keyword) and k.arg == "allow_pickle"]
+
+    assert not {module for _, module in imported} & {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+    assert all(ast.unparse(keyword.value) == "False" for keyword in keywords)
+
+
+def test_torch_loads_weights_only() -> None:
+    loads = [call for path in SOURCES for call in calls(path, "torch.load")]
+
+    assert all(keywords.get("weights_only") == "True" for _, keywords in loads), loads
+
+
+def test_no_function_is_longer_than_50_lines() -> None:
+    functions = (
+        (f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", (node.end_lineno or 0) - node.lineno + 1)
+        for path in SOURCES
+        for node in nodes(path)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    assert not [(place, lines) for place, lines in functions if lines > 50]
+
+
+def test_no_file_is_longer_than_300_lines() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+
+    assert not {path: lines for path, lines in lengths.items() if lines > 300}
+
+
+# In pieces, so that this file does not name them.
+HOSTS = ["pypi" + ".org", "python" + "hosted.org", "download.pytorch" + ".org", "npm" + "js.org", "ghcr" + ".io"]
+FOREIGN = re.compile("|".join([*map(re.escape, HOSTS), r"(?<![\w.])/(?:work|root|mnt|home/\w+|Users/\w+)/"]))
+
+
+def tracked_files() -> list[Path]:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_no_tracked_file_names_a_package_registry_or_a_path_of_one_machine() -> None:
+    found = []
+    for path in tracked_files():
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="ignore").splitlines(), start=1):
+            if match := FOREIGN.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number} {match.group()}")
+    assert not found

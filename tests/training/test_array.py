@@ -1,0 +1,194 @@
+"""The batched array is K plain networks: same values, same gradients, and each member the same bits as alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from service.spec.architecture import Activation, Mlp
+from service.spec.layers import Layer, lower
+from service.spec.optimizer import Adam
+from service.training import optimizers
+from service.training.array import Array
+from service.training.layers import Dropout
+from service.training.losses import CrossEntropy
+from service.training.models import Network, build, initial_state
+
+CPU = torch.device("cpu")
+ROWS, CLASSES, INPUTS = 37, 3, 5
+SHAPES = [
+    pytest.param(Mlp(hidden=[7, 20], activation=activation, batch_norm=norm), id=f"{activation}-{norm}")
+    for activation in Activation
+    for norm in (True, False)
+]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def array_of(layers: tuple[Layer, ...], *seeds: int) -> Array:
+    return Array(layers, [initial_state(layers, seed) for seed in seeds], CPU)
+
+
+def network_of(layers: tuple[Layer, ...], state: dict[str, Tensor]) -> Network:
+    network = build(layers)
+    network.load_state_dict(state, strict=True)
+    return network
+
+
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def labels(*shape: int) -> Tensor:
+    return torch.randint(0, CLASSES, shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("architecture", SHAPES)
+def test_values_and_gradients_are_those_of_plain_networks(architecture: Mlp) -> None:
+    layers = lower(architecture, INPUTS, CLASSES)
+    array, x, y = array_of(layers, 0, 1, 2), drawn(ROWS, 3, INPUTS), labels(ROWS, 3)
+
+    before = [array.state(member) for member in range(3)]
+    outputs = array.forward(array.pad(x), training=True)
+    array.backward(CrossEntropy(CLASSES, 0.0, None, CPU)(outputs, y).gradient)
+    array.parameters.sub_(array.gradient)
+
+    for member in range(3):
+        network = network_of(layers, before[member]).train()
+        expected = network(x[:, member])
+        F.cross_entropy(expected, y[:, member]).backward()
+        torch.testing.assert_close(outputs[:, member], expected, atol=1e-6, rtol=1e-6)
+        after = array.state(member)
+        for key, parameter in network.named_parameters():
+            torch.testing.assert_close(before[member][key] - after[key], parameter.grad, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", SHAPES)
+def test_evaluation_gives_what_the_loaded_plain_network_gives(architecture: Mlp) -> None:
+    layers = lower(architecture, INPUTS, CLASSES)
+    array, x = array_of(layers, 0, 1), drawn(ROWS, INPUTS)
+    array.forward(array.pad(drawn(ROWS, 2, INPUTS)), training=True)  # moves the running statistics
+
+    outputs = array.forward(array.pad(x).unsqueeze(1).expand(-1, 2, -1), training=False)
+
+    for member in range(2):
+        network = network_of(layers, array.state(member)).eval()
+        torch.testing.assert_close(outputs[:, member], network(x), atol=1e-6, rtol=1e-6)
+
+
+def trained(layers: tuple[Layer, ...], seeds: list[int], weight: Tensor | None = None) -> tuple[Array, Tensor, Tensor]:
+    """(array, each step's losses (S, B, K), outputs after training (N, K, C)); rows and masks follow each seed."""
+    array, loss = array_of(layers, *seeds), CrossEntropy(CLASSES, 0.1, weight, CPU)
+    adam = optimizers.of(Adam(), torch.full((len(seeds), 1), 0.01), array.decayed)
+    x, y, lr = array.pad(drawn(ROWS, INPUTS)), labels(ROWS), torch.full((len(seeds), 1), 0.01)
+    array.draw_dropout_from([torch.Generator().manual_seed(seed) for seed in seeds])
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    losses = []
+    for _ in range(8):
+        rows = torch.stack([torch.randperm(ROWS, generator=generator) for generator in generators], 1)
+        batch = loss(array.forward(x[rows], training=True), y[rows])
+        array.backward(batch.gradient)
+        adam.step(array.parameters, array.gradient, lr)
+        losses.append(batch.rows)
+    return array, torch.stack(losses), array.forward(x.unsqueeze(1).expand(-1, len(seeds), -1), training=False)
+
+
+@pytest.mark.parametrize("weight", [None, torch.tensor([0.3, 1.7, 2.9])], ids=["plain", "weighted"])
+@pytest.mark.parametrize(
+    "architecture",
+    [*SHAPES, Mlp(hidden=[]), Mlp(hidden=[64, 32], dropout=0.3), Mlp(hidden=[100, 50, 10], activation=Activation.gelu)],
+)
+def test_members_trained_together_are_bit_for_bit_those_trained_alone(architecture: Mlp, weight: Tensor | None) -> None:
+    layers = lower(architecture, INPUTS, CLASSES)
+
+    together, losses, outputs = trained(layers, [0, 1, 2], weight)
+
+    for member in range(3):
+        alone, own_losses, own_outputs = trained(layers, [member], weight)
+        assert torch.equal(losses[..., member], own_losses[..., 0])
+        assert torch.equal(outputs[:, member], own_outputs[:, 0])
+        state = alone.state(0)
+        assert all(torch.equal(values, state[key]) for key, values in together.state(member).items())
+
+
+@pytest.mark.parametrize("architecture", SHAPES)
+def test_padding_stays_zero(architecture: Mlp) -> None:
+    layers = lower(architecture, INPUTS, CLASSES)
+
+    array, _, _ = trained(layers, [0, 1])
+
+    assert torch.equal(array.parameters, Array(layers, [array.state(0), array.state(1)], CPU).parameters)
+
+
+def test_biases_before_a_batch_norm_keep_their_first_value_and_others_move() -> None:
+    layers = lower(Mlp(hidden=[7]), INPUTS, CLASSES)
+    first = initial_state(layers, 0)
+
+    state = trained(layers, [0])[0].state(0)
+
+    moved = {key for key in first if key.endswith("bias") and not torch.equal(first[key], state[key])}
+    assert moved == {"layers.1.bias", "layers.3.bias"}
+
+
+def test_a_state_goes_in_and_comes_out_unchanged_and_as_a_copy() -> None:
+    layers = lower(Mlp(hidden=[7]), INPUTS, CLASSES)
+    state = trained(layers, [0])[0].state(0)
+
+    array = Array(layers, [state, initial_state(layers, 1)], CPU)
+    back = array.state(0)
+    array.parameters.zero_()
+
+    assert back.keys() == build(layers).state_dict().keys()
+    assert all(torch.equal(back[key], state[key]) and back[key].is_contiguous() for key in state)
+    assert back["layers.1.num_batches_tracked"] == 8
+
+
+def test_the_best_weights_are_a_copy_with_their_running_statistics() -> None:
+    layers = lower(Mlp(hidden=[7]), INPUTS, CLASSES)
+    array = array_of(layers, 0, 1)
+    first = array.state(0)
+    array.forward(array.pad(drawn(ROWS, 2, INPUTS)), training=True)
+    array.parameters.mul_(2.0)
+    kept = array.state(1)
+
+    array.keep_best([1])
+    array.forward(array.pad(drawn(ROWS, 2, INPUTS)), training=True)
+    array.parameters.mul_(2.0)
+
+    assert all(torch.equal(value, kept[key]) for key, value in array.best_state(1).items())
+    assert all(torch.equal(value, first[key]) for key, value in array.best_state(0).items())
+
+
+def test_dropout_keeps_the_asked_share_scales_it_and_hides_it_from_the_gradient() -> None:
+    dropout, x = Dropout(0.25), torch.ones(4_000, 1, 32)
+    dropout.generators = [torch.Generator().manual_seed(0)]
+
+    y = dropout.forward(x, training=True)
+
+    assert set(y.unique().tolist()) == {0.0, pytest.approx(4 / 3)}
+    assert y.mean().item() == pytest.approx(1.0, abs=0.01)
+    assert torch.equal(dropout.backward(x), y)
+    assert torch.equal(dropout.forward(x, training=False), x)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_same_values_and_gradients_but_for_rounding() -> None:
+    layers = lower(Mlp(hidden=[7, 20], dropout=0.0), INPUTS, CLASSES)
+    results = []
+    for device in (CPU, torch.device("cuda")):
+        array = Array(layers, [initial_state(layers, seed) for seed in (0, 1)], device)
+        x, y = array.pad(drawn(ROWS, 2, INPUTS).to(device)), labels(ROWS, 2).to(device)
+        array.backward(CrossEntropy(CLASSES, 0.1, None, device)(array.forward(x, training=True), y).gradient)
+        results.append(array.gradient.cpu())
+
+    torch.testing.assert_close(*results, atol=1e-5, rtol=1e-4)

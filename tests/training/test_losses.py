@@ -1,0 +1,55 @@
+"""Losses and their gradients are PyTorch's own, member by member."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from service.training.losses import CrossEntropy, SquaredError, balanced
+
+CPU = torch.device("cpu")
+ROWS, MEMBERS, CLASSES = 23, 3, 4
+
+
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0)) * 3
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weight", [None, torch.tensor([0.5, 1.0, 3.0, 0.1])], ids=["plain", "weighted"])
+def test_cross_entropy_and_its_gradient_are_those_of_pytorch(smoothing: float, weight: Tensor | None) -> None:
+    logits = drawn(ROWS, MEMBERS, CLASSES)
+    y = torch.randint(0, CLASSES, (ROWS, MEMBERS), generator=torch.Generator().manual_seed(0))
+
+    batch = CrossEntropy(CLASSES, smoothing, weight, CPU)(logits, y)
+
+    means = batch.rows.sum(0) / batch.weight
+    for member in range(MEMBERS):
+        leaf = logits[:, member].clone().requires_grad_()
+        expected = nn.CrossEntropyLoss(weight, label_smoothing=smoothing)(leaf, y[:, member])
+        expected.backward()
+        torch.testing.assert_close(means[member], expected.detach())
+        torch.testing.assert_close(batch.gradient[:, member], leaf.grad)
+
+
+def test_the_squared_error_and_its_gradient_are_those_of_pytorch() -> None:
+    outputs, y = drawn(ROWS, MEMBERS, 1), drawn(MEMBERS, ROWS).T
+
+    batch = SquaredError()(outputs, y)
+
+    for member in range(MEMBERS):
+        leaf = outputs[:, member, 0].clone().requires_grad_()
+        expected = nn.MSELoss()(leaf, y[:, member])
+        expected.backward()
+        torch.testing.assert_close(batch.rows[:, member].sum() / batch.weight, expected.detach())
+        torch.testing.assert_close(batch.gradient[:, member, 0], leaf.grad)
+
+
+def test_balanced_weights_give_every_class_the_same_total() -> None:
+    y = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2])
+
+    weight = balanced(y, classes=4)
+
+    assert weight.tolist() == pytest.approx([0.5, 1.0, 1.0, 1.0])
+    assert (weight * torch.bincount(y, minlength=4)).tolist() == pytest.approx([2.0, 2.0, 2.0, 0.0])

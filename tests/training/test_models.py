@@ -1,0 +1,46 @@
+"""The plain module and its first weights are what anyone gets in plain PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from service.spec.architecture import Activation, Mlp
+from service.spec.layers import count_parameters, lower
+from service.training.models import ACTIVATIONS, build, initial_state
+
+LAYERS = lower(Mlp(hidden=[8, 4]), 5, 3)
+
+
+def plain(seed: int) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)
+    )
+
+
+def test_the_first_weights_are_those_of_plain_pytorch_with_the_same_seed() -> None:
+    state = initial_state(LAYERS, seed=7)
+
+    expected = {f"layers.{key}": value for key, value in plain(seed=7).state_dict().items()}
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[key], expected[key]) for key in expected)
+
+
+def test_drawing_first_weights_leaves_the_callers_generator_alone() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+
+    torch.manual_seed(1)
+    initial_state(LAYERS, seed=7)
+
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_module_has_as_many_parameters_as_the_layer_list_says() -> None:
+    assert sum(parameter.numel() for parameter in build(LAYERS).parameters()) == count_parameters(LAYERS)
+
+
+def test_every_activation_and_dropout_has_a_module() -> None:
+    assert set(ACTIVATIONS) == set(Activation)
+    assert isinstance(build(lower(Mlp(hidden=[2], dropout=0.25), 2, 2)).layers[3], nn.Dropout)

@@ -1,0 +1,65 @@
+"""The optimizers move a matrix of members as torch.optim moves each of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from service.spec.optimizer import Adam, AdamW, Sgd
+from service.training import optimizers
+
+MEMBERS, COLUMNS, STEPS = 3, 40, 50
+RATES, DECAYS = [0.1, 0.003, 0.02], [0.0, 0.1, 0.02]
+DECAYED = torch.arange(COLUMNS).lt(30).float().unsqueeze(0)
+CASES: list[Any] = [
+    pytest.param(Sgd(), torch.optim.SGD, {}, id="sgd"),
+    pytest.param(Sgd(momentum=0.9), torch.optim.SGD, {"momentum": 0.9}, id="momentum"),
+    pytest.param(Sgd(momentum=0.9, nesterov=True), torch.optim.SGD, {"momentum": 0.9, "nesterov": True}, id="nesterov"),
+    pytest.param(Adam(), torch.optim.Adam, {}, id="adam"),
+    pytest.param(Adam(betas=(0.8, 0.9), eps=1e-3), torch.optim.Adam, {"betas": (0.8, 0.9), "eps": 1e-3}, id="slow"),
+    pytest.param(AdamW(), torch.optim.AdamW, {}, id="adamw"),
+]
+
+
+def gradients(step: int) -> Tensor:
+    return torch.randn(MEMBERS, COLUMNS, generator=torch.Generator().manual_seed(step))
+
+
+def by_pytorch(kind: Any, member: int, settings: dict[str, Any]) -> Tensor:
+    """The member's values after the steps: two parameters, of which only the first decays."""
+    start = gradients(1_000)[member]
+    weights, biases = start[:30].clone().requires_grad_(), start[30:].clone().requires_grad_()
+    groups = [{"params": [weights], "weight_decay": DECAYS[member]}, {"params": [biases], "weight_decay": 0.0}]
+    optimizer = kind(groups, lr=RATES[member], **settings)
+    for step in range(STEPS):
+        weights.grad, biases.grad = gradients(step)[member].split([30, 10])
+        optimizer.step()
+    return torch.cat([weights, biases]).detach()
+
+
+@pytest.mark.parametrize(("settings", "kind", "arguments"), CASES)
+def test_each_row_moves_as_torch_optim_moves_it(settings: Any, kind: Any, arguments: dict[str, Any]) -> None:
+    parameters, lr = gradients(1_000), torch.tensor(RATES).unsqueeze(1)
+    optimizer = optimizers.of(settings, torch.tensor(DECAYS).unsqueeze(1), DECAYED)
+
+    for step in range(STEPS):
+        optimizer.step(parameters, gradients(step), lr)
+
+    for member in range(MEMBERS):
+        torch.testing.assert_close(parameters[member], by_pytorch(kind, member, arguments), rtol=1e-6, atol=1e-6)
+
+
+def test_the_bias_correction_goes_on_past_what_is_computed_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
+    for ahead in (256, 7):
+        monkeypatch.setattr(optimizers, "LOOK_AHEAD", ahead)
+        parameters = gradients(1_000)
+        adam = optimizers.of(Adam(), torch.zeros(MEMBERS, 1), DECAYED)
+        for step in range(20):
+            adam.step(parameters, gradients(step), torch.full((MEMBERS, 1), 0.01))
+        results.append(parameters)
+
+    assert torch.equal(*results)

@@ -1,0 +1,170 @@
+"""What the recorder writes and when, on both databases and a real folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.artifacts import Artifacts, sha256_of
+from service.errors import LeaseLost, StorageError, Unavailable
+from service.lifecycle import CheckpointKind, Control, Epoch, ErrorCode, JobError, Status, StopReason
+from service.spec.early_stopping import Monitor
+from service.store import checkpoints, history, jobs, queue
+from service.store.engine import Database
+from service.store.queue import Claim, Outcome
+from service.worker import recorder as recorder_module
+from service.worker.recorder import Recorder, Weights
+from tests.store.records import claim, epoch, job, submit
+
+DONE = Outcome(Status.succeeded, StopReason.max_epochs)
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    return Artifacts(tmp_path / "artifacts")
+
+
+@pytest.fixture
+def claimed(database: Database) -> Claim:
+    submit(database)
+    return claim(database)[0]
+
+
+@pytest.fixture
+def recorder(database: Database, artifacts: Artifacts, claimed: Claim) -> Recorder:
+    return Recorder(database, artifacts, claimed, Monitor.val_loss, "cpu")
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flush and publish after every epoch."""
+    monkeypatch.setattr(recorder_module, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(recorder_module, "PUBLISHING_SHARE", float("inf"))
+
+
+def weights(row: Epoch) -> Weights:
+    return Weights(row, lambda: f"weights of epoch {row.epoch}".encode())
+
+
+def files(artifacts: Artifacts) -> list[str]:
+    root = artifacts.path("checkpoints")
+    return sorted(path.name for path in root.rglob("*.safetensors"))
+
+
+def test_short_epochs_cost_no_transaction_each(database: Database, recorder: Recorder, claimed: Claim) -> None:
+    for number in range(1, 20):
+        recorder.add(epoch(number), weights(epoch(number)))
+
+    with database.reading() as connection:
+        assert history.read(connection, claimed.job_id) == []
+    assert job(database, claimed.job_id).best is None
+
+
+def test_the_end_publishes_everything(
+    database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
+) -> None:
+    rows = [epoch(1), epoch(2), epoch(3, is_best=False, val_loss=9.0)]
+    for row in rows:
+        recorder.add(row, weights(rows[1]))
+
+    recorder.finish(DONE, weights(rows[1]), weights(rows[2]))
+
+    ended = job(database, claimed.job_id)
+    assert (ended.status, ended.progress.epoch) == (Status.succeeded, 3)
+    assert ended.best is not None
+    assert (ended.best.epoch, ended.best.value, ended.best.metrics) == (2, 0.5, rows[1].measured())
+    with database.reading() as connection:
+        assert history.read(connection, claimed.job_id) == rows
+        best, last = checkpoints.find(connection, claimed.job_id)
+    assert (best.epoch, last.epoch) == (2, 3)
+    for checkpoint in (best, last):
+        path = artifacts.path(checkpoint.path)
+        assert path.read_text() == f"weights of epoch {checkpoint.epoch}"
+        assert (sha256_of(path), path.stat().st_size) == (checkpoint.sha256, checkpoint.size_bytes)
+
+
+def test_best_and_last_of_the_same_epoch_share_a_file(
+    database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
+) -> None:
+    recorder.add(epoch(1), weights(epoch(1)))
+    recorder.finish(DONE, weights(epoch(1)), weights(epoch(1)))
+
+    with database.reading() as connection:
+        best, last = checkpoints.find(connection, claimed.job_id)
+    assert (best.kind, last.kind) == (CheckpointKind.best, CheckpointKind.last)
+    assert best.path == last.path
+    assert len(files(artifacts)) == 1
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_better_best_replaces_the_file_of_the_one_before(
+    database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
+) -> None:
+    for number in (1, 2, 3):
+        recorder.add(epoch(number), weights(epoch(number)))
+
+    running = job(database, claimed.job_id)
+    assert running.status is Status.running
+    assert running.best is not None
+    assert running.best.checkpoint is not None
+    assert running.best.checkpoint.epoch == 3
+    assert files(artifacts) == ["1-best-3.safetensors"]
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_request_to_cancel_is_heard(database: Database, recorder: Recorder, claimed: Claim) -> None:
+    with database.transaction() as connection:
+        jobs.cancel(connection, claimed.job_id)
+
+    assert recorder.add(epoch(1), weights(epoch(1))) is Control.cancel
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_lost_lease_stops_every_write(database: Database, recorder: Recorder, claimed: Claim) -> None:
+    with database.transaction() as connection:
+        queue.crashed(
+            connection, claimed.job_id, 1, JobError(code=ErrorCode.worker_lost, message="taken for dead too early")
+        )
+    claim(database)
+
+    with pytest.raises(LeaseLost):
+        recorder.add(epoch(1), weights(epoch(1)))
+    with pytest.raises(LeaseLost):
+        recorder.finish(DONE, weights(epoch(1)), weights(epoch(1)))
+
+    assert job(database, claimed.job_id).best is None
+
+
+@pytest.mark.usefixtures("eager")
+def test_training_goes_on_while_the_database_is_away(
+    database: Database, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise Unavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "record", away)
+        recorder.add(epoch(1), weights(epoch(1)))
+    recorder.add(epoch(2), weights(epoch(2)))
+
+    with database.reading() as connection:
+        assert [row.epoch for row in history.read(connection, claimed.job_id)] == [1, 2]
+
+
+def test_a_full_disk_at_the_end_fails_the_job_and_keeps_the_history(
+    database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("the artifact store could not write: No space left on device")
+
+    monkeypatch.setattr(artifacts, "put", full)
+    recorder.add(epoch(1), weights(epoch(1)))
+
+    recorder.finish(DONE, weights(epoch(1)), weights(epoch(1)))
+
+    failed = job(database, claimed.job_id)
+    assert failed.status is Status.failed
+    assert failed.error is not None
+    assert failed.error.code is ErrorCode.storage_error
+    assert failed.progress.epoch == 1
