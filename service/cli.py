@@ -137,6 +137,7 @@ def _settings(host: str | None = None, port: int | None = None) -> Settings:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     return settings
 
 
@@ -150,17 +151,15 @@ def _open(settings: Settings) -> Database:
 
 
 def _run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> None:
-    import uvicorn
-
     from service.api.app import create_app
+    from service.api.server import Server
     from service.artifacts import Artifacts
     from service.predictor import Predictor
 
     database, predictor = _open(settings), Predictor()
-    application = create_app(settings, database, Artifacts(settings.artifacts), predictor)
     port = settings.port or free_port(settings.host)
-    config = uvicorn.Config(
-        application,
+    server = Server(
+        create_app(settings, database, Artifacts(settings.artifacts), predictor),
         host=settings.host,
         port=port,
         log_config=None,
@@ -172,7 +171,7 @@ def _run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) ->
     on_start()
     typer.echo(f"bestepoch {installed_version('bestepoch')} at http://{settings.host}:{port} (documentation at /docs)")
     try:
-        uvicorn.Server(config).run()
+        server.run()
     except KeyboardInterrupt:
         log.info("stopped")
     finally:

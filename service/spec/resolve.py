@@ -137,7 +137,7 @@ def _why_unusable(column: Column | None, name: str) -> str | None:
     if column.type is ColumnType.datetime:
         return f"column {name!r} holds dates, which cannot be learnt from yet: add them as numbers"
     if column.type is ColumnType.text and column.values is None:
-        return f"column {name!r} has {column.distinct:,} different texts, more than {MAX_VALUES:,}"
+        return f"column {name!r} has {column.distinct:,} different texts, too many or too long to be categories"
     return None
 
 
@@ -150,6 +150,8 @@ def _why_left_out(column: Column) -> str | None:
         return "it holds dates"
     if column.type is ColumnType.text and column.distinct > MAX_AUTO_CATEGORIES:
         return f"it has {column.distinct:,} different texts (name it in data.features to use it all the same)"
+    if column.type is ColumnType.text and column.values is None:
+        return "its texts are too long to be categories"
     return None
 
 

@@ -47,7 +47,7 @@ def submit(
 
     Raises QueueFull, IdempotencyMismatch, and NotFound when the data set has just been deleted.
     """
-    if idempotency_key and (known := _by_key(connection, idempotency_key, request_sha256, tenant)):
+    if idempotency_key and (known := replay(connection, idempotency_key, request_sha256, tenant)):
         return known, False
     queued = select(literal(1)).where(jobs.c.tenant == tenant, jobs.c.status == Status.queued).limit(max_queued)
     if connection.scalar(select(func.count()).select_from(queued.subquery())) == max_queued:
@@ -75,13 +75,14 @@ def submit(
         with connection.begin_nested():
             connection.execute(insert(jobs), row)
     except IntegrityError as error:
-        if idempotency_key and (known := _by_key(connection, idempotency_key, request_sha256, tenant)):
+        if idempotency_key and (known := replay(connection, idempotency_key, request_sha256, tenant)):
             return known, False
         raise NotFound("the data set is gone") from error
     return get(connection, job_id, tenant), True
 
 
-def _by_key(connection: Connection, key: str, request_sha256: str | None, tenant: str) -> Job | None:
+def replay(connection: Connection, key: str, request_sha256: str | None, tenant: str = TENANT) -> Job | None:
+    """The job that this Idempotency-Key created, if there is one; raises IdempotencyMismatch for another request."""
     row = connection.execute(_SELECT.where(jobs.c.tenant == tenant, jobs.c.idempotency_key == key)).first()
     if row is not None and row.request_sha256 != request_sha256:
         raise IdempotencyMismatch

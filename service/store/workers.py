@@ -17,10 +17,10 @@ GONE_AFTER = timedelta(minutes=1)
 
 
 def beat(connection: Connection, worker: WorkerInfo) -> None:
-    """Say that this worker lives; the first time, introduce it."""
-    alive = update(workers).where(workers.c.id == worker.id).values(seen_at=datetime.now(UTC))
-    if connection.execute(alive).rowcount == 0:
-        connection.execute(insert(workers), worker.model_dump(exclude={"object", "jobs"}))
+    """Say that this worker lives, and what it is now."""
+    row = worker.model_dump(exclude={"object", "jobs"})
+    if connection.execute(update(workers).where(workers.c.id == worker.id).values(row)).rowcount == 0:
+        connection.execute(insert(workers), row)
 
 
 def leave(connection: Connection, worker_id: str) -> None:

@@ -66,22 +66,22 @@ class Supervisor:
         self._seats = [self._hire(place) for place in _places(settings, self._id, gpus)]
         self._changes = database.changes()
         self._look_in_queue = True
-        self._info: WorkerInfo | None = None
+        self._started_at = datetime.now(UTC)
+        self._renew_at = self._reap_at = 0.0
 
     def run(self, stop: Event) -> None:
         """Claim and watch until `stop` is set; then let every trainer end its epoch and give its job back."""
         log.info("worker %s starts %d trainers", self._id, len(self._seats))
-        renew_at = reap_at = 0.0
         while not stop.is_set():
-            self._listen(min(self._changes.pause, REAP_SECONDS))
+            self._listen(self._changes.pause)
             now = time.monotonic()
             try:
-                if now >= renew_at:
+                if now >= self._renew_at:
                     self._renew()
-                    renew_at = now + self._settings.lease_seconds / 3
-                if now >= reap_at:
+                    self._renew_at = now + self._settings.lease_seconds / 3
+                if now >= self._reap_at:
                     self._reap()
-                    reap_at = now + REAP_SECONDS
+                    self._reap_at = now + REAP_SECONDS
                 self._claim()
             except (Unavailable, StorageError) as error:
                 log.warning("the database is away, trying again: %s", error)
@@ -108,6 +108,7 @@ class Supervisor:
                 continue
             if isinstance(message, Ready):
                 seat.device = message.device
+                self._renew_at = 0.0  # tell everybody
             elif message == DONE:
                 seat.claim = None
             self._look_in_queue = True
@@ -176,19 +177,16 @@ class Supervisor:
             self._look_in_queue = True
 
     def _introduction(self) -> WorkerInfo:
-        now = datetime.now(UTC)
-        started = self._info.started_at if self._info else now
-        self._info = WorkerInfo(
+        return WorkerInfo(
             id=self._id,
             hostname=socket.gethostname(),
             pid=os.getpid(),
             trainers=len(self._seats),
             device=next((seat.device for seat in self._seats if seat.device), "starting"),
             jobs=[],
-            started_at=started,
-            seen_at=now,
+            started_at=self._started_at,
+            seen_at=datetime.now(UTC),
         )
-        return self._info
 
     def _stop(self) -> None:
         """Tell every trainer to stop at its epoch's end; those that take too long are killed, their jobs given back."""

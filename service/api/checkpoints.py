@@ -1,0 +1,133 @@
+"""The weights of a job over HTTP: what there is, and the files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, BinaryIO, TypeVar
+
+from anyio import to_thread
+from fastapi import APIRouter, Query, Request
+from fastapi import Path as InPath
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from service.api.deps import JobId, Page, Parts, Service
+from service.api.jobs import read_job
+from service.api.openapi import problems
+from service.api.ranges import serve
+from service.api.requests import Route
+from service.errors import StorageError
+from service.lifecycle import Checkpoint, CheckpointKind
+from service.store import checkpoints
+
+router = APIRouter(prefix="/jobs", tags=["checkpoints"], route_class=Route)
+
+T = TypeVar("T")
+Kind = Annotated[CheckpointKind, InPath(description="Which epoch's weights.")]
+
+
+class Format(StrEnum):
+    """What the file is."""
+
+    safetensors = "safetensors"
+    pt = "pt"
+
+
+_FILE = {
+    "description": "The file, or the range of it that was asked for.",
+    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    "headers": {"ETag": {"description": "SHA-256 of the file, in quotes.", "schema": {"type": "string"}}},
+}
+
+
+@router.get(
+    "/{job_id}/checkpoints", operation_id="list_checkpoints", summary="List checkpoints", responses=problems(404)
+)
+def list_checkpoints(job_id: JobId, service: Service) -> Page[Checkpoint]:
+    """The checkpoints that are published: none, the best, or the best and the last."""
+    read_job(service, job_id)
+    with service.database.reading() as connection:
+        return Page(data=checkpoints.find(connection, job_id))
+
+
+@router.get(
+    "/{job_id}/checkpoints/{kind}",
+    operation_id="get_checkpoint",
+    summary="Read about a checkpoint",
+    responses=problems(404),
+)
+def get_checkpoint(job_id: JobId, kind: Kind, service: Service) -> Checkpoint:
+    """Which epoch it is, what that epoch measured, the file's hash and size. While a job trains, its best moves on."""
+    return read_checkpoint(service, job_id, kind)
+
+
+def read_checkpoint(service: Parts, job_id: str, kind: CheckpointKind) -> Checkpoint:
+    """The job's checkpoint of this kind; raises NotFound, for the job or for the checkpoint."""
+    read_job(service, job_id)
+    with service.database.reading() as connection:
+        return checkpoints.get(connection, job_id, kind)
+
+
+@router.head("/{job_id}/checkpoints/{kind}/download", include_in_schema=False)
+@router.get(
+    "/{job_id}/checkpoints/{kind}/download",
+    operation_id="download_checkpoint",
+    summary="Download a checkpoint",
+    response_class=Response,
+    responses={
+        **problems(404, 416),
+        200: _FILE,
+        206: {**_FILE, "description": "The range that was asked for."},
+        304: {"description": "The client's copy is this one."},
+    },
+)
+async def download_checkpoint(
+    job_id: JobId,
+    kind: Kind,
+    service: Service,
+    request: Request,
+    format: Annotated[  # noqa: A002
+        Format, Query(description="`pt`: a state dict for torch.load(..., weights_only=True).")
+    ] = Format.safetensors,
+) -> Response:
+    """The file, with its SHA-256 as ETag: `If-None-Match` saves a download, `Range` and `If-Range` resume one."""
+    filename = f"{job_id}-{kind.value}-epoch{{}}.{format.value}"
+    if format is Format.safetensors:
+        checkpoint, file = await with_weights(service, job_id, kind, _open)
+        size = os.fstat(file.fileno()).st_size
+        return serve(request, file, size, checkpoint.sha256, filename.format(checkpoint.epoch))
+    to_pt = service.predictor.to_pt
+    checkpoint, data = await with_weights(service, job_id, kind, lambda _, path: to_pt(path))
+    sha256 = hashlib.sha256(data).hexdigest()
+    return serve(request, io.BytesIO(data), len(data), sha256, filename.format(checkpoint.epoch))
+
+
+async def with_weights(
+    service: Parts, job_id: str, kind: CheckpointKind, use: Callable[[Checkpoint, Path], T]
+) -> tuple[Checkpoint, T]:
+    """The checkpoint and what `use` makes of it and its file, in a thread.
+
+    Once more if a new best has taken the file away meanwhile.
+    """
+    failed: str | None = None
+    while True:
+        checkpoint = await run_in_threadpool(read_checkpoint, service, job_id, kind)
+        path = service.artifacts.path(checkpoint.path)
+        try:
+            return checkpoint, await to_thread.run_sync(use, checkpoint, path, limiter=service.predicting)
+        except StorageError:
+            if checkpoint.path == failed:
+                raise
+            failed = checkpoint.path
+
+
+def _open(checkpoint: Checkpoint, path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise StorageError(f"the {checkpoint.kind.value} checkpoint's file cannot be read: {error.strerror}") from error

@@ -1,0 +1,175 @@
+"""Data sets over HTTP: upload, list, read, look inside, delete."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from anyio import to_thread
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import contextmanager_in_threadpool
+from pydantic import BaseModel, ConfigDict
+
+from service.api import uploads
+from service.api.deps import After, DatasetId, Limit, Page, Parts, Service, page_of
+from service.api.openapi import problems
+from service.api.requests import Route
+from service.data.ingest import DEFAULT_NULL_VALUES, ingest_csv
+from service.data.preview import preview_rows
+from service.lifecycle import new_id
+from service.spec.base import Name
+from service.spec.table import Dataset, Value
+from service.store import datasets
+
+INGEST_SECONDS = 600.0
+
+router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
+
+_BINARY = {"type": "string", "format": "binary"}
+_FORM = {"type": "object", "properties": {"file": {**_BINARY, "description": "The file."}}, "required": ["file"]}
+_UPLOAD = {"content": {"text/csv": {"schema": _BINARY}, "multipart/form-data": {"schema": _FORM}}, "required": True}
+_LOCATION = {"Location": {"description": "Where the data set is.", "schema": {"type": "string"}}}
+
+
+class Preview(BaseModel):
+    """The first rows of a data set."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    object: Literal["list"] = "list"
+    """What this JSON object is."""
+    data: list[dict[str, Value | None]]
+    """Rows by column name, null where a value is missing."""
+
+
+@router.post(
+    "",
+    status_code=201,
+    operation_id="create_dataset",
+    summary="Upload a table",
+    response_description="The data set.",
+    openapi_extra={"requestBody": _UPLOAD},
+    responses={
+        **problems(400, 413, 507),
+        200: {"model": Dataset, "description": "These bytes, read like this, were uploaded before."},
+        201: {"headers": _LOCATION},
+    },
+)
+async def create_dataset(
+    request: Request,
+    response: Response,
+    service: Service,
+    name: Annotated[Name | None, Query(description="A name for people.")] = None,
+    format: Annotated[Literal["csv"], Query(description="What the file is.")] = "csv",  # noqa: A002
+    null: Annotated[
+        list[Annotated[str, Query(max_length=100)]] | None,
+        Query(max_length=100, description="A text that means a missing value; repeat it. Replaces the usual ones."),
+    ] = None,
+) -> Dataset:
+    """Upload a CSV file as the request's body (`curl --data-binary @file.csv`), or as the field `file` of a form.
+
+    Separator, quotes, header and column types are found by looking at the file. The same bytes read with the same
+    options are the same data set: the second upload answers 200.
+    """
+    null_values = sorted(set(null if null is not None else DEFAULT_NULL_VALUES))
+    options = json.dumps({"format": format, "null": null_values}, sort_keys=True)
+    async with contextmanager_in_threadpool(service.artifacts.scratch()) as folder:
+        upload = await uploads.receive(request, folder / "source", service.settings.max_upload_bytes)
+        dataset, created = await to_thread.run_sync(
+            _take, service, folder, upload, name, null_values, options, limiter=service.ingesting
+        )
+    response.headers["Location"] = f"/v1/datasets/{dataset.id}"
+    if not created:
+        response.status_code = 200
+    return dataset
+
+
+def _take(
+    service: Parts, folder: Path, upload: uploads.Upload, name: str | None, null_values: list[str], options: str
+) -> tuple[Dataset, bool]:
+    """Read the file, store it as Parquet, then its row; the known data set and False if it is one."""
+    with service.database.reading() as connection:
+        known = datasets.same(connection, upload.sha256, options)
+    if known is not None:
+        return known, False
+    parquet, dataset_id = folder / "data.parquet", new_id("ds")
+    ingested = ingest_csv(
+        folder / "source",
+        parquet,
+        null_values=null_values,
+        memory_bytes=service.settings.max_ingest_bytes,
+        seconds=INGEST_SECONDS,
+    )
+    dataset = Dataset(
+        id=dataset_id,
+        name=name,
+        rows=ingested.rows,
+        columns=ingested.columns,
+        null_values=null_values,
+        warnings=ingested.warnings,
+        sha256=upload.sha256,
+        source_bytes=upload.size_bytes,
+        parquet_sha256=ingested.parquet_sha256,
+        parquet_bytes=ingested.parquet_bytes,
+        created_at=datetime.now(UTC),
+    )
+    key = f"datasets/{dataset_id}/data.parquet"
+    service.artifacts.adopt(parquet, key)
+    created = False
+    try:
+        with service.database.transaction() as connection:
+            dataset, created = datasets.add(connection, dataset, path=key, options=options)
+    finally:
+        if not created:
+            service.artifacts.delete(key)
+    return dataset, created
+
+
+@router.get("", operation_id="list_datasets", summary="List data sets")
+def list_datasets(service: Service, limit: Limit = 20, after: After = None) -> Page[Dataset]:
+    """Data sets, newest first."""
+    with service.database.reading() as connection:
+        found = datasets.find(connection, limit=limit + 1, after=after)
+    return page_of(found, limit, lambda dataset: dataset.id)
+
+
+@router.get("/{dataset_id}", operation_id="get_dataset", summary="Read a data set", responses=problems(404))
+def get_dataset(dataset_id: DatasetId, service: Service) -> Dataset:
+    """Its schema and a profile of each column."""
+    with service.database.reading() as connection:
+        return datasets.get(connection, dataset_id)
+
+
+@router.get(
+    "/{dataset_id}/preview", operation_id="preview_dataset", summary="Look at the first rows", responses=problems(404)
+)
+async def preview_dataset(
+    dataset_id: DatasetId,
+    service: Service,
+    rows: Annotated[int, Query(ge=1, le=100, description="How many at most.")] = 10,
+) -> Preview:
+    """The first rows as they are stored: times as text, null where a value is missing."""
+
+    def read() -> list[dict[str, Any]]:
+        with service.database.reading() as connection:
+            path = service.artifacts.path(datasets.path_of(connection, dataset_id))
+        return preview_rows(path, rows)
+
+    return Preview(data=await to_thread.run_sync(read, limiter=service.ingesting))
+
+
+@router.delete(
+    "/{dataset_id}",
+    status_code=204,
+    operation_id="delete_dataset",
+    summary="Delete a data set",
+    response_description="The data set is gone.",
+    responses=problems(404, 409),
+)
+def delete_dataset(dataset_id: DatasetId, service: Service) -> None:
+    """Delete a data set. One that a job still needs is refused; jobs that have ended keep their results."""
+    with service.database.transaction() as connection:
+        key = datasets.remove(connection, dataset_id)
+    service.artifacts.delete(key)

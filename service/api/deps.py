@@ -1,0 +1,80 @@
+"""What endpoints share: the parts of the service, pages of lists, ids in paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar
+
+from anyio import CapacityLimiter
+from fastapi import Depends, Path, Query, Request
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Callable, Sequence
+
+    from service.api.watcher import Watcher
+    from service.artifacts import Artifacts
+    from service.settings import Settings
+    from service.store.engine import Database
+
+
+class Predictor(Protocol):
+    """A checkpoint put to use: what the API itself, which knows no torch, cannot do."""
+
+    def predict(self, checkpoint: pathlib.Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """`{"prediction": ..., "probabilities": {...}}` for each of `rows`; raises InvalidData."""
+
+    def to_pt(self, checkpoint: pathlib.Path) -> bytes:
+        """The weights as torch.save writes a state dict, which `torch.load(..., weights_only=True)` reads."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the service is made of."""
+
+    settings: Settings
+    database: Database
+    artifacts: Artifacts
+    predictor: Predictor
+    watcher: Watcher
+    # Threads for long work, apart from those that answer short requests:
+    ingesting: CapacityLimiter
+    predicting: CapacityLimiter
+
+
+async def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+Service = Annotated[Parts, Depends(_parts)]
+
+JobId = Annotated[str, Path(description="The job's id.", examples=["job_18d2f3c1a2b40007d1e2f3a4"])]
+DatasetId = Annotated[str, Path(description="The data set's id.", examples=["ds_18d2f3c1a2b40007d1e2f3a4"])]
+Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
+After = Annotated[str | None, Query(max_length=100, description="The `next` of the page before this one.")]
+
+T = TypeVar("T")
+
+
+class Page(BaseModel, Generic[T]):
+    """A part of a list, newest first."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    object: Literal["list"] = "list"
+    """What this JSON object is."""
+    data: list[T]
+    """The items."""
+    has_more: bool = False
+    """Whether there are more after these."""
+    next: str | None = None
+    """Send it as `after` for the next page; null on the last one."""
+
+
+def page_of(items: Sequence[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
+    """A page of `limit` from one item more than that, if there are so many."""
+    data = list(items[:limit])
+    more = len(items) > limit
+    return Page(data=data, has_more=more, next=cursor(data[-1]) if more else None)

@@ -1,0 +1,84 @@
+"""What pydantic found wrong with a request, as places that the client knows and words that people use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MAX_FAULTS = 20
+
+_MESSAGES = {
+    "missing": "is required",
+    "extra_forbidden": "is not a known field",
+    "model_type": "should be a JSON object",
+    "model_attributes_type": "should be a JSON object",
+    "dict_type": "should be a JSON object",
+    "list_type": "should be a list",
+    "tuple_type": "should be a list",
+    "bool_type": "should be true or false",
+    "int_type": "should be a whole number",
+    "float_type": "should be a number",
+    "string_type": "should be text",
+    "int_parsing": "should be a whole number",
+    "float_parsing": "should be a number",
+    "finite_number": "should be a finite number",
+    "string_unicode": "should be text, but holds half of a surrogate pair",
+}
+_REPHRASED = (
+    ("Value error, ", ""),
+    ("Input ", ""),
+    ("String ", ""),
+    ("List ", ""),
+    ("Tuple ", ""),
+    ("Dictionary ", ""),
+)
+
+
+def faults_of(found: Iterable[dict[str, Any]], body: Any) -> list[dict[str, str]]:
+    """At most 20 wrong places: `{"pointer": ..., "message": ...}` or `{"parameter": ..., "message": ...}`.
+
+    `found`: pydantic's errors; `body`: what the client sent, which tells its fields from pydantic's own tags.
+    """
+    messages: dict[tuple[str, str], list[str]] = {}
+    for error in found:
+        part, *location = error["loc"]
+        place = ("pointer", _pointer(location, body, error)) if part == "body" else ("parameter", str(location[0]))
+        message = _message(error)
+        if message not in messages.setdefault(place, []):
+            messages[place].append(message)
+        if len(messages) > MAX_FAULTS:
+            break
+    return [{kind: where, "message": _joined(said)} for (kind, where), said in list(messages.items())[:MAX_FAULTS]]
+
+
+def _pointer(location: Sequence[str | int], body: Any, error: dict[str, Any]) -> str:
+    """Walk the body along `location`, leaving out the parts that are not in it: names of union members, mostly."""
+    parts: list[str | int] = []
+    for index, part in enumerate(location):
+        if part in (body if isinstance(body, dict) else range(len(body)) if isinstance(body, list) else ()):
+            body = body[part]
+        elif error["type"] != "missing" or index < len(location) - 1:
+            continue
+        parts.append(part)
+    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        parts.append("kind")
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _message(error: dict[str, Any]) -> str:
+    if error["type"] == "union_tag_invalid":
+        return f"should be one of {error['ctx']['expected_tags']}"
+    message = str(_MESSAGES.get(error["type"], error["msg"])).replace(" after validation", "")
+    for prefix, instead in _REPHRASED:
+        if message.startswith(prefix):
+            return instead + message.removeprefix(prefix)
+    return message
+
+
+def _joined(messages: list[str]) -> str:
+    """Several members of a union, each with its complaint: "should be a number or text"."""
+    if len(messages) > 1 and all(message.startswith("should be ") for message in messages):
+        return "should be " + " or ".join(message.removeprefix("should be ") for message in messages)
+    return "; or ".join(messages)

@@ -1,0 +1,57 @@
+"""Whether the server lives, and whether it can work."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+
+from service.api.deps import Service
+from service.api.openapi import problems
+from service.api.requests import Route
+from service.errors import StorageError, Unavailable
+from service.store import workers
+from service.store.engine import is_migrated
+
+router = APIRouter(tags=["service"], route_class=Route)
+
+
+class Health(BaseModel):
+    """The server lives."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    status: Literal["ok"] = "ok"
+    """Always `ok`."""
+
+
+class Readiness(BaseModel):
+    """The server can work."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    status: Literal["ready"] = "ready"
+    """Always `ready`: a server that is not answers 503."""
+    workers: int
+    """Workers alive; without one, jobs stay queued."""
+
+
+@router.get("/healthz", operation_id="get_health", summary="Ask whether the server lives")
+async def get_health() -> Health:
+    """Answers without asking the database, so that a slow one restarts nobody."""
+    return Health()
+
+
+@router.get("/readyz", operation_id="get_readiness", summary="Ask whether the server can work", responses=problems(503))
+def get_readiness(service: Service) -> Readiness:
+    """Whether the database can be reached and has every table, and the artifact store can be written to."""
+    with service.database.reading() as connection:
+        if not is_migrated(connection):
+            raise Unavailable("the database lacks tables of this version: run `bestepoch migrate`")
+        alive = workers.find(connection)
+    try:
+        service.artifacts.check()
+    except StorageError as error:
+        raise Unavailable(error.detail) from error
+    return Readiness(workers=len(alive))

@@ -1,0 +1,190 @@
+"""Jobs over HTTP: submit, plan, read, wait, cancel, delete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter, ValidationError
+
+from service.api.deps import After, JobId, Limit, Page, Parts, Service, page_of
+from service.api.openapi import SPEC_EXAMPLES, problems
+from service.api.plan import Plan, plan_of
+from service.api.requests import Route
+from service.errors import InvalidSpec, NotFound
+from service.lifecycle import Job, Status
+from service.spec.data import DatasetData
+from service.spec.job import JobSpec, Labels
+from service.spec.resolve import profile_of, resolve
+from service.spec.table import TableProfile
+from service.store import datasets, jobs
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Route)
+
+Spec = Annotated[JobSpec, Body(description="What to train.", openapi_examples=SPEC_EXAMPLES)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x20-\x7e]+$",
+        description="Any text of your choice; sending the same job again under the same key creates nothing new.",
+    ),
+]
+_LABELS = TypeAdapter(Labels)
+_LOCATION = {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}
+_REPLAYED = {"Idempotent-Replayed": {"description": "`true`.", "schema": {"type": "string"}}}
+
+
+@router.post(
+    "",
+    status_code=201,
+    operation_id="create_job",
+    summary="Submit a job",
+    response_description="The job, queued.",
+    responses={
+        **problems(400, 413, 415, 429),
+        200: {"model": Job, "description": "The job that this key created before.", "headers": _REPLAYED},
+        201: {"headers": _LOCATION},
+    },
+)
+def create_job(spec: Spec, service: Service, response: Response, key: IdempotencyKey = None) -> Job:
+    """Queue a network for training. Only `data` is required; the job's `spec` shows every default written out.
+
+    With an `Idempotency-Key` a request can be repeated safely: the same body under the same key answers 200 with
+    the job that the first one created, another body 422.
+    """
+    sha256 = hashlib.sha256(json.dumps(spec.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+    job, created = _replay(service, key, sha256), False
+    if job is None:
+        resolved = resolve(spec, _profile(service, spec), service.settings.max_parameters)
+        try:
+            with service.database.transaction() as connection:
+                job, created = jobs.submit(
+                    connection,
+                    resolved,
+                    max_queued=service.settings.max_queued_jobs,
+                    idempotency_key=key,
+                    request_sha256=sha256,
+                )
+        except NotFound as error:
+            raise InvalidSpec.at("/data/id", error.detail) from error
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    if not created:
+        response.status_code = 200
+        response.headers["Idempotent-Replayed"] = "true"
+    return job
+
+
+def _replay(service: Parts, key: str | None, sha256: str) -> Job | None:
+    if key is None:
+        return None
+    with service.database.reading() as connection:
+        return jobs.replay(connection, key, sha256)
+
+
+def _profile(service: Parts, spec: JobSpec) -> TableProfile:
+    if not isinstance(spec.data, DatasetData):
+        return profile_of(spec.data)
+    try:
+        with service.database.reading() as connection:
+            return datasets.get(connection, spec.data.id).profile
+    except NotFound as error:
+        raise InvalidSpec.at("/data/id", error.detail) from error
+
+
+@router.post("/plan", operation_id="plan_job", summary="Plan a job", responses=problems(400, 413, 415))
+def plan_job(spec: Spec, service: Service) -> Plan:
+    """What would be trained: the spec with every default, the layers, the rows of each part. Creates nothing."""
+    profile = _profile(service, spec)
+    return plan_of(spec, profile, resolve(spec, profile, service.settings.max_parameters))
+
+
+def _labels(
+    request: Request,
+    _label: Annotated[
+        str | None,
+        Query(alias="label.KEY", description="Only jobs whose label KEY has this value, e.g. `label.project=birds`."),
+    ] = None,
+) -> dict[str, str]:
+    sent = {name: value for name, value in request.query_params.items() if name.startswith("label.")}
+    try:
+        return _LABELS.validate_python({name.removeprefix("label."): value for name, value in sent.items()})
+    except ValidationError as error:
+        found = [{**e, "loc": ("query", f"label.{e['loc'][0]}" if e["loc"] else "label.KEY")} for e in error.errors()]
+        raise RequestValidationError(found) from error
+
+
+@router.get("", operation_id="list_jobs", summary="List jobs")
+def list_jobs(
+    service: Service,
+    labels: Annotated[dict[str, str], Depends(_labels)],
+    status: Annotated[Status | None, Query(description="Only jobs in this state.")] = None,
+    name: Annotated[str | None, Query(max_length=200, description="Only jobs of exactly this name.")] = None,
+    limit: Limit = 20,
+    after: After = None,
+) -> Page[Job]:
+    """Jobs that fit every filter, newest first."""
+    with service.database.reading() as connection:
+        found = jobs.find(connection, limit=limit + 1, after=after, status=status, name=name, labels=labels)
+    return page_of(found, limit, lambda job: job.id)
+
+
+@router.get("/{job_id}", operation_id="get_job", summary="Read a job", responses=problems(404))
+async def get_job(
+    job_id: JobId,
+    service: Service,
+    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the job's end.")] = 0,
+) -> Job:
+    """The job as it stands. With `wait` the answer comes when the job has ended, or else after so many seconds."""
+    job = await run_in_threadpool(read_job, service, job_id)
+    if wait and not job.status.terminal:
+        await service.watcher.ended(job_id, wait)
+        job = await run_in_threadpool(read_job, service, job_id)
+    return job
+
+
+def read_job(service: Parts, job_id: str) -> Job:
+    """The job of this id; raises NotFound."""
+    with service.database.reading() as connection:
+        return jobs.get(connection, job_id)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    operation_id="cancel_job",
+    summary="Cancel a job",
+    response_description="The job is cancelled.",
+    responses={**problems(404, 409), 202: {"model": Job, "description": "The job will stop at its epoch's end."}},
+)
+def cancel_job(job_id: JobId, service: Service, response: Response) -> Job:
+    """Stop a job for good.
+
+    One that waits is cancelled at once; one that trains stops at its epoch's end and keeps its best.
+    """
+    with service.database.transaction() as connection:
+        job = jobs.cancel(connection, job_id)
+    if not job.status.terminal:
+        response.status_code = 202
+    return job
+
+
+@router.delete(
+    "/{job_id}",
+    status_code=204,
+    operation_id="delete_job",
+    summary="Delete a job",
+    response_description="The job is gone.",
+    responses=problems(404, 409),
+)
+def delete_job(job_id: JobId, service: Service) -> None:
+    """Delete an ended job with its history and its checkpoints. Any other is refused: cancel it first."""
+    with service.database.transaction() as connection:
+        keys = jobs.remove(connection, job_id)
+    for key in keys:
+        service.artifacts.delete(key)

@@ -1,0 +1,98 @@
+"""What /openapi.json says beyond the signatures: tags, problems, examples of job specs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from service.api.problems import MEDIA_TYPE, Problem
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from fastapi.openapi.models import Example
+
+DESCRIPTION = """
+Training as a service: POST a job spec, watch it train with early stopping, download the best epoch.
+
+Errors are `application/problem+json` (RFC 9457) with a stable `code`. Times are UTC (RFC 3339).
+Numbers that are not finite are `null`. Clients must accept states that they don't know.
+"""
+
+TAGS = [
+    {"name": "jobs", "description": "Networks to train: submit, plan, read, cancel, delete."},
+    {"name": "progress", "description": "The epochs of a job, as a list, as CSV or as they happen."},
+    {"name": "checkpoints", "description": "The weights of the best and of the last epoch."},
+    {"name": "predictions", "description": "The best epoch's answers to new rows."},
+    {"name": "datasets", "description": "Uploaded tables to learn from."},
+    {"name": "service", "description": "What can be asked for, who trains, and whether all is well."},
+]
+
+_MEANINGS = {
+    400: "The body is not JSON.",
+    401: "The API key is missing or wrong.",
+    404: "No such object.",
+    409: "The object's present state does not allow this.",
+    413: "The body is too large.",
+    415: "The body is not `application/json`.",
+    416: "The range lies outside of the file.",
+    422: "Something in the request is wrong; `errors` says where.",
+    429: "The queue is full; `Retry-After` says when to try again.",
+    500: "A fault of the server; its log has the details under `request_id`.",
+    503: "The database or a helper cannot be reached; `Retry-After` says when to try again.",
+    507: "The server could not write to its storage.",
+}
+
+SPEC_EXAMPLES: dict[str, Example] = {
+    "penguins": {
+        "summary": "An uploaded table, everything else by default",
+        "value": {
+            "name": "penguins",
+            "labels": {"project": "birds"},
+            "data": {"kind": "dataset", "id": "ds_18d2f3c1a2b40007d1e2f3a4", "target": "species"},
+            "early_stopping": {"patience": 10, "monitor": "val_accuracy"},
+        },
+    },
+    "reference": {
+        "summary": "Random labels on made-up rows: early stopping has to notice that nothing can be learnt",
+        "value": {
+            "name": "reference",
+            "data": {"kind": "synthetic", "rows": 1000, "features": 20, "classes": 2},
+            "architecture": {"hidden": [64, 32]},
+            "optimizer": {"kind": "adam", "lr": 0.001},
+            "batch_size": "full",
+            "early_stopping": {"patience": 10},
+        },
+    },
+    "inline": {
+        "summary": "A small table in the request itself",
+        "value": {
+            "data": {
+                "kind": "inline",
+                "x": [[0.1, 1.2], [0.3, 0.9], [2.2, 0.1], [1.9, None], [0.2, 1.1], [2.1, 0.3]],
+                "y": ["left", "left", "right", "right", "left", "right"],
+            },
+            "architecture": {"hidden": [8]},
+            "max_epochs": 20,
+        },
+    },
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The documentation of these errors, for a route's `responses`."""
+    return {status: {"model": Problem, "description": _MEANINGS[status]} for status in statuses}
+
+
+def say_problems(app: FastAPI) -> None:
+    """Give every error in the documentation the media type that it has."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            operations = [operation for path in plain()["paths"].values() for operation in path.values()]
+            for status, response in (item for operation in operations for item in operation["responses"].items()):
+                if status >= "400":
+                    response["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

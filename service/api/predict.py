@@ -1,0 +1,91 @@
+"""The best epoch's answers to new rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from service.api.checkpoints import with_weights
+from service.api.deps import JobId, Service
+from service.api.jobs import read_job
+from service.api.openapi import problems
+from service.api.requests import Route
+from service.errors import Conflict, NotFound
+from service.lifecycle import Checkpoint, CheckpointKind
+from service.spec.base import Bool, Float, Strict
+from service.spec.data import ColumnName, Int64
+from service.spec.table import Value
+
+router = APIRouter(prefix="/jobs", tags=["predictions"], route_class=Route)
+
+MAX_ROWS = 10_000
+
+Cell = Bool | Int64 | Float | Annotated[str, StringConstraints(strict=True, max_length=10_000)] | None
+
+
+class PredictRequest(Strict):
+    """Rows to predict."""
+
+    rows: Annotated[list[dict[ColumnName, Cell]], Field(min_length=1, max_length=MAX_ROWS)]
+    """Each row by column name, null where a value is missing; inline and synthetic data have columns x0, x1, ..."""
+
+
+class Prediction(BaseModel):
+    """The answer to one row."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    prediction: Value
+    """The class, or the number, in the target's own units."""
+    probabilities: dict[str, float] | None = None
+    """Each class and its probability; absent for regression."""
+
+
+class PredictedBy(BaseModel):
+    """The weights that answered."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    epoch: int
+    """The epoch whose weights they are."""
+    sha256: str
+    """SHA-256 of the safetensors file."""
+
+
+class Predictions(BaseModel):
+    """An answer to each row."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    predictions: list[Prediction]
+    """One a row, in the rows' order."""
+    checkpoint: PredictedBy
+    """The weights that answered."""
+
+
+@router.post(
+    "/{job_id}/predict",
+    operation_id="predict",
+    summary="Predict rows",
+    response_model_exclude_unset=True,
+    responses=problems(400, 404, 409, 413, 415),
+)
+async def predict(job_id: JobId, asked: Annotated[PredictRequest, Body()], service: Service) -> Predictions:
+    """Answer up to 10,000 rows with the best epoch so far; 409 as long as there is none."""
+
+    def answer(checkpoint: Checkpoint, path: Path) -> list[dict[str, Any]]:
+        return service.predictor.predict(path, checkpoint.sha256, asked.rows)
+
+    try:
+        checkpoint, answers = await with_weights(service, job_id, CheckpointKind.best, answer)
+    except NotFound as error:
+        job = await run_in_threadpool(read_job, service, job_id)
+        raise Conflict(f"the job is {job.status.value} and has no best epoch to predict with") from error
+    return Predictions(
+        predictions=[Prediction.model_validate(answer) for answer in answers],
+        checkpoint=PredictedBy(epoch=checkpoint.epoch, sha256=checkpoint.sha256),
+    )

@@ -1,0 +1,117 @@
+"""What is checked of every request before its parameters are: the body's size, type and syntax, unknown parameters."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.exceptions import RequestValidationError
+from fastapi.params import Query
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from service.errors import InvalidRequest, TooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from starlette.responses import Response
+    from starlette.types import Message, Receive
+
+MAX_JSON_BYTES = 2 * 1024**2
+
+
+class Route(APIRoute):
+    """A path operation that takes no body but JSON, of at most 2 MiB, and no query parameter that it doesn't know."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler behind these checks."""
+        handle = super().get_route_handler()
+        known = {p.alias for p in get_flat_params(self.dependant) if isinstance(p.field_info, Query)}
+
+        async def checked(request: Request) -> Response:
+            _check_parameters(request, known)
+            if self.body_field is None:
+                return await handle(request)
+            _check_content_type(request)
+            return await handle(_JsonRequest(request.scope, limited(request, MAX_JSON_BYTES)))
+
+        return checked
+
+
+def limited(request: Request, limit: int, overhead: int = 0) -> Receive:
+    """The request's `receive`, which raises TooLarge for a body of more than `limit` bytes, announced or not.
+
+    `overhead`: bytes that may come on top, of which nobody needs to be told.
+    """
+    received = 0
+    message = f"the body is larger than {limit:,} bytes, the most that this server accepts here"
+    announced = request.headers.get("content-length", "")
+
+    async def receive() -> Message:
+        nonlocal received
+        if announced.isdecimal() and int(announced[:18]) > limit + overhead:
+            raise TooLarge(message)
+        part = await request.receive()
+        received += len(part.get("body", b""))
+        if received > limit + overhead:
+            raise TooLarge(message)
+        return part
+
+    return receive
+
+
+def _check_parameters(request: Request, known: set[str]) -> None:
+    """Refuse unknown names and NUL, which no text in the database can hold. `label.KEY` stands for any `label.`."""
+    faults = []
+    for name, value in request.query_params.multi_items():
+        if name not in known and f"{name.partition('.')[0]}.KEY" not in known:
+            there_are = ", ".join(sorted(known)) or "none"
+            faults.append((name, f"is not a known parameter; there are: {there_are}"))
+        elif "\0" in name + value:
+            faults.append((name, "must not hold a NUL character"))
+    if faults:
+        raise RequestValidationError([{"type": "parameter", "loc": ("query", n), "msg": m} for n, m in faults])
+    if any("\0" in value for value in request.path_params.values()):
+        raise HTTPException(404)
+
+
+def _check_content_type(request: Request) -> None:
+    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+    if has_body and sent != "application/json" and not (sent.startswith("application/") and sent.endswith("+json")):
+        raise HTTPException(415, f"the body must be application/json, and its Content-Type says {sent or 'nothing'}")
+
+
+class _JsonRequest(Request):
+    """Reads JSON to the letter: no NaN, no name twice in an object."""
+
+    async def json(self) -> Any:
+        """The body; raises InvalidRequest where it is not JSON."""
+        try:
+            text = (await self.body()).decode()
+            return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_doubles)
+        except json.JSONDecodeError as error:
+            where = f"at line {error.lineno}, column {error.colno}"
+            raise InvalidRequest(f"the body is not JSON {where}: {error.msg}") from error
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(f"the body is not UTF-8 at byte {error.start}") from error
+        except RecursionError as error:
+            raise InvalidRequest("the body is nested too deeply") from error
+        except ValueError as error:
+            raise InvalidRequest("the body holds a number of too many digits") from error
+
+
+def _refuse_constant(name: str) -> Any:
+    raise InvalidRequest(f"the body is not JSON: {name} is no number; send null for a missing value")
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidRequest(f"the body names {twice!r} twice in one object")
+    return values

@@ -1,0 +1,1 @@
+"""Bytes to table to arrays: DuckDB reads and profiles, numpy prepares. No torch, no database."""

@@ -1,0 +1,169 @@
+"""An uploaded CSV -> Parquet and its profile, read in a child process with limits on memory and time."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from service.errors import InvalidData, StorageError
+from service.spec.base import Strict
+from service.spec.table import Column
+
+DEFAULT_NULL_VALUES: tuple[str, ...] = (
+    *("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN"),
+    *("null", "NULL", "Null", "None", "none", "?"),
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Ingested(Strict):
+    """What reading a file gave."""
+
+    rows: int
+    """Number of rows."""
+    columns: list[Column]
+    """Schema and profile, a column each."""
+    warnings: list[str]
+    """What a person should know about how the file was read."""
+    parquet_sha256: str
+    """SHA-256 of the Parquet file."""
+    parquet_bytes: int
+    """Size of the Parquet file in bytes."""
+
+
+class _Request(BaseModel):
+    """What the child is asked for, as JSON on its standard input."""
+
+    source: Path
+    parquet: Path
+    null_values: list[str]
+    memory_bytes: int
+    seconds: float
+
+
+class _Answer(BaseModel):
+    """What the child answers, as JSON on its standard output: exactly one of these."""
+
+    ingested: Ingested | None = None
+    invalid: str | None = None
+    storage: str | None = None
+
+
+def ingest_csv(
+    source: Path,
+    parquet: Path,
+    *,
+    null_values: Sequence[str] = DEFAULT_NULL_VALUES,
+    memory_bytes: int,
+    seconds: float,
+) -> Ingested:
+    """Read the CSV file `source` and write its table to the new file `parquet`.
+
+    Blocks for `seconds` at most. Raises InvalidData saying what to mend in the file or which limit was reached, and
+    StorageError when the disk fails; `parquet` is not there then.
+    """
+    with tempfile.TemporaryDirectory(dir=parquet.parent, prefix="ingest-") as folder:
+        request = _Request(
+            source=source.absolute(),
+            parquet=Path(folder).absolute() / "table.parquet",
+            null_values=list(null_values),
+            memory_bytes=memory_bytes,
+            seconds=seconds,
+        )
+        answer = _ask_child(request)
+        if answer.invalid is not None:
+            raise InvalidData(answer.invalid)
+        if answer.ingested is None:
+            raise StorageError(answer.storage)
+        request.parquet.replace(parquet)
+        return answer.ingested
+
+
+def _ask_child(request: _Request) -> _Answer:
+    command = [sys.executable, "-m", "service.data.ingest"]
+    try:
+        child = subprocess.run(
+            command,
+            input=request.model_dump_json().encode(),
+            capture_output=True,
+            timeout=request.seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise InvalidData(f"reading the file took longer than {request.seconds:g} seconds, the limit here") from None
+    if child.returncode == 0:
+        return _Answer.model_validate_json(child.stdout)
+    _log.error("reading a file ended with %d: %s", child.returncode, child.stderr.decode(errors="replace")[-4_000:])
+    if child.returncode == -signal.SIGKILL:  # the kernel's choice when memory runs out
+        raise InvalidData(_out_of_memory(request.memory_bytes))
+    raise InvalidData("the file cannot be read: the process reading it ended unexpectedly")
+
+
+def _out_of_memory(memory_bytes: int) -> str:
+    return f"reading the file needs more than {memory_bytes / 2**20:,.0f} MiB of memory, the limit here"
+
+
+def _main() -> None:
+    """In the child: answer the request."""
+    request = _Request.model_validate_json(sys.stdin.buffer.read())
+    _limit(request)
+    try:
+        answer = _Answer(ingested=_read(request))
+    except InvalidData as error:
+        answer = _Answer(invalid=error.detail)
+    except MemoryError:
+        answer = _Answer(invalid=_out_of_memory(request.memory_bytes))
+    except OSError as error:
+        answer = _Answer(storage=f"the table could not be written: {error.strerror}")
+    sys.stdout.write(answer.model_dump_json())
+
+
+def _limit(request: _Request) -> None:
+    """A second line of defence: DuckDB keeps to its own limit, and the parent to the time."""
+    if sys.platform == "linux":
+        # DuckDB reserves more than it touches, so this must be well above what it may use.
+        most = 2 * request.memory_bytes + 2**29
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    # A child whose parent was killed must not go on for ever.
+    cpu = math.ceil(request.seconds) + 10
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
+
+
+def _read(request: _Request) -> Ingested:
+    # Only here: the API imports this module, and must stay without duckdb.
+    import duckdb
+
+    from service.data.read_csv import read_csv
+
+    try:
+        rows, columns, warnings = read_csv(request.source, request.parquet, request.null_values, request.memory_bytes)
+    except duckdb.OutOfMemoryException:
+        raise MemoryError from None
+    except duckdb.IOException as error:
+        raise OSError(0, str(error).splitlines()[0]) from error
+    except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
+        raise InvalidData(f"the file cannot be read as CSV: {str(error).splitlines()[0]}") from error
+    with request.parquet.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return Ingested(
+        rows=rows,
+        columns=columns,
+        warnings=warnings,
+        parquet_sha256=sha256,
+        parquet_bytes=request.parquet.stat().st_size,
+    )
+
+
+if __name__ == "__main__":
+    _main()

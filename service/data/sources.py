@@ -1,0 +1,153 @@
+"""Where rows come from: a stored table, made-up rows, or rows of a request, all as one Table of arrays."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from service.data.ingest import DEFAULT_NULL_VALUES
+from service.data.preprocess import FittedFeature, Preprocessing
+from service.data.sandbox import sandbox, sql_name
+from service.data.table import Table
+from service.errors import DatasetCorrupt, Fault, InvalidData
+from service.spec.data import DatasetData, InlineData, SyntheticData
+from service.spec.resolve import Resolved
+from service.spec.table import Value
+
+MAX_FAULTS = 20
+
+
+def load(resolved: Resolved, parquet: Path | None) -> Table:
+    """The features and the target of every row that has a target, in the source's row order.
+
+    `parquet` is the stored table of a data set, None for data that travels in the spec. Raises DatasetCorrupt when
+    the file cannot be read.
+    """
+    data = resolved.spec.data
+    if isinstance(data, SyntheticData):
+        return _synthetic(data)
+    if isinstance(data, InlineData):
+        return _inline(data, resolved)
+    assert parquet is not None
+    return _stored(data, resolved, parquet)
+
+
+def table_of_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: Preprocessing) -> Table:
+    """Rows to predict, as JSON objects by column name, as a Table of the features.
+
+    Nulls, absent columns, texts such as "NA" and numbers that are not finite are missing values. A row may be whole,
+    with the target and columns that were not learnt from; but when a row lacks a feature, a column that is neither
+    feature nor target is taken for a misspelling. Raises InvalidData with a pointer to each of the first 20 wrong
+    values.
+    """
+    features = preprocessing.features
+    known = {feature.column for feature in features}
+    faults: list[Fault] = []
+    for number, row in enumerate(rows):
+        faults += _misspelled(number, row, known, preprocessing.target.column)
+        if len(faults) >= MAX_FAULTS:
+            break
+    columns: dict[str, NDArray[Any]] = {}
+    for feature in features:
+        if len(faults) >= MAX_FAULTS:
+            break
+        columns[feature.column] = _column_of_rows(rows, feature, faults)
+    if faults:
+        first = faults[0]
+        raise InvalidData(f"{first.pointer}: {first.message}", tuple(faults[:MAX_FAULTS]))
+    return Table(columns, len(rows))
+
+
+def _stored(data: DatasetData, resolved: Resolved, parquet: Path) -> Table:
+    texts = {feature.column for feature in resolved.features if feature.categories is not None}
+    target = resolved.target
+    if target.classes is not None and isinstance(target.classes[0], str):
+        texts.add(target.column)
+    names = [*(feature.column for feature in resolved.features), target.column]
+    values = ", ".join(
+        f"{sql_name(n)} AS c{i}" if n in texts else f"coalesce({sql_name(n)}::DOUBLE, 'nan'::DOUBLE) AS c{i}"
+        for i, n in enumerate(names)
+    )
+    try:
+        relation = sandbox(parquet).read_parquet(str(parquet))
+        found = relation.filter(f"{sql_name(target.column)} IS NOT NULL").project(values).fetchnumpy()
+    except duckdb.Error as error:
+        raise DatasetCorrupt(f"data set {data.id} cannot be read: {str(error).splitlines()[0]}") from error
+    columns = {name: _without_mask(found[f"c{i}"]) for i, name in enumerate(names)}
+    return Table(columns, len(columns[target.column]))
+
+
+def _without_mask(values: NDArray[Any]) -> NDArray[Any]:
+    """Texts with None where DuckDB masks a missing value."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    plain: NDArray[Any] = np.asarray(values.data)
+    plain[np.ma.getmaskarray(values)] = None
+    return plain
+
+
+def _synthetic(data: SyntheticData) -> Table:
+    """Standard normal features x0, x1, ... and class numbers y.
+
+    With a signal each class has a centre drawn from a normal distribution, scaled so that the mean squared distance
+    of two centres is `signal` squared.
+    """
+    rng = np.random.default_rng(data.seed)
+    x = rng.standard_normal((data.rows, data.features))
+    labels = rng.permutation(np.arange(data.rows) % data.classes)
+    if data.signal:
+        deviation = data.signal / np.sqrt(2 * data.features)
+        x += rng.normal(0.0, deviation, (data.classes, data.features))[labels]
+    columns = {f"x{i}": column for i, column in enumerate(np.ascontiguousarray(x.T))}
+    return Table({**columns, "y": labels.astype(np.float64)}, data.rows)
+
+
+def _inline(data: InlineData, resolved: Resolved) -> Table:
+    kept = [i for i, value in enumerate(data.y) if value is not None]
+    x = np.array([data.x[i] for i in kept], dtype=np.float64)  # None becomes NaN
+    target = [data.y[i] for i in kept]
+    columns: dict[str, NDArray[Any]] = {
+        f.column: np.ascontiguousarray(x[:, int(f.column[1:])]) for f in resolved.features
+    }
+    columns["y"] = np.array(target, dtype=object if isinstance(target[0], str) else np.float64)
+    return Table(columns, len(kept))
+
+
+def _misspelled(number: int, row: Mapping[str, Value | None], known: set[str], target: str) -> Iterator[Fault]:
+    missing = known - row.keys()
+    if not missing:
+        return
+    for name in row:
+        if name not in known and name != target:
+            yield Fault(_pointer(number, name), f"no such feature, and {min(missing)!r} is absent: a misspelling?")
+
+
+def _column_of_rows(
+    rows: Sequence[Mapping[str, Value | None]], feature: FittedFeature, faults: list[Fault]
+) -> NDArray[Any]:
+    """The values of one feature; appends to `faults` what does not fit."""
+    numeric = feature.categories is None
+    column = np.full(len(rows), np.nan if numeric else None, dtype=np.float64 if numeric else object)
+    for number, row in enumerate(rows):
+        value = row.get(feature.column)
+        if value is None or (value in DEFAULT_NULL_VALUES and value not in (feature.categories or ())):
+            continue
+        if isinstance(value, str) == numeric:
+            needed = (
+                f"a number is needed, not the text {str(value)[:60]!r}" if numeric else f"a text is needed, not {value}"
+            )
+            faults.append(Fault(_pointer(number, feature.column), needed))
+        elif isinstance(value, str) or abs(value) <= sys.float_info.max:
+            column[number] = value
+    return column
+
+
+def _pointer(row: int, column: str) -> str:
+    """A JSON pointer (RFC 6901) to a value of a request's rows."""
+    return f"/rows/{row}/{column.replace('~', '~0').replace('/', '~1')}"

@@ -1,0 +1,1 @@
+"""Training: pure torch, no database, no HTTP, no environment."""

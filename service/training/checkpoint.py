@@ -1,0 +1,97 @@
+"""The bytes of a checkpoint: safetensors, with everything needed to use the weights as JSON in the header."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any, Literal, NamedTuple
+
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from service.data.preprocess import Preprocessing
+from service.errors import StorageError
+from service.lifecycle import Epoch
+from service.spec.job import JobSpec
+from service.spec.layers import lower
+from service.spec.resolve import Resolved
+from service.training.models import Network, build
+
+KEY = "bestepoch"  # a single key: the header's order is arbitrary, and the same weights must give the same bytes
+
+
+class Metadata(BaseModel):
+    """What a checkpoint says about its weights."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = 1
+    spec: JobSpec
+    inputs: int
+    outputs: int
+    preprocessing: Preprocessing
+    epoch: int
+    metrics: dict[str, float | None]
+
+    @classmethod
+    def of(cls, resolved: Resolved, preprocessing: Preprocessing, row: Epoch) -> Metadata:
+        """What the weights of the epoch `row` need to be used."""
+        return cls(
+            spec=resolved.spec,
+            inputs=resolved.inputs,
+            outputs=resolved.layers[-1].outputs,
+            preprocessing=preprocessing,
+            epoch=row.epoch,
+            metrics={"train_loss": row.train_loss, "val_loss": row.val_loss, **row.metrics},
+        )
+
+
+class Checkpoint(NamedTuple):
+    """A network ready to be used, in evaluation mode, and what it needs to be fed and understood."""
+
+    network: Network
+    preprocessing: Preprocessing
+    spec: JobSpec
+    epoch: int
+    metrics: dict[str, float | None]
+
+
+def to_bytes(state: dict[str, Tensor], metadata: Metadata) -> bytes:
+    """A safetensors file; equal arguments give equal bytes."""
+    return safetensors.torch.save(state, {KEY: metadata.model_dump_json()})
+
+
+def from_bytes(data: bytes) -> Checkpoint:
+    """Read what `to_bytes` wrote; nothing in it is executed. Raises StorageError for a damaged file."""
+    state = _tensors(data)
+    try:
+        metadata = Metadata.model_validate_json(_header(data)["__metadata__"][KEY])
+        network = build(lower(metadata.spec.architecture, metadata.inputs, metadata.outputs))
+        network.load_state_dict(state, strict=True)
+    except (KeyError, ValidationError, RuntimeError) as error:
+        raise StorageError("the checkpoint's weights and its description do not fit together") from error
+    return Checkpoint(network.eval(), metadata.preprocessing, metadata.spec, metadata.epoch, metadata.metrics)
+
+
+def to_pt(data: bytes) -> bytes:
+    """The same weights as torch.save writes a state dict, for `torch.load(..., weights_only=True)`."""
+    buffer = io.BytesIO()
+    torch.save(_tensors(data), buffer)
+    return buffer.getvalue()
+
+
+def _tensors(data: bytes) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load(data)
+    except SafetensorError as error:
+        raise StorageError(f"the checkpoint's file is damaged: {error}") from error
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """The JSON head of a safetensors file: its length as 8 bytes, little-endian, then the text."""
+    length = int.from_bytes(data[:8], "little")
+    header: dict[str, Any] = json.loads(data[8 : 8 + length])
+    return header

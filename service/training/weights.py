@@ -1,0 +1,115 @@
+"""Parameters and buffers of K networks of one shape: a row of one matrix is a member's parameters.
+
+Every width is padded with zeros to a multiple of 32 floats: two AVX-512 registers, what PyTorch's element-wise kernels
+take at a time. Then no value of a member falls into a kernel's scalar remainder, whatever K is, and its result is bit
+for bit that of the same network alone (on the CPU, with one thread).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from service.spec.layers import Layer
+from service.training.models import build
+
+PAD = 32
+State = dict[str, Tensor]
+
+
+def padded(width: int) -> int:
+    """The next multiple of PAD."""
+    return -(-width // PAD) * PAD
+
+
+def _crop(rows: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The first values of each dimension; rows: (K, *padded shape) -> (K, *shape), a view."""
+    for dimension, width in enumerate(shape, start=1):
+        rows = rows.narrow(dimension, 0, width)
+    return rows
+
+
+@dataclass(frozen=True)
+class Block:
+    """Where one parameter lies in every row of a (K, P) matrix, and its shape in the state dict."""
+
+    offset: int
+    shape: tuple[int, ...]
+
+    @property
+    def padded(self) -> tuple[int, ...]:
+        """The shape inside the matrix."""
+        return tuple(padded(n) for n in self.shape)
+
+    @property
+    def end(self) -> int:
+        """Where the next block starts."""
+        return self.offset + prod(self.padded)
+
+    def of(self, matrix: Tensor) -> Tensor:
+        """A view of this block; matrix: (K, P) -> (K, *padded)."""
+        return matrix[:, self.offset : self.end].view(-1, *self.padded)
+
+    def inner(self, matrix: Tensor) -> Tensor:
+        """A view of this block without its padding; (K, *shape)."""
+        return _crop(self.of(matrix), self.shape)
+
+
+class Layout:
+    """Where each parameter and each buffer of a layer list lies, by its key in Network's state dict."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        with torch.device("meta"):
+            network = build(layers)
+        self.parameters: dict[str, Block] = {}
+        self.columns = 0
+        for key, parameter in network.named_parameters():
+            self.parameters[key] = Block(self.columns, tuple(parameter.shape))
+            self.columns = self.parameters[key].end
+        self.buffers = {key: tuple(buffer.shape) for key, buffer in network.named_buffers()}
+
+
+class Weights:
+    """The parameters (K, P) float32 and the buffers of K networks, e.g. a running mean (K, F padded)."""
+
+    def __init__(self, layout: Layout, size: int, device: torch.device) -> None:
+        self.layout = layout
+        self.parameters = torch.zeros(size, layout.columns, device=device)
+        self.batches = torch.zeros(size, dtype=torch.int64, device=device)  # every num_batches_tracked of a member
+        self.buffers = {
+            key: torch.ones(size, padded(shape[0]), device=device) if shape else self.batches
+            for key, shape in layout.buffers.items()
+        }
+
+    def named(self) -> State:
+        """Views without padding, by key in the state dict: (K, *shape)."""
+        named = {key: block.inner(self.parameters) for key, block in self.layout.parameters.items()}
+        for key, shape in self.layout.buffers.items():
+            named[key] = _crop(self.buffers[key], shape)
+        return named
+
+    def load(self, member: int, state: State) -> None:
+        """Take over a state dict of Network."""
+        for key, values in self.named().items():
+            values[member] = state[key]
+
+    def state(self, member: int) -> State:
+        """Network's state dict: copies on the CPU, to be loaded with strict=True."""
+        return {
+            key: values[member].cpu().clone(memory_format=torch.contiguous_format)
+            for key, values in self.named().items()
+        }
+
+    def copy_rows(self, source: Weights, members: Sequence[int]) -> None:
+        """Copy these members from `source`."""
+        rows = torch.tensor(members, device=self.parameters.device)
+        pairs = [
+            (self.parameters, source.parameters),
+            *((self.buffers[key], source.buffers[key]) for key in self.buffers),
+        ]
+        for own, other in pairs:
+            own[rows] = other[rows]

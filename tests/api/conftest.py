@@ -1,0 +1,90 @@
+"""The real application on a real database, inside the test's process or behind a real server."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from service.api.app import create_app
+from service.api.server import Server
+from service.artifacts import Artifacts
+from service.settings import Settings, free_port
+from service.store.engine import Database
+from tests.api.states import Kitchen
+
+both_databases = pytest.mark.parametrize("backend", ["sqlite", "postgres"], indirect=True)
+
+
+class CoinPredictor:
+    """Answers every row alike: enough where predictions are not the point."""
+
+    def predict(self, checkpoint: Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{"prediction": 1, "probabilities": {"0": 0.25, "1": 0.75}} for _ in rows]
+
+    def to_pt(self, checkpoint: Path) -> bytes:
+        return b"PK" + checkpoint.read_bytes()
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> str:
+    """SQLite, unless `both_databases` asks for more."""
+    return str(getattr(request, "param", "sqlite"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home", max_upload_bytes=100_000)
+
+
+@pytest.fixture
+def artifacts(settings: Settings) -> Artifacts:
+    return Artifacts(settings.artifacts)
+
+
+@pytest.fixture
+def kitchen(database: Database, artifacts: Artifacts) -> Kitchen:
+    return Kitchen(database, artifacts)
+
+
+@pytest.fixture
+def app(settings: Settings, database: Database, artifacts: Artifacts) -> FastAPI:
+    return create_app(settings, database, artifacts, CoinPredictor())
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app) as client:
+        yield client
+
+
+@contextmanager
+def serving(app: FastAPI, **options: Any) -> Iterator[tuple[Server, str]]:
+    """A real server in a thread, and its address; stopped as a signal would stop it."""
+    port = free_port("127.0.0.1")
+    server = Server(app, port=port, log_level="error", **options)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield server, f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def live(app: FastAPI) -> Iterator[httpx2.Client]:
+    """A client of a real server."""
+    with serving(app) as (_, url), httpx2.Client(base_url=url, timeout=70) as client:
+        yield client

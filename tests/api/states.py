@@ -1,0 +1,81 @@
+"""Brings jobs into any state the way a worker does: by the store's own functions, with real files."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from service.artifacts import Artifacts
+from service.lifecycle import Checkpoint, CheckpointKind, Epoch, Job, Status, StopReason
+from service.store import jobs, queue
+from service.store.engine import Database
+from service.store.queue import BestSoFar, Claim, Outcome
+from tests.specs import synthetic
+
+
+def epoch(number: int, **fields: Any) -> Epoch:
+    values = {"train_loss": 0.5, "val_loss": 1 / number, "metrics": {"val_accuracy": 0.5}, "lr": 0.01, "seconds": 0.1}
+    decision = {"improved": True, "is_best": True, "wait": 0, "reason": "the best so far"}
+    return Epoch.model_validate({"epoch": number, **values, **decision, **fields})
+
+
+@dataclass(frozen=True)
+class Kitchen:
+    """Makes jobs."""
+
+    database: Database
+    artifacts: Artifacts
+
+    def queued(self, **fields: Any) -> Job:
+        with self.database.transaction() as connection:
+            return jobs.submit(connection, synthetic(**fields), max_queued=100_000)[0]
+
+    def running(self, **fields: Any) -> Claim:
+        """A job of its own, claimed; nothing else may be queued."""
+        self.queued(**fields)
+        with self.database.transaction() as connection:
+            return queue.claim(connection, "wrk_1", ["cpu"], 1, 60.0)[0]
+
+    def record(self, claim: Claim, *epochs: Epoch) -> None:
+        best = BestSoFar(epochs[-1].epoch, 0.5, {"val_loss": 0.5})
+        with self.database.transaction() as connection:
+            queue.record(connection, claim.job_id, claim.attempt, epochs, device="cpu", best=best, eta_seconds=1.0)
+
+    def publish(self, claim: Claim, number: int, kind: CheckpointKind = CheckpointKind.best) -> bytes:
+        """Write a checkpoint's file and point the job at it; the bytes of the file."""
+        data = save({"layers.0.weight": np.full((4, 8), number, np.float32)}, {"epoch": str(number)})
+        key = f"checkpoints/{claim.job_id}/{kind.value}-{number}.safetensors"
+        self.artifacts.put(key, data)
+        checkpoint = Checkpoint(
+            kind=kind,
+            epoch=number,
+            metrics={"val_loss": 1 / number},
+            sha256=hashlib.sha256(data).hexdigest(),
+            size_bytes=len(data),
+            path=key,
+            download_url="",
+            created_at=datetime.now(UTC),
+        )
+        with self.database.transaction() as connection:
+            old = queue.publish(connection, claim.job_id, checkpoint)
+        if old is not None:
+            self.artifacts.delete(old)
+        return data
+
+    def finish(self, claim: Claim, status: Status = Status.succeeded) -> None:
+        reason = StopReason.early_stopped if status is Status.succeeded else None
+        with self.database.transaction() as connection:
+            queue.finish(connection, claim.job_id, claim.attempt, Outcome(status, reason))
+
+    def trained(self, epochs: int = 3, **fields: Any) -> Claim:
+        """A job that has ended well, with a best checkpoint."""
+        claim = self.running(**fields)
+        self.record(claim, *(epoch(number) for number in range(1, epochs + 1)))
+        self.publish(claim, epochs)
+        self.finish(claim)
+        return claim

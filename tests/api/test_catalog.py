@@ -1,0 +1,52 @@
+"""What the server says of itself."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+
+from starlette.testclient import TestClient
+
+from service.lifecycle import WorkerInfo
+from service.store import workers
+from service.store.engine import Database
+from tests.api.conftest import both_databases
+from tests.api.states import Kitchen
+
+
+def worker(name: str, seen: datetime) -> WorkerInfo:
+    return WorkerInfo(
+        id=name, hostname="here", pid=1, trainers=2, device="cpu", jobs=[], started_at=seen, seen_at=seen
+    )  # fmt: skip
+
+
+def test_the_architectures_come_with_their_schemas(client: TestClient) -> None:
+    (mlp,) = client.get("/v1/architectures").json()["data"]
+
+    assert mlp["kind"] == "mlp"
+    assert mlp["description"].startswith("A multi-layer perceptron")
+    assert mlp["parameters"]["properties"]["hidden"]["default"] == [64, 32]
+
+
+@both_databases
+def test_living_workers_are_listed_with_their_jobs(client: TestClient, database: Database, kitchen: Kitchen) -> None:
+    now = datetime.now(UTC)
+    claim = kitchen.running()
+    with database.transaction() as connection:
+        workers.beat(connection, worker("wrk_1", now))
+        workers.beat(connection, worker("wrk_gone", now - timedelta(minutes=2)))
+
+    (alive,) = client.get("/v1/workers").json()["data"]
+
+    assert (alive["id"], alive["jobs"], alive["trainers"]) == ("wrk_1", [claim.job_id], 2)
+
+
+@both_databases
+def test_the_versions_are_those_installed(client: TestClient, database: Database) -> None:
+    assert client.get("/v1/version").json() == {
+        "bestepoch": version("bestepoch"),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "database": "sqlite" if database.is_sqlite else "postgresql",
+    }

@@ -1,0 +1,193 @@
+"""The weights of a job: what is published, and downloads that can be checked, skipped and resumed."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
+import pytest
+from safetensors.numpy import load
+from starlette.testclient import TestClient
+
+from service.artifacts import Artifacts
+from service.lifecycle import CheckpointKind
+from tests.api.conftest import both_databases
+from tests.api.states import Kitchen
+
+
+@pytest.fixture
+def file(kitchen: Kitchen) -> tuple[str, bytes]:
+    """Where a best checkpoint is downloaded, and its bytes."""
+    claim = kitchen.trained(epochs=2)
+    data = kitchen.publish(claim, 7)
+    return f"/v1/jobs/{claim.job_id}/checkpoints/best/download", data
+
+
+@both_databases
+def test_the_checkpoints_of_a_job_are_listed(client: TestClient, kitchen: Kitchen) -> None:
+    claim = kitchen.running()
+    assert client.get(f"/v1/jobs/{claim.job_id}/checkpoints").json()["data"] == []
+    data = kitchen.publish(claim, 3)
+    kitchen.publish(claim, 5, CheckpointKind.last)
+
+    best, last = client.get(f"/v1/jobs/{claim.job_id}/checkpoints").json()["data"]
+
+    assert (best["kind"], best["epoch"], last["kind"], last["epoch"]) == ("best", 3, "last", 5)
+    assert (best["sha256"], best["size_bytes"]) == (hashlib.sha256(data).hexdigest(), len(data))
+    assert client.get(f"/v1/jobs/{claim.job_id}/checkpoints/last").json() == last
+    assert client.get(best["download_url"]).content == data
+
+
+def test_a_checkpoint_that_is_not_there_is_a_404(client: TestClient, kitchen: Kitchen) -> None:
+    job = kitchen.queued()
+
+    for path in ("checkpoints/best", "checkpoints/best/download", "checkpoints/last/download?format=pt"):
+        response = client.get(f"/v1/jobs/{job.id}/{path}")
+        assert response.status_code == 404
+        assert response.json()["detail"].startswith(f"job {job.id!r} has no ")
+    assert client.get("/v1/jobs/job_0/checkpoints/best/download").json()["detail"] == "no job 'job_0'"
+    assert client.get("/v1/jobs/job_0/checkpoints").status_code == 404
+
+
+def test_a_download_is_the_file_with_its_hash_and_name(live: httpx2.Client, file: tuple[str, bytes]) -> None:
+    path, data = file
+
+    response = live.get(path)
+
+    assert (response.status_code, response.content) == (200, data)
+    assert response.headers["etag"] == f'"{hashlib.sha256(data).hexdigest()}"'
+    assert response.headers["content-length"] == str(len(data))
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert response.headers["accept-ranges"] == "bytes"
+    name = f"{path.split('/')[3]}-best-epoch7.safetensors"
+    assert response.headers["content-disposition"] == f'attachment; filename="{name}"'
+    assert load(response.content)["layers.0.weight"].shape == (4, 8)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pt"])
+def test_head_gives_the_same_headers_without_the_file(live: httpx2.Client, file: tuple[str, bytes], kind: str) -> None:
+    path, _ = file
+
+    got, head = (live.request(method, path, params={"format": kind}) for method in ("GET", "HEAD"))
+
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("etag", "content-length", "content-type", "content-disposition", "accept-ranges"):
+        assert head.headers[name] == got.headers[name]
+
+
+def test_a_pt_file_has_a_hash_of_its_own(client: TestClient, file: tuple[str, bytes]) -> None:
+    path, data = file
+
+    response = client.get(path, params={"format": "pt"})
+
+    assert response.content == b"PK" + data
+    assert response.headers["etag"] == f'"{hashlib.sha256(response.content).hexdigest()}"'
+    assert response.headers["content-disposition"].endswith('-best-epoch7.pt"')
+    assert client.get(path, params={"format": "pt"}, headers={"Range": "bytes=0-1"}).content == b"PK"
+
+
+@pytest.mark.parametrize(
+    ("if_none_match", "status"),
+    [
+        ("{etag}", 304),
+        ("W/{etag}", 304),
+        ('"other", {etag}', 304),
+        ("*", 304),
+        ('"other"', 200),
+        ("{sha256}", 200),
+        ("", 200),
+    ],
+)
+def test_a_file_that_the_client_has_is_not_sent_again(
+    client: TestClient, file: tuple[str, bytes], if_none_match: str, status: int
+) -> None:
+    path, data = file
+    sha256 = hashlib.sha256(data).hexdigest()
+
+    response = client.get(path, headers={"If-None-Match": if_none_match.format(etag=f'"{sha256}"', sha256=sha256)})
+
+    assert response.status_code == status
+    assert response.content == (b"" if status == 304 else data)
+    assert response.headers["etag"] == f'"{sha256}"'
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "stop"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=10-19", 10, 20),
+        ("Bytes = 10-19", 10, 20),
+        ("bytes=100-", 100, None),
+        ("bytes=-5", -5, None),
+        ("bytes=0-999999999", 0, None),
+        ("bytes=-999999999", 0, None),
+    ],
+)
+def test_one_range_is_a_206(live: httpx2.Client, file: tuple[str, bytes], asked: str, start: int, stop: int) -> None:
+    path, data = file
+
+    response = live.get(path, headers={"Range": asked})
+
+    part = data[start:stop]
+    first = data.index(part) if start >= 0 else len(data) + start
+    assert (response.status_code, response.content) == (206, part)
+    assert response.headers["content-range"] == f"bytes {first}-{first + len(part) - 1}/{len(data)}"
+    assert response.headers["content-length"] == str(len(part))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["bytes=0-1,5-6", "bytes=5-2", "bytes=-", "bytes=", "bytes=a-b", "lines=1-2", "bytes", "bytes=" + "9" * 5000 + "-"],
+)
+def test_a_range_that_is_none_of_ours_is_ignored(client: TestClient, file: tuple[str, bytes], asked: str) -> None:
+    path, data = file
+
+    response = client.get(path, headers={"Range": asked})
+
+    assert (response.status_code, response.content) == (200, data)
+
+
+@pytest.mark.parametrize("asked", ["bytes=100000-", "bytes=100000-100001", "bytes=-0"])
+def test_a_range_outside_of_the_file_is_a_416(client: TestClient, file: tuple[str, bytes], asked: str) -> None:
+    path, data = file
+
+    response = client.get(path, headers={"Range": asked})
+
+    assert (response.status_code, response.headers["content-range"]) == (416, f"bytes */{len(data)}")
+    assert response.json()["detail"] == f"the file has {len(data)} bytes"
+
+
+@pytest.mark.parametrize(("if_range", "status"), [("{etag}", 206), ("W/{etag}", 200), ('"other"', 200)])
+def test_a_download_is_resumed_only_if_the_file_is_the_same(
+    client: TestClient, file: tuple[str, bytes], if_range: str, status: int
+) -> None:
+    path, data = file
+    etag = f'"{hashlib.sha256(data).hexdigest()}"'
+
+    response = client.get(path, headers={"Range": "bytes=10-", "If-Range": if_range.format(etag=etag)})
+
+    assert (response.status_code, response.content) == (status, data[10:] if status == 206 else data)
+
+
+def test_a_best_that_moves_on_while_it_is_downloaded_is_never_missing(live: httpx2.Client, kitchen: Kitchen) -> None:
+    claim = kitchen.running()
+    kitchen.publish(claim, 1)
+
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(lambda: [kitchen.publish(claim, number) for number in range(2, 60)])
+        while not training.done():
+            response = live.get(f"/v1/jobs/{claim.job_id}/checkpoints/best/download")
+            assert response.status_code == 200
+            assert response.headers["etag"] == f'"{hashlib.sha256(response.content).hexdigest()}"'
+        training.result()
+
+
+def test_a_lost_file_is_a_fault_of_ours(client: TestClient, file: tuple[str, bytes], artifacts: Artifacts) -> None:
+    path, _ = file
+    artifacts.delete(client.get(path.removesuffix("/download")).json()["path"])
+
+    response = client.get(path)
+
+    assert (response.status_code, response.json()["code"]) == (507, "storage_error")
+    assert response.json()["detail"] == "the best checkpoint's file cannot be read: No such file or directory"

@@ -1,0 +1,37 @@
+"""Requests that a machine makes up from the documentation get the answers that it documents."""
+
+from __future__ import annotations
+
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.api.states import Kitchen
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+def probe(operation: schemathesis.APIOperation, job_id: str) -> None:
+    """Send 20 requests of the documented shape, about a job that is there."""
+
+    @given(case=operation.as_strategy())
+    @settings(max_examples=20, suppress_health_check=list(HealthCheck))
+    def answers_as_documented(case: schemathesis.Case) -> None:
+        if "job_id" in case.path_parameters:
+            case.path_parameters["job_id"] = job_id
+        case.call_and_validate(checks=CHECKS)
+
+    answers_as_documented()
+
+
+def test_every_operation_answers_as_documented(app: FastAPI, kitchen: Kitchen) -> None:
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app).exclude(operation_id="stream_job")
+
+    for operation in schema.get_all_operations():
+        probe(operation.ok(), kitchen.trained().job_id)

@@ -1,0 +1,186 @@
+"""Uploads, raw or as a form: stored once, described, looked into, deleted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+from service.artifacts import Artifacts
+from service.settings import Settings
+from tests.api.conftest import both_databases
+
+CSV = b"size,kind,seen,ok\n1.5,a,2024-01-02,true\n2.5,b,2024-01-03,false\nNA,a,2024-01-04,true\n"
+PART = b"--x\r\nContent-Disposition: form-data; %s\r\n\r\na,b\r\n--x--\r\n"
+
+
+def upload(client: TestClient | httpx2.Client, data: bytes = CSV, **query: Any) -> Any:
+    return client.post("/v1/datasets", content=data, params=query)
+
+
+def files(artifacts: Artifacts, folder: str) -> list[Path]:
+    return [path for path in artifacts.path(folder).rglob("*") if path.is_file()]
+
+
+@both_databases
+def test_an_upload_is_described_column_by_column(client: TestClient) -> None:
+    response = upload(client, name="shoes")
+
+    dataset = response.json()
+    assert (response.status_code, dataset["name"], dataset["rows"]) == (201, "shoes", 3)
+    assert [(column["name"], column["type"], column["missing"]) for column in dataset["columns"]] == [
+        ("size", "number", 1), ("kind", "text", 0), ("seen", "datetime", 0), ("ok", "boolean", 0),
+    ]  # fmt: skip
+    assert (dataset["sha256"], dataset["source_bytes"]) == (hashlib.sha256(CSV).hexdigest(), len(CSV))
+    assert "NA" in dataset["null_values"]
+    assert client.get(response.headers["location"]).json() == dataset
+    assert client.get("/v1/datasets").json()["data"] == [dataset]
+
+
+def test_a_form_gives_the_same_data_set_as_the_raw_bytes(client: TestClient, artifacts: Artifacts) -> None:
+    form = client.post("/v1/datasets", files={"file": ("shoes.csv", CSV, "text/csv")})
+    raw = upload(client)
+
+    assert (form.status_code, raw.status_code) == (201, 200)
+    assert raw.json() == form.json()
+    assert raw.headers["location"] == form.headers["location"]
+    assert len(files(artifacts, "datasets")) == 1
+    assert files(artifacts, "tmp") == []
+
+
+def test_the_same_bytes_read_otherwise_are_another_data_set(client: TestClient) -> None:
+    usual = upload(client).json()
+
+    first, again = upload(client, null=["2.5", "x"]), upload(client, null=["x", "2.5"])
+
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["id"] == again.json()["id"] != usual["id"]
+    assert first.json()["null_values"] == ["2.5", "x"]
+    assert first.json()["columns"][0]["type"] == "text"  # NA is no missing value any more
+
+
+@both_databases
+def test_the_same_upload_five_times_at_once_is_one_data_set(live: httpx2.Client, artifacts: Artifacts) -> None:
+    with ThreadPoolExecutor(5) as pool:
+        responses = list(pool.map(lambda _: upload(live), range(5)))
+
+    assert sorted(response.status_code for response in responses) == [200, 200, 200, 200, 201]
+    assert len({response.json()["id"] for response in responses}) == 1
+    assert len(files(artifacts, "datasets")) == 1
+
+
+@pytest.mark.parametrize("options", [{"content": b""}, {"files": {"file": ("x.csv", b"")}}])
+def test_an_empty_upload_says_so(client: TestClient, options: dict[str, Any]) -> None:
+    response = client.post("/v1/datasets", **options)
+
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_data")
+    assert response.json()["detail"].startswith("the body is empty")
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "detail"),
+    [
+        (PART % b'name="data"; filename="f"', "boundary=x", "the form has no"),
+        (PART % b'name="file"', "boundary=x", "Too many fields"),
+        (b"junk", "boundary=x", "Invalid multipart data"),
+        (b"junk", "", "Missing boundary"),
+    ],
+)
+def test_a_form_without_the_file_is_a_400(client: TestClient, body: bytes, content_type: str, detail: str) -> None:
+    headers = {"Content-Type": f"multipart/form-data; {content_type}"}
+
+    response = client.post("/v1/datasets", content=body, headers=headers)
+
+    assert (response.status_code, response.headers["content-type"]) == (400, "application/problem+json")
+    assert response.json()["detail"].startswith(detail)
+
+
+def test_what_is_no_table_is_refused_and_leaves_nothing(client: TestClient, artifacts: Artifacts) -> None:
+    response = upload(client, b"\x00\x01\x02" * 50)
+
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_data")
+    assert client.get("/v1/datasets").json()["data"] == []
+    assert files(artifacts, "tmp") == []
+
+
+def chunks(count: int) -> Iterator[bytes]:
+    yield from (b"1,2,3\n" * 1_000 for _ in range(count))
+
+
+def test_an_upload_over_the_limit_is_a_413(live: httpx2.Client, settings: Settings, artifacts: Artifacts) -> None:
+    too_many = settings.max_upload_bytes // 6_000 + 30
+    announced = upload(live, b"".join(chunks(too_many)))
+    streamed = live.post("/v1/datasets", content=chunks(too_many))
+    form = live.post("/v1/datasets", files={"file": ("x.csv", b"".join(chunks(too_many)))})
+
+    for response in (announced, streamed, form):
+        assert (response.status_code, response.json()["code"]) == (413, "too_large")
+    assert files(artifacts, "tmp") == []
+
+
+@pytest.mark.parametrize("query", ["format=xlsx", "name=", "name=a%0Ab", "nulls=x", f"null={'x' * 101}"])
+def test_wrong_options_are_refused(client: TestClient, query: str) -> None:
+    response = client.post(f"/v1/datasets?{query}", content=CSV)
+
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+    assert response.json()["errors"][0]["parameter"] == query.split("=")[0]
+
+
+def test_a_preview_shows_the_first_rows_as_json(client: TestClient) -> None:
+    dataset = upload(client).json()
+
+    rows = client.get(f"/v1/datasets/{dataset['id']}/preview?rows=2").json()["data"]
+    everything = client.get(f"/v1/datasets/{dataset['id']}/preview").json()["data"]
+
+    assert rows[0] == {"size": 1.5, "kind": "a", "seen": "2024-01-02 00:00:00", "ok": True}
+    assert (rows, everything[2]["size"]) == (everything[:2], None)
+
+
+def test_a_preview_of_a_lost_file_is_a_fault_of_ours(client: TestClient, artifacts: Artifacts) -> None:
+    dataset = upload(client).json()
+    artifacts.delete(f"datasets/{dataset['id']}/data.parquet")
+
+    response = client.get(f"/v1/datasets/{dataset['id']}/preview")
+
+    assert (response.status_code, response.json()["code"]) == (500, "dataset_corrupt")
+
+
+@pytest.mark.parametrize("query", ["rows=0", "rows=101"])
+def test_a_preview_has_its_bounds(client: TestClient, query: str) -> None:
+    assert client.get(f"/v1/datasets/ds_0/preview?{query}").status_code == 422
+
+
+@both_databases
+def test_a_data_set_that_a_live_job_needs_is_kept_until_it_ends(client: TestClient, artifacts: Artifacts) -> None:
+    dataset = upload(client, b"x,y\n" + b"1,a\n2,b\n" * 10).json()
+    spec = {"data": {"kind": "dataset", "id": dataset["id"], "target": "y"}}
+    job = client.post("/v1/jobs", json=spec).json()
+
+    refused = client.delete(f"/v1/datasets/{dataset['id']}")
+    client.post(f"/v1/jobs/{job['id']}/cancel")
+    deleted = client.delete(f"/v1/datasets/{dataset['id']}")
+
+    assert (refused.status_code, refused.json()["detail"]) == (409, f"job {job['id']!r} still needs this data set")
+    assert (deleted.status_code, files(artifacts, "datasets")) == (204, [])
+    assert client.get(f"/v1/jobs/{job['id']}").json()["spec"]["data"]["features"] == ["x"]
+    for path in ("", "/preview"):
+        assert client.get(f"/v1/datasets/{dataset['id']}{path}").status_code == 404
+    assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 404
+
+
+def test_a_plan_on_an_uploaded_table_names_its_inputs(client: TestClient) -> None:
+    dataset = upload(client, b"size,kind,y\n" + b"1.5,a,u\nNA,b,v\n" * 10).json()
+
+    plan = client.post("/v1/jobs/plan", json={"data": {"id": dataset["id"], "target": "y"}}).json()
+
+    assert plan["inputs"] == [
+        {"column": "size", "width": 2, "categories": None, "missing_indicator": True},
+        {"column": "kind", "width": 2, "categories": ["a", "b"], "missing_indicator": False},
+    ]
+    assert (plan["classes"], plan["task_reason"]) == (["u", "v"], "the target 'y' holds text")

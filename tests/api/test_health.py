@@ -1,0 +1,69 @@
+"""A server lives without its database, but is ready only with everything."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.api.app import create_app
+from service.artifacts import Artifacts
+from service.settings import Settings
+from service.store import workers
+from service.store.engine import Database
+from tests.api.conftest import CoinPredictor, both_databases
+from tests.api.test_catalog import worker
+
+
+@both_databases
+def test_a_server_with_everything_is_ready_and_counts_workers(client: TestClient, database: Database) -> None:
+    with database.transaction() as connection:
+        workers.beat(connection, worker("wrk_1", datetime.now(UTC)))
+
+    response = client.get("/readyz")
+
+    assert (response.status_code, response.json()) == (200, {"status": "ready", "workers": 1})
+
+
+@pytest.fixture
+def unmigrated(settings: Settings, artifacts: Artifacts, blank_database_url: str) -> Iterator[TestClient]:
+    database = Database(blank_database_url)
+    with TestClient(create_app(settings, database, artifacts, CoinPredictor())) as client:
+        yield client
+    database.close()
+
+
+@both_databases
+def test_a_server_without_its_tables_lives_but_is_not_ready(unmigrated: TestClient) -> None:
+    response = unmigrated.get("/readyz")
+
+    assert unmigrated.get("/healthz").json() == {"status": "ok"}
+    assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+    assert response.json()["detail"] == "the database lacks tables of this version: run `bestepoch migrate`"
+
+
+def test_a_server_that_cannot_write_files_is_not_ready(client: TestClient, settings: Settings) -> None:
+    shutil.rmtree(settings.artifacts)
+
+    response = client.get("/readyz")
+
+    assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+    assert response.json()["detail"] == "the artifact store could not write: No such file or directory"
+
+
+def test_a_server_whose_database_is_away_says_so_and_goes_on(
+    settings: Settings, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    database = Database(f"postgresql://nobody@/nothing?host={tmp_path}")
+
+    with TestClient(create_app(settings, database, artifacts, CoinPredictor())) as client:
+        assert client.get("/healthz").status_code == 200
+        for path in ("/readyz", "/v1/jobs", "/v1/jobs/job_1", "/v1/jobs/job_1/stream", "/v1/workers"):
+            response = client.get(path)
+            assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+            assert response.headers["retry-after"] == "2"
+    database.close()

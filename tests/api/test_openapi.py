@@ -1,0 +1,90 @@
+"""The documentation is whole: it names what every operation takes, gives and refuses, and needs no internet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from service.api.openapi import SPEC_EXAMPLES
+
+
+@pytest.fixture
+def document(client: TestClient) -> Any:
+    return client.get("/openapi.json").json()
+
+
+def operations(document: Any) -> Iterator[tuple[str, Any]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method} {path}", operation
+
+
+def test_every_operation_is_described_and_has_a_short_name(document: Any) -> None:
+    found = dict(operations(document))
+    names = [operation["operationId"] for operation in found.values()]
+
+    assert len(found) > 20
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch("[a-z_]{4,25}", name) for name in names)
+    for operation in found.values():
+        assert operation["summary"]
+        assert len(operation["description"]) > 10
+        assert operation["tags"][0] in {tag["name"] for tag in document["tags"]}
+        assert all(parameter["description"] for parameter in operation.get("parameters", []))
+
+
+def test_every_operation_says_how_it_fails(document: Any) -> None:
+    for name, operation in operations(document):
+        failures = {status: said for status, said in operation["responses"].items() if status >= "400"}
+        assert {"422", "500"} <= set(failures), name
+        assert ("404" in failures) == ("{" in name), name
+        for said in failures.values():
+            assert list(said["content"]) == ["application/problem+json"]
+            assert said["description"]
+
+
+def test_every_field_of_every_schema_is_described(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    undescribed = [
+        f"{name}.{field}"
+        for name, schema in schemas.items()
+        for field, said in schema.get("properties", {}).items()
+        if "description" not in {**schemas.get(said.get("$ref", "").split("/")[-1], {}), **said}
+    ]
+
+    assert undescribed == []
+    assert "HTTPValidationError" not in schemas
+
+
+@pytest.mark.parametrize("name", ["reference", "inline"])
+def test_the_examples_can_be_trained(client: TestClient, name: str) -> None:
+    response = client.post("/v1/jobs/plan", json=SPEC_EXAMPLES[name]["value"])
+
+    assert response.status_code == 200, response.text
+
+
+def test_the_penguins_example_lacks_only_its_data_set(client: TestClient) -> None:
+    response = client.post("/v1/jobs/plan", json=SPEC_EXAMPLES["penguins"]["value"])
+
+    assert [fault["pointer"] for fault in response.json()["errors"]] == ["/data/id"]
+
+
+def test_the_documentation_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get("/docs").text
+
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(loaded) == 3
+    for path in loaded:
+        assert path.startswith("/static-offline-docs/")
+        assert client.get(path).status_code == 200
+    assert "://" not in page
+
+
+def test_what_is_documented_is_what_is_served(app: FastAPI, document: Any) -> None:
+    assert document["info"]["title"] == app.title == "bestepoch"
+    assert document["info"]["version"] == app.version

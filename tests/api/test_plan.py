@@ -1,0 +1,87 @@
+"""A plan says what would be trained, and why, and creates nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+
+def plan(client: TestClient, data: dict[str, Any] | None = None, **fields: Any) -> Any:
+    body = {"data": data or {"kind": "synthetic", "rows": 60, "features": 3}, **fields}
+    response = client.post("/v1/jobs/plan", json=body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def inline(y: list[Any]) -> dict[str, Any]:
+    return {"kind": "inline", "x": [[float(row)] for row in range(len(y))], "y": y}
+
+
+def test_a_plan_shows_each_layer_with_its_shape(client: TestClient) -> None:
+    planned = plan(client, architecture={"hidden": [8], "dropout": 0.5, "activation": "gelu"})
+
+    assert [(layer["kind"], layer["input"], layer["output"], layer["parameters"]) for layer in planned["layers"]] == [
+        ("linear", 3, 8, 32),
+        ("batch_norm", 8, 8, 16),
+        ("activation", 8, 8, 0),
+        ("dropout", 8, 8, 0),
+        ("linear", 8, 2, 18),
+    ]
+    assert [layer["index"] for layer in planned["layers"]] == [0, 1, 2, 3, 4]
+    assert planned["layers"][2]["details"] == {"function": "gelu"}
+    assert planned["layers"][3]["details"] == {"probability": 0.5}
+    assert planned["parameters"] == 66
+
+
+def test_a_plan_counts_rows_and_steps(client: TestClient) -> None:
+    planned = plan(client, inline([*range(58), None, None]), batch_size=16, split={"validation": 0.25, "test": 0.25})
+
+    assert planned["rows"] == {"train": 30, "validation": 14, "test": 14, "dropped": 2}
+    assert (planned["steps_per_epoch"], planned["monitor"]) == (2, "val_loss")
+    assert planned["inputs"] == [{"column": "x0", "width": 1, "categories": None, "missing_indicator": False}]
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "reason"),
+    [
+        (["a", "b"] * 10, "classification", "the target 'y' holds text"),
+        ([True, False] * 10, "classification", "the target 'y' is true or false"),
+        (
+            [1, 2, 3, 4] * 5,
+            "classification",
+            "the target 'y' has 4 different whole numbers, and up to 20 are taken for",
+        ),
+        (
+            list(range(21)),
+            "regression",
+            "the target 'y' has 21 different whole numbers, and more than 20 are taken for",
+        ),
+        ([0.5, 1.5] * 10, "regression", "the target 'y' holds numbers with fractions"),
+    ],
+)
+def test_a_plan_says_why_it_is_this_task(client: TestClient, y: list[Any], task: str, reason: str) -> None:
+    planned = plan(client, inline(y))
+
+    assert planned["task"] == planned["spec"]["task"] == task
+    assert planned["task_reason"].startswith(reason)
+    assert planned["classes"] == (sorted(set(y)) if task == "classification" else None)
+
+
+def test_a_plan_takes_the_task_that_the_spec_names(client: TestClient) -> None:
+    planned = plan(client, inline([1, 2, 3, 4] * 5), task="regression")
+
+    assert (planned["task"], planned["task_reason"]) == ("regression", "the spec asks for it")
+
+
+def test_a_plan_warns_and_points(client: TestClient) -> None:
+    (warning,) = plan(client, batch_size=16, max_epochs=5, early_stopping={"patience": 10})["warnings"]
+
+    assert (warning["code"], warning["pointer"]) == ("patience_cannot_fire", "/early_stopping/patience")
+
+
+def test_a_plan_creates_nothing(client: TestClient) -> None:
+    plan(client)
+
+    assert client.get("/v1/jobs").json()["data"] == []

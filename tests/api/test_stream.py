@@ -1,0 +1,120 @@
+"""Following a job: each epoch once, the job when it changes, the end."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from service.lifecycle import Status
+from tests.api.conftest import both_databases, serving
+from tests.api.states import Kitchen, epoch
+
+Event = tuple[str, str | None, Any]
+
+
+def events(lines: Iterator[str]) -> Iterator[Event]:
+    """(event, id, data) of each server-sent event."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(": ")
+        if line == "" and fields:
+            yield fields["event"], fields.get("id"), json.loads(fields["data"])
+            fields = {}
+        elif name:
+            fields[name] = value
+
+
+def follow(client: httpx2.Client | TestClient, job_id: str, **options: Any) -> list[Event]:
+    with client.stream("GET", f"/v1/jobs/{job_id}/stream", **options) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        return list(events(response.iter_lines()))
+
+
+def test_the_stream_of_an_ended_job_tells_it_all(client: TestClient, kitchen: Kitchen) -> None:
+    claim = kitchen.trained(epochs=3)
+
+    told = follow(client, claim.job_id)
+
+    assert [(name, number) for name, number, _ in told] == [
+        ("epoch", "1"), ("epoch", "2"), ("epoch", "3"), ("job", None), ("end", None),
+    ]  # fmt: skip
+    assert told[1][2] == client.get(f"/v1/jobs/{claim.job_id}/history").json()["data"][1]
+    assert told[3][2] == client.get(f"/v1/jobs/{claim.job_id}").json()
+    assert told[4][2] == {"status": "succeeded", "stop_reason": "early_stopped"}
+
+
+@both_databases
+def test_a_stream_tells_each_change_as_it_happens(live: httpx2.Client, kitchen: Kitchen) -> None:
+    claim = kitchen.running()
+
+    told: list[tuple[str, Any]] = []
+    with live.stream("GET", f"/v1/jobs/{claim.job_id}/stream") as response:
+        for name, number, data in events(response.iter_lines()):
+            told.append((name, number or data["status"]))
+            if told[-1] == ("job", "running") and len(told) == 1:
+                kitchen.record(claim, epoch(1), epoch(2))
+            if told[-1] == ("job", "running") and len(told) > 1:
+                kitchen.finish(claim, Status.failed)
+
+    assert told == [
+        ("job", "running"), ("epoch", "1"), ("epoch", "2"), ("job", "running"), ("job", "failed"), ("end", "failed"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"headers": {"Last-Event-ID": "2"}},
+        {"params": {"after_epoch": "2"}},
+        {"headers": {"Last-Event-ID": "2"}, "params": {"after_epoch": "0"}},
+    ],
+)
+def test_a_stream_goes_on_behind_the_last_event(client: TestClient, kitchen: Kitchen, options: dict[str, Any]) -> None:
+    claim = kitchen.trained(epochs=4)
+
+    told = follow(client, claim.job_id, **options)
+
+    assert [number for name, number, _ in told if name == "epoch"] == ["3", "4"]
+
+
+def test_a_long_history_streams_whole(client: TestClient, kitchen: Kitchen) -> None:
+    claim = kitchen.trained(epochs=2_001)
+
+    told = follow(client, claim.job_id)
+
+    assert [number for name, number, _ in told if name == "epoch"] == [str(n) for n in range(1, 2_002)]
+    assert [name for name, _, _ in told[-2:]] == ["job", "end"]
+
+
+def test_the_stream_of_a_job_that_is_not_there_is_a_404(client: TestClient) -> None:
+    response = client.get("/v1/jobs/job_0/stream")
+
+    assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_a_strange_last_event_is_refused(client: TestClient, kitchen: Kitchen) -> None:
+    response = client.get(f"/v1/jobs/{kitchen.trained().job_id}/stream", headers={"Last-Event-ID": "x"})
+
+    assert response.json()["errors"] == [{"parameter": "last-event-id", "message": "should be a whole number"}]
+
+
+def test_a_shutdown_ends_a_stream_promptly(app: FastAPI, kitchen: Kitchen) -> None:
+    claim = kitchen.running()
+
+    with serving(app) as (server, url), httpx2.stream("GET", f"{url}/v1/jobs/{claim.job_id}/stream") as response:
+        told = events(response.iter_lines())
+        assert next(told)[0] == "job"
+        threading.Timer(0.2, lambda: setattr(server, "should_exit", True)).start()
+        began = time.perf_counter()
+
+        assert list(told) == []
+        assert time.perf_counter() - began < 1

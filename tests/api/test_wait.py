@@ -1,0 +1,186 @@
+"""Waiting for a job's end: prompt, cheap, and no burden to others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from service.api.watcher import Watcher
+from service.errors import Unavailable
+from service.lifecycle import Status
+from service.store.engine import Database
+from tests.api.conftest import both_databases, serving
+from tests.api.states import Kitchen, epoch
+
+
+@contextmanager
+def timed() -> Iterator[list[float]]:
+    """A list that holds the seconds that the block took."""
+    seconds: list[float] = []
+    began = time.perf_counter()
+    yield seconds
+    seconds.append(time.perf_counter() - began)
+
+
+@both_databases
+def test_a_wait_ends_as_the_job_ends(live: httpx2.Client, kitchen: Kitchen) -> None:
+    claim = kitchen.running()
+
+    with ThreadPoolExecutor(1) as pool, timed() as seconds:
+        answer = pool.submit(live.get, f"/v1/jobs/{claim.job_id}?wait=30")
+        time.sleep(0.3)
+        kitchen.record(claim, epoch(1))  # a change, but not the end
+        time.sleep(0.3)
+        kitchen.finish(claim)
+        ended = time.perf_counter()
+        assert answer.result().json()["status"] == "succeeded"
+        assert time.perf_counter() - ended < 0.3
+    assert 0.6 < seconds[0] < 2
+
+
+def test_a_wait_for_an_ended_job_is_none(live: httpx2.Client, kitchen: Kitchen) -> None:
+    claim = kitchen.trained()
+
+    with timed() as seconds:
+        assert live.get(f"/v1/jobs/{claim.job_id}?wait=30").json()["status"] == "succeeded"
+    assert seconds[0] < 0.5
+
+
+def test_a_wait_ends_at_its_time_with_the_job_as_it_stands(live: httpx2.Client, kitchen: Kitchen) -> None:
+    claim = kitchen.running()
+
+    with timed() as seconds:
+        assert live.get(f"/v1/jobs/{claim.job_id}?wait=0.3").json()["status"] == "running"
+    assert 0.3 <= seconds[0] < 1
+
+
+def test_a_wait_for_a_job_that_is_not_there_is_a_404_at_once(live: httpx2.Client) -> None:
+    assert live.get("/v1/jobs/job_0?wait=30").status_code == 404
+
+
+def test_200_waiting_clients_leave_the_server_quick_and_all_hear_of_the_end(app: FastAPI, kitchen: Kitchen) -> None:
+    claim = kitchen.running()
+
+    async def scene(url: str) -> tuple[float, list[httpx2.Response]]:
+        limits = httpx2.Limits(max_connections=None)
+        async with httpx2.AsyncClient(base_url=url, timeout=70, limits=limits) as client:
+            waiting = [asyncio.create_task(client.get(f"/v1/jobs/{claim.job_id}?wait=60")) for _ in range(200)]
+            await asyncio.sleep(2)
+            assert not any(task.done() for task in waiting)
+            began = time.perf_counter()
+            for path in ("/healthz", f"/v1/jobs/{claim.job_id}"):
+                assert (await client.get(path)).status_code == 200
+            seconds = time.perf_counter() - began
+            await asyncio.to_thread(kitchen.finish, claim)
+            return seconds, await asyncio.gather(*waiting)
+
+    with serving(app) as (_, url):
+        seconds, responses = asyncio.run(scene(url))
+
+    assert seconds < 0.5
+    assert {response.json()["status"] for response in responses} == {"succeeded"}
+
+
+def test_a_shutdown_answers_those_who_wait(app: FastAPI, kitchen: Kitchen) -> None:
+    claim = kitchen.running()
+
+    with ThreadPoolExecutor(1) as pool, serving(app) as (server, url):
+        answer = pool.submit(httpx2.get, f"{url}/v1/jobs/{claim.job_id}?wait=60", timeout=70)
+        time.sleep(0.5)
+        server.should_exit = True
+        with timed() as seconds:
+            assert answer.result().json()["status"] == "running"
+
+    assert seconds[0] < 1
+
+
+class CountingDatabase(Database):
+    """Counts its reads, and fails as long as it is told to."""
+
+    reads = 0
+    down = False
+
+    def reading(self) -> Any:
+        self.reads += 1
+        if self.down:
+            raise Unavailable
+        return super().reading()
+
+
+@contextmanager
+def watching(url: str) -> Iterator[tuple[Watcher, CountingDatabase, asyncio.Runner]]:
+    database = CountingDatabase(url)
+    with asyncio.Runner() as runner:
+        watcher = Watcher(database)
+        runner.run(start(watcher))
+        yield watcher, database, runner
+        watcher.stop()
+        runner.run(watcher.join())
+    database.close()
+
+
+async def start(watcher: Watcher) -> None:
+    watcher.start()
+
+
+def test_nobody_waiting_costs_nothing_and_many_cost_a_query_a_change(database_url: str, kitchen: Kitchen) -> None:
+    claims = [kitchen.running() for _ in range(20)]
+
+    async def wait_for_all(watcher: Watcher) -> None:
+        await asyncio.gather(*(watcher.ended(claims[i % 20].job_id, 30) for i in range(1_000)))
+
+    with watching(database_url) as (watcher, database, runner):
+        runner.run(asyncio.sleep(0.3))
+        assert database.reads == 0
+        finishing = threading.Thread(target=lambda: [kitchen.finish(claim) for claim in claims])
+        finishing.start()
+        runner.run(wait_for_all(watcher))
+        finishing.join()
+
+        assert database.reads <= 25
+
+
+def test_looks_are_at_most_50_a_second(database_url: str, kitchen: Kitchen) -> None:
+    claim = kitchen.running()
+
+    with watching(database_url) as (watcher, database, runner):
+        writing = threading.Thread(target=lambda: [kitchen.record(claim, epoch(n)) for n in range(1, 300)])
+        writing.start()
+        with timed() as seconds:
+            runner.run(watcher.ended(claim.job_id, 1.0))
+        writing.join()
+
+        assert 1 < database.reads <= 55 * seconds[0]
+
+
+def test_a_database_that_is_away_for_a_while_is_waited_for(
+    database_url: str, kitchen: Kitchen, caplog: pytest.LogCaptureFixture
+) -> None:
+    claim = kitchen.running()
+
+    with watching(database_url) as (watcher, database, runner), caplog.at_level(logging.WARNING):
+        database.down = True
+        kitchen.finish(claim, Status.failed)
+        threading.Timer(0.5, lambda: setattr(database, "down", False)).start()
+        seen = runner.run(watcher.change(claim.job_id, None, 10))
+
+    assert seen is not None
+    assert seen.status is Status.failed
+    assert "cannot look for changes" in caplog.text
+
+
+def test_a_job_that_is_gone_is_not_waited_for(database_url: str) -> None:
+    with watching(database_url) as (watcher, _, runner), timed() as seconds:
+        assert runner.run(watcher.change("job_0", None, 10)) is None
+
+    assert seconds[0] < 1

@@ -1,0 +1,38 @@
+"""Jobs learn what there is to learn from real tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+
+from tests.training.jobs import reports
+
+
+def inline(table: Any) -> dict[str, Any]:
+    return {"kind": "inline", "x": table.data.tolist(), "y": table.target.tolist()}
+
+
+@pytest.mark.parametrize(("table", "accuracy"), [(load_breast_cancer(), 0.93), (load_wine(), 0.93)])
+@pytest.mark.parametrize(
+    "optimizer", [{"kind": "adam"}, {"kind": "adamw", "weight_decay": 0.01}, {"kind": "sgd", "lr": 0.05}]
+)
+def test_tumours_and_wines_are_told_apart(table: Any, accuracy: float, optimizer: dict[str, Any]) -> None:
+    split = {"validation": 0.2, "test": 0.2}
+
+    *_, last = reports(data=inline(table), split=split, optimizer=optimizer, batch_size=32, max_epochs=60)
+
+    assert last.test is not None
+    assert last.test["accuracy"] is not None
+    assert last.test["accuracy"] > accuracy
+
+
+def test_the_progress_of_diabetes_is_predicted_better_than_by_its_mean() -> None:
+    split = {"validation": 0.2, "test": 0.2}
+
+    *_, last = reports(data=inline(load_diabetes()), task="regression", architecture={"hidden": [16]}, split=split)
+
+    assert last.test is not None
+    assert last.test["r2"] is not None
+    assert last.test["r2"] > 0.3
