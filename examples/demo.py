@@ -51,7 +51,7 @@ def upload(client: httpx2.Client, path: Path) -> dict[str, Any]:
 
 def submit(client: httpx2.Client, dataset_id: str, batch_norm: bool) -> dict[str, Any]:
     spec = {
-        "name": f"penguins, batch norm {'on' if batch_norm else 'off'}",
+        "name": f"batch norm {'on' if batch_norm else 'off'}",
         "data": {"kind": "dataset", "id": dataset_id, "target": "species"},
         "architecture": {"kind": "mlp", "hidden": [64, 32], "batch_norm": batch_norm},
         "early_stopping": {"patience": 10},
@@ -74,12 +74,11 @@ def watch(client: httpx2.Client, jobs: list[dict[str, Any]]) -> list[dict[str, A
 
 
 def show(jobs: list[dict[str, Any]]) -> None:
-    table = Table("job", "status", "why it ended", "epochs", "best epoch", "val_loss", "val_accuracy")
+    table = Table("network", "why it ended", "epochs", "best epoch", "val_loss", "accuracy")
     for job in jobs:
         best = job["best"]
         table.add_row(
             job["name"],
-            job["status"],
             job["stop_reason"],
             str(job["progress"]["epoch"]),
             str(best["epoch"]),

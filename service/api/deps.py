@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 
 class Page(BaseModel, Generic[T]):
-    """A part of a list, newest first."""
+    """A part of a list."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 

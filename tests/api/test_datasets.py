@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -122,6 +124,24 @@ def test_an_upload_over_the_limit_is_a_413(live: httpx2.Client, settings: Settin
     for response in (announced, streamed, form):
         assert (response.status_code, response.json()["code"]) == (413, "too_large")
     assert files(artifacts, "tmp") == []
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(
+    live: httpx2.Client, artifacts: Artifacts, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_connection((live.base_url.host, live.base_url.port)) as connection:
+        connection.sendall(b"POST /v1/datasets HTTP/1.1\r\nHost: here\r\nContent-Length: 90000\r\n\r\na,b\n1,2\n")
+        wait_until(lambda: files(artifacts, "tmp") != [])
+
+    wait_until(lambda: files(artifacts, "tmp") == [])
+    assert caplog.text == ""
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("query", ["format=xlsx", "name=", "name=a%0Ab", "nulls=x", f"null={'x' * 101}"])

@@ -102,7 +102,7 @@ def test_a_loss_that_explodes_ends_the_job_and_keeps_the_best(
         database,
         data={"kind": "inline", "x": rows, "y": [i * 0.5 for i in range(40)]},
         architecture={"hidden": [8], "batch_norm": False},
-        optimizer={"kind": "sgd", "lr": 0.6},
+        optimizer={"kind": "sgd", "lr": 10.0},
         early_stopping={"patience": 1_000, "on_non_finite": policy},
         max_epochs=2_000,
     )
