@@ -63,6 +63,7 @@ class ErrorCode(StrEnum):
     out_of_memory = "out_of_memory"
     worker_lost = "worker_lost"
     dataset_corrupt = "dataset_corrupt"
+    invalid_spec = "invalid_spec"
     storage_error = "storage_error"
     internal = "internal"
 

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
@@ -24,6 +25,12 @@ PUBLIC = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/o
 PUBLIC_FOLDER = "/static-offline-docs/"
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def _client_left(error: Exception) -> bool:
+    """Whether FastAPI's event stream says in its way that the client has closed the connection (its issue 15725)."""
+    gone = (anyio.BrokenResourceError, anyio.ClosedResourceError)
+    return isinstance(error, ExceptionGroup) and error.split(gone)[1] is None
 
 
 class RequestIds:
@@ -51,7 +58,9 @@ class RequestIds:
 
         try:
             await self.app(scope, receive, tagged)
-        except Exception:
+        except Exception as error:
+            if _client_left(error):
+                return
             if started:  # too late for another answer: the server cuts the connection, so that it looks incomplete
                 raise
             log.exception("request %s failed: %s %r", request_id, scope["method"], scope["path"])

@@ -1,4 +1,4 @@
-"""How a CSV file is written: its separator and its column names, from its first two records."""
+"""How a CSV file is written: its separator and its column names, from its first records."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from service.errors import InvalidData
 MAX_COLUMNS = 10_000
 MAX_LINE_BYTES = 2_000_000
 MAX_NAME = 1_000
+SAMPLE_RECORDS = 20
 DELIMITERS = (",", ";", "\t", "|")
 
 
@@ -33,8 +34,8 @@ class Dialect:
 def detect(text: Path, null_values: Sequence[str]) -> Dialect:
     """The dialect of the UTF-8 file `text`.
 
-    The separator is the one that cuts the first record into most values, preferably as many as the second has. The
-    first record names the columns unless it holds a number and no column turns from text to numbers below it.
+    The separator is the one that cuts most of the first records into as many values as the first of them, at least
+    two. The first record names the columns unless it holds a number and no column turns from text to numbers below.
     Raises InvalidData for names that are missing, repeated, too long or too many.
     """
     with text.open(encoding="utf-8-sig") as file:
@@ -46,7 +47,7 @@ def detect(text: Path, null_values: Sequence[str]) -> Dialect:
     delimiter, records = max(found.items(), key=lambda item: _plausible(item[1]))
     if not records or (len(records[0]) == 1 and not all(found.values())):
         raise InvalidData("the first line opens a quote that is never closed, or goes on after a closing quote")
-    first, second = records[0], records[-1]
+    first, second = records[0], (records[1] if len(records) > 1 else [])
     if len(first) > MAX_COLUMNS:
         raise InvalidData(f"the first line has {len(first):,} columns; at most {MAX_COLUMNS:,} are read")
     header = _is_header(first, second, null_values)
@@ -56,25 +57,26 @@ def detect(text: Path, null_values: Sequence[str]) -> Dialect:
 
 
 def _first_records(text: str, delimiter: str) -> list[list[str]]:
-    """The first two records that are not blank; fewer where the text ends or breaks the rules of quoting."""
+    """The first records that are not blank, up to where the text ends or breaks the rules of quoting."""
     csv.field_size_limit(2 * MAX_LINE_BYTES)
     records: list[list[str]] = []
     with suppress(csv.Error):
-        for record in islice(filter(None, csv.reader(StringIO(text), delimiter=delimiter, strict=True)), 2):
+        for record in islice(
+            filter(None, csv.reader(StringIO(text), delimiter=delimiter, strict=True)), SAMPLE_RECORDS
+        ):
             records.append(record)
     return records
 
 
-def _plausible(records: list[list[str]]) -> tuple[bool, int]:
+def _plausible(records: list[list[str]]) -> tuple[bool, int, int]:
     columns = len(records[0]) if records else 0
-    return columns > 1 and len(records[-1]) == columns, columns
+    return columns > 1, sum(len(record) == columns for record in records), columns
 
 
 def _is_header(first: list[str], second: list[str], null_values: Sequence[str]) -> bool:
-    below = second if second is not first else []
     return not any(map(_is_number, first)) or any(
         _is_number(value) and not _is_number(name) and name not in null_values
-        for name, value in zip(first, below, strict=False)
+        for name, value in zip(first, second, strict=False)
     )
 
 

@@ -55,7 +55,7 @@ class FittedFeature(Strict):
         if self.categories is None:
             missing = np.isnan(values)
             filled = np.where(missing, self.fill, values)
-            inputs[:, 0] = np.clip((filled - self.mean) / self.scale, -LARGEST, LARGEST)
+            inputs[:, 0] = _standardized(filled, self.mean, self.scale)
         else:
             missing = np.fromiter((value is None for value in values), dtype=np.bool_, count=len(values))
             codes = class_indexes(values, self.categories)
@@ -125,14 +125,13 @@ class Preprocessing(Strict):
         """(rows,) int64 class indexes, or (rows,) float32 standardized values. Raises DatasetCorrupt."""
         values = table.columns[self.target.column]
         if self.target.classes is None:
-            standardized = (values - self.target.mean) / self.target.scale
-            return np.clip(standardized, -LARGEST, LARGEST).astype(np.float32)
+            return _standardized(values, self.target.mean, self.target.scale)
         codes = class_indexes(values, self.target.classes)
         if (codes < 0).any():
             raise DatasetCorrupt(f"column {self.target.column!r} holds a value that its profile does not list")
         return codes
 
-    def unstandardize(self, values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    def unstandardize(self, values: NDArray[np.number[Any]]) -> NDArray[np.float64]:
         """Regression outputs (n,) in the target's own unit."""
         return values.astype(np.float64) * self.target.scale + self.target.mean
 
@@ -141,6 +140,12 @@ def class_indexes(values: NDArray[Any], classes: Sequence[Value]) -> NDArray[np.
     """(n,) places of `values` (n,) in `classes`, -1 for a value that is not there."""
     index: dict[object, int] = {value: place for place, value in enumerate(classes)}
     return np.fromiter((index.get(value, -1) for value in values.tolist()), dtype=np.int64, count=len(values))
+
+
+def _standardized(values: NDArray[np.float64], mean: float, scale: float) -> NDArray[np.float32]:
+    """(n,) float32, what would be infinite there at the largest number."""
+    with np.errstate(over="ignore"):
+        return np.clip((values - mean) / scale, -LARGEST, LARGEST).astype(np.float32)
 
 
 def _moments(values: NDArray[np.float64]) -> tuple[float, float]:

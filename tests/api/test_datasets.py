@@ -194,6 +194,21 @@ def test_a_data_set_that_a_live_job_needs_is_kept_until_it_ends(client: TestClie
     assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 404
 
 
+def test_a_job_is_replayed_even_when_its_data_set_is_gone(client: TestClient) -> None:
+    dataset = upload(client, b"x,y\n" + b"1,a\n2,b\n" * 10).json()
+    request: dict[str, Any] = {
+        "json": {"data": {"id": dataset["id"], "target": "y"}},
+        "headers": {"Idempotency-Key": "k"},
+    }
+    job = client.post("/v1/jobs", **request).json()
+    client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
+
+    response = client.post("/v1/jobs", **request)
+
+    assert (response.status_code, response.json()["id"]) == (200, job["id"])
+
+
 def test_a_plan_on_an_uploaded_table_names_its_inputs(client: TestClient) -> None:
     dataset = upload(client, b"size,kind,y\n" + b"1.5,a,u\nNA,b,v\n" * 10).json()
 

@@ -44,7 +44,7 @@ def test_a_wait_ends_as_the_job_ends(live: httpx2.Client, kitchen: Kitchen) -> N
         kitchen.finish(claim)
         ended = time.perf_counter()
         assert answer.result().json()["status"] == "succeeded"
-        assert time.perf_counter() - ended < 0.3
+        assert time.perf_counter() - ended < 0.5
     assert 0.6 < seconds[0] < 2
 
 
@@ -87,7 +87,7 @@ def test_200_waiting_clients_leave_the_server_quick_and_all_hear_of_the_end(app:
     with serving(app) as (_, url):
         seconds, responses = asyncio.run(scene(url))
 
-    assert seconds < 0.5
+    assert seconds < 1
     assert {response.json()["status"] for response in responses} == {"succeeded"}
 
 

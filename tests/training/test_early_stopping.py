@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf, isfinite, nan
 
 import pytest
@@ -12,7 +13,7 @@ from service.lifecycle import StopReason
 from service.spec.early_stopping import EarlyStopping, Monitor
 from service.training.early_stopping import Decision, Tracker
 
-Values = list[float | None]
+Values = Sequence[float | None]
 
 
 def decisions(values: Values, rule: EarlyStopping | None, monitor: Monitor = Monitor.val_loss) -> list[Decision]:

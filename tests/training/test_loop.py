@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from service.errors import InvalidSpec
 from service.lifecycle import Epoch, StopReason
 from service.training import metrics
+from service.training.loop import Report, train
 from service.training.losses import balanced
 from service.training.models import initial_state
 from tests.training.jobs import CPU, job, network_of, reports
@@ -47,7 +48,7 @@ def test_two_identical_jobs_give_identical_rows_and_weights_whatever_others_draw
     fields: dict[str, Any] = {"max_epochs": 6, "architecture": {"hidden": [8], "dropout": 0.2}, "batch_size": 16}
     *_, undisturbed = first = list(reports(**fields))
 
-    second = []
+    second: list[Report] = []
     for report in reports(**fields):
         torch.manual_seed(len(second))
         second.append(report)
@@ -273,8 +274,6 @@ def test_regression_measures_in_the_targets_own_units() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_job_trains_on_a_gpu_as_on_the_cpu_but_for_rounding() -> None:
-    from service.training.loop import train
-
     on_gpu = list(train(*job(max_epochs=3), torch.device("cuda")))
 
     on_cpu = list(train(*job(max_epochs=3), CPU))

@@ -69,3 +69,13 @@ def test_a_last_batch_of_one_row_with_batch_norm_joins_the_one_before() -> None:
 
     assert not measured.non_finite
     assert member.array.state(0)["layers.1.num_batches_tracked"] == 1
+
+
+def test_weights_that_are_not_finite_leave_every_metric_undefined() -> None:
+    member = Member(*job(), CPU)
+    member.array.parameters.fill_(torch.nan)
+
+    measured = member.epoch(1, lr=0.01)
+
+    assert measured.non_finite
+    assert measured.metrics == dict.fromkeys(["val_accuracy", "val_f1_macro", "val_roc_auc", "val_log_loss"])

@@ -1,0 +1,83 @@
+"""From a file to the arrays a job trains on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from service.data.ingest import ingest_csv
+from service.data.prepare import prepare
+from tests.data.tables import MEMORY, PENGUINS, Stored
+from tests.specs import synthetic
+
+
+@pytest.fixture(scope="module")
+def penguins(tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    parquet = tmp_path_factory.mktemp("penguins") / "data.parquet"
+    found = ingest_csv(PENGUINS, parquet, memory_bytes=MEMORY, seconds=60)
+    return Stored(parquet, found.rows, found.columns, found.warnings)
+
+
+def test_the_penguins_become_arrays_of_the_resolved_shape(penguins: Stored) -> None:
+    resolved = penguins.resolve("species", split={"validation": 0.2, "test": 0.1})
+
+    prepared = prepare(resolved, penguins.parquet)
+
+    parts = (prepared.train, prepared.validation, prepared.test)
+    assert [len(part.x) for part in parts] == [241, 69, 34]
+    assert [len(part.x) for part in parts] == [resolved.rows.train, resolved.rows.validation, resolved.rows.test]
+    assert prepared.preprocessing.input_names == [
+        *("island=Biscoe", "island=Dream", "island=Torgersen"),
+        *("bill_length_mm", "bill_length_mm is missing", "bill_depth_mm", "bill_depth_mm is missing"),
+        *("flipper_length_mm", "flipper_length_mm is missing", "body_mass_g", "body_mass_g is missing"),
+        *("sex=female", "sex=male", "sex is missing", "year"),
+    ]
+    for part in parts:
+        assert part.x.shape[1] == resolved.inputs == 15
+        assert part.x.dtype == np.float32
+        assert part.y.dtype == np.int64
+        assert part.x.flags.c_contiguous
+        assert np.isfinite(part.x).all()
+
+
+def test_the_classes_keep_their_shares_in_every_part(penguins: Stored) -> None:
+    prepared = prepare(penguins.resolve("species"), penguins.parquet)
+
+    assert prepared.preprocessing.target.classes == ["Adelie", "Chinstrap", "Gentoo"]
+    shares = np.array([152, 68, 124]) * 69 / 344
+    assert np.abs(np.bincount(prepared.validation.y.astype(int)) - shares).max() < 1
+
+
+def test_a_regression_leaves_out_rows_without_a_target_and_standardizes_the_rest(penguins: Stored) -> None:
+    resolved = penguins.resolve("body_mass_g")
+
+    prepared = prepare(resolved, penguins.parquet)
+
+    assert (len(prepared.train.y), len(prepared.validation.y), len(prepared.test.y)) == (274, 68, 0)
+    assert prepared.train.y.dtype == np.float32
+    assert prepared.train.y.mean() == pytest.approx(0, abs=1e-5)
+    assert prepared.train.y.std() == pytest.approx(1, abs=1e-5)
+
+
+def test_training_inputs_have_mean_0_and_deviation_1(penguins: Stored) -> None:
+    prepared = prepare(penguins.resolve("species", data={"features": ["year"]}), penguins.parquet)
+
+    assert prepared.train.x.mean() == pytest.approx(0, abs=1e-5)
+    assert prepared.train.x.std() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_same_job_prepares_the_same_bytes(penguins: Stored) -> None:
+    first, again = (prepare(penguins.resolve("species"), penguins.parquet) for _ in range(2))
+
+    assert first.train.x.tobytes() == again.train.x.tobytes()
+    assert first.preprocessing == again.preprocessing
+
+
+def test_a_split_in_row_order_gives_the_first_rows_to_training() -> None:
+    resolved = synthetic(split={"validation": 0.25, "shuffle": False}, preprocess={"numeric": "none"})
+
+    prepared = prepare(resolved, None)
+
+    x = np.random.default_rng(0).standard_normal((60, 3)).astype(np.float32)
+    np.testing.assert_array_equal(prepared.train.x, x[:45])
+    np.testing.assert_array_equal(prepared.validation.x, x[45:])
