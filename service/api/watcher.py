@@ -90,6 +90,7 @@ class Watcher:
             if not self._waiters:
                 self._wanted.clear()
                 await self._wanted.wait()
+                continue
             try:
                 if changes is None:
                     changes = await asyncio.to_thread(self._database.changes)

@@ -65,13 +65,16 @@ def test_a_file_that_takes_too_long_is_refused_naming_the_limit(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_child_that_dies_is_a_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("death", "reason"), [("SEGV", "ended unexpectedly"), ("KILL", "more than 256 MiB of memory")])
+def test_a_child_that_dies_is_a_fault_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, death: str, reason: str
+) -> None:
     dying = tmp_path / "python"
-    dying.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    dying.write_text(f"#!/bin/sh\nkill -{death} $$\n")
     dying.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(dying))
 
-    with pytest.raises(InvalidData, match="ended unexpectedly"):
+    with pytest.raises(InvalidData, match=reason):
         ingest_csv(PENGUINS, tmp_path / "out.parquet", memory_bytes=MEMORY, seconds=60)
 
 

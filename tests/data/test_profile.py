@@ -78,11 +78,13 @@ def test_only_columns_with_few_values_list_them(tmp_path: Path, distinct: int, l
     assert [c.values is not None for c in stored.columns] == [listed, listed]
 
 
-def test_prose_is_not_listed(tmp_path: Path) -> None:
-    stored = store(tmp_path, "a,b\n" + "".join(f"{'x' * 1_000}{i},{'x' * 999}{i}\n" for i in range(3)))
+def test_prose_is_not_listed_and_not_learnt_from(tmp_path: Path) -> None:
+    lines = (f"{'x' * 1_000}{i % 3},{'x' * 999}{i % 3},{i}\n" for i in range(9))
 
-    assert [c.values is not None for c in stored.columns] == [False, True]
-    assert [c.distinct for c in stored.columns] == [3, 3]
+    stored = store(tmp_path, "long,short,y\n" + "".join(lines))
+
+    assert [(c.distinct, c.values is not None) for c in stored.columns] == [(3, False), (3, True), (9, True)]
+    assert [feature.column for feature in stored.resolve("y").features] == ["short"]
 
 
 def test_a_wide_table_lists_the_columns_with_the_fewest_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
