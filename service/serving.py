@@ -13,6 +13,7 @@ from service.errors import ServiceError, StorageError
 from service.training.checkpoint import Checkpoint, from_bytes, to_pt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from service.spec.table import Value
@@ -23,7 +24,7 @@ WARM_MODELS = 16
 def serve(pipe: Connection) -> None:
     """Answer (function name, arguments) with (True, result) or (False, error) until the pipe closes."""
     torch.set_num_threads(1)
-    answers = {"predict": predict, "export_pt": export_pt}
+    answers: dict[str, Callable[..., Any]] = {"predict": predict, "export_pt": export_pt}
     while True:
         try:
             name, arguments = pipe.recv()

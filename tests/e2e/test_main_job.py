@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import csv
 import io
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,21 @@ def test_penguins_reach_097_with_default_settings(service: httpx2.Client, train:
     assert job["best"]["metrics"]["val_accuracy"] >= 0.97
 
 
+def test_the_readmes_ten_lines_load_the_penguins_checkpoint(
+    service: httpx2.Client, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    dataset = upload(service, PENGUINS)
+    job = train({"data": {"id": dataset["id"], "target": "species"}, "max_epochs": 2})
+    (tmp_path / "best.safetensors").write_bytes(service.get(job["best"]["checkpoint"]["download_url"]).content)
+    monkeypatch.chdir(tmp_path)
+
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102
+
+    assert names["model"].layers[0].weight.shape == (64, 15)
+
+
 def test_predictions_on_raw_rows_are_those_of_the_checkpoint_by_hand(
     service: httpx2.Client, train: Train, tmp_path: Path
 ) -> None:
@@ -182,8 +199,6 @@ def test_predictions_on_raw_rows_are_those_of_the_checkpoint_by_hand(
 
 def by_hand(checkpoint: bytes, rows: list[dict[str, Any]], folder: Path) -> list[list[float]]:
     """Class shares computed from the file alone: its tensors, and its preprocessing as plain JSON."""
-    import json
-
     path = folder / "best.safetensors"
     path.write_bytes(checkpoint)
     with safe_open(path, "pt") as file:
