@@ -28,7 +28,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def _client_left(error: Exception) -> bool:
-    """Whether FastAPI's event stream says in its way that the client has closed the connection (its issue 15725)."""
+    """Whether FastAPI's event stream says in its way that the client has closed the connection."""
     gone = (anyio.BrokenResourceError, anyio.ClosedResourceError)
     return isinstance(error, ExceptionGroup) and error.split(gone)[1] is None
 

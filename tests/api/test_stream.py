@@ -118,3 +118,17 @@ def test_a_shutdown_ends_a_stream_promptly(app: FastAPI, kitchen: Kitchen) -> No
 
         assert list(told) == []
         assert time.perf_counter() - began < 1
+
+
+def test_a_client_that_leaves_in_the_middle_is_no_error(
+    app: FastAPI, kitchen: Kitchen, caplog: pytest.LogCaptureFixture
+) -> None:
+    claim = kitchen.trained(epochs=3_000)
+
+    with serving(app) as (_, url):
+        for _ in range(5):
+            with httpx2.stream("GET", f"{url}/v1/jobs/{claim.job_id}/stream") as response:
+                next(events(response.iter_lines()))
+        time.sleep(0.3)
+
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
