@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from sqlalchemy import event
 
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
 from service.lifecycle import CheckpointKind, Status, StopReason
@@ -205,3 +206,19 @@ def test_a_data_set_in_use_cannot_be_deleted(database: Database) -> None:
         jobs.cancel(connection, user.id)
         assert datasets.remove(connection, "ds_1") == "datasets/ds_1"
     assert job(database, user.id).spec == mine.spec
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_poll_costs_one_indexed_read(database: Database) -> None:
+    submitted = submit(database)
+    claim(database)
+    with database.reading() as connection:
+        statements: list[tuple[str, tuple[object, ...]]] = []
+        event.listen(
+            connection, "before_cursor_execute", lambda _c, _cursor, sql, values, *_: statements.append((sql, values))
+        )
+        jobs.get(connection, submitted.id)
+        ((sql, values),) = [s for s in statements if s[0] != "BEGIN"]
+        plan = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)]
+
+    assert all(step.startswith("SEARCH") for step in plan), plan
