@@ -1,4 +1,4 @@
-"""First tables: datasets, workers, jobs, checkpoints, epochs."""
+"""First tables: datasets, workers, sweeps, jobs, checkpoints, epochs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -29,6 +29,20 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_datasets_tenant_id"), "datasets", ["tenant", "id"], unique=False)
     op.create_table(
+        "sweeps",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("tenant", sa.String(), server_default="default", nullable=False),
+        sa.Column("name", sa.String(), nullable=True),
+        sa.Column("spec", sa.JSON(), nullable=False),
+        sa.Column("idempotency_key", sa.String(), nullable=True),
+        sa.Column("request_sha256", sa.String(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("cancelled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sweeps")),
+        sa.UniqueConstraint("tenant", "idempotency_key", name=op.f("uq_sweeps_tenant_idempotency_key")),
+    )
+    op.create_index(op.f("ix_sweeps_tenant_id"), "sweeps", ["tenant", "id"], unique=False)
+    op.create_table(
         "workers",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("tenant", sa.String(), server_default="default", nullable=False),
@@ -49,6 +63,9 @@ def upgrade() -> None:
         sa.Column("spec", sa.JSON(), nullable=False),
         sa.Column("warnings", sa.JSON(), nullable=False),
         sa.Column("dataset_id", sa.String(), nullable=True),
+        sa.Column("sweep_id", sa.String(), nullable=True),
+        sa.Column("point", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("array_key", sa.String(), nullable=False),
         sa.Column("idempotency_key", sa.String(), nullable=True),
         sa.Column("request_sha256", sa.String(), nullable=True),
         sa.Column("priority", sa.Integer(), nullable=False),
@@ -76,11 +93,16 @@ def upgrade() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_jobs_dataset_id"), ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["sweep_id"], ["sweeps.id"], name=op.f("fk_jobs_sweep_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("tenant", "idempotency_key", name=op.f("uq_jobs_tenant_idempotency_key")),
     )
     op.create_index("ix_jobs_claim", "jobs", ["status", sa.literal_column("priority DESC"), "id"], unique=False)
+    op.create_index(
+        "ix_jobs_claim_array", "jobs", ["array_key", "status", sa.literal_column("priority DESC"), "id"], unique=False
+    )
     op.create_index(op.f("ix_jobs_dataset_id"), "jobs", ["dataset_id"], unique=False)
+    op.create_index(op.f("ix_jobs_sweep_id_id"), "jobs", ["sweep_id", "id"], unique=False)
     op.create_index(op.f("ix_jobs_tenant_id"), "jobs", ["tenant", "id"], unique=False)
     op.create_table(
         "checkpoints",
@@ -120,9 +142,13 @@ def downgrade() -> None:
     op.drop_table("epochs")
     op.drop_table("checkpoints")
     op.drop_index(op.f("ix_jobs_tenant_id"), table_name="jobs")
+    op.drop_index(op.f("ix_jobs_sweep_id_id"), table_name="jobs")
     op.drop_index(op.f("ix_jobs_dataset_id"), table_name="jobs")
+    op.drop_index("ix_jobs_claim_array", table_name="jobs")
     op.drop_index("ix_jobs_claim", table_name="jobs")
     op.drop_table("jobs")
     op.drop_table("workers")
+    op.drop_index(op.f("ix_sweeps_tenant_id"), table_name="sweeps")
+    op.drop_table("sweeps")
     op.drop_index(op.f("ix_datasets_tenant_id"), table_name="datasets")
     op.drop_table("datasets")

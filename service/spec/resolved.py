@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import dataclass, replace
 
 from service.spec.base import Strict
 from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec
-from service.spec.layers import Layer, count_parameters
+from service.spec.layers import Dropout, Layer, count_parameters
 from service.spec.table import Value
 
 
@@ -86,6 +88,27 @@ class Resolved:
         """Optimizer steps an epoch takes; a last batch of one row joins the one before it."""
         full, tail = divmod(self.rows.train, self.batch_rows)
         return full + (tail > 1)
+
+    @property
+    def array_key(self) -> str:
+        """Jobs with the same key share rows, preprocessing, layer shapes and steps: they can be trained as one array.
+
+        Free to differ: seed, rates, decays, momentum and betas, schedule, early stopping, epochs, dropout above 0,
+        label smoothing.
+        """
+        spec = self.spec
+        shared = {
+            "data": spec.data.model_dump(mode="json"),
+            "split": spec.split.model_dump(mode="json"),
+            "preprocess": spec.preprocess.model_dump(mode="json"),
+            "layers": [repr(replace(x, probability=0.5) if isinstance(x, Dropout) else x) for x in self.layers],
+            "task": spec.task,
+            "class_weight": spec.loss.class_weight,
+            "optimizer": [spec.optimizer.kind, getattr(spec.optimizer, "nesterov", False)],
+            "batch_size": spec.batch_size,
+            "device": spec.device,
+        }
+        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
 
     @property
     def monitor(self) -> Monitor:

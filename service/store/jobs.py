@@ -64,6 +64,7 @@ def submit(
         "dataset_id": spec.data.id if isinstance(spec.data, DatasetData) else None,
         "idempotency_key": idempotency_key,
         "request_sha256": request_sha256,
+        "array_key": resolved.array_key,
         "priority": spec.priority,
         "device_request": spec.device,
         "max_epochs": spec.max_epochs,

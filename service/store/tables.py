@@ -75,6 +75,21 @@ datasets = Table(
     Index(None, "tenant", "id"),
 )
 
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False, server_default=TENANT),
+    Column("name", String),
+    Column("spec", JSON, nullable=False),  # the sweep as it was asked for
+    Column("idempotency_key", String),
+    Column("request_sha256", String),
+    Column("created_at", Utc, nullable=False),
+    Column("cancelled_at", Utc),
+    UniqueConstraint("tenant", "idempotency_key"),
+    Index(None, "tenant", "id"),
+)
+
 jobs = Table(
     "jobs",
     metadata,
@@ -85,6 +100,9 @@ jobs = Table(
     Column("spec", JSON, nullable=False),
     Column("warnings", JSON, nullable=False),
     Column("dataset_id", ForeignKey("datasets.id", ondelete="SET NULL")),
+    Column("sweep_id", ForeignKey("sweeps.id")),
+    Column("point", JSON(none_as_null=True)),  # what the sweep has changed for this job, by dotted name
+    Column("array_key", String, nullable=False),  # jobs with the same key can be trained as one array
     Column("idempotency_key", String),
     Column("request_sha256", String),
     Column("priority", Integer, nullable=False),
@@ -115,8 +133,10 @@ jobs = Table(
     UniqueConstraint("tenant", "idempotency_key"),
     Index(None, "tenant", "id"),
     Index(None, "dataset_id"),
+    Index(None, "sweep_id", "id"),
 )
 Index("ix_jobs_claim", jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
+Index("ix_jobs_claim_array", jobs.c.array_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
 
 epochs = Table(
     "epochs",
