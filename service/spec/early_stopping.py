@@ -1,13 +1,13 @@
-"""When to stop and what counts as better."""
+"""When to stop and what counts as better: the monitored number, and the rules that watch it."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, Tag, field_validator
 
-from service.spec.base import Float, Int, Strict
+from service.spec.base import Float, Int, Strict, kind_or
 
 
 class Monitor(StrEnum):
@@ -33,21 +33,123 @@ CLASSIFICATION = frozenset({Monitor.val_accuracy, Monitor.val_f1_macro, Monitor.
 REGRESSION = frozenset({Monitor.val_mae, Monitor.val_rmse, Monitor.val_r2})
 LARGER_IS_BETTER = frozenset({Monitor.val_accuracy, Monitor.val_f1_macro, Monitor.val_roc_auc, Monitor.val_r2})
 
+Alpha = Annotated[Float, Field(gt=0.0, le=1e6)]
 
-class EarlyStopping(Strict):
-    """Stop when the monitored value has not improved for `patience` epochs."""
 
-    patience: Annotated[Int, Field(ge=1, le=1_000_000)] = 10
-    """Epochs without an improvement larger than `min_delta` after which training stops."""
+class _Rule(Strict):
+    rule: str
     monitor: Monitor = Monitor.val_loss
     """The number that decides which epoch is best."""
-    min_delta: Annotated[Float, Field(ge=0.0, le=1e12)] = 0.0
-    """An improvement must exceed this to reset the patience; the best weights follow any improvement."""
-    min_delta_mode: Literal["absolute", "relative"] = "absolute"
-    """`relative`: `min_delta` is a share of the best value's magnitude."""
     min_epochs: Annotated[Int, Field(ge=0, le=1_000_000)] = 0
     """Never stop early before this epoch; the best epoch is tracked all the same."""
     target: Float | None = None
     """Stop as soon as the monitored value is at least this good."""
     on_non_finite: Literal["stop", "fail", "ignore"] = "stop"
     """A loss that is NaN or infinite ends the job, fails it, or counts as no improvement."""
+
+
+class Patience(_Rule):
+    """Stop when the monitored value has not improved for `patience` epochs."""
+
+    rule: Literal["patience"] = "patience"
+    """The rule's name."""
+    patience: Annotated[Int, Field(ge=1, le=1_000_000)] = 10
+    """Epochs without an improvement larger than `min_delta` after which training stops."""
+    min_delta: Annotated[Float, Field(ge=0.0, le=1e12)] = 0.0
+    """An improvement must exceed this to reset the patience; the best weights follow any improvement."""
+    min_delta_mode: Literal["absolute", "relative"] = "absolute"
+    """`relative`: `min_delta` is a share of the best value's magnitude."""
+
+    @property
+    def earliest_stop(self) -> int:
+        """The first epoch at which the rule can fire."""
+        return max(self.patience + 1, self.min_epochs)
+
+
+class _Prechelt(_Rule):
+    """A rule of Prechelt, "Early Stopping - But When?" (1998), made for errors that shrink towards 0."""
+
+    @field_validator("monitor")
+    @classmethod
+    def _minimized(cls, monitor: Monitor) -> Monitor:
+        if monitor.larger_is_better:
+            raise ValueError(f"should be a loss or an error: this rule is not defined for {monitor.value}")
+        return monitor
+
+
+class GeneralizationLoss(_Prechelt):
+    """Stop when the monitored value is more than `alpha` percent above its best (Prechelt's GL, 1998).
+
+    GL(t) = 100 (E(t) / min of E up to t - 1), undecided while that minimum is not above 0.
+    """
+
+    rule: Literal["gl"] = "gl"
+    """The rule's name."""
+    alpha: Alpha = 5.0
+    """Percent above the best value beyond which training stops; Prechelt tried 1 to 5."""
+
+    @property
+    def earliest_stop(self) -> int:
+        """The first epoch at which the rule can fire."""
+        return max(2, self.min_epochs)
+
+
+class ProgressQuotient(_Prechelt):
+    """Stop when GL (see rule `gl`) outweighs what training still gains (Prechelt's PQ, 1998).
+
+    P(t) = 1000 (mean train_loss of the last k epochs / their smallest train_loss - 1); stop when GL(t) / P(t) > alpha.
+    Looked at after every k epochs; undecided where a training loss or the best value is not finite and above 0.
+    """
+
+    rule: Literal["pq"] = "pq"
+    """The rule's name."""
+    alpha: Alpha = 0.5
+    """Percent of loss in generalization a per mille of progress in training; Prechelt tried 0.5 to 3."""
+    k: Annotated[Int, Field(ge=2, le=10_000)] = 5
+    """Epochs of a strip; the rule is looked at after each strip."""
+
+    @field_validator("monitor")
+    @classmethod
+    def _validated(cls, monitor: Monitor) -> Monitor:
+        if monitor is Monitor.train_loss:
+            raise ValueError("should be a validation metric: this rule weighs it against train_loss")
+        return monitor
+
+    @property
+    def earliest_stop(self) -> int:
+        """The first epoch at which the rule can fire."""
+        return _strip_end(max(self.k, self.min_epochs), self.k)
+
+
+class SuccessiveRises(_Prechelt):
+    """Stop when the monitored value has risen from strip to strip `s` times in a row (Prechelt's UP, 1998).
+
+    Compared are the values of the last epochs of successive strips of `k` epochs; one that is not finite counts as a
+    rise.
+    """
+
+    rule: Literal["up"] = "up"
+    """The rule's name."""
+    s: Annotated[Int, Field(ge=1, le=10_000)] = 3
+    """Successive rises after which training stops; Prechelt tried 2 to 8."""
+    k: Annotated[Int, Field(ge=1, le=10_000)] = 5
+    """Epochs of a strip; the rule is looked at after each strip."""
+
+    @property
+    def earliest_stop(self) -> int:
+        """The first epoch at which the rule can fire."""
+        return _strip_end(max((self.s + 1) * self.k, self.min_epochs), self.k)
+
+
+def _strip_end(epoch: int, k: int) -> int:
+    """The first end of a strip at `epoch` or after it."""
+    return -(-epoch // k) * k
+
+
+EarlyStopping = Annotated[
+    Annotated[Patience, Tag("patience")]
+    | Annotated[GeneralizationLoss, Tag("gl")]
+    | Annotated[ProgressQuotient, Tag("pq")]
+    | Annotated[SuccessiveRises, Tag("up")],
+    kind_or("patience", field="rule"),
+]
