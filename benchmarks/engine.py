@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def ours() -> Iterator[None]:
-    for _ in train(RESOLVED, DATA, torch.device("cpu")):
+    for _ in train([RESOLVED], DATA, torch.device("cpu")):
         yield
 
 

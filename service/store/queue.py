@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, delete, insert, literal, null, or_, select, update
+from pydantic import ValidationError
+from sqlalchemy import and_, case, delete, func, insert, literal, null, or_, select, update
 
 from service.errors import LeaseLost
 from service.lifecycle import Control, ErrorCode, JobError, Status, StopReason
@@ -16,13 +17,14 @@ from service.store.jobs import touched
 from service.store.tables import checkpoints, epochs, jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import ColumnElement, Connection
 
     from service.lifecycle import Checkpoint, Epoch
 
 MAX_FAILURES = 3
+MAX_ARRAY_PARAMETERS = 2**21  # of all members together: beyond, arithmetic outweighs what an array saves
 _LET_GO: dict[str, Any] = {"worker": None, "lease_until": None, "lease_boot": None, "eta_seconds": None}
 
 
@@ -54,20 +56,35 @@ class Outcome:
     error: JobError | None = None
 
 
-def claim(connection: Connection, worker: str, devices: Sequence[str], limit: int, seconds: float) -> list[Claim]:
-    """Take up to `limit` queued jobs that one of `devices` can train, highest priority and oldest first.
+def claim(
+    connection: Connection, worker: str, devices: Collection[str], *, width: int, trainers: int, seconds: float
+) -> list[Claim]:
+    """Take the first queued job that one of `devices` can train, and others like it, to be trained as one array.
 
-    One statement: two claimers never get the same job. The lease holds for `seconds` unless renewed.
+    At most `width` jobs, fewer where the network is large, and no more than a fair share among `trainers` that are
+    free. A job that has crashed before goes alone, so that a poisonous one fails alone. No two claimers get the same
+    job. The lease holds for `seconds` unless renewed.
     """
-    now, boot = lease_clock(connection)
+    can = and_(jobs.c.status == Status.queued, jobs.c.device_request.in_(["auto", *devices]))
+    first = select(jobs.c.id, jobs.c.tenant, jobs.c.array_key, jobs.c.parameters, jobs.c.failures)
+    head = connection.execute(first.where(can).order_by(jobs.c.priority.desc(), jobs.c.id).limit(1)).first()
+    if head is None:
+        return []
+    alike = and_(can, jobs.c.tenant == head.tenant, jobs.c.array_key == head.array_key, jobs.c.failures == 0)
+    width = max(1, min(width, MAX_ARRAY_PARAMETERS // head.parameters))
+    company = head.failures == 0 and width > 1
+    if company:
+        some = select(literal(1)).where(alike).limit(width * trainers)
+        width = min(width, -(-(connection.scalar(select(func.count()).select_from(some.subquery())) or 0) // trainers))
     picked = (
         select(jobs.c.id)
-        .where(jobs.c.status == Status.queued, jobs.c.device_request.in_(["auto", *devices]))
+        .where(alike if company else and_(can, jobs.c.id == head.id))
         .order_by(jobs.c.priority.desc(), jobs.c.id)
-        .limit(limit)
+        .limit(width if company else 1)
         .with_for_update(skip_locked=True)
         .cte("picked")
     )
+    now, boot = lease_clock(connection)
     values = touched(
         status=Status.running,
         attempt=jobs.c.attempt + 1,
@@ -79,7 +96,15 @@ def claim(connection: Connection, worker: str, devices: Sequence[str], limit: in
     statement = update(jobs).where(jobs.c.id.in_(select(picked.c.id))).values(values)
     rows = connection.execute(statement.returning(jobs.c.id, jobs.c.attempt, jobs.c.priority, jobs.c.spec))
     ordered = sorted(rows, key=lambda row: (-row.priority, row.id))
-    return [Claim(row.id, row.attempt, JobSpec.model_validate(row.spec)) for row in ordered]
+    claims = []
+    for row in ordered:
+        try:
+            claims.append(Claim(row.id, row.attempt, JobSpec.model_validate(row.spec)))
+        except ValidationError as problem:
+            message = f"this version cannot read the job's spec: {problem.errors()[0]['msg']}"
+            error = JobError(code=ErrorCode.invalid_spec, message=message)
+            finish(connection, row.id, row.attempt, Outcome(Status.failed, error=error))
+    return claims
 
 
 def has_queued(connection: Connection) -> bool:
@@ -87,16 +112,11 @@ def has_queued(connection: Connection) -> bool:
     return connection.scalar(select(jobs.c.id).where(jobs.c.status == Status.queued).limit(1)) is not None
 
 
-def renew(connection: Connection, worker: str, seconds: float) -> dict[str, int]:
-    """Renew every lease of this worker in one statement; the jobs it still owns, with their attempts."""
+def renew(connection: Connection, worker: str, job_ids: Collection[str], seconds: float) -> None:
+    """Renew this worker's leases on these jobs, in one statement; a job that it has lost sight of lapses."""
     now, boot = lease_clock(connection)
-    statement = (
-        update(jobs)
-        .where(jobs.c.worker == worker, jobs.c.status == Status.running)
-        .values(lease_until=now + seconds, lease_boot=boot)
-        .returning(jobs.c.id, jobs.c.attempt)
-    )
-    return {row.id: row.attempt for row in connection.execute(statement)}
+    held = and_(jobs.c.id.in_(list(job_ids)), jobs.c.worker == worker, jobs.c.status == Status.running)
+    connection.execute(update(jobs).where(held).values(lease_until=now + seconds, lease_boot=boot))
 
 
 def has_lapsed(connection: Connection) -> bool:
@@ -165,8 +185,9 @@ def record(
 
     Rows from the first of these on, left by an earlier attempt or an earlier try at this flush, are replaced.
     """
-    values: dict[str, Any] = {"device": device, "eta_seconds": eta_seconds}
+    values: dict[str, Any] = {"device": device}
     if rows:
+        values["eta_seconds"] = eta_seconds
         values["epoch"] = rows[-1].epoch
         values["best_epoch"] = best and best.epoch
         values["best_value"] = best and best.value

@@ -16,19 +16,17 @@ from service.training.weights import Layout, State, Weights, padded
 class Array:
     """The weights of K members, their gradient (K, P), and a copy of each member's best weights."""
 
-    def __init__(self, layers: Sequence[spec.Layer], states: Sequence[State], device: torch.device) -> None:
-        """`states` are the members' first weights, as Network's state dicts."""
-        self.inputs, self.outputs = layers[0].inputs, layers[-1].outputs
-        self._layout = Layout(layers)
+    def __init__(self, layers: Sequence[Sequence[spec.Layer]], states: Sequence[State], device: torch.device) -> None:
+        """Each member's layers, which may differ in their dropout's probability, and its first weights."""
+        self.inputs, self.outputs = layers[0][0].inputs, layers[0][-1].outputs
+        self._layers = list(layers)
+        self._layout = Layout(layers[0])
         self._weights = Weights(self._layout, len(states), device)
         for member, state in enumerate(states):
             self._weights.load(member, state)
-        self._best = Weights(self._layout, len(states), device)
-        self._best.copy_rows(self._weights, range(len(states)))
-        self.gradient = torch.zeros_like(self.parameters)
+        self._best = self._weights.of(range(len(states)))
         self._trained = self._mask(self._layout.parameters)
-        pairs = zip(layers, [*layers[1:], None], strict=True)
-        self._operators = [self._operator(f"layers.{i}", *pair) for i, pair in enumerate(pairs)]
+        self._connect()
 
     @property
     def parameters(self) -> Tensor:
@@ -69,6 +67,12 @@ class Array:
             if isinstance(operator, Dropout):
                 operator.generators = generators
 
+    def keep(self, members: Sequence[int]) -> None:
+        """Go on with these members alone, in this order."""
+        self._layers = [self._layers[member] for member in members]
+        self._weights, self._best = self._weights.of(members), self._best.of(members)
+        self._connect()
+
     def keep_best(self, members: Sequence[int]) -> None:
         """Copy the present weights and running statistics of these members."""
         self._best.copy_rows(self._weights, members)
@@ -87,8 +91,17 @@ class Array:
             self._layout.parameters[key].inner(mask).fill_(1.0)
         return mask
 
-    def _operator(self, name: str, layer: spec.Layer, following: spec.Layer | None) -> Operator:
-        match layer:
+    def _connect(self) -> None:
+        """Make the operators, on views of the present weights."""
+        self.gradient = torch.zeros_like(self.parameters)
+        places = list(zip(*self._layers, strict=True))  # the same layer of every member
+        pairs = zip(places, [*places[1:], (None,)], strict=True)
+        self._operators = [
+            self._operator(f"layers.{i}", layers, following[0]) for i, (layers, following) in enumerate(pairs)
+        ]
+
+    def _operator(self, name: str, layers: Sequence[spec.Layer], following: spec.Layer | None) -> Operator:
+        match layer := layers[0]:
             case spec.Linear():
                 # The batch norm takes the mean away, so its true gradient is zero; Adam would turn rounding into steps.
                 held = isinstance(following, spec.BatchNorm)
@@ -100,7 +113,7 @@ class Array:
             case spec.Activate():
                 return Activate(layer.function)
             case spec.Dropout():
-                return Dropout(layer.probability)
+                return Dropout([each.probability for each in layers if isinstance(each, spec.Dropout)])
 
     def _parameter(self, key: str) -> Parameter:
         block = self._layout.parameters[key]

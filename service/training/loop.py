@@ -1,8 +1,8 @@
-"""Training one job: a generator that yields a report per epoch. To cancel, stop iterating."""
+"""Training one job or an array of them: a generator that yields a report per job and epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from service.errors import InvalidSpec
-from service.lifecycle import Epoch, StopReason
-from service.spec.early_stopping import EarlyStopping
+from service.early_stopping import Decision, Tracker
+from service.lifecycle import Epoch, ErrorCode, JobError, StopReason
+from service.spec.early_stopping import Patience
 from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
 from service.training import schedules
-from service.training.early_stopping import Decision, Tracker
 from service.training.metrics import Metrics
-from service.training.passes import Measured, Member
+from service.training.passes import Group, Measured
 from service.training.weights import State
 
 if TYPE_CHECKING:
@@ -29,47 +28,103 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """One finished epoch. The states are those of this moment: fetch them before asking for the next report."""
+    """One finished epoch of one job. The states are those of this moment: fetch them before the next reports."""
 
+    member: int  # the job's place among those that train together
     row: Epoch
-    stop: StopReason | None  # set on the last report only
-    failed: bool  # on the last report: no best was ever found, or a non-finite loss was asked to fail the job
+    stop: StopReason | None  # on the last report of a job that succeeded
+    error: JobError | None  # on the last report of a job that failed
     test: Metrics | None  # on the last report: the best weights' loss and metrics on the test rows, where there are any
     preprocessing: Preprocessing  # what the inputs went through
     best_state: Callable[[], State]  # copies on the CPU; the first weights until there is a best
     last_state: Callable[[], State]
 
+    @property
+    def ended(self) -> bool:
+        """Whether this is the job's last report."""
+        return self.stop is not None or self.error is not None
 
-def train(resolved: Resolved, data: Prepared, device: torch.device) -> Iterator[Report]:
-    """Train until early stopping, `max_epochs`, `max_seconds` or a non-finite loss ends it.
+
+@dataclass
+class _Run:
+    """One job on its way."""
+
+    member: int
+    job: Resolved
+    tracker: Tracker
+    schedule: schedules.Schedule
+    epoch: int = 0
+    seconds: float = 0.0  # of training so far
+
+
+def train(
+    jobs: Sequence[Resolved], data: Prepared, device: torch.device
+) -> Generator[list[Report], Collection[int] | None, None]:
+    """Train jobs that share `data` and an `array_key` as one array; each yield has a report of every job under way.
+
+    A job leaves when early stopping, `max_epochs`, `max_seconds` or a non-finite loss ends it, or when its number is
+    sent back in answer to a yield; the others go on, to the same bits as alone. To cancel all, stop iterating.
 
     A row's `train_loss` is the mean over the epoch's training rows while the weights moved, with smoothing and class
     weights as trained (with weights: the weighted sum divided by the sum of weights, as nn.CrossEntropyLoss has it);
-    `val_loss` has neither. Raises InvalidSpec if the monitored metric is not defined on the validation rows.
+    `val_loss` has neither. `seconds` is the epoch of the whole array.
     """
-    spec, monitor = resolved.spec, resolved.monitor
-    member = Member(resolved, data, device)
-    states = partial(member.array.best_state, 0), partial(member.array.state, 0)
-    tracker = Tracker(monitor, spec.early_stopping)
+    group = Group(jobs, data, device)
+    runs = [_start(member, job) for member, job in enumerate(jobs)]
+    while runs:
+        started = perf_counter()
+        rates = [run.schedule.lr(run.epoch + 1) for run in runs]
+        measured = group.epoch([run.epoch + 1 for run in runs], rates)
+        decisions = [_advance(*each) for each in zip(runs, measured, strict=True)]
+        group.array.keep_best([place for place, decision in enumerate(decisions) if decision.is_best])
+        seconds = perf_counter() - started
+        reports = []
+        for place, run in enumerate(runs):
+            run.seconds += seconds
+            row = _row(run.epoch, measured[place], rates[place], seconds, decisions[place])
+            reports.append(_report(group, place, run, row, decisions[place], data.preprocessing))
+        leaving = set((yield reports) or ()) | {report.member for report in reports if report.ended}
+        staying = [place for place, run in enumerate(runs) if run.member not in leaving]
+        if staying and len(staying) < len(runs):
+            group.keep(staying)
+        runs = [runs[place] for place in staying]
+
+
+def _start(member: int, job: Resolved) -> _Run:
+    spec, monitor = job.spec, job.monitor
     schedule = schedules.start(spec.schedule, spec.optimizer.lr, spec.max_epochs, monitor.larger_is_better)
-    seconds, stop, epoch = 0.0, None, 0
-    while stop is None:
-        started, epoch = perf_counter(), epoch + 1
-        lr = schedule.lr(epoch)
-        measured = member.epoch(epoch, lr)
-        value = measured.value(monitor)
-        if value is None and not measured.non_finite:
-            raise InvalidSpec.at("/early_stopping/monitor", f"{monitor.value} is not defined on these validation rows")
-        tracker, decision = tracker.update(epoch, value)
-        schedule = schedule.update(value)
-        if decision.is_best:
-            member.array.keep_best([0])
-        row = _row(epoch, measured, lr, perf_counter() - started, decision)
-        seconds += row.seconds
-        stop = _stop(spec, row, decision, seconds)
-        ended, found = stop is not None, tracker.best_value is not None
-        failed = ended and (not found or (row.non_finite and _on_non_finite(spec) == "fail"))
-        yield Report(row, stop, failed, member.test() if ended and found else None, data.preprocessing, *states)
+    return _Run(member, job, Tracker(monitor, spec.early_stopping), schedule)
+
+
+def _advance(run: _Run, measured: Measured) -> Decision:
+    """Take in what the run's next epoch measured."""
+    run.epoch += 1
+    value = measured.value(run.job.monitor)
+    run.tracker, decision = run.tracker.update(run.epoch, value, measured.train_loss)
+    run.schedule = run.schedule.update(value)
+    return decision
+
+
+def _report(
+    group: Group, place: int, run: _Run, row: Epoch, decision: Decision, preprocessing: Preprocessing
+) -> Report:
+    stop, error = _stop(run.job.spec, row, decision, run.seconds), _error(run, row)
+    found = run.tracker.best_value is not None
+    if stop is not None and (not found or (stop is StopReason.diverged and _on_non_finite(run.job.spec) == "fail")):
+        error = JobError(code=ErrorCode.non_finite_loss, message=f"epoch {row.epoch}: {row.reason}")
+    if error is not None:
+        stop = None
+    test = group.test(place) if found and (stop or error) else None
+    states = partial(group.array.best_state, place), partial(group.array.state, place)
+    return Report(run.member, row, stop, error, test, preprocessing, *states)
+
+
+def _error(run: _Run, row: Epoch) -> JobError | None:
+    """A metric that is not defined on these validation rows cannot be monitored."""
+    if row.non_finite or row.value(run.job.monitor) is not None:
+        return None
+    message = f"{run.job.monitor.value} is not defined on these validation rows; monitor something else"
+    return JobError(code=ErrorCode.invalid_spec, message=message)
 
 
 def _row(epoch: int, measured: Measured, lr: float, seconds: float, decision: Decision) -> Epoch:
@@ -83,6 +138,7 @@ def _row(epoch: int, measured: Measured, lr: float, seconds: float, decision: De
         improved=decision.improved,
         is_best=decision.is_best,
         wait=decision.wait,
+        closeness=decision.closeness,
         reason=decision.reason,
         non_finite=measured.non_finite,
     )
@@ -93,7 +149,7 @@ def _finite(loss: float | None) -> float | None:
 
 
 def _on_non_finite(spec: JobSpec) -> str:
-    return (spec.early_stopping or EarlyStopping()).on_non_finite
+    return (spec.early_stopping or Patience()).on_non_finite
 
 
 def _stop(spec: JobSpec, row: Epoch, decision: Decision, seconds: float) -> StopReason | None:

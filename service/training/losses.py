@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -35,16 +36,19 @@ class CrossEntropy:
     the mean divides the sum by the rows' summed weights w_c.
     """
 
-    def __init__(self, classes: int, smoothing: float, weight: Tensor | None, device: torch.device) -> None:
-        """`weight`: (classes,) float32, or None for ones."""
-        costs = torch.eye(classes).mul_(1.0 - smoothing).add_(smoothing / classes)
+    def __init__(self, classes: int, smoothing: Sequence[float], weight: Tensor | None, device: torch.device) -> None:
+        """`smoothing`: each member's; `weight`: (classes,) float32 for all, or None for ones."""
         self._weight = None if weight is None else weight.double().to(device)
-        self._costs = (costs if weight is None else costs * weight).neg_().to(device)  # (class of the row, class)
+        different = sorted(set(smoothing))
+        tables = [torch.eye(classes).mul_(1.0 - share).add_(share / classes) for share in different]
+        costs = torch.cat(tables) if weight is None else torch.cat(tables) * weight
+        self._costs = costs.neg_().to(device)  # (class of the row, class), a table for each smoothing
+        self._table = torch.tensor([different.index(share) * classes for share in smoothing], device=device)
 
     def __call__(self, outputs: Tensor, y: Tensor) -> BatchLoss:
         """outputs: (B, K, classes) logits, y: (B, K) int64."""
         log_p = torch.log_softmax(outputs, -1)
-        costs = torch.embedding(self._costs, y)
+        costs = torch.embedding(self._costs, y + self._table)
         rows = (costs * log_p).sum(2)
         # In float64 the sum of weights is exact, so that it does not depend on the order that K implies.
         weight = len(y) if self._weight is None else self._weight[y].sum(0).float()
@@ -67,9 +71,9 @@ def balanced(y: Tensor, classes: int) -> Tensor:
     return torch.where(counts > 0, len(y) / (classes * counts.clamp(min=1)), 1.0)
 
 
-def of(spec: JobSpec, y: Tensor, classes: int) -> Loss:
-    """The loss that `spec` asks for; y: the training rows' targets."""
-    if spec.task is Task.regression:
+def of(specs: Sequence[JobSpec], y: Tensor, classes: int) -> Loss:
+    """The loss that the members' specs ask for; y: the training rows' targets."""
+    if specs[0].task is Task.regression:
         return SquaredError()
-    weight = balanced(y, classes) if spec.loss.class_weight == "balanced" else None
-    return CrossEntropy(classes, spec.loss.label_smoothing, weight, y.device)
+    weight = balanced(y, classes) if specs[0].loss.class_weight == "balanced" else None
+    return CrossEntropy(classes, [spec.loss.label_smoothing for spec in specs], weight, y.device)

@@ -54,13 +54,22 @@ def roc_auc(probabilities: Tensor, y: Tensor) -> Tensor | None:
     if (positives == 0).any():
         return None
     first = 1 if classes == 2 else 0
-    scores = probabilities[:, first:].T.contiguous()
-    own = y == torch.arange(first, classes, device=y.device).unsqueeze(1)
-    ordered = scores.sort(1).values
-    ranks = torch.searchsorted(ordered, scores) + torch.searchsorted(ordered, scores, right=True)  # twice, from 0
+    ordered, places = probabilities[:, first:].T.contiguous().sort(1)
+    own = y[places] == torch.arange(first, classes, device=y.device).unsqueeze(1)
+    ranks = _double_midranks(ordered)
     positives = positives[first:]
     pairs_in_order = ((ranks * own).sum(1) - positives * positives).double() / 2
     return (pairs_in_order / (positives * (len(y) - positives))).mean()
+
+
+def _double_midranks(ordered: Tensor) -> Tensor:
+    """Twice the rank of each value, counted from 0, ties sharing theirs; (R, N) in order along N -> (R, N) int64."""
+    places, rows = torch.arange(ordered.shape[1], device=ordered.device), ordered.shape[1]
+    differs = ordered[:, 1:] != ordered[:, :-1]
+    edge = torch.ones_like(ordered[:, :1], dtype=torch.bool)
+    first = torch.where(torch.cat([edge, differs], 1), places, 0).cummax(1).values
+    behind = torch.where(torch.cat([differs, edge], 1), places + 1, rows).flip(1).cummin(1).values.flip(1)
+    return first + behind
 
 
 def r2(prediction: Tensor, y: Tensor) -> Tensor | None:

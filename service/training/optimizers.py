@@ -1,11 +1,12 @@
-"""SGD, Adam and AdamW on a (K, P) matrix of parameters: a row is a member with its own rate, decay and step count.
+"""SGD, Adam and AdamW on a (K, P) matrix of parameters: a row is a member with its own rate, decay and momentum.
 
-The formulas are those of torch.optim; `decayed` (1, P) holds 1 where weight decay applies.
+The formulas are those of torch.optim; `decayed` (1, P) holds 1 where weight decay applies. Nothing is left out where a
+member's setting is 0, so that a member's result does not depend on the settings of the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from service.spec import optimizer as spec
 
 LOOK_AHEAD = 256
+SMALLEST = torch.finfo(torch.float32).tiny  # the square root of zeros, of which padding is full, is ten times slower
 
 
 class Optimizer(Protocol):
@@ -23,23 +25,33 @@ class Optimizer(Protocol):
         """Change `parameters` (K, P) in place; gradient: (K, P), which may be overwritten; lr: (K, 1)."""
         ...
 
+    def keep(self, members: Sequence[int]) -> None:
+        """Go on with these members alone, in this order."""
+        ...
+
 
 class Sgd:
     """Stochastic gradient descent with momentum; weight decay is added to the gradient."""
 
-    def __init__(self, settings: spec.Sgd, weight_decay: Tensor, decayed: Tensor) -> None:
-        self._momentum, self._nesterov = settings.momentum, settings.nesterov
-        self._decay = _decay(weight_decay, decayed)
-        self._velocity = torch.zeros(len(weight_decay), decayed.shape[1], device=decayed.device)
+    def __init__(self, settings: Sequence[spec.Sgd], decayed: Tensor) -> None:
+        self._momentum = _column([each.momentum for each in settings], decayed)
+        self._decay = _column([each.weight_decay for each in settings], decayed) * decayed
+        self._nesterov = settings[0].nesterov
+        self._velocity = torch.zeros_like(self._decay)
 
     def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor) -> None:
         """See Optimizer."""
-        if self._decay is not None:
-            gradient.addcmul_(parameters, self._decay)
-        if self._momentum:
-            self._velocity.mul_(self._momentum).add_(gradient)
-            gradient = gradient.add_(self._velocity, alpha=self._momentum) if self._nesterov else self._velocity
-        parameters.addcmul_(gradient, lr, value=-1.0)
+        gradient.addcmul_(parameters, self._decay)
+        self._velocity.mul_(self._momentum).add_(gradient)
+        if self._nesterov:
+            gradient.addcmul_(self._velocity, self._momentum)
+        parameters.addcmul_(gradient if self._nesterov else self._velocity, lr, value=-1.0)
+
+    def keep(self, members: Sequence[int]) -> None:
+        """See Optimizer."""
+        rows = torch.tensor(members, device=self._velocity.device)
+        self._momentum, self._decay = self._momentum[rows], self._decay[rows]
+        self._velocity = self._velocity[rows]
 
 
 class Adam:
@@ -49,49 +61,68 @@ class Adam:
     lr * r / (1 - b1^t) * m / (sqrt(v) + r * eps), where r = sqrt(1 - b2^t): PyTorch's formula, multiplied through by r.
     """
 
-    def __init__(self, settings: spec.Adam, weight_decay: Tensor, decayed: Tensor, decoupled: bool) -> None:
-        self._betas = settings.betas
-        self._decay = _decay(weight_decay, decayed)
+    def __init__(self, settings: Sequence[spec.Adam], decayed: Tensor, decoupled: bool) -> None:
+        self._settings = list(settings)
+        self._decay = _column([each.weight_decay for each in settings], decayed) * decayed
         self._decoupled = decoupled
-        self._mean = torch.zeros(len(weight_decay), decayed.shape[1], device=decayed.device)
-        self._square = torch.zeros_like(self._mean)
-        self._corrections = _corrections(settings, torch.zeros_like(weight_decay, dtype=torch.float64))
+        self._mean, self._square = torch.zeros_like(self._decay), torch.zeros_like(self._decay)
+        self._steps = 0
+        self._prepare()
 
     def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor) -> None:
         """See Optimizer."""
-        if self._decay is not None:
-            if self._decoupled:
-                parameters.addcmul_(parameters, self._decay * lr, value=-1.0)
-            else:
-                gradient.addcmul_(parameters, self._decay)
-        beta1, beta2 = self._betas
+        if self._decoupled:
+            parameters.addcmul_(parameters, self._decay * lr, value=-1.0)
+        else:
+            gradient.addcmul_(parameters, self._decay)
         factor, floor = next(self._corrections)
-        self._mean.lerp_(gradient, 1.0 - beta1)
-        self._square.mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
-        parameters.addcdiv_(self._mean * (lr * factor), self._square.sqrt().add_(floor), value=-1.0)
+        self._steps += 1
+        self._mean.lerp_(gradient, self._new_share)
+        step, root = self._scratch
+        self._square.mul_(self._kept_square).addcmul_(torch.mul(gradient, self._new_square, out=step), gradient)
+        torch.clamp_min(self._square, SMALLEST, out=root).sqrt_().add_(floor)
+        parameters.addcdiv_(torch.mul(self._mean, lr * factor, out=step), root, value=-1.0)
+
+    def keep(self, members: Sequence[int]) -> None:
+        """See Optimizer."""
+        rows = torch.tensor(members, device=self._mean.device)
+        self._settings = [self._settings[member] for member in members]
+        self._decay, self._mean, self._square = self._decay[rows], self._mean[rows], self._square[rows]
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """The members' constants as columns (K, 1), and the corrections of the steps to come."""
+        self._new_share = _column([1.0 - each.betas[0] for each in self._settings], self._decay)
+        self._kept_square = _column([each.betas[1] for each in self._settings], self._decay)
+        self._new_square = _column([1.0 - each.betas[1] for each in self._settings], self._decay)
+        self._scratch = torch.empty_like(self._mean), torch.empty_like(self._mean)
+        self._corrections = self._correct(self._steps)
+
+    def _correct(self, taken: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(r / (1 - b1^t), r * eps), both (K, 1), for each step t after `taken`; many at once, for speed."""
+        device = self._decay.device
+        beta1, beta2, eps = (
+            torch.tensor(values, dtype=torch.float64, device=device).view(-1, 1)
+            for values in zip(*[(*each.betas, each.eps) for each in self._settings], strict=True)
+        )
+        while True:
+            steps = torch.arange(taken + 1, taken + LOOK_AHEAD + 1, device=device).view(-1, 1, 1)
+            root = (1.0 - beta2**steps).sqrt()
+            yield from zip((root / (1.0 - beta1**steps)).float(), (root * eps).float(), strict=True)
+            taken += LOOK_AHEAD
 
 
-def _corrections(settings: spec.Adam, taken: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """(r / (1 - b1^t), r * eps), both (K, 1), for each step t after `taken` (K, 1); many at once, for speed."""
-    beta1, beta2 = settings.betas
-    while True:
-        steps = taken + torch.arange(1, LOOK_AHEAD + 1, device=taken.device).view(-1, 1, 1)
-        root = (1.0 - beta2**steps).sqrt()
-        yield from zip((root / (1.0 - beta1**steps)).float(), (root * settings.eps).float(), strict=True)
-        taken = taken + LOOK_AHEAD
+def _column(values: Sequence[float], like: Tensor) -> Tensor:
+    """(K, 1) float32 on the device of `like`."""
+    return torch.tensor(values, dtype=torch.float32, device=like.device).view(-1, 1)
 
 
-def _decay(weight_decay: Tensor, decayed: Tensor) -> Tensor | None:
-    """(K, P), or None where nothing decays; weight_decay: (K, 1), decayed: (1, P)."""
-    return weight_decay * decayed if weight_decay.any() else None
-
-
-def of(settings: spec.Optimizer, weight_decay: Tensor, decayed: Tensor) -> Optimizer:
-    """The optimizer that `settings` asks for; weight_decay: (K, 1), decayed: (1, P)."""
-    match settings:
+def of(settings: Sequence[spec.Optimizer], decayed: Tensor) -> Optimizer:
+    """The optimizer of members that ask for the same kind of one; decayed: (1, P)."""
+    match settings[0]:
         case spec.Sgd():
-            return Sgd(settings, weight_decay, decayed)
+            return Sgd([each for each in settings if isinstance(each, spec.Sgd)], decayed)
         case spec.AdamW():
-            return Adam(settings, weight_decay, decayed, decoupled=True)
+            return Adam([each for each in settings if isinstance(each, spec.AdamW)], decayed, decoupled=True)
         case spec.Adam():
-            return Adam(settings, weight_decay, decayed, decoupled=False)
+            return Adam([each for each in settings if isinstance(each, spec.Adam)], decayed, decoupled=False)

@@ -1,11 +1,11 @@
-"""One job's passes over its rows: an epoch of training, and the score of rows that are not trained on."""
+"""Passes of jobs that train as one array: an epoch of training, and the score of rows that are not trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from math import isfinite
+from math import isfinite, nan
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from service.data.prepare import Prepared, Rows
 
 CHUNK_VALUES = 2**20  # the widest layer's values in one step of an evaluation: 4 MiB
+GATHER_VALUES = 2**17  # inputs gathered at once: 512 KiB, which stay in the cache
 
 
 @dataclass(frozen=True)
@@ -43,36 +44,44 @@ class Measured:
         return {**self.metrics, "train_loss": self.train_loss, "val_loss": self.val_loss}[monitor.value]
 
 
-class Member:
-    """One job as an array of one member, with its rows on the device."""
+class Group:
+    """Jobs that share rows and layer shapes as one array, with the rows on the device."""
 
-    def __init__(self, resolved: Resolved, data: Prepared, device: torch.device) -> None:
-        self._resolved, self._data, self._device = resolved, data, device
-        spec = resolved.spec
-        self.array = Array(resolved.layers, [initial_state(resolved.layers, spec.seed)], device)
+    def __init__(self, jobs: Sequence[Resolved], data: Prepared, device: torch.device) -> None:
+        self._jobs, self._data, self._device = list(jobs), data, device
+        states = [initial_state(job.layers, job.spec.seed) for job in jobs]
+        self.array = Array([job.layers for job in jobs], states, device)
         self._x, self._y = self._tensors(data.train)
         self._validation = self._tensors(data.validation)
-        self._loss = losses.of(spec, self._y, self.array.outputs)
-        weight_decay = torch.full((1, 1), spec.optimizer.weight_decay, device=device)
-        self._optimizer = optimizers.of(spec.optimizer, weight_decay, self.array.decayed)
+        self._widest = max(layer.outputs for layer in jobs[0].layers)
+        self._loss = self._losses()
+        self._optimizer = optimizers.of([job.spec.optimizer for job in jobs], self.array.decayed)
 
-    def epoch(self, epoch: int, lr: float) -> Measured:
-        """Train for one epoch, then score the validation rows with its final weights."""
-        train_loss = self._fit(epoch, lr)
+    def keep(self, members: Sequence[int]) -> None:
+        """Go on with these members alone, in this order; the others' weights are gone."""
+        self._jobs = [self._jobs[member] for member in members]
+        self.array.keep(members)
+        self._optimizer.keep(members)
+        self._loss = self._losses()
+
+    def epoch(self, epochs: Sequence[int], rates: Sequence[float]) -> list[Measured]:
+        """Train each member for its epoch at its rate, then score the validation rows with the weights it ends with."""
+        train_losses = self._fit(epochs, rates)
         if not len(self._validation[0]):
-            return Measured(train_loss, None, {})
-        val_loss, scores = self._score(self.array, *self._validation)
-        if not isfinite(val_loss):
-            scores = dict.fromkeys(scores)
-        return Measured(train_loss, val_loss, {f"val_{name}": value for name, value in scores.items()})
+            return [Measured(loss, None, {}) for loss in train_losses]
+        scores = self._score(self.array, *self._validation)
+        return [_measured(loss, *score) for loss, score in zip(train_losses, scores, strict=True)]
 
-    def test(self) -> metrics.Metrics | None:
-        """Loss and metrics of the best weights on the test rows; None without test rows."""
+    def test(self, member: int) -> metrics.Metrics | None:
+        """Loss and metrics of the member's best weights on the test rows; None without test rows."""
         if not len(self._data.test.x):
             return None
-        best = Array(self._resolved.layers, [self.array.best_state(0)], self._device)
-        loss, scores = self._score(best, *self._tensors(self._data.test))
+        best = Array([self._jobs[member].layers], [self.array.best_state(member)], self._device)
+        ((loss, scores),) = self._score(best, *self._tensors(self._data.test))
         return {"loss": loss if isfinite(loss) else None, **scores}
+
+    def _losses(self) -> losses.Loss:
+        return losses.of([job.spec for job in self._jobs], self._y, self.array.outputs)
 
     def _tensors(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """(N, padded inputs) float32 and (N,) on the device."""
@@ -80,40 +89,72 @@ class Member:
         return x, torch.tensor(rows.y, device=self._device)
 
     @torch.inference_mode()
-    def _fit(self, epoch: int, lr: float) -> float:
-        """One pass over the training rows; the mean training loss."""
-        spec, rows, array = self._resolved.spec, len(self._x), self.array
-        x, y = self._x, self._y
-        array.draw_dropout_from([_generator("dropout", spec.seed, epoch, self._device)])
-        if spec.batch_size != "full":
-            order = row_order(spec.seed, epoch, rows).to(self._device)
-            x, y = x[order], y[order]
-        x, y = x.unsqueeze(1), y.unsqueeze(1)
-        rate = torch.full((1, 1), lr, device=self._device)
+    def _fit(self, epochs: Sequence[int], rates: Sequence[float]) -> list[float]:
+        """One pass of each member over the training rows, in its own order; the mean training losses."""
+        seeds, size, rows = [job.spec.seed for job in self._jobs], self._jobs[0].batch_rows, len(self._x)
+        pairs = list(zip(seeds, epochs, strict=True))
+        self.array.draw_dropout_from([_generator("dropout", *pair, self._device) for pair in pairs])
+        order = torch.stack([self._order(*pair) for pair in pairs], 1).to(self._device)
+        lr = torch.tensor(rates, device=self._device).view(-1, 1)
         # Summed by place in the batch first: a member's sum must not depend on how many train beside it.
-        total = torch.zeros(min(self._resolved.batch_rows + 1, rows), 1, dtype=torch.float64, device=self._device)
+        total = torch.zeros(min(size + 1, rows), len(pairs), dtype=torch.float64, device=self._device)
         weight: Tensor | float = 0.0
-        for batch in batches(rows, self._resolved.batch_rows):
-            loss = self._loss(array.forward(x[batch], training=True), y[batch])
-            array.backward(loss.gradient)
-            self._optimizer.step(array.parameters, array.gradient, rate)
+        for x, y in self._batches(order, size):
+            loss = self._loss(self.array.forward(x, training=True), y)
+            self.array.backward(loss.gradient)
+            self._optimizer.step(self.array.parameters, self.array.gradient, lr)
             total[: len(loss.rows)] += loss.rows
             weight = loss.weight + weight
-        return float(total.sum(0) / weight)
+        means: list[float] = (total.sum(0) / weight).tolist()
+        return means
+
+    def _order(self, seed: int, epoch: int) -> Tensor:
+        """(N,) the rows in the order in which a member takes them in an epoch."""
+        rows = len(self._x)
+        return torch.arange(rows) if self._jobs[0].spec.batch_size == "full" else row_order(seed, epoch, rows)
+
+    def _batches(self, order: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """x (B, K, padded inputs) and y (B, K) of each step; order: (N, K). Rows are gathered many batches at once."""
+        rows, members = order.shape
+        at_once = max(1, GATHER_VALUES // (size * members * self._x.shape[1]))
+        steps = list(batches(rows, size))
+        for first in range(0, len(steps), at_once):
+            block = steps[first : first + at_once]
+            start, stop = block[0].start, min(block[-1].stop, rows)
+            taken = order[start:stop].flatten()
+            x = self._x.index_select(0, taken).view(stop - start, members, -1)
+            y = self._y.index_select(0, taken).view(stop - start, members)
+            lengths = [min(step.stop, rows) - step.start for step in block]
+            yield from zip(torch.split(x, lengths), torch.split(y, lengths), strict=True)
 
     @torch.inference_mode()
-    def _score(self, array: Array, x: Tensor, y: Tensor) -> tuple[float, metrics.Metrics]:
-        """(loss, metrics) in evaluation mode, without smoothing and class weights; x: (N, padded inputs), y: (N,)."""
-        widest = max(layer.outputs for layer in self._resolved.layers)
-        chunks = torch.split(x.unsqueeze(1), max(1, CHUNK_VALUES // widest))
-        outputs = torch.cat([array.forward(chunk, training=False) for chunk in chunks])[:, 0]
-        if self._resolved.spec.task is Task.classification:
-            loss = F.cross_entropy(outputs.double(), y)
-            return float(loss), metrics.classification(outputs, y)
+    def _score(self, array: Array, x: Tensor, y: Tensor) -> list[tuple[float, metrics.Metrics]]:
+        """(loss, metrics) of each member in evaluation mode, without smoothing and class weights.
+
+        x: (N, padded inputs), y: (N,).
+        """
+        members = len(array.parameters)
+        chunks = torch.split(x, max(1, CHUNK_VALUES // (self._widest * members)))
+        each = [array.forward(chunk.unsqueeze(1).expand(-1, members, -1), training=False) for chunk in chunks]
+        outputs = torch.cat(each).transpose(0, 1).contiguous()  # a member's rows together, however many members
+        if self._jobs[0].spec.task is Task.classification:
+            scores = [metrics.classification(each, y) for each in outputs]
+            return [(_or_nan(score["log_loss"]), score) for score in scores]
         target = self._data.preprocessing.target
-        loss = F.mse_loss(outputs[:, 0].double(), y.double())
-        prediction, truth = (values.double() * target.scale + target.mean for values in (outputs[:, 0], y))
-        return float(loss), metrics.regression(prediction, truth)
+        truth = y.double() * target.scale + target.mean
+        predicted = outputs[..., 0].double()
+        scores = [metrics.regression(each * target.scale + target.mean, truth) for each in predicted]
+        return [(float(F.mse_loss(each, y.double())), score) for each, score in zip(predicted, scores, strict=True)]
+
+
+def _or_nan(value: float | None) -> float:
+    return nan if value is None else value
+
+
+def _measured(train_loss: float, val_loss: float, scores: metrics.Metrics) -> Measured:
+    if not isfinite(val_loss):
+        scores = dict.fromkeys(scores)
+    return Measured(train_loss, val_loss, {f"val_{name}": value for name, value in scores.items()})
 
 
 def batches(rows: int, size: int) -> Iterator[slice]:

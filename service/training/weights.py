@@ -104,12 +104,23 @@ class Weights:
             for key, values in self.named().items()
         }
 
+    def of(self, members: Sequence[int]) -> Weights:
+        """A copy of these members, in this order."""
+        copied = Weights(self.layout, len(members), self.parameters.device)
+        rows = torch.tensor(members, device=self.parameters.device)
+        for own, other in self._pairs(copied):
+            other.copy_(own[rows])
+        return copied
+
     def copy_rows(self, source: Weights, members: Sequence[int]) -> None:
         """Copy these members from `source`."""
+        if not members:
+            return
         rows = torch.tensor(members, device=self.parameters.device)
-        pairs = [
-            (self.parameters, source.parameters),
-            *((self.buffers[key], source.buffers[key]) for key in self.buffers),
-        ]
-        for own, other in pairs:
+        for own, other in self._pairs(source):
             own[rows] = other[rows]
+
+    def _pairs(self, other: Weights) -> list[tuple[Tensor, Tensor]]:
+        """Every tensor beside its counterpart; num_batches_tracked is one tensor under several keys."""
+        buffers = {id(self.buffers[key]): (self.buffers[key], other.buffers[key]) for key in self.buffers}
+        return [(self.parameters, other.parameters), *buffers.values()]

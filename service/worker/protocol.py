@@ -1,4 +1,4 @@
-"""What supervisor and trainers say to each other down a pipe: a Claim or STOP one way, Ready and DONE the other."""
+"""What supervisor and trainers say to each other down a pipe: claims or STOP one way, Ready and DONE the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.store.queue import Claim
 STOP: Literal["stop"] = "stop"
 DONE: Literal["done"] = "done"
 
-ToTrainer = Claim | Literal["stop"]
+ToTrainer = list[Claim] | Literal["stop"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Workplace:
     database_url: str
     artifacts: Path
     log_file: Path
-    device: str  # auto, cpu, cuda or cuda:N
+    device: str  # auto, cpu or cuda
+    gpu: int  # which one, counted around those that torch sees
     threads: int
 
 

@@ -1,32 +1,31 @@
-"""Writes what a trainer finds out: epochs in batches, checkpoints (bytes first, row after), the end of the job."""
+"""Writes what a trainer finds out: epochs in batches, checkpoints (bytes first, row after), the end of each job."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain, repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from service.errors import StorageError, Unavailable
-from service.lifecycle import Checkpoint, CheckpointKind, ErrorCode, JobError, Status
+from service.errors import LeaseLost, StorageError, Unavailable
+from service.lifecycle import Checkpoint, CheckpointKind, Control, Epoch, ErrorCode, JobError, Status
 from service.store import queue
+from service.store.queue import BestSoFar, Claim, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from service.artifacts import Artifacts
-    from service.lifecycle import Control, Epoch
     from service.spec.early_stopping import Monitor
     from service.store.engine import Database
-    from service.store.queue import Claim, Outcome
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 FLUSH_SECONDS = 0.5
-PUBLISHING_SHARE = 0.035  # of training time, at most, goes into publishing the best checkpoint on the way
+PUBLISHING_SHARE = 0.035  # of training time, at most, goes into publishing best checkpoints on the way
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -38,84 +37,126 @@ class Weights:
     pack: Callable[[], bytes]
 
 
-class Recorder:
-    """The record of one attempt. Raises LeaseLost from every write once another attempt owns the job."""
+@dataclass(frozen=True)
+class Ending:
+    """How a job ends, and the weights that it leaves."""
 
-    def __init__(self, database: Database, artifacts: Artifacts, claim: Claim, monitor: Monitor, device: str) -> None:
+    outcome: Outcome
+    best: Weights | None
+    last: Weights | None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a flush found out, by the members' numbers."""
+
+    lost: frozenset[int] = frozenset()  # another attempt owns the job: nothing of it was written
+    cancelled: frozenset[int] = frozenset()  # asked to stop at this epoch's end
+
+
+@dataclass
+class _Member:
+    """One job's record, as far as it is not yet in the database."""
+
+    claim: Claim
+    monitor: Monitor
+    rows: list[Epoch] = field(default_factory=list)
+    seconds: float = 0.0
+    best: Weights | None = None
+    published: Checkpoint | None = None
+
+    @property
+    def best_is_published(self) -> bool:
+        return self.best is None or (self.published is not None and self.published.epoch == self.best.row.epoch)
+
+    def best_so_far(self) -> BestSoFar | None:
+        if self.best is None:
+            return None
+        value = self.best.row.value(self.monitor)
+        assert value is not None, "a best epoch has a finite value"
+        return BestSoFar(self.best.row.epoch, value, self.best.row.measured())
+
+    def eta(self) -> float | None:
+        if not self.rows:
+            return None
+        done = self.rows[-1].epoch
+        return (self.claim.spec.max_epochs - done) * self.seconds / done
+
+
+class Recorder:
+    """The record of jobs that train together: what is due of all of them goes into one transaction."""
+
+    def __init__(
+        self, database: Database, artifacts: Artifacts, device: str, members: Sequence[tuple[Claim, Monitor]]
+    ) -> None:
         self._database = database
         self._artifacts = artifacts
-        self._claim = claim
-        self._monitor = monitor
         self._device = device
-        self._rows: list[Epoch] = []
-        self._epoch_seconds = 0.0
-        self._best: Epoch | None = None
-        self._published: Checkpoint | None = None
+        self._members = {number: _Member(*member) for number, member in enumerate(members)}
         self._flushed_at = time.monotonic()
         self._publish_from = 0.0
 
-    def add(self, row: Epoch, best: Weights | None) -> Control | None:
-        """Take a finished epoch and the best one so far; at most every half second, commit and hear what was asked."""
-        self._rows.append(row)
-        self._epoch_seconds += row.seconds
-        self._best = best.row if best else None
-        if time.monotonic() - self._flushed_at < FLUSH_SECONDS:
-            return None
+    def add(self, member: int, row: Epoch, best: Weights | None) -> None:
+        """Take a finished epoch and the best one so far, whose weights can be had until the next epoch."""
+        record = self._members[member]
+        record.rows.append(row)
+        record.seconds += row.seconds
+        record.best = best
+
+    def flush(self) -> Heard:
+        """At most every half second, commit what there is; while the database is away, keep it for later."""
+        now = time.monotonic()
+        if now - self._flushed_at < FLUSH_SECONDS:
+            return Heard()
         try:
-            return self._flush(best)
+            published: dict[int, list[Checkpoint]] = {}
+            if now >= self._publish_from:
+                published = {n: self._write_best(member) for n, member in self._members.items()}
+                spent = time.monotonic() - now
+                self._publish_from = now + spent + spent / PUBLISHING_SHARE
+            return self._commit(published, {})
         except (Unavailable, StorageError) as error:
             log.warning("not recorded yet, training goes on: %s", error)
-            return None
+            return Heard()
         finally:
             self._flushed_at = time.monotonic()
 
-    def finish(self, outcome: Outcome, best: Weights | None, last: Weights | None) -> None:
-        """Publish what is not yet published and end the job, in one transaction; waits for a database that is away."""
-        published: list[Checkpoint] = []
-        try:
-            published = self._write_last(best, last)
-        except StorageError as error:
-            log.exception("checkpoints could not be written")
-            problem = JobError(code=ErrorCode.storage_error, message=str(error))
-            outcome = queue.Outcome(Status.failed, error=problem)
-        for delay in chain(RETRY_SECONDS, repeat(RETRY_SECONDS[-1])):
+    def finish(self, endings: Mapping[int, Ending]) -> Heard:
+        """Publish these members' weights and end their jobs, all at once; waits for a database that is away."""
+        published: dict[int, list[Checkpoint]] = {}
+        outcomes: dict[int, Outcome] = {}
+        for number, ending in endings.items():
+            outcomes[number] = ending.outcome
             try:
-                self._commit(published, outcome)
-                return
-            except (Unavailable, StorageError) as error:
-                log.warning("the end is not recorded yet, trying again in %s s: %s", delay, error)
-                time.sleep(delay)
+                published[number] = self._write_ending(self._members[number], ending)
+            except StorageError as error:
+                log.exception("checkpoints could not be written")
+                problem = JobError(code=ErrorCode.storage_error, message=str(error))
+                outcomes[number] = Outcome(Status.failed, error=problem)
+        heard = insist(lambda: self._commit(published, outcomes))
+        for number in endings:
+            self._members.pop(number, None)
+        self._flushed_at = time.monotonic()
+        return heard
 
-    def _flush(self, best: Weights | None) -> Control | None:
-        started = time.monotonic()
-        published = []
-        if best is not None and started >= self._publish_from and not self._is_published(best):
-            published.append(self._write(CheckpointKind.best, best))
-        control = self._commit(published)
-        if published:
-            now = time.monotonic()
-            self._publish_from = now + (now - started) / PUBLISHING_SHARE
-        return control
+    def _write_best(self, member: _Member) -> list[Checkpoint]:
+        if member.best is None or member.best_is_published:
+            return []
+        return [self._write(member.claim, CheckpointKind.best, member.best)]
 
-    def _write_last(self, best: Weights | None, last: Weights | None) -> list[Checkpoint]:
-        published = []
-        if best is not None and not self._is_published(best):
-            published.append(self._write(CheckpointKind.best, best))
-        if last is not None:
-            newest = published[0] if published else self._published
-            if newest is not None and newest.epoch == last.row.epoch:  # the same weights: the same file
-                published.append(newest.model_copy(update={"kind": CheckpointKind.last}))
-            else:
-                published.append(self._write(CheckpointKind.last, last))
-        return published
+    def _write_ending(self, member: _Member, ending: Ending) -> list[Checkpoint]:
+        member.best = ending.best
+        published = self._write_best(member)
+        if ending.last is None:
+            return published
+        newest = published[0] if published else member.published
+        if newest is not None and newest.epoch == ending.last.row.epoch:  # the same weights: the same file
+            return [*published, newest.model_copy(update={"kind": CheckpointKind.last})]
+        return [*published, self._write(member.claim, CheckpointKind.last, ending.last)]
 
-    def _is_published(self, best: Weights) -> bool:
-        return self._published is not None and self._published.epoch == best.row.epoch
-
-    def _write(self, kind: CheckpointKind, weights: Weights) -> Checkpoint:
-        data = weights.pack()
-        job_id, attempt, row = self._claim.job_id, self._claim.attempt, weights.row
-        key = f"checkpoints/{job_id}/{attempt}-{kind.value}-{row.epoch}.safetensors"
+    def _write(self, claim: Claim, kind: CheckpointKind, weights: Weights) -> Checkpoint:
+        data, row = weights.pack(), weights.row
+        key = f"checkpoints/{claim.job_id}/{claim.attempt}-{kind.value}-{row.epoch}.safetensors"
         self._artifacts.put(key, data)
         return Checkpoint(
             kind=kind,
@@ -128,40 +169,54 @@ class Recorder:
             created_at=datetime.now(UTC),
         )
 
-    def _commit(self, published: list[Checkpoint], outcome: Outcome | None = None) -> Control | None:
-        job_id, attempt = self._claim.job_id, self._claim.attempt
+    def _commit(self, published: Mapping[int, Sequence[Checkpoint]], outcomes: Mapping[int, Outcome]) -> Heard:
+        lost, cancelled, unnamed = set(), set(), set()
         with self._database.transaction() as connection:
-            control = queue.record(
-                connection,
-                job_id,
-                attempt,
-                self._rows,
-                device=self._device,
-                best=self._best_so_far(),
-                eta_seconds=self._eta(),
+            for number, member in self._members.items():
+                job_id, attempt, files = member.claim.job_id, member.claim.attempt, published.get(number, ())
+                try:
+                    control = queue.record(
+                        connection,
+                        job_id,
+                        attempt,
+                        member.rows,
+                        device=self._device,
+                        best=member.best_so_far(),
+                        eta_seconds=member.eta(),
+                    )
+                except LeaseLost:
+                    lost.add(number)
+                    unnamed |= {file.path for file in files}
+                    continue
+                replaced = {queue.publish(connection, job_id, file) for file in files}
+                unnamed |= {path for path in replaced if path} - {file.path for file in files}
+                if number in outcomes:
+                    queue.finish(connection, job_id, attempt, outcomes[number])
+                if control is Control.cancel:
+                    cancelled.add(number)
+        self._settle(published, lost)
+        for path in unnamed:
+            self._artifacts.delete(path)
+        return Heard(frozenset(lost), frozenset(cancelled - set(outcomes)))
+
+    def _settle(self, published: Mapping[int, Sequence[Checkpoint]], lost: set[int]) -> None:
+        """What is committed is no longer to be done."""
+        for number, member in self._members.items():
+            member.rows.clear()
+            member.published = next(
+                (file for file in published.get(number, ()) if file.kind is CheckpointKind.best), member.published
             )
-            replaced = [queue.publish(connection, job_id, checkpoint) for checkpoint in published]
-            if outcome is not None:
-                queue.finish(connection, job_id, attempt, outcome)
-        self._rows.clear()
-        for checkpoint in published:
-            if checkpoint.kind is CheckpointKind.best:
-                self._published = checkpoint
-        kept = {checkpoint.path for checkpoint in published}
-        for path in replaced:
-            if path is not None and path not in kept:
-                self._artifacts.delete(path)
-        return control
+        for number in lost:
+            claim = self._members.pop(number).claim
+            log.warning("lease lost: attempt %s of %s is not ours any more", claim.attempt, claim.job_id)
 
-    def _best_so_far(self) -> queue.BestSoFar | None:
-        if self._best is None:
-            return None
-        value = self._best.value(self._monitor)
-        assert value is not None, "a best epoch has a finite value"
-        return queue.BestSoFar(self._best.epoch, value, self._best.measured())
 
-    def _eta(self) -> float | None:
-        if not self._rows:
-            return None
-        done = self._rows[-1].epoch
-        return (self._claim.spec.max_epochs - done) * self._epoch_seconds / done
+def insist(write: Callable[[], T]) -> T:
+    """Write, again and again while the database is away: a week of training must not be lost to a restart of it."""
+    for delay in chain(RETRY_SECONDS, repeat(RETRY_SECONDS[-1])):
+        try:
+            return write()
+        except (Unavailable, StorageError) as error:
+            log.warning("not recorded yet, trying again in %s s: %s", delay, error)
+            time.sleep(delay)
+    raise AssertionError("unreachable")

@@ -21,6 +21,7 @@ from service.store import queue, workers
 from service.worker.protocol import DONE, STOP, FromTrainer, Ready, Workplace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext, SpawnContext
     from multiprocessing.process import BaseProcess
@@ -36,6 +37,7 @@ REAP_SECONDS = 1.0
 STOP_SECONDS = 20.0
 RESTART_SECONDS = 1.0
 LOG_TAIL_BYTES = 4_000
+ARRAY_WIDTHS = {"cpu": 16, "cuda": 256}
 
 
 @dataclass
@@ -46,12 +48,12 @@ class Seat:
     process: BaseProcess
     pipe: Connection
     device: str | None = None  # None until it is ready
-    claim: Claim | None = None
+    claims: Sequence[Claim] = ()  # what it trains as one array; some may have ended
 
     @property
     def free(self) -> bool:
         """Whether it can take a job now."""
-        return self.device is not None and self.claim is None
+        return self.device is not None and not self.claims
 
 
 class Supervisor:
@@ -63,31 +65,44 @@ class Supervisor:
         self._id = new_id("wrk")
         gpus = 0 if settings.device == "cpu" else _count_gpus()
         self._context = _context(gpus > 0)
-        self._seats = [self._hire(place) for place in _places(settings, self._id, gpus)]
+        self._seats = [self._hire(place) for place in _places(settings, gpus)]
         self._changes = database.changes()
         self._look_in_queue = True
         self._started_at = datetime.now(UTC)
         self._renew_at = self._reap_at = 0.0
 
     def run(self, stop: Event) -> None:
-        """Claim and watch until `stop` is set; then let every trainer end its epoch and give its job back."""
+        """Claim and watch until `stop` is set; then let every trainer end its epoch and give its jobs back.
+
+        However this ends, no trainer is left behind.
+        """
         log.info("worker %s starts %d trainers", self._id, len(self._seats))
-        while not stop.is_set():
-            self._listen(self._changes.pause)
-            now = time.monotonic()
-            try:
-                if now >= self._renew_at:
-                    self._renew()
-                    self._renew_at = now + self._settings.lease_seconds / 3
-                if now >= self._reap_at:
-                    self._reap()
-                    self._reap_at = now + REAP_SECONDS
-                self._claim()
-            except (Unavailable, StorageError) as error:
-                log.warning("the database is away, trying again: %s", error)
-                self._look_in_queue = True
-                stop.wait(RESTART_SECONDS)
-        self._stop()
+        try:
+            while not stop.is_set():
+                self._listen(self._changes.pause)
+                try:
+                    self._keep_leases()
+                    self._claim()
+                except (Unavailable, StorageError) as error:
+                    log.warning("the database is away, trying again: %s", error)
+                    self._look_in_queue = True
+                    stop.wait(RESTART_SECONDS)
+            self._stop()
+        finally:
+            for seat in self._seats:
+                seat.process.kill()
+                seat.process.join()
+            self._changes.close()
+        log.info("worker %s stopped", self._id)
+
+    def _keep_leases(self) -> None:
+        now = time.monotonic()
+        if now >= self._renew_at:
+            self._renew()
+            self._renew_at = now + self._settings.lease_seconds / 3
+        if now >= self._reap_at:
+            self._reap()
+            self._reap_at = now + REAP_SECONDS
 
     def _hire(self, place: Workplace) -> Seat:
         ours, theirs = self._context.Pipe()
@@ -110,37 +125,39 @@ class Supervisor:
                 seat.device = message.device
                 self._renew_at = 0.0  # tell everybody
             elif message == DONE:
-                seat.claim = None
+                seat.claims = ()
             self._look_in_queue = True
 
     def _bury(self, seat: Seat) -> None:
         """A trainer died: give its job back with the reason, and hire another."""
         seat.process.join()
         seat.pipe.close()
-        code = seat.process.exitcode
-        log.error("a trainer died (exit code %s)%s", code, f" training {seat.claim.job_id}" if seat.claim else "")
-        if seat.claim is not None:
+        log.error("a trainer died with %s, training %d jobs", _describe_exit(seat.process.exitcode), len(seat.claims))
+        if seat.claims:
+            last_words = _describe_exit(seat.process.exitcode)
             error = JobError(
                 code=ErrorCode.worker_lost,
-                message=f"the trainer died {queue.MAX_FAILURES} times, at last with {_describe_exit(code)}",
+                message=f"the trainer died {queue.MAX_FAILURES} times, at last with {last_words}",
                 log_tail=_tail(seat.place),
             )
-            self._give_back(seat.claim, error)
+            self._give_back(seat.claims, error)
         elif seat.device is None:
             time.sleep(RESTART_SECONDS)  # it cannot even start: do not spin
         self._seats[self._seats.index(seat)] = self._hire(seat.place)
 
-    def _give_back(self, claim: Claim, error: JobError | None) -> None:
-        try:
-            with self._database.transaction() as connection:
-                if error is None:
-                    queue.release(connection, claim.job_id, claim.attempt)
-                else:
-                    queue.crashed(connection, claim.job_id, claim.attempt, error)
-        except LeaseLost:
-            log.info("%s ended or was taken over before its trainer died", claim.job_id)
-        except (Unavailable, StorageError) as problem:
-            log.warning("%s goes back when its lease lapses: %s", claim.job_id, problem)
+    def _give_back(self, claims: Sequence[Claim], error: JobError | None) -> None:
+        """Back to the queue with these jobs: because of `error`, or unharmed."""
+        for claim in claims:
+            try:
+                with self._database.transaction() as connection:
+                    if error is None:
+                        queue.release(connection, claim.job_id, claim.attempt)
+                    else:
+                        queue.crashed(connection, claim.job_id, claim.attempt, error)
+            except LeaseLost:
+                log.info("%s had ended or was taken over before its trainer died", claim.job_id)
+            except (Unavailable, StorageError) as problem:
+                log.warning("%s goes back when its lease lapses: %s", claim.job_id, problem)
 
     def _claim(self) -> None:
         free = [seat for seat in self._seats if seat.free]
@@ -150,22 +167,30 @@ class Supervisor:
             if not queue.has_queued(connection):
                 self._look_in_queue = False
                 return
-        devices = sorted({"cpu", *(str(seat.device).split(":")[0] for seat in free)})
-        with self._database.transaction() as connection:
-            claims = queue.claim(connection, self._id, devices, len(free), self._settings.lease_seconds)
         self._look_in_queue = False
-        for seat, claim in zip(free, claims, strict=False):
-            seat.claim = claim
-            with suppress(OSError):  # it died just now: the next _listen() finds out and gives the job back
-                seat.pipe.send(claim)
+        for place, seat in enumerate(free):
+            device = str(seat.device).split(":")[0]
+            width = self._settings.array_width or ARRAY_WIDTHS[device]
+            with self._database.transaction() as connection:
+                claims = queue.claim(
+                    connection,
+                    self._id,
+                    {"cpu", device},
+                    width=width,
+                    trainers=len(free) - place,
+                    seconds=self._settings.lease_seconds,
+                )
+            if not claims:
+                return
+            seat.claims = claims
+            with suppress(OSError):  # it died just now: the next _listen() finds out and gives the jobs back
+                seat.pipe.send(claims)
 
     def _renew(self) -> None:
         with self._database.transaction() as connection:
-            owned = queue.renew(connection, self._id, self._settings.lease_seconds)
+            held = [claim.job_id for seat in self._seats for claim in seat.claims]
+            queue.renew(connection, self._id, held, self._settings.lease_seconds)
             workers.beat(connection, self._introduction())
-        for seat in self._seats:
-            if seat.claim is not None and owned.get(seat.claim.job_id) != seat.claim.attempt:
-                log.info("%s is no longer ours; its trainer will notice at its next flush", seat.claim.job_id)
 
     def _reap(self) -> None:
         with self._database.reading() as connection:
@@ -191,23 +216,22 @@ class Supervisor:
     def _stop(self) -> None:
         """Tell every trainer to stop at its epoch's end; those that take too long are killed, their jobs given back."""
         for seat in self._seats:
-            with suppress(OSError):  # it died just now: its job is given back below
+            with suppress(OSError):  # it died just now: its jobs are given back below
                 seat.pipe.send(STOP)
         deadline = time.monotonic() + STOP_SECONDS
+        while any(seat.process.is_alive() for seat in self._seats) and time.monotonic() < deadline:
+            with suppress(Unavailable, StorageError):
+                self._keep_leases()
+            pipes.wait([seat.process.sentinel for seat in self._seats], timeout=REAP_SECONDS / 4)
         for seat in self._seats:
-            seat.process.join(max(0.0, deadline - time.monotonic()))
-            if seat.process.is_alive():
-                seat.process.kill()
-                seat.process.join()
-            if seat.claim is not None:
-                self._give_back(seat.claim, None)
+            seat.process.kill()
+            seat.process.join()
+            self._give_back(seat.claims, None)
         try:
             with self._database.transaction() as connection:
                 workers.leave(connection, self._id)
         except (Unavailable, StorageError) as problem:
             log.warning("could not sign off: %s", problem)
-        self._changes.close()
-        log.info("worker %s stopped", self._id)
 
 
 def _train(pipe: Connection, place: Workplace) -> None:
@@ -227,20 +251,21 @@ def _context(cuda: bool) -> ForkServerContext | SpawnContext:
     return context
 
 
-def _places(settings: Settings, worker_id: str, gpus: int) -> list[Workplace]:
+def _places(settings: Settings, gpus: int) -> list[Workplace]:
     place = Workplace(
         database_url=settings.database,
         artifacts=settings.artifacts,
         log_file=settings.logs / "trainer.log",
         device=settings.device,
+        gpu=0,
         threads=settings.trainer_threads,
     )
     count = settings.trainers or gpus or os.cpu_count() or 1
     return [
         replace(
             place,
-            log_file=settings.logs / f"{worker_id}-{number}.log",
-            device=f"cuda:{number % gpus}" if gpus else settings.device,
+            log_file=settings.logs / f"{socket.gethostname()}-{number}.log",
+            gpu=number,
         )
         for number in range(count)
     ]

@@ -8,14 +8,15 @@ import os
 import signal
 import sys
 import traceback
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
 from service.artifacts import Artifacts, sha256_of
-from service.data.prepare import prepare
 from service.errors import DatasetCorrupt, LeaseLost, ServiceError
-from service.lifecycle import Control, ErrorCode, JobError, Status, StopReason
+from service.lifecycle import ErrorCode, JobError, Status, StopReason
 from service.spec.data import DatasetData
 from service.spec.resolve import profile_of, resolve
 from service.store import datasets, queue
@@ -24,65 +25,135 @@ from service.store.queue import Claim, Outcome
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.loop import train
 from service.worker.protocol import DONE, STOP, Ready, ToTrainer, Workplace
-from service.worker.recorder import Recorder, Weights
+from service.worker.recorder import Ending, Recorder, Weights, insist
+from service.worker.shelf import Shelf
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from service.spec.resolve import Resolved
+    from service.spec.resolved import Resolved
     from service.training.loop import Report
 
 log = logging.getLogger(__name__)
+
+CANCELLED = Outcome(Status.cancelled, StopReason.cancelled)
 
 
 def main(pipe: Connection, place: Workplace) -> None:
     """Train what comes down the pipe, until it says to stop or closes because the supervisor is gone."""
     _set_up(place)
-    device = _device(place.device)
     database, artifacts = Database(place.database_url), Artifacts(place.artifacts)
-    pipe.send(Ready(str(device)))
+    trainer = Trainer(database, artifacts, _device(place), pipe)
+    pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
-        os.ftruncate(sys.stderr.fileno(), 0)  # the log's tail belongs to one job
-        run(message, database, artifacts, device, pipe)
+        os.ftruncate(sys.stderr.fileno(), 0)  # the log's tail belongs to these jobs
+        trainer.run(message)
         pipe.send(DONE)
     database.close()
 
 
-def run(claim: Claim, database: Database, artifacts: Artifacts, device: torch.device, pipe: Connection) -> None:
-    """Train one claimed job to its end and record it, whatever that end is."""
-    chosen = torch.device("cpu") if claim.spec.device == "cpu" else device
-    try:
-        resolved, parquet = _load(claim, database, artifacts)
-    except (ServiceError, OSError) as error:
-        _fail(claim, database, error)
-        return
-    recorder = Recorder(database, artifacts, claim, resolved.monitor, str(chosen))
-    best = last = None
-    try:
-        for report in train(resolved, prepare(resolved, parquet), chosen):
-            last = _last_weights(report, resolved)
-            best = _best_weights(report, resolved, best)
-            control = recorder.add(report.row, best)
-            if report.stop or report.failed:
-                outcome = _outcome(report)
-            elif control is Control.cancel:
-                outcome = Outcome(Status.cancelled, StopReason.cancelled)
-            elif pipe.poll():  # STOP, or nobody is left at the other end
-                _release(claim, database)
-                return
-            else:
-                continue
-            recorder.finish(outcome, best, last)
-            return
-    except LeaseLost:
-        log.warning("lease lost: attempt %s of %s is not ours any more", claim.attempt, claim.job_id)
-    except Exception as error:
-        log.exception("training failed")
+@dataclass
+class Array:
+    """Claimed jobs on their way through one training."""
+
+    claims: Sequence[Claim]
+    jobs: Sequence[Resolved]
+    recorder: Recorder
+    under_way: set[int]  # places in `claims`
+    best: dict[int, Weights] = field(default_factory=dict)
+
+
+class Trainer:
+    """Trains claimed jobs to their ends and records them, whatever these are."""
+
+    def __init__(self, database: Database, artifacts: Artifacts, device: torch.device, pipe: Connection) -> None:
+        self._database, self._artifacts, self._pipe = database, artifacts, pipe
+        self._shelf = Shelf()
+        self.device = device
+
+    def run(self, claims: Sequence[Claim]) -> None:
+        """Train these jobs, which share an `array_key`, as one array."""
+        device = torch.device("cpu") if claims[0].spec.device == "cpu" else self.device
         try:
-            recorder.finish(Outcome(Status.failed, error=_explain(error)), best, None)
-        except LeaseLost:
-            log.warning("lease lost while failing %s", claim.job_id)
+            jobs, parquet = insist(lambda: self._load(claims))
+        except (ServiceError, OSError) as error:
+            log.exception("the jobs cannot start")
+            outcome = Outcome(Status.failed, error=_explain(error))
+            self._write_each(claims, partial(queue.finish, outcome=outcome))
+            return
+        members = [(claim, job.monitor) for claim, job in zip(claims, jobs, strict=True)]
+        recorder = Recorder(self._database, self._artifacts, str(device), members)
+        array = Array(claims, jobs, recorder, set(range(len(claims))))
+        try:
+            self._train(array, parquet, device)
+        except Exception as error:
+            log.exception("training failed")
+            self._fail(array, _explain(error))
+
+    def _load(self, claims: Sequence[Claim]) -> tuple[list[Resolved], Path | None]:
+        data = claims[0].spec.data
+        if not isinstance(data, DatasetData):
+            return [resolve(claim.spec, profile_of(data)) for claim in claims], None
+        with self._database.reading() as connection:
+            dataset = datasets.get(connection, data.id)
+            parquet = self._artifacts.path(datasets.path_of(connection, data.id))
+        if not parquet.exists() or sha256_of(parquet) != dataset.parquet_sha256:
+            raise DatasetCorrupt(f"the stored rows of {data.id} are missing or changed; upload the file again")
+        return [resolve(claim.spec, dataset.profile) for claim in claims], parquet
+
+    def _train(self, array: Array, parquet: Path | None, device: torch.device) -> None:
+        training = train(array.jobs, self._shelf.take(array.jobs[0], parquet), device)
+        reports = next(training)
+        while True:
+            leaving = self._record(array, reports)
+            array.under_way -= leaving
+            if not array.under_way:
+                return
+            if self._pipe.poll():  # STOP, or nobody is left at the other end
+                self._write_each([array.claims[member] for member in array.under_way], queue.release)
+                return
+            reports = training.send(leaving)
+
+    def _record(self, array: Array, reports: Sequence[Report]) -> set[int]:
+        """Record an epoch of every member; those that are done with."""
+        endings = {}
+        for report in reports:
+            member, job = report.member, array.jobs[report.member]
+            if report.row.is_best or member in array.best:
+                array.best[member] = _best_weights(report, job, array.best.get(member))
+            array.recorder.add(member, report.row, array.best.get(member))
+            if report.ended:
+                endings[member] = Ending(_outcome(report), array.best.get(member), _last_weights(report, job))
+        heard = array.recorder.finish(endings) if endings else array.recorder.flush()
+        by_member = {report.member: report for report in reports}
+        cancelled = {
+            member: Ending(CANCELLED, array.best.get(member), _last_weights(by_member[member], array.jobs[member]))
+            for member in heard.cancelled
+        }
+        if cancelled:
+            array.recorder.finish(cancelled)
+        return set(endings) | set(cancelled) | heard.lost
+
+    def _fail(self, array: Array, error: JobError) -> None:
+        """An error in training: nobody knows whose it is in an array, so each member is tried again by itself."""
+        claims = [array.claims[member] for member in array.under_way]
+        if len(array.claims) > 1:
+            self._write_each(claims, partial(queue.crashed, error=error))
+        elif claims:
+            array.recorder.finish({0: Ending(Outcome(Status.failed, error=error), array.best.get(0), None)})
+
+    def _write_each(self, claims: Sequence[Claim], write: Callable[..., None]) -> None:
+        def attempt(claim: Claim) -> None:
+            with self._database.transaction() as connection:
+                write(connection, claim.job_id, claim.attempt)
+
+        for claim in claims:
+            try:
+                insist(partial(attempt, claim))
+            except LeaseLost:
+                log.warning("lease lost: attempt %s of %s is not ours any more", claim.attempt, claim.job_id)
 
 
 def _set_up(place: Workplace) -> None:
@@ -99,10 +170,13 @@ def _set_up(place: Workplace) -> None:
     torch.set_num_threads(place.threads)
 
 
-def _device(wanted: str) -> torch.device:
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
+def _device(place: Workplace) -> torch.device:
+    """The place's GPU if there is one that this build of torch can use; raises RuntimeError if there must be."""
+    if place.device == "cpu" or (place.device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise RuntimeError("DEVICE is cuda, but this torch finds no GPU that it can use")
+    return torch.device("cuda", place.gpu % torch.cuda.device_count())
 
 
 def _receive(pipe: Connection) -> ToTrainer:
@@ -113,48 +187,22 @@ def _receive(pipe: Connection) -> ToTrainer:
     return message
 
 
-def _load(claim: Claim, database: Database, artifacts: Artifacts) -> tuple[Resolved, Path | None]:
-    data = claim.spec.data
-    if not isinstance(data, DatasetData):
-        return resolve(claim.spec, profile_of(data)), None
-    with database.reading() as connection:
-        dataset = datasets.get(connection, data.id)
-        parquet = artifacts.path(datasets.path_of(connection, data.id))
-    if not parquet.exists() or sha256_of(parquet) != dataset.parquet_sha256:
-        raise DatasetCorrupt(f"the stored rows of {data.id} are missing or changed; upload the file again")
-    return resolve(claim.spec, dataset.profile), parquet
+def _last_weights(report: Report, job: Resolved) -> Weights:
+    return Weights(
+        report.row, lambda: to_bytes(report.last_state(), Metadata.of(job, report.preprocessing, report.row))
+    )
 
 
-def _last_weights(report: Report, resolved: Resolved) -> Weights:
-    metadata = Metadata.of(resolved, report.preprocessing, report.row)
-    return Weights(report.row, lambda: to_bytes(report.last_state(), metadata))
-
-
-def _best_weights(report: Report, resolved: Resolved, before: Weights | None) -> Weights | None:
-    """The best epoch's weights; the bytes are packed from the run's present best, so only until the next report."""
-    if not report.row.is_best and before is None:
-        return None
+def _best_weights(report: Report, job: Resolved, before: Weights | None) -> Weights:
+    """The best epoch's weights; packed from the run's present best, so only until the next report."""
     row = report.row if report.row.is_best or before is None else before.row
-    metadata = Metadata.of(resolved, report.preprocessing, row)
-    return Weights(row, lambda: to_bytes(report.best_state(), metadata))
+    return Weights(row, lambda: to_bytes(report.best_state(), Metadata.of(job, report.preprocessing, row)))
 
 
 def _outcome(report: Report) -> Outcome:
-    if report.failed:
-        message = f"epoch {report.row.epoch}: {report.row.reason}"
-        return Outcome(Status.failed, error=JobError(code=ErrorCode.non_finite_loss, message=message))
+    if report.error is not None:
+        return Outcome(Status.failed, error=report.error)
     return Outcome(Status.succeeded, report.stop, report.test)
-
-
-def _release(claim: Claim, database: Database) -> None:
-    with database.transaction() as connection:
-        queue.release(connection, claim.job_id, claim.attempt)
-
-
-def _fail(claim: Claim, database: Database, error: Exception) -> None:
-    log.exception("the job cannot start")
-    with database.transaction() as connection:
-        queue.finish(connection, claim.job_id, claim.attempt, Outcome(Status.failed, error=_explain(error)))
 
 
 def _explain(error: Exception) -> JobError:

@@ -18,9 +18,11 @@ def submit(database: Database, **fields: Any) -> Job:
         return jobs.submit(connection, synthetic(**fields), max_queued=1_000)[0]
 
 
-def claim(database: Database, worker: str = "wrk_1", limit: int = 1, seconds: float = 15.0) -> list[Claim]:
+def claim(
+    database: Database, worker: str = "wrk_1", *, width: int = 1, trainers: int = 1, seconds: float = 15.0
+) -> list[Claim]:
     with database.transaction() as connection:
-        return queue.claim(connection, worker, ["cpu"], limit, seconds)
+        return queue.claim(connection, worker, {"cpu"}, width=width, trainers=trainers, seconds=seconds)
 
 
 def job(database: Database, job_id: str) -> Job:
@@ -30,7 +32,7 @@ def job(database: Database, job_id: str) -> Job:
 
 def epoch(number: int, **fields: Any) -> Epoch:
     values = {"train_loss": 0.5, "val_loss": 1 / number, "metrics": {"val_accuracy": 0.5}, "lr": 0.01, "seconds": 0.1}
-    decision = {"improved": True, "is_best": True, "wait": 0, "reason": "the best so far"}
+    decision = {"improved": True, "is_best": True, "wait": 0, "closeness": 0.0, "reason": "the best so far"}
     return Epoch.model_validate({"epoch": number, **values, **decision, **fields})
 
 

@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from service.errors import Unavailable
+from service.errors import Misconfigured, Unavailable
 from service.store.engine import Database, is_migrated, migrate
 from service.store.tables import metadata
 from tests.store.records import submit
@@ -106,7 +106,7 @@ def test_a_postgres_that_is_not_there_is_unavailable() -> None:
         pass
 
 
-@pytest.mark.parametrize("url", ["mysql://localhost/x", "sqlite://", "sqlite:///:memory:"])
+@pytest.mark.parametrize("url", ["mysql://localhost/x", "sqlite://", "sqlite:///:memory:", "nonsense"])
 def test_other_databases_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="DATABASE_URL must be"):
+    with pytest.raises(Misconfigured, match="DATABASE_URL must be"):
         Database(url)

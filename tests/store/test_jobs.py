@@ -44,7 +44,7 @@ def test_the_position_counts_those_that_go_before(database: Database) -> None:
 def test_a_full_queue_refuses(database: Database) -> None:
     submit(database)
 
-    with pytest.raises(QueueFull, match="1 jobs are queued"), database.transaction() as connection:
+    with pytest.raises(QueueFull, match="takes 1 jobs"), database.transaction() as connection:
         jobs.submit(connection, synthetic(), max_queued=1)
 
 

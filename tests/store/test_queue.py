@@ -5,17 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
 from service.errors import LeaseLost
 from service.lifecycle import CheckpointKind, Control, ErrorCode, JobError, Status, StopReason
-from service.store import checkpoints, history, jobs, queue
+from service.store import checkpoints, history, jobs, queue, tables
 from service.store.engine import Database
-from service.store.queue import MAX_FAILURES, Outcome
+from service.store.queue import MAX_FAILURES, Claim, Outcome
 from tests.store.records import checkpoint, claim, epoch, job, record, submit
 
 CRASH = JobError(code=ErrorCode.worker_lost, message="it died", log_tail="Segmentation fault")
+
+
+def claim_on(connection: Any, device: str) -> list[Claim]:
+    return queue.claim(connection, "wrk_2", {"cpu", device}, width=1, trainers=1, seconds=15.0)
 
 
 def crash(database: Database, job_id: str, attempt: int) -> None:
@@ -26,7 +32,7 @@ def crash(database: Database, job_id: str, attempt: int) -> None:
 def test_the_highest_priority_goes_first_and_then_the_oldest(database: Database) -> None:
     first, second, urgent = submit(database), submit(database), submit(database, priority=5)
 
-    taken = claim(database, limit=2)
+    taken = [*claim(database), *claim(database)]
 
     assert [c.job_id for c in taken] == [urgent.id, first.id]
     assert job(database, second.id).status is Status.queued
@@ -48,7 +54,7 @@ def test_a_job_that_wants_a_gpu_waits_for_a_worker_that_has_one(database: Databa
 
     assert claim(database) == []
     with database.transaction() as connection:
-        assert [c.job_id for c in queue.claim(connection, "wrk_2", ["cpu", "cuda"], 1, 15.0)] == [wants_gpu.id]
+        assert [c.job_id for c in claim_on(connection, "cuda")] == [wants_gpu.id]
 
 
 def test_many_claimers_take_each_job_once(database: Database) -> None:
@@ -56,7 +62,7 @@ def test_many_claimers_take_each_job_once(database: Database) -> None:
     taken: list[str] = []
 
     def work(name: str) -> None:
-        while claims := claim(database, name, limit=3):
+        while claims := claim(database, name, width=3):
             taken.extend(c.job_id for c in claims)
 
     threads = [threading.Thread(target=work, args=(f"wrk_{i}",)) for i in range(6)]
@@ -188,7 +194,7 @@ def test_a_lapsed_lease_returns_the_job_and_a_renewed_one_does_not(database: Dat
     claim(database, "wrk_dead", seconds=0.05)
     claim(database, "wrk_alive", seconds=0.05)
     with database.transaction() as connection:
-        assert queue.renew(connection, "wrk_alive", 15.0) == {renewed.id: 1}
+        queue.renew(connection, "wrk_alive", [lapses.id, renewed.id], 15.0)
     time.sleep(0.1)
 
     with database.reading() as connection:
@@ -244,3 +250,66 @@ def test_a_lease_of_another_boot_has_lapsed(database: Database, monkeypatch: pyt
 
     with database.transaction() as connection:
         assert queue.reap(connection) == 1
+
+
+def test_jobs_alike_are_claimed_together_and_others_are_not(database: Database) -> None:
+    alike = [submit(database, seed=seed, optimizer={"lr": 0.1 / (seed + 1)}).id for seed in range(3)]
+    other = submit(database, batch_size=7)
+
+    assert [c.job_id for c in claim(database, width=16)] == alike
+    assert [c.job_id for c in claim(database, width=16)] == [other.id]
+
+
+def test_the_width_bounds_an_array_and_free_trainers_share(database: Database) -> None:
+    for seed in range(10):
+        submit(database, seed=seed)
+
+    assert len(claim(database, width=4, trainers=2)) == 4
+    assert len(claim(database, width=16, trainers=2)) == 3
+    assert len(claim(database, width=16)) == 3
+
+
+def test_a_job_that_has_crashed_goes_alone(database: Database) -> None:
+    crashed, fresh = submit(database), submit(database, seed=1)
+    claim(database)
+    crash(database, crashed.id, 1)
+
+    assert [c.job_id for c in claim(database, width=16)] == [crashed.id]
+    assert [c.job_id for c in claim(database, width=16)] == [fresh.id]
+
+
+def test_large_networks_go_in_smaller_arrays(database: Database) -> None:
+    for seed in range(4):
+        submit(database, seed=seed, architecture={"hidden": [1_000, 1_000]})
+
+    assert len(claim(database, width=16)) == 2
+
+
+def test_a_job_whose_spec_this_version_cannot_read_fails_and_holds_up_no_other(database: Database) -> None:
+    newer, fine = submit(database), submit(database, seed=1)
+    with database.transaction() as connection:
+        spec = fine.spec.model_dump(mode="json") | {"quantum": True}
+        connection.execute(update(tables.jobs).where(tables.jobs.c.id == newer.id).values(spec=spec))
+
+    assert [c.job_id for c in claim(database, width=2)] == [fine.id]
+
+    failed = job_row(database, newer.id)
+    assert failed == ("failed", "invalid_spec")
+
+
+def job_row(database: Database, job_id: str) -> tuple[str, str]:
+    with database.reading() as connection:
+        row = connection.execute(select(tables.jobs).where(tables.jobs.c.id == job_id)).one()
+    return row.status, row.error["code"]
+
+
+def test_a_worker_renews_only_what_it_still_holds(database: Database) -> None:
+    forgotten = submit(database)
+    claim(database, "wrk_1", seconds=0.05)
+    with database.transaction() as connection:
+        queue.renew(connection, "wrk_1", [], 15.0)
+    time.sleep(0.1)
+
+    with database.transaction() as connection:
+        assert queue.reap(connection) == 1
+    assert job(database, forgotten.id).status is Status.queued

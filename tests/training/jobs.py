@@ -25,7 +25,8 @@ def job(**fields: Any) -> tuple[Resolved, Prepared]:
 
 def reports(**fields: Any) -> Iterator[Report]:
     """The reports of such a job."""
-    return train(*job(**fields), CPU)
+    resolved, data = job(**fields)
+    return (report for (report,) in train([resolved], data, CPU))
 
 
 def network_of(resolved: Resolved, state: dict[str, Tensor]) -> Network:

@@ -26,7 +26,7 @@ SHAPES = [
 
 
 def array_of(layers: tuple[Layer, ...], *seeds: int) -> Array:
-    return Array(layers, [initial_state(layers, seed) for seed in seeds], CPU)
+    return Array([layers] * len(seeds), [initial_state(layers, seed) for seed in seeds], CPU)
 
 
 def network_of(layers: tuple[Layer, ...], state: dict[str, Tensor]) -> Network:
@@ -50,7 +50,7 @@ def test_values_and_gradients_are_those_of_plain_networks(architecture: Mlp) -> 
 
     before = [array.state(member) for member in range(3)]
     outputs = array.forward(array.pad(x), training=True)
-    array.backward(CrossEntropy(CLASSES, 0.0, None, CPU)(outputs, y).gradient)
+    array.backward(CrossEntropy(CLASSES, [0.0] * 3, None, CPU)(outputs, y).gradient)
     array.parameters.sub_(array.gradient)
 
     for member in range(3):
@@ -78,8 +78,8 @@ def test_evaluation_gives_what_the_loaded_plain_network_gives(architecture: Mlp)
 
 def trained(layers: tuple[Layer, ...], seeds: list[int], weight: Tensor | None = None) -> tuple[Array, Tensor, Tensor]:
     """(array, each step's losses (S, B, K), outputs after training (N, K, C)); rows and masks follow each seed."""
-    array, loss = array_of(layers, *seeds), CrossEntropy(CLASSES, 0.1, weight, CPU)
-    adam = optimizers.of(Adam(), torch.full((len(seeds), 1), 0.01), array.decayed)
+    array, loss = array_of(layers, *seeds), CrossEntropy(CLASSES, [0.1] * len(seeds), weight, CPU)
+    adam = optimizers.of([Adam(weight_decay=0.01)] * len(seeds), array.decayed)
     x, y, lr = array.pad(drawn(ROWS, INPUTS)), labels(ROWS), torch.full((len(seeds), 1), 0.01)
     array.draw_dropout_from([torch.Generator().manual_seed(seed) for seed in seeds])
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -117,7 +117,7 @@ def test_padding_stays_zero(architecture: Mlp) -> None:
 
     array, _, _ = trained(layers, [0, 1])
 
-    assert torch.equal(array.parameters, Array(layers, [array.state(0), array.state(1)], CPU).parameters)
+    assert torch.equal(array.parameters, Array([layers] * 2, [array.state(0), array.state(1)], CPU).parameters)
 
 
 def test_biases_before_a_batch_norm_keep_their_first_value_and_others_move() -> None:
@@ -134,7 +134,7 @@ def test_a_state_goes_in_and_comes_out_unchanged_and_as_a_copy() -> None:
     layers = lower(Mlp(hidden=[7]), INPUTS, CLASSES)
     state = trained(layers, [0])[0].state(0)
 
-    array = Array(layers, [state, initial_state(layers, 1)], CPU)
+    array = Array([layers] * 2, [state, initial_state(layers, 1)], CPU)
     back = array.state(0)
     array.parameters.zero_()
 
@@ -160,7 +160,7 @@ def test_the_best_weights_are_a_copy_with_their_running_statistics() -> None:
 
 
 def test_dropout_keeps_the_asked_share_scales_it_and_hides_it_from_the_gradient() -> None:
-    dropout, x = Dropout(0.25), torch.ones(4_000, 1, 32)
+    dropout, x = Dropout([0.25]), torch.ones(4_000, 1, 32)
     dropout.generators = [torch.Generator().manual_seed(0)]
 
     y = dropout.forward(x, training=True)
@@ -176,9 +176,9 @@ def test_a_gpu_gives_the_same_values_and_gradients_but_for_rounding() -> None:
     layers = lower(Mlp(hidden=[7, 20], dropout=0.0), INPUTS, CLASSES)
     results = []
     for device in (CPU, torch.device("cuda")):
-        array = Array(layers, [initial_state(layers, seed) for seed in (0, 1)], device)
+        array = Array([layers] * 2, [initial_state(layers, seed) for seed in (0, 1)], device)
         x, y = array.pad(drawn(ROWS, 2, INPUTS).to(device)), labels(ROWS, 2).to(device)
-        array.backward(CrossEntropy(CLASSES, 0.1, None, device)(array.forward(x, training=True), y).gradient)
+        array.backward(CrossEntropy(CLASSES, [0.1, 0.1], None, device)(array.forward(x, training=True), y).gradient)
         results.append(array.gradient.cpu())
 
     torch.testing.assert_close(*results, atol=1e-5, rtol=1e-4)

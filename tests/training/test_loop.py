@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from service.errors import InvalidSpec
-from service.lifecycle import Epoch, StopReason
+from service.lifecycle import Epoch, ErrorCode, StopReason
 from service.training import metrics
 from service.training.loop import Report, train
 from service.training.losses import balanced
@@ -76,7 +75,7 @@ def test_training_ends_at_max_epochs() -> None:
     *before, last = reports(max_epochs=3)
 
     assert [report.stop for report in before] == [None, None]
-    assert (last.stop, last.failed, last.row.epoch) == (StopReason.max_epochs, False, 3)
+    assert (last.stop, last.error, last.row.epoch) == (StopReason.max_epochs, None, 3)
 
 
 def test_training_ends_at_the_first_epochs_end_past_max_seconds() -> None:
@@ -195,7 +194,7 @@ def test_a_plateau_watches_the_monitored_value() -> None:
 def test_a_loss_that_is_not_finite_stops_training_with_the_best_kept() -> None:
     *before, last = reports(**EXPLODING, early_stopping={"patience": 1000})
 
-    assert (last.stop, last.failed) == (StopReason.diverged, False)
+    assert (last.stop, last.error) == (StopReason.diverged, None)
     assert last.row.non_finite
     assert last.row.train_loss is None
     assert any(report.row.is_best for report in before)
@@ -205,14 +204,16 @@ def test_a_loss_that_is_not_finite_stops_training_with_the_best_kept() -> None:
 def test_a_loss_that_is_not_finite_fails_a_job_that_asked_for_it() -> None:
     *_, last = reports(**EXPLODING, early_stopping={"on_non_finite": "fail", "patience": 1000})
 
-    assert last.failed
+    assert last.stop is None
+    assert last.error is not None
+    assert last.error.code is ErrorCode.non_finite_loss
     assert all(values.isfinite().all() for values in last.best_state().values())
 
 
 def test_a_loss_that_is_not_finite_counts_as_no_improvement_if_it_is_to_be_ignored() -> None:
     *before, last = reports(**EXPLODING, early_stopping={"on_non_finite": "ignore", "patience": 60}, max_epochs=500)
 
-    assert (last.stop, last.failed, last.row.wait) == (StopReason.early_stopped, False, 60)
+    assert (last.stop, last.error, last.row.wait) == (StopReason.early_stopped, None, 60)
     assert sum(report.row.non_finite for report in before) > 5
     assert (last.row.train_loss, last.row.val_loss) == (None, None)
     assert set(last.row.metrics.values()) == {None}
@@ -224,16 +225,19 @@ def test_a_job_without_any_finite_epoch_fails(policy: str) -> None:
 
     *_, last = reports(**fields)
 
-    assert last.failed
-    assert last.stop is (StopReason.diverged if policy == "stop" else StopReason.early_stopped)
+    assert last.stop is None
+    assert last.error is not None
+    assert last.error.code is ErrorCode.non_finite_loss
     assert last.row.reason.endswith("(no best yet)")
 
 
 def test_a_monitor_that_the_validation_rows_leave_undefined_is_refused() -> None:
     spec = {"split": {"shuffle": False, "validation": 0.01}, "early_stopping": {"monitor": "val_roc_auc"}}
 
-    with pytest.raises(InvalidSpec, match="val_roc_auc is not defined on these validation rows"):
-        next(reports(**spec))
+    (only,) = reports(**spec)
+    assert only.error is not None
+    assert only.error.code is ErrorCode.invalid_spec
+    assert "val_roc_auc is not defined on these validation rows" in only.error.message
 
 
 def test_ceasing_to_iterate_cancels_and_leaves_the_best_epochs_weights() -> None:
@@ -274,8 +278,9 @@ def test_regression_measures_in_the_targets_own_units() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_job_trains_on_a_gpu_as_on_the_cpu_but_for_rounding() -> None:
-    on_gpu = list(train(*job(max_epochs=3), torch.device("cuda")))
+    resolved, data = job(max_epochs=3)
+    on_gpu = [report for (report,) in train([resolved], data, torch.device("cuda"))]
 
-    on_cpu = list(train(*job(max_epochs=3), CPU))
+    on_cpu = [report for (report,) in train([resolved], data, CPU)]
     assert [r.row.train_loss for r in on_gpu] == pytest.approx([r.row.train_loss for r in on_cpu], abs=1e-3)
     assert isfinite(val_loss(on_gpu[-1].row))

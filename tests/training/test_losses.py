@@ -16,9 +16,9 @@ def drawn(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0)) * 3
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("smoothing", [[0.0, 0.0, 0.0], [0.2, 0.0, 0.1]], ids=["none", "each its own"])
 @pytest.mark.parametrize("weight", [None, torch.tensor([0.5, 1.0, 3.0, 0.1])], ids=["plain", "weighted"])
-def test_cross_entropy_and_its_gradient_are_those_of_pytorch(smoothing: float, weight: Tensor | None) -> None:
+def test_cross_entropy_and_its_gradient_are_those_of_pytorch(smoothing: list[float], weight: Tensor | None) -> None:
     logits = drawn(ROWS, MEMBERS, CLASSES)
     y = torch.randint(0, CLASSES, (ROWS, MEMBERS), generator=torch.Generator().manual_seed(0))
 
@@ -27,7 +27,7 @@ def test_cross_entropy_and_its_gradient_are_those_of_pytorch(smoothing: float, w
     means = batch.rows.sum(0) / batch.weight
     for member in range(MEMBERS):
         leaf = logits[:, member].clone().requires_grad_()
-        expected = nn.CrossEntropyLoss(weight, label_smoothing=smoothing)(leaf, y[:, member])
+        expected = nn.CrossEntropyLoss(weight, label_smoothing=smoothing[member])(leaf, y[:, member])
         expected.backward()
         torch.testing.assert_close(means[member], expected.detach())
         torch.testing.assert_close(batch.gradient[:, member], leaf.grad)

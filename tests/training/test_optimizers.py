@@ -43,7 +43,8 @@ def by_pytorch(kind: Any, member: int, settings: dict[str, Any]) -> Tensor:
 @pytest.mark.parametrize(("settings", "kind", "arguments"), CASES)
 def test_each_row_moves_as_torch_optim_moves_it(settings: Any, kind: Any, arguments: dict[str, Any]) -> None:
     parameters, lr = gradients(1_000), torch.tensor(RATES).unsqueeze(1)
-    optimizer = optimizers.of(settings, torch.tensor(DECAYS).unsqueeze(1), DECAYED)
+    members = [settings.model_copy(update={"weight_decay": decay}) for decay in DECAYS]
+    optimizer = optimizers.of(members, DECAYED)
 
     for step in range(STEPS):
         optimizer.step(parameters, gradients(step), lr)
@@ -57,9 +58,36 @@ def test_the_bias_correction_goes_on_past_what_is_computed_ahead(monkeypatch: py
     for ahead in (256, 7):
         monkeypatch.setattr(optimizers, "LOOK_AHEAD", ahead)
         parameters = gradients(1_000)
-        adam = optimizers.of(Adam(), torch.zeros(MEMBERS, 1), DECAYED)
+        adam = optimizers.of([Adam()] * MEMBERS, DECAYED)
         for step in range(20):
             adam.step(parameters, gradients(step), torch.full((MEMBERS, 1), 0.01))
         results.append(parameters)
 
     assert torch.equal(*results)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [Sgd(momentum=0.9), Sgd(), Sgd(momentum=0.5, weight_decay=0.1)],
+        [Adam(), Adam(betas=(0.8, 0.9), weight_decay=0.1), Adam(eps=1e-3)],
+        [AdamW(weight_decay=0.1), AdamW(), AdamW(betas=(0.5, 0.9))],
+    ],
+    ids=["sgd", "adam", "adamw"],
+)
+def test_a_member_moves_to_the_same_bits_whoever_is_beside_it_and_leaves(members: list[Any]) -> None:
+    together, lr = optimizers.of(members, DECAYED), torch.tensor(RATES).unsqueeze(1)
+    parameters, rows = gradients(1_000), [0, 1, 2]
+
+    for step in range(STEPS):
+        if step == 20:
+            rows = [2, 0]
+            together.keep(rows)
+            parameters = parameters[rows]
+        together.step(parameters, gradients(step)[rows], lr[rows])
+
+    for place, member in enumerate(rows):
+        alone, own = optimizers.of([members[member]], DECAYED), gradients(1_000)[[member]]
+        for step in range(STEPS):
+            alone.step(own, gradients(step)[[member]], lr[[member]])
+        assert torch.equal(parameters[place], own[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from typing import Any
 
 import torch
 from hypothesis import given
@@ -10,9 +11,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from service.training.models import build, initial_state
-from service.training.passes import Member, batches, row_order
+from service.training.passes import Group, batches, row_order
 from tests.specs import synthetic
 from tests.training.jobs import CPU, job
+
+
+def group(**fields: Any) -> Group:
+    resolved, data = job(**fields)
+    return Group([resolved], data, CPU)
 
 
 @given(st.integers(1, 300), st.integers(1, 80))
@@ -45,14 +51,14 @@ def test_the_order_of_rows_is_a_function_of_seed_and_epoch() -> None:
 
 def test_epochs_in_batches_move_the_weights_as_a_plain_loop_over_the_same_rows_does() -> None:
     resolved, data = job(batch_size=9, seed=3, architecture={"hidden": [8], "batch_norm": False, "activation": "tanh"})
-    member = Member(resolved, data, CPU)
+    member = Group([resolved], data, CPU)
     network = build(resolved.layers)
     network.load_state_dict(initial_state(resolved.layers, 3))
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     x, y = torch.tensor(data.train.x), torch.tensor(data.train.y)
 
     for epoch in (1, 2, 3):
-        member.epoch(epoch, lr=0.01)
+        member.epoch([epoch], [0.01])
         for rows in row_order(3, epoch, len(x)).split(9):
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
@@ -63,19 +69,19 @@ def test_epochs_in_batches_move_the_weights_as_a_plain_loop_over_the_same_rows_d
 
 
 def test_a_last_batch_of_one_row_with_batch_norm_joins_the_one_before() -> None:
-    member = Member(*job(data={"kind": "synthetic", "rows": 81, "features": 3}, batch_size=64), CPU)
+    member = group(data={"kind": "synthetic", "rows": 81, "features": 3}, batch_size=64)
 
-    measured = member.epoch(1, lr=0.01)
+    (measured,) = member.epoch([1], [0.01])
 
     assert not measured.non_finite
     assert member.array.state(0)["layers.1.num_batches_tracked"] == 1
 
 
 def test_weights_that_are_not_finite_leave_every_metric_undefined() -> None:
-    member = Member(*job(), CPU)
+    member = group()
     member.array.parameters.fill_(torch.nan)
 
-    measured = member.epoch(1, lr=0.01)
+    (measured,) = member.epoch([1], [0.01])
 
     assert measured.non_finite
     assert measured.metrics == dict.fromkeys(["val_accuracy", "val_f1_macro", "val_roc_auc", "val_log_loss"])

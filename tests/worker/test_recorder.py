@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from service.artifacts import Artifacts, sha256_of
-from service.errors import LeaseLost, StorageError, Unavailable
-from service.lifecycle import CheckpointKind, Control, Epoch, ErrorCode, JobError, Status, StopReason
+from service.errors import StorageError, Unavailable
+from service.lifecycle import CheckpointKind, Epoch, ErrorCode, JobError, Status, StopReason
 from service.spec.early_stopping import Monitor
 from service.store import checkpoints, history, jobs, queue
 from service.store.engine import Database
 from service.store.queue import Claim, Outcome
 from service.worker import recorder as recorder_module
-from service.worker.recorder import Recorder, Weights
+from service.worker.recorder import Ending, Heard, Recorder, Weights
 from tests.store.records import claim, epoch, job, submit
 
 DONE = Outcome(Status.succeeded, StopReason.max_epochs)
@@ -33,7 +33,7 @@ def claimed(database: Database) -> Claim:
 
 @pytest.fixture
 def recorder(database: Database, artifacts: Artifacts, claimed: Claim) -> Recorder:
-    return Recorder(database, artifacts, claimed, Monitor.val_loss, "cpu")
+    return Recorder(database, artifacts, "cpu", [(claimed, Monitor.val_loss)])
 
 
 @pytest.fixture
@@ -47,6 +47,15 @@ def weights(row: Epoch) -> Weights:
     return Weights(row, lambda: f"weights of epoch {row.epoch}".encode())
 
 
+def add(recorder: Recorder, row: Epoch, best: Weights | None) -> Heard:
+    recorder.add(0, row, best)
+    return recorder.flush()
+
+
+def finish(recorder: Recorder, best: Weights | None, last: Weights | None) -> Heard:
+    return recorder.finish({0: Ending(DONE, best, last)})
+
+
 def files(artifacts: Artifacts) -> list[str]:
     root = artifacts.path("checkpoints")
     return sorted(path.name for path in root.rglob("*.safetensors"))
@@ -54,7 +63,7 @@ def files(artifacts: Artifacts) -> list[str]:
 
 def test_short_epochs_cost_no_transaction_each(database: Database, recorder: Recorder, claimed: Claim) -> None:
     for number in range(1, 20):
-        recorder.add(epoch(number), weights(epoch(number)))
+        add(recorder, epoch(number), weights(epoch(number)))
 
     with database.reading() as connection:
         assert history.read(connection, claimed.job_id) == []
@@ -66,9 +75,9 @@ def test_the_end_publishes_everything(
 ) -> None:
     rows = [epoch(1), epoch(2), epoch(3, is_best=False, val_loss=9.0)]
     for row in rows:
-        recorder.add(row, weights(rows[1]))
+        add(recorder, row, weights(rows[1]))
 
-    recorder.finish(DONE, weights(rows[1]), weights(rows[2]))
+    finish(recorder, weights(rows[1]), weights(rows[2]))
 
     ended = job(database, claimed.job_id)
     assert (ended.status, ended.progress.epoch) == (Status.succeeded, 3)
@@ -87,8 +96,8 @@ def test_the_end_publishes_everything(
 def test_best_and_last_of_the_same_epoch_share_a_file(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
 ) -> None:
-    recorder.add(epoch(1), weights(epoch(1)))
-    recorder.finish(DONE, weights(epoch(1)), weights(epoch(1)))
+    add(recorder, epoch(1), weights(epoch(1)))
+    finish(recorder, weights(epoch(1)), weights(epoch(1)))
 
     with database.reading() as connection:
         best, last = checkpoints.find(connection, claimed.job_id)
@@ -102,7 +111,7 @@ def test_a_better_best_replaces_the_file_of_the_one_before(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
 ) -> None:
     for number in (1, 2, 3):
-        recorder.add(epoch(number), weights(epoch(number)))
+        add(recorder, epoch(number), weights(epoch(number)))
 
     running = job(database, claimed.job_id)
     assert running.status is Status.running
@@ -117,23 +126,23 @@ def test_a_request_to_cancel_is_heard(database: Database, recorder: Recorder, cl
     with database.transaction() as connection:
         jobs.cancel(connection, claimed.job_id)
 
-    assert recorder.add(epoch(1), weights(epoch(1))) is Control.cancel
+    assert add(recorder, epoch(1), weights(epoch(1))).cancelled == {0}
 
 
 @pytest.mark.usefixtures("eager")
-def test_a_lost_lease_stops_every_write(database: Database, recorder: Recorder, claimed: Claim) -> None:
+def test_a_lost_lease_stops_every_write(
+    database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
+) -> None:
     with database.transaction() as connection:
         queue.crashed(
             connection, claimed.job_id, 1, JobError(code=ErrorCode.worker_lost, message="taken for dead too early")
         )
     claim(database)
 
-    with pytest.raises(LeaseLost):
-        recorder.add(epoch(1), weights(epoch(1)))
-    with pytest.raises(LeaseLost):
-        recorder.finish(DONE, weights(epoch(1)), weights(epoch(1)))
+    assert add(recorder, epoch(1), weights(epoch(1))).lost == {0}
 
     assert job(database, claimed.job_id).best is None
+    assert files(artifacts) == []
 
 
 @pytest.mark.usefixtures("eager")
@@ -145,8 +154,8 @@ def test_training_goes_on_while_the_database_is_away(
 
     with monkeypatch.context() as patch:
         patch.setattr(queue, "record", away)
-        recorder.add(epoch(1), weights(epoch(1)))
-    recorder.add(epoch(2), weights(epoch(2)))
+        add(recorder, epoch(1), weights(epoch(1)))
+    add(recorder, epoch(2), weights(epoch(2)))
 
     with database.reading() as connection:
         assert [row.epoch for row in history.read(connection, claimed.job_id)] == [1, 2]
@@ -159,9 +168,9 @@ def test_a_full_disk_at_the_end_fails_the_job_and_keeps_the_history(
         raise StorageError("the artifact store could not write: No space left on device")
 
     monkeypatch.setattr(artifacts, "put", full)
-    recorder.add(epoch(1), weights(epoch(1)))
+    add(recorder, epoch(1), weights(epoch(1)))
 
-    recorder.finish(DONE, weights(epoch(1)), weights(epoch(1)))
+    finish(recorder, weights(epoch(1)), weights(epoch(1)))
 
     failed = job(database, claimed.job_id)
     assert failed.status is Status.failed

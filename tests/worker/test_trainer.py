@@ -13,11 +13,11 @@ import torch
 from service.artifacts import Artifacts
 from service.lifecycle import CheckpointKind, ErrorCode, Job, Status, StopReason
 from service.spec.job import JobSpec
-from service.store import checkpoints, datasets, history, jobs
+from service.store import checkpoints, datasets, history, jobs, queue
 from service.store.engine import Database
 from service.training.checkpoint import from_bytes
-from service.worker import trainer
 from service.worker.protocol import STOP
+from service.worker.trainer import Trainer
 from tests.specs import synthetic
 from tests.store.records import claim, dataset, job, submit
 
@@ -32,10 +32,10 @@ def pipe() -> tuple[Connection, Connection]:
     return Pipe()
 
 
-def run(database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection]) -> Job:
-    (claimed,) = claim(database)
-    trainer.run(claimed, database, artifacts, torch.device("cpu"), pipe[1])
-    return job(database, claimed.job_id)
+def run(database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection], width: int = 1) -> Job:
+    claims = claim(database, width=width)
+    Trainer(database, artifacts, torch.device("cpu"), pipe[1]).run(claims)
+    return job(database, claims[0].job_id)
 
 
 def test_a_job_runs_to_its_end(database: Database, artifacts: Artifacts, pipe: Any) -> None:
@@ -77,11 +77,11 @@ def test_a_job_that_must_not_end_by_a_signal_is_cancelled_at_its_epochs_end(
 ) -> None:
     monkeypatch.setattr("service.worker.recorder.FLUSH_SECONDS", 0.0)
     submitted = submit(database, max_epochs=1_000_000, early_stopping=None)
-    (claimed,) = claim(database)
+    claims = claim(database)
     with database.transaction() as connection:
         jobs.cancel(connection, submitted.id)
 
-    trainer.run(claimed, database, artifacts, torch.device("cpu"), pipe[1])
+    Trainer(database, artifacts, torch.device("cpu"), pipe[1]).run(claims)
 
     ended = job(database, submitted.id)
     assert (ended.status, ended.stop_reason, ended.progress.epoch) == (Status.cancelled, StopReason.cancelled, 1)
@@ -158,7 +158,7 @@ def test_an_error_in_training_fails_the_job_with_its_cause(
     def broken(*_: object) -> None:
         raise raised
 
-    monkeypatch.setattr(trainer, "prepare", broken)
+    monkeypatch.setattr("service.worker.shelf.prepare", broken)
     submit(database)
 
     failed = run(database, artifacts, pipe)
@@ -166,3 +166,86 @@ def test_an_error_in_training_fails_the_job_with_its_cause(
     assert failed.error is not None
     assert (failed.status, failed.error.code) == (Status.failed, code)
     assert type(raised).__name__ in str(failed.error.log_tail)
+
+
+def outcome(database: Database, artifacts: Artifacts, job_id: str) -> tuple[Any, ...]:
+    """What a job came to, but for its times and ids."""
+    with database.reading() as connection:
+        ended = jobs.get(connection, job_id)
+        rows = [row.model_dump(exclude={"seconds"}) for row in history.read(connection, job_id)]
+        best = checkpoints.get(connection, job_id, CheckpointKind.best)
+    return ended.status, ended.stop_reason, ended.test, rows, artifacts.path(best.path).read_bytes()
+
+
+def test_jobs_alike_are_trained_together_to_what_each_is_alone(
+    database: Database, artifacts: Artifacts, pipe: Any
+) -> None:
+    fields = [
+        {
+            "seed": seed,
+            "optimizer": {"lr": lr},
+            "split": {"test": 0.2},
+            "max_epochs": 12,
+            "early_stopping": {"patience": 2},
+        }
+        for seed, lr in [(0, 0.01), (1, 0.1), (2, 0.3)]
+    ]
+    together = [submit(database, **each).id for each in fields]
+    run(database, artifacts, pipe, width=8)
+    alone = []
+    for each in fields:
+        alone.append(submit(database, **each).id)
+        run(database, artifacts, pipe)
+
+    assert [outcome(database, artifacts, j) for j in together] == [outcome(database, artifacts, j) for j in alone]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_cancelling_one_of_an_array_leaves_the_others_alone(
+    database: Database, artifacts: Artifacts, pipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.worker.recorder.FLUSH_SECONDS", 0.0)
+    first, second = (submit(database, seed=seed, max_epochs=5, early_stopping=None).id for seed in (0, 1))
+    claims = claim(database, width=8)
+    with database.transaction() as connection:
+        jobs.cancel(connection, first)
+
+    Trainer(database, artifacts, torch.device("cpu"), pipe[1]).run(claims)
+
+    assert (job(database, first).status, job(database, first).progress.epoch) == (Status.cancelled, 1)
+    assert (job(database, second).status, job(database, second).progress.epoch) == (Status.succeeded, 5)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_member_that_another_attempt_owns_leaves_and_the_others_commit(
+    database: Database, artifacts: Artifacts, pipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.worker.recorder.FLUSH_SECONDS", 0.0)
+    stolen, kept = (submit(database, seed=seed, max_epochs=5, early_stopping=None).id for seed in (0, 1))
+    claims = claim(database, width=8)
+    with database.transaction() as connection:
+        queue.release(connection, stolen, 1)
+    claim(database, "wrk_thief")
+
+    Trainer(database, artifacts, torch.device("cpu"), pipe[1]).run(claims)
+
+    assert (job(database, stolen).status, job(database, stolen).progress.epoch) == (Status.running, 0)
+    assert job(database, kept).status is Status.succeeded
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_an_error_in_an_array_sends_its_members_back_to_be_tried_apart(
+    database: Database, artifacts: Artifacts, pipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [submit(database, seed=seed, max_epochs=2).id for seed in (0, 1)]
+
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("service.worker.shelf.prepare", broken)
+        run(database, artifacts, pipe, width=8)
+    apart = [len(claim(database, width=8)) for _ in both]
+
+    assert [(job(database, j).failures, job(database, j).attempt) for j in both] == [(1, 2), (1, 2)]
+    assert apart == [1, 1]

@@ -1,0 +1,136 @@
+"""The leaderboard of a sweep and its points over their seeds, on both databases."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import NotFound
+from service.lifecycle import Status, StopReason
+from service.store import sweep_results
+from service.store.engine import Database
+from service.store.sweep_records import SweepResult
+from service.store.sweep_results import Order, summarize
+from tests.store.records import claim
+from tests.store.test_sweeps import BASE, create, jobs_of, train
+
+NUMBERS = st.floats(-1e6, 1e6)
+
+
+def row(value: float | None, best_epoch: int | None = 3, **point: Any) -> SweepResult:
+    return SweepResult(
+        job="job_1",
+        status=Status.succeeded,
+        stop_reason=StopReason.early_stopped,
+        point=point,
+        best_epoch=best_epoch,
+        value=value,
+        metrics={} if value is None else {"val_loss": value, "val_roc_auc": None},
+        test_metrics=None,
+        epochs=5,
+        seconds=1.0,
+    )
+
+
+@pytest.mark.parametrize(("monitor", "order"), [("val_loss", [1, 2, 0]), ("val_accuracy", [0, 2, 1])])
+def test_the_leaderboard_begins_with_the_best_and_ends_with_those_without_a_value(
+    database: Database, monitor: str, order: list[int]
+) -> None:
+    sweep = create(database, base={**BASE, "early_stopping": {"monitor": monitor}}, replicates=5)
+    valued = [train(database, **{monitor: value}) for value in (0.7, 0.2, 0.5)]
+    failed = train(database, Status.failed)
+    (queued,) = (job.id for job in jobs_of(database, sweep) if job.status is Status.queued)
+
+    with database.reading() as connection:
+        best_first = sweep_results.results(connection, sweep.id)
+        submitted = sweep_results.results(connection, sweep.id, order=Order.submitted)
+        part = sweep_results.results(connection, sweep.id, limit=2, offset=1)
+
+    assert [result.job for result in best_first] == [*(valued[place] for place in order), failed, queued]
+    assert [result.job for result in submitted] == [*valued, failed, queued]
+    assert part == best_first[1:3]
+
+
+def test_a_row_says_what_was_changed_and_what_came_out(database: Database) -> None:
+    sweep = create(database, grid={"optimizer.lr": [0.1, 0.2]})
+    trained = train(database, val_loss=0.5, val_accuracy=0.75)
+    claim(database)
+
+    with database.reading() as connection:
+        first, second = sweep_results.results(connection, sweep.id)
+
+    assert (first.job, first.status, first.stop_reason) == (trained, Status.succeeded, StopReason.max_epochs)
+    assert (first.point, first.best_epoch, first.value, first.epochs) == ({"optimizer.lr": 0.1}, 2, 0.5, 2)
+    assert first.metrics == {"val_loss": 0.5, "val_accuracy": 0.75}
+    assert first.seconds is not None
+    assert 0 <= first.seconds < 60
+    assert (second.point, second.value, second.metrics, second.seconds) == ({"optimizer.lr": 0.2}, None, {}, None)
+
+
+def test_a_sweep_that_is_not_there_has_no_results(database: Database) -> None:
+    sweep = create(database)
+
+    with database.reading() as connection:
+        for read in (sweep_results.results, sweep_results.summary):
+            with pytest.raises(NotFound):
+                read(connection, "swp_0")
+            with pytest.raises(NotFound):
+                read(connection, sweep.id, tenant="other")
+
+
+@pytest.mark.parametrize(("monitor", "best"), [("val_loss", 16), ("val_accuracy", 8)])
+def test_points_are_sorted_by_their_mean_over_the_seeds(database: Database, monitor: str, best: int) -> None:
+    base = {**BASE, "early_stopping": {"monitor": monitor}}
+    sweep = create(database, base=base, grid={"batch_size": [8, 16, 32]}, replicates=2)
+    for value in (0.6, 0.4, 0.1, 0.2):
+        train(database, **{monitor: value})
+
+    with database.reading() as connection:
+        points = sweep_results.summary(connection, sweep.id)
+
+    assert [point.point for point in points] == [{"batch_size": best}, {"batch_size": 24 - best}, {"batch_size": 32}]
+    assert [point.value and point.value.n for point in points] == [2, 2, None]
+    assert [point.jobs for point in points] == [2, 2, 2]
+
+
+@given(st.dictionaries(st.integers(0, 5), st.lists(NUMBERS, min_size=1, max_size=6), min_size=1), st.booleans())
+def test_a_summary_gives_numpys_mean_and_deviation(groups: dict[int, list[float]], larger: bool) -> None:
+    rows = [row(v, lr=group, seed=seed) for group, values in groups.items() for seed, v in enumerate(values)]
+
+    points = summarize(rows, larger_is_better=larger)
+
+    assert len(points) == len(groups)
+    for point in points:
+        values = groups[point.point["lr"]]
+        assert point.value == point.metrics["val_loss"]
+        assert point.value is not None
+        assert point.value.n == point.jobs == len(values)
+        assert point.value.mean == pytest.approx(np.mean(values), abs=1e-6)
+        expected = None if len(values) == 1 else pytest.approx(np.std(values, ddof=1), abs=1e-6)
+        assert point.value.std == expected
+    means = [point.value.mean for point in points if point.value and point.value.mean is not None]
+    assert means == sorted(means, reverse=larger)
+
+
+def test_a_summary_counts_what_is_there() -> None:
+    rows = [row(0.5, 4, seed=0), row(0.7, 9, seed=1), row(None, None, seed=2), row(0.6, 5, seed=3)]
+
+    (point,) = summarize(rows, larger_is_better=False)
+
+    assert (point.point, point.jobs, point.value and point.value.n) == ({}, 4, 3)
+    assert list(point.metrics) == ["val_loss"]
+    assert point.best_epoch is not None
+    assert (point.best_epoch.min, point.best_epoch.median, point.best_epoch.max) == (4, 5.0, 9)
+
+
+def test_numbers_too_large_to_add_are_null() -> None:
+    (point,) = summarize([row(1.7e308, seed=0), row(1.7e308, seed=1)], larger_is_better=False)
+
+    assert point.value is not None
+    assert (point.value.mean, point.value.std) == (None, None)
+    json.dumps(point.model_dump(), allow_nan=False)

@@ -1,0 +1,292 @@
+"""Sweeps on both databases: all jobs or none, counts and the best by two statements, cancelled together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event
+
+from service.errors import IdempotencyMismatch, NotFound, QueueFull
+from service.lifecycle import Control, Job, Status, StopReason
+from service.spec.data import DatasetData
+from service.spec.job import JobSpec
+from service.spec.resolve import profile_of, resolve
+from service.spec.sweep import SweepSpec, changed, expand
+from service.store import jobs, queue, sweeps
+from service.store.engine import Database
+from service.store.queue import BestSoFar, Outcome
+from service.store.sweep_records import Sweep, SweepStatus
+from service.store.sweeps import SweepJob
+from tests.store.records import claim, epoch
+
+BASE: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 60, "features": 3}}
+
+
+def plan(**fields: Any) -> tuple[SweepSpec, list[SweepJob]]:
+    spec = SweepSpec.model_validate({"base": BASE, **fields})
+    planned = []
+    for point in expand(spec):
+        job = JobSpec.model_validate(changed(spec.base, point.changes))
+        assert not isinstance(job.data, DatasetData)
+        planned.append(SweepJob(point.changes, resolve(job, profile_of(job.data))))
+    return spec, planned
+
+
+def create(database: Database, *, max_queued: int = 10_000, **fields: Any) -> Sweep:
+    spec, planned = plan(**fields)
+    with database.transaction() as connection:
+        return sweeps.create(connection, spec, planned, max_queued=max_queued)[0]
+
+
+def get(database: Database, sweep: Sweep) -> Sweep:
+    with database.reading() as connection:
+        return sweeps.get(connection, sweep.id)
+
+
+def jobs_of(database: Database, sweep: Sweep) -> list[Job]:
+    """In the order of their submission."""
+    with database.reading() as connection:
+        return jobs.find(connection, limit=10_000, sweep=sweep.id)[::-1]
+
+
+def train(database: Database, status: Status = Status.succeeded, **metrics: float | None) -> str:
+    """Claim the next job and end it with these metrics at its best epoch; its id."""
+    (taken,) = claim(database)
+    best = BestSoFar(2, 0.0, metrics) if metrics else None
+    reason = StopReason.max_epochs if status is Status.succeeded else None
+    with database.transaction() as connection:
+        queue.record(
+            connection, taken.job_id, taken.attempt, [epoch(1), epoch(2)], device="cpu", best=best, eta_seconds=None
+        )
+        queue.finish(connection, taken.job_id, taken.attempt, Outcome(status, reason))
+    return taken.job_id
+
+
+@contextmanager
+def counting(connection: Connection) -> Iterator[list[str]]:
+    """The statements that run inside, apart from BEGIN."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
+        if not sql.startswith("BEGIN"):
+            statements.append(sql)
+
+    event.listen(connection, "before_cursor_execute", note)
+    yield statements
+    event.remove(connection, "before_cursor_execute", note)
+
+
+def test_a_sweep_queues_its_jobs_in_the_points_order(database: Database) -> None:
+    sweep = create(database, name="rates", labels={"team": "a"}, grid={"optimizer.lr": [0.1, 0.2], "seed": [5, 6]})
+
+    created = jobs_of(database, sweep)
+
+    assert [job.point for job in created] == [
+        {"optimizer.lr": rate, "seed": seed} for rate in (0.1, 0.2) for seed in (5, 6)
+    ]
+    assert [(job.spec.optimizer.lr, job.spec.seed) for job in created] == [(0.1, 5), (0.1, 6), (0.2, 5), (0.2, 6)]
+    assert [job.id for job in created] == sorted(job.id for job in created)
+    assert {job.sweep for job in created} == {sweep.id}
+    assert (sweep.name, sweep.labels, sweep.status, sweep.jobs) == ("rates", {"team": "a"}, SweepStatus.running, 4)
+    assert (sweep.base, sweep.grid, sweep.points) == (BASE, {"optimizer.lr": [0.1, 0.2], "seed": [5, 6]}, None)
+
+
+def test_thousands_of_jobs_keep_their_order(database: Database) -> None:
+    sweep = create(database, replicates=1_000, grid={"batch_size": [8, 16]})
+
+    with database.reading() as connection:
+        newest = jobs.find(connection, limit=1_500, sweep=sweep.id)
+
+    assert sweep.counts[Status.queued] == 2_000
+    assert [job.spec.seed for job in newest] == [*range(999, -1, -1), *range(999, 499, -1)]
+
+
+def test_a_queue_without_room_for_all_takes_none(database: Database) -> None:
+    create(database, replicates=2)
+
+    with pytest.raises(QueueFull, match="takes 4 jobs and has no room for 3 more"):
+        create(database, replicates=3, max_queued=4)
+
+    with database.reading() as connection:
+        assert len(sweeps.find(connection, limit=10)) == 1
+        assert len(jobs.find(connection, limit=10)) == 2
+    create(database, replicates=2, max_queued=4)
+
+
+def test_a_sweep_on_a_deleted_data_set_leaves_nothing(database: Database) -> None:
+    spec, (first, second) = plan(replicates=2)
+    data = DatasetData(id="ds_gone", target="y")
+    orphan = second.resolved.__class__(
+        **{**vars(second.resolved), "spec": second.resolved.spec.model_copy(update={"data": data})}
+    )
+
+    with pytest.raises(NotFound, match="data set"), database.transaction() as connection:
+        sweeps.create(connection, spec, [first, SweepJob({}, orphan)], max_queued=10)
+
+    with database.reading() as connection:
+        assert sweeps.find(connection, limit=10) == []
+        assert jobs.find(connection, limit=10) == []
+
+
+def test_parallel_posts_with_one_key_make_one_sweep(database: Database) -> None:
+    spec, planned = plan(replicates=5)
+    seen: list[tuple[str, bool]] = []
+
+    def post() -> None:
+        with database.transaction() as connection:
+            sweep, created = sweeps.create(
+                connection, spec, planned, max_queued=100, idempotency_key="k", request_sha256="r"
+            )
+        seen.append((sweep.id, created))
+
+    threads = [threading.Thread(target=post) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (len(seen), len({sweep_id for sweep_id, _ in seen}), sum(created for _, created in seen)) == (8, 1, 1)
+    with database.reading() as connection:
+        assert len(jobs.find(connection, limit=100)) == 5
+        with pytest.raises(IdempotencyMismatch):
+            sweeps.replay(connection, "k", "another request")
+
+
+def test_a_sweep_runs_until_its_last_job_has_ended(database: Database) -> None:
+    sweep = create(database, replicates=2)
+    train(database, val_loss=0.5)
+    assert get(database, sweep).status is SweepStatus.running
+
+    train(database, Status.failed)
+
+    ended = get(database, sweep)
+    assert (ended.status, ended.jobs) == (SweepStatus.finished, 2)
+    assert {status: n for status, n in ended.counts.items() if n} == {Status.succeeded: 1, Status.failed: 1}
+
+
+@pytest.mark.parametrize(
+    ("monitor", "values", "best"),
+    [("val_loss", [0.5, 0.1, 0.3], 1), ("val_accuracy", [0.5, 0.9, 0.9], 1), ("val_roc_auc", [None, None, 0.1], 2)],
+)
+def test_the_best_follows_the_bases_monitor(
+    database: Database, monitor: str, values: list[float | None], best: int
+) -> None:
+    sweep = create(database, base={**BASE, "early_stopping": {"monitor": monitor}}, replicates=4)
+    assert sweep.best is None
+    trained = [
+        train(database, status, **{monitor: value, "train_loss": 0.2})
+        for value, status in zip(values, [Status.failed, Status.succeeded, Status.failed], strict=True)
+    ]
+
+    found = get(database, sweep).best
+
+    assert found is not None
+    assert (found.job, found.value, found.monitor, found.epoch) == (trained[best], values[best], monitor, 2)
+    assert (found.point, found.metrics["train_loss"]) == ({"seed": best}, 0.2)
+
+
+def test_jobs_with_another_monitor_are_compared_by_the_bases(database: Database) -> None:
+    sweep = create(database, grid={"early_stopping.monitor": ["val_accuracy", "val_loss"]})
+    by_accuracy = train(database, val_accuracy=0.9, val_loss=0.2)
+    train(database, val_accuracy=0.8, val_loss=0.3)
+
+    best = get(database, sweep).best
+
+    assert best is not None
+    assert (best.job, best.value) == (by_accuracy, 0.2)
+
+
+def test_sweeps_are_listed_newest_first_each_with_its_own_best(database: Database) -> None:
+    older, newer = create(database, replicates=2), create(database)
+    values = {train(database, val_loss=loss): loss for loss in (0.4, 0.2, 0.3)}
+
+    with database.reading() as connection:
+        page = sweeps.find(connection, limit=2)
+        assert [s.id for s in sweeps.find(connection, limit=2, after=newer.id)] == [older.id]
+        assert sweeps.find(connection, limit=2, tenant="other") == []
+
+    assert [sweep.id for sweep in page] == [newer.id, older.id]
+    assert [sweep.best and sweep.best.value for sweep in page] == [0.3, 0.2]
+    assert all(sweep.best and values[sweep.best.job] == sweep.best.value for sweep in page)
+
+
+def test_reading_takes_two_statements_however_many_jobs_and_sweeps(database: Database) -> None:
+    sweep = create(database, replicates=30)
+    create(database, replicates=30)
+
+    with database.reading() as connection:
+        with counting(connection) as one:
+            sweeps.get(connection, sweep.id)
+        with counting(connection) as many:
+            sweeps.find(connection, limit=10)
+
+    assert (len(one), len(many)) == (2, 2)
+
+
+def test_cancelling_ends_what_waits_and_asks_what_runs(database: Database) -> None:
+    sweep = create(database, replicates=20)
+    train(database, val_loss=0.5)
+    (running,) = claim(database)
+
+    with database.transaction() as connection, counting(connection) as statements:
+        asked = sweeps.cancel(connection, sweep.id)
+
+    assert len(statements) == 4  # the jobs, the sweep, and two to read it
+    assert asked.status is SweepStatus.running
+    assert {status: n for status, n in asked.counts.items() if n} == {"succeeded": 1, "running": 1, "cancelled": 18}
+    assert [job.control for job in jobs_of(database, sweep) if job.id == running.job_id] == [Control.cancel]
+    with database.transaction() as connection:
+        queue.finish(connection, running.job_id, running.attempt, Outcome(Status.cancelled, StopReason.cancelled))
+    assert get(database, sweep).status is SweepStatus.cancelled
+
+
+def test_cancelling_leaves_other_jobs_alone(database: Database) -> None:
+    sweep, other = create(database), create(database)
+
+    with database.transaction() as connection:
+        sweeps.cancel(connection, sweep.id)
+        with pytest.raises(NotFound):
+            sweeps.cancel(connection, other.id, tenant="other")
+
+    assert get(database, other).status is SweepStatus.running
+
+
+def test_a_sweep_that_has_ended_stays_as_it_is(database: Database) -> None:
+    sweep = create(database, replicates=2)
+    train(database, val_loss=0.5)
+    with database.transaction() as connection:
+        jobs.cancel(connection, jobs_of(database, sweep)[1].id)
+
+    for _ in range(2):
+        with database.transaction() as connection:
+            ended = sweeps.cancel(connection, sweep.id)
+
+    assert (ended.status, ended.counts[Status.cancelled]) == (SweepStatus.finished, 1)
+
+
+def test_a_deleted_job_is_counted_no_more(database: Database) -> None:
+    sweep = create(database, replicates=2)
+    first, second = train(database, val_loss=0.1), train(database, val_loss=0.2)
+
+    with database.transaction() as connection:
+        jobs.remove(connection, first)
+
+    left = get(database, sweep)
+    assert (left.jobs, left.best and left.best.job) == (1, second)
+
+
+def test_the_newest_live_job_is_told(database: Database) -> None:
+    sweep = create(database, replicates=2)
+    older, newer = jobs_of(database, sweep)
+
+    with database.transaction() as connection:
+        seen = [sweeps.last_live(connection, sweep.id)]
+        for job in (newer, older):
+            jobs.cancel(connection, job.id)
+            seen.append(sweeps.last_live(connection, sweep.id))
+
+    assert seen == [newer.id, older.id, None]

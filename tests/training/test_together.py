@@ -1,0 +1,149 @@
+"""Jobs trained as one array give, each, the same history and the same weights as alone, bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from service.data.prepare import prepare
+from service.lifecycle import StopReason
+from service.spec.resolve import Resolved
+from service.training.loop import Report, train
+from tests.specs import synthetic
+from tests.training.jobs import CPU
+
+State = dict[str, Tensor]
+Outcome = tuple[list[dict[str, Any]], State, State]
+
+# What may differ from member to member.
+OPTIMIZERS = {
+    "sgd": st.fixed_dictionaries(
+        {"momentum": st.sampled_from([0.0, 0.9]), "weight_decay": st.sampled_from([0.0, 0.1])}
+    ),
+    "adam": st.fixed_dictionaries({"betas": st.sampled_from([(0.9, 0.999), (0.5, 0.9)]), "eps": st.just(1e-6)}),
+    "adamw": st.fixed_dictionaries({"weight_decay": st.sampled_from([0.0, 0.2])}),
+}
+SCHEDULES = st.sampled_from(
+    [{"kind": "constant"}, {"kind": "cosine"}, {"kind": "step", "step_size": 2}, {"kind": "plateau", "patience": 0}]
+)
+STOPPING = st.none() | st.builds(lambda patience: {"patience": patience}, st.integers(1, 4))
+
+
+@st.composite
+def arrays(draw: st.DrawFn) -> list[Resolved]:
+    """Jobs that share what must be shared, and differ in everything else."""
+    kind = draw(st.sampled_from(sorted(OPTIMIZERS)))
+    dropout = draw(st.booleans())
+    regression = draw(st.booleans())
+    inline = {"kind": "inline", "x": [[i / 9, i % 5] for i in range(45)], "y": [i * 0.37 % 3 for i in range(45)]}
+    shared = {
+        "data": inline if regression else {"kind": "synthetic", "rows": 45, "features": 3, "classes": 3},
+        "batch_size": draw(st.sampled_from([7, 16, "full"])),
+        "split": {"test": 0.2},
+    }
+    architecture = {
+        "hidden": draw(st.lists(st.integers(1, 40), max_size=2)),
+        "batch_norm": draw(st.booleans()),
+        "activation": draw(st.sampled_from(["relu", "elu", "gelu", "tanh", "sigmoid", "silu", "leaky_relu"])),
+    }
+    jobs = []
+    for _ in range(draw(st.integers(2, 6))):
+        rate = {"dropout": draw(st.sampled_from([0.1, 0.5]))} if dropout else {}
+        smoothing = 0.0 if regression else draw(st.sampled_from([0.0, 0.1]))
+        fields = {
+            "architecture": {**architecture, **rate},
+            "optimizer": {"kind": kind, "lr": draw(st.sampled_from([0.001, 0.03])), **draw(OPTIMIZERS[kind])},
+            "schedule": draw(SCHEDULES),
+            "loss": {"label_smoothing": smoothing},
+            "early_stopping": draw(STOPPING),
+            "max_epochs": draw(st.integers(1, 9)),
+            "seed": draw(st.integers(0, 5)),
+        }
+        jobs.append(synthetic(**shared, **fields))
+    return jobs
+
+
+def outcomes(jobs: list[Resolved]) -> list[Outcome]:
+    """(rows but for seconds, best weights, last weights) of each job, trained together."""
+    rows: list[list[dict[str, Any]]] = [[] for _ in jobs]
+    ends: dict[int, tuple[State, State]] = {}
+    for reports in train(jobs, prepare(jobs[0], None), CPU):
+        for report in reports:
+            rows[report.member].append(report.row.model_dump(exclude={"seconds"}) | {"test": report.test})
+            if report.ended:
+                ends[report.member] = report.best_state(), report.last_state()
+    return [(rows[member], *ends[member]) for member in range(len(jobs))]
+
+
+def assert_same(one: Outcome, other: Outcome) -> None:
+    assert one[0] == other[0]
+    for left, right in zip(one[1:], other[1:], strict=True):
+        assert all(torch.equal(left[key], right[key]) for key in left)
+
+
+@settings(max_examples=40)
+@given(arrays())
+def test_every_member_is_bit_for_bit_what_it_is_alone(jobs: list[Resolved]) -> None:
+    assert len({job.array_key for job in jobs}) == 1
+
+    together = outcomes(jobs)
+
+    for job, outcome in zip(jobs, together, strict=True):
+        assert_same(outcome, outcomes([job])[0])
+
+
+@pytest.mark.parametrize("width", [1, 5, 16, 33])
+def test_neither_the_width_nor_the_place_in_the_array_matters(width: int) -> None:
+    jobs = [synthetic(seed=seed, max_epochs=3, architecture={"hidden": [20], "dropout": 0.2}) for seed in range(width)]
+
+    forwards, backwards = outcomes(jobs), outcomes(jobs[::-1])
+
+    for one, other in zip(forwards, backwards[::-1], strict=True):
+        assert_same(one, other)
+    assert_same(forwards[0], outcomes(jobs[:1])[0])
+
+
+def test_a_member_that_is_sent_away_leaves_at_once_and_the_others_do_not_notice() -> None:
+    jobs = [synthetic(seed=seed, max_epochs=6, early_stopping=None) for seed in range(3)]
+    training = train(jobs, prepare(jobs[0], None), CPU)
+    seen: list[list[int]] = []
+    last: dict[int, Report] = {}
+
+    reports = next(training)
+    while True:
+        seen.append([report.member for report in reports])
+        last |= {report.member: report for report in reports}
+        states = {report.member: report.last_state() for report in reports}
+        try:
+            reports = training.send({1} if len(seen) == 2 else None)
+        except StopIteration:
+            break
+
+    assert seen == [[0, 1, 2]] * 2 + [[0, 2]] * 4
+    assert last[2].stop is StopReason.max_epochs
+    alone = outcomes(jobs[2:])[0]
+    assert all(torch.equal(alone[2][key], states[2][key]) for key in alone[2])
+
+
+def test_a_member_that_explodes_touches_no_other() -> None:
+    jobs = [
+        synthetic(
+            task="regression",
+            architecture={"hidden": []},
+            optimizer={"kind": "sgd", "lr": lr},
+            early_stopping=None,
+            max_epochs=60,
+        )
+        for lr in (1e-3, 10.0, 1e-2)
+    ]
+
+    together = outcomes(jobs)
+
+    assert any(row["non_finite"] for row in together[1][0])
+    for member in (0, 2):
+        assert_same(together[member], outcomes([jobs[member]])[0])
