@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -13,6 +15,8 @@ from service.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+ABANDONED_SECONDS = 24 * 3_600.0
 
 
 class Artifacts:
@@ -45,10 +49,12 @@ class Artifacts:
         """Move a file from `scratch()` to `key`, as durably as `put`; raises StorageError."""
         target = self.path(key)
         with _storage_errors():
+            new = [folder for folder in target.parents if not folder.exists()]
             target.parent.mkdir(parents=True, exist_ok=True)
             _fsync(source)
             source.replace(target)
-            _fsync(target.parent)
+            for folder in (target.parent, *(folder.parent for folder in new)):
+                _fsync(folder)
 
     def delete(self, key: str) -> None:
         """Remove the file of this key, if there is one, and its folder when it was the last there."""
@@ -62,6 +68,12 @@ class Artifacts:
         """A folder for unfinished files, on the same disk as the finished ones; it is removed at the end."""
         with _storage_errors(), tempfile.TemporaryDirectory(dir=self._scratch) as folder:
             yield Path(folder)
+
+    def tidy(self) -> None:
+        """Remove unfinished files that a killed process has left, once they are a day old."""
+        for left in self._scratch.iterdir():
+            if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     def check(self) -> None:
         """Raise StorageError when nothing can be written."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from service.errors import Misconfigured, ServiceError
 from service.settings import Settings, free_port
 from service.store.engine import Database, is_migrated, migrate
 
@@ -34,7 +35,7 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on, 0 for any; de
 def serve(host: Host = None, port: Port = None) -> None:
     """Run API and worker together: all that one machine needs."""
     settings = _settings(host, port)
-    if settings.database.startswith("sqlite"):
+    if settings.database.startswith("sqlite:"):
         migrate(settings.database)
     worker = WorkerProcess()
     try:
@@ -129,11 +130,9 @@ def _settings(host: str | None = None, port: int | None = None) -> Settings:
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
-        for problem in error.errors():
-            name = ".".join(str(part) for part in problem["loc"]).upper()
-            reason = problem["msg"].removeprefix("Value error, ")
-            typer.echo(f"BESTEPOCH_{name}: {reason}" if name else reason, err=True)
-        raise typer.Exit(2) from None
+        problem = error.errors()[0]
+        name = "".join(str(part).upper() for part in problem["loc"])
+        raise Misconfigured(f"BESTEPOCH_{name}: {problem['msg'].removeprefix('Value error, ')}") from None
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
@@ -145,8 +144,7 @@ def _open(settings: Settings) -> Database:
     database = Database(settings.database)
     with database.reading() as connection:
         if not is_migrated(connection):
-            typer.echo("the database does not have this version's schema: run `bestepoch migrate`", err=True)
-            raise typer.Exit(1)
+            raise Misconfigured("the database does not have this version's schema: run `bestepoch migrate`")
     return database
 
 
@@ -156,10 +154,13 @@ def _run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) ->
     from service.artifacts import Artifacts
     from service.predictor import Predictor
 
-    database, predictor = _open(settings), Predictor()
+    if settings.unguarded:
+        raise Misconfigured(f"the address {settings.host} is open to others: set BESTEPOCH_API_KEY")
+    database, predictor, artifacts = _open(settings), Predictor(), Artifacts(settings.artifacts)
+    artifacts.tidy()
     port = settings.port or free_port(settings.host)
     server = Server(
-        create_app(settings, database, Artifacts(settings.artifacts), predictor),
+        create_app(settings, database, artifacts, predictor),
         host=settings.host,
         port=port,
         log_config=None,
@@ -169,7 +170,8 @@ def _run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) ->
     # uvicorn raises the signal that stopped it once more when it is done: leave by an exception, so that we clean up
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     on_start()
-    typer.echo(f"bestepoch {installed_version('bestepoch')} at http://{settings.host}:{port} (documentation at /docs)")
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    typer.echo(f"bestepoch {installed_version('bestepoch')} at http://{host}:{port} (documentation at /docs)")
     try:
         server.run()
     except KeyboardInterrupt:
@@ -180,8 +182,12 @@ def _run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) ->
 
 
 def main() -> None:
-    """Entry point of the `bestepoch` command."""
-    app()
+    """Entry point of the `bestepoch` command; what an operator can mend is said in one line, with exit code 2."""
+    try:
+        app()
+    except (ServiceError, OSError) as error:
+        typer.echo(f"bestepoch: {error}", err=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

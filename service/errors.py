@@ -105,3 +105,9 @@ class LeaseLost(ServiceError):
     """Another attempt owns this job now; this one must stop."""
 
     code = "lease_lost"
+
+
+class Misconfigured(ServiceError):
+    """A setting cannot be used as it stands."""
+
+    code = "misconfigured"

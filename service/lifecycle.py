@@ -7,7 +7,7 @@ import threading
 import time
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -100,7 +100,10 @@ class Epoch(Record):
     is_best: bool
     """The monitored value is the best so far: the best checkpoint is this epoch's."""
     wait: int
-    """Epochs since patience last started anew."""
+    """Epochs since patience last started anew; for the other rules, since the best epoch."""
+    closeness: float | None
+    """How close the stopping rule is to firing, from 0 to 1 and beyond: `wait` over `patience`, GL or PQ over `alpha`,
+    successive rises over `s`. Null without a rule, where GL or PQ is undefined, and for PQ within a strip."""
     reason: str
     """The early-stopping decision in words."""
     non_finite: bool = False
@@ -217,6 +220,10 @@ class Job(Record):
     """A name for people."""
     labels: dict[str, str]
     """Free key-value pairs to find jobs by."""
+    sweep: str | None
+    """The sweep that it belongs to."""
+    point: dict[str, Any] | None
+    """What the sweep has changed for this job, by dotted name into the spec."""
     status: Status
     """Where the job stands. Clients must accept states that they don't know."""
     stop_reason: StopReason | None

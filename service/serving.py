@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from service.data.sources import table_of_rows
-from service.errors import ServiceError, StorageError
+from service.errors import InvalidData, ServiceError, StorageError
 from service.training.checkpoint import Checkpoint, from_bytes, to_pt
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from service.spec.table import Value
 
 WARM_MODELS = 16
+MAX_PROBABILITIES = 1_000_000  # in one answer
 
 
 def serve(pipe: Connection) -> None:
@@ -45,12 +47,16 @@ def predict(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> list
     """
     checkpoint = _load(path, sha256)
     fitted = checkpoint.preprocessing
+    if len(rows) * len(fitted.target.classes or ()) > MAX_PROBABILITIES:
+        most = MAX_PROBABILITIES // len(fitted.target.classes or ())
+        raise InvalidData(f"{len(rows):,} rows are too many for so many classes; send at most {most:,} at once")
     inputs = torch.from_numpy(fitted.inputs(table_of_rows(rows, fitted)))
     with torch.inference_mode():
         outputs = checkpoint.network(inputs)
     classes = fitted.target.classes
     if classes is None:
-        return [{"prediction": value} for value in fitted.unstandardize(outputs[:, 0].numpy()).tolist()]
+        values = fitted.unstandardize(outputs[:, 0].numpy()).tolist()
+        return [{"prediction": value if isfinite(value) else None} for value in values]
     names = [_name(value) for value in classes]
     shares = torch.softmax(outputs.double(), dim=1)
     return [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """Trainer processes of a worker; 0: one per GPU where there are GPUs, else one per core."""
     trainer_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Torch threads of each trainer; 1 keeps results bit-identical."""
+    array_width: Annotated[int, Field(ge=0, le=4_096)] = 0
+    """Jobs alike that a trainer trains as one array at most; 0: 16 on a CPU, 256 on a GPU."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda)$")] = "auto"
     """What trainers use: `auto`, `cpu` or `cuda`."""
     lease_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 15.0
@@ -47,6 +49,8 @@ class Settings(BaseSettings):
     """Memory in bytes that the process reading an upload may use."""
     max_queued_jobs: Annotated[int, Field(ge=1)] = 100_000
     """Queued jobs at most; one more gets 429."""
+    max_sweep_jobs: Annotated[int, Field(ge=1)] = 10_000
+    """Jobs of a sweep at most."""
     max_parameters: Annotated[int, Field(ge=1)] = 100_000_000
     """Trained values of a network at most."""
 
@@ -62,11 +66,10 @@ class Settings(BaseSettings):
             raise ValueError("artifacts live in a folder: give a path")
         return url
 
-    @model_validator(mode="after")
-    def _closed_door(self) -> Settings:
-        if self.api_key is None and not _is_loopback(self.host):
-            raise ValueError(f"HOST {self.host} is open to others: set BESTEPOCH_API_KEY")
-        return self
+    @property
+    def unguarded(self) -> bool:
+        """Whether a server with these settings would be open to others without a key."""
+        return self.api_key is None and not _is_loopback(self.host)
 
     @property
     def database(self) -> str:
@@ -95,6 +98,7 @@ def _is_loopback(host: str) -> bool:
 
 def free_port(host: str) -> int:
     """A port of `host` that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+    family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family) as probe:
+        probe.bind(address)
         return int(probe.getsockname()[1])

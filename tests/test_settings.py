@@ -49,15 +49,13 @@ def test_the_environment_is_read_with_the_prefix_alone(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_a_loopback_address_needs_no_key(host: str) -> None:
-    assert Settings(host=host).api_key is None
+    assert not Settings(host=host).unguarded
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "example.org", ""])
 def test_any_other_address_needs_a_key(host: str) -> None:
-    with pytest.raises(ValidationError, match="set BESTEPOCH_API_KEY"):
-        Settings(host=host)
-
-    assert Settings(host=host, api_key="secret").host == host
+    assert Settings(host=host).unguarded
+    assert not Settings(host=host, api_key="secret").unguarded
 
 
 def test_an_empty_key_opens_no_door(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,8 +63,7 @@ def test_an_empty_key_opens_no_door(monkeypatch: pytest.MonkeyPatch) -> None:
         Settings(host="0.0.0.0", api_key="")
 
     monkeypatch.setenv("BESTEPOCH_API_KEY", "")
-    with pytest.raises(ValidationError, match="set BESTEPOCH_API_KEY"):
-        Settings(host="0.0.0.0")
+    assert Settings(host="0.0.0.0").unguarded
 
 
 def test_the_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:

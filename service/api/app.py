@@ -11,7 +11,20 @@ from fastapi import APIRouter, Depends
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 
-from service.api import catalog, checkpoints, datasets, health, history, jobs, predict, problems, stream
+from service.api import (
+    catalog,
+    checkpoints,
+    datasets,
+    health,
+    history,
+    jobs,
+    predict,
+    problems,
+    replay,
+    stream,
+    sweep_results,
+    sweeps,
+)
 from service.api.deps import Parts
 from service.api.middleware import ApiKeys, RequestIds
 from service.api.openapi import DESCRIPTION, TAGS, say_problems
@@ -71,7 +84,7 @@ def _add_routes(app: FastAPI, *, protected: bool) -> None:
     v1 = APIRouter(
         prefix="/v1", dependencies=bearer, responses=documented(*([401] if protected else []), 422, 500, 503)
     )
-    for noun in (jobs, history, stream, checkpoints, predict, datasets, catalog):
+    for noun in (jobs, history, replay, stream, checkpoints, predict, sweeps, sweep_results, datasets, catalog):
         v1.include_router(noun.router)
     app.include_router(v1)
     app.include_router(health.router, responses=documented(422, 500))

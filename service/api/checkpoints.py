@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, BinaryIO, TypeVar
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
@@ -98,19 +98,26 @@ async def download_checkpoint(
     """The file, with its SHA-256 as ETag: `If-None-Match` saves a download, `Range` and `If-Range` resume one."""
     filename = f"{job_id}-{kind.value}-epoch{{}}.{format.value}"
     if format is Format.safetensors:
-        checkpoint, file = await with_weights(service, job_id, kind, _open)
+        checkpoint, file = await with_weights(service, job_id, kind, _open, limiter=None)
         size = os.fstat(file.fileno()).st_size
         return serve(request, file, size, checkpoint.sha256, filename.format(checkpoint.epoch))
     to_pt = service.predictor.to_pt
-    checkpoint, data = await with_weights(service, job_id, kind, lambda _, path: to_pt(path))
+    checkpoint, data = await with_weights(
+        service, job_id, kind, lambda _, path: to_pt(path), limiter=service.predicting
+    )
     sha256 = hashlib.sha256(data).hexdigest()
     return serve(request, io.BytesIO(data), len(data), sha256, filename.format(checkpoint.epoch))
 
 
 async def with_weights(
-    service: Parts, job_id: str, kind: CheckpointKind, use: Callable[[Checkpoint, Path], T]
+    service: Parts,
+    job_id: str,
+    kind: CheckpointKind,
+    use: Callable[[Checkpoint, Path], T],
+    *,
+    limiter: CapacityLimiter | None,
 ) -> tuple[Checkpoint, T]:
-    """The checkpoint and what `use` makes of it and its file, in a thread.
+    """The checkpoint and what `use` makes of it and its file, in one of the threads of `limiter`.
 
     Once more if a new best has taken the file away meanwhile.
     """
@@ -119,7 +126,7 @@ async def with_weights(
         checkpoint = await run_in_threadpool(read_checkpoint, service, job_id, kind)
         path = service.artifacts.path(checkpoint.path)
         try:
-            return checkpoint, await to_thread.run_sync(use, checkpoint, path, limiter=service.predicting)
+            return checkpoint, await to_thread.run_sync(use, checkpoint, path, limiter=limiter)
         except StorageError:
             if checkpoint.path == failed:
                 raise

@@ -51,6 +51,7 @@ async def _parts(request: Request) -> Parts:
 Service = Annotated[Parts, Depends(_parts)]
 
 JobId = Annotated[str, Path(description="The job's id.", examples=["job_18d2f3c1a2b40007d1e2f3a4"])]
+SweepId = Annotated[str, Path(description="The sweep's id.", examples=["swp_18d2f3c1a2b40007d1e2f3a4"])]
 DatasetId = Annotated[str, Path(description="The data set's id.", examples=["ds_18d2f3c1a2b40007d1e2f3a4"])]
 Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
 After = Annotated[str | None, Query(max_length=100, description="The `next` of the page before this one.")]

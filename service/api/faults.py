@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 MAX_FAULTS = 20
+UNKNOWN_FIELD = "is not a known field"
 
 _MESSAGES = {
     "missing": "is required",
-    "extra_forbidden": "is not a known field",
+    "extra_forbidden": UNKNOWN_FIELD,
     "model_type": "should be a JSON object",
     "model_attributes_type": "should be a JSON object",
     "dict_type": "should be a JSON object",
@@ -57,14 +58,23 @@ def _pointer(location: Sequence[str | int], body: Any, error: dict[str, Any]) ->
     """Walk the body along `location`, leaving out the parts that are not in it: names of union members, mostly."""
     parts: list[str | int] = []
     for index, part in enumerate(location):
-        if part in (body if isinstance(body, dict) else range(len(body)) if isinstance(body, list) else ()):
+        if _leads_on(location[index:], body):
             body = body[part]
         elif error["type"] != "missing" or index < len(location) - 1:
             continue
         parts.append(part)
-    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        parts.append("kind")
+    if error["type"] == "union_tag_invalid":
+        parts.append(error["ctx"]["discriminator"].removesuffix("()"))
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _leads_on(location: Sequence[str | int], body: Any) -> bool:
+    """Whether `location` begins with a place in `body`, not with a union member that has the name of a field."""
+    part, *rest = location
+    if not isinstance(body, dict):
+        return isinstance(body, list) and part in range(len(body))
+    named_alike = rest and rest[0] in body and not isinstance(body.get(part), dict | list)
+    return part in body and not named_alike
 
 
 def _message(error: dict[str, Any]) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from service.api.deps import JobId, Parts, Service
 from service.api.jobs import read_job
 from service.api.openapi import problems
 from service.api.requests import Route
+from service.api.tables import CSV, Accept, as_csv, prefers_csv
 from service.lifecycle import Epoch
 from service.store import history
 
@@ -48,7 +47,7 @@ class History(BaseModel):
     response_model=History,
     responses={
         **problems(404),
-        200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "Epochs, as JSON or as CSV."},
+        200: {"content": CSV, "description": "Epochs, as JSON or as CSV."},
     },
 )
 def get_history(
@@ -57,16 +56,15 @@ def get_history(
     response: Response,
     after_epoch: AfterEpoch = 0,
     limit: Annotated[int, Query(ge=1, le=PAGE, description="How many at most; CSV has no limit.")] = PAGE,
-    accept: Annotated[str, Header(description="`text/csv` gives every epoch as a table.")] = "application/json",
+    accept: Accept = "application/json",
 ) -> History | Response:
     """What each epoch measured, and what early stopping made of it and why.
 
     With `Accept: text/csv` all of them come at once, as a table.
     """
     read_job(service, job_id)
-    if _prefers_csv(accept):
-        headers = {"Content-Disposition": f'attachment; filename="{job_id}-history.csv"', "Vary": "Accept"}
-        return StreamingResponse(_table(service, job_id, after_epoch), headers=headers, media_type="text/csv")
+    if prefers_csv(accept):
+        return as_csv(_table(service, job_id, after_epoch), f"{job_id}-history.csv")
     response.headers["Vary"] = "Accept"
     with service.database.reading() as connection:
         found = history.read(connection, job_id, after_epoch=after_epoch, limit=limit + 1)
@@ -74,37 +72,30 @@ def get_history(
     return History(data=data, has_more=more, next=data[-1].epoch if more else None)
 
 
-def _prefers_csv(accept: str) -> bool:
-    """Whether the header names CSV with a higher weight than JSON, or with the same but first."""
-    weights: dict[str, float] = {}
-    for item in accept.split(","):
-        media_type, *parameters = (part.strip().lower() for part in item.split(";"))
-        weight = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
-        weights.setdefault(media_type, float(weight) if weight.replace(".", "", 1).isdecimal() else 0.0)
-    types = sorted(weights, key=lambda media_type: -weights[media_type])
-    return weights.get("text/csv", 0.0) > 0 and "application/json" not in types[: types.index("text/csv")]
-
-
-def _table(service: Parts, job_id: str, after_epoch: int) -> Iterator[str]:
-    """The header, then the rows a page at a time."""
-    names: list[str] | None = None
+def pages(service: Parts, job_id: str, after_epoch: int = 0) -> Iterator[list[Epoch]]:
+    """Every epoch after `after_epoch`, a page at a time, at least one; no transaction is open between two."""
     while True:
         with service.database.reading() as connection:
             rows = history.read(connection, job_id, after_epoch=after_epoch, limit=PAGE)
-        text = io.StringIO()
-        writer = csv.writer(text)
-        if names is None:
-            names = list(rows[0].metrics) if rows else []
-            tail = ["lr", "seconds", "improved", "is_best", "wait", "reason"]
-            writer.writerow(["epoch", "train_loss", "val_loss", *names, *tail])
-        writer.writerows(_cells(row, names) for row in rows)
-        yield text.getvalue()
+        yield rows
         if len(rows) < PAGE:
             return
         after_epoch = rows[-1].epoch
 
 
+def _table(service: Parts, job_id: str, after_epoch: int) -> Iterator[list[list[Any]]]:
+    """The header, then the rows a page at a time."""
+    names: list[str] | None = None
+    for rows in pages(service, job_id, after_epoch):
+        if names is None:
+            names = list(rows[0].metrics) if rows else []
+            tail = ["lr", "seconds", "improved", "is_best", "wait", "closeness", "reason"]
+            yield [["epoch", "train_loss", "val_loss", *names, *tail]]
+        yield [_cells(row, names) for row in rows]
+
+
 def _cells(row: Epoch, names: list[str]) -> list[Any]:
     metrics = [row.metrics.get(name) for name in names]
     flags = ["true" if flag else "false" for flag in (row.improved, row.is_best)]
-    return [row.epoch, row.train_loss, row.val_loss, *metrics, row.lr, row.seconds, *flags, row.wait, row.reason]
+    decision = [*flags, row.wait, row.closeness, row.reason]
+    return [row.epoch, row.train_loss, row.val_loss, *metrics, row.lr, row.seconds, *decision]

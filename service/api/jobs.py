@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from service.api.deps import After, JobId, Limit, Page, Parts, Service, page_of
 from service.api.openapi import SPEC_EXAMPLES, problems
@@ -33,12 +33,12 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x20-\x7e]+$",
-        description="Any text of your choice; sending the same job again under the same key creates nothing new.",
+        description="Any text of your choice; sending the same again under the same key creates nothing new.",
     ),
 ]
 _LABELS = TypeAdapter(Labels)
 _LOCATION = {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}
-_REPLAYED = {"Idempotent-Replayed": {"description": "`true`.", "schema": {"type": "string"}}}
+REPLAYED = {"Idempotent-Replayed": {"description": "`true`.", "schema": {"type": "string"}}}
 
 
 @router.post(
@@ -49,7 +49,7 @@ _REPLAYED = {"Idempotent-Replayed": {"description": "`true`.", "schema": {"type"
     response_description="The job, queued.",
     responses={
         **problems(400, 413, 415, 429),
-        200: {"model": Job, "description": "The job that this key created before.", "headers": _REPLAYED},
+        200: {"model": Job, "description": "The job that this key created before.", "headers": REPLAYED},
         201: {"headers": _LOCATION},
     },
 )
@@ -59,10 +59,10 @@ def create_job(spec: Spec, service: Service, response: Response, key: Idempotenc
     With an `Idempotency-Key` a request can be repeated safely: the same body under the same key answers 200 with
     the job that the first one created, another body 422.
     """
-    sha256 = hashlib.sha256(json.dumps(spec.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+    sha256 = fingerprint(spec)
     job, created = _replay(service, key, sha256), False
     if job is None:
-        resolved = resolve(spec, _profile(service, spec), service.settings.max_parameters)
+        resolved = resolve(spec, profile_for(service, spec), service.settings.max_parameters)
         try:
             with service.database.transaction() as connection:
                 job, created = jobs.submit(
@@ -88,7 +88,13 @@ def _replay(service: Parts, key: str | None, sha256: str) -> Job | None:
         return jobs.replay(connection, key, sha256)
 
 
-def _profile(service: Parts, spec: JobSpec) -> TableProfile:
+def fingerprint(asked: BaseModel) -> str:
+    """SHA-256 of a request, the same whatever the order of its fields, with or without the defaults written out."""
+    return hashlib.sha256(json.dumps(asked.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def profile_for(service: Parts, spec: JobSpec) -> TableProfile:
+    """The profile of the table that `spec` names or holds; raises InvalidSpec where there is no such data set."""
     if not isinstance(spec.data, DatasetData):
         return profile_of(spec.data)
     try:
@@ -101,7 +107,7 @@ def _profile(service: Parts, spec: JobSpec) -> TableProfile:
 @router.post("/plan", operation_id="plan_job", summary="Plan a job", responses=problems(400, 413, 415))
 def plan_job(spec: Spec, service: Service) -> Plan:
     """What would be trained: the spec with every default, the layers, the rows of each part. Creates nothing."""
-    profile = _profile(service, spec)
+    profile = profile_for(service, spec)
     return plan_of(spec, profile, resolve(spec, profile, service.settings.max_parameters))
 
 
@@ -126,12 +132,15 @@ def list_jobs(
     labels: Annotated[dict[str, str], Depends(_labels)],
     status: Annotated[Status | None, Query(description="Only jobs in this state.")] = None,
     name: Annotated[str | None, Query(max_length=200, description="Only jobs of exactly this name.")] = None,
+    sweep: Annotated[str | None, Query(max_length=100, description="Only jobs of the sweep with this id.")] = None,
     limit: Limit = 20,
     after: After = None,
 ) -> Page[Job]:
     """Jobs that fit every filter, newest first."""
     with service.database.reading() as connection:
-        found = jobs.find(connection, limit=limit + 1, after=after, status=status, name=name, labels=labels)
+        found = jobs.find(
+            connection, limit=limit + 1, after=after, status=status, name=name, labels=labels, sweep=sweep
+        )
     return page_of(found, limit, lambda job: job.id)
 
 

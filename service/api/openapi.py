@@ -22,6 +22,7 @@ TAGS = [
     {"name": "progress", "description": "The epochs of a job, as a list, as CSV or as they happen."},
     {"name": "checkpoints", "description": "The weights of the best and of the last epoch."},
     {"name": "predictions", "description": "The best epoch's answers to new rows."},
+    {"name": "sweeps", "description": "Many jobs from one base spec: a grid, a list of points, several seeds."},
     {"name": "datasets", "description": "Uploaded tables to learn from."},
     {"name": "service", "description": "What can be asked for, who trains, and whether all is well."},
 ]
@@ -72,6 +73,25 @@ SPEC_EXAMPLES: dict[str, Example] = {
             },
             "architecture": {"hidden": [8]},
             "max_epochs": 20,
+        },
+    },
+}
+
+SWEEP_EXAMPLES: dict[str, Example] = {
+    "grid": {
+        "summary": "Every combination of three learning rates and two widths, each with five seeds",
+        "value": {
+            "name": "rates and widths",
+            "base": {"data": {"kind": "synthetic", "signal": 2.0}, "max_epochs": 50},
+            "grid": {"optimizer.lr": [0.001, 0.003, 0.01], "architecture.hidden": [[16], [64, 32]]},
+            "replicates": 5,
+        },
+    },
+    "points": {
+        "summary": "Points one by one",
+        "value": {
+            "base": {"data": {"kind": "synthetic", "signal": 2.0}},
+            "points": [{"optimizer.kind": "sgd", "optimizer.lr": 0.1}, {"optimizer.kind": "adamw"}],
         },
     },
 }

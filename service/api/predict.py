@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from starlette.responses import Response
 
 from service.api.checkpoints import with_weights
 from service.api.deps import JobId, Service
@@ -39,8 +41,8 @@ class Prediction(BaseModel):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    prediction: Value
-    """The class, or the number, in the target's own units."""
+    prediction: Value | None
+    """The class, or the number, in the target's own units; null for a number beyond what float64 holds."""
     probabilities: dict[str, float] | None = None
     """Each class and its probability; absent for regression."""
 
@@ -71,21 +73,21 @@ class Predictions(BaseModel):
     "/{job_id}/predict",
     operation_id="predict",
     summary="Predict rows",
-    response_model_exclude_unset=True,
+    response_model=Predictions,
     responses=problems(400, 404, 409, 413, 415),
 )
-async def predict(job_id: JobId, asked: Annotated[PredictRequest, Body()], service: Service) -> Predictions:
+async def predict(job_id: JobId, asked: Annotated[PredictRequest, Body()], service: Service) -> Response:
     """Answer up to 10,000 rows with the best epoch so far; 409 as long as there is none."""
 
-    def answer(checkpoint: Checkpoint, path: Path) -> list[dict[str, Any]]:
-        return service.predictor.predict(path, checkpoint.sha256, asked.rows)
+    def answer(checkpoint: Checkpoint, path: Path) -> Response:
+        # Written here, in the thread: the event loop has others to serve.
+        answers = service.predictor.predict(path, checkpoint.sha256, asked.rows)
+        by = {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256}
+        return Response(json.dumps({"predictions": answers, "checkpoint": by}), media_type="application/json")
 
     try:
-        checkpoint, answers = await with_weights(service, job_id, CheckpointKind.best, answer)
+        _, response = await with_weights(service, job_id, CheckpointKind.best, answer, limiter=service.predicting)
     except NotFound as error:
         job = await run_in_threadpool(read_job, service, job_id)
         raise Conflict(f"the job is {job.status.value} and has no best epoch to predict with") from error
-    return Predictions(
-        predictions=[Prediction.model_validate(answer) for answer in answers],
-        checkpoint=PredictedBy(epoch=checkpoint.epoch, sha256=checkpoint.sha256),
-    )
+    return response

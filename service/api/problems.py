@@ -135,7 +135,8 @@ def _dotted(pointer: str) -> str:
 
 
 def _takes_spec(request: Request) -> bool:
-    return request.url.path in ("/v1/jobs", "/v1/jobs/plan")
+    path = request.url.path
+    return path in ("/v1/jobs", "/v1/jobs/plan", "/v1/sweeps") or path.endswith("/early-stopping/replay")
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

@@ -67,7 +67,8 @@ def _check_parameters(request: Request, known: set[str]) -> None:
     """Refuse unknown names and NUL, which no text in the database can hold. `label.KEY` stands for any `label.`."""
     faults = []
     for name, value in request.query_params.multi_items():
-        if name not in known and f"{name.partition('.')[0]}.KEY" not in known:
+        group, dot, _ = name.partition(".")
+        if name not in known and not (dot and f"{group}.KEY" in known):
             there_are = ", ".join(sorted(known)) or "none"
             faults.append((name, f"is not a known parameter; there are: {there_are}"))
         elif "\0" in name + value:

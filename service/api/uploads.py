@@ -36,7 +36,7 @@ async def receive(request: Request, target: Path, limit: int) -> Upload:
     """
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         bounded = Request(request.scope, limited(request, limit, MULTIPART_OVERHEAD))
-        async with bounded.form(max_files=1, max_fields=0) as form:
+        async with bounded.form(max_files=1, max_fields=1) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
                 raise InvalidRequest("the form has no file in its field `file`")

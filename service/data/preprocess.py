@@ -50,6 +50,11 @@ class FittedFeature(Strict):
         values = [self.column] if self.categories is None else [f"{self.column}={c}" for c in self.categories]
         return values + [f"{self.column} is missing"] * self.indicator
 
+    @property
+    def width(self) -> int:
+        """How many inputs the column gives."""
+        return (1 if self.categories is None else len(self.categories)) + self.indicator
+
     def write(self, values: NDArray[Any], inputs: NDArray[np.float32]) -> None:
         """Turn `values` (n,) into `inputs` (n, inputs of this column), rounded to float32 once."""
         if self.categories is None:
@@ -94,6 +99,8 @@ class Preprocessing(Strict):
     """The columns that are learnt from, in the order of the inputs."""
     target: FittedTarget
     """The column that is learnt."""
+    null_values: list[str] = []
+    """Texts that stand for a missing value in the data set."""
 
     @classmethod
     def fit(cls, resolved: Resolved, table: Table, train_rows: NDArray[np.int64]) -> Preprocessing:
@@ -105,6 +112,7 @@ class Preprocessing(Strict):
                 for f in resolved.features
             ],
             target=FittedTarget.fit(resolved.target, table.columns[resolved.target.column][train_rows]),
+            null_values=list(resolved.null_values),
         )
 
     @property
@@ -114,10 +122,10 @@ class Preprocessing(Strict):
 
     def inputs(self, table: Table) -> NDArray[np.float32]:
         """(rows, inputs) float32, always finite. Texts not seen in the data set give zeros."""
-        inputs = np.empty((table.rows, len(self.input_names)), dtype=np.float32)
+        inputs = np.empty((table.rows, sum(feature.width for feature in self.features)), dtype=np.float32)
         end = 0
         for feature in self.features:
-            start, end = end, end + len(feature.input_names)
+            start, end = end, end + feature.width
             feature.write(table.columns[feature.column], inputs[:, start:end])
         return inputs
 
@@ -132,8 +140,9 @@ class Preprocessing(Strict):
         return codes
 
     def unstandardize(self, values: NDArray[np.number[Any]]) -> NDArray[np.float64]:
-        """Regression outputs (n,) in the target's own unit."""
-        return values.astype(np.float64) * self.target.scale + self.target.mean
+        """Regression outputs (n,) in the target's own unit; infinite beyond float64."""
+        with np.errstate(over="ignore"):
+            return values.astype(np.float64) * self.target.scale + self.target.mean
 
 
 def class_indexes(values: NDArray[Any], classes: Sequence[Value]) -> NDArray[np.int64]:

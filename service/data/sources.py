@@ -57,7 +57,7 @@ def table_of_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: Pre
     for feature in features:
         if len(faults) >= MAX_FAULTS:
             break
-        columns[feature.column] = _column_of_rows(rows, feature, faults)
+        columns[feature.column] = _column_of_rows(rows, feature, preprocessing.null_values, faults)
     if faults:
         first = faults[0]
         raise InvalidData(f"{first.pointer}: {first.message}", tuple(faults[:MAX_FAULTS]))
@@ -129,14 +129,15 @@ def _misspelled(number: int, row: Mapping[str, Value | None], known: set[str], t
 
 
 def _column_of_rows(
-    rows: Sequence[Mapping[str, Value | None]], feature: FittedFeature, faults: list[Fault]
+    rows: Sequence[Mapping[str, Value | None]], feature: FittedFeature, null_values: Sequence[str], faults: list[Fault]
 ) -> NDArray[Any]:
     """The values of one feature; appends to `faults` what does not fit."""
+    nulls = {*(null_values or DEFAULT_NULL_VALUES), *map(_number, null_values)} - {*(feature.categories or ()), None}
     numeric = feature.categories is None
     column = np.full(len(rows), np.nan if numeric else None, dtype=np.float64 if numeric else object)
     for number, row in enumerate(rows):
         value = row.get(feature.column)
-        if value is None or (value in DEFAULT_NULL_VALUES and value not in (feature.categories or ())):
+        if value is None or value in nulls:
             continue
         if isinstance(value, str) == numeric:
             needed = (
@@ -146,6 +147,14 @@ def _column_of_rows(
         elif isinstance(value, str) or abs(value) <= sys.float_info.max:
             column[number] = value
     return column
+
+
+def _number(text: str) -> float | None:
+    """What a null value such as "-999" is as a number."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _pointer(row: int, column: str) -> str:

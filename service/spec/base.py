@@ -21,10 +21,11 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-def kind_or(default: str) -> Discriminator:
-    """Tell a union's members apart by `kind`, which may be left out where there is a usual one."""
+def kind_or(default: str, field: str = "kind") -> Discriminator:
+    """Tell a union's members apart by `field`, which may be left out where there is a usual one."""
 
     def kind(value: Any) -> str:
-        return str(value.get("kind", default) if isinstance(value, dict) else getattr(value, "kind", default))
+        return str(value.get(field, default) if isinstance(value, dict) else getattr(value, field, default))
 
+    kind.__name__ = field  # pydantic's errors name the discriminator by it
     return Discriminator(kind)

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 from service.spec.architecture import Architecture, Mlp
 from service.spec.base import Float, Int, Name, Strict
 from service.spec.data import Data, Preprocess, Seed, Split
-from service.spec.early_stopping import EarlyStopping
+from service.spec.early_stopping import EarlyStopping, Monitor, Patience
 from service.spec.optimizer import Adam, Constant, Loss, Optimizer, Schedule
 
 LabelKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
@@ -55,7 +55,7 @@ class JobSpec(Strict):
     """Training ends after this many epochs at the latest."""
     max_seconds: Annotated[Float, Field(gt=0.0, le=2_592_000.0)] | None = None
     """Training ends at the first epoch's end past this many seconds of training; null: no limit."""
-    early_stopping: EarlyStopping | None = EarlyStopping()
+    early_stopping: EarlyStopping | None = Patience()
     """When to stop early; null trains to the end and still keeps the best epoch."""
     seed: Seed = 0
     """Initial weights, row order and dropout are functions of this seed."""
@@ -63,3 +63,10 @@ class JobSpec(Strict):
     """`auto` takes a GPU where the worker has one."""
     priority: Annotated[Int, Field(ge=-100, le=100)] = 0
     """Jobs of a higher priority are claimed first."""
+
+    @property
+    def monitor(self) -> Monitor:
+        """The number that decides which epoch is best."""
+        if self.early_stopping is not None:
+            return self.early_stopping.monitor
+        return Monitor.val_loss if self.split.validation else Monitor.train_loss

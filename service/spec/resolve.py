@@ -6,9 +6,11 @@ without reading a row; means, deviations and imputed values come later, from tra
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from service.errors import Fault, InvalidSpec
-from service.spec.data import DatasetData, InlineData, SyntheticData
-from service.spec.early_stopping import CLASSIFICATION, REGRESSION, EarlyStopping, Monitor
+from service.spec.data import Data, DatasetData, InlineData, SyntheticData
+from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
 from service.spec.job import JobSpec, Task
 from service.spec.layers import lower
 from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target
@@ -21,10 +23,22 @@ from service.spec.table import (
     synthetic_profile,
 )
 
-__all__ = ["Feature", "Resolved", "RowCounts", "SpecWarning", "Target", "profile_of", "resolve", "split_sizes"]
+__all__ = [
+    "Feature",
+    "Inputs",
+    "Resolved",
+    "RowCounts",
+    "SpecWarning",
+    "Target",
+    "choose_inputs",
+    "profile_of",
+    "resolve",
+    "split_sizes",
+]
 
 MAX_AUTO_CATEGORIES = 50
 MAX_AUTO_CLASSES = 20
+_CANNOT_FIRE = {"patience": "patience", "gl": "min_epochs", "pq": "k", "up": "s"}  # the field to blame
 
 
 def profile_of(data: SyntheticData | InlineData) -> TableProfile:
@@ -39,28 +53,50 @@ def split_sizes(rows: int, validation: float, test: float) -> tuple[int, int, in
     return rows - in_validation - in_test, in_validation, in_test
 
 
-def resolve(spec: JobSpec, table: TableProfile, max_parameters: int | None = None) -> Resolved:
+@dataclass(frozen=True)
+class Inputs:
+    """The columns that one `data` of a spec stands for."""
+
+    target: Column
+    features: tuple[Feature, ...]
+    warnings: tuple[SpecWarning, ...]
+
+
+def choose_inputs(data: Data, table: TableProfile) -> Inputs:
+    """The target, and what is learnt from, with a warning for each column that is left out.
+
+    Raises InvalidSpec with a pointer to each wrong column.
+    """
+    target = _target_column(table, data.target if isinstance(data, DatasetData) else "y")
+    features, warnings = _features(data, table, target.name)
+    return Inputs(target, tuple(features), tuple(warnings))
+
+
+def resolve(
+    spec: JobSpec, table: TableProfile, max_parameters: int | None = None, inputs: Inputs | None = None
+) -> Resolved:
     """Check `spec` against the table it names and decide everything it left open.
 
-    Raises InvalidSpec with a pointer to each wrong place.
+    `inputs`: of this data and table, from those who resolve many specs on them. Raises InvalidSpec with a pointer to
+    each wrong place.
     """
-    target_name = spec.data.target if isinstance(spec.data, DatasetData) else "y"
-    target_column = _target_column(table, target_name)
-    task = _task(spec, target_column)
-    target = _target(target_column, task)
-    features, named, warnings = _features(spec, table, target_name)
-    rows = _rows(spec, table, target_column)
+    inputs = inputs or choose_inputs(spec.data, table)
+    task = _task(spec, inputs.target)
+    target = _target(inputs.target, task)
+    rows = _rows(spec, table, inputs.target)
+    warnings = list(inputs.warnings)
     if rows.dropped:
         warnings.append(
-            _warn("rows_dropped", f"{rows.dropped} rows without a value in {target_name!r} are left out", "/data")
+            _warn("rows_dropped", f"{rows.dropped} rows without a value in {target.column!r} are left out", "/data")
         )
-    spec = _fill(spec, task, named)
+    spec = _fill(spec, task, [feature.column for feature in inputs.features])
     _check_monitor(spec, task, rows)
-    layers = lower(spec.architecture, sum(f.width for f in features), len(target.classes or ()) or 1)
-    resolved = Resolved(spec, tuple(features), target, layers, rows, ())
+    layers = lower(spec.architecture, sum(f.width for f in inputs.features), len(target.classes or ()) or 1)
+    nulls = tuple(table.null_values)
+    resolved = Resolved(spec, inputs.features, target, layers, rows, nulls, ())
     _check_network(resolved, max_parameters)
     warnings += _training_warnings(resolved)
-    return Resolved(spec, tuple(features), target, layers, rows, tuple(warnings))
+    return replace(resolved, warnings=tuple(warnings))
 
 
 def _warn(code: str, message: str, pointer: str) -> SpecWarning:
@@ -104,9 +140,8 @@ def _target(column: Column, task: Task) -> Target:
     return Target(column.name, tuple(v.value for v in column.values))
 
 
-def _features(spec: JobSpec, table: TableProfile, target: str) -> tuple[list[Feature], list[str], list[SpecWarning]]:
-    """The inputs, the columns they come from, and a warning for each column that was left out."""
-    asked = spec.data.features if isinstance(spec.data, DatasetData) else None
+def _features(data: Data, table: TableProfile, target: str) -> tuple[list[Feature], list[SpecWarning]]:
+    asked = data.features if isinstance(data, DatasetData) else None
     if asked is not None:
         faults = [
             Fault(f"/data/features/{i}", message)
@@ -126,7 +161,7 @@ def _features(spec: JobSpec, table: TableProfile, target: str) -> tuple[list[Fea
         features.append(Feature(name, categories, indicator=column.missing > 0))
     if not features:
         raise InvalidSpec.at("/data/features", "no usable column is left to learn from")
-    return features, [feature.column for feature in features], warnings
+    return features, warnings
 
 
 def _why_unusable(column: Column | None, name: str) -> str | None:
@@ -209,8 +244,13 @@ def _check_network(resolved: Resolved, max_parameters: int | None) -> None:
 
 def _training_warnings(resolved: Resolved) -> list[SpecWarning]:
     spec, warnings = resolved.spec, []
-    if spec.early_stopping and (message := _cannot_fire(spec.early_stopping, spec.max_epochs)):
-        warnings.append(_warn("patience_cannot_fire", message, "/early_stopping/patience"))
+    rule = spec.early_stopping
+    if rule and rule.earliest_stop >= spec.max_epochs:
+        message = (
+            f"{rule.rule} can fire at epoch {rule.earliest_stop} at the earliest,"
+            f" but training ends at epoch {spec.max_epochs}"
+        )
+        warnings.append(_warn(f"{rule.rule}_cannot_fire", message, f"/early_stopping/{_CANNOT_FIRE[rule.rule]}"))
     size = resolved.batch_rows
     if size > 1 and resolved.rows.train > size and resolved.rows.train % size == 1:
         warnings.append(
@@ -227,10 +267,3 @@ def _training_warnings(resolved: Resolved) -> list[SpecWarning]:
         )
         warnings.append(_warn("one_step_per_epoch", message, "/batch_size"))
     return warnings
-
-
-def _cannot_fire(rule: EarlyStopping, max_epochs: int) -> str | None:
-    first_stop = max(rule.patience + 1, rule.min_epochs)
-    if first_stop < max_epochs:
-        return None
-    return f"patience can fire at epoch {first_stop} at the earliest, but training ends at epoch {max_epochs}"

@@ -65,6 +65,7 @@ class Resolved:
     target: Target
     layers: tuple[Layer, ...]
     rows: RowCounts
+    null_values: tuple[str, ...]  # texts that stand for a missing value in the table
     warnings: tuple[SpecWarning, ...]
 
     @property
@@ -113,6 +114,4 @@ class Resolved:
     @property
     def monitor(self) -> Monitor:
         """The number that decides which epoch is best."""
-        if self.spec.early_stopping is not None:
-            return self.spec.early_stopping.monitor
-        return Monitor.val_loss if self.rows.validation else Monitor.train_loss
+        return self.spec.monitor

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Literal
 
 from service.spec.base import Strict
@@ -65,10 +66,16 @@ class TableProfile(Strict):
     """Number of rows."""
     columns: list[Column]
     """The columns in the table's order."""
+    null_values: list[str] = []
+    """Texts that were read as a missing value."""
 
     def column(self, name: str) -> Column | None:
         """The column of this name, or None."""
-        return next((column for column in self.columns if column.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
 
 
 class Dataset(Strict):
@@ -101,8 +108,8 @@ class Dataset(Strict):
 
     @property
     def profile(self) -> TableProfile:
-        """Rows and columns alone."""
-        return TableProfile(rows=self.rows, columns=self.columns)
+        """What the data set says of its rows and columns."""
+        return TableProfile(rows=self.rows, columns=self.columns, null_values=self.null_values)
 
 
 def synthetic_profile(data: SyntheticData) -> TableProfile:

@@ -76,6 +76,8 @@ def remove(connection: Connection, dataset_id: str, tenant: str = TENANT) -> str
     """Delete it; the key of its file, which nothing names any more. Raises NotFound, and Conflict while a live job
     needs it."""
     path = path_of(connection, dataset_id, tenant)
+    # On Postgres a job that names the data set waits for this lock, or we for it; on SQLite writers wait anyway.
+    connection.execute(select(datasets.c.id).where(datasets.c.id == dataset_id).with_for_update())
     user = connection.scalar(select(jobs.c.id).where(jobs.c.dataset_id == dataset_id, jobs.c.status.in_(LIVE)).limit(1))
     if user is not None:
         raise Conflict(f"job {user!r} still needs this data set")

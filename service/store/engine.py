@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Float, create_engine, event, exc, func, literal, make_url, text
 
 import service
-from service.errors import StorageError, Unavailable
+from service.errors import Misconfigured, StorageError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +37,7 @@ LOCK_SECONDS = 5.0
 LOOK_SECONDS = 0.005
 POSTGRES_LOOK_SECONDS = 0.1
 SAFE_SQLITE = (3, 51, 3)
+_URLS = "BESTEPOCH_DATABASE_URL must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
 
 
 class Database:
@@ -134,9 +137,15 @@ def lease_clock(connection: Connection) -> tuple[ColumnElement[float], str]:
     return func.extract("epoch", func.clock_timestamp()).cast(Float), ""
 
 
+@cache
 def _boot_id() -> str:
     path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.exists() else ""
+    if path.exists():
+        return path.read_text().strip()
+    if sys.platform == "darwin":
+        asked = ["sysctl", "-n", "kern.bootsessionuuid"]
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    return ""
 
 
 def migrate(url: str) -> None:
@@ -168,13 +177,16 @@ def _alembic() -> Config:
 
 
 def _normalize(url: str) -> URL:
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError:
+        raise Misconfigured(_URLS) from None
     backend = parsed.get_backend_name()
     if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
         return parsed
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
-    raise ValueError("DATABASE_URL must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
+    raise Misconfigured(_URLS)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

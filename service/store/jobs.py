@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy import and_, case, delete, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
@@ -16,7 +16,7 @@ from service.store.tables import TENANT, checkpoints, jobs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from service.spec.resolve import Resolved
 
@@ -49,29 +49,8 @@ def submit(
     """
     if idempotency_key and (known := replay(connection, idempotency_key, request_sha256, tenant)):
         return known, False
-    queued = select(literal(1)).where(jobs.c.tenant == tenant, jobs.c.status == Status.queued).limit(max_queued)
-    if connection.scalar(select(func.count()).select_from(queued.subquery())) == max_queued:
-        raise QueueFull(f"{max_queued} jobs are queued, which is this server's limit; try again later")
-    job_id = new_id("job")
-    spec = resolved.spec
-    row = {
-        "id": job_id,
-        "tenant": tenant,
-        "name": spec.name,
-        "labels": spec.labels,
-        "spec": spec.model_dump(mode="json"),
-        "warnings": [warning.model_dump() for warning in resolved.warnings],
-        "dataset_id": spec.data.id if isinstance(spec.data, DatasetData) else None,
-        "idempotency_key": idempotency_key,
-        "request_sha256": request_sha256,
-        "array_key": resolved.array_key,
-        "priority": spec.priority,
-        "device_request": spec.device,
-        "max_epochs": spec.max_epochs,
-        "monitor": resolved.monitor,
-        "status": Status.queued,
-        "created_at": datetime.now(UTC),
-    }
+    make_room(connection, 1, max_queued, tenant)
+    row = {**row_of(resolved, tenant), "idempotency_key": idempotency_key, "request_sha256": request_sha256}
     try:
         with connection.begin_nested():
             connection.execute(insert(jobs), row)
@@ -79,7 +58,37 @@ def submit(
         if idempotency_key and (known := replay(connection, idempotency_key, request_sha256, tenant)):
             return known, False
         raise NotFound("the data set is gone") from error
-    return get(connection, job_id, tenant), True
+    return get(connection, row["id"], tenant), True
+
+
+def make_room(connection: Connection, wanted: int, max_queued: int, tenant: str = TENANT) -> None:
+    """Raises QueueFull unless the queue has room for so many jobs more."""
+    most = max(max_queued - wanted + 1, 0)
+    queued = select(literal(1)).where(jobs.c.tenant == tenant, jobs.c.status == Status.queued).limit(most)
+    if connection.scalar(select(func.count()).select_from(queued.subquery())) == most:
+        raise QueueFull(f"the queue takes {max_queued:,} jobs and has no room for {wanted:,} more; try again later")
+
+
+def row_of(resolved: Resolved, tenant: str = TENANT) -> dict[str, Any]:
+    """The row of a new job, with a new id."""
+    spec = resolved.spec
+    return {
+        "id": new_id("job"),
+        "tenant": tenant,
+        "name": spec.name,
+        "labels": spec.labels,
+        "spec": spec.model_dump(mode="json"),
+        "warnings": [warning.model_dump() for warning in resolved.warnings],
+        "dataset_id": spec.data.id if isinstance(spec.data, DatasetData) else None,
+        "array_key": resolved.array_key,
+        "parameters": resolved.parameters,
+        "priority": spec.priority,
+        "device_request": spec.device,
+        "max_epochs": spec.max_epochs,
+        "monitor": resolved.monitor,
+        "status": Status.queued,
+        "created_at": datetime.now(UTC),
+    }
 
 
 def replay(connection: Connection, key: str, request_sha256: str | None, tenant: str = TENANT) -> Job | None:
@@ -106,6 +115,7 @@ def find(
     status: Status | None = None,
     name: str | None = None,
     labels: Mapping[str, str] | None = None,
+    sweep: str | None = None,
     tenant: str = TENANT,
 ) -> list[Job]:
     """Jobs that fit every filter, newest first, at most `limit`, older than the job `after`."""
@@ -116,6 +126,8 @@ def find(
         query = query.where(jobs.c.status == status)
     if name is not None:
         query = query.where(jobs.c.name == name)
+    if sweep is not None:
+        query = query.where(jobs.c.sweep_id == sweep)
     for key, value in (labels or {}).items():
         query = query.where(jobs.c.labels[key].as_string() == value)
     rows = connection.execute(query.order_by(jobs.c.id.desc()).limit(limit)).all()
@@ -133,21 +145,27 @@ def cancel(connection: Connection, job_id: str, tenant: str = TENANT) -> Job:
 
     Raises NotFound, and Conflict when the job has ended otherwise.
     """
-    mine = and_(jobs.c.id == job_id, jobs.c.tenant == tenant)
-    waiting = update(jobs).where(mine, jobs.c.status.in_([Status.queued, Status.paused]))
-    now = datetime.now(UTC)
-    connection.execute(
-        waiting.values(touched(status=Status.cancelled, stop_reason=StopReason.cancelled, finished_at=now))
-    )
-    connection.execute(
-        update(jobs)
-        .where(mine, jobs.c.status == Status.running, jobs.c.control.is_(None))
-        .values(touched(control=Control.cancel))
-    )
+    stop(connection, and_(jobs.c.id == job_id, jobs.c.tenant == tenant))
     job = get(connection, job_id, tenant)
     if job.status in (Status.succeeded, Status.failed):
         raise Conflict(f"the job has already {job.status.value}")
     return job
+
+
+def stop(connection: Connection, which: ColumnElement[bool]) -> int:
+    """Cancel at once those of these jobs that wait, and ask those that run; how many there were.
+
+    One statement: a job that is claimed or given back meanwhile is met in either state.
+    """
+    waits = jobs.c.status.in_([Status.queued, Status.paused])
+    runs = and_(jobs.c.status == Status.running, jobs.c.control.is_(None))
+    values = touched(
+        status=case((waits, Status.cancelled), else_=jobs.c.status),
+        stop_reason=case((waits, StopReason.cancelled), else_=jobs.c.stop_reason),
+        finished_at=case((waits, datetime.now(UTC)), else_=jobs.c.finished_at),
+        control=case((waits, jobs.c.control), else_=Control.cancel),
+    )
+    return connection.execute(update(jobs).where(which, or_(waits, runs)).values(values)).rowcount
 
 
 def remove(connection: Connection, job_id: str, tenant: str = TENANT) -> list[str]:
@@ -180,6 +198,7 @@ def _job(connection: Connection, row: Row[Any]) -> Job:
     return Job.model_validate(
         {
             **{name: fields[name] for name in Job.model_fields.keys() & fields.keys()},
+            "sweep": row.sweep_id,
             "progress": Progress(
                 epoch=row.epoch, max_epochs=row.max_epochs, eta_seconds=row.eta_seconds if live else None
             ),

@@ -81,7 +81,9 @@ sweeps = Table(
     Column("id", String, primary_key=True),
     Column("tenant", String, nullable=False, server_default=TENANT),
     Column("name", String),
-    Column("spec", JSON, nullable=False),  # the sweep as it was asked for
+    Column("labels", JSON, nullable=False),
+    Column("spec", JSON, nullable=False),  # base, grid, points and replicates as they were asked for
+    Column("monitor", String, nullable=False),  # the number by which its jobs are compared
     Column("idempotency_key", String),
     Column("request_sha256", String),
     Column("created_at", Utc, nullable=False),
@@ -103,6 +105,7 @@ jobs = Table(
     Column("sweep_id", ForeignKey("sweeps.id")),
     Column("point", JSON(none_as_null=True)),  # what the sweep has changed for this job, by dotted name
     Column("array_key", String, nullable=False),  # jobs with the same key can be trained as one array
+    Column("parameters", BigInteger, nullable=False),
     Column("idempotency_key", String),
     Column("request_sha256", String),
     Column("priority", Integer, nullable=False),
@@ -152,6 +155,7 @@ epochs = Table(
     Column("improved", Boolean, nullable=False),
     Column("is_best", Boolean, nullable=False),
     Column("wait", Integer, nullable=False),
+    Column("closeness", Float),
     Column("reason", String, nullable=False),
     Column("non_finite", Boolean, nullable=False),
 )

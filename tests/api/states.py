@@ -12,15 +12,18 @@ from safetensors.numpy import save
 
 from service.artifacts import Artifacts
 from service.lifecycle import Checkpoint, CheckpointKind, Epoch, Job, Status, StopReason
-from service.store import jobs, queue
+from service.spec.sweep import SweepSpec
+from service.store import jobs, queue, sweeps
 from service.store.engine import Database
 from service.store.queue import BestSoFar, Claim, Outcome
+from service.store.sweep_records import Sweep
+from service.store.sweeps import SweepJob
 from tests.specs import synthetic
 
 
 def epoch(number: int, **fields: Any) -> Epoch:
     values = {"train_loss": 0.5, "val_loss": 1 / number, "metrics": {"val_accuracy": 0.5}, "lr": 0.01, "seconds": 0.1}
-    decision = {"improved": True, "is_best": True, "wait": 0, "reason": "the best so far"}
+    decision = {"improved": True, "is_best": True, "wait": 0, "closeness": 0.0, "reason": "the best so far"}
     return Epoch.model_validate({"epoch": number, **values, **decision, **fields})
 
 
@@ -39,7 +42,7 @@ class Kitchen:
         """A job of its own, claimed; nothing else may be queued."""
         self.queued(**fields)
         with self.database.transaction() as connection:
-            return queue.claim(connection, "wrk_1", ["cpu"], 1, 60.0)[0]
+            return queue.claim(connection, "wrk_1", {"cpu"}, width=1, trainers=1, seconds=60.0)[0]
 
     def record(self, claim: Claim, *epochs: Epoch) -> None:
         best = BestSoFar(epochs[-1].epoch, 0.5, {"val_loss": 0.5})
@@ -79,3 +82,10 @@ class Kitchen:
         self.publish(claim, epochs)
         self.finish(claim)
         return claim
+
+    def swept(self) -> Sweep:
+        """A sweep of one job that was cancelled at once."""
+        spec = SweepSpec.model_validate({"base": {"data": {"kind": "synthetic"}}})
+        with self.database.transaction() as connection:
+            sweep, _ = sweeps.create(connection, spec, [SweepJob({}, synthetic())], max_queued=100_000)
+            return sweeps.cancel(connection, sweep.id)

@@ -74,6 +74,20 @@ def test_a_wrong_field_is_pointed_to(client: TestClient, body: bytes, fault: tup
         ({"optimizer": {"betas": [0.9]}}, ("/optimizer/betas/1", "is required")),
         ({"optimizer": {"betas": [0.9] * 3}}, ("/optimizer/betas", "should have at most 2 items, not 3")),
         ({"optimizer": {"lr": "fast"}}, ("/optimizer/lr", "should be a number")),
+        (
+            {"early_stopping": {"patience": 5, "min_delta": -1}},
+            ("/early_stopping/min_delta", "should be greater than or equal to 0"),
+        ),
+        ({"early_stopping": {"patience": 0}}, ("/early_stopping/patience", "should be greater than or equal to 1")),
+        ({"early_stopping": {"rule": "gl", "patience": 5}}, ("/early_stopping/patience", "is not a known field")),
+        (
+            {"early_stopping": {"rule": "best"}},
+            ("/early_stopping/rule", "should be one of 'patience', 'gl', 'pq', 'up'"),
+        ),
+        (
+            {"early_stopping": {"rule": "gl", "monitor": "val_r2"}},
+            ("/early_stopping/monitor", "should be a loss or an error: this rule is not defined for val_r2"),
+        ),
         ({"split": {"shuffle": "yes"}}, ("/split/shuffle", "should be true or false")),
         ({"labels": {"a": 5}}, ("/labels/a", "should be text")),
         ({"name": ""}, ("/name", "should have at least 1 character")),

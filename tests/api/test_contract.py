@@ -17,14 +17,13 @@ from tests.api.states import Kitchen
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
-def probe(operation: schemathesis.APIOperation, job_id: str) -> None:
-    """Send 20 requests of the documented shape, about a job that is there."""
+def probe(operation: schemathesis.APIOperation, ids: dict[str, str]) -> None:
+    """Send 20 requests of the documented shape, about a job and a sweep that are there."""
 
     @given(case=operation.as_strategy())
     @settings(max_examples=20, suppress_health_check=list(HealthCheck))
     def answers_as_documented(case: schemathesis.Case) -> None:
-        if "job_id" in case.path_parameters:
-            case.path_parameters["job_id"] = job_id
+        case.path_parameters.update({name: ids[name] for name in case.path_parameters.keys() & ids.keys()})
         case.call_and_validate(checks=CHECKS)
 
     answers_as_documented()
@@ -34,4 +33,4 @@ def test_every_operation_answers_as_documented(app: FastAPI, kitchen: Kitchen) -
     schema = schemathesis.openapi.from_asgi("/openapi.json", app).exclude(operation_id="stream_job")
 
     for operation in schema.get_all_operations():
-        probe(operation.ok(), kitchen.trained().job_id)
+        probe(operation.ok(), {"job_id": kitchen.trained().job_id, "sweep_id": kitchen.swept().id})

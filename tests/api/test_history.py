@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from tests.api.conftest import both_databases
 from tests.api.states import Kitchen, epoch
 
-TAIL = ["lr", "seconds", "improved", "is_best", "wait", "reason"]
+TAIL = ["lr", "seconds", "improved", "is_best", "wait", "closeness", "reason"]
 
 
 @both_databases
@@ -45,7 +45,7 @@ def test_a_history_is_walked_in_order(client: TestClient, kitchen: Kitchen) -> N
 def test_a_history_as_csv_has_a_column_a_metric(client: TestClient, kitchen: Kitchen) -> None:
     claim = kitchen.running()
     odd = epoch(1, metrics={"val_accuracy": 0.5, "val_roc_auc": None}, reason='a "quoted", reason')
-    kitchen.record(claim, odd, epoch(2, val_loss=None, non_finite=True, is_best=False))
+    kitchen.record(claim, odd, epoch(2, val_loss=None, non_finite=True, is_best=False, closeness=None))
 
     response = client.get(f"/v1/jobs/{claim.job_id}/history", headers={"Accept": "text/csv"})
 
@@ -53,8 +53,8 @@ def test_a_history_as_csv_has_a_column_a_metric(client: TestClient, kitchen: Kit
     assert response.headers["content-disposition"] == f'attachment; filename="{claim.job_id}-history.csv"'
     assert list(csv.reader(response.text.splitlines())) == [
         ["epoch", "train_loss", "val_loss", "val_accuracy", "val_roc_auc", *TAIL],
-        ["1", "0.5", "1.0", "0.5", "", "0.01", "0.1", "true", "true", "0", 'a "quoted", reason'],
-        ["2", "0.5", "", "0.5", "", "0.01", "0.1", "true", "false", "0", "the best so far"],
+        ["1", "0.5", "1.0", "0.5", "", "0.01", "0.1", "true", "true", "0", "0.0", 'a "quoted", reason'],
+        ["2", "0.5", "", "0.5", "", "0.01", "0.1", "true", "false", "0", "", "the best so far"],
     ]
 
 

@@ -147,4 +147,4 @@ def test_a_wrong_header_is_named(client: TestClient, key: str) -> None:
 def test_every_error_that_the_service_knows_has_a_status_of_its_own_or_is_a_fault_of_ours() -> None:
     known: set[Any] = set(errors.ServiceError.__subclasses__())
 
-    assert known - set(problems.STATUSES) == {errors.DatasetCorrupt, errors.LeaseLost}
+    assert known - set(problems.STATUSES) == {errors.DatasetCorrupt, errors.LeaseLost, errors.Misconfigured}

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import torch
 
 from examples.local_service import running_service
 from tests.specs import REFERENCE
@@ -128,6 +129,47 @@ def test_a_killed_worker_is_replaced_and_its_job_goes_on(own_service: httpx2.Cli
     assert get(own_service, job_id, wait=20)["status"] == "cancelled"
 
 
+@linux_only
+def test_a_worker_that_dies_with_its_trainers_loses_its_jobs_when_the_lease_lapses(own_service: httpx2.Client) -> None:
+    job_id = submit(own_service, ENDLESS)
+    until(lambda: get(own_service, job_id)["progress"]["epoch"] > 0)
+    worker = worker_of(own_service)
+
+    for pid in [worker, *children(worker)]:
+        os.kill(pid, signal.SIGKILL)
+
+    job = until(lambda: (job := get(own_service, job_id))["attempt"] == 2 and job, 30)
+    assert (job["failures"], job["status"]) == (1, "running")
+
+
+@linux_only
+def test_asked_twice_a_worker_stops_at_once(own_service: httpx2.Client) -> None:
+    job_id = submit(own_service, {**ENDLESS, "data": {"kind": "synthetic", "rows": 2_000_000}, "batch_size": 1_000})
+    until(lambda: get(own_service, job_id)["status"] == "running")
+    worker = worker_of(own_service)
+    everyone = [worker, *children(worker)]
+
+    os.kill(worker, signal.SIGTERM)
+    time.sleep(0.5)
+    os.kill(worker, signal.SIGTERM)
+
+    until(lambda: not any(alive(pid) for pid in everyone), 5)
+
+
+@linux_only
+def test_a_gpu_that_this_torch_cannot_use_is_left_alone(tmp_path: Path) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA Something (UUID: GPU-1)'\n")
+    program.chmod(0o755)
+    if torch.cuda.is_available():
+        pytest.skip("this torch can use a GPU")
+
+    with running_service(tmp_path / "home", PATH=f"{tmp_path}:{os.environ['PATH']}") as client:
+        job = get(client, submit(client, REFERENCE), wait=30)
+
+    assert (job["status"], job["device"]) == ("succeeded", "cpu")
+
+
 def test_cancelling_a_running_job_keeps_its_best(own_service: httpx2.Client) -> None:
     job_id = submit(own_service, ENDLESS)
     until(lambda: get(own_service, job_id)["best"])
@@ -169,14 +211,30 @@ def test_nothing_survives_a_service_that_is_killed(tmp_path: Path) -> None:
         until(lambda: not any(alive(pid) for pid in everyone), 30)
 
 
-def test_an_address_open_to_others_needs_a_key(tmp_path: Path) -> None:
-    environment = {**os.environ, "BESTEPOCH_HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "service.cli", "serve", "--host", "0.0.0.0"]
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"BESTEPOCH_HOST": "0.0.0.0"}, "set BESTEPOCH_API_KEY"),
+        ({"BESTEPOCH_PORT": "many"}, "BESTEPOCH_PORT: Input should be a valid integer"),
+        ({"BESTEPOCH_DATABASE_URL": "nonsense"}, "BESTEPOCH_DATABASE_URL must be"),
+        ({"BESTEPOCH_DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}, "the database cannot be reached"),
+        ({"BESTEPOCH_HOME": "/dev/null/x"}, "Not a directory"),
+    ],
+)
+def test_what_an_operator_can_mend_is_said_in_a_line(tmp_path: Path, settings: dict[str, str], said: str) -> None:
+    environment = {**os.environ, "BESTEPOCH_HOME": str(tmp_path), **settings}
 
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-m", "service.cli", "serve"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
     assert ended.returncode == 2
-    assert "BESTEPOCH_API_KEY" in ended.stderr
+    assert said in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -29,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "max_epochs": 100,
     "max_seconds": None,
     "early_stopping": {
+        "rule": "patience",  # what the design's example leaves out: it can be left out
         "patience": 10, "monitor": "val_loss", "min_delta": 0.0, "min_delta_mode": "absolute",
         "min_epochs": 0, "target": None, "on_non_finite": "stop",
     },
@@ -133,6 +134,7 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "early_stopping.min_epochs": ([0, 1_000_000], [-1, 1_000_001]),
     "early_stopping.monitor": (["val_r2", "train_loss"], ["loss", "val_auc"]),
     "early_stopping.on_non_finite": (["stop", "fail", "ignore"], ["raise"]),
+    "early_stopping.rule": (["patience", "gl", "pq", "up"], ["GL", "pateince", None, []]),
     "early_stopping": ([None], [False, "off"]),
     "device": (["auto", "cpu", "cuda"], ["cuda:0", "mps"]),
     "priority": ([-100, 100], [-101, 101]),

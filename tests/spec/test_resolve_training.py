@@ -114,6 +114,25 @@ def test_a_patience_that_saves_no_epoch_is_a_warning(
 
 
 @pytest.mark.parametrize(
+    ("rule", "first", "field"),
+    [
+        ({"rule": "gl"}, 2, "min_epochs"),
+        ({"rule": "gl", "min_epochs": 7}, 7, "min_epochs"),
+        ({"rule": "pq", "k": 4}, 4, "k"),
+        ({"rule": "pq", "k": 4, "min_epochs": 5}, 8, "k"),
+        ({"rule": "up", "s": 2, "k": 3}, 9, "s"),
+        ({"rule": "up", "s": 2, "k": 3, "min_epochs": 10}, 12, "s"),
+    ],
+)
+def test_a_rule_that_saves_no_epoch_is_a_warning(rule: dict[str, Any], first: int, field: str) -> None:
+    assert resolved(early_stopping=rule, max_epochs=first + 1).warnings == ()
+
+    (warning,) = resolved(early_stopping=rule, max_epochs=first).warnings
+    assert (warning.code, warning.pointer) == (f"{rule['rule']}_cannot_fire", f"/early_stopping/{field}")
+    assert f"at epoch {first} at the earliest" in warning.message
+
+
+@pytest.mark.parametrize(
     ("rows", "batch_size", "steps", "warned"),
     [
         (65, 64, 1, True),

@@ -1,0 +1,142 @@
+"""Sweeps over HTTP: submit, list, read, wait, cancel."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Body, Query, Response
+from fastapi.concurrency import run_in_threadpool
+
+from service.api.deps import After, Limit, Page, Parts, Service, SweepId, page_of
+from service.api.jobs import REPLAYED, IdempotencyKey, fingerprint
+from service.api.openapi import SWEEP_EXAMPLES, problems
+from service.api.requests import Route
+from service.api.sweep_jobs import plan_sweep
+from service.errors import InvalidSpec, NotFound
+from service.spec.sweep import SweepSpec
+from service.store import sweeps
+from service.store.sweep_records import Sweep, SweepStatus
+
+router = APIRouter(prefix="/sweeps", tags=["sweeps"], route_class=Route)
+
+_LOCATION = {"Location": {"description": "Where the sweep is.", "schema": {"type": "string"}}}
+
+
+@router.post(
+    "",
+    status_code=201,
+    operation_id="create_sweep",
+    summary="Submit a sweep",
+    response_description="The sweep, its jobs queued.",
+    responses={
+        **problems(400, 413, 415, 429),
+        200: {"model": Sweep, "description": "The sweep that this key created before.", "headers": REPLAYED},
+        201: {"headers": _LOCATION},
+    },
+)
+async def create_sweep(
+    asked: Annotated[SweepSpec, Body(description="What to try.", openapi_examples=SWEEP_EXAMPLES)],
+    service: Service,
+    response: Response,
+    key: IdempotencyKey = None,
+) -> Sweep:
+    """Queue many jobs at once: a `grid` of values to combine, or `points` one by one; `replicates` adds seeds.
+
+    Names are dotted paths into the spec, as in `optimizer.lr`. Every job is checked first: all are queued, or none,
+    and a fault points at the value that brings it about. Two equal jobs are refused.
+    """
+    # Thousands of jobs take a second to check: in a thread apart from those that answer short requests.
+    sweep, created = await to_thread.run_sync(_create, service, asked, key, limiter=service.ingesting)
+    response.headers["Location"] = f"/v1/sweeps/{sweep.id}"
+    if not created:
+        response.status_code = 200
+        response.headers["Idempotent-Replayed"] = "true"
+    return sweep
+
+
+def _create(service: Parts, asked: SweepSpec, key: str | None) -> tuple[Sweep, bool]:
+    sha256 = fingerprint(asked)
+    if key is not None:
+        with service.database.reading() as connection:
+            known = sweeps.replay(connection, key, sha256)
+        if known is not None:
+            return known, False
+    planned = plan_sweep(service, asked)
+    try:
+        with service.database.transaction() as connection:
+            return sweeps.create(
+                connection,
+                asked,
+                planned,
+                max_queued=service.settings.max_queued_jobs,
+                idempotency_key=key,
+                request_sha256=sha256,
+            )
+    except NotFound as error:
+        raise InvalidSpec.at("/base/data/id", error.detail) from error
+
+
+@router.get("", operation_id="list_sweeps", summary="List sweeps")
+def list_sweeps(service: Service, limit: Limit = 20, after: After = None) -> Page[Sweep]:
+    """Sweeps, newest first."""
+    with service.database.reading() as connection:
+        found = sweeps.find(connection, limit=limit + 1, after=after)
+    return page_of(found, limit, lambda sweep: sweep.id)
+
+
+@router.get("/{sweep_id}", operation_id="get_sweep", summary="Read a sweep", responses=problems(404))
+async def get_sweep(
+    sweep_id: SweepId,
+    service: Service,
+    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the end of all its jobs.")] = 0,
+) -> Sweep:
+    """The sweep with its counts and its best job. With `wait` the answer comes when no job is live any more, or else
+    after so many seconds."""
+    sweep = await run_in_threadpool(_read, service, sweep_id)
+    if wait and sweep.status is SweepStatus.running:
+        await _ended(service, sweep_id, wait)
+        sweep = await run_in_threadpool(_read, service, sweep_id)
+    return sweep
+
+
+async def _ended(service: Parts, sweep_id: str, seconds: float) -> None:
+    """Return when no job of the sweep is live, and at `seconds` at the latest: wait for its newest live job, again and
+    again."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + seconds
+    while (left := deadline - clock()) > 0 and not service.watcher.stopped:
+        job_id = await run_in_threadpool(_last_live, service, sweep_id)
+        if job_id is None:
+            return
+        await service.watcher.ended(job_id, left)
+
+
+def _read(service: Parts, sweep_id: str) -> Sweep:
+    with service.database.reading() as connection:
+        return sweeps.get(connection, sweep_id)
+
+
+def _last_live(service: Parts, sweep_id: str) -> str | None:
+    with service.database.reading() as connection:
+        return sweeps.last_live(connection, sweep_id)
+
+
+@router.post(
+    "/{sweep_id}/cancel",
+    operation_id="cancel_sweep",
+    summary="Cancel a sweep",
+    response_description="None of its jobs is live.",
+    responses={**problems(404), 202: {"model": Sweep, "description": "Running jobs will stop at their epoch's end."}},
+)
+def cancel_sweep(sweep_id: SweepId, service: Service, response: Response) -> Sweep:
+    """Stop all jobs of a sweep for good: waiting ones at once, running ones at their epoch's end; each keeps its best.
+
+    A sweep that has ended stays as it is.
+    """
+    with service.database.transaction() as connection:
+        sweep = sweeps.cancel(connection, sweep_id)
+    if sweep.status is SweepStatus.running:
+        response.status_code = 202
+    return sweep

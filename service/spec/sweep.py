@@ -1,0 +1,134 @@
+"""The sweep spec: many jobs from one base spec, by a grid of changes or a list of them, and by seeds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
+
+from service.spec.base import Int, Name, Strict
+from service.spec.job import JobSpec, Labels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MAX_NAMES = 50
+
+DottedName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)]
+Values = Annotated[list[Any], Field(min_length=1)]
+
+
+class SweepSpec(Strict):
+    """Many jobs from one base. Grid and list of points exclude each other; without both, the base is the one point."""
+
+    name: Name | None = None
+    """A name for people."""
+    labels: Labels = {}
+    """Free key-value pairs of the sweep; its jobs have those of `base`."""
+    base: JobSpec
+    """The job spec that every point starts from."""
+    grid: Annotated[dict[DottedName, Values], Field(min_length=1, max_length=MAX_NAMES)] | None = None
+    """Dotted names into the spec, e.g. `optimizer.lr`, with the values to try: every combination, the last name's
+    values changing fastest."""
+    points: (
+        Annotated[list[Annotated[dict[DottedName, Any], Field(max_length=MAX_NAMES)]], Field(min_length=1)] | None
+    ) = None
+    """Points one by one, each as dotted names and values."""
+    replicates: Annotated[Int, Field(ge=1, le=1_000)] = 1
+    """Jobs a point: their seeds count up from the base's `seed`."""
+
+    @field_validator("points")
+    @classmethod
+    def _not_both(cls, points: list[Any] | None, known: ValidationInfo) -> list[Any] | None:
+        if points is not None and known.data.get("grid") is not None:
+            raise ValueError("give a grid or points, not both")
+        return points
+
+    @field_validator("replicates")
+    @classmethod
+    def _seeds_once(cls, replicates: int, known: ValidationInfo) -> int:
+        changed = [known.data.get("grid") or {}, *(known.data.get("points") or [])]
+        if replicates > 1 and any("seed" in names for names in changed):
+            raise ValueError("replicates choose the seeds: leave `seed` out of the points, or replicates at 1")
+        return replicates
+
+    @property
+    def size(self) -> int:
+        """How many jobs it makes."""
+        points = prod(map(len, self.grid.values())) if self.grid else len(self.points or [{}])
+        return points * self.replicates
+
+
+@dataclass(frozen=True)
+class Point:
+    """One job of a sweep: what it changes in the base, and where the sweep says so."""
+
+    changes: dict[str, Any]  # by dotted name
+    places: dict[str, str]  # JSON pointers into the sweep, by dotted name
+    pointer: str  # to the point itself, or to the grid
+
+    def __str__(self) -> str:
+        """The changes for people, long ones cut: `optimizer.lr=0.1, seed=1`."""
+        return ", ".join(f"{name}={json.dumps(value)[:60]}" for name, value in self.changes.items())
+
+    def locate(self, pointer: str) -> str:
+        """Where in the sweep that comes from which stands at `pointer` of the job's spec."""
+        paths = {name: _pointer(name.split(".")) for name in self.places}
+        for name in sorted(paths, key=lambda name: -len(paths[name])):
+            if f"{pointer}/".startswith(f"{paths[name]}/"):
+                return self.places[name] + pointer.removeprefix(paths[name])
+        below = [name for name, path in paths.items() if path.startswith(f"{pointer}/")]
+        return self.places[below[0]] if below else f"/base{pointer}"
+
+
+def expand(sweep: SweepSpec) -> Iterator[Point]:
+    """Every job's point, in order: the grid's last name varies fastest, and seeds faster still."""
+    for point in _points(sweep):
+        if sweep.replicates == 1:
+            yield point
+            continue
+        for replicate in range(sweep.replicates):
+            yield Point({**point.changes, "seed": sweep.base.seed + replicate}, point.places, point.pointer)
+
+
+def _points(sweep: SweepSpec) -> Iterator[Point]:
+    if sweep.points is not None:
+        for index, changes in enumerate(sweep.points):
+            pointer = f"/points/{index}"
+            yield Point(changes, {name: pointer + _pointer([name]) for name in changes}, pointer)
+        return
+    axes = [
+        [(name, value, f"/grid{_pointer([name])}/{index}") for index, value in enumerate(values)]
+        for name, values in (sweep.grid or {}).items()
+    ]
+    for chosen in product(*axes):
+        changes = {name: value for name, value, _ in chosen}
+        yield Point(changes, {name: place for name, _, place in chosen}, "/grid")
+
+
+def changed(base: JobSpec, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`, as a client would write it, to be validated; what stays is the base's own and valid.
+
+    A part that changes holds only what the client has set, so that a changed `optimizer.kind` brings its own defaults.
+    Shallow names come first: `optimizer.lr` changes what `optimizer` has set. A name below null makes an object of it.
+    """
+    touched = {name.partition(".")[0] for name in changes}
+    spec: dict[str, Any] = {name: getattr(base, name) for name in JobSpec.model_fields.keys() - touched}
+    spec |= base.model_dump(mode="json", exclude_unset=True, include=touched)
+    for name, value in sorted(changes.items(), key=lambda change: change[0].count(".")):
+        *parents, last = name.split(".")
+        part = spec
+        for parent in parents:
+            child = part.get(parent)
+            part[parent] = dict(child) if isinstance(child, dict) else {}
+            part = part[parent]
+        part[last] = value
+    return spec
+
+
+def _pointer(parts: list[str]) -> str:
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)

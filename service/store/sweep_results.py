@@ -1,0 +1,128 @@
+"""What a sweep has found: a row a job, best first, and a row a point over its seeds."""
+
+from __future__ import annotations
+
+import json
+import math
+from enum import StrEnum
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from service.errors import NotFound
+from service.spec.early_stopping import Monitor
+from service.store.sweep_records import EpochSpread, Spread, SweepPoint, SweepResult
+from service.store.sweeps import BEST_FIRST, VALUE
+from service.store.tables import TENANT, jobs, sweeps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Connection, Row
+
+
+class Order(StrEnum):
+    """How the jobs of a sweep are sorted."""
+
+    value = "value"
+    submitted = "submitted"
+
+
+_COLUMNS = [
+    jobs.c.id.label("job"),
+    jobs.c.epoch.label("epochs"),
+    VALUE.label("value"),
+    *(jobs.c[name] for name in ("status", "stop_reason", "point", "best_epoch", "best_metrics", "test_metrics")),
+    *(jobs.c[name] for name in ("started_at", "finished_at")),
+]
+
+
+def results(
+    connection: Connection,
+    sweep_id: str,
+    *,
+    order: Order = Order.value,
+    limit: int | None = None,
+    offset: int = 0,
+    tenant: str = TENANT,
+) -> list[SweepResult]:
+    """The sweep's jobs from `offset` on, best first or as they were submitted; those without a value come last.
+
+    Raises NotFound.
+    """
+    _monitor(connection, sweep_id, tenant)
+    query = (
+        select(*_COLUMNS)
+        .join(sweeps, sweeps.c.id == jobs.c.sweep_id)
+        .where(sweeps.c.id == sweep_id)
+        .order_by(*(BEST_FIRST if order is Order.value else [jobs.c.id]))
+    )
+    return [_result(row) for row in connection.execute(query.limit(limit).offset(offset))]
+
+
+def summary(connection: Connection, sweep_id: str, tenant: str = TENANT) -> list[SweepPoint]:
+    """The sweep's points, the best mean first, those without a value last; raises NotFound."""
+    monitor = _monitor(connection, sweep_id, tenant)
+    rows = results(connection, sweep_id, order=Order.submitted, tenant=tenant)
+    return summarize(rows, larger_is_better=monitor.larger_is_better)
+
+
+def summarize(rows: Iterable[SweepResult], *, larger_is_better: bool) -> list[SweepPoint]:
+    """One row for the jobs that differ in nothing but their seed, the best mean first."""
+    points: dict[str, list[SweepResult]] = {}
+    for row in rows:
+        points.setdefault(json.dumps(_without_seed(row.point), sort_keys=True), []).append(row)
+
+    def worse(point: SweepPoint) -> tuple[bool, float]:
+        mean = None if point.value is None else point.value.mean
+        return (True, 0.0) if mean is None else (False, -mean if larger_is_better else mean)
+
+    return sorted(map(_point, points.values()), key=worse)
+
+
+def _monitor(connection: Connection, sweep_id: str, tenant: str) -> Monitor:
+    monitor = connection.scalar(select(sweeps.c.monitor).where(sweeps.c.id == sweep_id, sweeps.c.tenant == tenant))
+    if monitor is None:
+        raise NotFound(f"no sweep {sweep_id!r}")
+    return Monitor(monitor)
+
+
+def _result(row: Row[Any]) -> SweepResult:
+    fields = dict(row._mapping)
+    started, finished = fields.pop("started_at"), fields.pop("finished_at")
+    metrics = fields.pop("best_metrics") or {}
+    seconds = (finished - started).total_seconds() if started and finished else None
+    return SweepResult(**fields, metrics=metrics, seconds=seconds)
+
+
+def _without_seed(point: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in point.items() if name != "seed"}
+
+
+def _point(rows: Sequence[SweepResult]) -> SweepPoint:
+    names = dict.fromkeys(name for row in rows for name in row.metrics)
+    metrics = {name: _spread([row.metrics.get(name) for row in rows]) for name in names}
+    epochs = [row.best_epoch for row in rows if row.best_epoch is not None]
+    return SweepPoint(
+        point=_without_seed(rows[0].point),
+        jobs=len(rows),
+        value=_spread([row.value for row in rows]),
+        metrics={name: spread for name, spread in metrics.items() if spread is not None},
+        best_epoch=EpochSpread(min=min(epochs), median=median(epochs), max=max(epochs)) if epochs else None,
+    )
+
+
+def _spread(found: Iterable[float | None]) -> Spread | None:
+    values = [value for value in found if value is not None]
+    if not values:
+        return None
+    n = len(values)
+    mean = sum(values) / n
+    # A product, not a power: the square of a huge float is then infinite, where `**` would raise.
+    std = math.sqrt(sum((v - mean) * (v - mean) for v in values) / (n - 1)) if n > 1 else None
+    return Spread(n=n, mean=_finite(mean), std=None if std is None else _finite(std))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,322 @@
+"""Sweeps over HTTP: all jobs or none, faults that point at their cause, waiting, comparing, cancelling."""
+
+from __future__ import annotations
+
+import csv
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+from service.api.app import create_app
+from service.api.openapi import SWEEP_EXAMPLES
+from service.artifacts import Artifacts
+from service.settings import Settings
+from service.store.engine import Database
+from tests.api.conftest import CoinPredictor, both_databases
+from tests.store.records import claim
+from tests.store.test_sweeps import train
+
+BASE: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 60, "features": 3}}
+
+
+def submit(client: TestClient | httpx2.Client, key: str | None = None, **fields: Any) -> Any:
+    headers = {"Idempotency-Key": key} if key else {}
+    return client.post("/v1/sweeps", json={"base": BASE, **fields}, headers=headers)
+
+
+def faults(client: TestClient, **fields: Any) -> list[tuple[str, str]]:
+    response = submit(client, **fields)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_spec"), response.text
+    assert client.get("/v1/jobs").json()["data"] == []
+    return [(fault["pointer"], fault["message"]) for fault in response.json()["errors"]]
+
+
+@both_databases
+def test_a_sweep_is_created_with_all_its_jobs(client: TestClient) -> None:
+    grid = {"optimizer.lr": [0.1, 0.2, 0.3], "architecture.hidden": [[4], [8, 4]]}
+
+    response = submit(client, name="rates", labels={"team": "a"}, grid=grid)
+
+    sweep = response.json()
+    assert (response.status_code, sweep["status"], sweep["jobs"], sweep["best"]) == (201, "running", 6, None)
+    assert (sweep["name"], sweep["labels"], sweep["grid"], sweep["base"]) == ("rates", {"team": "a"}, grid, BASE)
+    assert sweep["counts"]["queued"] == 6
+    assert client.get(response.headers["location"]).json() == sweep
+    jobs = client.get("/v1/jobs", params={"sweep": sweep["id"]}).json()["data"][::-1]
+    assert [job["point"] for job in jobs] == [
+        {"optimizer.lr": rate, "architecture.hidden": hidden} for rate in [0.1, 0.2, 0.3] for hidden in [[4], [8, 4]]
+    ]
+    assert all(job["spec"]["architecture"]["hidden"] == job["point"]["architecture.hidden"] for job in jobs)
+
+
+def test_jobs_are_found_by_their_sweep_alone(client: TestClient) -> None:
+    client.post("/v1/jobs", json=BASE)
+    sweep = submit(client, replicates=2).json()
+
+    assert len(client.get("/v1/jobs").json()["data"]) == 3
+    assert [job["sweep"] for job in client.get(f"/v1/jobs?sweep={sweep['id']}").json()["data"]] == [sweep["id"]] * 2
+    assert client.get("/v1/jobs?sweep=swp_0").json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"grid": {"optimizer.lr": [0.1, -1, "x"]}}, ["/grid/optimizer.lr/1", "/grid/optimizer.lr/2"]),
+        ({"grid": {"seed": [1, 2], "optimizer.lr": [0.1, 99]}}, ["/grid/optimizer.lr/1"]),
+        ({"grid": {"optimizer.lrr": [0.1, 0.2]}}, ["/grid/optimizer.lrr"]),
+        ({"grid": {"optimzer.lr": [0.1]}}, ["/grid/optimzer.lr"]),
+        ({"grid": {"seed.x": [0.1]}}, ["/grid/seed.x/0"]),
+        ({"grid": {"optimizer": [{}, {"lrr": 1}]}}, ["/grid/optimizer/1/lrr"]),
+        ({"grid": {"optimizer.kind": ["adam", "rprop"]}}, ["/grid/optimizer.kind/1"]),
+        ({"grid": {"architecture.hidden": [[4], [4, 0]]}}, ["/grid/architecture.hidden/1/1"]),
+        ({"grid": {"data.rows": [60, 3_000_000], "data.features": [30]}}, ["/grid/data.rows/1"]),
+        ({"grid": {"data": [{"id": "ds_0", "target": "y"}]}}, ["/grid/data/0/id"]),
+        ({"points": [{}, {"batch_size": 8, "optimizer.lr": -1}]}, ["/points/1/optimizer.lr"]),
+        ({"points": [{"batch_sise": 8}, {"seed": -1}]}, ["/points/0/batch_sise", "/points/1/seed"]),
+        ({"base": {**BASE, "seed": 2**32 - 2}, "replicates": 3}, ["/base/seed"]),
+        ({"base": {**BASE, "sede": 1}}, ["/base/sede"]),
+        ({"base": {"data": {"id": "ds_0", "target": "y"}}, "replicates": 3}, ["/base/data/id"]),
+        ({"grid": {"seed": [1]}, "points": [{}]}, ["/points"]),
+        ({"grid": {"seed": [1]}, "replicates": 2}, ["/replicates"]),
+        ({"grid": {"seed": []}}, ["/grid/seed"]),
+        ({"replicates": 0}, ["/replicates"]),
+    ],
+)
+def test_a_fault_points_at_what_brings_it_about(client: TestClient, fields: Any, expected: list[str]) -> None:
+    assert [pointer for pointer, _ in faults(client, **fields)] == expected
+
+
+def test_a_fault_of_the_base_says_which_point_brings_it_about(client: TestClient) -> None:
+    base = {**BASE, "architecture": {"batch_norm": False}, "batch_size": 1}
+
+    found = faults(client, base=base, grid={"architecture.batch_norm": [False, True], "seed": [1, 2]})
+
+    assert found == [
+        (
+            "/base/batch_size",
+            "batch normalization needs at least 2 rows in a batch (with architecture.batch_norm=true, seed=1)",
+        )
+    ]
+
+
+def test_a_fault_of_the_base_alone_is_said_once(client: TestClient) -> None:
+    found = faults(client, base={**BASE, "batch_size": 1}, grid={"seed": [1, 2, 3]})
+
+    assert found == [("/base/batch_size", "batch normalization needs at least 2 rows in a batch")]
+
+
+def test_at_most_twenty_faults_are_told(client: TestClient) -> None:
+    response = submit(client, grid={"optimizer.lr": list(range(-30, 0))})
+
+    assert len(response.json()["errors"]) == 20
+    assert response.json()["detail"] == "/grid/optimizer.lr/0 should be greater than 0 (and 19 more)"
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"grid": {"batch_size": [64, 32, 64]}}, "/grid"),
+        ({"points": [{"seed": 1}, {}, {"optimizer": {"kind": "adam"}}]}, "/points/2"),
+    ],
+)
+def test_the_same_job_twice_is_refused(client: TestClient, fields: Any, pointer: str) -> None:
+    ((where, message),) = faults(client, **fields)
+
+    assert where == pointer
+    assert message.startswith("gives the same job a second time: ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"grid": {"seed": [1, 2], "batch_size": [8, 16, 32]}}, "/grid"),
+        ({"points": [{"seed": seed} for seed in range(6)]}, "/points"),
+        ({"replicates": 6}, "/replicates"),
+    ],
+)
+def test_a_sweep_over_the_servers_limit_is_refused(
+    tmp_path: Path, database: Database, artifacts: Artifacts, fields: Any, pointer: str
+) -> None:
+    settings = Settings(home=tmp_path, max_sweep_jobs=5)
+    with TestClient(create_app(settings, database, artifacts, CoinPredictor())) as client:
+        assert faults(client, **fields) == [(pointer, "the sweep would be 6 jobs; this server allows 5")]
+
+
+def test_a_sweep_without_room_in_the_queue_is_a_429(tmp_path: Path, database: Database, artifacts: Artifacts) -> None:
+    settings = Settings(home=tmp_path, max_queued_jobs=5)
+    with TestClient(create_app(settings, database, artifacts, CoinPredictor())) as client:
+        assert submit(client, replicates=3).status_code == 201
+
+        response = submit(client, replicates=3)
+
+        assert (response.status_code, response.json()["code"]) == (429, "queue_full")
+        assert len(client.get("/v1/jobs").json()["data"]) == 3
+
+
+def test_inline_rows_are_not_stored_a_thousand_times(client: TestClient) -> None:
+    data = {"kind": "inline", "x": [[0.123456789 * i] * 10 for i in range(1, 2_001)], "y": [0, 1] * 1_000}
+
+    ((pointer, message),) = faults(client, base={"data": data}, replicates=1_000)
+
+    assert pointer == "/base/data"
+    assert "more than 64 MiB" in message
+
+
+@both_databases
+def test_the_same_sweep_under_the_same_key_is_created_once(client: TestClient) -> None:
+    first = submit(client, "night-1", replicates=2)
+    again = submit(client, "night-1", replicates=2, grid=None)
+    other = submit(client, "night-1", replicates=3)
+
+    assert (first.status_code, again.status_code, other.status_code) == (201, 200, 422)
+    assert again.json() == first.json()
+    assert again.headers["idempotent-replayed"] == "true"
+    assert other.json()["code"] == "idempotency_mismatch"
+    assert len(client.get("/v1/jobs").json()["data"]) == 2
+
+
+@both_databases
+def test_twelve_posts_at_once_with_one_key_create_one_sweep(live: httpx2.Client) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        responses = list(pool.map(lambda _: submit(live, "rush", replicates=10), range(12)))
+
+    assert sorted(response.status_code for response in responses) == [200] * 11 + [201]
+    assert len({response.json()["id"] for response in responses}) == 1
+    assert len(live.get("/v1/jobs?limit=100").json()["data"]) == 10
+
+
+def test_sweeps_are_listed_newest_first_a_page_at_a_time(client: TestClient) -> None:
+    created = [submit(client, name=f"{n}").json()["id"] for n in range(3)]
+
+    first = client.get("/v1/sweeps?limit=2").json()
+    second = client.get("/v1/sweeps", params={"limit": 2, "after": first["next"]}).json()
+
+    assert [sweep["id"] for sweep in first["data"] + second["data"]] == created[::-1]
+    assert (first["has_more"], second["has_more"]) == (True, False)
+
+
+@both_databases
+def test_a_wait_ends_with_the_last_job(client: TestClient, database: Database) -> None:
+    sweep = submit(client, replicates=3).json()
+    answers: list[Any] = []
+    waiter = threading.Thread(target=lambda: answers.append(client.get(f"/v1/sweeps/{sweep['id']}?wait=20").json()))
+    waiter.start()
+
+    for _ in range(3):
+        time.sleep(0.1)
+        assert answers == []
+        train(database, val_loss=0.5)
+    waiter.join(5)
+
+    assert [(answer["status"], answer["counts"]["succeeded"]) for answer in answers] == [("finished", 3)]
+
+
+def test_a_wait_ends_at_its_time(client: TestClient) -> None:
+    sweep = submit(client).json()
+    started = time.monotonic()
+
+    answer = client.get(f"/v1/sweeps/{sweep['id']}?wait=0.3").json()
+
+    assert 0.3 <= time.monotonic() - started < 2
+    assert answer["status"] == "running"
+
+
+@both_databases
+def test_the_leaderboard_is_walked_best_first(client: TestClient, database: Database) -> None:
+    sweep = submit(client, replicates=5).json()
+    losses = [0.5, 0.1, 0.4, 0.2, 0.3]
+    for loss in losses:
+        train(database, val_loss=loss)
+
+    seen: list[Any] = []
+    page: dict[str, Any] = {"next": "0"}
+    while page["next"] is not None:
+        page = client.get(f"/v1/sweeps/{sweep['id']}/results", params={"limit": 2, "after": page["next"]}).json()
+        seen += page["data"]
+
+    assert [row["value"] for row in seen] == sorted(losses)
+    assert client.get(f"/v1/sweeps/{sweep['id']}").json()["best"]["job"] == seen[0]["job"]
+    submitted = client.get(f"/v1/sweeps/{sweep['id']}/results?order=submitted").json()["data"]
+    assert [row["value"] for row in submitted] == losses
+    assert [row["point"] for row in submitted] == [{"seed": seed} for seed in range(5)]
+
+
+def test_a_leaderboard_as_csv_has_a_column_a_change_and_a_metric(client: TestClient, database: Database) -> None:
+    points = [{"optimizer.lr": 0.1}, {"architecture.hidden": [8], "max_seconds": None, "optimizer.kind": "sgd"}]
+    sweep = submit(client, points=points).json()
+    trained = [train(database, val_loss=0.5, val_accuracy=0.75), train(database, val_loss=0.25, val_roc_auc=None)]
+
+    response = client.get(f"/v1/sweeps/{sweep['id']}/results", headers={"Accept": "text/csv"})
+
+    assert response.headers["content-type"] == "text/csv; charset=utf-8"
+    assert response.headers["content-disposition"] == f'attachment; filename="{sweep["id"]}.csv"'
+    rows = list(csv.reader(response.text.splitlines()))
+    changes = ["architecture.hidden", "max_seconds", "optimizer.kind", "optimizer.lr"]
+    measured = ["val_loss", "val_roc_auc", "val_accuracy"]
+    assert rows[0] == ["job", "status", "stop_reason", *changes, "best_epoch", "value", *measured, "epochs", "seconds"]
+    assert [row[:-1] for row in rows[1:]] == [
+        [trained[1], "succeeded", "max_epochs", "[8]", "null", "sgd", "", "2", "0.25", "0.25", "", "", "2"],
+        [trained[0], "succeeded", "max_epochs", "", "", "", "0.1", "2", "0.5", "0.5", "", "0.75", "2"],
+    ]
+    assert all(0 <= float(row[-1]) < 60 for row in rows[1:])
+
+
+def test_a_long_leaderboard_comes_whole_as_csv(client: TestClient) -> None:
+    sweep = submit(client, grid={"seed": list(range(1_100))}).json()
+
+    response = client.get(f"/v1/sweeps/{sweep['id']}/results", headers={"Accept": "text/csv"})
+
+    assert [row["seed"] for row in csv.DictReader(response.text.splitlines())] == [str(n) for n in range(1_100)]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"replicates": 3, "grid": {"batch_size": [8, 16]}}, {"grid": {"batch_size": [8, 16], "seed": [0, 1, 2]}}],
+)
+def test_a_summary_compares_the_points_over_their_seeds(client: TestClient, database: Database, fields: Any) -> None:
+    sweep = submit(client, **fields).json()
+    for loss in (0.5, 0.6, 0.7, 0.1, 0.2, 0.3):
+        train(database, val_loss=loss)
+
+    page = client.get(f"/v1/sweeps/{sweep['id']}/summary").json()
+
+    assert [point["point"] for point in page["data"]] == [{"batch_size": 16}, {"batch_size": 8}]
+    best = page["data"][0]
+    assert best["value"] == best["metrics"]["val_loss"]
+    assert (best["jobs"], best["value"]["n"]) == (3, 3)
+    assert (best["value"]["mean"], best["value"]["std"]) == (pytest.approx(0.2), pytest.approx(0.1))
+    assert best["best_epoch"] == {"min": 2, "median": 2.0, "max": 2}
+    one = client.get(f"/v1/sweeps/{sweep['id']}/summary?limit=1").json()
+    rest = client.get(f"/v1/sweeps/{sweep['id']}/summary", params={"limit": 1, "after": one["next"]}).json()
+    assert one["data"] + rest["data"] == page["data"]
+
+
+def test_cancelling_is_accepted_while_a_job_runs(client: TestClient, database: Database) -> None:
+    idle, busy = submit(client, replicates=3).json(), submit(client, base={**BASE, "priority": 1}, replicates=3).json()
+    claim(database)
+
+    at_once = client.post(f"/v1/sweeps/{idle['id']}/cancel")
+    later = client.post(f"/v1/sweeps/{busy['id']}/cancel")
+
+    assert (at_once.status_code, at_once.json()["status"]) == (200, "cancelled")
+    assert (later.status_code, later.json()["status"]) == (202, "running")
+    assert (later.json()["counts"]["running"], later.json()["counts"]["cancelled"]) == (1, 2)
+
+
+@pytest.mark.parametrize("rest", ["", "/results", "/summary"])
+def test_a_sweep_that_is_not_there_is_a_404(client: TestClient, rest: str) -> None:
+    assert client.get(f"/v1/sweeps/swp_0{rest}").status_code == 404
+    assert client.post("/v1/sweeps/swp_0/cancel").status_code == 404
+
+
+@pytest.mark.parametrize("name", SWEEP_EXAMPLES)
+def test_the_examples_can_be_trained(client: TestClient, name: str) -> None:
+    response = client.post("/v1/sweeps", json=SWEEP_EXAMPLES[name]["value"])
+
+    assert response.status_code == 201, response.text

@@ -1,0 +1,142 @@
+"""Which jobs a sweep makes, in which order, and where a fault of one of them comes from."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from service.spec.job import JobSpec
+from service.spec.sweep import Point, SweepSpec, changed, expand
+
+BASE: dict[str, Any] = {"data": {"kind": "synthetic"}}
+NAMES = ["optimizer.lr", "seed", "batch_size", "architecture.hidden", "a~b/c"]
+
+
+def sweep(**fields: Any) -> SweepSpec:
+    return SweepSpec.model_validate({"base": BASE, **fields})
+
+
+def variant(base: dict[str, Any], **changes: Any) -> JobSpec:
+    """`base` with changes, whose names have `__` for a dot."""
+    dotted = {name.replace("__", "."): value for name, value in changes.items()}
+    return JobSpec.model_validate(changed(JobSpec.model_validate({**BASE, **base}), dotted))
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), st.lists(st.integers(), min_size=1, max_size=4), min_size=1))
+def test_a_grid_is_the_product_of_its_values_in_the_order_written(grid: dict[str, list[Any]]) -> None:
+    asked = sweep(grid=grid)
+
+    points = list(expand(asked))
+
+    assert [list(point.changes.items()) for point in points] == [
+        list(zip(grid, values, strict=True)) for values in product(*grid.values())
+    ]
+    assert len(points) == asked.size
+    assert len({tuple(point.places.values()) for point in points}) == asked.size
+
+
+@given(st.integers(1, 5), st.integers(0, 1_000), st.lists(st.floats(0.1, 1.0), min_size=1, max_size=4))
+def test_replicates_count_the_seeds_up_at_each_point(replicates: int, seed: int, rates: list[float]) -> None:
+    asked = sweep(base={**BASE, "seed": seed}, points=[{"optimizer.lr": r} for r in rates], replicates=replicates)
+
+    changes = [point.changes for point in expand(asked)]
+
+    seeds = range(seed, seed + replicates)
+    plain = [{"optimizer.lr": rate} for rate in rates]
+    assert changes == ([{**p, "seed": s} for p in plain for s in seeds] if replicates > 1 else plain)
+    assert len(changes) == asked.size
+
+
+def test_without_grid_and_points_the_base_is_repeated() -> None:
+    assert [point.changes for point in expand(sweep())] == [{}]
+    assert [point.changes for point in expand(sweep(replicates=3))] == [{"seed": 0}, {"seed": 1}, {"seed": 2}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"grid": {"seed": [1]}, "points": [{"seed": 1}]}, "points"),
+        ({"grid": {"seed": [1, 2]}, "replicates": 2}, "replicates"),
+        ({"points": [{"batch_size": 8}, {"seed": 1}], "replicates": 2}, "replicates"),
+        ({"grid": {}}, "grid"),
+        ({"points": []}, "points"),
+        ({"grid": {f"labels.{i}": ["a"] for i in range(51)}}, "grid"),
+        ({"replicates": 1_001}, "replicates"),
+        ({"base": {**BASE, "sede": 1}}, "base"),
+    ],
+)
+def test_a_sweep_that_contradicts_itself_is_refused(fields: dict[str, Any], place: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        sweep(**fields)
+
+    assert {error["loc"][0] for error in refused.value.errors()} == {place}
+
+
+def test_a_change_keeps_what_else_its_part_has_set() -> None:
+    spec = variant({"optimizer": {"kind": "sgd", "momentum": 0.9}}, optimizer__lr=0.5, split__seed=3)
+
+    assert spec == JobSpec.model_validate(
+        {**BASE, "optimizer": {"kind": "sgd", "momentum": 0.9, "lr": 0.5}, "split": {"seed": 3}}
+    )
+
+
+def test_another_kind_brings_its_own_defaults() -> None:
+    assert variant({"optimizer": {"lr": 0.1}}, optimizer__kind="sgd").optimizer.model_dump() == {
+        "kind": "sgd",
+        "lr": 0.1,
+        "weight_decay": 0.0,
+        "momentum": 0.0,
+        "nesterov": False,
+    }
+
+
+def test_a_whole_part_comes_before_names_within_it() -> None:
+    spec = variant({}, optimizer__lr=0.5, optimizer={"kind": "sgd", "lr": 0.1})
+
+    assert (spec.optimizer.kind, spec.optimizer.lr) == ("sgd", 0.5)
+
+
+def test_a_name_below_null_makes_an_object() -> None:
+    spec = variant({"early_stopping": None}, early_stopping__monitor="val_accuracy")
+
+    assert spec == JobSpec.model_validate({**BASE, "early_stopping": {"monitor": "val_accuracy"}})
+
+
+def test_neither_the_base_nor_the_values_are_changed_along() -> None:
+    base = JobSpec.model_validate({**BASE, "optimizer": {"kind": "sgd"}})
+    changes = {"architecture": {"hidden": [4]}, "architecture.dropout": 0.5, "optimizer.lr": 0.5}
+    before = base.model_copy(deep=True), deepcopy(changes)
+
+    changed(base, changes)
+
+    assert (base, changes) == before
+
+
+@pytest.mark.parametrize(
+    ("pointer", "place"),
+    [
+        ("/optimizer/lr", "/grid/optimizer.lr/2"),
+        ("/optimizer/kind", "/grid/optimizer/0/kind"),
+        ("/architecture/hidden/1", "/grid/architecture.hidden/4/1"),
+        ("/labels/a~1b", "/grid/labels.a~1b/0"),
+        ("/data", "/grid/data.rows/1"),
+        ("/architecture/hiddens", "/base/architecture/hiddens"),
+        ("/batch_size", "/base/batch_size"),
+    ],
+)
+def test_a_fault_is_traced_to_the_value_that_brings_it_about(pointer: str, place: str) -> None:
+    places = {
+        "optimizer": "/grid/optimizer/0",
+        "optimizer.lr": "/grid/optimizer.lr/2",
+        "architecture.hidden": "/grid/architecture.hidden/4",
+        "labels.a/b": "/grid/labels.a~1b/0",
+        "data.rows": "/grid/data.rows/1",
+    }
+
+    assert Point(dict.fromkeys(places), places, "/grid").locate(pointer) == place

@@ -1,0 +1,136 @@
+"""Predictions and exports from a checkpoint's file, and the helper process around them."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from service import serving
+from service.data.prepare import prepare
+from service.errors import InvalidData, StorageError, Unavailable
+from service.predictor import Predictor
+from service.spec.job import JobSpec
+from service.spec.resolve import inline_profile, resolve
+from service.training.checkpoint import Metadata, to_bytes
+from service.training.loop import train
+
+CPU = torch.device("cpu")
+X = [[float(i % 7), float(i)] for i in range(40)]
+
+
+def checkpoint(path: Path, y: list[Any], null_values: tuple[str, ...] = (), **fields: Any) -> str:
+    """The file of a network trained on X and `y`."""
+    spec = JobSpec.model_validate({"data": {"kind": "inline", "x": X, "y": y}, "max_epochs": 3, **fields})
+    profile = inline_profile(spec.data).model_copy(update={"null_values": list(null_values)})  # type: ignore[arg-type]
+    resolved = resolve(spec, profile)
+    *_, (last,) = train([resolved], prepare(resolved, None), CPU)
+    path.write_bytes(to_bytes(last.best_state(), Metadata.of(resolved, last.preprocessing, last.row)))
+    return str(path)
+
+
+def test_classes_come_with_their_probabilities_and_alone_as_in_a_batch(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "a", ["yes" if i % 2 else "no" for i in range(40)])
+    rows = [{"x0": float(i), "x1": None if i == 3 else 2.0} for i in range(5)]
+
+    together = serving.predict(path, "a", rows)
+
+    for row, answer in zip(rows, together, strict=True):
+        assert set(answer["probabilities"]) == {"yes", "no"}
+        assert sum(answer["probabilities"].values()) == pytest.approx(1.0)
+        assert answer["prediction"] == max(answer["probabilities"], key=answer["probabilities"].get)
+        (alone,) = serving.predict(path, "a", [row])
+        assert alone["probabilities"] == pytest.approx(answer["probabilities"], abs=1e-6)
+
+
+def test_booleans_are_answered_as_booleans(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "b", [i % 2 == 0 for i in range(40)])
+
+    (answer,) = serving.predict(path, "b", [{"x0": 1, "x1": 2}])
+
+    assert answer["prediction"] in (True, False)
+    assert set(answer["probabilities"]) == {"true", "false"}
+
+
+def test_a_number_beyond_float64_is_null(tmp_path: Path) -> None:
+    path = checkpoint(
+        tmp_path / "c",
+        [i * 1e300 for i in range(40)],
+        task="regression",
+        preprocess={"numeric": "none"},
+        architecture={"hidden": []},
+    )
+
+    answers = serving.predict(path, "c", [{"x0": 1.0, "x1": 2.0}, {"x0": 1e300, "x1": 1e300}])
+
+    assert isinstance(answers[0]["prediction"], float)
+    assert answers[1] == {"prediction": None}
+
+
+def test_what_the_data_set_took_for_missing_is_missing_in_a_prediction_too(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "d", [i % 3 for i in range(40)], null_values=("unknown", "-999"))
+
+    missing, text, number = serving.predict(path, "d", [{"x0": v, "x1": 1.0} for v in (None, "unknown", -999)])
+
+    assert text == missing
+    assert number == missing
+
+
+def test_an_answer_has_a_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = checkpoint(tmp_path / "e", [i % 3 for i in range(40)])
+    monkeypatch.setattr(serving, "MAX_PROBABILITIES", 10)
+
+    with pytest.raises(InvalidData, match="send at most 3 at once"):
+        serving.predict(path, "e", [{"x0": 1.0, "x1": 1.0}] * 4)
+
+
+def test_the_export_is_what_torch_loads_without_unpickling(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "f", [i % 3 for i in range(40)])
+
+    state = torch.load(io.BytesIO(serving.export_pt(path)), weights_only=True)
+
+    assert state["layers.0.weight"].shape == (64, 2)
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Iterator[Predictor]:
+    running = Predictor()
+    yield running
+    running.close()
+
+
+def test_the_helper_answers_and_hands_on_what_is_wrong(predictor: Predictor, tmp_path: Path) -> None:
+    path = Path(checkpoint(tmp_path / "g", [i % 3 for i in range(40)]))
+
+    assert len(predictor.predict(path, "g", [{"x0": 1.0, "x1": 2.0}])) == 1
+    with pytest.raises(InvalidData) as wrong:
+        predictor.predict(path, "g", [{"x0": "one", "x1": 2.0}])
+    with pytest.raises(StorageError, match="No such file"):
+        predictor.to_pt(tmp_path / "nowhere")
+
+    assert wrong.value.faults[0].pointer == "/rows/0/x0"
+
+
+def test_a_helper_that_dies_is_replaced(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(checkpoint(tmp_path / "h", [i % 3 for i in range(40)]))
+    predictor.to_pt(path)
+    process = predictor._process
+    assert process is not None
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    monkeypatch.setattr("service.predictor.ANSWER_SECONDS", 0.1)
+
+    with pytest.raises(Unavailable):
+        predictor.to_pt(path)
+
+    monkeypatch.setattr("service.predictor.ANSWER_SECONDS", 30.0)
+    started = time.monotonic()
+    assert predictor.to_pt(path)
+    assert time.monotonic() - started < 30.0
