@@ -42,6 +42,7 @@ check: setup ## Lint, check formatting, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 
-bench: setup ## Measure latency and the training engine
+bench: setup ## Measure latency, the training engine and sweeps
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.sweep

@@ -1,9 +1,9 @@
-"""Seconds per epoch of one job, against two loops written by hand; one thread each.
+"""Seconds per job and epoch of the engine, alone and in arrays, against loops written by hand; one thread each.
 
     python -m benchmarks.engine [repetitions]
 
-8,000 x 20 rows, batch 64, MLP 20-64-32-2 with batch norm, Adam. The three take turns; medians are compared.
-A training epoch includes the loop's evaluation of 2,000 validation rows, in all three.
+8,000 x 20 rows, batch 64, MLP 20-64-32-2 with batch norm (scikit-learn's has none), Adam. All take turns; medians are
+compared. An epoch includes an evaluation of 2,000 validation rows in all of them, ours with every metric.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
+from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -23,6 +26,7 @@ from service.spec.resolve import profile_of, resolve
 from service.training.loop import train
 from service.training.models import build
 
+WIDTHS = (1, 4, 16, 64)
 SPEC = JobSpec.model_validate(
     {
         "data": {"kind": "synthetic", "rows": 10_000, "features": 20},
@@ -38,50 +42,66 @@ VALIDATION = torch.from_numpy(DATA.validation.x), torch.from_numpy(DATA.validati
 
 
 def main() -> None:
-    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     torch.set_num_threads(1)
-    loops = {"bestepoch": ours(), "sliced tensors, fused Adam": sliced(), "DataLoader, Adam": loader()}
+    threadpool_limits(1)  # scikit-learn
+    loops: dict[str, tuple[int, Iterator[None]]] = {
+        "DataLoader, Adam": (1, by_loader()),
+        "sliced tensors, fused Adam": (1, by_slices()),
+        "scikit-learn MLPClassifier": (1, by_scikit_learn()),
+        **{f"bestepoch, array of {width}": (width, ours(width)) for width in WIDTHS},
+    }
     seconds: dict[str, list[float]] = {name: [] for name in loops}
-    for loop in loops.values():
+    for _, loop in loops.values():
         next(loop)  # warm up
     for _ in range(repetitions):
-        for name, loop in loops.items():
+        for name, (jobs, loop) in loops.items():
             started = time.perf_counter()
             next(loop)
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append((time.perf_counter() - started) / jobs)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
+    loader, slices, scikit = list(medians.values())[:3]
+    print(f"{'':28s}  ms a job and epoch   of DataLoader   of slices   of scikit-learn")
     for name, median in medians.items():
-        print(f"{name:28s} {median * 1000:7.1f} ms an epoch, {medians['bestepoch'] / median:5.2f} x")
-    print(f"medians of {repetitions}, torch {torch.__version__}, one thread; x: bestepoch's share of that loop's time")
+        print(f"{name:28s}{median * 1000:19.2f}{median / loader:16.3f}{median / slices:12.3f}{median / scikit:18.3f}")
+    print(f"medians of {repetitions}; torch {torch.__version__}, one thread")
 
 
-def ours() -> Iterator[None]:
-    for _ in train([RESOLVED], DATA, torch.device("cpu")):
+def ours(width: int) -> Iterator[None]:
+    jobs = [replace(RESOLVED, spec=SPEC.model_copy(update={"seed": seed})) for seed in range(width)]
+    for _ in train(jobs, DATA, torch.device("cpu")):
         yield
 
 
-def sliced() -> Iterator[None]:
+def by_slices() -> Iterator[None]:
     model, criterion = build(RESOLVED.layers), nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=SPEC.optimizer.lr, fused=True)
     x, y = TRAIN
     while True:
         order = torch.randperm(len(x))
-        x_epoch, y_epoch = x[order], y[order]
-        batches = zip(x_epoch.split(64), y_epoch.split(64), strict=True)
-        _epoch(model, criterion, optimizer, batches)
+        batches = zip(x[order].split(64), y[order].split(64), strict=True)
+        epoch(model, criterion, optimizer, batches)
         yield
 
 
-def loader() -> Iterator[None]:
+def by_loader() -> Iterator[None]:
     model, criterion = build(RESOLVED.layers), nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=SPEC.optimizer.lr)
     batches = DataLoader(TensorDataset(*TRAIN), batch_size=64, shuffle=True)
     while True:
-        _epoch(model, criterion, optimizer, batches)
+        epoch(model, criterion, optimizer, batches)
         yield
 
 
-def _epoch(model: nn.Module, criterion: Callable, optimizer: torch.optim.Optimizer, batches: object) -> None:
+def by_scikit_learn() -> Iterator[None]:
+    model = MLPClassifier((64, 32), batch_size=64, learning_rate_init=SPEC.optimizer.lr, alpha=0.0)
+    while True:
+        model.partial_fit(DATA.train.x, DATA.train.y, classes=[0, 1])
+        model.predict_proba(DATA.validation.x)
+        yield
+
+
+def epoch(model: nn.Module, criterion: Callable, optimizer: torch.optim.Optimizer, batches: object) -> None:
     model.train()
     total = torch.zeros(())
     for x, y in batches:

@@ -29,21 +29,27 @@ def running_service(home: Path, **settings: str) -> Iterator[httpx2.Client]:
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=70.0) as client:
-            _wait_until_warm(client, process)
+            wait_until_warm(client, process)
             yield client
     finally:
         process.terminate()
         process.wait(40)
 
 
-def _wait_until_warm(client: httpx2.Client, process: subprocess.Popen[bytes]) -> None:
+def wait_until_warm(
+    client: httpx2.Client,
+    process: subprocess.Popen[bytes],
+    workers: int = 1,
+    headers: dict[str, str] | None = None,
+) -> None:
+    """Return when that many workers are ready to train; raises RuntimeError if `process` has ended, TimeoutError."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"the service ended at once, with exit code {process.returncode}")
         try:
-            workers = client.get("/v1/workers").raise_for_status().json()["data"]
-            if any(worker["device"] != "starting" for worker in workers):
+            listed = client.get("/v1/workers", headers=headers).raise_for_status().json()["data"]
+            if sum(worker["device"] != "starting" for worker in listed) >= workers:
                 return
         except httpx2.TransportError:
             pass

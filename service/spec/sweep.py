@@ -8,7 +8,7 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 
 from service.spec.base import Int, Name, Strict
 from service.spec.job import JobSpec, Labels
@@ -17,9 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MAX_NAMES = 50
+MAX_DEPTH = 10  # no spec has objects and lists within each other as deep as this
+
+
+def _shallow(value: Any) -> Any:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        parts = [part for part in level if isinstance(part, dict | list)]
+        level = [child for part in parts for child in (part.values() if isinstance(part, dict) else part)]
+    if level:
+        raise ValueError("is nested too deeply")
+    return value
+
 
 DottedName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)]
-Values = Annotated[list[Any], Field(min_length=1)]
+Change = Annotated[Any, AfterValidator(_shallow)]
+Values = Annotated[list[Change], Field(min_length=1)]
 
 
 class SweepSpec(Strict):
@@ -35,7 +48,7 @@ class SweepSpec(Strict):
     """Dotted names into the spec, e.g. `optimizer.lr`, with the values to try: every combination, the last name's
     values changing fastest."""
     points: (
-        Annotated[list[Annotated[dict[DottedName, Any], Field(max_length=MAX_NAMES)]], Field(min_length=1)] | None
+        Annotated[list[Annotated[dict[DottedName, Change], Field(max_length=MAX_NAMES)]], Field(min_length=1)] | None
     ) = None
     """Points one by one, each as dotted names and values."""
     replicates: Annotated[Int, Field(ge=1, le=1_000)] = 1

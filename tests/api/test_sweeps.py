@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +27,8 @@ BASE: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 60, "features": 3}
 
 
 def submit(client: TestClient | httpx2.Client, key: str | None = None, **fields: Any) -> Any:
-    headers = {"Idempotency-Key": key} if key else {}
-    return client.post("/v1/sweeps", json={"base": BASE, **fields}, headers=headers)
+    headers = {"Content-Type": "application/json", **({"Idempotency-Key": key} if key else {})}
+    return client.post("/v1/sweeps", content=json.dumps({"base": BASE, **fields}), headers=headers)
 
 
 def faults(client: TestClient, **fields: Any) -> list[tuple[str, str]]:
@@ -72,6 +73,8 @@ def test_jobs_are_found_by_their_sweep_alone(client: TestClient) -> None:
         ({"grid": {"optimizer.lrr": [0.1, 0.2]}}, ["/grid/optimizer.lrr"]),
         ({"grid": {"optimzer.lr": [0.1]}}, ["/grid/optimzer.lr"]),
         ({"grid": {"seed.x": [0.1]}}, ["/grid/seed.x/0"]),
+        ({"grid": {"seed": [1, json.loads("[" * 900 + "]" * 900)]}}, ["/grid/seed/1"]),
+        ({"points": [{}, {"name": "half a \ud800"}]}, ["/points/1/name"]),
         ({"grid": {"optimizer": [{}, {"lrr": 1}]}}, ["/grid/optimizer/1/lrr"]),
         ({"grid": {"optimizer.kind": ["adam", "rprop"]}}, ["/grid/optimizer.kind/1"]),
         ({"grid": {"architecture.hidden": [[4], [4, 0]]}}, ["/grid/architecture.hidden/1/1"]),
