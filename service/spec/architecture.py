@@ -33,6 +33,10 @@ class Mlp(Strict):
     """Widths of the hidden layers; an empty list gives a linear model."""
     batch_norm: Bool = True
     """Normalize each hidden layer's outputs over the batch, before its activation."""
+    batch_norm_momentum: Annotated[Float, Field(gt=0.0, le=1.0)] = 0.1
+    """Share of each batch in the running mean and variance, which evaluation uses; raise it for few steps an epoch."""
+    batch_norm_eps: Annotated[Float, Field(ge=1e-8, le=1.0)] = 1e-5
+    """Added to the variance."""
     activation: Activation = Activation.relu
     """The non-linearity after each hidden layer."""
     dropout: Annotated[Float, Field(ge=0.0, lt=1.0)] = 0.0

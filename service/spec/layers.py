@@ -85,7 +85,8 @@ def lower(architecture: Architecture, inputs: int, outputs: int) -> tuple[Layer,
     for hidden in architecture.hidden:
         layers.append(Linear(width, hidden))
         if architecture.batch_norm:
-            layers.append(BatchNorm(hidden))
+            norm = BatchNorm(hidden, architecture.batch_norm_eps, architecture.batch_norm_momentum)
+            layers.append(norm)
         layers.append(Activate(hidden, architecture.activation))
         if architecture.dropout > 0:
             layers.append(Dropout(hidden, architecture.dropout))

@@ -262,8 +262,9 @@ def _training_warnings(resolved: Resolved) -> list[SpecWarning]:
         )
     if resolved.steps_per_epoch == 1 and spec.architecture.batch_norm and spec.architecture.hidden:
         message = (
-            "with one step an epoch, batch normalization's running statistics lag some 20 epochs behind the weights:"
-            " early validation losses mean little"
+            "with one step an epoch, batch normalization's running statistics lag some"
+            f" {round(2 / spec.architecture.batch_norm_momentum)} epochs behind the weights: early validation losses"
+            " mean little (architecture.batch_norm_momentum sets their pace)"
         )
         warnings.append(_warn("one_step_per_epoch", message, "/batch_size"))
     return warnings

@@ -20,7 +20,8 @@ DEFAULTS: dict[str, Any] = {
     "split": {"validation": 0.2, "test": 0.0, "shuffle": True, "stratify": None, "seed": 0},
     "preprocess": {"numeric": "standardize", "categorical": "one_hot", "missing": "impute"},
     "architecture": {
-        "kind": "mlp", "hidden": [64, 32], "batch_norm": True, "activation": "relu", "dropout": 0.0,
+        "kind": "mlp", "hidden": [64, 32], "batch_norm": True, "batch_norm_momentum": 0.1, "batch_norm_eps": 1e-5,
+        "activation": "relu", "dropout": 0.0,
     },
     "optimizer": {"kind": "adam", "lr": 0.003, "weight_decay": 0.0, "betas": [0.9, 0.999], "eps": 1e-8},
     "schedule": {"kind": "constant"},

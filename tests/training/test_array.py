@@ -22,7 +22,7 @@ SHAPES = [
     pytest.param(Mlp(hidden=[7, 20], activation=activation, batch_norm=norm), id=f"{activation}-{norm}")
     for activation in Activation
     for norm in (True, False)
-]
+] + [pytest.param(Mlp(hidden=[7, 20], batch_norm_momentum=0.5, batch_norm_eps=1e-8), id="norm-of-its-own")]
 
 
 def array_of(layers: tuple[Layer, ...], *seeds: int) -> Array:
