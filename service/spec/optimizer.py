@@ -17,6 +17,8 @@ class _Optimizer(Strict):
     """Learning rate at the first epoch."""
     weight_decay: Annotated[Float, Field(ge=0.0, le=10.0)] = 0.0
     """Decay of the weight matrices; biases and batch-norm parameters are never decayed."""
+    max_grad_norm: Annotated[Float, Field(gt=0.0, le=1e9)] | None = None
+    """A step's gradient that is longer than this is scaled down to it (clip_grad_norm_); null: never."""
 
 
 class Sgd(_Optimizer):

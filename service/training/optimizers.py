@@ -7,6 +7,7 @@ member's setting is 0, so that a member's result does not depend on the settings
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import Protocol
 
 import torch
@@ -110,6 +111,20 @@ class Adam:
             root = (1.0 - beta2**steps).sqrt()
             yield from zip((root / (1.0 - beta1**steps)).float(), (root * eps).float(), strict=True)
             taken += LOOK_AHEAD
+
+
+class Clipping:
+    """Scales each member's gradient down to its longest allowed norm, as torch.nn.utils.clip_grad_norm_ does."""
+
+    def __init__(self, settings: Sequence[spec.Optimizer], like: Tensor) -> None:
+        longest = [inf if each.max_grad_norm is None else each.max_grad_norm for each in settings]
+        self._longest = _column(longest, like) if min(longest) < inf else None
+
+    def __call__(self, gradient: Tensor) -> None:
+        """Change `gradient` (K, P) in place; a member without a limit keeps its own to the bit."""
+        if self._longest is not None:
+            norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+            gradient.mul_((self._longest / (norm + 1e-6)).clamp_(max=1.0))
 
 
 def _column(values: Sequence[float], like: Tensor) -> Tensor:

@@ -54,15 +54,15 @@ class Group:
         self._x, self._y = self._tensors(data.train)
         self._validation = self._tensors(data.validation)
         self._widest = max(layer.outputs for layer in jobs[0].layers)
-        self._loss = self._losses()
         self._optimizer = optimizers.of([job.spec.optimizer for job in jobs], self.array.decayed)
+        self._prepare()
 
     def keep(self, members: Sequence[int]) -> None:
         """Go on with these members alone, in this order; the others' weights are gone."""
         self._jobs = [self._jobs[member] for member in members]
         self.array.keep(members)
         self._optimizer.keep(members)
-        self._loss = self._losses()
+        self._prepare()
 
     def epoch(self, epochs: Sequence[int], rates: Sequence[float]) -> list[Measured]:
         """Train each member for its epoch at its rate, then score the validation rows with the weights it ends with."""
@@ -80,8 +80,11 @@ class Group:
         ((loss, scores),) = self._score(best, *self._tensors(self._data.test))
         return {"loss": loss if isfinite(loss) else None, **scores}
 
-    def _losses(self) -> losses.Loss:
-        return losses.of([job.spec for job in self._jobs], self._y, self.array.outputs)
+    def _prepare(self) -> None:
+        """What depends on who the members are."""
+        specs = [job.spec for job in self._jobs]
+        self._loss = losses.of(specs, self._y, self.array.outputs)
+        self._clip = optimizers.Clipping([spec.optimizer for spec in specs], self.array.gradient)
 
     def _tensors(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """(N, padded inputs) float32 and (N,) on the device."""
@@ -102,6 +105,7 @@ class Group:
         for x, y in self._batches(order, size):
             loss = self._loss(self.array.forward(x, training=True), y)
             self.array.backward(loss.gradient)
+            self._clip(self.array.gradient)
             self._optimizer.step(self.array.parameters, self.array.gradient, lr)
             total[: len(loss.rows)] += loss.rows
             weight = loss.weight + weight

@@ -91,6 +91,7 @@ def test_another_kind_brings_its_own_defaults() -> None:
         "kind": "sgd",
         "lr": 0.1,
         "weight_decay": 0.0,
+        "max_grad_norm": None,
         "momentum": 0.0,
         "nesterov": False,
     }

@@ -91,3 +91,19 @@ def test_a_member_moves_to_the_same_bits_whoever_is_beside_it_and_leaves(members
         for step in range(STEPS):
             alone.step(own, gradients(step)[[member]], lr[[member]])
         assert torch.equal(parameters[place], own[0])
+
+
+def test_gradients_are_clipped_as_pytorch_clips_them_and_short_ones_stay_as_they_are() -> None:
+    gradient = gradients(0)
+    expected = []
+    for member, longest in enumerate([0.5, 1e6]):
+        leaf = torch.zeros(COLUMNS, requires_grad=True)
+        leaf.grad = gradient[member].clone()
+        torch.nn.utils.clip_grad_norm_([leaf], longest)
+        expected.append(leaf.grad)
+    untouched = gradient[2].clone()
+
+    optimizers.Clipping([Adam(max_grad_norm=0.5), Adam(max_grad_norm=1e6), Adam()], gradient)(gradient)
+
+    torch.testing.assert_close(gradient[:2], torch.stack(expected))
+    assert torch.equal(gradient[2], untouched)

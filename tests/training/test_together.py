@@ -57,7 +57,12 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
         smoothing = 0.0 if regression else draw(st.sampled_from([0.0, 0.1]))
         fields = {
             "architecture": {**architecture, **rate},
-            "optimizer": {"kind": kind, "lr": draw(st.sampled_from([0.001, 0.03])), **draw(OPTIMIZERS[kind])},
+            "optimizer": {
+                "kind": kind,
+                "lr": draw(st.sampled_from([0.001, 0.03])),
+                "max_grad_norm": draw(st.sampled_from([None, 0.01, 0.5])),
+                **draw(OPTIMIZERS[kind]),
+            },
             "schedule": draw(SCHEDULES),
             "loss": {"label_smoothing": smoothing},
             "early_stopping": draw(STOPPING),
