@@ -180,10 +180,11 @@ def record(
     device: str,
     best: BestSoFar | None,
     eta_seconds: float | None,
+    replace: bool = True,
 ) -> Control | None:
     """Commit finished epochs; what was asked of the job meanwhile. Raises LeaseLost when another attempt owns it.
 
-    Rows from the first of these on, left by an earlier attempt or an earlier try at this flush, are replaced.
+    `replace`: rows from the first of these on, left by an earlier attempt or an earlier try at this flush, go first.
     """
     values: dict[str, Any] = {"device": device}
     if rows:
@@ -193,8 +194,9 @@ def record(
         values["best_value"] = best and best.value
         values["best_metrics"] = best and best.metrics
     control = _fenced(connection, job_id, attempt, touched(**values))
-    if rows:
+    if rows and replace:
         connection.execute(delete(epochs).where(epochs.c.job_id == job_id, epochs.c.epoch >= rows[0].epoch))
+    if rows:
         connection.execute(insert(epochs), [{"job_id": job_id, **row.model_dump()} for row in rows])
     return control
 

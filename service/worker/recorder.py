@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FLUSH_SECONDS = 0.5
-PUBLISHING_SHARE = 0.035  # of training time, at most, goes into publishing best checkpoints on the way
+PUBLISHING_SHARE = 0.02  # of training time, at most, goes into publishing best checkpoints on the way
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -64,6 +64,7 @@ class _Member:
     seconds: float = 0.0
     best: Weights | None = None
     published: Checkpoint | None = None
+    clean: bool = False  # our last commit succeeded: no row of another attempt or try stands behind it
 
     @property
     def best_is_published(self) -> bool:
@@ -175,6 +176,7 @@ class Recorder:
             for number, member in self._members.items():
                 job_id, attempt, files = member.claim.job_id, member.claim.attempt, published.get(number, ())
                 try:
+                    clean, member.clean = member.clean, False
                     control = queue.record(
                         connection,
                         job_id,
@@ -183,6 +185,7 @@ class Recorder:
                         device=self._device,
                         best=member.best_so_far(),
                         eta_seconds=member.eta(),
+                        replace=not clean,
                     )
                 except LeaseLost:
                     lost.add(number)
@@ -203,6 +206,7 @@ class Recorder:
         """What is committed is no longer to be done."""
         for number, member in self._members.items():
             member.rows.clear()
+            member.clean = True
             member.published = next(
                 (file for file in published.get(number, ()) if file.kind is CheckpointKind.best), member.published
             )
