@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -72,8 +72,9 @@ class Artifacts:
     def tidy(self) -> None:
         """Remove unfinished files that a killed process has left, once they are a day old."""
         for left in self._scratch.iterdir():
-            if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            with suppress(FileNotFoundError):  # somebody has just finished it
+                if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     def check(self) -> None:
         """Raise StorageError when nothing can be written."""

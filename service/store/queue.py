@@ -214,6 +214,13 @@ def publish(connection: Connection, job_id: str, checkpoint: Checkpoint) -> str 
     return old
 
 
+def named(connection: Connection, paths: Collection[str]) -> set[str]:
+    """Those of these keys that a checkpoint's row names."""
+    if not paths:
+        return set()
+    return set(connection.scalars(select(checkpoints.c.path).where(checkpoints.c.path.in_(list(paths)))))
+
+
 def finish(connection: Connection, job_id: str, attempt: int, outcome: Outcome) -> None:
     """End the job; raises LeaseLost when another attempt owns it."""
     values = touched(

@@ -124,7 +124,8 @@ class Clipping:
         """Change `gradient` (K, P) in place; a member without a limit keeps its own to the bit."""
         if self._longest is not None:
             norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-            gradient.mul_((self._longest / (norm + 1e-6)).clamp_(max=1.0))
+            share = (self._longest / (norm + 1e-6)).clamp_(max=1.0)
+            gradient.mul_(torch.where(self._longest.isinf(), 1.0, share))
 
 
 def _column(values: Sequence[float], like: Tensor) -> Tensor:

@@ -127,13 +127,9 @@ class Recorder:
         published: dict[int, list[Checkpoint]] = {}
         outcomes: dict[int, Outcome] = {}
         for number, ending in endings.items():
-            outcomes[number] = ending.outcome
-            try:
-                published[number] = self._write_ending(self._members[number], ending)
-            except StorageError as error:
-                log.exception("checkpoints could not be written")
-                problem = JobError(code=ErrorCode.storage_error, message=str(error))
-                outcomes[number] = Outcome(Status.failed, error=problem)
+            published[number], problem = self._write_ending(self._members[number], ending)
+            failed = problem and Outcome(Status.failed, error=problem)
+            outcomes[number] = failed or ending.outcome
         heard = insist(lambda: self._commit(published, outcomes))
         for number in endings:
             self._members.pop(number, None)
@@ -145,15 +141,21 @@ class Recorder:
             return []
         return [self._write(member.claim, CheckpointKind.best, member.best)]
 
-    def _write_ending(self, member: _Member, ending: Ending) -> list[Checkpoint]:
+    def _write_ending(self, member: _Member, ending: Ending) -> tuple[list[Checkpoint], JobError | None]:
+        """What could be written of best and last, and why not all."""
         member.best = ending.best
-        published = self._write_best(member)
-        if ending.last is None:
-            return published
-        newest = published[0] if published else member.published
-        if newest is not None and newest.epoch == ending.last.row.epoch:  # the same weights: the same file
-            return [*published, newest.model_copy(update={"kind": CheckpointKind.last})]
-        return [*published, self._write(member.claim, CheckpointKind.last, ending.last)]
+        published: list[Checkpoint] = []
+        try:
+            published += self._write_best(member)
+            newest = published[0] if published else member.published
+            if ending.last is not None and newest is not None and newest.epoch == ending.last.row.epoch:
+                published.append(newest.model_copy(update={"kind": CheckpointKind.last}))  # the same weights and file
+            elif ending.last is not None:
+                published.append(self._write(member.claim, CheckpointKind.last, ending.last))
+        except StorageError as error:
+            log.exception("checkpoints could not be written")
+            return published, JobError(code=ErrorCode.storage_error, message=str(error))
+        return published, None
 
     def _write(self, claim: Claim, kind: CheckpointKind, weights: Weights) -> Checkpoint:
         data, row = weights.pack(), weights.row
@@ -197,6 +199,8 @@ class Recorder:
                     queue.finish(connection, job_id, attempt, outcomes[number])
                 if control is Control.cancel:
                     cancelled.add(number)
+            # A member counts as lost too when an earlier try had committed after all: its row names the file.
+            unnamed -= queue.named(connection, unnamed)
         self._settle(published, lost)
         for path in unnamed:
             self._artifacts.delete(path)

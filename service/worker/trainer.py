@@ -25,7 +25,7 @@ from service.store.queue import Claim, Outcome
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.loop import train
 from service.worker.protocol import DONE, STOP, Ready, ToTrainer, Workplace
-from service.worker.recorder import Ending, Recorder, Weights, insist
+from service.worker.recorder import Ending, Heard, Recorder, Weights, insist
 from service.worker.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ class Trainer:
             jobs, parquet = insist(lambda: self._load(claims))
         except (ServiceError, OSError) as error:
             log.exception("the jobs cannot start")
-            outcome = Outcome(Status.failed, error=_explain(error))
-            self._write_each(claims, partial(queue.finish, outcome=outcome))
+            failed = Outcome(Status.failed, error=_explain(error))
+            apart = partial(queue.crashed, error=_explain(error))  # perhaps it is one of them alone
+            self._write_each(claims, apart if len(claims) > 1 else partial(queue.finish, outcome=failed))
             return
         members = [(claim, job.monitor) for claim, job in zip(claims, jobs, strict=True)]
         recorder = Recorder(self._database, self._artifacts, str(device), members)
@@ -90,6 +91,12 @@ class Trainer:
             self._train(array, parquet, device)
         except Exception as error:
             log.exception("training failed")
+            if (
+                device.type == "cuda"
+                and isinstance(error, RuntimeError)
+                and not isinstance(error, torch.OutOfMemoryError)
+            ):
+                raise  # the GPU's context may be beyond use: leave it to a fresh process
             self._fail(array, _explain(error))
 
     def _load(self, claims: Sequence[Claim]) -> tuple[list[Resolved], Path | None]:
@@ -132,9 +139,8 @@ class Trainer:
             member: Ending(CANCELLED, array.best.get(member), _last_weights(by_member[member], array.jobs[member]))
             for member in heard.cancelled
         }
-        if cancelled:
-            array.recorder.finish(cancelled)
-        return set(endings) | set(cancelled) | heard.lost
+        late = array.recorder.finish(cancelled) if cancelled else Heard()
+        return set(endings) | set(cancelled) | heard.lost | late.lost
 
     def _fail(self, array: Array, error: JobError) -> None:
         """An error in training: nobody knows whose it is in an array, so each member is tried again by itself."""

@@ -107,3 +107,11 @@ def test_gradients_are_clipped_as_pytorch_clips_them_and_short_ones_stay_as_they
 
     torch.testing.assert_close(gradient[:2], torch.stack(expected))
     assert torch.equal(gradient[2], untouched)
+
+
+def test_a_gradient_without_a_limit_stays_as_it_is_even_where_its_norm_overflows() -> None:
+    gradient = torch.tensor([[1e20, 1.0], [3.0, 4.0]])
+
+    optimizers.Clipping([Adam(), Adam(max_grad_norm=1.0)], gradient)(gradient)
+
+    assert gradient[0].tolist() == pytest.approx([1e20, 1.0])

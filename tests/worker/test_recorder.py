@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,3 +178,63 @@ def test_a_full_disk_at_the_end_fails_the_job_and_keeps_the_history(
     assert failed.error is not None
     assert failed.error.code is ErrorCode.storage_error
     assert failed.progress.epoch == 1
+
+
+def test_an_end_that_was_committed_unheard_keeps_its_files(
+    database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, tries = recorder._commit, []
+
+    def cut_off(*arguments: Any) -> Heard:
+        heard = commit(*arguments)
+        tries.append(heard)
+        if len(tries) == 1:
+            raise Unavailable  # the connection broke after the commit
+        return heard
+
+    monkeypatch.setattr(recorder, "_commit", cut_off)
+    monkeypatch.setattr(recorder_module, "RETRY_SECONDS", (0.0,))
+    add(recorder, epoch(1), weights(epoch(1)))
+
+    finish(recorder, weights(epoch(1)), weights(epoch(1)))
+
+    with database.reading() as connection:
+        best = checkpoints.get(connection, claimed.job_id, CheckpointKind.best)
+    assert len(tries) == 2
+    assert artifacts.path(best.path).exists()
+
+
+@pytest.mark.usefixtures("eager")
+def test_losing_the_lease_at_the_end_leaves_the_published_best_alone(
+    database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
+) -> None:
+    add(recorder, epoch(1), weights(epoch(1)))
+    with database.transaction() as connection:
+        queue.release(connection, claimed.job_id, 1)
+    claim(database, "wrk_2")
+
+    assert finish(recorder, weights(epoch(1)), weights(epoch(1))).lost == {0}
+
+    assert files(artifacts) == ["1-best-1.safetensors"]
+
+
+def test_a_last_that_cannot_be_written_does_not_take_the_best_with_it(
+    database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = artifacts.put
+
+    def only_best(key: str, data: bytes) -> None:
+        if "last" in key:
+            raise StorageError("the artifact store could not write: No space left on device")
+        put(key, data)
+
+    monkeypatch.setattr(artifacts, "put", only_best)
+    add(recorder, epoch(1), weights(epoch(1)))
+    add(recorder, epoch(2, is_best=False), weights(epoch(1)))
+
+    finish(recorder, weights(epoch(1)), weights(epoch(2)))
+
+    failed = job(database, claimed.job_id)
+    assert failed.status is Status.failed
+    assert failed.best is not None
+    assert failed.best.checkpoint is not None
