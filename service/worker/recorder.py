@@ -107,7 +107,7 @@ class Recorder:
     def flush(self) -> Heard:
         """At most every half second, commit what there is; while the database is away, keep it for later."""
         now = time.monotonic()
-        if now - self._flushed_at < FLUSH_SECONDS:
+        if not self._members or now - self._flushed_at < FLUSH_SECONDS:
             return Heard()
         try:
             published: dict[int, list[Checkpoint]] = {}
@@ -115,7 +115,7 @@ class Recorder:
                 published = {n: self._write_best(member) for n, member in self._members.items()}
                 spent = time.monotonic() - now
                 self._publish_from = now + spent + spent / PUBLISHING_SHARE
-            return self._commit(published, {})
+            return self._commit(self._members, published, {})
         except (Unavailable, StorageError) as error:
             log.warning("not recorded yet, training goes on: %s", error)
             return Heard()
@@ -130,10 +130,10 @@ class Recorder:
             published[number], problem = self._write_ending(self._members[number], ending)
             failed = problem and Outcome(Status.failed, error=problem)
             outcomes[number] = failed or ending.outcome
-        heard = insist(lambda: self._commit(published, outcomes))
+        ended = {number: self._members[number] for number in endings}
+        heard = insist(lambda: self._commit(ended, published, outcomes))
         for number in endings:
             self._members.pop(number, None)
-        self._flushed_at = time.monotonic()
         return heard
 
     def _write_best(self, member: _Member) -> list[Checkpoint]:
@@ -172,10 +172,15 @@ class Recorder:
             created_at=datetime.now(UTC),
         )
 
-    def _commit(self, published: Mapping[int, Sequence[Checkpoint]], outcomes: Mapping[int, Outcome]) -> Heard:
+    def _commit(
+        self,
+        members: Mapping[int, _Member],
+        published: Mapping[int, Sequence[Checkpoint]],
+        outcomes: Mapping[int, Outcome],
+    ) -> Heard:
         lost, cancelled, unnamed = set(), set(), set()
         with self._database.transaction() as connection:
-            for number, member in self._members.items():
+            for number, member in members.items():
                 job_id, attempt, files = member.claim.job_id, member.claim.attempt, published.get(number, ())
                 try:
                     clean, member.clean = member.clean, False
@@ -201,14 +206,16 @@ class Recorder:
                     cancelled.add(number)
             # A member counts as lost too when an earlier try had committed after all: its row names the file.
             unnamed -= queue.named(connection, unnamed)
-        self._settle(published, lost)
+        self._settle(members, published, lost)
         for path in unnamed:
             self._artifacts.delete(path)
         return Heard(frozenset(lost), frozenset(cancelled - set(outcomes)))
 
-    def _settle(self, published: Mapping[int, Sequence[Checkpoint]], lost: set[int]) -> None:
+    def _settle(
+        self, members: Mapping[int, _Member], published: Mapping[int, Sequence[Checkpoint]], lost: set[int]
+    ) -> None:
         """What is committed is no longer to be done."""
-        for number, member in self._members.items():
+        for number, member in members.items():
             member.rows.clear()
             member.clean = True
             member.published = next(

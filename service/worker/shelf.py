@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from service.artifacts import sha256_of
 from service.data.prepare import Prepared, prepare
+from service.errors import DatasetCorrupt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,18 +18,28 @@ if TYPE_CHECKING:
 MAX_BYTES = 512 * 1024**2
 
 
+@dataclass(frozen=True)
+class Stored:
+    """The Parquet file of a data set, and the SHA-256 that it had when it was stored."""
+
+    parquet: Path
+    sha256: str
+
+
 class Shelf:
     """Prepared rows by what they were made from, the longest unused thrown out first."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Prepared] = OrderedDict()
 
-    def take(self, resolved: Resolved, parquet: Path | None) -> Prepared:
-        """As `prepare`, whose result it keeps. Raises DatasetCorrupt."""
+    def take(self, resolved: Resolved, stored: Stored | None) -> Prepared:
+        """As `prepare`, whose result it keeps. Raises DatasetCorrupt if the file is not what was stored."""
         spec = resolved.spec
         key = "".join(part.model_dump_json() for part in (spec.data, spec.split, spec.preprocess)) + spec.task
         if key not in self._kept:
-            self._kept[key] = prepare(resolved, parquet)
+            if stored is not None and not (stored.parquet.exists() and sha256_of(stored.parquet) == stored.sha256):
+                raise DatasetCorrupt("the stored rows are missing or changed; upload the file again")
+            self._kept[key] = prepare(resolved, stored.parquet if stored else None)
         self._kept.move_to_end(key)
         while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > MAX_BYTES:
             self._kept.popitem(last=False)

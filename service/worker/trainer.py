@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from service.artifacts import Artifacts, sha256_of
-from service.errors import DatasetCorrupt, LeaseLost, ServiceError
+from service.artifacts import Artifacts
+from service.errors import LeaseLost, ServiceError
 from service.lifecycle import ErrorCode, JobError, Status, StopReason
 from service.spec.data import DatasetData
 from service.spec.resolve import profile_of, resolve
@@ -26,12 +26,11 @@ from service.training.checkpoint import Metadata, to_bytes
 from service.training.loop import train
 from service.worker.protocol import DONE, STOP, Ready, ToTrainer, Workplace
 from service.worker.recorder import Ending, Heard, Recorder, Weights, insist
-from service.worker.shelf import Shelf
+from service.worker.shelf import Shelf, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
-    from pathlib import Path
 
     from service.spec.resolved import Resolved
     from service.training.loop import Report
@@ -77,7 +76,7 @@ class Trainer:
         """Train these jobs, which share an `array_key`, as one array."""
         device = torch.device("cpu") if claims[0].spec.device == "cpu" else self.device
         try:
-            jobs, parquet = insist(lambda: self._load(claims))
+            jobs, stored = insist(lambda: self._load(claims))
         except (ServiceError, OSError) as error:
             log.exception("the jobs cannot start")
             failed = Outcome(Status.failed, error=_explain(error))
@@ -88,7 +87,7 @@ class Trainer:
         recorder = Recorder(self._database, self._artifacts, str(device), members)
         array = Array(claims, jobs, recorder, set(range(len(claims))))
         try:
-            self._train(array, parquet, device)
+            self._train(array, stored, device)
         except Exception as error:
             log.exception("training failed")
             if (
@@ -99,19 +98,17 @@ class Trainer:
                 raise  # the GPU's context may be beyond use: leave it to a fresh process
             self._fail(array, _explain(error))
 
-    def _load(self, claims: Sequence[Claim]) -> tuple[list[Resolved], Path | None]:
+    def _load(self, claims: Sequence[Claim]) -> tuple[list[Resolved], Stored | None]:
         data = claims[0].spec.data
         if not isinstance(data, DatasetData):
             return [resolve(claim.spec, profile_of(data)) for claim in claims], None
         with self._database.reading() as connection:
             dataset = datasets.get(connection, data.id)
             parquet = self._artifacts.path(datasets.path_of(connection, data.id))
-        if not parquet.exists() or sha256_of(parquet) != dataset.parquet_sha256:
-            raise DatasetCorrupt(f"the stored rows of {data.id} are missing or changed; upload the file again")
-        return [resolve(claim.spec, dataset.profile) for claim in claims], parquet
+        return [resolve(claim.spec, dataset.profile) for claim in claims], Stored(parquet, dataset.parquet_sha256)
 
-    def _train(self, array: Array, parquet: Path | None, device: torch.device) -> None:
-        training = train(array.jobs, self._shelf.take(array.jobs[0], parquet), device)
+    def _train(self, array: Array, stored: Stored | None, device: torch.device) -> None:
+        training = train(array.jobs, self._shelf.take(array.jobs[0], stored), device)
         reports = next(training)
         while True:
             leaving = self._record(array, reports)
@@ -133,14 +130,15 @@ class Trainer:
             array.recorder.add(member, report.row, array.best.get(member))
             if report.ended:
                 endings[member] = Ending(_outcome(report), array.best.get(member), _last_weights(report, job))
-        heard = array.recorder.finish(endings) if endings else array.recorder.flush()
+        lost = array.recorder.finish(endings).lost if endings else frozenset()
+        heard = array.recorder.flush()
         by_member = {report.member: report for report in reports}
         cancelled = {
             member: Ending(CANCELLED, array.best.get(member), _last_weights(by_member[member], array.jobs[member]))
             for member in heard.cancelled
         }
         late = array.recorder.finish(cancelled) if cancelled else Heard()
-        return set(endings) | set(cancelled) | heard.lost | late.lost
+        return set(endings) | set(cancelled) | lost | heard.lost | late.lost
 
     def _fail(self, array: Array, error: JobError) -> None:
         """An error in training: nobody knows whose it is in an array, so each member is tried again by itself."""

@@ -60,7 +60,7 @@ def dataset(dataset_id: str = "ds_1", sha256: str = "ab" * 32) -> Dataset:
         id=dataset_id,
         name="penguins",
         rows=3,
-        columns=[Column(name="a", type=ColumnType.number, missing=0, distinct=3)],
+        columns=[Column(name=name, type=ColumnType.number, missing=0, distinct=3) for name in "ab"],
         null_values=["NA"],
         warnings=[],
         sha256=sha256,

@@ -252,39 +252,6 @@ def test_a_lease_of_another_boot_has_lapsed(database: Database, monkeypatch: pyt
         assert queue.reap(connection) == 1
 
 
-def test_jobs_alike_are_claimed_together_and_others_are_not(database: Database) -> None:
-    alike = [submit(database, seed=seed, optimizer={"lr": 0.1 / (seed + 1)}).id for seed in range(3)]
-    other = submit(database, batch_size=7)
-
-    assert [c.job_id for c in claim(database, width=16)] == alike
-    assert [c.job_id for c in claim(database, width=16)] == [other.id]
-
-
-def test_the_width_bounds_an_array_and_free_trainers_share(database: Database) -> None:
-    for seed in range(10):
-        submit(database, seed=seed)
-
-    assert len(claim(database, width=4, trainers=2)) == 4
-    assert len(claim(database, width=16, trainers=2)) == 3
-    assert len(claim(database, width=16)) == 3
-
-
-def test_a_job_that_has_crashed_goes_alone(database: Database) -> None:
-    crashed, fresh = submit(database), submit(database, seed=1)
-    claim(database)
-    crash(database, crashed.id, 1)
-
-    assert [c.job_id for c in claim(database, width=16)] == [crashed.id]
-    assert [c.job_id for c in claim(database, width=16)] == [fresh.id]
-
-
-def test_large_networks_go_in_smaller_arrays(database: Database) -> None:
-    for seed in range(4):
-        submit(database, seed=seed, architecture={"hidden": [1_000, 1_000]})
-
-    assert len(claim(database, width=16)) == 2
-
-
 def test_a_job_whose_spec_this_version_cannot_read_fails_and_holds_up_no_other(database: Database) -> None:
     newer, fine = submit(database), submit(database, seed=1)
     with database.transaction() as connection:

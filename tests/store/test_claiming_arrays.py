@@ -1,0 +1,42 @@
+"""Which jobs a free trainer gets at once, on both databases."""
+
+from __future__ import annotations
+
+from service.lifecycle import ErrorCode, JobError
+from service.store import queue
+from service.store.engine import Database
+from tests.store.records import claim, submit
+
+
+def test_jobs_alike_are_claimed_together_and_others_are_not(database: Database) -> None:
+    alike = [submit(database, seed=seed, optimizer={"lr": 0.1 / (seed + 1)}).id for seed in range(3)]
+    other = submit(database, batch_size=7)
+
+    assert [c.job_id for c in claim(database, width=16)] == alike
+    assert [c.job_id for c in claim(database, width=16)] == [other.id]
+
+
+def test_the_width_bounds_an_array_and_free_trainers_share(database: Database) -> None:
+    for seed in range(10):
+        submit(database, seed=seed)
+
+    assert len(claim(database, width=4, trainers=2)) == 4
+    assert len(claim(database, width=16, trainers=2)) == 3
+    assert len(claim(database, width=16)) == 3
+
+
+def test_a_job_that_has_crashed_goes_alone(database: Database) -> None:
+    crashed, fresh = submit(database), submit(database, seed=1)
+    claim(database)
+    with database.transaction() as connection:
+        queue.crashed(connection, crashed.id, 1, JobError(code=ErrorCode.worker_lost, message="it died"))
+
+    assert [c.job_id for c in claim(database, width=16)] == [crashed.id]
+    assert [c.job_id for c in claim(database, width=16)] == [fresh.id]
+
+
+def test_large_networks_go_in_smaller_arrays(database: Database) -> None:
+    for seed in range(4):
+        submit(database, seed=seed, architecture={"hidden": [1_000, 1_000]})
+
+    assert len(claim(database, width=16)) == 2
