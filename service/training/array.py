@@ -25,7 +25,6 @@ class Array:
         for member, state in enumerate(states):
             self._weights.load(member, state)
         self._best = self._weights.of(range(len(states)))
-        self._trained = self._mask(self._layout.parameters)
         self._connect()
 
     @property
@@ -43,23 +42,20 @@ class Array:
         return F.pad(x, (0, padded(self.inputs) - self.inputs))
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        """Logits or standardized predictions; x: (B, K, padded inputs) float32 -> (B, K, outputs)."""
+        """Logits or standardized predictions; x: (K, B, padded inputs) float32 -> (K, B, padded outputs)."""
         for operator in self._operators:
             x = operator.forward(x, training)
         if training:
             self._weights.batches += 1
-        return x[..., : self.outputs]
+        return x
 
     def backward(self, grad: Tensor) -> None:
-        """Fill `gradient` after a forward pass in training; grad: (B, K, outputs), of the loss at the logits."""
-        grad = F.pad(grad, (0, padded(self.outputs) - self.outputs))
+        """Fill `gradient` after a forward pass in training; grad: (K, B, padded outputs), of the loss at the logits."""
         first, *others = self._operators
         for operator in reversed(others):
             grad = operator.backward(grad)
         assert isinstance(first, Linear)
         first.backward_parameters(grad)
-        # Padding has a gradient where f(0) is not 0, as for the sigmoid.
-        self.gradient *= self._trained
 
     def draw_dropout_from(self, generators: list[Generator]) -> None:
         """Each member's source of dropout masks from now on."""
@@ -111,7 +107,7 @@ class Array:
                 scale, shift = self._parameter(f"{name}.weight"), self._parameter(f"{name}.bias")
                 return BatchNorm(scale, shift, mean, variance, layer)
             case spec.Activate():
-                return Activate(layer.function)
+                return Activate(layer.function, layer.inputs)
             case spec.Dropout():
                 return Dropout([each.probability for each in layers if isinstance(each, spec.Dropout)])
 
