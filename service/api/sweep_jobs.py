@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from service.api.faults import MAX_FAULTS, UNKNOWN_FIELD, faults_of
 from service.api.jobs import profile_for
 from service.errors import Fault, InvalidSpec
+from service.spec.architecture import row_shape
 from service.spec.job import JobSpec
 from service.spec.resolve import choose_inputs, resolve
 from service.spec.sweep import changed, expand
@@ -70,7 +71,7 @@ class _Resolver:
     def __init__(self, service: Parts, base: JobSpec) -> None:
         self._service = service
         self._base = base
-        self._tables: dict[str, tuple[TableProfile, Inputs]] = {}
+        self._tables: dict[tuple[str, bool], tuple[TableProfile, Inputs]] = {}
 
     def resolve(self, changes: Mapping[str, Any]) -> Resolved:
         """The base with these changes; raises InvalidSpec with pointers into the job's spec."""
@@ -80,10 +81,11 @@ class _Resolver:
         except ValidationError as error:
             found = ({**e, "loc": ("body", *e["loc"])} for e in error.errors())
             raise InvalidSpec(faults=tuple(Fault(**fault) for fault in faults_of(found, asked))) from error
-        data = spec.data.model_dump_json()
+        images = row_shape(spec.architecture) is not None
+        data = spec.data.model_dump_json(), images
         if data not in self._tables:
             profile = profile_for(self._service, spec)
-            self._tables[data] = profile, choose_inputs(spec.data, profile)
+            self._tables[data] = profile, choose_inputs(spec.data, profile, constants=images)
         profile, inputs = self._tables[data]
         return resolve(spec, profile, self._service.settings.max_parameters, inputs)
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from service.errors import Fault, InvalidSpec
+from service.spec.architecture import row_shape
 from service.spec.data import Data, DatasetData, InlineData, SyntheticData
 from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
 from service.spec.job import JobSpec, Task
-from service.spec.layers import lower
+from service.spec.layers import BatchNorm
+from service.spec.lowering import lower
 from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target
 from service.spec.table import (
     MAX_VALUES,
@@ -62,13 +64,14 @@ class Inputs:
     warnings: tuple[SpecWarning, ...]
 
 
-def choose_inputs(data: Data, table: TableProfile) -> Inputs:
+def choose_inputs(data: Data, table: TableProfile, constants: bool = False) -> Inputs:
     """The target, and what is learnt from, with a warning for each column that is left out.
 
+    `constants`: keep constant columns, as of images, whose every pixel has its place.
     Raises InvalidSpec with a pointer to each wrong column.
     """
     target = _target_column(table, data.target if isinstance(data, DatasetData) else "y")
-    features, warnings = _features(data, table, target.name)
+    features, warnings = _features(data, table, target.name, constants)
     return Inputs(target, tuple(features), tuple(warnings))
 
 
@@ -80,7 +83,7 @@ def resolve(
     `inputs`: of this data and table, from those who resolve many specs on them. Raises InvalidSpec with a pointer to
     each wrong place.
     """
-    inputs = inputs or choose_inputs(spec.data, table)
+    inputs = inputs or choose_inputs(spec.data, table, constants=row_shape(spec.architecture) is not None)
     task = _task(spec, inputs.target)
     target = _target(inputs.target, task)
     rows = _rows(spec, table, inputs.target)
@@ -140,7 +143,7 @@ def _target(column: Column, task: Task) -> Target:
     return Target(column.name, tuple(v.value for v in column.values))
 
 
-def _features(data: Data, table: TableProfile, target: str) -> tuple[list[Feature], list[SpecWarning]]:
+def _features(data: Data, table: TableProfile, target: str, constants: bool) -> tuple[list[Feature], list[SpecWarning]]:
     asked = data.features if isinstance(data, DatasetData) else None
     if asked is not None:
         faults = [
@@ -154,7 +157,7 @@ def _features(data: Data, table: TableProfile, target: str) -> tuple[list[Featur
     for name in asked if asked is not None else [c.name for c in table.columns if c.name != target]:
         column = table.column(name)
         assert column is not None
-        if asked is None and (reason := _why_left_out(column)):
+        if asked is None and (reason := _why_left_out(column, constants)):
             warnings.append(_warn("column_left_out", f"column {name!r} is left out: {reason}", "/data/features"))
             continue
         categories = tuple(v.value for v in column.values or ()) if column.type is ColumnType.text else None
@@ -176,10 +179,10 @@ def _why_unusable(column: Column | None, name: str) -> str | None:
     return None
 
 
-def _why_left_out(column: Column) -> str | None:
+def _why_left_out(column: Column, constants: bool) -> str | None:
     if column.distinct == 0:
         return "it has no values"
-    if column.distinct == 1 and column.missing == 0:
+    if column.distinct == 1 and column.missing == 0 and not constants:
         return "it is constant"
     if column.type is ColumnType.datetime:
         return "it holds dates"
@@ -235,7 +238,8 @@ def _check_network(resolved: Resolved, max_parameters: int | None) -> None:
             "/architecture",
             f"the network has {resolved.parameters:,} parameters; this server allows {max_parameters:,}",
         )
-    if resolved.spec.architecture.batch_norm and resolved.spec.architecture.hidden and resolved.batch_rows < 2:
+    flat_norms = [x for x in resolved.layers if isinstance(x, BatchNorm) and x.outputs == x.shape[0]]
+    if flat_norms and resolved.batch_rows < 2:
         raise InvalidSpec.at("/batch_size", "batch normalization needs at least 2 rows in a batch")
     optimizer = resolved.spec.optimizer
     if optimizer.kind == "sgd" and optimizer.nesterov and optimizer.momentum == 0:
@@ -260,11 +264,12 @@ def _training_warnings(resolved: Resolved) -> list[SpecWarning]:
         warnings.append(
             _warn("batch_larger_than_rows", f"there are only {resolved.rows.train} training rows", "/batch_size")
         )
-    if resolved.steps_per_epoch == 1 and spec.architecture.batch_norm and spec.architecture.hidden:
+    norms = [layer for layer in resolved.layers if isinstance(layer, BatchNorm)]
+    if resolved.steps_per_epoch == 1 and norms:
         message = (
             "with one step an epoch, batch normalization's running statistics lag some"
-            f" {round(2 / spec.architecture.batch_norm_momentum)} epochs behind the weights: early validation losses"
-            " mean little (architecture.batch_norm_momentum sets their pace)"
+            f" {round(2 / min(norm.momentum for norm in norms))} epochs behind the weights: early validation losses"
+            " mean little (the momentum of batch norm sets their pace)"
         )
         warnings.append(_warn("one_step_per_epoch", message, "/batch_size"))
     return warnings

@@ -7,14 +7,15 @@ hand-written backward pass takes half the time of autograd's here, because small
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from service.spec import layers as spec
-from service.spec.architecture import Activation
+from service.spec.layer_list import Activation
+from service.training.weights import PAD, padded
 
 aten: Any = torch.ops.aten
 
@@ -28,6 +29,15 @@ class Operator(Protocol):
 
     def backward(self, grad: Tensor) -> Tensor:
         """Write the gradients of the layer's parameters; (K, B, outputs) -> (K, B, inputs), both of the loss."""
+        ...
+
+
+@runtime_checkable
+class Trained(Operator, Protocol):
+    """A layer with parameters."""
+
+    def backward_parameters(self, grad: Tensor) -> None:
+        """The parameters' gradients alone: all that a first layer needs."""
         ...
 
 
@@ -60,7 +70,7 @@ class Linear:
         return torch.bmm(grad, self._weight)
 
     def backward_parameters(self, grad: Tensor) -> None:
-        """The parameters' gradients alone: all that a first layer needs."""
+        """See Trained."""
         # A product written straight into the rows of the gradient's matrix goes member by member, and takes longer.
         self._weight_grad.copy_(torch.bmm(grad.mT, self._x))
         if not self._held:
@@ -112,6 +122,56 @@ class BatchNorm:
         along = torch.addcmul(grad, centred, weighed.mul_(inverse), value=share)
         return along.add_(self._shift_grad * share).mul_(factor)
 
+    def backward_parameters(self, grad: Tensor) -> None:
+        """See Trained."""
+        self.backward(grad)
+
+
+class LayerNorm:
+    """Layer normalization of each row over all of its values; scale and shift: (K, *shape)."""
+
+    def __init__(self, scale: Parameter, shift: Parameter, layer: spec.LayerNorm) -> None:
+        self._layer, self._values = layer, layer.inputs
+        self._scale, self._scale_grad = (self._row(each) for each in scale)
+        self._shift, self._shift_grad = (self._row(each) for each in shift)
+        self._saved: tuple[Tensor, Tensor, Tensor, Tensor]
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        """See Operator."""
+        rows = self._cropped(x)
+        normalized, mean, inverse = torch.native_layer_norm(rows, [self._values], None, None, self._layer.eps)
+        if training:
+            self._saved = rows, normalized, mean, inverse
+        # Two steps, each rounded: one fused kernel rounds differently where a row's length leaves a remainder.
+        return self._like(x, (normalized * self._scale).add_(self._shift))
+
+    def backward(self, grad: Tensor) -> Tensor:
+        """See Operator."""
+        rows, normalized, mean, inverse = self._saved
+        own = self._cropped(grad)
+        self._shift_grad.copy_(own.sum(1, keepdim=True))
+        self._scale_grad.copy_((own * normalized).sum(1, keepdim=True))
+        x_grad, _, _ = aten.native_layer_norm_backward(
+            own * self._scale, rows, [self._values], mean, inverse, None, None, [True, False, False]
+        )
+        return self._like(grad, x_grad)
+
+    def backward_parameters(self, grad: Tensor) -> None:
+        """See Trained."""
+        self.backward(grad)
+
+    def _row(self, parameter: Tensor) -> Tensor:
+        """(K, *padded shape) -> a view (K, 1, values)."""
+        return parameter.view(len(parameter), 1, -1)[..., : self._values]
+
+    def _cropped(self, x: Tensor) -> Tensor:
+        """(K, B, *shape or padded features) -> (K, B, values), contiguous."""
+        return x.flatten(2)[..., : self._values].contiguous()
+
+    def _like(self, x: Tensor, values: Tensor) -> Tensor:
+        """(K, B, values) in the shape of `x`."""
+        return F.pad(values, (0, x[0, 0].numel() - self._values)).view(x.shape)
+
 
 # Per activation: y = f(x), and the gradient at x from (gradient at y, x, y); PyTorch's own kernels and constants.
 _FUNCTIONS: dict[Activation, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
@@ -126,26 +186,38 @@ _FUNCTIONS: dict[Activation, tuple[Callable[[Tensor], Tensor], Callable[[Tensor,
 
 
 class Activate:
-    """An element-wise non-linearity; `width`: of its values without padding."""
+    """An element-wise non-linearity on rows of `shape`."""
 
-    def __init__(self, function: Activation, width: int) -> None:
+    def __init__(self, function: Activation, shape: spec.Shape) -> None:
         self._function, self._gradient = _FUNCTIONS[function]
         # Padding must stay 0, and sigmoid(0) is not.
-        self._width = width if function is Activation.sigmoid else None
+        self._width = shape[0] if function is Activation.sigmoid and len(shape) == 1 else None
         self._saved: tuple[Tensor, Tensor]
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """See Operator."""
-        y = self._function(x)
+        aligned = _aligned(x)
+        y = self._function(aligned)
         if self._width is not None:
             y[..., self._width :] = 0.0
         if training:
-            self._saved = x, y
-        return y
+            self._saved = aligned, y
+        return _unaligned(y, x)
 
     def backward(self, grad: Tensor) -> Tensor:
         """See Operator."""
-        return self._gradient(grad, *self._saved)
+        return _unaligned(self._gradient(_aligned(grad), *self._saved), grad)
+
+
+def _aligned(x: Tensor) -> Tensor:
+    """x, or (K, padded values) where a member's values would leave a remainder in an element-wise kernel."""
+    values = x[0].numel()
+    return F.pad(x.flatten(1), (0, padded(values) - values)) if values % PAD else x
+
+
+def _unaligned(y: Tensor, like: Tensor) -> Tensor:
+    """Undo `_aligned`."""
+    return y if y.shape == like.shape else y[:, : like[0].numel()].reshape(like.shape)
 
 
 class Dropout:

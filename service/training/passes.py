@@ -53,6 +53,7 @@ class Group:
         self._x, self._y = self._tensors(data.train)
         self._validation = self._tensors(data.validation)
         self._widest = max(layer.outputs for layer in jobs[0].layers)
+        self._flat = all(len(layer.output_shape) == 1 for layer in jobs[0].layers)
         self._optimizer = optimizers.of([job.spec.optimizer for job in jobs], self.array.decayed)
         self._prepare()
 
@@ -143,7 +144,9 @@ class Group:
         x: (N, padded inputs), y: (N,).
         """
         members = len(array.parameters)
-        chunks = torch.split(x, max(1, CHUNK_VALUES // (self._widest * members)))
+        # How PyTorch convolves may depend on the number of rows, so that must not depend on the number of members.
+        together = members if self._flat else 1
+        chunks = torch.split(x, max(1, CHUNK_VALUES // (self._widest * together)))
         each = [array.forward(chunk.expand(members, -1, -1), training=False) for chunk in chunks]
         outputs = torch.cat([values[..., : array.outputs] for values in each], 1)
         if self._jobs[0].spec.task is Task.classification:

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from service.spec.architecture import Activation, Mlp
-from service.spec.layers import Layer, lower
+from service.spec.layers import Layer
+from service.spec.lowering import lower
 from service.spec.optimizer import Adam
 from service.training import optimizers
 from service.training.array import Array
