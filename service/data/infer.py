@@ -15,8 +15,8 @@ from service.data.staging import Raw, Reading
 from service.spec.reading import Decimal, ReadOptions
 from service.spec.table import ColumnType
 
-BATCH_COLUMNS = 200
-"""Columns looked at in one query: their values are counted and not held."""
+BATCH_COLUMNS = 20
+"""Columns looked at in one query: 200 took five times as long, and 700 MB more."""
 LONGEST_STAMP = 40
 DATES = (
     *("%d.%m.%y", "%m/%d/%y", "%d/%m/%y"),
@@ -195,11 +195,12 @@ def _is_date(text: str, way: str) -> bool:
 def _finish_numbers(connection: DuckDBPyConnection, rows: str, batch: list[_Column]) -> None:
     """Tell integers from numbers, and count what is infinite or NaN."""
     numbers = [column for column in batch if column.fits[0].type is ColumnType.number]
-    tests = [_number_tests(column.fits[0].sql) for column in numbers]
-    results: list[tuple[Any, ...]] = aggregate(connection, rows, tests)
+    cast = ", ".join(f"{column.fits[0].sql} AS n{i}" for i, column in enumerate(numbers))
+    tests = [_number_tests(f"n{i}") for i in range(len(numbers))]
+    results: list[tuple[Any, ...]] = aggregate(connection, f"(FROM {rows} SELECT {cast})", tests)
     for column, (lost, whole) in zip(numbers, results, strict=True):
         way = column.fits[0]
-        finite = f"CASE WHEN isfinite({way.sql}) THEN {way.sql} END"
+        finite = f"CASE WHEN isfinite({way.sql}) THEN {way.sql} END" if lost else way.sql
         kind, sql = (ColumnType.integer, f"({finite})::BIGINT") if whole else (ColumnType.number, finite)
         column.fits = [replace(way, type=kind, sql=sql, lost=lost)]
 
