@@ -37,8 +37,10 @@ def detect(text: Path, null_values: Sequence[str], options: ReadOptions) -> Dial
     The delimiter is the one that cuts most of the first records into as many values as the first of them, at least
     two. Single quotes are quotes where they stand around values and no double quote is seen. The first record names
     the columns unless it holds a number and no column turns from text to numbers below. Raises InvalidData for names
-    that are missing, repeated, too long or too many.
+    that are missing, repeated, too long or too many, and for options that cannot be.
     """
+    if options.delimiter is not None and options.delimiter == options.quote:
+        raise InvalidData(f"delimiter and quote are both {options.delimiter!r}: they must differ")
     with text.open(encoding="utf-8-sig") as file:
         start = file.read(2 * MAX_LINE_BYTES)
     body = start.lstrip("\n")

@@ -81,6 +81,11 @@ def test_without_quotes_a_quote_is_a_character(tmp_path: Path) -> None:
     assert store(tmp_path, 'a,b\n1,"x\n2,y"\n', quote="").values() == [(1, '"x'), (2, 'y"')]
 
 
+def test_a_quote_that_is_the_delimiter_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidData, match="delimiter and quote are both"):
+        store(tmp_path, CSV, delimiter="'", quote="'")
+
+
 def test_an_encoding_of_the_client_is_taken_and_its_faults_have_a_line(tmp_path: Path) -> None:
     text = "a,b\n1,щ\n".encode("cp1251")
 
