@@ -42,7 +42,8 @@ check: setup ## Lint, check formatting, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 
-bench: setup ## Measure latency, the training engine and sweeps
+bench: setup ## Measure latency, the training engine, sweeps and uploads
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.sweep
+	$(BIN)/python -m benchmarks.upload

@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     log_level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"
     """`debug`, `info`, `warning` or `error`."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
-    """Largest upload in bytes; larger ones get 413."""
+    """Largest upload in bytes, packed and unpacked; larger ones get 413."""
     max_ingest_bytes: Annotated[int, Field(ge=64 * 1024**2)] = 1024**3
     """Memory in bytes that the process reading an upload may use."""
     max_queued_jobs: Annotated[int, Field(ge=1)] = 100_000

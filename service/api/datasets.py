@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,11 +14,13 @@ from pydantic import BaseModel, ConfigDict
 from service.api import uploads
 from service.api.deps import After, DatasetId, Limit, Page, Parts, Service, page_of
 from service.api.openapi import problems
+from service.api.reading import Options
 from service.api.requests import Route
-from service.data.ingest import DEFAULT_NULL_VALUES, ingest_csv
+from service.data.ingest import ingest
 from service.data.preview import preview_rows
 from service.lifecycle import new_id
 from service.spec.base import Name
+from service.spec.reading import ReadOptions
 from service.spec.table import Dataset, Value
 from service.store import datasets
 
@@ -29,7 +30,10 @@ router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
 
 _BINARY = {"type": "string", "format": "binary"}
 _FORM = {"type": "object", "properties": {"file": {**_BINARY, "description": "The file."}}, "required": ["file"]}
-_UPLOAD = {"content": {"text/csv": {"schema": _BINARY}, "multipart/form-data": {"schema": _FORM}}, "required": True}
+_UPLOAD = {
+    "content": {"application/octet-stream": {"schema": _BINARY}, "multipart/form-data": {"schema": _FORM}},
+    "required": True,
+}
 _LOCATION = {"Location": {"description": "Where the data set is.", "schema": {"type": "string"}}}
 
 
@@ -61,24 +65,19 @@ async def create_dataset(
     request: Request,
     response: Response,
     service: Service,
+    options: Options,
     name: Annotated[Name | None, Query(description="A name for people.")] = None,
-    format: Annotated[Literal["csv"], Query(description="What the file is.")] = "csv",  # noqa: A002
-    null: Annotated[
-        list[Annotated[str, Query(max_length=100)]] | None,
-        Query(max_length=100, description="A text that means a missing value; repeat it. Replaces the usual ones."),
-    ] = None,
 ) -> Dataset:
-    """Upload a CSV file as the request's body (`curl --data-binary @file.csv`), or as the field `file` of a form.
+    """Upload a file as the request's body (`curl --data-binary @file.csv`), or as the field `file` of a form.
 
-    Separator, quotes, header and column types are found by looking at the file. The same bytes read with the same
-    options are the same data set: the second upload answers 200.
+    CSV, JSON Lines, Parquet, NPZ or NPY, as it is or packed with gzip or zstd: all of it is found by looking at the
+    bytes, and `read_as` says what was found. The same bytes read with the same options are the same data set: the
+    second upload answers 200.
     """
-    null_values = sorted(set(null if null is not None else DEFAULT_NULL_VALUES))
-    options = json.dumps({"format": format, "null": null_values}, sort_keys=True)
     async with contextmanager_in_threadpool(service.artifacts.scratch()) as folder:
         upload = await uploads.receive(request, folder / "source", service.settings.max_upload_bytes)
         dataset, created = await to_thread.run_sync(
-            _take, service, folder, upload, name, null_values, options, limiter=service.ingesting
+            _take, service, folder, upload, name, options, limiter=service.ingesting
         )
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     if not created:
@@ -87,19 +86,21 @@ async def create_dataset(
 
 
 def _take(
-    service: Parts, folder: Path, upload: uploads.Upload, name: str | None, null_values: list[str], options: str
+    service: Parts, folder: Path, upload: uploads.Upload, name: str | None, options: ReadOptions
 ) -> tuple[Dataset, bool]:
     """Read the file, store it as Parquet, then its row; the known data set and False if it is one."""
+    canonical = options.model_dump_json(exclude_none=True)
     with service.database.reading() as connection:
-        known = datasets.same(connection, upload.sha256, options)
+        known = datasets.same(connection, upload.sha256, canonical)
     if known is not None:
         return known, False
     parquet, dataset_id = folder / "data.parquet", new_id("ds")
-    ingested = ingest_csv(
+    ingested = ingest(
         folder / "source",
         parquet,
-        null_values=null_values,
+        options,
         memory_bytes=service.settings.max_ingest_bytes,
+        unpacked_bytes=service.settings.max_upload_bytes,
         seconds=INGEST_SECONDS,
     )
     dataset = Dataset(
@@ -107,7 +108,8 @@ def _take(
         name=name,
         rows=ingested.rows,
         columns=ingested.columns,
-        null_values=null_values,
+        null_values=ingested.null_values,
+        read_as=ingested.read_as,
         warnings=ingested.warnings,
         sha256=upload.sha256,
         source_bytes=upload.size_bytes,
@@ -120,7 +122,7 @@ def _take(
     created = False
     try:
         with service.database.transaction() as connection:
-            dataset, created = datasets.add(connection, dataset, path=key, options=options)
+            dataset, created = datasets.add(connection, dataset, path=key, options=canonical)
     finally:
         if not created:
             service.artifacts.delete(key)

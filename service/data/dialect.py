@@ -1,22 +1,21 @@
-"""How a CSV file is written: its separator and its column names, from its first records."""
+"""How a CSV file is written: its delimiter, quotes and column names, from its first records."""
 
 from __future__ import annotations
 
 import csv
-from collections import Counter
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
-from itertools import islice
+from itertools import islice, product
 from math import isfinite
 from pathlib import Path
 
+from service.data.staging import MAX_LINE_BYTES, check_names
 from service.errors import InvalidData
+from service.spec.reading import ReadOptions
 
-MAX_COLUMNS = 10_000
-MAX_LINE_BYTES = 2_000_000
-MAX_NAME = 1_000
 SAMPLE_RECORDS = 20
 DELIMITERS = (",", ";", "\t", "|")
 
@@ -26,56 +25,74 @@ class Dialect:
     """How the records of a file are to be cut."""
 
     delimiter: str
+    quote: str  # empty: values are never quoted
     names: tuple[str, ...]
     header: bool  # whether the first record holds the names
     blank_lines: int  # before the first record
 
 
-def detect(text: Path, null_values: Sequence[str]) -> Dialect:
-    """The dialect of the UTF-8 file `text`.
+def detect(text: Path, null_values: Sequence[str], options: ReadOptions) -> Dialect:
+    """The dialect of the UTF-8 file `text`, where `options` do not tell it.
 
-    The separator is the one that cuts most of the first records into as many values as the first of them, at least
-    two. The first record names the columns unless it holds a number and no column turns from text to numbers below.
-    Raises InvalidData for names that are missing, repeated, too long or too many.
+    The delimiter is the one that cuts most of the first records into as many values as the first of them, at least
+    two. Single quotes are quotes where they stand around values and no double quote is seen. The first record names
+    the columns unless it holds a number and no column turns from text to numbers below. Raises InvalidData for names
+    that are missing, repeated, too long or too many, and for options that cannot be.
     """
+    if options.delimiter is not None and options.delimiter == options.quote:
+        raise InvalidData(f"delimiter and quote are both {options.delimiter!r}: they must differ")
     with text.open(encoding="utf-8-sig") as file:
         start = file.read(2 * MAX_LINE_BYTES)
     body = start.lstrip("\n")
     if not body.strip():
         raise InvalidData("the file holds nothing but blank lines")
-    found = {delimiter: _first_records(body, delimiter) for delimiter in DELIMITERS}
-    delimiter, records = max(found.items(), key=lambda item: _plausible(item[1]))
+    delimiters = DELIMITERS if options.delimiter is None else (options.delimiter,)
+    quotes = _quotes(body) if options.quote is None else (options.quote,)
+    found = {way: _first_records(body, *way) for way in product(delimiters, quotes)}
+    (delimiter, quote), records = max(found.items(), key=lambda item: _plausible(item[1]))
     if not records or (len(records[0]) == 1 and not all(found.values())):
         raise InvalidData("the first line opens a quote that is never closed, or goes on after a closing quote")
     first, second = records[0], (records[1] if len(records) > 1 else [])
-    if len(first) > MAX_COLUMNS:
-        raise InvalidData(f"the first line has {len(first):,} columns; at most {MAX_COLUMNS:,} are read")
-    header = _is_header(first, second, null_values)
+    header = _is_header(first, second, null_values, options.decimal) if options.header is None else options.header
     names = tuple(first) if header else tuple(f"column{i + 1}" for i in range(len(first)))
-    _check(names)
-    return Dialect(delimiter, names, header, blank_lines=len(start) - len(body))
+    check_names(names, "the first line")
+    return Dialect(delimiter, quote, names, header, blank_lines=len(start) - len(body))
 
 
-def _first_records(text: str, delimiter: str) -> list[list[str]]:
+def _quotes(text: str) -> tuple[str, ...]:
+    wrapped = '"' not in text and re.search(r"(^|[,;\t|])'[^'\n]*'([,;\t|]|$)", text, re.MULTILINE)
+    return ('"', "'") if wrapped else ('"',)
+
+
+def _first_records(text: str, delimiter: str, quote: str) -> list[list[str]]:
     """The first records that are not blank, up to where the text ends or breaks the rules of quoting."""
     csv.field_size_limit(2 * MAX_LINE_BYTES)
     records: list[list[str]] = []
     with suppress(csv.Error):
-        for record in islice(
-            filter(None, csv.reader(StringIO(text), delimiter=delimiter, strict=True)), SAMPLE_RECORDS
-        ):
+        for record in islice(filter(None, cut(text, delimiter, quote, strict=True)), SAMPLE_RECORDS):
             records.append(record)
     return records
 
 
-def _plausible(records: list[list[str]]) -> tuple[bool, int, int]:
+def cut(text: str, delimiter: str, quote: str, *, strict: bool) -> Iterator[list[str]]:
+    """The records of `text` in this dialect; raises csv.Error for faulty quotes where `strict`."""
+    if not quote:
+        return csv.reader(StringIO(text), delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    return csv.reader(StringIO(text), delimiter=delimiter, quotechar=quote, strict=strict)
+
+
+def _plausible(records: list[list[str]]) -> tuple[bool, int, int, int]:
     columns = len(records[0]) if records else 0
-    return columns > 1, sum(len(record) == columns for record in records), columns
+    still_quoted = sum(len(v) > 1 and v[0] == v[-1] == "'" for record in records for v in record)
+    return columns > 1, sum(len(record) == columns for record in records), columns, -still_quoted
 
 
-def _is_header(first: list[str], second: list[str], null_values: Sequence[str]) -> bool:
-    return not any(map(_is_number, first)) or any(
-        _is_number(value) and not _is_number(name) and name not in null_values
+def _is_header(first: list[str], second: list[str], null_values: Sequence[str], decimal: str | None) -> bool:
+    def number(value: str) -> bool:
+        return _is_number(value) or (decimal == "," and _is_number(value.replace(",", ".")))
+
+    return not any(map(number, first)) or any(
+        number(value) and not number(name) and name not in null_values
         for name, value in zip(first, second, strict=False)
     )
 
@@ -85,18 +102,3 @@ def _is_number(text: str) -> bool:
         return isfinite(float(text))
     except ValueError:
         return False
-
-
-def _check(names: Sequence[str]) -> None:
-    for number, name in enumerate(names, start=1):
-        if not name.strip():
-            hint = " (pandas: to_csv(index=False))" if number == 1 else ""
-            raise InvalidData(f"column {number} has no name: name it in the first line, or remove it{hint}")
-        if len(name) > MAX_NAME:
-            raise InvalidData(f"the name of column {number} is longer than {MAX_NAME:,} characters")
-    folded, times = Counter(name.lower() for name in names).most_common(1)[0]
-    if times > 1:
-        twice = [name for name in names if name.lower() == folded]
-        same = f"{twice[0]!r} names {times} columns"
-        what = same if twice[0] == twice[1] else f"{twice[0]!r} and {twice[1]!r} differ only in case"
-        raise InvalidData(f"{what}; every column needs a name of its own")

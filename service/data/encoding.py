@@ -1,27 +1,14 @@
-"""Uploaded bytes -> UTF-8 text that the CSV reader takes, or a sentence saying what the bytes are instead."""
+"""Uploaded bytes -> UTF-8 text that the readers of CSV and JSON Lines take."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from service.errors import InvalidData
 
 CHUNK_CHARACTERS = 1 << 20
 
-MAGIC = {
-    b"\x1f\x8b": "gzip-compressed: upload it unpacked",
-    b"PK\x03\x04": "a zip archive or an Excel workbook: upload it unpacked, or save the sheet as CSV",
-    b"PAR1": "a Parquet file: save the table as CSV",
-    b"ARROW1": "an Arrow file: save the table as CSV",
-    b"\x28\xb5\x2f\xfd": "zstd-compressed: upload it unpacked",
-    b"BZh": "bzip2-compressed: upload it unpacked",
-    b"\xfd7zXZ\x00": "xz-compressed: upload it unpacked",
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive: upload it unpacked",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as CSV",
-    b"\x89HDF": "an HDF5 file: save the table as CSV",
-    b"SQLite format 3": "a SQLite database: save the table as CSV",
-    b"%PDF": "a PDF document: save the table as CSV",
-}
 BYTE_ORDER_MARKS = {
     b"\xff\xfe\x00\x00": "utf-32",
     b"\x00\x00\xfe\xff": "utf-32",
@@ -30,31 +17,48 @@ BYTE_ORDER_MARKS = {
 }
 
 
-def as_utf8(source: Path, work: Path) -> tuple[Path, list[str]]:
-    """(a file of the same text in UTF-8 with one kind of line ending, warnings): `source` itself if it is that already.
+@dataclass(frozen=True)
+class Text:
+    """A file in UTF-8 with one kind of line ending, and how it was encoded before."""
 
-    Reads UTF-8, UTF-16 and UTF-32 by their byte order mark, and anything else as Windows-1252. A new file is written
-    to the folder `work`. Raises InvalidData for an empty or binary file and for NUL characters.
+    path: Path
+    encoding: str
+    warnings: tuple[str, ...] = ()
+
+
+def as_utf8(source: Path, work: Path, asked: str | None = None) -> Text:
+    """The text of `source`, `source` itself if it is UTF-8 with one kind of line ending already.
+
+    Reads it as `asked`, else UTF-8, UTF-16 and UTF-32 by their byte order mark or zero bytes, and anything else as
+    Windows-1252. A new file is written to the folder `work`. Raises InvalidData naming the line of a NUL character,
+    and for bytes that are no such text.
     """
-    with source.open("rb") as file:
-        head = file.read(16)
-    if not head:
-        raise InvalidData("the file is empty")
-    for magic, what in MAGIC.items():
-        if head.startswith(magic):
-            raise InvalidData(f"the file is {what}")
-    encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if head.startswith(mark)), "utf-8-sig")
-    warnings = []
+    encoding = asked or _looks_like(source)
+    codec = "utf-8-sig" if encoding == "utf-8" else encoding
+    warnings: tuple[str, ...] = ()
     try:
-        endings = _line_endings(source, encoding)
+        endings = _line_endings(source, codec)
     except UnicodeError:
-        if encoding != "utf-8-sig":
+        if asked or encoding != "utf-8":
+            if asked:
+                raise InvalidData(f"{_first_other(source, codec)} is not {asked}, as encoding= says") from None
             raise InvalidData(f"the file starts as {encoding.upper()} but goes on as something else") from None
-        encoding, endings = "cp1252", _line_endings_of_windows_text(source)
-        warnings.append("the file is not UTF-8: it was read as Windows-1252 (cp1252); look at accented letters")
-    if encoding == "utf-8-sig" and endings <= 1:
-        return source, warnings
-    return _rewrite(source, encoding, work / "text.csv"), warnings
+        encoding = codec = "cp1252"
+        endings = _line_endings_of_windows_text(source)
+        warnings = ("the file is not UTF-8: it was read as Windows-1252 (cp1252); look at accented letters",)
+    if encoding == "utf-8" and endings <= 1:
+        return Text(source, encoding, warnings)
+    return Text(_rewrite(source, codec, work / "text.csv"), encoding, warnings)
+
+
+def _looks_like(source: Path) -> str:
+    with source.open("rb") as file:
+        head = file.read(64)
+    marked = next((name for mark, name in BYTE_ORDER_MARKS.items() if head.startswith(mark)), None)
+    if marked:
+        return marked
+    zeros = [set(head[start::2]) == {0} for start in (0, 1)]
+    return {(True, False): "utf-16-be", (False, True): "utf-16-le"}.get((zeros[0], zeros[1]), "utf-8")
 
 
 def _line_endings(source: Path, encoding: str) -> int:
@@ -69,11 +73,23 @@ def _line_endings(source: Path, encoding: str) -> int:
         return len(file.newlines) if isinstance(file.newlines, tuple) else 1
 
 
+def _first_other(source: Path, encoding: str) -> str:
+    """Which line cannot be decoded, where a line is a line in bytes too."""
+    if not encoding.startswith(("utf-16", "utf-32")):
+        with source.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    line.decode(encoding)
+                except UnicodeError:
+                    return f"line {number}"
+    return "the file"
+
+
 def _line_endings_of_windows_text(source: Path) -> int:
     try:
         return _line_endings(source, "cp1252")
     except UnicodeError:
-        raise InvalidData("the text is neither UTF-8 nor Windows-1252: save it as UTF-8") from None
+        raise InvalidData("the text is neither UTF-8 nor Windows-1252: save it as UTF-8, or say encoding=") from None
 
 
 def _rewrite(source: Path, encoding: str, target: Path) -> Path:

@@ -1,7 +1,8 @@
-"""An uploaded CSV -> Parquet and its profile, read in a child process with limits on memory and time."""
+"""An uploaded file -> Parquet and its profile, read in a child process with limits on memory and time."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import math
@@ -10,19 +11,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from service.errors import InvalidData, StorageError
+from service.errors import InvalidData, StorageError, TooLarge
 from service.spec.base import Strict
+from service.spec.reading import ReadAs, ReadOptions
 from service.spec.table import Column
-
-DEFAULT_NULL_VALUES: tuple[str, ...] = (
-    *("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN"),
-    *("null", "NULL", "Null", "None", "none", "?"),
-)
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +32,10 @@ class Ingested(Strict):
     """Schema and profile, a column each."""
     warnings: list[str]
     """What a person should know about how the file was read."""
+    read_as: ReadAs
+    """How the file was read."""
+    null_values: list[str]
+    """Texts that were read as a missing value."""
     parquet_sha256: str
     """SHA-256 of the Parquet file."""
     parquet_bytes: int
@@ -47,8 +47,9 @@ class _Request(BaseModel):
 
     source: Path
     parquet: Path
-    null_values: list[str]
+    options: ReadOptions
     memory_bytes: int
+    unpacked_bytes: int
     seconds: float
 
 
@@ -57,33 +58,39 @@ class _Answer(BaseModel):
 
     ingested: Ingested | None = None
     invalid: str | None = None
+    too_large: str | None = None
     storage: str | None = None
 
 
-def ingest_csv(
+def ingest(
     source: Path,
     parquet: Path,
+    options: ReadOptions | None = None,
     *,
-    null_values: Sequence[str] = DEFAULT_NULL_VALUES,
     memory_bytes: int,
+    unpacked_bytes: int,
     seconds: float,
 ) -> Ingested:
-    """Read the CSV file `source` and write its table to the new file `parquet`.
+    """Read the file `source`, of any format, and write its table to the new file `parquet`.
 
-    Blocks for `seconds` at most. Raises InvalidData saying what to mend in the file or which limit was reached, and
-    StorageError when the disk fails; `parquet` is not there then.
+    Blocks for `seconds` at most. Raises InvalidData saying what to mend in the file or which limit was reached,
+    TooLarge for what unpacks to more than `unpacked_bytes`, and StorageError when the disk fails; `parquet` is not
+    there then.
     """
     with tempfile.TemporaryDirectory(dir=parquet.parent, prefix="ingest-") as folder:
         request = _Request(
             source=source.absolute(),
             parquet=Path(folder).absolute() / "table.parquet",
-            null_values=list(null_values),
+            options=options or ReadOptions(),
             memory_bytes=memory_bytes,
+            unpacked_bytes=unpacked_bytes,
             seconds=seconds,
         )
         answer = _ask_child(request)
         if answer.invalid is not None:
             raise InvalidData(answer.invalid)
+        if answer.too_large is not None:
+            raise TooLarge(answer.too_large)
         if answer.ingested is None:
             raise StorageError(answer.storage)
         request.parquet.replace(parquet)
@@ -122,10 +129,15 @@ def _main() -> None:
         answer = _Answer(ingested=_read(request))
     except InvalidData as error:
         answer = _Answer(invalid=error.detail)
+    except TooLarge as error:
+        answer = _Answer(too_large=error.detail)
     except MemoryError:
         answer = _Answer(invalid=_out_of_memory(request.memory_bytes))
     except OSError as error:
-        answer = _Answer(storage=f"the table could not be written: {error.strerror}")
+        if error.errno == errno.EFBIG:
+            answer = _Answer(too_large="the table needs more room on the disk than is allowed here")
+        else:
+            answer = _Answer(storage=f"the table could not be written: {error.strerror}")
     sys.stdout.write(answer.model_dump_json())
 
 
@@ -135,6 +147,9 @@ def _limit(request: _Request) -> None:
         # Counts what is reserved, of which DuckDB touches a part: 1.2 GiB were reserved in a use of 64 MiB.
         most = 3 * request.memory_bytes + 2**31
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    # A few bytes can stand for many, packed or not: no file may grow for ever.
+    room = 4 * request.unpacked_bytes + 2**26
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
     # A child whose parent was killed must not go on for ever.
     cpu = math.ceil(request.seconds) + 10
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
@@ -142,24 +157,19 @@ def _limit(request: _Request) -> None:
 
 def _read(request: _Request) -> Ingested:
     # Only here: the API imports this module, and must stay without duckdb.
-    import duckdb
+    from service.data.read import read_table
+    from service.data.staging import Limits
 
-    from service.data.read_csv import read_csv
-
-    try:
-        rows, columns, warnings = read_csv(request.source, request.parquet, request.null_values, request.memory_bytes)
-    except duckdb.OutOfMemoryException:
-        raise MemoryError from None
-    except duckdb.IOException as error:
-        raise OSError(0, str(error).splitlines()[0]) from error
-    except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
-        raise InvalidData(f"the file cannot be read as CSV: {str(error).splitlines()[0]}") from error
+    limits = Limits(request.memory_bytes, request.unpacked_bytes)
+    found = read_table(request.source, request.parquet, request.options, limits)
     with request.parquet.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return Ingested(
-        rows=rows,
-        columns=columns,
-        warnings=warnings,
+        rows=found.rows,
+        columns=found.columns,
+        warnings=found.warnings,
+        read_as=found.read_as,
+        null_values=found.null_values,
         parquet_sha256=sha256,
         parquet_bytes=request.parquet.stat().st_size,
     )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import frexp
 from pathlib import Path
-from typing import Any
 
 from duckdb import DuckDBPyConnection
 
-from service.data.sandbox import sql_text
+from service.data.sql import aggregate
+from service.data.staging import parquet_sql
 from service.spec.table import MAX_VALUES, Column, ColumnType, ValueCount
 
 MAX_LISTED_VALUES = 200_000
@@ -58,17 +58,6 @@ def batches(columns: int, rows: int) -> Iterator[range]:
     return (range(start, min(start + size, columns)) for start in range(0, columns, size))
 
 
-def aggregate(
-    connection: DuckDBPyConnection, path: Path, expressions: Iterable[Sequence[str]]
-) -> list[tuple[Any, ...]]:
-    """The values of each group of aggregate expressions over a Parquet file, in one query."""
-    groups = list(expressions)
-    wanted = ", ".join(expression for group in groups for expression in group)
-    [row] = connection.execute(f"FROM read_parquet({sql_text(str(path))}) SELECT {wanted}").fetchall()
-    values = iter(row)
-    return [tuple(next(values) for _ in group) for group in groups]
-
-
 def _measure(connection: DuckDBPyConnection, part: Slice, rows: int) -> Iterator[Column]:
     """Each column without its mean, deviation and values."""
     for batch in batches(len(part.names), rows):
@@ -76,7 +65,7 @@ def _measure(connection: DuckDBPyConnection, part: Slice, rows: int) -> Iterator
             [f"count(c{i})", f"count(DISTINCT c{i})", *_range(f"c{i}", part.types[i] in NUMERIC)] for i in batch
         ]
         for i, (present, distinct, smallest, largest) in zip(
-            batch, aggregate(connection, part.path, expressions), strict=True
+            batch, aggregate(connection, parquet_sql(part.path), expressions), strict=True
         ):
             yield Column(
                 name=part.names[i],
@@ -112,7 +101,9 @@ def _complete(
             if column.type is ColumnType.text:
                 values = f"CASE WHEN max(length(c{i})) <= {MAX_LISTED_CHARACTERS} THEN {values} END"
             expressions.append([*_moments(f"c{i}", column), values])
-        for i, (mean, std, counts) in zip(batch, aggregate(connection, part.path, expressions), strict=True):
+        for i, (mean, std, counts) in zip(
+            batch, aggregate(connection, parquet_sql(part.path), expressions), strict=True
+        ):
             scale = _scale(columns[i])
             yield columns[i].model_copy(
                 update={

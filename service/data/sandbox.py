@@ -7,6 +7,8 @@ from pathlib import Path
 import duckdb
 from duckdb import DuckDBPyConnection
 
+from service.data.sql import sql_text
+
 
 def sandbox(file: Path, work: Path | None = None, memory_bytes: int | None = None) -> DuckDBPyConnection:
     """A connection on one thread that may read `file`, may use the folder `work`, and nothing else: no network, no
@@ -25,13 +27,3 @@ def sandbox(file: Path, work: Path | None = None, memory_bytes: int | None = Non
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
-
-
-def sql_text(value: str) -> str:
-    """`value` as an SQL string."""
-    return "'" + value.replace("'", "''") + "'"
-
-
-def sql_name(value: str) -> str:
-    """`value` as an SQL identifier."""
-    return '"' + value.replace('"', '""') + '"'

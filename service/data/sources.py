@@ -11,12 +11,13 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from service.data.ingest import DEFAULT_NULL_VALUES
 from service.data.preprocess import FittedFeature, Preprocessing
-from service.data.sandbox import sandbox, sql_name
+from service.data.sandbox import sandbox
+from service.data.sql import sql_name
 from service.data.table import Table
 from service.errors import DatasetCorrupt, Fault, InvalidData
 from service.spec.data import DatasetData, InlineData, SyntheticData
+from service.spec.reading import DEFAULT_NULL_VALUES
 from service.spec.resolve import Resolved
 from service.spec.table import Value
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from service.spec.base import Strict
 from service.spec.data import InlineData, SyntheticData
+from service.spec.reading import ReadAs
 
 MAX_VALUES = 1_000
 
@@ -93,6 +94,8 @@ class Dataset(Strict):
     """Schema and profile, a column each."""
     null_values: list[str]
     """Texts that were read as a missing value."""
+    read_as: ReadAs
+    """How the file was read."""
     warnings: list[str]
     """What the reader of the file noticed."""
     sha256: str

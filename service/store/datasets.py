@@ -27,6 +27,7 @@ def add(
     """
     row = {**dataset.model_dump(exclude={"object"}), "path": path, "options": options, "tenant": tenant}
     row["columns"] = [column.model_dump(mode="json") for column in dataset.columns]
+    row["read_as"] = dataset.read_as.model_dump(mode="json")
     try:
         with connection.begin_nested():
             connection.execute(insert(datasets), row)

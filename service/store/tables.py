@@ -66,6 +66,7 @@ datasets = Table(
     Column("rows", BigInteger, nullable=False),
     Column("columns", JSON, nullable=False),
     Column("null_values", JSON, nullable=False),
+    Column("read_as", JSON, nullable=False, server_default='{"format": "csv"}'),
     Column("warnings", JSON, nullable=False),
     Column("path", String, nullable=False),
     Column("parquet_sha256", String, nullable=False),

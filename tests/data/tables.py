@@ -1,4 +1,4 @@
-"""CSV files that many tests read, and what reading one gives."""
+"""Files that many tests read, and what reading one gives."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 
 import duckdb
 
-from service.data.ingest import DEFAULT_NULL_VALUES
-from service.data.read_csv import read_csv
+from service.data.read import read_table
+from service.data.staging import Limits
 from service.spec.job import JobSpec
+from service.spec.reading import ReadAs, ReadOptions
 from service.spec.resolve import Resolved, resolve
 from service.spec.table import Column, TableProfile
 
 PENGUINS = Path(__file__).parents[2] / "examples/penguins.csv"
 DATASET = "ds_1"
 MEMORY = 256 * 2**20
+LIMITS = Limits(MEMORY, 256 * 2**20)
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Stored:
     rows: int
     columns: list[Column]
     warnings: list[str]
+    read_as: ReadAs
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -41,9 +44,11 @@ class Stored:
         return resolve(spec, TableProfile(rows=self.rows, columns=self.columns))
 
 
-def store(folder: Path, content: str | bytes | Path) -> Stored:
-    """Read a CSV file in this process, without limits."""
-    source = content if isinstance(content, Path) else folder / "source.csv"
+def store(folder: Path, content: str | bytes | Path, limits: Limits = LIMITS, **options: Any) -> Stored:
+    """Read a file in this process, without limits on memory and time."""
+    source = content if isinstance(content, Path) else folder / "source"
     if not isinstance(content, Path):
         source.write_bytes(content.encode() if isinstance(content, str) else content)
-    return Stored(folder / "table.parquet", *read_csv(source, folder / "table.parquet", DEFAULT_NULL_VALUES, MEMORY))
+    parquet = folder / "table.parquet"
+    found = read_table(source, parquet, ReadOptions.model_validate(options), limits)
+    return Stored(parquet, found.rows, found.columns, found.warnings, found.read_as)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.data.ingest import ingest_csv
+from service.data.ingest import ingest
 from service.data.prepare import prepare
 from tests.data.tables import MEMORY, PENGUINS, Stored
 from tests.specs import synthetic
@@ -14,8 +14,8 @@ from tests.specs import synthetic
 @pytest.fixture(scope="module")
 def penguins(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     parquet = tmp_path_factory.mktemp("penguins") / "data.parquet"
-    found = ingest_csv(PENGUINS, parquet, memory_bytes=MEMORY, seconds=60)
-    return Stored(parquet, found.rows, found.columns, found.warnings)
+    found = ingest(PENGUINS, parquet, memory_bytes=MEMORY, seconds=60, unpacked_bytes=2**30)
+    return Stored(parquet, found.rows, found.columns, found.warnings, found.read_as)
 
 
 def test_the_penguins_become_arrays_of_the_resolved_shape(penguins: Stored) -> None:

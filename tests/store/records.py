@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service.lifecycle import Checkpoint, CheckpointKind, Epoch, Job
+from service.spec.reading import FileFormat, ReadAs
 from service.spec.table import Column, ColumnType, Dataset
 from service.store import jobs, queue
 from service.store.engine import Database
@@ -62,6 +63,7 @@ def dataset(dataset_id: str = "ds_1", sha256: str = "ab" * 32) -> Dataset:
         rows=3,
         columns=[Column(name=name, type=ColumnType.number, missing=0, distinct=3) for name in "ab"],
         null_values=["NA"],
+        read_as=ReadAs(format=FileFormat.csv, delimiter=","),
         warnings=[],
         sha256=sha256,
         source_bytes=10,

@@ -1,0 +1,29 @@
+"""Pieces of SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from duckdb import DuckDBPyConnection
+
+
+def sql_text(value: str) -> str:
+    """`value` as an SQL string."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def sql_name(value: str) -> str:
+    """`value` as an SQL identifier."""
+    return '"' + value.replace('"', '""') + '"'
+
+
+def aggregate(connection: DuckDBPyConnection, rows: str, expressions: Iterable[Sequence[str]]) -> list[tuple[Any, ...]]:
+    """The values of each group of aggregate expressions over `rows`, what may stand after FROM, in one query."""
+    groups = list(expressions)
+    wanted = ", ".join(expression for group in groups for expression in group)
+    values: Iterator[Any] = iter(())
+    if wanted:
+        [row] = connection.execute(f"FROM {rows} SELECT {wanted}").fetchall()
+        values = iter(row)
+    return [tuple(next(values) for _ in group) for group in groups]

@@ -1,0 +1,83 @@
+"""What every reader of a format gives: a table's columns in slices, as the file has them, and how it was read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from duckdb import DuckDBPyRelation
+
+from service.data.sql import sql_text
+from service.errors import InvalidData
+from service.spec.reading import ReadAs
+
+MAX_COLUMNS = 10_000
+MAX_NAME = 1_000
+MAX_LINE_BYTES = 2_000_000
+SLICE_COLUMNS = 1_000
+"""Columns handled at once, so that a wide table needs no more memory than a narrow one."""
+ROW_GROUP_CELLS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What reading one file may take."""
+
+    memory_bytes: int
+    unpacked_bytes: int
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Some columns of a file: `sql`, to stand after FROM, gives them as c0, c1, ... in the order of `names`."""
+
+    sql: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file that a reader of its format has taken apart; its rows are in the file's order in every slice.
+
+    Texts hold no NUL, and names have passed `check_names`.
+    """
+
+    slices: tuple[Raw, ...]
+    rows: int
+    read_as: ReadAs
+    null_values: tuple[str, ...] = ()  # texts that mean a missing value
+    typed: bool = True  # false: every value is a text that may stand for a number or a boolean; the missing are NULL
+    warnings: tuple[str, ...] = ()
+
+
+def parquet_sql(path: Path) -> str:
+    """The rows of a Parquet file, to stand after FROM."""
+    return f"read_parquet({sql_text(str(path))})"
+
+
+def write_parquet(relation: DuckDBPyRelation, path: Path, columns: int) -> None:
+    """Write a relation of so many columns."""
+    group = max(2_048, min(122_880, ROW_GROUP_CELLS // columns))
+    relation.write_parquet(str(path), compression="zstd", row_group_size=group)
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """Raise InvalidData for names that are missing, repeated, too long or too many; `where` they stand."""
+    if len(names) > MAX_COLUMNS:
+        raise InvalidData(f"{where} has {len(names):,} columns; at most {MAX_COLUMNS:,} are read")
+    for number, name in enumerate(names, start=1):
+        if not name.strip():
+            hint = " (pandas: to_csv(index=False))" if number == 1 and where == "the first line" else ""
+            raise InvalidData(f"column {number} has no name: name it in {where}, or remove it{hint}")
+        if len(name) > MAX_NAME:
+            raise InvalidData(f"the name of column {number} is longer than {MAX_NAME:,} characters")
+        if "\0" in name:
+            raise InvalidData(f"the name of column {number} holds a NUL character")
+    folded, times = Counter(name.lower() for name in names).most_common(1)[0]
+    if times > 1:
+        twice = [name for name in names if name.lower() == folded]
+        same = f"{twice[0]!r} names {times} columns"
+        what = same if twice[0] == twice[1] else f"{twice[0]!r} and {twice[1]!r} differ only in case"
+        raise InvalidData(f"{what}; every column needs a name of its own")

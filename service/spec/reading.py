@@ -1,0 +1,83 @@
+"""How an uploaded file is to be read, and how it was."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from service.spec.base import Strict
+
+DEFAULT_NULL_VALUES: tuple[str, ...] = (
+    *("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN"),
+    *("null", "NULL", "Null", "None", "none", "?"),
+)
+"""Texts that mean a missing value in CSV."""
+
+
+class FileFormat(StrEnum):
+    """What a file can be."""
+
+    csv = "csv"
+    jsonl = "jsonl"
+    parquet = "parquet"
+    npz = "npz"
+    npy = "npy"
+
+
+Encoding = Literal[
+    "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1",
+    "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1257", "koi8-r",
+    "shift_jis", "euc_jp", "euc_kr", "gb18030", "big5",
+]  # fmt: skip
+Decimal = Literal[".", ","]
+Delimiter = Annotated[str, StringConstraints(pattern=r'^[^\x00\r\n"\x80-\U0010ffff]$')]
+Quote = Annotated[str, StringConstraints(pattern=r"^[!-/:-@\[-`{-~]?$")]
+DateFormat = Annotated[str, StringConstraints(min_length=2, max_length=100, pattern=r"^[^\x00-\x1f]*%[^\x00-\x1f]*$")]
+
+
+class ReadOptions(Strict):
+    """What a client says of a file; what is null is found by looking at it."""
+
+    format: FileFormat | None = None
+    """What the file is."""
+    encoding: Encoding | None = None
+    """How its text is encoded."""
+    delimiter: Delimiter | None = None
+    """What separates the values of a CSV line."""
+    quote: Quote | None = None
+    """What stands around a CSV value that holds the delimiter; empty: nothing does."""
+    header: bool | None = None
+    """Whether the first CSV line names the columns."""
+    decimal: Decimal | None = None
+    """The decimal sign of a CSV file's numbers."""
+    date_format: DateFormat | None = None
+    """How dates are written, e.g. `%d.%m.%Y`; a time of day may follow."""
+    null: Annotated[list[str], Field(max_length=100)] | None = None
+    """Texts that mean a missing value; null: the usual ones in CSV, none elsewhere."""
+
+
+class ReadAs(Strict):
+    """How a file was read; null where a format knows no such thing."""
+
+    format: FileFormat
+    """What the file is."""
+    compression: Literal["gzip", "zstd"] | None = None
+    """What the file was packed with."""
+    encoding: str | None = None
+    """How its text is encoded."""
+    delimiter: str | None = None
+    """What separates the values of a line."""
+    quote: str | None = None
+    """What stands around a value that holds the delimiter."""
+    header: bool | None = None
+    """Whether the first line names the columns."""
+    decimal: Decimal | None = None
+    """The decimal sign."""
+    date_format: str | None = None
+    """How dates are written; null where they are written as ISO 8601 has it, or there are none."""
+    arrays: dict[str, str] | None = None
+    """Which array of the file is `x` and which is `y`."""
+    shape: list[int] | None = None
+    """Shape of one row of `x`, which fills the columns x0, x1, ... in row-major order."""

@@ -1,0 +1,125 @@
+"""Files of any format that cannot be read are refused with a sentence that says what, and where."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from backports import zstd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.data.staging import Limits
+from service.errors import InvalidData, TooLarge
+from tests.data.files import BOMB, CSV, FAULTS, ROWS, X, npy, npz, parquet, zipped
+from tests.data.tables import MEMORY, store
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_file_with_a_fault_is_refused_saying_what_to_mend(tmp_path: Path, fault: str) -> None:
+    content, reason = FAULTS[fault]
+
+    with pytest.raises(InvalidData) as refused:
+        store(tmp_path, content)
+
+    assert reason in str(refused.value)
+    assert len(str(refused.value)) < 300
+    assert str(tmp_path) not in str(refused.value)
+    assert not (tmp_path / "table.parquet").exists()
+
+
+BOMBS = {
+    "gzip": gzip.compress(BOMB),
+    "zstd": zstd.compress(BOMB),
+    "npz": npz(np.savez_compressed, x=np.zeros((2_000_000, 1))),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_bomb_is_refused_as_too_large_before_it_has_unpacked(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(TooLarge, match="unpack"):
+        store(tmp_path, BOMBS[kind], Limits(MEMORY, 10_000_000))
+
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < len(BOMBS[kind]) + 11_000_000
+
+
+def test_a_zip_that_lies_of_a_members_size_gives_no_more_than_it_told(tmp_path: Path) -> None:
+    honest = zipped({"x.npy": npy(np.zeros(100_000))})
+    lying = honest.replace((800_128).to_bytes(4, "little"), (160).to_bytes(4, "little"))
+    assert lying != honest
+
+    with pytest.raises(InvalidData, match="damaged"):
+        store(tmp_path, lying)
+
+
+def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
+    content = bytearray(npz(x=X))
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1  # the flag in the central directory
+
+    with pytest.raises(InvalidData, match="encrypted"):
+        store(tmp_path, bytes(content))
+
+
+def test_parquet_that_stands_for_too_many_values_is_refused_by_its_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.data.read_parquet.MAX_CELLS", 9_999)
+
+    with pytest.raises(InvalidData, match=r"5,000 rows of 2 columns are more than 9,999 values"):
+        store(tmp_path, ROWS)
+
+
+# In a process of its own: a child counts what its parent held when it was forked.
+INGEST = """
+import resource, sys
+from pathlib import Path
+from service.data.ingest import ingest
+found = ingest(Path(sys.argv[1]), Path(sys.argv[2]), memory_bytes=2**26, unpacked_bytes=2**20, seconds=120)
+print([column.distinct for column in found.columns], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def test_parquet_that_unpacks_to_gigabytes_is_read_in_bounded_memory(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(parquet("SELECT repeat('x', 100000) || (range % 3) AS t, range AS n FROM range(20000)"))
+    assert source.stat().st_size < 3_000_000
+
+    command = [sys.executable, "-c", INGEST, str(source), str(tmp_path / "out")]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    distinct, kilobytes = printed.rsplit(" ", 1)
+    assert distinct == "[3, 20000]"
+    assert int(kilobytes) < 400_000
+
+
+SOUND = {
+    "csv": CSV,
+    "gzip": gzip.compress(CSV),
+    "zstd": zstd.compress(CSV),
+    "jsonl": b'{"a":1,"b":"x"}\n' * 9,
+    "parquet": ROWS,
+    "npz": npz(X=X, y=X[:, 0]),
+    "npy": npy(X),
+}
+
+
+@pytest.mark.parametrize("kind", SOUND)
+@settings(max_examples=60)
+@given(data=st.data())
+def test_damaged_bytes_are_read_or_refused_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject
+) -> None:
+    content = bytearray(SOUND[kind])
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    cut = content[: data.draw(st.integers(1, len(content)))] if data.draw(st.booleans()) else content
+
+    try:
+        found = store(tmp_path_factory.mktemp("damaged"), bytes(cut))
+    except (InvalidData, TooLarge, MemoryError):
+        return
+    assert found.rows > 0
