@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from service.api.deps import Parts
+    from service.spec.data import Preprocess
     from service.spec.resolve import Inputs, Resolved
     from service.spec.sweep import Point, SweepSpec
     from service.spec.table import TableProfile
@@ -70,7 +71,7 @@ class _Resolver:
     def __init__(self, service: Parts, base: JobSpec) -> None:
         self._service = service
         self._base = base
-        self._tables: dict[str, tuple[TableProfile, Inputs]] = {}
+        self._tables: dict[tuple[str, Preprocess, tuple[str, ...]], tuple[TableProfile, Inputs]] = {}
 
     def resolve(self, changes: Mapping[str, Any]) -> Resolved:
         """The base with these changes; raises InvalidSpec with pointers into the job's spec."""
@@ -80,11 +81,11 @@ class _Resolver:
         except ValidationError as error:
             found = ({**e, "loc": ("body", *e["loc"])} for e in error.errors())
             raise InvalidSpec(faults=tuple(Fault(**fault) for fault in faults_of(found, asked))) from error
-        data = spec.data.model_dump_json()
-        if data not in self._tables:
+        key = spec.data.model_dump_json(), spec.preprocess, spec.split.columns
+        if key not in self._tables:
             profile = profile_for(self._service, spec)
-            self._tables[data] = profile, choose_inputs(spec.data, profile)
-        profile, inputs = self._tables[data]
+            self._tables[key] = profile, choose_inputs(spec.data, profile, spec.preprocess, spec.split)
+        profile, inputs = self._tables[key]
         return resolve(spec, profile, self._service.settings.max_parameters, inputs)
 
     @cached_property

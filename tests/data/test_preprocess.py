@@ -10,12 +10,14 @@ import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from service.data.preprocess import FittedFeature, Preprocessing
+from service.data.features import FittedFeature, Numeric
+from service.data.preprocess import Preprocessing
 from service.data.sources import load
 from service.data.table import Table
 from service.errors import DatasetCorrupt
 from service.spec.job import JobSpec
 from service.spec.resolve import Feature, Resolved, profile_of, resolve
+from service.spec.table import ColumnType
 from tests.data.tables import PENGUINS, Stored, store
 
 TRAIN = np.arange(0, 340, 2)
@@ -32,8 +34,10 @@ def inline(x: list[list[float | None]], y: list[Any], **fields: Any) -> tuple[Re
     return resolved, load(resolved, None)
 
 
-def fitted(values: list[float], *, standardize: bool = True) -> FittedFeature:
-    return FittedFeature.fit(Feature("x", None, indicator=False), np.array(values), standardize=standardize)
+def fitted(
+    values: list[float], numeric: Numeric = "standardize", kind: ColumnType = ColumnType.number, **fields: Any
+) -> FittedFeature:
+    return FittedFeature.fit(Feature("x", kind, **fields), np.array(values, dtype=np.float64), numeric)
 
 
 def written(feature: FittedFeature, values: list[Any], dtype: type = float) -> list[list[float]]:
@@ -74,7 +78,7 @@ def test_a_missing_or_unseen_text_gives_zeros_and_only_the_missing_one_its_indic
 
 
 def test_without_standardizing_numbers_stay_and_missing_ones_become_the_mean() -> None:
-    assert written(fitted([1.0, 3.0, np.nan], standardize=False), [1.0, np.nan, 5.0]) == [[1], [2], [5]]
+    assert written(fitted([1.0, 3.0, np.nan], "none"), [1.0, np.nan, 5.0]) == [[1], [2], [5]]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from service.data.split import split_rows
-from service.spec.data import Split
-from service.spec.resolve import split_sizes
+from service.spec.split import Split, split_sizes
 
 SHARES = st.sampled_from([0.0, 0.01, 0.1, 0.2, 0.25, 1 / 3, 0.4])
 SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=40)
@@ -22,7 +21,7 @@ def test_the_parts_hold_every_row_once_in_exactly_the_promised_sizes(
     sizes: list[int], validation: float, test: float, shuffle: bool, stratify: bool, seed: int
 ) -> None:
     labels = np.repeat(np.arange(len(sizes)), sizes)
-    expected = split_sizes(len(labels), validation, test)
+    expected = split_sizes(len(labels), Split(validation=validation, test=test))
     assume(expected[0] >= 1)
     split = Split(validation=validation, test=test, shuffle=shuffle, stratify=shuffle and stratify, seed=seed)
 
@@ -39,10 +38,12 @@ def test_each_part_of_a_stratified_split_has_its_share_of_every_class(
     sizes: list[int], validation: float, test: float, seed: int
 ) -> None:
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
-    expected = split_sizes(len(labels), validation, test)
+    expected = split_sizes(len(labels), Split(validation=validation, test=test))
     assume(expected[0] >= 1)
 
-    parts = split_rows(len(labels), Split(validation=validation, test=test, stratify=True, seed=seed), labels)
+    parts = split_rows(
+        len(labels), Split(validation=validation, test=test, shuffle=True, stratify=True, seed=seed), labels
+    )
 
     for rows, size, most in zip((parts.train, parts.validation, parts.test), expected, (1, 2, 2), strict=True):
         share = np.array(sizes) * size / len(labels)
@@ -50,7 +51,7 @@ def test_each_part_of_a_stratified_split_has_its_share_of_every_class(
 
 
 def test_row_order_gives_training_validation_and_test_rows_in_this_order() -> None:
-    parts = split_rows(10, Split(validation=0.2, test=0.3, shuffle=False), None)
+    parts = split_rows(10, Split(validation=0.2, test=0.3, shuffle=False).filled(classes=False), None)
 
     assert [part.tolist() for part in (parts.train, parts.validation, parts.test)] == [
         [0, 1, 2, 3, 4],
@@ -63,7 +64,8 @@ def test_row_order_gives_training_validation_and_test_rows_in_this_order() -> No
 def test_the_same_seed_gives_the_same_split_and_another_seed_another(stratify: bool) -> None:
     labels = np.arange(100) % 3
     first, again, other = (
-        split_rows(100, Split(stratify=stratify, seed=seed), labels).validation.tolist() for seed in (1, 1, 2)
+        split_rows(100, Split(shuffle=True, stratify=stratify, seed=seed), labels).validation.tolist()
+        for seed in (1, 1, 2)
     )
 
     assert first == again
@@ -73,7 +75,7 @@ def test_the_same_seed_gives_the_same_split_and_another_seed_another(stratify: b
 def test_no_part_of_a_stratified_split_is_sorted_by_class() -> None:
     labels = np.repeat([0, 1], 500)
 
-    parts = split_rows(1_000, Split(validation=0.5, stratify=True), labels)
+    parts = split_rows(1_000, Split(validation=0.5, shuffle=True, stratify=True), labels)
 
     for rows in (parts.train, parts.validation):
         assert 150 < np.abs(np.diff(labels[rows])).sum() < 350
@@ -84,6 +86,6 @@ def test_every_row_is_as_likely_to_validate_as_any_other() -> None:
     counts = np.zeros(20)
 
     for seed in range(1_000):
-        counts[split_rows(20, Split(validation=0.3, stratify=True, seed=seed), labels).validation] += 1
+        counts[split_rows(20, Split(validation=0.3, shuffle=True, stratify=True, seed=seed), labels).validation] += 1
 
     assert (np.abs(counts - 300) < 75).all()  # five standard deviations
