@@ -62,7 +62,7 @@ def _column(table: TableProfile, name: str, target: Column, field: str) -> Colum
 def _named_parts(name: str, table: TableProfile, target: Column, needed: tuple[str, ...]) -> RowCounts:
     column = _column(table, name, target, "column")
     listed = {value.value: value.count for value in column.values or ()}
-    wrong = [repr(value)[:60] for value in listed if value not in PARTS]
+    wrong = [repr(str(value))[:60] for value in listed if value not in PARTS]
     if column.type is not ColumnType.text or column.values is None or wrong:
         found = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         held = f"it holds {found}" if wrong else f"it holds other values ({column.type.value})"

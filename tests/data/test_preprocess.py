@@ -97,18 +97,25 @@ def test_inputs_are_finite_whatever_the_training_values(
     np.testing.assert_allclose(np.ravel(written(fitted(train), values)), inputs, rtol=1e-6)
 
 
-def test_only_training_rows_decide(penguins: Stored) -> None:
-    resolved = penguins.resolve("bill_depth_mm", data={"features": ["bill_length_mm", "sex"]})
-    table = load(resolved, penguins.parquet)
-    held_out = np.setdiff1d(np.arange(table.rows), TRAIN)
+@pytest.mark.parametrize("numeric", ["standardize", "quantile", "none"])
+def test_only_training_rows_decide_to_the_last_bit(tmp_path: Path, numeric: str) -> None:
+    days = np.arange(100).astype("datetime64[D]")
+    lines = (f"{i * i},{i % 2 == 0},{days[i]},{'ab'[i % 2]},{i / 7}\n" for i in range(100))
+    stored = store(tmp_path, "n,b,d,t,y\n,,,,1\n" + "".join(lines))
+    resolved = stored.resolve("y", preprocess={"numeric": numeric})
+    table = load(resolved, stored.parquet)
+    train = np.arange(0, table.rows, 2)
+    held_out = np.arange(1, table.rows, 2)
     changed = {name: values.copy() for name, values in table.columns.items()}
-    changed["bill_length_mm"][held_out] = 1e6
-    changed["bill_depth_mm"][held_out] = -1e6
-    changed["sex"][held_out] = None
+    for values in changed.values():
+        values[held_out] = None if values.dtype == object else -1e12
 
-    preprocessing = Preprocessing.fit(resolved, table, TRAIN)
+    preprocessing = Preprocessing.fit(resolved, table, train)
+    other_rows = Preprocessing.fit(resolved, Table(changed, table.rows), train)
 
-    assert Preprocessing.fit(resolved, Table(changed, table.rows), TRAIN) == preprocessing
+    assert [feature.column for feature in preprocessing.features] == ["n", "b", "d", "t"]
+    assert other_rows.model_dump_json() == preprocessing.model_dump_json()
+    assert other_rows.inputs(table).tobytes() == preprocessing.inputs(table).tobytes()
     assert Preprocessing.fit(resolved, table, held_out) != preprocessing
 
 
