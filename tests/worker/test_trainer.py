@@ -56,6 +56,42 @@ def test_a_job_runs_to_its_end(database: Database, artifacts: Artifacts, pipe: A
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_full_batch_holds_all_rows_of_the_groups_that_train(
+    database: Database, artifacts: Artifacts, pipe: Any
+) -> None:
+    # Two thirds train, or one; the estimate of four fifths is neither.
+    x = [[float(i), float(i % 3)] for i in range(60)]
+    fields = {"split": {"group": "x1", "validation": 0.2}, "batch_size": "full", "max_epochs": 1}
+    submit(database, data={"kind": "inline", "x": x, "y": [0, 1] * 30}, **fields)
+    submit(database, data={"kind": "inline", "x": x, "y": [0, 1] * 30}, **{**fields, "batch_size": 40})
+
+    whole, by_size = run(database, artifacts, pipe), run(database, artifacts, pipe)
+
+    # One step each: of 40 rows, whatever their order.
+    assert whole.best is not None
+    assert by_size.best is not None
+    assert whole.best.metrics["train_loss"] == pytest.approx(by_size.best.metrics["train_loss"], abs=1e-6)
+    assert whole.best.metrics["val_loss"] == pytest.approx(by_size.best.metrics["val_loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_split_that_the_rows_do_not_allow_fails_the_job_saying_so(
+    database: Database, artifacts: Artifacts, pipe: Any
+) -> None:
+    # Two groups by the profile, of which one has no target.
+    x = [[float(i), float(i % 2)] for i in range(20)]
+    submit(database, data={"kind": "inline", "x": x, "y": [[0, 1][i // 10] if i % 2 else None for i in range(20)]},
+           split={"group": "x1"})  # fmt: skip
+
+    failed = run(database, artifacts, pipe)
+
+    assert failed.status is Status.failed
+    assert failed.error is not None
+    assert failed.error.code is ErrorCode.invalid_spec
+    assert failed.error.message == "the rows have 1 groups; the split needs 2 or more"
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("how", ["told", "orphaned"])
 def test_a_trainer_that_must_stop_gives_its_job_back(
     database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection], how: str
