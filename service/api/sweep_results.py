@@ -1,4 +1,4 @@
-"""What a sweep has found, over HTTP: its jobs as a leaderboard, as JSON or CSV, and its points over their seeds and folds."""
+"""What a sweep has found, over HTTP: its jobs as a leaderboard, as JSON or CSV, and its points over seeds and folds."""
 
 from __future__ import annotations
 
