@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from service.api.deps import Page, Service
 from service.api.requests import Route
 from service.lifecycle import WorkerInfo
-from service.spec.architecture import Mlp
+from service.spec.architecture import ARCHITECTURES
 from service.store import workers
 
 router = APIRouter(tags=["service"], route_class=Route)
@@ -54,7 +54,7 @@ async def list_architectures() -> Page[ArchitectureInfo]:
             ArchitectureInfo(
                 kind=kind.model_fields["kind"].default, description=kind.__doc__, parameters=kind.model_json_schema()
             )
-            for kind in (Mlp,)
+            for kind in ARCHITECTURES
         ]
     )
 

@@ -24,11 +24,15 @@ class PlannedLayer(_Described):
     index: int
     """Its place; the checkpoint's keys are `layers.{index}.weight` and so on."""
     kind: str
-    """`linear`, `batch_norm`, `activation` or `dropout`."""
+    """What it is: `linear`, `convolution`, `batch_norm`, ..."""
     input: int
     """Values that go in, a row."""
+    input_shape: list[int]
+    """Their shape: [features], [channels, length] or [channels, height, width]."""
     output: int
     """Values that come out, a row."""
+    output_shape: list[int]
+    """Their shape."""
     parameters: int
     """Trained values."""
     details: dict[str, float | str]
@@ -121,12 +125,14 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
 
 
 def _layer(index: int, layer: Layer) -> PlannedLayer:
-    details = {name: value for name, value in asdict(layer).items() if name not in ("inputs", "outputs")}
+    details = {name: value for name, value in asdict(layer).items() if name not in ("shape", "to", "units")}
     return PlannedLayer(
         index=index,
         kind=layer.kind,
         input=layer.inputs,
+        input_shape=list(layer.shape),
         output=layer.outputs,
+        output_shape=list(layer.output_shape),
         parameters=layer.parameters,
         details=details,
     )

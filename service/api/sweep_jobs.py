@@ -11,16 +11,16 @@ from pydantic import ValidationError
 from service.api.faults import MAX_FAULTS, UNKNOWN_FIELD, faults_of
 from service.api.jobs import profile_for
 from service.errors import Fault, InvalidSpec
+from service.spec.architecture import row_shape
 from service.spec.job import JobSpec
 from service.spec.resolve import choose_inputs, resolve
 from service.spec.sweep import changed, expand
 from service.store.sweeps import SweepJob
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from service.api.deps import Parts
-    from service.spec.data import Preprocess
     from service.spec.resolve import Inputs, Resolved
     from service.spec.sweep import Point, SweepSpec
     from service.spec.table import TableProfile
@@ -71,7 +71,7 @@ class _Resolver:
     def __init__(self, service: Parts, base: JobSpec) -> None:
         self._service = service
         self._base = base
-        self._tables: dict[tuple[str, Preprocess, tuple[str, ...]], tuple[TableProfile, Inputs]] = {}
+        self._tables: dict[tuple[str, Hashable], tuple[TableProfile, Inputs]] = {}
 
     def resolve(self, changes: Mapping[str, Any]) -> Resolved:
         """The base with these changes; raises InvalidSpec with pointers into the job's spec."""
@@ -81,10 +81,10 @@ class _Resolver:
         except ValidationError as error:
             found = ({**e, "loc": ("body", *e["loc"])} for e in error.errors())
             raise InvalidSpec(faults=tuple(Fault(**fault) for fault in faults_of(found, asked))) from error
-        key = spec.data.model_dump_json(), spec.preprocess, spec.split.columns
+        key = spec.data.model_dump_json(), (spec.preprocess, spec.split.columns, row_shape(spec.architecture) is None)
         if key not in self._tables:
             profile = profile_for(self._service, spec)
-            self._tables[key] = profile, choose_inputs(spec.data, profile, spec.preprocess, spec.split)
+            self._tables[key] = profile, choose_inputs(spec, profile)
         profile, inputs = self._tables[key]
         return resolve(spec, profile, self._service.settings.max_parameters, inputs)
 

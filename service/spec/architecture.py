@@ -1,46 +1,86 @@
-"""Which network: the architectures a client can name."""
+"""Which network: the architectures a client can name. Mlp and Cnn are short forms of a list of layers."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, Tag, field_validator
 
-from service.spec.base import Bool, Float, Int, Strict
+from service.spec.base import Bool, Strict, kind_or
+from service.spec.layer_list import Activation, Eps, Kernel, Momentum, Probability, Width, WrittenLayer
 
-Width = Annotated[Int, Field(ge=1, le=65_536)]
-
-
-class Activation(StrEnum):
-    """The non-linearity after each hidden layer, by its usual name in PyTorch."""
-
-    relu = "relu"
-    leaky_relu = "leaky_relu"
-    elu = "elu"
-    gelu = "gelu"
-    silu = "silu"
-    tanh = "tanh"
-    sigmoid = "sigmoid"
+Side = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+RowShape = Annotated[tuple[Side, Side] | tuple[Side, Side, Side], Field(union_mode="smart")]
 
 
-class Mlp(Strict):
+class _Blocks(Strict):
+    """What the short forms share."""
+
+    batch_norm: Bool = True
+    """Normalize each hidden layer's outputs over the batch, before its activation."""
+    batch_norm_momentum: Momentum = 0.1
+    """Share of each batch in the running mean and variance, which evaluation uses; raise it for few steps an epoch."""
+    batch_norm_eps: Eps = 1e-5
+    """Added to the variance."""
+    activation: Activation = Activation.relu
+    """The non-linearity after each hidden layer."""
+    dropout: Probability = 0.0
+    """Probability of zeroing a unit of `hidden` in training; 0 adds no layer."""
+
+
+class Mlp(_Blocks):
     """A multi-layer perceptron: per hidden width Linear, BatchNorm1d (if asked for), activation, dropout."""
 
     kind: Literal["mlp"] = "mlp"
     """The architecture's name."""
     hidden: Annotated[list[Width], Field(max_length=64)] = [64, 32]
     """Widths of the hidden layers; an empty list gives a linear model."""
-    batch_norm: Bool = True
-    """Normalize each hidden layer's outputs over the batch, before its activation."""
-    batch_norm_momentum: Annotated[Float, Field(gt=0.0, le=1.0)] = 0.1
-    """Share of each batch in the running mean and variance, which evaluation uses; raise it for few steps an epoch."""
-    batch_norm_eps: Annotated[Float, Field(ge=1e-8, le=1.0)] = 1e-5
-    """Added to the variance."""
-    activation: Activation = Activation.relu
-    """The non-linearity after each hidden layer."""
-    dropout: Annotated[Float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Probability of zeroing a hidden unit in training; 0 adds no layer."""
 
 
-Architecture = Mlp
+class Cnn(_Blocks):
+    """A convolutional network for images or sequences given as flat rows, then a multi-layer perceptron.
+
+    Per entry of `channels` a convolution that keeps the size, batch norm (if asked for), activation and max pooling.
+    """
+
+    kind: Literal["cnn"] = "cnn"
+    """The architecture's name."""
+    shape: RowShape
+    """What a row holds, its values in this order: [channels, height, width], or [channels, length] for a sequence."""
+    channels: Annotated[list[Width], Field(min_length=1, max_length=32)] = [16, 32]
+    """Channels of each convolution."""
+    kernel_size: Kernel = 3
+    """Width of the convolutions' windows; odd."""
+    pool: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
+    """Each block's max pooling makes its images this many times smaller; 1: no pooling."""
+    hidden: Annotated[list[Width], Field(max_length=64)] = [64]
+    """Widths of the hidden layers behind the convolutions."""
+
+    @field_validator("kernel_size")
+    @classmethod
+    def _odd(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError("should be odd, so that a convolution keeps the size")
+        return size
+
+
+class Layers(Strict):
+    """Layers one by one. The output layer is not among them: a last Linear, as wide as the target asks, is added."""
+
+    kind: Literal["layers"] = "layers"
+    """The architecture's name."""
+    shape: RowShape | None = None
+    """What a row holds, its values in this order: [channels, height, width] or [channels, length]; null: flat rows."""
+    layers: Annotated[list[WrittenLayer], Field(max_length=200)]
+    """The layers in order; before the output layer, what is not flat is flattened."""
+
+
+Architecture = Annotated[
+    Annotated[Mlp, Tag("mlp")] | Annotated[Cnn, Tag("cnn")] | Annotated[Layers, Tag("layers")], kind_or("mlp")
+]
+ARCHITECTURES: tuple[type[Mlp | Cnn | Layers], ...] = (Mlp, Cnn, Layers)
+
+
+def row_shape(architecture: Mlp | Cnn | Layers) -> tuple[int, ...] | None:
+    """What a row's values stand for, where that is more than a flat row."""
+    return None if isinstance(architecture, Mlp) else architecture.shape

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.errors import Fault, InvalidSpec
+from service.spec.architecture import row_shape
 from service.spec.data import DatasetData
 from service.spec.resolved import Feature, SpecWarning
 from service.spec.table import MIN_CATEGORY_ROWS, ColumnType
 
 if TYPE_CHECKING:
-    from service.spec.data import Data, Preprocess
-    from service.spec.split import Split
+    from service.spec.data import Preprocess
+    from service.spec.job import JobSpec
     from service.spec.table import Column, TableProfile
 
 
@@ -25,18 +26,19 @@ class Inputs:
     warnings: tuple[SpecWarning, ...]
 
 
-def choose_inputs(data: Data, table: TableProfile, preprocess: Preprocess, split: Split) -> Inputs:
+def choose_inputs(spec: JobSpec, table: TableProfile) -> Inputs:
     """The target, and what is learnt from, with a warning for each column that is left out.
 
-    Of `split` only the columns matter, which are no features unless named. Raises InvalidSpec with a pointer to each
-    wrong column.
+    A function of the table and of `data`, `preprocess`, the columns that `split` names (no features unless named) and
+    whether the architecture sees rows as images. Raises InvalidSpec with a pointer to each wrong column.
     """
+    data = spec.data
     target = _target_column(table, data.target if isinstance(data, DatasetData) else "y")
     asked = data.features if isinstance(data, DatasetData) else None
     if asked is None:
-        features, warnings = _usable(table, {target.name, *split.columns}, preprocess)
+        features, warnings = _usable(spec, table, target.name)
     else:
-        features, warnings = _named(table, asked, preprocess), []
+        features, warnings = _named(spec, table, asked), []
     if not features:
         raise InvalidSpec.at("/data/features", "no usable column is left to learn from")
     warnings += _others(table, features)
@@ -56,7 +58,7 @@ def _target_column(table: TableProfile, name: str) -> Column:
     return column
 
 
-def _named(table: TableProfile, asked: list[str], preprocess: Preprocess) -> list[Feature]:
+def _named(spec: JobSpec, table: TableProfile, asked: list[str]) -> list[Feature]:
     features, faults = [], []
     for place, name in enumerate(asked):
         column = table.column(name)
@@ -65,23 +67,24 @@ def _named(table: TableProfile, asked: list[str], preprocess: Preprocess) -> lis
         elif reason := _why_unusable(column):
             faults.append(Fault(f"/data/features/{place}", f"column {name!r}: {reason}"))
         else:
-            features.append(_feature(column, table.rows, preprocess))
+            features.append(_feature(column, table.rows, spec.preprocess))
     if faults:
         raise InvalidSpec("some of the named features cannot be used", tuple(faults))
     return features
 
 
-def _usable(table: TableProfile, taken: set[str], preprocess: Preprocess) -> tuple[list[Feature], list[SpecWarning]]:
+def _usable(spec: JobSpec, table: TableProfile, target: str) -> tuple[list[Feature], list[SpecWarning]]:
     features, warnings = [], []
+    images = row_shape(spec.architecture) is not None  # whose every pixel has its place
     for column in table.columns:
-        if column.name in taken:
+        if column.name in (target, *spec.split.columns):
             continue
-        constant = column.distinct == 1 and column.missing == 0
+        constant = column.distinct == 1 and column.missing == 0 and not images
         if reason := _why_unusable(column) or ("it is constant" if constant else None):
             message = f"column {column.name!r} is left out: {reason}"
             warnings.append(SpecWarning(code="column_left_out", message=message, pointer="/data/features"))
         else:
-            features.append(_feature(column, table.rows, preprocess))
+            features.append(_feature(column, table.rows, spec.preprocess))
     return features, warnings
 
 

@@ -1,98 +1,188 @@
-"""The one layer list: every architecture as plain layer descriptions with their shapes, in pure Python.
+"""The one layer list: plain layer descriptions with the shapes of what goes in and out, in pure Python.
 
-From it come the shape check and the parameter count at submission, the torch module and the batched array.
+From it come the shape check and the parameter count at submission, the torch module and the batched array. A shape is
+that of one row: (features,), (channels, length) or (channels, height, width).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from math import prod
+from typing import Literal, TypeAlias
 
-from service.spec.architecture import Activation, Architecture
+from service.spec.layer_list import Activation
+
+Shape: TypeAlias = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Linear:
-    """y = x W^T + b; x: (B, inputs), y: (B, outputs)."""
+class _Sizes:
+    """How many values a row has; what has no shape of its own in the layers below gives out what it takes in."""
 
-    inputs: int
-    outputs: int
-    kind = "linear"
+    shape: Shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of what comes out."""
+        return self.shape
+
+    @property
+    def inputs(self) -> int:
+        """Values that go in, a row."""
+        return prod(self.shape)
+
+    @property
+    def outputs(self) -> int:
+        """Values that come out, a row."""
+        return prod(self.output_shape)
 
     @property
     def parameters(self) -> int:
-        """Number of trained values: weight (outputs, inputs) and bias (outputs)."""
-        return self.inputs * self.outputs + self.outputs
+        """Number of trained values."""
+        return 0
 
 
 @dataclass(frozen=True)
-class BatchNorm:
-    """Batch normalization of each of `inputs` features over the batch (Ioffe and Szegedy, 2015)."""
+class Linear(_Sizes):
+    """y = x W^T + b; weight: (units, features), bias: (units,)."""
 
-    inputs: int
+    shape: Shape
+    units: int
+    kind = "linear"
+
+    @property
+    def output_shape(self) -> Shape:
+        """(units,)."""
+        return (self.units,)
+
+    @property
+    def parameters(self) -> int:
+        """Weight and bias."""
+        return self.inputs * self.units + self.units
+
+
+@dataclass(frozen=True)
+class Convolution(_Sizes):
+    """Cross-correlation over a sequence or an image; weight: (channels, channels of the input, kernel, ...)."""
+
+    shape: Shape
+    channels: int
+    kernel: int
+    stride: int
+    padding: int
+    kind = "convolution"
+
+    @property
+    def output_shape(self) -> Shape:
+        """(channels, ...)."""
+        return self.channels, *(windows(n, self.kernel, self.stride, self.padding) for n in self.shape[1:])
+
+    @property
+    def parameters(self) -> int:
+        """Weight and bias."""
+        return self.channels * (self.shape[0] * prod([self.kernel] * (len(self.shape) - 1)) + 1)
+
+
+@dataclass(frozen=True)
+class BatchNorm(_Sizes):
+    """Batch normalization of each feature or channel over the batch (Ioffe and Szegedy, 2015)."""
+
+    shape: Shape
     eps: float = 1e-5
     momentum: float = 0.1
     kind = "batch_norm"
 
     @property
-    def outputs(self) -> int:
-        """Same as `inputs`."""
-        return self.inputs
+    def parameters(self) -> int:
+        """Scale and shift; the running mean and variance are buffers, not parameters."""
+        return 2 * self.shape[0]
+
+
+@dataclass(frozen=True)
+class LayerNorm(_Sizes):
+    """Normalization of each row over all of its values (Ba et al., 2016)."""
+
+    shape: Shape
+    eps: float = 1e-5
+    kind = "layer_norm"
 
     @property
     def parameters(self) -> int:
-        """Scale and shift; the running mean and variance are buffers, not parameters."""
+        """Scale and shift of each value."""
         return 2 * self.inputs
 
 
 @dataclass(frozen=True)
-class Activate:
+class Activate(_Sizes):
     """An element-wise non-linearity."""
 
-    inputs: int
+    shape: Shape
     function: Activation
     kind = "activation"
-    parameters = 0
-
-    @property
-    def outputs(self) -> int:
-        """Same as `inputs`."""
-        return self.inputs
 
 
 @dataclass(frozen=True)
-class Dropout:
+class Dropout(_Sizes):
     """Zeroes each value with `probability` in training and scales the rest by 1 / (1 - probability)."""
 
-    inputs: int
+    shape: Shape
     probability: float
     kind = "dropout"
-    parameters = 0
+
+
+@dataclass(frozen=True)
+class Pool(_Sizes):
+    """The largest value or the mean of each window."""
+
+    shape: Shape
+    function: Literal["max", "avg"]
+    kernel: int
+    stride: int
+    padding: int
+    kind = "pool"
 
     @property
-    def outputs(self) -> int:
-        """Same as `inputs`."""
-        return self.inputs
+    def output_shape(self) -> Shape:
+        """The same channels, of fewer values."""
+        return self.shape[0], *(windows(n, self.kernel, self.stride, self.padding) for n in self.shape[1:])
 
 
-Layer: TypeAlias = Linear | BatchNorm | Activate | Dropout
+@dataclass(frozen=True)
+class Flatten(_Sizes):
+    """Sequences or images to flat rows, in their order in memory."""
+
+    shape: Shape
+    kind = "flatten"
+
+    @property
+    def output_shape(self) -> Shape:
+        """(values,)."""
+        return (self.inputs,)
 
 
-def lower(architecture: Architecture, inputs: int, outputs: int) -> tuple[Layer, ...]:
-    """The layers of `architecture` from `inputs` features to `outputs` values (logits, or one number)."""
-    layers: list[Layer] = []
-    width = inputs
-    for hidden in architecture.hidden:
-        layers.append(Linear(width, hidden))
-        if architecture.batch_norm:
-            norm = BatchNorm(hidden, architecture.batch_norm_eps, architecture.batch_norm_momentum)
-            layers.append(norm)
-        layers.append(Activate(hidden, architecture.activation))
-        if architecture.dropout > 0:
-            layers.append(Dropout(hidden, architecture.dropout))
-        width = hidden
-    layers.append(Linear(width, outputs))
-    return tuple(layers)
+@dataclass(frozen=True)
+class Unflatten(_Sizes):
+    """Flat rows to sequences or images of the shape `to`."""
+
+    to: Shape
+    kind = "unflatten"
+
+    @property
+    def shape(self) -> Shape:  # type: ignore[override]
+        """(values,)."""
+        return (prod(self.to),)
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape `to`."""
+        return self.to
+
+
+Layer: TypeAlias = Linear | Convolution | BatchNorm | LayerNorm | Activate | Dropout | Pool | Flatten | Unflatten
+
+
+def windows(size: int, kernel: int, stride: int, padding: int) -> int:
+    """How many windows fit along a side; below 1 where none does."""
+    return (size + 2 * padding - kernel) // stride + 1
 
 
 def count_parameters(layers: tuple[Layer, ...]) -> int:

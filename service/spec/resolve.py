@@ -13,7 +13,8 @@ from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
 from service.spec.inputs import Inputs, choose_inputs
 from service.spec.job import JobSpec, Task
-from service.spec.layers import lower
+from service.spec.layers import BatchNorm
+from service.spec.lowering import lower
 from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target
 from service.spec.rows import count_rows
 from service.spec.split import split_sizes
@@ -56,7 +57,7 @@ def resolve(
     `inputs`: what `choose_inputs` gave for this spec and table, from those who resolve many alike. Raises InvalidSpec
     with a pointer to each wrong place.
     """
-    inputs = inputs or choose_inputs(spec.data, table, spec.preprocess, spec.split)
+    inputs = inputs or choose_inputs(spec, table)
     task = _task(spec, inputs.target)
     target = _target(inputs.target, task)
     rows, row_warnings = count_rows(spec, table, inputs.target)
@@ -127,7 +128,8 @@ def _check_network(resolved: Resolved, max_parameters: int | None) -> None:
             "/architecture",
             f"the network has {resolved.parameters:,} parameters; this server allows {max_parameters:,}",
         )
-    if resolved.spec.architecture.batch_norm and resolved.spec.architecture.hidden and resolved.batch_rows < 2:
+    flat_norms = [x for x in resolved.layers if isinstance(x, BatchNorm) and x.outputs == x.shape[0]]
+    if flat_norms and resolved.batch_rows < 2:
         raise InvalidSpec.at("/batch_size", "batch normalization needs at least 2 rows in a batch")
     optimizer = resolved.spec.optimizer
     if optimizer.kind == "sgd" and optimizer.nesterov and optimizer.momentum == 0:
@@ -152,11 +154,12 @@ def _training_warnings(resolved: Resolved) -> list[SpecWarning]:
         warnings.append(
             _warn("batch_larger_than_rows", f"there are only {resolved.rows.train} training rows", "/batch_size")
         )
-    if resolved.steps_per_epoch == 1 and spec.architecture.batch_norm and spec.architecture.hidden:
+    norms = [layer for layer in resolved.layers if isinstance(layer, BatchNorm)]
+    if resolved.steps_per_epoch == 1 and norms:
         message = (
             "with one step an epoch, batch normalization's running statistics lag some"
-            f" {round(2 / spec.architecture.batch_norm_momentum)} epochs behind the weights: early validation losses"
-            " mean little (architecture.batch_norm_momentum sets their pace)"
+            f" {round(2 / min(norm.momentum for norm in norms))} epochs behind the weights: early validation losses"
+            " mean little (the momentum of batch norm sets their pace)"
         )
         warnings.append(_warn("one_step_per_epoch", message, "/batch_size"))
     return warnings

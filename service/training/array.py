@@ -9,7 +9,8 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from service.spec import layers as spec
-from service.training.layers import Activate, BatchNorm, Dropout, Linear, Operator, Parameter
+from service.training.image_layers import ChannelNorm, Convolution, Flatten, Pool, Unflatten
+from service.training.layers import Activate, BatchNorm, Dropout, LayerNorm, Linear, Operator, Parameter, Trained
 from service.training.weights import Layout, State, Weights, padded
 
 
@@ -25,7 +26,6 @@ class Array:
         for member, state in enumerate(states):
             self._weights.load(member, state)
         self._best = self._weights.of(range(len(states)))
-        self._trained = self._mask(self._layout.parameters)
         self._connect()
 
     @property
@@ -35,31 +35,33 @@ class Array:
 
     @property
     def decayed(self) -> Tensor:
-        """(1, P) float32: 1 at the weights of linear layers, else 0."""
-        return self._mask(key for key, block in self._layout.parameters.items() if len(block.shape) == 2)
+        """(1, P) float32: 1 at the weights of linear layers and convolutions, else 0."""
+        weights = [
+            f"layers.{place}.weight"
+            for place, layer in enumerate(self._layers[0])
+            if isinstance(layer, spec.Linear | spec.Convolution)
+        ]
+        return self._mask(weights)
 
     def pad(self, x: Tensor) -> Tensor:
         """x: (..., inputs) -> (..., padded inputs)."""
         return F.pad(x, (0, padded(self.inputs) - self.inputs))
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        """Logits or standardized predictions; x: (B, K, padded inputs) float32 -> (B, K, outputs)."""
+        """Logits or standardized predictions; x: (K, B, padded inputs) float32 -> (K, B, padded outputs)."""
         for operator in self._operators:
             x = operator.forward(x, training)
         if training:
             self._weights.batches += 1
-        return x[..., : self.outputs]
+        return x
 
     def backward(self, grad: Tensor) -> None:
-        """Fill `gradient` after a forward pass in training; grad: (B, K, outputs), of the loss at the logits."""
-        grad = F.pad(grad, (0, padded(self.outputs) - self.outputs))
-        first, *others = self._operators
-        for operator in reversed(others):
+        """Fill `gradient` after a forward pass in training; grad: (K, B, padded outputs), of the loss at the logits."""
+        for operator in reversed(self._operators[self._first_trained + 1 :]):
             grad = operator.backward(grad)
-        assert isinstance(first, Linear)
+        first = self._operators[self._first_trained]
+        assert isinstance(first, Trained)
         first.backward_parameters(grad)
-        # Padding has a gradient where f(0) is not 0, as for the sigmoid.
-        self.gradient *= self._trained
 
     def draw_dropout_from(self, generators: list[Generator]) -> None:
         """Each member's source of dropout masks from now on."""
@@ -99,22 +101,36 @@ class Array:
         self._operators = [
             self._operator(f"layers.{i}", layers, following[0]) for i, (layers, following) in enumerate(pairs)
         ]
+        self._first_trained = next(i for i, layer in enumerate(self._layers[0]) if layer.parameters)
 
     def _operator(self, name: str, layers: Sequence[spec.Layer], following: spec.Layer | None) -> Operator:
         match layer := layers[0]:
             case spec.Linear():
                 # The batch norm takes the mean away, so its true gradient is zero; Adam would turn rounding into steps.
-                held = isinstance(following, spec.BatchNorm)
-                return Linear(self._parameter(f"{name}.weight"), self._parameter(f"{name}.bias"), held)
+                return Linear(*self._pair(name), held=isinstance(following, spec.BatchNorm))
+            case spec.Convolution():
+                return Convolution(*self._pair(name), held=isinstance(following, spec.BatchNorm), layer=layer)
             case spec.BatchNorm():
                 mean, variance = (self._weights.buffers[f"{name}.{part}"] for part in ("running_mean", "running_var"))
-                scale, shift = self._parameter(f"{name}.weight"), self._parameter(f"{name}.bias")
-                return BatchNorm(scale, shift, mean, variance, layer)
+                norm = BatchNorm if len(layer.shape) == 1 else ChannelNorm
+                return norm(*self._pair(name), mean, variance, layer)
+            case spec.LayerNorm():
+                return LayerNorm(*self._pair(name), layer)
+            case spec.Pool():
+                return Pool(layer)
+            case spec.Flatten():
+                return Flatten(layer.shape)
+            case spec.Unflatten():
+                return Unflatten(layer.to)
             case spec.Activate():
-                return Activate(layer.function)
+                return Activate(layer.function, layer.shape)
             case spec.Dropout():
                 return Dropout([each.probability for each in layers if isinstance(each, spec.Dropout)])
 
-    def _parameter(self, key: str) -> Parameter:
-        block = self._layout.parameters[key]
-        return Parameter(block.of(self.parameters), block.of(self.gradient))
+    def _pair(self, name: str) -> tuple[Parameter, Parameter]:
+        """Weight and bias of a layer."""
+        weight, bias = (self._layout.parameters[f"{name}.{part}"] for part in ("weight", "bias"))
+        return (
+            Parameter(weight.of(self.parameters), weight.of(self.gradient)),
+            Parameter(bias.of(self.parameters), bias.of(self.gradient)),
+        )

@@ -16,7 +16,7 @@ from service.data.preprocess import Preprocessing
 from service.errors import StorageError
 from service.lifecycle import Epoch
 from service.spec.job import JobSpec
-from service.spec.layers import lower
+from service.spec.lowering import lower
 from service.spec.resolve import Resolved
 from service.training.models import Network, build
 

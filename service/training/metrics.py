@@ -1,4 +1,4 @@
-"""The metrics of a task, on tensors; where scikit-learn defines one, the same value. Undefined is None.
+"""The metrics of K members on the same rows; where scikit-learn defines one, the same value. Undefined is None.
 
 Names carry no prefix here: the history's `val_accuracy` is `accuracy` on the validation rows.
 """
@@ -9,76 +9,88 @@ from math import isfinite
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 Metrics = dict[str, float | None]
 
+SORTED_AT_ONCE = 2**22  # probabilities in one call: their ranks take 8 bytes each, several times
 
-def classification(logits: Tensor, y: Tensor) -> Metrics:
-    """accuracy, f1_macro, roc_auc and log_loss; logits: (N, C) float32, y: (N,) int64, N > 0."""
+
+def classification(logits: Tensor, y: Tensor) -> list[Metrics]:
+    """accuracy, f1_macro, roc_auc and log_loss of each member; logits: (K, N, C) float32, y: (N,) int64, N > 0."""
     logits = logits.double()
-    predicted = logits.argmax(1)
-    return _finite(
+    predicted, log_p = logits.argmax(2), logits.log_softmax(2)
+    own = log_p.gather(2, y.view(1, -1, 1).expand(len(logits), -1, 1))
+    areas = [roc_auc(part, y) for part in torch.split(logits.softmax(2), max(1, SORTED_AT_ONCE // log_p[0].numel()))]
+    return _by_member(
         {
-            "accuracy": (predicted == y).double().mean(),
-            "f1_macro": f1_macro(predicted, y, logits.shape[1]),
-            "roc_auc": roc_auc(logits.softmax(1), y),
-            "log_loss": F.cross_entropy(logits, y),
+            "accuracy": (predicted == y).double().mean(1),
+            "f1_macro": f1_macro(predicted, y, logits.shape[2]),
+            "roc_auc": torch.cat(areas),
+            "log_loss": -own.squeeze(2).mean(1),
         }
     )
 
 
-def regression(prediction: Tensor, y: Tensor) -> Metrics:
-    """mae, rmse and r2; prediction and y: (N,) in the target's own units, N > 0."""
-    prediction, y = prediction.double(), y.double()
+def regression(prediction: Tensor, y: Tensor) -> list[Metrics]:
+    """mae, rmse and r2 of each member; prediction: (K, N), y: (N,), both float64 in the target's own units, N > 0."""
     error = prediction - y
-    return _finite({"mae": error.abs().mean(), "rmse": error.square().mean().sqrt(), "r2": r2(prediction, y)})
+    return _by_member(
+        {"mae": error.abs().mean(1), "rmse": error.square().mean(1).sqrt(), "r2": r2(prediction, y)},
+    )
 
 
 def f1_macro(predicted: Tensor, y: Tensor, classes: int) -> Tensor:
-    """The mean F1 score of the classes that occur in `predicted` or `y`; both (N,) int64."""
-    hits = torch.bincount(y[predicted == y], minlength=classes)
-    occurrences = torch.bincount(y, minlength=classes) + torch.bincount(predicted, minlength=classes)
-    seen = occurrences > 0
-    return (2.0 * hits[seen].double() / occurrences[seen]).mean()
+    """(K,) the mean F1 score of the classes that occur in `predicted` or `y`; (K, N) and (N,) int64."""
+    members = len(predicted)
+    of_member = torch.arange(members, device=y.device).unsqueeze(1) * classes
+
+    def count(values: Tensor) -> Tensor:
+        return torch.bincount(values.flatten(), minlength=members * classes).view(members, classes)
+
+    hits = count((predicted + of_member)[predicted == y])
+    occurrences = count(predicted + of_member) + torch.bincount(y, minlength=classes)
+    scores = 2.0 * hits.double() / occurrences.clamp(min=1)
+    return scores.sum(1) / (occurrences > 0).sum(1)
 
 
-def roc_auc(probabilities: Tensor, y: Tensor) -> Tensor | None:
+def roc_auc(probabilities: Tensor, y: Tensor) -> Tensor:
     """Area under the ROC curve: of class 1 where there are two, else the mean of each class against the rest.
 
     It is the share of (positive, negative) pairs that are in order, ties counting half (Mann and Whitney, 1947).
-    probabilities: (N, C), y: (N,) int64. None where a class has no rows.
+    probabilities: (K, N, C), y: (N,) int64 -> (K,), NaN where a class has no rows.
     """
-    classes = probabilities.shape[1]
+    classes = probabilities.shape[2]
     positives = torch.bincount(y, minlength=classes)
     if (positives == 0).any():
-        return None
+        return probabilities.new_full((len(probabilities),), torch.nan)
     first = 1 if classes == 2 else 0
-    ordered, places = probabilities[:, first:].T.contiguous().sort(1)
+    ordered, places = probabilities[..., first:].mT.contiguous().sort(2)
     own = y[places] == torch.arange(first, classes, device=y.device).unsqueeze(1)
     ranks = _double_midranks(ordered)
     positives = positives[first:]
-    pairs_in_order = ((ranks * own).sum(1) - positives * positives).double() / 2
-    return (pairs_in_order / (positives * (len(y) - positives))).mean()
+    pairs_in_order = ((ranks * own).sum(2) - positives * positives).double() / 2
+    return (pairs_in_order / (positives * (len(y) - positives))).mean(1)
 
 
 def _double_midranks(ordered: Tensor) -> Tensor:
-    """Twice the rank of each value, counted from 0, ties sharing theirs; (R, N) in order along N -> (R, N) int64."""
-    places, rows = torch.arange(ordered.shape[1], device=ordered.device), ordered.shape[1]
-    differs = ordered[:, 1:] != ordered[:, :-1]
-    edge = torch.ones_like(ordered[:, :1], dtype=torch.bool)
-    first = torch.where(torch.cat([edge, differs], 1), places, 0).cummax(1).values
-    behind = torch.where(torch.cat([differs, edge], 1), places + 1, rows).flip(1).cummin(1).values.flip(1)
+    """Twice the rank of each value, counted from 0, ties sharing theirs; (..., N) in order along N -> int64."""
+    rows = ordered.shape[-1]
+    places = torch.arange(rows, device=ordered.device)
+    differs = ordered[..., 1:] != ordered[..., :-1]
+    edge = torch.ones_like(ordered[..., :1], dtype=torch.bool)
+    first = torch.where(torch.cat([edge, differs], -1), places, 0).cummax(-1).values
+    behind = torch.where(torch.cat([differs, edge], -1), places + 1, rows).flip(-1).cummin(-1).values.flip(-1)
     return first + behind
 
 
-def r2(prediction: Tensor, y: Tensor) -> Tensor | None:
-    """1 minus the squared error over that of the mean; None for fewer than two rows or a constant y. Both (N,)."""
+def r2(prediction: Tensor, y: Tensor) -> Tensor:
+    """1 minus the squared error over that of the mean; (K, N) and (N,) -> (K,), NaN for one row or a constant y."""
     if len(y) < 2 or bool((y == y[0]).all()):
-        return None
-    return 1.0 - (prediction - y).square().sum() / (y - y.mean()).square().sum()
+        return prediction.new_full((len(prediction),), torch.nan)
+    return 1.0 - (prediction - y).square().sum(1) / (y - y.mean()).square().sum()
 
 
-def _finite(tensors: dict[str, Tensor | None]) -> Metrics:
-    values = {name: None if tensor is None else float(tensor) for name, tensor in tensors.items()}
-    return {name: value if value is not None and isfinite(value) else None for name, value in values.items()}
+def _by_member(values: dict[str, Tensor]) -> list[Metrics]:
+    """Columns (K,) -> a dict a member, None for what is not finite."""
+    rows = torch.stack(list(values.values()), 1).tolist()
+    return [{name: v if isfinite(v) else None for name, v in zip(values, row, strict=True)} for row in rows]

@@ -7,8 +7,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from service.spec.architecture import Activation
-from service.spec.layers import Activate, BatchNorm, Dropout, Layer, Linear
+from service.spec.layer_list import Activation
+from service.spec.layers import (
+    Activate,
+    BatchNorm,
+    Convolution,
+    Dropout,
+    Flatten,
+    Layer,
+    LayerNorm,
+    Linear,
+    Pool,
+    Unflatten,
+)
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.relu: nn.ReLU,
@@ -46,12 +57,34 @@ def initial_state(layers: Sequence[Layer], seed: int) -> dict[str, Tensor]:
         return build(layers).state_dict()
 
 
+# The modules for sequences, of shape (channels, length), and for images, by the number of dimensions.
+_CONVOLUTIONS: dict[int, type[nn.Module]] = {2: nn.Conv1d, 3: nn.Conv2d}
+_NORMS: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm1d, 3: nn.BatchNorm2d}
+_POOLS: dict[tuple[str, int], type[nn.Module]] = {
+    ("max", 2): nn.MaxPool1d,
+    ("max", 3): nn.MaxPool2d,
+    ("avg", 2): nn.AvgPool1d,
+    ("avg", 3): nn.AvgPool2d,
+}
+
+
 def _module(layer: Layer) -> nn.Module:
     match layer:
         case Linear():
-            return nn.Linear(layer.inputs, layer.outputs)
+            return nn.Linear(layer.inputs, layer.units)
+        case Convolution():
+            window = layer.kernel, layer.stride, layer.padding
+            return _CONVOLUTIONS[len(layer.shape)](layer.shape[0], layer.channels, *window)
         case BatchNorm():
-            return nn.BatchNorm1d(layer.inputs, eps=layer.eps, momentum=layer.momentum)
+            return _NORMS[len(layer.shape)](layer.shape[0], eps=layer.eps, momentum=layer.momentum)
+        case LayerNorm():
+            return nn.LayerNorm(layer.shape, eps=layer.eps)
+        case Pool():
+            return _POOLS[layer.function, len(layer.shape)](layer.kernel, layer.stride, layer.padding)
+        case Flatten():
+            return nn.Flatten()
+        case Unflatten():
+            return nn.Unflatten(1, layer.to)
         case Activate():
             return ACTIVATIONS[layer.function]()
         case Dropout():

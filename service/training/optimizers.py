@@ -80,7 +80,7 @@ class Adam:
         self._steps += 1
         self._mean.lerp_(gradient, self._new_share)
         step, root = self._scratch
-        self._square.mul_(self._kept_square).addcmul_(torch.mul(gradient, self._new_square, out=step), gradient)
+        self._square.lerp_(torch.mul(gradient, gradient, out=step), self._new_square)
         torch.clamp_min(self._square, SMALLEST, out=root).sqrt_().add_(floor)
         parameters.addcdiv_(torch.mul(self._mean, lr * factor, out=step), root, value=-1.0)
 
@@ -94,7 +94,6 @@ class Adam:
     def _prepare(self) -> None:
         """The members' constants as columns (K, 1), and the corrections of the steps to come."""
         self._new_share = _column([1.0 - each.betas[0] for each in self._settings], self._decay)
-        self._kept_square = _column([each.betas[1] for each in self._settings], self._decay)
         self._new_square = _column([1.0 - each.betas[1] for each in self._settings], self._decay)
         self._scratch = torch.empty_like(self._mean), torch.empty_like(self._mean)
         self._corrections = self._correct(self._steps)

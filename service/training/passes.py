@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
-from torch.nn import functional as F
 
 from service.spec.early_stopping import Monitor
 from service.spec.job import Task
@@ -54,6 +53,7 @@ class Group:
         self._x, self._y = self._tensors(data.train)
         self._validation = self._tensors(data.validation)
         self._widest = max(layer.outputs for layer in jobs[0].layers)
+        self._flat = all(len(layer.output_shape) == 1 for layer in jobs[0].layers)
         self._optimizer = optimizers.of([job.spec.optimizer for job in jobs], self.array.decayed)
         self._prepare()
 
@@ -97,19 +97,19 @@ class Group:
         seeds, size, rows = [job.spec.seed for job in self._jobs], self._jobs[0].batch_rows, len(self._x)
         pairs = list(zip(seeds, epochs, strict=True))
         self.array.draw_dropout_from([_generator("dropout", *pair, self._device) for pair in pairs])
-        order = torch.stack([self._order(*pair) for pair in pairs], 1).to(self._device)
+        order = torch.stack([self._order(*pair) for pair in pairs]).to(self._device)
         lr = torch.tensor(rates, device=self._device).view(-1, 1)
-        # Summed by place in the batch first: a member's sum must not depend on how many train beside it.
-        total = torch.zeros(min(size + 1, rows), len(pairs), dtype=torch.float64, device=self._device)
+        # Summed by place in the batch first: a sum over few numbers may depend on how many members there are.
+        total = torch.zeros(len(pairs), min(size + 1, rows), dtype=torch.float64, device=self._device)
         weight: Tensor | float = 0.0
         for x, y in self._batches(order, size):
             loss = self._loss(self.array.forward(x, training=True), y)
             self.array.backward(loss.gradient)
             self._clip(self.array.gradient)
             self._optimizer.step(self.array.parameters, self.array.gradient, lr)
-            total[: len(loss.rows)] += loss.rows
+            total[:, : loss.rows.shape[1]] += loss.rows
             weight = loss.weight + weight
-        means: list[float] = (total.sum(0) / weight).tolist()
+        means: list[float] = (total.sum(1) / weight).tolist()
         return means
 
     def _order(self, seed: int, epoch: int) -> Tensor:
@@ -118,18 +118,24 @@ class Group:
         return torch.arange(rows) if self._jobs[0].spec.batch_size == "full" else row_order(seed, epoch, rows)
 
     def _batches(self, order: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """x (B, K, padded inputs) and y (B, K) of each step; order: (N, K). Rows are gathered many batches at once."""
-        rows, members = order.shape
+        """x (K, B, padded inputs) and y (K, B) of each step; order: (K, N). Many full batches are gathered at once."""
+        members, rows = order.shape
         at_once = max(1, GATHER_VALUES // (size * members * self._x.shape[1]))
         steps = list(batches(rows, size))
-        for first in range(0, len(steps), at_once):
-            block = steps[first : first + at_once]
-            start, stop = block[0].start, min(block[-1].stop, rows)
-            taken = order[start:stop].flatten()
-            x = self._x.index_select(0, taken).view(stop - start, members, -1)
-            y = self._y.index_select(0, taken).view(stop - start, members)
-            lengths = [min(step.stop, rows) - step.start for step in block]
-            yield from zip(torch.split(x, lengths), torch.split(y, lengths), strict=True)
+        full = sum(min(step.stop, rows) - step.start == size for step in steps[:-1])
+        for first in range(0, full, at_once):
+            count = min(at_once, full - first)
+            taken = order[:, first * size : (first + count) * size].view(members, count, size).transpose(0, 1)
+            yield from self._gather(taken)
+        for step in steps[full:]:
+            yield from self._gather(order[:, step].unsqueeze(0))
+
+    def _gather(self, taken: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The rows numbered by `taken` (steps, K, B), step by step."""
+        numbers = taken.reshape(-1)
+        x = self._x.index_select(0, numbers).view(*taken.shape, -1)
+        y = self._y.index_select(0, numbers).view(taken.shape)
+        return zip(x, y, strict=True)
 
     @torch.inference_mode()
     def _score(self, array: Array, x: Tensor, y: Tensor) -> list[tuple[float, metrics.Metrics]]:
@@ -138,17 +144,18 @@ class Group:
         x: (N, padded inputs), y: (N,).
         """
         members = len(array.parameters)
-        chunks = torch.split(x, max(1, CHUNK_VALUES // (self._widest * members)))
-        each = [array.forward(chunk.unsqueeze(1).expand(-1, members, -1), training=False) for chunk in chunks]
-        outputs = torch.cat(each).transpose(0, 1).contiguous()  # a member's rows together, however many members
+        # How PyTorch convolves may depend on the number of rows, so that must not depend on the number of members.
+        together = members if self._flat else 1
+        chunks = torch.split(x, max(1, CHUNK_VALUES // (self._widest * together)))
+        each = [array.forward(chunk.expand(members, -1, -1), training=False) for chunk in chunks]
+        outputs = torch.cat([values[..., : array.outputs] for values in each], 1)
         if self._jobs[0].spec.task is Task.classification:
-            scores = [metrics.classification(each, y) for each in outputs]
+            scores = metrics.classification(outputs, y)
             return [(_or_nan(score["log_loss"]), score) for score in scores]
-        target = self._data.preprocessing.target
+        target, predicted = self._data.preprocessing.target, outputs[..., 0].double()
+        losses = (predicted - y).square().mean(1).tolist()
         truth = y.double() * target.scale + target.mean
-        predicted = outputs[..., 0].double()
-        scores = [metrics.regression(each * target.scale + target.mean, truth) for each in predicted]
-        return [(float(F.mse_loss(each, y.double())), score) for each, score in zip(predicted, scores, strict=True)]
+        return list(zip(losses, metrics.regression(predicted * target.scale + target.mean, truth), strict=True))
 
 
 def _or_nan(value: float | None) -> float:

@@ -1,8 +1,9 @@
 """Parameters and buffers of K networks of one shape: a row of one matrix is a member's parameters.
 
-Every width is padded with zeros to a multiple of 32 floats: two AVX-512 registers, what PyTorch's element-wise kernels
-take at a time. Then no value of a member falls into a kernel's scalar remainder, whatever K is, and its result is bit
-for bit that of the same network alone (on the CPU, with one thread).
+Every width of a flat layer is padded with zeros to a multiple of 32 floats: two AVX-512 registers, what PyTorch's
+element-wise kernels take at a time. Then no value of a member falls into a kernel's scalar remainder, whatever K is,
+and its result is bit for bit that of the same network alone (on the CPU, with one thread). Layers of sequences and
+images go member by member; there each parameter as a whole ends at such a multiple.
 """
 
 from __future__ import annotations
@@ -39,20 +40,16 @@ class Block:
 
     offset: int
     shape: tuple[int, ...]
-
-    @property
-    def padded(self) -> tuple[int, ...]:
-        """The shape inside the matrix."""
-        return tuple(padded(n) for n in self.shape)
+    padded: tuple[int, ...]  # the shape inside the matrix
 
     @property
     def end(self) -> int:
         """Where the next block starts."""
-        return self.offset + prod(self.padded)
+        return self.offset + padded(prod(self.padded))
 
     def of(self, matrix: Tensor) -> Tensor:
         """A view of this block; matrix: (K, P) -> (K, *padded)."""
-        return matrix[:, self.offset : self.end].view(-1, *self.padded)
+        return matrix[:, self.offset : self.offset + prod(self.padded)].view(-1, *self.padded)
 
     def inner(self, matrix: Tensor) -> Tensor:
         """A view of this block without its padding; (K, *shape)."""
@@ -65,12 +62,19 @@ class Layout:
     def __init__(self, layers: Sequence[Layer]) -> None:
         with torch.device("meta"):
             network = build(layers)
+        flat = {f"layers.{place}" for place, layer in enumerate(layers) if len(layer.shape) == 1}
         self.parameters: dict[str, Block] = {}
         self.columns = 0
         for key, parameter in network.named_parameters():
-            self.parameters[key] = Block(self.columns, tuple(parameter.shape))
+            shape = tuple(parameter.shape)
+            inside = tuple(map(padded, shape)) if key.rpartition(".")[0] in flat else shape
+            self.parameters[key] = Block(self.columns, shape, inside)
             self.columns = self.parameters[key].end
         self.buffers = {key: tuple(buffer.shape) for key, buffer in network.named_buffers()}
+        self.padded_buffers = {
+            key: tuple(map(padded, shape)) if key.rpartition(".")[0] in flat else shape
+            for key, shape in self.buffers.items()
+        }
 
 
 class Weights:
@@ -81,8 +85,8 @@ class Weights:
         self.parameters = torch.zeros(size, layout.columns, device=device)
         self.batches = torch.zeros(size, dtype=torch.int64, device=device)  # every num_batches_tracked of a member
         self.buffers = {
-            key: torch.ones(size, padded(shape[0]), device=device) if shape else self.batches
-            for key, shape in layout.buffers.items()
+            key: torch.ones(size, *shape, device=device) if shape else self.batches
+            for key, shape in layout.padded_buffers.items()
         }
 
     def named(self) -> State:

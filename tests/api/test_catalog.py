@@ -22,7 +22,8 @@ def worker(name: str, seen: datetime) -> WorkerInfo:
 
 
 def test_the_architectures_come_with_their_schemas(client: TestClient) -> None:
-    (mlp,) = client.get("/v1/architectures").json()["data"]
+    mlp, cnn, layers = client.get("/v1/architectures").json()["data"]
+    assert (cnn["kind"], layers["kind"]) == ("cnn", "layers")
 
     assert mlp["kind"] == "mlp"
     assert mlp["description"].startswith("A multi-layer perceptron")

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.spec.architecture import Activation, Mlp
-from service.spec.layers import Activate, BatchNorm, Dropout, Linear, count_parameters, lower
+from service.spec.layers import Activate, BatchNorm, Dropout, Linear, count_parameters
+from service.spec.lowering import lower
 
 widths = st.integers(1, 300)
 mlps = st.builds(
@@ -22,9 +23,9 @@ mlps = st.builds(
 
 def test_the_default_network_is_the_reference_one() -> None:
     assert lower(Mlp(), 20, 2) == (
-        Linear(20, 64), BatchNorm(64), Activate(64, Activation.relu),
-        Linear(64, 32), BatchNorm(32), Activate(32, Activation.relu),
-        Linear(32, 2),
+        Linear((20,), 64), BatchNorm((64,)), Activate((64,), Activation.relu),
+        Linear((64,), 32), BatchNorm((32,)), Activate((32,), Activation.relu),
+        Linear((32,), 2),
     )  # fmt: skip
 
 
@@ -32,12 +33,12 @@ def test_dropout_stands_after_each_activation_and_only_if_asked_for() -> None:
     layers = lower(Mlp(hidden=[8, 4], batch_norm=False, dropout=0.25), 3, 1)
 
     assert [layer.kind for layer in layers] == ["linear", "activation", "dropout"] * 2 + ["linear"]
-    assert layers[2] == Dropout(8, 0.25)
+    assert layers[2] == Dropout((8,), 0.25)
     assert "dropout" not in [layer.kind for layer in lower(Mlp(dropout=0.0), 3, 1)]
 
 
 def test_no_hidden_layer_is_a_linear_model() -> None:
-    assert lower(Mlp(hidden=[]), 5, 3) == (Linear(5, 3),)
+    assert lower(Mlp(hidden=[]), 5, 3) == (Linear((5,), 3),)
 
 
 @given(mlps, widths, widths)
@@ -61,4 +62,4 @@ def test_parameters_are_weights_biases_scales_and_shifts(architecture: Mlp, inpu
 def test_batch_norms_carry_the_momentum_and_eps_that_were_asked_for() -> None:
     layers = lower(Mlp(hidden=[8], batch_norm_momentum=0.5, batch_norm_eps=1e-3), 3, 1)
 
-    assert layers[1] == BatchNorm(8, eps=1e-3, momentum=0.5)
+    assert layers[1] == BatchNorm((8,), eps=1e-3, momentum=0.5)

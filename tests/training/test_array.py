@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from service.spec.architecture import Activation, Mlp
-from service.spec.layers import Layer, lower
+from service.spec.layers import Layer
+from service.spec.lowering import lower
 from service.spec.optimizer import Adam
 from service.training import optimizers
 from service.training.array import Array
@@ -46,18 +47,18 @@ def labels(*shape: int) -> Tensor:
 @pytest.mark.parametrize("architecture", SHAPES)
 def test_values_and_gradients_are_those_of_plain_networks(architecture: Mlp) -> None:
     layers = lower(architecture, INPUTS, CLASSES)
-    array, x, y = array_of(layers, 0, 1, 2), drawn(ROWS, 3, INPUTS), labels(ROWS, 3)
+    array, x, y = array_of(layers, 0, 1, 2), drawn(3, ROWS, INPUTS), labels(3, ROWS)
 
     before = [array.state(member) for member in range(3)]
     outputs = array.forward(array.pad(x), training=True)
-    array.backward(CrossEntropy(CLASSES, [0.0] * 3, None, CPU)(outputs, y).gradient)
+    array.backward(CrossEntropy(CLASSES, [0.0] * 3, None, CPU)(outputs.clone(), y).gradient)
     array.parameters.sub_(array.gradient)
 
     for member in range(3):
         network = network_of(layers, before[member]).train()
-        expected = network(x[:, member])
-        F.cross_entropy(expected, y[:, member]).backward()
-        torch.testing.assert_close(outputs[:, member], expected, atol=1e-6, rtol=1e-6)
+        expected = network(x[member])
+        F.cross_entropy(expected, y[member]).backward()
+        torch.testing.assert_close(outputs[member, :, :CLASSES], expected, atol=1e-6, rtol=1e-6)
         after = array.state(member)
         for key, parameter in network.named_parameters():
             torch.testing.assert_close(before[member][key] - after[key], parameter.grad, atol=1e-6, rtol=1e-5)
@@ -67,17 +68,17 @@ def test_values_and_gradients_are_those_of_plain_networks(architecture: Mlp) -> 
 def test_evaluation_gives_what_the_loaded_plain_network_gives(architecture: Mlp) -> None:
     layers = lower(architecture, INPUTS, CLASSES)
     array, x = array_of(layers, 0, 1), drawn(ROWS, INPUTS)
-    array.forward(array.pad(drawn(ROWS, 2, INPUTS)), training=True)  # moves the running statistics
+    array.forward(array.pad(drawn(2, ROWS, INPUTS)), training=True)  # moves the running statistics
 
-    outputs = array.forward(array.pad(x).unsqueeze(1).expand(-1, 2, -1), training=False)
+    outputs = array.forward(array.pad(x).expand(2, -1, -1), training=False)
 
     for member in range(2):
         network = network_of(layers, array.state(member)).eval()
-        torch.testing.assert_close(outputs[:, member], network(x), atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(outputs[member, :, :CLASSES], network(x), atol=1e-6, rtol=1e-6)
 
 
 def trained(layers: tuple[Layer, ...], seeds: list[int], weight: Tensor | None = None) -> tuple[Array, Tensor, Tensor]:
-    """(array, each step's losses (S, B, K), outputs after training (N, K, C)); rows and masks follow each seed."""
+    """(array, each step's losses (S, K, B), outputs after training (K, N, C)); rows and masks follow each seed."""
     array, loss = array_of(layers, *seeds), CrossEntropy(CLASSES, [0.1] * len(seeds), weight, CPU)
     adam = optimizers.of([Adam(weight_decay=0.01)] * len(seeds), array.decayed)
     x, y, lr = array.pad(drawn(ROWS, INPUTS)), labels(ROWS), torch.full((len(seeds), 1), 0.01)
@@ -85,12 +86,12 @@ def trained(layers: tuple[Layer, ...], seeds: list[int], weight: Tensor | None =
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     losses = []
     for _ in range(8):
-        rows = torch.stack([torch.randperm(ROWS, generator=generator) for generator in generators], 1)
+        rows = torch.stack([torch.randperm(ROWS, generator=generator) for generator in generators])
         batch = loss(array.forward(x[rows], training=True), y[rows])
         array.backward(batch.gradient)
         adam.step(array.parameters, array.gradient, lr)
         losses.append(batch.rows)
-    return array, torch.stack(losses), array.forward(x.unsqueeze(1).expand(-1, len(seeds), -1), training=False)
+    return array, torch.stack(losses), array.forward(x.expand(len(seeds), -1, -1), training=False)
 
 
 @pytest.mark.parametrize("weight", [None, torch.tensor([0.3, 1.7, 2.9])], ids=["plain", "weighted"])
@@ -105,8 +106,8 @@ def test_members_trained_together_are_bit_for_bit_those_trained_alone(architectu
 
     for member in range(3):
         alone, own_losses, own_outputs = trained(layers, [member], weight)
-        assert torch.equal(losses[..., member], own_losses[..., 0])
-        assert torch.equal(outputs[:, member], own_outputs[:, 0])
+        assert torch.equal(losses[:, member], own_losses[:, 0])
+        assert torch.equal(outputs[member], own_outputs[0])
         state = alone.state(0)
         assert all(torch.equal(values, state[key]) for key, values in together.state(member).items())
 
@@ -147,12 +148,12 @@ def test_the_best_weights_are_a_copy_with_their_running_statistics() -> None:
     layers = lower(Mlp(hidden=[7]), INPUTS, CLASSES)
     array = array_of(layers, 0, 1)
     first = array.state(0)
-    array.forward(array.pad(drawn(ROWS, 2, INPUTS)), training=True)
+    array.forward(array.pad(drawn(2, ROWS, INPUTS)), training=True)
     array.parameters.mul_(2.0)
     kept = array.state(1)
 
     array.keep_best([1])
-    array.forward(array.pad(drawn(ROWS, 2, INPUTS)), training=True)
+    array.forward(array.pad(drawn(2, ROWS, INPUTS)), training=True)
     array.parameters.mul_(2.0)
 
     assert all(torch.equal(value, kept[key]) for key, value in array.best_state(1).items())
@@ -160,7 +161,7 @@ def test_the_best_weights_are_a_copy_with_their_running_statistics() -> None:
 
 
 def test_dropout_keeps_the_asked_share_scales_it_and_hides_it_from_the_gradient() -> None:
-    dropout, x = Dropout([0.25]), torch.ones(4_000, 1, 32)
+    dropout, x = Dropout([0.25]), torch.ones(1, 4_000, 32)
     dropout.generators = [torch.Generator().manual_seed(0)]
 
     y = dropout.forward(x, training=True)
@@ -177,7 +178,7 @@ def test_a_gpu_gives_the_same_values_and_gradients_but_for_rounding() -> None:
     results = []
     for device in (CPU, torch.device("cuda")):
         array = Array([layers] * 2, [initial_state(layers, seed) for seed in (0, 1)], device)
-        x, y = array.pad(drawn(ROWS, 2, INPUTS).to(device)), labels(ROWS, 2).to(device)
+        x, y = array.pad(drawn(2, ROWS, INPUTS).to(device)), labels(2, ROWS).to(device)
         array.backward(CrossEntropy(CLASSES, [0.1, 0.1], None, device)(array.forward(x, training=True), y).gradient)
         results.append(array.gradient.cpu())
 

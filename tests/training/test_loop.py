@@ -132,7 +132,7 @@ def test_the_best_weights_evaluate_to_the_recorded_best_value(monitor: str) -> N
 
     logits = network_of(resolved, last.best_state())(torch.tensor(data.validation.x)).detach()
 
-    found = metrics.classification(logits, torch.tensor(data.validation.y))
+    (found,) = metrics.classification(logits.unsqueeze(0), torch.tensor(data.validation.y))
     recorded = {"val_loss": best.val_loss, **best.metrics}[monitor]
     assert found[monitor.removeprefix("val_").replace("loss", "log_loss").replace("log_log", "log")] == pytest.approx(
         recorded, abs=1e-6
@@ -146,7 +146,7 @@ def test_test_rows_are_scored_once_with_the_best_weights() -> None:
 
     logits = network_of(resolved, last.best_state())(torch.tensor(data.test.x)).detach()
 
-    found = metrics.classification(logits, torch.tensor(data.test.y))
+    (found,) = metrics.classification(logits.unsqueeze(0), torch.tensor(data.test.y))
     assert all(report.test is None for report in before)
     assert last.test == pytest.approx({"loss": found["log_loss"], **found}, abs=1e-6)
 

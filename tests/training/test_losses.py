@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from service.training.losses import CrossEntropy, SquaredError, balanced
+from service.training.weights import padded
 
 CPU = torch.device("cpu")
 ROWS, MEMBERS, CLASSES = 23, 3, 4
@@ -19,31 +21,33 @@ def drawn(*shape: int) -> Tensor:
 @pytest.mark.parametrize("smoothing", [[0.0, 0.0, 0.0], [0.2, 0.0, 0.1]], ids=["none", "each its own"])
 @pytest.mark.parametrize("weight", [None, torch.tensor([0.5, 1.0, 3.0, 0.1])], ids=["plain", "weighted"])
 def test_cross_entropy_and_its_gradient_are_those_of_pytorch(smoothing: list[float], weight: Tensor | None) -> None:
-    logits = drawn(ROWS, MEMBERS, CLASSES)
-    y = torch.randint(0, CLASSES, (ROWS, MEMBERS), generator=torch.Generator().manual_seed(0))
+    logits = drawn(MEMBERS, ROWS, CLASSES)
+    y = torch.randint(0, CLASSES, (MEMBERS, ROWS), generator=torch.Generator().manual_seed(0))
 
-    batch = CrossEntropy(CLASSES, smoothing, weight, CPU)(logits, y)
+    batch = CrossEntropy(CLASSES, smoothing, weight, CPU)(F.pad(logits, (0, padded(CLASSES) - CLASSES)), y)
 
-    means = batch.rows.sum(0) / batch.weight
+    means = batch.rows.sum(1) / batch.weight
+    assert not batch.gradient[..., CLASSES:].any()
     for member in range(MEMBERS):
-        leaf = logits[:, member].clone().requires_grad_()
-        expected = nn.CrossEntropyLoss(weight, label_smoothing=smoothing[member])(leaf, y[:, member])
+        leaf = logits[member].clone().requires_grad_()
+        expected = nn.CrossEntropyLoss(weight, label_smoothing=smoothing[member])(leaf, y[member])
         expected.backward()
         torch.testing.assert_close(means[member], expected.detach())
-        torch.testing.assert_close(batch.gradient[:, member], leaf.grad)
+        torch.testing.assert_close(batch.gradient[member, :, :CLASSES], leaf.grad)
 
 
 def test_the_squared_error_and_its_gradient_are_those_of_pytorch() -> None:
-    outputs, y = drawn(ROWS, MEMBERS, 1), drawn(MEMBERS, ROWS).T
+    outputs, y = F.pad(drawn(MEMBERS, ROWS, 1), (0, padded(1) - 1)), drawn(ROWS, MEMBERS).T
 
     batch = SquaredError()(outputs, y)
 
+    assert not batch.gradient[..., 1:].any()
     for member in range(MEMBERS):
-        leaf = outputs[:, member, 0].clone().requires_grad_()
-        expected = nn.MSELoss()(leaf, y[:, member])
+        leaf = outputs[member, :, 0].clone().requires_grad_()
+        expected = nn.MSELoss()(leaf, y[member])
         expected.backward()
-        torch.testing.assert_close(batch.rows[:, member].sum() / batch.weight, expected.detach())
-        torch.testing.assert_close(batch.gradient[:, member, 0], leaf.grad)
+        torch.testing.assert_close(batch.rows[member].sum() / batch.weight, expected.detach())
+        torch.testing.assert_close(batch.gradient[member, :, 0], leaf.grad)
 
 
 def test_balanced_weights_give_every_class_the_same_total() -> None:

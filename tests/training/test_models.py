@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from service.spec.architecture import Activation, Mlp
-from service.spec.layers import count_parameters, lower
+from service.spec.layers import count_parameters
+from service.spec.lowering import lower
 from service.training.models import ACTIVATIONS, build, initial_state
 
 LAYERS = lower(Mlp(hidden=[8, 4]), 5, 3)

@@ -1,0 +1,91 @@
+"""Layers of sequences and images: values, gradients and bits, as for flat ones; wrong shapes are named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch.nn import functional as F
+
+from service.errors import InvalidSpec
+from service.spec.architecture import Architecture
+from service.spec.layers import Layer, count_parameters
+from service.spec.lowering import lower
+from service.training.array import Array
+from service.training.losses import CrossEntropy
+from service.training.models import build, initial_state
+from tests.specs import synthetic
+from tests.training.test_together import assert_same, outcomes
+
+CPU = torch.device("cpu")
+CONV = {"kind": "conv2d", "out_channels": 3, "kernel_size": 2, "padding": 1}
+NETWORKS: list[Any] = [
+    {"kind": "cnn", "shape": [1, 4, 5], "channels": [3, 4], "hidden": [6]},
+    {"kind": "cnn", "shape": [2, 10], "channels": [3], "activation": "gelu", "dropout": 0.2},
+    {
+        "kind": "layers",
+        "shape": [1, 4, 5],
+        "layers": [CONV, {"kind": "layer_norm"}, {"kind": "activation", "function": "elu"}, {"kind": "avg_pool"}],
+    },
+    {"kind": "layers", "layers": [{"kind": "layer_norm"}, {"kind": "linear", "out_features": 7}, {"kind": "dropout"}]},
+]
+
+
+def lowered(architecture: Any, inputs: int = 20) -> tuple[Layer, ...]:
+    return lower(TypeAdapter(Architecture).validate_python(architecture), inputs, 3)
+
+
+@pytest.mark.parametrize("architecture", NETWORKS)
+def test_values_and_gradients_are_those_of_plain_networks(architecture: Any) -> None:
+    layers = lowered({**architecture, "dropout": 0.0} if architecture["kind"] == "cnn" else architecture)
+    layers = tuple(layer for layer in layers if layer.kind != "dropout")
+    array = Array([layers] * 2, [initial_state(layers, seed) for seed in (0, 1)], CPU)
+    x, y = torch.randn(2, 9, 20), torch.randint(0, 3, (2, 9))
+    before = [array.state(member) for member in range(2)]
+    assert sum(p.numel() for p in build(layers).parameters()) == count_parameters(layers)
+
+    outputs = array.forward(array.pad(x), training=True)
+    array.backward(CrossEntropy(3, [0.0] * 2, None, CPU)(outputs.clone(), y).gradient)
+    array.parameters.sub_(array.gradient)
+
+    for member in range(2):
+        network = build(layers)
+        network.load_state_dict(before[member], strict=True)
+        expected = network.train()(x[member])
+        F.cross_entropy(expected, y[member]).backward()
+        torch.testing.assert_close(outputs[member, :, :3], expected, atol=1e-5, rtol=1e-5)
+        for key, parameter in network.named_parameters():
+            moved = before[member][key] - array.state(member)[key]
+            torch.testing.assert_close(moved, parameter.grad, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", NETWORKS)
+def test_every_member_is_bit_for_bit_what_it_is_alone(architecture: Any) -> None:
+    data = {"kind": "synthetic", "rows": 61, "features": 20, "classes": 3}
+    jobs = [synthetic(data=data, seed=s, architecture=architecture, max_epochs=3, batch_size=16) for s in range(4)]
+
+    together = outcomes(jobs)
+
+    for job, outcome in zip(jobs, together, strict=True):
+        assert_same(outcome, outcomes([job])[0])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pointer"),
+    [
+        ({"kind": "cnn", "shape": [1, 5, 5]}, "/architecture/shape"),
+        ({"kind": "cnn", "shape": [1, 4, 5], "channels": [2, 2, 2]}, "/architecture/channels/2"),
+        ({"kind": "layers", "layers": [{"kind": "layer_norm"}, CONV]}, "/architecture/layers/1"),
+        (
+            {"kind": "layers", "shape": [1, 4, 5], "layers": [{"kind": "linear", "out_features": 2}]},
+            "/architecture/layers/0",
+        ),
+    ],
+)
+def test_a_layer_that_does_not_fit_is_named(architecture: Any, pointer: str) -> None:
+    with pytest.raises(InvalidSpec) as error:
+        lowered(architecture)
+
+    assert [fault.pointer for fault in error.value.faults] == [pointer]
