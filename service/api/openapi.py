@@ -22,7 +22,7 @@ TAGS = [
     {"name": "progress", "description": "The epochs of a job, as a list, as CSV or as they happen."},
     {"name": "checkpoints", "description": "The weights of the best and of the last epoch."},
     {"name": "predictions", "description": "The best epoch's answers to new rows."},
-    {"name": "sweeps", "description": "Many jobs from one base spec: a grid, a list of points, several seeds."},
+    {"name": "sweeps", "description": "Many jobs from one base spec: a grid, a list of points, folds, several seeds."},
     {"name": "datasets", "description": "Uploaded tables to learn from."},
     {"name": "service", "description": "What can be asked for, who trains, and whether all is well."},
 ]
@@ -92,6 +92,14 @@ SWEEP_EXAMPLES: dict[str, Example] = {
         "value": {
             "base": {"data": {"kind": "synthetic", "signal": 2.0}},
             "points": [{"optimizer.kind": "sgd", "optimizer.lr": 0.1}, {"optimizer.kind": "adamw"}],
+        },
+    },
+    "folds": {
+        "summary": "Two ways to scale numbers, compared by five-fold cross-validation",
+        "value": {
+            "base": {"data": {"kind": "synthetic", "signal": 2.0}, "max_epochs": 50},
+            "grid": {"preprocess.numeric": ["standardize", "quantile"]},
+            "folds": 5,
         },
     },
 }

@@ -47,7 +47,9 @@ class PlannedInput(_Described):
     width: int
     """How many inputs it gives."""
     categories: list[Value] | None
-    """A 0/1 input for each of these; null for numbers."""
+    """A 0/1 input for each of these texts; null for anything but text."""
+    other: bool
+    """Whether one more input stands for all other texts."""
     missing_indicator: bool
     """Whether one more input says that the value is missing."""
 
@@ -63,6 +65,8 @@ class PlannedRows(_Described):
     """Rows that are scored once, at the end."""
     dropped: int
     """Rows without a target, which are left out."""
+    exact: bool
+    """False where the parts are estimates, for only the rows themselves say who stands where."""
 
 
 class Plan(_Described):
@@ -106,6 +110,7 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
                 column=feature.column,
                 width=feature.width,
                 categories=None if feature.categories is None else list(feature.categories),
+                other=feature.other,
                 missing_indicator=feature.indicator,
             )
             for feature in resolved.features

@@ -18,8 +18,8 @@ from service.api.openapi import problems
 from service.api.requests import Route
 from service.errors import Conflict, NotFound
 from service.lifecycle import Checkpoint, CheckpointKind
-from service.spec.base import Bool, Float, Strict
-from service.spec.data import ColumnName, Int64
+from service.spec.base import Bool, ColumnName, Float, Strict
+from service.spec.data import Int64
 from service.spec.table import Value
 
 router = APIRouter(prefix="/jobs", tags=["predictions"], route_class=Route)
@@ -33,7 +33,8 @@ class PredictRequest(Strict):
     """Rows to predict."""
 
     rows: Annotated[list[dict[ColumnName, Cell]], Field(min_length=1, max_length=MAX_ROWS)]
-    """Each row by column name, null where a value is missing; inline and synthetic data have columns x0, x1, ..."""
+    """Each row by column name, null where a value is missing, dates as RFC 3339 or ISO 8601 text (UTC where no zone
+    is named); inline and synthetic data have columns x0, x1, ..."""
 
 
 class Prediction(BaseModel):

@@ -18,7 +18,7 @@ from service.spec.sweep import changed, expand
 from service.store.sweeps import SweepJob
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from service.api.deps import Parts
     from service.spec.resolve import Inputs, Resolved
@@ -71,7 +71,7 @@ class _Resolver:
     def __init__(self, service: Parts, base: JobSpec) -> None:
         self._service = service
         self._base = base
-        self._tables: dict[tuple[str, bool], tuple[TableProfile, Inputs]] = {}
+        self._tables: dict[tuple[str, Hashable], tuple[TableProfile, Inputs]] = {}
 
     def resolve(self, changes: Mapping[str, Any]) -> Resolved:
         """The base with these changes; raises InvalidSpec with pointers into the job's spec."""
@@ -81,12 +81,11 @@ class _Resolver:
         except ValidationError as error:
             found = ({**e, "loc": ("body", *e["loc"])} for e in error.errors())
             raise InvalidSpec(faults=tuple(Fault(**fault) for fault in faults_of(found, asked))) from error
-        images = row_shape(spec.architecture) is not None
-        data = spec.data.model_dump_json(), images
-        if data not in self._tables:
+        key = spec.data.model_dump_json(), (spec.preprocess, spec.split.columns, row_shape(spec.architecture) is None)
+        if key not in self._tables:
             profile = profile_for(self._service, spec)
-            self._tables[data] = profile, choose_inputs(spec.data, profile, constants=images)
-        profile, inputs = self._tables[data]
+            self._tables[key] = profile, choose_inputs(spec, profile)
+        profile, inputs = self._tables[key]
         return resolve(spec, profile, self._service.settings.max_parameters, inputs)
 
     @cached_property

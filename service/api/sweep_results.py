@@ -1,4 +1,4 @@
-"""What a sweep has found, over HTTP: its jobs as a leaderboard, as JSON or CSV, and its points over their seeds."""
+"""What a sweep has found, over HTTP: its jobs as a leaderboard, as JSON or CSV, and its points over seeds and folds."""
 
 from __future__ import annotations
 
@@ -72,9 +72,10 @@ def get_sweep_summary(
     limit: Annotated[int, Query(ge=1, le=PAGE, description="How many at most.")] = 100,
     after: Offset = 0,
 ) -> Page[SweepPoint]:
-    """Mean and standard deviation over jobs that differ in nothing but their seed, the best mean first.
+    """Mean and standard deviation over jobs that differ in nothing but their seed and their fold, the best mean first.
 
-    Seeds come from `replicates`, or from `seed` in the grid or the points.
+    Seeds come from `replicates`, or from `seed` in the grid or the points; folds from `folds`, or `split.fold`. With
+    folds, the seeds of each are averaged first: the deviation is that over folds.
     """
     with service.database.reading() as connection:
         found = sweep_results.summary(connection, sweep_id)

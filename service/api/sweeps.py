@@ -42,7 +42,8 @@ async def create_sweep(
     response: Response,
     key: IdempotencyKey = None,
 ) -> Sweep:
-    """Queue many jobs at once: a `grid` of values to combine, or `points` one by one; `replicates` adds seeds.
+    """Queue many jobs at once: a `grid` of values to combine, or `points` one by one; `replicates` adds seeds, and
+    `folds` cross-validates.
 
     Names are dotted paths into the spec, as in `optimizer.lr`. Every job is checked first: all are queued, or none,
     and a fault points at the value that brings it about. Two equal jobs are refused.

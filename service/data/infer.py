@@ -164,7 +164,8 @@ def _rest(column: _Column, first: str, reading: Reading, options: ReadOptions) -
         if first.lower() in ("true", "false"):
             yield Typed(ColumnType.boolean, f"TRY_CAST({column.raw} AS BOOLEAN)")
     if len(first) <= LONGEST_STAMP and any(map(str.isdigit, first)):
-        yield Typed(ColumnType.datetime, f"TRY_CAST({column.raw} AS TIMESTAMP)")
+        # A plain cast would drop the offset of a time; sessions are in UTC, so one without an offset stays as it is.
+        yield Typed(ColumnType.datetime, f"make_timestamp(epoch_us(TRY_CAST({column.raw} AS TIMESTAMPTZ)))")
         yield Typed(ColumnType.datetime, f"TRY_CAST({column.raw} AS TIME)")
         if options.date_format is None:
             yield from (_date(column, way) for way in DATES if _is_date(first, way))

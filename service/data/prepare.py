@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.data.preprocess import Preprocessing, class_indexes
+from service.data.features import class_indexes
+from service.data.preprocess import Preprocessing
 from service.data.sources import load
-from service.data.split import split_rows
+from service.data.split import Parts, split_rows
+from service.errors import InvalidSpec
+from service.spec.early_stopping import Monitor
 from service.spec.resolve import Resolved
 
 
@@ -31,17 +34,33 @@ class Prepared:
     test: Rows
     preprocessing: Preprocessing
 
+    def counted(self, resolved: Resolved) -> Resolved:
+        """The job with as many rows as there are, where it only had an estimate."""
+        train, validation, test = (len(part.x) for part in (self.train, self.validation, self.test))
+        return replace(resolved, rows=replace(resolved.rows, train=train, validation=validation, test=test, exact=True))
+
 
 def prepare(resolved: Resolved, parquet: Path | None) -> Prepared:
     """Load, split, fit on the training rows, and transform all; a function of the spec and the data alone.
 
-    `parquet` is the stored table of a data set, None for data that travels in the spec. Raises DatasetCorrupt.
+    `parquet` is the stored table of a data set, None for data that travels in the spec. Raises DatasetCorrupt,
+    and InvalidSpec where the rows themselves show that a part would be empty.
     """
     table = load(resolved, parquet)
     target = resolved.target
     labels = None if target.classes is None else class_indexes(table.columns[target.column], target.classes)
-    parts = split_rows(table.rows, resolved.spec.split, labels)
+    split = resolved.spec.split
+    keys = table.columns[split.columns[0]] if split.columns else None
+    parts = split_rows(table.rows, split, labels, keys)
+    _check(parts, resolved)
     preprocessing = Preprocessing.fit(resolved, table, parts.train)
     x, y = preprocessing.inputs(table), preprocessing.targets(table)
     train, validation, test = (Rows(x[part], y[part]) for part in (parts.train, parts.validation, parts.test))
     return Prepared(train, validation, test, preprocessing)
+
+
+def _check(parts: Parts, resolved: Resolved) -> None:
+    if len(parts.train) < 2:
+        raise InvalidSpec.at("/split", f"the split leaves {len(parts.train)} rows for training; at least 2 are needed")
+    if not len(parts.validation) and resolved.monitor is not Monitor.train_loss:
+        raise InvalidSpec.at("/split", "the split leaves no validation rows")

@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 
 from service.data.sql import aggregate
 from service.data.staging import parquet_sql
-from service.spec.table import MAX_VALUES, Column, ColumnType, ValueCount
+from service.spec.table import MAX_VALUES, MIN_CATEGORY_ROWS, Column, ColumnType, ValueCount
 
 MAX_LISTED_VALUES = 200_000
 """Values listed in all columns together, so that the profile of a wide table stays small."""
@@ -45,10 +45,11 @@ def profile(connection: DuckDBPyConnection, slices: Sequence[Slice], rows: int) 
     """
     measured = [column for part in slices for column in _measure(connection, part, rows)]
     listed = _listed(measured)
+    topped = _topped(measured)
     columns: list[Column] = []
     for part in slices:
         start = len(columns)
-        columns += _complete(connection, part, measured[start : start + len(part.names)], listed, rows)
+        columns += _complete(connection, part, measured[start : start + len(part.names)], listed, topped, rows)
     return columns
 
 
@@ -89,8 +90,14 @@ def _listed(columns: list[Column]) -> set[str]:
     return {column.name for column, total in zip(fit, totals, strict=True) if total <= MAX_LISTED_VALUES}
 
 
+def _topped(columns: list[Column]) -> set[str]:
+    """Names of the columns whose most frequent values are listed: texts with too many to list all."""
+    long = [c.name for c in columns if c.type is ColumnType.text and c.distinct > MAX_VALUES]
+    return set(long[: MAX_LISTED_VALUES // MAX_VALUES])
+
+
 def _complete(
-    connection: DuckDBPyConnection, part: Slice, columns: list[Column], listed: set[str], rows: int
+    connection: DuckDBPyConnection, part: Slice, columns: list[Column], listed: set[str], topped: set[str], rows: int
 ) -> Iterator[Column]:
     """`columns` with mean, deviation and values."""
     for batch in batches(len(columns), rows):
@@ -112,8 +119,23 @@ def _complete(
                     "values": None
                     if counts is None
                     else [ValueCount(value=v, count=counts[v]) for v in sorted(counts)],
+                    "top": _top(connection, part.path, i) if columns[i].name in topped else None,
                 }
             )
+
+
+def _top(connection: DuckDBPyConnection, path: Path, i: int) -> list[ValueCount] | None:
+    """The most frequent texts of a column, None where one of its texts is too long."""
+    source = f"FROM {parquet_sql(path)}"
+    longest = connection.execute(f"{source} SELECT max(length(c{i}))").fetchall()[0][0]
+    if longest > MAX_LISTED_CHARACTERS:
+        return None
+    # Ties in the order of the texts' characters, which DuckDB's own order of texts is.
+    found = connection.execute(
+        f"{source} SELECT c{i}, count(*) AS n WHERE c{i} IS NOT NULL GROUP BY c{i}"
+        f" HAVING n >= {MIN_CATEGORY_ROWS} ORDER BY n DESC, c{i} LIMIT {MAX_VALUES}"
+    ).fetchall()
+    return [ValueCount(value=value, count=count) for value, count in found]
 
 
 def _moments(name: str, column: Column) -> tuple[str, str]:

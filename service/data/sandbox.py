@@ -21,6 +21,7 @@ def sandbox(file: Path, work: Path | None = None, memory_bytes: int | None = Non
     if memory_bytes is not None:
         config["memory_limit"] = f"{memory_bytes}B"
     connection = duckdb.connect(config=config)
+    connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"SET allowed_paths = [{sql_text(str(file))}]")
     if work is not None:
         connection.execute(f"SET allowed_directories = [{sql_text(str(work))}]")

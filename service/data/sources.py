@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from service.data.preprocess import FittedFeature, Preprocessing
+from service.data.cells import cell
+from service.data.features import FittedFeature
+from service.data.preprocess import Preprocessing
 from service.data.sandbox import sandbox
 from service.data.sql import sql_name
 from service.data.table import Table
@@ -25,7 +26,7 @@ MAX_FAULTS = 20
 
 
 def load(resolved: Resolved, parquet: Path | None) -> Table:
-    """The features and the target of every row that has a target, in the source's row order.
+    """The features, the target and what splits the rows, of every row that has a target, in the source's row order.
 
     `parquet` is the stored table of a data set, None for data that travels in the spec. Raises DatasetCorrupt when
     the file cannot be read.
@@ -42,7 +43,8 @@ def load(resolved: Resolved, parquet: Path | None) -> Table:
 def table_of_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: Preprocessing) -> Table:
     """Rows to predict, as JSON objects by column name, as a Table of the features.
 
-    Nulls, absent columns, texts such as "NA" and numbers that are not finite are missing values. A row may be whole,
+    Nulls, absent columns, texts such as "NA" and numbers that are not finite are missing values; dates are RFC 3339 or
+    ISO 8601 texts. A row may be whole,
     with the target and columns that were not learnt from; but when a row lacks a feature, a column that is neither
     feature nor target is taken for a misspelling. Raises InvalidData with a pointer to each of the first 20 wrong
     values.
@@ -66,22 +68,30 @@ def table_of_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: Pre
 
 
 def _stored(data: DatasetData, resolved: Resolved, parquet: Path) -> Table:
-    texts = {feature.column for feature in resolved.features if feature.categories is not None}
-    target = resolved.target
-    if target.classes is not None and isinstance(target.classes[0], str):
-        texts.add(target.column)
-    names = [*(feature.column for feature in resolved.features), target.column]
-    values = ", ".join(
-        f"{sql_name(n)} AS c{i}" if n in texts else f"coalesce({sql_name(n)}::DOUBLE, 'nan'::DOUBLE) AS c{i}"
-        for i, n in enumerate(names)
-    )
+    target = resolved.target.column
+    names = [*_columns(resolved), target]
     try:
         relation = sandbox(parquet).read_parquet(str(parquet))
-        found = relation.filter(f"{sql_name(target.column)} IS NOT NULL").project(values).fetchnumpy()
+        types = dict(zip(relation.columns, map(str, relation.types), strict=True))
+        values = ", ".join(f"{_read_as(sql_name(name), types[name])} AS c{i}" for i, name in enumerate(names))
+        found = relation.filter(f"{sql_name(target)} IS NOT NULL").project(values).fetchnumpy()
     except duckdb.Error as error:
         raise DatasetCorrupt(f"data set {data.id} cannot be read: {str(error).splitlines()[0]}") from error
     columns = {name: _without_mask(found[f"c{i}"]) for i, name in enumerate(names)}
-    return Table(columns, len(columns[target.column]))
+    return Table(columns, len(columns[target]))
+
+
+def _columns(resolved: Resolved) -> list[str]:
+    """The columns of a job but for the target, each once."""
+    return list(dict.fromkeys([*(f.column for f in resolved.features), *resolved.spec.split.columns]))
+
+
+def _read_as(column: str, stored_as: str) -> str:
+    """The SQL of a column's values: texts as they are, dates in seconds since 1970, all else as numbers."""
+    if stored_as == "VARCHAR":
+        return column
+    number = f"epoch({column})" if stored_as.startswith(("DATE", "TIME")) else f"{column}::DOUBLE"
+    return f"coalesce({number}, 'nan'::DOUBLE)"
 
 
 def _without_mask(values: NDArray[Any]) -> NDArray[Any]:
@@ -113,9 +123,7 @@ def _inline(data: InlineData, resolved: Resolved) -> Table:
     kept = [i for i, value in enumerate(data.y) if value is not None]
     x = np.array([data.x[i] for i in kept], dtype=np.float64)  # None becomes NaN
     target = [data.y[i] for i in kept]
-    columns: dict[str, NDArray[Any]] = {
-        f.column: np.ascontiguousarray(x[:, int(f.column[1:])]) for f in resolved.features
-    }
+    columns: dict[str, NDArray[Any]] = {name: np.ascontiguousarray(x[:, int(name[1:])]) for name in _columns(resolved)}
     columns["y"] = np.array(target, dtype=object if isinstance(target[0], str) else np.float64)
     return Table(columns, len(kept))
 
@@ -133,20 +141,17 @@ def _column_of_rows(
     rows: Sequence[Mapping[str, Value | None]], feature: FittedFeature, null_values: Sequence[str], faults: list[Fault]
 ) -> NDArray[Any]:
     """The values of one feature; appends to `faults` what does not fit."""
+    text = feature.categories is not None
     nulls = {*(null_values or DEFAULT_NULL_VALUES), *map(_number, null_values)} - {*(feature.categories or ()), None}
-    numeric = feature.categories is None
-    column = np.full(len(rows), np.nan if numeric else None, dtype=np.float64 if numeric else object)
+    column = np.full(len(rows), None if text else np.nan, dtype=object if text else np.float64)
     for number, row in enumerate(rows):
         value = row.get(feature.column)
         if value is None or value in nulls:
             continue
-        if isinstance(value, str) == numeric:
-            needed = (
-                f"a number is needed, not the text {str(value)[:60]!r}" if numeric else f"a text is needed, not {value}"
-            )
-            faults.append(Fault(_pointer(number, feature.column), needed))
-        elif isinstance(value, str) or abs(value) <= sys.float_info.max:
-            column[number] = value
+        try:
+            column[number] = cell(value, feature)
+        except ValueError as error:
+            faults.append(Fault(_pointer(number, feature.column), str(error)))
     return column
 
 

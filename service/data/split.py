@@ -1,14 +1,16 @@
-"""Which rows train, which validate, which test: exact sizes, and the same shares of every class where asked for."""
+"""Which rows train, which validate, which test: by chance, in order, by whole groups, or as a column says."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.spec.data import Split
-from service.spec.resolve import split_sizes
+from service.errors import InvalidSpec
+from service.spec.split import PARTS, Split, split_sizes
 
 Indexes = NDArray[np.int64]
 
@@ -22,15 +24,27 @@ class Parts:
     test: Indexes
 
 
-def split_rows(rows: int, split: Split, labels: NDArray[np.int64] | None) -> Parts:
-    """The parts of `rows` rows, of exactly the sizes of `split_sizes`; a function of its arguments alone.
+def split_rows(
+    rows: int, split: Split, labels: NDArray[np.int64] | None = None, keys: NDArray[Any] | None = None
+) -> Parts:
+    """The parts of `rows` rows, of exactly the sizes of `split_sizes` but for a column's and groups'; a function of its
+    arguments alone.
 
-    `labels`: (rows,) class numbers, needed where `split.stratify` is true. Each part then holds its share of every
-    class to within one row for training and two for validation and test.
+    `split`: with every default written out. `labels`: (rows,) class numbers, needed where `split.stratify` is true;
+    each part then holds its share of every class to within one row for training and two for validation and test.
+    `keys`: (rows,) values of the column that `split` names. Raises InvalidSpec when there are too few groups.
     """
-    train, validation, _ = split_sizes(rows, split.validation, split.test)
+    if keys is not None and split.column is not None:
+        return Parts(*(np.flatnonzero(keys == part) for part in PARTS))
     rng = np.random.default_rng(split.seed)
+    if keys is not None and split.group is not None:
+        return _whole_groups(_codes(keys), split, rng)
     order = rng.permutation(rows) if split.shuffle else np.arange(rows)
+    if keys is not None:
+        order = np.argsort(keys, kind="stable")
+    train, validation, test = split_sizes(rows, split)
+    if split.folds is not None:
+        return _fold(order, split, test, labels, rng)
     if not split.stratify:
         return Parts(*np.split(order, [train, train + validation]))
     assert labels is not None
@@ -40,11 +54,30 @@ def split_rows(rows: int, split: Split, labels: NDArray[np.int64] | None) -> Par
     for_train = _evenly_spaced(rows, train, rng)
     rest = by_class[~for_train]
     for_validation = _evenly_spaced(len(rest), validation, rng)
-    part = np.empty(rows, dtype=np.int8)
-    part[by_class[for_train]] = 0
-    part[rest[for_validation]] = 1
-    part[rest[~for_validation]] = 2
-    # In the order of the permutation, so that no part is sorted by class.
+    return _in_order(order, rest[for_validation], rest[~for_validation])
+
+
+def _fold(order: Indexes, split: Split, test: int, labels: NDArray[np.int64] | None, rng: np.random.Generator) -> Parts:
+    """The same test rows for every fold; each other row validates in one of them."""
+    folds, fold = split.folds or 1, (split.fold or 1) - 1
+    if split.stratify:
+        assert labels is not None
+        by_class = order[np.argsort(labels[order], kind="stable")]
+        for_test = _evenly_spaced(len(order), test, rng)
+        rest, tested = by_class[~for_test], by_class[for_test]
+    else:
+        rest, tested = order[: len(order) - test], order[len(order) - test :]
+    # Dealt like cards, a list ordered by class gives each fold its share of every class to within one row.
+    number = np.arange(len(rest)) % folds
+    if not split.shuffle:
+        number.sort()  # the same sizes, in runs
+    return _in_order(order, rest[number == fold], tested)
+
+
+def _in_order(order: Indexes, validation: Indexes, test: Indexes) -> Parts:
+    """The parts in the order of the permutation, so that none is sorted by class; what is in neither trains."""
+    part = np.zeros(len(order), dtype=np.int8)
+    part[validation], part[test] = 1, 2
     return Parts(*(order[part[order] == number] for number in range(3)))
 
 
@@ -55,3 +88,52 @@ def _evenly_spaced(rows: int, take: int, rng: np.random.Generator) -> NDArray[np
     """
     start = rng.integers(max(rows, 1))
     return np.diff((np.arange(rows + 1) * take + start) // max(rows, 1)).astype(np.bool_)
+
+
+def _codes(keys: NDArray[Any]) -> NDArray[np.int64]:
+    """(n,) group numbers from 0 on, in the order of the values; what is missing is the last group."""
+    if keys.dtype != object:
+        return np.unique(keys, return_inverse=True)[1]  # all NaN are one, the largest
+    missing = np.fromiter((key is None for key in keys), dtype=np.bool_, count=len(keys))
+    codes = np.full(len(keys), len(keys), dtype=np.int64)
+    codes[~missing] = np.unique(keys[~missing], return_inverse=True)[1]
+    return np.unique(codes, return_inverse=True)[1]
+
+
+def _whole_groups(codes: NDArray[np.int64], split: Split, rng: np.random.Generator) -> Parts:
+    """Groups in random order, or that of their first rows, cut where the sizes come nearest to what was asked for."""
+    sizes = np.bincount(codes)
+    first_rows = np.unique(codes, return_index=True)[1]
+    order = rng.permutation(len(sizes)) if split.shuffle else np.argsort(first_rows)
+    train, validation, test = split_sizes(len(codes), split)
+    if split.folds is None:
+        wanted = [("train", train), ("validation", validation), ("test", test)]
+    else:
+        rest = len(codes) - test
+        wanted = [
+            (
+                "validation" if number == (split.fold or 1) else "train",
+                rest // split.folds + (number <= rest % split.folds),
+            )
+            for number in range(1, split.folds + 1)
+        ]
+        wanted.append(("test", test))
+    wanted = [(part, rows) for part, rows in wanted if rows]
+    if len(sizes) < len(wanted):
+        message = f"the rows have {len(sizes)} groups; the split needs {len(wanted)} or more"
+        raise InvalidSpec.at("/split/group", message)
+    ends = _cut(np.cumsum(sizes[order]), [rows for _, rows in wanted])
+    part_of = np.empty(len(sizes), dtype=np.int8)
+    for (part, _), start, end in zip(wanted, [0, *ends], ends, strict=False):
+        part_of[order[start:end]] = PARTS.index(part)
+    return Parts(*(np.flatnonzero(part_of[codes] == number) for number in range(3)))
+
+
+def _cut(rows_up_to: NDArray[np.int64], wanted: list[int]) -> list[int]:
+    """After how many groups each part ends: as near to the wanted rows as can be, with one group at the least."""
+    ends: list[int] = []
+    for number, rows in enumerate(accumulate(wanted), start=1):
+        nearest = int(np.argmin(np.abs(rows_up_to - rows))) + 1
+        least, most = number if not ends else ends[-1] + 1, len(rows_up_to) - (len(wanted) - number)
+        ends.append(min(max(nearest, least), most))
+    return [*ends[:-1], len(rows_up_to)]

@@ -11,8 +11,13 @@ Int = Annotated[int, Field(strict=True)]
 Float = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Bool = Annotated[bool, Field(strict=True)]
 
+# What numpy's generators and torch's take.
+Seed = Annotated[Int, Field(ge=0, le=2**32 - 1)]
+
 # Text that a person chose: one line, no control characters.
 Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+ColumnName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=1_000, pattern=r"^[^\x00]+$")]
 
 
 class Strict(BaseModel):

@@ -1,4 +1,4 @@
-"""Which rows: the data sources a client can name, how they are split and prepared."""
+"""Which rows: the data sources a client can name, and how their columns are prepared."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, Tag, field_validator, model_validator
 
-from service.spec.base import Bool, Float, Int, Strict, kind_or
+from service.spec.base import Bool, ColumnName, Float, Int, Seed, Strict, kind_or
 
 MAX_INLINE_VALUES = 20_000
 MAX_SYNTHETIC_VALUES = 50_000_000
 
-ColumnName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=1_000, pattern=r"^[^\x00]+$")]
-Seed = Annotated[Int, Field(ge=0, le=2**32 - 1)]
 Int64 = Annotated[Int, Field(ge=-(2**63), lt=2**63)]
-Fraction = Annotated[Float, Field(ge=0.0, lt=1.0)]
 
 
 class DatasetData(Strict):
@@ -106,27 +103,19 @@ Data = Annotated[
 ]
 
 
-class Split(Strict):
-    """Which rows train, which choose the best epoch, which are scored once at the end."""
-
-    validation: Fraction = 0.2
-    """Share of the rows that choose the best epoch."""
-    test: Fraction = 0.0
-    """Share of the rows that are scored once, with the best weights."""
-    shuffle: Bool = True
-    """Draw the rows at random; false takes training, validation and test rows in this order."""
-    stratify: Bool | None = None
-    """Keep the class shares in every part; null: yes for shuffled classification."""
-    seed: Seed = 0
-    """The same seed gives the same split."""
-
-
 class Preprocess(Strict):
     """How columns become numbers; fitted on training rows only."""
 
-    numeric: Literal["standardize", "none"] = "standardize"
-    """`standardize` shifts and scales each number column to mean 0 and deviation 1."""
+    numeric: Literal["standardize", "quantile", "none"] = "standardize"
+    """`standardize` shifts and scales each column of numbers to mean 0 and deviation 1; `quantile` maps its ranks to a
+    normal distribution, whatever its own; `none` leaves numbers as they are. Dates become days since the earliest
+    training row, which are then treated like any number, and the sine and cosine of where in the day, week and year
+    they fall. Booleans become 0 and 1, standardized unless `none`."""
     categorical: Literal["one_hot"] = "one_hot"
-    """Text columns become one 0/1 input for each of their values."""
+    """Text columns become one 0/1 input for each of their frequent values, and one for all others together, where
+    5 rows or more hold one of these. A value that no row of the data set holds is one of the others too."""
+    max_categories: Annotated[Int, Field(ge=1, le=1_000)] = 50
+    """Values of a text column that get an input of their own: the most frequent, each in at least 5 rows."""
     missing: Literal["impute"] = "impute"
-    """Missing numbers become the training mean; a 0/1 input says that they were missing."""
+    """A 0/1 input says that a value is missing. Missing numbers and dates become the training mean, with `quantile` the
+    median; missing texts have no category."""

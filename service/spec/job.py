@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from service.spec.architecture import Architecture, Mlp
-from service.spec.base import Float, Int, Name, Strict
-from service.spec.data import Data, Preprocess, Seed, Split
+from service.spec.base import Float, Int, Name, Seed, Strict
+from service.spec.data import Data, Preprocess
 from service.spec.early_stopping import EarlyStopping, Monitor, Patience
 from service.spec.optimizer import Adam, Constant, Loss, Optimizer, Schedule
+from service.spec.split import Split
 
 LabelKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
 LabelValue = Annotated[str, StringConstraints(strict=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -69,4 +70,4 @@ class JobSpec(Strict):
         """The number that decides which epoch is best."""
         if self.early_stopping is not None:
             return self.early_stopping.monitor
-        return Monitor.val_loss if self.split.validation else Monitor.train_loss
+        return Monitor.val_loss if self.split.validates else Monitor.train_loss

@@ -1,21 +1,23 @@
 """(spec, table profile) -> what will be trained: resolved spec, inputs, classes, layers, rows, warnings.
 
 Vocabularies, classes and missing-value indicators come from the stored profile, so every width is known
-without reading a row; means, deviations and imputed values come later, from training rows only.
+without reading a row; means, deviations, quantiles and imputed values come later, from training rows only.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from service.errors import Fault, InvalidSpec
-from service.spec.architecture import row_shape
-from service.spec.data import Data, DatasetData, InlineData, SyntheticData
+from service.errors import InvalidSpec
+from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
+from service.spec.inputs import Inputs, choose_inputs
 from service.spec.job import JobSpec, Task
 from service.spec.layers import BatchNorm
 from service.spec.lowering import lower
 from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target
+from service.spec.rows import count_rows
+from service.spec.split import split_sizes
 from service.spec.table import (
     MAX_VALUES,
     Column,
@@ -38,7 +40,6 @@ __all__ = [
     "split_sizes",
 ]
 
-MAX_AUTO_CATEGORIES = 50
 MAX_AUTO_CLASSES = 20
 _CANNOT_FIRE = {"patience": "patience", "gl": "min_epochs", "pq": "k", "up": "s"}  # the field to blame
 
@@ -48,50 +49,19 @@ def profile_of(data: SyntheticData | InlineData) -> TableProfile:
     return synthetic_profile(data) if isinstance(data, SyntheticData) else inline_profile(data)
 
 
-def split_sizes(rows: int, validation: float, test: float) -> tuple[int, int, int]:
-    """(train, validation, test) rows; a share above 0 gets at least one row."""
-    in_validation = max(1, round(rows * validation)) if validation else 0
-    in_test = max(1, round(rows * test)) if test else 0
-    return rows - in_validation - in_test, in_validation, in_test
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The columns that one `data` of a spec stands for."""
-
-    target: Column
-    features: tuple[Feature, ...]
-    warnings: tuple[SpecWarning, ...]
-
-
-def choose_inputs(data: Data, table: TableProfile, constants: bool = False) -> Inputs:
-    """The target, and what is learnt from, with a warning for each column that is left out.
-
-    `constants`: keep constant columns, as of images, whose every pixel has its place.
-    Raises InvalidSpec with a pointer to each wrong column.
-    """
-    target = _target_column(table, data.target if isinstance(data, DatasetData) else "y")
-    features, warnings = _features(data, table, target.name, constants)
-    return Inputs(target, tuple(features), tuple(warnings))
-
-
 def resolve(
     spec: JobSpec, table: TableProfile, max_parameters: int | None = None, inputs: Inputs | None = None
 ) -> Resolved:
     """Check `spec` against the table it names and decide everything it left open.
 
-    `inputs`: of this data and table, from those who resolve many specs on them. Raises InvalidSpec with a pointer to
-    each wrong place.
+    `inputs`: what `choose_inputs` gave for this spec and table, from those who resolve many alike. Raises InvalidSpec
+    with a pointer to each wrong place.
     """
-    inputs = inputs or choose_inputs(spec.data, table, constants=row_shape(spec.architecture) is not None)
+    inputs = inputs or choose_inputs(spec, table)
     task = _task(spec, inputs.target)
     target = _target(inputs.target, task)
-    rows = _rows(spec, table, inputs.target)
-    warnings = list(inputs.warnings)
-    if rows.dropped:
-        warnings.append(
-            _warn("rows_dropped", f"{rows.dropped} rows without a value in {target.column!r} are left out", "/data")
-        )
+    rows, row_warnings = count_rows(spec, table, inputs.target)
+    warnings = [*inputs.warnings, *row_warnings]
     spec = _fill(spec, task, [feature.column for feature in inputs.features])
     _check_monitor(spec, task, rows)
     layers = lower(spec.architecture, sum(f.width for f in inputs.features), len(target.classes or ()) or 1)
@@ -104,24 +74,6 @@ def resolve(
 
 def _warn(code: str, message: str, pointer: str) -> SpecWarning:
     return SpecWarning(code=code, message=message, pointer=pointer)
-
-
-def _target_column(table: TableProfile, name: str) -> Column:
-    column = table.column(name)
-    if column is None:
-        raise InvalidSpec.at("/data/target", f"no column {name!r}; there are: {_some(table)}")
-    if column.distinct == 0:
-        raise InvalidSpec.at("/data/target", f"column {name!r} has no values")
-    if column.distinct == 1:
-        raise InvalidSpec.at("/data/target", f"column {name!r} has a single value: there is nothing to learn")
-    if column.type is ColumnType.datetime:
-        raise InvalidSpec.at("/data/target", f"column {name!r} holds dates, which cannot be a target")
-    return column
-
-
-def _some(table: TableProfile) -> str:
-    names = [repr(column.name) for column in table.columns]
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
 def _task(spec: JobSpec, column: Column) -> Task:
@@ -143,74 +95,12 @@ def _target(column: Column, task: Task) -> Target:
     return Target(column.name, tuple(v.value for v in column.values))
 
 
-def _features(data: Data, table: TableProfile, target: str, constants: bool) -> tuple[list[Feature], list[SpecWarning]]:
-    asked = data.features if isinstance(data, DatasetData) else None
-    if asked is not None:
-        faults = [
-            Fault(f"/data/features/{i}", message)
-            for i, name in enumerate(asked)
-            if (message := _why_unusable(table.column(name), name))
-        ]
-        if faults:
-            raise InvalidSpec("some of the named features cannot be used", tuple(faults))
-    warnings, features = [], []
-    for name in asked if asked is not None else [c.name for c in table.columns if c.name != target]:
-        column = table.column(name)
-        assert column is not None
-        if asked is None and (reason := _why_left_out(column, constants)):
-            warnings.append(_warn("column_left_out", f"column {name!r} is left out: {reason}", "/data/features"))
-            continue
-        categories = tuple(v.value for v in column.values or ()) if column.type is ColumnType.text else None
-        features.append(Feature(name, categories, indicator=column.missing > 0))
-    if not features:
-        raise InvalidSpec.at("/data/features", "no usable column is left to learn from")
-    return features, warnings
-
-
-def _why_unusable(column: Column | None, name: str) -> str | None:
-    if column is None:
-        return f"no column {name!r}"
-    if column.distinct == 0:
-        return f"column {name!r} has no values"
-    if column.type is ColumnType.datetime:
-        return f"column {name!r} holds dates, which cannot be learnt from yet: add them as numbers"
-    if column.type is ColumnType.text and column.values is None:
-        return f"column {name!r} has {column.distinct:,} different texts, too many or too long to be categories"
-    return None
-
-
-def _why_left_out(column: Column, constants: bool) -> str | None:
-    if column.distinct == 0:
-        return "it has no values"
-    if column.distinct == 1 and column.missing == 0 and not constants:
-        return "it is constant"
-    if column.type is ColumnType.datetime:
-        return "it holds dates"
-    if column.type is ColumnType.text and column.distinct > MAX_AUTO_CATEGORIES:
-        return f"it has {column.distinct:,} different texts (name it in data.features to use it all the same)"
-    if column.type is ColumnType.text and column.values is None:
-        return "its texts are too long to be categories"
-    return None
-
-
-def _rows(spec: JobSpec, table: TableProfile, target: Column) -> RowCounts:
-    usable = table.rows - target.missing
-    train, validation, test = split_sizes(usable, spec.split.validation, spec.split.test)
-    if train < 2:
-        raise InvalidSpec.at(
-            "/split", f"{usable} usable rows leave {max(train, 0)} for training; at least 2 are needed"
-        )
-    return RowCounts(train, validation, test, target.missing)
-
-
 def _fill(spec: JobSpec, task: Task, features: list[str]) -> JobSpec:
     """Write out what the client left to us."""
-    split = spec.split
-    if split.stratify is None:
-        split = split.model_copy(update={"stratify": split.shuffle and task is Task.classification})
-    elif split.stratify and not split.shuffle:
+    split = spec.split.filled(classes=task is Task.classification)
+    if split.stratify and not split.shuffle:
         raise InvalidSpec.at("/split/stratify", "a split in row order cannot be stratified; set shuffle to true")
-    elif split.stratify and task is Task.regression:
+    if split.stratify and task is Task.regression:
         raise InvalidSpec.at("/split/stratify", "only classes can be stratified; this target is a number")
     if task is Task.regression and spec.loss.label_smoothing:
         raise InvalidSpec.at("/loss/label_smoothing", "labels can be smoothed in classification only")

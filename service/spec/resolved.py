@@ -10,7 +10,7 @@ from service.spec.base import Strict
 from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec
 from service.spec.layers import Dropout, Layer, count_parameters
-from service.spec.table import Value
+from service.spec.table import ColumnType, Value
 
 
 class SpecWarning(Strict):
@@ -24,18 +24,26 @@ class SpecWarning(Strict):
     """JSON pointer to the part of the spec that it concerns."""
 
 
+DATE_INPUTS = 7
+"""Days since the first, and a sine and a cosine for each of day, week and year."""
+
+
 @dataclass(frozen=True)
 class Feature:
-    """How one column becomes inputs: one number, or a 0/1 per category; plus a 0/1 for missing."""
+    """How one column becomes inputs: one number, seven for a date, or a 0/1 per category; plus a 0/1 for missing."""
 
     column: str
-    categories: tuple[Value, ...] | None  # None: a number
-    indicator: bool
+    type: ColumnType
+    categories: tuple[str, ...] | None = None  # of a text column alone
+    other: bool = False  # one more 0/1: some text, but none of the categories
+    indicator: bool = False
 
     @property
     def width(self) -> int:
         """How many inputs the column gives."""
-        return (1 if self.categories is None else len(self.categories)) + self.indicator
+        if self.categories is not None:
+            return len(self.categories) + self.other + self.indicator
+        return (DATE_INPUTS if self.type is ColumnType.datetime else 1) + self.indicator
 
 
 @dataclass(frozen=True)
@@ -48,12 +56,16 @@ class Target:
 
 @dataclass(frozen=True)
 class RowCounts:
-    """How many rows each part gets; `dropped` have no target."""
+    """How many rows each part gets; `dropped` have no target.
+
+    Where `exact` is false the parts are estimates: only the rows themselves say who stands where.
+    """
 
     train: int
     validation: int
     test: int
     dropped: int
+    exact: bool = True
 
 
 @dataclass(frozen=True)

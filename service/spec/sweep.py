@@ -1,9 +1,9 @@
-"""The sweep spec: many jobs from one base spec, by a grid of changes or a list of them, and by seeds."""
+"""The sweep spec: many jobs from one base spec, by a grid of changes or a list of them, by folds and by seeds."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MAX_NAMES = 50
+FOLD = ("split.folds", "split.fold")
 MAX_DEPTH = 10  # no spec has objects and lists within each other as deep as this
 
 
@@ -52,7 +53,10 @@ class SweepSpec(Strict):
     ) = None
     """Points one by one, each as dotted names and values."""
     replicates: Annotated[Int, Field(ge=1, le=1_000)] = 1
-    """Jobs a point: their seeds count up from the base's `seed`."""
+    """Jobs a point, and a fold: their seeds count up from the base's `seed`."""
+    folds: Annotated[Int, Field(ge=2, le=100)] | None = None
+    """Cross-validation: train each point so many times, each time with another part of the rows to validate on; null:
+    once, as the base's `split` says."""
 
     @field_validator("points")
     @classmethod
@@ -69,11 +73,21 @@ class SweepSpec(Strict):
             raise ValueError("replicates choose the seeds: leave `seed` out of the points, or replicates at 1")
         return replicates
 
+    @field_validator("folds")
+    @classmethod
+    def _folds_once(cls, folds: int | None, known: ValidationInfo) -> int | None:
+        changed = [known.data.get("grid") or {}, *(known.data.get("points") or [])]
+        if folds and any(name in names for names in changed for name in ("split", *FOLD)):
+            raise ValueError(
+                "folds choose split.folds and split.fold: leave them out of the points, and `split` itself"
+            )
+        return folds
+
     @property
     def size(self) -> int:
         """How many jobs it makes."""
         points = prod(map(len, self.grid.values())) if self.grid else len(self.points or [{}])
-        return points * self.replicates
+        return points * self.replicates * (self.folds or 1)
 
 
 @dataclass(frozen=True)
@@ -99,13 +113,23 @@ class Point:
 
 
 def expand(sweep: SweepSpec) -> Iterator[Point]:
-    """Every job's point, in order: the grid's last name varies fastest, and seeds faster still."""
+    """Every job's point, in order: the grid's last name varies fastest, folds faster, and seeds faster still."""
     for point in _points(sweep):
-        if sweep.replicates == 1:
-            yield point
-            continue
-        for replicate in range(sweep.replicates):
-            yield Point({**point.changes, "seed": sweep.base.seed + replicate}, point.places, point.pointer)
+        for folded in _folds(sweep, point):
+            if sweep.replicates == 1:
+                yield folded
+                continue
+            for replicate in range(sweep.replicates):
+                yield replace(folded, changes={**folded.changes, "seed": sweep.base.seed + replicate})
+
+
+def _folds(sweep: SweepSpec, point: Point) -> Iterator[Point]:
+    if sweep.folds is None:
+        yield point
+        return
+    places = {**point.places, **dict.fromkeys(FOLD, "/folds")}
+    for fold in range(1, sweep.folds + 1):
+        yield Point({**point.changes, **dict(zip(FOLD, (sweep.folds, fold), strict=True))}, places, point.pointer)
 
 
 def _points(sweep: SweepSpec) -> Iterator[Point]:

@@ -14,6 +14,8 @@ from service.spec.data import InlineData, SyntheticData
 from service.spec.reading import ReadAs
 
 MAX_VALUES = 1_000
+MIN_CATEGORY_ROWS = 5
+"""A text that fewer rows hold is too rare to be learnt as a category of its own."""
 
 Value = bool | int | float | str
 
@@ -58,6 +60,8 @@ class Column(Strict):
     """Standard deviation of the numbers (divided by n); null for text."""
     values: list[ValueCount] | None = None
     """Every distinct value in order, where a text, boolean or integer column has at most 1,000."""
+    top: list[ValueCount] | None = None
+    """Of a text column with more values, the most frequent 1,000 that 5 rows or more hold, the most frequent first."""
 
 
 class TableProfile(Strict):
@@ -73,6 +77,12 @@ class TableProfile(Strict):
     def column(self, name: str) -> Column | None:
         """The column of this name, or None."""
         return self._by_name.get(name)
+
+    @property
+    def some_names(self) -> str:
+        """The names of its columns for people, the first 20 of many."""
+        names = [repr(column.name) for column in self.columns]
+        return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
     @cached_property
     def _by_name(self) -> dict[str, Column]:

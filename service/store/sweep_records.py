@@ -63,7 +63,9 @@ class Sweep(Record):
     points: list[dict[str, Any]] | None
     """The points one by one, as asked for."""
     replicates: int
-    """Jobs a point, each with its own seed."""
+    """Jobs a point, and a fold, each with its own seed."""
+    folds: int | None = None
+    """Parts of the rows that take turns to validate; null without cross-validation."""
     created_at: datetime
     """When it was submitted (UTC)."""
 
@@ -94,18 +96,18 @@ class SweepResult(Record):
 
 
 class Spread(Record):
-    """How a number varies over the seeds of a point."""
+    """How a number varies over the seeds of a point; with folds, how its mean over the seeds varies over the folds."""
 
     n: int
-    """How many jobs have it."""
+    """How many jobs, or folds, have it."""
     mean: float | None
     """Their mean."""
     std: float | None
-    """Their standard deviation (divided by n - 1); null for a single job."""
+    """Their standard deviation (divided by n - 1); null for a single one."""
 
 
 class EpochSpread(Record):
-    """How the best epoch varies over the seeds of a point."""
+    """How the best epoch varies over the jobs of a point."""
 
     min: int
     """The earliest."""
@@ -116,10 +118,10 @@ class EpochSpread(Record):
 
 
 class SweepPoint(Record):
-    """The jobs of a sweep that differ in nothing but their seed."""
+    """The jobs of a sweep that differ in nothing but their seed and their fold."""
 
     point: dict[str, Any]
-    """What the sweep has changed for them, by dotted name into the spec; `seed` is left out."""
+    """What the sweep has changed for them, by dotted name into the spec; `seed` and `split.fold` are left out."""
     jobs: int
     """How many jobs there are."""
     value: Spread | None

@@ -1,4 +1,4 @@
-"""What a sweep has found: a row a job, best first, and a row a point over its seeds."""
+"""What a sweep has found: a row a job, best first, and a row a point over its seeds and folds."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def summary(connection: Connection, sweep_id: str, tenant: str = TENANT) -> list
 
 
 def summarize(rows: Iterable[SweepResult], *, larger_is_better: bool) -> list[SweepPoint]:
-    """One row for the jobs that differ in nothing but their seed, the best mean first."""
+    """One row for the jobs that differ in nothing but their seed and their fold, the best mean first."""
     points: dict[str, list[SweepResult]] = {}
     for row in rows:
-        points.setdefault(json.dumps(_without_seed(row.point), sort_keys=True), []).append(row)
+        points.setdefault(json.dumps(_setting(row.point), sort_keys=True), []).append(row)
 
     def worse(point: SweepPoint) -> tuple[bool, float]:
         mean = None if point.value is None else point.value.mean
@@ -96,25 +96,31 @@ def _result(row: Row[Any]) -> SweepResult:
     return SweepResult(**fields, metrics=metrics, seconds=seconds)
 
 
-def _without_seed(point: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in point.items() if name != "seed"}
+def _setting(point: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in point.items() if name not in ("seed", "split.fold")}
 
 
 def _point(rows: Sequence[SweepResult]) -> SweepPoint:
     names = dict.fromkeys(name for row in rows for name in row.metrics)
-    metrics = {name: _spread([row.metrics.get(name) for row in rows]) for name in names}
+    metrics = {name: _spread((row.point, row.metrics.get(name)) for row in rows) for name in names}
     epochs = [row.best_epoch for row in rows if row.best_epoch is not None]
     return SweepPoint(
-        point=_without_seed(rows[0].point),
+        point=_setting(rows[0].point),
         jobs=len(rows),
-        value=_spread([row.value for row in rows]),
+        value=_spread((row.point, row.value) for row in rows),
         metrics={name: spread for name, spread in metrics.items() if spread is not None},
         best_epoch=EpochSpread(min=min(epochs), median=median(epochs), max=max(epochs)) if epochs else None,
     )
 
 
-def _spread(found: Iterable[float | None]) -> Spread | None:
-    values = [value for value in found if value is not None]
+def _spread(found: Iterable[tuple[dict[str, Any], float | None]]) -> Spread | None:
+    """Over jobs; where there are folds over these, each as the mean of its seeds: seeds on the same rows are no
+    further evidence about other rows."""
+    units: dict[Any, list[float]] = {}
+    for place, (point, value) in enumerate(found):
+        if value is not None:
+            units.setdefault(point.get("split.fold", -1 - place), []).append(value)
+    values = [sum(unit) / len(unit) for unit in units.values()]
     if not values:
         return None
     n = len(values)

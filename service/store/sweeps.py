@@ -65,7 +65,7 @@ def create(
         "labels": spec.labels,
         "spec": {
             "base": spec.base.model_dump(mode="json", exclude_unset=True),
-            **spec.model_dump(mode="json", include={"grid", "points", "replicates"}),
+            **spec.model_dump(mode="json", include={"grid", "points", "replicates", "folds"}),
         },
         "monitor": spec.base.monitor,
         "idempotency_key": idempotency_key,

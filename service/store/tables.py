@@ -83,7 +83,7 @@ sweeps = Table(
     Column("tenant", String, nullable=False, server_default=TENANT),
     Column("name", String),
     Column("labels", JSON, nullable=False),
-    Column("spec", JSON, nullable=False),  # base, grid, points and replicates as they were asked for
+    Column("spec", JSON, nullable=False),  # base, grid, points, replicates and folds as asked for
     Column("monitor", String, nullable=False),  # the number by which its jobs are compared
     Column("idempotency_key", String),
     Column("request_sha256", String),

@@ -108,7 +108,9 @@ class Trainer:
         return [resolve(claim.spec, dataset.profile) for claim in claims], Stored(parquet, dataset.parquet_sha256)
 
     def _train(self, array: Array, stored: Stored | None, device: torch.device) -> None:
-        training = train(array.jobs, self._shelf.take(array.jobs[0], stored), device)
+        data = self._shelf.take(array.jobs[0], stored)
+        array.jobs = [data.counted(job) for job in array.jobs]
+        training = train(array.jobs, data, device)
         reports = next(training)
         while True:
             leaving = self._record(array, reports)

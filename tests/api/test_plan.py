@@ -38,9 +38,11 @@ def test_a_plan_shows_each_layer_with_its_shape(client: TestClient) -> None:
 def test_a_plan_counts_rows_and_steps(client: TestClient) -> None:
     planned = plan(client, inline([*range(58), None, None]), batch_size=16, split={"validation": 0.25, "test": 0.25})
 
-    assert planned["rows"] == {"train": 30, "validation": 14, "test": 14, "dropped": 2}
+    assert planned["rows"] == {"train": 30, "validation": 14, "test": 14, "dropped": 2, "exact": True}
     assert (planned["steps_per_epoch"], planned["monitor"]) == (2, "val_loss")
-    assert planned["inputs"] == [{"column": "x0", "width": 1, "categories": None, "missing_indicator": False}]
+    assert planned["inputs"] == [
+        {"column": "x0", "width": 1, "categories": None, "other": False, "missing_indicator": False}
+    ]
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,11 @@ def test_jobs_are_found_by_their_sweep_alone(client: TestClient) -> None:
         ({"grid": {"seed": [1]}, "replicates": 2}, ["/replicates"]),
         ({"grid": {"seed": []}}, ["/grid/seed"]),
         ({"replicates": 0}, ["/replicates"]),
+        ({"folds": 1}, ["/folds"]),
+        ({"folds": 3, "grid": {"split.folds": [2, 3]}}, ["/folds"]),
+        ({"folds": 3, "base": {**BASE, "split": {"order_by": "x0"}}}, ["/folds"]),
+        ({"folds": 3, "grid": {"split.validation": [0.1, 0.2]}}, ["/folds"]),
+        ({"folds": 61}, ["/folds"]),
     ],
 )
 def test_a_fault_points_at_what_brings_it_about(client: TestClient, fields: Any, expected: list[str]) -> None:
@@ -298,6 +303,22 @@ def test_a_summary_compares_the_points_over_their_seeds(client: TestClient, data
     one = client.get(f"/v1/sweeps/{sweep['id']}/summary?limit=1").json()
     rest = client.get(f"/v1/sweeps/{sweep['id']}/summary", params={"limit": 1, "after": one["next"]}).json()
     assert one["data"] + rest["data"] == page["data"]
+
+
+def test_cross_validation_trains_each_point_on_every_fold(client: TestClient, database: Database) -> None:
+    sweep = submit(client, grid={"batch_size": [8, 16]}, folds=3, replicates=2).json()
+    jobs = client.get("/v1/jobs", params={"sweep": sweep["id"], "limit": 100}).json()["data"][::-1]
+
+    assert (sweep["jobs"], sweep["folds"], sweep["replicates"]) == (12, 3, 2)
+    assert [job["spec"]["split"]["fold"] for job in jobs] == [1, 1, 2, 2, 3, 3] * 2
+    assert {(job["spec"]["split"]["folds"], job["spec"]["split"]["validation"]) for job in jobs} == {(3, None)}
+
+    for loss in (0.1, 0.3, 0.2, 0.2, 0.9, 0.9, *[0.3] * 6):
+        train(database, val_loss=loss)
+    better, worse = client.get(f"/v1/sweeps/{sweep['id']}/summary").json()["data"]
+    assert better["point"] == {"batch_size": 16, "split.folds": 3}
+    assert (better["jobs"], better["value"]) == (6, {"n": 3, "mean": pytest.approx(0.3), "std": pytest.approx(0)})
+    assert worse["value"] == {"n": 3, "mean": pytest.approx(13 / 30), "std": pytest.approx(0.4041, abs=1e-4)}
 
 
 def test_cancelling_is_accepted_while_a_job_runs(client: TestClient, database: Database) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from service.data.ingest import ingest
 from service.data.prepare import prepare
-from tests.data.tables import MEMORY, PENGUINS, Stored
+from service.errors import InvalidSpec
+from service.spec.resolve import RowCounts
+from tests.data.tables import MEMORY, PENGUINS, Stored, store
 from tests.specs import synthetic
 
 
@@ -81,3 +85,49 @@ def test_a_split_in_row_order_gives_the_first_rows_to_training() -> None:
     x = np.random.default_rng(0).standard_normal((60, 3)).astype(np.float32)
     np.testing.assert_array_equal(prepared.train.x, x[:45])
     np.testing.assert_array_equal(prepared.validation.x, x[45:])
+
+
+def test_whole_groups_are_counted_when_the_rows_are_there(penguins: Stored) -> None:
+    resolved = penguins.resolve("species", split={"group": "island", "validation": 0.4}, batch_size="full")
+
+    prepared = prepare(resolved, penguins.parquet)
+    counted = prepared.counted(resolved)
+
+    assert resolved.rows == RowCounts(206, 138, 0, 0, exact=False)
+    assert "island=Biscoe" not in prepared.preprocessing.input_names
+    sizes = {len(prepared.train.x), len(prepared.validation.x)}
+    assert sizes in ({168, 176}, {124, 220}, {52, 292})
+    assert counted.rows == RowCounts(len(prepared.train.x), len(prepared.validation.x), 0, 0)
+    assert counted.batch_rows == len(prepared.train.x)
+    assert counted.array_key == resolved.array_key
+
+
+def test_rows_in_time_order_train_first(penguins: Stored) -> None:
+    features = {"features": ["year", "bill_length_mm"]}
+    split = {"order_by": "year", "test": 0.2}
+    resolved = penguins.resolve("species", data=features, split=split, preprocess={"numeric": "none"})
+
+    prepared = prepare(resolved, penguins.parquet)
+
+    years = [part.x[:, 0] for part in (prepared.train, prepared.validation, prepared.test)]
+    assert [len(part) for part in years] == [206, 69, 69]
+    assert (np.diff(np.concatenate(years)) >= 0).all()
+    assert prepared.counted(resolved) == resolved
+
+
+def test_a_part_that_turns_out_to_be_empty_is_an_invalid_spec(tmp_path: Path) -> None:
+    lines = (f"{i},train,{i % 2}\n" for i in range(20))
+    stored = store(tmp_path, "x,part,y\n" + "".join(lines) + "99,validation,\n" * 9)
+
+    with pytest.raises(InvalidSpec, match="the split leaves no validation rows"):
+        prepare(stored.resolve("y", split={"column": "part"}), stored.parquet)
+
+
+def test_inline_rows_can_be_split_by_a_column_that_is_no_feature() -> None:
+    x = [[float(i), float(i % 4)] for i in range(40)]
+    resolved = synthetic(data={"kind": "inline", "x": x, "y": [0, 1] * 20}, split={"group": "x1"})
+
+    prepared = prepare(resolved, None)
+
+    assert prepared.preprocessing.input_names == ["x0"]
+    assert (len(prepared.train.x), len(prepared.validation.x)) == (30, 10)

@@ -10,12 +10,14 @@ import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from service.data.preprocess import FittedFeature, Preprocessing
+from service.data.features import FittedFeature, Numeric
+from service.data.preprocess import Preprocessing
 from service.data.sources import load
 from service.data.table import Table
 from service.errors import DatasetCorrupt
 from service.spec.job import JobSpec
 from service.spec.resolve import Feature, Resolved, profile_of, resolve
+from service.spec.table import ColumnType
 from tests.data.tables import PENGUINS, Stored, store
 
 TRAIN = np.arange(0, 340, 2)
@@ -32,8 +34,10 @@ def inline(x: list[list[float | None]], y: list[Any], **fields: Any) -> tuple[Re
     return resolved, load(resolved, None)
 
 
-def fitted(values: list[float], *, standardize: bool = True) -> FittedFeature:
-    return FittedFeature.fit(Feature("x", None, indicator=False), np.array(values), standardize=standardize)
+def fitted(
+    values: list[float], numeric: Numeric = "standardize", kind: ColumnType = ColumnType.number, **fields: Any
+) -> FittedFeature:
+    return FittedFeature.fit(Feature("x", kind, **fields), np.array(values, dtype=np.float64), numeric)
 
 
 def written(feature: FittedFeature, values: list[Any], dtype: type = float) -> list[list[float]]:
@@ -74,7 +78,7 @@ def test_a_missing_or_unseen_text_gives_zeros_and_only_the_missing_one_its_indic
 
 
 def test_without_standardizing_numbers_stay_and_missing_ones_become_the_mean() -> None:
-    assert written(fitted([1.0, 3.0, np.nan], standardize=False), [1.0, np.nan, 5.0]) == [[1], [2], [5]]
+    assert written(fitted([1.0, 3.0, np.nan], "none"), [1.0, np.nan, 5.0]) == [[1], [2], [5]]
 
 
 @pytest.mark.parametrize(
@@ -93,18 +97,25 @@ def test_inputs_are_finite_whatever_the_training_values(
     np.testing.assert_allclose(np.ravel(written(fitted(train), values)), inputs, rtol=1e-6)
 
 
-def test_only_training_rows_decide(penguins: Stored) -> None:
-    resolved = penguins.resolve("bill_depth_mm", data={"features": ["bill_length_mm", "sex"]})
-    table = load(resolved, penguins.parquet)
-    held_out = np.setdiff1d(np.arange(table.rows), TRAIN)
+@pytest.mark.parametrize("numeric", ["standardize", "quantile", "none"])
+def test_only_training_rows_decide_to_the_last_bit(tmp_path: Path, numeric: str) -> None:
+    days = np.arange(100).astype("datetime64[D]")
+    lines = (f"{i * i},{i % 2 == 0},{days[i]},{'ab'[i % 2]},{i / 7}\n" for i in range(100))
+    stored = store(tmp_path, "n,b,d,t,y\n,,,,1\n" + "".join(lines))
+    resolved = stored.resolve("y", preprocess={"numeric": numeric})
+    table = load(resolved, stored.parquet)
+    train = np.arange(0, table.rows, 2)
+    held_out = np.arange(1, table.rows, 2)
     changed = {name: values.copy() for name, values in table.columns.items()}
-    changed["bill_length_mm"][held_out] = 1e6
-    changed["bill_depth_mm"][held_out] = -1e6
-    changed["sex"][held_out] = None
+    for values in changed.values():
+        values[held_out] = None if values.dtype == object else -1e12
 
-    preprocessing = Preprocessing.fit(resolved, table, TRAIN)
+    preprocessing = Preprocessing.fit(resolved, table, train)
+    other_rows = Preprocessing.fit(resolved, Table(changed, table.rows), train)
 
-    assert Preprocessing.fit(resolved, Table(changed, table.rows), TRAIN) == preprocessing
+    assert [feature.column for feature in preprocessing.features] == ["n", "b", "d", "t"]
+    assert other_rows.model_dump_json() == preprocessing.model_dump_json()
+    assert other_rows.inputs(table).tobytes() == preprocessing.inputs(table).tobytes()
     assert Preprocessing.fit(resolved, table, held_out) != preprocessing
 
 

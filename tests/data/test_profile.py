@@ -79,11 +79,11 @@ def test_only_columns_with_few_values_list_them(tmp_path: Path, distinct: int, l
 
 
 def test_prose_is_not_listed_and_not_learnt_from(tmp_path: Path) -> None:
-    lines = (f"{'x' * 1_000}{i % 3},{'x' * 999}{i % 3},{i}\n" for i in range(9))
+    lines = (f"{'x' * 1_000}{i % 3},{'x' * 999}{i % 3},{i}\n" for i in range(15))
 
     stored = store(tmp_path, "long,short,y\n" + "".join(lines))
 
-    assert [(c.distinct, c.values is not None) for c in stored.columns] == [(3, False), (3, True), (9, True)]
+    assert [(c.distinct, c.values is not None) for c in stored.columns] == [(3, False), (3, True), (15, True)]
     assert [feature.column for feature in stored.resolve("y").features] == ["short"]
 
 
@@ -111,3 +111,15 @@ def test_dates_are_counted_and_no_more(tmp_path: Path) -> None:
 
     assert (column.type, column.distinct, column.mean, column.values) == (ColumnType.datetime, 2, None, None)
     json.loads(column.model_dump_json())
+
+
+def test_of_many_texts_the_most_frequent_are_listed_with_their_rows(tmp_path: Path) -> None:
+    cities = [*["often"] * 9, *["böth"] * 5, *["also"] * 5, *["rare"] * 4, *(f"once {i}" for i in range(1_000))]
+    prose = [f"{'x' * 1_000}{i % 1_010}" for i in range(len(cities))]
+
+    stored = store(tmp_path, "city,prose\n" + "".join(f"{a},{b}\n" for a, b in zip(cities, prose, strict=True)))
+
+    city = stored.column("city")
+    assert (city.distinct, city.values) == (1_004, None)
+    assert [(found.value, found.count) for found in city.top or []] == [("often", 9), ("also", 5), ("böth", 5)]
+    assert stored.column("prose").top is None

@@ -179,3 +179,13 @@ def test_a_format_of_the_client_settles_what_text_is(tmp_path: Path) -> None:
     text = '{"a"\n1\n'
 
     assert store(tmp_path, text, format="csv", quote="").columns[0].name == '{"a"'
+
+
+def test_times_with_an_offset_are_kept_in_utc_and_those_without_as_they_are(tmp_path: Path) -> None:
+    stored = store(tmp_path, "at,x\n2024-01-01T00:30:00+02:00,1\n2024-01-01T00:30:00Z,2\n2024-01-01 00:30:00,3\n")
+
+    assert [at for at, _ in stored.values()] == [
+        datetime(2023, 12, 31, 22, 30),
+        datetime(2024, 1, 1, 0, 30),
+        datetime(2024, 1, 1, 0, 30),
+    ]

@@ -8,18 +8,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.data.preprocess import FittedFeature, FittedTarget, Preprocessing
+from service.data.features import FittedFeature
+from service.data.preprocess import FittedTarget, Preprocessing
 from service.data.sources import load, table_of_rows
 from service.errors import DatasetCorrupt, InvalidData
 from service.spec.job import JobSpec
 from service.spec.resolve import Resolved, profile_of, resolve
-from service.spec.table import Value
+from service.spec.table import ColumnType, Value
 from tests.data.tables import PENGUINS, store
 
 MODEL = Preprocessing(
     features=[
         FittedFeature(column="length", indicator=True),
         FittedFeature(column="sex", categories=["None", "f", "m"], indicator=True),
+    ],
+    target=FittedTarget(column="species", classes=["a", "b"]),
+)
+TYPED = Preprocessing(
+    features=[
+        FittedFeature(column="tagged", type=ColumnType.boolean, indicator=True),
+        FittedFeature(column="seen", type=ColumnType.datetime, origin=1.7e9, indicator=True),
+        FittedFeature(column="at", type=ColumnType.datetime, origin=3_600.0, indicator=True),
     ],
     target=FittedTarget(column="species", classes=["a", "b"]),
 )
@@ -36,9 +45,10 @@ def synthetic(**fields: Any) -> dict[str, np.ndarray]:
 
 
 def test_a_stored_table_gives_the_rows_that_have_a_target_in_order(tmp_path: Path) -> None:
-    stored = store(tmp_path, "n,t,b,y,other\n1.5,u,true,p,1\n,,,q,2\n2,v,false,,3\n4,u,,p,4\n")
+    lines = "1.5,u,true,p,1,2024-05-01\n,,,q,2,1969-12-31 12:00:00.5\n2,v,false,,3,2024-05-01\n4,u,,p,4,\n"
+    stored = store(tmp_path, "n,t,b,y,other,d\n" + lines + "4,u,,,4,\n" * 5)
 
-    table = load(stored.resolve("y", data={"features": ["t", "n", "b"]}), stored.parquet)
+    table = load(stored.resolve("y", data={"features": ["t", "n", "b", "d"]}), stored.parquet)
 
     assert table.rows == 3
     assert {name: values.tolist() for name, values in table.columns.items() if name in "ty"} == {
@@ -47,7 +57,8 @@ def test_a_stored_table_gives_the_rows_that_have_a_target_in_order(tmp_path: Pat
     }
     np.testing.assert_array_equal(table.columns["n"], [1.5, np.nan, 4.0])
     np.testing.assert_array_equal(table.columns["b"], [1.0, np.nan, np.nan])
-    assert sorted(table.columns) == ["b", "n", "t", "y"]
+    np.testing.assert_array_equal(table.columns["d"], [1714521600.0, -43199.5, np.nan])
+    assert sorted(table.columns) == ["b", "d", "n", "t", "y"]
 
 
 def test_column_names_may_be_anything(tmp_path: Path) -> None:
@@ -139,6 +150,50 @@ def test_a_row_that_does_not_fit_is_refused_naming_the_place(row: dict[str, Any]
 
     [fault] = refused.value.faults
     assert fault.pointer == pointer
+
+
+@pytest.mark.parametrize(
+    ("row", "pointer", "reason"),
+    [
+        ({"tagged": 2}, "/rows/1/tagged", "true or false is needed, not '2'"),
+        ({"tagged": "true"}, "/rows/1/tagged", "true or false is needed, not 'true'"),
+        ({"seen": 1.7e9}, "/rows/1/seen", "a date such as 2024-05-01T10:30:00Z is needed, not '1700000000.0'"),
+        ({"seen": "yesterday"}, "/rows/1/seen", "a date such as 2024-05-01T10:30:00Z is needed, not 'yesterday'"),
+        ({"seen": "10:30"}, "/rows/1/seen", "a date such as 2024-05-01T10:30:00Z is needed, not '10:30'"),
+        ({"seen": "2024-02-30"}, "/rows/1/seen", "a date such as"),
+        ({"at": "25:00"}, "/rows/1/at", "a date such as 10:30:00 is needed, not '25:00'"),
+    ],
+)
+def test_a_date_or_boolean_that_is_none_is_refused_naming_the_place(
+    row: dict[str, Any], pointer: str, reason: str
+) -> None:
+    with pytest.raises(InvalidData, match=reason) as refused:
+        table_of_rows([{}, row], TYPED)
+
+    assert [fault.pointer for fault in refused.value.faults] == [pointer]
+
+
+def test_dates_to_predict_are_iso_texts_in_utc_where_no_zone_is_named() -> None:
+    texts = ["2024-05-01", "2024-05-01T00:00:00Z", "2024-05-01 02:00:00+02:00", "20240501T000000.000", "NA", None]
+
+    table = table_of_rows([{"seen": text, "at": "01:30"} for text in texts], TYPED)
+
+    np.testing.assert_array_equal(table.columns["seen"], [1714521600.0] * 4 + [np.nan] * 2)
+    assert table.columns["at"].tolist() == [5_400.0] * 6
+
+
+def test_true_and_false_are_1_and_0() -> None:
+    table = table_of_rows([{"tagged": value} for value in (True, False, 1, 0.0, None)], TYPED)
+
+    np.testing.assert_array_equal(table.columns["tagged"], [1.0, 0.0, 1.0, 0.0, np.nan])
+
+
+def test_rows_in_another_order_of_columns_are_the_same_rows() -> None:
+    row: dict[str, Value | None] = {"tagged": True, "seen": "2024-05-01", "at": "10:00"}
+
+    first, turned = (table_of_rows([dict(items)], TYPED) for items in (row.items(), reversed(row.items())))
+
+    assert TYPED.inputs(first).tobytes() == TYPED.inputs(turned).tobytes()
 
 
 def test_many_faults_are_reported_together_up_to_twenty() -> None:

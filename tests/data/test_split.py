@@ -1,15 +1,17 @@
-"""Splits: exact sizes, every row once, class shares kept, a function of the seed."""
+"""Splits: every row once, exact sizes where there can be, class shares kept, groups whole, a function of the seed."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from service.data.split import split_rows
-from service.spec.data import Split
-from service.spec.resolve import split_sizes
+from service.data.split import Parts, split_rows
+from service.errors import InvalidSpec
+from service.spec.split import Split, split_sizes
 
 SHARES = st.sampled_from([0.0, 0.01, 0.1, 0.2, 0.25, 1 / 3, 0.4])
 SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=40)
@@ -22,7 +24,7 @@ def test_the_parts_hold_every_row_once_in_exactly_the_promised_sizes(
     sizes: list[int], validation: float, test: float, shuffle: bool, stratify: bool, seed: int
 ) -> None:
     labels = np.repeat(np.arange(len(sizes)), sizes)
-    expected = split_sizes(len(labels), validation, test)
+    expected = split_sizes(len(labels), Split(validation=validation, test=test))
     assume(expected[0] >= 1)
     split = Split(validation=validation, test=test, shuffle=shuffle, stratify=shuffle and stratify, seed=seed)
 
@@ -39,10 +41,12 @@ def test_each_part_of_a_stratified_split_has_its_share_of_every_class(
     sizes: list[int], validation: float, test: float, seed: int
 ) -> None:
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
-    expected = split_sizes(len(labels), validation, test)
+    expected = split_sizes(len(labels), Split(validation=validation, test=test))
     assume(expected[0] >= 1)
 
-    parts = split_rows(len(labels), Split(validation=validation, test=test, stratify=True, seed=seed), labels)
+    parts = split_rows(
+        len(labels), Split(validation=validation, test=test, shuffle=True, stratify=True, seed=seed), labels
+    )
 
     for rows, size, most in zip((parts.train, parts.validation, parts.test), expected, (1, 2, 2), strict=True):
         share = np.array(sizes) * size / len(labels)
@@ -50,7 +54,7 @@ def test_each_part_of_a_stratified_split_has_its_share_of_every_class(
 
 
 def test_row_order_gives_training_validation_and_test_rows_in_this_order() -> None:
-    parts = split_rows(10, Split(validation=0.2, test=0.3, shuffle=False), None)
+    parts = split_rows(10, Split(validation=0.2, test=0.3, shuffle=False).filled(classes=False), None)
 
     assert [part.tolist() for part in (parts.train, parts.validation, parts.test)] == [
         [0, 1, 2, 3, 4],
@@ -63,7 +67,8 @@ def test_row_order_gives_training_validation_and_test_rows_in_this_order() -> No
 def test_the_same_seed_gives_the_same_split_and_another_seed_another(stratify: bool) -> None:
     labels = np.arange(100) % 3
     first, again, other = (
-        split_rows(100, Split(stratify=stratify, seed=seed), labels).validation.tolist() for seed in (1, 1, 2)
+        split_rows(100, Split(shuffle=True, stratify=stratify, seed=seed), labels).validation.tolist()
+        for seed in (1, 1, 2)
     )
 
     assert first == again
@@ -73,7 +78,7 @@ def test_the_same_seed_gives_the_same_split_and_another_seed_another(stratify: b
 def test_no_part_of_a_stratified_split_is_sorted_by_class() -> None:
     labels = np.repeat([0, 1], 500)
 
-    parts = split_rows(1_000, Split(validation=0.5, stratify=True), labels)
+    parts = split_rows(1_000, Split(validation=0.5, shuffle=True, stratify=True), labels)
 
     for rows in (parts.train, parts.validation):
         assert 150 < np.abs(np.diff(labels[rows])).sum() < 350
@@ -84,6 +89,118 @@ def test_every_row_is_as_likely_to_validate_as_any_other() -> None:
     counts = np.zeros(20)
 
     for seed in range(1_000):
-        counts[split_rows(20, Split(validation=0.3, stratify=True, seed=seed), labels).validation] += 1
+        counts[split_rows(20, Split(validation=0.3, shuffle=True, stratify=True, seed=seed), labels).validation] += 1
 
     assert (np.abs(counts - 300) < 75).all()  # five standard deviations
+
+
+def fold_of(rows: int, labels: np.ndarray | None, keys: np.ndarray | None = None, **fields: Any) -> list[Parts]:
+    folds = [Split(**fields, fold=fold).filled(classes=labels is not None) for fold in range(1, fields["folds"] + 1)]
+    return [split_rows(rows, split, labels, keys) for split in folds]
+
+
+@given(
+    sizes=SIZES,
+    folds=st.integers(2, 7),
+    test=SHARES,
+    shuffle=st.booleans(),
+    classes=st.booleans(),
+    seed=st.integers(0, 9),
+)
+def test_folds_take_turns_to_validate_and_share_their_test_rows(
+    sizes: list[int], folds: int, test: float, shuffle: bool, classes: bool, seed: int
+) -> None:
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    rows = len(labels)
+    split = Split(folds=folds, test=test, shuffle=shuffle, seed=seed)
+    assume(split_sizes(rows, split)[0] >= 1)
+
+    found = fold_of(rows, labels if classes else None, folds=folds, test=test, shuffle=shuffle, seed=seed)
+
+    turns = np.concatenate([parts.validation for parts in found])
+    tested = found[0].test
+    assert np.array_equal(np.sort(np.concatenate([turns, tested])), np.arange(rows))
+    for fold, parts in enumerate(found, start=1):
+        together = np.concatenate([parts.train, parts.validation, parts.test])
+        assert np.array_equal(np.sort(together), np.arange(rows))
+        assert np.array_equal(parts.test, tested)
+        expected = split_sizes(rows, split.model_copy(update={"fold": fold}))
+        assert (len(parts.train), len(parts.validation), len(parts.test)) == expected
+    if shuffle and classes:
+        for parts in found:
+            share = np.array(sizes) * len(parts.validation) / rows
+            assert (np.abs(np.bincount(labels[parts.validation], minlength=len(sizes)) - share) < 2).all()
+
+
+def test_folds_in_row_order_are_runs_of_rows() -> None:
+    found = fold_of(10, None, folds=3, shuffle=False)
+
+    assert [parts.validation.tolist() for parts in found] == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9]]
+
+
+@given(sizes=SIZES, validation=SHARES, test=SHARES, shuffle=st.booleans(), seed=st.integers(0, 99))
+def test_no_group_straddles_and_sizes_are_as_near_as_the_largest_group_allows(
+    sizes: list[int], validation: float, test: float, shuffle: bool, seed: int
+) -> None:
+    groups = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes)).astype(float)
+    split = Split(validation=validation, test=test, group="g", shuffle=shuffle, seed=seed).filled(classes=True)
+    wanted = split_sizes(len(groups), split)
+    assume(wanted[0] >= 1 and len(sizes) >= sum(rows > 0 for rows in wanted))
+
+    parts = split_rows(len(groups), split, None, groups)
+
+    found = (parts.train, parts.validation, parts.test)
+    assert np.array_equal(np.sort(np.concatenate(found)), np.arange(len(groups)))
+    in_part = [set(groups[rows]) for rows in found]
+    assert sum(map(len, in_part)) == len(set.union(*in_part))
+    for rows, asked in zip(found, wanted, strict=True):
+        assert (len(rows) > 0) == (asked > 0)
+        # Half a group at either end; more only where a part had to be given its one group.
+        assert abs(len(rows) - asked) <= max(sizes) * max(1, sum(n > 0 for n in wanted) - 1)
+
+
+@given(sizes=SIZES, folds=st.integers(2, 5), test=SHARES, seed=st.integers(0, 99))
+def test_each_group_validates_in_one_fold_or_tests(sizes: list[int], folds: int, test: float, seed: int) -> None:
+    assume(len(sizes) > folds)
+    groups = np.array([f"g{i}" for i in np.repeat(np.arange(len(sizes)), sizes)], dtype=object)
+
+    found = fold_of(len(groups), None, groups, folds=folds, test=test, group="g", seed=seed)
+
+    places = [set(groups[parts.validation]) for parts in found] + [set(groups[found[0].test])]
+    assert sum(map(len, places)) == len(sizes)
+    assert set.union(*places) == set(groups)
+    assert all(len(place) > 0 for place in places[:-1])
+
+
+def test_rows_without_a_group_are_a_group_of_their_own() -> None:
+    texts = np.array(["a", None, "", None, "a", "", None, "b"], dtype=object)
+    numbers = np.array([1.0, np.nan, 2, np.nan, 1, 2, np.nan, 3])
+
+    for seed in range(20):
+        for groups in (texts, numbers):
+            split = Split(validation=0.4, group="g", seed=seed).filled(classes=False)
+            parts = split_rows(8, split, None, groups)
+            assert {1, 3, 6} <= set(parts.train.tolist()) or {1, 3, 6} <= set(parts.validation.tolist())
+
+
+def test_too_few_groups_are_refused() -> None:
+    with pytest.raises(InvalidSpec, match="the rows have 1 groups; the split needs 2 or more"):
+        split_rows(9, Split(group="g").filled(classes=False), None, np.zeros(9))
+
+
+def test_the_earliest_rows_train_and_the_latest_test() -> None:
+    when = np.array([5.0, 1, 9, 3, 7, 3, 2, 8, 4, 6])
+
+    parts = split_rows(10, Split(order_by="when", test=0.1).filled(classes=True), None, when)
+
+    assert when[parts.train].tolist() == [1, 2, 3, 3, 4, 5, 6]
+    assert parts.train.tolist()[2:4] == [3, 5]
+    assert (when[parts.validation].tolist(), when[parts.test].tolist()) == ([7, 8], [9])
+
+
+def test_a_column_puts_each_row_where_it_says() -> None:
+    named = np.array(["test", "train", "validation", "train"], dtype=object)
+
+    parts = split_rows(4, Split(column="part").filled(classes=True), None, named)
+
+    assert [rows.tolist() for rows in (parts.train, parts.validation, parts.test)] == [[1, 3], [2], [0]]

@@ -15,12 +15,14 @@ ROWS = 100
 
 
 def column(name: str, kind: str = "number", *, missing: int = 0, distinct: int | None = None) -> Column:
-    """A column as the reader of an upload would profile it; its values are 0, 1, ... or v000, v001, ..."""
+    """A column as the reader of an upload would profile it; its values are 0, 1, ... or v000, v001, ..., equally
+    frequent."""
     type_ = ColumnType(kind)
     many = 2 if type_ is ColumnType.boolean else ROWS - missing if distinct is None else distinct
     value = {ColumnType.text: "v{:03}".format, ColumnType.boolean: bool}.get(type_, int)
     listed = type_ in (ColumnType.text, ColumnType.boolean, ColumnType.integer) and many <= 1_000
-    values = [ValueCount(value=value(i), count=1) for i in range(many)] if listed else None
+    counts = [(ROWS - missing) // many + (i < (ROWS - missing) % many) for i in range(many)]
+    values = [ValueCount(value=value(i), count=count) for i, count in enumerate(counts)] if listed else None
     return Column(name=name, type=type_, missing=missing, distinct=many, values=values)
 
 

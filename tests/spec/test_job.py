@@ -17,8 +17,9 @@ DEFAULTS: dict[str, Any] = {
     "labels": {},
     "data": {"kind": "dataset", "id": "ds_1", "target": "species", "features": None},
     "task": "auto",
-    "split": {"validation": 0.2, "test": 0.0, "shuffle": True, "stratify": None, "seed": 0},
-    "preprocess": {"numeric": "standardize", "categorical": "one_hot", "missing": "impute"},
+    "split": {"validation": None, "test": None, "shuffle": None, "stratify": None, "seed": 0,
+              "column": None, "group": None, "order_by": None, "folds": None, "fold": None},
+    "preprocess": {"numeric": "standardize", "categorical": "one_hot", "max_categories": 50, "missing": "impute"},
     "architecture": {
         "kind": "mlp", "hidden": [64, 32], "batch_norm": True, "batch_norm_momentum": 0.1, "batch_norm_eps": 1e-5,
         "activation": "relu", "dropout": 0.0,
@@ -88,7 +89,7 @@ def test_a_kind_that_does_not_exist_is_refused_by_name() -> None:
             read(f"{part}.kind", "imaginary")
 
 
-@pytest.mark.parametrize("path", ["batch_size", "max_epochs", "seed", "split.validation", "optimizer.lr", "priority"])
+@pytest.mark.parametrize("path", ["batch_size", "max_epochs", "seed", "split.seed", "optimizer.lr", "priority"])
 @pytest.mark.parametrize("value", ["1", True, [1], {}, None])
 def test_only_a_number_is_a_number(path: str, value: Any) -> None:
     with pytest.raises(ValidationError):
@@ -96,7 +97,7 @@ def test_only_a_number_is_a_number(path: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["split.shuffle", "architecture.batch_norm"])
-@pytest.mark.parametrize("value", [1, 0, "true", "yes", None])
+@pytest.mark.parametrize("value", [1, 0, "true", "yes", [True]])
 def test_only_true_and_false_are_booleans(path: str, value: Any) -> None:
     with pytest.raises(ValidationError):
         read(path, value)
@@ -118,6 +119,10 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "task": (["auto", "classification", "regression"], ["Auto", "ranking", None]),
     "split.validation": ([0.0, 0, 0.999], [-0.01, 1.0]),
     "split.test": ([0.0, 0.5], [-0.01, 1.0]),
+    "split.folds": ([2, 100, None], [1, 101, 2.0]),
+    "split.column": (["part", None], ["", "nul\x00"]),
+    "preprocess.numeric": (["quantile", "none"], ["rank", None]),
+    "preprocess.max_categories": ([1, 1_000], [0, 1_001]),
     "split.seed": ([0, 2**32 - 1], [-1, 2**32, 1.5]),
     "architecture.hidden": ([[], [1], [65_536], [8] * 64], [[0], [65_537], [8] * 65, [8.5], 64]),
     "architecture.dropout": ([0.0, 0.99], [-0.1, 1.0]),

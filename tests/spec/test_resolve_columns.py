@@ -9,6 +9,7 @@ import pytest
 from service.errors import InvalidSpec
 from service.spec.job import JobSpec, Task
 from service.spec.resolve import Feature, RowCounts, Target, profile_of, resolve
+from service.spec.table import Column, ColumnType, TableProfile, ValueCount
 from tests.spec.tables import TABLE, column, inline, refused, resolved, spec, table
 
 X10 = [[float(i)] for i in range(10)]
@@ -84,25 +85,27 @@ def test_a_target_from_which_nothing_can_be_learnt_is_refused(kind: str, distinc
     assert why in message
 
 
-def test_numbers_are_one_input_texts_one_per_value_and_missing_ones_one_more() -> None:
+def test_numbers_are_one_input_dates_seven_texts_one_per_value_and_missing_ones_one_more() -> None:
     columns = [
         column("a"),
         column("b", missing=3),
         column("c", "text", distinct=4),
         column("d", "text", distinct=2, missing=1),
         column("e", "boolean"),
+        column("f", "datetime", missing=1),
     ]
     result = resolved(table(*columns, column("y", "boolean")), "y")
 
     assert result.features == (
-        Feature("a", None, indicator=False),
-        Feature("b", None, indicator=True),
-        Feature("c", ("v000", "v001", "v002", "v003"), indicator=False),
-        Feature("d", ("v000", "v001"), indicator=True),
-        Feature("e", None, indicator=False),
+        Feature("a", ColumnType.number),
+        Feature("b", ColumnType.number, indicator=True),
+        Feature("c", ColumnType.text, ("v000", "v001", "v002", "v003")),
+        Feature("d", ColumnType.text, ("v000", "v001"), indicator=True),
+        Feature("e", ColumnType.boolean),
+        Feature("f", ColumnType.datetime, indicator=True),
     )
-    assert [feature.width for feature in result.features] == [1, 2, 4, 3, 1]
-    assert result.inputs == result.layers[0].inputs == 11
+    assert [feature.width for feature in result.features] == [1, 2, 4, 3, 1, 8]
+    assert result.inputs == result.layers[0].inputs == 19
 
 
 @pytest.mark.parametrize(
@@ -110,8 +113,8 @@ def test_numbers_are_one_input_texts_one_per_value_and_missing_ones_one_more() -
     [
         (column("z", distinct=0, missing=100), "it has no values"),
         (column("z", distinct=1), "it is constant"),
-        (column("z", "datetime"), "it holds dates"),
-        (column("z", "text", distinct=51), "it has 51 different texts"),
+        (column("z", "text", distinct=51), "none of its 51 different texts stands in 5 rows or more"),
+        (column("z", "text", distinct=1_001), "its texts are too long or too many"),
     ],
 )
 def test_a_useless_column_is_left_out_with_a_warning(useless: Any, why: str) -> None:
@@ -123,32 +126,32 @@ def test_a_useless_column_is_left_out_with_a_warning(useless: Any, why: str) -> 
     assert f"'z' is left out: {why}" in warning.message
 
 
-def test_a_constant_column_with_gaps_and_a_text_of_fifty_values_are_of_use() -> None:
-    columns = [column("gaps", distinct=1, missing=5), column("text", "text", distinct=50)]
+def test_a_constant_column_with_gaps_and_a_text_of_twenty_values_are_of_use() -> None:
+    columns = [column("gaps", distinct=1, missing=5), column("text", "text", distinct=20)]
 
     assert resolved(table(*columns, column("y", "boolean")), "y").warnings == ()
 
 
 def test_named_features_are_taken_in_their_order_and_without_question() -> None:
-    wide = table(column("a"), column("b"), column("t", "text", distinct=51), column("y", "boolean"))
+    wide = table(column("a"), column("b"), column("t", "text", distinct=1), column("y", "boolean"))
     result = resolve(spec("y", ["t", "a"]), wide)
 
     assert [feature.column for feature in result.features] == ["t", "a"]
-    assert result.inputs == 52
+    assert result.inputs == 2
     assert result.warnings == ()
 
 
 def test_every_named_feature_that_cannot_be_used_is_pointed_at() -> None:
-    columns = [column("void", distinct=0), column("day", "datetime"), column("essay", "text", distinct=1_001)]
+    columns = [column("void", distinct=0), column("id", "text"), column("essay", "text", distinct=1_001)]
 
     with pytest.raises(InvalidSpec) as error:
-        resolve(spec("y", ["x", "void", "day", "essay", "nope"]), table(column("x"), *columns, column("y", "boolean")))
+        resolve(spec("y", ["x", "void", "id", "essay", "nope"]), table(column("x"), *columns, column("y", "boolean")))
 
     assert [fault.pointer for fault in error.value.faults] == [f"/data/features/{i}" for i in (1, 2, 3, 4)]
 
 
 def test_a_table_without_a_usable_column_is_refused() -> None:
-    assert refused(table(column("day", "datetime"), column("y", "boolean")), "y")[0] == "/data/features"
+    assert refused(table(column("id", "text"), column("y", "boolean")), "y")[0] == "/data/features"
 
 
 def test_a_resolved_spec_leaves_nothing_open_and_resolves_to_itself() -> None:
@@ -165,7 +168,7 @@ def test_inline_rows_resolve_to_the_columns_x0_and_so_on() -> None:
     job = inline(X10, [0, 1] * 5)
     result = resolve(job, profile_of(job.data))
 
-    assert result.features == (Feature("x0", None, indicator=False),)
+    assert result.features == (Feature("x0", ColumnType.integer),)
     assert result.target == Target("y", (0, 1))
     assert result.rows == RowCounts(8, 2, 0, 0)
 
@@ -191,3 +194,73 @@ def test_the_default_synthetic_job_is_the_reference_script() -> None:
     assert (result.inputs, result.target.classes, result.rows.train, result.rows.validation) == (20, (0, 1), 800, 200)
     assert result.parameters == 20 * 64 + 64 + 128 + 64 * 32 + 32 + 64 + 32 * 2 + 2
     assert result.warnings == ()
+
+
+def texts(*counts: int, name: str = "city", missing: int = 0) -> Column:
+    """A text column whose values v000, v001, ... stand in so many rows each."""
+    values = [ValueCount(value=f"v{i:03}", count=count) for i, count in enumerate(counts)]
+    return Column(name=name, type=ColumnType.text, missing=missing, distinct=len(counts), values=values)
+
+
+def with_texts(*counts: int, missing: int = 0, **preprocess: Any) -> Feature:
+    rows = sum(counts) + missing
+    profile = TableProfile(rows=rows, columns=[texts(*counts, missing=missing), column("y", "boolean")])
+    (feature,) = resolved(profile, "y", preprocess=preprocess).features
+    return feature
+
+
+@pytest.mark.parametrize(
+    ("counts", "categories", "other"),
+    [
+        ([50, 30, 5], 3, False),
+        ([50, 30, 4], 2, False),
+        ([50, 30, 4, 1], 2, True),
+        ([50, *[1] * 500], 1, True),
+    ],
+)
+def test_rare_texts_share_an_input_where_rows_enough_hold_them(counts: list[int], categories: int, other: bool) -> None:
+    feature = with_texts(*counts, missing=7)
+
+    assert (len(feature.categories or ()), feature.other, feature.indicator) == (categories, other, True)
+    assert feature.width == categories + other + 1
+
+
+def test_only_the_most_frequent_texts_have_an_input_of_their_own() -> None:
+    assert with_texts(10, 30, 20, max_categories=2).categories == ("v001", "v002")
+    assert len(with_texts(*range(5, 105)).categories or ()) == 50
+
+
+def test_of_texts_too_many_to_list_the_most_frequent_decide() -> None:
+    top = [ValueCount(value="a", count=60), ValueCount(value="b", count=40)]
+    city = Column(name="city", type=ColumnType.text, missing=0, distinct=5_000, top=top)
+    profile = TableProfile(rows=6_000, columns=[city, column("y", "boolean")])
+
+    result = resolved(profile, "y")
+
+    assert result.features == (Feature("city", ColumnType.text, ("a", "b"), other=True),)
+    (warning,) = result.warnings
+    assert (warning.code, warning.pointer) == ("rare_categories", "/data/features")
+    assert warning.message == (
+        "of the 5,000 different texts of column 'city' the 2 most frequent have an input each;"
+        " the other 4,998 share the input `other`"
+    )
+
+
+@pytest.mark.parametrize(
+    "split", [{"column": "part"}, {"group": "island"}, {"order_by": "when"}], ids=["column", "group", "order_by"]
+)
+def test_what_splits_the_rows_is_no_feature_unless_named(split: dict[str, str]) -> None:
+    part = Column(
+        name="part",
+        type=ColumnType.text,
+        missing=0,
+        distinct=2,
+        values=[ValueCount(value="train", count=80), ValueCount(value="validation", count=20)],
+    )
+    profile = table(column("x"), part, column("island", "text", distinct=9), column("when", "datetime"), column("y"))
+    (name,) = split.values()
+    others = {"x", "part", "island", "when"} - {name}
+
+    assert {feature.column for feature in resolved(profile, "y", split=split).features} == others
+    named = resolve(spec("y", ["x", name], split=split), profile)
+    assert [feature.column for feature in named.features] == ["x", name]

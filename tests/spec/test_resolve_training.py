@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import InvalidSpec
-from service.spec.resolve import RowCounts, resolve, split_sizes
+from service.spec.resolve import RowCounts, resolve
+from service.spec.split import Split, split_sizes
 from tests.spec.tables import TABLE, column, refused, resolved, spec, table
 
 
@@ -44,7 +45,7 @@ def test_rows_without_a_target_are_dropped_and_counted() -> None:
 
 @given(st.integers(1, 10_000), st.floats(0, 0.45), st.floats(0, 0.45))
 def test_a_split_uses_every_row_once_and_leaves_no_wanted_part_empty(rows: int, validation: float, test: float) -> None:
-    parts = split_sizes(rows, validation, test)
+    parts = split_sizes(rows, Split(validation=validation, test=test))
 
     assert sum(parts) == rows
     for part, share in zip(parts[1:], (validation, test), strict=True):

@@ -53,6 +53,27 @@ def test_replicates_count_the_seeds_up_at_each_point(replicates: int, seed: int,
     assert len(changes) == asked.size
 
 
+@given(st.integers(2, 6), st.integers(1, 4), st.lists(st.integers(1, 99), min_size=1, max_size=3, unique=True))
+def test_each_point_is_trained_once_a_fold_and_seed(folds: int, replicates: int, sizes: list[int]) -> None:
+    asked = sweep(grid={"batch_size": sizes}, folds=folds, replicates=replicates)
+
+    changes = [point.changes for point in expand(asked)]
+
+    assert len(changes) == asked.size == len(sizes) * folds * replicates
+    assert [(change["batch_size"], change["split.fold"], change.get("seed", 0)) for change in changes] == list(
+        product(sizes, range(1, folds + 1), range(replicates))
+    )
+    assert {change["split.folds"] for change in changes} == {folds}
+
+
+def test_a_fault_of_a_fold_is_traced_to_the_folds() -> None:
+    point = next(expand(sweep(grid={"batch_size": [8]}, folds=3)))
+
+    assert (point.locate("/split/folds"), point.locate("/split/fold")) == ("/folds", "/folds")
+    assert point.locate("/split/group") == "/base/split/group"
+    assert point.locate("/batch_size") == "/grid/batch_size/0"
+
+
 def test_without_grid_and_points_the_base_is_repeated() -> None:
     assert [point.changes for point in expand(sweep())] == [{}]
     assert [point.changes for point in expand(sweep(replicates=3))] == [{"seed": 0}, {"seed": 1}, {"seed": 2}]
@@ -68,6 +89,10 @@ def test_without_grid_and_points_the_base_is_repeated() -> None:
         ({"points": []}, "points"),
         ({"grid": {f"labels.{i}": ["a"] for i in range(51)}}, "grid"),
         ({"replicates": 1_001}, "replicates"),
+        ({"folds": 1}, "folds"),
+        ({"folds": 101}, "folds"),
+        ({"folds": 3, "grid": {"split.fold": [1, 2]}}, "folds"),
+        ({"folds": 3, "points": [{"split": {}}]}, "folds"),
         ({"base": {**BASE, "sede": 1}}, "base"),
     ],
 )

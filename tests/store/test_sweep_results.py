@@ -14,7 +14,7 @@ from service.errors import NotFound
 from service.lifecycle import Status, StopReason
 from service.store import sweep_results
 from service.store.engine import Database
-from service.store.sweep_records import SweepResult
+from service.store.sweep_records import Spread, SweepResult
 from service.store.sweep_results import Order, summarize
 from tests.store.records import claim
 from tests.store.test_sweeps import BASE, create, jobs_of, train
@@ -134,3 +134,17 @@ def test_numbers_too_large_to_add_are_null() -> None:
     assert point.value is not None
     assert (point.value.mean, point.value.std) == (None, None)
     json.dumps(point.model_dump(), allow_nan=False)
+
+
+def test_the_seeds_of_a_fold_are_averaged_before_the_folds() -> None:
+    values = {1: [0.0, 2.0], 2: [2.0, 4.0], 3: [5.0, None]}
+    rows = [
+        row(value, None if value is None else 3, **{"split.folds": 3, "split.fold": fold, "seed": seed, "lr": 0.1})
+        for fold, found in values.items()
+        for seed, value in enumerate(found)
+    ]
+
+    (point,) = summarize(rows, larger_is_better=False)
+
+    assert (point.point, point.jobs) == ({"split.folds": 3, "lr": 0.1}, 6)
+    assert point.value == point.metrics["val_loss"] == Spread(n=3, mean=3.0, std=2.0)

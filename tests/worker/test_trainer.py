@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -11,11 +12,14 @@ import pytest
 import torch
 
 from service.artifacts import Artifacts
+from service.data.prepare import prepare
 from service.lifecycle import CheckpointKind, ErrorCode, Job, Status, StopReason
 from service.spec.job import JobSpec
+from service.spec.resolve import RowCounts
 from service.store import checkpoints, datasets, history, jobs, queue
 from service.store.engine import Database
 from service.training.checkpoint import from_bytes
+from service.training.loop import train
 from service.worker.protocol import STOP
 from service.worker.trainer import Trainer
 from tests.specs import synthetic
@@ -53,6 +57,44 @@ def test_a_job_runs_to_its_end(database: Database, artifacts: Artifacts, pipe: A
     assert ended.best is not None
     assert restored.epoch == ended.best.epoch == best.epoch
     assert restored.spec == ended.spec
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_full_batch_holds_all_rows_of_the_groups_that_train(
+    database: Database, artifacts: Artifacts, pipe: Any
+) -> None:
+    # Of three groups of 20 rows two train; the estimate is 33 rows.
+    x = [[float(i), float(i % 3)] for i in range(60)]
+    data = {"kind": "inline", "x": x, "y": [0, 1] * 30}
+    fields = {"split": {"group": "x1", "validation": 0.45}, "batch_size": "full", "max_epochs": 1}
+    submit(database, data=data, **fields)
+
+    ended = run(database, artifacts, pipe)
+
+    job = synthetic(data=data, **fields)
+    rows = prepare(job, None)
+    exact = replace(job, rows=RowCounts(train=40, validation=20, test=0, dropped=0))
+    ((report,),) = train([exact], rows, torch.device("cpu"))
+    assert (job.rows.train, job.rows.exact) == (33, False)
+    assert ended.best is not None
+    assert ended.best.metrics["train_loss"] == report.row.train_loss
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_split_that_the_rows_do_not_allow_fails_the_job_saying_so(
+    database: Database, artifacts: Artifacts, pipe: Any
+) -> None:
+    # Two groups by the profile, of which one has no target.
+    x = [[float(i), float(i % 2)] for i in range(20)]
+    submit(database, data={"kind": "inline", "x": x, "y": [[0, 1][i // 10] if i % 2 else None for i in range(20)]},
+           split={"group": "x1"})  # fmt: skip
+
+    failed = run(database, artifacts, pipe)
+
+    assert failed.status is Status.failed
+    assert failed.error is not None
+    assert failed.error.code is ErrorCode.invalid_spec
+    assert failed.error.message == "the rows have 1 groups; the split needs 2 or more"
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)

@@ -1,0 +1,130 @@
+"""Which columns are learnt from, and how wide each is, by the stored profile alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from service.errors import Fault, InvalidSpec
+from service.spec.architecture import row_shape
+from service.spec.data import DatasetData
+from service.spec.resolved import Feature, SpecWarning
+from service.spec.table import MIN_CATEGORY_ROWS, ColumnType
+
+if TYPE_CHECKING:
+    from service.spec.data import Preprocess
+    from service.spec.job import JobSpec
+    from service.spec.table import Column, TableProfile
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The columns that one `data` of a spec stands for."""
+
+    target: Column
+    features: tuple[Feature, ...]
+    warnings: tuple[SpecWarning, ...]
+
+
+def choose_inputs(spec: JobSpec, table: TableProfile) -> Inputs:
+    """The target, and what is learnt from, with a warning for each column that is left out.
+
+    A function of the table and of `data`, `preprocess`, the columns that `split` names (no features unless named) and
+    whether the architecture sees rows as images. Raises InvalidSpec with a pointer to each wrong column.
+    """
+    data = spec.data
+    target = _target_column(table, data.target if isinstance(data, DatasetData) else "y")
+    asked = data.features if isinstance(data, DatasetData) else None
+    if asked is None:
+        features, warnings = _usable(spec, table, target.name)
+    else:
+        features, warnings = _named(spec, table, asked), []
+    if not features:
+        raise InvalidSpec.at("/data/features", "no usable column is left to learn from")
+    warnings += _others(table, features)
+    return Inputs(target, tuple(features), tuple(warnings))
+
+
+def _target_column(table: TableProfile, name: str) -> Column:
+    column = table.column(name)
+    if column is None:
+        raise InvalidSpec.at("/data/target", f"no column {name!r}; there are: {table.some_names}")
+    if column.distinct == 0:
+        raise InvalidSpec.at("/data/target", f"column {name!r} has no values")
+    if column.distinct == 1:
+        raise InvalidSpec.at("/data/target", f"column {name!r} has a single value: there is nothing to learn")
+    if column.type is ColumnType.datetime:
+        raise InvalidSpec.at("/data/target", f"column {name!r} holds dates, which cannot be a target")
+    return column
+
+
+def _named(spec: JobSpec, table: TableProfile, asked: list[str]) -> list[Feature]:
+    features, faults = [], []
+    for place, name in enumerate(asked):
+        column = table.column(name)
+        if column is None:
+            faults.append(Fault(f"/data/features/{place}", f"no column {name!r}"))
+        elif reason := _why_unusable(column):
+            faults.append(Fault(f"/data/features/{place}", f"column {name!r}: {reason}"))
+        else:
+            features.append(_feature(column, table.rows, spec.preprocess))
+    if faults:
+        raise InvalidSpec("some of the named features cannot be used", tuple(faults))
+    return features
+
+
+def _usable(spec: JobSpec, table: TableProfile, target: str) -> tuple[list[Feature], list[SpecWarning]]:
+    features, warnings = [], []
+    images = row_shape(spec.architecture) is not None  # whose every pixel has its place
+    for column in table.columns:
+        if column.name in (target, *spec.split.columns):
+            continue
+        constant = column.distinct == 1 and column.missing == 0 and not images
+        if reason := _why_unusable(column) or ("it is constant" if constant else None):
+            message = f"column {column.name!r} is left out: {reason}"
+            warnings.append(SpecWarning(code="column_left_out", message=message, pointer="/data/features"))
+        else:
+            features.append(_feature(column, table.rows, spec.preprocess))
+    return features, warnings
+
+
+def _why_unusable(column: Column) -> str | None:
+    if column.distinct == 0:
+        return "it has no values"
+    if column.type is not ColumnType.text or _frequent(column):
+        return None
+    if column.values is None and column.top is None:
+        return "its texts are too long or too many to be categories"
+    return f"none of its {column.distinct:,} different texts stands in {MIN_CATEGORY_ROWS} rows or more"
+
+
+def _frequent(column: Column) -> list[tuple[int, str]]:
+    """(rows, text) of the values that are no rarities, the most frequent first."""
+    listed = column.values if column.values is not None else column.top or []
+    common = [(value.count, str(value.value)) for value in listed if value.count >= MIN_CATEGORY_ROWS]
+    return sorted(common, key=lambda found: (-found[0], found[1]))
+
+
+def _feature(column: Column, rows: int, preprocess: Preprocess) -> Feature:
+    indicator = column.missing > 0
+    if column.type is not ColumnType.text:
+        return Feature(column.name, column.type, indicator=indicator)
+    kept = _frequent(column)[: preprocess.max_categories]
+    # An input that hardly any row trains would add its random first weights to every unseen value.
+    other = rows - column.missing - sum(count for count, _ in kept) >= MIN_CATEGORY_ROWS
+    return Feature(column.name, column.type, tuple(sorted(text for _, text in kept)), other, indicator)
+
+
+def _others(table: TableProfile, features: list[Feature]) -> list[SpecWarning]:
+    warnings = []
+    for feature in features:
+        column = table.column(feature.column)
+        assert column is not None
+        if feature.categories is not None and (rest := column.distinct - len(feature.categories)):
+            what = "share the input `other`" if feature.other else "have no input: too few rows hold them"
+            message = (
+                f"of the {column.distinct:,} different texts of column {column.name!r} the {len(feature.categories)}"
+                f" most frequent have an input each; the other {rest:,} {what}"
+            )
+            warnings.append(SpecWarning(code="rare_categories", message=message, pointer="/data/features"))
+    return warnings

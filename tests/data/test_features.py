@@ -1,0 +1,97 @@
+"""One column at a time: what dates, booleans, rare texts and missing values become."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.data.features import DAY, FittedFeature
+from service.spec.resolved import Feature
+from service.spec.table import ColumnType
+from tests.data.test_preprocess import fitted, written
+
+DATES = np.array(["2024-03-01T06:00", "2024-02-01T00:00", "2025-02-01T00:00"], dtype="datetime64[s]").astype(float)
+NUMERIC = ("standardize", "quantile", "none")
+
+
+def test_a_date_is_the_days_since_the_first_and_its_place_in_day_week_and_year() -> None:
+    feature = fitted(DATES.tolist(), "none", ColumnType.datetime)
+
+    inputs = np.array(written(feature, [*DATES, DATES[1] - DAY]))
+
+    assert inputs[:, 0].tolist() == [29.25, 0, 366, -1]
+    assert feature.input_names == [
+        *("x, days", "x, sine of the day", "x, cosine of the day", "x, sine of the week", "x, cosine of the week"),
+        *("x, sine of the year", "x, cosine of the year"),
+    ]
+    np.testing.assert_allclose(inputs[:, 1:3], [[1, 0], [0, 1], [0, 1], [0, 1]], atol=1e-6)
+    np.testing.assert_allclose(np.hypot(inputs[:, 1::2], inputs[:, 2::2]), 1, rtol=1e-6)
+    a_week_later, a_year_later = written(feature, [DATES[1] + 7 * DAY, DATES[1] + 365.2425 * DAY])
+    np.testing.assert_allclose(a_week_later[3:5], inputs[1, 3:5], atol=1e-6)
+    np.testing.assert_allclose(a_year_later[5:7], inputs[1, 5:7], atol=1e-6)
+
+
+def test_the_days_of_a_date_are_scaled_like_any_number() -> None:
+    for numeric in ("standardize", "quantile"):
+        date = fitted(DATES.tolist(), numeric, ColumnType.datetime)
+        number = fitted(((DATES - DATES.min()) / DAY).tolist(), numeric)
+
+        days = [row[0] for row in written(date, DATES.tolist())]
+        assert days == [row[0] for row in written(number, ((DATES - DATES.min()) / DAY).tolist())]
+
+
+def test_booleans_have_no_ranks() -> None:
+    values = [1.0, 0.0, 0.0, 1.0]
+
+    assert written(fitted(values, "quantile", ColumnType.boolean), values) == [[1], [-1], [-1], [1]]
+    assert written(fitted(values, "none", ColumnType.boolean), values) == [[1], [0], [0], [1]]
+
+
+def test_with_quantiles_a_missing_number_becomes_the_median() -> None:
+    feature = fitted([0.0, 1.0, 1000.0, np.nan], "quantile", indicator=True)
+
+    assert written(feature, [np.nan, 1.0]) == [[0, 1], [0, 0]]
+
+
+def test_rare_and_unseen_texts_share_an_input_where_there_is_one() -> None:
+    feature = FittedFeature(column="c", type=ColumnType.text, categories=["a", "b"], other=True, indicator=True)
+
+    assert feature.input_names == ["c=a", "c=b", "c=(other)", "c is missing"]
+    assert written(feature, ["a", "rare", None, "unseen"], object) == [
+        [1, 0, 0, 0],
+        [0, 0, 1, 0],
+        [0, 0, 0, 1],
+        [0, 0, 1, 0],
+    ]
+
+
+@pytest.mark.parametrize("numeric", NUMERIC)
+@pytest.mark.parametrize("kind", [ColumnType.number, ColumnType.integer, ColumnType.boolean, ColumnType.datetime])
+@pytest.mark.parametrize("train", [[1.0, 0.0, np.nan], [np.nan, np.nan], [1.0, 1.0]])
+def test_every_type_says_what_is_missing_and_stays_finite(kind: ColumnType, numeric: Any, train: list[float]) -> None:
+    feature = fitted(train, numeric, kind, indicator=True)
+
+    inputs = np.array(written(feature, [1.0, np.nan]))
+
+    assert inputs[:, -1].tolist() == [0, 1]
+    assert np.isfinite(inputs).all()
+    assert inputs.shape[1] == feature.width == Feature("x", kind, indicator=True).width
+
+
+@pytest.mark.parametrize("numeric", NUMERIC)
+def test_a_feature_is_the_same_after_a_trip_through_json(numeric: Any) -> None:
+    values = np.random.default_rng(1).lognormal(0, 3, 5_000)
+    feature = fitted(values.tolist(), numeric)
+
+    again = FittedFeature.model_validate_json(feature.model_dump_json())
+
+    assert again == feature
+    assert written(again, values.tolist()) == written(feature, values.tolist())
+
+
+def test_features_of_older_checkpoints_are_still_read() -> None:
+    old = '{"column":"x","categories":null,"fill":1.5,"mean":1.5,"scale":2.0,"indicator":true}'
+
+    assert written(FittedFeature.model_validate_json(old), [3.5, np.nan]) == [[1, 0], [0, 1]]
