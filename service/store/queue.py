@@ -7,21 +7,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from sqlalchemy import and_, case, delete, func, insert, literal, null, or_, select, update
+from sqlalchemy import and_, case, func, literal, null, or_, select, update
 
 from service.errors import LeaseLost
 from service.lifecycle import Control, ErrorCode, JobError, Status, StopReason
 from service.spec.job import JobSpec
 from service.store.engine import lease_clock
 from service.store.jobs import touched
-from service.store.tables import checkpoints, epochs, jobs
+from service.store.tables import checkpoints, jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from sqlalchemy import ColumnElement, Connection
 
-    from service.lifecycle import Checkpoint, Epoch
 
 MAX_FAILURES = 3
 MAX_ARRAY_PARAMETERS = 2**21  # of all members together: beyond, arithmetic outweighs what an array saves
@@ -35,15 +34,6 @@ class Claim:
     job_id: str
     attempt: int
     spec: JobSpec
-
-
-@dataclass(frozen=True)
-class BestSoFar:
-    """The best epoch that a flush commits."""
-
-    epoch: int
-    value: float
-    metrics: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -169,49 +159,6 @@ def release(connection: Connection, job_id: str, attempt: int) -> None:
         **_LET_GO,
     )
     _fenced(connection, job_id, attempt, values)
-
-
-def record(
-    connection: Connection,
-    job_id: str,
-    attempt: int,
-    rows: Sequence[Epoch],
-    *,
-    device: str,
-    best: BestSoFar | None,
-    eta_seconds: float | None,
-    replace: bool = True,
-) -> Control | None:
-    """Commit finished epochs; what was asked of the job meanwhile. Raises LeaseLost when another attempt owns it.
-
-    `replace`: rows from the first of these on, left by an earlier attempt or an earlier try at this flush, go first.
-    """
-    values: dict[str, Any] = {"device": device}
-    if rows:
-        values["eta_seconds"] = eta_seconds
-        values["epoch"] = rows[-1].epoch
-        values["best_epoch"] = best and best.epoch
-        values["best_value"] = best and best.value
-        values["best_metrics"] = best and best.metrics
-    control = _fenced(connection, job_id, attempt, touched(**values))
-    if rows and replace:
-        connection.execute(delete(epochs).where(epochs.c.job_id == job_id, epochs.c.epoch >= rows[0].epoch))
-    if rows:
-        connection.execute(insert(epochs), [{"job_id": job_id, **row.model_dump()} for row in rows])
-    return control
-
-
-def publish(connection: Connection, job_id: str, checkpoint: Checkpoint) -> str | None:
-    """Point the job at a checkpoint whose bytes are already safe; the key of the one it replaces.
-
-    Call in the same transaction as a fenced write.
-    """
-    mine = and_(checkpoints.c.job_id == job_id, checkpoints.c.kind == checkpoint.kind)
-    old = connection.scalar(select(checkpoints.c.path).where(mine))
-    connection.execute(delete(checkpoints).where(mine))
-    row = checkpoint.model_dump(exclude={"download_url"})
-    connection.execute(insert(checkpoints), {"job_id": job_id, **row})
-    return old
 
 
 def named(connection: Connection, paths: Collection[str]) -> set[str]:

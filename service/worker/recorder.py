@@ -6,15 +6,16 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, TypeVar
 
-from service.errors import LeaseLost, StorageError, Unavailable
+from service.errors import StorageError, Unavailable
 from service.lifecycle import Checkpoint, CheckpointKind, Control, Epoch, ErrorCode, JobError, Status
-from service.store import queue
-from service.store.queue import BestSoFar, Claim, Outcome
+from service.store import queue, recording
+from service.store.queue import Claim, Outcome
+from service.store.recording import BestSoFar, Record
 
 if TYPE_CHECKING:
     from service.artifacts import Artifacts
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FLUSH_SECONDS = 0.5
+PUBLISHING_FROM_SECONDS = 2.0  # on: what ends sooner publishes its best at its end alone
 PUBLISHING_SHARE = 0.02  # of training time, at most, goes into publishing best checkpoints on the way
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -70,6 +72,18 @@ class _Member:
     def best_is_published(self) -> bool:
         return self.best is None or (self.published is not None and self.published.epoch == self.best.row.epoch)
 
+    def record(self, published: Sequence[Checkpoint]) -> Record:
+        """What is due of this job."""
+        return Record(
+            self.claim.job_id,
+            self.claim.attempt,
+            tuple(self.rows),
+            self.best_so_far(),
+            self.eta(),
+            replace=not self.clean,
+            published=published,
+        )
+
     def best_so_far(self) -> BestSoFar | None:
         if self.best is None:
             return None
@@ -95,7 +109,7 @@ class Recorder:
         self._device = device
         self._members = {number: _Member(*member) for number, member in enumerate(members)}
         self._flushed_at = time.monotonic()
-        self._publish_from = 0.0
+        self._publish_from = self._flushed_at + PUBLISHING_FROM_SECONDS
 
     def add(self, member: int, row: Epoch, best: Weights | None) -> None:
         """Take a finished epoch and the best one so far, whose weights can be had until the next epoch."""
@@ -178,37 +192,20 @@ class Recorder:
         published: Mapping[int, Sequence[Checkpoint]],
         outcomes: Mapping[int, Outcome],
     ) -> Heard:
-        lost, cancelled, unnamed = set(), set(), set()
+        records = {number: member.record(published.get(number, ())) for number, member in members.items()}
+        records = {n: replace(record, outcome=outcomes.get(n)) for n, record in records.items()}
+        for member in members.values():
+            member.clean = False
         with self._database.transaction() as connection:
-            for number, member in members.items():
-                job_id, attempt, files = member.claim.job_id, member.claim.attempt, published.get(number, ())
-                try:
-                    clean, member.clean = member.clean, False
-                    control = queue.record(
-                        connection,
-                        job_id,
-                        attempt,
-                        member.rows,
-                        device=self._device,
-                        best=member.best_so_far(),
-                        eta_seconds=member.eta(),
-                        replace=not clean,
-                    )
-                except LeaseLost:
-                    lost.add(number)
-                    unnamed |= {file.path for file in files}
-                    continue
-                replaced = {queue.publish(connection, job_id, file) for file in files}
-                unnamed |= {path for path in replaced if path} - {file.path for file in files}
-                if number in outcomes:
-                    queue.finish(connection, job_id, attempt, outcomes[number])
-                if control is Control.cancel:
-                    cancelled.add(number)
+            written = recording.write(connection, self._device, list(records.values()))
+            lost = {number for number, record in records.items() if record.job_id not in written.controls}
             # A member counts as lost too when an earlier try had committed after all: its row names the file.
+            unnamed = {file.path for number in lost for file in published.get(number, ())} | written.replaced
             unnamed -= queue.named(connection, unnamed)
         self._settle(members, published, lost)
         for path in unnamed:
             self._artifacts.delete(path)
+        cancelled = {n for n, record in records.items() if written.controls.get(record.job_id) is Control.cancel}
         return Heard(frozenset(lost), frozenset(cancelled - set(outcomes)))
 
     def _settle(

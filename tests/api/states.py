@@ -15,7 +15,8 @@ from service.lifecycle import Checkpoint, CheckpointKind, Epoch, Job, Status, St
 from service.spec.sweep import SweepSpec
 from service.store import jobs, queue, sweeps
 from service.store.engine import Database
-from service.store.queue import BestSoFar, Claim, Outcome
+from service.store.queue import Claim, Outcome
+from service.store.recording import BestSoFar, Record, write
 from service.store.sweep_records import Sweep
 from service.store.sweeps import SweepJob
 from tests.specs import synthetic
@@ -47,7 +48,7 @@ class Kitchen:
     def record(self, claim: Claim, *epochs: Epoch) -> None:
         best = BestSoFar(epochs[-1].epoch, 0.5, {"val_loss": 0.5})
         with self.database.transaction() as connection:
-            queue.record(connection, claim.job_id, claim.attempt, epochs, device="cpu", best=best, eta_seconds=1.0)
+            write(connection, "cpu", [Record(claim.job_id, claim.attempt, epochs, best, eta_seconds=1.0)])
 
     def publish(self, claim: Claim, number: int, kind: CheckpointKind = CheckpointKind.best) -> bytes:
         """Write a checkpoint's file and point the job at it; the bytes of the file."""
@@ -65,8 +66,8 @@ class Kitchen:
             created_at=datetime.now(UTC),
         )
         with self.database.transaction() as connection:
-            old = queue.publish(connection, claim.job_id, checkpoint)
-        if old is not None:
+            written = write(connection, "cpu", [Record(claim.job_id, claim.attempt, published=[checkpoint])])
+        for old in written.replaced:
             self.artifacts.delete(old)
         return data
 

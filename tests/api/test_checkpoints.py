@@ -19,8 +19,9 @@ from tests.api.states import Kitchen
 @pytest.fixture
 def file(kitchen: Kitchen) -> tuple[str, bytes]:
     """Where a best checkpoint is downloaded, and its bytes."""
-    claim = kitchen.trained(epochs=2)
+    claim = kitchen.running()
     data = kitchen.publish(claim, 7)
+    kitchen.finish(claim)
     return f"/v1/jobs/{claim.job_id}/checkpoints/best/download", data
 
 

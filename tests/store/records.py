@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from service.errors import LeaseLost
 from service.lifecycle import Checkpoint, CheckpointKind, Epoch, Job
 from service.spec.reading import FileFormat, ReadAs
 from service.spec.table import Column, ColumnType, Dataset
 from service.store import jobs, queue
 from service.store.engine import Database
-from service.store.queue import BestSoFar, Claim
+from service.store.queue import Claim
+from service.store.recording import BestSoFar, Record, write
 from tests.specs import synthetic
 
 
@@ -38,9 +40,19 @@ def epoch(number: int, **fields: Any) -> Epoch:
 
 
 def record(database: Database, claim: Claim, *epochs: Epoch) -> Any:
+    """What was asked of the job meanwhile; raises LeaseLost."""
     best = BestSoFar(epochs[-1].epoch, 0.5, {"val_loss": 0.5})
     with database.transaction() as connection:
-        return queue.record(connection, claim.job_id, claim.attempt, epochs, device="cpu", best=best, eta_seconds=1.0)
+        written = write(connection, "cpu", [Record(claim.job_id, claim.attempt, epochs, best, eta_seconds=1.0)])
+    if claim.job_id not in written.controls:
+        raise LeaseLost
+    return written.controls[claim.job_id]
+
+
+def publish(database: Database, claim: Claim, *files: Checkpoint) -> frozenset[str]:
+    """The keys of the files that these replace."""
+    with database.transaction() as connection:
+        return write(connection, "cpu", [Record(claim.job_id, claim.attempt, published=files)]).replaced
 
 
 def checkpoint(kind: CheckpointKind, number: int) -> Checkpoint:

@@ -13,7 +13,7 @@ from service.store import datasets, history, jobs, queue
 from service.store.engine import Database
 from service.store.queue import Outcome
 from tests.specs import synthetic
-from tests.store.records import checkpoint, claim, dataset, epoch, job, record, submit
+from tests.store.records import checkpoint, claim, dataset, epoch, job, publish, record, submit
 
 
 def finish(database: Database, job_id: str) -> None:
@@ -131,8 +131,7 @@ def test_deleting_takes_the_history_and_names_the_files(database: Database) -> N
     submitted = submit(database)
     (taken,) = claim(database)
     record(database, taken, epoch(1))
-    with database.transaction() as connection:
-        queue.publish(connection, submitted.id, checkpoint(CheckpointKind.best, 1))
+    publish(database, taken, checkpoint(CheckpointKind.best, 1))
     with pytest.raises(Conflict, match="running"), database.transaction() as connection:
         jobs.remove(connection, submitted.id)
     finish(database, submitted.id)
@@ -170,8 +169,7 @@ def test_the_job_shows_where_its_best_checkpoint_is(database: Database) -> None:
     submitted = submit(database)
     (taken,) = claim(database)
     record(database, taken, epoch(1), epoch(2))
-    with database.transaction() as connection:
-        queue.publish(connection, submitted.id, checkpoint(CheckpointKind.best, 2))
+    publish(database, taken, checkpoint(CheckpointKind.best, 2))
 
     best = job(database, submitted.id).best
 

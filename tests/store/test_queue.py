@@ -15,7 +15,7 @@ from service.lifecycle import CheckpointKind, Control, ErrorCode, JobError, Stat
 from service.store import checkpoints, history, jobs, queue, tables
 from service.store.engine import Database
 from service.store.queue import MAX_FAILURES, Claim, Outcome
-from tests.store.records import checkpoint, claim, epoch, job, record, submit
+from tests.store.records import checkpoint, claim, epoch, job, publish, record, submit
 
 CRASH = JobError(code=ErrorCode.worker_lost, message="it died", log_tail="Segmentation fault")
 
@@ -136,10 +136,9 @@ def test_the_same_flush_twice_leaves_each_epoch_once(database: Database) -> None
 
 def test_publishing_replaces_the_checkpoint_and_names_the_old_file(database: Database) -> None:
     submitted = submit(database)
-    claim(database)
-    with database.transaction() as connection:
-        assert queue.publish(connection, submitted.id, checkpoint(CheckpointKind.best, 1)) is None
-        assert queue.publish(connection, submitted.id, checkpoint(CheckpointKind.best, 4)) == "checkpoints/1"
+    (taken,) = claim(database)
+    assert publish(database, taken, checkpoint(CheckpointKind.best, 1)) == frozenset()
+    assert publish(database, taken, checkpoint(CheckpointKind.best, 4)) == {"checkpoints/1"}
 
     with database.reading() as connection:
         best = checkpoints.get(connection, submitted.id, CheckpointKind.best)

@@ -18,7 +18,8 @@ from service.spec.resolve import profile_of, resolve
 from service.spec.sweep import SweepSpec, changed, expand
 from service.store import jobs, queue, sweeps
 from service.store.engine import Database
-from service.store.queue import BestSoFar, Outcome
+from service.store.queue import Outcome
+from service.store.recording import BestSoFar, Record, write
 from service.store.sweep_records import Sweep, SweepStatus
 from service.store.sweeps import SweepJob
 from tests.store.records import claim, epoch
@@ -59,9 +60,7 @@ def train(database: Database, status: Status = Status.succeeded, **metrics: floa
     best = BestSoFar(2, 0.0, metrics) if metrics else None
     reason = StopReason.max_epochs if status is Status.succeeded else None
     with database.transaction() as connection:
-        queue.record(
-            connection, taken.job_id, taken.attempt, [epoch(1), epoch(2)], device="cpu", best=best, eta_seconds=None
-        )
+        write(connection, "cpu", [Record(taken.job_id, taken.attempt, [epoch(1), epoch(2)], best)])
         queue.finish(connection, taken.job_id, taken.attempt, Outcome(status, reason))
     return taken.job_id
 

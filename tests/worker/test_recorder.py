@@ -11,7 +11,7 @@ from service.artifacts import Artifacts, sha256_of
 from service.errors import StorageError, Unavailable
 from service.lifecycle import CheckpointKind, Epoch, ErrorCode, JobError, Status, StopReason
 from service.spec.early_stopping import Monitor
-from service.store import checkpoints, history, jobs, queue
+from service.store import checkpoints, history, jobs, queue, recording
 from service.store.engine import Database
 from service.store.queue import Claim, Outcome
 from service.worker import recorder as recorder_module
@@ -41,6 +41,7 @@ def recorder(database: Database, artifacts: Artifacts, claimed: Claim) -> Record
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flush and publish after every epoch."""
     monkeypatch.setattr(recorder_module, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(recorder_module, "PUBLISHING_FROM_SECONDS", 0.0)
     monkeypatch.setattr(recorder_module, "PUBLISHING_SHARE", float("inf"))
 
 
@@ -154,7 +155,7 @@ def test_training_goes_on_while_the_database_is_away(
         raise Unavailable
 
     with monkeypatch.context() as patch:
-        patch.setattr(queue, "record", away)
+        patch.setattr(recording, "write", away)
         add(recorder, epoch(1), weights(epoch(1)))
     add(recorder, epoch(2), weights(epoch(2)))
 
