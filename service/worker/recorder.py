@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FLUSH_SECONDS = 0.5
-PUBLISHING_FROM_SECONDS = 2.0  # on: what ends sooner publishes its best at its end alone
 PUBLISHING_SHARE = 0.02  # of training time, at most, goes into publishing best checkpoints on the way
+PUBLISHING_SECONDS = 0.003  # that one may take, before any has been timed
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -109,7 +109,7 @@ class Recorder:
         self._device = device
         self._members = {number: _Member(*member) for number, member in enumerate(members)}
         self._flushed_at = time.monotonic()
-        self._publish_from = self._flushed_at + PUBLISHING_FROM_SECONDS
+        self._publish_from = self._flushed_at + len(members) * PUBLISHING_SECONDS / PUBLISHING_SHARE
 
     def add(self, member: int, row: Epoch, best: Weights | None) -> None:
         """Take a finished epoch and the best one so far, whose weights can be had until the next epoch."""

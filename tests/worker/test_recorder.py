@@ -41,7 +41,6 @@ def recorder(database: Database, artifacts: Artifacts, claimed: Claim) -> Record
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flush and publish after every epoch."""
     monkeypatch.setattr(recorder_module, "FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr(recorder_module, "PUBLISHING_FROM_SECONDS", 0.0)
     monkeypatch.setattr(recorder_module, "PUBLISHING_SHARE", float("inf"))
 
 
