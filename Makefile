@@ -42,8 +42,6 @@ check: setup ## Lint, check formatting, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 
-bench: setup ## Measure latency, the training engine, sweeps and uploads
-	$(BIN)/python -m benchmarks.latency
-	$(BIN)/python -m benchmarks.engine
-	$(BIN)/python -m benchmarks.sweep
+bench: setup ## Measure engine, sweeps, latency and recording in one table, then an upload of 1 GB
+	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.upload

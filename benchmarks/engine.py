@@ -8,6 +8,7 @@ compared. An epoch includes an evaluation of 2,000 validation rows in all of the
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import time
@@ -41,14 +42,22 @@ TRAIN = torch.from_numpy(DATA.train.x), torch.from_numpy(DATA.train.y)
 VALIDATION = torch.from_numpy(DATA.validation.x), torch.from_numpy(DATA.validation.y)
 
 
+LOADER, SLICES, SCIKIT = "DataLoader loop, Adam", "loop over sliced tensors, fused Adam", "scikit-learn MLPClassifier"
+
+
 def main() -> None:
-    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    medians = measure(int(sys.argv[1]) if len(sys.argv) > 1 else 9)
+    print_table(medians)
+
+
+def measure(repetitions: int) -> dict[str, float]:
+    """Seconds per job and epoch of each contender: medians of so many turns."""
     torch.set_num_threads(1)
     threadpool_limits(1)  # scikit-learn
     loops: dict[str, tuple[int, Iterator[None]]] = {
-        "DataLoader, Adam": (1, by_loader()),
-        "sliced tensors, fused Adam": (1, by_slices()),
-        "scikit-learn MLPClassifier": (1, by_scikit_learn()),
+        LOADER: (1, by_loader()),
+        SLICES: (1, by_slices()),
+        SCIKIT: (1, by_scikit_learn()),
         **{f"bestepoch, array of {width}": (width, ours(width)) for width in WIDTHS},
     }
     seconds: dict[str, list[float]] = {name: [] for name in loops}
@@ -59,12 +68,16 @@ def main() -> None:
             started = time.perf_counter()
             next(loop)
             seconds[name].append((time.perf_counter() - started) / jobs)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    loader, slices, scikit = list(medians.values())[:3]
-    print(f"{'':28s}  ms a job and epoch   of DataLoader   of slices   of scikit-learn")
-    for name, median in medians.items():
-        print(f"{name:28s}{median * 1000:19.2f}{median / loader:16.3f}{median / slices:12.3f}{median / scikit:18.3f}")
-    print(f"medians of {repetitions}; torch {torch.__version__}, one thread")
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def print_table(seconds: dict[str, float]) -> None:
+    """Each contender against the three loops."""
+    print(f"{'':38s} ms a job and epoch   of DataLoader   of slices   of scikit-learn")
+    for name, own in seconds.items():
+        shares = [own / seconds[other] for other in (LOADER, SLICES, SCIKIT)]
+        print(f"{name:38s}{own * 1000:19.2f}{shares[0]:16.3f}{shares[1]:12.3f}{shares[2]:18.3f}")
+    print(f"torch {torch.__version__}, one thread each; the service: {os.cpu_count()} trainers")
 
 
 def ours(width: int) -> Iterator[None]:

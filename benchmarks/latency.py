@@ -33,14 +33,19 @@ REFERENCE_JOB = {
 
 
 def main() -> None:
-    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    script, service = measure(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
+    print(f"script in a fresh process: {script * 1000:7.1f} ms")
+    print(f"warm service, over HTTP:   {service * 1000:7.1f} ms")
+    print(f"service / script:          1 / {script / service:.1f}")
+
+
+def measure(repetitions: int) -> tuple[float, float]:
+    """Seconds of the script and of the service: medians of so many turns."""
     with tempfile.TemporaryDirectory() as home, running_service(Path(home)) as client:
         time_service(client, seed=1_000)
         pairs = [(time_script(), time_service(client, seed)) for seed in range(repetitions)]
     script, service = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(f"script in a fresh process: {script * 1000:7.1f} ms (median of {repetitions})")
-    print(f"warm service, over HTTP:   {service * 1000:7.1f} ms (median of {repetitions})")
-    print(f"service / script:          1 / {script / service:.1f}")
+    return script, service
 
 
 def time_script() -> float:
