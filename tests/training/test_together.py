@@ -33,6 +33,49 @@ SCHEDULES = st.sampled_from(
 )
 STOPPING = st.none() | st.builds(lambda patience: {"patience": patience}, st.integers(1, 4))
 
+ACTIVATIONS = st.sampled_from(["relu", "elu", "gelu", "tanh", "sigmoid", "silu", "leaky_relu"])
+SHAPES = st.sampled_from([[1, 3, 4], [3, 2, 2], [1, 12], [4, 3]])
+
+
+@st.composite
+def layer_lists(draw: st.DrawFn) -> dict[str, Any]:
+    """Layers one by one on what may be flat rows, sequences or images of 12 values."""
+    shape = draw(st.none() | SHAPES)
+    kinds: list[dict[str, Any]] = [{"kind": "layer_norm"}, {"kind": "batch_norm"}, {"kind": "dropout", "p": 0.3}]
+    kinds.append({"kind": "activation", "function": draw(ACTIVATIONS)})
+    if shape is None:
+        kinds.append({"kind": "linear", "out_features": draw(st.integers(1, 40))})
+    else:
+        window = {"kernel_size": draw(st.integers(1, 3)), "padding": 1, "stride": draw(st.integers(1, 2))}
+        convolution = {"kind": f"conv{len(shape) - 1}d", "out_channels": draw(st.integers(1, 9)), **window}
+        pools = [{"kind": pool, "kernel_size": 2, "padding": 1} for pool in ("max_pool", "avg_pool")]
+        kinds += [convolution, *pools]
+    return {"kind": "layers", "shape": shape, "layers": draw(st.lists(st.sampled_from(kinds), max_size=5))}
+
+
+NETWORKS = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("mlp"),
+            "hidden": st.lists(st.integers(1, 40), max_size=2),
+            "batch_norm": st.booleans(),
+            "activation": ACTIVATIONS,
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("cnn"),
+            "shape": SHAPES,
+            "channels": st.lists(st.integers(1, 9), min_size=1, max_size=2),
+            "pool": st.just(1),
+            "hidden": st.lists(st.integers(1, 40), max_size=1),
+            "batch_norm": st.booleans(),
+            "activation": ACTIVATIONS,
+        }
+    ),
+    layer_lists(),
+)
+
 
 @st.composite
 def arrays(draw: st.DrawFn) -> list[Resolved]:
@@ -40,17 +83,15 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     kind = draw(st.sampled_from(sorted(OPTIMIZERS)))
     dropout = draw(st.booleans())
     regression = draw(st.booleans())
-    inline = {"kind": "inline", "x": [[i / 9, i % 5] for i in range(45)], "y": [i * 0.37 % 3 for i in range(45)]}
+    x = [[(i * j) % 7 / 9 for j in range(1, 13)] for i in range(45)]
+    inline = {"kind": "inline", "x": x, "y": [i * 0.37 % 3 for i in range(45)]}
     shared = {
-        "data": inline if regression else {"kind": "synthetic", "rows": 45, "features": 3, "classes": 3},
+        "data": inline if regression else {"kind": "synthetic", "rows": 45, "features": 12, "classes": 3},
         "batch_size": draw(st.sampled_from([7, 16, "full"])),
         "split": {"test": 0.2},
     }
-    architecture = {
-        "hidden": draw(st.lists(st.integers(1, 40), max_size=2)),
-        "batch_norm": draw(st.booleans()),
-        "activation": draw(st.sampled_from(["relu", "elu", "gelu", "tanh", "sigmoid", "silu", "leaky_relu"])),
-    }
+    architecture = draw(NETWORKS)
+    dropout = dropout and architecture["kind"] != "layers"
     jobs = []
     for _ in range(draw(st.integers(2, 6))):
         rate = {"dropout": draw(st.sampled_from([0.1, 0.5]))} if dropout else {}
