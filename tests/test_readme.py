@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
 from service.api.app import create_app
 from service.artifacts import Artifacts
 from service.predictor import Predictor
 from service.settings import Settings
+from service.spec.architecture import Architecture
+from service.spec.lowering import lower
 from service.store.engine import Database
 
 README = Path("README.md").read_text()
@@ -41,6 +44,20 @@ def test_every_route_stands_in_the_readme(tmp_path: Path) -> None:
 
     assert set(written) == served
     database.close()
+
+
+def test_every_network_of_the_readme_can_be_asked_for() -> None:
+    (block,) = re.findall(r"```json\n(.*?)```", README.split("## Networks")[1].split("\n## ")[0], re.DOTALL)
+    decoder, rest, kinds = json.JSONDecoder(), block.strip(), []
+
+    while rest:
+        body, end = decoder.raw_decode(rest)
+        network = TypeAdapter(Architecture).validate_python(body)
+        kinds.append(network.kind)
+        assert lower(network, 64, 10)[-1].outputs == 10
+        rest = rest[end:].strip()
+
+    assert kinds == ["mlp", "cnn", "layers"]
 
 
 def test_every_room_stands_in_the_readme() -> None:

@@ -12,6 +12,7 @@ UNKNOWN_FIELD = "is not a known field"
 
 _MESSAGES = {
     "missing": "is required",
+    "union_tag_not_found": "is required",
     "extra_forbidden": UNKNOWN_FIELD,
     "model_type": "should be a JSON object",
     "model_attributes_type": "should be a JSON object",
@@ -63,8 +64,8 @@ def _pointer(location: Sequence[str | int], body: Any, error: dict[str, Any]) ->
         elif error["type"] != "missing" or index < len(location) - 1:
             continue
         parts.append(part)
-    if error["type"] == "union_tag_invalid":
-        parts.append(error["ctx"]["discriminator"].removesuffix("()"))
+    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        parts.append(error["ctx"]["discriminator"].removesuffix("()").strip("'"))
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 

@@ -24,7 +24,7 @@ class PlannedLayer(_Described):
     index: int
     """Its place; the checkpoint's keys are `layers.{index}.weight` and so on."""
     kind: str
-    """What it is: `linear`, `convolution`, `batch_norm`, ..."""
+    """What it is, as in `architecture.layers`; `unflatten` gives rows their `shape`."""
     input: int
     """Values that go in, a row."""
     input_shape: list[int]
@@ -35,7 +35,7 @@ class PlannedLayer(_Described):
     """Their shape."""
     parameters: int
     """Trained values."""
-    details: dict[str, float | str]
+    details: dict[str, int | float | str]
     """What else there is to say: an activation's function, a dropout's probability."""
 
 

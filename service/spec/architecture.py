@@ -10,7 +10,7 @@ from service.spec.base import Bool, Strict, kind_or
 from service.spec.layer_list import Activation, Eps, Kernel, Momentum, Probability, Width, WrittenLayer
 
 Side = Annotated[int, Field(strict=True, ge=1, le=100_000)]
-RowShape = Annotated[tuple[Side, Side] | tuple[Side, Side, Side], Field(union_mode="smart")]
+RowShape = Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)]
 
 
 class _Blocks(Strict):

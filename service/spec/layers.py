@@ -69,7 +69,11 @@ class Convolution(_Sizes):
     kernel: int
     stride: int
     padding: int
-    kind = "convolution"
+
+    @property
+    def kind(self) -> str:
+        """conv1d or conv2d."""
+        return f"conv{len(self.shape) - 1}d"
 
     @property
     def output_shape(self) -> Shape:
@@ -138,7 +142,11 @@ class Pool(_Sizes):
     kernel: int
     stride: int
     padding: int
-    kind = "pool"
+
+    @property
+    def kind(self) -> str:
+        """max_pool or avg_pool."""
+        return f"{self.function}_pool"
 
     @property
     def output_shape(self) -> Shape:

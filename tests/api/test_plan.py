@@ -35,6 +35,59 @@ def test_a_plan_shows_each_layer_with_its_shape(client: TestClient) -> None:
     assert planned["parameters"] == 66
 
 
+def test_a_plan_shows_images_on_their_way(client: TestClient) -> None:
+    cnn = {"kind": "cnn", "shape": [1, 4, 4], "channels": [3], "batch_norm": False, "hidden": []}
+
+    planned = plan(client, {"kind": "synthetic", "rows": 60, "features": 16}, architecture=cnn)
+
+    assert [(layer["kind"], layer["output_shape"]) for layer in planned["layers"]] == [
+        ("unflatten", [1, 4, 4]),
+        ("conv2d", [3, 4, 4]),
+        ("activation", [3, 4, 4]),
+        ("max_pool", [3, 2, 2]),
+        ("flatten", [12]),
+        ("linear", [2]),
+    ]
+    assert planned["layers"][1]["details"] == {"channels": 3, "kernel": 3, "stride": 1, "padding": 1}
+
+
+@pytest.mark.parametrize(
+    ("layers", "pointer", "message"),
+    [
+        ([{"kind": "batch_norm"}, {"kind": "relu"}], "layers/1/kind", "should be one of 'linear', "),
+        ([{"p": 0.5}], "layers/0/kind", "is required"),
+        ([{"kind": "linear"}], "layers/0/out_features", "is required"),
+        (
+            [{"kind": "batch_norm"}, {"kind": "conv2d", "out_channels": 1, "kernel_size": 1}],
+            "layers/1",
+            "conv2d takes ",
+        ),
+        ([{"kind": "flatten"}], "layers/0", "flatten has nothing to do"),
+    ],
+)
+def test_a_wrong_layer_is_pointed_at(client: TestClient, layers: Any, pointer: str, message: str) -> None:
+    body = {"data": {"kind": "synthetic"}, "architecture": {"kind": "layers", "layers": layers}}
+
+    response = client.post("/v1/jobs/plan", json=body)
+
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert error["pointer"] == f"/architecture/{pointer}"
+    assert error["message"].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("shape", "pointer"), [([20], ""), ([1, 2, 3, 4], ""), ([4, 6], ""), ([0, 20], "/0"), (["1", 20], "/0"), (None, "")]
+)
+def test_a_wrong_shape_is_pointed_at(client: TestClient, shape: Any, pointer: str) -> None:
+    body = {"data": {"kind": "synthetic", "features": 20}, "architecture": {"kind": "cnn", "shape": shape}}
+
+    response = client.post("/v1/jobs/plan", json=body)
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == f"/architecture/shape{pointer}"
+
+
 def test_a_plan_counts_rows_and_steps(client: TestClient) -> None:
     planned = plan(client, inline([*range(58), None, None]), batch_size=16, split={"validation": 0.25, "test": 0.25})
 
