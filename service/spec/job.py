@@ -58,6 +58,8 @@ class JobSpec(Strict):
     """Training ends at the first epoch's end past this many seconds of training; null: no limit."""
     early_stopping: EarlyStopping | None = Patience()
     """When to stop early; null trains to the end and still keeps the best epoch."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """`bfloat16`: in training, factors of matrix products are rounded to it: faster on GPUs; all else is float32."""
     seed: Seed = 0
     """Initial weights, row order and dropout are functions of this seed."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

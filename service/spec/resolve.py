@@ -154,6 +154,9 @@ def _training_warnings(resolved: Resolved) -> list[SpecWarning]:
         warnings.append(
             _warn("batch_larger_than_rows", f"there are only {resolved.rows.train} training rows", "/batch_size")
         )
+    if spec.precision == "bfloat16" and spec.device != "cuda":
+        message = "bfloat16 is meant for GPUs: on a CPU it rounds and gains nothing"
+        warnings.append(_warn("bfloat16_on_cpu", message, "/precision"))
     norms = [layer for layer in resolved.layers if isinstance(layer, BatchNorm)]
     if resolved.steps_per_epoch == 1 and norms:
         message = (

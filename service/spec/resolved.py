@@ -119,6 +119,7 @@ class Resolved:
             "class_weight": spec.loss.class_weight,
             "optimizer": [spec.optimizer.kind, getattr(spec.optimizer, "nesterov", False)],
             "batch_size": spec.batch_size,
+            "precision": spec.precision,
             "device": spec.device,
         }
         return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()

@@ -17,8 +17,18 @@ from service.training.weights import Layout, State, Weights, padded
 class Array:
     """The weights of K members, their gradient (K, P), and a copy of each member's best weights."""
 
-    def __init__(self, layers: Sequence[Sequence[spec.Layer]], states: Sequence[State], device: torch.device) -> None:
-        """Each member's layers, which may differ in their dropout's probability, and its first weights."""
+    def __init__(
+        self,
+        layers: Sequence[Sequence[spec.Layer]],
+        states: Sequence[State],
+        device: torch.device,
+        rounded: bool = False,
+    ) -> None:
+        """Each member's layers, which may differ in their dropout's probability, and its first weights.
+
+        `rounded`: products of training round their factors to bfloat16.
+        """
+        self._rounded = rounded
         self.inputs, self.outputs = layers[0][0].inputs, layers[0][-1].outputs
         self._layers = list(layers)
         self._layout = Layout(layers[0])
@@ -62,6 +72,11 @@ class Array:
         first = self._operators[self._first_trained]
         assert isinstance(first, Trained)
         first.backward_parameters(grad)
+
+    @property
+    def draws(self) -> bool:
+        """Whether a step of training draws random numbers."""
+        return any(isinstance(operator, Dropout) for operator in self._operators)
 
     def draw_dropout_from(self, generators: list[Generator]) -> None:
         """Each member's source of dropout masks from now on."""
@@ -107,9 +122,10 @@ class Array:
         match layer := layers[0]:
             case spec.Linear():
                 # The batch norm takes the mean away, so its true gradient is zero; Adam would turn rounding into steps.
-                return Linear(*self._pair(name), held=isinstance(following, spec.BatchNorm))
+                return Linear(*self._pair(name), held=isinstance(following, spec.BatchNorm), rounded=self._rounded)
             case spec.Convolution():
-                return Convolution(*self._pair(name), held=isinstance(following, spec.BatchNorm), layer=layer)
+                held = isinstance(following, spec.BatchNorm)
+                return Convolution(*self._pair(name), held=held, rounded=self._rounded, layer=layer)
             case spec.BatchNorm():
                 mean, variance = (self._weights.buffers[f"{name}.{part}"] for part in ("running_mean", "running_var"))
                 norm = BatchNorm if len(layer.shape) == 1 else ChannelNorm

@@ -14,17 +14,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from service.spec import layers as spec
-from service.training.layers import Parameter
+from service.training.layers import Parameter, rough
 from service.training.weights import padded
 
 aten: Any = torch.ops.aten
 
 
 class Convolution:
-    """Cross-correlation; weight: (K, outputs, inputs, *kernel), bias: (K, outputs), no gradient where it is `held`."""
+    """Cross-correlation; weight: (K, outputs, inputs, *kernel), bias: (K, outputs), no gradient where it is `held`.
 
-    def __init__(self, weight: Parameter, bias: Parameter, held: bool, layer: spec.Convolution) -> None:
-        self._weight, self._bias, self._held = weight, bias, held
+    `rounded`: as in layers.Linear.
+    """
+
+    def __init__(self, weight: Parameter, bias: Parameter, held: bool, rounded: bool, layer: spec.Convolution) -> None:
+        self._weight, self._bias, self._held, self._rounded = weight, bias, held, rounded
         sides = len(layer.shape) - 1
         # stride, padding, dilation, transposed, output_padding, groups: as torch.convolution takes them
         self._geometry = [layer.stride] * sides, [layer.padding] * sides, [1] * sides, False, [0] * sides, 1
@@ -32,14 +35,17 @@ class Convolution:
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """See Operator."""
+        tensors = x, self._weight.value, self._bias.value
+        if training and self._rounded:
+            tensors = rough(x), rough(self._weight.value), rough(self._bias.value)
         if training:
-            self._x = x
-        members = zip(x, self._weight.value, self._bias.value, strict=True)
-        return torch.stack([aten.convolution(*member, *self._geometry) for member in members])
+            self._x = tensors[0]
+        members = zip(*tensors, strict=True)
+        return torch.stack([aten.convolution(*member, *self._geometry) for member in members]).float()
 
     def backward(self, grad: Tensor) -> Tensor:
         """See Operator."""
-        return torch.stack(self._backward(grad, inputs=True))
+        return torch.stack(self._backward(grad, inputs=True)).float()
 
     def backward_parameters(self, grad: Tensor) -> None:
         """See Trained."""
@@ -48,8 +54,11 @@ class Convolution:
     def _backward(self, grad: Tensor, inputs: bool) -> list[Tensor]:
         """Each member's gradient at its inputs, where that is asked for."""
         wanted, channels = [inputs, True, not self._held], [grad.shape[2]]
+        weights, grads = self._weight.value, grad
+        if self._rounded:
+            weights, grads = rough(weights), rough(grads)
         at_inputs = []
-        for member, (own, x, weight) in enumerate(zip(grad, self._x, self._weight.value, strict=True)):
+        for member, (own, x, weight) in enumerate(zip(grads, self._x, weights, strict=True)):
             x_grad, weight_grad, bias_grad = aten.convolution_backward(
                 own, x, weight, channels, *self._geometry, wanted
             )

@@ -49,32 +49,52 @@ class Parameter(NamedTuple):
 
 
 class Linear:
-    """y = x W^T + b; weight: (K, outputs, inputs), bias: (K, outputs). A bias that is `held` gets no gradient."""
+    """y = x W^T + b; weight: (K, outputs, inputs), bias: (K, outputs). A bias that is `held` gets no gradient.
 
-    def __init__(self, weight: Parameter, bias: Parameter, held: bool) -> None:
+    `rounded`: in training, factors are rounded to bfloat16; evaluation is what the checkpoint will give, in float32.
+    """
+
+    def __init__(self, weight: Parameter, bias: Parameter, held: bool, *, rounded: bool) -> None:
         self._weight, self._weight_grad = weight
         self._transposed = self._weight.mT
         self._bias, self._bias_grad = (each.unsqueeze(1) for each in bias)
         self._held = held
+        self._multiply = _rough_product if rounded else torch.bmm
+        self._rounded = rounded
         self._x: Tensor
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """See Operator."""
         if training:
             self._x = x
+            if self._rounded:
+                return _rough_product(x, self._transposed).add_(self._bias)
         return torch.baddbmm(self._bias, x, self._transposed)
 
     def backward(self, grad: Tensor) -> Tensor:
         """See Operator."""
         self.backward_parameters(grad)
-        return torch.bmm(grad, self._weight)
+        return self._multiply(grad, self._weight)
 
     def backward_parameters(self, grad: Tensor) -> None:
         """See Trained."""
         # A product written straight into the rows of the gradient's matrix goes member by member, and takes longer.
-        self._weight_grad.copy_(torch.bmm(grad.mT, self._x))
+        self._weight_grad.copy_(self._multiply(grad.mT, self._x))
         if not self._held:
             torch.sum(grad, 1, keepdim=True, out=self._bias_grad)
+
+
+def _rough_product(one: Tensor, other: Tensor) -> Tensor:
+    """torch.bmm of factors rounded to bfloat16; float32 as they were."""
+    return torch.bmm(rough(one), rough(other)).float()
+
+
+def rough(x: Tensor) -> Tensor:
+    """`x` rounded to bfloat16: as such on a GPU, which multiplies these faster; on a CPU as float32.
+
+    A CPU's own products of bfloat16 gave a member other bits in company than alone.
+    """
+    return x.bfloat16() if x.is_cuda else x.bfloat16().float()
 
 
 class BatchNorm:
@@ -210,9 +230,12 @@ class Activate:
 
 
 def _aligned(x: Tensor) -> Tensor:
-    """x, or (K, padded values) where a member's values would leave a remainder in an element-wise kernel."""
+    """x, or (K, padded values) where a member's values would leave a remainder in an element-wise kernel.
+
+    Contiguous, as GELU has another kernel, of other rounding, for what is not.
+    """
     values = x[0].numel()
-    return F.pad(x.flatten(1), (0, padded(values) - values)) if values % PAD else x
+    return F.pad(x.flatten(1), (0, padded(values) - values)) if values % PAD else x.contiguous()
 
 
 def _unaligned(y: Tensor, like: Tensor) -> Tensor:

@@ -22,6 +22,10 @@ SMALLEST = torch.finfo(torch.float32).tiny  # the square root of zeros, of which
 class Optimizer(Protocol):
     """Moves parameters against their gradient and remembers what it needs for the next step."""
 
+    def advance(self) -> None:
+        """Before each step: change in place what it takes from the count of steps."""
+        ...
+
     def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor) -> None:
         """Change `parameters` (K, P) in place; gradient: (K, P), which may be overwritten; lr: (K, 1)."""
         ...
@@ -39,6 +43,9 @@ class Sgd:
         self._decay = _column([each.weight_decay for each in settings], decayed) * decayed
         self._nesterov = settings[0].nesterov
         self._velocity = torch.zeros_like(self._decay)
+
+    def advance(self) -> None:
+        """See Optimizer; nothing here depends on the count."""
 
     def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor) -> None:
         """See Optimizer."""
@@ -70,14 +77,18 @@ class Adam:
         self._steps = 0
         self._prepare()
 
+    def advance(self) -> None:
+        """See Optimizer."""
+        self._now.copy_(next(self._corrections))
+        self._steps += 1
+
     def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor) -> None:
         """See Optimizer."""
         if self._decoupled:
             parameters.addcmul_(parameters, self._decay * lr, value=-1.0)
         else:
             gradient.addcmul_(parameters, self._decay)
-        factor, floor = next(self._corrections)
-        self._steps += 1
+        factor, floor = self._now
         self._mean.lerp_(gradient, self._new_share)
         step, root = self._scratch
         self._square.lerp_(torch.mul(gradient, gradient, out=step), self._new_square)
@@ -97,9 +108,10 @@ class Adam:
         self._new_square = _column([1.0 - each.betas[1] for each in self._settings], self._decay)
         self._scratch = torch.empty_like(self._mean), torch.empty_like(self._mean)
         self._corrections = self._correct(self._steps)
+        self._now = torch.empty(2, len(self._settings), 1, device=self._mean.device)
 
-    def _correct(self, taken: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(r / (1 - b1^t), r * eps), both (K, 1), for each step t after `taken`; many at once, for speed."""
+    def _correct(self, taken: int) -> Iterator[Tensor]:
+        """(r / (1 - b1^t), r * eps), as (2, K, 1), for each step t after `taken`; many at once, for speed."""
         device = self._decay.device
         beta1, beta2, eps = (
             torch.tensor(values, dtype=torch.float64, device=device).view(-1, 1)
@@ -108,7 +120,7 @@ class Adam:
         while True:
             steps = torch.arange(taken + 1, taken + LOOK_AHEAD + 1, device=device).view(-1, 1, 1)
             root = (1.0 - beta2**steps).sqrt()
-            yield from zip((root / (1.0 - beta1**steps)).float(), (root * eps).float(), strict=True)
+            yield from torch.stack([root / (1.0 - beta1**steps), root * eps], 1).float()
             taken += LOOK_AHEAD
 
 
@@ -124,7 +136,7 @@ class Clipping:
         if self._longest is not None:
             norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
             share = (self._longest / (norm + 1e-6)).clamp_(max=1.0)
-            gradient.mul_(torch.where(self._longest.isinf(), 1.0, share))
+            gradient.mul_(share.masked_fill_(self._longest.isinf(), 1.0))
 
 
 def _column(values: Sequence[float], like: Tensor) -> Tensor:

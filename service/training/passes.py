@@ -17,6 +17,7 @@ from service.spec.resolve import Resolved
 from service.training import losses, metrics, optimizers
 from service.training.array import Array
 from service.training.models import initial_state
+from service.training.step import Step
 
 if TYPE_CHECKING:
     from service.data.prepare import Prepared, Rows
@@ -49,7 +50,8 @@ class Group:
     def __init__(self, jobs: Sequence[Resolved], data: Prepared, device: torch.device) -> None:
         self._jobs, self._data, self._device = list(jobs), data, device
         states = [initial_state(job.layers, job.spec.seed) for job in jobs]
-        self.array = Array([job.layers for job in jobs], states, device)
+        rounded = jobs[0].spec.precision == "bfloat16"
+        self.array = Array([job.layers for job in jobs], states, device, rounded)
         self._x, self._y = self._tensors(data.train)
         self._validation = self._tensors(data.validation)
         self._widest = max(layer.outputs for layer in jobs[0].layers)
@@ -83,8 +85,9 @@ class Group:
     def _prepare(self) -> None:
         """What depends on who the members are."""
         specs = [job.spec for job in self._jobs]
-        self._loss = losses.of(specs, self._y, self.array.outputs)
-        self._clip = optimizers.Clipping([spec.optimizer for spec in specs], self.array.gradient)
+        loss = losses.of(specs, self._y, self.array.outputs)
+        clip = optimizers.Clipping([spec.optimizer for spec in specs], self.array.gradient)
+        self._step = Step(self.array, loss, clip, self._optimizer)
 
     def _tensors(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """(N, padded inputs) float32 and (N,) on the device."""
@@ -98,15 +101,12 @@ class Group:
         pairs = list(zip(seeds, epochs, strict=True))
         self.array.draw_dropout_from([_generator("dropout", *pair, self._device) for pair in pairs])
         order = torch.stack([self._order(*pair) for pair in pairs]).to(self._device)
-        lr = torch.tensor(rates, device=self._device).view(-1, 1)
+        self._step.set_rates(list(rates))
         # Summed by place in the batch first: a sum over few numbers may depend on how many members there are.
         total = torch.zeros(len(pairs), min(size + 1, rows), dtype=torch.float64, device=self._device)
         weight: Tensor | float = 0.0
         for x, y in self._batches(order, size):
-            loss = self._loss(self.array.forward(x, training=True), y)
-            self.array.backward(loss.gradient)
-            self._clip(self.array.gradient)
-            self._optimizer.step(self.array.parameters, self.array.gradient, lr)
+            loss = self._step(x, y)
             total[:, : loss.rows.shape[1]] += loss.rows
             weight = loss.weight + weight
         means: list[float] = (total.sum(1) / weight).tolist()

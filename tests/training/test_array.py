@@ -89,6 +89,7 @@ def trained(layers: tuple[Layer, ...], seeds: list[int], weight: Tensor | None =
         rows = torch.stack([torch.randperm(ROWS, generator=generator) for generator in generators])
         batch = loss(array.forward(x[rows], training=True), y[rows])
         array.backward(batch.gradient)
+        adam.advance()
         adam.step(array.parameters, array.gradient, lr)
         losses.append(batch.rows)
     return array, torch.stack(losses), array.forward(x.expand(len(seeds), -1, -1), training=False)

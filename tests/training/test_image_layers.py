@@ -29,6 +29,7 @@ NETWORKS: list[Any] = [
         "shape": [1, 4, 5],
         "layers": [CONV, {"kind": "layer_norm"}, {"kind": "activation", "function": "elu"}, {"kind": "avg_pool"}],
     },
+    {"kind": "layers", "layers": [{"kind": "activation", "function": "gelu"}]},
     {"kind": "layers", "layers": [{"kind": "layer_norm"}, {"kind": "linear", "out_features": 7}, {"kind": "dropout"}]},
 ]
 
@@ -77,7 +78,8 @@ def test_every_member_is_bit_for_bit_what_it_is_alone(architecture: Any) -> None
     [
         ({"kind": "cnn", "shape": [1, 5, 5]}, "/architecture/shape"),
         ({"kind": "cnn", "shape": [1, 4, 5], "channels": [2, 2, 2]}, "/architecture/channels/2"),
-        ({"kind": "layers", "layers": [{"kind": "layer_norm"}, CONV]}, "/architecture/layers/1"),
+        ({"kind": "layers", "layers": [{"kind": "activation", "function": "gelu"}]},
+    {"kind": "layers", "layers": [{"kind": "layer_norm"}, CONV]}, "/architecture/layers/1"),
         (
             {"kind": "layers", "shape": [1, 4, 5], "layers": [{"kind": "linear", "out_features": 2}]},
             "/architecture/layers/0",

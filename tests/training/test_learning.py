@@ -36,3 +36,15 @@ def test_the_progress_of_diabetes_is_predicted_better_than_by_its_mean() -> None
     assert last.test is not None
     assert last.test["r2"] is not None
     assert last.test["r2"] > 0.3
+
+
+def test_bfloat16_takes_another_way_to_what_is_learnt_and_is_scored_in_float32() -> None:
+    fields = {"data": inline(load_breast_cancer()), "split": {"validation": 0.2, "test": 0.2}, "max_epochs": 30}
+
+    *_, plain = reports(**fields)
+    *_, rough = reports(**fields, precision="bfloat16")
+
+    assert rough.test is not None
+    assert rough.test["accuracy"] is not None
+    assert rough.test["accuracy"] > 0.93
+    assert rough.row.train_loss != plain.row.train_loss

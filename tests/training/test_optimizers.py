@@ -47,6 +47,7 @@ def test_each_row_moves_as_torch_optim_moves_it(settings: Any, kind: Any, argume
     optimizer = optimizers.of(members, DECAYED)
 
     for step in range(STEPS):
+        optimizer.advance()
         optimizer.step(parameters, gradients(step), lr)
 
     for member in range(MEMBERS):
@@ -60,6 +61,7 @@ def test_the_bias_correction_goes_on_past_what_is_computed_ahead(monkeypatch: py
         parameters = gradients(1_000)
         adam = optimizers.of([Adam()] * MEMBERS, DECAYED)
         for step in range(20):
+            adam.advance()
             adam.step(parameters, gradients(step), torch.full((MEMBERS, 1), 0.01))
         results.append(parameters)
 
@@ -84,11 +86,13 @@ def test_a_member_moves_to_the_same_bits_whoever_is_beside_it_and_leaves(members
             rows = [2, 0]
             together.keep(rows)
             parameters = parameters[rows]
+        together.advance()
         together.step(parameters, gradients(step)[rows], lr[rows])
 
     for place, member in enumerate(rows):
         alone, own = optimizers.of([members[member]], DECAYED), gradients(1_000)[[member]]
         for step in range(STEPS):
+            alone.advance()
             alone.step(own, gradients(step)[[member]], lr[[member]])
         assert torch.equal(parameters[place], own[0])
 

@@ -89,6 +89,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
         "data": inline if regression else {"kind": "synthetic", "rows": 45, "features": 12, "classes": 3},
         "batch_size": draw(st.sampled_from([7, 16, "full"])),
         "split": {"test": 0.2},
+        "precision": draw(st.sampled_from(["float32", "bfloat16"])),
     }
     architecture = draw(NETWORKS)
     dropout = dropout and architecture["kind"] != "layers"

@@ -1,0 +1,96 @@
+"""One step of training: forward, backward, optimizer; on a GPU captured once as a CUDA graph and replayed.
+
+A step of small networks is some fifty kernels of a few microseconds each: launched one by one, a GPU waits for the CPU.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from service.training.array import Array
+from service.training.losses import BatchLoss, Loss
+from service.training.optimizers import Clipping, Optimizer
+
+log = logging.getLogger(__name__)
+
+PLAIN_STEPS = 8  # before a capture: libraries set themselves up in the first ones
+
+Work = Callable[[Tensor, Tensor], BatchLoss]
+
+
+class Step:
+    """The step of an array: kernels on tensors that stay where they are, and nothing that waits for the device."""
+
+    def __init__(self, array: Array, loss: Loss, clip: Clipping, optimizer: Optimizer) -> None:
+        self._array, self._loss, self._clip, self._optimizer = array, loss, clip, optimizer
+        self._rates = torch.empty(len(array.parameters), 1, device=array.parameters.device)
+        self._run: Work = self._work
+        if array.parameters.is_cuda and not array.draws:
+            self._run = Replay(self._work, capture_on_cuda)
+
+    def set_rates(self, rates: list[float]) -> None:
+        """Each member's learning rate from now on."""
+        self._rates.copy_(torch.tensor(rates).view(-1, 1))
+
+    def __call__(self, x: Tensor, y: Tensor) -> BatchLoss:
+        """Train on a batch; x: (K, B, padded inputs), y: (K, B). What it returns holds until the next step."""
+        self._optimizer.advance()
+        return self._run(x, y)
+
+    def _work(self, x: Tensor, y: Tensor) -> BatchLoss:
+        loss = self._loss(self._array.forward(x, training=True), y)
+        self._array.backward(loss.gradient)
+        self._clip(self._array.gradient)
+        self._optimizer.step(self._array.parameters, self._array.gradient, self._rates)
+        return loss
+
+
+class Captured(NamedTuple):
+    """A step on the batch in `x` and `y`, to be repeated with others in their place."""
+
+    x: Tensor
+    y: Tensor
+    loss: BatchLoss  # of the last replay
+    replay: Callable[[], None]
+
+
+class Replay:
+    """Runs the first steps plainly, captures the next, and replays it for batches of its size; others run plainly."""
+
+    def __init__(self, work: Work, capture: Callable[[Work, Tensor, Tensor], Captured]) -> None:
+        self._work, self._capture = work, capture
+        self._plain = 0
+        self._captured: Captured | None = None
+        self._possible = True
+
+    def __call__(self, x: Tensor, y: Tensor) -> BatchLoss:
+        """As the work itself."""
+        if self._captured is None and self._possible and self._plain >= PLAIN_STEPS:
+            self._try(x, y)
+        if self._captured is None or self._captured.x.shape != x.shape:
+            self._plain += 1
+            return self._work(x, y)
+        self._captured.x.copy_(x)
+        self._captured.y.copy_(y)
+        self._captured.replay()
+        return self._captured.loss
+
+    def _try(self, x: Tensor, y: Tensor) -> None:
+        try:
+            self._captured = self._capture(self._work, x, y)
+        except RuntimeError as error:  # a kernel that cannot be captured costs speed, not the job
+            log.warning("the step cannot be captured as a CUDA graph, it goes on without: %s", error)
+            self._possible = False
+
+
+def capture_on_cuda(work: Work, x: Tensor, y: Tensor) -> Captured:
+    """The work as a CUDA graph; capturing launches nothing. Raises RuntimeError where it cannot be captured."""
+    x, y, graph = x.clone(), y.clone(), torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        loss = work(x, y)
+    return Captured(x, y, loss, graph.replay)

@@ -1,0 +1,117 @@
+"""A captured step does what the plain one does; a step that cannot be captured goes on plainly.
+
+The capture itself needs a CUDA device. What is around it is tested with a capture that works over again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from service.training import step as step_module
+from service.training.losses import BatchLoss
+from service.training.passes import Group
+from service.training.step import PLAIN_STEPS, Captured, Replay, Work
+from tests.training.jobs import CPU, job
+
+
+def capture_by_doing_it_again(work: Work, x: Tensor, y: Tensor) -> Captured:
+    """Like a CUDA graph: runs nothing now, then works on the same memory each time, whatever its caller holds."""
+    x, y = x.clone(), y.clone()
+    loss = BatchLoss(torch.empty(y.shape), y.shape[1], torch.empty(0))
+
+    def replay() -> None:
+        loss.rows.copy_(work(x, y).rows)
+
+    return Captured(x, y, loss, replay)
+
+
+def adding(seen: list[Tensor]) -> Work:
+    """Work that notes its batches."""
+
+    def work(x: Tensor, y: Tensor) -> BatchLoss:
+        seen.append(x.clone())
+        return BatchLoss(y * 2.0, y.shape[1], y)
+
+    return work
+
+
+def test_after_some_plain_steps_batches_of_the_captured_size_are_replayed() -> None:
+    seen: list[Tensor] = []
+    replay = Replay(adding(seen), capture_by_doing_it_again)
+    batches = [(torch.full((1, 4, 2), float(n)), torch.full((1, 4), float(n))) for n in range(PLAIN_STEPS + 5)]
+    odd = torch.ones(1, 3, 2), torch.ones(1, 3)
+
+    results = [replay(*batch).rows.clone() for batch in batches[:-1]]
+    results += [replay(*odd).rows, replay(*batches[-1]).rows]
+
+    assert [x.shape[1] for x in seen] == [4] * (PLAIN_STEPS + 4) + [3, 4]
+    for x, rows, batch in zip(seen, results, [*batches[:-1], odd, batches[-1]], strict=True):
+        assert torch.equal(x, batch[0])
+        assert torch.equal(rows, batch[1] * 2)
+
+
+def test_a_step_that_cannot_be_captured_is_tried_once_and_goes_on_plainly(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[Tensor] = []
+    tries = []
+
+    def refuse(work: Work, x: Tensor, y: Tensor) -> Captured:
+        tries.append(1)
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    replay = Replay(adding(seen), refuse)
+    for _ in range(PLAIN_STEPS + 5):
+        replay(torch.ones(1, 4, 2), torch.ones(1, 4))
+
+    assert (len(seen), len(tries)) == (PLAIN_STEPS + 5, 1)
+    assert "cannot be captured" in caplog.text
+
+
+def trained(device: torch.device, **fields: Any) -> dict[str, Tensor]:
+    resolved, data = job(batch_size=8, **fields)
+    group = Group([resolved], data, device)
+    for epoch in (1, 2, 3):
+        group.epoch([epoch], [0.01 / epoch])
+    return group.array.state(0)
+
+
+KINDS: list[dict[str, Any]] = [
+    {"optimizer": {"kind": "adam"}},
+    {"optimizer": {"kind": "adamw", "weight_decay": 0.1, "max_grad_norm": 0.5}},
+    {"optimizer": {"kind": "sgd", "momentum": 0.9, "nesterov": True}, "loss": {"class_weight": "balanced"}},
+]
+
+
+@pytest.mark.parametrize("fields", KINDS)
+def test_a_step_takes_all_it_needs_from_memory_that_stays(fields: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = trained(CPU, **fields)
+
+    init: Callable[..., None] = step_module.Step.__init__
+
+    def captured(self: step_module.Step, *arguments: Any) -> None:
+        init(self, *arguments)
+        self._run = Replay(self._work, capture_by_doing_it_again)
+
+    monkeypatch.setattr(step_module.Step, "__init__", captured)
+    replayed = trained(CPU, **fields)
+
+    assert all(torch.equal(plain[key], replayed[key]) for key in plain)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("fields", KINDS)
+def test_on_a_gpu_a_captured_step_gives_the_same_bits_as_a_plain_one(
+    fields: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    device = torch.device("cuda")
+    captured = trained(device, **fields)
+    monkeypatch.setattr(step_module, "PLAIN_STEPS", 10**9)
+
+    plain = trained(device, **fields)
+
+    assert "cannot be captured" not in caplog.text
+    assert all(torch.equal(plain[key], captured[key]) for key in plain)
