@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
         "patience": 10, "monitor": "val_loss", "min_delta": 0.0, "min_delta_mode": "absolute",
         "min_epochs": 0, "target": None, "on_non_finite": "stop",
     },
+    "precision": "float32",
     "seed": 0,
     "device": "auto",
     "priority": 0,
