@@ -12,6 +12,11 @@ from service.spec.job import JobSpec
 from service.spec.layers import Dropout, Layer, count_parameters
 from service.spec.table import ColumnType, Value
 
+# Of all members of an array together: beyond, arithmetic outweighs what an array saves,
+MAX_ARRAY_PARAMETERS = 2**21
+# and the values between the layers of a step fill the memory: 256 MiB, several times over.
+MAX_ARRAY_VALUES = 2**26
+
 
 class SpecWarning(Strict):
     """Something a person would want to know before training."""
@@ -123,6 +128,12 @@ class Resolved:
             "device": spec.device,
         }
         return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def array_limit(self) -> int:
+        """How many jobs like this one may be trained together at most."""
+        values = self.batch_rows * sum(layer.outputs for layer in self.layers)
+        return max(1, min(MAX_ARRAY_PARAMETERS // self.parameters, MAX_ARRAY_VALUES // values))
 
     @property
     def monitor(self) -> Monitor:

@@ -81,7 +81,7 @@ def row_of(resolved: Resolved, tenant: str = TENANT) -> dict[str, Any]:
         "warnings": [warning.model_dump() for warning in resolved.warnings],
         "dataset_id": spec.data.id if isinstance(spec.data, DatasetData) else None,
         "array_key": resolved.array_key,
-        "parameters": resolved.parameters,
+        "array_limit": resolved.array_limit,
         "priority": spec.priority,
         "device_request": spec.device,
         "max_epochs": spec.max_epochs,

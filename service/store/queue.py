@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 
 MAX_FAILURES = 3
-MAX_ARRAY_PARAMETERS = 2**21  # of all members together: beyond, arithmetic outweighs what an array saves
 _LET_GO: dict[str, Any] = {"worker": None, "lease_until": None, "lease_boot": None, "eta_seconds": None}
 
 
@@ -56,12 +55,12 @@ def claim(
     job. The lease holds for `seconds` unless renewed.
     """
     can = and_(jobs.c.status == Status.queued, jobs.c.device_request.in_(["auto", *devices]))
-    first = select(jobs.c.id, jobs.c.tenant, jobs.c.array_key, jobs.c.parameters, jobs.c.failures)
+    first = select(jobs.c.id, jobs.c.tenant, jobs.c.array_key, jobs.c.array_limit, jobs.c.failures)
     head = connection.execute(first.where(can).order_by(jobs.c.priority.desc(), jobs.c.id).limit(1)).first()
     if head is None:
         return []
     alike = and_(can, jobs.c.tenant == head.tenant, jobs.c.array_key == head.array_key, jobs.c.failures == 0)
-    width = max(1, min(width, MAX_ARRAY_PARAMETERS // head.parameters))
+    width = min(width, head.array_limit)
     company = head.failures == 0 and width > 1
     if company:
         some = select(literal(1)).where(alike).limit(width * trainers)

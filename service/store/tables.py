@@ -106,7 +106,7 @@ jobs = Table(
     Column("sweep_id", ForeignKey("sweeps.id")),
     Column("point", JSON(none_as_null=True)),  # what the sweep has changed for this job, by dotted name
     Column("array_key", String, nullable=False),  # jobs with the same key can be trained as one array
-    Column("parameters", BigInteger, nullable=False),
+    Column("array_limit", Integer, nullable=False, server_default="1"),  # how many of them together at most
     Column("idempotency_key", String),
     Column("request_sha256", String),
     Column("priority", Integer, nullable=False),

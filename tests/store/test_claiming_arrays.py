@@ -40,3 +40,13 @@ def test_large_networks_go_in_smaller_arrays(database: Database) -> None:
         submit(database, seed=seed, architecture={"hidden": [1_000, 1_000]})
 
     assert len(claim(database, width=16)) == 2
+
+
+def test_large_batches_of_images_go_in_smaller_arrays(database: Database) -> None:
+    data = {"kind": "synthetic", "rows": 5_000, "features": 64}
+    images = {"kind": "cnn", "shape": [1, 8, 8], "channels": [16], "hidden": []}
+    for seed in range(12):
+        submit(database, seed=seed, data=data, architecture=images, batch_size=4_000)
+
+    # 64 + 3 x 1,024 + 2 x 256 + 2 values between the layers of each row.
+    assert len(claim(database, width=16)) == 2**26 // (4_000 * 3_650) == 4
