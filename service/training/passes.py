@@ -17,7 +17,7 @@ from service.spec.resolve import Resolved
 from service.training import losses, metrics, optimizers
 from service.training.array import Array
 from service.training.models import initial_state
-from service.training.step import Step
+from service.training.step import Batch, Step
 
 if TYPE_CHECKING:
     from service.data.prepare import Prepared, Rows
@@ -53,6 +53,7 @@ class Group:
         rounded = jobs[0].spec.precision == "bfloat16"
         self.array = Array([job.layers for job in jobs], states, device, rounded)
         self._x, self._y = self._tensors(data.train)
+        self._weight = None if data.train.weight is None else torch.tensor(data.train.weight, device=device)
         self._validation = self._tensors(data.validation)
         self._widest = max(layer.outputs for layer in jobs[0].layers)
         self._flat = all(len(layer.output_shape) == 1 for layer in jobs[0].layers)
@@ -105,8 +106,8 @@ class Group:
         # Summed by place in the batch first: a sum over few numbers may depend on how many members there are.
         total = torch.zeros(len(pairs), min(size + 1, rows), dtype=torch.float64, device=self._device)
         weight: Tensor | float = 0.0
-        for x, y in self._batches(order, size):
-            loss = self._step(x, y)
+        for batch in self._batches(order, size):
+            loss = self._step(batch)
             total[:, : loss.rows.shape[1]] += loss.rows
             weight = loss.weight + weight
         means: list[float] = (total.sum(1) / weight).tolist()
@@ -117,8 +118,8 @@ class Group:
         rows = len(self._x)
         return torch.arange(rows) if self._jobs[0].spec.batch_size == "full" else row_order(seed, epoch, rows)
 
-    def _batches(self, order: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """x (K, B, padded inputs) and y (K, B) of each step; order: (K, N). Many full batches are gathered at once."""
+    def _batches(self, order: Tensor, size: int) -> Iterator[Batch]:
+        """The rows of each step; order: (K, N). Many full batches are gathered at once."""
         members, rows = order.shape
         at_once = max(1, GATHER_VALUES // (size * members * self._x.shape[1]))
         steps = list(batches(rows, size))
@@ -130,12 +131,14 @@ class Group:
         for step in steps[full:]:
             yield from self._gather(order[:, step].unsqueeze(0))
 
-    def _gather(self, taken: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _gather(self, taken: Tensor) -> Iterator[Batch]:
         """The rows numbered by `taken` (steps, K, B), step by step."""
         numbers = taken.reshape(-1)
         x = self._x.index_select(0, numbers).view(*taken.shape, -1)
         y = self._y.index_select(0, numbers).view(taken.shape)
-        return zip(x, y, strict=True)
+        if self._weight is None:
+            return map(Batch, x, y)
+        return map(Batch, x, y, self._weight.index_select(0, numbers).view(taken.shape))
 
     @torch.inference_mode()
     def _score(self, array: Array, x: Tensor, y: Tensor) -> list[tuple[float, metrics.Metrics]]:

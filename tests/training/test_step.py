@@ -15,27 +15,27 @@ from torch import Tensor
 from service.training import step as step_module
 from service.training.losses import BatchLoss
 from service.training.passes import Group
-from service.training.step import PLAIN_STEPS, Captured, Replay, Work
+from service.training.step import PLAIN_STEPS, Batch, Captured, Replay, Work, copy_of
 from tests.training.jobs import CPU, job
 
 
-def capture_by_doing_it_again(work: Work, x: Tensor, y: Tensor) -> Captured:
+def capture_by_doing_it_again(work: Work, batch: Batch) -> Captured:
     """Like a CUDA graph: runs nothing now, then works on the same memory each time, whatever its caller holds."""
-    x, y = x.clone(), y.clone()
-    loss = BatchLoss(torch.empty(y.shape), y.shape[1], torch.empty(0))
+    own = copy_of(batch)
+    loss = BatchLoss(torch.empty(own.y.shape), own.y.shape[1], torch.empty(0))
 
     def replay() -> None:
-        loss.rows.copy_(work(x, y).rows)
+        loss.rows.copy_(work(own).rows)
 
-    return Captured(x, y, loss, replay)
+    return Captured(own, loss, replay)
 
 
 def adding(seen: list[Tensor]) -> Work:
     """Work that notes its batches."""
 
-    def work(x: Tensor, y: Tensor) -> BatchLoss:
-        seen.append(x.clone())
-        return BatchLoss(y * 2.0, y.shape[1], y)
+    def work(batch: Batch) -> BatchLoss:
+        seen.append(batch.x.clone())
+        return BatchLoss(batch.y * 2.0, batch.y.shape[1], batch.y)
 
     return work
 
@@ -43,11 +43,11 @@ def adding(seen: list[Tensor]) -> Work:
 def test_after_some_plain_steps_batches_of_the_captured_size_are_replayed() -> None:
     seen: list[Tensor] = []
     replay = Replay(adding(seen), capture_by_doing_it_again)
-    batches = [(torch.full((1, 4, 2), float(n)), torch.full((1, 4), float(n))) for n in range(PLAIN_STEPS + 5)]
-    odd = torch.ones(1, 3, 2), torch.ones(1, 3)
+    batches = [Batch(torch.full((1, 4, 2), float(n)), torch.full((1, 4), float(n))) for n in range(PLAIN_STEPS + 5)]
+    odd = Batch(torch.ones(1, 3, 2), torch.ones(1, 3))
 
-    results = [replay(*batch).rows.clone() for batch in batches[:-1]]
-    results += [replay(*odd).rows, replay(*batches[-1]).rows]
+    results = [replay(batch).rows.clone() for batch in batches[:-1]]
+    results += [replay(odd).rows, replay(batches[-1]).rows]
 
     assert [x.shape[1] for x in seen] == [4] * (PLAIN_STEPS + 4) + [3, 4]
     for x, rows, batch in zip(seen, results, [*batches[:-1], odd, batches[-1]], strict=True):
@@ -59,13 +59,13 @@ def test_a_step_that_cannot_be_captured_is_tried_once_and_goes_on_plainly(caplog
     seen: list[Tensor] = []
     tries = []
 
-    def refuse(work: Work, x: Tensor, y: Tensor) -> Captured:
+    def refuse(work: Work, batch: Batch) -> Captured:
         tries.append(1)
         raise RuntimeError("operation not permitted when stream is capturing")
 
     replay = Replay(adding(seen), refuse)
     for _ in range(PLAIN_STEPS + 5):
-        replay(torch.ones(1, 4, 2), torch.ones(1, 4))
+        replay(Batch(torch.ones(1, 4, 2), torch.ones(1, 4)))
 
     assert (len(seen), len(tries)) == (PLAIN_STEPS + 5, 1)
     assert "cannot be captured" in caplog.text

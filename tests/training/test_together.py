@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import Tensor
 
-from service.data.prepare import prepare
+from service.data.prepare import Rows, prepare
 from service.lifecycle import StopReason
 from service.spec.resolve import Resolved
 from service.training.loop import Report, train
@@ -115,11 +118,13 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     return jobs
 
 
-def outcomes(jobs: list[Resolved]) -> list[Outcome]:
+def outcomes(jobs: list[Resolved], weight: NDArray[np.float32] | None = None) -> list[Outcome]:
     """(rows but for seconds, best weights, last weights) of each job, trained together."""
+    data = prepare(jobs[0], None)
+    data = replace(data, train=replace(data.train, weight=weight))
     rows: list[list[dict[str, Any]]] = [[] for _ in jobs]
     ends: dict[int, tuple[State, State]] = {}
-    for reports in train(jobs, prepare(jobs[0], None), CPU):
+    for reports in train(jobs, data, CPU):
         for report in reports:
             rows[report.member].append(report.row.model_dump(exclude={"seconds"}) | {"test": report.test})
             if report.ended:
@@ -175,6 +180,23 @@ def test_a_member_that_is_sent_away_leaves_at_once_and_the_others_do_not_notice(
     assert last[2].stop is StopReason.max_epochs
     alone = outcomes(jobs[2:])[0]
     assert all(torch.equal(alone[2][key], states[2][key]) for key in alone[2])
+
+
+def test_rows_that_weigh_nothing_are_as_good_as_absent_and_weights_leave_members_as_they_are_alone() -> None:
+    data = {"kind": "synthetic", "rows": 50, "features": 3}
+    fields: dict[str, Any] = {"batch_size": "full", "architecture": {"hidden": [8], "batch_norm": False}}
+    jobs = [synthetic(data=data, seed=seed, max_epochs=5, split={"shuffle": False}, **fields) for seed in range(3)]
+    weight = np.where(np.arange(40) < 20, 2.0, 0.0).astype(np.float32)
+
+    together = outcomes(jobs, weight)
+
+    rows = prepare(jobs[0], None)
+    first = replace(rows, train=Rows(rows.train.x[:20], rows.train.y[:20]))
+    for job, outcome in zip(jobs, together, strict=True):
+        assert_same(outcome, outcomes([job], weight)[0])
+        *_, (without,) = train([replace(job, rows=replace(job.rows, train=20))], first, CPU)
+        for key, values in without.last_state().items():
+            torch.testing.assert_close(outcome[2][key], values, atol=1e-5, rtol=1e-5)
 
 
 def test_a_member_that_explodes_touches_no_other() -> None:
