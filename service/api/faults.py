@@ -74,7 +74,10 @@ def _leads_on(location: Sequence[str | int], body: Any) -> bool:
     part, *rest = location
     if not isinstance(body, dict):
         return isinstance(body, list) and part in range(len(body))
-    named_alike = rest and rest[0] in body and not isinstance(body.get(part), dict | list)
+    value = body.get(part)
+    if isinstance(value, list) and rest and not isinstance(rest[0], int):
+        return False
+    named_alike = rest and rest[0] in body and not isinstance(value, dict | list)
     return part in body and not named_alike
 
 

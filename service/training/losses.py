@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from service.spec.job import JobSpec, Task
-from service.training.weights import padded
+from service.spec.layers import padded
 
 aten: Any = torch.ops.aten
 

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from service.spec.early_stopping import Monitor
 from service.spec.job import Task
+from service.spec.layers import values_held
 from service.spec.resolve import Resolved
 from service.training import losses, metrics, optimizers
 from service.training.array import Array
@@ -22,7 +23,7 @@ from service.training.step import Batch, Step
 if TYPE_CHECKING:
     from service.data.prepare import Prepared, Rows
 
-CHUNK_VALUES = 2**20  # the widest layer's values in one step of an evaluation: 4 MiB
+CHUNK_VALUES = 2**16  # a member's values of the widest layer in one step of an evaluation: 256 KiB
 GATHER_VALUES = 2**17  # inputs gathered at once: 512 KiB, which stay in the cache
 
 
@@ -55,8 +56,9 @@ class Group:
         self._x, self._y = self._tensors(data.train)
         self._weight = None if data.train.weight is None else torch.tensor(data.train.weight, device=device)
         self._validation = self._tensors(data.validation)
-        self._widest = max(layer.outputs for layer in jobs[0].layers)
-        self._flat = all(len(layer.output_shape) == 1 for layer in jobs[0].layers)
+        widest = max(values_held(layer) for layer in jobs[0].layers)
+        # How few rows are multiplied may decide on their bits, so this must not depend on the number of members.
+        self._chunk = max(64, CHUNK_VALUES // widest)
         self._optimizer = optimizers.of([job.spec.optimizer for job in jobs], self.array.decayed)
         self._prepare()
 
@@ -147,10 +149,7 @@ class Group:
         x: (N, padded inputs), y: (N,).
         """
         members = len(array.parameters)
-        # How PyTorch convolves may depend on the number of rows, so that must not depend on the number of members.
-        together = members if self._flat else 1
-        chunks = torch.split(x, max(1, CHUNK_VALUES // (self._widest * together)))
-        each = [array.forward(chunk.expand(members, -1, -1), training=False) for chunk in chunks]
+        each = [array.forward(chunk.expand(members, -1, -1), training=False) for chunk in torch.split(x, self._chunk)]
         outputs = torch.cat([values[..., : array.outputs] for values in each], 1)
         if self._jobs[0].spec.task is Task.classification:
             scores = metrics.classification(outputs, y)

@@ -38,9 +38,7 @@ class Step:
     def __init__(self, array: Array, loss: Loss, clip: Clipping, optimizer: Optimizer) -> None:
         self._array, self._loss, self._clip, self._optimizer = array, loss, clip, optimizer
         self._rates = torch.empty(len(array.parameters), 1, device=array.parameters.device)
-        self._run: Work = self._work
-        if array.parameters.is_cuda and not array.draws:
-            self._run = Replay(self._work, capture_on_cuda)
+        self._replay = Replay(capture_on_cuda) if array.parameters.is_cuda and not array.draws else None
 
     def set_rates(self, rates: list[float]) -> None:
         """Each member's learning rate from now on."""
@@ -49,7 +47,7 @@ class Step:
     def __call__(self, batch: Batch) -> BatchLoss:
         """Train on a batch. What it returns holds until the next step."""
         self._optimizer.advance()
-        return self._run(batch)
+        return self._work(batch) if self._replay is None else self._replay(self._work, batch)
 
     def _work(self, batch: Batch) -> BatchLoss:
         loss = self._loss(self._array.forward(batch.x, training=True), batch.y, batch.weight)
@@ -68,30 +66,35 @@ class Captured(NamedTuple):
 
 
 class Replay:
-    """Runs the first steps plainly, captures the next, and replays it for batches of its size; others run plainly."""
+    """Runs the first steps plainly, captures the next of the first one's size, and replays it; others run plainly.
 
-    def __init__(self, work: Work, capture: Callable[[Work, Batch], Captured]) -> None:
-        self._work, self._capture = work, capture
+    It is handed the work anew each time: a Step that held itself would be freed late, and a GPU's memory with it.
+    """
+
+    def __init__(self, capture: Callable[[Work, Batch], Captured]) -> None:
+        self._capture = capture
+        self._shape: torch.Size | None = None
         self._plain = 0
         self._captured: Captured | None = None
         self._possible = True
 
-    def __call__(self, batch: Batch) -> BatchLoss:
-        """As the work itself."""
-        if self._captured is None and self._possible and self._plain >= PLAIN_STEPS:
-            self._try(batch)
-        if self._captured is None or self._captured.batch.x.shape != batch.x.shape:
+    def __call__(self, work: Work, batch: Batch) -> BatchLoss:
+        """As the work itself, which must be the same each time."""
+        self._shape = self._shape or batch.x.shape
+        if batch.x.shape == self._shape and self._captured is None and self._possible and self._plain >= PLAIN_STEPS:
+            self._try(work, batch)
+        if self._captured is None or batch.x.shape != self._shape:
             self._plain += 1
-            return self._work(batch)
+            return work(batch)
         for place, values in zip(self._captured.batch, batch, strict=True):
             if place is not None and values is not None:
                 place.copy_(values)
         self._captured.replay()
         return self._captured.loss
 
-    def _try(self, batch: Batch) -> None:
+    def _try(self, work: Work, batch: Batch) -> None:
         try:
-            self._captured = self._capture(self._work, batch)
+            self._captured = self._capture(work, batch)
         except RuntimeError as error:  # a kernel that cannot be captured costs speed, not the job
             log.warning("the step cannot be captured as a CUDA graph, it goes on without: %s", error)
             self._possible = False

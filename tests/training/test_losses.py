@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from service.spec.layers import padded
 from service.training.losses import CrossEntropy, SquaredError, balanced
-from service.training.weights import padded
 
 CPU = torch.device("cpu")
 ROWS, MEMBERS, CLASSES = 23, 3, 4

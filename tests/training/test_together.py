@@ -88,13 +88,14 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     regression = draw(st.booleans())
     x = [[(i * j) % 7 / 9 for j in range(1, 13)] for i in range(45)]
     inline = {"kind": "inline", "x": x, "y": [i * 0.37 % 3 for i in range(45)]}
+    architecture = draw(NETWORKS)
+    norms = architecture.get("batch_norm", {"kind": "batch_norm"} in architecture.get("layers", []))
     shared = {
         "data": inline if regression else {"kind": "synthetic", "rows": 45, "features": 12, "classes": 3},
-        "batch_size": draw(st.sampled_from([7, 16, "full"])),
+        "batch_size": draw(st.sampled_from([3 if norms else 1, 7, 16, "full"])),
         "split": {"test": 0.2},
         "precision": draw(st.sampled_from(["float32", "bfloat16"])),
     }
-    architecture = draw(NETWORKS)
     dropout = dropout and architecture["kind"] != "layers"
     jobs = []
     for _ in range(draw(st.integers(2, 6))):
@@ -158,6 +159,34 @@ def test_neither_the_width_nor_the_place_in_the_array_matters(width: int) -> Non
     for one, other in zip(forwards, backwards[::-1], strict=True):
         assert_same(one, other)
     assert_same(forwards[0], outcomes(jobs[:1])[0])
+
+
+@pytest.mark.parametrize("validation", [1_024, 1_025, 1_027])
+def test_a_few_rows_at_the_end_of_an_evaluation_are_scored_as_alone(validation: int) -> None:
+    data = {"kind": "synthetic", "rows": validation + 64, "features": 5}
+    split = {"validation": validation / (validation + 64)}
+    jobs = [synthetic(data=data, seed=seed, split=split, max_epochs=2) for seed in range(16)]
+
+    together = outcomes(jobs)
+
+    assert jobs[0].rows.validation == validation
+    assert_same(together[3], outcomes([jobs[3]])[0])
+
+
+@pytest.mark.parametrize("batch_size", [3, 13])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_members_of_images_begin_anywhere_in_memory_and_are_the_same(batch_size: int, precision: str) -> None:
+    data = {"kind": "synthetic", "rows": 100, "features": 49}
+    convolution = {"kind": "conv2d", "out_channels": 3, "kernel_size": 1}
+    layers = [convolution, {"kind": "batch_norm"}, {"kind": "activation"}, {**convolution, "kernel_size": 3}]
+    network = {"kind": "layers", "shape": [1, 7, 7], "layers": layers}
+    fields: dict[str, Any] = {"data": data, "batch_size": batch_size, "architecture": network, "precision": precision}
+    jobs = [synthetic(seed=seed, max_epochs=2, **fields) for seed in range(3)]
+
+    together = outcomes(jobs)
+
+    for job, outcome in zip(jobs, together, strict=True):
+        assert_same(outcome, outcomes([job])[0])
 
 
 def test_a_member_that_is_sent_away_leaves_at_once_and_the_others_do_not_notice() -> None:
