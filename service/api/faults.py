@@ -59,7 +59,7 @@ def _pointer(location: Sequence[str | int], body: Any, error: dict[str, Any]) ->
     """Walk the body along `location`, leaving out the parts that are not in it: names of union members, mostly."""
     parts: list[str | int] = []
     for index, part in enumerate(location):
-        if _leads_on(location[index:], body):
+        if _leads_on(location[index:], body, error):
             body = body[part]
         elif error["type"] != "missing" or index < len(location) - 1:
             continue
@@ -69,16 +69,13 @@ def _pointer(location: Sequence[str | int], body: Any, error: dict[str, Any]) ->
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
-def _leads_on(location: Sequence[str | int], body: Any) -> bool:
+def _leads_on(location: Sequence[str | int], body: Any, error: dict[str, Any]) -> bool:
     """Whether `location` begins with a place in `body`, not with a union member that has the name of a field."""
     part, *rest = location
     if not isinstance(body, dict):
         return isinstance(body, list) and part in range(len(body))
-    value = body.get(part)
-    if isinstance(value, list) and rest and not isinstance(rest[0], int):
-        return False
-    named_alike = rest and rest[0] in body and not isinstance(value, dict | list)
-    return part in body and not named_alike
+    next_is_beside = rest and (rest[0] in body or (error["type"] == "missing" and len(rest) == 1))
+    return part in body and (isinstance(body[part], dict) or not next_is_beside)
 
 
 def _message(error: dict[str, Any]) -> str:
