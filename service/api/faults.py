@@ -74,7 +74,8 @@ def _leads_on(location: Sequence[str | int], body: Any, error: dict[str, Any]) -
     part, *rest = location
     if not isinstance(body, dict):
         return isinstance(body, list) and part in range(len(body))
-    next_is_beside = rest and (rest[0] in body or (error["type"] == "missing" and len(rest) == 1))
+    missing = error["type"] == "missing" and len(rest) == 1 and isinstance(rest[0], str)
+    next_is_beside = rest and (rest[0] in body or missing)
     return part in body and (isinstance(body[part], dict) or not next_is_beside)
 
 
