@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from service.data.image import decode, look
-from tests.data.pictures import NOISE, PAINTING, coloured, grey, jpeg, png, turned
+from tests.data.pictures import NOISE, PAINTING, coloured, grey, jpeg, png, saved, turned
 
 RAMP = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
 
@@ -92,6 +92,14 @@ def test_an_image_is_put_upright_by_its_exif_orientation(save: Any, orientation:
     seen = look(content, "it", 1_000)
     assert (seen.height, seen.width) == (8, 16)
     assert np.abs(pixels(content, 1, 8, 16).astype(int) - upright).max() < 10
+
+
+def test_of_a_photo_that_holds_several_the_first_is_read() -> None:
+    content = saved(coloured(8, 8, "red"), "MPO", save_all=True, append_images=[coloured(8, 8, "blue")])
+
+    assert content.startswith(b"\xff\xd8\xff")
+    assert look(content, "it", 100).height == 8
+    assert np.abs(pixels(content, 3, 1, 1).flatten().astype(int) - RED).max() <= 2
 
 
 def test_exif_that_is_damaged_turns_nothing() -> None:
