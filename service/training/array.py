@@ -54,6 +54,10 @@ class Array:
         ]
         return self._mask(weights)
 
+    def named(self, matrix: Tensor) -> State:
+        """Views of each parameter's part of a matrix shaped as `parameters`, without padding: (K, *shape)."""
+        return self._layout.named(matrix)
+
     def pad(self, x: Tensor) -> Tensor:
         """x: (..., inputs) -> (..., padded inputs)."""
         return F.pad(x, (0, padded(self.inputs) - self.inputs))
@@ -94,6 +98,10 @@ class Array:
     def keep_best(self, members: Sequence[int]) -> None:
         """Copy the present weights and running statistics of these members."""
         self._best.copy_rows(self._weights, members)
+
+    def load_best(self, member: int, state: State) -> None:
+        """Take over a state dict as the member's best."""
+        self._best.load(member, state)
 
     def state(self, member: int) -> State:
         """The member's present state dict, unpadded copies on the CPU; Network loads it with strict=True."""

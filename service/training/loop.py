@@ -19,6 +19,7 @@ from service.spec.resolve import Resolved
 from service.training import schedules
 from service.training.metrics import Metrics
 from service.training.passes import Group, Measured
+from service.training.snapshot import Snapshot
 from service.training.weights import State
 
 if TYPE_CHECKING:
@@ -38,11 +39,20 @@ class Report:
     preprocessing: Preprocessing  # what the inputs went through
     best_state: Callable[[], State]  # copies on the CPU; the first weights until there is a best
     last_state: Callable[[], State]
+    snapshot: Callable[[], Snapshot]  # what the job goes on from
 
     @property
     def ended(self) -> bool:
         """Whether this is the job's last report."""
         return self.stop is not None or self.error is not None
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a job goes on: the end of an epoch, and the rows of its history up to there."""
+
+    snapshot: Snapshot
+    rows: Sequence[Epoch]  # 1 to snapshot.epoch
 
 
 @dataclass
@@ -58,9 +68,11 @@ class _Run:
 
 
 def train(
-    jobs: Sequence[Resolved], data: Prepared, device: torch.device
+    jobs: Sequence[Resolved], data: Prepared, device: torch.device, starts: Sequence[Start | None] = ()
 ) -> Generator[list[Report], Collection[int] | None, None]:
     """Train jobs that share `data` and an `array_key` as one array; each yield has a report of every job under way.
+
+    A job with a start goes on there, to the bits it would have had without a stop; the others begin.
 
     A job leaves when early stopping, `max_epochs`, `max_seconds` or a non-finite loss ends it, or when its number is
     sent back in answer to a yield; the others go on, to the same bits as alone. To cancel all, stop iterating.
@@ -69,8 +81,9 @@ def train(
     weights as trained (with weights: the weighted sum divided by the sum of weights, as nn.CrossEntropyLoss has it);
     `val_loss` has neither. `seconds` is the epoch of the whole array.
     """
-    group = Group(jobs, data, device)
-    runs = [_start(member, job) for member, job in enumerate(jobs)]
+    starts = starts or [None] * len(jobs)
+    group = Group(jobs, data, device, [None if start is None else start.snapshot for start in starts])
+    runs = [_start(member, job, start) for member, (job, start) in enumerate(zip(jobs, starts, strict=True))]
     while runs:
         started = perf_counter()
         rates = [run.schedule.lr(run.epoch + 1) for run in runs]
@@ -90,10 +103,17 @@ def train(
         runs = [runs[place] for place in staying]
 
 
-def _start(member: int, job: Resolved) -> _Run:
+def _start(member: int, job: Resolved, start: Start | None) -> _Run:
     spec, monitor = job.spec, job.monitor
     schedule = schedules.start(spec.schedule, spec.optimizer.lr, spec.max_epochs, monitor.larger_is_better)
-    return _Run(member, job, Tracker(monitor, spec.early_stopping), schedule)
+    run = _Run(member, job, Tracker(monitor, spec.early_stopping), schedule)
+    for row in start.rows if start else ():
+        value = row.value(monitor)
+        run.epoch = row.epoch
+        run.tracker, _ = run.tracker.update(row.epoch, value, row.train_loss)
+        run.schedule = run.schedule.update(value)
+        run.seconds += row.seconds
+    return run
 
 
 def _advance(run: _Run, measured: Measured) -> Decision:
@@ -115,7 +135,11 @@ def _report(
     if error is not None:
         stop = None
     test = group.test(place) if found and (stop or error) else None
-    states = partial(group.array.best_state, place), partial(group.array.state, place)
+    states = (
+        partial(group.array.best_state, place),
+        partial(group.array.state, place),
+        partial(group.snapshot, place, run.epoch, run.tracker.best_epoch),
+    )
     return Report(run.member, row, stop, error, test, preprocessing, *states)
 
 

@@ -34,6 +34,18 @@ class Optimizer(Protocol):
         """Go on with these members alone, in this order."""
         ...
 
+    def moments(self) -> dict[str, Tensor]:
+        """What it remembers by name, (K, P) each: changed in place, it remembers that."""
+        ...
+
+    def steps(self, member: int) -> int:
+        """How many steps the member has taken, as far as that matters."""
+        ...
+
+    def resume(self, steps: Sequence[int]) -> None:
+        """Go on as after so many steps of each member."""
+        ...
+
 
 class Sgd:
     """Stochastic gradient descent with momentum; weight decay is added to the gradient."""
@@ -61,6 +73,17 @@ class Sgd:
         self._momentum, self._decay = self._momentum[rows], self._decay[rows]
         self._velocity = self._velocity[rows]
 
+    def moments(self) -> dict[str, Tensor]:
+        """See Optimizer."""
+        return {"velocity": self._velocity}
+
+    def steps(self, member: int) -> int:
+        """See Optimizer; nothing here depends on the count."""
+        return 0
+
+    def resume(self, steps: Sequence[int]) -> None:
+        """See Optimizer; nothing here depends on the count."""
+
 
 class Adam:
     """Adam; weight decay is added to the gradient, or taken from the weights themselves when `decoupled` (AdamW).
@@ -74,13 +97,13 @@ class Adam:
         self._decay = _column([each.weight_decay for each in settings], decayed) * decayed
         self._decoupled = decoupled
         self._mean, self._square = torch.zeros_like(self._decay), torch.zeros_like(self._decay)
-        self._steps = 0
+        self._steps = [0] * len(settings)
         self._prepare()
 
     def advance(self) -> None:
         """See Optimizer."""
         self._now.copy_(next(self._corrections))
-        self._steps += 1
+        self._steps = [taken + 1 for taken in self._steps]
 
     def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor) -> None:
         """See Optimizer."""
@@ -99,7 +122,21 @@ class Adam:
         """See Optimizer."""
         rows = torch.tensor(members, device=self._mean.device)
         self._settings = [self._settings[member] for member in members]
+        self._steps = [self._steps[member] for member in members]
         self._decay, self._mean, self._square = self._decay[rows], self._mean[rows], self._square[rows]
+        self._prepare()
+
+    def moments(self) -> dict[str, Tensor]:
+        """See Optimizer."""
+        return {"mean": self._mean, "square": self._square}
+
+    def steps(self, member: int) -> int:
+        """See Optimizer."""
+        return self._steps[member]
+
+    def resume(self, steps: Sequence[int]) -> None:
+        """See Optimizer."""
+        self._steps = list(steps)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -110,18 +147,21 @@ class Adam:
         self._corrections = self._correct(self._steps)
         self._now = torch.empty(2, len(self._settings), 1, device=self._mean.device)
 
-    def _correct(self, taken: int) -> Iterator[Tensor]:
-        """(r / (1 - b1^t), r * eps), as (2, K, 1), for each step t after `taken`; many at once, for speed."""
+    def _correct(self, taken: Sequence[int]) -> Iterator[Tensor]:
+        """(r / (1 - b1^t), r * eps), as (2, K, 1), for each step t after those taken; many at once, for speed."""
         device = self._decay.device
         beta1, beta2, eps = (
             torch.tensor(values, dtype=torch.float64, device=device).view(-1, 1)
             for values in zip(*[(*each.betas, each.eps) for each in self._settings], strict=True)
         )
+        first = torch.tensor(taken, dtype=torch.float64, device=device).view(-1, 1) + 1.0
         while True:
-            steps = torch.arange(taken + 1, taken + LOOK_AHEAD + 1, device=device).view(-1, 1, 1)
-            root = (1.0 - beta2**steps).sqrt()
-            yield from torch.stack([root / (1.0 - beta1**steps), root * eps], 1).float()
-            taken += LOOK_AHEAD
+            steps = torch.arange(LOOK_AHEAD, dtype=torch.float64, device=device).view(-1, 1, 1) + first
+            # Powers of tensors that are not expanded: a kernel takes such whole, and each number by the same way.
+            root = (1.0 - beta2.expand_as(steps).contiguous() ** steps).sqrt()
+            share = 1.0 - beta1.expand_as(steps).contiguous() ** steps
+            yield from torch.stack([root / share, root * eps], 1).float()
+            first += LOOK_AHEAD
 
 
 class Clipping:

@@ -18,6 +18,7 @@ from service.spec.resolve import Resolved
 from service.training import losses, metrics, optimizers
 from service.training.array import Array
 from service.training.models import initial_state
+from service.training.snapshot import Snapshot
 from service.training.step import Batch, Step
 
 if TYPE_CHECKING:
@@ -48,9 +49,13 @@ class Measured:
 class Group:
     """Jobs that share rows and layer shapes as one array, with the rows on the device."""
 
-    def __init__(self, jobs: Sequence[Resolved], data: Prepared, device: torch.device) -> None:
+    def __init__(
+        self, jobs: Sequence[Resolved], data: Prepared, device: torch.device, after: Sequence[Snapshot | None]
+    ) -> None:
+        """Each job goes on `after` a snapshot, or begins."""
         self._jobs, self._data, self._device = list(jobs), data, device
-        states = [initial_state(job.layers, job.spec.seed) for job in jobs]
+        begun = list(zip(jobs, after, strict=True))
+        states = [initial_state(job.layers, job.spec.seed) if at is None else at.weights for job, at in begun]
         rounded = jobs[0].spec.precision == "bfloat16"
         self.array = Array([job.layers for job in jobs], states, device, rounded)
         self._x, self._y = self._tensors(data.train)
@@ -60,7 +65,29 @@ class Group:
         # How few rows are multiplied may decide on their bits, so this must not depend on the number of members.
         self._chunk = max(64, CHUNK_VALUES // widest)
         self._optimizer = optimizers.of([job.spec.optimizer for job in jobs], self.array.decayed)
+        self._optimizer.resume([0 if at is None else at.steps for at in after])
+        for member, at in enumerate(after):
+            if at is not None:
+                self._remember(member, at)
         self._prepare()
+
+    def _remember(self, member: int, at: Snapshot) -> None:
+        if at.best is not None:
+            self.array.load_best(member, at.best)
+        if at.optimizer:
+            for name, matrix in self._optimizer.moments().items():
+                for key, values in self.array.named(matrix).items():
+                    values[member] = at.optimizer[f"{name}.{key}"]
+
+    def snapshot(self, member: int, epoch: int, best_epoch: int) -> Snapshot:
+        """The member as it is now, at the end of `epoch`."""
+        best = None if best_epoch in (0, epoch) else self.array.best_state(member)
+        moments = {
+            f"{name}.{key}": values[member].cpu().clone(memory_format=torch.contiguous_format)
+            for name, matrix in self._optimizer.moments().items()
+            for key, values in self.array.named(matrix).items()
+        }
+        return Snapshot(epoch, self._optimizer.steps(member), best_epoch, self.array.state(member), best, moments)
 
     def keep(self, members: Sequence[int]) -> None:
         """Go on with these members alone, in this order; the others' weights are gone."""

@@ -70,6 +70,10 @@ class Layout:
             for key, shape in self.buffers.items()
         }
 
+    def named(self, matrix: Tensor) -> State:
+        """Views of each parameter's part of a (K, P) matrix, without padding: (K, *shape)."""
+        return {key: block.inner(matrix) for key, block in self.parameters.items()}
+
 
 class Weights:
     """The parameters (K, P) float32 and the buffers of K networks, e.g. a running mean (K, F padded)."""
@@ -85,7 +89,7 @@ class Weights:
 
     def named(self) -> State:
         """Views without padding, by key in the state dict: (K, *shape)."""
-        named = {key: block.inner(self.parameters) for key, block in self.layout.parameters.items()}
+        named = self.layout.named(self.parameters)
         for key, shape in self.layout.buffers.items():
             named[key] = _crop(self.buffers[key], shape)
         return named

@@ -9,135 +9,14 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
-from torch import Tensor
 
 from service.data.prepare import Rows, prepare
 from service.lifecycle import StopReason
 from service.spec.resolve import Resolved
 from service.training.loop import Report, train
 from tests.specs import synthetic
+from tests.training.arrays import arrays, assert_same, outcomes
 from tests.training.jobs import CPU
-
-State = dict[str, Tensor]
-Outcome = tuple[list[dict[str, Any]], State, State]
-
-# What may differ from member to member.
-OPTIMIZERS = {
-    "sgd": st.fixed_dictionaries(
-        {"momentum": st.sampled_from([0.0, 0.9]), "weight_decay": st.sampled_from([0.0, 0.1])}
-    ),
-    "adam": st.fixed_dictionaries({"betas": st.sampled_from([(0.9, 0.999), (0.5, 0.9)]), "eps": st.just(1e-6)}),
-    "adamw": st.fixed_dictionaries({"weight_decay": st.sampled_from([0.0, 0.2])}),
-}
-SCHEDULES = st.sampled_from(
-    [{"kind": "constant"}, {"kind": "cosine"}, {"kind": "step", "step_size": 2}, {"kind": "plateau", "patience": 0}]
-)
-STOPPING = st.none() | st.builds(lambda patience: {"patience": patience}, st.integers(1, 4))
-
-ACTIVATIONS = st.sampled_from(["relu", "elu", "gelu", "tanh", "sigmoid", "silu", "leaky_relu"])
-SHAPES = st.sampled_from([[1, 3, 4], [3, 2, 2], [1, 12], [4, 3]])
-
-
-@st.composite
-def layer_lists(draw: st.DrawFn) -> dict[str, Any]:
-    """Layers one by one on what may be flat rows, sequences or images of 12 values."""
-    shape = draw(st.none() | SHAPES)
-    kinds: list[dict[str, Any]] = [{"kind": "layer_norm"}, {"kind": "batch_norm"}, {"kind": "dropout", "p": 0.3}]
-    kinds.append({"kind": "activation", "function": draw(ACTIVATIONS)})
-    if shape is None:
-        kinds.append({"kind": "linear", "out_features": draw(st.integers(1, 40))})
-    else:
-        window = {"kernel_size": draw(st.integers(1, 3)), "padding": 1, "stride": draw(st.integers(1, 2))}
-        convolution = {"kind": f"conv{len(shape) - 1}d", "out_channels": draw(st.integers(1, 9)), **window}
-        pools = [{"kind": pool, "kernel_size": 2, "padding": 1} for pool in ("max_pool", "avg_pool")]
-        kinds += [convolution, *pools]
-    return {"kind": "layers", "shape": shape, "layers": draw(st.lists(st.sampled_from(kinds), max_size=5))}
-
-
-NETWORKS = st.one_of(
-    st.fixed_dictionaries(
-        {
-            "kind": st.just("mlp"),
-            "hidden": st.lists(st.integers(1, 40), max_size=2),
-            "batch_norm": st.booleans(),
-            "activation": ACTIVATIONS,
-        }
-    ),
-    st.fixed_dictionaries(
-        {
-            "kind": st.just("cnn"),
-            "shape": SHAPES,
-            "channels": st.lists(st.integers(1, 9), min_size=1, max_size=2),
-            "pool": st.just(1),
-            "hidden": st.lists(st.integers(1, 40), max_size=1),
-            "batch_norm": st.booleans(),
-            "activation": ACTIVATIONS,
-        }
-    ),
-    layer_lists(),
-)
-
-
-@st.composite
-def arrays(draw: st.DrawFn) -> list[Resolved]:
-    """Jobs that share what must be shared, and differ in everything else."""
-    kind = draw(st.sampled_from(sorted(OPTIMIZERS)))
-    dropout = draw(st.booleans())
-    regression = draw(st.booleans())
-    x = [[(i * j) % 7 / 9 for j in range(1, 13)] for i in range(45)]
-    inline = {"kind": "inline", "x": x, "y": [i * 0.37 % 3 for i in range(45)]}
-    architecture = draw(NETWORKS)
-    norms = architecture.get("batch_norm", {"kind": "batch_norm"} in architecture.get("layers", []))
-    shared = {
-        "data": inline if regression else {"kind": "synthetic", "rows": 45, "features": 12, "classes": 3},
-        "batch_size": draw(st.sampled_from([3 if norms else 1, 7, 16, "full"])),
-        "split": {"test": 0.2},
-        "precision": draw(st.sampled_from(["float32", "bfloat16"])),
-    }
-    dropout = dropout and architecture["kind"] != "layers"
-    jobs = []
-    for _ in range(draw(st.integers(2, 6))):
-        rate = {"dropout": draw(st.sampled_from([0.1, 0.5]))} if dropout else {}
-        smoothing = 0.0 if regression else draw(st.sampled_from([0.0, 0.1]))
-        fields = {
-            "architecture": {**architecture, **rate},
-            "optimizer": {
-                "kind": kind,
-                "lr": draw(st.sampled_from([0.001, 0.03])),
-                "max_grad_norm": draw(st.sampled_from([None, 0.01, 0.5])),
-                **draw(OPTIMIZERS[kind]),
-            },
-            "schedule": draw(SCHEDULES),
-            "loss": {"label_smoothing": smoothing},
-            "early_stopping": draw(STOPPING),
-            "max_epochs": draw(st.integers(1, 9)),
-            "seed": draw(st.integers(0, 5)),
-        }
-        jobs.append(synthetic(**shared, **fields))
-    return jobs
-
-
-def outcomes(jobs: list[Resolved], weight: NDArray[np.float32] | None = None) -> list[Outcome]:
-    """(rows but for seconds, best weights, last weights) of each job, trained together."""
-    data = prepare(jobs[0], None)
-    data = replace(data, train=replace(data.train, weight=weight))
-    rows: list[list[dict[str, Any]]] = [[] for _ in jobs]
-    ends: dict[int, tuple[State, State]] = {}
-    for reports in train(jobs, data, CPU):
-        for report in reports:
-            rows[report.member].append(report.row.model_dump(exclude={"seconds"}) | {"test": report.test})
-            if report.ended:
-                ends[report.member] = report.best_state(), report.last_state()
-    return [(rows[member], *ends[member]) for member in range(len(jobs))]
-
-
-def assert_same(one: Outcome, other: Outcome) -> None:
-    """Equal to the bit; NaN, which a job that explodes leaves, equals itself."""
-    assert one[0] == other[0]
-    for left, right in zip(one[1:], other[1:], strict=True):
-        torch.testing.assert_close(left, right, rtol=0.0, atol=0.0, equal_nan=True)
 
 
 @settings(max_examples=40)
