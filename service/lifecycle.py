@@ -121,10 +121,11 @@ class Epoch(Record):
 
 
 class CheckpointKind(StrEnum):
-    """Which epoch's weights."""
+    """Which epoch's weights. `state` is the trainers' own: what a job goes on from."""
 
     best = "best"
     last = "last"
+    state = "state"
 
 
 class Checkpoint(Record):

@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     """What trainers use: `auto`, `cpu` or `cuda`."""
     lease_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 15.0
     """A worker that gives no sign of life for this long loses its jobs to others."""
+    save_seconds: Annotated[float, Field(ge=0.0, le=86_400.0)] = 10.0
+    """Seconds from one saved state to the next, trained again after a crash; more where saving costs."""
+    keep: Annotated[str, Field(pattern=r"^(last|state|last,state|state,last|none)$")] = "last,state"
+    """What ended jobs keep beside the best checkpoint: `last`, and the `state` that a fork goes on from; or `none`."""
     log_level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"
     """`debug`, `info`, `warning` or `error`."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3

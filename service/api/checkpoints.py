@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, BinaryIO, TypeVar
+from typing import Annotated, BinaryIO, Literal, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query, Request
@@ -28,7 +28,8 @@ from service.store import checkpoints
 router = APIRouter(prefix="/jobs", tags=["checkpoints"], route_class=Route)
 
 T = TypeVar("T")
-Kind = Annotated[CheckpointKind, InPath(description="Which epoch's weights.")]
+Served = Literal[CheckpointKind.best, CheckpointKind.last]
+Kind = Annotated[Served, InPath(description="Which epoch's weights.")]
 
 
 class Format(StrEnum):

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def find(connection: Connection, job_id: str) -> list[Checkpoint]:
     """The job's checkpoints: none, best, or best and last."""
-    query = select(checkpoints).where(checkpoints.c.job_id == job_id).order_by(checkpoints.c.kind)
+    served = checkpoints.c.job_id == job_id, checkpoints.c.kind != CheckpointKind.state
+    query = select(checkpoints).where(*served).order_by(checkpoints.c.kind)
     return [_checkpoint(row) for row in connection.execute(query)]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, delete, insert, select, tuple_, update
 
-from service.lifecycle import Control, Status
+from service.lifecycle import CheckpointKind, Control, Status
 from service.store.jobs import touched
 from service.store.queue import Outcome
 from service.store.tables import checkpoints, epochs, jobs
@@ -38,11 +38,25 @@ class Record:
     job_id: str
     attempt: int
     rows: Sequence[Epoch] = ()
-    best: BestSoFar | None = None  # written where there are rows
+    best: BestSoFar | None = None  # written where there are rows, or a way back
     eta_seconds: float | None = None
     replace: bool = True  # rows from the first on, left by an earlier attempt or an earlier try at this, go first
+    back_to: int | None = None  # the attempt goes on after this epoch: what stands behind it goes
     published: Sequence[Checkpoint] = ()  # their bytes are already safe
+    dropped: frozenset[CheckpointKind] = frozenset()  # kinds that the job has no use for any more
     outcome: Outcome | None = None  # ends the job
+
+    @property
+    def reached(self) -> int | None:
+        """The last epoch; None where there is nothing to say of it."""
+        return self.rows[-1].epoch if self.rows else self.back_to
+
+    @property
+    def stale(self) -> int | None:
+        """The rows from this epoch on are to go."""
+        if self.back_to is not None:
+            return self.back_to + 1
+        return self.rows[0].epoch if self.rows and self.replace else None
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,7 @@ class Written:
     """What came of it."""
 
     controls: dict[str, Control | None]  # of each job that its attempt still owns: what was asked of it meanwhile
-    replaced: frozenset[str]  # keys of checkpoints that others have replaced
+    replaced: frozenset[str]  # keys of checkpoints that others have replaced, or that are dropped
 
 
 def write(connection: Connection, device: str, records: Sequence[Record]) -> Written:
@@ -59,7 +73,8 @@ def write(connection: Connection, device: str, records: Sequence[Record]) -> Wri
     kept = [record for record in records if record.job_id in owned]
     _progress(connection, device, kept)
     _history(connection, kept)
-    replaced = _publish(connection, [(record.job_id, file) for record in kept for file in record.published])
+    replaced = _drop(connection, [(record.job_id, kind) for record in kept for kind in record.dropped])
+    replaced |= _publish(connection, [(record.job_id, file) for record in kept for file in record.published])
     _finish(connection, kept)
     return Written(owned, replaced)
 
@@ -76,21 +91,21 @@ def _lock(connection: Connection, records: Sequence[Record]) -> dict[str, Contro
 
 def _progress(connection: Connection, device: str, records: Sequence[Record]) -> None:
     fenced = update(jobs).where(_OWNED)
-    fresh = [_key(record) for record in records if not record.rows]
+    fresh = [_key(record) for record in records if record.reached is None]
     if fresh:
         connection.execute(fenced.values(touched(device=device)), fresh)
     names = ("epoch", "eta_seconds", "best_epoch", "best_value", "best_metrics")
     moved = [
         {
             **_key(record),
-            "new_epoch": record.rows[-1].epoch,
+            "new_epoch": record.reached,
             "new_eta_seconds": record.eta_seconds,
             "new_best_epoch": record.best and record.best.epoch,
             "new_best_value": record.best and record.best.value,
             "new_best_metrics": record.best and record.best.metrics,
         }
         for record in records
-        if record.rows
+        if record.reached is not None
     ]
     if moved:
         values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
@@ -99,23 +114,33 @@ def _progress(connection: Connection, device: str, records: Sequence[Record]) ->
 
 def _history(connection: Connection, records: Sequence[Record]) -> None:
     for record in records:
-        if record.rows and record.replace:
-            old = and_(epochs.c.job_id == record.job_id, epochs.c.epoch >= record.rows[0].epoch)
+        if record.stale is not None:
+            old = and_(epochs.c.job_id == record.job_id, epochs.c.epoch >= record.stale)
             connection.execute(delete(epochs).where(old))
     rows = [{"job_id": record.job_id, **row.model_dump()} for record in records for row in record.rows]
     if rows:
         connection.execute(insert(epochs), rows)
 
 
+def _drop(connection: Connection, kinds: Sequence[tuple[str, CheckpointKind]]) -> frozenset[str]:
+    """Jobs have no such checkpoint any more; the keys of those they had."""
+    if not kinds:
+        return frozenset()
+    these = tuple_(checkpoints.c.job_id, checkpoints.c.kind).in_(kinds)
+    return frozenset(connection.scalars(delete(checkpoints).where(these).returning(checkpoints.c.path)))
+
+
 def _publish(connection: Connection, files: Sequence[tuple[str, Checkpoint]]) -> frozenset[str]:
     """Point jobs at checkpoints; the keys of those that they replace."""
     if not files:
         return frozenset()
-    same = tuple_(checkpoints.c.job_id, checkpoints.c.kind).in_([(job_id, file.kind) for job_id, file in files])
-    old = connection.scalars(delete(checkpoints).where(same).returning(checkpoints.c.path)).all()
+    old = _drop(connection, [(job_id, file.kind) for job_id, file in files])
     rows = [{"job_id": job_id, **file.model_dump(exclude={"download_url"})} for job_id, file in files]
     connection.execute(insert(checkpoints), rows)
-    return frozenset(old) - {file.path for _, file in files}
+    saved = [job_id for job_id, file in files if file.kind is CheckpointKind.state]
+    if saved:  # they have got on: crashes are counted anew
+        connection.execute(update(jobs).where(jobs.c.id.in_(saved), jobs.c.failures > 0).values(failures=0))
+    return old - {file.path for _, file in files}
 
 
 def _finish(connection: Connection, records: Sequence[Record]) -> None:

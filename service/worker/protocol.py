@@ -24,6 +24,8 @@ class Workplace:
     device: str  # auto, cpu or cuda
     gpu: int  # which one, counted around those that torch sees
     threads: int
+    save_seconds: float  # from one saved state to the next
+    keep: frozenset[str]  # the checkpoints that an ended job leaves beside the best: last, state
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
-"""Writes what a trainer finds out: epochs in batches, checkpoints (bytes first, row after), the end of each job."""
+"""Writes what a trainer finds out: epochs in batches, checkpoints and states (bytes first, row after), the end of each
+job."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain, repeat
@@ -28,6 +29,7 @@ T = TypeVar("T")
 FLUSH_SECONDS = 0.5
 PUBLISHING_SHARE = 0.02  # of training time, at most, goes into publishing best checkpoints on the way
 PUBLISHING_SECONDS = 0.003  # that one may take, before any has been timed
+SAVING_SHARE = 0.015  # the same of saving states
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -46,6 +48,7 @@ class Ending:
     outcome: Outcome
     best: Weights | None
     last: Weights | None
+    state: Weights | None = None  # what another job can go on from
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,16 @@ class Heard:
     cancelled: frozenset[int] = frozenset()  # asked to stop at this epoch's end
 
 
+@dataclass(frozen=True)
+class Before:
+    """What earlier attempts have come to, up to the epoch after which this one goes on."""
+
+    epoch: int
+    seconds: float  # of training
+    best: Weights | None
+    published: Checkpoint | None  # the best checkpoint that there is
+
+
 @dataclass
 class _Member:
     """One job's record, as far as it is not yet in the database."""
@@ -63,9 +76,11 @@ class _Member:
     claim: Claim
     monitor: Monitor
     rows: list[Epoch] = field(default_factory=list)
-    seconds: float = 0.0
+    seconds: float = 0.0  # of training, with that of earlier attempts
     best: Weights | None = None
+    state: Weights | None = None
     published: Checkpoint | None = None
+    back_to: int | None = None  # rows past this epoch are those of earlier attempts
     clean: bool = False  # our last commit succeeded: no row of another attempt or try stands behind it
 
     @property
@@ -81,6 +96,7 @@ class _Member:
             self.best_so_far(),
             self.eta(),
             replace=not self.clean,
+            back_to=self.back_to,
             published=published,
         )
 
@@ -102,39 +118,88 @@ class Recorder:
     """The record of jobs that train together: what is due of all of them goes into one transaction."""
 
     def __init__(
-        self, database: Database, artifacts: Artifacts, device: str, members: Sequence[tuple[Claim, Monitor]]
+        self,
+        database: Database,
+        artifacts: Artifacts,
+        device: str,
+        members: Sequence[tuple[Claim, Monitor]],
+        save_seconds: float,
+        keep: Collection[str],
     ) -> None:
+        """`save_seconds`: from one saved state to the next, or more where that would cost too much.
+
+        `keep`: the kinds of checkpoints that ended jobs leave beside the best.
+        """
         self._database = database
         self._artifacts = artifacts
         self._device = device
         self._members = {number: _Member(*member) for number, member in enumerate(members)}
+        self._save_seconds, self._keep = save_seconds, keep
         self._flushed_at = time.monotonic()
         self._publish_from = self._flushed_at + len(members) * PUBLISHING_SECONDS / PUBLISHING_SHARE
+        self._save_from = self._flushed_at + save_seconds
 
-    def add(self, member: int, row: Epoch, best: Weights | None) -> None:
-        """Take a finished epoch and the best one so far, whose weights can be had until the next epoch."""
+    def go_back(self, before: Mapping[int, Before]) -> Heard:
+        """These members go on after an epoch: forget what an earlier attempt wrote of later ones."""
+        for number, known in before.items():
+            member = self._members[number]
+            member.back_to, member.seconds = known.epoch, known.seconds
+            member.best = known.best
+            if known.published and known.best and known.published.epoch == known.best.row.epoch:
+                member.published = known.published
+        back = {number: self._members[number] for number in before}
+        return insist(lambda: self._commit(back, {}, {})) if back else Heard()
+
+    def add(self, member: int, row: Epoch, best: Weights | None, state: Weights | None = None) -> None:
+        """Take a finished epoch, the best one so far and the state; both can be had until the next epoch."""
         record = self._members[member]
         record.rows.append(row)
         record.seconds += row.seconds
-        record.best = best
+        record.best, record.state = best, state
 
     def flush(self) -> Heard:
         """At most every half second, commit what there is; while the database is away, keep it for later."""
-        now = time.monotonic()
-        if not self._members or now - self._flushed_at < FLUSH_SECONDS:
+        if not self._members or time.monotonic() - self._flushed_at < FLUSH_SECONDS:
             return Heard()
         try:
-            published: dict[int, list[Checkpoint]] = {}
-            if now >= self._publish_from:
-                published = {n: self._write_best(member) for n, member in self._members.items()}
-                spent = time.monotonic() - now
-                self._publish_from = now + spent + spent / PUBLISHING_SHARE
+            published = self._write_due()
             return self._commit(self._members, published, {})
         except (Unavailable, StorageError) as error:
             log.warning("not recorded yet, training goes on: %s", error)
             return Heard()
         finally:
             self._flushed_at = time.monotonic()
+
+    def _write_due(self) -> dict[int, list[Checkpoint]]:
+        """The files whose time has come: best checkpoints, states."""
+        published: dict[int, list[Checkpoint]] = {number: [] for number in self._members}
+        begun = time.monotonic()
+        if begun >= self._publish_from:
+            for number, member in self._members.items():
+                published[number] += self._write_best(member)
+            done = time.monotonic()
+            self._publish_from = done + (done - begun) / PUBLISHING_SHARE
+        begun = time.monotonic()
+        if begun >= self._save_from:
+            for number, member in self._members.items():
+                published[number] += self._write_state(member)
+            done = time.monotonic()
+            self._save_from = done + max(self._save_seconds, (done - begun) / SAVING_SHARE)
+        return published
+
+    def release(self, numbers: Collection[int]) -> Heard:
+        """Give these members back with their states saved, at an epoch's end; waits for a database that is away."""
+        members = {number: self._members[number] for number in numbers if number in self._members}
+        published: dict[int, list[Checkpoint]] = {}
+        try:
+            for number, member in members.items():
+                published[number] = [*self._write_best(member), *self._write_state(member)]
+        except StorageError as error:
+            log.warning("given back without a saved state: %s", error)
+        heard = insist(lambda: self._commit(members, published, {}, release=True))
+        for number in members:
+            self._members.pop(number, None)
+        return heard
 
     def finish(self, endings: Mapping[int, Ending]) -> Heard:
         """Publish these members' weights and end their jobs, all at once; waits for a database that is away."""
@@ -161,15 +226,22 @@ class Recorder:
         published: list[Checkpoint] = []
         try:
             published += self._write_best(member)
-            newest = published[0] if published else member.published
-            if ending.last is not None and newest is not None and newest.epoch == ending.last.row.epoch:
-                published.append(newest.model_copy(update={"kind": CheckpointKind.last}))  # the same weights and file
-            elif ending.last is not None:
-                published.append(self._write(member.claim, CheckpointKind.last, ending.last))
+            newest, last = published[0] if published else member.published, ending.last
+            if last is not None and CheckpointKind.last in self._keep:
+                if newest is not None and newest.epoch == last.row.epoch:
+                    published.append(newest.model_copy(update={"kind": CheckpointKind.last}))  # the same file
+                else:
+                    published.append(self._write(member.claim, CheckpointKind.last, last))
+            member.state = ending.state
+            if CheckpointKind.state in self._keep:
+                published += self._write_state(member)
         except StorageError as error:
             log.exception("checkpoints could not be written")
             return published, JobError(code=ErrorCode.storage_error, message=str(error))
         return published, None
+
+    def _write_state(self, member: _Member) -> list[Checkpoint]:
+        return [] if member.state is None else [self._write(member.claim, CheckpointKind.state, member.state)]
 
     def _write(self, claim: Claim, kind: CheckpointKind, weights: Weights) -> Checkpoint:
         data, row = weights.pack(), weights.row
@@ -191,13 +263,19 @@ class Recorder:
         members: Mapping[int, _Member],
         published: Mapping[int, Sequence[Checkpoint]],
         outcomes: Mapping[int, Outcome],
+        release: bool = False,
     ) -> Heard:
         records = {number: member.record(published.get(number, ())) for number, member in members.items()}
-        records = {n: replace(record, outcome=outcomes.get(n)) for n, record in records.items()}
+        dropped = frozenset({CheckpointKind.state} - {*self._keep})
+        for number, outcome in outcomes.items():
+            records[number] = replace(records[number], outcome=outcome, dropped=dropped)
         for member in members.values():
             member.clean = False
         with self._database.transaction() as connection:
             written = recording.write(connection, self._device, list(records.values()))
+            for record in records.values():
+                if release and record.job_id in written.controls:
+                    queue.release(connection, record.job_id, record.attempt)
             lost = {number for number, record in records.items() if record.job_id not in written.controls}
             # A member counts as lost too when an earlier try had committed after all: its row names the file.
             unnamed = {file.path for number in lost for file in published.get(number, ())} | written.replaced
@@ -214,7 +292,7 @@ class Recorder:
         """What is committed is no longer to be done."""
         for number, member in members.items():
             member.rows.clear()
-            member.clean = True
+            member.back_to, member.clean = None, True
             member.published = next(
                 (file for file in published.get(number, ()) if file.kind is CheckpointKind.best), member.published
             )

@@ -259,6 +259,8 @@ def _places(settings: Settings, gpus: int) -> list[Workplace]:
         device=settings.device,
         gpu=0,
         threads=settings.trainer_threads,
+        save_seconds=settings.save_seconds,
+        keep=frozenset(settings.keep.split(",")),
     )
     count = settings.trainers or gpus or os.cpu_count() or 1
     return [

@@ -23,17 +23,22 @@ from service.store import datasets, queue
 from service.store.engine import Database
 from service.store.queue import Claim, Outcome
 from service.training.checkpoint import Metadata, to_bytes
+from service.training.fingerprint import fingerprint
 from service.training.loop import train
+from service.training.snapshot import to_bytes as to_state
+from service.worker import starts
 from service.worker.protocol import DONE, STOP, Ready, ToTrainer, Workplace
-from service.worker.recorder import Ending, Heard, Recorder, Weights, insist
+from service.worker.recorder import Before, Ending, Heard, Recorder, Weights, insist
 from service.worker.shelf import Shelf, Stored
+from service.worker.starts import Saved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from multiprocessing.connection import Connection
 
+    from service.data.preprocess import Preprocessing
     from service.spec.resolved import Resolved
-    from service.training.loop import Report
+    from service.training.loop import Report, Start
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +49,7 @@ def main(pipe: Connection, place: Workplace) -> None:
     """Train what comes down the pipe, until it says to stop or closes because the supervisor is gone."""
     _set_up(place)
     database, artifacts = Database(place.database_url), Artifacts(place.artifacts)
-    trainer = Trainer(database, artifacts, _device(place), pipe)
+    trainer = Trainer(database, artifacts, _device(place), pipe, place.save_seconds, place.keep)
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
         os.ftruncate(sys.stderr.fileno(), 0)  # the log's tail belongs to these jobs
@@ -60,6 +65,7 @@ class Array:
     claims: Sequence[Claim]
     jobs: Sequence[Resolved]
     recorder: Recorder
+    saved: Sequence[Saved]
     under_way: set[int]  # places in `claims`
     best: dict[int, Weights] = field(default_factory=dict)
 
@@ -67,8 +73,18 @@ class Array:
 class Trainer:
     """Trains claimed jobs to their ends and records them, whatever these are."""
 
-    def __init__(self, database: Database, artifacts: Artifacts, device: torch.device, pipe: Connection) -> None:
+    def __init__(
+        self,
+        database: Database,
+        artifacts: Artifacts,
+        device: torch.device,
+        pipe: Connection,
+        save_seconds: float,
+        keep: Collection[str],
+    ) -> None:
+        """`save_seconds` and `keep`: see Workplace."""
         self._database, self._artifacts, self._pipe = database, artifacts, pipe
+        self._saving = save_seconds, keep
         self._shelf = Shelf()
         self.device = device
 
@@ -76,7 +92,7 @@ class Trainer:
         """Train these jobs, which share an `array_key`, as one array."""
         device = torch.device("cpu") if claims[0].spec.device == "cpu" else self.device
         try:
-            jobs, stored = insist(lambda: self._load(claims))
+            jobs, stored, saved = insist(lambda: self._load(claims))
         except (ServiceError, OSError) as error:
             log.exception("the jobs cannot start")
             failed = Outcome(Status.failed, error=_explain(error))
@@ -84,8 +100,8 @@ class Trainer:
             self._write_each(claims, apart if len(claims) > 1 else partial(queue.finish, outcome=failed))
             return
         members = [(claim, job.monitor) for claim, job in zip(claims, jobs, strict=True)]
-        recorder = Recorder(self._database, self._artifacts, str(device), members)
-        array = Array(claims, jobs, recorder, set(range(len(claims))))
+        recorder = Recorder(self._database, self._artifacts, str(device), members, *self._saving)
+        array = Array(claims, jobs, recorder, saved, set(range(len(claims))))
         try:
             self._train(array, stored, device)
         except Exception as error:
@@ -98,47 +114,66 @@ class Trainer:
                 raise  # the GPU's context may be beyond use: leave it to a fresh process
             self._fail(array, _explain(error))
 
-    def _load(self, claims: Sequence[Claim]) -> tuple[list[Resolved], Stored | None]:
+    def _load(self, claims: Sequence[Claim]) -> tuple[list[Resolved], Stored | None, list[Saved]]:
         data = claims[0].spec.data
-        if not isinstance(data, DatasetData):
-            return [resolve(claim.spec, profile_of(data)) for claim in claims], None
         with self._database.reading() as connection:
+            saved = [starts.saved(connection, claim) for claim in claims]
+            if not isinstance(data, DatasetData):
+                return [resolve(claim.spec, profile_of(data)) for claim in claims], None, saved
             dataset = datasets.get(connection, data.id)
             parquet = self._artifacts.path(datasets.path_of(connection, data.id))
-        return [resolve(claim.spec, dataset.profile) for claim in claims], Stored(parquet, dataset.parquet_sha256)
+        jobs = [resolve(claim.spec, dataset.profile) for claim in claims]
+        return jobs, Stored(parquet, dataset.parquet_sha256), saved
 
     def _train(self, array: Array, stored: Stored | None, device: torch.device) -> None:
         data = self._shelf.take(array.jobs[0], stored)
         array.jobs = [data.counted(job) for job in array.jobs]
-        training = train(array.jobs, data, device)
+        begun = self._go_back(array, data.preprocessing, device)
+        training = train(array.jobs, data, device, begun)
         reports = next(training)
         while True:
-            leaving = self._record(array, reports)
+            leaving = self._record(array, [report for report in reports if report.member in array.under_way], device)
             array.under_way -= leaving
             if not array.under_way:
                 return
             if self._pipe.poll():  # STOP, or nobody is left at the other end
-                self._write_each([array.claims[member] for member in array.under_way], queue.release)
+                array.recorder.release(array.under_way)
                 return
-            reports = training.send(leaving)
+            reports = training.send(set(range(len(array.claims))) - array.under_way)
 
-    def _record(self, array: Array, reports: Sequence[Report]) -> set[int]:
+    def _go_back(self, array: Array, preprocessing: Preprocessing, device: torch.device) -> list[Start | None]:
+        """Where each member goes on; what earlier attempts wrote of later epochs is forgotten."""
+        begun: list[Start | None] = []
+        before: dict[int, Before] = {}
+        for member, saved in enumerate(array.saved):
+            found = starts.start(self._artifacts, saved)
+            begun.append(found[0] if found else None)
+            if found is None:
+                continue
+            at, made_by = found
+            differs = starts.differing(made_by, fingerprint(device))
+            log.info("%s goes on after epoch %s; differs: %s", array.claims[member].job_id, at.snapshot.epoch, differs)
+            best = starts.best(at, array.jobs[member], preprocessing)
+            if best is not None:
+                array.best[member] = best
+            before[member] = Before(at.snapshot.epoch, sum(row.seconds for row in at.rows), best, saved.best)
+        array.under_way -= array.recorder.go_back(before).lost
+        return begun
+
+    def _record(self, array: Array, reports: Sequence[Report], device: torch.device) -> set[int]:
         """Record an epoch of every member; those that are done with."""
-        endings = {}
+        endings, states = {}, {report.member: _state(report, device) for report in reports}
         for report in reports:
             member, job = report.member, array.jobs[report.member]
             if report.row.is_best or member in array.best:
                 array.best[member] = _best_weights(report, job, array.best.get(member))
-            array.recorder.add(member, report.row, array.best.get(member))
+            array.recorder.add(member, report.row, array.best.get(member), states[member])
             if report.ended:
-                endings[member] = Ending(_outcome(report), array.best.get(member), _last_weights(report, job))
+                endings[member] = _ending(_outcome(report), array, report, states[member])
         lost = array.recorder.finish(endings).lost if endings else frozenset()
         heard = array.recorder.flush()
         by_member = {report.member: report for report in reports}
-        cancelled = {
-            member: Ending(CANCELLED, array.best.get(member), _last_weights(by_member[member], array.jobs[member]))
-            for member in heard.cancelled
-        }
+        cancelled = {member: _ending(CANCELLED, array, by_member[member], states[member]) for member in heard.cancelled}
         late = array.recorder.finish(cancelled) if cancelled else Heard()
         return set(endings) | set(cancelled) | lost | heard.lost | late.lost
 
@@ -195,16 +230,21 @@ def _receive(pipe: Connection) -> ToTrainer:
     return message
 
 
-def _last_weights(report: Report, job: Resolved) -> Weights:
-    return Weights(
-        report.row, lambda: to_bytes(report.last_state(), Metadata.of(job, report.preprocessing, report.row))
-    )
+def _ending(outcome: Outcome, array: Array, report: Report, state: Weights) -> Ending:
+    """How a member ends, with the weights that it leaves."""
+    metadata = Metadata.of(array.jobs[report.member], report.preprocessing, report.row)
+    last = Weights(report.row, lambda: to_bytes(report.last_state(), metadata))
+    return Ending(outcome, array.best.get(report.member), last, state)
 
 
 def _best_weights(report: Report, job: Resolved, before: Weights | None) -> Weights:
     """The best epoch's weights; packed from the run's present best, so only until the next report."""
     row = report.row if report.row.is_best or before is None else before.row
     return Weights(row, lambda: to_bytes(report.best_state(), Metadata.of(job, report.preprocessing, row)))
+
+
+def _state(report: Report, device: torch.device) -> Weights:
+    return Weights(report.row, lambda: to_state(report.snapshot(), fingerprint(device)))
 
 
 def _outcome(report: Report) -> Outcome:

@@ -34,7 +34,7 @@ def claimed(database: Database) -> Claim:
 
 @pytest.fixture
 def recorder(database: Database, artifacts: Artifacts, claimed: Claim) -> Recorder:
-    return Recorder(database, artifacts, "cpu", [(claimed, Monitor.val_loss)])
+    return Recorder(database, artifacts, "cpu", [(claimed, Monitor.val_loss)], 10.0, {"last"})
 
 
 @pytest.fixture

@@ -36,9 +36,15 @@ def pipe() -> tuple[Connection, Connection]:
     return Pipe()
 
 
+def trainer(
+    database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection], save_seconds: float = 10.0
+) -> Trainer:
+    return Trainer(database, artifacts, torch.device("cpu"), pipe[1], save_seconds, {"last", "state"})
+
+
 def run(database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection], width: int = 1) -> Job:
     claims = claim(database, width=width)
-    Trainer(database, artifacts, torch.device("cpu"), pipe[1]).run(claims)
+    trainer(database, artifacts, pipe).run(claims)
     return job(database, claims[0].job_id)
 
 
@@ -123,7 +129,7 @@ def test_a_job_that_must_not_end_by_a_signal_is_cancelled_at_its_epochs_end(
     with database.transaction() as connection:
         jobs.cancel(connection, submitted.id)
 
-    Trainer(database, artifacts, torch.device("cpu"), pipe[1]).run(claims)
+    trainer(database, artifacts, pipe).run(claims)
 
     ended = job(database, submitted.id)
     assert (ended.status, ended.stop_reason, ended.progress.epoch) == (Status.cancelled, StopReason.cancelled, 1)
@@ -252,7 +258,7 @@ def test_cancelling_one_of_an_array_leaves_the_others_alone(
     with database.transaction() as connection:
         jobs.cancel(connection, first)
 
-    Trainer(database, artifacts, torch.device("cpu"), pipe[1]).run(claims)
+    trainer(database, artifacts, pipe).run(claims)
 
     assert (job(database, first).status, job(database, first).progress.epoch) == (Status.cancelled, 1)
     assert (job(database, second).status, job(database, second).progress.epoch) == (Status.succeeded, 5)
@@ -269,7 +275,7 @@ def test_a_member_that_another_attempt_owns_leaves_and_the_others_commit(
         queue.release(connection, stolen, 1)
     claim(database, "wrk_thief")
 
-    Trainer(database, artifacts, torch.device("cpu"), pipe[1]).run(claims)
+    trainer(database, artifacts, pipe).run(claims)
 
     assert (job(database, stolen).status, job(database, stolen).progress.epoch) == (Status.running, 0)
     assert job(database, kept).status is Status.succeeded

@@ -1,0 +1,82 @@
+"""Where claimed jobs go on: their saved states and the histories up to there, checked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from service.artifacts import sha256_of
+from service.errors import NotFound, StorageError
+from service.lifecycle import Checkpoint, CheckpointKind, Epoch
+from service.store import checkpoints, history
+from service.training.checkpoint import Metadata, to_bytes
+from service.training.loop import Start
+from service.training.snapshot import from_bytes
+from service.worker.recorder import Weights
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from service.artifacts import Artifacts
+    from service.data.preprocess import Preprocessing
+    from service.spec.resolved import Resolved
+    from service.store.queue import Claim
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What the database knows of where a job goes on."""
+
+    state: Checkpoint | None
+    rows: Sequence[Epoch] = ()
+    best: Checkpoint | None = None
+
+
+def saved(connection: Connection, claim: Claim) -> Saved:
+    """What is saved of the job."""
+    try:
+        state = checkpoints.get(connection, claim.job_id, CheckpointKind.state)
+    except NotFound:
+        return Saved(None)
+    rows = history.read(connection, claim.job_id, limit=state.epoch) if state.epoch else []
+    found = {file.kind: file for file in checkpoints.find(connection, claim.job_id)}
+    return Saved(state, rows, found.get(CheckpointKind.best))
+
+
+def start(artifacts: Artifacts, saved: Saved) -> tuple[Start, dict[str, str]] | None:
+    """Where the job goes on, and what made the state; None: it begins, as nothing sound is saved.
+
+    Beginning anew costs time alone: it leads to the same bits.
+    """
+    if saved.state is None:
+        return None
+    try:
+        path = artifacts.path(saved.state.path)
+        if not path.exists() or sha256_of(path) != saved.state.sha256:
+            raise StorageError("the saved state is missing or changed")
+        snapshot, made_by = from_bytes(path.read_bytes())
+        if [row.epoch for row in saved.rows] != list(range(1, snapshot.epoch + 1)):
+            raise StorageError("the history does not reach to the saved state")
+    except (StorageError, OSError) as error:
+        log.warning("a job begins anew: %s", error)
+        return None
+    return Start(snapshot, saved.rows), made_by
+
+
+def best(start: Start, job: Resolved, preprocessing: Preprocessing) -> Weights | None:
+    """The best weights so far, packed from the saved state; None: there are none yet."""
+    snapshot = start.snapshot
+    if not snapshot.best_epoch:
+        return None
+    row = start.rows[snapshot.best_epoch - 1]
+    weights = snapshot.weights if snapshot.best is None else snapshot.best
+    return Weights(row, lambda: to_bytes(weights, Metadata.of(job, preprocessing, row)))
+
+
+def differing(before: dict[str, str], now: dict[str, str]) -> dict[str, list[str]]:
+    """What decides on the bits of a result and is not what it was: {name: [before, now]}."""
+    return {name: [old, now[name]] for name, old in before.items() if now.get(name, old) != old}

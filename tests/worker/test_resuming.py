@@ -1,0 +1,204 @@
+"""Attempts at a job that follow upon others: what was saved is gone on from, and the end is the same to the bit."""
+
+from __future__ import annotations
+
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from sqlalchemy import update
+
+from service.artifacts import Artifacts
+from service.lifecycle import Checkpoint, CheckpointKind, Epoch, ErrorCode, JobError, Status
+from service.store import checkpoints, history, queue
+from service.store.engine import Database
+from service.store.queue import Claim
+from service.store.tables import jobs
+from service.worker import recorder
+from service.worker.trainer import Trainer
+from tests.store.records import claim, job, submit
+
+SPEC: dict[str, Any] = {"max_epochs": 12, "early_stopping": None, "architecture": {"hidden": [8], "dropout": 0.2}}
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    return Artifacts(tmp_path / "artifacts")
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flush and save after every epoch."""
+    monkeypatch.setattr(recorder, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(recorder, "SAVING_SHARE", float("inf"))
+
+
+class Told:
+    """A supervisor's end of the pipe that says "stop" after so many epochs; 0: never."""
+
+    def __init__(self, epochs: int = 0) -> None:
+        self._left = epochs
+
+    def poll(self) -> bool:
+        self._left -= 1
+        return self._left == 0
+
+
+class Gone(Told):
+    """After so many epochs the process is gone."""
+
+    def poll(self) -> bool:
+        if super().poll():
+            raise SystemExit
+        return False
+
+
+def attempt(
+    database: Database, artifacts: Artifacts, pipe: Told, *, width: int = 1, keep: str = "last,state"
+) -> list[Claim]:
+    claims = claim(database, width=width)
+    trainer = Trainer(database, artifacts, torch.device("cpu"), cast("Connection", pipe), 0.0, keep.split(","))
+    try:
+        trainer.run(claims)
+    except SystemExit:
+        error = JobError(code=ErrorCode.worker_lost, message="gone")
+        with database.transaction() as connection:
+            for each in claims:
+                queue.crashed(connection, each.job_id, each.attempt, error)
+    return claims
+
+
+def outcome(database: Database, job_id: str) -> tuple[list[Epoch], dict[str, str]]:
+    """The history but for its seconds, and the SHA-256 of each checkpoint."""
+    with database.reading() as connection:
+        rows = history.read(connection, job_id)
+        files = checkpoints.find(connection, job_id)
+    return [row.model_copy(update={"seconds": 0.0}) for row in rows], {file.kind: file.sha256 for file in files}
+
+
+def state(database: Database, job_id: str) -> Checkpoint:
+    with database.reading() as connection:
+        return checkpoints.get(connection, job_id, CheckpointKind.state)
+
+
+def test_a_job_stopped_again_and_again_ends_as_if_never_stopped(database: Database, artifacts: Artifacts) -> None:
+    undisturbed, disturbed = submit(database, **SPEC), submit(database, **SPEC)
+    attempt(database, artifacts, Told())
+
+    for reached, epochs in ((1, 1), (5, 4), (7, 2)):
+        attempt(database, artifacts, Told(epochs))
+        waiting = job(database, disturbed.id)
+        assert (waiting.status, waiting.progress.epoch) == (Status.queued, reached)
+    attempt(database, artifacts, Told())
+
+    ended = job(database, disturbed.id)
+    assert (ended.status, ended.attempt, ended.failures) == (Status.succeeded, 4, 0)
+    assert outcome(database, disturbed.id) == outcome(database, undisturbed.id)
+
+
+def test_an_array_stopped_in_two_goes_on_as_one_of_members_at_different_epochs(
+    database: Database, artifacts: Artifacts
+) -> None:
+    seeds = [0, 1, 2, 3]
+    undisturbed = [submit(database, seed=seed, **SPEC).id for seed in seeds]
+    attempt(database, artifacts, Told(), width=4)
+    disturbed = [submit(database, seed=seed, **SPEC).id for seed in seeds]
+    attempt(database, artifacts, Told(3), width=2)
+    with database.transaction() as connection:  # so that the next two are next
+        for job_id in disturbed[:2]:
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(priority=-1))
+    attempt(database, artifacts, Told(5), width=2)
+
+    claims = attempt(database, artifacts, Told(), width=4)
+
+    assert {claim.job_id for claim in claims} == {*disturbed}
+    for one, other in zip(undisturbed, disturbed, strict=True):
+        assert outcome(database, one) == outcome(database, other)
+
+
+def test_rows_past_the_saved_state_are_forgotten_and_the_best_with_them(
+    database: Database, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed, disturbed = submit(database, **SPEC), submit(database, **SPEC)
+    attempt(database, artifacts, Told())
+    attempt(database, artifacts, Told(3))
+    monkeypatch.setattr(recorder, "SAVING_SHARE", 1e-9)  # no state is due any more, rows and best are
+    attempt(database, artifacts, Gone(6))
+    lost = job(database, disturbed.id)
+    assert (lost.status, lost.progress.epoch, state(database, lost.id).epoch) == (Status.queued, 9, 4)
+    monkeypatch.setattr(recorder, "FLUSH_SECONDS", 100.0)  # what is seen then is what the attempt began with
+
+    attempt(database, artifacts, Gone(1))
+
+    back = job(database, disturbed.id)
+    expected = outcome(database, undisturbed.id)[0][:4]
+    assert (back.progress.epoch, outcome(database, back.id)[0]) == (4, expected)
+    assert back.best is not None
+    assert back.best.epoch == max(row.epoch for row in expected if row.is_best)
+    attempt(database, artifacts, Told())
+    assert outcome(database, disturbed.id) == outcome(database, undisturbed.id)
+
+
+@pytest.mark.parametrize("damage", ["deleted", "changed", "truncated"])
+def test_a_job_whose_saved_state_is_damaged_begins_anew_and_comes_to_the_same_end(
+    database: Database, artifacts: Artifacts, damage: str
+) -> None:
+    undisturbed, disturbed = submit(database, **SPEC), submit(database, **SPEC)
+    attempt(database, artifacts, Told())
+    attempt(database, artifacts, Told(5))
+    path = artifacts.path(state(database, disturbed.id).path)
+    whole = path.read_bytes()
+    match damage:
+        case "deleted":
+            path.unlink()
+        case "changed":
+            path.write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
+        case _:
+            path.write_bytes(whole[:100])
+
+    attempt(database, artifacts, Told())
+
+    assert outcome(database, disturbed.id) == outcome(database, undisturbed.id)
+
+
+def test_a_crash_after_progress_counts_as_the_first(database: Database, artifacts: Artifacts) -> None:
+    submitted = submit(database, **SPEC)
+
+    for _ in range(4):
+        attempt(database, artifacts, Gone(2))
+
+    assert job(database, submitted.id).failures == 1
+    assert job(database, submitted.id).status is Status.queued
+
+
+def test_an_ended_job_keeps_one_state_and_no_older_file(database: Database, artifacts: Artifacts) -> None:
+    submitted = submit(database, **SPEC)
+    attempt(database, artifacts, Told(5))
+
+    attempt(database, artifacts, Told())
+
+    with database.reading() as connection:
+        named = {
+            state(database, submitted.id).path,
+            *(file.path for file in checkpoints.find(connection, submitted.id)),
+        }
+    folder = artifacts.path("checkpoints") / submitted.id
+    assert {path.name for path in folder.iterdir()} == {
+        Path(key).name for key in named | {state(database, submitted.id).path}
+    }
+    assert state(database, submitted.id).epoch == 12
+
+
+def test_what_is_not_to_be_kept_goes_at_the_end(database: Database, artifacts: Artifacts) -> None:
+    submitted = submit(database, **SPEC)
+    attempt(database, artifacts, Told(5))
+
+    attempt(database, artifacts, Told(), keep="none")
+
+    with database.reading() as connection:
+        (best,) = checkpoints.find(connection, submitted.id)
+    assert best.kind is CheckpointKind.best
+    folder = artifacts.path("checkpoints") / submitted.id
+    assert [path.name for path in folder.iterdir()] == [Path(best.path).name]
