@@ -17,11 +17,10 @@ from service.training.snapshot import from_bytes
 from service.worker.recorder import Weights
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from service.artifacts import Artifacts
     from service.data.preprocess import Preprocessing
     from service.spec.resolved import Resolved
+    from service.store.engine import Database
     from service.store.queue import Claim
 
 log = logging.getLogger(__name__)
@@ -36,15 +35,20 @@ class Saved:
     best: Checkpoint | None = None
 
 
-def saved(connection: Connection, claim: Claim) -> Saved:
-    """What is saved of the job."""
-    try:
-        state = checkpoints.get(connection, claim.job_id, CheckpointKind.state)
-    except NotFound:
-        return Saved(None)
-    rows = history.read(connection, claim.job_id, limit=state.epoch) if state.epoch else []
-    found = {file.kind: file for file in checkpoints.find(connection, claim.job_id)}
-    return Saved(state, rows, found.get(CheckpointKind.best))
+def saved(database: Database, claims: Sequence[Claim]) -> list[Saved]:
+    """What is saved of each job."""
+    found = []
+    with database.reading() as connection:
+        for claim in claims:
+            try:
+                state = checkpoints.get(connection, claim.job_id, CheckpointKind.state)
+            except NotFound:
+                found.append(Saved(None))
+                continue
+            rows = history.read(connection, claim.job_id, limit=state.epoch) if state.epoch else []
+            files = {file.kind: file for file in checkpoints.find(connection, claim.job_id)}
+            found.append(Saved(state, rows, files.get(CheckpointKind.best)))
+    return found
 
 
 def start(artifacts: Artifacts, saved: Saved) -> tuple[Start, dict[str, str]] | None:

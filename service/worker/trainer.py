@@ -115,11 +115,10 @@ class Trainer:
             self._fail(array, _explain(error))
 
     def _load(self, claims: Sequence[Claim]) -> tuple[list[Resolved], Stored | None, list[Saved]]:
-        data = claims[0].spec.data
+        data, saved = claims[0].spec.data, starts.saved(self._database, claims)
+        if not isinstance(data, DatasetData):
+            return [resolve(claim.spec, profile_of(data)) for claim in claims], None, saved
         with self._database.reading() as connection:
-            saved = [starts.saved(connection, claim) for claim in claims]
-            if not isinstance(data, DatasetData):
-                return [resolve(claim.spec, profile_of(data)) for claim in claims], None, saved
             dataset = datasets.get(connection, data.id)
             parquet = self._artifacts.path(datasets.path_of(connection, data.id))
         jobs = [resolve(claim.spec, dataset.profile) for claim in claims]
