@@ -62,6 +62,7 @@ class ErrorCode(StrEnum):
     non_finite_loss = "non_finite_loss"
     out_of_memory = "out_of_memory"
     worker_lost = "worker_lost"
+    stalled = "stalled"
     dataset_corrupt = "dataset_corrupt"
     invalid_spec = "invalid_spec"
     storage_error = "storage_error"

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Seconds from one saved state to the next, trained again after a crash; more where saving costs."""
     keep: Annotated[str, Field(pattern=r"^(last|state|last,state|state,last|none)$")] = "last,state"
     """What ended jobs keep beside the best checkpoint: `last`, and the `state` that a fork goes on from; or `none`."""
+    stall_seconds: Annotated[float, Field(ge=1.0, le=86_400.0)] = 600.0
+    """A trainer that makes no step for this long is killed, and its job tried again."""
     log_level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"
     """`debug`, `info`, `warning` or `error`."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3

@@ -18,7 +18,7 @@ from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
 from service.training import schedules
 from service.training.metrics import Metrics
-from service.training.passes import Group, Measured
+from service.training.passes import Group, Measured, Pulse
 from service.training.snapshot import Snapshot
 from service.training.weights import State
 
@@ -68,11 +68,16 @@ class _Run:
 
 
 def train(
-    jobs: Sequence[Resolved], data: Prepared, device: torch.device, starts: Sequence[Start | None] = ()
+    jobs: Sequence[Resolved],
+    data: Prepared,
+    device: torch.device,
+    starts: Sequence[Start | None] = (),
+    pulse: Pulse | None = None,
 ) -> Generator[list[Report], Collection[int] | None, None]:
     """Train jobs that share `data` and an `array_key` as one array; each yield has a report of every job under way.
 
-    A job with a start goes on there, to the bits it would have had without a stop; the others begin.
+    A job with a start goes on there, to the bits it would have had without a stop; the others begin. `pulse` counts
+    the steps.
 
     A job leaves when early stopping, `max_epochs`, `max_seconds` or a non-finite loss ends it, or when its number is
     sent back in answer to a yield; the others go on, to the same bits as alone. To cancel all, stop iterating.
@@ -82,7 +87,7 @@ def train(
     `val_loss` has neither. `seconds` is the epoch of the whole array.
     """
     starts = starts or [None] * len(jobs)
-    group = Group(jobs, data, device, [None if start is None else start.snapshot for start in starts])
+    group = Group(jobs, data, device, [None if start is None else start.snapshot for start in starts], pulse)
     runs = [_start(member, job, start) for member, (job, start) in enumerate(zip(jobs, starts, strict=True))]
     while runs:
         started = perf_counter()

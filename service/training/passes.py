@@ -28,6 +28,13 @@ CHUNK_VALUES = 2**16  # a member's values of the widest layer in one step of an 
 GATHER_VALUES = 2**17  # inputs gathered at once: 512 KiB, which stay in the cache
 
 
+@dataclass
+class Pulse:
+    """Steps counted, for those who watch whether training gets on."""
+
+    value: int = 0
+
+
 @dataclass(frozen=True)
 class Measured:
     """What one epoch measured."""
@@ -50,9 +57,15 @@ class Group:
     """Jobs that share rows and layer shapes as one array, with the rows on the device."""
 
     def __init__(
-        self, jobs: Sequence[Resolved], data: Prepared, device: torch.device, after: Sequence[Snapshot | None]
+        self,
+        jobs: Sequence[Resolved],
+        data: Prepared,
+        device: torch.device,
+        after: Sequence[Snapshot | None],
+        pulse: Pulse | None = None,
     ) -> None:
         """Each job goes on `after` a snapshot, or begins."""
+        self._pulse = pulse or Pulse()
         self._jobs, self._data, self._device = list(jobs), data, device
         begun = list(zip(jobs, after, strict=True))
         states = [initial_state(job.layers, job.spec.seed) if at is None else at.weights for job, at in begun]
@@ -137,6 +150,7 @@ class Group:
         weight: Tensor | float = 0.0
         for batch in self._batches(order, size):
             loss = self._step(batch)
+            self._pulse.value += 1
             total[:, : loss.rows.shape[1]] += loss.rows
             weight = loss.weight + weight
         means: list[float] = (total.sum(1) / weight).tolist()
@@ -176,8 +190,11 @@ class Group:
         x: (N, padded inputs), y: (N,).
         """
         members = len(array.parameters)
-        each = [array.forward(chunk.expand(members, -1, -1), training=False) for chunk in torch.split(x, self._chunk)]
-        outputs = torch.cat([values[..., : array.outputs] for values in each], 1)
+        each = []
+        for chunk in torch.split(x, self._chunk):
+            each.append(array.forward(chunk.expand(members, -1, -1), training=False)[..., : array.outputs])
+            self._pulse.value += 1
+        outputs = torch.cat(each, 1)
         if self._jobs[0].spec.task is Task.classification:
             scores = metrics.classification(outputs, y)
             return [(_or_nan(score["log_loss"]), score) for score in scores]

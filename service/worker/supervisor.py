@@ -16,9 +16,10 @@ from multiprocessing import connection as pipes
 from typing import TYPE_CHECKING
 
 from service.errors import LeaseLost, StorageError, Unavailable
-from service.lifecycle import ErrorCode, JobError, WorkerInfo, new_id
+from service.lifecycle import JobError, WorkerInfo, new_id
 from service.store import queue, workers
 from service.worker.protocol import DONE, STOP, FromTrainer, Ready, Workplace
+from service.worker.vitals import Vitals, new_pulse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from service.settings import Settings
     from service.store.engine import Database
     from service.store.queue import Claim
+    from service.training.passes import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Seat:
     place: Workplace
     process: BaseProcess
     pipe: Connection
+    vitals: Vitals
     device: str | None = None  # None until it is ready
     claims: Sequence[Claim] = ()  # what it trains as one array; some may have ended
 
@@ -86,6 +89,8 @@ class Supervisor:
                 except (Unavailable, StorageError) as error:
                     log.warning("the database is away, trying again: %s", error)
                     self._look_in_queue = True
+                    for seat in self._seats:
+                        seat.vitals.moved()  # trainers wait for the database too
                     stop.wait(RESTART_SECONDS)
             self._stop()
         finally:
@@ -101,15 +106,17 @@ class Supervisor:
             self._renew()
             self._renew_at = now + self._settings.lease_seconds / 3
         if now >= self._reap_at:
+            self._end_stalled()
             self._reap()
             self._reap_at = now + REAP_SECONDS
 
     def _hire(self, place: Workplace) -> Seat:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_train, args=(theirs, place), daemon=True)
+        pulse = new_pulse(self._context)
+        process = self._context.Process(target=_train, args=(theirs, place, pulse), daemon=True)
         process.start()
         theirs.close()
-        return Seat(place, process, ours)
+        return Seat(place, process, ours, Vitals(pulse))
 
     def _listen(self, seconds: float) -> None:
         """Hear what the trainers say, and replace those that died."""
@@ -132,18 +139,23 @@ class Supervisor:
         """A trainer died: give its job back with the reason, and hire another."""
         seat.process.join()
         seat.pipe.close()
-        log.error("a trainer died with %s, training %d jobs", _describe_exit(seat.process.exitcode), len(seat.claims))
+        code, cause = seat.vitals.cause_of_death(seat.process.exitcode)
+        log.error("a trainer died with %s, training %d jobs", cause, len(seat.claims))
         if seat.claims:
-            last_words = _describe_exit(seat.process.exitcode)
-            error = JobError(
-                code=ErrorCode.worker_lost,
-                message=f"the trainer died {queue.MAX_FAILURES} times, at last with {last_words}",
-                log_tail=_tail(seat.place),
-            )
+            message = f"the trainer died {queue.MAX_FAILURES} times without getting on, at last with {cause}"
+            error = JobError(code=code, message=message, log_tail=_tail(seat.place))
             self._give_back(seat.claims, error)
         elif seat.device is None:
             time.sleep(RESTART_SECONDS)  # it cannot even start: do not spin
         self._seats[self._seats.index(seat)] = self._hire(seat.place)
+
+    def _end_stalled(self) -> None:
+        """Kill trainers that do not get on; the next _listen() finds them dead."""
+        for seat in self._seats:
+            still = seat.vitals.still()
+            if seat.claims and still > self._settings.stall_seconds:
+                seat.vitals.stalled_for = still
+                seat.process.kill()
 
     def _give_back(self, claims: Sequence[Claim], error: JobError | None) -> None:
         """Back to the queue with these jobs: because of `error`, or unharmed."""
@@ -183,6 +195,7 @@ class Supervisor:
             if not claims:
                 return
             seat.claims = claims
+            seat.vitals.moved()
             with suppress(OSError):  # it died just now: the next _listen() finds out and gives the jobs back
                 seat.pipe.send(claims)
 
@@ -234,11 +247,11 @@ class Supervisor:
             log.warning("could not sign off: %s", problem)
 
 
-def _train(pipe: Connection, place: Workplace) -> None:
+def _train(pipe: Connection, place: Workplace, pulse: Pulse) -> None:
     """Entry point of a trainer process; torch is imported there alone."""
     from service.worker import trainer
 
-    trainer.main(pipe, place)
+    trainer.main(pipe, place, pulse)
 
 
 def _context(cuda: bool) -> ForkServerContext | SpawnContext:
@@ -280,10 +293,6 @@ def _count_gpus() -> int:
         return 0
     listing = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=30, check=False)
     return sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
-
-
-def _describe_exit(code: int | None) -> str:
-    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
 def _tail(place: Workplace) -> str | None:

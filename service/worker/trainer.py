@@ -39,17 +39,18 @@ if TYPE_CHECKING:
     from service.data.preprocess import Preprocessing
     from service.spec.resolved import Resolved
     from service.training.loop import Report, Start
+    from service.training.passes import Pulse
 
 log = logging.getLogger(__name__)
 
 CANCELLED = Outcome(Status.cancelled, StopReason.cancelled)
 
 
-def main(pipe: Connection, place: Workplace) -> None:
+def main(pipe: Connection, place: Workplace, pulse: Pulse) -> None:
     """Train what comes down the pipe, until it says to stop or closes because the supervisor is gone."""
     _set_up(place)
     database, artifacts = Database(place.database_url), Artifacts(place.artifacts)
-    trainer = Trainer(database, artifacts, _device(place), pipe, place.save_seconds, place.keep)
+    trainer = Trainer(database, artifacts, _device(place), pipe, pulse, place.save_seconds, place.keep)
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
         os.ftruncate(sys.stderr.fileno(), 0)  # the log's tail belongs to these jobs
@@ -79,11 +80,12 @@ class Trainer:
         artifacts: Artifacts,
         device: torch.device,
         pipe: Connection,
+        pulse: Pulse,
         save_seconds: float,
         keep: Collection[str],
     ) -> None:
         """`save_seconds` and `keep`: see Workplace."""
-        self._database, self._artifacts, self._pipe = database, artifacts, pipe
+        self._database, self._artifacts, self._pipe, self._pulse = database, artifacts, pipe, pulse
         self._saving = save_seconds, keep
         self._shelf = Shelf()
         self.device = device
@@ -128,7 +130,7 @@ class Trainer:
         data = self._shelf.take(array.jobs[0], stored)
         array.jobs = [data.counted(job) for job in array.jobs]
         begun = self._go_back(array, data.preprocessing, device)
-        training = train(array.jobs, data, device, begun)
+        training = train(array.jobs, data, device, begun, self._pulse)
         reports = next(training)
         while True:
             leaving = self._record(array, [report for report in reports if report.member in array.under_way], device)
@@ -254,7 +256,7 @@ def _outcome(report: Report) -> Outcome:
 
 def _explain(error: Exception) -> JobError:
     tail = "".join(traceback.format_exception(error))[-4_000:]
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error):
         return JobError(code=ErrorCode.out_of_memory, message="the machine's memory did not suffice", log_tail=tail)
     if isinstance(error, ServiceError) and error.code in set(ErrorCode):
         return JobError(code=ErrorCode(error.code), message=error.detail, log_tail=tail)

@@ -16,6 +16,7 @@ from service.store import checkpoints, history, queue
 from service.store.engine import Database
 from service.store.queue import Claim
 from service.store.tables import jobs
+from service.training.passes import Pulse
 from service.worker import recorder
 from service.worker.trainer import Trainer
 from tests.store.records import claim, job, submit
@@ -59,7 +60,7 @@ def attempt(
     database: Database, artifacts: Artifacts, pipe: Told, *, width: int = 1, keep: str = "last,state"
 ) -> list[Claim]:
     claims = claim(database, width=width)
-    trainer = Trainer(database, artifacts, torch.device("cpu"), cast("Connection", pipe), 0.0, keep.split(","))
+    trainer = Trainer(database, artifacts, torch.device("cpu"), cast("Connection", pipe), Pulse(), 0.0, keep.split(","))
     try:
         trainer.run(claims)
     except SystemExit:

@@ -20,6 +20,7 @@ from service.store import checkpoints, datasets, history, jobs, queue
 from service.store.engine import Database
 from service.training.checkpoint import from_bytes
 from service.training.loop import train
+from service.training.passes import Pulse
 from service.worker.protocol import STOP
 from service.worker.trainer import Trainer
 from tests.specs import synthetic
@@ -39,7 +40,7 @@ def pipe() -> tuple[Connection, Connection]:
 def trainer(
     database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection], save_seconds: float = 10.0
 ) -> Trainer:
-    return Trainer(database, artifacts, torch.device("cpu"), pipe[1], save_seconds, {"last", "state"})
+    return Trainer(database, artifacts, torch.device("cpu"), pipe[1], Pulse(), save_seconds, {"last", "state"})
 
 
 def run(database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection], width: int = 1) -> Job:
