@@ -75,6 +75,7 @@ def write(connection: Connection, device: str, records: Sequence[Record]) -> Wri
     _history(connection, kept)
     replaced = _drop(connection, [(record.job_id, kind) for record in kept for kind in record.dropped])
     replaced |= _publish(connection, [(record.job_id, file) for record in kept for file in record.published])
+    _got_on(connection, kept)
     _finish(connection, kept)
     return Written(owned, replaced)
 
@@ -137,10 +138,18 @@ def _publish(connection: Connection, files: Sequence[tuple[str, Checkpoint]]) ->
     old = _drop(connection, [(job_id, file.kind) for job_id, file in files])
     rows = [{"job_id": job_id, **file.model_dump(exclude={"download_url"})} for job_id, file in files]
     connection.execute(insert(checkpoints), rows)
-    saved = [job_id for job_id, file in files if file.kind is CheckpointKind.state]
-    if saved:  # they have got on: crashes are counted anew
-        connection.execute(update(jobs).where(jobs.c.id.in_(saved), jobs.c.failures > 0).values(failures=0))
     return old - {file.path for _, file in files}
+
+
+def _got_on(connection: Connection, records: Sequence[Record]) -> None:
+    """Jobs under way whose state is saved: crashes are counted anew."""
+    saved = [
+        record.job_id
+        for record in records
+        if record.outcome is None and any(file.kind is CheckpointKind.state for file in record.published)
+    ]
+    if saved:
+        connection.execute(update(jobs).where(jobs.c.id.in_(saved), jobs.c.failures > 0).values(failures=0))
 
 
 def _finish(connection: Connection, records: Sequence[Record]) -> None:
