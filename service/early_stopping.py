@@ -8,10 +8,11 @@ Prechelt, "Early Stopping - But When?" (1998).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import inf, isfinite
 
-from service.lifecycle import StopReason
+from service.lifecycle import Epoch, StopReason
 from service.spec.early_stopping import (
     EarlyStopping,
     GeneralizationLoss,
@@ -162,6 +163,14 @@ class Tracker:
             )
         undecided = note if measure.closeness is None else ""
         return f"{name} {value:.4g} is the best so far{undecided}"
+
+
+def followed(monitor: Monitor, rule: EarlyStopping | None, rows: Iterable[Epoch]) -> tuple[Tracker, Decision | None]:
+    """The state after a recorded history from epoch 1 on, and its last decision."""
+    tracker, decision = Tracker(monitor, rule), None
+    for row in rows:
+        tracker, decision = tracker.update(row.epoch, row.value(monitor), row.train_loss)
+    return tracker, decision
 
 
 def _finite(value: float | None) -> float | None:

@@ -200,6 +200,17 @@ class TestResult(Record):
     """The task's metrics on the test rows."""
 
 
+class Forked(Record):
+    """Whose weights a job goes on from."""
+
+    job: str
+    """The other job's id; it may be deleted by now."""
+    checkpoint: Literal["best", "last"]
+    """Which of its weights."""
+    epoch: int
+    """The epoch of that job whose weights they are."""
+
+
 class JobError(Record):
     """Why a job failed."""
 
@@ -226,6 +237,8 @@ class Job(Record):
     """The sweep that it belongs to."""
     point: dict[str, Any] | None
     """What the sweep has changed for this job, by dotted name into the spec."""
+    forked: Forked | None
+    """Where it goes on from; null: it begins with random weights."""
     status: Status
     """Where the job stands. Clients must accept states that they don't know."""
     stop_reason: StopReason | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -37,8 +37,11 @@ IdempotencyKey = Annotated[
     ),
 ]
 _LABELS = TypeAdapter(Labels)
-_LOCATION = {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}
 REPLAYED = {"Idempotent-Replayed": {"description": "`true`.", "schema": {"type": "string"}}}
+CREATED: dict[int | str, dict[str, Any]] = {
+    200: {"model": Job, "description": "The job that this key created before.", "headers": REPLAYED},
+    201: {"headers": {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}},
+}
 
 
 @router.post(
@@ -47,11 +50,7 @@ REPLAYED = {"Idempotent-Replayed": {"description": "`true`.", "schema": {"type":
     operation_id="create_job",
     summary="Submit a job",
     response_description="The job, queued.",
-    responses={
-        **problems(400, 413, 415, 429),
-        200: {"model": Job, "description": "The job that this key created before.", "headers": REPLAYED},
-        201: {"headers": _LOCATION},
-    },
+    responses={**CREATED, **problems(400, 413, 415, 429)},
 )
 def create_job(spec: Spec, service: Service, response: Response, key: IdempotencyKey = None) -> Job:
     """Queue a network for training. Only `data` is required; the job's `spec` shows every default written out.
@@ -60,7 +59,7 @@ def create_job(spec: Spec, service: Service, response: Response, key: Idempotenc
     the job that the first one created, another body 422.
     """
     sha256 = fingerprint(spec)
-    job, created = _replay(service, key, sha256), False
+    job, created = replay(service, key, sha256), False
     if job is None:
         resolved = resolve(spec, profile_for(service, spec), service.settings.max_parameters)
         try:
@@ -74,6 +73,11 @@ def create_job(spec: Spec, service: Service, response: Response, key: Idempotenc
                 )
         except NotFound as error:
             raise InvalidSpec.at("/data/id", error.detail) from error
+    return answer(job, created, response)
+
+
+def answer(job: Job, created: bool, response: Response) -> Job:
+    """The answer to who asked for a new job: `created`, or known by its key."""
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if not created:
         response.status_code = 200
@@ -81,7 +85,8 @@ def create_job(spec: Spec, service: Service, response: Response, key: Idempotenc
     return job
 
 
-def _replay(service: Parts, key: str | None, sha256: str) -> Job | None:
+def replay(service: Parts, key: str | None, sha256: str) -> Job | None:
+    """The job that this Idempotency-Key created before; raises IdempotencyMismatch for another request."""
     if key is None:
         return None
     with service.database.reading() as connection:

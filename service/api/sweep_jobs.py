@@ -6,21 +6,20 @@ import hashlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from service.api.faults import MAX_FAULTS, UNKNOWN_FIELD, faults_of
+from service.api.changes import apply
+from service.api.faults import MAX_FAULTS, UNKNOWN_FIELD
 from service.api.jobs import profile_for
 from service.errors import Fault, InvalidSpec
 from service.spec.architecture import row_shape
-from service.spec.job import JobSpec
 from service.spec.resolve import choose_inputs, resolve
-from service.spec.sweep import changed, expand
+from service.spec.sweep import expand
 from service.store.sweeps import SweepJob
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
     from service.api.deps import Parts
+    from service.spec.job import JobSpec
     from service.spec.resolve import Inputs, Resolved
     from service.spec.sweep import Point, SweepSpec
     from service.spec.table import TableProfile
@@ -75,12 +74,7 @@ class _Resolver:
 
     def resolve(self, changes: Mapping[str, Any]) -> Resolved:
         """The base with these changes; raises InvalidSpec with pointers into the job's spec."""
-        asked = changed(self._base, changes)
-        try:
-            spec = JobSpec.model_validate(asked)
-        except ValidationError as error:
-            found = ({**e, "loc": ("body", *e["loc"])} for e in error.errors())
-            raise InvalidSpec(faults=tuple(Fault(**fault) for fault in faults_of(found, asked))) from error
+        spec = apply(self._base, changes)
         key = spec.data.model_dump_json(), (spec.preprocess, spec.split.columns, row_shape(spec.architecture) is None)
         if key not in self._tables:
             profile = profile_for(self._service, spec)

@@ -9,7 +9,18 @@ from sqlalchemy import and_, case, delete, func, insert, literal, or_, select, u
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
-from service.lifecycle import Best, CheckpointKind, CheckpointRef, Control, Job, Progress, Status, StopReason, new_id
+from service.lifecycle import (
+    Best,
+    CheckpointKind,
+    CheckpointRef,
+    Control,
+    Forked,
+    Job,
+    Progress,
+    Status,
+    StopReason,
+    new_id,
+)
 from service.spec.data import DatasetData
 from service.store.tables import TENANT, checkpoints, jobs
 
@@ -41,6 +52,7 @@ def submit(
     max_queued: int,
     idempotency_key: str | None = None,
     request_sha256: str | None = None,
+    forked: Forked | None = None,
     tenant: str = TENANT,
 ) -> tuple[Job, bool]:
     """Queue a job; (job, False) when this key and request were taken before.
@@ -50,7 +62,12 @@ def submit(
     if idempotency_key and (known := replay(connection, idempotency_key, request_sha256, tenant)):
         return known, False
     make_room(connection, 1, max_queued, tenant)
-    row = {**row_of(resolved, tenant), "idempotency_key": idempotency_key, "request_sha256": request_sha256}
+    row = {
+        **row_of(resolved, tenant),
+        "idempotency_key": idempotency_key,
+        "request_sha256": request_sha256,
+        "forked": forked and forked.model_dump(mode="json"),
+    }
     try:
         with connection.begin_nested():
             connection.execute(insert(jobs), row)
@@ -178,7 +195,8 @@ def remove(connection: Connection, job_id: str, tenant: str = TENANT) -> list[st
     if connection.execute(delete(jobs).where(ended)).rowcount == 0:
         job = get(connection, job_id, tenant)
         raise Conflict(f"the job is {job.status.value}; cancel it first")
-    return list(paths)
+    shared = connection.scalars(select(checkpoints.c.path).where(checkpoints.c.path.in_(paths)))
+    return sorted({*paths} - {*shared})
 
 
 def touched(**values: Any) -> dict[str, Any]:

@@ -105,6 +105,7 @@ jobs = Table(
     Column("dataset_id", ForeignKey("datasets.id", ondelete="SET NULL")),
     Column("sweep_id", ForeignKey("sweeps.id")),
     Column("point", JSON(none_as_null=True)),  # what the sweep has changed for this job, by dotted name
+    Column("forked", JSON(none_as_null=True)),  # the job and epoch whose weights it goes on from
     Column("array_key", String, nullable=False),  # jobs with the same key can be trained as one array
     Column("array_limit", Integer, nullable=False, server_default="1"),  # how many of them together at most
     Column("idempotency_key", String),

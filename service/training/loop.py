@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from service.early_stopping import Decision, Tracker
+from service.early_stopping import Decision, Tracker, followed
 from service.lifecycle import Epoch, ErrorCode, JobError, StopReason
 from service.spec.early_stopping import Patience
 from service.spec.job import JobSpec
@@ -111,14 +111,11 @@ def train(
 def _start(member: int, job: Resolved, start: Start | None) -> _Run:
     spec, monitor = job.spec, job.monitor
     schedule = schedules.start(spec.schedule, spec.optimizer.lr, spec.max_epochs, monitor.larger_is_better)
-    run = _Run(member, job, Tracker(monitor, spec.early_stopping), schedule)
-    for row in start.rows if start else ():
-        value = row.value(monitor)
-        run.epoch = row.epoch
-        run.tracker, _ = run.tracker.update(row.epoch, value, row.train_loss)
-        run.schedule = run.schedule.update(value)
-        run.seconds += row.seconds
-    return run
+    rows = start.rows if start else []
+    for row in rows:
+        schedule = schedule.update(row.value(monitor))
+    tracker, _ = followed(monitor, spec.early_stopping, rows)
+    return _Run(member, job, tracker, schedule, len(rows), sum(row.seconds for row in rows))
 
 
 def _advance(run: _Run, measured: Measured) -> Decision:

@@ -1,0 +1,11 @@
+"""Which job's weights a job goes on from."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    op.add_column("jobs", sa.Column("forked", sa.JSON()))

@@ -1,0 +1,133 @@
+"""Forks over HTTP: a new job that goes on from the weights of another."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Response
+from pydantic import BaseModel
+
+from service.api import changes
+from service.api.deps import JobId, Parts, Service
+from service.api.jobs import CREATED, IdempotencyKey, answer, fingerprint, profile_for, replay
+from service.api.openapi import problems
+from service.api.requests import Route
+from service.early_stopping import followed
+from service.errors import Conflict, Fault, InvalidSpec
+from service.lifecycle import CheckpointKind, Forked, Job
+from service.spec.fork import ForkSpec, check_fork
+from service.spec.resolve import Resolved, SpecWarning, resolve
+from service.spec.sweep import Point
+from service.store import forks, jobs
+from service.store.forks import Basis
+from service.store.recording import BestSoFar
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Route)
+
+TRIES = 5  # a job under way saves its state every few seconds, and the old one is gone then
+
+
+class _Request(BaseModel):
+    """What an Idempotency-Key stands for."""
+
+    job: str
+    asked: ForkSpec
+
+
+class _MovedError(Exception):
+    """The other job has saved anew meanwhile."""
+
+
+@router.post(
+    "/{job_id}/fork",
+    status_code=201,
+    operation_id="fork_job",
+    summary="Fork a job",
+    response_description="The new job, queued.",
+    responses={**CREATED, **problems(400, 404, 409, 413, 415, 429)},
+)
+def fork_job(
+    job_id: JobId,
+    asked: Annotated[ForkSpec, Body(description="Where to go on, and what to change.")],
+    service: Service,
+    response: Response,
+    key: IdempotencyKey = None,
+) -> Job:
+    """Start a new job from the weights of another, whether that has ended or not: more patience, more epochs, another
+    rate.
+
+    From `last` the optimizer's state and the history are taken over, and the rule sees all of it: the new job does
+    what the other would have done with this spec from there on. Data, split, preprocessing and layers must stay.
+    """
+    sha256 = fingerprint(_Request(job=job_id, asked=asked))
+    job, created = replay(service, key, sha256), False
+    if job is None:
+        job, created = _create(service, job_id, asked, key, sha256)
+    return answer(job, created, response)
+
+
+def _create(service: Parts, job_id: str, asked: ForkSpec, key: str | None, sha256: str) -> tuple[Job, bool]:
+    kind = CheckpointKind.state if asked.checkpoint == "last" else CheckpointKind.best
+    for _ in range(TRIES):
+        with service.database.reading() as connection:
+            basis = forks.find(connection, job_id, kind)
+        resolved, best = _planned(service, basis, asked)
+        with suppress(_MovedError), service.database.transaction() as connection:
+            job, created = jobs.submit(
+                connection,
+                resolved,
+                max_queued=service.settings.max_queued_jobs,
+                idempotency_key=key,
+                request_sha256=sha256,
+                forked=Forked(job=job_id, checkpoint=asked.checkpoint, epoch=basis.epoch),
+            )
+            if created and not forks.begin(connection, job.id, basis, best):
+                raise _MovedError
+            return jobs.get(connection, job.id), created
+    raise Conflict("the job moves on too fast to be forked; pause it first")
+
+
+def _planned(service: Parts, basis: Basis, asked: ForkSpec) -> tuple[Resolved, BestSoFar | None]:
+    """The fork resolved, and the best of the rows that it takes over; raises InvalidSpec pointing into the request."""
+    point = Point(asked.changes, {name: f"/changes/{name.replace('/', '~1')}" for name in asked.changes}, "/changes")
+    try:
+        spec = changes.apply(basis.parent.spec, asked.changes)
+        profile = profile_for(service, spec)
+        resolved = resolve(spec, profile, service.settings.max_parameters)
+        check_fork(resolve(basis.parent.spec, profile_for(service, basis.parent.spec)), resolved, asked)
+        return _after(basis, resolved)
+    except InvalidSpec as error:
+        located = [replace(fault, pointer=point.locate(fault.pointer)) for fault in error.faults]
+        faults = tuple(
+            Fault("/changes", f"{each.pointer.removeprefix('/base')} {each.message}")
+            if each.pointer.startswith("/base")
+            else each
+            for each in located
+        )
+        raise InvalidSpec(f"{faults[0].pointer} {faults[0].message}", faults) from error
+
+
+def _after(basis: Basis, resolved: Resolved) -> tuple[Resolved, BestSoFar | None]:
+    """What the fork's own rule makes of the rows that it takes over."""
+    if not basis.rows:
+        return resolved, None
+    spec, rows = resolved.spec, basis.rows
+    if spec.max_epochs <= len(rows):
+        raise InvalidSpec.at("/max_epochs", f"{len(rows)} epochs are trained already: ask for more")
+    tracker, decision = followed(resolved.monitor, spec.early_stopping, rows)
+    before, _ = followed(basis.parent.spec.monitor, basis.parent.spec.early_stopping, rows)
+    if tracker.best_epoch != before.best_epoch:
+        message = f"by {resolved.monitor.value} epoch {tracker.best_epoch} is the best, whose weights are not kept"
+        raise InvalidSpec.at("/early_stopping/monitor", f"{message}; fork from `best`")
+    if decision is not None and decision.stop is not None:
+        message = f"the rule has fired at epoch {len(rows)}: one more epoch may be all; change early_stopping"
+        warning = SpecWarning(code="rule_has_fired", message=message, pointer="/early_stopping")
+        resolved = replace(resolved, warnings=(*resolved.warnings, warning))
+    if not tracker.best_epoch:
+        return resolved, None
+    row = rows[tracker.best_epoch - 1]
+    value = row.value(resolved.monitor)
+    assert value is not None, "a best epoch has a finite value"
+    return resolved, BestSoFar(row.epoch, value, row.measured())

@@ -1,0 +1,45 @@
+"""What a client may ask of a fork: a new job that goes on from another's weights, with some of its spec changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.errors import Fault, InvalidSpec
+from service.spec.base import Strict
+from service.spec.layers import Dropout, Layer
+from service.spec.resolve import Resolved
+from service.spec.sweep import MAX_NAMES, Change, DottedName
+
+FIXED = ("data", "task", "split", "preprocess")
+
+
+class ForkSpec(Strict):
+    """A new job from the weights of another."""
+
+    checkpoint: Literal["best", "last"] = "last"
+    """`last`: go on after the last saved epoch, with the optimizer's state and the history; nothing changed, that is
+    what the other job would have done. `best`: begin at epoch 1 with the best weights in place of random ones."""
+    changes: Annotated[dict[DottedName, Change], Field(max_length=MAX_NAMES)] = {}
+    """Dotted names into the other job's spec with their new values, e.g. `{"early_stopping.patience": 20}`."""
+
+
+def check_fork(parent: Resolved, fork: Resolved, asked: ForkSpec) -> None:
+    """Raise InvalidSpec, pointing into the spec, where the weights or the optimizer would not fit the fork."""
+    faults = [
+        Fault(f"/{part}", "must stay: the weights belong to it")
+        for part in FIXED
+        if getattr(parent.spec, part) != getattr(fork.spec, part)
+    ]
+    if not faults and list(map(_shape, parent.layers)) != list(map(_shape, fork.layers)):
+        faults.append(Fault("/architecture", "must keep its layers: the weights belong to them"))
+    if asked.checkpoint == "last" and parent.spec.optimizer.kind != fork.spec.optimizer.kind:
+        faults.append(Fault("/optimizer/kind", "must stay for `last`, whose optimizer goes on; fork from `best`"))
+    if faults:
+        raise InvalidSpec(f"{faults[0].pointer} {faults[0].message}", tuple(faults))
+
+
+def _shape(layer: Layer) -> Layer:
+    return replace(layer, p=0.5) if isinstance(layer, Dropout) else layer
