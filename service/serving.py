@@ -11,7 +11,8 @@ import torch
 
 from service.data.sources import table_of_rows
 from service.errors import InvalidData, ServiceError, StorageError
-from service.training.checkpoint import Checkpoint, from_bytes, to_pt
+from service.training.checkpoint import from_bytes, to_pt
+from service.training.inference import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,20 +46,18 @@ def predict(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> list
 
     `rows` are raw values by column name. Raises InvalidData naming the row and column of a value that does not fit.
     """
-    checkpoint = _load(path, sha256)
-    fitted = checkpoint.preprocessing
-    if len(rows) * len(fitted.target.classes or ()) > MAX_PROBABILITIES:
-        most = MAX_PROBABILITIES // len(fitted.target.classes or ())
-        raise InvalidData(f"{len(rows):,} rows are too many for so many classes; send at most {most:,} at once")
-    inputs = torch.from_numpy(fitted.inputs(table_of_rows(rows, fitted)))
-    with torch.inference_mode():
-        outputs = checkpoint.network(inputs)
+    model = _load(path, sha256)
+    fitted = model.preprocessing
     classes = fitted.target.classes
+    if len(rows) * len(classes or ()) > MAX_PROBABILITIES:
+        most = MAX_PROBABILITIES // len(classes or ())
+        raise InvalidData(f"{len(rows):,} rows are too many for so many classes; send at most {most:,} at once")
+    table = table_of_rows(rows, fitted)
     if classes is None:
-        values = fitted.unstandardize(outputs[:, 0].numpy()).tolist()
+        values = model.numbers(table).tolist()
         return [{"prediction": value if isfinite(value) else None} for value in values]
     names = [_name(value) for value in classes]
-    shares = torch.softmax(outputs.double(), dim=1)
+    shares = model.shares(table)
     return [
         {"prediction": classes[best], "probabilities": dict(zip(names, row, strict=True))}
         for best, row in zip(shares.argmax(dim=1).tolist(), shares.tolist(), strict=True)
@@ -71,8 +70,8 @@ def export_pt(path: str) -> bytes:
 
 
 @lru_cache(maxsize=WARM_MODELS)
-def _load(path: str, _sha256: str) -> Checkpoint:
-    return from_bytes(Path(path).read_bytes())
+def _load(path: str, _sha256: str) -> Model:
+    return Model(from_bytes(Path(path).read_bytes()))
 
 
 def _name(value: Value) -> str:
