@@ -7,13 +7,21 @@ import threading
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from service.errors import ServiceError, Unavailable
+from service.data.ingest_rows import ingest_rows
+from service.errors import ServiceError, TooLarge, Unavailable
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
     from pathlib import Path
 
+    from service.data.child import Allowance
+    from service.spec.reading import ReadOptions
+
 ANSWER_SECONDS = 120.0
+PART_CELLS = 2**20
+"""Values of a file's rows and of their answers that the helper holds at once."""
+MIN_PART_ROWS = 256
+VALUE_BYTES = 8
 
 
 class Predictor:
@@ -27,6 +35,31 @@ class Predictor:
     def predict(self, checkpoint: Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """See `serving.predict`; raises Unavailable when the helper dies or takes too long."""
         answer: list[dict[str, Any]] = self._call("predict", str(checkpoint), sha256, rows)
+        return answer
+
+    def predict_file(
+        self, checkpoint: Path, sha256: str, source: Path, options: ReadOptions, allowed: Allowance
+    ) -> Path:
+        """The answers to the rows of the file `source`, as a file of the same format beside it.
+
+        The file is read and checked as a whole before the first row is answered, by a process of its own, so that a
+        long or hostile one costs no other caller; then the helper answers some rows at a time, and others in between.
+        Raises InvalidData naming what is wrong and where, TooLarge when the answers would need more than
+        `allowed.unpacked_bytes`, StorageError, Unavailable.
+        """
+        assert options.format is not None
+        model, folder, answer = (str(checkpoint), sha256), source.parent, source.with_name("answer")
+        learnt = self._call("learnt", *model)
+        rows = ingest_rows(source, folder, options, learnt.preprocessing, allowed)
+        most = allowed.unpacked_bytes // (VALUE_BYTES * learnt.answers)
+        if rows > most:
+            raise TooLarge(f"{rows:,} rows are too many to answer in one file; send at most {most:,} at once")
+        parts = []
+        step = max(MIN_PART_ROWS, PART_CELLS // (learnt.features + learnt.answers))
+        for start in range(0, rows, step):
+            parts.append(str(folder / f"part{start}.parquet"))
+            self._call("predict_part", *model, str(folder), range(start, min(start + step, rows)), parts[-1])
+        self._call("join_parts", *model, parts, options.format.value, str(answer))
         return answer
 
     def to_pt(self, checkpoint: Path) -> bytes:

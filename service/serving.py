@@ -5,18 +5,22 @@ from __future__ import annotations
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 
-from service.data.sources import table_of_rows
+from service.data.answers import join_files, write_columns
+from service.data.sources import table_of_rows, table_of_staged
 from service.errors import InvalidData, ServiceError, StorageError
 from service.training.checkpoint import from_bytes, to_pt
 from service.training.inference import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
+
+    from numpy.typing import NDArray
 
     from service.spec.table import Value
 
@@ -24,10 +28,19 @@ WARM_MODELS = 16
 MAX_PROBABILITIES = 1_000_000  # in one answer
 
 
+class Learnt(NamedTuple):
+    """What a network needs of a file of rows, for those who read it."""
+
+    preprocessing: str  # as JSON
+    features: int
+    answers: int  # values that it answers to each row
+
+
 def serve(pipe: Connection) -> None:
     """Answer (function name, arguments) with (True, result) or (False, error) until the pipe closes."""
     torch.set_num_threads(1)
-    answers: dict[str, Callable[..., Any]] = {"predict": predict, "export_pt": export_pt}
+    offered = (predict, learnt, predict_part, join_parts, export_pt)
+    answers: dict[str, Callable[..., Any]] = {function.__name__: function for function in offered}
     while True:
         try:
             name, arguments = pipe.recv()
@@ -38,7 +51,7 @@ def serve(pipe: Connection) -> None:
         except ServiceError as error:
             pipe.send((False, error))
         except OSError as error:
-            pipe.send((False, StorageError(f"the checkpoint cannot be read: {error.strerror}")))
+            pipe.send((False, StorageError(f"a file cannot be read or written: {error.strerror}")))
 
 
 def predict(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> list[dict[str, Any]]:
@@ -64,6 +77,36 @@ def predict(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> list
     ]
 
 
+def learnt(path: str, sha256: str) -> Learnt:
+    """What the network needs of a file of rows."""
+    fitted = _load(path, sha256).preprocessing
+    return Learnt(fitted.model_dump_json(), len(fitted.features), len(fitted.target.classes or ()) + 1)
+
+
+def predict_part(path: str, sha256: str, staged: str, rows: range, answers: str) -> None:
+    """Write the answers to some of the rows that `read_rows` has staged to the new Parquet file `answers`.
+
+    Its columns are c0, the prediction, and c1, c2, ..., the probability of each class.
+    """
+    model = _load(path, sha256)
+    table = table_of_staged(Path(staged), model.preprocessing, rows)
+    classes = model.preprocessing.target.classes
+    if classes is None:
+        values = model.numbers(table)
+        write_columns(Path(answers), [np.where(np.isfinite(values), values, np.nan)])
+        return
+    shares = model.shares(table)
+    best = _array(classes)[shares.argmax(dim=1).numpy()]
+    write_columns(Path(answers), [best, *shares.numpy().T])
+
+
+def join_parts(path: str, sha256: str, parts: list[str], kind: Literal["csv", "parquet"], answer: str) -> None:
+    """Write the rows of all `parts` to the new file `answer`, under the columns' own names."""
+    classes = _load(path, sha256).preprocessing.target.classes or []
+    names = ["prediction", *(f"probability of {_name(value)}" for value in classes)]
+    join_files(list(map(Path, parts)), names, kind, Path(answer))
+
+
 def export_pt(path: str) -> bytes:
     """The weights as a state dict written by torch.save; `torch.load(..., weights_only=True)` reads it."""
     return to_pt(Path(path).read_bytes())
@@ -72,6 +115,10 @@ def export_pt(path: str) -> bytes:
 @lru_cache(maxsize=WARM_MODELS)
 def _load(path: str, _sha256: str) -> Model:
     return Model(from_bytes(Path(path).read_bytes()))
+
+
+def _array(classes: Sequence[Value]) -> NDArray[Any]:
+    return np.array(classes, dtype=object if isinstance(classes[0], str) else None)
 
 
 def _name(value: Value) -> str:

@@ -19,6 +19,7 @@ from service.api import (
     history,
     jobs,
     predict,
+    predict_files,
     problems,
     replay,
     stream,
@@ -84,7 +85,19 @@ def _add_routes(app: FastAPI, *, protected: bool) -> None:
     v1 = APIRouter(
         prefix="/v1", dependencies=bearer, responses=documented(*([401] if protected else []), 422, 500, 503)
     )
-    for noun in (jobs, history, replay, stream, checkpoints, predict, sweeps, sweep_results, datasets, catalog):
+    for noun in (
+        jobs,
+        history,
+        replay,
+        stream,
+        checkpoints,
+        predict_files,
+        predict,
+        sweeps,
+        sweep_results,
+        datasets,
+        catalog,
+    ):
         v1.include_router(noun.router)
     app.include_router(v1)
     app.include_router(health.router, responses=documented(422, 500))

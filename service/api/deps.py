@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from service.api.watcher import Watcher
     from service.artifacts import Artifacts
+    from service.data.child import Allowance
     from service.settings import Settings
+    from service.spec.reading import ReadOptions
     from service.store.engine import Database
 
 
@@ -24,6 +26,11 @@ class Predictor(Protocol):
 
     def predict(self, checkpoint: pathlib.Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """`{"prediction": ..., "probabilities": {...}}` for each of `rows`; raises InvalidData."""
+
+    def predict_file(
+        self, checkpoint: pathlib.Path, sha256: str, source: pathlib.Path, options: ReadOptions, allowed: Allowance
+    ) -> pathlib.Path:
+        """The answers to the rows of the file `source`, as a file of the same format; raises InvalidData, TooLarge."""
 
     def to_pt(self, checkpoint: pathlib.Path) -> bytes:
         """The weights as torch.save writes a state dict, which `torch.load(..., weights_only=True)` reads."""

@@ -1,4 +1,4 @@
-"""A module of this room as a child process with limits on memory, time and what it writes: files are strangers' data."""
+"""A module of this room as a child process with limits on memory, time and disk: files are strangers' data."""
 
 from __future__ import annotations
 

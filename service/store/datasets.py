@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from service.errors import Conflict, NotFound
+from service.errors import Conflict, NotFound, QuotaExceeded
 from service.spec.table import Dataset
 from service.store.jobs import LIVE
 from service.store.tables import TENANT, datasets, jobs
@@ -37,6 +37,17 @@ def add(
             raise
         return known, False
     return dataset, True
+
+
+def make_room(connection: Connection, wanted: int, max_bytes: int, tenant: str = TENANT) -> None:
+    """Raises QuotaExceeded unless so many bytes more leave all data sets together within `max_bytes`."""
+    total = select(func.coalesce(func.sum(datasets.c.parquet_bytes), 0)).where(datasets.c.tenant == tenant)
+    stored = int(connection.scalar(total) or 0)
+    if stored + wanted > max_bytes:
+        raise QuotaExceeded(
+            f"the stored data sets take {stored:,} of the {max_bytes:,} bytes that they may, and this one does not fit:"
+            " delete some that are not needed"
+        )
 
 
 def same(connection: Connection, sha256: str, options: str, tenant: str = TENANT) -> Dataset | None:
