@@ -178,7 +178,7 @@ def _rest(column: _Column, first: str, reading: Reading, options: ReadOptions) -
             yield _decimal(column, ",")
         if first.lower() in ("true", "false"):
             yield Typed(ColumnType.boolean, f"TRY_CAST({column.raw} AS BOOLEAN)")
-    if len(first) <= LONGEST_STAMP and any(map(str.isdigit, first)):
+    if not reading.names and len(first) <= LONGEST_STAMP and any(map(str.isdigit, first)):
         yield _iso(column)
         yield Typed(ColumnType.datetime, f"TRY_CAST({column.raw} AS TIME)")
         if options.date_format is None:

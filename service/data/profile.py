@@ -83,9 +83,9 @@ def _range(column: str, numeric: bool) -> tuple[str, str]:
 
 
 def _listed(columns: list[Column]) -> set[str]:
-    """Names of the columns whose values are listed: those with the fewest first."""
+    """Names of the columns whose values are listed: texts, which stand for classes, then those with the fewest."""
     fit = [c for c in columns if c.type not in (ColumnType.number, ColumnType.datetime) and c.distinct <= MAX_VALUES]
-    fit.sort(key=lambda column: column.distinct)
+    fit.sort(key=lambda column: (column.type is not ColumnType.text, column.distinct))
     totals = accumulate(column.distinct for column in fit)
     return {column.name for column, total in zip(fit, totals, strict=True) if total <= MAX_LISTED_VALUES}
 

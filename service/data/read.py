@@ -15,6 +15,7 @@ from service.data.formats import binary_format, text_format
 from service.data.infer import Typed, infer
 from service.data.profile import Slice, profile
 from service.data.read_csv import read_csv
+from service.data.read_images import read_images
 from service.data.read_jsonl import read_jsonl
 from service.data.read_npz import read_npy, read_npz
 from service.data.read_parquet import read_parquet
@@ -27,7 +28,12 @@ from service.errors import InvalidData
 from service.spec.reading import FileFormat, ReadAs, ReadOptions
 from service.spec.table import Column
 
-BINARY_READERS = {FileFormat.parquet: read_parquet, FileFormat.npz: read_npz, FileFormat.npy: read_npy}
+BINARY_READERS = {
+    FileFormat.parquet: read_parquet,
+    FileFormat.npz: read_npz,
+    FileFormat.npy: read_npy,
+    FileFormat.images: read_images,
+}
 TEXT_READERS = {FileFormat.csv: read_csv, FileFormat.jsonl: read_jsonl}
 
 

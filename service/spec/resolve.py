@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 MAX_AUTO_CLASSES = 20
+MAX_STEP_VALUES = 2**31
 _CANNOT_FIRE = {"patience": "patience", "gl": "min_epochs", "pq": "k", "up": "s"}  # the field to blame
 
 
@@ -128,6 +129,12 @@ def _check_network(resolved: Resolved, max_parameters: int | None) -> None:
             "/architecture",
             f"the network has {resolved.parameters:,} parameters; this server allows {max_parameters:,}",
         )
+    if resolved.step_values > MAX_STEP_VALUES:
+        message = (
+            f"a step of {resolved.batch_rows:,} rows would hold {resolved.step_values * 4 / 2**30:,.0f} GiB between the"
+            f" layers; at most {MAX_STEP_VALUES * 4 / 2**30:.0f} GiB are allowed: take smaller batches"
+        )
+        raise InvalidSpec.at("/batch_size", message)
     flat_norms = [x for x in resolved.layers if isinstance(x, BatchNorm) and x.outputs == x.shape[0]]
     if flat_norms and resolved.batch_rows < 2:
         raise InvalidSpec.at("/batch_size", "batch normalization needs at least 2 rows in a batch")
