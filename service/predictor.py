@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+import time
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from service.data.ingest_rows import ingest_rows
+from service.data.join_answers import join_answers
 from service.errors import ServiceError, TooLarge, Unavailable
 
 if TYPE_CHECKING:
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 120.0
 PART_CELLS = 2**20
 """Values of a file's rows and of their answers that the helper holds at once."""
-MIN_PART_ROWS = 256
+FIRST_PART_ROWS = 256
+PART_SECONDS = 1.0
+"""What a part may take; others wait so long, and a network may need 100,000 times the work of another for a row."""
 VALUE_BYTES = 8
 
 
@@ -48,19 +52,28 @@ class Predictor:
         `allowed.unpacked_bytes`, StorageError, Unavailable.
         """
         assert options.format is not None
-        model, folder, answer = (str(checkpoint), sha256), source.parent, source.with_name("answer")
+        model, answer = (str(checkpoint), sha256), source.with_name("answer")
         learnt = self._call("learnt", *model)
-        rows = ingest_rows(source, folder, options, learnt.preprocessing, allowed)
-        most = allowed.unpacked_bytes // (VALUE_BYTES * learnt.answers)
+        rows = ingest_rows(source, source.parent, options, learnt.preprocessing, allowed)
+        most = allowed.unpacked_bytes // (VALUE_BYTES * len(learnt.answers))
         if rows > most:
             raise TooLarge(f"{rows:,} rows are too many to answer in one file; send at most {most:,} at once")
-        parts = []
-        step = max(MIN_PART_ROWS, PART_CELLS // (learnt.features + learnt.answers))
-        for start in range(0, rows, step):
-            parts.append(str(folder / f"part{start}.parquet"))
-            self._call("predict_part", *model, str(folder), range(start, min(start + step, rows)), parts[-1])
-        self._call("join_parts", *model, parts, options.format.value, str(answer))
+        at_once = max(FIRST_PART_ROWS, PART_CELLS // (learnt.features + len(learnt.answers)))
+        parts = self._predict_parts(model, source.parent, rows, at_once)
+        join_answers(parts, learnt.answers, options.format, answer, allowed)
         return answer
+
+    def _predict_parts(self, model: tuple[str, str], folder: Path, rows: int, at_once: int) -> list[Path]:
+        """Answer rows staged in `folder`, more and more of them in a call as long as it is quick."""
+        parts, start, step = [], 0, FIRST_PART_ROWS
+        while start < rows:
+            parts.append(folder / f"part{start}.parquet")
+            began = time.monotonic()
+            self._call("predict_part", *model, str(folder), range(start, min(start + step, rows)), str(parts[-1]))
+            start += step
+            if time.monotonic() - began < PART_SECONDS / 2:
+                step = min(2 * step, at_once)
+        return parts
 
     def to_pt(self, checkpoint: Path) -> bytes:
         """See `serving.export_pt`; raises Unavailable when the helper dies or takes too long."""

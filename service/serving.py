@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
-from service.data.answers import join_files, write_columns
 from service.data.sources import table_of_rows, table_of_staged
+from service.data.write_answers import write_answers
 from service.errors import InvalidData, ServiceError, StorageError
 from service.training.checkpoint import from_bytes, to_pt
 from service.training.inference import Model
@@ -33,13 +33,13 @@ class Learnt(NamedTuple):
 
     preprocessing: str  # as JSON
     features: int
-    answers: int  # values that it answers to each row
+    answers: list[str]  # names of the values that it answers to each row
 
 
 def serve(pipe: Connection) -> None:
     """Answer (function name, arguments) with (True, result) or (False, error) until the pipe closes."""
     torch.set_num_threads(1)
-    offered = (predict, learnt, predict_part, join_parts, export_pt)
+    offered = (predict, learnt, predict_part, export_pt)
     answers: dict[str, Callable[..., Any]] = {function.__name__: function for function in offered}
     while True:
         try:
@@ -80,31 +80,22 @@ def predict(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> list
 def learnt(path: str, sha256: str) -> Learnt:
     """What the network needs of a file of rows."""
     fitted = _load(path, sha256).preprocessing
-    return Learnt(fitted.model_dump_json(), len(fitted.features), len(fitted.target.classes or ()) + 1)
+    answers = ["prediction", *(f"probability of {_name(value)}" for value in fitted.target.classes or ())]
+    return Learnt(fitted.model_dump_json(), len(fitted.features), answers)
 
 
 def predict_part(path: str, sha256: str, staged: str, rows: range, answers: str) -> None:
-    """Write the answers to some of the rows that `read_rows` has staged to the new Parquet file `answers`.
-
-    Its columns are c0, the prediction, and c1, c2, ..., the probability of each class.
-    """
+    """Write the answers to some of the rows that `read_rows` has staged to the new Parquet file `answers`."""
     model = _load(path, sha256)
     table = table_of_staged(Path(staged), model.preprocessing, rows)
     classes = model.preprocessing.target.classes
     if classes is None:
         values = model.numbers(table)
-        write_columns(Path(answers), [np.where(np.isfinite(values), values, np.nan)])
+        write_answers(Path(answers), [np.where(np.isfinite(values), values, np.nan)])
         return
     shares = model.shares(table)
     best = _array(classes)[shares.argmax(dim=1).numpy()]
-    write_columns(Path(answers), [best, *shares.numpy().T])
-
-
-def join_parts(path: str, sha256: str, parts: list[str], kind: Literal["csv", "parquet"], answer: str) -> None:
-    """Write the rows of all `parts` to the new file `answer`, under the columns' own names."""
-    classes = _load(path, sha256).preprocessing.target.classes or []
-    names = ["prediction", *(f"probability of {_name(value)}" for value in classes)]
-    join_files(list(map(Path, parts)), names, kind, Path(answer))
+    write_answers(Path(answers), [best, *shares.numpy().T])
 
 
 def export_pt(path: str) -> bytes:

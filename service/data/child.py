@@ -86,12 +86,13 @@ def _out_of_memory(allowed: Allowance) -> str:
     return f"reading the file needs more than {allowed.memory_bytes / 2**20:,.0f} MiB of memory, the limit here"
 
 
-def respond(work: Callable[[dict[str, Any], Allowance], BaseModel]) -> None:
-    """In the child: answer the question with what `work` makes of it."""
+def respond(work: Callable[[dict[str, Any], Allowance], BaseModel | None]) -> None:
+    """In the child: answer the question with what `work` makes of it, if anything."""
     question = _Question.model_validate_json(sys.stdin.buffer.read())
     _limit(question.allowed)
     try:
-        answer = _Answer(found=work(question.request, question.allowed).model_dump(mode="json"))
+        found = work(question.request, question.allowed)
+        answer = _Answer(found=None if found is None else found.model_dump(mode="json"))
     except InvalidData as error:
         answer = _Answer(invalid=error.detail)
     except TooLarge as error:

@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
-from service.errors import DatasetCorrupt
+from pydantic import BaseModel
 
-EXPORT_SECONDS = 600.0
+from service.data.child import Allowance, ask, respond
+from service.errors import DatasetCorrupt, InvalidData
 
 
-def export_csv(parquet: Path, csv: Path) -> str:
+class _Request(BaseModel):
+    """What the child is asked for."""
+
+    parquet: Path
+    csv: Path
+
+
+class _Written(BaseModel):
+    """What the child has done."""
+
+    sha256: str
+
+
+def export_csv(parquet: Path, csv: Path, allowed: Allowance) -> str:
     """Write a table to the new file `csv`, the same bytes every time, missing values empty; its SHA-256.
 
-    Blocks for `EXPORT_SECONDS` at most. Raises DatasetCorrupt when the table is missing or cannot be read.
+    Blocks for `allowed.seconds` at most. Raises DatasetCorrupt when the table cannot be read, TooLarge when the CSV
+    file needs far more than `allowed.unpacked_bytes`, StorageError when the disk fails.
     """
-    command = [sys.executable, "-m", "service.data.export", str(parquet), str(csv)]
+    request = _Request(parquet=parquet.absolute(), csv=csv.absolute())
     try:
-        subprocess.run(command, capture_output=True, timeout=EXPORT_SECONDS, check=True)
-    except subprocess.SubprocessError as error:
-        raise DatasetCorrupt from error
-    with csv.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return _Written.model_validate(ask(__name__, request, allowed)).sha256
+    except InvalidData as error:
+        raise DatasetCorrupt(f"the data set cannot be written as CSV: {error.detail}") from error
 
 
-def _main(parquet: str, csv: str) -> None:
-    """In the child."""
+def _export(asked: dict[str, Any], allowed: Allowance) -> _Written:
+    """In the child: answer the request."""
+    import hashlib
+
+    from service.data.duckdb_faults import duckdb_faults
     from service.data.sandbox import sandbox
 
-    sandbox(Path(parquet), Path(csv).parent).read_parquet(parquet).write_csv(csv, header=True)
+    request = _Request.model_validate(asked)
+    with duckdb_faults():
+        table = sandbox(request.parquet, request.csv.parent, allowed.memory_bytes).read_parquet(str(request.parquet))
+        table.write_csv(str(request.csv), header=True)
+    with request.csv.open("rb") as file:
+        return _Written(sha256=hashlib.file_digest(file, "sha256").hexdigest())
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    respond(_export)

@@ -27,7 +27,8 @@ class Model:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.preprocessing = checkpoint.preprocessing
         self._array = Array([checkpoint.layers], [checkpoint.network.state_dict()], torch.device("cpu"))
-        self._step = step_rows(max(layer.outputs for layer in checkpoint.layers))
+        shaped = any(len(layer.output_shape) > 1 for layer in checkpoint.layers)
+        self._step = step_rows(max(layer.outputs for layer in checkpoint.layers), shaped=shaped)
 
     @torch.inference_mode()
     def outputs(self, table: Table) -> Tensor:
@@ -60,12 +61,14 @@ class Model:
         return self._array.pad(inputs[: -(-(stop - start) // self._step) * self._step])
 
 
-def step_rows(widest: int) -> int:
-    """How many rows a step takes, by the values of the widest layer: 32, 64, 128 or 256, or each row alone.
+def step_rows(widest: int, *, shaped: bool) -> int:
+    """How many rows a step takes, by the values of the widest layer: 32, 64, 128 or 256.
 
-    A multiple of 32 leaves no remainder to the kernels that work element by element, whatever the layer's width.
+    A multiple of 32 leaves no remainder to the kernels that work element by element, whatever the layer's width. Wider
+    networks of images or sequences (`shaped`) take each row alone: a row costs them the same alone and in a step, while
+    flat layers read all their weights anew in each step.
     """
     rows = BLOCK_ROWS
-    while rows * widest > STEP_VALUES:
+    while rows > 32 and rows * widest > STEP_VALUES:
         rows //= 2
-    return rows if rows >= 32 else 1
+    return 1 if shaped and rows * widest > STEP_VALUES else rows

@@ -91,5 +91,17 @@ def test_the_answers_are_those_of_the_plain_network() -> None:
 
 
 @pytest.mark.parametrize(("widest", "rows"), [(1, 256), (128, 256), (129, 128), (1_024, 32), (1_025, 1), (10**6, 1)])
-def test_a_step_takes_fewer_rows_of_a_wider_network(widest: int, rows: int) -> None:
-    assert step_rows(widest) == rows
+def test_a_step_takes_fewer_rows_of_a_wider_network_and_32_at_least_of_a_flat_one(widest: int, rows: int) -> None:
+    assert step_rows(widest, shaped=True) == rows
+    assert step_rows(widest, shaped=False) == max(rows, 32)
+
+
+@pytest.mark.parametrize("hidden", [[1_025], [1_999, 7], [3_000, 40]])
+def test_a_row_of_a_wide_network_predicts_the_same_alone_and_in_a_batch(hidden: list[int]) -> None:
+    model, _ = trained({"hidden": hidden})
+    whole = table(70)
+
+    together = model.shares(whole)
+
+    for row in range(whole.rows):
+        assert torch.equal(model.shares(some(whole, [row]))[0], together[row])
