@@ -14,6 +14,7 @@ from fastapi_offline import FastAPIOffline
 from service.api import (
     catalog,
     checkpoints,
+    dataset_files,
     datasets,
     health,
     history,
@@ -96,6 +97,7 @@ def _add_routes(app: FastAPI, *, protected: bool) -> None:
         sweeps,
         sweep_results,
         datasets,
+        dataset_files,
         catalog,
     ):
         v1.include_router(noun.router)

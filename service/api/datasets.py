@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
@@ -16,13 +14,10 @@ from pydantic import BaseModel, ConfigDict
 from service.api import uploads
 from service.api.deps import After, DatasetId, Limit, Page, Parts, Service, page_of
 from service.api.openapi import problems
-from service.api.ranges import serve
 from service.api.reading import Options
 from service.api.requests import Route
-from service.data.export import export_csv
 from service.data.ingest import ingest
 from service.data.preview import preview_rows
-from service.errors import DatasetCorrupt
 from service.lifecycle import new_id
 from service.spec.base import Name
 from service.spec.reading import ReadOptions
@@ -34,24 +29,11 @@ INGEST_SECONDS = 600.0
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
 
 
-class DownloadFormat(StrEnum):
-    """What the file is."""
-
-    parquet = "parquet"
-    csv = "csv"
-
-
 _BINARY = {"type": "string", "format": "binary"}
 _FORM = {"type": "object", "properties": {"file": {**_BINARY, "description": "The file."}}, "required": ["file"]}
 _UPLOAD = {
     "content": {"application/octet-stream": {"schema": _BINARY}, "multipart/form-data": {"schema": _FORM}},
     "required": True,
-}
-_MEDIA_TYPES = {DownloadFormat.parquet: "application/vnd.apache.parquet", DownloadFormat.csv: "text/csv"}
-_FILE = {
-    "description": "The file, or the range of it that was asked for.",
-    "content": {media_type: {"schema": _BINARY} for media_type in _MEDIA_TYPES.values()},
-    "headers": {"ETag": {"description": "SHA-256 of the file, in quotes.", "schema": {"type": "string"}}},
 }
 _LOCATION = {"Location": {"description": "Where the data set is.", "schema": {"type": "string"}}}
 
@@ -112,7 +94,7 @@ def _take(
     with service.database.reading() as connection:
         known = datasets.same(connection, upload.sha256, canonical)
         if known is None:
-            datasets.make_room(connection, 1, service.settings.max_dataset_bytes)
+            datasets.check_quota(connection, service.settings.max_dataset_bytes, more=1)
     if known is not None:
         return known, False
     parquet, dataset_id = folder / "data.parquet", new_id("ds")
@@ -140,13 +122,15 @@ def _take(
     )
     key = f"datasets/{dataset_id}/data.parquet"
     service.artifacts.adopt(parquet, key)
-    created = False
+    kept = False
     try:
         with service.database.transaction() as connection:
-            datasets.make_room(connection, dataset.parquet_bytes, service.settings.max_dataset_bytes)
             dataset, created = datasets.add(connection, dataset, path=key, options=canonical)
+            if created:
+                datasets.check_quota(connection, service.settings.max_dataset_bytes)
+        kept = created
     finally:
-        if not created:
+        if not kept:
             service.artifacts.delete(key)
     return dataset, created
 
@@ -182,52 +166,6 @@ async def preview_dataset(
         return preview_rows(path, rows)
 
     return Preview(data=await to_thread.run_sync(read, limiter=service.ingesting))
-
-
-@router.head("/{dataset_id}/download", include_in_schema=False)
-@router.get(
-    "/{dataset_id}/download",
-    operation_id="download_dataset",
-    summary="Download a data set",
-    response_class=Response,
-    responses={
-        **problems(404, 416, 507),
-        200: _FILE,
-        206: {**_FILE, "description": "The range that was asked for."},
-        304: {"description": "The client's copy is this one."},
-    },
-)
-async def download_dataset(
-    dataset_id: DatasetId,
-    service: Service,
-    request: Request,
-    format: Annotated[  # noqa: A002
-        DownloadFormat, Query(description="`csv`: written anew from the stored Parquet file.")
-    ] = DownloadFormat.parquet,
-) -> Response:
-    """The table as it is stored, with the file's SHA-256 as ETag: `Range` and `If-Range` resume a download."""
-
-    def open_file() -> tuple[BinaryIO, str]:
-        with service.database.reading() as connection:
-            dataset, key = datasets.get(connection, dataset_id), datasets.path_of(connection, dataset_id)
-        path = service.artifacts.path(key)
-        if format is DownloadFormat.parquet:
-            return _open(path), dataset.parquet_sha256
-        with service.artifacts.scratch() as folder:
-            sha256 = export_csv(path, folder / "table.csv")
-            return _open(folder / "table.csv"), sha256
-
-    file, sha256 = await to_thread.run_sync(open_file, limiter=service.ingesting)
-    size = os.fstat(file.fileno()).st_size
-    return serve(request, file, size, sha256, f"{dataset_id}.{format.value}", _MEDIA_TYPES[format])
-
-
-def _open(path: Path) -> BinaryIO:
-    """A file that goes on being read when its name is gone."""
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise DatasetCorrupt(f"the data set's file cannot be read: {error.strerror}") from error
 
 
 @router.delete(

@@ -39,13 +39,13 @@ def add(
     return dataset, True
 
 
-def make_room(connection: Connection, wanted: int, max_bytes: int, tenant: str = TENANT) -> None:
-    """Raises QuotaExceeded unless so many bytes more leave all data sets together within `max_bytes`."""
+def check_quota(connection: Connection, max_bytes: int, *, more: int = 0, tenant: str = TENANT) -> None:
+    """Raise QuotaExceeded when all data sets together take more than `max_bytes`, or would with so many bytes more."""
     total = select(func.coalesce(func.sum(datasets.c.parquet_bytes), 0)).where(datasets.c.tenant == tenant)
     stored = int(connection.scalar(total) or 0)
-    if stored + wanted > max_bytes:
+    if stored + more > max_bytes:
         raise QuotaExceeded(
-            f"the stored data sets take {stored:,} of the {max_bytes:,} bytes that they may, and this one does not fit:"
+            f"with this one, the stored data sets would take more than the {max_bytes:,} bytes that they may together:"
             " delete some that are not needed"
         )
 
