@@ -14,12 +14,9 @@ from service.api.deps import DatasetId, Parts, Service
 from service.api.openapi import problems
 from service.api.ranges import serve
 from service.api.requests import Route
-from service.data.child import Allowance
 from service.data.export import export_csv
 from service.errors import DatasetCorrupt
 from service.store import datasets
-
-EXPORT_SECONDS = 600.0
 
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
 
@@ -78,16 +75,12 @@ def _stored(service: Parts, dataset_id: str) -> tuple[BinaryIO, str]:
 
 def _as_csv(service: Parts, dataset_id: str) -> tuple[BinaryIO, str]:
     """A CSV file of the table, whose name is gone already, and its SHA-256."""
-    limits = service.settings
-    allowed = Allowance(
-        memory_bytes=limits.max_ingest_bytes, unpacked_bytes=limits.max_upload_bytes, seconds=EXPORT_SECONDS
-    )
     with service.database.reading() as connection:
         parquet = service.artifacts.path(datasets.path_of(connection, dataset_id))
     _open(parquet).close()  # says what is wrong where there is no file
     with service.artifacts.scratch() as folder:
         csv = folder / "table.csv"
-        sha256 = export_csv(parquet, csv, allowed)
+        sha256 = export_csv(parquet, csv, service.allowed)
         return _open(csv), sha256
 
 

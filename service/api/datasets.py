@@ -24,10 +24,7 @@ from service.spec.reading import ReadOptions
 from service.spec.table import Dataset, Value
 from service.store import datasets
 
-INGEST_SECONDS = 600.0
-
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
-
 
 _BINARY = {"type": "string", "format": "binary"}
 _FORM = {"type": "object", "properties": {"file": {**_BINARY, "description": "The file."}}, "required": ["file"]}
@@ -98,14 +95,7 @@ def _take(
     if known is not None:
         return known, False
     parquet, dataset_id = folder / "data.parquet", new_id("ds")
-    ingested = ingest(
-        folder / "source",
-        parquet,
-        options,
-        memory_bytes=service.settings.max_ingest_bytes,
-        unpacked_bytes=service.settings.max_upload_bytes,
-        seconds=INGEST_SECONDS,
-    )
+    ingested = ingest(folder / "source", parquet, options, **dict(service.allowed))
     dataset = Dataset(
         id=dataset_id,
         name=name,

@@ -9,16 +9,19 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict
 
+from service.data.child import Allowance
+
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable, Sequence
 
     from service.api.watcher import Watcher
     from service.artifacts import Artifacts
-    from service.data.child import Allowance
     from service.settings import Settings
     from service.spec.reading import ReadOptions
     from service.store.engine import Database
+
+FILE_SECONDS = 600.0
 
 
 class Predictor(Protocol):
@@ -48,6 +51,14 @@ class Parts:
     # Threads for long work, apart from those that answer short requests:
     ingesting: CapacityLimiter
     predicting: CapacityLimiter
+
+    @property
+    def allowed(self) -> Allowance:
+        """What a process that reads or writes a stranger's file may use."""
+        limits = self.settings
+        return Allowance(
+            memory_bytes=limits.max_ingest_bytes, unpacked_bytes=limits.max_upload_bytes, seconds=FILE_SECONDS
+        )
 
 
 async def _parts(request: Request) -> Parts:

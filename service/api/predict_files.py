@@ -15,12 +15,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match
 
 from service.api import uploads
-from service.api.datasets import INGEST_SECONDS
 from service.api.deps import JobId, Service
 from service.api.predict import with_best
 from service.api.ranges import chunks
 from service.api.requests import Route, is_json
-from service.data.child import Allowance
 from service.errors import StorageError
 from service.lifecycle import Checkpoint
 from service.spec.reading import Encoding, FileFormat, ReadOptions
@@ -54,13 +52,9 @@ router = APIRouter(prefix="/jobs", route_class=FileRoute)
 async def predict_file(job_id: JobId, request: Request, service: Service) -> Response:
     """See `predict`. What the file needs goes through the disk: no step holds all of it in memory."""
     media_type, options = _told(request.headers["content-type"])
-    limits = service.settings
-    allowed = Allowance(
-        memory_bytes=limits.max_ingest_bytes, unpacked_bytes=limits.max_upload_bytes, seconds=INGEST_SECONDS
-    )
 
     def answer(checkpoint: Checkpoint, path: Path) -> BinaryIO:
-        answers = service.predictor.predict_file(path, checkpoint.sha256, source, options, allowed)
+        answers = service.predictor.predict_file(path, checkpoint.sha256, source, options, service.allowed)
         try:
             return answers.open("rb")  # which outlives its place in the folder
         except OSError as error:
@@ -70,7 +64,7 @@ async def predict_file(job_id: JobId, request: Request, service: Service) -> Res
     await with_best(service, job_id, lambda *_: None, limiter=service.predicting)
     async with contextmanager_in_threadpool(service.artifacts.scratch()) as folder:
         source = folder / "source"
-        await uploads.receive(request, source, limits.max_upload_bytes)
+        await uploads.receive(request, source, service.settings.max_upload_bytes)
         checkpoint, file = await with_best(service, job_id, answer, limiter=service.ingesting)
     size = file.seek(0, 2)
     headers = {

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.testclient import TestClient
@@ -15,7 +14,7 @@ from service.artifacts import Artifacts
 from service.settings import Settings
 from service.store.engine import Database
 from tests.api.conftest import CoinPredictor
-from tests.api.test_datasets import CSV, files, upload
+from tests.api.test_datasets import files, upload
 
 
 def test_a_data_set_downloads_as_the_parquet_file_that_is_stored(client: TestClient, artifacts: Artifacts) -> None:
@@ -59,17 +58,15 @@ def test_a_data_set_downloads_as_csv_with_the_same_bytes_every_time(client: Test
     assert files(artifacts, "tmp") == []
 
 
-@pytest.mark.parametrize("format", ["parquet", "csv"])
-def test_a_data_set_that_is_not_there_cannot_be_downloaded(
-    client: TestClient, artifacts: Artifacts, format: str
-) -> None:
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_data_set_that_is_not_there_cannot_be_downloaded(client: TestClient, artifacts: Artifacts, kind: str) -> None:
     dataset = upload(client).json()
     artifacts.delete(f"datasets/{dataset['id']}/data.parquet")
 
-    lost = client.get(f"/v1/datasets/{dataset['id']}/download?format={format}")
+    lost = client.get(f"/v1/datasets/{dataset['id']}/download?format={kind}")
 
     assert (lost.status_code, lost.json()["code"]) == (500, "dataset_corrupt")
-    assert client.get(f"/v1/datasets/ds_0/download?format={format}").status_code == 404
+    assert client.get(f"/v1/datasets/ds_0/download?format={kind}").status_code == 404
 
 
 @pytest.fixture
@@ -98,3 +95,13 @@ def test_a_data_set_beyond_the_room_for_all_is_refused_until_one_is_deleted(
     assert "more than the 1,000 bytes that they may together: delete some" in refused.json()["detail"]
     assert (known.status_code, len(kept), files(artifacts, "tmp")) == (200, 1, [])
     assert upload(tight, large(11)).status_code == 201
+
+
+def test_of_the_same_bytes_at_once_none_is_refused_for_the_room_that_the_other_took(
+    tight: TestClient, artifacts: Artifacts
+) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        both = list(threads.map(lambda _: upload(tight, large(7)), range(2)))
+
+    assert sorted(response.status_code for response in both) == [200, 201]
+    assert len(files(artifacts, "datasets")) == 1

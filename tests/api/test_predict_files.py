@@ -145,6 +145,24 @@ def test_classes_that_differ_in_case_alone_have_columns_of_their_own(client: Tes
     assert text.splitlines()[0] == "prediction,probability of A,probability of a_1"
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "x1;name;x0\n2;a;1,5\n\n4;b;-3\n",
+        "x1\tx0\r\n2\t1.5\r\n4\t-3\r\n",
+        'x0|x1|"a | name"\n"1.5"|2|\n"-3"|"4"|"says ""no"", twice\nover"\n',
+        "'x0','x1'\n'1.5','2'\n'-3','4'",
+        "\ufeff\nx0,y,x1\n1.5,no,2\n-3,no,4\n",
+    ],
+)
+def test_the_answer_does_not_depend_on_how_a_csv_file_is_written(client: TestClient, job: str, content: str) -> None:
+    plain = send(client, job, "x0,x1\n1.5,2\n-3,4\n")
+
+    response = send(client, job, content)
+
+    assert (response.status_code, response.text) == (200, plain.text)
+
+
 def test_packed_files_and_other_encodings_are_read_as_uploads_are(client: TestClient, job: str) -> None:
     plain = "x0,x1,größe\n1,2,ä\n"
 
@@ -168,6 +186,9 @@ def test_packed_files_and_other_encodings_are_read_as_uploads_are(client: TestCl
     [
         ("x0,y\n1,2\n", CSV, 422, "the file has no column 'x1', which the network learnt from"),
         ("x0,x1\n1,2\n3,four\n", CSV, 422, "line 3, column 'x1': a number is needed, not 'four'"),
+        ("x0,x1\n1,2\n3\n", CSV, 422, "line 3 has 1 value where 2 columns are named"),
+        ('x0,x1\n1,"2\n', CSV, 422, "line 2, column 'x1': a quote is never closed"),
+        ("x0,x0,x1\n1,1,2\n", CSV, 422, "'x0' names 2 columns"),
         ("x0,x1\n", CSV, 422, "no rows"),
         ("", CSV, 422, "the body is empty"),
         ("x0,x1\n1,2\n", PARQUET, 422, "format=parquet was asked for, but the file's first bytes are those of text"),
