@@ -62,7 +62,7 @@ def test_a_million_rows_are_answered_in_bounded_memory(
 
     assert lines == LARGE_ROWS + 1
     assert first.count("\n") == 2
-    assert max(growth.values()) < 200e6, growth
+    assert max(growth.values()) < 100e6, growth
 
 
 def _value(text: str) -> Any:
