@@ -77,6 +77,12 @@ class TooLarge(ServiceError):
     code = "too_large"
 
 
+class QuotaExceeded(ServiceError):
+    """The stored data sets take all the room that they may."""
+
+    code = "quota_exceeded"
+
+
 class Unauthorized(ServiceError):
     """A valid API key is required: `Authorization: Bearer KEY`."""
 

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+import time
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from service.errors import ServiceError, Unavailable
+from service.data.ingest_rows import ingest_rows
+from service.data.join_answers import join_answers
+from service.errors import ServiceError, TooLarge, Unavailable
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
     from pathlib import Path
 
+    from service.data.child import Allowance
+    from service.spec.reading import ReadOptions
+
 ANSWER_SECONDS = 120.0
+PART_CELLS = 2**20
+"""Values of a file's rows and of their answers that the helper holds at once."""
+FIRST_PART_ROWS = 256
+PART_SECONDS = 1.0
+"""What a part may take; others wait so long, and a network may need 100,000 times the work of another for a row."""
+VALUE_BYTES = 8
 
 
 class Predictor:
@@ -28,6 +40,40 @@ class Predictor:
         """See `serving.predict`; raises Unavailable when the helper dies or takes too long."""
         answer: list[dict[str, Any]] = self._call("predict", str(checkpoint), sha256, rows)
         return answer
+
+    def predict_file(
+        self, checkpoint: Path, sha256: str, source: Path, options: ReadOptions, allowed: Allowance
+    ) -> Path:
+        """The answers to the rows of the file `source`, as a file of the same format beside it.
+
+        The file is read and checked as a whole before the first row is answered, by a process of its own, so that a
+        long or hostile one costs no other caller; then the helper answers some rows at a time, and others in between.
+        Raises InvalidData naming what is wrong and where, TooLarge when the answers would need more than
+        `allowed.unpacked_bytes`, StorageError, Unavailable.
+        """
+        assert options.format is not None
+        model, answer = (str(checkpoint), sha256), source.with_name("answer")
+        learnt = self._call("learnt", *model)
+        rows = ingest_rows(source, source.parent, options, learnt.preprocessing, allowed)
+        most = allowed.unpacked_bytes // (VALUE_BYTES * len(learnt.answers))
+        if rows > most:
+            raise TooLarge(f"{rows:,} rows are too many to answer in one file; send at most {most:,} at once")
+        at_once = max(FIRST_PART_ROWS, PART_CELLS // (learnt.features + len(learnt.answers)))
+        parts = self._predict_parts(model, source.parent, rows, at_once)
+        join_answers(parts, learnt.answers, options.format, answer, allowed)
+        return answer
+
+    def _predict_parts(self, model: tuple[str, str], folder: Path, rows: int, at_once: int) -> list[Path]:
+        """Answer rows staged in `folder`, more and more of them in a call as long as it is quick."""
+        parts, start, step = [], 0, FIRST_PART_ROWS
+        while start < rows:
+            parts.append(folder / f"part{start}.parquet")
+            began = time.monotonic()
+            self._call("predict_part", *model, str(folder), range(start, min(start + step, rows)), str(parts[-1]))
+            start += step
+            if time.monotonic() - began < PART_SECONDS / 2:
+                step = min(2 * step, at_once)
+        return parts
 
     def to_pt(self, checkpoint: Path) -> bytes:
         """See `serving.export_pt`; raises Unavailable when the helper dies or takes too long."""

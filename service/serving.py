@@ -5,17 +5,22 @@ from __future__ import annotations
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 
-from service.data.sources import table_of_rows
+from service.data.sources import table_of_rows, table_of_staged
+from service.data.write_answers import write_answers
 from service.errors import InvalidData, ServiceError, StorageError
-from service.training.checkpoint import Checkpoint, from_bytes, to_pt
+from service.training.checkpoint import from_bytes, to_pt
+from service.training.inference import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
+
+    from numpy.typing import NDArray
 
     from service.spec.table import Value
 
@@ -23,10 +28,19 @@ WARM_MODELS = 16
 MAX_PROBABILITIES = 1_000_000  # in one answer
 
 
+class Learnt(NamedTuple):
+    """What a network needs of a file of rows, for those who read it."""
+
+    preprocessing: str  # as JSON
+    features: int
+    answers: list[str]  # names of the values that it answers to each row
+
+
 def serve(pipe: Connection) -> None:
     """Answer (function name, arguments) with (True, result) or (False, error) until the pipe closes."""
     torch.set_num_threads(1)
-    answers: dict[str, Callable[..., Any]] = {"predict": predict, "export_pt": export_pt}
+    offered = (predict, learnt, predict_part, export_pt)
+    answers: dict[str, Callable[..., Any]] = {function.__name__: function for function in offered}
     while True:
         try:
             name, arguments = pipe.recv()
@@ -37,7 +51,7 @@ def serve(pipe: Connection) -> None:
         except ServiceError as error:
             pipe.send((False, error))
         except OSError as error:
-            pipe.send((False, StorageError(f"the checkpoint cannot be read: {error.strerror}")))
+            pipe.send((False, StorageError(f"a file cannot be read or written: {error.strerror}")))
 
 
 def predict(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> list[dict[str, Any]]:
@@ -45,24 +59,43 @@ def predict(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> list
 
     `rows` are raw values by column name. Raises InvalidData naming the row and column of a value that does not fit.
     """
-    checkpoint = _load(path, sha256)
-    fitted = checkpoint.preprocessing
-    if len(rows) * len(fitted.target.classes or ()) > MAX_PROBABILITIES:
-        most = MAX_PROBABILITIES // len(fitted.target.classes or ())
-        raise InvalidData(f"{len(rows):,} rows are too many for so many classes; send at most {most:,} at once")
-    inputs = torch.from_numpy(fitted.inputs(table_of_rows(rows, fitted)))
-    with torch.inference_mode():
-        outputs = checkpoint.network(inputs)
+    model = _load(path, sha256)
+    fitted = model.preprocessing
     classes = fitted.target.classes
+    if len(rows) * len(classes or ()) > MAX_PROBABILITIES:
+        most = MAX_PROBABILITIES // len(classes or ())
+        raise InvalidData(f"{len(rows):,} rows are too many for so many classes; send at most {most:,} at once")
+    table = table_of_rows(rows, fitted)
     if classes is None:
-        values = fitted.unstandardize(outputs[:, 0].numpy()).tolist()
+        values = model.numbers(table).tolist()
         return [{"prediction": value if isfinite(value) else None} for value in values]
     names = [_name(value) for value in classes]
-    shares = torch.softmax(outputs.double(), dim=1)
+    shares = model.shares(table)
     return [
         {"prediction": classes[best], "probabilities": dict(zip(names, row, strict=True))}
         for best, row in zip(shares.argmax(dim=1).tolist(), shares.tolist(), strict=True)
     ]
+
+
+def learnt(path: str, sha256: str) -> Learnt:
+    """What the network needs of a file of rows."""
+    fitted = _load(path, sha256).preprocessing
+    answers = ["prediction", *(f"probability of {_name(value)}" for value in fitted.target.classes or ())]
+    return Learnt(fitted.model_dump_json(), len(fitted.features), answers)
+
+
+def predict_part(path: str, sha256: str, staged: str, rows: range, answers: str) -> None:
+    """Write the answers to some of the rows that `read_rows` has staged to the new Parquet file `answers`."""
+    model = _load(path, sha256)
+    table = table_of_staged(Path(staged), model.preprocessing, rows)
+    classes = model.preprocessing.target.classes
+    if classes is None:
+        values = model.numbers(table)
+        write_answers(Path(answers), [np.where(np.isfinite(values), values, np.nan)])
+        return
+    shares = model.shares(table)
+    best = _array(classes)[shares.argmax(dim=1).numpy()]
+    write_answers(Path(answers), [best, *shares.numpy().T])
 
 
 def export_pt(path: str) -> bytes:
@@ -71,8 +104,12 @@ def export_pt(path: str) -> bytes:
 
 
 @lru_cache(maxsize=WARM_MODELS)
-def _load(path: str, _sha256: str) -> Checkpoint:
-    return from_bytes(Path(path).read_bytes())
+def _load(path: str, _sha256: str) -> Model:
+    return Model(from_bytes(Path(path).read_bytes()))
+
+
+def _array(classes: Sequence[Value]) -> NDArray[Any]:
+    return np.array(classes, dtype=object if isinstance(classes[0], str) else None)
 
 
 def _name(value: Value) -> str:

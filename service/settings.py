@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     """`debug`, `info`, `warning` or `error`."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
     """Largest upload in bytes, packed and unpacked; larger ones get 413."""
+    max_dataset_bytes: Annotated[int, Field(ge=1)] = 100 * 1024**3
+    """Bytes that all stored data sets may take together; an upload beyond gets 413."""
     max_ingest_bytes: Annotated[int, Field(ge=64 * 1024**2)] = 1024**3
     """Memory in bytes that the process reading an upload may use."""
     max_queued_jobs: Annotated[int, Field(ge=1)] = 100_000

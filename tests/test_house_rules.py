@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"spec", "lifecycle", "errors", "sqlalchemy", "alembic"},
     "artifacts": {"errors"},
     "serving": {"training", "data", "spec", "artifacts", "errors", "torch"},
-    "predictor": {"serving", "errors"},
+    "predictor": {"serving", "data", "spec", "errors"},
     "api": {
         "early_stopping",
         "replay",

@@ -14,12 +14,14 @@ from fastapi_offline import FastAPIOffline
 from service.api import (
     catalog,
     checkpoints,
+    dataset_files,
     datasets,
     forks,
     health,
     history,
     jobs,
     predict,
+    predict_files,
     problems,
     replay,
     stream,
@@ -85,7 +87,21 @@ def _add_routes(app: FastAPI, *, protected: bool) -> None:
     v1 = APIRouter(
         prefix="/v1", dependencies=bearer, responses=documented(*([401] if protected else []), 422, 500, 503)
     )
-    for noun in (jobs, forks, history, replay, stream, checkpoints, predict, sweeps, sweep_results, datasets, catalog):
+    for noun in (
+        jobs,
+        forks,
+        history,
+        replay,
+        stream,
+        checkpoints,
+        predict_files,
+        predict,
+        sweeps,
+        sweep_results,
+        datasets,
+        dataset_files,
+        catalog,
+    ):
         v1.include_router(noun.router)
     app.include_router(v1)
     app.include_router(health.router, responses=documented(422, 500))

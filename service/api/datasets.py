@@ -24,8 +24,6 @@ from service.spec.reading import ReadOptions
 from service.spec.table import Dataset, Value
 from service.store import datasets
 
-INGEST_SECONDS = 600.0
-
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
 
 _BINARY = {"type": "string", "format": "binary"}
@@ -92,17 +90,12 @@ def _take(
     canonical = options.model_dump_json(exclude_none=True)
     with service.database.reading() as connection:
         known = datasets.same(connection, upload.sha256, canonical)
+        if known is None:
+            datasets.check_quota(connection, service.settings.max_dataset_bytes, more=1)
     if known is not None:
         return known, False
     parquet, dataset_id = folder / "data.parquet", new_id("ds")
-    ingested = ingest(
-        folder / "source",
-        parquet,
-        options,
-        memory_bytes=service.settings.max_ingest_bytes,
-        unpacked_bytes=service.settings.max_upload_bytes,
-        seconds=INGEST_SECONDS,
-    )
+    ingested = ingest(folder / "source", parquet, options, **dict(service.allowed))
     dataset = Dataset(
         id=dataset_id,
         name=name,
@@ -119,12 +112,15 @@ def _take(
     )
     key = f"datasets/{dataset_id}/data.parquet"
     service.artifacts.adopt(parquet, key)
-    created = False
+    kept = False
     try:
         with service.database.transaction() as connection:
             dataset, created = datasets.add(connection, dataset, path=key, options=canonical)
+            if created:
+                datasets.check_quota(connection, service.settings.max_dataset_bytes)
+        kept = created
     finally:
-        if not created:
+        if not kept:
             service.artifacts.delete(key)
     return dataset, created
 

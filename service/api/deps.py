@@ -9,6 +9,8 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict
 
+from service.data.child import Allowance
+
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable, Sequence
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
     from service.api.watcher import Watcher
     from service.artifacts import Artifacts
     from service.settings import Settings
+    from service.spec.reading import ReadOptions
     from service.store.engine import Database
+
+FILE_SECONDS = 600.0
 
 
 class Predictor(Protocol):
@@ -24,6 +29,11 @@ class Predictor(Protocol):
 
     def predict(self, checkpoint: pathlib.Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """`{"prediction": ..., "probabilities": {...}}` for each of `rows`; raises InvalidData."""
+
+    def predict_file(
+        self, checkpoint: pathlib.Path, sha256: str, source: pathlib.Path, options: ReadOptions, allowed: Allowance
+    ) -> pathlib.Path:
+        """The answers to the rows of the file `source`, as a file of the same format; raises InvalidData, TooLarge."""
 
     def to_pt(self, checkpoint: pathlib.Path) -> bytes:
         """The weights as torch.save writes a state dict, which `torch.load(..., weights_only=True)` reads."""
@@ -41,6 +51,14 @@ class Parts:
     # Threads for long work, apart from those that answer short requests:
     ingesting: CapacityLimiter
     predicting: CapacityLimiter
+
+    @property
+    def allowed(self) -> Allowance:
+        """What a process that reads or writes a stranger's file may use."""
+        limits = self.settings
+        return Allowance(
+            memory_bytes=limits.max_ingest_bytes, unpacked_bytes=limits.max_upload_bytes, seconds=FILE_SECONDS
+        )
 
 
 async def _parts(request: Request) -> Parts:

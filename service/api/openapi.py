@@ -32,8 +32,8 @@ _MEANINGS = {
     401: "The API key is missing or wrong.",
     404: "No such object.",
     409: "The object's present state does not allow this.",
-    413: "The body is too large.",
-    415: "The body is not `application/json`.",
+    413: "The body is too large, or what would come of it.",
+    415: "The body is not of a type that is taken here.",
     416: "The range lies outside of the file.",
     422: "Something in the request is wrong; `errors` says where.",
     429: "The queue is full; `Retry-After` says when to try again.",
@@ -100,6 +100,18 @@ SWEEP_EXAMPLES: dict[str, Example] = {
             "base": {"data": {"kind": "synthetic", "signal": 2.0}, "max_epochs": 50},
             "grid": {"preprocess.numeric": ["standardize", "quantile"]},
             "folds": 5,
+        },
+    },
+}
+
+PREDICT_EXAMPLES: dict[str, Example] = {
+    "penguins": {
+        "summary": "Two rows, one of them with a value missing",
+        "value": {
+            "rows": [
+                {"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "island": "Torgersen", "sex": "male"},
+                {"bill_length_mm": 47.5, "bill_depth_mm": 15.0, "island": "Biscoe", "sex": None},
+            ]
         },
     },
 }

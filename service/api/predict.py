@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
+from anyio import CapacityLimiter
 from fastapi import APIRouter, Body
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
 from service.api.checkpoints import with_weights
-from service.api.deps import JobId, Service
+from service.api.deps import JobId, Parts, Service
 from service.api.jobs import read_job
-from service.api.openapi import problems
+from service.api.openapi import PREDICT_EXAMPLES, problems
 from service.api.requests import Route
 from service.errors import Conflict, NotFound
 from service.lifecycle import Checkpoint, CheckpointKind
@@ -24,7 +26,19 @@ from service.spec.table import Value
 
 router = APIRouter(prefix="/jobs", tags=["predictions"], route_class=Route)
 
+T = TypeVar("T")
+
 MAX_ROWS = 10_000
+
+FILES: dict[str, Any] = {
+    "text/csv": {"schema": {"type": "string"}},
+    "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
+}
+"""What is taken and answered beside JSON, by `predict_files.py`; documented here, since a path has one description."""
+HEADERS = {
+    "Checkpoint-Epoch": {"description": "Of a file: whose weights answered.", "schema": {"type": "integer"}},
+    "Checkpoint-SHA256": {"description": "Of a file: SHA-256 of their file.", "schema": {"type": "string"}},
+}
 
 Cell = Bool | Int64 | Float | Annotated[str, StringConstraints(strict=True, max_length=10_000)] | None
 
@@ -75,10 +89,20 @@ class Predictions(BaseModel):
     operation_id="predict",
     summary="Predict rows",
     response_model=Predictions,
-    responses=problems(400, 404, 409, 413, 415),
+    openapi_extra={"requestBody": {"content": FILES}},
+    responses={**problems(400, 404, 409, 413, 415, 507), 200: {"content": FILES, "headers": HEADERS}},
 )
-async def predict(job_id: JobId, asked: Annotated[PredictRequest, Body()], service: Service) -> Response:
-    """Answer up to 10,000 rows with the best epoch so far; 409 as long as there is none."""
+async def predict(
+    job_id: JobId, asked: Annotated[PredictRequest, Body(openapi_examples=PREDICT_EXAMPLES)], service: Service
+) -> Response:
+    """Answer rows with the best epoch so far; 409 as long as there is none. A row's answer does not depend on others.
+
+    Up to 10,000 rows as JSON. Or any number as a CSV or Parquet file, told by `Content-Type` (a CSV file's encoding
+    too, as in `text/csv; charset=cp1252`; left out, it is found): the answer is a file of the same format with a row
+    for each, of the column `prediction` and, for classes, `probability of CLASS`. Every feature must be among the
+    file's columns, by name and in any order; others are passed over. What means a missing value and how dates are
+    written is taken from the data set that was learnt from. The whole file is checked before the answer begins.
+    """
 
     def answer(checkpoint: Checkpoint, path: Path) -> Response:
         # Written here, in the thread: the event loop has others to serve.
@@ -86,9 +110,16 @@ async def predict(job_id: JobId, asked: Annotated[PredictRequest, Body()], servi
         by = {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256}
         return Response(json.dumps({"predictions": answers, "checkpoint": by}), media_type="application/json")
 
+    _, response = await with_best(service, job_id, answer, limiter=service.predicting)
+    return response
+
+
+async def with_best(
+    service: Parts, job_id: str, use: Callable[[Checkpoint, Path], T], *, limiter: CapacityLimiter
+) -> tuple[Checkpoint, T]:
+    """See `with_weights`; raises Conflict when the job has no best epoch."""
     try:
-        _, response = await with_weights(service, job_id, CheckpointKind.best, answer, limiter=service.predicting)
+        return await with_weights(service, job_id, CheckpointKind.best, use, limiter=limiter)
     except NotFound as error:
         job = await run_in_threadpool(read_job, service, job_id)
         raise Conflict(f"the job is {job.status.value} and has no best epoch to predict with") from error
-    return response

@@ -11,11 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 CHUNK_BYTES = 256 * 1024
+OCTETS = "application/octet-stream"
 
 _ONE_RANGE = re.compile(r"\s*bytes\s*=\s*([0-9]{0,18})-([0-9]{0,18})\s*", re.IGNORECASE)
 
 
-def serve(request: Request, file: BinaryIO, size: int, sha256: str, filename: str) -> Response:
+def serve(
+    request: Request, file: BinaryIO, size: int, sha256: str, filename: str, media_type: str = OCTETS
+) -> Response:
     """Answer GET or HEAD with `file` of `size` bytes, or the part that was asked for; closes it in the end."""
     etag = f'"{sha256}"'
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
@@ -36,9 +39,9 @@ def serve(request: Request, file: BinaryIO, size: int, sha256: str, filename: st
     headers["Content-Length"] = str(stop - start)
     if request.method == "HEAD":
         file.close()
-        return Response(status_code=status, headers=headers, media_type="application/octet-stream")
-    body = _chunks(file, start, stop)
-    return StreamingResponse(body, status, headers, media_type="application/octet-stream")
+        return Response(status_code=status, headers=headers, media_type=media_type)
+    body = chunks(file, start, stop)
+    return StreamingResponse(body, status, headers, media_type=media_type)
 
 
 def byte_range(header: str, size: int) -> range | None:
@@ -65,7 +68,8 @@ def _is_known(if_none_match: str | None, etag: str) -> bool:
     return etag in tags or tags == ["*"]
 
 
-def _chunks(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
+def chunks(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
+    """The bytes of `file` from `start` to before `stop`, piece by piece; closes it in the end."""
     with file:
         file.seek(start)
         while chunk := file.read(min(CHUNK_BYTES, stop - start)):

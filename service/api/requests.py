@@ -80,10 +80,21 @@ def _check_parameters(request: Request, known: set[str]) -> None:
 
 
 def _check_content_type(request: Request) -> None:
-    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = request.headers.get("content-type", "")
     has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
-    if has_body and sent != "application/json" and not (sent.startswith("application/") and sent.endswith("+json")):
-        raise HTTPException(415, f"the body must be application/json, and its Content-Type says {sent or 'nothing'}")
+    if has_body and not is_json(content_type):
+        sent = _media_type(content_type) or "nothing"
+        raise HTTPException(415, f"the body must be application/json, and its Content-Type says {sent}")
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type says that the body is JSON."""
+    sent = _media_type(content_type)
+    return sent == "application/json" or (sent.startswith("application/") and sent.endswith("+json"))
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 class _JsonRequest(Request):

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, time
 from math import nan
 from typing import TYPE_CHECKING
 
-from service.data.features import DAY
 from service.spec.table import ColumnType
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def cell(value: Value, feature: FittedFeature) -> str | float:
             raise ValueError(f"a text is needed, not {value}")
         return value
     if feature.type is ColumnType.datetime:
-        return _seconds(value, clock=0 <= feature.origin < DAY)
+        return _seconds(value, clock=feature.clock)
     if feature.type is ColumnType.boolean and (isinstance(value, str) or value not in (0, 1)):
         raise ValueError(f"true or false is needed, not {str(value)[:60]!r}")
     if isinstance(value, str):

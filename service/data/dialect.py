@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 from itertools import islice, product
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from service.data.staging import MAX_LINE_BYTES, check_names
 from service.errors import InvalidData
 from service.spec.reading import ReadOptions
+
+if TYPE_CHECKING:
+    import _csv
 
 SAMPLE_RECORDS = 20
 DELIMITERS = (",", ";", "\t", "|")
@@ -69,16 +73,16 @@ def _first_records(text: str, delimiter: str, quote: str) -> list[list[str]]:
     csv.field_size_limit(2 * MAX_LINE_BYTES)
     records: list[list[str]] = []
     with suppress(csv.Error):
-        for record in islice(filter(None, cut(text, delimiter, quote, strict=True)), SAMPLE_RECORDS):
+        for record in islice(filter(None, cut(StringIO(text), delimiter, quote, strict=True)), SAMPLE_RECORDS):
             records.append(record)
     return records
 
 
-def cut(text: str, delimiter: str, quote: str, *, strict: bool) -> Iterator[list[str]]:
+def cut(text: TextIO, delimiter: str, quote: str, *, strict: bool) -> _csv.Reader:
     """The records of `text` in this dialect; raises csv.Error for faulty quotes where `strict`."""
     if not quote:
-        return csv.reader(StringIO(text), delimiter=delimiter, quoting=csv.QUOTE_NONE)
-    return csv.reader(StringIO(text), delimiter=delimiter, quotechar=quote, strict=strict)
+        return csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    return csv.reader(text, delimiter=delimiter, quotechar=quote, strict=strict)
 
 
 def _plausible(records: list[list[str]]) -> tuple[bool, int, int, int]:

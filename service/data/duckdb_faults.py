@@ -37,5 +37,5 @@ def _input_output_fault(message: str) -> Exception:
 
 
 def _invalid(message: str) -> InvalidData:
-    first = re.sub(r"\s*'/[^']*'", "", message.splitlines()[0])  # paths of this machine tell a client nothing
+    first = re.sub(r"""\s*(['"])/.*?\1""", "", message.splitlines()[0])  # paths of this machine tell a client nothing
     return InvalidData(f"the file cannot be read: {first[:200]}")

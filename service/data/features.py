@@ -80,6 +80,11 @@ class FittedFeature(Strict):
         return names + [f"{self.column} is missing"] * self.indicator
 
     @property
+    def clock(self) -> bool:
+        """Whether a column of dates may hold times of day alone."""
+        return 0 <= self.origin < DAY
+
+    @property
     def width(self) -> int:
         """How many inputs the column gives."""
         return len(self.input_names)

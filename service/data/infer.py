@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -28,7 +28,8 @@ TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 
 NUMBERS = ("tinyint", "smallint", "integer", "bigint", "hugeint", "float", "double", "decimal")
 STAMPS = ("date", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone")
-PLAIN = {*NUMBERS, *(f"u{name}" for name in NUMBERS), *STAMPS, "boolean", "varchar", "enum", "uuid", "time", "null"}
+TEXTS = ("varchar", "enum", "uuid")
+PLAIN = {*NUMBERS, *(f"u{name}" for name in NUMBERS), *STAMPS, *TEXTS, "boolean", "time", "null"}
 """DuckDB's names of the types that a column may have."""
 
 
@@ -74,10 +75,10 @@ def _best(fits: list[Typed], popular: Counter[str | None]) -> Typed:
 def _slice(connection: DuckDBPyConnection, raw: Raw, reading: Reading, options: ReadOptions) -> list[list[Typed]]:
     kinds = [kind.id for kind in connection.sql(f"FROM {raw.sql}").types]
     nulls = reading.null_values if reading.typed else ()
-    columns = [_Column(_with_nulls(f"c{i}", kind, nulls), kind) for i, kind in enumerate(kinds)]
+    columns = [_Column(with_nulls(f"c{i}", kind, nulls), kind) for i, kind in enumerate(kinds)]
     for start in range(0, len(columns), BATCH_COLUMNS):
         batch = columns[start : start + BATCH_COLUMNS]
-        texts = [column for column in batch if column.kind in ("varchar", "enum", "uuid")]
+        texts = [column for column in batch if column.kind in TEXTS]
         for column in batch:
             column.fits = [] if column in texts else [_as_declared(column)]
         _try_on_texts(connection, raw.sql, texts, reading, options)
@@ -85,7 +86,7 @@ def _slice(connection: DuckDBPyConnection, raw: Raw, reading: Reading, options: 
     return [column.fits for column in columns]
 
 
-def _with_nulls(sql: str, kind: str, null_values: Sequence[str]) -> str:
+def with_nulls(sql: str, kind: str, null_values: Iterable[str]) -> str:
     """`sql` with NULL for the texts, or the numbers, that mean a missing value."""
     if kind in NUMBERS:
         numbers = [f"{number!r}::DOUBLE" for value in null_values if (number := _number(value)) is not None]
@@ -101,6 +102,20 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return number if abs(number) < float("inf") else None
+
+
+def ways_to_read(raw: str, kind: str, first: str, reading: Reading, date_format: str | None) -> list[Typed]:
+    """Every way in which a column may be stored, the likeliest first.
+
+    `raw` is the SQL of its values, `kind` their type, `first` one of them, `date_format` how dates may be written
+    beside ISO 8601 and what is tried anyway.
+    """
+    column = _Column(raw, kind)
+    if kind not in TEXTS:
+        return [_as_declared(column)]
+    given = [_date(column, date_format)] if date_format else []
+    found = [*given, *_likely(column, reading, ReadOptions()), *_rest(column, first, reading, ReadOptions())]
+    return found if any(way.type is ColumnType.datetime for way in found) else [*found, _iso(column)]
 
 
 def _as_declared(column: _Column) -> Typed:
@@ -164,8 +179,7 @@ def _rest(column: _Column, first: str, reading: Reading, options: ReadOptions) -
         if first.lower() in ("true", "false"):
             yield Typed(ColumnType.boolean, f"TRY_CAST({column.raw} AS BOOLEAN)")
     if not reading.names and len(first) <= LONGEST_STAMP and any(map(str.isdigit, first)):
-        # A plain cast would drop the offset of a time; sessions are in UTC, so one without an offset stays as it is.
-        yield Typed(ColumnType.datetime, f"make_timestamp(epoch_us(TRY_CAST({column.raw} AS TIMESTAMPTZ)))")
+        yield _iso(column)
         yield Typed(ColumnType.datetime, f"TRY_CAST({column.raw} AS TIME)")
         if options.date_format is None:
             yield from (_date(column, way) for way in DATES if _is_date(first, way))
@@ -176,6 +190,11 @@ def _decimal(column: _Column, sign: Decimal) -> Typed:
     if sign == ",":
         text = f"CASE WHEN NOT contains({text}, '.') THEN replace({text}, ',', '.') END"
     return Typed(ColumnType.number, f"TRY_CAST({text} AS DOUBLE)", decimal=sign)
+
+
+def _iso(column: _Column) -> Typed:
+    # A plain cast would drop the offset of a time; sessions are in UTC, so one without an offset stays as it is.
+    return Typed(ColumnType.datetime, f"make_timestamp(epoch_us(TRY_CAST({column.raw} AS TIMESTAMPTZ)))")
 
 
 def _date(column: _Column, way: str) -> Typed:

@@ -12,6 +12,7 @@ from service.data.scaling import moments, standardized
 from service.data.table import Table
 from service.errors import DatasetCorrupt
 from service.spec.base import Strict
+from service.spec.reading import DEFAULT_NULL_VALUES
 from service.spec.resolve import Resolved, Target
 from service.spec.table import Value
 
@@ -46,6 +47,12 @@ class Preprocessing(Strict):
     """The column that is learnt."""
     null_values: list[str] = []
     """Texts that stand for a missing value in the data set."""
+    date_format: str | None = None
+    """How dates are written in the data set's file; null where as ISO 8601 has it, or there are none."""
+
+    def nulls_of(self, feature: FittedFeature) -> set[str]:
+        """Texts that stand for a missing value in a column to predict; what is a category of it is none."""
+        return {*(self.null_values or DEFAULT_NULL_VALUES)} - {*(feature.categories or ())}
 
     @classmethod
     def fit(cls, resolved: Resolved, table: Table, train_rows: NDArray[np.int64]) -> Preprocessing:
@@ -55,6 +62,7 @@ class Preprocessing(Strict):
             features=[FittedFeature.fit(f, table.columns[f.column][train_rows], numeric) for f in resolved.features],
             target=FittedTarget.fit(resolved.target, table.columns[resolved.target.column][train_rows]),
             null_values=list(resolved.null_values),
+            date_format=resolved.date_format,
         )
 
     @property

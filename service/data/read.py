@@ -23,7 +23,7 @@ from service.data.remarks import remarks
 from service.data.sandbox import sandbox
 from service.data.sql import sql_name
 from service.data.staging import Limits, Raw, Reading, parquet_sql, write_parquet
-from service.data.unpack import unpack
+from service.data.unpack import Compression, unpack
 from service.errors import InvalidData
 from service.spec.reading import FileFormat, ReadAs, ReadOptions
 from service.spec.table import Column
@@ -60,10 +60,7 @@ def read_table(source: Path, parquet: Path, options: ReadOptions, limits: Limits
 
 def _read_table(source: Path, parquet: Path, options: ReadOptions, limits: Limits) -> Found:
     work = parquet.parent
-    inside, compression = unpack(source, work, limits.unpacked_bytes)
-    connection = sandbox(inside, work, limits.memory_bytes)
-    _check_date_format(connection, options)
-    reading = _read(connection, inside, work, options, limits)
+    connection, reading, compression = take_apart(source, work, options, limits)
     typed = infer(connection, reading, options)
     slices = [
         _store(connection, raw, ways, work / f"slice{number}.parquet")
@@ -79,6 +76,19 @@ def _read_table(source: Path, parquet: Path, options: ReadOptions, limits: Limit
         read_as=_read_as(reading.read_as, columns).model_copy(update={"compression": compression}),
         null_values=sorted(set(reading.null_values)),
     )
+
+
+def take_apart(
+    source: Path, work: Path, options: ReadOptions, limits: Limits
+) -> tuple[DuckDBPyConnection, Reading, Compression | None]:
+    """(where its SQL can be run, the columns as the file has them, how it was packed); writes to the folder `work`.
+
+    Raises what `read_table` does, and DuckDB's own errors.
+    """
+    inside, compression = unpack(source, work, limits.unpacked_bytes)
+    connection = sandbox(inside, work, limits.memory_bytes)
+    _check_date_format(connection, options)
+    return connection, _read(connection, inside, work, options, limits), compression
 
 
 def _check_date_format(connection: DuckDBPyConnection, options: ReadOptions) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from io import StringIO
 from pathlib import Path
 
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -45,7 +47,28 @@ def read_csv(connection: DuckDBPyConnection, text: Text, work: Path, options: Re
         header=dialect.header,
         decimal=options.decimal or ".",
     )
-    return Reading(tuple(slices), rows, read_as, null_values, typed=False, warnings=tuple(warnings))
+    return Reading(
+        tuple(slices),
+        rows,
+        read_as,
+        null_values,
+        typed=False,
+        warnings=tuple(warnings),
+        line_of=partial(_line_of, text.path, dialect),
+    )
+
+
+def _line_of(text: Path, dialect: Dialect, row: int) -> int:
+    """The line at which a row begins; values in quotes may go over several, and blank lines are no rows."""
+    left, line = row + dialect.header, 1
+    with text.open(encoding="utf-8-sig", newline="") as file:
+        reader = cut(file, dialect.delimiter, dialect.quote, strict=False)
+        for record in reader:
+            left -= bool(record)
+            if not left:
+                break
+            line = reader.line_num + 1
+    return line
 
 
 def _scan(
@@ -78,7 +101,7 @@ def _refuse_rejects(connection: DuckDBPyConnection, dialect: Dialect) -> None:
     content = content or ""
     excerpt = repr(content if len(content) <= EXCERPT else content[:EXCERPT] + "...")
     if kind in ("MISSING COLUMNS", "TOO MANY COLUMNS"):
-        values = len(next(cut(content, dialect.delimiter, dialect.quote, strict=False), []))
+        values = len(next(cut(StringIO(content), dialect.delimiter, dialect.quote, strict=False), []))
         count = f"{values:,} value{'s' * (values != 1)}"
         detail = f"line {line} has {count} where {len(dialect.names):,} columns are named: {excerpt}"
     elif kind == "LINE SIZE OVER MAXIMUM":

@@ -18,7 +18,6 @@ from service.data.sql import sql_name
 from service.data.table import Table
 from service.errors import DatasetCorrupt, Fault, InvalidData
 from service.spec.data import DatasetData, InlineData, SyntheticData
-from service.spec.reading import DEFAULT_NULL_VALUES
 from service.spec.resolve import Resolved
 from service.spec.table import Value
 
@@ -60,10 +59,21 @@ def table_of_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: Pre
     for feature in features:
         if len(faults) >= MAX_FAULTS:
             break
-        columns[feature.column] = _column_of_rows(rows, feature, preprocessing.null_values, faults)
+        columns[feature.column] = _column_of_rows(rows, feature, preprocessing.nulls_of(feature), faults)
     if faults:
         first = faults[0]
         raise InvalidData(f"{first.pointer}: {first.message}", tuple(faults[:MAX_FAULTS]))
+    return Table(columns, len(rows))
+
+
+def table_of_staged(folder: Path, preprocessing: Preprocessing, rows: range) -> Table:
+    """Some of the rows to predict that `read_rows` has staged in `folder`, as a Table of the features."""
+    columns: dict[str, NDArray[Any]] = {}
+    for path in folder.glob("rows*.parquet"):
+        staged = sandbox(path).read_parquet(str(path), file_row_number=True)
+        part = staged.filter(f"file_row_number >= {rows.start} AND file_row_number < {rows.stop}")
+        for name, values in part.project("* EXCLUDE file_row_number").fetchnumpy().items():
+            columns[preprocessing.features[int(name.removeprefix("c"))].column] = _without_mask(values)
     return Table(columns, len(rows))
 
 
@@ -140,11 +150,11 @@ def _misspelled(number: int, row: Mapping[str, Value | None], known: set[str], t
 
 
 def _column_of_rows(
-    rows: Sequence[Mapping[str, Value | None]], feature: FittedFeature, null_values: Sequence[str], faults: list[Fault]
+    rows: Sequence[Mapping[str, Value | None]], feature: FittedFeature, null_values: set[str], faults: list[Fault]
 ) -> NDArray[Any]:
     """The values of one feature; appends to `faults` what does not fit."""
     text = feature.categories is not None
-    nulls = {*(null_values or DEFAULT_NULL_VALUES), *map(_number, null_values)} - {*(feature.categories or ()), None}
+    nulls = {*null_values, *map(_number, null_values)} - {None}
     column = np.full(len(rows), None if text else np.nan, dtype=object if text else np.float64)
     for number, row in enumerate(rows):
         value = row.get(feature.column)

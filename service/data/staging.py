@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,7 @@ class Reading:
     typed: bool = True  # false: every value is a text that may stand for a number or a boolean; the missing are NULL
     names: bool = False  # true: texts are names, and no dates whatever they look like
     warnings: tuple[str, ...] = ()
+    line_of: Callable[[int], int] | None = None  # where a row, counted from 1, begins in a file of lines
 
 
 def parquet_sql(path: Path) -> str:

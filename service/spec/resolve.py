@@ -67,7 +67,7 @@ def resolve(
     _check_monitor(spec, task, rows)
     layers = lower(spec.architecture, sum(f.width for f in inputs.features), len(target.classes or ()) or 1)
     nulls = tuple(table.null_values)
-    resolved = Resolved(spec, inputs.features, target, layers, rows, nulls, ())
+    resolved = Resolved(spec, inputs.features, target, layers, rows, nulls, (), table.date_format)
     _check_network(resolved, max_parameters)
     warnings += _training_warnings(resolved)
     return replace(resolved, warnings=tuple(warnings))

@@ -84,6 +84,7 @@ class Resolved:
     rows: RowCounts
     null_values: tuple[str, ...]  # texts that stand for a missing value in the table
     warnings: tuple[SpecWarning, ...]
+    date_format: str | None = None  # how dates were written in the table's file, where not as ISO 8601 has it
 
     @property
     def inputs(self) -> int:

@@ -73,6 +73,8 @@ class TableProfile(Strict):
     """The columns in the table's order."""
     null_values: list[str] = []
     """Texts that were read as a missing value."""
+    date_format: str | None = None
+    """How dates were written in the file; null where as ISO 8601 has it, or there are none."""
 
     def column(self, name: str) -> Column | None:
         """The column of this name, or None."""
@@ -122,7 +124,12 @@ class Dataset(Strict):
     @property
     def profile(self) -> TableProfile:
         """What the data set says of its rows and columns."""
-        return TableProfile(rows=self.rows, columns=self.columns, null_values=self.null_values)
+        return TableProfile(
+            rows=self.rows,
+            columns=self.columns,
+            null_values=self.null_values,
+            date_format=self.read_as.date_format,
+        )
 
 
 def synthetic_profile(data: SyntheticData) -> TableProfile:

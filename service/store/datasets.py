@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from service.errors import Conflict, NotFound
+from service.errors import Conflict, NotFound, QuotaExceeded
 from service.spec.table import Dataset
 from service.store.jobs import LIVE
 from service.store.tables import TENANT, datasets, jobs
@@ -37,6 +37,17 @@ def add(
             raise
         return known, False
     return dataset, True
+
+
+def check_quota(connection: Connection, max_bytes: int, *, more: int = 0, tenant: str = TENANT) -> None:
+    """Raise QuotaExceeded when all data sets together take more than `max_bytes`, or would with so many bytes more."""
+    total = select(func.coalesce(func.sum(datasets.c.parquet_bytes), 0)).where(datasets.c.tenant == tenant)
+    stored = int(connection.scalar(total) or 0)
+    if stored + more > max_bytes:
+        raise QuotaExceeded(
+            f"with this one, the stored data sets would take more than the {max_bytes:,} bytes that they may together:"
+            " delete some that are not needed"
+        )
 
 
 def same(connection: Connection, sha256: str, options: str, tenant: str = TENANT) -> Dataset | None:

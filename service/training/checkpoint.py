@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import safetensors.torch
@@ -16,6 +17,7 @@ from service.data.preprocess import Preprocessing
 from service.errors import StorageError
 from service.lifecycle import Epoch
 from service.spec.job import JobSpec
+from service.spec.layers import Layer
 from service.spec.lowering import lower
 from service.spec.resolve import Resolved
 from service.training.models import Network, build
@@ -53,6 +55,7 @@ class Checkpoint(NamedTuple):
     """A network ready to be used, in evaluation mode, and what it needs to be fed and understood."""
 
     network: Network
+    layers: Sequence[Layer]
     preprocessing: Preprocessing
     spec: JobSpec
     epoch: int
@@ -69,11 +72,12 @@ def from_bytes(data: bytes) -> Checkpoint:
     state = _tensors(data)
     try:
         metadata = Metadata.model_validate_json(_header(data)["__metadata__"][KEY])
-        network = build(lower(metadata.spec.architecture, metadata.inputs, metadata.outputs))
+        layers = lower(metadata.spec.architecture, metadata.inputs, metadata.outputs)
+        network = build(layers)
         network.load_state_dict(state, strict=True)
     except (KeyError, ValidationError, RuntimeError) as error:
         raise StorageError("the checkpoint's weights and its description do not fit together") from error
-    return Checkpoint(network.eval(), metadata.preprocessing, metadata.spec, metadata.epoch, metadata.metrics)
+    return Checkpoint(network.eval(), layers, metadata.preprocessing, metadata.spec, metadata.epoch, metadata.metrics)
 
 
 def to_pt(data: bytes) -> bytes:

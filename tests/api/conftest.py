@@ -17,7 +17,9 @@ from starlette.testclient import TestClient
 from service.api.app import create_app
 from service.api.server import Server
 from service.artifacts import Artifacts
+from service.data.child import Allowance
 from service.settings import Settings, free_port
+from service.spec.reading import ReadOptions
 from service.store.engine import Database
 from tests.api.states import Kitchen
 
@@ -29,6 +31,11 @@ class CoinPredictor:
 
     def predict(self, checkpoint: Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{"prediction": 1, "probabilities": {"0": 0.25, "1": 0.75}} for _ in rows]
+
+    def predict_file(
+        self, checkpoint: Path, sha256: str, source: Path, options: ReadOptions, allowed: Allowance
+    ) -> Path:
+        return source
 
     def to_pt(self, checkpoint: Path) -> bytes:
         return b"PK" + checkpoint.read_bytes()

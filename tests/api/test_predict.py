@@ -14,6 +14,7 @@ from service.artifacts import Artifacts
 from service.errors import Fault, InvalidData
 from service.settings import Settings
 from service.store.engine import Database
+from tests.api.conftest import CoinPredictor
 from tests.api.states import Kitchen
 
 
@@ -62,7 +63,7 @@ def test_rows_that_are_none_are_pointed_to(client: TestClient, kitchen: Kitchen,
     assert response.json()["errors"][0]["pointer"] == pointer
 
 
-class Numbers:
+class Numbers(CoinPredictor):
     """Answers with the number of the row; knows a single column."""
 
     def predict(self, checkpoint: Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -70,9 +71,6 @@ class Numbers:
             if set(row) != {"x0"}:
                 raise InvalidData("a row lacks a column", (Fault(f"/rows/{index}", "has no x0"),))
         return [{"prediction": index + 0.5} for index, _ in enumerate(rows)]
-
-    def to_pt(self, checkpoint: Path) -> bytes:
-        return checkpoint.read_bytes()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.errors import NotFound
+from service.errors import NotFound, QuotaExceeded
 from service.store import datasets
 from service.store.engine import Database
 from tests.store.records import dataset
@@ -46,3 +46,18 @@ def test_data_sets_are_listed_newest_first_in_pages(database: Database) -> None:
 def test_an_unknown_data_set_is_said_so(database: Database, call: object) -> None:
     with pytest.raises(NotFound, match="ds_none"), database.transaction() as connection:
         call(connection, "ds_none")  # type: ignore[operator]
+
+
+def test_data_sets_beyond_the_quota_are_refused_and_a_deleted_one_makes_room(database: Database) -> None:
+    size = dataset().parquet_bytes
+    with database.transaction() as connection:
+        for number in range(2):
+            datasets.add(connection, dataset(f"ds_{number}", f"{number}" * 64), path="a", options="{}")
+        datasets.check_quota(connection, 2 * size)
+        with pytest.raises(QuotaExceeded, match="delete some"):
+            datasets.check_quota(connection, 2 * size, more=1)
+        with pytest.raises(QuotaExceeded):
+            datasets.check_quota(connection, 2 * size - 1)
+        datasets.remove(connection, "ds_0")
+        datasets.check_quota(connection, size)
+        datasets.check_quota(connection, 0, tenant="other")

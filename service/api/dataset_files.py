@@ -1,0 +1,91 @@
+"""Stored data sets as files to download, as they are stored or as CSV."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+from anyio import to_thread
+from fastapi import APIRouter, Query, Request, Response
+
+from service.api.deps import DatasetId, Parts, Service
+from service.api.openapi import problems
+from service.api.ranges import serve
+from service.api.requests import Route
+from service.data.export import export_csv
+from service.errors import DatasetCorrupt
+from service.store import datasets
+
+router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
+
+
+class DownloadFormat(StrEnum):
+    """What the file is."""
+
+    parquet = "parquet"
+    csv = "csv"
+
+
+_MEDIA_TYPES = {DownloadFormat.parquet: "application/vnd.apache.parquet", DownloadFormat.csv: "text/csv"}
+_FILE = {
+    "description": "The file, or the range of it that was asked for.",
+    "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _MEDIA_TYPES.values()},
+    "headers": {"ETag": {"description": "SHA-256 of the file, in quotes.", "schema": {"type": "string"}}},
+}
+
+
+@router.head("/{dataset_id}/download", include_in_schema=False)
+@router.get(
+    "/{dataset_id}/download",
+    operation_id="download_dataset",
+    summary="Download a data set",
+    response_class=Response,
+    responses={
+        **problems(404, 413, 416, 507),
+        200: _FILE,
+        206: {**_FILE, "description": "The range that was asked for."},
+        304: {"description": "The client's copy is this one."},
+    },
+)
+async def download_dataset(
+    dataset_id: DatasetId,
+    service: Service,
+    request: Request,
+    format: Annotated[  # noqa: A002
+        DownloadFormat, Query(description="`csv`: written anew from the stored Parquet file.")
+    ] = DownloadFormat.parquet,
+) -> Response:
+    """The table as it is stored, with the file's SHA-256 as ETag: `Range` and `If-Range` resume a download."""
+    if format is DownloadFormat.parquet:
+        file, sha256 = await to_thread.run_sync(_stored, service, dataset_id)
+    else:
+        file, sha256 = await to_thread.run_sync(_as_csv, service, dataset_id, limiter=service.ingesting)
+    size = os.fstat(file.fileno()).st_size
+    return serve(request, file, size, sha256, f"{dataset_id}.{format.value}", _MEDIA_TYPES[format])
+
+
+def _stored(service: Parts, dataset_id: str) -> tuple[BinaryIO, str]:
+    """The Parquet file, which goes on being read when its name is gone, and its SHA-256."""
+    with service.database.reading() as connection:
+        dataset, key = datasets.get(connection, dataset_id), datasets.path_of(connection, dataset_id)
+    return _open(service.artifacts.path(key)), dataset.parquet_sha256
+
+
+def _as_csv(service: Parts, dataset_id: str) -> tuple[BinaryIO, str]:
+    """A CSV file of the table, whose name is gone already, and its SHA-256."""
+    with service.database.reading() as connection:
+        parquet = service.artifacts.path(datasets.path_of(connection, dataset_id))
+    _open(parquet).close()  # says what is wrong where there is no file
+    with service.artifacts.scratch() as folder:
+        csv = folder / "table.csv"
+        sha256 = export_csv(parquet, csv, service.allowed)
+        return _open(csv), sha256
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise DatasetCorrupt(f"the data set's file cannot be read: {error.strerror}") from error

@@ -1,0 +1,121 @@
+"""A module of this room as a child process with limits on memory, time and disk: files are strangers' data."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel
+
+from service.errors import InvalidData, StorageError, TooLarge
+
+_log = logging.getLogger(__name__)
+
+
+class Allowance(BaseModel):
+    """What a child may use."""
+
+    memory_bytes: int
+    """Memory in bytes."""
+    unpacked_bytes: int
+    """Bytes of the file once it is unpacked; what the child writes is bounded by a multiple of it."""
+    seconds: float
+    """Time in seconds."""
+
+
+class _Question(BaseModel):
+    """What the child is asked, as JSON on its standard input."""
+
+    allowed: Allowance
+    request: dict[str, Any]
+
+
+class _Answer(BaseModel):
+    """What the child answers, as JSON on its standard output: exactly one of these."""
+
+    found: Any = None
+    invalid: str | None = None
+    too_large: str | None = None
+    storage: str | None = None
+
+
+def ask(module: str, request: BaseModel, allowed: Allowance) -> Any:
+    """What `module`, which ends by calling `respond`, makes of the request, as JSON values.
+
+    Blocks for `allowed.seconds` at most. Raises InvalidData saying what to mend in the file or which limit was
+    reached, TooLarge for what unpacks to too much, and StorageError when the disk fails.
+    """
+    question = _Question(allowed=allowed, request=request.model_dump(mode="json"))
+    command = [sys.executable, "-m", module]
+    try:
+        child = subprocess.run(
+            command,
+            input=question.model_dump_json().encode(),
+            capture_output=True,
+            timeout=allowed.seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise InvalidData(f"reading the file took longer than {allowed.seconds:g} seconds, the limit here") from None
+    if child.returncode == 0:
+        return _found(_Answer.model_validate_json(child.stdout))
+    _log.error("reading a file ended with %d: %s", child.returncode, child.stderr.decode(errors="replace")[-4_000:])
+    if child.returncode == -signal.SIGKILL:  # the kernel's choice when memory runs out
+        raise InvalidData(_out_of_memory(allowed))
+    raise InvalidData("the file cannot be read: the process reading it ended unexpectedly")
+
+
+def _found(answer: _Answer) -> Any:
+    if answer.invalid is not None:
+        raise InvalidData(answer.invalid)
+    if answer.too_large is not None:
+        raise TooLarge(answer.too_large)
+    if answer.storage is not None:
+        raise StorageError(answer.storage)
+    return answer.found
+
+
+def _out_of_memory(allowed: Allowance) -> str:
+    return f"reading the file needs more than {allowed.memory_bytes / 2**20:,.0f} MiB of memory, the limit here"
+
+
+def respond(work: Callable[[dict[str, Any], Allowance], BaseModel | None]) -> None:
+    """In the child: answer the question with what `work` makes of it, if anything."""
+    question = _Question.model_validate_json(sys.stdin.buffer.read())
+    _limit(question.allowed)
+    try:
+        found = work(question.request, question.allowed)
+        answer = _Answer(found=None if found is None else found.model_dump(mode="json"))
+    except InvalidData as error:
+        answer = _Answer(invalid=error.detail)
+    except TooLarge as error:
+        answer = _Answer(too_large=error.detail)
+    except MemoryError:
+        answer = _Answer(invalid=_out_of_memory(question.allowed))
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            answer = _Answer(too_large="the table needs more room on the disk than is allowed here")
+        else:
+            answer = _Answer(storage=f"the table could not be written: {error.strerror}")
+    sys.stdout.write(answer.model_dump_json())
+
+
+def _limit(allowed: Allowance) -> None:
+    """A second line of defence: DuckDB keeps to its own limit, and the parent to the time."""
+    if sys.platform == "linux":
+        # Counts what is reserved, of which DuckDB touches a part: 1.2 GiB were reserved in a use of 64 MiB.
+        most = 3 * allowed.memory_bytes + 2**31
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    # A few bytes can stand for many, packed or not: no file may grow for ever.
+    room = 4 * allowed.unpacked_bytes + 2**26
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+    # A child whose parent was killed must not go on for ever.
+    cpu = math.ceil(allowed.seconds) + 10
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))

@@ -1,0 +1,74 @@
+"""Answers to rows, each bit for bit the same whatever rows it came with (on the CPU, with one thread)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from service.data.table import Table
+from service.training.array import Array
+from service.training.checkpoint import Checkpoint
+
+BLOCK_ROWS = 256
+"""Rows made into inputs at once."""
+STEP_VALUES = 2**15
+"""Values of the widest layer in one step: more gained no speed, and a single row pays for a whole step."""
+
+
+class Model:
+    """A checkpoint put to use.
+
+    Every step takes the same number of rows, what is missing filled up with empty ones, and goes through the engine
+    that training uses, whose padded widths make a row's place in a step irrelevant.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.preprocessing = checkpoint.preprocessing
+        self._array = Array([checkpoint.layers], [checkpoint.network.state_dict()], torch.device("cpu"))
+        shaped = any(len(layer.output_shape) > 1 for layer in checkpoint.layers)
+        self._step = step_rows(max(layer.outputs for layer in checkpoint.layers), shaped=shaped)
+
+    @torch.inference_mode()
+    def outputs(self, table: Table) -> Tensor:
+        """(rows, outputs) float32: logits, or standardized predictions."""
+        steps = [
+            self._array.forward(rows.unsqueeze(0), training=False)[0, :, : self._array.outputs]
+            for start in range(0, table.rows, BLOCK_ROWS)
+            for rows in torch.split(self._inputs(table, start), self._step)
+        ]
+        return torch.cat(steps)[: table.rows]
+
+    @torch.inference_mode()
+    def shares(self, table: Table) -> Tensor:
+        """(rows, classes) float64: the probability of each class."""
+        return torch.softmax(self.outputs(table).double(), dim=1)
+
+    def numbers(self, table: Table) -> NDArray[np.float64]:
+        """(rows,) in the target's own unit; infinite beyond float64."""
+        return self.preprocessing.unstandardize(self.outputs(table)[:, 0].numpy())
+
+    def _inputs(self, table: Table, start: int) -> Tensor:
+        """The block of rows from `start` on: (rows, padded inputs) float32, whole steps as far as there are rows."""
+        stop = min(start + BLOCK_ROWS, table.rows)
+        missing = BLOCK_ROWS - (stop - start)
+        columns = {
+            name: np.concatenate([values[start:stop], np.full(missing, None if values.dtype == object else np.nan)])
+            for name, values in table.columns.items()
+        }
+        inputs = torch.from_numpy(self.preprocessing.inputs(Table(columns, BLOCK_ROWS)))
+        return self._array.pad(inputs[: -(-(stop - start) // self._step) * self._step])
+
+
+def step_rows(widest: int, *, shaped: bool) -> int:
+    """How many rows a step takes, by the values of the widest layer: 32, 64, 128 or 256.
+
+    A multiple of 32 leaves no remainder to the kernels that work element by element, whatever the layer's width. Wider
+    networks of images or sequences (`shaped`) take each row alone: a row costs them the same alone and in a step, while
+    flat layers read all their weights anew in each step.
+    """
+    rows = BLOCK_ROWS
+    while rows > 32 and rows * widest > STEP_VALUES:
+        rows //= 2
+    return 1 if shaped and rows * widest > STEP_VALUES else rows
