@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from service.errors import Fault, InvalidSpec
 from service.spec.architecture import row_shape
+from service.spec.caveats import of_features
 from service.spec.data import DatasetData
 from service.spec.resolved import Feature, SpecWarning
 from service.spec.table import MIN_CATEGORY_ROWS, ColumnType
@@ -27,7 +28,7 @@ class Inputs:
 
 
 def choose_inputs(spec: JobSpec, table: TableProfile) -> Inputs:
-    """The target, and what is learnt from, with a warning for each column that is left out.
+    """The target, and what is learnt from, with warnings about columns that are left out and such as should be.
 
     A function of the table and of `data`, `preprocess`, the columns that `split` names (no features unless named) and
     whether the architecture sees rows as images. Raises InvalidSpec with a pointer to each wrong column.
@@ -41,7 +42,7 @@ def choose_inputs(spec: JobSpec, table: TableProfile) -> Inputs:
         features, warnings = _named(spec, table, asked), []
     if not features:
         raise InvalidSpec.at("/data/features", "no usable column is left to learn from")
-    warnings += _others(table, features)
+    warnings += [*_others(table, features), *of_features(table, target, [feature.column for feature in features])]
     return Inputs(target, tuple(features), tuple(warnings))
 
 
