@@ -70,9 +70,9 @@ async def create_dataset(
 ) -> Dataset:
     """Upload a file as the request's body (`curl --data-binary @file.csv`), or as the field `file` of a form.
 
-    CSV, JSON Lines, Parquet, NPZ or NPY, as it is or packed with gzip or zstd: all of it is found by looking at the
-    bytes, and `read_as` says what was found. The same bytes read with the same options are the same data set: the
-    second upload answers 200.
+    CSV, JSON Lines, Parquet, NPZ, NPY or a zip of PNG and JPEG images in a folder per class, as it is or packed with
+    gzip or zstd: all of it is found by looking at the bytes, and `read_as` says what was found. The same bytes read
+    with the same options are the same data set: the second upload answers 200.
     """
     async with contextmanager_in_threadpool(service.artifacts.scratch()) as folder:
         upload = await uploads.receive(request, folder / "source", service.settings.max_upload_bytes)

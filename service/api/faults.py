@@ -59,7 +59,7 @@ def _pointer(location: Sequence[str | int], body: Any, error: dict[str, Any]) ->
     """Walk the body along `location`, leaving out the parts that are not in it: names of union members, mostly."""
     parts: list[str | int] = []
     for index, part in enumerate(location):
-        if _leads_on(location[index:], body):
+        if _leads_on(location[index:], body, error):
             body = body[part]
         elif error["type"] != "missing" or index < len(location) - 1:
             continue
@@ -69,13 +69,14 @@ def _pointer(location: Sequence[str | int], body: Any, error: dict[str, Any]) ->
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
-def _leads_on(location: Sequence[str | int], body: Any) -> bool:
+def _leads_on(location: Sequence[str | int], body: Any, error: dict[str, Any]) -> bool:
     """Whether `location` begins with a place in `body`, not with a union member that has the name of a field."""
     part, *rest = location
     if not isinstance(body, dict):
         return isinstance(body, list) and part in range(len(body))
-    named_alike = rest and rest[0] in body and not isinstance(body.get(part), dict | list)
-    return part in body and not named_alike
+    missing = error["type"] == "missing" and len(rest) == 1 and isinstance(rest[0], str)
+    next_is_beside = rest and (rest[0] in body or missing)
+    return part in body and (isinstance(body[part], dict) or not next_is_beside)
 
 
 def _message(error: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec, Task
-from service.spec.layers import Layer
+from service.spec.layers import Layer, Pool
 from service.spec.resolve import MAX_AUTO_CLASSES
 from service.spec.resolved import Resolved, SpecWarning
 from service.spec.table import Column, ColumnType, TableProfile, Value
@@ -126,6 +126,8 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
 
 def _layer(index: int, layer: Layer) -> PlannedLayer:
     details = {name: value for name, value in asdict(layer).items() if name not in ("shape", "to", "units")}
+    if isinstance(layer, Pool):
+        del details["function"]  # its kind says it
     return PlannedLayer(
         index=index,
         kind=layer.kind,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
-from service.spec.reading import DateFormat, Decimal, Delimiter, Encoding, FileFormat, Quote, ReadOptions
+from service.spec.reading import DateFormat, Decimal, Delimiter, Encoding, FileFormat, ImageShape, Quote, ReadOptions
 
 
 def _options(
@@ -33,6 +33,13 @@ def _options(
         list[Annotated[str, Query(max_length=100)]] | None,
         Query(max_length=100, description="A text that means a missing value; repeat it. Replaces the usual ones."),
     ] = None,
+    shape: Annotated[
+        ImageShape | None,
+        Query(
+            description="What images become, as CHANNELSxHEIGHTxWIDTH, e.g. `1x28x28` for grey or `3x32x32` for colour;"
+            " left out: grey if all are, their median size, and no more than 10,000 values."
+        ),
+    ] = None,
 ) -> ReadOptions:
     return ReadOptions(
         format=format,
@@ -43,6 +50,7 @@ def _options(
         decimal=decimal,
         date_format=date_format,
         null=None if null is None else sorted(set(null)),
+        shape=shape,
     )
 
 

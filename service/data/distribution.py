@@ -48,4 +48,5 @@ def histogram_sql(line: str, low: float, high: float) -> str:
     start, width = low / scale, high / scale - low / scale
     # The product first: the edges between whole numbers then fall exactly where they should.
     place = f"({line} / {scale!r}::DOUBLE - {start!r}::DOUBLE) * {HISTOGRAM_BINS} / {width!r}::DOUBLE"
-    return f"histogram(least(floor({place}), {HISTOGRAM_BINS - 1})::UTINYINT)"
+    # The filter, as `least` passes over NULL.
+    return f"histogram(least(floor({place}), {HISTOGRAM_BINS - 1})::UTINYINT) FILTER ({line} IS NOT NULL)"

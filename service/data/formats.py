@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from service.data.unzip import zip_format
 from service.errors import InvalidData
 from service.spec.reading import FileFormat
 
@@ -12,9 +13,9 @@ SHAPE_CHARACTERS = 1 << 16
 BINARY = {
     b"PAR1": FileFormat.parquet,
     b"\x93NUMPY": FileFormat.npy,
-    b"PK\x03\x04": FileFormat.npz,
-    b"PK\x05\x06": FileFormat.npz,
 }
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+ZIPPED = (FileFormat.npz, FileFormat.images)
 REFUSED = {
     b"ARROW1": "an Arrow file: save the table as Parquet or CSV",
     b"PARE": "an encrypted Parquet file: save it without encryption",
@@ -28,8 +29,8 @@ REFUSED = {
     b"%PDF": "a PDF document: save the table as CSV",
     b"\x80\x04\x95": "a Python pickle, which is never opened: save the table as Parquet or CSV",
     b"\x80\x05\x95": "a Python pickle, which is never opened: save the table as Parquet or CSV",
-    b"\x89PNG": "a PNG image, not a table",
-    b"\xff\xd8\xff": "a JPEG image, not a table",
+    b"\x89PNG": "a single PNG image: zip folders of images, a folder a class",
+    b"\xff\xd8\xff": "a single JPEG image: zip folders of images, a folder a class",
 }
 
 
@@ -45,9 +46,13 @@ def binary_format(source: Path, asked: FileFormat | None) -> FileFormat | None:
     for magic, what in REFUSED.items():
         if head.startswith(magic):
             raise InvalidData(f"the file is {what}")
-    found = next((name for magic, name in BINARY.items() if head.startswith(magic)), None)
-    if asked is not None and asked != found and (found is not None or asked in BINARY.values()):
-        what = "text" if found is None else f"{'a zip archive' if found is FileFormat.npz else found.value}"
+    found: FileFormat | None
+    if head.startswith(ZIP):
+        found, what = (asked if asked in ZIPPED else zip_format(source)), "a zip archive"
+    else:
+        found = next((name for magic, name in BINARY.items() if head.startswith(magic)), None)
+        what = "text" if found is None else found.value
+    if asked is not None and asked != found and (found is not None or asked in {*BINARY.values(), *ZIPPED}):
         raise InvalidData(f"format={asked.value} was asked for, but the file's first bytes are those of {what}")
     return found
 

@@ -17,9 +17,9 @@ MAX_LISTED_CHARACTERS = 1_000
 
 
 def choose_listed(columns: list[Column]) -> set[str]:
-    """Names of the columns whose values are all listed: those with the fewest first."""
+    """Names of the columns whose values are all listed: texts, which stand for classes, then those with the fewest."""
     fit = [c for c in columns if c.type not in (ColumnType.number, ColumnType.datetime) and c.distinct <= MAX_VALUES]
-    fit.sort(key=lambda column: column.distinct)
+    fit.sort(key=lambda column: (column.type is not ColumnType.text, column.distinct))
     totals = accumulate(column.distinct for column in fit)
     return {column.name for column, total in zip(fit, totals, strict=True) if total <= MAX_LISTED_VALUES}
 

@@ -1,4 +1,4 @@
-"""Which columns of a table are told by another one alone: a hint that it would leak a target. See decision 16."""
+"""Which columns of a table are told by another one alone: a hint that it would leak a target. See decision 20."""
 
 from __future__ import annotations
 

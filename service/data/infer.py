@@ -163,7 +163,7 @@ def _rest(column: _Column, first: str, reading: Reading, options: ReadOptions) -
             yield _decimal(column, ",")
         if first.lower() in ("true", "false"):
             yield Typed(ColumnType.boolean, f"TRY_CAST({column.raw} AS BOOLEAN)")
-    if len(first) <= LONGEST_STAMP and any(map(str.isdigit, first)):
+    if not reading.names and len(first) <= LONGEST_STAMP and any(map(str.isdigit, first)):
         # A plain cast would drop the offset of a time; sessions are in UTC, so one without an offset stays as it is.
         yield Typed(ColumnType.datetime, f"make_timestamp(epoch_us(TRY_CAST({column.raw} AS TIMESTAMPTZ)))")
         yield Typed(ColumnType.datetime, f"TRY_CAST({column.raw} AS TIME)")

@@ -12,7 +12,9 @@ from service.data.features import class_indexes
 from service.data.preprocess import Preprocessing
 from service.data.sources import load
 from service.data.split import Parts, split_rows
+from service.data.table import Table
 from service.errors import InvalidSpec
+from service.spec.data import DatasetData
 from service.spec.early_stopping import Monitor
 from service.spec.resolve import Resolved
 
@@ -23,6 +25,7 @@ class Rows:
 
     x: NDArray[np.float32]  # (N, inputs)
     y: NDArray[np.int64] | NDArray[np.float32]  # (N,) class indexes, or standardized values
+    weight: NDArray[np.float32] | None = None  # (N,) how much each counts in training, 1 on average; None: all alike
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,22 @@ def prepare(resolved: Resolved, parquet: Path | None) -> Prepared:
     _check(parts, resolved)
     preprocessing = Preprocessing.fit(resolved, table, parts.train)
     x, y = preprocessing.inputs(table), preprocessing.targets(table)
-    train, validation, test = (Rows(x[part], y[part]) for part in (parts.train, parts.validation, parts.test))
+    validation, test = (Rows(x[part], y[part]) for part in (parts.validation, parts.test))
+    train = Rows(x[parts.train], y[parts.train], _weight(resolved, table, parts))
     return Prepared(train, validation, test, preprocessing)
+
+
+def _weight(resolved: Resolved, table: Table, parts: Parts) -> NDArray[np.float32] | None:
+    data = resolved.spec.data
+    if not isinstance(data, DatasetData) or data.weight is None:
+        return None
+    weight = table.columns[data.weight][parts.train]
+    # The largest first, so that a sum of large weights stays finite.
+    relative = weight / max(float(weight.max()), np.finfo(np.float64).tiny)
+    if not relative.any():
+        raise InvalidSpec.at("/data/weight", f"every training row has the weight 0 in column {data.weight!r}")
+    normalized: NDArray[np.float32] = (relative / relative.mean()).astype(np.float32)
+    return normalized
 
 
 def _check(parts: Parts, resolved: Resolved) -> None:

@@ -18,6 +18,7 @@ from service.data.giveaways import find_giveaways
 from service.data.infer import Typed, infer
 from service.data.profile import profile
 from service.data.read_csv import read_csv
+from service.data.read_images import read_images
 from service.data.read_jsonl import read_jsonl
 from service.data.read_npz import read_npy, read_npz
 from service.data.read_parquet import read_parquet
@@ -30,7 +31,12 @@ from service.errors import InvalidData
 from service.spec.reading import FileFormat, ReadAs, ReadOptions
 from service.spec.table import Column
 
-BINARY_READERS = {FileFormat.parquet: read_parquet, FileFormat.npz: read_npz, FileFormat.npy: read_npy}
+BINARY_READERS = {
+    FileFormat.parquet: read_parquet,
+    FileFormat.npz: read_npz,
+    FileFormat.npy: read_npy,
+    FileFormat.images: read_images,
+}
 TEXT_READERS = {FileFormat.csv: read_csv, FileFormat.jsonl: read_jsonl}
 
 
@@ -72,11 +78,12 @@ def _read_table(source: Path, parquet: Path, options: ReadOptions, limits: Limit
     ways = dict(zip(names, (way for ways in typed for way in ways), strict=True))
     columns = find_giveaways(connection, slices, profile(connection, slices, reading.rows), reading.rows)
     duplicates = duplicate_rows(connection, slices, columns, reading.rows, work)
+    named = columns[-1:] if reading.read_as.format is FileFormat.images else columns  # nobody knows pixels by name
     return Found(
         rows=reading.rows,
         columns=columns,
         duplicate_rows=duplicates,
-        warnings=[*reading.warnings, *remarks(ways, options), *findings(columns, reading.rows, duplicates)],
+        warnings=[*reading.warnings, *remarks(ways, options), *findings(named, reading.rows, duplicates)],
         read_as=_read_as(reading.read_as, ways).model_copy(update={"compression": compression}),
         null_values=sorted(set(reading.null_values)),
     )

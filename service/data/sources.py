@@ -83,7 +83,9 @@ def _stored(data: DatasetData, resolved: Resolved, parquet: Path) -> Table:
 
 def _columns(resolved: Resolved) -> list[str]:
     """The columns of a job but for the target, each once."""
-    return list(dict.fromkeys([*(f.column for f in resolved.features), *resolved.spec.split.columns]))
+    data = resolved.spec.data
+    weight = [data.weight] if isinstance(data, DatasetData) and data.weight is not None else []
+    return list(dict.fromkeys([*(f.column for f in resolved.features), *resolved.spec.split.columns, *weight]))
 
 
 def _read_as(column: str, stored_as: str) -> str:

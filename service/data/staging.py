@@ -59,6 +59,7 @@ class Reading:
     read_as: ReadAs
     null_values: tuple[str, ...] = ()  # texts that mean a missing value
     typed: bool = True  # false: every value is a text that may stand for a number or a boolean; the missing are NULL
+    names: bool = False  # true: texts are names, and no dates whatever they look like
     warnings: tuple[str, ...] = ()
 
 

@@ -1,21 +1,68 @@
-"""Files out of a stranger's zip archive: those of known names alone, no more bytes than are allowed."""
+"""A stranger's zip archive: opened, its members checked and read, no more bytes than are allowed."""
 
 from __future__ import annotations
 
+import io
 import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from service.data.staging import Limits
 from service.errors import InvalidData, TooLarge
+from service.spec.reading import FileFormat
 
 SUFFIX = ".npy"
-MAX_MEMBERS = 1_000
+MAX_ARRAYS = 1_000
+MAX_DIRECTORY_BYTES = 32 * 2**20
+CHUNK_BYTES = 1 << 20
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def zip_format(source: Path) -> FileFormat:
+    """What the members' names tell: arrays, or else images. Raises InvalidData for a damaged archive."""
+    with open_zip(source) as archive:
+        arrays = any(name.endswith(SUFFIX) for name in archive.namelist())
+    return FileFormat.npz if arrays else FileFormat.images
+
+
+@contextmanager
+def open_zip(source: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive. Raises InvalidData for one that is damaged, lists too many members, or is a workbook."""
+    with _Bounded(source) as file:
+        with _faults("the zip archive"):
+            archive = zipfile.ZipFile(file)
+        if "xl/workbook.xml" in archive.namelist():
+            raise InvalidData("the file is an Excel workbook: save the sheet as CSV")
+        yield archive
+
+
+def check_members(members: Iterable[zipfile.ZipInfo]) -> None:
+    """Raise InvalidData, with its name, for a member that is encrypted, packed in another way or not the only such."""
+    names = set[str]()
+    for info in members:
+        name = info.orig_filename
+        if info.flag_bits & 1 or info.compress_type not in METHODS:
+            raise InvalidData(f"{name[:100]!r} in the zip archive is encrypted, or compressed by other than deflate")
+        if name in names:
+            raise InvalidData(f"{name[:100]!r} stands twice in the zip archive")
+        names.add(name)
+
+
+def check_size(members: Iterable[zipfile.ZipInfo], what: str, limits: Limits) -> None:
+    """Raise TooLarge where the members, called `what`, unpack to more than is allowed."""
+    size = sum(info.file_size for info in members)
+    if size > limits.unpacked_bytes:
+        raise TooLarge(f"the {what} unpack to {size:,} bytes; at most {limits.unpacked_bytes:,} are read here")
+
+
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """The bytes of a member, never more than it says to have; raises InvalidData where they are damaged."""
+    with _faults(f"{info.orig_filename[:100]!r} in the zip archive"), archive.open(info) as inside:
+        return b"".join(iter(lambda: inside.read(CHUNK_BYTES), b""))
 
 
 def extract(
@@ -26,8 +73,8 @@ def extract(
     `wanted`: for each role, the names that its array may have. Raises InvalidData for what is no sound NPZ file, and
     for several arrays of one role; TooLarge where the arrays hold more than the limits allow.
     """
-    with _faults(), zipfile.ZipFile(source) as archive:
-        members = _members(archive)
+    with open_zip(source) as archive:
+        members = _arrays(archive.infolist())
         chosen: dict[str, str] = {}
         for role, names in wanted.items():
             found = [name for name in names if name in members]
@@ -35,37 +82,41 @@ def extract(
                 raise InvalidData(f"the arrays {' and '.join(map(repr, found))} could each be {role}: keep one")
             if found:
                 chosen[role] = found[0]
-        size = sum(members[name].file_size for name in chosen.values())
-        if size > limits.unpacked_bytes:
-            raise TooLarge(f"the arrays unpack to {size:,} bytes; at most {limits.unpacked_bytes:,} are read here")
+        check_size((members[name] for name in chosen.values()), "arrays", limits)
         for role, name in chosen.items():
-            with archive.open(members[name]) as inside, (work / f"{role}{SUFFIX}").open("wb") as out:
-                shutil.copyfileobj(inside, out, 1 << 20)
+            with (
+                _faults("the zip archive"),
+                archive.open(members[name]) as inside,
+                (work / f"{role}{SUFFIX}").open("wb") as out,
+            ):
+                shutil.copyfileobj(inside, out, CHUNK_BYTES)
     return chosen, sorted(members.keys() - {*chosen.values()})
 
 
-def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+def _arrays(members: Sequence[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     """The members by their arrays' names."""
-    members: dict[str, zipfile.ZipInfo] = {}
-    if "xl/workbook.xml" in archive.namelist():
-        raise InvalidData("the file is an Excel workbook: save the sheet as CSV")
-    if len(archive.infolist()) > MAX_MEMBERS:
-        raise InvalidData(f"the zip archive has more than {MAX_MEMBERS:,} members")
-    for info in archive.infolist():
+    if len(members) > MAX_ARRAYS:
+        raise InvalidData(f"the zip archive has more than {MAX_ARRAYS:,} members")
+    for info in members:
         name = info.orig_filename
         if any(c in name for c in "/\\\0:") or not name.endswith(SUFFIX) or name.startswith(".."):
             raise InvalidData(f"the zip archive holds {name[:100]!r}: an NPZ file holds arrays NAME.npy and no folders")
-        if info.flag_bits & 1 or info.compress_type not in METHODS:
-            raise InvalidData(f"{name[:100]!r} in the zip archive is encrypted, or compressed by other than deflate")
-        if name.removesuffix(SUFFIX) in members:
-            raise InvalidData(f"{name[:100]!r} stands twice in the zip archive")
-        members[name.removesuffix(SUFFIX)] = info
-    return members
+    check_members(members)
+    return {info.orig_filename.removesuffix(SUFFIX): info for info in members}
+
+
+class _Bounded(io.FileIO):
+    """A file whose pieces are bounded: zipfile would read a directory of any size at once."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_DIRECTORY_BYTES:
+            raise InvalidData(f"the zip archive's list of members is longer than {MAX_DIRECTORY_BYTES:,} bytes")
+        return super().read(size) or b""
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
+def _faults(what: str) -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, ValueError, NotImplementedError) as error:
-        raise InvalidData(f"the zip archive is damaged: {error}") from None
+        raise InvalidData(f"{what} is damaged: {error}") from None

@@ -42,9 +42,8 @@ def of_classes(target: Column) -> Iterator[SpecWarning]:
 
 
 def of_rows(table: TableProfile, split: Split) -> Iterator[SpecWarning]:
-    """Equal rows that a split may put on both sides; those of one group or one time stay together."""
-    apart = split.group is None and split.order_by is None and (split.validates or split.test)
-    if table.duplicate_rows and apart:
+    """Equal rows that a split may put on both sides; a column that decides holds the same in all of them."""
+    if table.duplicate_rows and not split.columns and (split.validates or split.test):
         message = (
             f"{table.duplicate_rows:,} of {table.rows:,} rows equal an earlier one: what is trained on may also"
             " validate, and scores look better than they are"

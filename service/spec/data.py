@@ -25,6 +25,9 @@ class DatasetData(Strict):
     """The column to predict."""
     features: Annotated[list[ColumnName], Field(min_length=1, max_length=10_000)] | None = None
     """The columns to learn from, in this order; null: every usable column but the target."""
+    weight: ColumnName | None = None
+    """A column of how much each row counts in training, relative to the others: numbers of 0 and more. It is not learnt
+    from unless `features` names it; validation and test rows count alike."""
 
     @model_validator(mode="after")
     def _distinct_features(self) -> DatasetData:
@@ -33,6 +36,8 @@ class DatasetData(Strict):
             raise ValueError("features must not name a column twice")
         if self.target in features:
             raise ValueError("features must not contain the target")
+        if self.target == self.weight:
+            raise ValueError("the target cannot be the weight as well")
         return self
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.errors import Fault, InvalidSpec
+from service.spec import caveats
 from service.spec.architecture import row_shape
-from service.spec.caveats import of_features
 from service.spec.data import DatasetData
 from service.spec.resolved import Feature, SpecWarning
 from service.spec.table import MIN_CATEGORY_ROWS, ColumnType
@@ -40,9 +40,14 @@ def choose_inputs(spec: JobSpec, table: TableProfile) -> Inputs:
         features, warnings = _usable(spec, table, target.name)
     else:
         features, warnings = _named(spec, table, asked), []
+    if isinstance(data, DatasetData) and data.weight is not None:
+        _check_weight(table, data.weight)
     if not features:
         raise InvalidSpec.at("/data/features", "no usable column is left to learn from")
-    warnings += [*_others(table, features), *of_features(table, target, [feature.column for feature in features])]
+    warnings += [
+        *_others(table, features),
+        *caveats.of_features(table, target, [feature.column for feature in features]),
+    ]
     return Inputs(target, tuple(features), tuple(warnings))
 
 
@@ -57,6 +62,19 @@ def _target_column(table: TableProfile, name: str) -> Column:
     if column.type is ColumnType.datetime:
         raise InvalidSpec.at("/data/target", f"column {name!r} holds dates, which cannot be a target")
     return column
+
+
+def _check_weight(table: TableProfile, name: str) -> None:
+    column = table.column(name)
+    if column is None:
+        raise InvalidSpec.at("/data/weight", f"no column {name!r}; there are: {table.some_names}")
+    if not isinstance(column.min, float) or not isinstance(column.max, float):
+        raise InvalidSpec.at("/data/weight", f"column {name!r} is {column.type.value}; a weight is a number")
+    if column.missing:
+        raise InvalidSpec.at("/data/weight", f"column {name!r} has no value in {column.missing:,} rows")
+    if column.min < 0 or column.max == 0:
+        reason = f"holds {column.min:g}" if column.min < 0 else "holds nothing but 0"
+        raise InvalidSpec.at("/data/weight", f"column {name!r} {reason}; weights are 0 or more, and some above 0")
 
 
 def _named(spec: JobSpec, table: TableProfile, asked: list[str]) -> list[Feature]:
@@ -78,7 +96,8 @@ def _usable(spec: JobSpec, table: TableProfile, target: str) -> tuple[list[Featu
     features, warnings = [], []
     images = row_shape(spec.architecture) is not None  # whose every pixel has its place
     for column in table.columns:
-        if column.name in (target, *spec.split.columns):
+        weight = spec.data.weight if isinstance(spec.data, DatasetData) else None
+        if column.name in (target, weight, *spec.split.columns):
             continue
         constant = column.distinct == 1 and column.missing == 0 and not images
         if reason := _why_unusable(column) or ("it is constant" if constant else None):

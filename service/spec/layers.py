@@ -14,6 +14,13 @@ from service.spec.layer_list import Activation
 
 Shape: TypeAlias = tuple[int, ...]
 
+PAD = 32  # floats: the engine pads flat widths to a multiple of this (see training/weights.py)
+
+
+def padded(width: int) -> int:
+    """The next multiple of PAD."""
+    return -(-width // PAD) * PAD
+
 
 class _Sizes:
     """How many values a row has; what has no shape of its own in the layers below gives out what it takes in."""
@@ -62,11 +69,11 @@ class Linear(_Sizes):
 
 @dataclass(frozen=True)
 class Convolution(_Sizes):
-    """Cross-correlation over a sequence or an image; weight: (channels, channels of the input, kernel, ...)."""
+    """Cross-correlation over a sequence or an image; weight: (out_channels, channels, kernel_size, ...)."""
 
     shape: Shape
-    channels: int
-    kernel: int
+    out_channels: int
+    kernel_size: int
     stride: int
     padding: int
 
@@ -77,13 +84,13 @@ class Convolution(_Sizes):
 
     @property
     def output_shape(self) -> Shape:
-        """(channels, ...)."""
-        return self.channels, *(windows(n, self.kernel, self.stride, self.padding) for n in self.shape[1:])
+        """(out_channels, ...)."""
+        return self.out_channels, *(windows(n, self.kernel_size, self.stride, self.padding) for n in self.shape[1:])
 
     @property
     def parameters(self) -> int:
         """Weight and bias."""
-        return self.channels * (self.shape[0] * prod([self.kernel] * (len(self.shape) - 1)) + 1)
+        return self.out_channels * (self.shape[0] * prod([self.kernel_size] * (len(self.shape) - 1)) + 1)
 
 
 @dataclass(frozen=True)
@@ -126,10 +133,10 @@ class Activate(_Sizes):
 
 @dataclass(frozen=True)
 class Dropout(_Sizes):
-    """Zeroes each value with `probability` in training and scales the rest by 1 / (1 - probability)."""
+    """Zeroes each value with probability `p` in training and scales the rest by 1 / (1 - p)."""
 
     shape: Shape
-    probability: float
+    p: float
     kind = "dropout"
 
 
@@ -139,7 +146,7 @@ class Pool(_Sizes):
 
     shape: Shape
     function: Literal["max", "avg"]
-    kernel: int
+    kernel_size: int
     stride: int
     padding: int
 
@@ -151,7 +158,7 @@ class Pool(_Sizes):
     @property
     def output_shape(self) -> Shape:
         """The same channels, of fewer values."""
-        return self.shape[0], *(windows(n, self.kernel, self.stride, self.padding) for n in self.shape[1:])
+        return self.shape[0], *(windows(n, self.kernel_size, self.stride, self.padding) for n in self.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -191,6 +198,11 @@ Layer: TypeAlias = Linear | Convolution | BatchNorm | LayerNorm | Activate | Dro
 def windows(size: int, kernel: int, stride: int, padding: int) -> int:
     """How many windows fit along a side; below 1 where none does."""
     return (size + 2 * padding - kernel) // stride + 1
+
+
+def values_held(layer: Layer) -> int:
+    """How many values the engine holds of what the layer gives, a row: flat ones are padded."""
+    return padded(layer.outputs) if len(layer.output_shape) == 1 else layer.outputs
 
 
 def count_parameters(layers: tuple[Layer, ...]) -> int:

@@ -24,6 +24,7 @@ class FileFormat(StrEnum):
     parquet = "parquet"
     npz = "npz"
     npy = "npy"
+    images = "images"
 
 
 Encoding = Literal[
@@ -35,6 +36,7 @@ Decimal = Literal[".", ","]
 Delimiter = Annotated[str, StringConstraints(pattern=r'^[^\x00\r\n"\x80-\U0010ffff]$')]
 Quote = Annotated[str, StringConstraints(pattern=r"^[!-/:-@\[-`{-~]?$")]
 DateFormat = Annotated[str, StringConstraints(min_length=2, max_length=100, pattern=r"^[^\x00-\x1f]*%[^\x00-\x1f]*$")]
+ImageShape = Annotated[str, StringConstraints(pattern=r"^[13]x[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")]
 
 
 class ReadOptions(Strict):
@@ -56,6 +58,8 @@ class ReadOptions(Strict):
     """How dates are written, e.g. `%d.%m.%Y`; a time of day may follow."""
     null: Annotated[list[str], Field(max_length=100)] | None = None
     """Texts that mean a missing value; null: the usual ones in CSV, none elsewhere."""
+    shape: ImageShape | None = None
+    """What images become, as CHANNELSxHEIGHTxWIDTH; 1 channel is grey, 3 are red, green and blue."""
 
 
 class ReadAs(Strict):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from service.errors import InvalidSpec
-from service.spec.caveats import of_classes, of_rows
+from service.spec import caveats
 from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
 from service.spec.inputs import Inputs, choose_inputs
@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 MAX_AUTO_CLASSES = 20
+MAX_STEP_VALUES = 2**31
 _CANNOT_FIRE = {"patience": "patience", "gl": "min_epochs", "pq": "k", "up": "s"}  # the field to blame
 
 
@@ -62,9 +63,9 @@ def resolve(
     task = _task(spec, inputs.target)
     target = _target(inputs.target, task)
     rows, row_warnings = count_rows(spec, table, inputs.target)
-    warnings = [*inputs.warnings, *row_warnings, *of_rows(table, spec.split)]
+    warnings = [*inputs.warnings, *row_warnings, *caveats.of_rows(table, spec.split)]
     if target.classes is not None:
-        warnings += of_classes(inputs.target)
+        warnings += caveats.of_classes(inputs.target)
     spec = _fill(spec, task, [feature.column for feature in inputs.features])
     _check_monitor(spec, task, rows)
     layers = lower(spec.architecture, sum(f.width for f in inputs.features), len(target.classes or ()) or 1)
@@ -131,6 +132,12 @@ def _check_network(resolved: Resolved, max_parameters: int | None) -> None:
             "/architecture",
             f"the network has {resolved.parameters:,} parameters; this server allows {max_parameters:,}",
         )
+    if resolved.step_values > MAX_STEP_VALUES:
+        message = (
+            f"a step of {resolved.batch_rows:,} rows would hold {resolved.step_values * 4 / 2**30:,.0f} GiB between the"
+            f" layers; at most {MAX_STEP_VALUES * 4 / 2**30:.0f} GiB are allowed: take smaller batches"
+        )
+        raise InvalidSpec.at("/batch_size", message)
     flat_norms = [x for x in resolved.layers if isinstance(x, BatchNorm) and x.outputs == x.shape[0]]
     if flat_norms and resolved.batch_rows < 2:
         raise InvalidSpec.at("/batch_size", "batch normalization needs at least 2 rows in a batch")

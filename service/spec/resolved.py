@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from service.spec.base import Strict
 from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec
-from service.spec.layers import Dropout, Layer, count_parameters
+from service.spec.layers import Dropout, Layer, count_parameters, padded, values_held
 from service.spec.table import ColumnType, Value
 
 # Of all members of an array together: beyond, arithmetic outweighs what an array saves,
@@ -119,7 +119,7 @@ class Resolved:
             "data": spec.data.model_dump(mode="json"),
             "split": spec.split.model_dump(mode="json"),
             "preprocess": spec.preprocess.model_dump(mode="json"),
-            "layers": [repr(replace(x, probability=0.5) if isinstance(x, Dropout) else x) for x in self.layers],
+            "layers": [repr(replace(x, p=0.5) if isinstance(x, Dropout) else x) for x in self.layers],
             "task": spec.task,
             "class_weight": spec.loss.class_weight,
             "optimizer": [spec.optimizer.kind, getattr(spec.optimizer, "nesterov", False)],
@@ -132,8 +132,12 @@ class Resolved:
     @property
     def array_limit(self) -> int:
         """How many jobs like this one may be trained together at most."""
-        values = self.batch_rows * sum(layer.outputs for layer in self.layers)
-        return max(1, min(MAX_ARRAY_PARAMETERS // self.parameters, MAX_ARRAY_VALUES // values))
+        return max(1, min(MAX_ARRAY_PARAMETERS // self.parameters, MAX_ARRAY_VALUES // self.step_values))
+
+    @property
+    def step_values(self) -> int:
+        """Values between the layers of a step, as the engine holds them."""
+        return self.batch_rows * (padded(self.inputs) + sum(values_held(layer) for layer in self.layers))
 
     @property
     def monitor(self) -> Monitor:

@@ -18,7 +18,7 @@ MIN_CATEGORY_ROWS = 5
 """A text that fewer rows hold is too rare to be learnt as a category of its own."""
 QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 HISTOGRAM_BINS = 20
-MIN_ID_ROWS = 50
+MIN_ID_ROWS = 100
 ID_SHARE = 0.99
 
 Value = bool | int | float | str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, insert, select, tuple_, update
 
 from service.lifecycle import Control, Status
 from service.store.jobs import touched
@@ -111,7 +111,7 @@ def _publish(connection: Connection, files: Sequence[tuple[str, Checkpoint]]) ->
     """Point jobs at checkpoints; the keys of those that they replace."""
     if not files:
         return frozenset()
-    same = or_(*(and_(checkpoints.c.job_id == job_id, checkpoints.c.kind == file.kind) for job_id, file in files))
+    same = tuple_(checkpoints.c.job_id, checkpoints.c.kind).in_([(job_id, file.kind) for job_id, file in files])
     old = connection.scalars(delete(checkpoints).where(same).returning(checkpoints.c.path)).all()
     rows = [{"job_id": job_id, **file.model_dump(exclude={"download_url"})} for job_id, file in files]
     connection.execute(insert(checkpoints), rows)

@@ -9,9 +9,10 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from service.spec import layers as spec
+from service.spec.layers import padded
 from service.training.image_layers import ChannelNorm, Convolution, Flatten, Pool, Unflatten
 from service.training.layers import Activate, BatchNorm, Dropout, LayerNorm, Linear, Operator, Parameter, Trained
-from service.training.weights import Layout, State, Weights, padded
+from service.training.weights import Layout, State, Weights
 
 
 class Array:
@@ -141,7 +142,7 @@ class Array:
             case spec.Activate():
                 return Activate(layer.function, layer.shape)
             case spec.Dropout():
-                return Dropout([each.probability for each in layers if isinstance(each, spec.Dropout)])
+                return Dropout([each.p for each in layers if isinstance(each, spec.Dropout)])
 
     def _pair(self, name: str) -> tuple[Parameter, Parameter]:
         """Weight and bias of a layer."""

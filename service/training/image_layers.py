@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from service.spec import layers as spec
+from service.spec.layers import padded
 from service.training.layers import Parameter, rough
-from service.training.weights import padded
 
 aten: Any = torch.ops.aten
 
@@ -35,13 +35,15 @@ class Convolution:
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """See Operator."""
-        tensors = x, self._weight.value, self._bias.value
-        if training and self._rounded:
-            tensors = rough(x), rough(self._weight.value), rough(self._bias.value)
-        if training:
-            self._x = tensors[0]
-        members = zip(*tensors, strict=True)
-        return torch.stack([aten.convolution(*member, *self._geometry) for member in members]).float()
+        weights, biases = self._weight.value, self._bias.value
+        if not training or not self._rounded:
+            self._x = x
+            members = zip(x, weights, biases, strict=True)
+            return torch.stack([aten.convolution(*member, *self._geometry) for member in members])
+        self._x = rough(x)
+        pairs = zip(self._x, rough(weights), strict=True)
+        y = torch.stack([aten.convolution(*pair, None, *self._geometry) for pair in pairs]).float()
+        return y.add_(biases.view(len(y), 1, -1, *[1] * (y.dim() - 3)))
 
     def backward(self, grad: Tensor) -> Tensor:
         """See Operator."""
@@ -53,20 +55,27 @@ class Convolution:
 
     def _backward(self, grad: Tensor, inputs: bool) -> list[Tensor]:
         """Each member's gradient at its inputs, where that is asked for."""
-        wanted, channels = [inputs, True, not self._held], [grad.shape[2]]
+        wanted, channels = [inputs, True, not self._held and not self._rounded], [grad.shape[2]]
         weights, grads = self._weight.value, grad
         if self._rounded:
             weights, grads = rough(weights), rough(grads)
         at_inputs = []
         for member, (own, x, weight) in enumerate(zip(grads, self._x, weights, strict=True)):
             x_grad, weight_grad, bias_grad = aten.convolution_backward(
-                own, x, weight, channels, *self._geometry, wanted
+                _aligned(own), _aligned(x), weight, channels, *self._geometry, wanted
             )
             self._weight.grad[member] = weight_grad
-            if not self._held:
+            if wanted[2]:
                 self._bias.grad[member] = bias_grad
+            elif not self._held:  # of the gradient as it was before rounding
+                self._bias.grad[member] = grad[member].flatten(2).sum((0, 2))
             at_inputs.append(x_grad)
         return at_inputs
+
+
+def _aligned(x: Tensor) -> Tensor:
+    """`x`, or a copy where it does not begin at a multiple of 64 bytes: gradients of weights may depend on that."""
+    return x if x.data_ptr() % 64 == 0 else x.clone(memory_format=torch.contiguous_format)
 
 
 class ChannelNorm:
@@ -113,7 +122,7 @@ class Pool:
         sides = len(layer.shape) - 1
         self._shape = layer.shape if sides == 2 else (layer.shape[0], 1, layer.shape[1])
         self._output_shape = layer.output_shape
-        self._window = tuple([1] * (2 - sides) + [n] * sides for n in (layer.kernel, layer.stride))
+        self._window = tuple([1] * (2 - sides) + [n] * sides for n in (layer.kernel_size, layer.stride))
         self._padding = [0] * (2 - sides) + [layer.padding] * sides
         self._saved: tuple[Tensor, Tensor | None]
 

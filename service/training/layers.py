@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from service.spec import layers as spec
 from service.spec.layer_list import Activation
-from service.training.weights import PAD, padded
+from service.spec.layers import PAD, padded
 
 aten: Any = torch.ops.aten
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from service.spec.job import JobSpec, Task
-from service.training.weights import padded
+from service.spec.layers import padded
 
 aten: Any = torch.ops.aten
 
@@ -24,9 +24,12 @@ class BatchLoss(NamedTuple):
 
 
 class Loss(Protocol):
-    """A loss: outputs (K, B, padded outputs), which may be overwritten, and targets (K, B) -> BatchLoss."""
+    """A loss: outputs (K, B, padded outputs), which may be overwritten, targets and rows' weights (K, B) -> BatchLoss.
 
-    def __call__(self, outputs: Tensor, y: Tensor) -> BatchLoss:
+    A row's weight multiplies its loss; the mean divides by what it divides by without.
+    """
+
+    def __call__(self, outputs: Tensor, y: Tensor, weight: Tensor | None = None) -> BatchLoss:
         """The batch's loss and gradient."""
         ...
 
@@ -52,28 +55,31 @@ class CrossEntropy:
         self._table = torch.tensor([[different.index(share) * classes] for share in smoothing], device=device)
         self._impossible = F.pad(torch.zeros(classes), (0, padding), value=-1e30).to(device) if padding else None
 
-    def __call__(self, outputs: Tensor, y: Tensor) -> BatchLoss:
-        """outputs: (K, B, padded classes) logits, y: (K, B) int64."""
+    def __call__(self, outputs: Tensor, y: Tensor, weight: Tensor | None = None) -> BatchLoss:
+        """outputs: (K, B, padded classes) logits, y: (K, B) int64, weight: (K, B)."""
         if self._impossible is not None:
             outputs.add_(self._impossible)
         log_p = torch.log_softmax(outputs, -1)
         costs = torch.embedding(self._costs, y + self._table)
+        if weight is not None:
+            costs *= weight.unsqueeze(2)
         rows = (costs * log_p).sum(2)
         # In float64 the sum of weights is exact, so that it does not depend on the order that K implies.
-        weight = y.shape[1] if self._weight is None else self._weight[y].sum(1).float()
-        costs /= weight if isinstance(weight, int) else weight.view(-1, 1, 1)
-        return BatchLoss(rows, weight, aten._log_softmax_backward_data(costs, log_p, -1, log_p.dtype))
+        total = y.shape[1] if self._weight is None else self._weight[y].sum(1).float()
+        costs /= total if isinstance(total, int) else total.view(-1, 1, 1)
+        return BatchLoss(rows, total, aten._log_softmax_backward_data(costs, log_p, -1, log_p.dtype))
 
 
 class SquaredError:
     """The mean squared error of one output."""
 
-    def __call__(self, outputs: Tensor, y: Tensor) -> BatchLoss:
-        """outputs: (K, B, padded 1), y: (K, B) float32."""
+    def __call__(self, outputs: Tensor, y: Tensor, weight: Tensor | None = None) -> BatchLoss:
+        """outputs: (K, B, padded 1), y and weight: (K, B) float32."""
         rows, error = y.shape[1], outputs[..., 0] - y
+        weighed = error if weight is None else error * weight
         gradient = torch.zeros_like(outputs)
-        gradient[..., 0] = error * (2.0 / rows)
-        return BatchLoss(error.square(), rows, gradient)
+        gradient[..., 0] = weighed * (2.0 / rows)
+        return BatchLoss(weighed * error, rows, gradient)
 
 
 def balanced(y: Tensor, classes: int) -> Tensor:

@@ -73,14 +73,14 @@ def _module(layer: Layer) -> nn.Module:
         case Linear():
             return nn.Linear(layer.inputs, layer.units)
         case Convolution():
-            window = layer.kernel, layer.stride, layer.padding
-            return _CONVOLUTIONS[len(layer.shape)](layer.shape[0], layer.channels, *window)
+            window = layer.kernel_size, layer.stride, layer.padding
+            return _CONVOLUTIONS[len(layer.shape)](layer.shape[0], layer.out_channels, *window)
         case BatchNorm():
             return _NORMS[len(layer.shape)](layer.shape[0], eps=layer.eps, momentum=layer.momentum)
         case LayerNorm():
             return nn.LayerNorm(layer.shape, eps=layer.eps)
         case Pool():
-            return _POOLS[layer.function, len(layer.shape)](layer.kernel, layer.stride, layer.padding)
+            return _POOLS[layer.function, len(layer.shape)](layer.kernel_size, layer.stride, layer.padding)
         case Flatten():
             return nn.Flatten()
         case Unflatten():
@@ -88,4 +88,4 @@ def _module(layer: Layer) -> nn.Module:
         case Activate():
             return ACTIVATIONS[layer.function]()
         case Dropout():
-            return nn.Dropout(layer.probability)
+            return nn.Dropout(layer.p)

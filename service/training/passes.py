@@ -13,16 +13,17 @@ from torch import Generator, Tensor
 
 from service.spec.early_stopping import Monitor
 from service.spec.job import Task
+from service.spec.layers import values_held
 from service.spec.resolve import Resolved
 from service.training import losses, metrics, optimizers
 from service.training.array import Array
 from service.training.models import initial_state
-from service.training.step import Step
+from service.training.step import Batch, Step
 
 if TYPE_CHECKING:
     from service.data.prepare import Prepared, Rows
 
-CHUNK_VALUES = 2**20  # the widest layer's values in one step of an evaluation: 4 MiB
+CHUNK_VALUES = 2**16  # a member's values of the widest layer in one step of an evaluation: 256 KiB
 GATHER_VALUES = 2**17  # inputs gathered at once: 512 KiB, which stay in the cache
 
 
@@ -53,9 +54,11 @@ class Group:
         rounded = jobs[0].spec.precision == "bfloat16"
         self.array = Array([job.layers for job in jobs], states, device, rounded)
         self._x, self._y = self._tensors(data.train)
+        self._weight = None if data.train.weight is None else torch.tensor(data.train.weight, device=device)
         self._validation = self._tensors(data.validation)
-        self._widest = max(layer.outputs for layer in jobs[0].layers)
-        self._flat = all(len(layer.output_shape) == 1 for layer in jobs[0].layers)
+        widest = max(values_held(layer) for layer in jobs[0].layers)
+        # How few rows are multiplied may decide on their bits, so this must not depend on the number of members.
+        self._chunk = max(64, CHUNK_VALUES // widest)
         self._optimizer = optimizers.of([job.spec.optimizer for job in jobs], self.array.decayed)
         self._prepare()
 
@@ -105,8 +108,8 @@ class Group:
         # Summed by place in the batch first: a sum over few numbers may depend on how many members there are.
         total = torch.zeros(len(pairs), min(size + 1, rows), dtype=torch.float64, device=self._device)
         weight: Tensor | float = 0.0
-        for x, y in self._batches(order, size):
-            loss = self._step(x, y)
+        for batch in self._batches(order, size):
+            loss = self._step(batch)
             total[:, : loss.rows.shape[1]] += loss.rows
             weight = loss.weight + weight
         means: list[float] = (total.sum(1) / weight).tolist()
@@ -117,8 +120,8 @@ class Group:
         rows = len(self._x)
         return torch.arange(rows) if self._jobs[0].spec.batch_size == "full" else row_order(seed, epoch, rows)
 
-    def _batches(self, order: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """x (K, B, padded inputs) and y (K, B) of each step; order: (K, N). Many full batches are gathered at once."""
+    def _batches(self, order: Tensor, size: int) -> Iterator[Batch]:
+        """The rows of each step; order: (K, N). Many full batches are gathered at once."""
         members, rows = order.shape
         at_once = max(1, GATHER_VALUES // (size * members * self._x.shape[1]))
         steps = list(batches(rows, size))
@@ -130,12 +133,14 @@ class Group:
         for step in steps[full:]:
             yield from self._gather(order[:, step].unsqueeze(0))
 
-    def _gather(self, taken: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _gather(self, taken: Tensor) -> Iterator[Batch]:
         """The rows numbered by `taken` (steps, K, B), step by step."""
         numbers = taken.reshape(-1)
         x = self._x.index_select(0, numbers).view(*taken.shape, -1)
         y = self._y.index_select(0, numbers).view(taken.shape)
-        return zip(x, y, strict=True)
+        if self._weight is None:
+            return map(Batch, x, y)
+        return map(Batch, x, y, self._weight.index_select(0, numbers).view(taken.shape))
 
     @torch.inference_mode()
     def _score(self, array: Array, x: Tensor, y: Tensor) -> list[tuple[float, metrics.Metrics]]:
@@ -144,10 +149,7 @@ class Group:
         x: (N, padded inputs), y: (N,).
         """
         members = len(array.parameters)
-        # How PyTorch convolves may depend on the number of rows, so that must not depend on the number of members.
-        together = members if self._flat else 1
-        chunks = torch.split(x, max(1, CHUNK_VALUES // (self._widest * together)))
-        each = [array.forward(chunk.expand(members, -1, -1), training=False) for chunk in chunks]
+        each = [array.forward(chunk.expand(members, -1, -1), training=False) for chunk in torch.split(x, self._chunk)]
         outputs = torch.cat([values[..., : array.outputs] for values in each], 1)
         if self._jobs[0].spec.task is Task.classification:
             scores = metrics.classification(outputs, y)

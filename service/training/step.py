@@ -20,7 +20,16 @@ log = logging.getLogger(__name__)
 
 PLAIN_STEPS = 8  # before a capture: libraries set themselves up in the first ones
 
-Work = Callable[[Tensor, Tensor], BatchLoss]
+
+class Batch(NamedTuple):
+    """The rows of one step."""
+
+    x: Tensor  # (K, B, padded inputs)
+    y: Tensor  # (K, B)
+    weight: Tensor | None = None  # (K, B): what each row counts
+
+
+Work = Callable[[Batch], BatchLoss]
 
 
 class Step:
@@ -29,21 +38,19 @@ class Step:
     def __init__(self, array: Array, loss: Loss, clip: Clipping, optimizer: Optimizer) -> None:
         self._array, self._loss, self._clip, self._optimizer = array, loss, clip, optimizer
         self._rates = torch.empty(len(array.parameters), 1, device=array.parameters.device)
-        self._run: Work = self._work
-        if array.parameters.is_cuda and not array.draws:
-            self._run = Replay(self._work, capture_on_cuda)
+        self._replay = Replay(capture_on_cuda) if array.parameters.is_cuda and not array.draws else None
 
     def set_rates(self, rates: list[float]) -> None:
         """Each member's learning rate from now on."""
         self._rates.copy_(torch.tensor(rates).view(-1, 1))
 
-    def __call__(self, x: Tensor, y: Tensor) -> BatchLoss:
-        """Train on a batch; x: (K, B, padded inputs), y: (K, B). What it returns holds until the next step."""
+    def __call__(self, batch: Batch) -> BatchLoss:
+        """Train on a batch. What it returns holds until the next step."""
         self._optimizer.advance()
-        return self._run(x, y)
+        return self._work(batch) if self._replay is None else self._replay(self._work, batch)
 
-    def _work(self, x: Tensor, y: Tensor) -> BatchLoss:
-        loss = self._loss(self._array.forward(x, training=True), y)
+    def _work(self, batch: Batch) -> BatchLoss:
+        loss = self._loss(self._array.forward(batch.x, training=True), batch.y, batch.weight)
         self._array.backward(loss.gradient)
         self._clip(self._array.gradient)
         self._optimizer.step(self._array.parameters, self._array.gradient, self._rates)
@@ -51,46 +58,56 @@ class Step:
 
 
 class Captured(NamedTuple):
-    """A step on the batch in `x` and `y`, to be repeated with others in their place."""
+    """A step on a batch, to be repeated with others in its place."""
 
-    x: Tensor
-    y: Tensor
+    batch: Batch
     loss: BatchLoss  # of the last replay
     replay: Callable[[], None]
 
 
 class Replay:
-    """Runs the first steps plainly, captures the next, and replays it for batches of its size; others run plainly."""
+    """Runs the first steps plainly, captures the next of the first one's size, and replays it; others run plainly.
 
-    def __init__(self, work: Work, capture: Callable[[Work, Tensor, Tensor], Captured]) -> None:
-        self._work, self._capture = work, capture
+    It is handed the work anew each time: a Step that held itself would be freed late, and a GPU's memory with it.
+    """
+
+    def __init__(self, capture: Callable[[Work, Batch], Captured]) -> None:
+        self._capture = capture
+        self._shape: torch.Size | None = None
         self._plain = 0
         self._captured: Captured | None = None
         self._possible = True
 
-    def __call__(self, x: Tensor, y: Tensor) -> BatchLoss:
-        """As the work itself."""
-        if self._captured is None and self._possible and self._plain >= PLAIN_STEPS:
-            self._try(x, y)
-        if self._captured is None or self._captured.x.shape != x.shape:
+    def __call__(self, work: Work, batch: Batch) -> BatchLoss:
+        """As the work itself, which must be the same each time."""
+        self._shape = self._shape or batch.x.shape
+        if batch.x.shape == self._shape and self._captured is None and self._possible and self._plain >= PLAIN_STEPS:
+            self._try(work, batch)
+        if self._captured is None or batch.x.shape != self._shape:
             self._plain += 1
-            return self._work(x, y)
-        self._captured.x.copy_(x)
-        self._captured.y.copy_(y)
+            return work(batch)
+        for place, values in zip(self._captured.batch, batch, strict=True):
+            if place is not None and values is not None:
+                place.copy_(values)
         self._captured.replay()
         return self._captured.loss
 
-    def _try(self, x: Tensor, y: Tensor) -> None:
+    def _try(self, work: Work, batch: Batch) -> None:
         try:
-            self._captured = self._capture(self._work, x, y)
+            self._captured = self._capture(work, batch)
         except RuntimeError as error:  # a kernel that cannot be captured costs speed, not the job
             log.warning("the step cannot be captured as a CUDA graph, it goes on without: %s", error)
             self._possible = False
 
 
-def capture_on_cuda(work: Work, x: Tensor, y: Tensor) -> Captured:
+def capture_on_cuda(work: Work, batch: Batch) -> Captured:
     """The work as a CUDA graph; capturing launches nothing. Raises RuntimeError where it cannot be captured."""
-    x, y, graph = x.clone(), y.clone(), torch.cuda.CUDAGraph()
+    own, graph = copy_of(batch), torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        loss = work(x, y)
-    return Captured(x, y, loss, graph.replay)
+        loss = work(own)
+    return Captured(own, loss, graph.replay)
+
+
+def copy_of(batch: Batch) -> Batch:
+    """The same values in other memory."""
+    return Batch(batch.x.clone(), batch.y.clone(), None if batch.weight is None else batch.weight.clone())

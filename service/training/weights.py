@@ -15,16 +15,10 @@ from math import prod
 import torch
 from torch import Tensor
 
-from service.spec.layers import Layer
+from service.spec.layers import Layer, padded
 from service.training.models import build
 
-PAD = 32
 State = dict[str, Tensor]
-
-
-def padded(width: int) -> int:
-    """The next multiple of PAD."""
-    return -(-width // PAD) * PAD
 
 
 def _crop(rows: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from service.artifacts import Artifacts
 from tests.api.conftest import both_databases
 from tests.data.files import BOMB, CSV, FAULTS, X, npy, npz, parquet
+from tests.data.pictures import IMAGE_FAULTS, zip_of
 from tests.data.test_read_csv_faults import FAULTS as CSV_FAULTS
 
 FORMATS: dict[str, tuple[bytes, dict[str, Any]]] = {
@@ -26,6 +27,7 @@ FORMATS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "parquet": (parquet("SELECT unnest([1, 2]) AS a, unnest(['x', 'y']) AS b"), {"format": "parquet"}),
     "npz": (npz(X=X, labels=np.arange(6) % 2), {"format": "npz", "arrays": {"x": "X", "y": "labels"}, "shape": [2]}),
     "npy": (npy(X.reshape(3, 2, 2)), {"format": "npy", "shape": [2, 2]}),
+    "images": (zip_of({}), {"format": "images", "shape": [1, 2, 2]}),
 }
 
 
@@ -57,7 +59,8 @@ def test_the_query_overrules_what_is_seen_and_makes_another_data_set(client: Tes
 
 
 @pytest.mark.parametrize(
-    "query", ["delimiter=ab", "quote=x", "decimal=x", "encoding=pickle", "header=maybe", "date_format=x"]
+    "query",
+    ["delimiter=ab", "quote=x", "decimal=x", "encoding=pickle", "header=maybe", "date_format=x", "shape=2x8x8"],
 )
 def test_an_option_that_is_none_is_refused(client: TestClient, query: str) -> None:
     response = client.post(f"/v1/datasets?{query}", content=CSV)
@@ -70,7 +73,7 @@ def test_every_fault_of_every_format_is_a_4xx_and_the_service_goes_on(
     live: httpx2.Client, artifacts: Artifacts
 ) -> None:
     contents = [content.encode() if isinstance(content, str) else content for content, _ in CSV_FAULTS.values()]
-    contents += [content for content, _ in FAULTS.values()]
+    contents += [content for content, _ in [*FAULTS.values(), *IMAGE_FAULTS.values()]]
 
     with ThreadPoolExecutor(4) as pool:
         responses = list(pool.map(lambda content: live.post("/v1/datasets", content=content), contents))

@@ -31,7 +31,7 @@ def test_a_plan_shows_each_layer_with_its_shape(client: TestClient) -> None:
     ]
     assert [layer["index"] for layer in planned["layers"]] == [0, 1, 2, 3, 4]
     assert planned["layers"][2]["details"] == {"function": "gelu"}
-    assert planned["layers"][3]["details"] == {"probability": 0.5}
+    assert planned["layers"][3]["details"] == {"p": 0.5}
     assert planned["parameters"] == 66
 
 
@@ -48,7 +48,7 @@ def test_a_plan_shows_images_on_their_way(client: TestClient) -> None:
         ("flatten", [12]),
         ("linear", [2]),
     ]
-    assert planned["layers"][1]["details"] == {"channels": 3, "kernel": 3, "stride": 1, "padding": 1}
+    assert planned["layers"][1]["details"] == {"out_channels": 3, "kernel_size": 3, "stride": 1, "padding": 1}
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,7 @@ def test_a_plan_shows_images_on_their_way(client: TestClient) -> None:
             "conv2d takes ",
         ),
         ([{"kind": "flatten"}], "layers/0", "flatten has nothing to do"),
+        ({}, "layers", "should be a list"),
     ],
 )
 def test_a_wrong_layer_is_pointed_at(client: TestClient, layers: Any, pointer: str, message: str) -> None:
@@ -74,6 +75,28 @@ def test_a_wrong_layer_is_pointed_at(client: TestClient, layers: Any, pointer: s
     (error,) = response.json()["errors"]
     assert error["pointer"] == f"/architecture/{pointer}"
     assert error["message"].startswith(message)
+
+
+@pytest.mark.parametrize(("field", "value"), [("shape", [1]), ("shape", [0, 20]), ("hidden", [3])])
+def test_a_fault_beside_the_layers_is_pointed_at(client: TestClient, field: str, value: Any) -> None:
+    network = {"kind": "layers", "layers": [{"kind": "batch_norm"}], field: value}
+
+    response = client.post("/v1/jobs/plan", json={"data": {"kind": "synthetic"}, "architecture": network})
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"].startswith(f"/architecture/{field}")
+
+
+def test_a_step_that_fits_no_memory_is_refused(client: TestClient) -> None:
+    data = {"kind": "synthetic", "rows": 1_000_000, "features": 40}
+    body = {"data": data, "batch_size": "full", "architecture": {"hidden": [8_000]}}
+
+    response = client.post("/v1/jobs/plan", json=body)
+
+    assert response.status_code == 422
+    assert response.json()["detail"] == (
+        "a step of 800,000 rows would hold 72 GiB between the layers; at most 8 GiB are allowed: take smaller batches"
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import math
 import tempfile
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -105,7 +106,10 @@ def test_times_of_day_have_ends_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extreme", ["infinity", "-infinity"])
 def test_a_date_that_is_infinite_is_no_end(tmp_path: Path, extreme: str) -> None:
-    column = store(tmp_path, lines("when", ["2020-01-01", extreme, "2020-01-03"])).column("when")
+    dates = f"SELECT unnest(['2020-01-01', '{extreme}', '2020-01-03'])::TIMESTAMP AS when_"
+    duckdb.sql(dates).write_parquet(str(tmp_path / "dates.parquet"))
+
+    column = store(tmp_path, tmp_path / "dates.parquet").column("when_")
 
     assert (column.min, column.max) == ("2020-01-01 00:00:00", "2020-01-03 00:00:00")
     assert sum(column.histogram or []) == 2

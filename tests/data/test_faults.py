@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,15 @@ from hypothesis import strategies as st
 from service.data.staging import Limits
 from service.errors import InvalidData, TooLarge
 from tests.data.files import BOMB, CSV, FAULTS, ROWS, X, npy, npz, parquet, zipped
+from tests.data.pictures import IMAGE_FAULTS, PAINTING, PHOTO, encrypted, grey, png, zip_of
 from tests.data.tables import MEMORY, store
 
+ALL_FAULTS = {**FAULTS, **IMAGE_FAULTS}
 
-@pytest.mark.parametrize("fault", FAULTS)
+
+@pytest.mark.parametrize("fault", ALL_FAULTS)
 def test_a_file_with_a_fault_is_refused_saying_what_to_mend(tmp_path: Path, fault: str) -> None:
-    content, reason = FAULTS[fault]
+    content, reason = ALL_FAULTS[fault]
 
     with pytest.raises(InvalidData) as refused:
         store(tmp_path, content)
@@ -36,6 +40,8 @@ BOMBS = {
     "gzip": gzip.compress(BOMB),
     "zstd": zstd.compress(BOMB),
     "npz": npz(np.savez_compressed, x=np.zeros((2_000_000, 1))),
+    "images": zip_of({"cats/2.png": bytes(12_000_000)}),
+    "pixels": zip_of({f"cats/{n}.png": png(grey([0] * 10_000)) for n in range(1_000)}),
 }
 
 
@@ -57,11 +63,8 @@ def test_a_zip_that_lies_of_a_members_size_gives_no_more_than_it_told(tmp_path: 
 
 
 def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
-    content = bytearray(npz(x=X))
-    content[content.rindex(b"PK\x01\x02") + 8] |= 1  # the flag in the central directory
-
     with pytest.raises(InvalidData, match="encrypted"):
-        store(tmp_path, bytes(content))
+        store(tmp_path, encrypted(npz(x=X)))
 
 
 def test_parquet_that_stands_for_too_many_values_is_refused_by_its_counts(
@@ -104,6 +107,8 @@ SOUND = {
     "parquet": ROWS,
     "npz": npz(X=X, y=X[:, 0]),
     "npy": npy(X),
+    "images": zip_of({}),
+    "stored images": zip_of({"dogs/2.jpg": PHOTO, "dogs/3.png": PAINTING}, zipfile.ZIP_STORED),
 }
 
 

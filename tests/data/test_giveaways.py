@@ -93,7 +93,7 @@ def test_of_a_wide_table_the_columns_at_the_ends_are_possible_targets(
 ) -> None:
     monkeypatch.setattr(giveaways, "PAIRS", 12)
 
-    stored = table(tmp_path, **{name: NOISE for name in "abcdef"})
+    stored = table(tmp_path, **dict.fromkeys("abcdef", NOISE))
 
     assert [column.name for column in stored.columns if column.given_away_by] == ["a", "f"]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from service.data import frequent, profile
 from service.spec.data import InlineData
-from service.spec.table import ColumnType, inline_profile
+from service.spec.table import inline_profile
 from tests.data.tables import PENGUINS, store
 
 

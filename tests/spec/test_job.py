@@ -15,7 +15,7 @@ MINIMAL: dict[str, Any] = {"data": {"kind": "dataset", "id": "ds_1", "target": "
 DEFAULTS: dict[str, Any] = {
     "name": None,
     "labels": {},
-    "data": {"kind": "dataset", "id": "ds_1", "target": "species", "features": None},
+    "data": {"kind": "dataset", "id": "ds_1", "target": "species", "features": None, "weight": None},
     "task": "auto",
     "split": {"validation": None, "test": None, "shuffle": None, "stratify": None, "seed": 0,
               "column": None, "group": None, "order_by": None, "folds": None, "fold": None},

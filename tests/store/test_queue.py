@@ -15,6 +15,7 @@ from service.lifecycle import CheckpointKind, Control, ErrorCode, JobError, Stat
 from service.store import checkpoints, history, jobs, queue, tables
 from service.store.engine import Database
 from service.store.queue import MAX_FAILURES, Claim, Outcome
+from service.store.recording import Record, write
 from tests.store.records import checkpoint, claim, epoch, job, publish, record, submit
 
 CRASH = JobError(code=ErrorCode.worker_lost, message="it died", log_tail="Segmentation fault")
@@ -143,6 +144,20 @@ def test_publishing_replaces_the_checkpoint_and_names_the_old_file(database: Dat
     with database.reading() as connection:
         best = checkpoints.get(connection, submitted.id, CheckpointKind.best)
     assert (best.epoch, best.download_url) == (4, f"/v1/jobs/{submitted.id}/checkpoints/best/download")
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_thousand_files_are_published_at_once(database: Database) -> None:
+    for seed in range(520):
+        submit(database, seed=seed, architecture={"hidden": []})
+    claims = claim(database, width=520)
+    files = [[checkpoint(kind, 1) for kind in CheckpointKind] for _ in claims]
+
+    with database.transaction() as connection:
+        records = [Record(c.job_id, c.attempt, published=own) for c, own in zip(claims, files, strict=True)]
+        written = write(connection, "cpu", records)
+
+    assert len(written.controls) == len(claims) == 520
 
 
 def test_a_finished_job_never_changes_again(database: Database) -> None:

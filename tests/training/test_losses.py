@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from service.spec.layers import padded
 from service.training.losses import CrossEntropy, SquaredError, balanced
-from service.training.weights import padded
 
 CPU = torch.device("cpu")
 ROWS, MEMBERS, CLASSES = 23, 3, 4
@@ -48,6 +48,37 @@ def test_the_squared_error_and_its_gradient_are_those_of_pytorch() -> None:
         expected.backward()
         torch.testing.assert_close(batch.rows[member].sum() / batch.weight, expected.detach())
         torch.testing.assert_close(batch.gradient[member, :, 0], leaf.grad)
+
+
+@pytest.mark.parametrize("classes_weigh", [None, torch.tensor([0.5, 1.0, 3.0, 0.1])], ids=["plain", "weighted"])
+def test_a_rows_weight_multiplies_its_cross_entropy(classes_weigh: Tensor | None) -> None:
+    logits, weight = drawn(MEMBERS, ROWS, CLASSES), drawn(MEMBERS, ROWS).abs()
+    y = torch.randint(0, CLASSES, (MEMBERS, ROWS), generator=torch.Generator().manual_seed(0))
+    outputs = F.pad(logits, (0, padded(CLASSES) - CLASSES))
+
+    batch = CrossEntropy(CLASSES, [0.1] * MEMBERS, classes_weigh, CPU)(outputs, y, weight)
+
+    for member in range(MEMBERS):
+        leaf = logits[member].clone().requires_grad_()
+        each = F.cross_entropy(leaf, y[member], classes_weigh, reduction="none", label_smoothing=0.1)
+        total = ROWS if classes_weigh is None else classes_weigh[y[member]].sum()
+        expected = (each * weight[member]).sum() / total
+        expected.backward()
+        torch.testing.assert_close((batch.rows.sum(1) / batch.weight)[member], expected.detach())
+        torch.testing.assert_close(batch.gradient[member, :, :CLASSES], leaf.grad)
+
+
+def test_a_rows_weight_multiplies_its_squared_error() -> None:
+    outputs, y = F.pad(drawn(1, ROWS, 1), (0, padded(1) - 1)), drawn(ROWS, 1).T
+    weight = drawn(1, ROWS).abs()
+
+    batch = SquaredError()(outputs, y, weight)
+
+    leaf = outputs[0, :, 0].clone().requires_grad_()
+    expected = (weight[0] * (leaf - y[0]).square()).mean()
+    expected.backward()
+    torch.testing.assert_close(batch.rows.sum() / batch.weight, expected.detach())
+    torch.testing.assert_close(batch.gradient[0, :, 0], leaf.grad)
 
 
 def test_balanced_weights_give_every_class_the_same_total() -> None:

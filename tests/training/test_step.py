@@ -5,6 +5,8 @@ The capture itself needs a CUDA device. What is around it is tested with a captu
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,39 +17,39 @@ from torch import Tensor
 from service.training import step as step_module
 from service.training.losses import BatchLoss
 from service.training.passes import Group
-from service.training.step import PLAIN_STEPS, Captured, Replay, Work
+from service.training.step import PLAIN_STEPS, Batch, Captured, Replay, Work, copy_of
 from tests.training.jobs import CPU, job
 
 
-def capture_by_doing_it_again(work: Work, x: Tensor, y: Tensor) -> Captured:
+def capture_by_doing_it_again(work: Work, batch: Batch) -> Captured:
     """Like a CUDA graph: runs nothing now, then works on the same memory each time, whatever its caller holds."""
-    x, y = x.clone(), y.clone()
-    loss = BatchLoss(torch.empty(y.shape), y.shape[1], torch.empty(0))
+    own = copy_of(batch)
+    loss = BatchLoss(torch.empty(own.y.shape), own.y.shape[1], torch.empty(0))
 
     def replay() -> None:
-        loss.rows.copy_(work(x, y).rows)
+        loss.rows.copy_(work(own).rows)
 
-    return Captured(x, y, loss, replay)
+    return Captured(own, loss, replay)
 
 
 def adding(seen: list[Tensor]) -> Work:
     """Work that notes its batches."""
 
-    def work(x: Tensor, y: Tensor) -> BatchLoss:
-        seen.append(x.clone())
-        return BatchLoss(y * 2.0, y.shape[1], y)
+    def work(batch: Batch) -> BatchLoss:
+        seen.append(batch.x.clone())
+        return BatchLoss(batch.y * 2.0, batch.y.shape[1], batch.y)
 
     return work
 
 
 def test_after_some_plain_steps_batches_of_the_captured_size_are_replayed() -> None:
     seen: list[Tensor] = []
-    replay = Replay(adding(seen), capture_by_doing_it_again)
-    batches = [(torch.full((1, 4, 2), float(n)), torch.full((1, 4), float(n))) for n in range(PLAIN_STEPS + 5)]
-    odd = torch.ones(1, 3, 2), torch.ones(1, 3)
+    replay, work = Replay(capture_by_doing_it_again), adding(seen)
+    batches = [Batch(torch.full((1, 4, 2), float(n)), torch.full((1, 4), float(n))) for n in range(PLAIN_STEPS + 5)]
+    odd = Batch(torch.ones(1, 3, 2), torch.ones(1, 3))
 
-    results = [replay(*batch).rows.clone() for batch in batches[:-1]]
-    results += [replay(*odd).rows, replay(*batches[-1]).rows]
+    results = [replay(work, batch).rows.clone() for batch in batches[:-1]]
+    results += [replay(work, odd).rows, replay(work, batches[-1]).rows]
 
     assert [x.shape[1] for x in seen] == [4] * (PLAIN_STEPS + 4) + [3, 4]
     for x, rows, batch in zip(seen, results, [*batches[:-1], odd, batches[-1]], strict=True):
@@ -59,16 +61,40 @@ def test_a_step_that_cannot_be_captured_is_tried_once_and_goes_on_plainly(caplog
     seen: list[Tensor] = []
     tries = []
 
-    def refuse(work: Work, x: Tensor, y: Tensor) -> Captured:
+    def refuse(work: Work, batch: Batch) -> Captured:
         tries.append(1)
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    replay = Replay(adding(seen), refuse)
+    replay, work = Replay(refuse), adding(seen)
     for _ in range(PLAIN_STEPS + 5):
-        replay(torch.ones(1, 4, 2), torch.ones(1, 4))
+        replay(work, Batch(torch.ones(1, 4, 2), torch.ones(1, 4)))
 
     assert (len(seen), len(tries)) == (PLAIN_STEPS + 5, 1)
     assert "cannot be captured" in caplog.text
+
+
+def test_a_smaller_batch_when_the_capture_is_due_does_not_take_its_place() -> None:
+    seen: list[Tensor] = []
+    replay, work = Replay(capture_by_doing_it_again), adding(seen)
+    full, tail = Batch(torch.ones(1, 4, 2), torch.ones(1, 4)), Batch(torch.ones(1, 3, 2), torch.ones(1, 3))
+    for batch in [*[full] * PLAIN_STEPS, tail, full]:
+        replay(work, batch)
+
+    assert replay._captured is not None
+    assert replay._captured.batch.x.shape == full.x.shape
+
+
+def test_a_group_is_freed_as_soon_as_nobody_holds_it() -> None:
+    resolved, data = job(batch_size=8)
+    group = Group([resolved], data, CPU)
+    group.epoch([1], [0.01])
+    array = weakref.ref(group.array)
+    gc.disable()
+    try:
+        del group
+        assert array() is None
+    finally:
+        gc.enable()
 
 
 def trained(device: torch.device, **fields: Any) -> dict[str, Tensor]:
@@ -83,6 +109,7 @@ KINDS: list[dict[str, Any]] = [
     {"optimizer": {"kind": "adam"}},
     {"optimizer": {"kind": "adamw", "weight_decay": 0.1, "max_grad_norm": 0.5}},
     {"optimizer": {"kind": "sgd", "momentum": 0.9, "nesterov": True}, "loss": {"class_weight": "balanced"}},
+    {"architecture": {"kind": "cnn", "shape": [1, 3], "channels": [4], "pool": 1}},
 ]
 
 
@@ -94,7 +121,7 @@ def test_a_step_takes_all_it_needs_from_memory_that_stays(fields: Any, monkeypat
 
     def captured(self: step_module.Step, *arguments: Any) -> None:
         init(self, *arguments)
-        self._run = Replay(self._work, capture_by_doing_it_again)
+        self._replay = Replay(capture_by_doing_it_again)
 
     monkeypatch.setattr(step_module.Step, "__init__", captured)
     replayed = trained(CPU, **fields)

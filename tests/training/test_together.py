@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import Tensor
 
-from service.data.prepare import prepare
+from service.data.prepare import Rows, prepare
 from service.lifecycle import StopReason
 from service.spec.resolve import Resolved
 from service.training.loop import Report, train
@@ -85,13 +88,14 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     regression = draw(st.booleans())
     x = [[(i * j) % 7 / 9 for j in range(1, 13)] for i in range(45)]
     inline = {"kind": "inline", "x": x, "y": [i * 0.37 % 3 for i in range(45)]}
+    architecture = draw(NETWORKS)
+    norms = architecture.get("batch_norm", {"kind": "batch_norm"} in architecture.get("layers", []))
     shared = {
         "data": inline if regression else {"kind": "synthetic", "rows": 45, "features": 12, "classes": 3},
-        "batch_size": draw(st.sampled_from([7, 16, "full"])),
+        "batch_size": draw(st.sampled_from([3 if norms else 1, 7, 16, "full"])),
         "split": {"test": 0.2},
         "precision": draw(st.sampled_from(["float32", "bfloat16"])),
     }
-    architecture = draw(NETWORKS)
     dropout = dropout and architecture["kind"] != "layers"
     jobs = []
     for _ in range(draw(st.integers(2, 6))):
@@ -115,11 +119,13 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     return jobs
 
 
-def outcomes(jobs: list[Resolved]) -> list[Outcome]:
+def outcomes(jobs: list[Resolved], weight: NDArray[np.float32] | None = None) -> list[Outcome]:
     """(rows but for seconds, best weights, last weights) of each job, trained together."""
+    data = prepare(jobs[0], None)
+    data = replace(data, train=replace(data.train, weight=weight))
     rows: list[list[dict[str, Any]]] = [[] for _ in jobs]
     ends: dict[int, tuple[State, State]] = {}
-    for reports in train(jobs, prepare(jobs[0], None), CPU):
+    for reports in train(jobs, data, CPU):
         for report in reports:
             rows[report.member].append(report.row.model_dump(exclude={"seconds"}) | {"test": report.test})
             if report.ended:
@@ -128,9 +134,10 @@ def outcomes(jobs: list[Resolved]) -> list[Outcome]:
 
 
 def assert_same(one: Outcome, other: Outcome) -> None:
+    """Equal to the bit; NaN, which a job that explodes leaves, equals itself."""
     assert one[0] == other[0]
     for left, right in zip(one[1:], other[1:], strict=True):
-        assert all(torch.equal(left[key], right[key]) for key in left)
+        torch.testing.assert_close(left, right, rtol=0.0, atol=0.0, equal_nan=True)
 
 
 @settings(max_examples=40)
@@ -155,6 +162,34 @@ def test_neither_the_width_nor_the_place_in_the_array_matters(width: int) -> Non
     assert_same(forwards[0], outcomes(jobs[:1])[0])
 
 
+@pytest.mark.parametrize("validation", [1_024, 1_025, 1_027])
+def test_a_few_rows_at_the_end_of_an_evaluation_are_scored_as_alone(validation: int) -> None:
+    data = {"kind": "synthetic", "rows": validation + 64, "features": 5}
+    split = {"validation": validation / (validation + 64)}
+    jobs = [synthetic(data=data, seed=seed, split=split, max_epochs=2) for seed in range(16)]
+
+    together = outcomes(jobs)
+
+    assert jobs[0].rows.validation == validation
+    assert_same(together[3], outcomes([jobs[3]])[0])
+
+
+@pytest.mark.parametrize("batch_size", [3, 13])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_members_of_images_begin_anywhere_in_memory_and_are_the_same(batch_size: int, precision: str) -> None:
+    data = {"kind": "synthetic", "rows": 100, "features": 49}
+    convolution = {"kind": "conv2d", "out_channels": 3, "kernel_size": 1}
+    layers = [convolution, {"kind": "batch_norm"}, {"kind": "activation"}, {**convolution, "kernel_size": 3}]
+    network = {"kind": "layers", "shape": [1, 7, 7], "layers": layers}
+    fields: dict[str, Any] = {"data": data, "batch_size": batch_size, "architecture": network, "precision": precision}
+    jobs = [synthetic(seed=seed, max_epochs=2, **fields) for seed in range(3)]
+
+    together = outcomes(jobs)
+
+    for job, outcome in zip(jobs, together, strict=True):
+        assert_same(outcome, outcomes([job])[0])
+
+
 def test_a_member_that_is_sent_away_leaves_at_once_and_the_others_do_not_notice() -> None:
     jobs = [synthetic(seed=seed, max_epochs=6, early_stopping=None) for seed in range(3)]
     training = train(jobs, prepare(jobs[0], None), CPU)
@@ -175,6 +210,23 @@ def test_a_member_that_is_sent_away_leaves_at_once_and_the_others_do_not_notice(
     assert last[2].stop is StopReason.max_epochs
     alone = outcomes(jobs[2:])[0]
     assert all(torch.equal(alone[2][key], states[2][key]) for key in alone[2])
+
+
+def test_rows_that_weigh_nothing_are_as_good_as_absent_and_weights_leave_members_as_they_are_alone() -> None:
+    data = {"kind": "synthetic", "rows": 50, "features": 3}
+    fields: dict[str, Any] = {"batch_size": "full", "architecture": {"hidden": [8], "batch_norm": False}}
+    jobs = [synthetic(data=data, seed=seed, max_epochs=5, split={"shuffle": False}, **fields) for seed in range(3)]
+    weight = np.where(np.arange(40) < 20, 2.0, 0.0).astype(np.float32)
+
+    together = outcomes(jobs, weight)
+
+    rows = prepare(jobs[0], None)
+    first = replace(rows, train=Rows(rows.train.x[:20], rows.train.y[:20]))
+    for job, outcome in zip(jobs, together, strict=True):
+        assert_same(outcome, outcomes([job], weight)[0])
+        *_, (without,) = train([replace(job, rows=replace(job.rows, train=20))], first, CPU)
+        for key, values in without.last_state().items():
+            torch.testing.assert_close(outcome[2][key], values, atol=1e-5, rtol=1e-5)
 
 
 def test_a_member_that_explodes_touches_no_other() -> None:
