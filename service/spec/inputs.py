@@ -44,10 +44,8 @@ def choose_inputs(spec: JobSpec, table: TableProfile) -> Inputs:
         _check_weight(table, data.weight)
     if not features:
         raise InvalidSpec.at("/data/features", "no usable column is left to learn from")
-    warnings += [
-        *_others(table, features),
-        *caveats.of_features(table, target, [feature.column for feature in features]),
-    ]
+    warnings += _others(table, features)
+    warnings += caveats.of_features(table, target, [feature.column for feature in features])
     return Inputs(target, tuple(features), tuple(warnings))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,6 @@ def test_xi_is_what_its_formula_gives(values: np.ndarray, random: object) -> Non
     n, up_to = len(y), [sum(a <= b for a in y) for b in y]
     from_here = [sum(a >= b for a in y) for b in y]
     chance = 2 * sum(k * (n - k) for k in from_here)
-    expected = 1 - n * sum(abs(b - a) for a, b in zip(up_to, up_to[1:], strict=False)) / chance if chance else 0.0
+    expected = 1 - n * sum(abs(b - a) for a, b in pairwise(up_to)) / chance if chance else 0.0
 
     assert _Ranked(values).told_by(order) == pytest.approx(expected)
