@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 
 from service.data import giveaways
-from service.data.giveaways import _Ranked
+from service.data.giveaways import GIVEN_AWAY, _Ranked
 from tests.data.tables import PENGUINS, Stored, store
 
 
@@ -109,3 +109,10 @@ def test_xi_is_what_its_formula_gives(values: np.ndarray, random: object) -> Non
     expected = 1 - n * sum(abs(b - a) for a, b in pairwise(up_to)) / chance if chance else 0.0
 
     assert _Ranked(values).told_by(order) == pytest.approx(expected)
+
+
+@given(st.lists(st.integers(0, 3) | st.floats(-1, 1), min_size=1, max_size=39), st.data())
+def test_fewer_than_40_rows_are_no_proof_however_they_are_ordered(values: list[float], data: st.DataObject) -> None:
+    order = data.draw(st.permutations(range(len(values))) | st.just(np.argsort(values)))
+
+    assert _Ranked(np.array(values, dtype=float)).told_by(np.array(order)) < GIVEN_AWAY
