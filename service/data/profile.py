@@ -40,7 +40,7 @@ class _Measured:
 
 
 def profile(connection: DuckDBPyConnection, slices: Sequence[Slice], rows: int) -> list[Column]:
-    """One Column for each column of the table, in two passes over the rows and one for each column's frequent values.
+    """One Column for each column of the table, in three passes over the rows and one for each column's frequent values.
 
     `slices` hold the columns of one table with `rows` rows. All is exact but the quantiles of many rows. Memory is
     bounded: a batch of columns at a time, and DuckDB spills what it cannot hold.
@@ -103,11 +103,13 @@ def _complete(
 ) -> Iterator[Column]:
     """The columns with all that is known of them."""
     for batch in batches(len(measured), rows):
+        # Apart: with a histogram and a deviation in one query DuckDB holds all values, 1.2 GB of 60 million rows.
+        moments = aggregate(connection, parquet_sql(part.path), [_moments(f"c{i}", measured[i]) for i in batch])
         wanted = [
             (*_spread(f"c{i}", measured[i], listed, rows), _values(f"c{i}", measured[i].column, listed)) for i in batch
         ]
-        answers = aggregate(connection, table_sql(part.path, rows), wanted)
-        for i, (mean, std, quantiles, bins, counts) in zip(batch, answers, strict=True):
+        spread = aggregate(connection, table_sql(part.path, rows), wanted)
+        for i, (mean, std), (quantiles, bins, counts) in zip(batch, moments, spread, strict=True):
             column = measured[i].column
             scale = scale_of(measured[i].low or 0.0, measured[i].high or 0.0)
             update: dict[str, Any] = {
@@ -121,16 +123,23 @@ def _complete(
             yield column.model_copy(update=update)
 
 
-def _spread(name: str, found: _Measured, listed: set[str], rows: int) -> tuple[str, str, str, str]:
-    """Mean and deviation, quantiles, histogram: as much as a column of this kind has."""
+def _moments(name: str, found: _Measured) -> tuple[str, str]:
+    """Mean and deviation, of a column that has them."""
+    column, low, high = found.column, found.low, found.high
+    if low is None or high is None or column.type is ColumnType.datetime:
+        return NOTHING, NOTHING
+    return moments_sql(on_a_line(name, column.type), scale_of(low, high))
+
+
+def _spread(name: str, found: _Measured, listed: set[str], rows: int) -> tuple[str, str]:
+    """Quantiles and histogram: as much as a column of this kind has."""
     column, low, high = found.column, found.low, found.high
     if low is None or high is None:
-        return NOTHING, NOTHING, NOTHING, NOTHING
+        return NOTHING, NOTHING
     line = on_a_line(name, column.type)
-    mean, std = (NOTHING, NOTHING) if column.type is ColumnType.datetime else moments_sql(line, scale_of(low, high))
     ordered = column.type in (ColumnType.number, ColumnType.integer)
     return (
-        *(mean, std, quantiles_sql(line, rows) if ordered else NOTHING),
+        quantiles_sql(line, rows) if ordered else NOTHING,
         histogram_sql(line, low, high) if low < high and column.name not in listed else NOTHING,
     )
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.data import staging
+from service.data import duplicates, staging
 from tests.data.tables import PENGUINS, store
 
 ROW = st.tuples(st.integers(0, 2), st.sampled_from(["a", "b", ""]), st.sampled_from([0.5, 1.5]))
@@ -34,3 +34,9 @@ def test_equal_rows_are_found_across_slices_of_columns(tmp_path: Path, monkeypat
 
 def test_a_table_without_equal_rows_has_none(tmp_path: Path) -> None:
     assert store(tmp_path, PENGUINS).duplicate_rows == 0
+
+
+def test_many_rows_are_told_apart_in_shares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "HASHES", 10)
+
+    assert store(tmp_path, "a,b\n" + "".join(f"{i % 31},{i % 7}\n" for i in range(300))).duplicate_rows == 300 - 217
