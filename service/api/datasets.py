@@ -100,6 +100,7 @@ def _take(
         id=dataset_id,
         name=name,
         rows=ingested.rows,
+        duplicate_rows=ingested.duplicate_rows,
         columns=ingested.columns,
         null_values=ingested.null_values,
         read_as=ingested.read_as,

@@ -22,6 +22,8 @@ class Ingested(Strict):
     """Number of rows."""
     columns: list[Column]
     """Schema and profile, a column each."""
+    duplicate_rows: int
+    """Rows that equal an earlier one in every column."""
     warnings: list[str]
     """What a person should know about how the file was read."""
     read_as: ReadAs
@@ -80,6 +82,7 @@ def _read(asked: dict[str, Any], allowed: Allowance) -> Ingested:
     return Ingested(
         rows=found.rows,
         columns=found.columns,
+        duplicate_rows=found.duplicate_rows,
         warnings=found.warnings,
         read_as=found.read_as,
         null_values=found.null_values,

@@ -10,10 +10,13 @@ import duckdb
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from service.data.duckdb_faults import duckdb_faults
+from service.data.duplicates import duplicate_rows
 from service.data.encoding import as_utf8
+from service.data.findings import findings
 from service.data.formats import binary_format, text_format
+from service.data.giveaways import find_giveaways
 from service.data.infer import Typed, infer
-from service.data.profile import Slice, profile
+from service.data.profile import profile
 from service.data.read_csv import read_csv
 from service.data.read_images import read_images
 from service.data.read_jsonl import read_jsonl
@@ -22,7 +25,7 @@ from service.data.read_parquet import read_parquet
 from service.data.remarks import remarks
 from service.data.sandbox import sandbox
 from service.data.sql import sql_name
-from service.data.staging import Limits, Raw, Reading, parquet_sql, write_parquet
+from service.data.staging import Limits, Raw, Reading, Slice, parquet_sql, write_parquet
 from service.data.unpack import Compression, unpack
 from service.errors import InvalidData
 from service.spec.reading import FileFormat, ReadAs, ReadOptions
@@ -43,6 +46,7 @@ class Found:
 
     rows: int
     columns: list[Column]
+    duplicate_rows: int
     warnings: list[str]
     read_as: ReadAs
     null_values: list[str]
@@ -68,12 +72,16 @@ def _read_table(source: Path, parquet: Path, options: ReadOptions, limits: Limit
     ]
     names = [name for part in slices for name in part.names]
     write_parquet(_side_by_side(connection, slices), parquet, len(names))
-    columns = dict(zip(names, (way for ways in typed for way in ways), strict=True))
+    ways = dict(zip(names, (way for ways in typed for way in ways), strict=True))
+    columns = find_giveaways(connection, slices, profile(connection, slices, reading.rows), reading.rows)
+    duplicates = duplicate_rows(connection, slices, columns, reading.rows, work)
+    named = columns[-1:] if reading.read_as.format is FileFormat.images else columns  # nobody knows pixels by name
     return Found(
         rows=reading.rows,
-        columns=profile(connection, slices, reading.rows),
-        warnings=[*reading.warnings, *remarks(columns, options)],
-        read_as=_read_as(reading.read_as, columns).model_copy(update={"compression": compression}),
+        columns=columns,
+        duplicate_rows=duplicates,
+        warnings=[*reading.warnings, *remarks(ways, options), *findings(named, reading.rows, duplicates)],
+        read_as=_read_as(reading.read_as, ways).model_copy(update={"compression": compression}),
         null_values=sorted(set(reading.null_values)),
     )
 

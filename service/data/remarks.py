@@ -32,7 +32,7 @@ def _mixed_decimals(columns: Mapping[str, Typed]) -> Iterator[str]:
     points = [name for name, way in columns.items() if way.decimal == "." and way.type.value == "number"]
     if commas and points:
         yield (
-            f"numbers have a decimal comma in {_some(commas)}, but a point in {_some(points)}: if that point stands"
+            f"numbers have a decimal comma in {some(commas)}, but a point in {some(points)}: if that point stands"
             " for thousands, say decimal=,"
         )
 
@@ -43,8 +43,9 @@ def _mixed_dates(columns: Mapping[str, Typed]) -> Iterator[str]:
         if way.date_format:
             ways.setdefault(way.date_format, []).append(name)
     if len(ways) > 1:
-        yield "dates are written in several ways: " + "; ".join(f"{way} in {_some(ns)}" for way, ns in ways.items())
+        yield "dates are written in several ways: " + "; ".join(f"{way} in {some(ns)}" for way, ns in ways.items())
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
+    """The names for people, the first few of many."""
     return ", ".join(map(repr, names[:SHOWN])) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

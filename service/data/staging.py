@@ -12,6 +12,7 @@ from duckdb import DuckDBPyRelation
 from service.data.sql import sql_text
 from service.errors import InvalidData
 from service.spec.reading import ReadAs
+from service.spec.table import ColumnType
 
 MAX_COLUMNS = 10_000
 MAX_NAME = 1_000
@@ -38,6 +39,15 @@ class Raw:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """Some columns of a table: the Parquet file `path` holds them as c0, c1, ... in the order of `names`."""
+
+    path: Path
+    names: tuple[str, ...]
+    types: tuple[ColumnType, ...]
+
+
+@dataclass(frozen=True)
 class Reading:
     """A file that a reader of its format has taken apart; its rows are in the file's order in every slice.
 
@@ -57,6 +67,17 @@ class Reading:
 def parquet_sql(path: Path) -> str:
     """The rows of a Parquet file, to stand after FROM."""
     return f"read_parquet({sql_text(str(path))})"
+
+
+def numbered_parquet_sql(path: Path) -> str:
+    """The same with one column more, `file_row_number`."""
+    return f"read_parquet({sql_text(str(path))}, file_row_number = true)"
+
+
+def sampled(rows: int, most: int) -> str:
+    """True for all `rows` of a numbered file, or for about `most` of them: always the same ones, by a draw that knows
+    nothing of their order."""
+    return "true" if rows <= most else f"hash(file_row_number) % {-(-rows // most)} = 0"
 
 
 def write_parquet(relation: DuckDBPyRelation, path: Path, columns: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.errors import Fault, InvalidSpec
+from service.spec import caveats
 from service.spec.architecture import row_shape
 from service.spec.data import DatasetData
 from service.spec.resolved import Feature, SpecWarning
@@ -27,7 +28,7 @@ class Inputs:
 
 
 def choose_inputs(spec: JobSpec, table: TableProfile) -> Inputs:
-    """The target, and what is learnt from, with a warning for each column that is left out.
+    """The target, and what is learnt from, with warnings about columns that are left out and such as should be.
 
     A function of the table and of `data`, `preprocess`, the columns that `split` names (no features unless named) and
     whether the architecture sees rows as images. Raises InvalidSpec with a pointer to each wrong column.
@@ -44,6 +45,7 @@ def choose_inputs(spec: JobSpec, table: TableProfile) -> Inputs:
     if not features:
         raise InvalidSpec.at("/data/features", "no usable column is left to learn from")
     warnings += _others(table, features)
+    warnings += caveats.of_features(table, target, [feature.column for feature in features])
     return Inputs(target, tuple(features), tuple(warnings))
 
 
@@ -64,7 +66,7 @@ def _check_weight(table: TableProfile, name: str) -> None:
     column = table.column(name)
     if column is None:
         raise InvalidSpec.at("/data/weight", f"no column {name!r}; there are: {table.some_names}")
-    if column.min is None or column.max is None:
+    if not isinstance(column.min, float) or not isinstance(column.max, float):
         raise InvalidSpec.at("/data/weight", f"column {name!r} is {column.type.value}; a weight is a number")
     if column.missing:
         raise InvalidSpec.at("/data/weight", f"column {name!r} has no value in {column.missing:,} rows")

@@ -16,6 +16,10 @@ from service.spec.reading import ReadAs
 MAX_VALUES = 1_000
 MIN_CATEGORY_ROWS = 5
 """A text that fewer rows hold is too rare to be learnt as a category of its own."""
+QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
+HISTOGRAM_BINS = 20
+MIN_ID_ROWS = 100
+ID_SHARE = 0.99
 
 Value = bool | int | float | str
 
@@ -39,6 +43,21 @@ class ValueCount(Strict):
     """How many rows hold it."""
 
 
+class Quantiles(Strict):
+    """Values that so many of a column's numbers do not exceed; each is one that a row holds."""
+
+    p5: float
+    """5% of them."""
+    p25: float
+    """A quarter."""
+    p50: float
+    """Half: the median, the lower one of two."""
+    p75: float
+    """Three quarters."""
+    p95: float
+    """95% of them."""
+
+
 class Column(Strict):
     """One column and what is known of its values."""
 
@@ -50,18 +69,32 @@ class Column(Strict):
     """Rows without a value."""
     distinct: int
     """Different values, missing ones not counted."""
-    min: float | None = None
-    """Smallest number; null for text."""
-    max: float | None = None
-    """Largest number; null for text."""
+    min: float | str | None = None
+    """Smallest number, or earliest time as text (UTC); null for text."""
+    max: float | str | None = None
+    """Largest number, or latest time as text (UTC); null for text."""
     mean: float | None = None
-    """Mean of the numbers; null for text."""
+    """Mean of the numbers; null for text and times."""
     std: float | None = None
-    """Standard deviation of the numbers (divided by n); null for text."""
+    """Standard deviation of the numbers (divided by n); null for text and times."""
+    quantiles: Quantiles | None = None
+    """Quantiles of numbers and integers; in tables of more than 5 million rows, of so many drawn from them."""
+    histogram: list[int] | None = None
+    """Rows in each of 20 bins of equal width from `min` to `max`, for numbers, integers and times that differ; null
+    where `values` says more."""
     values: list[ValueCount] | None = None
     """Every distinct value in order, where a text, boolean or integer column has at most 1,000."""
     top: list[ValueCount] | None = None
-    """Of a text column with more values, the most frequent 1,000 that 5 rows or more hold, the most frequent first."""
+    """Of texts or integers with more values, the most frequent 1,000 that 5 rows or more hold, the most frequent
+    first."""
+    given_away_by: list[str] = []
+    """Other columns each of which alone tells this one's value in nearly every row; 10 at most."""
+
+    def resembles_an_id(self, rows: int) -> bool:
+        """Whether nearly every row has a whole number or a text of its own, in a table of so many rows."""
+        present = rows - self.missing
+        kinds = (ColumnType.integer, ColumnType.text)
+        return self.type in kinds and present >= MIN_ID_ROWS and self.distinct >= ID_SHARE * present
 
 
 class TableProfile(Strict):
@@ -75,6 +108,8 @@ class TableProfile(Strict):
     """Texts that were read as a missing value."""
     date_format: str | None = None
     """How dates were written in the file; null where as ISO 8601 has it, or there are none."""
+    duplicate_rows: int | None = None
+    """Rows that equal an earlier one in every column; null where that is not known."""
 
     def column(self, name: str) -> Column | None:
         """The column of this name, or None."""
@@ -102,6 +137,8 @@ class Dataset(Strict):
     """The name given at upload."""
     rows: int
     """Number of rows."""
+    duplicate_rows: int | None = None
+    """Rows that equal an earlier one in every column; null for tables stored before these were counted."""
     columns: list[Column]
     """Schema and profile, a column each."""
     null_values: list[str]
@@ -129,6 +166,7 @@ class Dataset(Strict):
             columns=self.columns,
             null_values=self.null_values,
             date_format=self.read_as.date_format,
+            duplicate_rows=self.duplicate_rows,
         )
 
 
@@ -144,13 +182,18 @@ def synthetic_profile(data: SyntheticData) -> TableProfile:
     features = [
         Column(name=f"x{i}", type=ColumnType.number, missing=0, distinct=data.rows) for i in range(data.features)
     ]
-    return TableProfile(rows=data.rows, columns=[*features, target])
+    return TableProfile(rows=data.rows, columns=[*features, target], duplicate_rows=0)
 
 
 def inline_profile(data: InlineData) -> TableProfile:
     """The profile of the rows of a request."""
     columns = [_profile_values(f"x{i}", list(column)) for i, column in enumerate(zip(*data.x, strict=True))]
-    return TableProfile(rows=len(data.x), columns=[*columns, _profile_values("y", data.y)])
+    different = {(*x, y) for x, y in zip(data.x, data.y, strict=True)}
+    return TableProfile(
+        rows=len(data.x),
+        columns=[*columns, _profile_values("y", data.y)],
+        duplicate_rows=len(data.x) - len(different),
+    )
 
 
 def _profile_values(name: str, cells: list[Value | None] | list[float | None]) -> Column:

@@ -64,6 +64,7 @@ datasets = Table(
     Column("options", String, nullable=False),  # canonical JSON: the same bytes read otherwise are another data set
     Column("source_bytes", BigInteger, nullable=False),
     Column("rows", BigInteger, nullable=False),
+    Column("duplicate_rows", BigInteger),  # unknown of data sets stored before they were counted
     Column("columns", JSON, nullable=False),
     Column("null_values", JSON, nullable=False),
     Column("read_as", JSON, nullable=False, server_default='{"format": "csv"}'),

@@ -20,6 +20,7 @@ from service.settings import Settings
 from tests.api.conftest import both_databases
 
 CSV = b"size,kind,seen,ok\n1.5,a,2024-01-02,true\n2.5,b,2024-01-03,false\nNA,a,2024-01-04,true\n"
+WARNING = "2,040 rows equal an earlier row in every column"
 PART = b"--x\r\nContent-Disposition: form-data; %s\r\n\r\na,b\r\n--x--\r\n"
 
 
@@ -45,6 +46,23 @@ def test_an_upload_is_described_column_by_column(client: TestClient) -> None:
     assert "NA" in dataset["null_values"]
     assert client.get(response.headers["location"]).json() == dataset
     assert client.get("/v1/datasets").json()["data"] == [dataset]
+
+
+@both_databases
+def test_a_data_set_tells_how_its_values_are_spread(client: TestClient) -> None:
+    rows = [f"{i % 1_020},2024-01-{i % 4 + 1:02},{i // 2_040}" for i in range(5_100)]
+
+    created = upload(client, "\n".join(["size,seen,kind", *rows]).encode()).json()
+
+    dataset = client.get(f"/v1/datasets/{created['id']}").json()
+    size, seen, kind = dataset["columns"]
+    assert (dataset["duplicate_rows"], dataset["warnings"]) == (2_040, [WARNING])
+    assert size["quantiles"] == {"p5": 50, "p25": 254, "p50": 509, "p75": 764, "p95": 968}
+    assert size["histogram"] == [255] * 20
+    assert (size["top"][0], len(size["top"])) == ({"value": 0, "count": 5}, 1_000)
+    assert (seen["min"], seen["max"]) == ("2024-01-01 00:00:00", "2024-01-04 00:00:00")
+    assert (seen["quantiles"], sum(seen["histogram"])) == (None, 5_100)
+    assert (len(kind["values"]), kind["histogram"], kind["top"]) == (3, None, None)
 
 
 def test_a_form_gives_the_same_data_set_as_the_raw_bytes(client: TestClient, artifacts: Artifacts) -> None:

@@ -159,6 +159,31 @@ def test_a_plan_warns_and_points(client: TestClient) -> None:
     assert (warning["code"], warning["pointer"]) == ("patience_cannot_fire", "/early_stopping/patience")
 
 
+def test_a_table_that_would_flatter_is_warned_of_in_plan_and_job(client: TestClient) -> None:
+    rows = [f"{i + 7},{i * 37 % 101},{'rare' if i == 5 else i % 3}" for i in range(200)]
+    table = "\n".join(["id,code,answer,leak", *(f"{row},l{row.split(',')[2]}" for row in rows)])
+    dataset = client.post("/v1/datasets", content=table).json()
+    body = {"data": {"kind": "dataset", "id": dataset["id"], "target": "answer"}}
+
+    warnings = plan(client, **body)["warnings"]
+
+    assert {warning["code"]: warning["pointer"] for warning in warnings} == {
+        "rare_categories": "/data/features",
+        "target_leakage": "/data/features",
+        "id_like_column": "/data/features",
+        "rare_classes": "/data/target",
+    }
+    assert client.post("/v1/jobs", json=body).json()["warnings"] == warnings
+
+
+def test_rows_that_stand_in_a_request_twice_are_warned_of(client: TestClient) -> None:
+    data = {"kind": "inline", "x": [[float(row % 40)] for row in range(60)], "y": [row % 2 for row in range(60)]}
+
+    warnings = plan(client, data)["warnings"]
+
+    assert ("rows_on_both_sides", "/split") in [(warning["code"], warning["pointer"]) for warning in warnings]
+
+
 def test_a_plan_creates_nothing(client: TestClient) -> None:
     plan(client)
 

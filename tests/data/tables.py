@@ -30,6 +30,7 @@ class Stored:
     columns: list[Column]
     warnings: list[str]
     read_as: ReadAs
+    duplicate_rows: int
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -41,7 +42,8 @@ class Stored:
         """A job on this table with `fields` of its spec set."""
         data = {"kind": "dataset", "id": DATASET, "target": target, **fields.pop("data", {})}
         spec = JobSpec.model_validate({"data": data, **fields})
-        return resolve(spec, TableProfile(rows=self.rows, columns=self.columns))
+        table = TableProfile(rows=self.rows, columns=self.columns, duplicate_rows=self.duplicate_rows)
+        return resolve(spec, table)
 
 
 def store(folder: Path, content: str | bytes | Path, limits: Limits = LIMITS, **options: Any) -> Stored:
@@ -51,4 +53,4 @@ def store(folder: Path, content: str | bytes | Path, limits: Limits = LIMITS, **
         source.write_bytes(content.encode() if isinstance(content, str) else content)
     parquet = folder / "table.parquet"
     found = read_table(source, parquet, ReadOptions.model_validate(options), limits)
-    return Stored(parquet, found.rows, found.columns, found.warnings, found.read_as)
+    return Stored(parquet, found.rows, found.columns, found.warnings, found.read_as, found.duplicate_rows)

@@ -19,7 +19,7 @@ from tests.specs import synthetic
 def penguins(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     parquet = tmp_path_factory.mktemp("penguins") / "data.parquet"
     found = ingest(PENGUINS, parquet, memory_bytes=MEMORY, seconds=60, unpacked_bytes=2**30)
-    return Stored(parquet, found.rows, found.columns, found.warnings, found.read_as)
+    return Stored(parquet, found.rows, found.columns, found.warnings, found.read_as, found.duplicate_rows)
 
 
 def test_the_penguins_become_arrays_of_the_resolved_shape(penguins: Stored) -> None:

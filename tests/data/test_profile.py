@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -12,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.data import profile
+from service.data import frequent, profile
 from service.spec.data import InlineData
-from service.spec.table import ColumnType, inline_profile
+from service.spec.table import inline_profile
 from tests.data.tables import PENGUINS, store
 
 
@@ -88,7 +87,7 @@ def test_prose_is_not_listed_and_not_learnt_from(tmp_path: Path) -> None:
 
 
 def test_a_wide_table_lists_the_columns_with_the_fewest_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profile, "MAX_LISTED_VALUES", 10)
+    monkeypatch.setattr(frequent, "MAX_LISTED_VALUES", 10)
 
     stored = store(tmp_path, "a,b,c\n" + "".join(f"{i},{i % 2},{i % 7}\n" for i in range(8)))
 
@@ -106,13 +105,6 @@ def test_many_rows_are_measured_in_batches_of_columns(tmp_path: Path, monkeypatc
         assert {v.value: v.count for v in column.values or []} == Counter(values.tolist())
 
 
-def test_dates_are_counted_and_no_more(tmp_path: Path) -> None:
-    column = store(tmp_path, "when\n2020-01-01\n2020-01-02\n2020-01-01\n").column("when")
-
-    assert (column.type, column.distinct, column.mean, column.values) == (ColumnType.datetime, 2, None, None)
-    json.loads(column.model_dump_json())
-
-
 def test_of_many_texts_the_most_frequent_are_listed_with_their_rows(tmp_path: Path) -> None:
     cities = [*["often"] * 9, *["böth"] * 5, *["also"] * 5, *["rare"] * 4, *(f"once {i}" for i in range(1_000))]
     prose = [f"{'x' * 1_000}{i % 1_010}" for i in range(len(cities))]
@@ -123,3 +115,11 @@ def test_of_many_texts_the_most_frequent_are_listed_with_their_rows(tmp_path: Pa
     assert (city.distinct, city.values) == (1_004, None)
     assert [(found.value, found.count) for found in city.top or []] == [("often", 9), ("also", 5), ("böth", 5)]
     assert stored.column("prose").top is None
+
+
+def test_of_many_integers_the_most_frequent_are_listed_too(tmp_path: Path) -> None:
+    codes = [*[7] * 6, *[-3] * 5, *range(100, 1_100)]
+
+    column = store(tmp_path, "code\n" + "".join(f"{code}\n" for code in codes)).column("code")
+
+    assert (column.values, [(found.value, found.count) for found in column.top or []]) == (None, [(7, 6), (-3, 5)])

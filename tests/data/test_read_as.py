@@ -74,7 +74,7 @@ def test_options_overrule_what_is_seen(
     stored = store(tmp_path, "a,b;c\n1,x;'y'\n", **options)
 
     assert ([c.name for c in stored.columns], stored.values()) == (names, values)
-    assert stored.warnings == []
+    assert not any("line" in warning for warning in stored.warnings)
 
 
 def test_without_quotes_a_quote_is_a_character(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_without_a_shape_colour_and_median_size_decide_within_the_columns_that_t
 
     assert stored.read_as.shape == shape
     assert len(stored.columns) == math.prod(shape) + 1
-    assert stored.warnings == ([f"the images have {warning}; shape= says otherwise"] if warning else [])
+    assert stored.warnings[:1] == ([f"the images have {warning}; shape= says otherwise"] if warning else [])
 
 
 @pytest.mark.parametrize("shape", ["1x5x3", "3x4x6", "3x1x1"])

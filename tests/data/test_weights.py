@@ -57,6 +57,7 @@ def test_a_weight_is_learnt_from_where_it_is_named(tmp_path: Path) -> None:
     [
         ([1] * ROWS, "v", "no column 'v'"),
         (["a"] * ROWS, "w", "is text; a weight is a number"),
+        ([f"2020-01-{i % 28 + 1:02}" for i in range(ROWS)], "w", "is datetime; a weight is a number"),
         ([1] * (ROWS - 1) + [""], "w", "has no value in 1 rows"),
         ([1] * (ROWS - 1) + [-0.5], "w", "holds -0.5; weights are 0 or more"),
         ([0] * ROWS, "w", "holds nothing but 0; weights are 0 or more"),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.spec.data import InlineData, SyntheticData
-from service.spec.table import Column, ColumnType, inline_profile, synthetic_profile
+from service.spec.table import MIN_ID_ROWS, Column, ColumnType, inline_profile, synthetic_profile
 
 
 def profile(y: list[Any], x: list[float | None] | None = None) -> tuple[Column, Column]:
@@ -85,3 +85,33 @@ def test_synthetic_classes_are_counted_as_row_number_modulo_classes(rows: int, c
     assert target is not None
     counts = {v.value: v.count for v in target.values or []}
     assert counts == Counter(row % classes for row in range(data.rows))
+
+
+ROW = st.tuples(st.sampled_from([None, 0.0, 1.5]), st.sampled_from([None, "a", "b"]))
+
+
+@given(st.lists(ROW, min_size=3, max_size=20))
+def test_equal_rows_of_a_request_are_counted_beyond_the_first(rows: list[tuple[float | None, str | None]]) -> None:
+    table = inline_profile(InlineData(x=[[x] for x, _ in rows], y=[y for _, y in rows]))
+
+    assert table.duplicate_rows == len(rows) - len(set(rows))
+
+
+@pytest.mark.parametrize(
+    ("kind", "distinct", "missing", "resembles"),
+    [
+        ("integer", 1_000, 0, True),
+        ("text", 990, 0, True),
+        ("text", 989, 0, False),
+        ("integer", 100, 900, True),
+        ("integer", MIN_ID_ROWS - 1, 1_000 - MIN_ID_ROWS + 1, False),
+        ("number", 1_000, 0, False),
+        ("datetime", 1_000, 0, False),
+    ],
+)
+def test_a_whole_number_or_text_of_nearly_every_rows_own_resembles_an_id(
+    kind: str, distinct: int, missing: int, resembles: bool
+) -> None:
+    column = Column(name="x", type=ColumnType(kind), missing=missing, distinct=distinct)
+
+    assert column.resembles_an_id(1_000) is resembles

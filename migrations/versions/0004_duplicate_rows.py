@@ -1,0 +1,11 @@
+"""How many rows of a data set equal an earlier one; unknown of those stored before."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    op.add_column("datasets", sa.Column("duplicate_rows", sa.BigInteger(), nullable=True))
