@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     """A worker that gives no sign of life for this long loses its jobs to others."""
     log_level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"
     """`debug`, `info`, `warning` or `error`."""
+    keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    """Days until an ended job is deleted, with its history and checkpoints; 0: never."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
     """Largest upload in bytes, packed and unpacked; larger ones get 413."""
     max_ingest_bytes: Annotated[int, Field(ge=64 * 1024**2)] = 1024**3
