@@ -24,7 +24,7 @@ LOST = {
     False: "put the file back from a backup, or delete the job and submit it again",
     True: "put the file back from a backup, or delete the data set and upload it again",
 }
-RULES = (checkup.queue, checkup.needs, checkup.histories, checkup.bests)
+RULES = (checkup.references, checkup.queue, checkup.needs, checkup.histories, checkup.bests)
 
 
 @dataclass
