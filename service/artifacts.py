@@ -8,7 +8,9 @@ import shutil
 import tempfile
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from service.errors import StorageError
@@ -17,6 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ABANDONED_SECONDS = 24 * 3_600.0
+FOLDERS = ("checkpoints", "datasets")  # what keys begin with
+
+
+@dataclass(frozen=True)
+class File:
+    """A finished file: its key, its size in bytes, and for how many seconds nobody has written to it."""
+
+    key: str
+    size_bytes: int
+    age_seconds: float
+
+    @property
+    def old(self) -> bool:
+        """Whether whoever wrote it has had more than enough time to name it in the database."""
+        return self.age_seconds > ABANDONED_SECONDS
 
 
 class Artifacts:
@@ -60,7 +77,7 @@ class Artifacts:
         """Remove the file of this key, if there is one, and its folder when it was the last there."""
         path = self.path(key)
         path.unlink(missing_ok=True)
-        if path.parent.exists() and not any(path.parent.iterdir()):
+        with suppress(OSError):  # others are in it, or somebody else has just removed it
             path.parent.rmdir()
 
     @contextmanager
@@ -68,6 +85,29 @@ class Artifacts:
         """A folder for unfinished files, on the same disk as the finished ones; it is removed at the end."""
         with _storage_errors(), tempfile.TemporaryDirectory(dir=self._scratch) as folder:
             yield Path(folder)
+
+    def files(self) -> Iterator[File]:
+        """Every finished file: `put` and `adopt` make two folders deep keys, such as checkpoints/JOB/NAME.
+
+        Whatever else lies in the folder is not ours. Raises StorageError.
+        """
+        with _storage_errors():
+            for kind in FOLDERS:
+                for path in self._root.glob(f"{kind}/*/*"):
+                    with suppress(FileNotFoundError):  # replaced a moment ago
+                        known = path.stat()
+                        if S_ISREG(known.st_mode):
+                            age = time.time() - known.st_mtime
+                            yield File(path.relative_to(self._root).as_posix(), known.st_size, age)
+
+    def take_turn(self, seconds: float) -> bool:
+        """Whether nobody has taken a turn for this long, whichever machine they are on; then it is ours."""
+        mark = self._scratch / "turn"
+        with _storage_errors():
+            if mark.exists() and 0 <= time.time() - mark.stat().st_mtime < seconds:
+                return False
+            mark.touch()
+        return True
 
     def tidy(self) -> None:
         """Remove unfinished files that a killed process has left, once they are a day old."""

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5  # for requests in flight when the API stops
 WORKER_STOP_SECONDS = 25
+COLLECTOR_STOP_SECONDS = 5
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Training as a service.")
 
@@ -68,7 +69,9 @@ def worker(until_eof: Annotated[bool, typer.Option(hidden=True)] = False) -> Non
     signal.signal(signal.SIGINT, on_signal)
     if until_eof:
         threading.Thread(target=_stop_at_eof, args=(stop,), daemon=True).start()
+    collecting = _start_collecting(settings, database, stop)
     Supervisor(settings, database).run(stop)
+    collecting.join(COLLECTOR_STOP_SECONDS)
     database.close()
 
 
@@ -77,6 +80,23 @@ def migrate_() -> None:
     """Bring the database to this version's schema."""
     migrate(_settings().database)
     typer.echo("the database is up to date")
+
+
+@app.command()
+def doctor() -> None:
+    """Check every row against its file and the queue against its rules; exit code 1 when something is wrong."""
+    from service.artifacts import Artifacts
+    from service.doctor import Doctor
+
+    settings = _settings()
+    database = _open(settings)
+    examination = Doctor(database, Artifacts(settings.artifacts))
+    for wrong in examination.examine():
+        typer.echo(str(wrong))
+    typer.echo(str(examination.findings))
+    database.close()
+    if examination.findings.wrong:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -148,6 +168,17 @@ def _open(settings: Settings) -> Database:
     return database
 
 
+def _start_collecting(settings: Settings, database: Database, stop: threading.Event) -> threading.Thread:
+    """API and workers all do it, each time the one who comes first."""
+    from service.artifacts import Artifacts
+    from service.collector import Collector
+
+    collector = Collector(database, Artifacts(settings.artifacts), settings.keep_days)
+    thread = threading.Thread(target=collector.run, args=(stop,), name="collector", daemon=True)
+    thread.start()
+    return thread
+
+
 def _run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> None:
     from service.api.app import create_app
     from service.api.server import Server
@@ -157,7 +188,6 @@ def _run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) ->
     if settings.unguarded:
         raise Misconfigured(f"the address {settings.host} is open to others: set BESTEPOCH_API_KEY")
     database, predictor, artifacts = _open(settings), Predictor(), Artifacts(settings.artifacts)
-    artifacts.tidy()
     port = settings.port or free_port(settings.host)
     server = Server(
         create_app(settings, database, artifacts, predictor),
@@ -169,6 +199,8 @@ def _run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) ->
     )
     # uvicorn raises the signal that stopped it once more when it is done: leave by an exception, so that we clean up
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    stop = threading.Event()
+    collecting = _start_collecting(settings, database, stop)
     on_start()
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     typer.echo(f"bestepoch {installed_version('bestepoch')} at http://{host}:{port} (documentation at /docs)")
@@ -177,7 +209,9 @@ def _run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) ->
     except KeyboardInterrupt:
         log.info("stopped")
     finally:
+        stop.set()
         predictor.close()
+        collecting.join(COLLECTOR_STOP_SECONDS)
         database.close()
 
 

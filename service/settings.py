@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     """A trainer that makes no step for this long is killed, and its job tried again."""
     log_level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"
     """`debug`, `info`, `warning` or `error`."""
+    keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    """Days until an ended job is deleted, with its history and checkpoints; 0: never."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
     """Largest upload in bytes, packed and unpacked; larger ones get 413."""
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 100 * 1024**3

@@ -118,3 +118,22 @@ def postgres_database(server: str, template: str | None = None) -> Iterator[str]
             yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def cut_off(server: str, url: str) -> Iterator[None]:
+    """Within the block the database at `url` lets nobody in, and everybody who was in is thrown out."""
+    name = urlsplit(url).path[1:]
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        throw_out(connection, name)
+        try:
+            yield
+        finally:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+def throw_out(connection: psycopg.Connection, name: str) -> int:
+    """End every session of this database; how many there were."""
+    ended = connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+    return len(ended.fetchall())

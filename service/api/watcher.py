@@ -11,7 +11,8 @@ from service.store import jobs
 
 if TYPE_CHECKING:
     from service.lifecycle import Status
-    from service.store.engine import Changes, Database
+    from service.store.changes import Changes
+    from service.store.engine import Database
 
 log = logging.getLogger(__name__)
 

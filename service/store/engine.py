@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -20,11 +21,14 @@ from sqlalchemy import Float, create_engine, event, exc, func, literal, make_url
 
 import service
 from service.errors import Misconfigured, StorageError, Unavailable
+from service.store.changes import CHANNEL, PostgresChanges, SqliteChanges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import URL, ColumnElement, Connection
+
+    from service.store.changes import Changes
 
 try:
     import pysqlite3 as sqlite_module
@@ -34,9 +38,19 @@ except ImportError:  # no wheel for this platform
 log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 5.0
-LOOK_SECONDS = 0.005
-POSTGRES_LOOK_SECONDS = 0.1
+CONNECT_SECONDS = 10
+WAL_RETRY_SECONDS = 0.005
 SAFE_SQLITE = (3, 51, 3)
+# Nobody is told of a transaction that wrote nothing, else two that look would wake each other for ever.
+_TELL = text(f"SELECT pg_notify('{CHANNEL}', '') WHERE pg_current_xact_id_if_assigned() IS NOT NULL")
+# A silent connection whose other end is gone is noticed within half a minute.
+_LISTENING = {
+    "autocommit": True,
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+}
 _URLS = "BESTEPOCH_DATABASE_URL must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
 
 
@@ -54,22 +68,25 @@ class Database:
                 "connect_args": {"isolation_level": None, "timeout": LOCK_SECONDS},
             }
         else:
-            arguments = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+            arguments = {"pool_pre_ping": True, "connect_args": {"connect_timeout": CONNECT_SECONDS}}
         self._engine = create_engine(self.url, pool_size=8, max_overflow=32, pool_timeout=LOCK_SECONDS, **arguments)
         if self.is_sqlite:
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, quiet: bool = False) -> Iterator[Connection]:
         """A read-write transaction: commits at the end, rolls back on any error.
 
+        Who waits for changes hears of it, on Postgres not if it is `quiet`: a sign of life is no news to anybody.
         Raises Unavailable when the database cannot be reached or stays locked, StorageError when its disk fails.
         """
         with _said_plainly(), self._engine.connect() as connection:
             connection = connection.execution_options(bestepoch_writes=True)
             with connection.begin():
                 yield connection
+                if not (self.is_sqlite or quiet):
+                    connection.execute(_TELL)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -78,53 +95,16 @@ class Database:
             yield connection
 
     def changes(self) -> Changes:
-        """A watch of its own for commits by others."""
-        return Changes(self.url if self.is_sqlite else None)
+        """A watch of its own for commits."""
+        if self.is_sqlite:
+            path = self.url.database
+            return SqliteChanges(sqlite_module.connect(path, isolation_level=None, check_same_thread=False))
+        arguments, options = self._engine.dialect.create_connect_args(self.url)
+        return PostgresChanges(lambda: psycopg.connect(*arguments, **{**options, **_LISTENING}))
 
     def close(self) -> None:
         """Close every pooled connection."""
         self._engine.dispose()
-
-
-class Changes:
-    """Notices commits. SQLite counts them for us, at microseconds a look; Postgres is polled.
-
-    `pause` is how many seconds to let pass between two looks.
-    """
-
-    def __init__(self, sqlite_url: URL | None) -> None:
-        self.pause = POSTGRES_LOOK_SECONDS if sqlite_url is None else LOOK_SECONDS
-        self._connection = None
-        if sqlite_url is not None:
-            # In autocommit and never inside a transaction: there the counter would stand still.
-            self._connection = sqlite_module.connect(sqlite_url.database, isolation_level=None, check_same_thread=False)
-            self._seen = self._look()
-
-    def happened(self) -> bool:
-        """Whether somebody may have committed something since the last look."""
-        if self._connection is None:
-            return True
-        version = self._look()
-        changed, self._seen = version != self._seen, version
-        return changed
-
-    def wait(self, seconds: float) -> bool:
-        """Block until something happened, for at most `seconds`; whether it did."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(left, self.pause))
-            if self.happened():
-                return True
-        return False
-
-    def _look(self) -> int:
-        assert self._connection is not None
-        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-
-    def close(self) -> None:
-        """Close the watching connection."""
-        if self._connection is not None:
-            self._connection.close()
 
 
 def lease_clock(connection: Connection) -> tuple[ColumnElement[float], str]:
@@ -200,7 +180,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         except sqlite_module.OperationalError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(LOOK_SECONDS)
+            time.sleep(WAL_RETRY_SECONDS)
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -226,3 +206,7 @@ def _said_plainly() -> Iterator[None]:
         if "disk" in message or "No space" in message:
             raise StorageError(f"the database could not write: {message}") from error
         raise Unavailable("the database cannot be reached right now; try again") from error
+    except exc.DatabaseError as error:
+        if any(words in str(error.orig) for words in ("malformed", "not a database")):
+            raise StorageError(f"the database file is damaged: {error.orig}") from error
+        raise

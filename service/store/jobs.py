@@ -22,6 +22,7 @@ from service.lifecycle import (
     new_id,
 )
 from service.spec.data import DatasetData
+from service.store.named import named
 from service.store.tables import TENANT, checkpoints, jobs
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def stop(connection: Connection, which: ColumnElement[bool]) -> int:
     return connection.execute(update(jobs).where(which, or_(waits, runs)).values(values)).rowcount
 
 
-def remove(connection: Connection, job_id: str, tenant: str = TENANT) -> list[str]:
+def remove(connection: Connection, job_id: str, tenant: str = TENANT) -> set[str]:
     """Delete an ended job with its history; the keys of its artifacts, which nothing names any more.
 
     Raises NotFound, and Conflict while the job is live.
@@ -195,8 +196,7 @@ def remove(connection: Connection, job_id: str, tenant: str = TENANT) -> list[st
     if connection.execute(delete(jobs).where(ended)).rowcount == 0:
         job = get(connection, job_id, tenant)
         raise Conflict(f"the job is {job.status.value}; cancel it first")
-    shared = connection.scalars(select(checkpoints.c.path).where(checkpoints.c.path.in_(paths)))
-    return sorted({*paths} - {*shared})
+    return set(paths) - named(connection, paths)
 
 
 def touched(**values: Any) -> dict[str, Any]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import shutil
 import socket
-import subprocess
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import connection as pipes
 from typing import TYPE_CHECKING
@@ -18,6 +16,9 @@ from typing import TYPE_CHECKING
 from service.errors import LeaseLost, StorageError, Unavailable
 from service.lifecycle import JobError, WorkerInfo, new_id
 from service.store import queue, workers
+from service.store.pace import Pace
+from service.worker.contact import Contact
+from service.worker.machine import count_gpus, places
 from service.worker.protocol import DONE, STOP, FromTrainer, Ready, Workplace
 from service.worker.vitals import Vitals, new_pulse
 
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 REAP_SECONDS = 1.0
 STOP_SECONDS = 20.0
 RESTART_SECONDS = 1.0
+LISTEN_SECONDS = 0.1  # at most, until it is seen that it is time to stop, or for one of the duties below
+BACK_OFF_SECONDS = (0.1, 2.0)
 LOG_TAIL_BYTES = 4_000
 ARRAY_WIDTHS = {"cpu": 16, "cuda": 256}
 
@@ -66,13 +69,15 @@ class Supervisor:
         self._settings = settings
         self._database = database
         self._id = new_id("wrk")
-        gpus = 0 if settings.device == "cpu" else _count_gpus()
+        gpus = 0 if settings.device == "cpu" else count_gpus()
         self._context = _context(gpus > 0)
-        self._seats = [self._hire(place) for place in _places(settings, gpus)]
+        self._seats = [self._hire(place) for place in places(settings, gpus)]
         self._changes = database.changes()
         self._look_in_queue = True
         self._started_at = datetime.now(UTC)
         self._renew_at = self._reap_at = 0.0
+        self._contact = Contact(settings.lease_seconds)
+        self._back_off = Pace(*BACK_OFF_SECONDS)
 
     def run(self, stop: Event) -> None:
         """Claim and watch until `stop` is set; then let every trainer end its epoch and give its jobs back.
@@ -82,16 +87,19 @@ class Supervisor:
         log.info("worker %s starts %d trainers", self._id, len(self._seats))
         try:
             while not stop.is_set():
-                self._listen(self._changes.pause)
+                self._listen(LISTEN_SECONDS)
+                if self._back_off.waits():
+                    continue
                 try:
                     self._keep_leases()
                     self._claim()
+                    self._back_off.reset()
                 except (Unavailable, StorageError) as error:
-                    log.warning("the database is away, trying again: %s", error)
+                    seconds = self._back_off.lengthen()
+                    log.warning("the database is away, trying again in %.1f s: %s", seconds, error)
                     self._look_in_queue = True
                     for seat in self._seats:
                         seat.vitals.moved()  # trainers wait for the database too
-                    stop.wait(RESTART_SECONDS)
             self._stop()
         finally:
             for seat in self._seats:
@@ -105,6 +113,7 @@ class Supervisor:
         if now >= self._renew_at:
             self._renew()
             self._renew_at = now + self._settings.lease_seconds / 3
+            self._look_in_queue = True  # should a change ever go unheard
         if now >= self._reap_at:
             self._end_stalled()
             self._reap()
@@ -119,9 +128,10 @@ class Supervisor:
         return Seat(place, process, ours, Vitals(pulse))
 
     def _listen(self, seconds: float) -> None:
-        """Hear what the trainers say, and replace those that died."""
+        """Wait until the database changes or a trainer speaks; hear what trainers say, and replace those that died."""
         handles = {seat.pipe: seat for seat in self._seats}
-        for pipe in pipes.wait(list(handles), timeout=seconds):
+        self._look_in_queue |= self._changes.wait(seconds, list(handles))
+        for pipe in pipes.wait(list(handles), timeout=0):
             seat = handles[pipe]  # type: ignore[index]
             try:
                 message: FromTrainer = seat.pipe.recv()
@@ -173,7 +183,7 @@ class Supervisor:
 
     def _claim(self) -> None:
         free = [seat for seat in self._seats if seat.free]
-        if not free or not (self._changes.happened() or self._look_in_queue):
+        if not free or not self._look_in_queue:
             return
         with self._database.reading() as connection:
             if not queue.has_queued(connection):
@@ -200,17 +210,21 @@ class Supervisor:
                 seat.pipe.send(claims)
 
     def _renew(self) -> None:
-        with self._database.transaction() as connection:
+        with self._database.transaction(quiet=True) as connection:
             held = [claim.job_id for seat in self._seats for claim in seat.claims]
             queue.renew(connection, self._id, held, self._settings.lease_seconds)
             workers.beat(connection, self._introduction())
+        self._contact.made()
 
     def _reap(self) -> None:
         with self._database.reading() as connection:
             lapsed = queue.has_lapsed(connection)
-        if lapsed:
+        self._contact.made()
+        if lapsed and self._contact.lasting:
             with self._database.transaction() as connection:
                 count = queue.reap(connection)
+                if self._contact.broken:  # stopped just now, for who knows how long: these leases prove nothing
+                    raise Unavailable("out of touch for a while")
             log.warning("took %d jobs from workers that gave no sign of life", count)
             self._look_in_queue = True
 
@@ -262,37 +276,6 @@ def _context(cuda: bool) -> ForkServerContext | SpawnContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["service.worker.trainer"])
     return context
-
-
-def _places(settings: Settings, gpus: int) -> list[Workplace]:
-    place = Workplace(
-        database_url=settings.database,
-        artifacts=settings.artifacts,
-        log_file=settings.logs / "trainer.log",
-        device=settings.device,
-        gpu=0,
-        threads=settings.trainer_threads,
-        save_seconds=settings.save_seconds,
-        keep=frozenset(settings.keep.split(",")),
-    )
-    count = settings.trainers or gpus or os.cpu_count() or 1
-    return [
-        replace(
-            place,
-            log_file=settings.logs / f"{socket.gethostname()}-{number}.log",
-            gpu=number,
-        )
-        for number in range(count)
-    ]
-
-
-def _count_gpus() -> int:
-    """How many NVIDIA GPUs this machine shows, without importing torch."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return 0
-    listing = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=30, check=False)
-    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
 
 
 def _tail(place: Workplace) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from sqlalchemy import text
 from service.errors import Misconfigured, Unavailable
 from service.store.engine import Database, is_migrated, migrate
 from service.store.tables import metadata
-from tests.store.records import submit
 
 
 def test_the_migrations_build_exactly_the_tables_of_the_code(database: Database) -> None:
@@ -49,33 +47,6 @@ def test_an_error_rolls_the_transaction_back(database: Database) -> None:
 
     with database.reading() as connection:
         assert is_migrated(connection)
-
-
-def test_a_commit_is_noticed_at_once(database: Database) -> None:
-    changes = database.changes()
-    noticed: list[float] = []
-
-    def watch() -> None:
-        changes.wait(5.0)
-        noticed.append(time.monotonic())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    submit(database)
-    watcher.join()
-    committed = time.monotonic()
-
-    assert noticed[0] - committed < 1.0
-    changes.close()
-
-
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_without_a_commit_nothing_is_noticed(database: Database) -> None:
-    changes = database.changes()
-
-    assert not changes.wait(0.05)
-
-    changes.close()
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)

@@ -1,0 +1,138 @@
+"""`bestepoch doctor`: checks rows against artifacts and the queue against its own rules, while the service runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+from service.artifacts import sha256_of
+from service.errors import StorageError
+from service.store import checkup
+from service.store.checkup import Wrong
+from service.store.named import named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from service.artifacts import Artifacts, File
+    from service.store.checkup import Named
+    from service.store.engine import Database
+
+FILES = 1_000  # looked up in one statement
+LOST = {
+    False: "put the file back from a backup, or delete the job and submit it again",
+    True: "put the file back from a backup, or delete the data set and upload it again",
+}
+RULES = (checkup.references, checkup.queue, checkup.needs, checkup.histories, checkup.bests)
+
+
+@dataclass
+class Findings:
+    """What an examination has counted on its way."""
+
+    jobs: int = 0
+    datasets: int = 0
+    sweeps: int = 0
+    files: int = 0
+    file_bytes: int = 0
+    wrong: int = 0
+    strays: dict[bool, tuple[int, int]] = field(default_factory=lambda: {False: (0, 0), True: (0, 0)})
+    """Files that no row names, and their bytes: those younger than a day, and the old."""
+
+    def count_stray(self, file: File) -> None:
+        """One more file that no row names."""
+        number, size = self.strays[file.old]
+        self.strays[file.old] = number + 1, size + file.size_bytes
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.jobs:,} jobs, {self.sweeps:,} sweeps, {self.datasets:,} data sets; "
+            f"{self.files:,} files of {_megabytes(self.file_bytes)} compared"
+        ]
+        for old, (number, size) in self.strays.items():
+            fate = "older: they will be deleted" if old else "younger than a day: their rows may yet come"
+            if number:
+                lines.append(f"{number:,} files of {_megabytes(size)} have no row and are {fate}")
+        return "\n".join([*lines, f"{self.wrong:,} things are wrong" if self.wrong else "nothing is wrong"])
+
+
+class Doctor:
+    """Examines a service; changes nothing."""
+
+    def __init__(self, database: Database, artifacts: Artifacts) -> None:
+        self._database, self._artifacts = database, artifacts
+        self.findings = Findings()
+
+    def examine(self) -> Iterator[Wrong]:
+        """Everything that is wrong, as it is found; `findings` counts. Raises Unavailable."""
+        for wrong in self._examine():
+            self.findings.wrong += 1
+            yield wrong
+
+    def _examine(self) -> Iterator[Wrong]:
+        damage = list(self._checked(checkup.integrity))
+        yield from damage
+        if damage:
+            return  # what else a damaged file says is not worth much
+        with self._database.reading() as connection:
+            self.findings.jobs, self.findings.datasets, self.findings.sweeps = checkup.count(connection)
+        for rule in RULES:
+            yield from self._checked(rule)
+        for file in chain(self._pages(checkup.checkpoint_files), self._pages(checkup.dataset_files)):
+            yield from self._compared(file)
+        self._count_strays()
+
+    def _checked(self, rule: Callable[[Any], Iterator[Wrong]]) -> Iterator[Wrong]:
+        try:
+            with self._database.reading() as connection:
+                yield from rule(connection)
+        except StorageError as error:
+            yield Wrong("database", str(error), checkup.RESTORE)
+
+    def _pages(self, read: Callable[[Any, Named | None], list[Named]]) -> Iterator[Named]:
+        last: Named | None = None
+        while True:
+            with self._database.reading() as connection:
+                page = read(connection, last)
+            if not page:
+                return
+            for file in page:
+                if last is None or file.path != last.path:  # best and last are often one file
+                    yield file
+                last = file
+
+    def _compared(self, file: Named) -> Iterator[Wrong]:
+        """Read the whole file. It may have been replaced since its row was read: then the row has gone too."""
+        fault = self._fault(file)
+        self.findings.files += 1
+        self.findings.file_bytes += file.size_bytes
+        if fault is not None:
+            with self._database.reading() as connection:
+                still = named(connection, [file.path])
+            if still:
+                yield Wrong(file.owner, f"the file of its {file.kind} {fault} ({file.path})", LOST[file.kind == "rows"])
+
+    def _fault(self, file: Named) -> str | None:
+        path = self._artifacts.path(file.path)
+        try:
+            size = path.stat().st_size
+            if size != file.size_bytes:
+                return f"has {size} bytes instead of {file.size_bytes}"
+            return None if sha256_of(path) == file.sha256 else "has changed: its SHA-256 is another"
+        except FileNotFoundError:
+            return "is missing"
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+
+    def _count_strays(self) -> None:
+        files = self._artifacts.files()
+        while page := {file.key: file for file in islice(files, FILES)}:
+            with self._database.reading() as connection:
+                strays = page.keys() - named(connection, page)
+            for key in strays:
+                self.findings.count_stray(page[key])
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,36 @@
+"""Forgets what ended long ago: jobs in batches, and sweeps of which no job is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, exists, select
+
+from service.store.jobs import LIVE
+from service.store.named import named
+from service.store.tables import checkpoints, jobs, sweeps
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+
+def forget_jobs(connection: Connection, before: datetime, limit: int) -> tuple[int, set[str]]:
+    """Delete at most `limit` jobs that ended earlier, and their history.
+
+    How many, and the keys of their files, which no row names any more.
+    """
+    old = select(jobs.c.id).where(jobs.c.status.not_in(LIVE), jobs.c.finished_at < before)
+    ids = list(connection.scalars(old.order_by(jobs.c.id).limit(limit)))
+    if not ids:
+        return 0, set()
+    keys = set(connection.scalars(select(checkpoints.c.path).where(checkpoints.c.job_id.in_(ids))))
+    count = connection.execute(delete(jobs).where(jobs.c.id.in_(ids))).rowcount
+    return count, keys - named(connection, keys)
+
+
+def forget_sweeps(connection: Connection, before: datetime) -> int:
+    """Delete sweeps that were created earlier and have no job any more; how many."""
+    empty = ~exists().where(jobs.c.sweep_id == sweeps.c.id)
+    return connection.execute(delete(sweeps).where(sweeps.c.created_at < before, empty)).rowcount

@@ -1,0 +1,41 @@
+"""The machine that a worker runs on: its GPUs, and the places of its trainers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+from service.worker.protocol import Workplace
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+
+def places(settings: Settings, gpus: int) -> list[Workplace]:
+    """One for each trainer."""
+    count = settings.trainers or gpus or os.cpu_count() or 1
+    return [
+        Workplace(
+            database_url=settings.database,
+            artifacts=settings.artifacts,
+            log_file=settings.logs / f"{socket.gethostname()}-{number}.log",
+            device=settings.device,
+            gpu=number,
+            threads=settings.trainer_threads,
+            save_seconds=settings.save_seconds,
+            keep=frozenset(settings.keep.split(",")),
+        )
+        for number in range(count)
+    ]
+
+
+def count_gpus() -> int:
+    """How many NVIDIA GPUs this machine shows, without importing torch."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return 0
+    listing = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=30, check=False)
+    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines())

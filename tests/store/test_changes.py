@@ -1,0 +1,152 @@
+"""Who waits hears of commits: at once, of every one, and after an outage too."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing import Pipe
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from service.store import queue
+from service.store.changes import Changes
+from service.store.engine import Database
+from tests.databases import cut_off
+from tests.store.records import claim, submit
+
+postgres_only = pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+
+
+@pytest.fixture
+def changes(database: Database) -> Iterator[Changes]:
+    watching = database.changes()
+    yield watching
+    watching.close()
+
+
+def test_a_commit_wakes_who_waits_within_a_tenth_of_a_second(database: Database, changes: Changes) -> None:
+    woken: list[float] = []
+    waiting = threading.Thread(target=lambda: woken.append(time.monotonic() if changes.wait(5.0) else 0.0))
+    waiting.start()
+    time.sleep(0.2)
+
+    submit(database)
+    committed = time.monotonic()
+    waiting.join()
+
+    assert abs(woken[0] - committed) < 0.1
+
+
+def test_a_commit_before_the_wait_is_not_missed(database: Database, changes: Changes) -> None:
+    submit(database)
+
+    assert changes.wait(1.0)
+    assert not changes.happened()
+
+
+def test_without_a_commit_nothing_is_heard(changes: Changes) -> None:
+    assert not changes.happened()
+    assert not changes.wait(0.1)
+
+
+def test_a_transaction_that_fails_or_writes_nothing_wakes_nobody(database: Database, changes: Changes) -> None:
+    claim(database)
+    with pytest.raises(ZeroDivisionError), database.transaction() as connection:
+        connection.execute(text("DELETE FROM alembic_version")).rowcount / 0
+
+    assert not changes.wait(0.1)
+
+
+@postgres_only
+def test_a_sign_of_life_wakes_nobody(database: Database, changes: Changes) -> None:
+    job = submit(database)
+    claim(database)
+    assert changes.wait(1.0)
+    time.sleep(0.1)
+    changes.happened()
+
+    with database.transaction(quiet=True) as connection:
+        queue.renew(connection, "wrk_1", [job.id], 60.0)
+
+    assert not changes.wait(0.1)
+
+
+def test_a_pipe_that_can_be_read_ends_the_wait(database: Database, changes: Changes) -> None:
+    ours, theirs = Pipe()
+    threading.Timer(0.1, lambda: theirs.send("ready")).start()
+
+    began = time.monotonic()
+    happened = changes.wait(5.0, [ours])
+
+    assert not happened
+    assert 0.05 < time.monotonic() - began < 1.0
+    assert ours.recv() == "ready"
+
+
+def test_a_storm_of_commits_is_no_storm_of_wakes(database: Database, changes: Changes) -> None:
+    stop = time.monotonic() + 1.0
+    storm = threading.Thread(target=lambda: [submit(database) for _ in iter(lambda: time.monotonic() < stop, False)])
+    storm.start()
+    wakes = 0
+
+    while time.monotonic() < stop:
+        wakes += changes.wait(0.1)
+    storm.join()
+
+    assert 2 < wakes <= 210  # SQLite looks every 5 ms, Postgres tells at most every 20 ms
+
+
+@postgres_only
+def test_a_broken_connection_counts_as_a_change_and_comes_back(
+    database: Database, database_url: str, postgres: str, changes: Changes
+) -> None:
+    with cut_off(postgres, database_url):
+        assert changes.wait(1.0)
+        assert not changes.happened()  # the next try is not due yet
+    began = time.monotonic()
+    while changes.wait(1.0):  # back, or tried in vain once more
+        assert time.monotonic() - began < 10
+
+    submit(database)
+
+    assert changes.wait(1.0)
+
+
+@postgres_only
+def test_a_database_away_is_asked_less_and_less_often(
+    database: Database, database_url: str, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[float] = []
+    real = psycopg.connect
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        tries.append(time.monotonic())
+        return real(*arguments, **options)
+
+    with cut_off(postgres, database_url):
+        monkeypatch.setattr("service.store.engine.psycopg.connect", counted)
+        watching = database.changes()
+        deadline = time.monotonic() + 2.0
+        while time.monotonic() < deadline:
+            watching.wait(deadline - time.monotonic())
+        watching.close()
+
+    assert 3 <= len(tries) <= 7
+
+
+@postgres_only
+def test_who_waits_sends_no_statement(database: Database, database_url: str, changes: Changes) -> None:
+    asked = "SELECT query_start, state_change FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = :name"
+    name = {"name": database.url.database}
+    with database.reading() as connection:
+        before = connection.execute(text(asked), name).all()
+
+    changes.wait(0.5)
+
+    with database.reading() as connection:
+        assert before
+        assert connection.execute(text(asked), name).all() == before

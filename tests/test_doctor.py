@@ -1,0 +1,298 @@
+"""Each kind of damage, done for real, is found and said in a line; a sound service is called sound."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, insert, update
+
+from service.artifacts import ABANDONED_SECONDS, Artifacts
+from service.doctor import Doctor
+from service.lifecycle import Status
+from service.store import datasets, jobs, sweeps
+from service.store.engine import Database, migrate, sqlite_module
+from service.store.tables import checkpoints, epochs, metadata
+from service.store.tables import jobs as jobs_table
+from tests.api.states import Kitchen
+from tests.specs import synthetic
+from tests.store.records import dataset, epoch
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    return Artifacts(tmp_path / "artifacts")
+
+
+@pytest.fixture
+def kitchen(database: Database, artifacts: Artifacts) -> Kitchen:
+    return Kitchen(database, artifacts)
+
+
+def examined(kitchen: Kitchen) -> list[str]:
+    return [str(wrong) for wrong in Doctor(kitchen.database, kitchen.artifacts).examine()]
+
+
+def damage(kitchen: Kitchen, statement: Any) -> None:
+    with kitchen.database.transaction() as connection:
+        connection.execute(statement)
+
+
+def trained(kitchen: Kitchen) -> str:
+    """A sound job: epoch 3 is its best, with the value that it measured."""
+    job_id = kitchen.trained(epochs=3).job_id
+    with kitchen.database.transaction() as connection:
+        connection.execute(update(jobs_table).where(jobs_table.c.id == job_id).values(best_value=1 / 3))
+    return job_id
+
+
+def change(job_id: str, **values: Any) -> Any:
+    return update(jobs_table).where(jobs_table.c.id == job_id).values(**values)
+
+
+def file_of(kitchen: Kitchen, job_id: str) -> Path:
+    (file,) = [file for file in kitchen.artifacts.files() if job_id in file.key]
+    return kitchen.artifacts.path(file.key)
+
+
+def test_a_sound_service_is_called_sound(kitchen: Kitchen) -> None:
+    trained(kitchen)
+    kitchen.running()
+    kitchen.queued()
+    kitchen.swept()
+    doctor = Doctor(kitchen.database, kitchen.artifacts)
+
+    assert list(doctor.examine()) == []
+    said = str(doctor.findings).splitlines()
+    assert said[0].startswith("4 jobs, 1 sweeps, 0 data sets; 1 files of 0.0 MB compared")
+    assert said[1:] == ["nothing is wrong"]
+
+
+def test_a_missing_file_a_short_one_and_a_flipped_bit_are_told_apart(kitchen: Kitchen) -> None:
+    missing, short, flipped, sound = (trained(kitchen) for _ in range(4))
+    file_of(kitchen, missing).unlink()
+    whole = file_of(kitchen, short).read_bytes()
+    file_of(kitchen, short).write_bytes(whole[:-1])
+    file_of(kitchen, flipped).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+
+    said = examined(kitchen)
+
+    assert [line.split(" (")[0] for line in said] == [
+        f"{missing}: the file of its best is missing",
+        f"{short}: the file of its best has {len(whole) - 1} bytes instead of {len(whole)}",
+        f"{flipped}: the file of its best has changed: its SHA-256 is another",
+    ]
+    assert all("put the file back from a backup, or delete the job" in line for line in said)
+    assert not any(sound in line for line in said)
+
+
+def test_a_data_sets_missing_rows_are_found(kitchen: Kitchen) -> None:
+    with kitchen.database.transaction() as connection:
+        datasets.add(connection, dataset(), path="datasets/ds_1/data.parquet", options="{}")
+
+    assert examined(kitchen) == [
+        "ds_1: the file of its rows is missing (datasets/ds_1/data.parquet); "
+        "put the file back from a backup, or delete the data set and upload it again"
+    ]
+
+
+def test_a_checkpoint_that_is_replaced_meanwhile_is_not_missed(
+    kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = kitchen.running()
+    kitchen.publish(claim, 1)
+    real = Doctor._fault
+
+    def replaced_first(self: Doctor, file: Any) -> str | None:
+        kitchen.publish(claim, 2)
+        return real(self, file)
+
+    monkeypatch.setattr(Doctor, "_fault", replaced_first)
+
+    assert examined(kitchen) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ({"worker": None}, "it is running without a worker, a lease or an attempt"),
+        ({"lease_until": None}, "it is running without a worker, a lease or an attempt"),
+        ({"attempt": 0}, "it is running without a worker, a lease or an attempt"),
+        ({"status": Status.queued}, "it waits, but somebody has a lease on it"),
+        ({"finished_at": datetime.now(UTC)}, "it has not ended, but has a time when it did"),
+        ({"status": Status.failed, "lease_until": None}, "it has ended, but nobody knows when"),
+        ({"status": Status.failed, "finished_at": datetime.now(UTC)}, "it has ended, but somebody has a lease on it"),
+    ],
+)
+def test_a_state_that_cannot_be_is_found(kitchen: Kitchen, values: dict[str, Any], what: str) -> None:
+    claim = kitchen.running()
+    damage(kitchen, change(claim.job_id, **values))
+
+    (said,) = examined(kitchen)
+
+    assert said.startswith(f"{claim.job_id}: {what} (status ")
+
+
+@pytest.mark.parametrize(
+    ("lost", "what"),
+    [
+        ([2], "it speaks of epochs 1 to 4, but there are 3 of them, 1 to 4"),
+        ([1], "it speaks of epochs 1 to 4, but there are 3 of them, 2 to 4"),
+        ([4], "it speaks of epochs 1 to 4, but there are 3 of them, 1 to 3"),
+        ([1, 2, 3, 4], "it speaks of epochs 1 to 4, but there are none"),
+    ],
+)
+def test_a_history_with_a_hole_is_found(kitchen: Kitchen, lost: list[int], what: str) -> None:
+    claim = kitchen.running()
+    kitchen.record(claim, *(epoch(number) for number in range(1, 5)))
+    damage(kitchen, change(claim.job_id, best_epoch=None))
+    damage(kitchen, delete(epochs).where(epochs.c.epoch.in_(lost)))
+
+    (said,) = examined(kitchen)
+
+    assert said.startswith(f"{claim.job_id}: {what}")
+
+
+def test_a_history_longer_than_the_job_speaks_of_is_found(kitchen: Kitchen) -> None:
+    job_id = trained(kitchen)
+    damage(kitchen, insert(epochs).values(job_id=job_id, **epoch(4).model_dump()))
+
+    (said,) = examined(kitchen)
+
+    assert f"{job_id}: it speaks of epochs 1 to 3, but there are 4 of them, 1 to 4" in said
+
+
+def test_a_best_that_its_history_does_not_know_is_found(kitchen: Kitchen) -> None:
+    elsewhere, otherwise, unpublished, outdated = (trained(kitchen) for _ in range(4))
+    damage(kitchen, change(elsewhere, best_epoch=7, status=Status.failed))
+    damage(kitchen, change(otherwise, best_value=0.25))
+    damage(kitchen, delete(checkpoints).where(checkpoints.c.job_id == unpublished))
+    damage(kitchen, update(checkpoints).where(checkpoints.c.job_id == outdated).values(epoch=2))
+
+    said = sorted(examined(kitchen))
+
+    assert [line.split(";")[0] for line in said] == [
+        f"{elsewhere}: its best epoch, 7, is not in its history",
+        f"{otherwise}: its best val_loss is 0.25, but epoch 3 measured {1 / 3}",
+        f"{unpublished}: the checkpoint of its best epoch, 3, should be published",
+        f"{outdated}: the checkpoint of its best epoch, 3, should be published",
+    ]
+
+
+def test_a_best_by_another_number_than_a_loss_is_compared_with_that_number(kitchen: Kitchen) -> None:
+    job_id = trained(kitchen)
+    damage(kitchen, change(job_id, monitor="val_accuracy", best_value=0.5))
+    assert examined(kitchen) == []
+
+    damage(kitchen, change(job_id, best_value=0.75))
+
+    assert f"{job_id}: its best val_accuracy is 0.75, but epoch 3 measured 0.5" in examined(kitchen)[0]
+
+
+def test_a_live_job_without_its_data_set_is_found(kitchen: Kitchen) -> None:
+    live, ended = kitchen.queued(), kitchen.queued()
+    for job in (live, ended):
+        spec = job.spec.model_dump(mode="json")
+        spec["data"] = {"kind": "dataset", "id": "ds_1", "target": "species"}
+        damage(kitchen, change(job.id, spec=spec))
+    damage(kitchen, change(ended.id, status=Status.cancelled, finished_at=datetime.now(UTC)))
+
+    (said,) = examined(kitchen)
+
+    assert said.startswith(f"{live.id}: its data set is not there")
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_job_whose_sweep_is_not_there_is_found(kitchen: Kitchen, tmp_path: Path) -> None:
+    kitchen.swept()
+    careless = sqlite_module.connect(str(tmp_path / "test.db"), isolation_level=None)  # foreign keys are off by default
+    careless.execute("DELETE FROM sweeps")
+    careless.close()
+
+    (said,) = examined(kitchen)
+
+    assert said.startswith("database: row 1 of jobs names a row of sweeps that is not there")
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("how", ["pages", "head"])
+def test_a_damaged_database_file_is_found(kitchen: Kitchen, tmp_path: Path, how: str) -> None:
+    with kitchen.database.transaction() as connection:
+        for _ in range(200):
+            jobs.submit(connection, synthetic(), max_queued=1_000)
+    kitchen.database.close()  # which writes the log into the file
+    path = tmp_path / "test.db"
+    with path.open("r+b") as file:
+        if how == "head":
+            file.write(b"not a database at all" * 10)
+        else:
+            size = path.stat().st_size
+            for place in range(size // 2 // 4096 * 4096, size, 4096):
+                file.seek(place)
+                file.write(os.urandom(200))
+
+    said = examined(kitchen)
+
+    assert said
+    assert all(line.startswith("database: ") and "restore the last backup" in line for line in said)
+
+
+def test_files_without_rows_are_counted_by_age_and_are_no_fault(kitchen: Kitchen) -> None:
+    for name, age in (("a", 0.0), ("b", ABANDONED_SECONDS + 60), ("c", ABANDONED_SECONDS + 60)):
+        kitchen.artifacts.put(f"checkpoints/job_0/{name}", b"x" * 100_000)
+        then = time.time() - age
+        os.utime(kitchen.artifacts.path(f"checkpoints/job_0/{name}"), (then, then))
+    doctor = Doctor(kitchen.database, kitchen.artifacts)
+
+    assert list(doctor.examine()) == []
+    assert str(doctor.findings).splitlines()[1:] == [
+        "1 files of 0.1 MB have no row and are younger than a day: their rows may yet come",
+        "2 files of 0.2 MB have no row and are older: they will be deleted",
+        "nothing is wrong",
+    ]
+
+
+def test_a_sweep_of_which_no_job_is_left_is_no_fault(kitchen: Kitchen) -> None:
+    sweep = kitchen.swept()
+    with kitchen.database.transaction() as connection:
+        for job in jobs.find(connection, limit=10, sweep=sweep.id):
+            jobs.remove(connection, job.id)
+        assert sweeps.get(connection, sweep.id).jobs == 0
+
+    assert examined(kitchen) == []
+
+
+def test_every_column_that_holds_a_key_is_called_path() -> None:
+    told = {str(column) for table in metadata.sorted_tables for column in table.c if "path" in column.name}
+
+    assert told >= {"datasets.path", "checkpoints.path"}
+    assert all(name.endswith(".path") for name in told)
+
+
+def test_the_command_ends_with_1_where_something_is_wrong(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'bestepoch.db'}"
+    migrate(url)
+    kitchen = Kitchen(Database(url), Artifacts(tmp_path / "artifacts"))
+    job_id = trained(kitchen)
+    environment = {**os.environ, "BESTEPOCH_HOME": str(tmp_path)}
+
+    def doctor() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "service.cli", "doctor"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    sound = doctor()
+    shutil.rmtree(file_of(kitchen, job_id).parent)
+    ill = doctor()
+    kitchen.database.close()
+
+    assert (sound.returncode, sound.stdout.splitlines()[-1]) == (0, "nothing is wrong")
+    assert (ill.returncode, ill.stdout.splitlines()[-1]) == (1, "1 things are wrong")
+    assert ill.stdout.startswith(f"{job_id}: the file of its best is missing")
+    assert ill.stderr == ""
