@@ -14,7 +14,7 @@ from service.lifecycle import Control, ErrorCode, JobError, Status, StopReason
 from service.spec.job import JobSpec
 from service.store.engine import lease_clock
 from service.store.jobs import touched
-from service.store.tables import checkpoints, jobs
+from service.store.tables import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -158,13 +158,6 @@ def release(connection: Connection, job_id: str, attempt: int) -> None:
         **_LET_GO,
     )
     _fenced(connection, job_id, attempt, values)
-
-
-def named(connection: Connection, paths: Collection[str]) -> set[str]:
-    """Those of these keys that a checkpoint's row names."""
-    if not paths:
-        return set()
-    return set(connection.scalars(select(checkpoints.c.path).where(checkpoints.c.path.in_(list(paths)))))
 
 
 def finish(connection: Connection, job_id: str, attempt: int, outcome: Outcome) -> None:

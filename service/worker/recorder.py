@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from service.errors import StorageError, Unavailable
 from service.lifecycle import Checkpoint, CheckpointKind, Control, Epoch, ErrorCode, JobError, Status
 from service.store import queue, recording
+from service.store.named import named
 from service.store.queue import Claim, Outcome
 from service.store.recording import BestSoFar, Record
 
@@ -279,7 +280,7 @@ class Recorder:
             lost = {number for number, record in records.items() if record.job_id not in written.controls}
             # A member counts as lost too when an earlier try had committed after all: its row names the file.
             unnamed = {file.path for number in lost for file in published.get(number, ())} | written.replaced
-            unnamed -= queue.named(connection, unnamed)
+            unnamed -= named(connection, unnamed)
         self._settle(members, published, lost)
         for path in unnamed:
             self._artifacts.delete(path)
