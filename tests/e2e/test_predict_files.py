@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from tests.e2e.conftest import upload
-from tests.e2e.test_processes import children, command
+from tests.processes import children, command
 
 PENGUINS = Path("examples/penguins.csv")
 CSV, PARQUET = {"Content-Type": "text/csv"}, {"Content-Type": "application/vnd.apache.parquet"}

@@ -22,7 +22,7 @@ from examples.local_service import wait_until_warm
 from service.settings import free_port
 from service.store.engine import migrate
 from tests.databases import cut_off, postgres_database, throw_out
-from tests.e2e.test_processes import ENDLESS, children, get, linux_only, submit, until
+from tests.processes import ENDLESS, children, get, linux_only, submit, until
 from tests.specs import REFERENCE
 
 LEASE = 2.0
