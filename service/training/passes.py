@@ -65,7 +65,7 @@ class Group:
         pulse: Pulse | None = None,
     ) -> None:
         """Each job goes on `after` a snapshot, or begins."""
-        self._pulse = pulse or Pulse()
+        self._pulse = Pulse() if pulse is None else pulse  # a shared count of 0 is false
         self._jobs, self._data, self._device = list(jobs), data, device
         begun = list(zip(jobs, after, strict=True))
         states = [initial_state(job.layers, job.spec.seed) if at is None else at.weights for job, at in begun]
