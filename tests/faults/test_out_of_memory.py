@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
-from examples.local_service import running_service
-from tests.processes import children, get, linux_only, submit, until, worker_of
+from service.lifecycle import ErrorCode
+from service.worker.vitals import Vitals, new_pulse
+from tests.processes import linux_only
 
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -31,13 +34,29 @@ def little_memory() -> Iterator[Path]:
             folder.rmdir()
 
 
+def greedy(told: Connection) -> None:
+    told.recv()
+    b"x" * (500 * 2**20)
+
+
 @linux_only
-def test_a_trainer_that_linux_kills_for_its_memory_is_told_apart(tmp_path: Path, little_memory: Path) -> None:
-    with running_service(tmp_path, BESTEPOCH_TRAINERS="1", BESTEPOCH_LOG_LEVEL="error") as client:
-        for pid in children(worker_of(client)):  # with the server that forks trainers, so that the next ones are too
-            little_memory.write_text(str(pid))
-        job_id = submit(client, {"data": {"kind": "synthetic", "rows": 50_000, "features": 200}, "max_epochs": 1})
+def test_a_process_that_linux_kills_for_its_memory_is_told_apart_from_one_that_is_killed(little_memory: Path) -> None:
+    context = get_context("forkserver")
+    causes = []
+    for confined in (True, False):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=greedy, args=(theirs,))
+        process.start()
+        vitals = Vitals(new_pulse(context))
+        if confined:
+            little_memory.write_text(str(process.pid))
+            ours.send("go")
+        else:
+            process.kill()
+        process.join(60)
+        causes.append(vitals.cause_of_death(process.exitcode))
 
-        job = until(lambda: (job := get(client, job_id, wait=1))["finished_at"] and job, 60)
-
-    assert (job["status"], job["failures"], job["error"]["code"]) == ("failed", 3, "out_of_memory")
+    assert causes == [
+        (ErrorCode.out_of_memory, "the kernel killing it as memory ran out"),
+        (ErrorCode.worker_lost, "signal 9"),
+    ]
