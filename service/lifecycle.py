@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import time
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -296,16 +293,3 @@ class WorkerInfo(Record):
     """When it started (UTC)."""
     seen_at: datetime
     """When it last gave a sign of life (UTC)."""
-
-
-_process = os.urandom(4).hex()
-_clock = threading.Lock()
-_latest = 0
-
-
-def new_id(prefix: str) -> str:
-    """A fresh id such as `job_18d2f3c1a2b40007d1e2f3a4`: nanoseconds, then bits of this process; sorts by time."""
-    global _latest
-    with _clock:
-        _latest = max(_latest + 1, time.time_ns())  # strictly later, whatever the clock's resolution
-        return f"{prefix}_{_latest:016x}{_process}"

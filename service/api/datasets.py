@@ -18,11 +18,11 @@ from service.api.reading import Options
 from service.api.requests import Route
 from service.data.ingest import ingest
 from service.data.preview import preview_rows
-from service.lifecycle import new_id
 from service.spec.base import Name
 from service.spec.reading import ReadOptions
 from service.spec.table import Dataset, Value
 from service.store import datasets
+from service.store.ids import new_id
 
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
 

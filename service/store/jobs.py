@@ -19,9 +19,9 @@ from service.lifecycle import (
     Progress,
     Status,
     StopReason,
-    new_id,
 )
 from service.spec.data import DatasetData
+from service.store.ids import new_id
 from service.store.named import named
 from service.store.tables import TENANT, checkpoints, jobs
 

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, TypeVar
@@ -17,7 +17,7 @@ from service.lifecycle import Checkpoint, CheckpointKind, Control, Epoch, ErrorC
 from service.store import queue, recording
 from service.store.named import named
 from service.store.queue import Claim, Outcome
-from service.store.recording import BestSoFar, Record
+from service.worker.member import Before, Ending, Heard, Member, Weights
 
 if TYPE_CHECKING:
     from service.artifacts import Artifacts
@@ -32,87 +32,6 @@ PUBLISHING_SHARE = 0.02  # of training time, at most, goes into publishing best 
 PUBLISHING_SECONDS = 0.003  # that one may take, before any has been timed
 SAVING_SHARE = 0.015  # the same of saving states
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-
-
-@dataclass(frozen=True)
-class Weights:
-    """An epoch and how to get its checkpoint's bytes, which is done only when they are wanted."""
-
-    row: Epoch
-    pack: Callable[[], bytes]
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a job ends, and the weights that it leaves."""
-
-    outcome: Outcome
-    best: Weights | None
-    last: Weights | None
-    state: Weights | None = None  # what another job can go on from
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What a flush found out, by the members' numbers."""
-
-    lost: frozenset[int] = frozenset()  # another attempt owns the job: nothing of it was written
-    cancelled: frozenset[int] = frozenset()  # asked to stop at this epoch's end
-
-
-@dataclass(frozen=True)
-class Before:
-    """What earlier attempts have come to, up to the epoch after which this one goes on."""
-
-    epoch: int
-    seconds: float  # of training
-    best: Weights | None
-    published: Checkpoint | None  # the best checkpoint that there is
-
-
-@dataclass
-class _Member:
-    """One job's record, as far as it is not yet in the database."""
-
-    claim: Claim
-    monitor: Monitor
-    rows: list[Epoch] = field(default_factory=list)
-    seconds: float = 0.0  # of training, with that of earlier attempts
-    best: Weights | None = None
-    state: Weights | None = None
-    published: Checkpoint | None = None
-    back_to: int | None = None  # rows past this epoch are those of earlier attempts
-    clean: bool = False  # our last commit succeeded: no row of another attempt or try stands behind it
-
-    @property
-    def best_is_published(self) -> bool:
-        return self.best is None or (self.published is not None and self.published.epoch == self.best.row.epoch)
-
-    def record(self, published: Sequence[Checkpoint]) -> Record:
-        """What is due of this job."""
-        return Record(
-            self.claim.job_id,
-            self.claim.attempt,
-            tuple(self.rows),
-            self.best_so_far(),
-            self.eta(),
-            replace=not self.clean,
-            back_to=self.back_to,
-            published=published,
-        )
-
-    def best_so_far(self) -> BestSoFar | None:
-        if self.best is None:
-            return None
-        value = self.best.row.value(self.monitor)
-        assert value is not None, "a best epoch has a finite value"
-        return BestSoFar(self.best.row.epoch, value, self.best.row.measured())
-
-    def eta(self) -> float | None:
-        if not self.rows:
-            return None
-        done = self.rows[-1].epoch
-        return (self.claim.spec.max_epochs - done) * self.seconds / done
 
 
 class Recorder:
@@ -134,7 +53,7 @@ class Recorder:
         self._database = database
         self._artifacts = artifacts
         self._device = device
-        self._members = {number: _Member(*member) for number, member in enumerate(members)}
+        self._members = {number: Member(*member) for number, member in enumerate(members)}
         self._save_seconds, self._keep = save_seconds, keep
         self._flushed_at = time.monotonic()
         self._publish_from = self._flushed_at + len(members) * PUBLISHING_SECONDS / PUBLISHING_SHARE
@@ -216,12 +135,12 @@ class Recorder:
             self._members.pop(number, None)
         return heard
 
-    def _write_best(self, member: _Member) -> list[Checkpoint]:
+    def _write_best(self, member: Member) -> list[Checkpoint]:
         if member.best is None or member.best_is_published:
             return []
         return [self._write(member.claim, CheckpointKind.best, member.best)]
 
-    def _write_ending(self, member: _Member, ending: Ending) -> tuple[list[Checkpoint], JobError | None]:
+    def _write_ending(self, member: Member, ending: Ending) -> tuple[list[Checkpoint], JobError | None]:
         """What could be written of best and last, and why not all."""
         member.best = ending.best
         published: list[Checkpoint] = []
@@ -241,7 +160,7 @@ class Recorder:
             return published, JobError(code=ErrorCode.storage_error, message=str(error))
         return published, None
 
-    def _write_state(self, member: _Member) -> list[Checkpoint]:
+    def _write_state(self, member: Member) -> list[Checkpoint]:
         return [] if member.state is None else [self._write(member.claim, CheckpointKind.state, member.state)]
 
     def _write(self, claim: Claim, kind: CheckpointKind, weights: Weights) -> Checkpoint:
@@ -261,7 +180,7 @@ class Recorder:
 
     def _commit(
         self,
-        members: Mapping[int, _Member],
+        members: Mapping[int, Member],
         published: Mapping[int, Sequence[Checkpoint]],
         outcomes: Mapping[int, Outcome],
         release: bool = False,
@@ -288,7 +207,7 @@ class Recorder:
         return Heard(frozenset(lost), frozenset(cancelled - set(outcomes)))
 
     def _settle(
-        self, members: Mapping[int, _Member], published: Mapping[int, Sequence[Checkpoint]], lost: set[int]
+        self, members: Mapping[int, Member], published: Mapping[int, Sequence[Checkpoint]], lost: set[int]
     ) -> None:
         """What is committed is no longer to be done."""
         for number, member in members.items():

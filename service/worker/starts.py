@@ -14,7 +14,7 @@ from service.store import checkpoints, history
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.loop import Start
 from service.training.snapshot import from_bytes
-from service.worker.recorder import Weights
+from service.worker.member import Weights
 
 if TYPE_CHECKING:
     from service.artifacts import Artifacts

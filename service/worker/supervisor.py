@@ -14,8 +14,9 @@ from multiprocessing import connection as pipes
 from typing import TYPE_CHECKING
 
 from service.errors import LeaseLost, StorageError, Unavailable
-from service.lifecycle import JobError, WorkerInfo, new_id
+from service.lifecycle import JobError, WorkerInfo
 from service.store import queue, workers
+from service.store.ids import new_id
 from service.store.pace import Pace
 from service.worker.contact import Contact
 from service.worker.machine import count_gpus, places

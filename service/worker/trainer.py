@@ -27,8 +27,9 @@ from service.training.fingerprint import fingerprint
 from service.training.loop import train
 from service.training.snapshot import to_bytes as to_state
 from service.worker import starts
+from service.worker.member import Before, Ending, Heard, Weights
 from service.worker.protocol import DONE, STOP, Ready, ToTrainer, Workplace
-from service.worker.recorder import Before, Ending, Heard, Recorder, Weights, insist
+from service.worker.recorder import Recorder, insist
 from service.worker.shelf import Shelf, Stored
 from service.worker.starts import Saved
 

@@ -18,8 +18,8 @@ from service.training.checkpoint import Checkpoint
 from service.training.inference import BLOCK_ROWS, Model, step_rows
 from service.training.loop import train
 from service.training.models import build
+from tests.training.arrays import NETWORKS
 from tests.training.jobs import CPU
-from tests.training.test_together import NETWORKS
 
 FEATURES = 12
 ROWS = [[(i * j) % 7 / 9 + i % 5 for j in range(1, FEATURES + 1)] for i in range(45)]

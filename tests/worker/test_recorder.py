@@ -15,7 +15,8 @@ from service.store import checkpoints, history, jobs, queue, recording
 from service.store.engine import Database
 from service.store.queue import Claim, Outcome
 from service.worker import recorder as recorder_module
-from service.worker.recorder import Ending, Heard, Recorder, Weights
+from service.worker.member import Ending, Heard, Weights
+from service.worker.recorder import Recorder
 from tests.store.records import claim, epoch, job, submit
 
 DONE = Outcome(Status.succeeded, StopReason.max_epochs)
