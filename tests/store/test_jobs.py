@@ -137,7 +137,7 @@ def test_deleting_takes_the_history_and_names_the_files(database: Database) -> N
     finish(database, submitted.id)
 
     with database.transaction() as connection:
-        assert jobs.remove(connection, submitted.id) == ["checkpoints/1"]
+        assert jobs.remove(connection, submitted.id) == {"checkpoints/1"}
 
     with database.reading() as connection:
         assert history.read(connection, submitted.id) == []
