@@ -28,6 +28,7 @@ from service.spec.sweep import SweepSpec
 from service.store import queue, sweeps
 from service.store.engine import Database, migrate
 from service.training.loop import train
+from service.training.passes import Pulse
 from service.worker.trainer import Trainer
 
 JOBS, WIDTH = 64, 16
@@ -53,7 +54,9 @@ def measure(repetitions: int) -> list[float]:
             url = f"sqlite:///{home}/bestepoch.db"
             migrate(url)
             database = Database(url)
-            trainer = Trainer(database, Artifacts(Path(home) / "artifacts"), CPU, pipe)
+            trainer = Trainer(
+                database, Artifacts(Path(home) / "artifacts"), CPU, pipe, Pulse(), 10.0, {"last", "state"}
+            )
             with database.transaction() as connection:
                 sweep = SweepSpec(base=spec, replicates=JOBS)
                 sweeps.create(connection, sweep, [sweeps.SweepJob({}, job) for job in jobs], max_queued=JOBS)
