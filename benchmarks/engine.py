@@ -12,7 +12,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -22,6 +22,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from service.data.prepare import prepare
+from service.spec.data import SyntheticData
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve
 from service.training.loop import train
@@ -36,6 +37,7 @@ SPEC = JobSpec.model_validate(
         "early_stopping": None,
     }
 )
+assert isinstance(SPEC.data, SyntheticData)
 RESOLVED = resolve(SPEC, profile_of(SPEC.data))
 DATA = prepare(RESOLVED, None)
 TRAIN = torch.from_numpy(DATA.train.x), torch.from_numpy(DATA.train.y)
@@ -92,7 +94,7 @@ def by_slices() -> Iterator[None]:
     x, y = TRAIN
     while True:
         order = torch.randperm(len(x))
-        batches = zip(x[order].split(64), y[order].split(64), strict=True)
+        batches = zip(torch.split(x[order], 64), torch.split(y[order], 64), strict=True)
         epoch(model, criterion, optimizer, batches)
         yield
 
@@ -114,7 +116,9 @@ def by_scikit_learn() -> Iterator[None]:
         yield
 
 
-def epoch(model: nn.Module, criterion: Callable, optimizer: torch.optim.Optimizer, batches: object) -> None:
+def epoch(
+    model: nn.Module, criterion: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterable[Sequence[torch.Tensor]]
+) -> None:
     model.train()
     total = torch.zeros(())
     for x, y in batches:

@@ -22,6 +22,8 @@ import torch
 from benchmarks.sweep import BASE
 from service.artifacts import Artifacts
 from service.data.prepare import prepare
+from service.lifecycle import Status
+from service.spec.data import SyntheticData
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve
 from service.spec.sweep import SweepSpec
@@ -44,6 +46,7 @@ def main() -> None:
 def measure(repetitions: int) -> list[float]:
     """Each array's time with recording over that of training alone."""
     spec = JobSpec.model_validate(BASE)
+    assert isinstance(spec.data, SyntheticData)
     first = resolve(spec, profile_of(spec.data))
     jobs = [replace(first, spec=first.spec.model_copy(update={"seed": seed})) for seed in range(JOBS)]
     data = prepare(first, None)
@@ -67,7 +70,7 @@ def measure(repetitions: int) -> list[float]:
                 alone = seconds(lambda *job: list(train(*job)), jobs[start : start + WIDTH], data, CPU)
                 ratios.append(recorded / alone)
             with database.reading() as connection:
-                assert sweeps.find(connection, limit=1)[0].counts["succeeded"] == JOBS
+                assert sweeps.find(connection, limit=1)[0].counts[Status.succeeded] == JOBS
             database.close()
     supervisor.close()
     return ratios

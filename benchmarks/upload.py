@@ -53,7 +53,7 @@ def write(file: Path, rows: int) -> None:
         *("DATE '2000-01-01' + (id % 9000)::INT AS day", "md5(id::VARCHAR)[:12] AS code"),
         *(f"random() * 1000 AS x{i}" for i in range(NUMBERS)),
     ]
-    duckdb.sql(f"FROM range({rows}) AS t(id) SELECT {', '.join(columns)}").write_csv(str(file))
+    duckdb.execute(f"COPY (FROM range({rows}) AS t(id) SELECT {', '.join(columns)}) TO '{file}'")
 
 
 def pieces(file: Path) -> Iterator[bytes]:

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 FILES = 1_000  # looked up in one statement
 LOST = {
-    False: "put the file back from a backup, or delete the job and submit it again",
-    True: "put the file back from a backup, or delete the data set and upload it again",
+    "rows": "put the file back from a backup, or delete the data set and upload it again",
+    "state": "a live job begins anew, to the same end; an ended one cannot be forked from its last epoch",
 }
+LOST_WEIGHTS = "put the file back from a backup, or delete the job and submit it again"
 RULES = (checkup.references, checkup.queue, checkup.needs, checkup.histories, checkup.bests)
 
 
@@ -111,7 +112,8 @@ class Doctor:
             with self._database.reading() as connection:
                 still = named(connection, [file.path])
             if still:
-                yield Wrong(file.owner, f"the file of its {file.kind} {fault} ({file.path})", LOST[file.kind == "rows"])
+                remedy = LOST.get(file.kind, LOST_WEIGHTS)
+                yield Wrong(file.owner, f"the file of its {file.kind} {fault} ({file.path})", remedy)
 
     def _fault(self, file: Named) -> str | None:
         path = self._artifacts.path(file.path)

@@ -42,6 +42,9 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 }
 
 
+LIVE = tuple(status for status in Status if not status.terminal)
+
+
 class StopReason(StrEnum):
     """Why training ended."""
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from service.artifacts import Artifacts
 from service.store.engine import Database, migrate
+from tests.api.states import Kitchen
 from tests.databases import NoPostgres, postgres_database, postgres_server
 
 # The same examples on every run, and no failure because a machine was busy.
@@ -76,3 +78,15 @@ def database(database_url: str) -> Iterator[Database]:
     opened = Database(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    """An empty folder of artifacts."""
+    return Artifacts(tmp_path / "artifacts")
+
+
+@pytest.fixture
+def kitchen(database: Database, artifacts: Artifacts) -> Kitchen:
+    """Makes jobs in any state."""
+    return Kitchen(database, artifacts)

@@ -27,16 +27,6 @@ from tests.api.states import Kitchen
 from tests.store.records import dataset
 
 
-@pytest.fixture
-def artifacts(tmp_path: Path) -> Artifacts:
-    return Artifacts(tmp_path / "artifacts")
-
-
-@pytest.fixture
-def kitchen(database: Database, artifacts: Artifacts) -> Kitchen:
-    return Kitchen(database, artifacts)
-
-
 def collect(kitchen: Kitchen, keep_days: int = 0) -> None:
     Collector(kitchen.database, kitchen.artifacts, keep_days).collect(threading.Event())
 

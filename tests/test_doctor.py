@@ -16,7 +16,7 @@ from sqlalchemy import delete, insert, update
 
 from service.artifacts import ABANDONED_SECONDS, Artifacts
 from service.doctor import Doctor
-from service.lifecycle import Status
+from service.lifecycle import CheckpointKind, Status
 from service.store import datasets, jobs, sweeps
 from service.store.engine import Database, migrate, sqlite_module
 from service.store.tables import checkpoints, epochs, metadata
@@ -24,16 +24,6 @@ from service.store.tables import jobs as jobs_table
 from tests.api.states import Kitchen
 from tests.specs import synthetic
 from tests.store.records import dataset, epoch
-
-
-@pytest.fixture
-def artifacts(tmp_path: Path) -> Artifacts:
-    return Artifacts(tmp_path / "artifacts")
-
-
-@pytest.fixture
-def kitchen(database: Database, artifacts: Artifacts) -> Kitchen:
-    return Kitchen(database, artifacts)
 
 
 def examined(kitchen: Kitchen) -> list[str]:
@@ -91,6 +81,17 @@ def test_a_missing_file_a_short_one_and_a_flipped_bit_are_told_apart(kitchen: Ki
     ]
     assert all("put the file back from a backup, or delete the job" in line for line in said)
     assert not any(sound in line for line in said)
+
+
+def test_a_missing_state_costs_no_result(kitchen: Kitchen) -> None:
+    claim = kitchen.running()
+    kitchen.record(claim, epoch(1))
+    kitchen.publish(claim, 1, CheckpointKind.state)
+    file_of(kitchen, claim.job_id).unlink()
+
+    (said,) = [line for line in examined(kitchen) if "of its state" in line]
+
+    assert said.endswith("a live job begins anew, to the same end; an ended one cannot be forked from its last epoch")
 
 
 def test_a_data_sets_missing_rows_are_found(kitchen: Kitchen) -> None:

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from service.api.deps import JobId, Page, Parts, Service
 from service.api.jobs import read_job
 from service.api.openapi import problems
-from service.api.ranges import serve
+from service.api.ranges import OCTETS, documented, serve
 from service.api.requests import Route
 from service.errors import StorageError
 from service.lifecycle import Checkpoint, CheckpointKind
@@ -37,13 +37,6 @@ class Format(StrEnum):
 
     safetensors = "safetensors"
     pt = "pt"
-
-
-_FILE = {
-    "description": "The file, or the range of it that was asked for.",
-    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    "headers": {"ETag": {"description": "SHA-256 of the file, in quotes.", "schema": {"type": "string"}}},
-}
 
 
 @router.get(
@@ -80,12 +73,7 @@ def read_checkpoint(service: Parts, job_id: str, kind: CheckpointKind) -> Checkp
     operation_id="download_checkpoint",
     summary="Download a checkpoint",
     response_class=Response,
-    responses={
-        **problems(404, 416),
-        200: _FILE,
-        206: {**_FILE, "description": "The range that was asked for."},
-        304: {"description": "The client's copy is this one."},
-    },
+    responses={**problems(404, 416), **documented(OCTETS)},
 )
 async def download_checkpoint(
     job_id: JobId,

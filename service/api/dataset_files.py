@@ -11,8 +11,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 
 from service.api.deps import DatasetId, Parts, Service
+from service.api.media_types import CSV, PARQUET
 from service.api.openapi import problems
-from service.api.ranges import serve
+from service.api.ranges import documented, serve
 from service.api.requests import Route
 from service.data.export import export_csv
 from service.errors import DatasetCorrupt
@@ -28,12 +29,7 @@ class DownloadFormat(StrEnum):
     csv = "csv"
 
 
-_MEDIA_TYPES = {DownloadFormat.parquet: "application/vnd.apache.parquet", DownloadFormat.csv: "text/csv"}
-_FILE = {
-    "description": "The file, or the range of it that was asked for.",
-    "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _MEDIA_TYPES.values()},
-    "headers": {"ETag": {"description": "SHA-256 of the file, in quotes.", "schema": {"type": "string"}}},
-}
+_MEDIA_TYPES = {DownloadFormat.parquet: PARQUET, DownloadFormat.csv: CSV}
 
 
 @router.head("/{dataset_id}/download", include_in_schema=False)
@@ -42,12 +38,7 @@ _FILE = {
     operation_id="download_dataset",
     summary="Download a data set",
     response_class=Response,
-    responses={
-        **problems(404, 413, 416, 507),
-        200: _FILE,
-        206: {**_FILE, "description": "The range that was asked for."},
-        304: {"description": "The client's copy is this one."},
-    },
+    responses={**problems(404, 413, 416, 507), **documented(*_MEDIA_TYPES.values())},
 )
 async def download_dataset(
     dataset_id: DatasetId,

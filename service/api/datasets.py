@@ -95,7 +95,7 @@ def _take(
     if known is not None:
         return known, False
     parquet, dataset_id = folder / "data.parquet", new_id("ds")
-    ingested = ingest(folder / "source", parquet, options, **dict(service.allowed))
+    ingested = ingest(folder / "source", parquet, options, service.allowed)
     dataset = Dataset(
         id=dataset_id,
         name=name,

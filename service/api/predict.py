@@ -16,6 +16,7 @@ from starlette.responses import Response
 from service.api.checkpoints import with_weights
 from service.api.deps import JobId, Parts, Service
 from service.api.jobs import read_job
+from service.api.media_types import CSV, PARQUET
 from service.api.openapi import PREDICT_EXAMPLES, problems
 from service.api.requests import Route
 from service.errors import Conflict, NotFound
@@ -31,8 +32,8 @@ T = TypeVar("T")
 MAX_ROWS = 10_000
 
 FILES: dict[str, Any] = {
-    "text/csv": {"schema": {"type": "string"}},
-    "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
+    CSV: {"schema": {"type": "string"}},
+    PARQUET: {"schema": {"type": "string", "format": "binary"}},
 }
 """What is taken and answered beside JSON, by `predict_files.py`; documented here, since a path has one description."""
 HEADERS = {

@@ -16,6 +16,7 @@ from starlette.routing import Match
 
 from service.api import uploads
 from service.api.deps import JobId, Service
+from service.api.media_types import CSV, PARQUET
 from service.api.predict import with_best
 from service.api.ranges import chunks
 from service.api.requests import Route, is_json
@@ -26,7 +27,7 @@ from service.spec.reading import Encoding, FileFormat, ReadOptions
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-FORMATS = {"text/csv": FileFormat.csv, "application/vnd.apache.parquet": FileFormat.parquet}
+FORMATS = {CSV: FileFormat.csv, PARQUET: FileFormat.parquet}
 ENCODINGS: dict[str, str] = {codecs.lookup(name).name: name for name in get_args(Encoding)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,6 +12,21 @@ from starlette.responses import Response, StreamingResponse
 
 CHUNK_BYTES = 256 * 1024
 OCTETS = "application/octet-stream"
+
+
+def documented(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """What `serve` answers, for the documentation of an endpoint."""
+    file = {
+        "description": "The file, or the range of it that was asked for.",
+        "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in media_types},
+        "headers": {"ETag": {"description": "SHA-256 of the file, in quotes.", "schema": {"type": "string"}}},
+    }
+    return {
+        200: file,
+        206: {**file, "description": "The range that was asked for."},
+        304: {"description": "The client's copy is this one."},
+    }
+
 
 _ONE_RANGE = re.compile(r"\s*bytes\s*=\s*([0-9]{0,18})-([0-9]{0,18})\s*", re.IGNORECASE)
 

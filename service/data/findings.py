@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from service.data.remarks import some
 from service.spec.table import Column
+from service.spec.words import some
 
 
 def findings(columns: Sequence[Column], rows: int, duplicates: int) -> Iterator[str]:

@@ -44,25 +44,14 @@ class _Request(BaseModel):
     options: ReadOptions
 
 
-def ingest(
-    source: Path,
-    parquet: Path,
-    options: ReadOptions | None = None,
-    *,
-    memory_bytes: int,
-    unpacked_bytes: int,
-    seconds: float,
-) -> Ingested:
+def ingest(source: Path, parquet: Path, options: ReadOptions, allowed: Allowance) -> Ingested:
     """Read the file `source`, of any format, and write its table to the new file `parquet`.
 
-    Blocks for `seconds` at most. Raises InvalidData saying what to mend in the file or which limit was reached,
-    TooLarge for what unpacks to more than `unpacked_bytes`, and StorageError when the disk fails; `parquet` is not
-    there then.
+    Blocks and raises as `ask` does; `parquet` is not there then.
     """
     with tempfile.TemporaryDirectory(dir=parquet.parent, prefix="ingest-") as folder:
         table = Path(folder).absolute() / "table.parquet"
-        request = _Request(source=source.absolute(), parquet=table, options=options or ReadOptions())
-        allowed = Allowance(memory_bytes=memory_bytes, unpacked_bytes=unpacked_bytes, seconds=seconds)
+        request = _Request(source=source.absolute(), parquet=table, options=options)
         ingested = Ingested.model_validate(ask(__name__, request, allowed))
         table.replace(parquet)
         return ingested

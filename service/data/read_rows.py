@@ -19,8 +19,8 @@ from service.data.staging import Limits, Raw, Reading, write_parquet
 from service.errors import InvalidData
 from service.spec.reading import ReadOptions
 from service.spec.table import ColumnType
+from service.spec.words import some
 
-SHOWN = 5
 NEEDED = {ColumnType.boolean: "true or false", ColumnType.text: "a text", ColumnType.datetime: "a date"}
 
 
@@ -68,10 +68,9 @@ def read_rows(source: Path, folder: Path, options: ReadOptions, learnt: Preproce
 
 def _refuse_absent(reading: Reading, features: Sequence[FittedFeature]) -> None:
     names = {name for part in reading.slices for name in part.names}
-    absent = [repr(feature.column) for feature in features if feature.column not in names]
+    absent = [feature.column for feature in features if feature.column not in names]
     if absent:
-        more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
-        raise InvalidData(f"the file has no column {', '.join(absent[:SHOWN])}{more}, which the network learnt from")
+        raise InvalidData(f"the file has no column {some(absent)}, which the network learnt from")
 
 
 def _columns(connection: DuckDBPyConnection, part: Raw, reading: Reading, learnt: Preprocessing) -> list[_Column]:

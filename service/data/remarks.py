@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from service.data.infer import Typed
 from service.spec.reading import ReadOptions
-
-SHOWN = 5
+from service.spec.words import some
 
 
 def remarks(columns: Mapping[str, Typed], options: ReadOptions) -> Iterator[str]:
@@ -44,8 +43,3 @@ def _mixed_dates(columns: Mapping[str, Typed]) -> Iterator[str]:
             ways.setdefault(way.date_format, []).append(name)
     if len(ways) > 1:
         yield "dates are written in several ways: " + "; ".join(f"{way} in {some(ns)}" for way, ns in ways.items())
-
-
-def some(names: list[str]) -> str:
-    """The names for people, the first few of many."""
-    return ", ".join(map(repr, names[:SHOWN])) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from service.spec.resolved import SpecWarning
+from service.spec.words import listed, some
 
 if TYPE_CHECKING:
     from service.spec.split import Split
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 MIN_CLASS_ROWS = 10
 """With fewer rows a class is hardly learnt, and at most one or two validate."""
-SHOWN = 5
 
 
 def of_features(table: TableProfile, target: Column, features: list[str]) -> Iterator[SpecWarning]:
@@ -36,7 +36,7 @@ def of_classes(target: Column) -> Iterator[SpecWarning]:
     """Classes that few rows have, the rarest first."""
     few = sorted((value.count, str(value.value)[:60]) for value in target.values or [] if value.count < MIN_CLASS_ROWS)
     if few:
-        shown = ", ".join(f"{value!r} ({count})" for count, value in few[:SHOWN]) + _more(len(few))
+        shown = listed(f"{value!r} ({count})" for count, value in few)
         message = f"classes of fewer than {MIN_CLASS_ROWS} rows, too few to learn and to validate: {shown}"
         yield SpecWarning(code="rare_classes", message=message, pointer="/data/target")
 
@@ -52,9 +52,5 @@ def of_rows(table: TableProfile, split: Split) -> Iterator[SpecWarning]:
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(map(repr, names[:SHOWN])) + _more(len(names))
+    shown = some(names)
     return f"column {shown}" if len(names) == 1 else f"each of the columns {shown}"
-
-
-def _more(count: int) -> str:
-    return f" and {count - SHOWN} more" if count > SHOWN else ""

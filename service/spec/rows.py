@@ -9,6 +9,7 @@ from service.spec.early_stopping import Monitor
 from service.spec.resolved import RowCounts, SpecWarning
 from service.spec.split import PARTS, split_sizes
 from service.spec.table import ColumnType
+from service.spec.words import listed
 
 if TYPE_CHECKING:
     from service.spec.job import JobSpec
@@ -61,19 +62,18 @@ def _column(table: TableProfile, name: str, target: Column, field: str) -> Colum
 
 def _named_parts(name: str, table: TableProfile, target: Column, needed: tuple[str, ...]) -> RowCounts:
     column = _column(table, name, target, "column")
-    listed = {value.value: value.count for value in column.values or ()}
-    wrong = [repr(str(value))[:60] for value in listed if value not in PARTS]
+    counts = {value.value: value.count for value in column.values or ()}
+    wrong = [repr(str(value))[:60] for value in counts if value not in PARTS]
     if column.type is not ColumnType.text or column.values is None or wrong:
-        found = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        held = f"it holds {found}" if wrong else f"it holds other values ({column.type.value})"
+        held = f"it holds {listed(wrong)}" if wrong else f"it holds other values ({column.type.value})"
         raise InvalidSpec.at("/split/column", f"column {name!r} must hold train, validation or test alone; {held}")
     if column.missing:
         raise InvalidSpec.at("/split/column", f"column {name!r} names no part for {column.missing:,} rows")
     for part in needed:
-        if not listed.get(part):
+        if not counts.get(part):
             hint = "; early_stopping.monitor train_loss needs none" if part == "validation" else ""
             raise InvalidSpec.at("/split/column", f"column {name!r} names no row {part!r}{hint}")
-    validation, test = (round(listed.get(part, 0) * (1 - target.missing / table.rows)) for part in PARTS[1:])
+    validation, test = (round(counts.get(part, 0) * (1 - target.missing / table.rows)) for part in PARTS[1:])
     train = table.rows - target.missing - validation - test
     return RowCounts(train, validation, test, target.missing, exact=not target.missing)
 

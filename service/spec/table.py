@@ -12,6 +12,7 @@ from typing import Literal
 from service.spec.base import Strict
 from service.spec.data import InlineData, SyntheticData
 from service.spec.reading import ReadAs
+from service.spec.words import some
 
 MAX_VALUES = 1_000
 MIN_CATEGORY_ROWS = 5
@@ -118,8 +119,7 @@ class TableProfile(Strict):
     @property
     def some_names(self) -> str:
         """The names of its columns for people, the first 20 of many."""
-        names = [repr(column.name) for column in self.columns]
-        return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+        return some((column.name for column in self.columns), most=20)
 
     @cached_property
     def _by_name(self) -> dict[str, Column]:

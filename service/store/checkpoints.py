@@ -12,6 +12,8 @@ from service.store.jobs import download_url
 from service.store.tables import checkpoints
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import Connection, Row
 
 
@@ -29,6 +31,12 @@ def get(connection: Connection, job_id: str, kind: CheckpointKind) -> Checkpoint
     if row is None:
         raise NotFound(f"job {job_id!r} has no {kind.value} checkpoint")
     return _checkpoint(row)
+
+
+def of_jobs(connection: Connection, job_ids: Collection[str], kind: CheckpointKind) -> dict[str, Checkpoint]:
+    """The checkpoint of this kind of each of these jobs that has one."""
+    query = select(checkpoints).where(checkpoints.c.job_id.in_(list(job_ids)), checkpoints.c.kind == kind)
+    return {row.job_id: _checkpoint(row) for row in connection.execute(query)}
 
 
 def _checkpoint(row: Row[Any]) -> Checkpoint:

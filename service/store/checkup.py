@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, exists, func, or_, select, tuple_
 
-from service.lifecycle import CheckpointKind, Status
+from service.lifecycle import LIVE, CheckpointKind, Status
 from service.spec.early_stopping import Monitor
-from service.store.jobs import LIVE
 from service.store.tables import checkpoints, datasets, epochs, jobs, sweeps
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class Named:
     """A file that a row names, and what the row says of it."""
 
     owner: str  # the id of a job or a data set
-    kind: str  # best, last or rows
+    kind: str  # best, last, state or rows
     path: str
     sha256: str
     size_bytes: int

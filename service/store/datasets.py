@@ -8,8 +8,8 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, NotFound, QuotaExceeded
+from service.lifecycle import LIVE
 from service.spec.table import Dataset
-from service.store.jobs import LIVE
 from service.store.tables import TENANT, datasets, jobs
 
 if TYPE_CHECKING:

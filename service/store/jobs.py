@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
 from service.lifecycle import (
+    LIVE,
     Best,
     CheckpointKind,
     CheckpointRef,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from service.spec.resolve import Resolved
 
 POSITIONS = 1_000
-LIVE = (Status.queued, Status.running, Status.paused)
 
 _best = checkpoints.alias("best")
 _SELECT = select(jobs, _best.c.epoch.label("ckpt_epoch"), _best.c.sha256, _best.c.size_bytes, _best.c.path).select_from(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from service.lifecycle import Status
+from service.lifecycle import LIVE
 from service.store.tables import jobs, metadata
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-_LIVE = [status for status in Status if not status.terminal]
 PATHS = [table.c.path for table in metadata.sorted_tables if "path" in table.c]
 
 
@@ -32,6 +31,6 @@ def abandoned(connection: Connection, keys: Collection[str]) -> set[str]:
     """
     left = set(keys) - named(connection, keys)
     owners = {key: key.split("/")[1] for key in left}
-    query = select(jobs.c.id).where(jobs.c.id.in_(list(set(owners.values()))), jobs.c.status.in_(_LIVE))
+    query = select(jobs.c.id).where(jobs.c.id.in_(list(set(owners.values()))), jobs.c.status.in_(LIVE))
     alive = set(connection.scalars(query)) if owners else set()
     return {key for key in left if owners[key] not in alive}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, exists, select
 
-from service.store.jobs import LIVE
+from service.lifecycle import LIVE
 from service.store.named import named
 from service.store.tables import checkpoints, jobs, sweeps
 

@@ -10,10 +10,10 @@ from sqlalchemy import Float, String, and_, case, cast, func, insert, select, up
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import IdempotencyMismatch, NotFound
-from service.lifecycle import Status
+from service.lifecycle import LIVE, Status
 from service.spec.early_stopping import LARGER_IS_BETTER, Monitor
 from service.store.ids import new_id
-from service.store.jobs import LIVE, make_room, row_of, stop
+from service.store.jobs import make_room, row_of, stop
 from service.store.sweep_records import Sweep, SweepBest, SweepStatus
 from service.store.tables import TENANT, jobs, sweeps
 

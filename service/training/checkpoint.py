@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import safetensors.torch
 import torch
@@ -71,7 +71,7 @@ def from_bytes(data: bytes) -> Checkpoint:
     """Read what `to_bytes` wrote; nothing in it is executed. Raises StorageError for a damaged file."""
     state = _tensors(data)
     try:
-        metadata = Metadata.model_validate_json(_header(data)["__metadata__"][KEY])
+        metadata = Metadata.model_validate_json(description(data)[KEY])
         layers = lower(metadata.spec.architecture, metadata.inputs, metadata.outputs)
         network = build(layers)
         network.load_state_dict(state, strict=True)
@@ -94,8 +94,14 @@ def _tensors(data: bytes) -> dict[str, Tensor]:
         raise StorageError(f"the checkpoint's file is damaged: {error}") from error
 
 
-def _header(data: bytes) -> dict[str, Any]:
-    """The JSON head of a safetensors file: its length as 8 bytes, little-endian, then the text."""
+def description(data: bytes) -> dict[str, str]:
+    """What a safetensors file says of itself: its head is a length, 8 bytes little-endian, and that much JSON.
+
+    Raises StorageError for a damaged file.
+    """
     length = int.from_bytes(data[:8], "little")
-    header: dict[str, Any] = json.loads(data[8 : 8 + length])
-    return header
+    try:
+        found: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    except ValueError as error:
+        raise StorageError("the file is damaged: its head cannot be read") from error
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ def fingerprint(device: torch.device) -> dict[str, str]:
     }
 
 
+@cache
 def _cpu() -> str:
     """The processor's name and the instructions that torch uses of it."""
     listing = Path("/proc/cpuinfo")

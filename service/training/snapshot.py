@@ -5,9 +5,8 @@ Early stopping and schedule are functions of the history, row order and dropout 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import safetensors.torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -59,7 +58,7 @@ def from_bytes(data: bytes) -> tuple[Snapshot, dict[str, str]]:
 
     Nothing in it is executed. Raises StorageError for a damaged file.
     """
-    described = _description(data)
+    described = checkpoint.description(data)
     if KEY not in described:
         weights = checkpoint.from_bytes(data).network.state_dict()
         return Snapshot(0, 0, 0, weights, None, {}), {}
@@ -75,12 +74,3 @@ def from_bytes(data: bytes) -> tuple[Snapshot, dict[str, str]]:
     best = parts["best"] or None
     at = metadata.epoch, metadata.steps, metadata.best_epoch
     return Snapshot(*at, parts["weights"], best, parts["optimizer"]), metadata.made_by
-
-
-def _description(data: bytes) -> dict[str, Any]:
-    length = int.from_bytes(data[:8], "little")
-    try:
-        description: dict[str, Any] = json.loads(data[8 : 8 + length])["__metadata__"]
-    except (ValueError, KeyError) as error:
-        raise StorageError("the saved state is damaged: it has no description") from error
-    return description

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from service.artifacts import sha256_of
-from service.errors import NotFound, StorageError
+from service.errors import StorageError
 from service.lifecycle import Checkpoint, CheckpointKind, Epoch
 from service.store import checkpoints, history
 from service.training.checkpoint import Metadata, to_bytes
@@ -37,18 +37,12 @@ class Saved:
 
 def saved(database: Database, claims: Sequence[Claim]) -> list[Saved]:
     """What is saved of each job."""
-    found = []
+    ids = [claim.job_id for claim in claims]
     with database.reading() as connection:
-        for claim in claims:
-            try:
-                state = checkpoints.get(connection, claim.job_id, CheckpointKind.state)
-            except NotFound:
-                found.append(Saved(None))
-                continue
-            rows = history.read(connection, claim.job_id, limit=state.epoch) if state.epoch else []
-            files = {file.kind: file for file in checkpoints.find(connection, claim.job_id)}
-            found.append(Saved(state, rows, files.get(CheckpointKind.best)))
-    return found
+        states = checkpoints.of_jobs(connection, ids, CheckpointKind.state)
+        bests = checkpoints.of_jobs(connection, states.keys(), CheckpointKind.best)
+        rows = {job_id: history.read(connection, job_id, limit=state.epoch) for job_id, state in states.items()}
+    return [Saved(states.get(job_id), rows.get(job_id, ()), bests.get(job_id)) for job_id in ids]
 
 
 def start(artifacts: Artifacts, saved: Saved) -> tuple[Start, dict[str, str]] | None:
@@ -59,10 +53,10 @@ def start(artifacts: Artifacts, saved: Saved) -> tuple[Start, dict[str, str]] | 
     if saved.state is None:
         return None
     try:
-        path = artifacts.path(saved.state.path)
-        if not path.exists() or sha256_of(path) != saved.state.sha256:
-            raise StorageError("the saved state is missing or changed")
-        snapshot, made_by = from_bytes(path.read_bytes())
+        data = artifacts.path(saved.state.path).read_bytes()
+        if hashlib.sha256(data).hexdigest() != saved.state.sha256:
+            raise StorageError("the saved state has changed")
+        snapshot, made_by = from_bytes(data)
         if [row.epoch for row in saved.rows] != list(range(1, snapshot.epoch + 1)):
             raise StorageError("the history does not reach to the saved state")
     except (StorageError, OSError) as error:

@@ -21,7 +21,6 @@ from service.data.child import Allowance
 from service.settings import Settings, free_port
 from service.spec.reading import ReadOptions
 from service.store.engine import Database
-from tests.api.states import Kitchen
 
 both_databases = pytest.mark.parametrize("backend", ["sqlite", "postgres"], indirect=True)
 
@@ -55,11 +54,6 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def artifacts(settings: Settings) -> Artifacts:
     return Artifacts(settings.artifacts)
-
-
-@pytest.fixture
-def kitchen(database: Database, artifacts: Artifacts) -> Kitchen:
-    return Kitchen(database, artifacts)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from service.data.child import Allowance
 from service.data.read import read_table
 from service.data.staging import Limits
 from service.spec.job import JobSpec
@@ -19,6 +20,7 @@ PENGUINS = Path(__file__).parents[2] / "examples/penguins.csv"
 DATASET = "ds_1"
 MEMORY = 256 * 2**20
 LIMITS = Limits(MEMORY, 256 * 2**20)
+ALLOWED = Allowance(memory_bytes=MEMORY, unpacked_bytes=2**30, seconds=60)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from service.data.child import Allowance
 from service.data.export import export_csv
 from service.data.ingest import ingest
 from service.errors import DatasetCorrupt, TooLarge
+from service.spec.reading import ReadOptions
 from tests.data.files import parquet
 
 ALLOWED = Allowance(memory_bytes=2**28, unpacked_bytes=2**20, seconds=60)
@@ -19,11 +20,11 @@ ALLOWED = Allowance(memory_bytes=2**28, unpacked_bytes=2**20, seconds=60)
 def test_a_table_comes_back_from_its_csv_as_it_was(tmp_path: Path) -> None:
     rows = "SELECT range / 3 AS n, CASE WHEN range > 2 THEN 'a, \"' || range END AS t, range = 5 AS b FROM range(50)"
     (tmp_path / "source").write_bytes(parquet(rows))
-    first = ingest(tmp_path / "source", tmp_path / "table", **dict(ALLOWED))
+    first = ingest(tmp_path / "source", tmp_path / "table", ReadOptions(), ALLOWED)
 
     sha256 = export_csv(tmp_path / "table", tmp_path / "csv", ALLOWED)
 
-    again = ingest(tmp_path / "csv", tmp_path / "again", **dict(ALLOWED))
+    again = ingest(tmp_path / "csv", tmp_path / "again", ReadOptions(), ALLOWED)
     assert again.columns == first.columns
     assert sha256 == hashlib.sha256((tmp_path / "csv").read_bytes()).hexdigest()
     assert sha256 == export_csv(tmp_path / "table", tmp_path / "other", ALLOWED)

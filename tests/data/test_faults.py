@@ -80,8 +80,11 @@ def test_parquet_that_stands_for_too_many_values_is_refused_by_its_counts(
 INGEST = """
 import resource, sys
 from pathlib import Path
+from service.data.child import Allowance
 from service.data.ingest import ingest
-found = ingest(Path(sys.argv[1]), Path(sys.argv[2]), memory_bytes=2**26, unpacked_bytes=2**20, seconds=120)
+from service.spec.reading import ReadOptions
+allowed = Allowance(memory_bytes=2**26, unpacked_bytes=2**20, seconds=120)
+found = ingest(Path(sys.argv[1]), Path(sys.argv[2]), ReadOptions(), allowed)
 print([column.distinct for column in found.columns], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 

@@ -6,22 +6,22 @@ import hashlib
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from service.data.ingest import ingest
 from service.errors import InvalidData, StorageError
 from service.spec.reading import ReadOptions
-from tests.data.tables import MEMORY, PENGUINS, store
+from tests.data.tables import ALLOWED, PENGUINS, store
 
-LIMITS: dict[str, Any] = {"memory_bytes": MEMORY, "unpacked_bytes": 2**30, "seconds": 60}
+OPTIONS = ReadOptions()
+LITTLE = ALLOWED.model_copy(update={"memory_bytes": 64 * 2**20})
 
 
 def test_a_file_becomes_parquet_with_its_profile_and_checksum(tmp_path: Path) -> None:
     parquet = tmp_path / "out.parquet"
 
-    ingested = ingest(PENGUINS, parquet, **LIMITS)
+    ingested = ingest(PENGUINS, parquet, OPTIONS, ALLOWED)
 
     (tmp_path / "other").mkdir()
     expected = store(tmp_path / "other", PENGUINS)
@@ -39,7 +39,7 @@ def test_the_null_values_of_the_client_replace_the_usual_ones(tmp_path: Path) ->
         source,
         tmp_path / "out.parquet",
         ReadOptions(null=["-999"]),
-        **LIMITS,
+        ALLOWED,
     )
 
     assert [(c.missing, c.distinct) for c in ingested.columns] == [(1, 1), (0, 2)]
@@ -50,7 +50,7 @@ def test_a_fault_of_the_file_comes_back_from_the_child(tmp_path: Path) -> None:
     source.write_text("x,y\n1\n")
 
     with pytest.raises(InvalidData, match="line 2 has 1 value where 2 columns are named"):
-        ingest(source, tmp_path / "out.parquet", **LIMITS)
+        ingest(source, tmp_path / "out.parquet", OPTIONS, ALLOWED)
 
     assert list(tmp_path.iterdir()) == [source]
 
@@ -60,16 +60,16 @@ def test_a_file_that_needs_too_much_memory_is_refused_naming_the_limit(tmp_path:
     source.write_text("\n".join(",".join(f"{letter}{i}" for i in range(10_000)) for letter in "abc"))
 
     with pytest.raises(InvalidData, match="needs more than 64 MiB of memory"):
-        ingest(source, tmp_path / "out.parquet", **{**LIMITS, "memory_bytes": 64 * 2**20})
+        ingest(source, tmp_path / "out.parquet", OPTIONS, LITTLE)
 
 
 def test_a_small_file_is_read_in_the_least_memory_that_can_be_set(tmp_path: Path) -> None:
-    assert ingest(PENGUINS, tmp_path / "out.parquet", **{**LIMITS, "memory_bytes": 64 * 2**20}).rows == 344
+    assert ingest(PENGUINS, tmp_path / "out.parquet", OPTIONS, LITTLE).rows == 344
 
 
 def test_a_file_that_takes_too_long_is_refused_naming_the_limit(tmp_path: Path) -> None:
     with pytest.raises(InvalidData, match=r"took longer than 0\.01 seconds"):
-        ingest(PENGUINS, tmp_path / "out.parquet", **{**LIMITS, "seconds": 0.01})
+        ingest(PENGUINS, tmp_path / "out.parquet", OPTIONS, ALLOWED.model_copy(update={"seconds": 0.01}))
 
     assert list(tmp_path.iterdir()) == []
 
@@ -84,12 +84,12 @@ def test_a_child_that_dies_is_a_fault_of_the_file(
     monkeypatch.setattr(sys, "executable", str(dying))
 
     with pytest.raises(InvalidData, match=reason):
-        ingest(PENGUINS, tmp_path / "out.parquet", **LIMITS)
+        ingest(PENGUINS, tmp_path / "out.parquet", OPTIONS, ALLOWED)
 
 
 def test_a_missing_source_is_the_fault_of_the_storage(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="No such file"):
-        ingest(tmp_path / "gone.csv", tmp_path / "out.parquet", **LIMITS)
+        ingest(tmp_path / "gone.csv", tmp_path / "out.parquet", OPTIONS, ALLOWED)
 
 
 def test_the_module_starts_without_the_readers_of_tables() -> None:

@@ -10,15 +10,16 @@ import pytest
 from service.data.ingest import ingest
 from service.data.prepare import prepare
 from service.errors import InvalidSpec
+from service.spec.reading import ReadOptions
 from service.spec.resolve import RowCounts
-from tests.data.tables import MEMORY, PENGUINS, Stored, store
+from tests.data.tables import ALLOWED, PENGUINS, Stored, store
 from tests.specs import synthetic
 
 
 @pytest.fixture(scope="module")
 def penguins(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     parquet = tmp_path_factory.mktemp("penguins") / "data.parquet"
-    found = ingest(PENGUINS, parquet, memory_bytes=MEMORY, seconds=60, unpacked_bytes=2**30)
+    found = ingest(PENGUINS, parquet, ReadOptions(), ALLOWED)
     return Stored(parquet, found.rows, found.columns, found.warnings, found.read_as, found.duplicate_rows)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,11 +21,6 @@ from service.worker.recorder import Recorder
 from tests.store.records import claim, epoch, job, submit
 
 DONE = Outcome(Status.succeeded, StopReason.max_epochs)
-
-
-@pytest.fixture
-def artifacts(tmp_path: Path) -> Artifacts:
-    return Artifacts(tmp_path / "artifacts")
 
 
 @pytest.fixture
@@ -56,6 +52,25 @@ def add(recorder: Recorder, row: Epoch, best: Weights | None) -> Heard:
 
 def finish(recorder: Recorder, best: Weights | None, last: Weights | None) -> Heard:
     return recorder.finish({0: Ending(DONE, best, last)})
+
+
+def test_states_are_saved_less_often_where_that_takes_long(
+    database: Database, artifacts: Artifacts, claimed: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "FLUSH_SECONDS", 0.0)
+    recorder = Recorder(database, artifacts, "cpu", [(claimed, Monitor.val_loss)], 0.0, {"state"})
+    saved = []
+
+    def slowly(number: int) -> bytes:
+        saved.append(number)
+        time.sleep(0.05)  # 1.5% of more than three seconds
+        return b"state"
+
+    for number in range(1, 6):
+        recorder.add(0, epoch(number), None, Weights(epoch(number), partial(slowly, number)))
+        recorder.flush()
+
+    assert saved == [1]
 
 
 def files(artifacts: Artifacts) -> list[str]:

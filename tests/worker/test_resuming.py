@@ -24,11 +24,6 @@ from tests.store.records import claim, job, submit
 SPEC: dict[str, Any] = {"max_epochs": 12, "early_stopping": None, "architecture": {"hidden": [8], "dropout": 0.2}}
 
 
-@pytest.fixture
-def artifacts(tmp_path: Path) -> Artifacts:
-    return Artifacts(tmp_path / "artifacts")
-
-
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flush and save after every epoch."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,11 +24,6 @@ from service.worker.protocol import STOP
 from service.worker.trainer import Trainer
 from tests.specs import synthetic
 from tests.store.records import claim, dataset, job, submit
-
-
-@pytest.fixture
-def artifacts(tmp_path: Path) -> Artifacts:
-    return Artifacts(tmp_path / "artifacts")
 
 
 @pytest.fixture
@@ -102,6 +96,19 @@ def test_a_split_that_the_rows_do_not_allow_fails_the_job_saying_so(
     assert failed.error is not None
     assert failed.error.code is ErrorCode.invalid_spec
     assert failed.error.message == "the rows have 1 groups; the split needs 2 or more"
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_memory_that_torch_cannot_have_is_told_apart_from_other_faults(
+    database: Database, artifacts: Artifacts, pipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(database)
+    monkeypatch.setattr("service.worker.trainer.train", lambda *_: iter([torch.empty(2**60)]))
+
+    failed = run(database, artifacts, pipe)
+
+    assert failed.error is not None
+    assert (failed.status, failed.error.code) == (Status.failed, ErrorCode.out_of_memory)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
