@@ -28,8 +28,7 @@ from service.store import checkpoints
 router = APIRouter(prefix="/jobs", tags=["checkpoints"], route_class=Route)
 
 T = TypeVar("T")
-Served = Literal[CheckpointKind.best, CheckpointKind.last]
-Kind = Annotated[Served, InPath(description="Which epoch's weights.")]
+Kind = Annotated[Literal["best", "last"], InPath(description="Which epoch's weights.")]
 
 
 class Format(StrEnum):
@@ -57,7 +56,7 @@ def list_checkpoints(job_id: JobId, service: Service) -> Page[Checkpoint]:
 )
 def get_checkpoint(job_id: JobId, kind: Kind, service: Service) -> Checkpoint:
     """Which epoch it is, what that epoch measured, the file's hash and size. While a job trains, its best moves on."""
-    return read_checkpoint(service, job_id, kind)
+    return read_checkpoint(service, job_id, CheckpointKind(kind))
 
 
 def read_checkpoint(service: Parts, job_id: str, kind: CheckpointKind) -> Checkpoint:
@@ -85,15 +84,13 @@ async def download_checkpoint(
     ] = Format.safetensors,
 ) -> Response:
     """The file, with its SHA-256 as ETag: `If-None-Match` saves a download, `Range` and `If-Range` resume one."""
-    filename = f"{job_id}-{kind.value}-epoch{{}}.{format.value}"
+    filename, of = f"{job_id}-{kind}-epoch{{}}.{format.value}", CheckpointKind(kind)
     if format is Format.safetensors:
-        checkpoint, file = await with_weights(service, job_id, kind, _open, limiter=None)
+        checkpoint, file = await with_weights(service, job_id, of, _open, limiter=None)
         size = os.fstat(file.fileno()).st_size
         return serve(request, file, size, checkpoint.sha256, filename.format(checkpoint.epoch))
     to_pt = service.predictor.to_pt
-    checkpoint, data = await with_weights(
-        service, job_id, kind, lambda _, path: to_pt(path), limiter=service.predicting
-    )
+    checkpoint, data = await with_weights(service, job_id, of, lambda _, path: to_pt(path), limiter=service.predicting)
     sha256 = hashlib.sha256(data).hexdigest()
     return serve(request, io.BytesIO(data), len(data), sha256, filename.format(checkpoint.epoch))
 

@@ -192,3 +192,16 @@ def test_a_lost_file_is_a_fault_of_ours(client: TestClient, file: tuple[str, byt
 
     assert (response.status_code, response.json()["code"]) == (507, "storage_error")
     assert response.json()["detail"] == "the best checkpoint's file cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize("path", ["checkpoints/state", "checkpoints/state/download"])
+def test_the_trainers_own_state_is_not_served(client: TestClient, kitchen: Kitchen, path: str) -> None:
+    claim = kitchen.running()
+    kitchen.publish(claim, 1)
+    kitchen.publish(claim, 1, CheckpointKind.state)
+
+    problem = client.get(f"/v1/jobs/{claim.job_id}/{path}").json()
+
+    assert (problem["status"], problem["detail"]) == (422, "kind should be 'best' or 'last'")
+    listed = client.get(f"/v1/jobs/{claim.job_id}/checkpoints").json()["data"]
+    assert [checkpoint["kind"] for checkpoint in listed] == ["best"]
