@@ -41,7 +41,6 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.cancelled: frozenset(),
 }
 
-
 LIVE = tuple(status for status in Status if not status.terminal)
 
 
@@ -72,6 +71,7 @@ class ErrorCode(StrEnum):
 class Control(StrEnum):
     """A request that waits for the running epoch's end."""
 
+    pause = "pause"
     cancel = "cancel"
 
 
@@ -233,6 +233,8 @@ class Job(Record):
     """A name for people."""
     labels: dict[str, str]
     """Free key-value pairs to find jobs by."""
+    priority: int
+    """Jobs of a higher priority are claimed first."""
     sweep: str | None
     """The sweep that it belongs to."""
     point: dict[str, Any] | None
@@ -246,7 +248,7 @@ class Job(Record):
     control: Control | None
     """A request that waits for the running epoch's end."""
     spec: JobSpec
-    """Everything asked for, with every default written out."""
+    """Everything asked for at submission, with every default written out."""
     progress: Progress
     """How far training is."""
     best: Best | None

@@ -14,8 +14,10 @@ from fastapi_offline import FastAPIOffline
 from service.api import (
     catalog,
     checkpoints,
+    control,
     dataset_files,
     datasets,
+    events,
     forks,
     health,
     history,
@@ -89,10 +91,12 @@ def _add_routes(app: FastAPI, *, protected: bool) -> None:
     )
     for noun in (
         jobs,
+        control,
         forks,
         history,
         replay,
         stream,
+        events,
         checkpoints,
         predict_files,
         predict,

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit, plan, read, wait, cancel, delete."""
+"""Jobs over HTTP: submit, plan, read, wait, delete."""
 
 from __future__ import annotations
 
@@ -167,25 +167,6 @@ def read_job(service: Parts, job_id: str) -> Job:
     """The job of this id; raises NotFound."""
     with service.database.reading() as connection:
         return jobs.get(connection, job_id)
-
-
-@router.post(
-    "/{job_id}/cancel",
-    operation_id="cancel_job",
-    summary="Cancel a job",
-    response_description="The job is cancelled.",
-    responses={**problems(404, 409), 202: {"model": Job, "description": "The job will stop at its epoch's end."}},
-)
-def cancel_job(job_id: JobId, service: Service, response: Response) -> Job:
-    """Stop a job for good.
-
-    One that waits is cancelled at once; one that trains stops at its epoch's end and keeps its best.
-    """
-    with service.database.transaction() as connection:
-        job = jobs.cancel(connection, job_id)
-    if not job.status.terminal:
-        response.status_code = 202
-    return job
 
 
 @router.delete(

@@ -16,6 +16,7 @@ from service.spec.split import Split
 
 LabelKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
 LabelValue = Annotated[str, StringConstraints(strict=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Priority = Annotated[Int, Field(ge=-100, le=100)]
 Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=50)]
 
 
@@ -64,7 +65,7 @@ class JobSpec(Strict):
     """Initial weights, row order and dropout are functions of this seed."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a GPU where the worker has one."""
-    priority: Annotated[Int, Field(ge=-100, le=100)] = 0
+    priority: Priority = 0
     """Jobs of a higher priority are claimed first."""
 
     @property

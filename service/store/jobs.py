@@ -1,35 +1,36 @@
-"""Jobs: the table is the queue. Clients submit, read, cancel and delete here; the worker's side is in `queue.py`."""
+"""Jobs: the table is the queue. Clients submit, read and delete here; the worker's side is in `queue.py`."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, delete, func, insert, literal, or_, select, update
+from sqlalchemy import and_, delete, func, insert, literal, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
+from service.events import EventKind
 from service.lifecycle import (
     LIVE,
     Best,
     CheckpointKind,
     CheckpointRef,
-    Control,
     Forked,
     Job,
     Progress,
     Status,
-    StopReason,
 )
 from service.spec.data import DatasetData
+from service.store import events
+from service.store.events import Entry
 from service.store.ids import new_id
 from service.store.named import named
 from service.store.tables import TENANT, checkpoints, jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Row
+    from sqlalchemy import Connection, Row
 
     from service.spec.resolve import Resolved
 
@@ -71,7 +72,7 @@ def submit(
     }
     try:
         with connection.begin_nested():
-            connection.execute(insert(jobs), row)
+            add(connection, [row])
     except IntegrityError as error:
         if idempotency_key and (known := replay(connection, idempotency_key, request_sha256, tenant)):
             return known, False
@@ -79,10 +80,21 @@ def submit(
     return get(connection, row["id"], tenant), True
 
 
+def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Put these new jobs into the queue."""
+    connection.execute(insert(jobs), rows)
+    events.append(connection, [Entry(row["id"], EventKind.queued, _origin(row.get("forked"))) for row in rows])
+
+
+def _origin(forked: Mapping[str, Any] | None) -> str:
+    return f"to go on from epoch {forked['epoch']} of {forked['job']}" if forked else "submitted"
+
+
 def make_room(connection: Connection, wanted: int, max_queued: int, tenant: str = TENANT) -> None:
-    """Raises QueueFull unless the queue has room for so many jobs more."""
+    """Raises QueueFull unless the queue has room for so many jobs more; paused ones keep their places."""
     most = max(max_queued - wanted + 1, 0)
-    queued = select(literal(1)).where(jobs.c.tenant == tenant, jobs.c.status == Status.queued).limit(most)
+    waits = jobs.c.status.in_([Status.queued, Status.paused])
+    queued = select(literal(1)).where(jobs.c.tenant == tenant, waits).limit(most)
     if connection.scalar(select(func.count()).select_from(queued.subquery())) == most:
         raise QueueFull(f"the queue takes {max_queued:,} jobs and has no room for {wanted:,} more; try again later")
 
@@ -156,34 +168,6 @@ def versions(connection: Connection, job_ids: Iterable[str]) -> dict[str, tuple[
     """(version, status) of each of these jobs that exists: one query however many are watched."""
     query = select(jobs.c.id, jobs.c.version, jobs.c.status).where(jobs.c.id.in_(list(job_ids)))
     return {row.id: (row.version, Status(row.status)) for row in connection.execute(query)}
-
-
-def cancel(connection: Connection, job_id: str, tenant: str = TENANT) -> Job:
-    """Cancel at once what waits; ask a running job to stop at its epoch's end.
-
-    Raises NotFound, and Conflict when the job has ended otherwise.
-    """
-    stop(connection, and_(jobs.c.id == job_id, jobs.c.tenant == tenant))
-    job = get(connection, job_id, tenant)
-    if job.status in (Status.succeeded, Status.failed):
-        raise Conflict(f"the job has already {job.status.value}")
-    return job
-
-
-def stop(connection: Connection, which: ColumnElement[bool]) -> int:
-    """Cancel at once those of these jobs that wait, and ask those that run; how many there were.
-
-    One statement: a job that is claimed or given back meanwhile is met in either state.
-    """
-    waits = jobs.c.status.in_([Status.queued, Status.paused])
-    runs = and_(jobs.c.status == Status.running, jobs.c.control.is_(None))
-    values = touched(
-        status=case((waits, Status.cancelled), else_=jobs.c.status),
-        stop_reason=case((waits, StopReason.cancelled), else_=jobs.c.stop_reason),
-        finished_at=case((waits, datetime.now(UTC)), else_=jobs.c.finished_at),
-        control=case((waits, jobs.c.control), else_=Control.cancel),
-    )
-    return connection.execute(update(jobs).where(which, or_(waits, runs)).values(values)).rowcount
 
 
 def remove(connection: Connection, job_id: str, tenant: str = TENANT) -> set[str]:

@@ -10,16 +10,19 @@ from pydantic import ValidationError
 from sqlalchemy import and_, case, func, literal, null, or_, select, update
 
 from service.errors import LeaseLost
+from service.events import EventKind
 from service.lifecycle import Control, ErrorCode, JobError, Status, StopReason
 from service.spec.job import JobSpec
+from service.store import events
 from service.store.engine import lease_clock
+from service.store.events import Entry, ended
 from service.store.jobs import touched
 from service.store.tables import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import CTE, ColumnElement, Connection, Row
 
 
 MAX_FAILURES = 3
@@ -33,6 +36,7 @@ class Claim:
     job_id: str
     attempt: int
     spec: JobSpec
+    forked: bool = False  # it goes on from another's weights, and cannot begin without them
 
 
 @dataclass(frozen=True)
@@ -54,25 +58,9 @@ def claim(
     free. A job that has crashed before goes alone, so that a poisonous one fails alone. No two claimers get the same
     job. The lease holds for `seconds` unless renewed.
     """
-    can = and_(jobs.c.status == Status.queued, jobs.c.device_request.in_(["auto", *devices]))
-    first = select(jobs.c.id, jobs.c.tenant, jobs.c.array_key, jobs.c.array_limit, jobs.c.failures)
-    head = connection.execute(first.where(can).order_by(jobs.c.priority.desc(), jobs.c.id).limit(1)).first()
-    if head is None:
+    picked = _pick(connection, devices, width, trainers)
+    if picked is None:
         return []
-    alike = and_(can, jobs.c.tenant == head.tenant, jobs.c.array_key == head.array_key, jobs.c.failures == 0)
-    width = min(width, head.array_limit)
-    company = head.failures == 0 and width > 1
-    if company:
-        some = select(literal(1)).where(alike).limit(width * trainers)
-        width = min(width, -(-(connection.scalar(select(func.count()).select_from(some.subquery())) or 0) // trainers))
-    picked = (
-        select(jobs.c.id)
-        .where(alike if company else and_(can, jobs.c.id == head.id))
-        .order_by(jobs.c.priority.desc(), jobs.c.id)
-        .limit(width if company else 1)
-        .with_for_update(skip_locked=True)
-        .cte("picked")
-    )
     now, boot = lease_clock(connection)
     values = touched(
         status=Status.running,
@@ -83,17 +71,42 @@ def claim(
         started_at=datetime.now(UTC),
     )
     statement = update(jobs).where(jobs.c.id.in_(select(picked.c.id))).values(values)
-    rows = connection.execute(statement.returning(jobs.c.id, jobs.c.attempt, jobs.c.priority, jobs.c.spec))
-    ordered = sorted(rows, key=lambda row: (-row.priority, row.id))
+    columns = [jobs.c[name] for name in ("id", "attempt", "priority", "spec", "forked")]
+    rows = sorted(connection.execute(statement.returning(*columns)), key=lambda row: (-row.priority, row.id))
+    by = {"worker": worker}
+    events.append(connection, [Entry(row.id, EventKind.claimed, f"claimed by {worker}", by) for row in rows])
     claims = []
-    for row in ordered:
+    for row in rows:
         try:
-            claims.append(Claim(row.id, row.attempt, JobSpec.model_validate(row.spec)))
+            claims.append(Claim(row.id, row.attempt, JobSpec.model_validate(row.spec), row.forked is not None))
         except ValidationError as problem:
             message = f"this version cannot read the job's spec: {problem.errors()[0]['msg']}"
             error = JobError(code=ErrorCode.invalid_spec, message=message)
             finish(connection, row.id, row.attempt, Outcome(Status.failed, error=error))
     return claims
+
+
+def _pick(connection: Connection, devices: Collection[str], width: int, trainers: int) -> CTE | None:
+    """The ids that `claim` takes, which nobody else can take until the transaction's end; None: nothing waits."""
+    can = and_(jobs.c.status == Status.queued, jobs.c.device_request.in_(["auto", *devices]))
+    first = select(jobs.c.id, jobs.c.tenant, jobs.c.array_key, jobs.c.array_limit, jobs.c.failures)
+    head = connection.execute(first.where(can).order_by(jobs.c.priority.desc(), jobs.c.id).limit(1)).first()
+    if head is None:
+        return None
+    alike = and_(can, jobs.c.tenant == head.tenant, jobs.c.array_key == head.array_key, jobs.c.failures == 0)
+    width = min(width, head.array_limit)
+    company = head.failures == 0 and width > 1
+    if company:
+        some = select(literal(1)).where(alike).limit(width * trainers)
+        width = min(width, -(-(connection.scalar(select(func.count()).select_from(some.subquery())) or 0) // trainers))
+    return (
+        select(jobs.c.id)
+        .where(alike if company else and_(can, jobs.c.id == head.id))
+        .order_by(jobs.c.priority.desc(), jobs.c.id)
+        .limit(width if company else 1)
+        .with_for_update(skip_locked=True)
+        .cte("picked")
+    )
 
 
 def has_queued(connection: Connection) -> bool:
@@ -115,7 +128,7 @@ def has_lapsed(connection: Connection) -> bool:
 
 def reap(connection: Connection) -> int:
     """Take jobs from workers that have let their lease lapse, as `crashed` would; how many there were."""
-    error = JobError(code=ErrorCode.worker_lost, message="its worker gave no sign of life; this was the last try")
+    error = JobError(code=ErrorCode.worker_lost, message="its worker gave no sign of life")
     return _give_up(connection, _lapsed(connection), error)
 
 
@@ -125,39 +138,62 @@ def _lapsed(connection: Connection) -> ColumnElement[bool]:
 
 
 def crashed(connection: Connection, job_id: str, attempt: int, error: JobError) -> None:
-    """The trainer died: back to the queue; cancelled if that was asked for; failed with `error` at the third crash."""
+    """The trainer died of `error`: back to the queue; cancelled or paused if that was asked for; failed at the third
+    crash."""
     if _give_up(connection, _owned(job_id, attempt), error) == 0:
         raise LeaseLost
 
 
 def _give_up(connection: Connection, which: ColumnElement[bool], error: JobError) -> int:
-    cancelled = jobs.c.control == Control.cancel
+    cancelled, paused = jobs.c.control == Control.cancel, jobs.c.control == Control.pause
     spent = jobs.c.failures + 1 >= MAX_FAILURES
+    last = error.model_copy(update={"message": f"{MAX_FAILURES} crashes without getting on; the last: {error.message}"})
     values = touched(
-        status=case((cancelled, Status.cancelled), (spent, Status.failed), else_=Status.queued),
+        status=case(
+            (cancelled, Status.cancelled), (spent, Status.failed), (paused, Status.paused), else_=Status.queued
+        ),
         failures=jobs.c.failures + 1,
         stop_reason=case((cancelled, StopReason.cancelled), else_=None),
         finished_at=case((or_(cancelled, spent), datetime.now(UTC)), else_=None),
         error=case(
-            (cancelled, null()), (spent, literal(error.model_dump(mode="json"), jobs.c.error.type)), else_=null()
+            (cancelled, null()), (spent, literal(last.model_dump(mode="json"), jobs.c.error.type)), else_=null()
         ),
         control=None,
         **_LET_GO,
     )
-    return connection.execute(update(jobs).where(which).values(values)).rowcount
+    rows = connection.execute(update(jobs).where(which).values(values).returning(jobs.c.id, jobs.c.status)).all()
+    events.append(connection, [_given_up(row.id, Status(row.status), error, last) for row in rows])
+    return len(rows)
+
+
+def _given_up(job_id: str, status: Status, error: JobError, last: JobError) -> Entry:
+    if status is Status.failed:
+        return ended(job_id, status, None, last)
+    if status is Status.cancelled:
+        return ended(job_id, status, StopReason.cancelled)
+    kind = EventKind.paused if status is Status.paused else EventKind.retried
+    return Entry(job_id, kind, f"{status.value} again: {error.message}", {"code": error.code})
 
 
 def release(connection: Connection, job_id: str, attempt: int) -> None:
-    """Give the job back unharmed, as a worker does when it is told to stop; raises LeaseLost."""
-    cancelled = jobs.c.control == Control.cancel
+    """Give the job back unharmed, as it is to be paused or its worker is told to stop; raises LeaseLost."""
+    cancelled, paused = jobs.c.control == Control.cancel, jobs.c.control == Control.pause
     values = touched(
-        status=case((cancelled, Status.cancelled), else_=Status.queued),
+        status=case((cancelled, Status.cancelled), (paused, Status.paused), else_=Status.queued),
         stop_reason=case((cancelled, StopReason.cancelled), else_=None),
         finished_at=case((cancelled, datetime.now(UTC)), else_=None),
         control=None,
         **_LET_GO,
     )
-    _fenced(connection, job_id, attempt, values)
+    job = _fenced(connection, job_id, attempt, values)
+    after = {"epoch": job.epoch}
+    if job.status == Status.cancelled:
+        entry = ended(job_id, Status.cancelled, StopReason.cancelled)
+    elif job.status == Status.paused:
+        entry = Entry(job_id, EventKind.paused, f"paused after epoch {job.epoch}", after)
+    else:
+        entry = Entry(job_id, EventKind.released, f"given back after epoch {job.epoch}: its worker stops", after)
+    events.append(connection, [entry])
 
 
 def finish(connection: Connection, job_id: str, attempt: int, outcome: Outcome) -> None:
@@ -174,16 +210,17 @@ def finish(connection: Connection, job_id: str, attempt: int, outcome: Outcome) 
         eta_seconds=None,
     )
     _fenced(connection, job_id, attempt, values)
+    events.append(connection, [ended(job_id, outcome.status, outcome.stop_reason, outcome.error)])
 
 
 def _owned(job_id: str, attempt: int) -> ColumnElement[bool]:
     return and_(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.status == Status.running)
 
 
-def _fenced(connection: Connection, job_id: str, attempt: int, values: dict[str, Any]) -> Control | None:
-    """Write to the job if this attempt still owns it; the control it had before. Raises LeaseLost otherwise."""
-    statement = update(jobs).where(_owned(job_id, attempt)).values(values).returning(jobs.c.control)
-    row = connection.execute(statement).first()
+def _fenced(connection: Connection, job_id: str, attempt: int, values: dict[str, Any]) -> Row[Any]:
+    """Write to the job if this attempt still owns it; its status and epoch now. Raises LeaseLost otherwise."""
+    statement = update(jobs).where(_owned(job_id, attempt)).values(values)
+    row = connection.execute(statement.returning(jobs.c.status, jobs.c.epoch)).first()
     if row is None:
         raise LeaseLost
-    return None if row.control is None else Control(row.control)
+    return row

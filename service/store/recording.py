@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, delete, insert, select, tuple_, update
 
+from service.events import EventKind
 from service.lifecycle import CheckpointKind, Control, Status
+from service.store import events
+from service.store.events import Entry, ended
 from service.store.jobs import touched
 from service.store.queue import Outcome
 from service.store.tables import checkpoints, epochs, jobs
@@ -44,6 +47,7 @@ class Record:
     back_to: int | None = None  # the attempt goes on after this epoch: what stands behind it goes
     published: Sequence[Checkpoint] = ()  # their bytes are already safe
     dropped: frozenset[CheckpointKind] = frozenset()  # kinds that the job has no use for any more
+    events: Sequence[Entry] = ()  # what else is to be known of it
     outcome: Outcome | None = None  # ends the job
 
     @property
@@ -77,6 +81,7 @@ def write(connection: Connection, device: str, records: Sequence[Record]) -> Wri
     replaced |= _publish(connection, [(record.job_id, file) for record in kept for file in record.published])
     _got_on(connection, kept)
     _finish(connection, kept)
+    events.append(connection, [entry for record in kept for entry in _entries(record)])
     return Written(owned, replaced)
 
 
@@ -171,6 +176,18 @@ def _finish(connection: Connection, records: Sequence[Record]) -> None:
         let_go = dict.fromkeys(("control", "lease_until", "lease_boot", "eta_seconds"))
         end = touched(finished_at=datetime.now(UTC), **values, **let_go)
         connection.execute(update(jobs).where(_OWNED).values(end), ends)
+
+
+def _entries(record: Record) -> Iterator[Entry]:
+    """The job's log of all this."""
+    yield from record.events
+    for file in record.published:
+        if file.kind is CheckpointKind.best:
+            value = record.best.value if record.best else None
+            details = {"epoch": file.epoch, "value": value}
+            yield Entry(record.job_id, EventKind.best, f"the best so far, epoch {file.epoch}, is published", details)
+    if record.outcome is not None:
+        yield ended(record.job_id, record.outcome.status, record.outcome.stop_reason, record.outcome.error)
 
 
 def _key(record: Record) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from sqlalchemy.exc import IntegrityError
 from service.errors import IdempotencyMismatch, NotFound
 from service.lifecycle import LIVE, Status
 from service.spec.early_stopping import LARGER_IS_BETTER, Monitor
+from service.store.control import stop
 from service.store.ids import new_id
-from service.store.jobs import make_room, row_of, stop
+from service.store.jobs import add, make_room, row_of
 from service.store.sweep_records import Sweep, SweepBest, SweepStatus
 from service.store.tables import TENANT, jobs, sweeps
 
@@ -88,7 +89,7 @@ def create(
                 {**row_of(job.resolved, tenant), "sweep_id": sweep_id, "point": job.point}
                 for job in planned[start : start + CHUNK]
             ]
-            connection.execute(insert(jobs), rows)
+            add(connection, rows)
     except IntegrityError as error:
         raise NotFound("the data set is gone") from error
     return get(connection, sweep_id, tenant), True

@@ -177,6 +177,19 @@ checkpoints = Table(
     Column("created_at", Utc, nullable=False),
 )
 
+events = Table(
+    "events",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", String, nullable=False, server_default=TENANT),
+    Column("at", Utc, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("message", String, nullable=False),
+    Column("details", JSON, nullable=False),
+)
+
 workers = Table(
     "workers",
     metadata,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from service.lifecycle import Checkpoint, Epoch
+from service.store.events import Entry
 from service.store.queue import Claim, Outcome
 from service.store.recording import BestSoFar, Record
 
@@ -38,6 +39,7 @@ class Heard:
 
     lost: frozenset[int] = frozenset()  # another attempt owns the job: nothing of it was written
     cancelled: frozenset[int] = frozenset()  # asked to stop at this epoch's end
+    paused: frozenset[int] = frozenset()  # asked to be given back at this epoch's end
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,10 @@ class Before:
     """What earlier attempts have come to, up to the epoch after which this one goes on."""
 
     epoch: int
-    seconds: float  # of training
-    best: Weights | None
-    published: Checkpoint | None  # the best checkpoint that there is
+    entry: Entry  # for the job's log
+    seconds: float = 0.0  # of training
+    best: Weights | None = None
+    published: Checkpoint | None = None  # the best checkpoint that there is
 
 
 @dataclass
@@ -61,6 +64,7 @@ class Member:
     best: Weights | None = None
     state: Weights | None = None
     published: Checkpoint | None = None
+    events: list[Entry] = field(default_factory=list)
     back_to: int | None = None  # rows past this epoch are those of earlier attempts
     clean: bool = False  # our last commit succeeded: no row of another attempt or try stands behind it
 
@@ -80,6 +84,7 @@ class Member:
             replace=not self.clean,
             back_to=self.back_to,
             published=published,
+            events=tuple(self.events),
         )
 
     def best_so_far(self) -> BestSoFar | None:

@@ -65,6 +65,7 @@ class Recorder:
             member = self._members[number]
             member.back_to, member.seconds = known.epoch, known.seconds
             member.best = known.best
+            member.events.append(known.entry)
             if known.published and known.best and known.published.epoch == known.best.row.epoch:
                 member.published = known.published
         back = {number: self._members[number] for number in before}
@@ -203,8 +204,10 @@ class Recorder:
         self._settle(members, published, lost)
         for path in unnamed:
             self._artifacts.delete(path)
-        cancelled = {n for n, record in records.items() if written.controls.get(record.job_id) is Control.cancel}
-        return Heard(frozenset(lost), frozenset(cancelled - set(outcomes)))
+        asked = {n: written.controls.get(record.job_id) for n, record in records.items() if n not in outcomes}
+        cancelled = frozenset(number for number, control in asked.items() if control is Control.cancel)
+        paused = frozenset(number for number, control in asked.items() if control is Control.pause)
+        return Heard(frozenset(lost), cancelled, paused)
 
     def _settle(
         self, members: Mapping[int, Member], published: Mapping[int, Sequence[Checkpoint]], lost: set[int]
@@ -212,6 +215,7 @@ class Recorder:
         """What is committed is no longer to be done."""
         for number, member in members.items():
             member.rows.clear()
+            member.events.clear()
             member.back_to, member.clean = None, True
             member.published = next(
                 (file for file in published.get(number, ()) if file.kind is CheckpointKind.best), member.published

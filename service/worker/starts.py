@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.errors import StorageError
+from service.events import EventKind
 from service.lifecycle import Checkpoint, CheckpointKind, Epoch
 from service.store import checkpoints, history
+from service.store.events import Entry
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.loop import Start
 from service.training.snapshot import from_bytes
@@ -73,6 +75,23 @@ def best(start: Start, job: Resolved, preprocessing: Preprocessing) -> Weights |
     row = start.rows[snapshot.best_epoch - 1]
     weights = snapshot.weights if snapshot.best is None else snapshot.best
     return Weights(row, lambda: to_bytes(weights, Metadata.of(job, preprocessing, row)))
+
+
+def entry(job_id: str, start: Start, differs: dict[str, list[str]]) -> Entry:
+    """What the job's log says of a start; `differs`: see `differing`."""
+    epoch = start.snapshot.epoch
+    details = {"epoch": epoch, "exact": not differs, "differs": differs}
+    if not epoch:
+        return Entry(job_id, EventKind.resumed, "begins with the best weights of the other job", details)
+    changed = "; ".join(f"{name} was {old} and is {new}" for name, (old, new) in differs.items())
+    how = f"perhaps not to the same bits: {changed}" if changed else "to the same bits"
+    return Entry(job_id, EventKind.resumed, f"goes on after epoch {epoch}, {how}", details)
+
+
+def anew(job_id: str) -> Entry:
+    """The same of a job whose saved state is lost."""
+    details = {"epoch": 0, "exact": True, "differs": {}}
+    return Entry(job_id, EventKind.resumed, "begins anew: its saved state is missing or has changed", details)
 
 
 def differing(before: dict[str, str], now: dict[str, str]) -> dict[str, list[str]]:

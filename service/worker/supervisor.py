@@ -153,8 +153,7 @@ class Supervisor:
         code, cause = seat.vitals.cause_of_death(seat.process.exitcode)
         log.error("a trainer died with %s, training %d jobs", cause, len(seat.claims))
         if seat.claims:
-            message = f"the trainer died {queue.MAX_FAILURES} times without getting on, at last with {cause}"
-            error = JobError(code=code, message=message, log_tail=_tail(seat.place))
+            error = JobError(code=code, message=f"the trainer died with {cause}", log_tail=_tail(seat.place))
             self._give_back(seat.claims, error)
         elif seat.device is None:
             time.sleep(RESTART_SECONDS)  # it cannot even start: do not spin

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from service.artifacts import Artifacts
-from service.errors import LeaseLost, ServiceError
+from service.errors import LeaseLost, ServiceError, StorageError
 from service.lifecycle import ErrorCode, JobError, Status, StopReason
 from service.spec.data import DatasetData
 from service.spec.resolve import profile_of, resolve
@@ -148,17 +148,24 @@ class Trainer:
         begun: list[Start | None] = []
         before: dict[int, Before] = {}
         for member, saved in enumerate(array.saved):
+            if saved.state is None:
+                begun.append(None)
+                continue
             found = starts.start(self._artifacts, saved)
-            begun.append(found[0] if found else None)
             if found is None:
+                if array.claims[member].forked:
+                    raise StorageError("the saved state that the fork goes on from is missing or has changed")
+                begun.append(None)
+                before[member] = Before(0, starts.anew(array.claims[member].job_id))
                 continue
             at, made_by = found
-            differs = starts.differing(made_by, fingerprint(device))
-            log.info("%s goes on after epoch %s; differs: %s", array.claims[member].job_id, at.snapshot.epoch, differs)
+            begun.append(at)
             best = starts.best(at, array.jobs[member], preprocessing)
             if best is not None:
                 array.best[member] = best
-            before[member] = Before(at.snapshot.epoch, sum(row.seconds for row in at.rows), best, saved.best)
+            entry = starts.entry(array.claims[member].job_id, at, starts.differing(made_by, fingerprint(device)))
+            seconds = sum(row.seconds for row in at.rows)
+            before[member] = Before(at.snapshot.epoch, entry, seconds, best, saved.best)
         array.under_way -= array.recorder.go_back(before).lost
         return begun
 
@@ -177,7 +184,9 @@ class Trainer:
         by_member = {report.member: report for report in reports}
         cancelled = {member: _ending(CANCELLED, array, by_member[member], states[member]) for member in heard.cancelled}
         late = array.recorder.finish(cancelled) if cancelled else Heard()
-        return set(endings) | set(cancelled) | lost | heard.lost | late.lost
+        if heard.paused:
+            array.recorder.release(heard.paused)
+        return set(endings) | set(cancelled) | heard.paused | lost | heard.lost | late.lost
 
     def _fail(self, array: Array, error: JobError) -> None:
         """An error in training: nobody knows whose it is in an array, so each member is tried again by itself."""

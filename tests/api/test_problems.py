@@ -104,7 +104,7 @@ def test_an_unknown_path_is_a_problem(client: TestClient) -> None:
     ("path", "allowed"),
     [
         ("/v1/jobs", "GET, POST"),
-        ("/v1/jobs/job_1", "DELETE, GET"),
+        ("/v1/jobs/job_1", "DELETE, GET, PATCH"),
         ("/v1/jobs/job_1/checkpoints/best/download", "GET, HEAD"),
     ],
 )

@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
 from service.lifecycle import CheckpointKind, Status, StopReason
-from service.store import datasets, history, jobs, queue
+from service.store import control, datasets, history, jobs, queue
 from service.store.engine import Database
 from service.store.queue import Outcome
 from tests.specs import synthetic
@@ -112,7 +112,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_twice_is_fine(database: Database
 
     for _ in range(2):
         with database.transaction() as connection:
-            cancelled = jobs.cancel(connection, submitted.id)
+            cancelled = control.cancel(connection, submitted.id)
 
     assert (cancelled.status, cancelled.stop_reason) == (Status.cancelled, StopReason.cancelled)
     assert claim(database) == []
@@ -124,7 +124,7 @@ def test_a_finished_job_cannot_be_cancelled(database: Database) -> None:
     finish(database, submitted.id)
 
     with pytest.raises(Conflict, match="already succeeded"), database.transaction() as connection:
-        jobs.cancel(connection, submitted.id)
+        control.cancel(connection, submitted.id)
 
 
 def test_deleting_takes_the_history_and_names_the_files(database: Database) -> None:
@@ -201,7 +201,7 @@ def test_a_data_set_in_use_cannot_be_deleted(database: Database) -> None:
         datasets.remove(connection, "ds_1")
 
     with database.transaction() as connection:
-        jobs.cancel(connection, user.id)
+        control.cancel(connection, user.id)
         assert datasets.remove(connection, "ds_1") == "datasets/ds_1"
     assert job(database, user.id).spec == mine.spec
 

@@ -16,7 +16,7 @@ from service.spec.data import DatasetData
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve
 from service.spec.sweep import SweepSpec, changed, expand
-from service.store import jobs, queue, sweeps
+from service.store import control, jobs, queue, sweeps
 from service.store.engine import Database
 from service.store.queue import Outcome
 from service.store.recording import BestSoFar, Record, write
@@ -234,7 +234,7 @@ def test_cancelling_ends_what_waits_and_asks_what_runs(database: Database) -> No
     with database.transaction() as connection, counting(connection) as statements:
         asked = sweeps.cancel(connection, sweep.id)
 
-    assert len(statements) == 4  # the jobs, the sweep, and two to read it
+    assert len(statements) == 6  # the jobs, two for their logs, the sweep, and two to read it
     assert asked.status is SweepStatus.running
     assert {status: n for status, n in asked.counts.items() if n} == {"succeeded": 1, "running": 1, "cancelled": 18}
     assert [job.control for job in jobs_of(database, sweep) if job.id == running.job_id] == [Control.cancel]
@@ -258,7 +258,7 @@ def test_a_sweep_that_has_ended_stays_as_it_is(database: Database) -> None:
     sweep = create(database, replicates=2)
     train(database, val_loss=0.5)
     with database.transaction() as connection:
-        jobs.cancel(connection, jobs_of(database, sweep)[1].id)
+        control.cancel(connection, jobs_of(database, sweep)[1].id)
 
     for _ in range(2):
         with database.transaction() as connection:
@@ -285,7 +285,7 @@ def test_the_newest_live_job_is_told(database: Database) -> None:
     with database.transaction() as connection:
         seen = [sweeps.last_live(connection, sweep.id)]
         for job in (newer, older):
-            jobs.cancel(connection, job.id)
+            control.cancel(connection, job.id)
             seen.append(sweeps.last_live(connection, sweep.id))
 
     assert seen == [newer.id, older.id, None]

@@ -12,7 +12,7 @@ from service.artifacts import Artifacts, sha256_of
 from service.errors import StorageError, Unavailable
 from service.lifecycle import CheckpointKind, Epoch, ErrorCode, JobError, Status, StopReason
 from service.spec.early_stopping import Monitor
-from service.store import checkpoints, history, jobs, queue, recording
+from service.store import checkpoints, control, history, queue, recording
 from service.store.engine import Database
 from service.store.queue import Claim, Outcome
 from service.worker import recorder as recorder_module
@@ -141,7 +141,7 @@ def test_a_better_best_replaces_the_file_of_the_one_before(
 @pytest.mark.usefixtures("eager")
 def test_a_request_to_cancel_is_heard(database: Database, recorder: Recorder, claimed: Claim) -> None:
     with database.transaction() as connection:
-        jobs.cancel(connection, claimed.job_id)
+        control.cancel(connection, claimed.job_id)
 
     assert add(recorder, epoch(1), weights(epoch(1))).cancelled == {0}
 

@@ -15,7 +15,7 @@ from service.data.prepare import prepare
 from service.lifecycle import CheckpointKind, ErrorCode, Job, Status, StopReason
 from service.spec.job import JobSpec
 from service.spec.resolve import RowCounts
-from service.store import checkpoints, datasets, history, jobs, queue
+from service.store import checkpoints, control, datasets, history, jobs, queue
 from service.store.engine import Database
 from service.training.checkpoint import from_bytes
 from service.training.loop import train
@@ -135,7 +135,7 @@ def test_a_job_that_must_not_end_by_a_signal_is_cancelled_at_its_epochs_end(
     submitted = submit(database, max_epochs=1_000_000, early_stopping=None)
     claims = claim(database)
     with database.transaction() as connection:
-        jobs.cancel(connection, submitted.id)
+        control.cancel(connection, submitted.id)
 
     trainer(database, artifacts, pipe).run(claims)
 
@@ -264,7 +264,7 @@ def test_cancelling_one_of_an_array_leaves_the_others_alone(
     first, second = (submit(database, seed=seed, max_epochs=5, early_stopping=None).id for seed in (0, 1))
     claims = claim(database, width=8)
     with database.transaction() as connection:
-        jobs.cancel(connection, first)
+        control.cancel(connection, first)
 
     trainer(database, artifacts, pipe).run(claims)
 

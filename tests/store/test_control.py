@@ -1,0 +1,158 @@
+"""Pausing, resuming and changing jobs, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from service.errors import Conflict, LeaseLost, NotFound, QueueFull
+from service.lifecycle import Control, ErrorCode, Job, JobError, Status, StopReason
+from service.spec.change import JobChange
+from service.store import control, jobs, queue
+from service.store.engine import Database
+from service.store.queue import Outcome
+from tests.specs import synthetic
+from tests.store.records import claim, epoch, job, record, submit
+
+CRASH = JobError(code=ErrorCode.worker_lost, message="it died")
+
+
+def ask(database: Database, what: Callable[..., Job], job_id: str) -> Job:
+    with database.transaction() as connection:
+        return what(connection, job_id)
+
+
+def release(database: Database, job_id: str, attempt: int = 1) -> None:
+    with database.transaction() as connection:
+        queue.release(connection, job_id, attempt)
+
+
+def finish(database: Database, job_id: str) -> None:
+    with database.transaction() as connection:
+        queue.finish(connection, job_id, 1, Outcome(Status.succeeded, StopReason.max_epochs))
+
+
+def test_a_queued_job_is_paused_at_once_and_nobody_claims_it(database: Database) -> None:
+    submitted = submit(database)
+
+    for _ in range(2):
+        assert ask(database, control.pause, submitted.id).status is Status.paused
+
+    assert claim(database) == []
+
+
+def test_a_running_job_is_paused_as_its_worker_gives_it_back(database: Database) -> None:
+    submitted = submit(database)
+    (taken,) = claim(database)
+
+    asked = ask(database, control.pause, submitted.id)
+    assert (asked.status, asked.control) == (Status.running, Control.pause)
+    assert record(database, taken, epoch(1)) is Control.pause
+    release(database, submitted.id)
+
+    paused = job(database, submitted.id)
+    assert (paused.status, paused.control, paused.failures, paused.worker) == (Status.paused, None, 0, None)
+    with pytest.raises(LeaseLost):
+        record(database, taken, epoch(1), epoch(2))
+
+
+def test_a_resumed_job_goes_first_again(database: Database) -> None:
+    first, second = submit(database), submit(database)
+    ask(database, control.pause, first.id)
+
+    for _ in range(2):
+        assert ask(database, control.resume, first.id).queue_position == 1
+
+    assert [c.job_id for c in claim(database)] == [first.id]
+    assert job(database, second.id).status is Status.queued
+
+
+def test_a_request_to_pause_can_be_withdrawn(database: Database) -> None:
+    submitted = submit(database)
+    claim(database)
+    ask(database, control.pause, submitted.id)
+
+    resumed = ask(database, control.resume, submitted.id)
+
+    assert (resumed.status, resumed.control) == (Status.running, None)
+
+
+def test_a_job_that_crashes_while_it_is_to_be_paused_is_paused(database: Database) -> None:
+    submitted = submit(database)
+    claim(database)
+    ask(database, control.pause, submitted.id)
+
+    with database.transaction() as connection:
+        queue.crashed(connection, submitted.id, 1, CRASH)
+
+    paused = job(database, submitted.id)
+    assert (paused.status, paused.failures, paused.finished_at) == (Status.paused, 1, None)
+
+
+def test_cancelling_goes_before_pausing(database: Database) -> None:
+    submitted, waiting = submit(database), submit(database)
+    claim(database)
+    ask(database, control.pause, submitted.id)
+    ask(database, control.pause, waiting.id)
+
+    assert ask(database, control.cancel, submitted.id).control is Control.cancel
+    for what in (control.pause, control.resume):
+        with pytest.raises(Conflict, match="about to be cancelled"):
+            ask(database, what, submitted.id)
+
+    assert ask(database, control.cancel, waiting.id).status is Status.cancelled
+    release(database, submitted.id)
+    assert job(database, submitted.id).status is Status.cancelled
+
+
+@pytest.mark.parametrize("what", [control.pause, control.resume])
+def test_what_has_ended_stays_so(database: Database, what: Callable[..., Job]) -> None:
+    submitted = submit(database)
+    claim(database)
+    finish(database, submitted.id)
+
+    with pytest.raises(Conflict, match="has ended: it is succeeded"):
+        ask(database, what, submitted.id)
+    with pytest.raises(NotFound), database.transaction() as connection:
+        what(connection, submitted.id, "other")
+
+
+def test_paused_jobs_keep_their_places_in_a_full_queue(database: Database) -> None:
+    ask(database, control.pause, submit(database).id)
+
+    with pytest.raises(QueueFull), database.transaction() as connection:
+        jobs.submit(connection, synthetic(), max_queued=1)
+
+
+def test_what_is_changed_is_changed_and_nothing_else(database: Database) -> None:
+    submitted = submit(database, name="old", labels={"a": "1"})
+
+    with database.transaction() as connection:
+        renamed = control.change(connection, submitted.id, JobChange(name=None))
+        changed = control.change(connection, submitted.id, JobChange(labels={"b": "2"}, priority=7))
+
+    assert (renamed.name, renamed.labels, renamed.priority) == (None, {"a": "1"}, 0)
+    assert (changed.name, changed.labels, changed.priority) == (None, {"b": "2"}, 7)
+    assert (changed.spec, changed.queue_position) == (submitted.spec, 1)
+
+
+def test_a_job_of_a_raised_priority_goes_first(database: Database) -> None:
+    submit(database)
+    late = submit(database)
+
+    with database.transaction() as connection:
+        control.change(connection, late.id, JobChange(priority=1))
+
+    assert [c.job_id for c in claim(database)] == [late.id]
+
+
+def test_an_ended_job_gets_another_name_but_no_other_priority(database: Database) -> None:
+    submitted = submit(database)
+    ask(database, control.cancel, submitted.id)
+
+    with database.transaction() as connection:
+        assert control.change(connection, submitted.id, JobChange(name="new")).name == "new"
+    with pytest.raises(Conflict, match="has ended"), database.transaction() as connection:
+        control.change(connection, submitted.id, JobChange(name="newer", priority=1))
+    assert job(database, submitted.id).name == "new"

@@ -1,0 +1,128 @@
+"""The log of a job: whatever happens to it stands there once, in order, on both databases."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.errors import LeaseLost
+from service.events import EventKind
+from service.lifecycle import CheckpointKind, ErrorCode, JobError, Status, StopReason
+from service.spec.change import JobChange
+from service.store import control, events, jobs, queue
+from service.store.engine import Database
+from service.store.queue import Outcome
+from service.store.recording import BestSoFar, Record, write
+from tests.store.records import checkpoint, claim, epoch, submit
+
+CRASH = JobError(code=ErrorCode.out_of_memory, message="it died")
+
+
+def log(database: Database, job_id: str) -> list[tuple[EventKind, int, str]]:
+    with database.reading() as connection:
+        found = events.read(connection, job_id, limit=100)
+    assert [event.number for event in found] == list(range(1, len(found) + 1))
+    return [(event.kind, event.attempt, event.message) for event in found]
+
+
+def test_a_life_from_queue_to_end(database: Database) -> None:
+    submitted = submit(database)
+    (taken,) = claim(database, "wrk_7")
+    best = BestSoFar(1, 0.5, {"val_loss": 0.5})
+    done = Outcome(Status.succeeded, StopReason.early_stopped)
+    with database.transaction() as connection:
+        files = [checkpoint(CheckpointKind.best, 1), checkpoint(CheckpointKind.last, 1)]
+        write(connection, "cpu", [Record(submitted.id, 1, [epoch(1)], best, published=files, outcome=done)])
+
+    assert log(database, submitted.id) == [
+        (EventKind.queued, 0, "submitted"),
+        (EventKind.claimed, 1, "claimed by wrk_7"),
+        (EventKind.best, 1, "the best so far, epoch 1, is published"),
+        (EventKind.ended, 1, "succeeded: early stopped"),
+    ]
+    assert taken.job_id == submitted.id
+
+
+def test_crashes_say_why(database: Database) -> None:
+    submitted = submit(database)
+    for attempt in (1, 2, 3):
+        claim(database)
+        with database.transaction() as connection:
+            queue.crashed(connection, submitted.id, attempt, CRASH)
+
+    kinds = [(kind, message) for kind, _, message in log(database, submitted.id) if kind != EventKind.claimed]
+    again = (EventKind.retried, "queued again: it died")
+    last = (EventKind.ended, "failed: 3 crashes without getting on; the last: it died")
+    assert kinds == [(EventKind.queued, "submitted"), again, again, last]
+
+
+def test_requests_stand_in_the_log_as_often_as_they_changed_something(database: Database) -> None:
+    submitted = submit(database)
+    with database.transaction() as connection:
+        for ask in (control.pause, control.pause, control.resume, control.resume):
+            ask(connection, submitted.id)
+    claim(database)
+    with database.transaction() as connection:
+        for ask in (control.pause, control.resume, control.pause):
+            ask(connection, submitted.id)
+        queue.release(connection, submitted.id, 1)
+        control.change(connection, submitted.id, JobChange(priority=3))
+        control.change(connection, submitted.id, JobChange())
+        control.cancel(connection, submitted.id)
+        control.cancel(connection, submitted.id)
+
+    assert [message for _, _, message in log(database, submitted.id)] == [
+        *("submitted", "paused", "no longer paused", "claimed by wrk_1"),
+        *("to be paused at the epoch's end", "not to be paused after all", "to be paused at the epoch's end"),
+        *("paused after epoch 0", "priority is now 3", "cancelled"),
+    ]
+
+
+def test_a_worker_that_stops_gives_its_job_back(database: Database) -> None:
+    submitted = submit(database)
+    claim(database)
+    with database.transaction() as connection:
+        queue.release(connection, submitted.id, 1)
+
+    assert log(database, submitted.id)[-1] == (EventKind.released, 1, "given back after epoch 0: its worker stops")
+
+
+def test_an_attempt_that_has_lost_its_job_adds_nothing(database: Database) -> None:
+    submitted = submit(database)
+    claim(database)
+    with database.transaction() as connection:
+        queue.crashed(connection, submitted.id, 1, CRASH)
+    claim(database)
+    before = log(database, submitted.id)
+
+    for write_late in (
+        lambda connection: queue.release(connection, submitted.id, 1),
+        lambda connection: queue.crashed(connection, submitted.id, 1, CRASH),
+        lambda connection: queue.finish(connection, submitted.id, 1, Outcome(Status.succeeded)),
+    ):
+        with pytest.raises(LeaseLost), database.transaction() as connection:
+            write_late(connection)
+    with database.transaction() as connection:
+        done = Outcome(Status.succeeded, StopReason.max_epochs)
+        write(connection, "cpu", [Record(submitted.id, 1, [epoch(1)], outcome=done)])
+
+    assert log(database, submitted.id) == before
+
+
+def test_a_page_of_the_log(database: Database) -> None:
+    submitted = submit(database)
+    claim(database)
+
+    with database.reading() as connection:
+        (first,) = events.read(connection, submitted.id, limit=1)
+        (second,) = events.read(connection, submitted.id, after=first.number, limit=10)
+
+    assert (first.number, second.number, second.details) == (1, 2, {"worker": "wrk_1"})
+
+
+def test_a_deleted_jobs_log_goes_with_it(database: Database) -> None:
+    submitted = submit(database)
+    with database.transaction() as connection:
+        control.cancel(connection, submitted.id)
+        jobs.remove(connection, submitted.id)
+
+    assert log(database, submitted.id) == []
