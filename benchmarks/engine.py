@@ -29,6 +29,7 @@ from service.training.loop import train
 from service.training.models import build
 
 WIDTHS = (1, 4, 16, 64)
+CPU = torch.device("cpu")
 SPEC = JobSpec.model_validate(
     {
         "data": {"kind": "synthetic", "rows": 10_000, "features": 20},
@@ -44,6 +45,8 @@ TRAIN = torch.from_numpy(DATA.train.x), torch.from_numpy(DATA.train.y)
 VALIDATION = torch.from_numpy(DATA.validation.x), torch.from_numpy(DATA.validation.y)
 
 
+Loops = dict[str, tuple[int, Iterator[None]]]
+"""How many jobs each contender trains, and the contender: an epoch a turn."""
 LOADER, SLICES, SCIKIT = "DataLoader loop, Adam", "loop over sliced tensors, fused Adam", "scikit-learn MLPClassifier"
 
 
@@ -56,12 +59,17 @@ def measure(repetitions: int) -> dict[str, float]:
     """Seconds per job and epoch of each contender: medians of so many turns."""
     torch.set_num_threads(1)
     threadpool_limits(1)  # scikit-learn
-    loops: dict[str, tuple[int, Iterator[None]]] = {
+    loops: Loops = {
         LOADER: (1, by_loader()),
         SLICES: (1, by_slices()),
         SCIKIT: (1, by_scikit_learn()),
         **{f"bestepoch, array of {width}": (width, ours(width)) for width in WIDTHS},
     }
+    return take_turns(loops, repetitions)
+
+
+def take_turns(loops: Loops, repetitions: int) -> dict[str, float]:
+    """Seconds per job of each loop's turn: medians of so many."""
     seconds: dict[str, list[float]] = {name: [] for name in loops}
     for _, loop in loops.values():
         next(loop)  # warm up
@@ -82,20 +90,20 @@ def print_table(seconds: dict[str, float]) -> None:
     print(f"torch {torch.__version__}, one thread each; the service: {os.cpu_count()} trainers")
 
 
-def ours(width: int) -> Iterator[None]:
+def ours(width: int, device: torch.device = CPU) -> Iterator[None]:
     jobs = [replace(RESOLVED, spec=SPEC.model_copy(update={"seed": seed})) for seed in range(width)]
-    for _ in train(jobs, DATA, torch.device("cpu")):
+    for _ in train(jobs, DATA, device):
         yield
 
 
-def by_slices() -> Iterator[None]:
-    model, criterion = build(RESOLVED.layers), nn.CrossEntropyLoss()
+def by_slices(device: torch.device = CPU) -> Iterator[None]:
+    model, criterion = build(RESOLVED.layers).to(device), nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=SPEC.optimizer.lr, fused=True)
-    x, y = TRAIN
+    x, y, *validation = (rows.to(device) for rows in (*TRAIN, *VALIDATION))
     while True:
-        order = torch.randperm(len(x))
+        order = torch.randperm(len(x), device=device)
         batches = zip(torch.split(x[order], 64), torch.split(y[order], 64), strict=True)
-        epoch(model, criterion, optimizer, batches)
+        epoch(model, criterion, optimizer, batches, validation)
         yield
 
 
@@ -104,7 +112,7 @@ def by_loader() -> Iterator[None]:
     optimizer = torch.optim.Adam(model.parameters(), lr=SPEC.optimizer.lr)
     batches = DataLoader(TensorDataset(*TRAIN), batch_size=64, shuffle=True)
     while True:
-        epoch(model, criterion, optimizer, batches)
+        epoch(model, criterion, optimizer, batches, VALIDATION)
         yield
 
 
@@ -117,10 +125,14 @@ def by_scikit_learn() -> Iterator[None]:
 
 
 def epoch(
-    model: nn.Module, criterion: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterable[Sequence[torch.Tensor]]
+    model: nn.Module,
+    criterion: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[Sequence[torch.Tensor]],
+    validation: Sequence[torch.Tensor],
 ) -> None:
     model.train()
-    total = torch.zeros(())
+    total = torch.zeros((), device=validation[0].device)
     for x, y in batches:
         optimizer.zero_grad()
         loss = criterion(model(x), y)
@@ -129,7 +141,7 @@ def epoch(
         total += loss.detach() * len(x)
     model.eval()
     with torch.no_grad():
-        criterion(model(VALIDATION[0]), VALIDATION[1]).item()
+        criterion(model(validation[0]), validation[1]).item()
     total.item()
 
 

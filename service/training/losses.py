@@ -48,12 +48,12 @@ class CrossEntropy:
         """`smoothing`: each member's; `weight`: (classes,) float32 for all, or None for ones."""
         self._weight = None if weight is None else weight.double().to(device)
         different = sorted(set(smoothing))
-        tables = [torch.eye(classes).mul_(1.0 - share).add_(share / classes) for share in different]
-        costs = torch.cat(tables) if weight is None else torch.cat(tables) * weight
+        tables = [torch.eye(classes, device=device).mul_(1.0 - share).add_(share / classes) for share in different]
+        costs = torch.cat(tables) if weight is None else torch.cat(tables) * weight.to(device)
         padding = padded(classes) - classes
-        self._costs = F.pad(costs.neg_(), (0, padding)).to(device)  # (class of the row, class), a table a smoothing
+        self._costs = F.pad(costs.neg_(), (0, padding))  # (class of the row, class), a table a smoothing
         self._table = torch.tensor([[different.index(share) * classes] for share in smoothing], device=device)
-        self._impossible = F.pad(torch.zeros(classes), (0, padding), value=-1e30).to(device) if padding else None
+        self._impossible = F.pad(torch.zeros(classes, device=device), (0, padding), value=-1e30) if padding else None
 
     def __call__(self, outputs: Tensor, y: Tensor, weight: Tensor | None = None) -> BatchLoss:
         """outputs: (K, B, padded classes) logits, y: (K, B) int64, weight: (K, B)."""
