@@ -43,9 +43,11 @@ def worker_of(client: httpx2.Client) -> int:
 
 
 def trainers_of(client: httpx2.Client) -> list[int]:
-    """Processes that a forkserver of the supervisor forked."""
-    servers = [pid for pid in children(worker_of(client)) if "forkserver" in command(pid)]
-    return [pid for pid in servers if any(pid in children(server) for server in servers)]
+    """Processes that a forkserver of the supervisor forked; those that it spawned where trainers have GPUs."""
+    below = children(worker_of(client))
+    servers = [pid for pid in below if "forkserver" in command(pid)]
+    spawned = [pid for pid in below if "multiprocessing.spawn" in command(pid)]
+    return spawned + [pid for pid in servers if any(pid in children(server) for server in servers)]
 
 
 def until(condition: Any, seconds: float = 20.0) -> Any:
