@@ -11,14 +11,18 @@ import torch
 from sqlalchemy import update
 
 from service.artifacts import Artifacts
-from service.lifecycle import Checkpoint, CheckpointKind, Epoch, ErrorCode, JobError, Status
-from service.store import checkpoints, history, queue
+from service.events import EventKind
+from service.lifecycle import Checkpoint, CheckpointKind, Epoch, ErrorCode, Forked, JobError, Status
+from service.store import checkpoints, control, events, forks, history, queue
+from service.store import jobs as store_jobs
 from service.store.engine import Database
 from service.store.queue import Claim
 from service.store.tables import jobs
+from service.training.fingerprint import fingerprint
 from service.training.passes import Pulse
-from service.worker import recorder
+from service.worker import recorder, trainer
 from service.worker.trainer import Trainer
+from tests.specs import synthetic
 from tests.store.records import claim, job, submit
 
 SPEC: dict[str, Any] = {"max_epochs": 12, "early_stopping": None, "architecture": {"hidden": [8], "dropout": 0.2}}
@@ -55,9 +59,9 @@ def attempt(
     database: Database, artifacts: Artifacts, pipe: Told, *, width: int = 1, keep: str = "last,state"
 ) -> list[Claim]:
     claims = claim(database, width=width)
-    trainer = Trainer(database, artifacts, torch.device("cpu"), cast("Connection", pipe), Pulse(), 0.0, keep.split(","))
+    own = Trainer(database, artifacts, torch.device("cpu"), cast("Connection", pipe), Pulse(), 0.0, keep.split(","))
     try:
-        trainer.run(claims)
+        own.run(claims)
     except SystemExit:
         error = JobError(code=ErrorCode.worker_lost, message="gone")
         with database.transaction() as connection:
@@ -114,6 +118,56 @@ def test_an_array_stopped_in_two_goes_on_as_one_of_members_at_different_epochs(
         assert outcome(database, one) == outcome(database, other)
 
 
+def log(database: Database, job_id: str) -> list[tuple[EventKind, str]]:
+    """What its log says but for the best epochs."""
+    with database.reading() as connection:
+        found = events.read(connection, job_id, limit=100)
+    return [(event.kind, event.message) for event in found if event.kind != EventKind.best]
+
+
+class Asked(Told):
+    """After so many epochs a client asks for these jobs to be paused; each leaves at the end of the next one."""
+
+    def __init__(self, epochs: int, database: Database, job_ids: list[str]) -> None:
+        super().__init__(epochs)
+        self._database, self._job_ids = database, job_ids
+
+    def poll(self) -> bool:
+        if super().poll():
+            with self._database.transaction() as connection:
+                for job_id in self._job_ids:
+                    control.pause(connection, job_id)
+        return False
+
+
+def test_paused_members_of_an_array_leave_it_and_come_to_the_same_end(database: Database, artifacts: Artifacts) -> None:
+    seeds = [0, 1, 2]
+    undisturbed = [submit(database, seed=seed, **SPEC).id for seed in seeds]
+    attempt(database, artifacts, Told(), width=3)
+    disturbed = [submit(database, seed=seed, **SPEC).id for seed in seeds]
+    aside = [disturbed[0], disturbed[2]]
+
+    attempt(database, artifacts, Asked(4, database, aside), width=3)
+
+    found = [job(database, job_id) for job_id in disturbed]
+    assert [each.status for each in found] == [Status.paused, Status.succeeded, Status.paused]
+    assert [(each.progress.epoch, each.failures) for each in found] == [(5, 0), (12, 0), (5, 0)]
+    assert claim(database) == []
+    for job_id in aside:
+        with database.transaction() as connection:
+            control.resume(connection, job_id)
+    attempt(database, artifacts, Told(), width=3)
+    for one, other in zip(undisturbed, disturbed, strict=True):
+        assert outcome(database, one) == outcome(database, other)
+    assert log(database, aside[0])[2:-1] == [
+        (EventKind.pause_requested, "to be paused at the epoch's end"),
+        (EventKind.paused, "paused after epoch 5"),
+        (EventKind.queued, "no longer paused"),
+        (EventKind.claimed, "claimed by wrk_1"),
+        (EventKind.resumed, "goes on after epoch 5, to the same bits"),
+    ]
+
+
 def test_rows_past_the_saved_state_are_forgotten_and_the_best_with_them(
     database: Database, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +211,41 @@ def test_a_job_whose_saved_state_is_damaged_begins_anew_and_comes_to_the_same_en
     attempt(database, artifacts, Told())
 
     assert outcome(database, disturbed.id) == outcome(database, undisturbed.id)
+    anew = EventKind.resumed, "begins anew: its saved state is missing or has changed"
+    assert log(database, disturbed.id)[-2] == anew
+
+
+def test_a_fork_whose_saved_state_is_lost_fails_as_it_cannot_begin_anew(
+    database: Database, artifacts: Artifacts
+) -> None:
+    parent = submit(database, **SPEC)
+    attempt(database, artifacts, Told())
+    with database.transaction() as connection:
+        basis = forks.find(connection, parent.id, CheckpointKind.state)
+        forked = Forked(job=parent.id, checkpoint="last", epoch=basis.epoch)
+        fork, _ = store_jobs.submit(connection, synthetic(**SPEC | {"max_epochs": 20}), max_queued=10, forked=forked)
+        forks.begin(connection, fork.id, basis, None)
+    artifacts.path(state(database, fork.id).path).unlink()
+
+    attempt(database, artifacts, Told())
+
+    failed = job(database, fork.id)
+    assert failed.error is not None
+    assert (failed.status, failed.error.code) == (Status.failed, ErrorCode.storage_error)
+    assert "the saved state that the fork goes on from" in failed.error.message
+
+
+def test_what_went_on_with_other_versions_says_so(
+    database: Database, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted = submit(database, **SPEC)
+    attempt(database, artifacts, Told(5))
+    monkeypatch.setattr(trainer, "fingerprint", lambda device: {**fingerprint(device), "torch": "99"})
+
+    attempt(database, artifacts, Told())
+
+    said = f"goes on after epoch 5, perhaps not to the same bits: torch was {torch.__version__} and is 99"
+    assert (EventKind.resumed, said) in log(database, submitted.id)
 
 
 def test_a_crash_after_progress_counts_as_the_first(database: Database, artifacts: Artifacts) -> None:

@@ -1,0 +1,45 @@
+"""A job's log over HTTP."""
+
+from __future__ import annotations
+
+from starlette.testclient import TestClient
+
+from tests.api.conftest import both_databases
+from tests.api.states import Kitchen
+
+
+@both_databases
+def test_a_log_says_what_happened_in_order(client: TestClient, kitchen: Kitchen) -> None:
+    claim = kitchen.trained()
+
+    answer = client.get(f"/v1/jobs/{claim.job_id}/events").json()
+
+    assert (answer["object"], answer["has_more"], answer["next"]) == ("list", False, None)
+    assert [(event["number"], event["kind"], event["attempt"]) for event in answer["data"]] == [
+        (1, "queued", 0),
+        (2, "claimed", 1),
+        (3, "best", 1),
+        (4, "ended", 1),
+    ]
+    ended = answer["data"][-1]
+    assert ended["message"] == "succeeded: early stopped"
+    assert ended["details"] == {"status": "succeeded", "stop_reason": "early_stopped", "code": None}
+    assert ended["at"].endswith("Z")
+
+
+def test_a_log_is_read_page_by_page(client: TestClient, kitchen: Kitchen) -> None:
+    path = f"/v1/jobs/{kitchen.trained().job_id}/events"
+
+    kinds, after = [], 0
+    while after is not None:
+        page = client.get(path, params={"limit": 3, "after": after}).json()
+        kinds.append([event["kind"] for event in page["data"]])
+        after = page["next"]
+
+    assert kinds == [["queued", "claimed", "best"], ["ended"]]
+
+
+def test_only_a_job_has_a_log(client: TestClient) -> None:
+    assert client.get("/v1/jobs/job_1/events").status_code == 404
+    for query in ("after=-1", "limit=0", "limit=1001", "after=x"):
+        assert client.get(f"/v1/jobs/job_1/events?{query}").status_code == 422
