@@ -1,0 +1,289 @@
+"""The queue against a small model of it: whatever is asked in whatever order, both come to the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import Connection, Row, delete, select
+
+from service.errors import Conflict, LeaseLost, NotFound
+from service.events import EventKind
+from service.lifecycle import CheckpointKind, Control, ErrorCode, Job, JobError, Status, StopReason
+from service.spec.change import JobChange
+from service.store import control, jobs, queue
+from service.store.engine import Database
+from service.store.queue import MAX_FAILURES, Claim, Outcome
+from service.store.recording import BestSoFar, Record, write
+from service.store.tables import epochs, events
+from service.store.tables import jobs as jobs_table
+from tests.specs import synthetic
+from tests.store.records import checkpoint, epoch
+
+CRASH = JobError(code=ErrorCode.worker_lost, message="it died")
+SPECS = {priority: synthetic(priority=priority) for priority in (-1, 0, 1)}
+LAPSED, HELD = -1.0, 1_000.0  # seconds of a lease
+
+
+@dataclass
+class Expected:
+    """What the model knows of a job."""
+
+    number: int  # in the order of submission
+    priority: int = 0
+    status: Status = Status.queued
+    control: Control | None = None
+    attempt: int = 0
+    failures: int = 0
+    epochs: int = 0
+    saved: int = 0
+    lapsed: bool = False
+
+    def given_back(self, status: Status) -> None:
+        self.status = Status.cancelled if self.control is Control.cancel else status
+        self.control = None
+
+    def refuses(self, what: Callable[..., Job]) -> bool:
+        if what is control.cancel:
+            return self.status in (Status.succeeded, Status.failed)
+        return self.status.terminal or self.control is Control.cancel
+
+    def ask(self, what: Callable[..., Job]) -> None:
+        if self.status is Status.running:
+            wanted = {control.pause: self.control or Control.pause, control.cancel: Control.cancel}
+            self.control = wanted.get(what)
+        elif what is control.cancel:
+            self.status = Status.cancelled
+        else:
+            self.status = Status.paused if what is control.pause else Status.queued
+
+    def crash(self) -> None:
+        self.failures += 1
+        paused = Status.paused if self.control is Control.pause else Status.queued
+        self.given_back(Status.failed if self.failures >= MAX_FAILURES else paused)
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Clients, workers, and attempts that have lost their jobs and don't know."""
+
+    ids = Bundle("ids")
+    claims = Bundle("claims")
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self.database = database
+        self.expected: dict[str, Expected] = {}
+        self.submitted = 0
+        with database.transaction() as connection:
+            connection.execute(delete(jobs_table))
+
+    @initialize(target=ids)
+    def begin(self) -> object:
+        return multiple(*(self.submit(0) for _ in range(3)))
+
+    @precondition(lambda self: len(self.expected) < 5)
+    @rule(target=ids, priority=st.integers(-1, 1))
+    def submit_one(self, priority: int) -> str:
+        return self.submit(priority)
+
+    def submit(self, priority: int) -> str:
+        with self.database.transaction() as connection:
+            job, _ = jobs.submit(connection, SPECS[priority], max_queued=1_000)
+        self.submitted += 1
+        self.expected[job.id] = Expected(self.submitted, priority)
+        return job.id
+
+    @rule(target=claims, seconds=st.sampled_from([LAPSED, HELD]))
+    def claim_one(self, seconds: float) -> object:
+        return self.claim(1, seconds)
+
+    @rule(target=claims, width=st.integers(2, 3), seconds=st.sampled_from([LAPSED, HELD]))
+    def claim_array(self, width: int, seconds: float) -> object:
+        return self.claim(width, seconds)
+
+    def claim(self, width: int, seconds: float) -> object:
+        with self.database.transaction() as connection:
+            claims = queue.claim(connection, "wrk_1", {"cpu"}, width=width, trainers=1, seconds=seconds)
+        assert [claim.job_id for claim in claims] == self.first(width)
+        for claim in claims:
+            job = self.expected[claim.job_id]
+            job.status, job.attempt, job.lapsed = Status.running, job.attempt + 1, seconds == LAPSED
+            assert claim.attempt == job.attempt
+        return multiple(*claims)
+
+    def first(self, width: int) -> list[str]:
+        queued = [job_id for job_id in self.in_line() if self.expected[job_id].status is Status.queued]
+        if queued and self.expected[queued[0]].failures:
+            return queued[:1]
+        return [job_id for job_id in queued if not self.expected[job_id].failures][:width]
+
+    def in_line(self) -> list[str]:
+        return sorted(self.expected, key=lambda job_id: (-self.expected[job_id].priority, self.expected[job_id].number))
+
+    @rule(claim=claims, rows=st.integers(1, 3), saves=st.booleans())
+    def record(self, claim: Claim, rows: int, saves: bool) -> None:
+        job = self.owned(claim)
+        reached = (job.epochs if job else 0) + rows
+        written = self.write(
+            Record(
+                claim.job_id,
+                claim.attempt,
+                [epoch(number) for number in range(reached - rows + 1, reached + 1)],
+                BestSoFar(reached, 0.5, {"val_loss": 0.5}),
+                replace=False,
+                published=[checkpoint(CheckpointKind.state, reached)] if saves else [],
+            )
+        )
+        assert written == ({claim.job_id: job.control} if job else {})
+        if job:
+            job.epochs = reached
+            if saves:
+                job.saved, job.failures = reached, 0
+
+    @rule(claim=claims)
+    def go_back(self, claim: Claim) -> None:
+        job = self.owned(claim)
+        back_to = job.saved if job else 0
+        self.write(Record(claim.job_id, claim.attempt, back_to=back_to))
+        if job:
+            job.epochs = back_to
+
+    def write(self, record: Record) -> dict[str, Control | None]:
+        with self.database.transaction() as connection:
+            return write(connection, "cpu", [record]).controls
+
+    @rule(claim=claims, how=st.sampled_from([queue.finish, write]))
+    def finish(self, claim: Claim, how: object) -> None:
+        done = Outcome(Status.succeeded, StopReason.max_epochs)
+        job = self.owned(claim)
+        if how is write:
+            self.write(Record(claim.job_id, claim.attempt, outcome=done))
+        else:
+            self.fenced(job, lambda connection: queue.finish(connection, claim.job_id, claim.attempt, done))
+        if job:
+            job.status, job.control = Status.succeeded, None
+
+    @rule(claim=claims, unharmed=st.booleans())
+    def give_back(self, claim: Claim, unharmed: bool) -> None:
+        job = self.owned(claim)
+        if unharmed:
+            self.fenced(job, lambda connection: queue.release(connection, claim.job_id, claim.attempt))
+        else:
+            self.fenced(job, lambda connection: queue.crashed(connection, claim.job_id, claim.attempt, CRASH))
+        if job and unharmed:
+            job.given_back(Status.paused if job.control is Control.pause else Status.queued)
+        elif job:
+            job.crash()
+
+    def owned(self, claim: Claim) -> Expected | None:
+        """The job, if this attempt has not lost it."""
+        job = self.expected.get(claim.job_id)
+        return job if job and job.status is Status.running and job.attempt == claim.attempt else None
+
+    def fenced(self, job: Expected | None, ask: Callable[[Connection], None]) -> None:
+        try:
+            with self.database.transaction() as connection:
+                ask(connection)
+            assert job is not None
+        except LeaseLost:
+            assert job is None
+
+    @rule()
+    def renew(self) -> None:
+        running = [job_id for job_id, job in self.expected.items() if job.status is Status.running]
+        with self.database.transaction() as connection:
+            queue.renew(connection, "wrk_1", running, HELD)
+        for job_id in running:
+            self.expected[job_id].lapsed = False
+
+    @rule()
+    def reap(self) -> None:
+        lapsed = [job for job in self.expected.values() if job.status is Status.running and job.lapsed]
+        with self.database.transaction() as connection:
+            assert queue.reap(connection) == len(lapsed)
+        for job in lapsed:
+            job.crash()
+
+    @rule(job_id=ids, what=st.sampled_from([control.pause, control.resume, control.cancel]))
+    def ask(self, job_id: str, what: Callable[..., Job]) -> None:
+        job = self.expected.get(job_id)
+        refused = job is not None and job.refuses(what)
+        self.asked(lambda connection: what(connection, job_id), job, refused=refused)
+        if job and not job.status.terminal and not refused:
+            job.ask(what)
+
+    @rule(job_id=ids, priority=st.integers(-1, 1))
+    def change(self, job_id: str, priority: int) -> None:
+        job, change = self.expected.get(job_id), JobChange(priority=priority)
+        ended = job is not None and job.status.terminal
+        self.asked(lambda connection: control.change(connection, job_id, change), job, refused=ended)
+        if job and not ended:
+            job.priority = priority
+
+    @rule(job_id=ids)
+    def remove(self, job_id: str) -> None:
+        job = self.expected.get(job_id)
+        live = job is not None and not job.status.terminal
+        self.asked(lambda connection: jobs.remove(connection, job_id), job, refused=live)
+        if not live:
+            self.expected.pop(job_id, None)
+
+    def asked(self, ask: Callable[[Connection], object], job: Expected | None, *, refused: bool) -> None:
+        try:
+            with self.database.transaction() as connection:
+                ask(connection)
+            assert job is not None
+            assert not refused
+        except Conflict:
+            assert refused
+        except NotFound:
+            assert job is None
+
+    @invariant()
+    def both_are_the_same(self) -> None:
+        with self.database.reading() as connection:
+            found = connection.execute(select(jobs_table)).all()
+            rows = connection.execute(select(epochs.c.job_id, epochs.c.epoch).order_by(epochs.c.epoch)).all()
+            log = connection.execute(select(events.c.job_id, events.c.number, events.c.kind)).all()
+        assert {job.id for job in found} == self.expected.keys()
+        for job in found:
+            expected = self.expected[job.id]
+            assert seen(job) == replace(expected, number=0, saved=0, lapsed=False)
+            assert (job.finished_at is not None) == expected.status.terminal
+            assert [row.epoch for row in rows if row.job_id == job.id] == list(range(1, expected.epochs + 1))
+            kinds = [row.kind for row in log if row.job_id == job.id]
+            assert kinds.count(EventKind.ended) == expected.status.terminal
+            assert kinds.count(EventKind.claimed) == expected.attempt
+            assert {row.number for row in log if row.job_id == job.id} == set(range(1, len(kinds) + 1))
+
+    @invariant()
+    def the_last_in_line_knows_its_place(self) -> None:
+        queued = [job_id for job_id in self.in_line() if self.expected[job_id].status is Status.queued]
+        if queued:
+            with self.database.reading() as connection:
+                assert jobs.get(connection, queued[-1]).queue_position == len(queued)
+
+
+def seen(job: Row[Any]) -> Expected:
+    """The job's row in the model's words."""
+    asked = job.control and Control(job.control)
+    return Expected(0, job.priority, Status(job.status), asked, job.attempt, job.failures, job.epoch)
+
+
+def test_the_queue_does_what_its_model_does(database: Database) -> None:
+    run_state_machine_as_test(
+        lambda: QueueMachine(database), settings=settings(max_examples=100, stateful_step_count=50)
+    )
