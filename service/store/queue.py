@@ -90,7 +90,8 @@ def _pick(connection: Connection, devices: Collection[str], width: int, trainers
     """The ids that `claim` takes, which nobody else can take until the transaction's end; None: nothing waits."""
     can = and_(jobs.c.status == Status.queued, jobs.c.device_request.in_(["auto", *devices]))
     first = select(jobs.c.id, jobs.c.tenant, jobs.c.array_key, jobs.c.array_limit, jobs.c.failures)
-    head = connection.execute(first.where(can).order_by(jobs.c.priority.desc(), jobs.c.id).limit(1)).first()
+    in_line = first.where(can).order_by(jobs.c.priority.desc(), jobs.c.id).limit(1)
+    head = connection.execute(in_line.with_for_update(skip_locked=True)).first()  # who claims beside us gets the next
     if head is None:
         return None
     alike = and_(can, jobs.c.tenant == head.tenant, jobs.c.array_key == head.array_key, jobs.c.failures == 0)

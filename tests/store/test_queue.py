@@ -296,3 +296,14 @@ def test_a_worker_renews_only_what_it_still_holds(database: Database) -> None:
     with database.transaction() as connection:
         assert queue.reap(connection) == 1
     assert job(database, forgotten.id).status is Status.queued
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_who_claims_while_another_one_claims_gets_the_next_job(database: Database) -> None:
+    first, second = submit(database), submit(database, batch_size=7)
+
+    with database.transaction() as connection:
+        (one,) = queue.claim(connection, "wrk_1", {"cpu"}, width=1, trainers=1, seconds=15.0)
+        (other,) = claim(database, "wrk_2")
+
+    assert (one.job_id, other.job_id) == (first.id, second.id)
