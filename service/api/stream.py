@@ -20,6 +20,7 @@ from service.lifecycle import Epoch, Job, Status, StopReason
 from service.store import history
 
 IDLE_SECONDS = 60.0
+RETRY_MS = 1_000
 
 router = APIRouter(prefix="/jobs", tags=["progress"], route_class=Route)
 
@@ -33,6 +34,15 @@ class End(BaseModel):
     """How it ended."""
     stop_reason: StopReason | None
     """Why training ended; null for failed jobs."""
+
+
+class Closing(BaseModel):
+    """The last event of a stream that the service ends as it stops: come back with `Last-Event-ID`."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    reason: str = "the service stops"
+    """Why the stream ends before the job."""
 
 
 def _known_job(job_id: JobId, service: Service) -> Job:
@@ -58,7 +68,7 @@ async def stream_job(
 ) -> AsyncIterable[ServerSentEvent]:
     """`epoch` events (one an epoch, its number as id), `job` events (the job, whenever it changes), and `end`.
 
-    After a lost connection the stream goes on behind `Last-Event-ID`.
+    After a lost connection the stream goes on behind `Last-Event-ID`. A service that stops says `closing`.
     """
     epoch = after_epoch if last_event_id is None else last_event_id
     sent: Job | None = None
@@ -82,6 +92,7 @@ async def stream_job(
         seen = await service.watcher.change(job.id, version, IDLE_SECONDS)
         version = version if seen is None else seen.version
         if service.watcher.stopped:
+            yield ServerSentEvent(event="closing", data=Closing(), retry=RETRY_MS)
             return
 
 

@@ -116,7 +116,7 @@ def test_a_shutdown_ends_a_stream_promptly(app: FastAPI, kitchen: Kitchen) -> No
         threading.Timer(0.2, lambda: setattr(server, "should_exit", True)).start()
         began = time.perf_counter()
 
-        assert list(told) == []
+        assert list(told) == [("closing", None, {"reason": "the service stops"})]
         assert time.perf_counter() - began < 1
 
 
