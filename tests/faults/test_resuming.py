@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from examples.local_service import running_service
-from tests.processes import children, get, linux_only, submit, trainers_of, until, worker_of
+from tests.processes import get, linux_only, submit, trainers_of, until, worker_of
 
 KILLS = int(os.environ.get("TEST_KILLS", "100"))
 SPEC: dict[str, Any] = {
@@ -84,31 +84,6 @@ def test_a_trainer_that_hangs_is_killed_and_its_job_goes_on(saving_often: httpx2
     job = ended(saving_often, job_id)
     assert (job["status"], job["attempt"]) == ("succeeded", 2), job["error"]
     assert outcome(saving_often, job) == outcome(saving_often, undisturbed)
-
-
-@linux_only
-def test_a_worker_stopped_past_its_lease_changes_nothing_when_it_comes_back(tmp_path: Path) -> None:
-    settings = {"BESTEPOCH_SAVE_SECONDS": "0", "BESTEPOCH_LEASE_SECONDS": "2", "BESTEPOCH_LOG_LEVEL": "error"}
-    with running_service(tmp_path, BESTEPOCH_TRAINERS="1", **settings) as client:
-        spec = {**SPEC, "max_epochs": 400}
-        undisturbed = ended(client, submit(client, spec))
-        job_id = submit(client, spec)
-        until(lambda: get(client, job_id)["progress"]["epoch"] > 20)
-        first = worker_of(client)
-        zombies = [first, *children(first)]
-        for pid in zombies:
-            os.kill(pid, signal.SIGSTOP)
-
-        with running_service(tmp_path, BESTEPOCH_TRAINERS="1", **settings) as other:
-            job = ended(other, job_id)
-            for pid in zombies:
-                os.kill(pid, signal.SIGCONT)
-            time.sleep(3)
-            later = get(other, job_id)
-
-            assert (job["status"], job["attempt"]) == ("succeeded", 2)
-            assert later == job
-            assert outcome(other, later) == outcome(other, undisturbed)
 
 
 @linux_only

@@ -1,0 +1,32 @@
+"""A worker that was stopped past its lease, and wakes after another has ended its job: it changes nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from tests.faults.teams import Team
+from tests.faults.test_resuming import SPEC, ended, outcome
+from tests.processes import get, linux_only, submit, until
+
+
+@linux_only
+def test_a_worker_stopped_past_its_lease_changes_nothing_when_it_comes_back(team: Team) -> None:
+    spec = {**SPEC, "max_epochs": 300}
+    undisturbed = ended(team.client, submit(team.client, spec))
+    job_id = submit(team.client, spec)
+    before = until(lambda: (job := get(team.client, job_id))["progress"]["epoch"] > 20 and job)
+    zombies = team.family_of(before)
+    for pid in zombies:
+        os.kill(pid, signal.SIGSTOP)
+
+    job = ended(team.client, job_id)
+    for pid in zombies:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: f"lease lost: attempt 1 of {job_id}" in team.logs())
+
+    assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 2, 1)
+    assert job["worker"] != before["worker"]
+    assert get(team.client, job_id) == job
+    assert outcome(team.client, job) == outcome(team.client, undisturbed)
+    assert team.wrong() == []
