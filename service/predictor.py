@@ -75,9 +75,9 @@ class Predictor:
                 step = min(2 * step, at_once)
         return parts
 
-    def to_pt(self, checkpoint: Path) -> bytes:
+    def to_pt(self, checkpoint: Path, sha256: str) -> bytes:
         """See `serving.export_pt`; raises Unavailable when the helper dies or takes too long."""
-        answer: bytes = self._call("export_pt", str(checkpoint))
+        answer: bytes = self._call("export_pt", str(checkpoint), sha256)
         return answer
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
@@ -98,14 +99,21 @@ def predict_part(path: str, sha256: str, staged: str, rows: range, answers: str)
     write_answers(Path(answers), [best, *shares.numpy().T])
 
 
-def export_pt(path: str) -> bytes:
+def export_pt(path: str, sha256: str) -> bytes:
     """The weights as a state dict written by torch.save; `torch.load(..., weights_only=True)` reads it."""
-    return to_pt(Path(path).read_bytes())
+    return to_pt(_read(path, sha256))
 
 
 @lru_cache(maxsize=WARM_MODELS)
-def _load(path: str, _sha256: str) -> Model:
-    return Model(from_bytes(Path(path).read_bytes()))
+def _load(path: str, sha256: str) -> Model:
+    return Model(from_bytes(_read(path, sha256)))
+
+
+def _read(path: str, sha256: str) -> bytes:
+    data = Path(path).read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise StorageError("the checkpoint's file has changed: its SHA-256 is another")
+    return data
 
 
 def _array(classes: Sequence[Value]) -> NDArray[Any]:

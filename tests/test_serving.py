@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from service import serving
+from service.artifacts import sha256_of
 from service.data.prepare import prepare
 from service.errors import InvalidData, StorageError, Unavailable
 from service.predictor import Predictor
@@ -40,7 +41,7 @@ def test_classes_come_with_their_probabilities(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "a", ["yes" if i % 2 else "no" for i in range(40)])
     rows = [{"x0": float(i), "x1": None if i == 3 else 2.0} for i in range(5)]
 
-    together = serving.predict(path, "a", rows)
+    together = serving.predict(path, sha256_of(Path(path)), rows)
 
     for answer in together:
         assert set(answer["probabilities"]) == {"yes", "no"}
@@ -51,7 +52,7 @@ def test_classes_come_with_their_probabilities(tmp_path: Path) -> None:
 def test_booleans_are_answered_as_booleans(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "b", [i % 2 == 0 for i in range(40)])
 
-    (answer,) = serving.predict(path, "b", [{"x0": 1, "x1": 2}])
+    (answer,) = serving.predict(path, sha256_of(Path(path)), [{"x0": 1, "x1": 2}])
 
     assert answer["prediction"] in (True, False)
     assert set(answer["probabilities"]) == {"true", "false"}
@@ -66,7 +67,7 @@ def test_a_number_beyond_float64_is_null(tmp_path: Path) -> None:
         architecture={"hidden": []},
     )
 
-    answers = serving.predict(path, "c", [{"x0": 1.0, "x1": 2.0}, {"x0": 1e300, "x1": 1e300}])
+    answers = serving.predict(path, sha256_of(Path(path)), [{"x0": 1.0, "x1": 2.0}, {"x0": 1e300, "x1": 1e300}])
 
     assert isinstance(answers[0]["prediction"], float)
     assert answers[1] == {"prediction": None}
@@ -75,7 +76,9 @@ def test_a_number_beyond_float64_is_null(tmp_path: Path) -> None:
 def test_what_the_data_set_took_for_missing_is_missing_in_a_prediction_too(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "d", [i % 3 for i in range(40)], null_values=("unknown", "-999"))
 
-    missing, text, number = serving.predict(path, "d", [{"x0": v, "x1": 1.0} for v in (None, "unknown", -999)])
+    missing, text, number = serving.predict(
+        path, sha256_of(Path(path)), [{"x0": v, "x1": 1.0} for v in (None, "unknown", -999)]
+    )
 
     assert text == missing
     assert number == missing
@@ -86,13 +89,13 @@ def test_an_answer_has_a_bounded_size(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(serving, "MAX_PROBABILITIES", 10)
 
     with pytest.raises(InvalidData, match="send at most 3 at once"):
-        serving.predict(path, "e", [{"x0": 1.0, "x1": 1.0}] * 4)
+        serving.predict(path, sha256_of(Path(path)), [{"x0": 1.0, "x1": 1.0}] * 4)
 
 
 def test_the_export_is_what_torch_loads_without_unpickling(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "f", [i % 3 for i in range(40)])
 
-    state = torch.load(io.BytesIO(serving.export_pt(path)), weights_only=True)
+    state = torch.load(io.BytesIO(serving.export_pt(path, sha256_of(Path(path)))), weights_only=True)
 
     assert state["layers.0.weight"].shape == (64, 2)
 
@@ -107,18 +110,18 @@ def predictor() -> Iterator[Predictor]:
 def test_the_helper_answers_and_hands_on_what_is_wrong(predictor: Predictor, tmp_path: Path) -> None:
     path = Path(checkpoint(tmp_path / "g", [i % 3 for i in range(40)]))
 
-    assert len(predictor.predict(path, "g", [{"x0": 1.0, "x1": 2.0}])) == 1
+    assert len(predictor.predict(path, sha256_of(Path(path)), [{"x0": 1.0, "x1": 2.0}])) == 1
     with pytest.raises(InvalidData) as wrong:
-        predictor.predict(path, "g", [{"x0": "one", "x1": 2.0}])
+        predictor.predict(path, sha256_of(Path(path)), [{"x0": "one", "x1": 2.0}])
     with pytest.raises(StorageError, match="No such file"):
-        predictor.to_pt(tmp_path / "nowhere")
+        predictor.to_pt(tmp_path / "nowhere", "")
 
     assert wrong.value.faults[0].pointer == "/rows/0/x0"
 
 
 def test_a_helper_that_dies_is_replaced(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path(checkpoint(tmp_path / "h", [i % 3 for i in range(40)]))
-    predictor.to_pt(path)
+    predictor.to_pt(path, sha256_of(path))
     process = predictor._process
     assert process is not None
     assert process.pid is not None
@@ -126,9 +129,9 @@ def test_a_helper_that_dies_is_replaced(predictor: Predictor, tmp_path: Path, mo
     monkeypatch.setattr("service.predictor.ANSWER_SECONDS", 0.1)
 
     with pytest.raises(Unavailable):
-        predictor.to_pt(path)
+        predictor.to_pt(path, sha256_of(path))
 
     monkeypatch.setattr("service.predictor.ANSWER_SECONDS", 30.0)
     started = time.monotonic()
-    assert predictor.to_pt(path)
+    assert predictor.to_pt(path, sha256_of(path))
     assert time.monotonic() - started < 30.0

@@ -89,8 +89,11 @@ async def download_checkpoint(
         checkpoint, file = await with_weights(service, job_id, of, _open, limiter=None)
         size = os.fstat(file.fileno()).st_size
         return serve(request, file, size, checkpoint.sha256, filename.format(checkpoint.epoch))
-    to_pt = service.predictor.to_pt
-    checkpoint, data = await with_weights(service, job_id, of, lambda _, path: to_pt(path), limiter=service.predicting)
+
+    def to_pt(checkpoint: Checkpoint, path: Path) -> bytes:
+        return service.predictor.to_pt(path, checkpoint.sha256)
+
+    checkpoint, data = await with_weights(service, job_id, of, to_pt, limiter=service.predicting)
     sha256 = hashlib.sha256(data).hexdigest()
     return serve(request, io.BytesIO(data), len(data), sha256, filename.format(checkpoint.epoch))
 

@@ -35,7 +35,7 @@ class Predictor(Protocol):
     ) -> pathlib.Path:
         """The answers to the rows of the file `source`, as a file of the same format; raises InvalidData, TooLarge."""
 
-    def to_pt(self, checkpoint: pathlib.Path) -> bytes:
+    def to_pt(self, checkpoint: pathlib.Path, sha256: str) -> bytes:
         """The weights as torch.save writes a state dict, which `torch.load(..., weights_only=True)` reads."""
 
 

@@ -31,6 +31,7 @@ FLUSH_SECONDS = 0.5
 PUBLISHING_SHARE = 0.02  # of training time, at most, goes into publishing best checkpoints on the way
 PUBLISHING_SECONDS = 0.003  # that one may take, before any has been timed
 SAVING_SHARE = 0.015  # the same of saving states
+FULL_SECONDS = 5.0  # until a disk that took no file is tried again
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -92,20 +93,24 @@ class Recorder:
             self._flushed_at = time.monotonic()
 
     def _write_due(self) -> dict[int, list[Checkpoint]]:
-        """The files whose time has come: best checkpoints, states."""
+        """The files whose time has come, best checkpoints and states; what cannot be written has to wait."""
         published: dict[int, list[Checkpoint]] = {number: [] for number in self._members}
-        begun = time.monotonic()
-        if begun >= self._publish_from:
-            for number, member in self._members.items():
-                published[number] += self._write_best(member)
-            done = time.monotonic()
-            self._publish_from = done + (done - begun) / PUBLISHING_SHARE
-        begun = time.monotonic()
-        if begun >= self._save_from:
-            for number, member in self._members.items():
-                published[number] += self._write_state(member)
-            done = time.monotonic()
-            self._save_from = done + max(self._save_seconds, (done - begun) / SAVING_SHARE)
+        try:
+            begun = time.monotonic()
+            if begun >= self._publish_from:
+                for number, member in self._members.items():
+                    published[number] += self._write_best(member)
+                done = time.monotonic()
+                self._publish_from = done + (done - begun) / PUBLISHING_SHARE
+            begun = time.monotonic()
+            if begun >= self._save_from:
+                for number, member in self._members.items():
+                    published[number] += self._write_state(member)
+                done = time.monotonic()
+                self._save_from = done + max(self._save_seconds, (done - begun) / SAVING_SHARE)
+        except StorageError as error:
+            log.warning("not published yet, training goes on: %s", error)
+            self._publish_from = self._save_from = time.monotonic() + FULL_SECONDS
         return published
 
     def release(self, numbers: Collection[int]) -> Heard:

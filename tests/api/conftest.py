@@ -36,7 +36,7 @@ class CoinPredictor:
     ) -> Path:
         return source
 
-    def to_pt(self, checkpoint: Path) -> bytes:
+    def to_pt(self, checkpoint: Path, sha256: str) -> bytes:
         return b"PK" + checkpoint.read_bytes()
 
 

@@ -1,0 +1,56 @@
+"""The wall clock jumps under a worker: leases are measured by other clocks, so nobody is robbed and nothing is ended twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from examples.local_service import wait_until_warm
+from tests.faults.teams import LEASE, Team
+from tests.processes import get, linux_only
+
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+
+@pytest.fixture
+def jumpy(database_url: str, tmp_path: Path) -> Iterator[tuple[Team, Path]]:
+    """Two workers, and the file that says how many seconds the second one's wall clock is off."""
+    offset = tmp_path / "offset"
+    offset.write_text("+0")
+    with Team(database_url, tmp_path / "home").at_work(workers=1) as team:
+        team.environment |= {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(offset),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        team.workers.append(team.start("worker"))
+        wait_until_warm(team.client, team.api, workers=2)
+        yield team, offset
+
+
+@linux_only
+@pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime (Debian's package faketime)")
+@pytest.mark.parametrize("jump", ["+3600", "-3600"])
+def test_a_clock_that_jumps_by_an_hour_robs_nobody(jumpy: tuple[Team, Path], jump: str) -> None:
+    team, offset = jumpy
+    before = team.running(2)
+    assert {team.pid_of(job) for job in before} == {worker.pid for worker in team.workers}
+
+    offset.write_text(jump)
+    time.sleep(LEASE * 2)
+
+    workers = team.client.get("/v1/workers").json()["data"]
+    assert len({worker["seen_at"][:13] for worker in workers}) == 2, "the clock has not jumped"
+    after = [get(team.client, job["id"]) for job in before]
+    assert [(job["attempt"], job["failures"], job["worker"]) for job in after] == [
+        (1, 0, job["worker"]) for job in before
+    ]
+    assert all(one["progress"]["epoch"] < other["progress"]["epoch"] for one, other in zip(before, after, strict=True))
+    team.cancel_all()
+    for job in before:
+        assert get(team.client, job["id"], wait=20)["status"] == "cancelled"
+    assert team.wrong() == []
