@@ -5,22 +5,31 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, literal, select, update
 
 from service.lifecycle import Status, WorkerInfo
-from service.store.tables import jobs, workers
+from service.store.tables import Utc, jobs, workers
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
 GONE_AFTER = timedelta(minutes=1)
+FORGOTTEN_AFTER = timedelta(days=1)  # those that could not sign off
 
 
 def beat(connection: Connection, worker: WorkerInfo) -> None:
     """Say that this worker lives, and what it is now."""
-    row = worker.model_dump(exclude={"object", "jobs"})
+    row = worker.model_dump(exclude={"object", "jobs"}) | {"seen_at": _ago(connection)}
     if connection.execute(update(workers).where(workers.c.id == worker.id).values(row)).rowcount == 0:
-        connection.execute(insert(workers), row)
+        connection.execute(delete(workers).where(workers.c.seen_at < _ago(connection, FORGOTTEN_AFTER)))
+        connection.execute(insert(workers).values(row))
+
+
+def _ago(connection: Connection, age: timedelta = timedelta()) -> ColumnElement[datetime]:
+    """By one clock for all machines, of which some may be wrong: Postgres's own; SQLite has but one machine."""
+    if connection.dialect.name == "postgresql":
+        return func.now() - age
+    return literal(datetime.now(UTC) - age, Utc)
 
 
 def leave(connection: Connection, worker_id: str) -> None:
@@ -30,7 +39,7 @@ def leave(connection: Connection, worker_id: str) -> None:
 
 def find(connection: Connection) -> list[WorkerInfo]:
     """The workers that gave a sign of life within the last minute, with the jobs that they train."""
-    alive = select(workers).where(workers.c.seen_at > datetime.now(UTC) - GONE_AFTER).order_by(workers.c.id)
+    alive = select(workers).where(workers.c.seen_at > _ago(connection, GONE_AFTER)).order_by(workers.c.id)
     running = select(jobs.c.worker, jobs.c.id).where(jobs.c.status == Status.running).order_by(jobs.c.id)
     trains: dict[str, list[str]] = {}
     for row in connection.execute(running):

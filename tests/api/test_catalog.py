@@ -6,10 +6,11 @@ import platform
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from service.lifecycle import WorkerInfo
-from service.store import workers
+from service.store import tables, workers
 from service.store.engine import Database
 from tests.api.conftest import both_databases
 from tests.api.states import Kitchen
@@ -35,8 +36,9 @@ def test_living_workers_are_listed_with_their_jobs(client: TestClient, database:
     now = datetime.now(UTC)
     claim = kitchen.running()
     with database.transaction() as connection:
-        workers.beat(connection, worker("wrk_1", now))
-        workers.beat(connection, worker("wrk_gone", now - timedelta(minutes=2)))
+        for name, seen in (("wrk_1", now), ("wrk_gone", now - timedelta(minutes=2))):
+            workers.beat(connection, worker(name, now))
+            connection.execute(update(tables.workers).where(tables.workers.c.id == name).values(seen_at=seen))
 
     (alive,) = client.get("/v1/workers").json()["data"]
 

@@ -98,9 +98,19 @@ class Team:
 
     def cancel_all(self) -> None:
         """Nothing goes on."""
-        for job in self.client.get("/v1/jobs", params={"limit": 1000}).json()["data"]:
+        for job in self.jobs():
             if job["finished_at"] is None:
                 self.client.post(f"/v1/jobs/{job['id']}/cancel")
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Every job."""
+        found: list[dict[str, Any]] = []
+        after = None
+        while True:
+            page = self.client.get("/v1/jobs", params={"limit": 100, **({"after": after} if after else {})}).json()
+            found, after = found + page["data"], page["next"]
+            if after is None:
+                return found
 
     def logs(self) -> str:
         """What trainers have said."""

@@ -1,9 +1,10 @@
-"""The wall clock jumps under a worker: leases are measured by other clocks, so nobody is robbed and nothing is ended twice."""
+"""The wall clock jumps under a worker: leases are measured by other clocks, so nobody is robbed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -43,14 +44,14 @@ def test_a_clock_that_jumps_by_an_hour_robs_nobody(jumpy: tuple[Team, Path], jum
     offset.write_text(jump)
     time.sleep(LEASE * 2)
 
-    workers = team.client.get("/v1/workers").json()["data"]
-    assert len({worker["seen_at"][:13] for worker in workers}) == 2, "the clock has not jumped"
     after = [get(team.client, job["id"]) for job in before]
     assert [(job["attempt"], job["failures"], job["worker"]) for job in after] == [
         (1, 0, job["worker"]) for job in before
     ]
     assert all(one["progress"]["epoch"] < other["progress"]["epoch"] for one, other in zip(before, after, strict=True))
     team.cancel_all()
-    for job in before:
-        assert get(team.client, job["id"], wait=20)["status"] == "cancelled"
+    ended = [get(team.client, job["id"], wait=20) for job in before]
+    assert [job["status"] for job in ended] == ["cancelled"] * 2
+    one, other = (datetime.fromisoformat(job["finished_at"]) for job in ended)
+    assert 3_500 < abs((one - other).total_seconds()) < 3_700, "the clock has not jumped"
     assert team.wrong() == []

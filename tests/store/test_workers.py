@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import select, update
 
 from service.lifecycle import WorkerInfo
 from service.store import workers
 from service.store.engine import Database
+from service.store.tables import workers as table
 from tests.store.records import claim, submit
 
 
@@ -26,3 +29,20 @@ def test_a_worker_is_listed_with_its_jobs_until_it_leaves(database: Database) ->
     with database.transaction() as connection:
         workers.leave(connection, "wrk_1")
         assert workers.find(connection) == []
+
+
+def test_workers_that_could_not_sign_off_are_not_listed_and_then_forgotten(database: Database) -> None:
+    now = datetime.now(UTC)
+    for number, age in enumerate([timedelta(days=2), timedelta(minutes=2), timedelta()]):
+        me = WorkerInfo(
+            id=f"wrk_{number}", hostname="", pid=7, trainers=2, device="cpu", jobs=[], started_at=now, seen_at=now
+        )
+        with database.transaction() as connection:
+            workers.beat(connection, me)
+            connection.execute(update(table).where(table.c.id == me.id).values(seen_at=now - age))
+
+    with database.transaction() as connection:
+        assert [worker.id for worker in workers.find(connection)] == ["wrk_2"]
+        assert connection.scalars(select(table.c.id).order_by(table.c.id)).all() == ["wrk_1", "wrk_2"]
+        workers.beat(connection, WorkerInfo(**(me.model_dump() | {"seen_at": now - timedelta(hours=3)})))
+        assert len(workers.find(connection)) == 1  # a worker's own clock may be wrong
