@@ -32,6 +32,7 @@ from service.api import (
 )
 from service.api.deps import Parts
 from service.api.middleware import ApiKeys, RequestIds
+from service.api.news import NewsRoom
 from service.api.openapi import DESCRIPTION, TAGS, say_problems
 from service.api.openapi import problems as documented
 from service.api.watcher import Watcher
@@ -71,9 +72,8 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    app.state.parts = Parts(
-        settings, database, artifacts, predictor, watcher, CapacityLimiter(INGESTING), CapacityLimiter(PREDICTING)
-    )
+    threads = CapacityLimiter(INGESTING), CapacityLimiter(PREDICTING)
+    app.state.parts = Parts(settings, database, artifacts, predictor, watcher, NewsRoom(database), *threads)
     _add_routes(app, protected=settings.api_key is not None)
     say_problems(app)
     problems.install(app)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable, Sequence
 
+    from service.api.news import NewsRoom
     from service.api.watcher import Watcher
     from service.artifacts import Artifacts
     from service.settings import Settings
@@ -48,6 +49,7 @@ class Parts:
     artifacts: Artifacts
     predictor: Predictor
     watcher: Watcher
+    news: NewsRoom
     # Threads for long work, apart from those that answer short requests:
     ingesting: CapacityLimiter
     predicting: CapacityLimiter

@@ -6,18 +6,16 @@ from collections.abc import AsyncIterable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
-from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict
 
-from service.api.deps import JobId, Parts, Service
+from service.api.deps import JobId, Service
 from service.api.history import MAX_INT, PAGE, AfterEpoch
 from service.api.jobs import read_job
 from service.api.openapi import problems
 from service.api.requests import Route
 from service.errors import NotFound, Unavailable
-from service.lifecycle import Epoch, Job, Status, StopReason
-from service.store import history
+from service.lifecycle import Job, Status, StopReason
 
 IDLE_SECONDS = 60.0
 RETRY_MS = 1_000
@@ -71,33 +69,26 @@ async def stream_job(
     After a lost connection the stream goes on behind `Last-Event-ID`. A service that stops says `closing`.
     """
     epoch = after_epoch if last_event_id is None else last_event_id
-    sent: Job | None = None
+    sent: str | None = None
     version: int | None = None
     while True:
         try:
-            job, rows = await run_in_threadpool(_read, service, job.id, epoch)
+            news = await service.news.since(job.id, epoch, version, PAGE)
         except (NotFound, Unavailable):
             return  # the client comes back and hears why
-        for row in rows:
-            yield ServerSentEvent(event="epoch", id=str(row.epoch), data=row)
-            epoch = row.epoch
-        if len(rows) == PAGE:
+        for epoch, text in news.epochs:
+            yield ServerSentEvent(event="epoch", id=str(epoch), raw_data=text)
+        if len(news.epochs) == PAGE:
             continue
-        if job != sent:
-            yield ServerSentEvent(event="job", data=job)
-            sent = job
-        if job.status.terminal:
-            yield ServerSentEvent(event="end", data=End(status=job.status, stop_reason=job.stop_reason))
+        if news.job_text != sent:
+            yield ServerSentEvent(event="job", raw_data=news.job_text)
+            sent = news.job_text
+        if news.job.status.terminal:
+            end = End(status=news.job.status, stop_reason=news.job.stop_reason)
+            yield ServerSentEvent(event="end", data=end)
             return
         seen = await service.watcher.change(job.id, version, IDLE_SECONDS)
         version = version if seen is None else seen.version
         if service.watcher.stopped:
             yield ServerSentEvent(event="closing", data=Closing(), retry=RETRY_MS)
             return
-
-
-def _read(service: Parts, job_id: str, after_epoch: int) -> tuple[Job, list[Epoch]]:
-    # The job before its rows: once it has ended, all of them are there.
-    job = read_job(service, job_id)
-    with service.database.reading() as connection:
-        return job, history.read(connection, job_id, after_epoch=after_epoch, limit=PAGE)

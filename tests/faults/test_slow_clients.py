@@ -1,0 +1,115 @@
+"""A thousand clients that follow a job, a hundred that do not read, fifty that cannot finish a sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+
+from service.api import connection
+from tests.faults.teams import Team
+from tests.faults.test_resuming import ended
+from tests.processes import linux_only, submit, until
+
+FOLLOWERS, DEAF, SLOW = 900, 100, 50
+
+
+def memory(pid: int) -> int:
+    """Bytes of a process in memory."""
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) * 1_024
+
+
+class Crowd:
+    """Everybody, in one event loop."""
+
+    def __init__(self, team: Team, live: str, long: str) -> None:
+        self.team, self.live, self.long = team, live, long
+        self.heard = [0] * FOLLOWERS
+        self.gone = 0
+
+    def request(self, job_id: str) -> bytes:
+        return f"GET /v1/jobs/{job_id}/stream HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+    async def follow(self, number: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.team.port)
+        writer.write(self.request(self.live))
+        try:
+            while data := await reader.read(2**16):
+                self.heard[number] += data.count(b"event: epoch")
+        finally:
+            writer.close()
+
+    async def annoy(self, first: bytes, then: bytes) -> None:
+        """Say something, then little by little, never read; until the server has had enough."""
+        loop = asyncio.get_running_loop()
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        deaf.setblocking(False)
+        with deaf:
+            await loop.sock_connect(deaf, ("127.0.0.1", self.team.port))
+            await loop.sock_sendall(deaf, first)
+            while True:
+                await asyncio.sleep(1)
+                try:
+                    await loop.sock_sendall(deaf, then)
+                except OSError:
+                    self.gone += 1
+                    return
+
+    async def ask(self, seconds: float) -> list[float]:
+        """How long /healthz takes, again and again."""
+        own = []
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            began = time.monotonic()
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.team.port)
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+            writer.close()
+            own.append(time.monotonic() - began)
+            await asyncio.sleep(0.2)
+        return own
+
+    async def gather(self) -> tuple[list[float], list[int], int]:
+        """Seconds of /healthz, epochs that each follower heard at the end, and the API's memory."""
+        async with asyncio.TaskGroup() as group:
+            everybody = [group.create_task(self.follow(number)) for number in range(FOLLOWERS)]
+            for _ in range(DEAF):
+                everybody.append(group.create_task(self.annoy(self.request(self.long), b"")))
+            for _ in range(SLOW):
+                everybody.append(group.create_task(self.annoy(b"GET /healthz HTTP/1.1\r\nX-Slow: ", b"x")))
+            await asyncio.sleep(10)
+            asked = await self.ask(connection.READ_SECONDS + 10)
+            before = list(self.heard)
+            await asyncio.sleep(10)
+            more = [now - then for now, then in zip(self.heard, before, strict=True)]
+            used = memory(self.team.api.pid)
+            for each in everybody:
+                each.cancel()
+        return asked, more, used
+
+
+@linux_only
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_thousand_streams_and_those_who_do_not_read_them_cost_the_others_nothing(team: Team) -> None:
+    small = {"data": {"kind": "synthetic", "rows": 50, "features": 2}, "architecture": {"hidden": [2]}}
+    long = ended(team.client, submit(team.client, {**small, "early_stopping": None, "max_epochs": 20_000}))["id"]
+    slow_epochs = {"kind": "synthetic", "rows": 200_000}  # one or two a second
+    live = submit(team.client, {"data": slow_epochs, "early_stopping": None, "max_epochs": 100_000})
+    team.client.get("/healthz")
+    before = memory(team.api.pid)
+
+    crowd = Crowd(team, live, long)
+    asked, more, used = asyncio.run(crowd.gather())
+
+    print(f"/healthz {statistics.median(asked):.3f} s, at most {max(asked):.3f} s; {(used - before) / 1e6:.0f} MB more")
+    assert statistics.median(asked) < 0.5
+    assert min(more) > 0, "somebody hears nothing any more"
+    assert used - before < 400e6
+    assert crowd.gone >= SLOW
+    until(lambda: len(list(Path(f"/proc/{team.api.pid}/fd").iterdir())) < 100, 60)  # all have been noticed to be gone
