@@ -8,7 +8,7 @@ TORCH_INDEX_URL ?=
 TEST_PROCESSES ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test faults check bench
+.PHONY: help setup demo serve test faults chaos check bench
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,11 +33,14 @@ demo: setup ## Train on a small table, from upload to download
 serve: setup ## Start the API and a worker
 	$(BIN)/bestepoch serve
 
-test: setup ## Run every test but the faults
-	$(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile -rs --ignore tests/faults
+test: setup ## Run every test but faults and chaos
+	$(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile -rs --ignore tests/faults --ignore tests/chaos
 
 faults: setup ## Kill, stop, fill and cut real processes, and see that nothing is lost
 	$(BIN)/pytest tests/faults -rs
+
+chaos: setup ## Two minutes of random blows at a service at work, on either database, then look what is lost
+	$(BIN)/pytest tests/chaos -s
 
 check: setup ## Lint, check formatting, types and import rules
 	$(BIN)/ruff check

@@ -25,7 +25,7 @@ LOST = {
     "state": "a live job begins anew, to the same end; an ended one cannot be forked from its last epoch",
 }
 LOST_WEIGHTS = "put the file back from a backup, or delete the job and submit it again"
-RULES = (checkup.references, checkup.queue, checkup.needs, checkup.histories, checkup.bests)
+RULES = (checkup.references, checkup.queue, checkup.needs, checkup.histories, checkup.bests, checkup.logs)
 
 
 @dataclass

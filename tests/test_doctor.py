@@ -16,10 +16,11 @@ from sqlalchemy import delete, insert, update
 
 from service.artifacts import ABANDONED_SECONDS, Artifacts
 from service.doctor import Doctor
+from service.events import EventKind
 from service.lifecycle import CheckpointKind, Status
-from service.store import datasets, jobs, sweeps
+from service.store import control, datasets, jobs, sweeps
 from service.store.engine import Database, migrate, sqlite_module
-from service.store.tables import checkpoints, epochs, metadata
+from service.store.tables import checkpoints, epochs, events, metadata
 from service.store.tables import jobs as jobs_table
 from tests.api.states import Kitchen
 from tests.specs import synthetic
@@ -136,9 +137,11 @@ def test_a_state_that_cannot_be_is_found(kitchen: Kitchen, values: dict[str, Any
     claim = kitchen.running()
     damage(kitchen, change(claim.job_id, **values))
 
-    (said,) = examined(kitchen)
+    said, *more = examined(kitchen)
 
     assert said.startswith(f"{claim.job_id}: {what} (status ")
+    unlogged = f"{claim.job_id}: it is failed, but its log tells of 0 ends"
+    assert [each.partition(";")[0] for each in more] == [unlogged] * (values.get("status") is Status.failed)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +173,31 @@ def test_a_history_longer_than_the_job_speaks_of_is_found(kitchen: Kitchen) -> N
     assert f"{job_id}: it speaks of epochs 1 to 3, but there are 4 of them, 1 to 4" in said
 
 
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ({"number": 7}, "its log has 4 entries, the last of which is number 7"),
+        ({"kind": EventKind.best}, "it is succeeded, but its log tells of 0 ends"),
+    ],
+)
+def test_a_log_that_lacks_something_is_found(kitchen: Kitchen, values: dict[str, Any], what: str) -> None:
+    job_id = trained(kitchen)
+    damage(kitchen, update(events).where(events.c.kind == EventKind.ended).values(**values))
+
+    (said,) = examined(kitchen)
+
+    assert said.startswith(f"{job_id}: {what}; ")
+
+
+def test_a_job_that_ends_twice_is_found(kitchen: Kitchen) -> None:
+    job_id = trained(kitchen)
+    damage(kitchen, update(events).where(events.c.kind == EventKind.best).values(kind=EventKind.ended))
+
+    (said,) = examined(kitchen)
+
+    assert said.startswith(f"{job_id}: it is succeeded, but its log tells of 2 ends; ")
+
+
 def test_a_best_that_its_history_does_not_know_is_found(kitchen: Kitchen) -> None:
     elsewhere, otherwise, unpublished, outdated = (trained(kitchen) for _ in range(4))
     damage(kitchen, change(elsewhere, best_epoch=7, status=Status.failed))
@@ -199,11 +227,12 @@ def test_a_best_by_another_number_than_a_loss_is_compared_with_that_number(kitch
 
 def test_a_live_job_without_its_data_set_is_found(kitchen: Kitchen) -> None:
     live, ended = kitchen.queued(), kitchen.queued()
+    with kitchen.database.transaction() as connection:
+        control.cancel(connection, ended.id)
     for job in (live, ended):
         spec = job.spec.model_dump(mode="json")
         spec["data"] = {"kind": "dataset", "id": "ds_1", "target": "species"}
         damage(kitchen, change(job.id, spec=spec))
-    damage(kitchen, change(ended.id, status=Status.cancelled, finished_at=datetime.now(UTC)))
 
     (said,) = examined(kitchen)
 

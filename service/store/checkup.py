@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, func, or_, select, tuple_
+from sqlalchemy import and_, case, exists, func, or_, select, tuple_
 
+from service.events import EventKind
 from service.lifecycle import LIVE, CheckpointKind, Status
 from service.spec.early_stopping import Monitor
-from service.store.tables import checkpoints, datasets, epochs, jobs, sweeps
+from service.store.tables import checkpoints, datasets, epochs, events, jobs, sweeps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,6 +124,20 @@ def bests(connection: Connection) -> Iterator[Wrong]:
             yield Wrong(
                 row.id, f"the checkpoint of its best epoch, {row.best_epoch}, should be published; {has}", _RERUN
             )
+
+
+def logs(connection: Connection) -> Iterator[Wrong]:
+    """Jobs whose log lacks an entry, or does not tell of one end if there is one, and of none if there is none."""
+    ends = func.sum(case((events.c.kind == EventKind.ended, 1), else_=0)).label("ends")
+    log = select(events.c.job_id, func.count().label("number"), func.max(events.c.number).label("last"), ends)
+    each = log.group_by(events.c.job_id).subquery()  # a job of before there were logs may have none
+    query = select(jobs.c.id, jobs.c.status, each.c.number, each.c.last, each.c.ends).join(each)
+    due = case((jobs.c.status.in_(LIVE), 0), else_=1)
+    for row in _stream(connection, query.where(or_(each.c.number != each.c.last, each.c.ends != due))):
+        if row.number != row.last:
+            yield Wrong(row.id, f"its log has {row.number} entries, the last of which is number {row.last}", _RERUN)
+        if row.ends != (Status(row.status) not in LIVE):
+            yield Wrong(row.id, f"it is {row.status}, but its log tells of {row.ends} ends", _RERUN)
 
 
 def checkpoint_files(connection: Connection, after: Named | None = None) -> list[Named]:
