@@ -85,7 +85,7 @@ class Clients:
 
     def meddle(self, chance: random.Random) -> None:
         job_id = chance.choice(list(self.accepted.values()))
-        what = chance.choices(["nothing", "pause", "resume", "cancel", "raise", "fork"], [60, 12, 12, 4, 8, 4])[0]
+        what = chance.choices(["nothing", "pause", "resume", "cancel", "raise", "fork"], [50, 12, 12, 8, 8, 4])[0]
         if what in ("pause", "resume", "cancel"):
             answer = self.ask("POST", f"/v1/jobs/{job_id}/{what}")
             if what == "cancel" and answer and answer.status_code in (200, 202):
