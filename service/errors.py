@@ -89,6 +89,18 @@ class Unauthorized(ServiceError):
     code = "unauthorized"
 
 
+class WrongHost(ServiceError):
+    """The request names another server than this one."""
+
+    code = "wrong_host"
+
+
+class CrossSite(ServiceError):
+    """Another site's page made a browser send this."""
+
+    code = "cross_site"
+
+
 class Unavailable(ServiceError):
     """A part that this request needs cannot be reached right now; try again."""
 

@@ -29,6 +29,10 @@ class Settings(BaseSettings):
     """Address to listen on; any but a loopback one needs API_KEY."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     """Port to listen on; 0 picks a free one."""
+    hosts: str = ""
+    """Names besides `localhost` and HOST that clients may call this server by, with commas between."""
+    origins: str = ""
+    """Other sites whose pages may call this server, such as `https://team.example`, with commas between."""
     api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     """Clients must send it as `Authorization: Bearer KEY`."""
     trainers: Annotated[int, Field(ge=0, le=256)] = 0
@@ -82,6 +86,18 @@ class Settings(BaseSettings):
         return self.api_key is None and not _is_loopback(self.host)
 
     @property
+    def names(self) -> frozenset[str]:
+        """What the header `Host` may say; empty: anything, as none are given and others need the key."""
+        if not self.hosts and not _is_loopback(self.host):
+            return frozenset()
+        return frozenset({"localhost", "127.0.0.1", "::1", self.host.lower(), *_listed(self.hosts.lower())})
+
+    @property
+    def sites(self) -> frozenset[str]:
+        """The origins whose pages may call."""
+        return frozenset(_listed(self.origins))
+
+    @property
     def database(self) -> str:
         """The database's URL, resolved."""
         return self.database_url or f"sqlite:///{self.home / 'bestepoch.db'}"
@@ -95,6 +111,10 @@ class Settings(BaseSettings):
     def logs(self) -> Path:
         """Folder of the trainers' logs."""
         return self.home / "logs"
+
+
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _is_loopback(host: str) -> bool:

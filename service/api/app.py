@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter
 from fastapi import APIRouter, Depends
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 
@@ -31,6 +32,7 @@ from service.api import (
     sweeps,
 )
 from service.api.deps import Parts
+from service.api.guard import Guard
 from service.api.middleware import ApiKeys, RequestIds
 from service.api.news import NewsRoom
 from service.api.openapi import DESCRIPTION, TAGS, say_problems
@@ -79,6 +81,22 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
     problems.install(app)
     if settings.api_key is not None:
         app.add_middleware(ApiKeys, key=settings.api_key.get_secret_value())
+    if settings.sites:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(settings.sites),
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "Last-Event-ID",
+                "Range",
+                "If-None-Match",
+            ],
+            expose_headers=["Location", "ETag", "Retry-After", "X-Request-Id", "Content-Disposition"],
+        )
+    app.add_middleware(Guard, hosts=settings.names, origins=settings.sites)
     app.add_middleware(RequestIds)
     return app
 

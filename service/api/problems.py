@@ -26,6 +26,8 @@ MEDIA_TYPE = "application/problem+json"
 STATUSES: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
     errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    errors.CrossSite: HTTPStatus.FORBIDDEN,
+    errors.WrongHost: HTTPStatus.MISDIRECTED_REQUEST,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

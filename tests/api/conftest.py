@@ -46,6 +46,12 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(getattr(request, "param", "sqlite"))
 
 
+@pytest.fixture(autouse=True)
+def named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TestClient calls its server so."""
+    monkeypatch.setenv("BESTEPOCH_HOSTS", "testserver")
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home", max_upload_bytes=100_000)
