@@ -33,6 +33,7 @@ from service.api import (
 )
 from service.api.deps import Parts
 from service.api.guard import Guard
+from service.api.metrics import Measured, Metrics
 from service.api.middleware import ApiKeys, RequestIds
 from service.api.news import NewsRoom
 from service.api.openapi import DESCRIPTION, TAGS, say_problems
@@ -75,7 +76,8 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         redirect_slashes=False,
     )
     threads = CapacityLimiter(INGESTING), CapacityLimiter(PREDICTING)
-    app.state.parts = Parts(settings, database, artifacts, predictor, watcher, NewsRoom(database), *threads)
+    metrics = Metrics(database)
+    app.state.parts = Parts(settings, database, artifacts, predictor, watcher, NewsRoom(database), metrics, *threads)
     _add_routes(app, protected=settings.api_key is not None)
     say_problems(app)
     problems.install(app)
@@ -98,6 +100,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         )
     app.add_middleware(Guard, hosts=settings.names, origins=settings.sites)
     app.add_middleware(RequestIds)
+    app.add_middleware(Measured, metrics=metrics)
     return app
 
 
@@ -127,3 +130,4 @@ def _add_routes(app: FastAPI, *, protected: bool) -> None:
         v1.include_router(noun.router)
     app.include_router(v1)
     app.include_router(health.router, responses=documented(422, 500))
+    app.include_router(health.figures, dependencies=bearer, responses=documented(422, 500))

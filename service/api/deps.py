@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable, Sequence
 
+    from service.api.metrics import Metrics
     from service.api.news import NewsRoom
     from service.api.watcher import Watcher
     from service.artifacts import Artifacts
@@ -50,6 +51,7 @@ class Parts:
     predictor: Predictor
     watcher: Watcher
     news: NewsRoom
+    metrics: Metrics
     # Threads for long work, apart from those that answer short requests:
     ingesting: CapacityLimiter
     predicting: CapacityLimiter

@@ -1,10 +1,11 @@
-"""Whether the server lives, and whether it can work."""
+"""Whether the server lives, whether it can work, and what it has to do."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict
 
 from service.api.deps import Service
@@ -15,6 +16,7 @@ from service.store import workers
 from service.store.engine import is_migrated
 
 router = APIRouter(tags=["service"], route_class=Route)
+figures = APIRouter(tags=["service"], route_class=Route)  # for whoever has the key
 
 
 class Health(BaseModel):
@@ -55,3 +57,15 @@ def get_readiness(service: Service) -> Readiness:
     except StorageError as error:
         raise Unavailable(error.detail) from error
     return Readiness(workers=len(alive))
+
+
+@figures.get(
+    "/metrics",
+    operation_id="get_metrics",
+    summary="Read figures for Prometheus",
+    response_class=PlainTextResponse,
+    response_description="Prometheus's text format.",
+)
+def get_metrics(service: Service) -> PlainTextResponse:
+    """Jobs by status, stop reason and error code, how long the first has waited, workers, bytes stored; requests."""
+    return PlainTextResponse(service.metrics.text())

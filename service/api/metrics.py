@@ -1,0 +1,134 @@
+"""Figures for Prometheus: of the service, from the database as they are asked for, and of this process's requests."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from service.errors import StorageError, Unavailable
+from service.store import figures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client import Metric
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from service.store.engine import Database
+
+SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 60.0)
+ELSEWHERE = "other"  # than at a route: what strangers ask for must not make series without end
+
+
+class Metrics:
+    """One an application. Every process tells of its own requests, and each of the whole service: take one of these."""
+
+    def __init__(self, database: Database) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.registry.register(_OfService(database))
+        labels = "method", "route"
+        self.seconds = Histogram(
+            "bestepoch_http_request_seconds",
+            "From a request's head to the end of its answer; streams and waits last as long as they are wanted.",
+            (*labels, "status"),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.open = Gauge(
+            "bestepoch_http_requests_open", "Requests under way, streams and waits among them.", registry=self.registry
+        )
+        self.received = Counter(
+            "bestepoch_http_received_bytes", "Bytes of requests' bodies.", labels, registry=self.registry
+        )
+        self.sent = Counter("bestepoch_http_sent_bytes", "Bytes of answers' bodies.", labels, registry=self.registry)
+
+    def text(self) -> bytes:
+        """All of it, now, in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+class _OfService(Collector):
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def describe(self) -> list[Metric]:
+        """Nothing yet: registering must not ask the database."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything that the database knows; that it is away, when it is."""
+        up = GaugeMetricFamily("bestepoch_database_up", "Whether the database answers.")
+        try:
+            with self._database.reading() as connection:
+                known = figures.read(connection)
+        except (Unavailable, StorageError):
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        jobs = GaugeMetricFamily(
+            "bestepoch_jobs", "Jobs stored, by how they are doing.", labels=["status", "stop_reason", "code"]
+        )
+        for labels, number in known.jobs.items():
+            jobs.add_metric(labels, number)
+        yield jobs
+        for name, text, value in (
+            ("queue_oldest_seconds", "Since the first of the queued jobs was submitted.", known.waiting_seconds),
+            ("epochs", "Epochs of all jobs stored.", known.epochs),
+            ("workers", "Workers alive.", known.workers),
+            ("trainers", "Trainer processes of these.", known.trainers),
+            ("datasets", "Data sets stored.", known.datasets),
+            ("dataset_bytes", "Bytes of these.", known.dataset_bytes),
+        ):
+            yield GaugeMetricFamily(f"bestepoch_{name}", text, value=value)
+
+
+class Measured:
+    """Counts and times each request."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        status, received, sent, began = 500, 0, 0, time.perf_counter()
+
+        async def receiving() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message
+
+        async def sending(message: Message) -> None:
+            nonlocal status, sent
+            status = message.get("status", status)
+            sent += len(message.get("body", b""))
+            await send(message)
+
+        self._metrics.open.inc()
+        try:
+            await self.app(scope, receiving, sending)
+        finally:
+            self._metrics.open.dec()
+            of = _route(scope)
+            self._metrics.seconds.labels(*of, f"{status}").observe(time.perf_counter() - began)
+            self._metrics.received.labels(*of).inc(received)
+            self._metrics.sent.labels(*of).inc(sent)
+
+
+def _route(scope: Scope) -> tuple[str, str]:
+    """Method and path as it is written in the documentation."""
+    path = getattr(scope.get("route"), "path", None)
+    if path is None:
+        return ELSEWHERE, ELSEWHERE
+    prefix = "/v1" if scope["path"].startswith("/v1/") else ""  # which the route itself does not know of
+    return scope["method"], prefix + path

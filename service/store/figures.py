@@ -1,0 +1,54 @@
+"""What an operator watches: jobs by how they are doing, how long the first has waited, who works, what is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from service.lifecycle import Status
+from service.store import workers
+from service.store.tables import datasets, jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of all tenants, at one moment."""
+
+    jobs: Mapping[tuple[str, str, str], int]
+    """By status, stop_reason and error code; empty where a job has none."""
+    waiting_seconds: float
+    """Since the submission of the queued job that was submitted first; 0 when none is queued."""
+    epochs: int
+    """Of all jobs that are stored."""
+    workers: int
+    trainers: int
+    datasets: int
+    dataset_bytes: int
+
+
+def read(connection: Connection) -> Figures:
+    """A few statements, whatever there is: none reads a table of epochs, events or files."""
+    code = jobs.c.error["code"].as_string()
+    by = jobs.c.status, jobs.c.stop_reason, code
+    counted = connection.execute(select(*by, func.count(), func.sum(jobs.c.epoch)).group_by(*by)).all()
+    first = select(func.min(jobs.c.created_at)).where(jobs.c.status == Status.queued)
+    since: datetime | None = connection.scalar(first)
+    alive = workers.find(connection)
+    stored = connection.execute(select(func.count(), func.coalesce(func.sum(datasets.c.parquet_bytes), 0))).one()
+    return Figures(
+        jobs={(status, reason or "", error or ""): number for status, reason, error, number, _ in counted},
+        waiting_seconds=(datetime.now(UTC) - since).total_seconds() if since else 0.0,
+        epochs=sum(int(row[4]) for row in counted),
+        workers=len(alive),
+        trainers=sum(worker.trainers for worker in alive),
+        datasets=stored[0],
+        dataset_bytes=int(stored[1]),
+    )

@@ -1,0 +1,102 @@
+"""What Prometheus is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from service.api.app import create_app
+from service.artifacts import Artifacts
+from service.lifecycle import ErrorCode, JobError, Status
+from service.settings import Settings
+from service.store import queue, workers
+from service.store.engine import Database
+from service.store.queue import Outcome
+from tests.api.conftest import CoinPredictor, both_databases
+from tests.api.states import Kitchen
+from tests.api.test_catalog import worker
+
+
+def figures(client: TestClient) -> dict[tuple[str, ...], float]:
+    """Values by name and labels' values, in the order of the labels' names."""
+    answer = client.get("/metrics")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    families = text_string_to_metric_families(answer.text)
+    return {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
+
+
+@both_databases
+def test_the_whole_service_in_figures(client: TestClient, kitchen: Kitchen) -> None:
+    kitchen.trained(epochs=3)
+    broken = kitchen.running()
+    error = JobError(code=ErrorCode.out_of_memory, message="no memory")
+    with kitchen.database.transaction() as connection:
+        queue.finish(connection, broken.job_id, 1, Outcome(Status.failed, error=error))
+        workers.beat(connection, worker("wrk_1", datetime.now(UTC)))
+    kitchen.queued()
+    client.post("/v1/datasets", content=b"a,b\n1,2\n3,4\n")
+
+    found = figures(client)
+
+    assert found["bestepoch_database_up",] == 1
+    assert found["bestepoch_jobs", "", "succeeded", "early_stopped"] == 1
+    assert found["bestepoch_jobs", "out_of_memory", "failed", ""] == 1
+    assert found["bestepoch_jobs", "", "queued", ""] == 1
+    assert 0 < found["bestepoch_queue_oldest_seconds",] < 60
+    assert (found["bestepoch_epochs",], found["bestepoch_workers",], found["bestepoch_trainers",]) == (3, 1, 2)
+    assert found["bestepoch_datasets",] == 1
+    assert found["bestepoch_dataset_bytes",] > 100
+
+
+def test_an_empty_service_has_figures_too(client: TestClient) -> None:
+    found = figures(client)
+
+    assert (found["bestepoch_queue_oldest_seconds",], found["bestepoch_dataset_bytes",]) == (0, 0)
+    assert not [name for name in found if name[0] == "bestepoch_jobs"]
+
+
+def test_requests_are_counted_by_route_and_strangers_all_together(client: TestClient, kitchen: Kitchen) -> None:
+    for job_id in (kitchen.queued().id, kitchen.queued().id, "job_1"):
+        client.get(f"/v1/jobs/{job_id}")
+    for path in ("/wp-admin", "/v1/../etc", "/v1/nowhere"):
+        client.get(path)
+    sent = b"a,b\n1,2\n3,4\n"
+    client.post("/v1/datasets", content=sent)
+
+    found = figures(client)
+
+    seconds = "bestepoch_http_request_seconds_count"
+    assert found[seconds, "GET", "/v1/jobs/{job_id}", "200"] == 2
+    assert found[seconds, "GET", "/v1/jobs/{job_id}", "404"] == 1
+    assert found[seconds, "other", "other", "404"] == 3
+    assert found["bestepoch_http_received_bytes_total", "POST", "/v1/datasets"] == len(sent)
+    assert found["bestepoch_http_sent_bytes_total", "GET", "/v1/jobs/{job_id}"] > 500
+    assert found["bestepoch_http_requests_open",] == 1  # this one
+    assert not any("job_1" in label for name in found for label in name)
+
+
+def test_a_database_that_is_away_is_a_figure(settings: Settings, artifacts: Artifacts, tmp_path: Path) -> None:
+    away = Database("postgresql://nobody@127.0.0.1:1/nowhere")
+    with TestClient(create_app(settings, away, artifacts, CoinPredictor())) as client:
+        found = figures(client)
+    away.close()
+
+    assert found["bestepoch_database_up",] == 0
+    assert not [name for name in found if name[0] == "bestepoch_workers"]
+
+
+@pytest.fixture
+def locked(settings: Settings, database: Database, artifacts: Artifacts) -> Iterator[TestClient]:
+    guarded = Settings.model_validate({"home": settings.home, "api_key": "s3cret"})
+    with TestClient(create_app(guarded, database, artifacts, CoinPredictor())) as client:
+        yield client
+
+
+def test_figures_need_the_key(locked: TestClient) -> None:
+    assert locked.get("/metrics").status_code == 401
+    assert locked.get("/metrics", headers={"Authorization": "Bearer s3cret"}).status_code == 200
