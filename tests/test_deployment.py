@@ -22,7 +22,7 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 def test_constraints_pin_every_dependency_within_its_range() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    pins = dict(line.replace("_", "-").split("==") for line in lines if not line.startswith("#"))
 
     for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
         requirement = Requirement(text)
@@ -78,7 +78,7 @@ def test_make_lists_its_commands() -> None:
     listing = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     assert re.findall(r"make (\w+)", listing) == [
-        *("help", "setup", "demo", "serve", "test", "faults", "check", "bench")
+        *("help", "setup", "demo", "serve", "test", "faults", "chaos", "check", "bench")
     ]
 
 

@@ -150,7 +150,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(
     live: httpx2.Client, artifacts: Artifacts, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.create_connection((live.base_url.host, live.base_url.port)) as connection:
-        connection.sendall(b"POST /v1/datasets HTTP/1.1\r\nHost: here\r\nContent-Length: 90000\r\n\r\na,b\n1,2\n")
+        connection.sendall(b"POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\na,b\n1,2\n")
         wait_until(lambda: files(artifacts, "tmp") != [])
 
     wait_until(lambda: files(artifacts, "tmp") == [])

@@ -285,5 +285,5 @@ def seen(job: Row[Any]) -> Expected:
 
 def test_the_queue_does_what_its_model_does(database: Database) -> None:
     run_state_machine_as_test(
-        lambda: QueueMachine(database), settings=settings(max_examples=100, stateful_step_count=50)
+        lambda: QueueMachine(database), settings=settings(max_examples=40, stateful_step_count=50)
     )
