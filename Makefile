@@ -39,7 +39,8 @@ test: setup ## Run every test but faults and chaos
 faults: setup ## Kill, stop, fill and cut real processes, and see that nothing is lost
 	$(BIN)/pytest tests/faults -rs
 
-chaos: setup ## Two minutes of random blows at a service at work, on either database, then look what is lost
+chaos: setup ## Strike at random at a service at work, on either database, and look what is lost
+	TEST_EXAMPLES=100 $(BIN)/pytest tests/store/test_queue_model.py
 	$(BIN)/pytest tests/chaos -s
 
 check: setup ## Lint, check formatting, types and import rules

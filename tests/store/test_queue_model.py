@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,6 +36,7 @@ from tests.store.records import checkpoint, epoch
 
 CRASH = JobError(code=ErrorCode.worker_lost, message="it died")
 SPECS = {priority: synthetic(priority=priority) for priority in (-1, 0, 1)}
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "15"))
 LAPSED, HELD = -1.0, 1_000.0  # seconds of a lease
 
 
@@ -285,5 +287,5 @@ def seen(job: Row[Any]) -> Expected:
 
 def test_the_queue_does_what_its_model_does(database: Database) -> None:
     run_state_machine_as_test(
-        lambda: QueueMachine(database), settings=settings(max_examples=40, stateful_step_count=50)
+        lambda: QueueMachine(database), settings=settings(max_examples=EXAMPLES, stateful_step_count=50)
     )
