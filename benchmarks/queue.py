@@ -21,6 +21,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 
+from service.access import DEFAULT_TENANT
 from service.errors import LeaseLost, Unavailable
 from service.lifecycle import ErrorCode, JobError, Status, StopReason
 from service.spec.data import SyntheticData
@@ -83,10 +84,10 @@ def databases() -> Iterator[tuple[str, Callable[[], str]]]:
 def fill(database: Database, count: int) -> None:
     """Queue so many jobs, each like no other, so that none is claimed in company."""
     for start in range(0, count, 1_000):
-        rows = [jobs.row_of(RESOLVED) for _ in range(start, min(start + 1_000, count))]
+        rows = [jobs.row_of(RESOLVED, DEFAULT_TENANT) for _ in range(start, min(start + 1_000, count))]
         for row in rows:
             row["array_key"] = row["id"]
-        with database.transaction() as connection:
+        with database.transaction(DEFAULT_TENANT) as connection:
             jobs.add(connection, rows)
 
 

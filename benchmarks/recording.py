@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.sweep import BASE
+from service.access import DEFAULT_TENANT
 from service.artifacts import Artifacts
 from service.data.prepare import prepare
 from service.lifecycle import Status
@@ -60,7 +61,7 @@ def measure(repetitions: int) -> list[float]:
             trainer = Trainer(
                 database, Artifacts(Path(home) / "artifacts"), CPU, pipe, Pulse(), 10.0, {"last", "state"}
             )
-            with database.transaction() as connection:
+            with database.transaction(DEFAULT_TENANT) as connection:
                 sweep = SweepSpec(base=spec, replicates=JOBS)
                 sweeps.create(connection, sweep, [sweeps.SweepJob({}, job) for job in jobs], max_queued=JOBS)
             for start in range(0, JOBS, WIDTH):

@@ -84,9 +84,21 @@ class QuotaExceeded(ServiceError):
 
 
 class Unauthorized(ServiceError):
-    """A valid API key is required: `Authorization: Bearer KEY`."""
+    """An API key is required: `Authorization: Bearer KEY`."""
 
     code = "unauthorized"
+
+
+class InvalidKey(ServiceError):
+    """The API key opens nothing."""
+
+    code = "invalid_key"
+
+
+class Forbidden(ServiceError):
+    """The API key does not allow this."""
+
+    code = "insufficient_scope"
 
 
 class WrongHost(ServiceError):

@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     artifacts_url: str = ""
     """Folder of data sets and checkpoints, shared by API and workers; empty: `artifacts` in HOME."""
     host: str = "127.0.0.1"
-    """Address to listen on; any but a loopback one needs API_KEY."""
+    """Address to listen on; any but a loopback one needs a key."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     """Port to listen on; 0 picks a free one."""
     hosts: str = ""
@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     origins: str = ""
     """Other sites whose pages may call this server, such as `https://team.example`, with commas between."""
     api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
-    """Clients must send it as `Authorization: Bearer KEY`."""
+    """An admin key of the tenant `default`; `bestepoch keys create` makes others."""
     trainers: Annotated[int, Field(ge=0, le=256)] = 0
     """Trainer processes of a worker; 0: one per GPU where there are GPUs, else one per core."""
     trainer_threads: Annotated[int, Field(ge=1, le=256)] = 1
@@ -81,14 +81,14 @@ class Settings(BaseSettings):
         return url
 
     @property
-    def unguarded(self) -> bool:
-        """Whether a server with these settings would be open to others without a key."""
-        return self.api_key is None and not _is_loopback(self.host)
+    def is_loopback(self) -> bool:
+        """Whether none but this machine can reach the server."""
+        return _is_loopback(self.host)
 
     @property
     def names(self) -> frozenset[str]:
         """What the header `Host` may say; empty: anything, as none are given and others need the key."""
-        if not self.hosts and not _is_loopback(self.host):
+        if not (self.hosts or self.is_loopback):
             return frozenset()
         return frozenset({"localhost", "127.0.0.1", "::1", self.host.lower(), *_listed(self.hosts.lower())})
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, select, update
 
+from service.access import DEFAULT_TENANT
 from service.artifacts import ABANDONED_SECONDS, Artifacts
 from service.collector import JOBS, Collector
 from service.errors import NotFound
@@ -66,7 +67,7 @@ def test_old_files_that_no_row_names_go_and_their_folders_too(kitchen: Kitchen, 
 def test_files_that_rows_name_stay_however_old(kitchen: Kitchen, artifacts: Artifacts) -> None:
     claim = kitchen.trained()
     artifacts.put("datasets/ds_1/data.parquet", b"x")
-    with kitchen.database.transaction() as connection:
+    with kitchen.database.transaction(DEFAULT_TENANT) as connection:
         datasets.add(connection, dataset("ds_1"), path="datasets/ds_1/data.parquet", options="{}")
     before = keys(artifacts)
     age(artifacts, *before)
@@ -119,7 +120,7 @@ def test_a_row_that_appears_while_files_are_listed_saves_its_file(
 
     def row_comes_late(self: Artifacts):  # type: ignore[no-untyped-def]
         yield from real(self)
-        with kitchen.database.transaction() as connection:
+        with kitchen.database.transaction(DEFAULT_TENANT) as connection:
             datasets.add(connection, dataset("ds_1"), path=key, options="{}")
 
     monkeypatch.setattr(Artifacts, "files", row_comes_late)
@@ -142,7 +143,7 @@ def test_exactly_old_files_without_a_row_go(
         if old:
             age(artifacts, key)
         if named:
-            with kitchen.database.transaction() as connection:
+            with kitchen.database.transaction(DEFAULT_TENANT) as connection:
                 datasets.add(connection, dataset(f"ds_{number}", f"{number:064}"), path=key, options="{}")
         if named or not old:
             kept.add(key)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, update
 
+from service.access import DEFAULT_TENANT
 from service.artifacts import ABANDONED_SECONDS, Artifacts
 from service.doctor import Doctor
 from service.events import EventKind
@@ -96,7 +97,7 @@ def test_a_missing_state_costs_no_result(kitchen: Kitchen) -> None:
 
 
 def test_a_data_sets_missing_rows_are_found(kitchen: Kitchen) -> None:
-    with kitchen.database.transaction() as connection:
+    with kitchen.database.transaction(DEFAULT_TENANT) as connection:
         datasets.add(connection, dataset(), path="datasets/ds_1/data.parquet", options="{}")
 
     assert examined(kitchen) == [
@@ -254,7 +255,7 @@ def test_a_job_whose_sweep_is_not_there_is_found(kitchen: Kitchen, tmp_path: Pat
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("how", ["pages", "head"])
 def test_a_damaged_database_file_is_found(kitchen: Kitchen, tmp_path: Path, how: str) -> None:
-    with kitchen.database.transaction() as connection:
+    with kitchen.database.transaction(DEFAULT_TENANT) as connection:
         for _ in range(200):
             jobs.submit(connection, synthetic(), max_queued=1_000)
     kitchen.database.close()  # which writes the log into the file

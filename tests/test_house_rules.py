@@ -20,6 +20,7 @@ LIBRARIES = {"torch", "sqlalchemy", "alembic", "fastapi", "starlette"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "settings": set(),
+    "access": set(),
     "spec": {"errors"},
     "lifecycle": {"errors", "spec"},
     "events": {"lifecycle"},
@@ -27,13 +28,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "replay": {"early_stopping", "lifecycle", "spec", "errors"},
     "data": {"spec", "errors"},
     "training": {"early_stopping", "spec", "data", "lifecycle", "errors", "torch"},
-    "store": {"spec", "lifecycle", "events", "errors", "sqlalchemy", "alembic"},
+    "store": {"access", "spec", "lifecycle", "events", "errors", "sqlalchemy", "alembic"},
     "artifacts": {"errors"},
     "serving": {"training", "data", "spec", "artifacts", "errors", "torch"},
     "predictor": {"serving", "data", "spec", "errors"},
     "collector": {"store", "artifacts", "errors"},
     "doctor": {"store", "artifacts", "errors"},
     "api": {
+        "access",
         "early_stopping",
         "replay",
         "store",
@@ -178,3 +180,11 @@ def test_no_tracked_file_names_a_package_registry_or_a_path_of_one_machine() -> 
             if match := FOREIGN.search(line):
                 found.append(f"{path.relative_to(ROOT)}:{number} {match.group()}")
     assert not found
+
+
+def test_endpoints_have_no_way_to_rows_but_their_tenants() -> None:
+    api = [path for path in SOURCES if path.parent.name == "api"]
+
+    assert {path.name for path in api if places(path, "parts.database")} == {"deps.py"}  # which binds it to the caller
+    assert {path.name for path in api if places(path, "Everything")} == {"deps.py", "health.py"}
+    assert not [place for path in api for place in places(path, "service.parts.database")]

@@ -7,9 +7,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 
 from service.api import (
@@ -33,8 +32,9 @@ from service.api import (
 )
 from service.api.deps import Parts
 from service.api.guard import Guard
+from service.api.keys import KeyRequired, Keys
 from service.api.metrics import Measured, Metrics
-from service.api.middleware import ApiKeys, RequestIds
+from service.api.middleware import RequestIds
 from service.api.news import NewsRoom
 from service.api.openapi import DESCRIPTION, TAGS, say_problems
 from service.api.openapi import problems as documented
@@ -77,12 +77,12 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
     )
     threads = CapacityLimiter(INGESTING), CapacityLimiter(PREDICTING)
     metrics = Metrics(database)
-    app.state.parts = Parts(settings, database, artifacts, predictor, watcher, NewsRoom(database), metrics, *threads)
-    _add_routes(app, protected=settings.api_key is not None)
+    keys, news = Keys(settings, database), NewsRoom()
+    app.state.parts = Parts(settings, database, artifacts, predictor, keys, watcher, news, metrics, *threads)
+    _add_routes(app)
     say_problems(app)
     problems.install(app)
-    if settings.api_key is not None:
-        app.add_middleware(ApiKeys, key=settings.api_key.get_secret_value())
+    app.add_middleware(KeyRequired, keys=keys)
     if settings.sites:
         app.add_middleware(
             CORSMiddleware,
@@ -104,12 +104,8 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
     return app
 
 
-def _add_routes(app: FastAPI, *, protected: bool) -> None:
-    # The middleware checks the key; this is for the documentation and its Authorize button.
-    bearer = [Depends(HTTPBearer(auto_error=False, description="The server's API key."))] if protected else []
-    v1 = APIRouter(
-        prefix="/v1", dependencies=bearer, responses=documented(*([401] if protected else []), 422, 500, 503)
-    )
+def _add_routes(app: FastAPI) -> None:
+    v1 = APIRouter(prefix="/v1", responses=documented(401, 403, 422, 500, 503))
     for noun in (
         jobs,
         control,
@@ -130,4 +126,4 @@ def _add_routes(app: FastAPI, *, protected: bool) -> None:
         v1.include_router(noun.router)
     app.include_router(v1)
     app.include_router(health.router, responses=documented(422, 500))
-    app.include_router(health.figures, dependencies=bearer, responses=documented(422, 500))
+    app.include_router(health.figures, responses=documented(401, 403, 422, 500, 503))

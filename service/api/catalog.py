@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
-from service.api.deps import Page, Service
+from service.api.deps import Page, Reader
 from service.api.requests import Route
 from service.lifecycle import WorkerInfo
 from service.spec.architecture import ARCHITECTURES
@@ -47,7 +47,7 @@ class Versions(BaseModel):
 
 
 @router.get("/architectures", operation_id="list_architectures", summary="List architectures")
-async def list_architectures() -> Page[ArchitectureInfo]:
+async def list_architectures(_: Reader) -> Page[ArchitectureInfo]:
     """The kinds of networks that can be trained, each with a JSON Schema of what can be set."""
     return Page(
         data=[
@@ -60,14 +60,14 @@ async def list_architectures() -> Page[ArchitectureInfo]:
 
 
 @router.get("/workers", operation_id="list_workers", summary="List workers")
-def list_workers(service: Service) -> Page[WorkerInfo]:
+def list_workers(service: Reader) -> Page[WorkerInfo]:
     """The workers that gave a sign of life within the last minute, and the jobs that each trains."""
     with service.database.reading() as connection:
         return Page(data=workers.find(connection))
 
 
 @router.get("/version", operation_id="get_version", summary="Read versions")
-async def get_version(service: Service) -> Versions:
+async def get_version(service: Reader) -> Versions:
     """The versions of the service and of what it runs on."""
     return Versions(
         bestepoch=version("bestepoch"),

@@ -16,7 +16,7 @@ from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from service.api.deps import JobId, Page, Parts, Service
+from service.api.deps import JobId, Page, Reader, Service
 from service.api.jobs import read_job
 from service.api.openapi import problems
 from service.api.ranges import OCTETS, documented, serve
@@ -41,7 +41,7 @@ class Format(StrEnum):
 @router.get(
     "/{job_id}/checkpoints", operation_id="list_checkpoints", summary="List checkpoints", responses=problems(404)
 )
-def list_checkpoints(job_id: JobId, service: Service) -> Page[Checkpoint]:
+def list_checkpoints(job_id: JobId, service: Reader) -> Page[Checkpoint]:
     """The checkpoints that are published: none, the best, or the best and the last."""
     read_job(service, job_id)
     with service.database.reading() as connection:
@@ -54,12 +54,12 @@ def list_checkpoints(job_id: JobId, service: Service) -> Page[Checkpoint]:
     summary="Read about a checkpoint",
     responses=problems(404),
 )
-def get_checkpoint(job_id: JobId, kind: Kind, service: Service) -> Checkpoint:
+def get_checkpoint(job_id: JobId, kind: Kind, service: Reader) -> Checkpoint:
     """Which epoch it is, what that epoch measured, the file's hash and size. While a job trains, its best moves on."""
     return read_checkpoint(service, job_id, CheckpointKind(kind))
 
 
-def read_checkpoint(service: Parts, job_id: str, kind: CheckpointKind) -> Checkpoint:
+def read_checkpoint(service: Service, job_id: str, kind: CheckpointKind) -> Checkpoint:
     """The job's checkpoint of this kind; raises NotFound, for the job or for the checkpoint."""
     read_job(service, job_id)
     with service.database.reading() as connection:
@@ -77,7 +77,7 @@ def read_checkpoint(service: Parts, job_id: str, kind: CheckpointKind) -> Checkp
 async def download_checkpoint(
     job_id: JobId,
     kind: Kind,
-    service: Service,
+    service: Reader,
     request: Request,
     format: Annotated[  # noqa: A002
         Format, Query(description="`pt`: a state dict for torch.load(..., weights_only=True).")
@@ -91,15 +91,15 @@ async def download_checkpoint(
         return serve(request, file, size, checkpoint.sha256, filename.format(checkpoint.epoch))
 
     def to_pt(checkpoint: Checkpoint, path: Path) -> bytes:
-        return service.predictor.to_pt(path, checkpoint.sha256)
+        return service.parts.predictor.to_pt(path, checkpoint.sha256)
 
-    checkpoint, data = await with_weights(service, job_id, of, to_pt, limiter=service.predicting)
+    checkpoint, data = await with_weights(service, job_id, of, to_pt, limiter=service.parts.predicting)
     sha256 = hashlib.sha256(data).hexdigest()
     return serve(request, io.BytesIO(data), len(data), sha256, filename.format(checkpoint.epoch))
 
 
 async def with_weights(
-    service: Parts,
+    service: Service,
     job_id: str,
     kind: CheckpointKind,
     use: Callable[[Checkpoint, Path], T],
@@ -113,7 +113,7 @@ async def with_weights(
     failed: str | None = None
     while True:
         checkpoint = await run_in_threadpool(read_checkpoint, service, job_id, kind)
-        path = service.artifacts.path(checkpoint.path)
+        path = service.parts.artifacts.path(checkpoint.path)
         try:
             return checkpoint, await to_thread.run_sync(use, checkpoint, path, limiter=limiter)
         except StorageError:

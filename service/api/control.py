@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Response
 
-from service.api.deps import JobId, Service
+from service.api.deps import JobId, Service, Submitter
 from service.api.openapi import problems
 from service.api.requests import Route
 from service.lifecycle import Job
@@ -30,7 +30,7 @@ def _soon(what: str) -> dict[int | str, dict[str, Any]]:
     response_description="The job is cancelled.",
     responses=_soon("stop"),
 )
-def cancel_job(job_id: JobId, service: Service, response: Response) -> Job:
+def cancel_job(job_id: JobId, service: Submitter, response: Response) -> Job:
     """Stop a job for good.
 
     One that waits is cancelled at once; one that trains stops at its epoch's end and keeps its best.
@@ -45,7 +45,7 @@ def cancel_job(job_id: JobId, service: Service, response: Response) -> Job:
     response_description="The job is paused.",
     responses=_soon("pause"),
 )
-def pause_job(job_id: JobId, service: Service, response: Response) -> Job:
+def pause_job(job_id: JobId, service: Submitter, response: Response) -> Job:
     """Set a job aside, for others to go first.
 
     One that waits is paused at once; one that trains saves its state at its epoch's end and leaves its trainer.
@@ -60,7 +60,7 @@ def pause_job(job_id: JobId, service: Service, response: Response) -> Job:
     response_description="The job is queued again, or goes on.",
     responses=problems(404, 409),
 )
-def resume_job(job_id: JobId, service: Service) -> Job:
+def resume_job(job_id: JobId, service: Submitter) -> Job:
     """Let a paused job go on where it stopped, as if it had never been paused.
 
     It is queued in its old place, before jobs that were submitted later.
@@ -77,7 +77,7 @@ def resume_job(job_id: JobId, service: Service) -> Job:
     responses=problems(400, 404, 409, 413, 415),
 )
 def change_job(
-    job_id: JobId, asked: Annotated[JobChange, Body(description="What to change, and only that.")], service: Service
+    job_id: JobId, asked: Annotated[JobChange, Body(description="What to change, and only that.")], service: Submitter
 ) -> Job:
     """Give a job another name, other labels or another priority; its spec keeps what it was submitted with."""
     with service.database.transaction() as connection:

@@ -10,7 +10,7 @@ from typing import Annotated, BinaryIO
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 
-from service.api.deps import DatasetId, Parts, Service
+from service.api.deps import DatasetId, Reader, Service
 from service.api.media_types import CSV, PARQUET
 from service.api.openapi import problems
 from service.api.ranges import documented, serve
@@ -42,7 +42,7 @@ _MEDIA_TYPES = {DownloadFormat.parquet: PARQUET, DownloadFormat.csv: CSV}
 )
 async def download_dataset(
     dataset_id: DatasetId,
-    service: Service,
+    service: Reader,
     request: Request,
     format: Annotated[  # noqa: A002
         DownloadFormat, Query(description="`csv`: written anew from the stored Parquet file.")
@@ -52,26 +52,26 @@ async def download_dataset(
     if format is DownloadFormat.parquet:
         file, sha256 = await to_thread.run_sync(_stored, service, dataset_id)
     else:
-        file, sha256 = await to_thread.run_sync(_as_csv, service, dataset_id, limiter=service.ingesting)
+        file, sha256 = await to_thread.run_sync(_as_csv, service, dataset_id, limiter=service.parts.ingesting)
     size = os.fstat(file.fileno()).st_size
     return serve(request, file, size, sha256, f"{dataset_id}.{format.value}", _MEDIA_TYPES[format])
 
 
-def _stored(service: Parts, dataset_id: str) -> tuple[BinaryIO, str]:
+def _stored(service: Service, dataset_id: str) -> tuple[BinaryIO, str]:
     """The Parquet file, which goes on being read when its name is gone, and its SHA-256."""
     with service.database.reading() as connection:
         dataset, key = datasets.get(connection, dataset_id), datasets.path_of(connection, dataset_id)
-    return _open(service.artifacts.path(key)), dataset.parquet_sha256
+    return _open(service.parts.artifacts.path(key)), dataset.parquet_sha256
 
 
-def _as_csv(service: Parts, dataset_id: str) -> tuple[BinaryIO, str]:
+def _as_csv(service: Service, dataset_id: str) -> tuple[BinaryIO, str]:
     """A CSV file of the table, whose name is gone already, and its SHA-256."""
     with service.database.reading() as connection:
-        parquet = service.artifacts.path(datasets.path_of(connection, dataset_id))
+        parquet = service.parts.artifacts.path(datasets.path_of(connection, dataset_id))
     _open(parquet).close()  # says what is wrong where there is no file
-    with service.artifacts.scratch() as folder:
+    with service.parts.artifacts.scratch() as folder:
         csv = folder / "table.csv"
-        sha256 = export_csv(parquet, csv, service.allowed)
+        sha256 = export_csv(parquet, csv, service.parts.allowed)
         return _open(csv), sha256
 
 

@@ -12,7 +12,7 @@ from fastapi.concurrency import contextmanager_in_threadpool
 from pydantic import BaseModel, ConfigDict
 
 from service.api import uploads
-from service.api.deps import After, DatasetId, Limit, Page, Parts, Service, page_of
+from service.api.deps import Admin, After, DatasetId, Limit, Page, Reader, Service, Submitter, page_of
 from service.api.openapi import problems
 from service.api.reading import Options
 from service.api.requests import Route
@@ -62,7 +62,7 @@ class Preview(BaseModel):
 async def create_dataset(
     request: Request,
     response: Response,
-    service: Service,
+    service: Submitter,
     options: Options,
     name: Annotated[Name | None, Query(description="A name for people.")] = None,
 ) -> Dataset:
@@ -72,10 +72,10 @@ async def create_dataset(
     gzip or zstd: all of it is found by looking at the bytes, and `read_as` says what was found. The same bytes read
     with the same options are the same data set: the second upload answers 200.
     """
-    async with contextmanager_in_threadpool(service.artifacts.scratch()) as folder:
-        upload = await uploads.receive(request, folder / "source", service.settings.max_upload_bytes)
+    async with contextmanager_in_threadpool(service.parts.artifacts.scratch()) as folder:
+        upload = await uploads.receive(request, folder / "source", service.parts.settings.max_upload_bytes)
         dataset, created = await to_thread.run_sync(
-            _take, service, folder, upload, name, options, limiter=service.ingesting
+            _take, service, folder, upload, name, options, limiter=service.parts.ingesting
         )
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     if not created:
@@ -84,18 +84,18 @@ async def create_dataset(
 
 
 def _take(
-    service: Parts, folder: Path, upload: uploads.Upload, name: str | None, options: ReadOptions
+    service: Service, folder: Path, upload: uploads.Upload, name: str | None, options: ReadOptions
 ) -> tuple[Dataset, bool]:
     """Read the file, store it as Parquet, then its row; the known data set and False if it is one."""
     canonical = options.model_dump_json(exclude_none=True)
     with service.database.reading() as connection:
         known = datasets.same(connection, upload.sha256, canonical)
         if known is None:
-            datasets.check_quota(connection, service.settings.max_dataset_bytes, more=1)
+            datasets.check_quota(connection, service.parts.settings.max_dataset_bytes, more=1)
     if known is not None:
         return known, False
     parquet, dataset_id = folder / "data.parquet", new_id("ds")
-    ingested = ingest(folder / "source", parquet, options, service.allowed)
+    ingested = ingest(folder / "source", parquet, options, service.parts.allowed)
     dataset = Dataset(
         id=dataset_id,
         name=name,
@@ -112,22 +112,22 @@ def _take(
         created_at=datetime.now(UTC),
     )
     key = f"datasets/{dataset_id}/data.parquet"
-    service.artifacts.adopt(parquet, key)
+    service.parts.artifacts.adopt(parquet, key)
     kept = False
     try:
         with service.database.transaction() as connection:
             dataset, created = datasets.add(connection, dataset, path=key, options=canonical)
             if created:
-                datasets.check_quota(connection, service.settings.max_dataset_bytes)
+                datasets.check_quota(connection, service.parts.settings.max_dataset_bytes)
         kept = created
     finally:
         if not kept:
-            service.artifacts.delete(key)
+            service.parts.artifacts.delete(key)
     return dataset, created
 
 
 @router.get("", operation_id="list_datasets", summary="List data sets")
-def list_datasets(service: Service, limit: Limit = 20, after: After = None) -> Page[Dataset]:
+def list_datasets(service: Reader, limit: Limit = 20, after: After = None) -> Page[Dataset]:
     """Data sets, newest first."""
     with service.database.reading() as connection:
         found = datasets.find(connection, limit=limit + 1, after=after)
@@ -135,7 +135,7 @@ def list_datasets(service: Service, limit: Limit = 20, after: After = None) -> P
 
 
 @router.get("/{dataset_id}", operation_id="get_dataset", summary="Read a data set", responses=problems(404))
-def get_dataset(dataset_id: DatasetId, service: Service) -> Dataset:
+def get_dataset(dataset_id: DatasetId, service: Reader) -> Dataset:
     """Its schema and a profile of each column."""
     with service.database.reading() as connection:
         return datasets.get(connection, dataset_id)
@@ -146,17 +146,17 @@ def get_dataset(dataset_id: DatasetId, service: Service) -> Dataset:
 )
 async def preview_dataset(
     dataset_id: DatasetId,
-    service: Service,
+    service: Reader,
     rows: Annotated[int, Query(ge=1, le=100, description="How many at most.")] = 10,
 ) -> Preview:
     """The first rows as they are stored: times as text, null where a value is missing."""
 
     def read() -> list[dict[str, Any]]:
         with service.database.reading() as connection:
-            path = service.artifacts.path(datasets.path_of(connection, dataset_id))
+            path = service.parts.artifacts.path(datasets.path_of(connection, dataset_id))
         return preview_rows(path, rows)
 
-    return Preview(data=await to_thread.run_sync(read, limiter=service.ingesting))
+    return Preview(data=await to_thread.run_sync(read, limiter=service.parts.ingesting))
 
 
 @router.delete(
@@ -167,8 +167,8 @@ async def preview_dataset(
     response_description="The data set is gone.",
     responses=problems(404, 409),
 )
-def delete_dataset(dataset_id: DatasetId, service: Service) -> None:
+def delete_dataset(dataset_id: DatasetId, service: Admin) -> None:
     """Delete a data set. One that a job still needs is refused; jobs that have ended keep their results."""
     with service.database.transaction() as connection:
         key = datasets.remove(connection, dataset_id)
-    service.artifacts.delete(key)
+    service.parts.artifacts.delete(key)

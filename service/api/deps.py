@@ -1,4 +1,4 @@
-"""What endpoints share: the parts of the service, pages of lists, ids in paths."""
+"""What endpoints share: the service for the one who calls, pages of lists, ids in paths."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 from anyio import CapacityLimiter
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request, Security
+from fastapi.security import HTTPBearer, SecurityScopes
 from pydantic import BaseModel, ConfigDict
 
+from service.access import Caller, Scope
 from service.data.child import Allowance
+from service.errors import Forbidden
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable, Sequence
 
+    from service.api.keys import Keys
     from service.api.metrics import Metrics
     from service.api.news import NewsRoom
     from service.api.watcher import Watcher
     from service.artifacts import Artifacts
     from service.settings import Settings
     from service.spec.reading import ReadOptions
-    from service.store.engine import Database
+    from service.store.engine import Database, TenantDatabase
 
 FILE_SECONDS = 600.0
 
@@ -49,6 +53,7 @@ class Parts:
     database: Database
     artifacts: Artifacts
     predictor: Predictor
+    keys: Keys
     watcher: Watcher
     news: NewsRoom
     metrics: Metrics
@@ -70,7 +75,43 @@ async def _parts(request: Request) -> Parts:
     return parts
 
 
-Service = Annotated[Parts, Depends(_parts)]
+Everything = Annotated[Parts, Depends(_parts)]  # for the few routes that need no key
+
+
+@dataclass(frozen=True)
+class Service:
+    """The service, for the one who calls: all that an endpoint sees of the database are the rows of their tenant."""
+
+    parts: Parts
+    caller: Caller
+    database: TenantDatabase
+
+
+_BEARER = HTTPBearer(auto_error=False, scheme_name="key", description="An API key; see `bestepoch keys create`.")
+
+
+async def _service(request: Request, needed: SecurityScopes, _: Annotated[Any, Security(_BEARER)]) -> Service:
+    caller: Caller = request.state.caller
+    for scope in needed.scopes:
+        if not caller.scope.covers(Scope(scope)):
+            raise Forbidden(f"this takes a key of the scope `{scope}`, and yours has `{caller.scope}`")
+    parts: Parts = request.app.state.parts
+    return Service(parts, caller, parts.database.of(caller.tenant))
+
+
+# The kind of its `service` says who may call an endpoint.
+Reader = Annotated[Service, Security(_service, scopes=[Scope.read])]
+Submitter = Annotated[Service, Security(_service, scopes=[Scope.submit])]
+Admin = Annotated[Service, Security(_service, scopes=[Scope.admin])]
+
+
+async def _operator(service: Admin) -> Service:
+    if not service.caller.operates:
+        raise Forbidden("this takes an admin key of the tenant `default`, which is the operator's")
+    return service
+
+
+Operator = Annotated[Service, Depends(_operator)]
 
 JobId = Annotated[str, Path(description="The job's id.", examples=["job_18d2f3c1a2b40007d1e2f3a4"])]
 SweepId = Annotated[str, Path(description="The sweep's id.", examples=["swp_18d2f3c1a2b40007d1e2f3a4"])]

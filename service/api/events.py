@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 
-from service.api.deps import JobId, Service
+from service.api.deps import JobId, Reader
 from service.api.history import MAX_INT
 from service.api.jobs import read_job
 from service.api.openapi import problems
@@ -36,7 +36,7 @@ class Events(BaseModel):
 @router.get("/{job_id}/events", operation_id="list_events", summary="Read a job's log", responses=problems(404))
 def list_events(
     job_id: JobId,
-    service: Service,
+    service: Reader,
     after: Annotated[int, Query(ge=0, le=MAX_INT, description="Only events after this number.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1_000, description="How many at most.")] = 100,
 ) -> Events:

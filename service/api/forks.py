@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel
 
 from service.api import changes
-from service.api.deps import JobId, Parts, Service
+from service.api.deps import JobId, Service, Submitter
 from service.api.jobs import CREATED, IdempotencyKey, answer, fingerprint, profile_for, replay
 from service.api.openapi import problems
 from service.api.requests import Route
@@ -51,7 +51,7 @@ class _MovedError(Exception):
 def fork_job(
     job_id: JobId,
     asked: Annotated[ForkSpec, Body(description="Where to go on, and what to change.")],
-    service: Service,
+    service: Submitter,
     response: Response,
     key: IdempotencyKey = None,
 ) -> Job:
@@ -68,7 +68,7 @@ def fork_job(
     return answer(job, created, response)
 
 
-def _create(service: Parts, job_id: str, asked: ForkSpec, key: str | None, sha256: str) -> tuple[Job, bool]:
+def _create(service: Service, job_id: str, asked: ForkSpec, key: str | None, sha256: str) -> tuple[Job, bool]:
     kind = CheckpointKind.state if asked.checkpoint == "last" else CheckpointKind.best
     for _ in range(TRIES):
         with service.database.reading() as connection:
@@ -78,7 +78,7 @@ def _create(service: Parts, job_id: str, asked: ForkSpec, key: str | None, sha25
             job, created = jobs.submit(
                 connection,
                 resolved,
-                max_queued=service.settings.max_queued_jobs,
+                max_queued=service.parts.settings.max_queued_jobs,
                 idempotency_key=key,
                 request_sha256=sha256,
                 forked=Forked(job=job_id, checkpoint=asked.checkpoint, epoch=basis.epoch),
@@ -89,13 +89,13 @@ def _create(service: Parts, job_id: str, asked: ForkSpec, key: str | None, sha25
     raise Conflict("the job moves on too fast to be forked; pause it first")
 
 
-def _planned(service: Parts, basis: Basis, asked: ForkSpec) -> tuple[Resolved, BestSoFar | None]:
+def _planned(service: Service, basis: Basis, asked: ForkSpec) -> tuple[Resolved, BestSoFar | None]:
     """The fork resolved, and the best of the rows that it takes over; raises InvalidSpec pointing into the request."""
     point = Point(asked.changes, {name: f"/changes/{name.replace('/', '~1')}" for name in asked.changes}, "/changes")
     try:
         spec = changes.apply(basis.parent.spec, asked.changes)
         profile = profile_for(service, spec)
-        resolved = resolve(spec, profile, service.settings.max_parameters)
+        resolved = resolve(spec, profile, service.parts.settings.max_parameters)
         check_fork(resolve(basis.parent.spec, profile_for(service, basis.parent.spec)), resolved, asked)
         return _after(basis, resolved)
     except InvalidSpec as error:

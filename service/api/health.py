@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict
 
-from service.api.deps import Service
+from service.api.deps import Everything, Operator
 from service.api.openapi import problems
 from service.api.requests import Route
 from service.errors import StorageError, Unavailable
@@ -16,7 +16,7 @@ from service.store import workers
 from service.store.engine import is_migrated
 
 router = APIRouter(tags=["service"], route_class=Route)
-figures = APIRouter(tags=["service"], route_class=Route)  # for whoever has the key
+figures = APIRouter(tags=["service"], route_class=Route)  # for the operator
 
 
 class Health(BaseModel):
@@ -46,7 +46,7 @@ async def get_health() -> Health:
 
 
 @router.get("/readyz", operation_id="get_readiness", summary="Ask whether the server can work", responses=problems(503))
-def get_readiness(service: Service) -> Readiness:
+def get_readiness(service: Everything) -> Readiness:
     """Whether the database can be reached and has every table, and the artifact store can be written to."""
     with service.database.reading() as connection:
         if not is_migrated(connection):
@@ -66,6 +66,6 @@ def get_readiness(service: Service) -> Readiness:
     response_class=PlainTextResponse,
     response_description="Prometheus's text format.",
 )
-def get_metrics(service: Service) -> PlainTextResponse:
+def get_metrics(service: Operator) -> PlainTextResponse:
     """Jobs by status, stop reason and error code, how long the first has waited, workers, bytes stored; requests."""
-    return PlainTextResponse(service.metrics.text())
+    return PlainTextResponse(service.parts.metrics.text())

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
-from service.api.deps import JobId, Parts, Service
+from service.api.deps import JobId, Reader, Service
 from service.api.jobs import read_job
 from service.api.openapi import problems
 from service.api.requests import Route
@@ -52,7 +52,7 @@ class History(BaseModel):
 )
 def get_history(
     job_id: JobId,
-    service: Service,
+    service: Reader,
     response: Response,
     after_epoch: AfterEpoch = 0,
     limit: Annotated[int, Query(ge=1, le=PAGE, description="How many at most; CSV has no limit.")] = PAGE,
@@ -72,7 +72,7 @@ def get_history(
     return History(data=data, has_more=more, next=data[-1].epoch if more else None)
 
 
-def pages(service: Parts, job_id: str, after_epoch: int = 0) -> Iterator[list[Epoch]]:
+def pages(service: Service, job_id: str, after_epoch: int = 0) -> Iterator[list[Epoch]]:
     """Every epoch after `after_epoch`, a page at a time, at least one; no transaction is open between two."""
     while True:
         with service.database.reading() as connection:
@@ -83,7 +83,7 @@ def pages(service: Parts, job_id: str, after_epoch: int = 0) -> Iterator[list[Ep
         after_epoch = rows[-1].epoch
 
 
-def _table(service: Parts, job_id: str, after_epoch: int) -> Iterator[list[list[Any]]]:
+def _table(service: Service, job_id: str, after_epoch: int) -> Iterator[list[list[Any]]]:
     """The header, then the rows a page at a time."""
     names: list[str] | None = None
     for rows in pages(service, job_id, after_epoch):

@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from service.api.deps import After, JobId, Limit, Page, Parts, Service, page_of
+from service.api.deps import Admin, After, JobId, Limit, Page, Reader, Service, Submitter, page_of
 from service.api.openapi import SPEC_EXAMPLES, problems
 from service.api.plan import Plan, plan_of
 from service.api.requests import Route
@@ -52,7 +52,7 @@ CREATED: dict[int | str, dict[str, Any]] = {
     response_description="The job, queued.",
     responses={**CREATED, **problems(400, 413, 415, 429)},
 )
-def create_job(spec: Spec, service: Service, response: Response, key: IdempotencyKey = None) -> Job:
+def create_job(spec: Spec, service: Submitter, response: Response, key: IdempotencyKey = None) -> Job:
     """Queue a network for training. Only `data` is required; the job's `spec` shows every default written out.
 
     With an `Idempotency-Key` a request can be repeated safely: the same body under the same key answers 200 with
@@ -61,13 +61,13 @@ def create_job(spec: Spec, service: Service, response: Response, key: Idempotenc
     sha256 = fingerprint(spec)
     job, created = replay(service, key, sha256), False
     if job is None:
-        resolved = resolve(spec, profile_for(service, spec), service.settings.max_parameters)
+        resolved = resolve(spec, profile_for(service, spec), service.parts.settings.max_parameters)
         try:
             with service.database.transaction() as connection:
                 job, created = jobs.submit(
                     connection,
                     resolved,
-                    max_queued=service.settings.max_queued_jobs,
+                    max_queued=service.parts.settings.max_queued_jobs,
                     idempotency_key=key,
                     request_sha256=sha256,
                 )
@@ -85,7 +85,7 @@ def answer(job: Job, created: bool, response: Response) -> Job:
     return job
 
 
-def replay(service: Parts, key: str | None, sha256: str) -> Job | None:
+def replay(service: Service, key: str | None, sha256: str) -> Job | None:
     """The job that this Idempotency-Key created before; raises IdempotencyMismatch for another request."""
     if key is None:
         return None
@@ -98,7 +98,7 @@ def fingerprint(asked: BaseModel) -> str:
     return hashlib.sha256(json.dumps(asked.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
-def profile_for(service: Parts, spec: JobSpec) -> TableProfile:
+def profile_for(service: Service, spec: JobSpec) -> TableProfile:
     """The profile of the table that `spec` names or holds; raises InvalidSpec where there is no such data set."""
     if not isinstance(spec.data, DatasetData):
         return profile_of(spec.data)
@@ -110,10 +110,10 @@ def profile_for(service: Parts, spec: JobSpec) -> TableProfile:
 
 
 @router.post("/plan", operation_id="plan_job", summary="Plan a job", responses=problems(400, 413, 415))
-def plan_job(spec: Spec, service: Service) -> Plan:
+def plan_job(spec: Spec, service: Reader) -> Plan:
     """What would be trained: the spec with every default, the layers, the rows of each part. Creates nothing."""
     profile = profile_for(service, spec)
-    return plan_of(spec, profile, resolve(spec, profile, service.settings.max_parameters))
+    return plan_of(spec, profile, resolve(spec, profile, service.parts.settings.max_parameters))
 
 
 def _labels(
@@ -133,7 +133,7 @@ def _labels(
 
 @router.get("", operation_id="list_jobs", summary="List jobs")
 def list_jobs(
-    service: Service,
+    service: Reader,
     labels: Annotated[dict[str, str], Depends(_labels)],
     status: Annotated[Status | None, Query(description="Only jobs in this state.")] = None,
     name: Annotated[str | None, Query(max_length=200, description="Only jobs of exactly this name.")] = None,
@@ -152,18 +152,18 @@ def list_jobs(
 @router.get("/{job_id}", operation_id="get_job", summary="Read a job", responses=problems(404))
 async def get_job(
     job_id: JobId,
-    service: Service,
+    service: Reader,
     wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the job's end.")] = 0,
 ) -> Job:
     """The job as it stands. With `wait` the answer comes when the job has ended, or else after so many seconds."""
     job = await run_in_threadpool(read_job, service, job_id)
     if wait and not job.status.terminal:
-        await service.watcher.ended(job_id, wait)
+        await service.parts.watcher.ended(job_id, wait)
         job = await run_in_threadpool(read_job, service, job_id)
     return job
 
 
-def read_job(service: Parts, job_id: str) -> Job:
+def read_job(service: Service, job_id: str) -> Job:
     """The job of this id; raises NotFound."""
     with service.database.reading() as connection:
         return jobs.get(connection, job_id)
@@ -177,9 +177,9 @@ def read_job(service: Parts, job_id: str) -> Job:
     response_description="The job is gone.",
     responses=problems(404, 409),
 )
-def delete_job(job_id: JobId, service: Service) -> None:
+def delete_job(job_id: JobId, service: Admin) -> None:
     """Delete an ended job with its history and its checkpoints. Any other is refused: cancel it first."""
     with service.database.transaction() as connection:
         keys = jobs.remove(connection, job_id)
     for key in keys:
-        service.artifacts.delete(key)
+        service.parts.artifacts.delete(key)

@@ -1,9 +1,7 @@
-"""Around every request: its id, the last net for errors, and the API key."""
+"""Around every request: its id, and the last net for errors."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
 import re
 from typing import TYPE_CHECKING
@@ -14,15 +12,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
 from service.api import problems
-from service.errors import Unauthorized
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
-
-PUBLIC = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
-PUBLIC_FOLDER = "/static-offline-docs/"
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -66,28 +60,3 @@ class RequestIds:
             log.exception("request %s failed: %s %r", request_id, scope["method"], scope["path"])
             response = problems.respond(Request(scope), 500, "internal", None)
             await response(scope, receive, tagged)
-
-
-class ApiKeys:
-    """Lets nobody in without the key, except to the few public paths."""
-
-    def __init__(self, app: ASGIApp, key: str) -> None:
-        self.app = app
-        self._digest = hashlib.sha256(key.encode()).digest()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or turn it away."""
-        if scope["type"] == "lifespan" or self._is_public(scope["path"]) or self._knows_key(scope):
-            await self.app(scope, receive, send)
-        elif scope["type"] == "http":
-            await problems.from_service_error(Request(scope), Unauthorized())(scope, receive, send)
-        else:
-            await send({"type": "websocket.close", "code": 1008})
-
-    def _is_public(self, path: str) -> bool:
-        return path in PUBLIC or path.startswith(PUBLIC_FOLDER)
-
-    def _knows_key(self, scope: Scope) -> bool:
-        scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
-        digest = hashlib.sha256(key.strip().encode("latin-1")).digest()
-        return hmac.compare_digest(digest, self._digest) and scheme.lower() == "bearer"

@@ -29,7 +29,8 @@ TAGS = [
 
 _MEANINGS = {
     400: "The body is not JSON.",
-    401: "The API key is missing or wrong.",
+    401: "There is no API key in the request, or it opens nothing.",
+    403: "The API key does not allow this.",
     404: "No such object.",
     409: "The object's present state does not allow this.",
     413: "The body is too large, or what would come of it.",

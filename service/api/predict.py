@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
 from service.api.checkpoints import with_weights
-from service.api.deps import JobId, Parts, Service
+from service.api.deps import JobId, Reader, Service
 from service.api.jobs import read_job
 from service.api.media_types import CSV, PARQUET
 from service.api.openapi import PREDICT_EXAMPLES, problems
@@ -94,7 +94,7 @@ class Predictions(BaseModel):
     responses={**problems(400, 404, 409, 413, 415, 507), 200: {"content": FILES, "headers": HEADERS}},
 )
 async def predict(
-    job_id: JobId, asked: Annotated[PredictRequest, Body(openapi_examples=PREDICT_EXAMPLES)], service: Service
+    job_id: JobId, asked: Annotated[PredictRequest, Body(openapi_examples=PREDICT_EXAMPLES)], service: Reader
 ) -> Response:
     """Answer rows with the best epoch so far; 409 as long as there is none. A row's answer does not depend on others.
 
@@ -107,16 +107,16 @@ async def predict(
 
     def answer(checkpoint: Checkpoint, path: Path) -> Response:
         # Written here, in the thread: the event loop has others to serve.
-        answers = service.predictor.predict(path, checkpoint.sha256, asked.rows)
+        answers = service.parts.predictor.predict(path, checkpoint.sha256, asked.rows)
         by = {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256}
         return Response(json.dumps({"predictions": answers, "checkpoint": by}), media_type="application/json")
 
-    _, response = await with_best(service, job_id, answer, limiter=service.predicting)
+    _, response = await with_best(service, job_id, answer, limiter=service.parts.predicting)
     return response
 
 
 async def with_best(
-    service: Parts, job_id: str, use: Callable[[Checkpoint, Path], T], *, limiter: CapacityLimiter
+    service: Service, job_id: str, use: Callable[[Checkpoint, Path], T], *, limiter: CapacityLimiter
 ) -> tuple[Checkpoint, T]:
     """See `with_weights`; raises Conflict when the job has no best epoch."""
     try:

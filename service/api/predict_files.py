@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match
 
 from service.api import uploads
-from service.api.deps import JobId, Service
+from service.api.deps import JobId, Reader
 from service.api.media_types import CSV, PARQUET
 from service.api.predict import with_best
 from service.api.ranges import chunks
@@ -50,23 +50,23 @@ router = APIRouter(prefix="/jobs", route_class=FileRoute)
 
 
 @router.post("/{job_id}/predict", include_in_schema=False)
-async def predict_file(job_id: JobId, request: Request, service: Service) -> Response:
+async def predict_file(job_id: JobId, request: Request, service: Reader) -> Response:
     """See `predict`. What the file needs goes through the disk: no step holds all of it in memory."""
     media_type, options = _told(request.headers["content-type"])
 
     def answer(checkpoint: Checkpoint, path: Path) -> BinaryIO:
-        answers = service.predictor.predict_file(path, checkpoint.sha256, source, options, service.allowed)
+        answers = service.parts.predictor.predict_file(path, checkpoint.sha256, source, options, service.parts.allowed)
         try:
             return answers.open("rb")  # which outlives its place in the folder
         except OSError as error:
             raise StorageError(f"the answer could not be read: {error.strerror}") from error
 
     # Before the body is read: a job without a best epoch has no use for it.
-    await with_best(service, job_id, lambda *_: None, limiter=service.predicting)
-    async with contextmanager_in_threadpool(service.artifacts.scratch()) as folder:
+    await with_best(service, job_id, lambda *_: None, limiter=service.parts.predicting)
+    async with contextmanager_in_threadpool(service.parts.artifacts.scratch()) as folder:
         source = folder / "source"
-        await uploads.receive(request, source, service.settings.max_upload_bytes)
-        checkpoint, file = await with_best(service, job_id, answer, limiter=service.ingesting)
+        await uploads.receive(request, source, service.parts.settings.max_upload_bytes)
+        checkpoint, file = await with_best(service, job_id, answer, limiter=service.parts.ingesting)
     size = file.seek(0, 2)
     headers = {
         "Content-Length": str(size),

@@ -26,6 +26,8 @@ MEDIA_TYPE = "application/problem+json"
 STATUSES: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
     errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    errors.InvalidKey: HTTPStatus.UNAUTHORIZED,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.CrossSite: HTTPStatus.FORBIDDEN,
     errors.WrongHost: HTTPStatus.MISDIRECTED_REQUEST,
     errors.NotFound: HTTPStatus.NOT_FOUND,
@@ -41,6 +43,8 @@ STATUSES: dict[type[errors.ServiceError], HTTPStatus] = {
 }
 HEADERS: dict[type[errors.ServiceError], dict[str, str]] = {
     errors.Unauthorized: {"WWW-Authenticate": "Bearer"},
+    errors.InvalidKey: {"WWW-Authenticate": 'Bearer error="invalid_token"'},
+    errors.Forbidden: {"WWW-Authenticate": 'Bearer error="insufficient_scope"'},
     errors.QueueFull: {"Retry-After": "30"},
     errors.Unavailable: {"Retry-After": "2"},
 }

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Body
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.deps import JobId, Service
+from service.api.deps import JobId, Reader
 from service.api.history import pages
 from service.api.jobs import read_job
 from service.api.openapi import problems
@@ -61,7 +61,7 @@ class Replays(BaseModel):
 def replay_early_stopping(
     job_id: JobId,
     asked: Annotated[ReplayRequest, Body(openapi_examples={"rules": {"value": EXAMPLE}})],
-    service: Service,
+    service: Reader,
 ) -> Replays:
     """Where each rule would have stopped this job, which epoch it would have kept, and at what regret.
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict
 
-from service.api.deps import JobId, Service
+from service.api.deps import JobId, Reader
 from service.api.history import MAX_INT, PAGE, AfterEpoch
 from service.api.jobs import read_job
 from service.api.openapi import problems
 from service.api.requests import Route
-from service.errors import NotFound, Unavailable
+from service.errors import ServiceError
 from service.lifecycle import Job, Status, StopReason
 
 IDLE_SECONDS = 60.0
@@ -43,7 +43,7 @@ class Closing(BaseModel):
     """Why the stream ends before the job."""
 
 
-def _known_job(job_id: JobId, service: Service) -> Job:
+def _known_job(job_id: JobId, service: Reader) -> Job:
     """As a dependency it runs before the stream begins, while a 404 is still possible."""
     return read_job(service, job_id)
 
@@ -57,8 +57,9 @@ def _known_job(job_id: JobId, service: Service) -> Job:
     responses=problems(404),
 )
 async def stream_job(
+    request: Request,
     job: Annotated[Job, Depends(_known_job)],
-    service: Service,
+    service: Reader,
     after_epoch: AfterEpoch = 0,
     last_event_id: Annotated[
         int | None, Header(ge=0, le=MAX_INT, description="The last epoch received; browsers send it by themselves.")
@@ -73,8 +74,9 @@ async def stream_job(
     version: int | None = None
     while True:
         try:
-            news = await service.news.since(job.id, epoch, version, PAGE)
-        except (NotFound, Unavailable):
+            await service.parts.keys.caller(request.headers)  # who may have lost their key meanwhile
+            news = await service.parts.news.since(service.database, job.id, epoch, version, PAGE)
+        except ServiceError:
             return  # the client comes back and hears why
         for epoch, text in news.epochs:
             yield ServerSentEvent(event="epoch", id=str(epoch), raw_data=text)
@@ -87,8 +89,8 @@ async def stream_job(
             end = End(status=news.job.status, stop_reason=news.job.stop_reason)
             yield ServerSentEvent(event="end", data=end)
             return
-        seen = await service.watcher.change(job.id, version, IDLE_SECONDS)
+        seen = await service.parts.watcher.change(job.id, version, IDLE_SECONDS)
         version = version if seen is None else seen.version
-        if service.watcher.stopped:
+        if service.parts.watcher.stopped:
             yield ServerSentEvent(event="closing", data=Closing(), retry=RETRY_MS)
             return

@@ -18,7 +18,7 @@ from service.store.sweeps import SweepJob
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
-    from service.api.deps import Parts
+    from service.api.deps import Service
     from service.spec.job import JobSpec
     from service.spec.resolve import Inputs, Resolved
     from service.spec.sweep import Point, SweepSpec
@@ -28,12 +28,12 @@ MAX_SPEC_BYTES = 64 * 1024**2
 _TOO_LARGE = "every job keeps its spec, and these would take more than 64 MiB: upload rows, and name fewer columns"
 
 
-def plan_sweep(service: Parts, sweep: SweepSpec) -> list[SweepJob]:
+def plan_sweep(service: Service, sweep: SweepSpec) -> list[SweepJob]:
     """The sweep's jobs in order; raises InvalidSpec with the first 20 wrong places.
 
     More jobs than the server allows, the same job twice, and specs that are too large together are wrong as well.
     """
-    most = min(service.settings.max_sweep_jobs, service.settings.max_queued_jobs)
+    most = min(service.parts.settings.max_sweep_jobs, service.parts.settings.max_queued_jobs)
     if sweep.size > most:
         where = "/grid" if sweep.grid else "/points" if sweep.points else "/replicates"
         raise InvalidSpec.at(where, f"the sweep would be {sweep.size:,} jobs; this server allows {most:,}")
@@ -67,7 +67,7 @@ def plan_sweep(service: Parts, sweep: SweepSpec) -> list[SweepJob]:
 class _Resolver:
     """Resolves many variants of one base; the columns of the same data are chosen once."""
 
-    def __init__(self, service: Parts, base: JobSpec) -> None:
+    def __init__(self, service: Service, base: JobSpec) -> None:
         self._service = service
         self._base = base
         self._tables: dict[tuple[str, Hashable], tuple[TableProfile, Inputs]] = {}
@@ -80,7 +80,7 @@ class _Resolver:
             profile = profile_for(self._service, spec)
             self._tables[key] = profile, choose_inputs(spec, profile)
         profile, inputs = self._tables[key]
-        return resolve(spec, profile, self._service.settings.max_parameters, inputs)
+        return resolve(spec, profile, self._service.parts.settings.max_parameters, inputs)
 
     @cached_property
     def own_faults(self) -> tuple[Fault, ...]:

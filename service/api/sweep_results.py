@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from service.api.deps import Page, Service, SweepId, T
+from service.api.deps import Page, Reader, SweepId, T
 from service.api.openapi import problems
 from service.api.requests import Route
 from service.api.tables import CSV, Accept, as_csv, prefers_csv
@@ -35,7 +35,7 @@ Rows = Annotated[int, Query(ge=1, le=PAGE, description="How many at most; CSV ha
 )
 def get_sweep_results(
     sweep_id: SweepId,
-    service: Service,
+    service: Reader,
     response: Response,
     order: Annotated[Order, Query(description="`value`: the best first. `submitted`: in the sweep's order.")] = (
         Order.value
@@ -68,7 +68,7 @@ def get_sweep_results(
 )
 def get_sweep_summary(
     sweep_id: SweepId,
-    service: Service,
+    service: Reader,
     limit: Annotated[int, Query(ge=1, le=PAGE, description="How many at most.")] = 100,
     after: Offset = 0,
 ) -> Page[SweepPoint]:

@@ -9,7 +9,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Body, Query, Response
 from fastapi.concurrency import run_in_threadpool
 
-from service.api.deps import After, Limit, Page, Parts, Service, SweepId, page_of
+from service.api.deps import After, Limit, Page, Reader, Service, Submitter, SweepId, page_of
 from service.api.jobs import REPLAYED, IdempotencyKey, fingerprint
 from service.api.openapi import SWEEP_EXAMPLES, problems
 from service.api.requests import Route
@@ -38,7 +38,7 @@ _LOCATION = {"Location": {"description": "Where the sweep is.", "schema": {"type
 )
 async def create_sweep(
     asked: Annotated[SweepSpec, Body(description="What to try.", openapi_examples=SWEEP_EXAMPLES)],
-    service: Service,
+    service: Submitter,
     response: Response,
     key: IdempotencyKey = None,
 ) -> Sweep:
@@ -49,7 +49,7 @@ async def create_sweep(
     and a fault points at the value that brings it about. Two equal jobs are refused.
     """
     # Thousands of jobs take a second to check: in a thread apart from those that answer short requests.
-    sweep, created = await to_thread.run_sync(_create, service, asked, key, limiter=service.ingesting)
+    sweep, created = await to_thread.run_sync(_create, service, asked, key, limiter=service.parts.ingesting)
     response.headers["Location"] = f"/v1/sweeps/{sweep.id}"
     if not created:
         response.status_code = 200
@@ -57,7 +57,7 @@ async def create_sweep(
     return sweep
 
 
-def _create(service: Parts, asked: SweepSpec, key: str | None) -> tuple[Sweep, bool]:
+def _create(service: Service, asked: SweepSpec, key: str | None) -> tuple[Sweep, bool]:
     sha256 = fingerprint(asked)
     if key is not None:
         with service.database.reading() as connection:
@@ -71,7 +71,7 @@ def _create(service: Parts, asked: SweepSpec, key: str | None) -> tuple[Sweep, b
                 connection,
                 asked,
                 planned,
-                max_queued=service.settings.max_queued_jobs,
+                max_queued=service.parts.settings.max_queued_jobs,
                 idempotency_key=key,
                 request_sha256=sha256,
             )
@@ -80,7 +80,7 @@ def _create(service: Parts, asked: SweepSpec, key: str | None) -> tuple[Sweep, b
 
 
 @router.get("", operation_id="list_sweeps", summary="List sweeps")
-def list_sweeps(service: Service, limit: Limit = 20, after: After = None) -> Page[Sweep]:
+def list_sweeps(service: Reader, limit: Limit = 20, after: After = None) -> Page[Sweep]:
     """Sweeps, newest first."""
     with service.database.reading() as connection:
         found = sweeps.find(connection, limit=limit + 1, after=after)
@@ -90,7 +90,7 @@ def list_sweeps(service: Service, limit: Limit = 20, after: After = None) -> Pag
 @router.get("/{sweep_id}", operation_id="get_sweep", summary="Read a sweep", responses=problems(404))
 async def get_sweep(
     sweep_id: SweepId,
-    service: Service,
+    service: Reader,
     wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the end of all its jobs.")] = 0,
 ) -> Sweep:
     """The sweep with its counts and its best job. With `wait` the answer comes when no job is live any more, or else
@@ -102,24 +102,24 @@ async def get_sweep(
     return sweep
 
 
-async def _ended(service: Parts, sweep_id: str, seconds: float) -> None:
+async def _ended(service: Service, sweep_id: str, seconds: float) -> None:
     """Return when no job of the sweep is live, and at `seconds` at the latest: wait for its newest live job, again and
     again."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
-    while (left := deadline - clock()) > 0 and not service.watcher.stopped:
+    while (left := deadline - clock()) > 0 and not service.parts.watcher.stopped:
         job_id = await run_in_threadpool(_last_live, service, sweep_id)
         if job_id is None:
             return
-        await service.watcher.ended(job_id, left)
+        await service.parts.watcher.ended(job_id, left)
 
 
-def _read(service: Parts, sweep_id: str) -> Sweep:
+def _read(service: Service, sweep_id: str) -> Sweep:
     with service.database.reading() as connection:
         return sweeps.get(connection, sweep_id)
 
 
-def _last_live(service: Parts, sweep_id: str) -> str | None:
+def _last_live(service: Service, sweep_id: str) -> str | None:
     with service.database.reading() as connection:
         return sweeps.last_live(connection, sweep_id)
 
@@ -131,7 +131,7 @@ def _last_live(service: Parts, sweep_id: str) -> str | None:
     response_description="None of its jobs is live.",
     responses={**problems(404), 202: {"model": Sweep, "description": "Running jobs will stop at their epoch's end."}},
 )
-def cancel_sweep(sweep_id: SweepId, service: Service, response: Response) -> Sweep:
+def cancel_sweep(sweep_id: SweepId, service: Submitter, response: Response) -> Sweep:
     """Stop all jobs of a sweep for good: waiting ones at once, running ones at their epoch's end; each keeps its best.
 
     A sweep that has ended stays as it is.

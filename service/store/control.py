@@ -13,7 +13,8 @@ from service.lifecycle import LIVE, Control, Job, Status, StopReason
 from service.store import events
 from service.store.events import Entry, ended
 from service.store.jobs import get, touched
-from service.store.tables import TENANT, jobs
+from service.store.tables import jobs
+from service.store.tenancy import own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 _RUNS = jobs.c.status == Status.running
 
 
-def cancel(connection: Connection, job_id: str, tenant: str = TENANT) -> Job:
+def cancel(connection: Connection, job_id: str) -> Job:
     """Cancel at once what waits; ask a running job to stop at its epoch's end.
 
     Raises NotFound, and Conflict when the job has ended otherwise.
     """
-    stop(connection, _this(job_id, tenant))
-    job = get(connection, job_id, tenant)
+    stop(connection, _this(connection, job_id))
+    job = get(connection, job_id)
     if job.status in (Status.succeeded, Status.failed):
         raise Conflict(f"the job has already {job.status.value}")
     return job
@@ -53,62 +54,62 @@ def stop(connection: Connection, which: ColumnElement[bool]) -> int:
     return len(rows)
 
 
-def pause(connection: Connection, job_id: str, tenant: str = TENANT) -> Job:
+def pause(connection: Connection, job_id: str) -> Job:
     """Set aside at once what is queued; ask a running job to save its state and stop at its epoch's end.
 
     Raises NotFound, and Conflict when the job has ended or is about to be cancelled.
     """
-    waits = and_(_this(job_id, tenant), jobs.c.status == Status.queued)
-    runs = and_(_this(job_id, tenant), _RUNS, jobs.c.control.is_(None))
+    waits = and_(_this(connection, job_id), jobs.c.status == Status.queued)
+    runs = and_(_this(connection, job_id), _RUNS, jobs.c.control.is_(None))
     for row in _ask(connection, waits, {"status": Status.paused}, runs, Control.pause):
         asked = EventKind.pause_requested, "to be paused at the epoch's end"
         events.append(
             connection, [Entry(row.id, *(asked if row.status == Status.running else (EventKind.paused, "paused")))]
         )
-    return _goes_on(connection, job_id, tenant)
+    return _goes_on(connection, job_id)
 
 
-def resume(connection: Connection, job_id: str, tenant: str = TENANT) -> Job:
+def resume(connection: Connection, job_id: str) -> Job:
     """Queue a paused job again, in its old place; withdraw a request to pause.
 
     Raises NotFound, and Conflict when the job has ended or is about to be cancelled.
     """
-    waits = and_(_this(job_id, tenant), jobs.c.status == Status.paused)
-    runs = and_(_this(job_id, tenant), _RUNS, jobs.c.control == Control.pause)
+    waits = and_(_this(connection, job_id), jobs.c.status == Status.paused)
+    runs = and_(_this(connection, job_id), _RUNS, jobs.c.control == Control.pause)
     for row in _ask(connection, waits, {"status": Status.queued}, runs, None):
         withdrawn = EventKind.pause_withdrawn, "not to be paused after all"
         again = EventKind.queued, "no longer paused"
         events.append(connection, [Entry(row.id, *(withdrawn if row.status == Status.running else again))])
-    return _goes_on(connection, job_id, tenant)
+    return _goes_on(connection, job_id)
 
 
-def change(connection: Connection, job_id: str, asked: JobChange, tenant: str = TENANT) -> Job:
+def change(connection: Connection, job_id: str, asked: JobChange) -> Job:
     """Change what may still be changed; raises NotFound, and Conflict for the priority of a job that has ended."""
     values = asked.model_dump(exclude_unset=True)
     if values:
-        which = _this(job_id, tenant)
+        which = _this(connection, job_id)
         if "priority" in values:
             which = and_(which, jobs.c.status.in_(LIVE))
         if connection.execute(update(jobs).where(which).values(touched(**values))).rowcount == 0:
-            _live(connection, job_id, tenant)
+            _live(connection, job_id)
         words = ", ".join(f"{name} is now {value!r}" for name, value in values.items())
         events.append(connection, [Entry(job_id, EventKind.changed, words, values)])
-    return get(connection, job_id, tenant)
+    return get(connection, job_id)
 
 
-def _this(job_id: str, tenant: str) -> ColumnElement[bool]:
-    return and_(jobs.c.id == job_id, jobs.c.tenant == tenant)
+def _this(connection: Connection, job_id: str) -> ColumnElement[bool]:
+    return and_(own(connection, jobs), jobs.c.id == job_id)
 
 
-def _live(connection: Connection, job_id: str, tenant: str) -> Job:
-    job = get(connection, job_id, tenant)
+def _live(connection: Connection, job_id: str) -> Job:
+    job = get(connection, job_id)
     if job.status.terminal:
         raise Conflict(f"the job has ended: it is {job.status.value}")
     return job
 
 
-def _goes_on(connection: Connection, job_id: str, tenant: str) -> Job:
-    job = _live(connection, job_id, tenant)
+def _goes_on(connection: Connection, job_id: str) -> Job:
+    job = _live(connection, job_id)
     if job.control is Control.cancel:
         raise Conflict("the job is about to be cancelled")
     return job

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,11 @@ from sqlalchemy import Float, create_engine, event, exc, func, literal, make_url
 import service
 from service.errors import Misconfigured, StorageError, Unavailable
 from service.store.changes import CHANNEL, PostgresChanges, SqliteChanges
+from service.store.tenancy import OPTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import URL, ColumnElement, Connection
 
@@ -75,24 +78,31 @@ class Database:
             event.listen(self._engine, "begin", _begin_sqlite)
 
     @contextmanager
-    def transaction(self, *, quiet: bool = False) -> Iterator[Connection]:
-        """A read-write transaction: commits at the end, rolls back on any error.
+    def transaction(self, tenant: str | None = None, *, quiet: bool = False) -> Iterator[Connection]:
+        """A read-write transaction: commits at the end, rolls back on any error. `tenant`: as for `reading`.
 
         Who waits for changes hears of it, on Postgres not if it is `quiet`: a sign of life is no news to anybody.
         Raises Unavailable when the database cannot be reached or stays locked, StorageError when its disk fails.
         """
         with _said_plainly(), self._engine.connect() as connection:
-            connection = connection.execution_options(bestepoch_writes=True)
+            connection = connection.execution_options(bestepoch_writes=True, **{OPTION: tenant})
             with connection.begin():
                 yield connection
                 if not (self.is_sqlite or quiet):
                     connection.execute(_TELL)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection for reads; raises Unavailable when the database cannot be reached."""
+    def reading(self, tenant: str | None = None) -> Iterator[Connection]:
+        """A connection for reads, of one tenant's rows, or for the service itself, which serves all of them.
+
+        Raises Unavailable when the database cannot be reached.
+        """
         with _said_plainly(), self._engine.connect() as connection:
-            yield connection
+            yield connection.execution_options(**{OPTION: tenant})
+
+    def of(self, tenant: str) -> TenantDatabase:
+        """The database as this tenant may see it."""
+        return TenantDatabase(self, tenant)
 
     def changes(self) -> Changes:
         """A watch of its own for commits."""
@@ -105,6 +115,27 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self._engine.dispose()
+
+
+@dataclass(frozen=True)
+class TenantDatabase:
+    """The same database, with nobody's rows but one tenant's."""
+
+    _all: Database
+    _tenant: str
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Which of the two it is."""
+        return self._all.is_sqlite
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """See `Database.reading`."""
+        return self._all.reading(self._tenant)
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """See `Database.transaction`."""
+        return self._all.transaction(self._tenant)
 
 
 def lease_clock(connection: Connection) -> tuple[ColumnElement[float], str]:

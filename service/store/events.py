@@ -12,6 +12,7 @@ from sqlalchemy import func, insert, select
 from service.events import Event, EventKind
 from service.lifecycle import ErrorCode, JobError, Status, StopReason
 from service.store.tables import events, jobs
+from service.store.tenancy import own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
 def _append(connection: Connection, entries: Sequence[Entry]) -> None:
     columns = jobs.c.id, jobs.c.tenant, jobs.c.attempt
     query = select(*columns, func.coalesce(func.max(events.c.number), 0).label("number")).outerjoin(events)
-    wanted = query.where(jobs.c.id.in_({entry.job_id for entry in entries})).group_by(*columns)
+    wanted = query.where(own(connection, jobs), jobs.c.id.in_({entry.job_id for entry in entries})).group_by(*columns)
     found = {row.id: row for row in connection.execute(wanted)}
     numbers = Counter({job_id: row.number for job_id, row in found.items()})
     now, rows = datetime.now(UTC), []
@@ -73,6 +74,6 @@ def ended(job_id: str, status: Status, stop_reason: StopReason | None, error: Jo
 
 def read(connection: Connection, job_id: str, *, after: int = 0, limit: int) -> list[Event]:
     """The job's events after number `after` in order, at most `limit`."""
-    query = select(*_COLUMNS).where(events.c.job_id == job_id, events.c.number > after)
+    query = select(*_COLUMNS).where(own(connection, events), events.c.job_id == job_id, events.c.number > after)
     rows = connection.execute(query.order_by(events.c.number).limit(limit))
     return [Event.model_validate(dict(row._mapping)) for row in rows]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, insert, literal, select, update
+from sqlalchemy import insert, literal, select, update
 
 from service.errors import Conflict, NotFound
 from service.lifecycle import CheckpointKind
 from service.store import history
 from service.store import jobs as job_store
-from service.store.tables import TENANT, checkpoints, epochs, jobs
+from service.store.tables import checkpoints, epochs, jobs
+from service.store.tenancy import own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +34,9 @@ class Basis:
     rows: Sequence[Epoch]  # the history that it takes over
 
 
-def find(connection: Connection, job_id: str, kind: CheckpointKind, tenant: str = TENANT) -> Basis:
+def find(connection: Connection, job_id: str, kind: CheckpointKind) -> Basis:
     """What a fork of this job would go on from; raises NotFound, and Conflict when nothing is saved (yet)."""
-    parent = job_store.get(connection, job_id, tenant)
+    parent = job_store.get(connection, job_id)
     file = _file(connection, job_id, kind)
     if file is None:
         what = "best checkpoint" if kind is CheckpointKind.best else "saved state"
@@ -49,8 +50,8 @@ def begin(connection: Connection, job_id: str, basis: Basis, best: BestSoFar | N
 
     `best`: of the rows taken over. The files are shared: each stays as long as one row names it.
     """
-    parent = select(jobs.c.id).where(jobs.c.id == basis.parent.id).with_for_update()  # which its recorder locks too
-    if connection.execute(parent).first() is None:
+    parent = select(jobs.c.id).where(own(connection, jobs), jobs.c.id == basis.parent.id)
+    if connection.execute(parent.with_for_update()).first() is None:  # its recorder locks the row too
         raise NotFound(f"no job {basis.parent.id!r}")
     file = _file(connection, basis.parent.id, basis.kind)
     if file is None or file.path != basis.path:
@@ -65,12 +66,14 @@ def begin(connection: Connection, job_id: str, basis: Basis, best: BestSoFar | N
             published = _file(connection, basis.parent.id, CheckpointKind.best)
             if published is not None and published.epoch == best.epoch:
                 _share(connection, job_id, published)
-        connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+        connection.execute(update(jobs).where(own(connection, jobs), jobs.c.id == job_id).values(values))
     return True
 
 
 def _file(connection: Connection, job_id: str, kind: CheckpointKind) -> Row[Any] | None:
-    query = select(checkpoints).where(and_(checkpoints.c.job_id == job_id, checkpoints.c.kind == kind))
+    query = select(checkpoints).where(
+        own(connection, checkpoints), checkpoints.c.job_id == job_id, checkpoints.c.kind == kind
+    )
     return connection.execute(query).first()
 
 
@@ -80,5 +83,6 @@ def _share(connection: Connection, job_id: str, file: Row[Any], **changes: Any) 
 
 def _take_rows_over(connection: Connection, job_id: str, parent: str, until: int) -> None:
     others = [column for column in epochs.c if column.name != "job_id"]
-    rows = select(literal(job_id), *others).where(epochs.c.job_id == parent, epochs.c.epoch <= until)
+    taken = own(connection, epochs), epochs.c.job_id == parent, epochs.c.epoch <= until
+    rows = select(literal(job_id), *others).where(*taken)
     connection.execute(insert(epochs).from_select(["job_id", *(column.name for column in others)], rows))

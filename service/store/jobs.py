@@ -25,7 +25,8 @@ from service.store import events
 from service.store.events import Entry
 from service.store.ids import new_id
 from service.store.named import named
-from service.store.tables import TENANT, checkpoints, jobs
+from service.store.tables import checkpoints, jobs
+from service.store.tenancy import own, tenant_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -55,17 +56,16 @@ def submit(
     idempotency_key: str | None = None,
     request_sha256: str | None = None,
     forked: Forked | None = None,
-    tenant: str = TENANT,
 ) -> tuple[Job, bool]:
     """Queue a job; (job, False) when this key and request were taken before.
 
     Raises QueueFull, IdempotencyMismatch, and NotFound when the data set has just been deleted.
     """
-    if idempotency_key and (known := replay(connection, idempotency_key, request_sha256, tenant)):
+    if idempotency_key and (known := replay(connection, idempotency_key, request_sha256)):
         return known, False
-    make_room(connection, 1, max_queued, tenant)
+    make_room(connection, 1, max_queued)
     row = {
-        **row_of(resolved, tenant),
+        **row_of(resolved, tenant_of(connection)),
         "idempotency_key": idempotency_key,
         "request_sha256": request_sha256,
         "forked": forked and forked.model_dump(mode="json"),
@@ -74,10 +74,10 @@ def submit(
         with connection.begin_nested():
             add(connection, [row])
     except IntegrityError as error:
-        if idempotency_key and (known := replay(connection, idempotency_key, request_sha256, tenant)):
+        if idempotency_key and (known := replay(connection, idempotency_key, request_sha256)):
             return known, False
         raise NotFound("the data set is gone") from error
-    return get(connection, row["id"], tenant), True
+    return get(connection, row["id"]), True
 
 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -90,16 +90,16 @@ def _origin(forked: Mapping[str, Any] | None) -> str:
     return f"to go on from epoch {forked['epoch']} of {forked['job']}" if forked else "submitted"
 
 
-def make_room(connection: Connection, wanted: int, max_queued: int, tenant: str = TENANT) -> None:
+def make_room(connection: Connection, wanted: int, max_queued: int) -> None:
     """Raises QueueFull unless the queue has room for so many jobs more; paused ones keep their places."""
     most = max(max_queued - wanted + 1, 0)
     waits = jobs.c.status.in_([Status.queued, Status.paused])
-    queued = select(literal(1)).where(jobs.c.tenant == tenant, waits).limit(most)
+    queued = select(literal(1)).where(own(connection, jobs), waits).limit(most)
     if connection.scalar(select(func.count()).select_from(queued.subquery())) == most:
         raise QueueFull(f"the queue takes {max_queued:,} jobs and has no room for {wanted:,} more; try again later")
 
 
-def row_of(resolved: Resolved, tenant: str = TENANT) -> dict[str, Any]:
+def row_of(resolved: Resolved, tenant: str) -> dict[str, Any]:
     """The row of a new job, with a new id."""
     spec = resolved.spec
     return {
@@ -121,17 +121,17 @@ def row_of(resolved: Resolved, tenant: str = TENANT) -> dict[str, Any]:
     }
 
 
-def replay(connection: Connection, key: str, request_sha256: str | None, tenant: str = TENANT) -> Job | None:
+def replay(connection: Connection, key: str, request_sha256: str | None) -> Job | None:
     """The job that this Idempotency-Key created, if there is one; raises IdempotencyMismatch for another request."""
-    row = connection.execute(_SELECT.where(jobs.c.tenant == tenant, jobs.c.idempotency_key == key)).first()
+    row = connection.execute(_SELECT.where(own(connection, jobs), jobs.c.idempotency_key == key)).first()
     if row is not None and row.request_sha256 != request_sha256:
         raise IdempotencyMismatch
     return None if row is None else _job(connection, row)
 
 
-def get(connection: Connection, job_id: str, tenant: str = TENANT) -> Job:
+def get(connection: Connection, job_id: str) -> Job:
     """The job of this id; raises NotFound."""
-    row = connection.execute(_SELECT.where(jobs.c.id == job_id, jobs.c.tenant == tenant)).first()
+    row = connection.execute(_SELECT.where(own(connection, jobs), jobs.c.id == job_id)).first()
     if row is None:
         raise NotFound(f"no job {job_id!r}")
     return _job(connection, row)
@@ -146,10 +146,9 @@ def find(
     name: str | None = None,
     labels: Mapping[str, str] | None = None,
     sweep: str | None = None,
-    tenant: str = TENANT,
 ) -> list[Job]:
     """Jobs that fit every filter, newest first, at most `limit`, older than the job `after`."""
-    query = _SELECT.where(jobs.c.tenant == tenant)
+    query = _SELECT.where(own(connection, jobs))
     if after is not None:
         query = query.where(jobs.c.id < after)
     if status is not None:
@@ -170,15 +169,16 @@ def versions(connection: Connection, job_ids: Iterable[str]) -> dict[str, tuple[
     return {row.id: (row.version, Status(row.status)) for row in connection.execute(query)}
 
 
-def remove(connection: Connection, job_id: str, tenant: str = TENANT) -> set[str]:
+def remove(connection: Connection, job_id: str) -> set[str]:
     """Delete an ended job with its history; the keys of its artifacts, which nothing names any more.
 
     Raises NotFound, and Conflict while the job is live.
     """
-    paths = connection.scalars(select(checkpoints.c.path).where(checkpoints.c.job_id == job_id)).all()
-    ended = and_(jobs.c.id == job_id, jobs.c.tenant == tenant, jobs.c.status.not_in(LIVE))
+    of_job = and_(own(connection, checkpoints), checkpoints.c.job_id == job_id)
+    paths = connection.scalars(select(checkpoints.c.path).where(of_job)).all()
+    ended = and_(own(connection, jobs), jobs.c.id == job_id, jobs.c.status.not_in(LIVE))
     if connection.execute(delete(jobs).where(ended)).rowcount == 0:
-        job = get(connection, job_id, tenant)
+        job = get(connection, job_id)
         raise Conflict(f"the job is {job.status.value}; cancel it first")
     return set(paths) - named(connection, paths)
 
@@ -189,6 +189,7 @@ def touched(**values: Any) -> dict[str, Any]:
 
 
 def _position(connection: Connection, row: Row[Any]) -> int:
+    """Among the jobs of all tenants: they wait in one line."""
     ahead = or_(jobs.c.priority > row.priority, and_(jobs.c.priority == row.priority, jobs.c.id < row.id))
     query = select(literal(1)).where(jobs.c.status == Status.queued, ahead).limit(POSITIONS - 1)
     return 1 + (connection.scalar(select(func.count()).select_from(query.subquery())) or 0)

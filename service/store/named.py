@@ -8,20 +8,23 @@ from sqlalchemy import select
 
 from service.lifecycle import LIVE
 from service.store.tables import jobs, metadata
+from service.store.tenancy import own
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from sqlalchemy import Connection
 
-PATHS = [table.c.path for table in metadata.sorted_tables if "path" in table.c]
+TABLES = [table for table in metadata.sorted_tables if "path" in table.c]
 
 
 def named(connection: Connection, keys: Collection[str]) -> set[str]:
     """Those of these keys that a row names."""
     wanted = list(keys)
-    found = [connection.scalars(select(path).where(path.in_(wanted))) for path in PATHS] if wanted else []
-    return {key for paths in found for key in paths}
+    if not wanted:
+        return set()
+    queries = [select(table.c.path).where(own(connection, table), table.c.path.in_(wanted)) for table in TABLES]
+    return {key for query in queries for key in connection.scalars(query)}
 
 
 def abandoned(connection: Connection, keys: Collection[str]) -> set[str]:

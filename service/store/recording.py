@@ -18,7 +18,9 @@ from service.store.queue import Outcome
 from service.store.tables import checkpoints, epochs, jobs
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy import Connection, Row
 
     from service.lifecycle import Checkpoint, Epoch
 
@@ -75,24 +77,27 @@ def write(connection: Connection, device: str, records: Sequence[Record]) -> Wri
     """Commit these records; of a job that its attempt owns no more, nothing is written."""
     owned = _lock(connection, records)
     kept = [record for record in records if record.job_id in owned]
+    tenants = {job_id: row.tenant for job_id, row in owned.items()}
     _progress(connection, device, kept)
-    _history(connection, kept)
+    _history(connection, kept, tenants)
     replaced = _drop(connection, [(record.job_id, kind) for record in kept for kind in record.dropped])
-    replaced |= _publish(connection, [(record.job_id, file) for record in kept for file in record.published])
+    files = [(record.job_id, file) for record in kept for file in record.published]
+    replaced |= _publish(connection, files, tenants)
     _got_on(connection, kept)
     _finish(connection, kept)
     events.append(connection, [entry for record in kept for entry in _entries(record)])
-    return Written(owned, replaced)
+    controls = {job_id: row.control and Control(row.control) for job_id, row in owned.items()}
+    return Written(controls, replaced)
 
 
-def _lock(connection: Connection, records: Sequence[Record]) -> dict[str, Control | None]:
-    """The jobs that are still theirs, until the transaction's end: SQLite's write lock, or the rows' in Postgres."""
+def _lock(connection: Connection, records: Sequence[Record]) -> dict[str, Row[Any]]:
+    """The jobs that are still theirs until the transaction's end: SQLite's write lock, or the rows' in Postgres."""
     attempts = {record.job_id: record.attempt for record in records}
-    wanted = select(jobs.c.id, jobs.c.attempt, jobs.c.control).where(
+    wanted = select(jobs.c.id, jobs.c.tenant, jobs.c.attempt, jobs.c.control).where(
         jobs.c.id.in_(list(attempts)), jobs.c.status == Status.running
     )
-    found = connection.execute(wanted.order_by(jobs.c.id).with_for_update())
-    return {row.id: row.control and Control(row.control) for row in found if row.attempt == attempts[row.id]}
+    found: Iterable[Row[Any]] = connection.execute(wanted.order_by(jobs.c.id).with_for_update())
+    return {row.id: row for row in found if row.attempt == attempts[row.id]}
 
 
 def _progress(connection: Connection, device: str, records: Sequence[Record]) -> None:
@@ -118,12 +123,16 @@ def _progress(connection: Connection, device: str, records: Sequence[Record]) ->
         connection.execute(fenced.values(touched(device=device, **values)), moved)
 
 
-def _history(connection: Connection, records: Sequence[Record]) -> None:
+def _history(connection: Connection, records: Sequence[Record], tenants: Mapping[str, str]) -> None:
     for record in records:
         if record.stale is not None:
             old = and_(epochs.c.job_id == record.job_id, epochs.c.epoch >= record.stale)
             connection.execute(delete(epochs).where(old))
-    rows = [{"job_id": record.job_id, **row.model_dump()} for record in records for row in record.rows]
+    rows = [
+        {"job_id": record.job_id, "tenant": tenants[record.job_id], **row.model_dump()}
+        for record in records
+        for row in record.rows
+    ]
     if rows:
         connection.execute(insert(epochs), rows)
 
@@ -136,12 +145,17 @@ def _drop(connection: Connection, kinds: Sequence[tuple[str, CheckpointKind]]) -
     return frozenset(connection.scalars(delete(checkpoints).where(these).returning(checkpoints.c.path)))
 
 
-def _publish(connection: Connection, files: Sequence[tuple[str, Checkpoint]]) -> frozenset[str]:
+def _publish(
+    connection: Connection, files: Sequence[tuple[str, Checkpoint]], tenants: Mapping[str, str]
+) -> frozenset[str]:
     """Point jobs at checkpoints; the keys of those that they replace."""
     if not files:
         return frozenset()
     old = _drop(connection, [(job_id, file.kind) for job_id, file in files])
-    rows = [{"job_id": job_id, **file.model_dump(exclude={"download_url"})} for job_id, file in files]
+    rows = [
+        {"job_id": job_id, "tenant": tenants[job_id], **file.model_dump(exclude={"download_url"})}
+        for job_id, file in files
+    ]
     connection.execute(insert(checkpoints), rows)
     return old - {file.path for _, file in files}
 

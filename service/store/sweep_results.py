@@ -14,7 +14,8 @@ from service.errors import NotFound
 from service.spec.early_stopping import Monitor
 from service.store.sweep_records import EpochSpread, Spread, SweepPoint, SweepResult
 from service.store.sweeps import BEST_FIRST, VALUE
-from service.store.tables import TENANT, jobs, sweeps
+from service.store.tables import jobs, sweeps
+from service.store.tenancy import own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,26 +46,25 @@ def results(
     order: Order = Order.value,
     limit: int | None = None,
     offset: int = 0,
-    tenant: str = TENANT,
 ) -> list[SweepResult]:
     """The sweep's jobs from `offset` on, best first or as they were submitted; those without a value come last.
 
     Raises NotFound.
     """
-    _monitor(connection, sweep_id, tenant)
+    _monitor(connection, sweep_id)
     query = (
         select(*_COLUMNS)
         .join(sweeps, sweeps.c.id == jobs.c.sweep_id)
-        .where(sweeps.c.id == sweep_id)
+        .where(own(connection, jobs, sweeps), sweeps.c.id == sweep_id)
         .order_by(*(BEST_FIRST if order is Order.value else [jobs.c.id]))
     )
     return [_result(row) for row in connection.execute(query.limit(limit).offset(offset))]
 
 
-def summary(connection: Connection, sweep_id: str, tenant: str = TENANT) -> list[SweepPoint]:
+def summary(connection: Connection, sweep_id: str) -> list[SweepPoint]:
     """The sweep's points, the best mean first, those without a value last; raises NotFound."""
-    monitor = _monitor(connection, sweep_id, tenant)
-    rows = results(connection, sweep_id, order=Order.submitted, tenant=tenant)
+    monitor = _monitor(connection, sweep_id)
+    rows = results(connection, sweep_id, order=Order.submitted)
     return summarize(rows, larger_is_better=monitor.larger_is_better)
 
 
@@ -81,8 +81,8 @@ def summarize(rows: Iterable[SweepResult], *, larger_is_better: bool) -> list[Sw
     return sorted(map(_point, points.values()), key=worse)
 
 
-def _monitor(connection: Connection, sweep_id: str, tenant: str) -> Monitor:
-    monitor = connection.scalar(select(sweeps.c.monitor).where(sweeps.c.id == sweep_id, sweeps.c.tenant == tenant))
+def _monitor(connection: Connection, sweep_id: str) -> Monitor:
+    monitor = connection.scalar(select(sweeps.c.monitor).where(own(connection, sweeps), sweeps.c.id == sweep_id))
     if monitor is None:
         raise NotFound(f"no sweep {sweep_id!r}")
     return Monitor(monitor)

@@ -16,7 +16,8 @@ from service.store.control import stop
 from service.store.ids import new_id
 from service.store.jobs import add, make_room, row_of
 from service.store.sweep_records import Sweep, SweepBest, SweepStatus
-from service.store.tables import TENANT, jobs, sweeps
+from service.store.tables import jobs, sweeps
+from service.store.tenancy import own, tenant_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,13 +54,12 @@ def create(
     max_queued: int,
     idempotency_key: str | None = None,
     request_sha256: str | None = None,
-    tenant: str = TENANT,
 ) -> tuple[Sweep, bool]:
     """Queue every job, or none; (sweep, False) when this key and request were taken before.
 
     Raises QueueFull, IdempotencyMismatch, and NotFound when a data set has just been deleted.
     """
-    sweep_id = new_id("swp")
+    sweep_id, tenant = new_id("swp"), tenant_of(connection)
     row = {
         "id": sweep_id,
         "tenant": tenant,
@@ -78,11 +78,11 @@ def create(
         with connection.begin_nested():
             connection.execute(insert(sweeps), row)
     except IntegrityError:
-        known = idempotency_key and replay(connection, idempotency_key, request_sha256, tenant)
+        known = idempotency_key and replay(connection, idempotency_key, request_sha256)
         if not known:
             raise
         return known, False
-    make_room(connection, len(planned), max_queued, tenant)
+    make_room(connection, len(planned), max_queued)
     try:
         for start in range(0, len(planned), CHUNK):
             rows = [
@@ -92,29 +92,29 @@ def create(
             add(connection, rows)
     except IntegrityError as error:
         raise NotFound("the data set is gone") from error
-    return get(connection, sweep_id, tenant), True
+    return get(connection, sweep_id), True
 
 
-def replay(connection: Connection, key: str, request_sha256: str | None, tenant: str = TENANT) -> Sweep | None:
+def replay(connection: Connection, key: str, request_sha256: str | None) -> Sweep | None:
     """The sweep that this Idempotency-Key created, if there is one; raises IdempotencyMismatch for another request."""
-    query = select(sweeps).where(sweeps.c.tenant == tenant, sweeps.c.idempotency_key == key)
+    query = select(sweeps).where(own(connection, sweeps), sweeps.c.idempotency_key == key)
     row = connection.execute(query).first()
     if row is not None and row.request_sha256 != request_sha256:
         raise IdempotencyMismatch
     return None if row is None else _sweeps(connection, [row])[0]
 
 
-def get(connection: Connection, sweep_id: str, tenant: str = TENANT) -> Sweep:
+def get(connection: Connection, sweep_id: str) -> Sweep:
     """The sweep of this id; raises NotFound."""
-    row = connection.execute(select(sweeps).where(sweeps.c.id == sweep_id, sweeps.c.tenant == tenant)).first()
+    row = connection.execute(select(sweeps).where(own(connection, sweeps), sweeps.c.id == sweep_id)).first()
     if row is None:
         raise NotFound(f"no sweep {sweep_id!r}")
     return _sweeps(connection, [row])[0]
 
 
-def find(connection: Connection, *, limit: int, after: str | None = None, tenant: str = TENANT) -> list[Sweep]:
+def find(connection: Connection, *, limit: int, after: str | None = None) -> list[Sweep]:
     """Sweeps, newest first, at most `limit`, older than the sweep `after`."""
-    query = select(sweeps).where(sweeps.c.tenant == tenant)
+    query = select(sweeps).where(own(connection, sweeps))
     if after is not None:
         query = query.where(sweeps.c.id < after)
     return _sweeps(connection, connection.execute(query.order_by(sweeps.c.id.desc()).limit(limit)).all())
@@ -122,18 +122,19 @@ def find(connection: Connection, *, limit: int, after: str | None = None, tenant
 
 def last_live(connection: Connection, sweep_id: str) -> str | None:
     """The newest job of the sweep that has not ended; None when all have."""
-    live = select(jobs.c.id).where(jobs.c.sweep_id == sweep_id, jobs.c.status.in_(LIVE))
+    live = select(jobs.c.id).where(own(connection, jobs), jobs.c.sweep_id == sweep_id, jobs.c.status.in_(LIVE))
     return connection.scalar(live.order_by(jobs.c.id.desc()).limit(1))
 
 
-def cancel(connection: Connection, sweep_id: str, tenant: str = TENANT) -> Sweep:
+def cancel(connection: Connection, sweep_id: str) -> Sweep:
     """Cancel its waiting jobs at once and ask the running ones to stop; raises NotFound.
 
     A sweep that has ended stays as it is.
     """
-    if stop(connection, and_(jobs.c.sweep_id == sweep_id, jobs.c.tenant == tenant)):
-        connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(cancelled_at=datetime.now(UTC)))
-    return get(connection, sweep_id, tenant)
+    if stop(connection, and_(own(connection, jobs), jobs.c.sweep_id == sweep_id)):
+        this = and_(own(connection, sweeps), sweeps.c.id == sweep_id)
+        connection.execute(update(sweeps).where(this).values(cancelled_at=datetime.now(UTC)))
+    return get(connection, sweep_id)
 
 
 def _sweeps(connection: Connection, rows: Sequence[Row[Any]]) -> list[Sweep]:
@@ -147,7 +148,7 @@ def _sweeps(connection: Connection, rows: Sequence[Row[Any]]) -> list[Sweep]:
             func.row_number().over(partition_by=by_status, order_by=BEST_FIRST).label("rank"),
         )
         .join(sweeps, sweeps.c.id == jobs.c.sweep_id)
-        .where(jobs.c.sweep_id.in_([row.id for row in rows]))
+        .where(own(connection, jobs, sweeps), jobs.c.sweep_id.in_([row.id for row in rows]))
         .subquery()
     )
     leaders: dict[str, list[Row[Any]]] = {row.id: [] for row in rows}

@@ -1,4 +1,4 @@
-"""The tables. Every one has a `tenant`, and every change of a job raises its `version`."""
+"""The tables. Every row has a `tenant`, whose it is, and every change of a job raises its `version`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from service.access import DEFAULT_TENANT
+
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
-
-TENANT = "default"
 
 
 class Utc(TypeDecorator[datetime]):
@@ -58,7 +58,7 @@ datasets = Table(
     "datasets",
     metadata,
     Column("id", String, primary_key=True),
-    Column("tenant", String, nullable=False, server_default=TENANT),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
     Column("name", String),
     Column("sha256", String, nullable=False),
     Column("options", String, nullable=False),  # canonical JSON: the same bytes read otherwise are another data set
@@ -81,7 +81,7 @@ sweeps = Table(
     "sweeps",
     metadata,
     Column("id", String, primary_key=True),
-    Column("tenant", String, nullable=False, server_default=TENANT),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
     Column("name", String),
     Column("labels", JSON, nullable=False),
     Column("spec", JSON, nullable=False),  # base, grid, points, replicates and folds as asked for
@@ -98,7 +98,7 @@ jobs = Table(
     "jobs",
     metadata,
     Column("id", String, primary_key=True),
-    Column("tenant", String, nullable=False, server_default=TENANT),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
     Column("name", String),
     Column("labels", JSON, nullable=False),
     Column("spec", JSON, nullable=False),
@@ -149,7 +149,7 @@ epochs = Table(
     metadata,
     Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("epoch", Integer, primary_key=True, autoincrement=False),
-    Column("tenant", String, nullable=False, server_default=TENANT),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
     Column("train_loss", Float),
     Column("val_loss", Float),
     Column("metrics", JSON, nullable=False),
@@ -168,7 +168,7 @@ checkpoints = Table(
     metadata,
     Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("kind", String, primary_key=True),
-    Column("tenant", String, nullable=False, server_default=TENANT),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
     Column("epoch", Integer, nullable=False),
     Column("metrics", JSON, nullable=False),
     Column("sha256", String, nullable=False),
@@ -182,7 +182,7 @@ events = Table(
     metadata,
     Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("tenant", String, nullable=False, server_default=TENANT),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
     Column("at", Utc, nullable=False),
     Column("kind", String, nullable=False),
     Column("attempt", Integer, nullable=False),
@@ -194,11 +194,24 @@ workers = Table(
     "workers",
     metadata,
     Column("id", String, primary_key=True),
-    Column("tenant", String, nullable=False, server_default=TENANT),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
     Column("hostname", String, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("trainers", Integer, nullable=False),
     Column("device", String, nullable=False),
     Column("started_at", Utc, nullable=False),
     Column("seen_at", Utc, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("name", String),
+    Column("scope", String, nullable=False),
+    Column("sha256", String, nullable=False),  # of the key's text, which is nowhere
+    Column("created_at", Utc, nullable=False),
+    Column("expires_at", Utc),
+    Column("revoked_at", Utc),  # a row stays: a server that has had keys is never open again
 )

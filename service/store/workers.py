@@ -9,6 +9,7 @@ from sqlalchemy import delete, func, insert, literal, select, update
 
 from service.lifecycle import Status, WorkerInfo
 from service.store.tables import Utc, jobs, workers
+from service.store.tenancy import own
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
@@ -38,11 +39,12 @@ def leave(connection: Connection, worker_id: str) -> None:
 
 
 def find(connection: Connection) -> list[WorkerInfo]:
-    """The workers that gave a sign of life within the last minute, with the jobs that they train."""
+    """The workers that gave a sign of life within the last minute, with the jobs that they train, of
+    those that this connection may see."""
     alive = select(workers).where(workers.c.seen_at > _ago(connection, GONE_AFTER)).order_by(workers.c.id)
-    running = select(jobs.c.worker, jobs.c.id).where(jobs.c.status == Status.running).order_by(jobs.c.id)
+    running = select(jobs.c.worker, jobs.c.id).where(own(connection, jobs), jobs.c.status == Status.running)
     trains: dict[str, list[str]] = {}
-    for row in connection.execute(running):
+    for row in connection.execute(running.order_by(jobs.c.id)):
         trains.setdefault(row.worker, []).append(row.id)
     return [
         WorkerInfo.model_validate({**row._mapping, "jobs": trains.get(row.id, [])}) for row in connection.execute(alive)

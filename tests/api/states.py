@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from service.access import DEFAULT_TENANT
 from service.artifacts import Artifacts
 from service.lifecycle import Checkpoint, CheckpointKind, Epoch, Job, Status, StopReason
 from service.spec.sweep import SweepSpec
@@ -36,7 +37,7 @@ class Kitchen:
     artifacts: Artifacts
 
     def queued(self, **fields: Any) -> Job:
-        with self.database.transaction() as connection:
+        with self.database.transaction(DEFAULT_TENANT) as connection:
             return jobs.submit(connection, synthetic(**fields), max_queued=100_000)[0]
 
     def running(self, **fields: Any) -> Claim:
@@ -89,6 +90,6 @@ class Kitchen:
     def swept(self) -> Sweep:
         """A sweep of one job that was cancelled at once."""
         spec = SweepSpec.model_validate({"base": {"data": {"kind": "synthetic"}}})
-        with self.database.transaction() as connection:
+        with self.database.transaction(DEFAULT_TENANT) as connection:
             sweep, _ = sweeps.create(connection, spec, [SweepJob({}, synthetic())], max_queued=100_000)
             return sweeps.cancel(connection, sweep.id)

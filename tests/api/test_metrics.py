@@ -82,7 +82,9 @@ def test_requests_are_counted_by_route_and_strangers_all_together(client: TestCl
 
 def test_a_database_that_is_away_is_a_figure(settings: Settings, artifacts: Artifacts, tmp_path: Path) -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/nowhere")
-    with TestClient(create_app(settings, away, artifacts, CoinPredictor())) as client:
+    guarded = Settings.model_validate({"home": settings.home, "api_key": "s3cret"})
+    with TestClient(create_app(guarded, away, artifacts, CoinPredictor())) as client:
+        client.headers["Authorization"] = "Bearer s3cret"
         found = figures(client)
     away.close()
 

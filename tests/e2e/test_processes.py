@@ -53,7 +53,7 @@ def test_cancelling_a_running_job_keeps_its_best(own_service: httpx2.Client) -> 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"BESTEPOCH_HOST": "0.0.0.0"}, "set BESTEPOCH_API_KEY"),
+        ({"BESTEPOCH_HOST": "0.0.0.0"}, "make a key with `bestepoch keys create`, or set BESTEPOCH_API_KEY"),
         ({"BESTEPOCH_PORT": "many"}, "BESTEPOCH_PORT: Input should be a valid integer"),
         ({"BESTEPOCH_DATABASE_URL": "nonsense"}, "BESTEPOCH_DATABASE_URL must be"),
         ({"BESTEPOCH_DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}, "the database cannot be reached"),

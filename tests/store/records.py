@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from service.access import DEFAULT_TENANT
 from service.errors import LeaseLost
 from service.lifecycle import Checkpoint, CheckpointKind, Epoch, Job
 from service.spec.reading import FileFormat, ReadAs
@@ -17,7 +18,7 @@ from tests.specs import synthetic
 
 
 def submit(database: Database, **fields: Any) -> Job:
-    with database.transaction() as connection:
+    with database.transaction(DEFAULT_TENANT) as connection:
         return jobs.submit(connection, synthetic(**fields), max_queued=1_000)[0]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from service.access import DEFAULT_TENANT
 from service.errors import Conflict, LeaseLost, NotFound, QueueFull
 from service.lifecycle import Control, ErrorCode, Job, JobError, Status, StopReason
 from service.spec.change import JobChange
@@ -114,14 +115,14 @@ def test_what_has_ended_stays_so(database: Database, what: Callable[..., Job]) -
 
     with pytest.raises(Conflict, match="has ended: it is succeeded"):
         ask(database, what, submitted.id)
-    with pytest.raises(NotFound), database.transaction() as connection:
-        what(connection, submitted.id, "other")
+    with pytest.raises(NotFound), database.transaction("other") as connection:
+        what(connection, submitted.id)
 
 
 def test_paused_jobs_keep_their_places_in_a_full_queue(database: Database) -> None:
     ask(database, control.pause, submit(database).id)
 
-    with pytest.raises(QueueFull), database.transaction() as connection:
+    with pytest.raises(QueueFull), database.transaction(DEFAULT_TENANT) as connection:
         jobs.submit(connection, synthetic(), max_queued=1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from service.access import DEFAULT_TENANT
 from service.errors import NotFound, QuotaExceeded
 from service.store import datasets
 from service.store.engine import Database
@@ -12,7 +13,7 @@ from tests.store.records import dataset
 
 def test_a_data_set_comes_back_as_it_was_stored(database: Database) -> None:
     stored = dataset()
-    with database.transaction() as connection:
+    with database.transaction(DEFAULT_TENANT) as connection:
         assert datasets.add(connection, stored, path="datasets/ds_1", options="{}") == (stored, True)
 
     with database.reading() as connection:
@@ -23,7 +24,7 @@ def test_a_data_set_comes_back_as_it_was_stored(database: Database) -> None:
 
 
 def test_the_same_bytes_with_the_same_options_are_one_data_set(database: Database) -> None:
-    with database.transaction() as connection:
+    with database.transaction(DEFAULT_TENANT) as connection:
         first, _ = datasets.add(connection, dataset("ds_1"), path="a", options="{}")
         again, created = datasets.add(connection, dataset("ds_2"), path="b", options="{}")
         other, read_otherwise = datasets.add(connection, dataset("ds_3"), path="c", options='{"null": []}')
@@ -33,7 +34,7 @@ def test_the_same_bytes_with_the_same_options_are_one_data_set(database: Databas
 
 
 def test_data_sets_are_listed_newest_first_in_pages(database: Database) -> None:
-    with database.transaction() as connection:
+    with database.transaction(DEFAULT_TENANT) as connection:
         for number in range(3):
             datasets.add(connection, dataset(f"ds_{number}", f"{number}" * 64), path="a", options="{}")
 
@@ -50,7 +51,7 @@ def test_an_unknown_data_set_is_said_so(database: Database, call: object) -> Non
 
 def test_data_sets_beyond_the_quota_are_refused_and_a_deleted_one_makes_room(database: Database) -> None:
     size = dataset().parquet_bytes
-    with database.transaction() as connection:
+    with database.transaction(DEFAULT_TENANT) as connection:
         for number in range(2):
             datasets.add(connection, dataset(f"ds_{number}", f"{number}" * 64), path="a", options="{}")
         datasets.check_quota(connection, 2 * size)
@@ -60,4 +61,5 @@ def test_data_sets_beyond_the_quota_are_refused_and_a_deleted_one_makes_room(dat
             datasets.check_quota(connection, 2 * size - 1)
         datasets.remove(connection, "ds_0")
         datasets.check_quota(connection, size)
-        datasets.check_quota(connection, 0, tenant="other")
+    with database.reading("other") as connection:
+        datasets.check_quota(connection, 0)

@@ -7,6 +7,7 @@ import threading
 import pytest
 from sqlalchemy import event
 
+from service.access import DEFAULT_TENANT
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
 from service.lifecycle import CheckpointKind, Status, StopReason
 from service.store import control, datasets, history, jobs, queue
@@ -24,7 +25,7 @@ def finish(database: Database, job_id: str) -> None:
 def test_a_submitted_job_is_queued_with_its_whole_spec(database: Database) -> None:
     resolved = synthetic(name="first", labels={"team": "a"}, max_epochs=7)
 
-    with database.transaction() as connection:
+    with database.transaction(DEFAULT_TENANT) as connection:
         submitted, created = jobs.submit(connection, resolved, max_queued=10)
 
     assert created
@@ -44,13 +45,13 @@ def test_the_position_counts_those_that_go_before(database: Database) -> None:
 def test_a_full_queue_refuses(database: Database) -> None:
     submit(database)
 
-    with pytest.raises(QueueFull, match="takes 1 jobs"), database.transaction() as connection:
+    with pytest.raises(QueueFull, match="takes 1 jobs"), database.transaction(DEFAULT_TENANT) as connection:
         jobs.submit(connection, synthetic(), max_queued=1)
 
 
 def test_the_same_key_gives_the_same_job_and_another_request_is_refused(database: Database) -> None:
     def post(request: str) -> tuple[str, bool]:
-        with database.transaction() as connection:
+        with database.transaction(DEFAULT_TENANT) as connection:
             given, created = jobs.submit(
                 connection, synthetic(), max_queued=10, idempotency_key="night-1", request_sha256=request
             )
@@ -67,7 +68,7 @@ def test_parallel_posts_with_one_key_make_one_job(database: Database) -> None:
     seen: list[tuple[str, bool]] = []
 
     def post() -> None:
-        with database.transaction() as connection:
+        with database.transaction(DEFAULT_TENANT) as connection:
             given, created = jobs.submit(
                 connection, synthetic(), max_queued=100, idempotency_key="k", request_sha256="r"
             )
@@ -101,10 +102,10 @@ def test_jobs_are_found_by_every_filter_newest_first(database: Database) -> None
 def test_another_tenants_jobs_do_not_exist(database: Database) -> None:
     submitted = submit(database)
 
-    with database.reading() as connection:
-        assert jobs.find(connection, limit=10, tenant="other") == []
+    with database.reading("other") as connection:
+        assert jobs.find(connection, limit=10) == []
         with pytest.raises(NotFound):
-            jobs.get(connection, submitted.id, tenant="other")
+            jobs.get(connection, submitted.id)
 
 
 def test_a_waiting_job_is_cancelled_at_once_and_twice_is_fine(database: Database) -> None:
@@ -184,17 +185,17 @@ def test_a_job_on_a_deleted_data_set_is_refused(database: Database) -> None:
     data = type(resolved.spec).model_validate({"data": spec}).data
     orphan = resolved.__class__(**{**vars(resolved), "spec": resolved.spec.model_copy(update={"data": data})})
 
-    with pytest.raises(NotFound, match="data set"), database.transaction() as connection:
+    with pytest.raises(NotFound, match="data set"), database.transaction(DEFAULT_TENANT) as connection:
         jobs.submit(connection, orphan, max_queued=10)
 
 
 def test_a_data_set_in_use_cannot_be_deleted(database: Database) -> None:
-    with database.transaction() as connection:
+    with database.transaction(DEFAULT_TENANT) as connection:
         datasets.add(connection, dataset("ds_1"), path="datasets/ds_1", options="{}")
     resolved = synthetic()
     data = type(resolved.spec).model_validate({"data": {"kind": "dataset", "id": "ds_1", "target": "y"}}).data
     mine = resolved.__class__(**{**vars(resolved), "spec": resolved.spec.model_copy(update={"data": data})})
-    with database.transaction() as connection:
+    with database.transaction(DEFAULT_TENANT) as connection:
         user, _ = jobs.submit(connection, mine, max_queued=10)
 
     with pytest.raises(Conflict, match=user.id), database.transaction() as connection:

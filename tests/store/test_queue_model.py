@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection, Row, delete, select
 
+from service.access import DEFAULT_TENANT
 from service.errors import Conflict, LeaseLost, NotFound
 from service.events import EventKind
 from service.lifecycle import CheckpointKind, Control, ErrorCode, Job, JobError, Status, StopReason
@@ -102,7 +103,7 @@ class QueueMachine(RuleBasedStateMachine):
         return self.submit(priority)
 
     def submit(self, priority: int) -> str:
-        with self.database.transaction() as connection:
+        with self.database.transaction(DEFAULT_TENANT) as connection:
             job, _ = jobs.submit(connection, SPECS[priority], max_queued=1_000)
         self.submitted += 1
         self.expected[job.id] = Expected(self.submitted, priority)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.access import DEFAULT_TENANT
 from service.errors import NotFound
 from service.lifecycle import Status, StopReason
 from service.store import sweep_results
@@ -75,12 +76,12 @@ def test_a_row_says_what_was_changed_and_what_came_out(database: Database) -> No
 def test_a_sweep_that_is_not_there_has_no_results(database: Database) -> None:
     sweep = create(database)
 
-    with database.reading() as connection:
+    with database.reading(DEFAULT_TENANT) as ours, database.reading("other") as theirs:
         for read in (sweep_results.results, sweep_results.summary):
             with pytest.raises(NotFound):
-                read(connection, "swp_0")
+                read(ours, "swp_0")
             with pytest.raises(NotFound):
-                read(connection, sweep.id, tenant="other")
+                read(theirs, sweep.id)
 
 
 @pytest.mark.parametrize(("monitor", "best"), [("val_loss", 16), ("val_accuracy", 8)])

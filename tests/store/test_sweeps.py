@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
+from service.access import DEFAULT_TENANT
 from service.errors import IdempotencyMismatch, NotFound, QueueFull
 from service.lifecycle import Control, Job, Status, StopReason
 from service.spec.data import DatasetData
@@ -39,7 +40,7 @@ def plan(**fields: Any) -> tuple[SweepSpec, list[SweepJob]]:
 
 def create(database: Database, *, max_queued: int = 10_000, **fields: Any) -> Sweep:
     spec, planned = plan(**fields)
-    with database.transaction() as connection:
+    with database.transaction(DEFAULT_TENANT) as connection:
         return sweeps.create(connection, spec, planned, max_queued=max_queued)[0]
 
 
@@ -123,7 +124,7 @@ def test_a_sweep_on_a_deleted_data_set_leaves_nothing(database: Database) -> Non
         **{**vars(second.resolved), "spec": second.resolved.spec.model_copy(update={"data": data})}
     )
 
-    with pytest.raises(NotFound, match="data set"), database.transaction() as connection:
+    with pytest.raises(NotFound, match="data set"), database.transaction(DEFAULT_TENANT) as connection:
         sweeps.create(connection, spec, [first, SweepJob({}, orphan)], max_queued=10)
 
     with database.reading() as connection:
@@ -136,7 +137,7 @@ def test_parallel_posts_with_one_key_make_one_sweep(database: Database) -> None:
     seen: list[tuple[str, bool]] = []
 
     def post() -> None:
-        with database.transaction() as connection:
+        with database.transaction(DEFAULT_TENANT) as connection:
             sweep, created = sweeps.create(
                 connection, spec, planned, max_queued=100, idempotency_key="k", request_sha256="r"
             )
@@ -206,7 +207,8 @@ def test_sweeps_are_listed_newest_first_each_with_its_own_best(database: Databas
     with database.reading() as connection:
         page = sweeps.find(connection, limit=2)
         assert [s.id for s in sweeps.find(connection, limit=2, after=newer.id)] == [older.id]
-        assert sweeps.find(connection, limit=2, tenant="other") == []
+    with database.reading("other") as connection:
+        assert sweeps.find(connection, limit=2) == []
 
     assert [sweep.id for sweep in page] == [newer.id, older.id]
     assert [sweep.best and sweep.best.value for sweep in page] == [0.3, 0.2]
@@ -248,8 +250,8 @@ def test_cancelling_leaves_other_jobs_alone(database: Database) -> None:
 
     with database.transaction() as connection:
         sweeps.cancel(connection, sweep.id)
-        with pytest.raises(NotFound):
-            sweeps.cancel(connection, other.id, tenant="other")
+    with pytest.raises(NotFound), database.transaction("other") as connection:
+        sweeps.cancel(connection, other.id)
 
     assert get(database, other).status is SweepStatus.running
 

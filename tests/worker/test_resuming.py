@@ -10,6 +10,7 @@ import pytest
 import torch
 from sqlalchemy import update
 
+from service.access import DEFAULT_TENANT
 from service.artifacts import Artifacts
 from service.events import EventKind
 from service.lifecycle import Checkpoint, CheckpointKind, Epoch, ErrorCode, Forked, JobError, Status
@@ -220,7 +221,7 @@ def test_a_fork_whose_saved_state_is_lost_fails_as_it_cannot_begin_anew(
 ) -> None:
     parent = submit(database, **SPEC)
     attempt(database, artifacts, Told())
-    with database.transaction() as connection:
+    with database.transaction(DEFAULT_TENANT) as connection:
         basis = forks.find(connection, parent.id, CheckpointKind.state)
         forked = Forked(job=parent.id, checkpoint="last", epoch=basis.epoch)
         fork, _ = store_jobs.submit(connection, synthetic(**SPEC | {"max_epochs": 20}), max_queued=10, forked=forked)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from service.access import DEFAULT_TENANT
 from service.artifacts import Artifacts
 from service.data.prepare import prepare
 from service.lifecycle import CheckpointKind, ErrorCode, Job, Status, StopReason
@@ -178,13 +179,13 @@ def test_a_loss_that_explodes_ends_the_job_and_keeps_the_best(
 def test_a_damaged_data_set_fails_the_job_and_says_so(
     database: Database, artifacts: Artifacts, pipe: Any, damage: str
 ) -> None:
-    with database.transaction() as connection:
+    with database.transaction(DEFAULT_TENANT) as connection:
         datasets.add(connection, dataset("ds_1"), path="datasets/ds_1/data.parquet", options="{}")
     if damage == "changed":
         artifacts.put("datasets/ds_1/data.parquet", b"not what was uploaded")
     resolved = synthetic()
     spec = JobSpec.model_validate({"data": {"id": "ds_1", "target": "a"}})
-    with database.transaction() as connection:
+    with database.transaction(DEFAULT_TENANT) as connection:
         jobs.submit(connection, resolved.__class__(**{**vars(resolved), "spec": spec}), max_queued=10)
 
     failed = run(database, artifacts, pipe)

@@ -1,4 +1,4 @@
-"""The `bestepoch` command: builds and wires everything."""
+"""Commands that run until they are stopped: serve, api, worker. All parts are built and wired here."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
-from service.errors import Misconfigured, ServiceError
-from service.settings import Settings, free_port
-from service.store.engine import Database, is_migrated, migrate
+from service.cli.opening import open_database, read_settings
+from service.errors import Misconfigured
+from service.settings import free_port
+from service.store import keys
+from service.store.engine import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from service.settings import Settings
+    from service.store.engine import Database
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +30,7 @@ DRAIN_SECONDS = 5  # for requests in flight when the API stops
 WORKER_STOP_SECONDS = 25
 COLLECTOR_STOP_SECONDS = 5
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Training as a service.")
+app = typer.Typer()
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on; default: BESTEPOCH_HOST or 127.0.0.1.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on, 0 for any; default: BESTEPOCH_PORT or 8000.")]
@@ -35,7 +39,7 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on, 0 for any; de
 @app.command()
 def serve(host: Host = None, port: Port = None) -> None:
     """Run API and worker together: all that one machine needs."""
-    settings = _settings(host, port)
+    settings = read_settings(host, port)
     if settings.database.startswith("sqlite:"):
         migrate(settings.database)
     worker = WorkerProcess()
@@ -48,7 +52,7 @@ def serve(host: Host = None, port: Port = None) -> None:
 @app.command()
 def api(host: Host = None, port: Port = None) -> None:
     """Run the API alone; workers run elsewhere on the same database and artifacts."""
-    _run_api(_settings(host, port))
+    _run_api(read_settings(host, port))
 
 
 @app.command()
@@ -56,8 +60,8 @@ def worker(until_eof: Annotated[bool, typer.Option(hidden=True)] = False) -> Non
     """Run a worker alone: a supervisor and its trainer processes."""
     from service.worker.supervisor import Supervisor
 
-    settings = _settings()
-    database = _open(settings)
+    settings = read_settings()
+    database = open_database(settings)
     stop = threading.Event()
 
     def on_signal(number: int, _frame: Any) -> None:
@@ -73,36 +77,6 @@ def worker(until_eof: Annotated[bool, typer.Option(hidden=True)] = False) -> Non
     Supervisor(settings, database).run(stop)
     collecting.join(COLLECTOR_STOP_SECONDS)
     database.close()
-
-
-@app.command(name="migrate")
-def migrate_() -> None:
-    """Bring the database to this version's schema."""
-    migrate(_settings().database)
-    typer.echo("the database is up to date")
-
-
-@app.command()
-def doctor() -> None:
-    """Check every row against its file and the queue against its rules; exit code 1 when something is wrong."""
-    from service.artifacts import Artifacts
-    from service.doctor import Doctor
-
-    settings = _settings()
-    database = _open(settings)
-    examination = Doctor(database, Artifacts(settings.artifacts))
-    for wrong in examination.examine():
-        typer.echo(str(wrong))
-    typer.echo(str(examination.findings))
-    database.close()
-    if examination.findings.wrong:
-        raise typer.Exit(1)
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(installed_version("bestepoch"))
 
 
 class WorkerProcess:
@@ -145,27 +119,11 @@ def _stop_at_eof(stop: threading.Event) -> None:
     stop.set()
 
 
-def _settings(host: str | None = None, port: int | None = None) -> Settings:
-    overrides: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    try:
-        settings = Settings(**overrides)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = "".join(str(part).upper() for part in problem["loc"])
-        raise Misconfigured(f"BESTEPOCH_{name}: {problem['msg'].removeprefix('Value error, ')}") from None
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    return settings
-
-
-def _open(settings: Settings) -> Database:
-    database = Database(settings.database)
+def _check_guarded(settings: Settings, database: Database) -> None:
     with database.reading() as connection:
-        if not is_migrated(connection):
-            raise Misconfigured("the database does not have this version's schema: run `bestepoch migrate`")
-    return database
+        if not (settings.is_loopback or settings.api_key or keys.exist(connection)):
+            how = "make a key with `bestepoch keys create`, or set BESTEPOCH_API_KEY"
+            raise Misconfigured(f"the address {settings.host} is open to others: {how}")
 
 
 def _start_collecting(settings: Settings, database: Database, stop: threading.Event) -> threading.Thread:
@@ -185,9 +143,8 @@ def _run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) ->
     from service.artifacts import Artifacts
     from service.predictor import Predictor
 
-    if settings.unguarded:
-        raise Misconfigured(f"the address {settings.host} is open to others: set BESTEPOCH_API_KEY")
-    database, predictor, artifacts = _open(settings), Predictor(), Artifacts(settings.artifacts)
+    database, predictor, artifacts = open_database(settings), Predictor(), Artifacts(settings.artifacts)
+    _check_guarded(settings, database)
     port = settings.port or free_port(settings.host)
     server = Server(
         create_app(settings, database, artifacts, predictor),
@@ -213,16 +170,3 @@ def _run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) ->
         predictor.close()
         collecting.join(COLLECTOR_STOP_SECONDS)
         database.close()
-
-
-def main() -> None:
-    """Entry point of the `bestepoch` command; what an operator can mend is said in one line, with exit code 2."""
-    try:
-        app()
-    except (ServiceError, OSError) as error:
-        typer.echo(f"bestepoch: {error}", err=True)
-        sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,120 @@
+"""Who sends a request: the key in it, asked for in the database and remembered for half a second."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fastapi.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.requests import Request
+
+from service.access import DEFAULT_TENANT, Caller, Scope, digest
+from service.api import problems
+from service.errors import InvalidKey, ServiceError, Unauthorized
+from service.store import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp, Receive, Send
+    from starlette.types import Scope as AsgiScope
+
+    from service.settings import Settings
+    from service.store.engine import Database
+
+PUBLIC = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
+PUBLIC_FOLDER = "/static-offline-docs/"
+
+REMEMBER_SECONDS = 0.5  # a revoked key is out within a second
+MOST_REMEMBERED = 10_000
+OPEN = ""  # what is remembered in place of a key's digest: whether none is asked for
+OPERATOR = Caller(DEFAULT_TENANT, Scope.admin)
+
+
+class Keys:
+    """One a process. Without any key, be it in the settings or in the database, a loopback address is open to all."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._database = database
+        self._operators = None if settings.api_key is None else digest(settings.api_key.get_secret_value())
+        self._may_be_open = settings.api_key is None and settings.is_loopback
+        self._remembered: dict[str, tuple[Caller | None, float]] = {}
+        self._asking: dict[str, asyncio.Task[Caller | None]] = {}
+
+    async def caller(self, headers: Headers) -> Caller:
+        """Who sends these headers; raises Unauthorized, InvalidKey, and Unavailable when nobody can be asked."""
+        if self._may_be_open:
+            if await self._once(OPEN, self._no_keys) is OPERATOR:
+                return OPERATOR
+            self._may_be_open = False  # for good: keys are revoked, never forgotten
+        text = _sent(headers)
+        of_text = digest(text)
+        if self._operators is not None and hmac.compare_digest(of_text, self._operators):
+            return OPERATOR
+        caller = await self._once(of_text, partial(self._known, text))
+        assert caller is not None
+        return caller
+
+    async def _once(self, of: str, ask: Callable[[], Caller | None]) -> Caller | None:
+        """What `ask` says, asked at most every half a second and by one for all who want to know at the same time."""
+        answer, until = self._remembered.get(of, (None, 0.0))
+        if time.monotonic() < until:
+            return answer
+        asking = self._asking.get(of)
+        if asking is None:
+            asking = self._asking[of] = asyncio.create_task(self._ask(of, ask))
+            asking.add_done_callback(lambda _: self._asking.pop(of))
+        return await asyncio.shield(asking)
+
+    async def _ask(self, of: str, ask: Callable[[], Caller | None]) -> Caller | None:
+        self._remembered.pop(of, None)
+        until = time.monotonic() + REMEMBER_SECONDS
+        answer = await run_in_threadpool(ask)
+        if len(self._remembered) >= MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[of] = answer, until  # not what raised: strangers fill nothing
+        return answer
+
+    def _no_keys(self) -> Caller | None:
+        with self._database.reading() as connection:
+            return None if keys.exist(connection) else OPERATOR
+
+    def _known(self, text: str) -> Caller:
+        with self._database.reading() as connection:
+            return keys.caller(connection, text)
+
+
+def _sent(headers: Headers) -> str:
+    """The key's text; raises Unauthorized where there is none, InvalidKey where something else stands in its place."""
+    sent = headers.getlist("authorization")
+    if not sent:
+        raise Unauthorized
+    scheme, _, text = sent[0].partition(" ")
+    text = text.strip()
+    if len(sent) > 1 or scheme.lower() != "bearer" or not text or " " in text:
+        raise InvalidKey("the header Authorization must say `Bearer KEY`")
+    return text
+
+
+class KeyRequired:
+    """Lets nobody in who does not say who they are, whatever the path, but for the few public ones."""
+
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+        self.app, self._keys = app, keys
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Serve one request, or turn it away."""
+        if scope["type"] == "http" and not (scope["path"] in PUBLIC or scope["path"].startswith(PUBLIC_FOLDER)):
+            try:
+                scope["state"]["caller"] = await self._keys.caller(Headers(scope=scope))
+            except ServiceError as error:
+                await problems.from_service_error(Request(scope), error)(scope, receive, send)
+                return
+        if scope["type"] in ("http", "lifespan"):
+            await self.app(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})

@@ -1,0 +1,24 @@
+"""The `bestepoch` command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from service.cli import keys, servers, upkeep
+from service.errors import ServiceError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Training as a service.")
+app.add_typer(servers.app)
+app.add_typer(keys.app, name="keys")
+app.add_typer(upkeep.app)
+
+
+def main() -> None:
+    """Entry point of the `bestepoch` command; what an operator can mend is said in one line, with exit code 2."""
+    try:
+        app()
+    except (ServiceError, OSError) as error:
+        typer.echo(f"bestepoch: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,68 @@
+"""`bestepoch keys`: make, list and revoke API keys."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from service.access import DEFAULT_TENANT, TENANT, Scope
+from service.cli.opening import database_of, read_settings
+from service.store import keys
+
+app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+
+
+@app.command(name="create")
+def create_key(
+    tenant: Annotated[str, typer.Option(help="Whose jobs and data sets it opens.")] = DEFAULT_TENANT,
+    scope: Annotated[Scope, typer.Option(help="read: look and predict; submit: train too; admin: delete too.")] = (
+        Scope.submit
+    ),
+    expires: Annotated[str | None, typer.Option(help="Days until it ends, as in 90, or a date: 2027-01-31.")] = None,
+    name: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+) -> None:
+    """Make a key and print it, once: only its SHA-256 is stored. From the first one on, nobody comes in without."""
+    if TENANT.fullmatch(tenant) is None:
+        raise typer.BadParameter(f"{tenant!r} is not 1 to 63 of a-z, 0-9, - and _", param_hint="--tenant")
+    until = None if expires is None else _when(expires)
+    with database_of(read_settings()) as database, database.transaction() as connection:
+        key, text = keys.create(connection, tenant, scope, name=name, expires_at=until)
+    typer.echo(f"{key.id}: scope {key.scope}, tenant {key.tenant}, {_expiry(key)}", err=True)
+    typer.echo(text)
+
+
+@app.command(name="list")
+def list_keys(tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None) -> None:
+    """Print all keys, without their text: id, tenant, scope, status, when they end, name."""
+    with database_of(read_settings()) as database, database.reading() as connection:
+        found = keys.find(connection, tenant)
+    for key in found:
+        typer.echo(f"{key.id}  {key.tenant:12}  {key.scope:6}  {key.status:7}  {_expiry(key):18}  {key.name or ''}")
+
+
+@app.command(name="revoke")
+def revoke_key(key: Annotated[str, typer.Argument(metavar="ID", help="As `bestepoch keys list` prints it.")]) -> None:
+    """Let a key open nothing any more, within a second."""
+    with database_of(read_settings()) as database, database.transaction() as connection:
+        revoked = keys.revoke(connection, key)
+    typer.echo(f"{revoked.id} is revoked")
+
+
+def _when(expires: str) -> datetime:
+    try:
+        if expires.isdecimal():
+            until = datetime.now(UTC) + timedelta(days=int(expires))
+        else:
+            until = datetime.fromisoformat(expires)
+            until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(f"{expires!r} is neither days nor a date", param_hint="--expires") from None
+    if until <= datetime.now(UTC):
+        raise typer.BadParameter(f"{expires!r} is over", param_hint="--expires")
+    return until
+
+
+def _expiry(key: keys.Key) -> str:
+    return f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "without end"
