@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     """A trainer that makes no step for this long is killed, and its job tried again."""
     log_level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"
     """`debug`, `info`, `warning` or `error`."""
+    log_format: Annotated[str, Field(pattern=r"^(console|json)$")] = "console"
+    """`console`: lines for people; `json`: an object a line, for programs."""
     keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     """Days until an ended job is deleted, with its history and checkpoints; 0: never."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3

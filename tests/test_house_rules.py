@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "settings": set(),
     "access": set(),
+    "logs": set(),
     "spec": {"errors"},
     "lifecycle": {"errors", "spec"},
     "events": {"lifecycle"},
@@ -36,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": {"store", "artifacts", "errors"},
     "api": {
         "access",
+        "logs",
         "early_stopping",
         "replay",
         "store",

@@ -73,6 +73,8 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         version=version("bestepoch"),
         openapi_tags=TAGS,
         lifespan=lifespan,
+        # To where the environment's usual OTEL_EXPORTER_OTLP_ENDPOINT says; nowhere without it.
+        telemetry={"auto_configure": True, "logs": False},
         redirect_slashes=False,
     )
     threads = CapacityLimiter(INGESTING), CapacityLimiter(PREDICTING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from service.access import Caller
     from service.store.engine import Database
+
+log = logging.getLogger(__name__)
 
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 60.0)
 ELSEWHERE = "other"  # than at a route: what strangers ask for must not make series without end
@@ -90,7 +94,7 @@ class _OfService(Collector):
 
 
 class Measured:
-    """Counts and times each request."""
+    """Counts, times and logs each request."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self._metrics = app, metrics
@@ -119,10 +123,23 @@ class Measured:
             await self.app(scope, receiving, sending)
         finally:
             self._metrics.open.dec()
-            of = _route(scope)
-            self._metrics.seconds.labels(*of, f"{status}").observe(time.perf_counter() - began)
+            of, seconds = _route(scope), time.perf_counter() - began
+            self._metrics.seconds.labels(*of, f"{status}").observe(seconds)
             self._metrics.received.labels(*of).inc(received)
             self._metrics.sent.labels(*of).inc(sent)
+            _log(scope, status, seconds=round(seconds, 6), received=received, sent=sent)
+
+
+def _log(scope: Scope, status: int, **measured: float) -> None:
+    """A line; of what changes nothing and goes well, only where everything is to be known."""
+    level = logging.DEBUG if scope["method"] in ("GET", "HEAD") and status < 400 else logging.INFO
+    if not log.isEnabledFor(level):
+        return
+    path = scope["raw_path"].decode("ascii", "backslashreplace")  # still quoted: no path can break a line
+    caller: Caller | None = scope["state"].get("caller")
+    who = {"tenant": caller.tenant, "key": caller.key} if caller else {}
+    client = (scope.get("client") or ("",))[0]
+    log.log(level, "%s %s %d", scope["method"], path, status, extra={**measured, **who, "client": client})
 
 
 def _route(scope: Scope) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
+from service import logs
 from service.api import problems
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class RequestIds:
         sent = Headers(scope=scope).get("x-request-id", "")
         request_id = sent if _SANE_ID.fullmatch(sent) else f"req_{uuid4().hex}"
         scope.setdefault("state", {})["request_id"] = request_id
+        logs.always_about(request_id=request_id)  # this task and its threads serve nothing else
         started = False
 
         async def tagged(message: Message) -> None:
@@ -57,6 +59,6 @@ class RequestIds:
                 return
             if started:  # too late for another answer: the server cuts the connection, so that it looks incomplete
                 raise
-            log.exception("request %s failed: %s %r", request_id, scope["method"], scope["path"])
+            log.exception("the request failed")
             response = problems.respond(Request(scope), 500, "internal", None)
             await response(scope, receive, tagged)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from service import logs
 from service.errors import Misconfigured
 from service.settings import Settings
 from service.store.engine import Database, is_migrated, migrate
@@ -25,10 +25,7 @@ def read_settings(host: str | None = None, port: int | None = None) -> Settings:
         problem = error.errors()[0]
         name = "".join(str(part).upper() for part in problem["loc"])
         raise Misconfigured(f"BESTEPOCH_{name}: {problem['msg'].removeprefix('Value error, ')}") from None
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logs.set_up(settings.log_level, settings.log_format)
     return settings
 
 

@@ -151,7 +151,7 @@ def _run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) ->
         host=settings.host,
         port=port,
         log_config=None,
-        access_log=settings.log_level == "debug",
+        access_log=False,  # ours says more
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     # uvicorn raises the signal that stopped it once more when it is done: leave by an exception, so that we clean up

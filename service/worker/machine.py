@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 
-def places(settings: Settings, gpus: int) -> list[Workplace]:
+def places(settings: Settings, worker: str, gpus: int) -> list[Workplace]:
     """One for each trainer."""
     count = settings.trainers or gpus or os.cpu_count() or 1
     return [
         Workplace(
+            worker=worker,
             database_url=settings.database,
             artifacts=settings.artifacts,
             log_file=settings.logs / f"{socket.gethostname()}-{number}.log",
+            log_format=settings.log_format,
             device=settings.device,
             gpu=number,
             threads=settings.trainer_threads,

@@ -18,9 +18,11 @@ ToTrainer = list[Claim] | Literal["stop"]
 class Workplace:
     """What a trainer needs to know of the machine and the service it works for."""
 
+    worker: str
     database_url: str
     artifacts: Path
     log_file: Path
+    log_format: str
     device: str  # auto, cpu or cuda
     gpu: int  # which one, counted around those that torch sees
     threads: int

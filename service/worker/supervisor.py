@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from multiprocessing import connection as pipes
 from typing import TYPE_CHECKING
 
+from service import logs
 from service.errors import LeaseLost, StorageError, Unavailable
 from service.lifecycle import JobError, WorkerInfo
 from service.store import queue, workers
@@ -70,9 +71,10 @@ class Supervisor:
         self._settings = settings
         self._database = database
         self._id = new_id("wrk")
+        logs.always_about(worker=self._id)
         gpus = 0 if settings.device == "cpu" else count_gpus()
         self._context = _context(gpus > 0)
-        self._seats = [self._hire(place) for place in places(settings, gpus)]
+        self._seats = [self._hire(place) for place in places(settings, self._id, gpus)]
         self._changes = database.changes()
         self._look_in_queue = True
         self._started_at = datetime.now(UTC)
@@ -85,7 +87,7 @@ class Supervisor:
 
         However this ends, no trainer is left behind.
         """
-        log.info("worker %s starts %d trainers", self._id, len(self._seats))
+        log.info("starts %d trainers", len(self._seats))
         try:
             while not stop.is_set():
                 self._listen(LISTEN_SECONDS)
@@ -107,7 +109,7 @@ class Supervisor:
                 seat.process.kill()
                 seat.process.join()
             self._changes.close()
-        log.info("worker %s stopped", self._id)
+        log.info("stopped")
 
     def _keep_leases(self) -> None:
         now = time.monotonic()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from service import logs
 from service.artifacts import Artifacts
 from service.errors import LeaseLost, ServiceError, StorageError
 from service.lifecycle import ErrorCode, JobError, Status, StopReason
@@ -55,7 +56,8 @@ def main(pipe: Connection, place: Workplace, pulse: Pulse) -> None:
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
         os.ftruncate(sys.stderr.fileno(), 0)  # the log's tail belongs to these jobs
-        trainer.run(message)
+        with logs.about(worker=place.worker, job=message[0].job_id, attempt=message[0].attempt, jobs=len(message)):
+            trainer.run(message)
         pipe.send(DONE)
     database.close()
 
@@ -216,7 +218,7 @@ def _set_up(place: Workplace) -> None:
     os.dup2(handle, sys.stderr.fileno())
     os.close(handle)
     faulthandler.enable()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    logs.set_up("info", place.log_format)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(place.threads)
