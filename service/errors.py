@@ -17,6 +17,7 @@ class ServiceError(Exception):
     """The request could not be served."""
 
     code = "internal"
+    retry_seconds: int | None = None  # when to try again, where that may help
 
     def __init__(self, detail: str | None = None, faults: tuple[Fault, ...] = ()) -> None:
         self.detail = detail or (type(self).__doc__ or "").strip()
@@ -69,6 +70,21 @@ class QueueFull(ServiceError):
     """The queue is full; try again later."""
 
     code = "queue_full"
+    retry_seconds = 30
+
+
+class RateLimited(ServiceError):
+    """There are too many requests; send fewer."""
+
+    code = "rate_limited"
+    retry_seconds = 1
+
+
+class TooManyStreams(ServiceError):
+    """Too many streams are open; close some."""
+
+    code = "too_many_streams"
+    retry_seconds = 10
 
 
 class TooLarge(ServiceError):
@@ -117,6 +133,7 @@ class Unavailable(ServiceError):
     """A part that this request needs cannot be reached right now; try again."""
 
     code = "unavailable"
+    retry_seconds = 2
 
 
 class StorageError(ServiceError):

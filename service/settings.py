@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -60,15 +61,27 @@ class Settings(BaseSettings):
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
     """Largest upload in bytes, packed and unpacked; larger ones get 413."""
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 100 * 1024**3
-    """Bytes that all stored data sets may take together; an upload beyond gets 413."""
+    """Bytes that a tenant's data sets may take together; an upload beyond gets 413."""
     max_ingest_bytes: Annotated[int, Field(ge=64 * 1024**2)] = 1024**3
     """Memory in bytes that the process reading an upload may use."""
     max_queued_jobs: Annotated[int, Field(ge=1)] = 100_000
-    """Queued jobs at most; one more gets 429."""
+    """Queued and paused jobs of a tenant at most; one more gets 429."""
+    max_running_jobs: Annotated[int, Field(ge=0)] = 0
+    """Jobs of a tenant that train at a time at most, others going first; 0: no limit."""
     max_sweep_jobs: Annotated[int, Field(ge=1)] = 10_000
     """Jobs of a sweep at most."""
     max_parameters: Annotated[int, Field(ge=1)] = 100_000_000
     """Trained values of a network at most."""
+    max_epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000_000
+    """Epochs of a job at most."""
+    max_seconds: Annotated[float, Field(ge=0.0)] = 0.0
+    """Seconds of training of a job at most, which jobs get that ask for none; 0: no limit."""
+    max_job_bytes: Annotated[int, Field(ge=0)] = 0
+    """Memory in bytes that training a job may take, by estimate; 0: what this machine has."""
+    max_streams: Annotated[int, Field(ge=1)] = 2_000
+    """Streams of a tenant open at a time, of each process of the API; one more gets 429."""
+    max_requests_per_second: Annotated[float, Field(ge=0.0)] = 0.0
+    """Requests of a tenant in a second, of each process of the API; more get 429; 0: no limit."""
 
     @field_validator("home")
     @classmethod
@@ -126,6 +139,15 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def memory_bytes() -> int:
+    """Memory of this machine, or what its control group leaves of it to us."""
+    there_is = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(there_is, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no such group, or one without a bound
+        return there_is
 
 
 def free_port(host: str) -> int:

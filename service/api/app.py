@@ -29,6 +29,7 @@ from service.api import (
     stream,
     sweep_results,
     sweeps,
+    usage,
 )
 from service.api.deps import Parts
 from service.api.guard import Guard
@@ -38,6 +39,7 @@ from service.api.middleware import RequestIds
 from service.api.news import NewsRoom
 from service.api.openapi import DESCRIPTION, TAGS, say_problems
 from service.api.openapi import problems as documented
+from service.api.traffic import Traffic
 from service.api.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -79,12 +81,20 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
     )
     threads = CapacityLimiter(INGESTING), CapacityLimiter(PREDICTING)
     metrics = Metrics(database)
-    keys, news = Keys(settings, database), NewsRoom()
-    app.state.parts = Parts(settings, database, artifacts, predictor, keys, watcher, news, metrics, *threads)
+    keys, traffic = Keys(settings, database), Traffic(settings.max_requests_per_second, settings.max_streams)
+    app.state.parts = Parts(
+        settings, database, artifacts, predictor, keys, watcher, NewsRoom(), traffic, metrics, *threads
+    )
     _add_routes(app)
     say_problems(app)
     problems.install(app)
-    app.add_middleware(KeyRequired, keys=keys)
+    _add_middleware(app, settings, app.state.parts)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, parts: Parts) -> None:
+    """The first one is the innermost."""
+    app.add_middleware(KeyRequired, keys=parts.keys, traffic=parts.traffic)
     if settings.sites:
         app.add_middleware(
             CORSMiddleware,
@@ -102,12 +112,11 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         )
     app.add_middleware(Guard, hosts=settings.names, origins=settings.sites)
     app.add_middleware(RequestIds)
-    app.add_middleware(Measured, metrics=metrics)
-    return app
+    app.add_middleware(Measured, metrics=parts.metrics)
 
 
 def _add_routes(app: FastAPI) -> None:
-    v1 = APIRouter(prefix="/v1", responses=documented(401, 403, 422, 500, 503))
+    v1 = APIRouter(prefix="/v1", responses=documented(401, 403, 422, 429, 500, 503))
     for noun in (
         jobs,
         control,
@@ -124,8 +133,9 @@ def _add_routes(app: FastAPI) -> None:
         datasets,
         dataset_files,
         catalog,
+        usage,
     ):
         v1.include_router(noun.router)
     app.include_router(v1)
     app.include_router(health.router, responses=documented(422, 500))
-    app.include_router(health.figures, responses=documented(401, 403, 422, 500, 503))
+    app.include_router(health.figures, responses=documented(401, 403, 422, 429, 500, 503))

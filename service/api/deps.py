@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from service.access import Caller, Scope
 from service.data.child import Allowance
 from service.errors import Forbidden
+from service.settings import memory_bytes
+from service.spec.limits import Limits
 
 if TYPE_CHECKING:
     import pathlib
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from service.api.keys import Keys
     from service.api.metrics import Metrics
     from service.api.news import NewsRoom
+    from service.api.traffic import Traffic
     from service.api.watcher import Watcher
     from service.artifacts import Artifacts
     from service.settings import Settings
@@ -56,10 +59,22 @@ class Parts:
     keys: Keys
     watcher: Watcher
     news: NewsRoom
+    traffic: Traffic
     metrics: Metrics
     # Threads for long work, apart from those that answer short requests:
     ingesting: CapacityLimiter
     predicting: CapacityLimiter
+
+    @property
+    def limits(self) -> Limits:
+        """What a job may ask for."""
+        settings = self.settings
+        return Limits(
+            parameters=settings.max_parameters,
+            epochs=settings.max_epochs,
+            seconds=settings.max_seconds or None,
+            memory_bytes=settings.max_job_bytes or memory_bytes(),
+        )
 
     @property
     def allowed(self) -> Allowance:

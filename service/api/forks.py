@@ -95,7 +95,7 @@ def _planned(service: Service, basis: Basis, asked: ForkSpec) -> tuple[Resolved,
     try:
         spec = changes.apply(basis.parent.spec, asked.changes)
         profile = profile_for(service, spec)
-        resolved = resolve(spec, profile, service.parts.settings.max_parameters)
+        resolved = resolve(spec, profile, service.parts.limits)
         check_fork(resolve(basis.parent.spec, profile_for(service, basis.parent.spec)), resolved, asked)
         return _after(basis, resolved)
     except InvalidSpec as error:

@@ -61,7 +61,7 @@ def create_job(spec: Spec, service: Submitter, response: Response, key: Idempote
     sha256 = fingerprint(spec)
     job, created = replay(service, key, sha256), False
     if job is None:
-        resolved = resolve(spec, profile_for(service, spec), service.parts.settings.max_parameters)
+        resolved = resolve(spec, profile_for(service, spec), service.parts.limits)
         try:
             with service.database.transaction() as connection:
                 job, created = jobs.submit(
@@ -113,7 +113,7 @@ def profile_for(service: Service, spec: JobSpec) -> TableProfile:
 def plan_job(spec: Spec, service: Reader) -> Plan:
     """What would be trained: the spec with every default, the layers, the rows of each part. Creates nothing."""
     profile = profile_for(service, spec)
-    return plan_of(spec, profile, resolve(spec, profile, service.parts.settings.max_parameters))
+    return plan_of(spec, profile, resolve(spec, profile, service.parts.limits))
 
 
 def _labels(

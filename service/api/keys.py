@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Send
     from starlette.types import Scope as AsgiScope
 
+    from service.api.traffic import Traffic
     from service.settings import Settings
     from service.store.engine import Database
 
@@ -101,16 +102,17 @@ def _sent(headers: Headers) -> str:
 
 
 class KeyRequired:
-    """Lets nobody in who does not say who they are, whatever the path, but for the few public ones."""
+    """Lets nobody in who does not say who they are, or who asks too often, but to the few public paths."""
 
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
-        self.app, self._keys = app, keys
+    def __init__(self, app: ASGIApp, keys: Keys, traffic: Traffic) -> None:
+        self.app, self._keys, self._traffic = app, keys, traffic
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve one request, or turn it away."""
         if scope["type"] == "http" and not (scope["path"] in PUBLIC or scope["path"].startswith(PUBLIC_FOLDER)):
             try:
-                scope["state"]["caller"] = await self._keys.caller(Headers(scope=scope))
+                caller = scope["state"]["caller"] = await self._keys.caller(Headers(scope=scope))
+                self._traffic.request(caller.tenant)
             except ServiceError as error:
                 await problems.from_service_error(Request(scope), error)(scope, receive, send)
                 return

@@ -59,6 +59,6 @@ class RequestIds:
                 return
             if started:  # too late for another answer: the server cuts the connection, so that it looks incomplete
                 raise
-            log.exception("the request failed")
+            log.exception("request %s failed", request_id)
             response = problems.respond(Request(scope), 500, "internal", None)
             await response(scope, receive, tagged)

@@ -37,7 +37,7 @@ _MEANINGS = {
     415: "The body is not of a type that is taken here.",
     416: "The range lies outside of the file.",
     422: "Something in the request is wrong; `errors` says where.",
-    429: "The queue is full; `Retry-After` says when to try again.",
+    429: "More than the tenant may have at a time; `Retry-After` says when to try again.",
     500: "A fault of the server; its log has the details under `request_id`.",
     503: "The database or a helper cannot be reached; `Retry-After` says when to try again.",
     507: "The server could not write to its storage.",

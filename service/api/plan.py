@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec, Task
 from service.spec.layers import Layer, Pool
+from service.spec.limits import PROCESS_BYTES, memory_of
 from service.spec.resolve import MAX_AUTO_CLASSES
 from service.spec.resolved import Resolved, SpecWarning
 from service.spec.table import Column, ColumnType, TableProfile, Value
@@ -90,6 +91,8 @@ class Plan(_Described):
     """Trained values of the network."""
     rows: PlannedRows
     """How many rows each part gets."""
+    memory_bytes: int
+    """Memory that training takes, about."""
     steps_per_epoch: int
     """Optimizer steps an epoch takes."""
     warnings: list[SpecWarning]
@@ -119,6 +122,7 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
         layers=[_layer(index, layer) for index, layer in enumerate(resolved.layers)],
         parameters=resolved.parameters,
         rows=PlannedRows(**asdict(resolved.rows)),
+        memory_bytes=PROCESS_BYTES + sum(memory_of(resolved).values()),
         steps_per_epoch=resolved.steps_per_epoch,
         warnings=list(resolved.warnings),
     )

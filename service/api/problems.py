@@ -38,6 +38,8 @@ STATUSES: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.InvalidData: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManyStreams: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StorageError: HTTPStatus.INSUFFICIENT_STORAGE,
 }
@@ -45,8 +47,6 @@ HEADERS: dict[type[errors.ServiceError], dict[str, str]] = {
     errors.Unauthorized: {"WWW-Authenticate": "Bearer"},
     errors.InvalidKey: {"WWW-Authenticate": 'Bearer error="invalid_token"'},
     errors.Forbidden: {"WWW-Authenticate": 'Bearer error="insufficient_scope"'},
-    errors.QueueFull: {"Retry-After": "30"},
-    errors.Unavailable: {"Retry-After": "2"},
 }
 
 
@@ -110,7 +110,8 @@ def from_service_error(request: Request, error: errors.ServiceError) -> Response
     """An error of our own."""
     faults = [ProblemFault(pointer=fault.pointer, message=fault.message) for fault in error.faults[:20]]
     status = STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
-    return respond(request, status, error.code, error.detail, faults, HEADERS.get(type(error)))
+    again = {} if error.retry_seconds is None else {"Retry-After": f"{error.retry_seconds}"}
+    return respond(request, status, error.code, error.detail, faults, {**HEADERS.get(type(error), {}), **again})
 
 
 def install(app: FastAPI) -> None:

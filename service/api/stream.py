@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Request
@@ -48,6 +48,12 @@ def _known_job(job_id: JobId, service: Reader) -> Job:
     return read_job(service, job_id)
 
 
+async def _place(service: Reader) -> AsyncIterator[None]:
+    """One of the streams that may be open; left when the answer ends, however it does."""
+    with service.parts.traffic.stream(service.caller.tenant):
+        yield
+
+
 @router.get(
     "/{job_id}/stream",
     operation_id="stream_job",
@@ -59,6 +65,7 @@ def _known_job(job_id: JobId, service: Reader) -> Job:
 async def stream_job(
     request: Request,
     job: Annotated[Job, Depends(_known_job)],
+    _: Annotated[None, Depends(_place)],
     service: Reader,
     after_epoch: AfterEpoch = 0,
     last_event_id: Annotated[

@@ -80,7 +80,7 @@ class _Resolver:
             profile = profile_for(self._service, spec)
             self._tables[key] = profile, choose_inputs(spec, profile)
         profile, inputs = self._tables[key]
-        return resolve(spec, profile, self._service.parts.settings.max_parameters, inputs)
+        return resolve(spec, profile, self._service.parts.limits, inputs)
 
     @cached_property
     def own_faults(self) -> tuple[Fault, ...]:

@@ -15,6 +15,7 @@ from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
 from service.spec.inputs import Inputs, choose_inputs
 from service.spec.job import JobSpec, Task
 from service.spec.layers import BatchNorm
+from service.spec.limits import Limits
 from service.spec.lowering import lower
 from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target
 from service.spec.rows import count_rows
@@ -51,14 +52,14 @@ def profile_of(data: SyntheticData | InlineData) -> TableProfile:
     return synthetic_profile(data) if isinstance(data, SyntheticData) else inline_profile(data)
 
 
-def resolve(
-    spec: JobSpec, table: TableProfile, max_parameters: int | None = None, inputs: Inputs | None = None
-) -> Resolved:
+def resolve(spec: JobSpec, table: TableProfile, limits: Limits | None = None, inputs: Inputs | None = None) -> Resolved:
     """Check `spec` against the table it names and decide everything it left open.
 
-    `inputs`: what `choose_inputs` gave for this spec and table, from those who resolve many alike. Raises InvalidSpec
-    with a pointer to each wrong place.
+    `limits`: of whoever takes the job. `inputs`: what `choose_inputs` gave for this spec and table, from those who
+    resolve many alike. Raises InvalidSpec with a pointer to each wrong place.
     """
+    if limits is not None:
+        spec = limits.bounded(spec)
     inputs = inputs or choose_inputs(spec, table)
     task = _task(spec, inputs.target)
     target = _target(inputs.target, task)
@@ -71,7 +72,9 @@ def resolve(
     layers = lower(spec.architecture, sum(f.width for f in inputs.features), len(target.classes or ()) or 1)
     nulls = tuple(table.null_values)
     resolved = Resolved(spec, inputs.features, target, layers, rows, nulls, (), table.date_format)
-    _check_network(resolved, max_parameters)
+    _check_network(resolved)
+    if limits is not None:
+        limits.check(resolved)
     warnings += _training_warnings(resolved)
     return replace(resolved, warnings=tuple(warnings))
 
@@ -126,12 +129,7 @@ def _check_monitor(spec: JobSpec, task: Task, rows: RowCounts) -> None:
         raise InvalidSpec.at("/early_stopping/monitor", "val_r2 is not defined on a single validation row")
 
 
-def _check_network(resolved: Resolved, max_parameters: int | None) -> None:
-    if max_parameters is not None and resolved.parameters > max_parameters:
-        raise InvalidSpec.at(
-            "/architecture",
-            f"the network has {resolved.parameters:,} parameters; this server allows {max_parameters:,}",
-        )
+def _check_network(resolved: Resolved) -> None:
     if resolved.step_values > MAX_STEP_VALUES:
         message = (
             f"a step of {resolved.batch_rows:,} rows would hold {resolved.step_values * 4 / 2**30:,.0f} GiB between the"

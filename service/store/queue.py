@@ -22,7 +22,7 @@ from service.store.tables import jobs
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sqlalchemy import CTE, ColumnElement, Connection, Row
+    from sqlalchemy import CTE, ColumnElement, Connection, Row, Select
 
 
 MAX_FAILURES = 3
@@ -50,15 +50,22 @@ class Outcome:
 
 
 def claim(
-    connection: Connection, worker: str, devices: Collection[str], *, width: int, trainers: int, seconds: float
+    connection: Connection,
+    worker: str,
+    devices: Collection[str],
+    *,
+    width: int,
+    trainers: int,
+    seconds: float,
+    most: int = 0,
 ) -> list[Claim]:
     """Take the first queued job that one of `devices` can train, and others like it, to be trained as one array.
 
     At most `width` jobs, fewer where the network is large, and no more than a fair share among `trainers` that are
     free. A job that has crashed before goes alone, so that a poisonous one fails alone. No two claimers get the same
-    job. The lease holds for `seconds` unless renewed.
+    job. The lease holds for `seconds` unless renewed. `most`: jobs of a tenant that may run at a time; 0: any number.
     """
-    picked = _pick(connection, devices, width, trainers)
+    picked = _pick(connection, devices, width, trainers, most)
     if picked is None:
         return []
     now, boot = lease_clock(connection)
@@ -86,14 +93,20 @@ def claim(
     return claims
 
 
-def _pick(connection: Connection, devices: Collection[str], width: int, trainers: int) -> CTE | None:
+def _pick(connection: Connection, devices: Collection[str], width: int, trainers: int, most: int) -> CTE | None:
     """The ids that `claim` takes, which nobody else can take until the transaction's end; None: nothing waits."""
     can = and_(jobs.c.status == Status.queued, jobs.c.device_request.in_(["auto", *devices]))
+    if most:
+        can = and_(can, jobs.c.tenant.not_in(_busy(most)))
     first = select(jobs.c.id, jobs.c.tenant, jobs.c.array_key, jobs.c.array_limit, jobs.c.failures)
     in_line = first.where(can).order_by(jobs.c.priority.desc(), jobs.c.id).limit(1)
     head = connection.execute(in_line.with_for_update(skip_locked=True)).first()  # who claims beside us gets the next
     if head is None:
         return None
+    if most:
+        width = min(width, most - _running(connection, head.tenant))
+        if width < 1:
+            return None  # others were quicker
     alike = and_(can, jobs.c.tenant == head.tenant, jobs.c.array_key == head.array_key, jobs.c.failures == 0)
     width = min(width, head.array_limit)
     company = head.failures == 0 and width > 1
@@ -108,6 +121,20 @@ def _pick(connection: Connection, devices: Collection[str], width: int, trainers
         .with_for_update(skip_locked=True)
         .cte("picked")
     )
+
+
+def _busy(most: int) -> Select[tuple[str]]:
+    """Tenants of whom as many jobs run as may."""
+    running = select(jobs.c.tenant).where(jobs.c.status == Status.running)
+    return running.group_by(jobs.c.tenant).having(func.count() >= most)
+
+
+def _running(connection: Connection, tenant: str) -> int:
+    """How many jobs of this tenant run; nobody else claims one until the transaction's end."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(4718, func.hashtext(tenant))))
+    running = select(func.count()).where(jobs.c.tenant == tenant, jobs.c.status == Status.running)
+    return connection.scalar(running) or 0
 
 
 def has_queued(connection: Connection) -> bool:

@@ -203,6 +203,7 @@ class Supervisor:
                     width=width,
                     trainers=len(free) - place,
                     seconds=self._settings.lease_seconds,
+                    most=self._settings.max_running_jobs,
                 )
             if not claims:
                 return

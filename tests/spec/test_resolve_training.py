@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import InvalidSpec
-from service.spec.resolve import RowCounts, resolve
+from service.spec.job import JobSpec
+from service.spec.limits import PROCESS_BYTES, Limits, memory_of
+from service.spec.resolve import RowCounts, profile_of, resolve
 from service.spec.split import Split, split_sizes
 from tests.spec.tables import TABLE, column, refused, resolved, spec, table
 
@@ -186,11 +188,45 @@ def test_nesterov_needs_a_momentum() -> None:
     resolved(optimizer={"kind": "sgd", "nesterov": True, "momentum": 0.9})
 
 
-def test_a_network_may_have_as_many_parameters_as_the_server_allows_and_not_one_more() -> None:
-    size = resolved().parameters
+def limits(**fields: Any) -> Limits:
+    wide: dict[str, Any] = {"parameters": 10**9, "epochs": 10**6, "seconds": None, "memory_bytes": 2**50}
+    return Limits(**{**wide, **fields})
 
-    assert resolve(spec(), TABLE, max_parameters=size).parameters == size
+
+def test_a_job_may_ask_for_as_much_as_the_server_allows_and_no_more() -> None:
+    size, memory = resolved().parameters, PROCESS_BYTES + sum(memory_of(resolved()).values())
+
+    exact = limits(parameters=size, epochs=100, seconds=60.0, memory_bytes=memory)
+    assert resolve(spec(max_seconds=60.0), TABLE, exact).parameters == size
+    for bound, fields, pointer, said in (
+        (limits(parameters=size - 1), {}, "/architecture", f"{size:,} parameters"),
+        (limits(epochs=99), {}, "/max_epochs", "allows 99 epochs, not 100"),
+        (limits(seconds=59.0), {"max_seconds": 60.0}, "/max_seconds", "allows 59 seconds, not 60"),
+        (limits(memory_bytes=memory - 1), {}, None, "this server has 0.2 GiB for a job"),
+    ):
+        with pytest.raises(InvalidSpec) as error:
+            resolve(spec(**fields), TABLE, bound)
+        assert pointer in (None, error.value.faults[0].pointer)
+        assert said in error.value.detail
+
+
+def test_a_job_that_asks_for_no_time_gets_what_the_server_allows() -> None:
+    assert resolve(spec(), TABLE, limits(seconds=60.0)).spec.max_seconds == 60.0
+    assert resolve(spec(max_seconds=5.0), TABLE, limits(seconds=60.0)).spec.max_seconds == 5.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"architecture": {"hidden": [20_000, 20_000]}}, "/architecture"),
+        ({"architecture": {"hidden": [500] * 3}, "batch_size": "full"}, "/batch_size"),
+        ({"architecture": {"hidden": []}}, "/data"),
+    ],
+)
+def test_what_takes_the_most_memory_is_blamed(fields: Any, pointer: str) -> None:
+    job = JobSpec.model_validate({"data": {"kind": "synthetic", "rows": 200_000, "features": 100}, **fields})
+
     with pytest.raises(InvalidSpec) as error:
-        resolve(spec(), TABLE, max_parameters=size - 1)
-    assert error.value.faults[0].pointer == "/architecture"
-    assert f"{size:,} parameters" in error.value.detail
+        resolve(job, profile_of(job.data), limits(memory_bytes=2**20))
+
+    assert [fault.pointer for fault in error.value.faults] == [pointer]

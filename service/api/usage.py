@@ -1,0 +1,98 @@
+"""What a tenant takes and may take, over HTTP."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+
+from service.access import Scope
+from service.api.deps import Reader
+from service.api.requests import Route
+from service.store import usage
+
+router = APIRouter(tags=["service"], route_class=Route)
+
+L = TypeVar("L", int, int | None)
+
+
+class Use(BaseModel, Generic[L]):
+    """What is taken of something."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    used: int
+    """So much now."""
+    limit: L
+    """So much at most; null: no limit."""
+
+
+class Bounds(BaseModel):
+    """What one request or one job may ask for at most."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    upload_bytes: int
+    """Bytes of an upload, packed and unpacked."""
+    sweep_jobs: int
+    """Jobs of a sweep."""
+    parameters: int
+    """Trained values of a network."""
+    epochs: int
+    """Epochs of a job."""
+    seconds: float | None
+    """Seconds of training of a job; null: no limit."""
+    memory_bytes: int
+    """Memory that training may take, by estimate."""
+    requests_per_second: float | None
+    """Requests of a tenant in a second, of each process of the API; null: no limit."""
+
+
+class Usage(BaseModel):
+    """What the key's tenant takes now, and what it may take."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    tenant: str
+    """Whose key it is."""
+    key: str | None
+    """The key's id; null where the server is open, and for the key of its settings."""
+    scope: Scope
+    """What the key allows."""
+    waiting_jobs: Use[int]
+    """Jobs that are queued or paused."""
+    running_jobs: Use[int | None]
+    """Jobs that train."""
+    dataset_bytes: Use[int]
+    """Bytes of the stored data sets."""
+    streams: Use[int]
+    """Streams that are open at this process of the API."""
+    bounds: Bounds
+    """What one request or one job may ask for at most."""
+
+
+@router.get("/usage", operation_id="get_usage", summary="Read use and limits")
+def get_usage(service: Reader) -> Usage:
+    """What this key is, what its tenant takes of the service, and how much that may be."""
+    settings, limits, caller = service.parts.settings, service.parts.limits, service.caller
+    with service.database.reading() as connection:
+        taken = usage.read(connection)
+    return Usage(
+        tenant=caller.tenant,
+        key=caller.key,
+        scope=caller.scope,
+        waiting_jobs=Use[int](used=taken.waiting, limit=settings.max_queued_jobs),
+        running_jobs=Use[int | None](used=taken.running, limit=settings.max_running_jobs or None),
+        dataset_bytes=Use[int](used=taken.dataset_bytes, limit=settings.max_dataset_bytes),
+        streams=Use[int](used=service.parts.traffic.streams(caller.tenant), limit=settings.max_streams),
+        bounds=Bounds(
+            upload_bytes=settings.max_upload_bytes,
+            sweep_jobs=settings.max_sweep_jobs,
+            parameters=limits.parameters,
+            epochs=limits.epochs,
+            seconds=limits.seconds,
+            memory_bytes=limits.memory_bytes,
+            requests_per_second=settings.max_requests_per_second or None,
+        ),
+    )

@@ -1,0 +1,143 @@
+"""How much a tenant may ask for, and what it hears beyond."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+from service.access import Scope
+from service.api.app import create_app
+from service.artifacts import Artifacts
+from service.errors import RateLimited
+from service.settings import Settings, memory_bytes
+from service.store import keys
+from service.store.engine import Database
+from tests.api.conftest import CoinPredictor, serving
+from tests.api.states import Kitchen
+
+SPEC = {"data": {"kind": "synthetic"}}
+
+
+@contextmanager
+def service(settings: Settings, database: Database, artifacts: Artifacts, **limits: Any) -> Iterator[TestClient]:
+    changed = Settings.model_validate({**settings.model_dump(), **limits})
+    with TestClient(create_app(changed, database, artifacts, CoinPredictor())) as client:
+        yield client
+
+
+def key(database: Database, tenant: str) -> dict[str, str]:
+    with database.transaction() as connection:
+        return {"Authorization": f"Bearer {keys.create(connection, tenant, Scope.submit)[1]}"}
+
+
+def test_too_many_requests_are_refused_until_there_is_room_again_and_others_notice_nothing(
+    settings: Settings, database: Database, artifacts: Artifacts
+) -> None:
+    eager, calm = key(database, "eager"), key(database, "calm")
+    with service(settings, database, artifacts, max_requests_per_second=5.0) as client:
+        answers = [client.get("/v1/jobs", headers=eager) for _ in range(20)]
+        refused = [answer for answer in answers if answer.status_code == 429]
+
+        assert 10 <= 20 - len(refused) <= 15  # two seconds' worth at once
+        assert {answer.json()["code"] for answer in refused} == {"rate_limited"}
+        assert {answer.headers["retry-after"] for answer in refused} == {"1"}
+        assert client.get("/v1/jobs", headers=calm).status_code == 200
+        assert client.get("/healthz").status_code == 200
+        time.sleep(1)
+        assert client.get("/v1/jobs", headers=eager).status_code == 200
+
+
+def test_a_rate_below_one_a_second_says_how_long_to_wait(
+    settings: Settings, database: Database, artifacts: Artifacts
+) -> None:
+    with service(settings, database, artifacts, max_requests_per_second=0.1) as client:
+        assert client.get("/v1/jobs").status_code == 200
+        refused = client.get("/v1/jobs")
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "10")
+    assert RateLimited.retry_seconds == 1
+
+
+def test_streams_are_counted_and_a_closed_one_makes_room(
+    settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen
+) -> None:
+    path = f"/v1/jobs/{kitchen.running().job_id}/stream"
+    changed = Settings.model_validate({**settings.model_dump(), "max_streams": 3})
+    app = create_app(changed, database, artifacts, CoinPredictor())
+    with serving(app) as (_, url), httpx2.Client(base_url=url) as client:
+        with ExitStack() as streams:
+            for _ in range(3):
+                assert streams.enter_context(client.stream("GET", path)).status_code == 200
+            refused = client.get(path)
+            assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
+            assert refused.headers["retry-after"] == "10"
+            assert client.get("/v1/usage").json()["streams"] == {"used": 3, "limit": 3}
+        deadline = time.monotonic() + 5
+        while client.get("/v1/usage").json()["streams"]["used"] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with client.stream("GET", path) as stream:
+            assert stream.status_code == 200
+
+
+def test_use_is_shown_against_limits(client: TestClient, kitchen: Kitchen, database: Database) -> None:
+    kitchen.running()
+    kitchen.queued()
+    kitchen.queued()
+    stored = client.post("/v1/datasets", content=b"a,b\n1,x\n2,y\n").json()["parquet_bytes"]
+
+    usage = client.get("/v1/usage").json()
+
+    assert (usage["tenant"], usage["scope"], usage["key"]) == ("default", "admin", None)
+    assert usage["waiting_jobs"] == {"used": 2, "limit": 100_000}
+    assert usage["running_jobs"] == {"used": 1, "limit": None}
+    assert usage["dataset_bytes"] == {"used": stored, "limit": 100 * 1024**3}
+    assert usage["bounds"]["memory_bytes"] == memory_bytes()
+    assert usage["bounds"]["requests_per_second"] is None
+    headers = key(database, "other")
+    time.sleep(0.6)
+    other = client.get("/v1/usage", headers=headers).json()
+    assert [other[name]["used"] for name in ("waiting_jobs", "running_jobs", "dataset_bytes")] == [0, 0, 0]
+    assert (other["tenant"], other["scope"]) == ("other", "submit")
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/plan"])
+def test_a_job_that_does_not_fit_the_memory_is_refused(
+    settings: Settings, database: Database, artifacts: Artifacts, path: str
+) -> None:
+    with service(settings, database, artifacts, max_job_bytes=10**9) as client:
+        answer = client.post(path, json={**SPEC, "architecture": {"hidden": [4_000, 4_000]}})
+        sweep = {"base": SPEC, "grid": {"architecture.hidden": [[8], [4_000, 4_000]]}}
+        swept = client.post("/v1/sweeps", json=sweep)
+
+    assert answer.status_code == 422
+    (fault,) = answer.json()["errors"]
+    assert fault["pointer"] == "/architecture"
+    assert fault["message"].endswith("; this server has 0.9 GiB for a job")
+    assert swept.json()["errors"][0]["pointer"] == "/grid/architecture.hidden/1"
+
+
+def test_a_limit_of_time_and_epochs_is_written_into_the_spec_or_refused(
+    settings: Settings, database: Database, artifacts: Artifacts
+) -> None:
+    with service(settings, database, artifacts, max_seconds=60.0, max_epochs=50) as client:
+        too_long = client.post("/v1/jobs", json=SPEC)
+        job = client.post("/v1/jobs", json={**SPEC, "max_epochs": 50})
+        fork = client.post(f"/v1/jobs/{job.json()['id']}/fork", json={"changes": {"max_epochs": 51}})
+
+    assert too_long.json()["errors"][0]["pointer"] == "/max_epochs"
+    assert job.json()["spec"]["max_seconds"] == 60.0
+    assert fork.status_code in (409, 422)
+
+
+def test_a_control_groups_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda _: "1000000\n")
+    assert memory_bytes() == 1_000_000
+    monkeypatch.setattr(Path, "read_text", lambda _: "max\n")
+    assert memory_bytes() > 10**8
