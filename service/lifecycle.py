@@ -275,26 +275,3 @@ class Job(Record):
     """When it ended (UTC)."""
     error: JobError | None
     """Why it failed; null otherwise."""
-
-
-class WorkerInfo(Record):
-    """One worker: a supervisor and its trainer processes."""
-
-    id: str
-    """The worker's id."""
-    object: Literal["worker"] = "worker"
-    """What this JSON object is."""
-    hostname: str
-    """The machine it runs on."""
-    pid: int
-    """Its process id there."""
-    trainers: int
-    """How many jobs it trains side by side."""
-    device: str
-    """What it trains on."""
-    jobs: list[str]
-    """The jobs it trains right now."""
-    started_at: datetime
-    """When it started (UTC)."""
-    seen_at: datetime
-    """When it last gave a sign of life (UTC)."""

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 from service.api.deps import Page, Reader
 from service.api.requests import Route
-from service.lifecycle import WorkerInfo
 from service.spec.architecture import ARCHITECTURES
 from service.store import workers
+from service.store.workers import WorkerInfo
 
 router = APIRouter(tags=["service"], route_class=Route)
 

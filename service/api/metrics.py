@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from service.errors import StorageError, Unavailable
@@ -85,12 +85,22 @@ class _OfService(Collector):
         for name, text, value in (
             ("queue_oldest_seconds", "Since the first of the queued jobs was submitted.", known.waiting_seconds),
             ("epochs", "Epochs of all jobs stored.", known.epochs),
-            ("workers", "Workers alive.", known.workers),
-            ("trainers", "Trainer processes of these.", known.trainers),
+            ("workers", "Workers alive.", len(known.workers)),
+            ("trainers", "Trainer processes of these.", sum(worker.trainers for worker in known.workers)),
             ("datasets", "Data sets stored.", known.datasets),
             ("dataset_bytes", "Bytes of these.", known.dataset_bytes),
         ):
             yield GaugeMetricFamily(f"bestepoch_{name}", text, value=value)
+        for name, text in (
+            ("claims", "Times that a worker took jobs from the queue."),
+            ("claimed", "Jobs that a worker took."),
+            ("claim_seconds", "Time that taking them took."),
+            ("waited_seconds", "Time from the submission of each of them to its first claim."),
+        ):
+            counted = CounterMetricFamily(f"bestepoch_worker_{name}", text, labels=["worker"])
+            for worker in known.workers:
+                counted.add_metric([worker.id], getattr(worker, name))
+            yield counted
 
 
 class Measured:

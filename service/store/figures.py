@@ -13,9 +13,11 @@ from service.store import workers
 from service.store.tables import datasets, jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection
+
+    from service.store.workers import WorkerInfo
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Figures:
     """Since the submission of the queued job that was submitted first; 0 when none is queued."""
     epochs: int
     """Of all jobs that are stored."""
-    workers: int
-    trainers: int
+    workers: Sequence[WorkerInfo]
+    """Those alive."""
     datasets: int
     dataset_bytes: int
 
@@ -41,14 +43,12 @@ def read(connection: Connection) -> Figures:
     counted = connection.execute(select(*by, func.count(), func.sum(jobs.c.epoch)).group_by(*by)).all()
     first = select(func.min(jobs.c.created_at)).where(jobs.c.status == Status.queued)
     since: datetime | None = connection.scalar(first)
-    alive = workers.find(connection)
     stored = connection.execute(select(func.count(), func.coalesce(func.sum(datasets.c.parquet_bytes), 0))).one()
     return Figures(
         jobs={(status, reason or "", error or ""): number for status, reason, error, number, _ in counted},
         waiting_seconds=(datetime.now(UTC) - since).total_seconds() if since else 0.0,
         epochs=sum(int(row[4]) for row in counted),
-        workers=len(alive),
-        trainers=sum(worker.trainers for worker in alive),
+        workers=workers.find(connection),
         datasets=stored[0],
         dataset_bytes=int(stored[1]),
     )

@@ -199,6 +199,10 @@ workers = Table(
     Column("pid", Integer, nullable=False),
     Column("trainers", Integer, nullable=False),
     Column("device", String, nullable=False),
+    Column("claims", Integer, nullable=False, server_default="0"),
+    Column("claimed", Integer, nullable=False, server_default="0"),
+    Column("claim_seconds", Float, nullable=False, server_default="0"),
+    Column("waited_seconds", Float, nullable=False, server_default="0"),
     Column("started_at", Utc, nullable=False),
     Column("seen_at", Utc, nullable=False),
 )

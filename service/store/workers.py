@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import delete, func, insert, literal, select, update
 
-from service.lifecycle import Status, WorkerInfo
+from service.lifecycle import Record, Status
 from service.store.tables import Utc, jobs, workers
 from service.store.tenancy import own
 
@@ -16,6 +16,37 @@ if TYPE_CHECKING:
 
 GONE_AFTER = timedelta(minutes=1)
 FORGOTTEN_AFTER = timedelta(days=1)  # those that could not sign off
+
+
+class WorkerInfo(Record):
+    """One worker: a supervisor and its trainer processes."""
+
+    id: str
+    """The worker's id."""
+    object: Literal["worker"] = "worker"
+    """What this JSON object is."""
+    hostname: str
+    """The machine it runs on."""
+    pid: int
+    """Its process id there."""
+    trainers: int
+    """How many jobs it trains side by side."""
+    device: str
+    """What it trains on."""
+    jobs: list[str]
+    """The jobs it trains right now."""
+    started_at: datetime
+    """When it started (UTC)."""
+    claims: int = 0
+    """How many times it has taken jobs from the queue since it started."""
+    claimed: int = 0
+    """How many jobs those were."""
+    claim_seconds: float = 0.0
+    """How long these takings took, together."""
+    waited_seconds: float = 0.0
+    """How long those jobs had waited since they were submitted, together; tried again, one counts no more."""
+    seen_at: datetime
+    """When it last gave a sign of life (UTC)."""
 
 
 def beat(connection: Connection, worker: WorkerInfo) -> None:

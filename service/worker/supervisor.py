@@ -8,20 +8,22 @@ import os
 import socket
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from multiprocessing import connection as pipes
 from typing import TYPE_CHECKING
 
 from service import logs
 from service.errors import LeaseLost, StorageError, Unavailable
-from service.lifecycle import JobError, WorkerInfo
+from service.lifecycle import JobError
 from service.store import queue, workers
 from service.store.ids import new_id
 from service.store.pace import Pace
+from service.store.workers import WorkerInfo
 from service.worker.contact import Contact
 from service.worker.machine import count_gpus, places
 from service.worker.protocol import DONE, STOP, FromTrainer, Ready, Workplace
+from service.worker.tally import Tally
 from service.worker.vitals import Vitals, new_pulse
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ class Supervisor:
         self._seats = [self._hire(place) for place in places(settings, self._id, gpus)]
         self._changes = database.changes()
         self._look_in_queue = True
-        self._started_at = datetime.now(UTC)
+        self._started_at, self._tally = datetime.now(UTC), Tally()
         self._renew_at = self._reap_at = 0.0
         self._contact = Contact(settings.lease_seconds)
         self._back_off = Pace(*BACK_OFF_SECONDS)
@@ -195,8 +197,8 @@ class Supervisor:
         for place, seat in enumerate(free):
             device = str(seat.device).split(":")[0]
             width = self._settings.array_width or ARRAY_WIDTHS[device]
-            with self._database.transaction() as connection:
-                claims = queue.claim(
+            with self._tally.claiming() as claims, self._database.transaction() as connection:
+                claims += queue.claim(
                     connection,
                     self._id,
                     {"cpu", device},
@@ -239,6 +241,7 @@ class Supervisor:
             trainers=len(self._seats),
             device=next((seat.device for seat in self._seats if seat.device), "starting"),
             jobs=[],
+            **asdict(self._tally),
             started_at=self._started_at,
             seen_at=datetime.now(UTC),
         )

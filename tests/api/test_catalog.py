@@ -9,9 +9,9 @@ from importlib.metadata import version
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
-from service.lifecycle import WorkerInfo
 from service.store import tables, workers
 from service.store.engine import Database
+from service.store.workers import WorkerInfo
 from tests.api.conftest import both_databases
 from tests.api.states import Kitchen
 

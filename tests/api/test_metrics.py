@@ -37,7 +37,8 @@ def test_the_whole_service_in_figures(client: TestClient, kitchen: Kitchen) -> N
     error = JobError(code=ErrorCode.out_of_memory, message="no memory")
     with kitchen.database.transaction() as connection:
         queue.finish(connection, broken.job_id, 1, Outcome(Status.failed, error=error))
-        workers.beat(connection, worker("wrk_1", datetime.now(UTC)))
+        counted = {"claims": 2, "claimed": 5, "claim_seconds": 0.25, "waited_seconds": 40.0}
+        workers.beat(connection, worker("wrk_1", datetime.now(UTC)).model_copy(update=counted))
     kitchen.queued()
     client.post("/v1/datasets", content=b"a,b\n1,2\n3,4\n")
 
@@ -49,6 +50,10 @@ def test_the_whole_service_in_figures(client: TestClient, kitchen: Kitchen) -> N
     assert found["bestepoch_jobs", "", "queued", ""] == 1
     assert 0 < found["bestepoch_queue_oldest_seconds",] < 60
     assert (found["bestepoch_epochs",], found["bestepoch_workers",], found["bestepoch_trainers",]) == (3, 1, 2)
+    assert found["bestepoch_worker_claims_total", "wrk_1"] == 2
+    assert found["bestepoch_worker_claimed_total", "wrk_1"] == 5
+    assert found["bestepoch_worker_claim_seconds_total", "wrk_1"] == 0.25
+    assert found["bestepoch_worker_waited_seconds_total", "wrk_1"] == 40
     assert found["bestepoch_datasets",] == 1
     assert found["bestepoch_dataset_bytes",] > 100
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select, update
 
-from service.lifecycle import WorkerInfo
 from service.store import workers
 from service.store.engine import Database
 from service.store.tables import workers as table
+from service.store.workers import WorkerInfo
 from tests.store.records import claim, submit
 
 

@@ -1,0 +1,17 @@
+"""How often, how long and after what wait workers take jobs from the queue."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+
+
+def upgrade() -> None:
+    for name, kind in (
+        ("claims", sa.Integer()),
+        ("claimed", sa.Integer()),
+        ("claim_seconds", sa.Float()),
+        ("waited_seconds", sa.Float()),
+    ):
+        op.add_column("workers", sa.Column(name, kind, server_default="0", nullable=False))
