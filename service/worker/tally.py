@@ -25,7 +25,8 @@ class Tally:
     @contextmanager
     def claiming(self) -> Iterator[list[Claim]]:
         """Put what was claimed within into the list: it is counted, and the time that it took."""
-        claims, began = list[Claim](), time.perf_counter()
+        claims: list[Claim] = []
+        began = time.perf_counter()
         yield claims
         if claims:
             self.claims += 1
