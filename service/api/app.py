@@ -7,7 +7,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter
-from fastapi import APIRouter
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
@@ -39,6 +38,7 @@ from service.api.middleware import RequestIds
 from service.api.news import NewsRoom
 from service.api.openapi import DESCRIPTION, TAGS, say_problems
 from service.api.openapi import problems as documented
+from service.api.reads import Reads
 from service.api.traffic import Traffic
 from service.api.watcher import Watcher
 
@@ -83,7 +83,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
     metrics = Metrics(database)
     keys, traffic = Keys(settings, database), Traffic(settings.max_requests_per_second, settings.max_streams)
     app.state.parts = Parts(
-        settings, database, artifacts, predictor, keys, watcher, NewsRoom(), traffic, metrics, *threads
+        settings, database, artifacts, predictor, keys, watcher, NewsRoom(), traffic, Reads(), metrics, *threads
     )
     _add_routes(app)
     say_problems(app)
@@ -116,7 +116,7 @@ def _add_middleware(app: FastAPI, settings: Settings, parts: Parts) -> None:
 
 
 def _add_routes(app: FastAPI) -> None:
-    v1 = APIRouter(prefix="/v1", responses=documented(401, 403, 422, 429, 500, 503))
+    guarded = documented(401, 403, 422, 429, 500, 503)
     for noun in (
         jobs,
         control,
@@ -135,7 +135,6 @@ def _add_routes(app: FastAPI) -> None:
         catalog,
         usage,
     ):
-        v1.include_router(noun.router)
-    app.include_router(v1)
+        app.include_router(noun.router, prefix="/v1", responses=guarded)
     app.include_router(health.router, responses=documented(422, 500))
-    app.include_router(health.figures, responses=documented(401, 403, 422, 429, 500, 503))
+    app.include_router(health.figures, responses=guarded)

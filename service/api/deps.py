@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, Ty
 
 from anyio import CapacityLimiter
 from fastapi import Depends, Path, Query, Request, Security
-from fastapi.security import HTTPBearer, SecurityScopes
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
 from pydantic import BaseModel, ConfigDict
 
 from service.access import Caller, Scope
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from service.api.keys import Keys
     from service.api.metrics import Metrics
     from service.api.news import NewsRoom
+    from service.api.reads import Reads
     from service.api.traffic import Traffic
     from service.api.watcher import Watcher
     from service.artifacts import Artifacts
@@ -60,6 +63,7 @@ class Parts:
     watcher: Watcher
     news: NewsRoom
     traffic: Traffic
+    reads: Reads
     metrics: Metrics
     # Threads for long work, apart from those that answer short requests:
     ingesting: CapacityLimiter
@@ -102,22 +106,27 @@ class Service:
     database: TenantDatabase
 
 
-_BEARER = HTTPBearer(auto_error=False, scheme_name="key", description="An API key; see `bestepoch keys create`.")
+class _Door(SecurityBase):
+    """What the documentation says of keys, and what an endpoint gets for one that is good enough."""
+
+    scheme_name = "key"
+    model = HTTPBearer(description="An API key; `bestepoch keys create` makes one.")
+
+    async def __call__(self, request: Request, needed: SecurityScopes) -> Service:
+        caller: Caller = request.state.caller
+        for scope in needed.scopes:
+            if not caller.scope.covers(Scope(scope)):
+                raise Forbidden(f"this takes a key of the scope `{scope}`, and yours has `{caller.scope}`")
+        parts: Parts = request.app.state.parts
+        return Service(parts, caller, parts.database.of(caller.tenant))
 
 
-async def _service(request: Request, needed: SecurityScopes, _: Annotated[Any, Security(_BEARER)]) -> Service:
-    caller: Caller = request.state.caller
-    for scope in needed.scopes:
-        if not caller.scope.covers(Scope(scope)):
-            raise Forbidden(f"this takes a key of the scope `{scope}`, and yours has `{caller.scope}`")
-    parts: Parts = request.app.state.parts
-    return Service(parts, caller, parts.database.of(caller.tenant))
-
+_door = _Door()
 
 # The kind of its `service` says who may call an endpoint.
-Reader = Annotated[Service, Security(_service, scopes=[Scope.read])]
-Submitter = Annotated[Service, Security(_service, scopes=[Scope.submit])]
-Admin = Annotated[Service, Security(_service, scopes=[Scope.admin])]
+Reader = Annotated[Service, Security(_door, scopes=[Scope.read])]
+Submitter = Annotated[Service, Security(_door, scopes=[Scope.submit])]
+Admin = Annotated[Service, Security(_door, scopes=[Scope.admin])]
 
 
 async def _operator(service: Admin) -> Service:

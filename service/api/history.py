@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -15,7 +16,7 @@ from service.api.openapi import problems
 from service.api.requests import Route
 from service.api.tables import CSV, Accept, as_csv, prefers_csv
 from service.lifecycle import Epoch
-from service.store import history
+from service.store import history, jobs
 
 PAGE = 1_000
 MAX_INT = 2**31 - 1
@@ -50,7 +51,7 @@ class History(BaseModel):
         200: {"content": CSV, "description": "Epochs, as JSON or as CSV."},
     },
 )
-def get_history(
+async def get_history(
     job_id: JobId,
     service: Reader,
     response: Response,
@@ -62,14 +63,21 @@ def get_history(
 
     With `Accept: text/csv` all of them come at once, as a table.
     """
-    read_job(service, job_id)
     if prefers_csv(accept):
+        await service.parts.reads.run(partial(read_job, service, job_id))
         return as_csv(_table(service, job_id, after_epoch), f"{job_id}-history.csv")
     response.headers["Vary"] = "Accept"
-    with service.database.reading() as connection:
-        found = history.read(connection, job_id, after_epoch=after_epoch, limit=limit + 1)
+    found = await service.parts.reads.run(partial(_read, service, job_id, after_epoch, limit + 1))
     data, more = found[:limit], len(found) > limit
     return History(data=data, has_more=more, next=data[-1].epoch if more else None)
+
+
+def _read(service: Service, job_id: str, after_epoch: int, limit: int) -> list[Epoch]:
+    with service.database.reading() as connection:
+        found = history.read(connection, job_id, after_epoch=after_epoch, limit=limit)
+        if not found:
+            jobs.get(connection, job_id)  # says so where there is no such job
+        return found
 
 
 def pages(service: Service, job_id: str, after_epoch: int = 0) -> Iterator[list[Epoch]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -156,10 +156,11 @@ async def get_job(
     wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the job's end.")] = 0,
 ) -> Job:
     """The job as it stands. With `wait` the answer comes when the job has ended, or else after so many seconds."""
-    job = await run_in_threadpool(read_job, service, job_id)
+    read = partial(read_job, service, job_id)
+    job = await service.parts.reads.run(read)
     if wait and not job.status.terminal:
         await service.parts.watcher.ended(job_id, wait)
-        job = await run_in_threadpool(read_job, service, job_id)
+        job = await service.parts.reads.run(read)
     return job
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, func, insert, literal, or_, select
+from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
@@ -26,7 +26,7 @@ from service.store.events import Entry
 from service.store.ids import new_id
 from service.store.named import named
 from service.store.tables import checkpoints, jobs
-from service.store.tenancy import own, tenant_of
+from service.store.tenancy import Prepared, own, tenant_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,6 +41,11 @@ _best = checkpoints.alias("best")
 _SELECT = select(jobs, _best.c.epoch.label("ckpt_epoch"), _best.c.sha256, _best.c.size_bytes, _best.c.path).select_from(
     jobs.outerjoin(_best, and_(_best.c.job_id == jobs.c.id, _best.c.kind == CheckpointKind.best))
 )
+
+_ONE = Prepared(_SELECT.where(jobs.c.id == bindparam("id")), jobs)
+_earlier = and_(jobs.c.priority == bindparam("priority"), jobs.c.id < bindparam("id"))
+_ahead = select(literal(1)).where(jobs.c.status == "queued", or_(jobs.c.priority > bindparam("priority"), _earlier))
+_AHEAD = select(func.count()).select_from(_ahead.limit(POSITIONS - 1).subquery())
 
 
 def download_url(job_id: str, kind: str) -> str:
@@ -131,7 +136,7 @@ def replay(connection: Connection, key: str, request_sha256: str | None) -> Job 
 
 def get(connection: Connection, job_id: str) -> Job:
     """The job of this id; raises NotFound."""
-    row = connection.execute(_SELECT.where(own(connection, jobs), jobs.c.id == job_id)).first()
+    row = _ONE.on(connection, id=job_id).first()
     if row is None:
         raise NotFound(f"no job {job_id!r}")
     return _job(connection, row)
@@ -190,9 +195,7 @@ def touched(**values: Any) -> dict[str, Any]:
 
 def _position(connection: Connection, row: Row[Any]) -> int:
     """Among the jobs of all tenants: they wait in one line."""
-    ahead = or_(jobs.c.priority > row.priority, and_(jobs.c.priority == row.priority, jobs.c.id < row.id))
-    query = select(literal(1)).where(jobs.c.status == Status.queued, ahead).limit(POSITIONS - 1)
-    return 1 + (connection.scalar(select(func.count()).select_from(query.subquery())) or 0)
+    return 1 + (connection.scalar(_AHEAD, {"priority": row.priority, "id": row.id}) or 0)
 
 
 def _job(connection: Connection, row: Row[Any]) -> Job:

@@ -6,7 +6,7 @@ import hmac
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from service.access import Caller, Scope, digest, id_in, new_key
 from service.errors import InvalidKey, NotFound
@@ -45,6 +45,7 @@ class Key(Record):
 
 
 _COLUMNS = [keys.c[name] for name in Key.model_fields]
+_ONE = select(keys).where(keys.c.id == bindparam("id"))
 
 
 def create(
@@ -88,7 +89,7 @@ def exist(connection: Connection) -> bool:
 
 def caller(connection: Connection, text: str) -> Caller:
     """Who sends this key; raises InvalidKey."""
-    row: Row[Any] | None = connection.execute(select(keys).where(keys.c.id == id_in(text))).first()
+    row: Row[Any] | None = connection.execute(_ONE, {"id": id_in(text)}).first()
     if row is None or not hmac.compare_digest(row.sha256, digest(text)):
         raise InvalidKey("this server does not know the key")
     key = _key(row)

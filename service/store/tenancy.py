@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import true
+from sqlalchemy import bindparam, true
 
 if TYPE_CHECKING:
-    from sqlalchemy import Alias, ColumnElement, Connection, Table
+    from sqlalchemy import Alias, ColumnElement, Connection, CursorResult, Select, Table
 
 OPTION = "bestepoch_tenant"
 
@@ -19,6 +19,23 @@ def own(connection: Connection, *tables: Table | Alias) -> ColumnElement[bool]:
     for table in tables:
         condition = condition if tenant is None else condition & (table.c.tenant == tenant)
     return condition
+
+
+class Prepared:
+    """A SELECT of rows that are for the connection to see, built once: what polls ask for, whom building it would cost
+    more than running it."""
+
+    def __init__(self, statement: Select[Any], *tables: Table) -> None:
+        """`statement`, with a bindparam for each argument of `on`, reads these tables."""
+        self._of_all = statement
+        self._own = statement.where(*(table.c.tenant == bindparam("tenant") for table in tables))
+
+    def on(self, connection: Connection, **arguments: Any) -> CursorResult[Any]:
+        """Run it."""
+        tenant = connection.get_execution_options()[OPTION]
+        if tenant is None:
+            return connection.execute(self._of_all, arguments)
+        return connection.execute(self._own, {**arguments, "tenant": tenant})
 
 
 def tenant_of(connection: Connection) -> str:
