@@ -8,7 +8,7 @@ TORCH_INDEX_URL ?=
 TEST_PROCESSES ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test faults chaos check bench
+.PHONY: help setup demo serve test faults chaos fuzz check bench
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,8 +33,9 @@ demo: setup ## Train on a small table, from upload to download
 serve: setup ## Start the API and a worker
 	$(BIN)/bestepoch serve
 
-test: setup ## Run every test but faults and chaos
-	$(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile -rs --ignore tests/faults --ignore tests/chaos
+test: setup ## Run every test but faults, chaos and fuzz
+	$(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile -rs \
+	  --ignore tests/faults --ignore tests/chaos --ignore tests/fuzz
 
 faults: setup ## Kill, stop, fill and cut real processes, and see that nothing is lost
 	$(BIN)/pytest tests/faults -rs
@@ -42,6 +43,9 @@ faults: setup ## Kill, stop, fill and cut real processes, and see that nothing i
 chaos: setup ## Strike at random at a service at work, on either database, and look what is lost
 	TEST_EXAMPLES=100 $(BIN)/pytest tests/store/test_queue_model.py
 	$(BIN)/pytest tests/chaos -s
+
+fuzz: setup ## Make up requests, files and specs, and see that each is answered as documented
+	$(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 tests/fuzz
 
 check: setup ## Lint, check formatting, types and import rules
 	$(BIN)/ruff check

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from service.errors import InvalidRequest, TooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from starlette.responses import Response
     from starlette.types import Message, Receive
@@ -29,7 +29,11 @@ class Route(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler behind these checks."""
         handle = super().get_route_handler()
-        known = {p.alias for p in get_flat_params(self.dependant) if isinstance(p.field_info, Query)}
+        known = {
+            p.alias: "list[" in f"{p.field_info.annotation}"
+            for p in get_flat_params(self.dependant)
+            if isinstance(p.field_info, Query)
+        }
 
         async def checked(request: Request) -> Response:
             _check_parameters(request, known)
@@ -63,16 +67,22 @@ def limited(request: Request, limit: int, overhead: int = 0) -> Receive:
     return receive
 
 
-def _check_parameters(request: Request, known: set[str]) -> None:
-    """Refuse unknown names and NUL, which no text in the database can hold. `label.KEY` stands for any `label.`."""
-    faults = []
+def _check_parameters(request: Request, known: Mapping[str, bool]) -> None:
+    """Refuse unknown names, those that come twice, and NUL, which no text in the database can hold.
+
+    `known`: names, and whether they may come more than once; `label.KEY` stands for any `label.`.
+    """
+    faults, seen = [], set[str]()
     for name, value in request.query_params.multi_items():
         group, dot, _ = name.partition(".")
         if name not in known and not (dot and f"{group}.KEY" in known):
             there_are = ", ".join(sorted(known)) or "none"
             faults.append((name, f"is not a known parameter; there are: {there_are}"))
+        elif name in seen and not known.get(name):
+            faults.append((name, "is given twice"))
         elif "\0" in name + value:
             faults.append((name, "must not hold a NUL character"))
+        seen.add(name)
     if faults:
         raise RequestValidationError([{"type": "parameter", "loc": ("query", n), "msg": m} for n, m in faults])
     if any("\0" in value for value in request.path_params.values()):

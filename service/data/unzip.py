@@ -105,13 +105,23 @@ def _arrays(members: Sequence[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     return {info.orig_filename.removesuffix(SUFFIX): info for info in members}
 
 
+class _OutsideError(OSError, zipfile.BadZipFile):
+    """zipfile looks for one and we for the other."""
+
+
 class _Bounded(io.FileIO):
-    """A file whose pieces are bounded: zipfile would read a directory of any size at once."""
+    """A file whose pieces are bounded: zipfile would read a directory of any size at once, and go to any place."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MAX_DIRECTORY_BYTES:
             raise InvalidData(f"the zip archive's list of members is longer than {MAX_DIRECTORY_BYTES:,} bytes")
         return super().read(size) or b""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except OSError:
+            raise _OutsideError("it names a place before its beginning") from None
 
 
 @contextmanager

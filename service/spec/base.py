@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints
 
-# Numbers are taken as they are: "64" is not 64 and true is not 1.
-Int = Annotated[int, Field(strict=True)]
+
+def _whole(value: Any) -> Any:
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+# Numbers are taken as they are: "64" is not 64 and true is not 1; 64.0 is, as JSON makes no difference.
+Int = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
 Float = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Bool = Annotated[bool, Field(strict=True)]
 

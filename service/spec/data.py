@@ -11,7 +11,8 @@ from service.spec.base import Bool, ColumnName, Float, Int, Seed, Strict, kind_o
 MAX_INLINE_VALUES = 20_000
 MAX_SYNTHETIC_VALUES = 50_000_000
 
-Int64 = Annotated[Int, Field(ge=-(2**63), lt=2**63)]
+# A value of a table: there 1.0 is a number with a fraction.
+Int64 = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
 
 
 class DatasetData(Strict):

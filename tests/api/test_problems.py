@@ -120,6 +120,7 @@ def test_a_wrong_method_hears_which_are_right(client: TestClient, path: str, all
     [
         ("limit=0", {"parameter": "limit", "message": "should be greater than or equal to 1"}),
         ("limit=many", {"parameter": "limit", "message": "should be a whole number"}),
+        ("limit=2&limit=3", {"parameter": "limit", "message": "is given twice"}),
         ("status=lost", {"parameter": "status", "message": "should be 'queued', 'running', 'paused', "}),
         ("name=%00", {"parameter": "name", "message": "must not hold a NUL character"}),
         ("limti=3", {"parameter": "limti", "message": "is not a known parameter; there are: after, label.KEY, limit"}),

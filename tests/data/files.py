@@ -122,5 +122,6 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "NPZ with other files": (zipped({"x.npy": npy(X), "run.py": b""}), "the zip archive holds 'run.py'"),
     "NPZ of another compression": (zipped({"x.npy": npy(X)}, zipfile.ZIP_LZMA), "compressed by other than deflate"),
     "NPZ cut off": (npz(x=X)[:-30], "the zip archive is damaged"),
+    "NPZ with a hole": (npz(x=X)[:10] + npz(x=X)[40:], "it names a place before its beginning"),
     "NPZ that is damaged": (npz(x=X).replace(X.tobytes(), bytes(96)), "the zip archive is damaged: Bad CRC"),
 }

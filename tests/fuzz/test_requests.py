@@ -1,0 +1,48 @@
+"""Requests that schemathesis makes up from the documentation, right ones and wrong ones, with all of its checks."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+from tests.api.states import Kitchen
+from tests.fuzz import many
+from tests.fuzz.conftest import KEY
+
+# What a schema allows may still be wrong: a column that the data set has not, a rule that cannot be.
+EXCLUDED = [positive_data_acceptance]
+# And any bytes at all may be a file.
+TAKE_FILES = {"predict", "create_dataset"}
+SHARDS = 8
+SECONDS = 20.0  # of one request; the slowest take two
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_made_up_requests_are_answered_as_documented(shard: int, app: FastAPI, kitchen: Kitchen) -> None:
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+    for result in list(schema.get_all_operations())[shard::SHARDS]:
+        try_out(result.ok(), {"job_id": kitchen.trained().job_id, "sweep_id": kitchen.swept().id})
+
+
+def try_out(operation: schemathesis.APIOperation, ids: dict[str, str]) -> None:
+    """Half of the requests are about a job and a sweep that are there, until one deletes them."""
+    excluded = EXCLUDED + [negative_data_rejection] * (operation.definition.raw["operationId"] in TAKE_FILES)
+    modes = [operation.as_strategy(generation_mode=mode) for mode in GenerationMode]
+
+    @given(case=st.one_of(*modes), real=st.booleans())
+    @many()
+    def is_answered(case: schemathesis.Case, real: bool) -> None:
+        if real:
+            case.path_parameters.update({name: ids[name] for name in case.path_parameters.keys() & ids.keys()})
+        began = time.monotonic()
+        case.call_and_validate(headers={"Authorization": f"Bearer {KEY}"}, excluded_checks=excluded)
+        assert time.monotonic() - began < SECONDS
+
+    is_answered()
