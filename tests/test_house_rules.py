@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LINT_IMPORTS = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo"]
 
-EDGES = {"api", "serving", "predictor", "collector", "doctor", "cli"}
+EDGES = {"api", "client", "serving", "predictor", "collector", "doctor", "cli"}
 LIBRARIES = {"torch", "sqlalchemy", "alembic", "fastapi", "starlette"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "artifacts": {"errors"},
     "serving": {"training", "data", "spec", "artifacts", "errors", "torch"},
     "predictor": {"serving", "data", "spec", "errors"},
+    "client": {"training", "lifecycle", "spec", "errors"},
     "collector": {"store", "artifacts", "errors"},
     "doctor": {"store", "artifacts", "errors"},
     "api": {

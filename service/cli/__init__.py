@@ -6,13 +6,14 @@ import sys
 
 import typer
 
-from service.cli import keys, servers, upkeep
+from service.cli import keys, remote, servers, upkeep
 from service.errors import ServiceError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Training as a service."
 )
 app.add_typer(servers.app)
+app.add_typer(remote.app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(upkeep.app)
 

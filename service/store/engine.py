@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sqlalchemy import URL, ColumnElement, Connection
-    from sqlalchemy.pool import ConnectionPoolEntry
 
     from service.store.changes import Changes
 
@@ -44,8 +43,6 @@ log = logging.getLogger(__name__)
 LOCK_SECONDS = 5.0
 CONNECT_SECONDS = 10
 WAL_RETRY_SECONDS = 0.005
-PING_AFTER_SECONDS = 1.0
-USED = "bestepoch_used"
 SAFE_SQLITE = (3, 51, 3)
 # Nobody is told of a transaction that wrote nothing, else two that look would wake each other for ever.
 _TELL = text(f"SELECT pg_notify('{CHANNEL}', '') WHERE pg_current_xact_id_if_assigned() IS NOT NULL")
@@ -74,23 +71,11 @@ class Database:
                 "connect_args": {"isolation_level": None, "timeout": LOCK_SECONDS},
             }
         else:
-            arguments = {"connect_args": {"connect_timeout": CONNECT_SECONDS}}
+            arguments = {"pool_pre_ping": True, "connect_args": {"connect_timeout": CONNECT_SECONDS}}
         self._engine = create_engine(self.url, pool_size=8, max_overflow=32, pool_timeout=LOCK_SECONDS, **arguments)
         if self.is_sqlite:
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
-        else:
-            event.listen(self._engine, "checkout", self._ping)
-            event.listen(self._engine, "checkin", _note_use)
-
-    def _ping(self, connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
-        """Take no connection from the pool that broke meanwhile; one used just now is not asked: it costs a trip."""
-        if time.monotonic() - record.info.get(USED, -PING_AFTER_SECONDS) < PING_AFTER_SECONDS:
-            return
-        try:
-            self._engine.dialect.do_ping(connection)
-        except psycopg.Error as error:
-            raise exc.DisconnectionError from error  # the pool opens another
 
     @contextmanager
     def transaction(self, tenant: str | None = None, *, quiet: bool = False) -> Iterator[Connection]:
@@ -155,10 +140,6 @@ class TenantDatabase:
     def transaction(self) -> AbstractContextManager[Connection]:
         """See `Database.transaction`."""
         return self._all.transaction(self._tenant)
-
-
-def _note_use(_connection: Any, record: ConnectionPoolEntry) -> None:
-    record.info[USED] = time.monotonic()
 
 
 def lease_clock(connection: Connection) -> tuple[ColumnElement[float], str]:

@@ -1,0 +1,241 @@
+"""Commands that call a service: train, watch, jobs, show, cancel, download, predict.
+
+Exit codes: 0 all went well; 1 the job failed; 2 the service refused or cannot be reached; 3 the job was cancelled.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.errors import ServiceError
+from service.lifecycle import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from service.client import Client, Job
+    from service.lifecycle import Epoch
+
+app = typer.Typer()
+
+Url = Annotated[str, typer.Option(envvar="BESTEPOCH_URL", help="Where the service is.")]
+ApiKey = Annotated[str | None, typer.Option(envvar="BESTEPOCH_API_KEY", help="A key of it.", show_envvar=True)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the service's JSON instead.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+HERE = "http://127.0.0.1:8000"
+EXIT_CODES = {Status.failed: 1, Status.cancelled: 3}
+BARS = "▁▂▃▄▅▆▇█"
+CURVE = 40  # epochs in it
+
+
+class Refused(ServiceError):
+    """The service refused, or cannot be reached."""
+
+
+@contextmanager
+def service(url: str, api_key: str | None) -> Iterator[Client]:
+    """A client; what goes wrong becomes one line and exit code 2."""
+    import httpx2
+
+    from service.client import ApiError, Client
+
+    with Client(url, api_key, tries=4) as client:
+        try:
+            yield client
+        except ApiError as error:
+            places = [f"\n  {each.get('pointer') or each.get('parameter')}: {each['message']}" for each in error.errors]
+            raise Refused(f"{error.detail}{''.join(places) if len(places) > 1 else ''}") from error
+        except httpx2.TransportError as error:
+            raise Refused(f"no service answers at {url}; `bestepoch serve` starts one ({error})") from error
+
+
+@app.command()
+def train(
+    file: Annotated[Path, typer.Argument(help="The table: CSV, JSON Lines, Parquet, NPZ or a zip of images.")],
+    target: Annotated[str, typer.Option(help="The column to predict.")],
+    batch_norm: Annotated[bool, typer.Option(help="Batch normalization after each hidden layer.")] = True,
+    patience: Annotated[int, typer.Option(help="Epochs without a better one until training stops; 0: never.")] = 10,
+    hidden: Annotated[str, typer.Option(help="Widths of the hidden layers, with commas between.")] = "64,32",
+    max_epochs: Annotated[int, typer.Option(help="Epochs at most.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the first weights and the order of rows.")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Anything else of the spec, as in optimizer.lr=0.01; repeat."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder or file for the best checkpoint.")] = Path(),
+    url: Url = HERE,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a table, train on it, watch, and save the best epoch's weights."""
+    widths = [int(width) for width in hidden.split(",") if width.strip()]
+    spec: dict[str, Any] = {
+        "architecture": {"hidden": widths, "batch_norm": batch_norm},
+        "early_stopping": {"patience": patience} if patience else None,
+        "max_epochs": max_epochs,
+        "seed": seed,
+    }
+    for text in set_ or ():
+        _put(spec, *_setting(text))
+    with service(url, api_key) as client:
+        job = client.train(client.upload(file), target, **spec)
+        _watch(job, quiet=as_json)
+        saved = job.download(out) if job.state.best else None
+    _end(job, as_json=as_json)
+    if saved is not None and not as_json:
+        typer.echo(f"Saved {saved}")
+    raise typer.Exit(EXIT_CODES.get(job.state.status, 0))
+
+
+@app.command()
+def watch(job_id: JobId, url: Url = HERE, api_key: ApiKey = None, as_json: AsJson = False) -> None:
+    """Follow a job until it ends."""
+    with service(url, api_key) as client:
+        job = client.job(job_id)
+        _watch(job, quiet=as_json)
+    _end(job, as_json=as_json)
+    raise typer.Exit(EXIT_CODES.get(job.state.status, 0))
+
+
+@app.command()
+def jobs(
+    status: Annotated[Status | None, typer.Option(help="Only those in this state.")] = None,
+    limit: Annotated[int, typer.Option(help="How many at most.")] = 20,
+    url: Url = HERE,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    with service(url, api_key) as client:
+        found = list(islice(client.jobs(**({"status": status} if status else {})), limit))
+    if as_json:
+        typer.echo(json.dumps([job.state.model_dump(mode="json") for job in found]))
+        return
+    for job in found:
+        best = job.state.best
+        value = f"{best.monitor} {best.value:.4g} at {best.epoch}" if best else ""
+        typer.echo(f"{job.id}  {job.state.status:9}  {job.state.progress.epoch:6}  {value:28}  {job.state.name or ''}")
+
+
+@app.command()
+def show(job_id: JobId, url: Url = HERE, api_key: ApiKey = None, as_json: AsJson = False) -> None:
+    """Print how a job stands, and its spec."""
+    with service(url, api_key) as client:
+        job = client.job(job_id)
+    if not as_json:
+        typer.echo(repr(job)[1:-1])
+    typer.echo(job.state.model_dump_json(indent=None if as_json else 2))
+
+
+@app.command()
+def cancel(job_id: JobId, url: Url = HERE, api_key: ApiKey = None, as_json: AsJson = False) -> None:
+    """Stop a job for good; its best epoch stays."""
+    with service(url, api_key) as client:
+        job = client.job(job_id).cancel()
+    typer.echo(job.state.model_dump_json() if as_json else repr(job)[1:-1])
+
+
+@app.command()
+def download(
+    job_id: JobId,
+    out: Annotated[Path, typer.Option(help="Folder or file.")] = Path(),
+    last: Annotated[bool, typer.Option("--last", help="The last epoch's weights, not the best's.")] = False,
+    url: Url = HERE,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Save a job's weights as a safetensors file."""
+    with service(url, api_key) as client:
+        saved = client.job(job_id).download(out, "last" if last else "best")
+    typer.echo(json.dumps({"path": str(saved)}) if as_json else f"Saved {saved}")
+
+
+@app.command()
+def predict(
+    job_id: JobId,
+    file: Annotated[Path, typer.Argument(help="A CSV file with the columns that the job has learnt from.")],
+    url: Url = HERE,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the best epoch's answer to each row of a CSV file, as CSV."""
+    with service(url, api_key) as client:
+        answers = client.job(job_id).predict_file(file)
+    if as_json:
+        rows = list(csv.DictReader(answers.decode().splitlines()))
+        typer.echo(json.dumps(rows))
+    else:
+        sys.stdout.write(answers.decode())
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _put(spec: dict[str, Any], name: str, value: Any) -> None:
+    """At a dotted name, into objects that are made where there are none."""
+    *parents, last = name.split(".")
+    for parent in parents:
+        inner = spec.get(parent)
+        spec[parent] = spec = dict(inner) if isinstance(inner, dict) else {}
+    spec[last] = value
+
+
+def _watch(job: Job, *, quiet: bool) -> None:
+    """Wait for the end; in a terminal with a bar and the curve of the last losses."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        job.wait()
+        return
+    losses = list[float]()
+    text = TextColumn("{task.fields[curve]} {task.fields[said]}")
+    with Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), text, console=console) as progress:
+        task = progress.add_task("", total=job.state.progress.max_epochs, curve="", said="")
+
+        def each(epoch: Epoch) -> None:
+            loss = epoch.train_loss if epoch.val_loss is None else epoch.val_loss
+            if loss is not None:
+                losses.append(loss)
+            progress.update(task, completed=epoch.epoch, curve=curve(losses), said=epoch.reason)
+
+        job.wait(each=each)
+
+
+def curve(losses: list[float]) -> str:
+    """The last of them as bars."""
+    shown = losses[-CURVE:]
+    low, high = (min(shown), max(shown)) if shown else (0.0, 0.0)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BARS[round((loss - low) * scale)] for loss in shown)
+
+
+def _end(job: Job, *, as_json: bool) -> None:
+    state = job.state
+    if as_json:
+        typer.echo(state.model_dump_json())
+        return
+    if state.error is not None:
+        typer.echo(f"The job failed: {state.error.message}", err=True)
+        return
+    typer.echo(f"Training stopped after {state.progress.epoch} epochs.")
+    if state.best is not None:
+        loss = state.best.metrics.get("val_loss")
+        named = ("validation loss", loss) if loss is not None else (state.best.monitor, state.best.value)
+        typer.echo(f"Best {named[0]}: {named[1]:.4f}")

@@ -1,0 +1,99 @@
+"""The service, from Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from service.client.job import Job
+from service.client.tables import as_file
+from service.client.transport import Transport
+from service.lifecycle import Job as State
+from service.spec.table import Dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UPLOAD_SECONDS = 900.0
+
+
+class Client:
+    """A service at `url`.
+
+    `tries`: of each request, before an error that may pass (429, 503, a lost connection) is raised. What creates
+    something is sent with an Idempotency-Key of its own, so that it is created once. Refusals raise ApiError.
+    """
+
+    def __init__(
+        self, url: str = "http://127.0.0.1:8000", api_key: str | None = None, *, tries: int = 6, timeout: float = 30.0
+    ) -> None:
+        self._transport = Transport(url, api_key, tries, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._transport.http.close()
+
+    def train(self, data: Any, target: str | None = None, **spec: Any) -> Job:
+        """Upload `data` and train on it: see `upload` for what it may be, and a job spec for `spec`.
+
+        `target`: the column to predict; left out for (X, y).
+        """
+        dataset = data if isinstance(data, Dataset) else self.upload(data)
+        column = target or ("y" if isinstance(data, tuple) else None)
+        if column is None:
+            raise TypeError("train() needs target=, the column to predict")
+        chosen = dict(spec.pop("data", {}))
+        return self.submit({**spec, "data": {"kind": "dataset", "id": dataset.id, "target": column, **chosen}})
+
+    def upload(self, data: Any, name: str | None = None, **options: Any) -> Dataset:
+        """Store a table: a path, bytes, a pandas or polars DataFrame, an array, or (X, y).
+
+        `options`: how a file is to be read, such as `delimiter=";"`; left out, all of it is found.
+        """
+        content, found = as_file(data)
+        named = {"name": name or found} if name or found else {}
+        answer = self._transport.json(
+            "POST", "/v1/datasets", params={**named, **options}, content=content, timeout=UPLOAD_SECONDS
+        )
+        return Dataset.model_validate(answer)
+
+    def submit(self, spec: dict[str, Any]) -> Job:
+        """Queue a job, once."""
+        return Job(self._transport, State.model_validate(self._transport.create("/v1/jobs", spec)))
+
+    def plan(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """What `submit` would train; creates nothing."""
+        return dict(self._transport.json("POST", "/v1/jobs/plan", json=spec))
+
+    def job(self, job_id: str) -> Job:
+        """The job of this id."""
+        return Job(self._transport, State.model_validate(self._transport.json("GET", f"/v1/jobs/{job_id}")))
+
+    def jobs(self, **filters: Any) -> Iterator[Job]:
+        """Jobs that fit, newest first: `status=`, `name=`, `sweep=`, `labels={...}`."""
+        labels = filters.pop("labels", {})
+        asked = {**filters, **{f"label.{key}": value for key, value in labels.items()}}
+        for job in self._pages("/v1/jobs", asked):
+            yield Job(self._transport, State.model_validate(job))
+
+    def datasets(self) -> Iterator[Dataset]:
+        """Stored data sets, newest first."""
+        yield from map(Dataset.model_validate, self._pages("/v1/datasets", {}))
+
+    def usage(self) -> dict[str, Any]:
+        """What the key is, what its tenant takes, and how much that may be."""
+        return dict(self._transport.json("GET", "/v1/usage"))
+
+    def _pages(self, path: str, asked: dict[str, Any]) -> Iterator[Any]:
+        after: dict[str, str] = {}
+        while True:
+            page = self._transport.json("GET", path, params={"limit": 100, **asked, **after})
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            after = {"after": page["next"]}

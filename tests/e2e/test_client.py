@@ -1,0 +1,161 @@
+"""The Python client against a real service, and behind a wire that cuts connections."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+import torch
+
+from service.client import ApiError, Client
+from service.lifecycle import Status
+
+PENGUINS = Path("examples/penguins.csv")
+SMALL = {"data": {"kind": "synthetic"}, "max_epochs": 5}
+
+
+class Wire:
+    """Passes bytes on to a service; of the first `cuts` connections, the answers never arrive."""
+
+    def __init__(self, port: int, cuts: int) -> None:
+        self._upstream, self.cuts, self.used = port, cuts, 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self.used += 1
+                threading.Thread(target=self._serve, args=(client, self.used <= self.cuts), daemon=True).start()
+
+    def _serve(self, client: socket.socket, cut: bool) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._upstream)) as server:
+            there = threading.Thread(target=self._pass, args=(client, server, False))
+            there.start()
+            self._pass(server, client, cut)
+            there.join()
+
+    def _pass(self, source: socket.socket, target: socket.socket, cut: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                if cut:
+                    break
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def client(service: httpx2.Client) -> Iterator[Client]:
+    with Client(str(service.base_url)) as client:
+        yield client
+
+
+def test_a_table_is_uploaded_trained_on_followed_and_taken_home(client: Client, tmp_path: Path) -> None:
+    seen = list[int]()
+
+    job = client.train(PENGUINS, target="species", max_epochs=30, early_stopping={"patience": 5}, seed=3)
+    job.wait(each=lambda epoch: seen.append(epoch.epoch))
+
+    assert job.state.status is Status.succeeded
+    assert seen == [epoch.epoch for epoch in job.history()] == list(range(1, job.state.progress.epoch + 1))
+    assert job.state.best is not None
+    model = job.best_model()
+    assert not model.training
+    inputs = next(model.parameters()).shape[1]
+    assert model(torch.zeros(2, inputs)).shape == (2, 3)
+    saved = job.download(tmp_path)
+    assert saved.name == f"{job.id}-best.safetensors"
+    (answer,) = job.predict([{"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "island": "Torgersen", "sex": "male"}])
+    assert answer["prediction"] == "Adelie"
+    assert job.id in repr(job)
+
+
+def test_arrays_frames_and_bytes_are_data_too(client: Client) -> None:
+    x, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
+
+    job = client.train((x, y), max_epochs=2).wait(60)
+
+    assert job.state.status is Status.succeeded
+    assert client.upload(b"a,b\n1,2\n3,4\n", name="tiny").name == "tiny"
+    assert [column.name for column in client.upload(x).columns] == ["x0", "x1", "x2"]
+    with pytest.raises(TypeError, match="target="):
+        client.train(x)
+    with pytest.raises(FileNotFoundError):
+        client.upload("nowhere.csv")
+
+
+def test_jobs_are_steered_listed_and_forked(client: Client) -> None:
+    job = client.submit({**SMALL, "max_epochs": 1_000_000, "early_stopping": None, "labels": {"of": "client"}})
+    for _ in job.follow():
+        break
+    job.pause()
+    job.resume()
+    job.cancel()
+    job.wait(60)
+
+    assert job.state.status is Status.cancelled
+    fork = job.fork(max_epochs=job.state.progress.epoch + 2, early_stopping=None).wait(60)
+    assert fork.state.progress.epoch == job.state.progress.epoch + 2
+    assert [each.id for each in client.jobs(labels={"of": "client"})] == [fork.id, job.id]
+    fork.delete()
+    with pytest.raises(ApiError) as refused:
+        fork.refresh()
+    assert (refused.value.status, refused.value.code) == (404, "not_found")
+    assert client.usage()["tenant"] == "default"
+
+
+def test_a_refusal_says_what_and_where_and_is_not_sent_again(client: Client) -> None:
+    with pytest.raises(ApiError, match="batch_size should be a whole number") as refused:
+        client.submit({**SMALL, "batch_size": "many"})
+
+    assert refused.value.errors[0]["pointer"] == "/batch_size"
+    assert refused.value.request_id
+
+
+def test_what_the_wire_swallows_is_sent_again_and_counts_once(service: httpx2.Client, client: Client) -> None:
+    wire = Wire(int(service.base_url.port or 0), cuts=2)
+    before = len(list(client.jobs()))
+    with Client(wire.url) as behind:
+        job = behind.submit({**SMALL, "seed": 77})
+        data = behind.upload(PENGUINS)
+    wire.close()
+
+    assert wire.used >= 3
+    assert data.rows == 344
+    everything = [each.id for each in client.jobs()]
+    assert len(everything) == before + 1
+    assert everything[0] == job.id
+
+
+def test_a_stream_that_breaks_goes_on_where_it_was(service: httpx2.Client) -> None:
+    with Client(str(service.base_url)) as direct:
+        job = direct.submit({**SMALL, "max_epochs": 200, "early_stopping": None})
+        wire = Wire(int(service.base_url.port or 0), cuts=0)
+        with Client(wire.url) as client:
+            followed = client.job(job.id)
+            wire.cuts = wire.used + 2
+            client._transport.http.close()
+            client._transport.http = httpx2.Client(base_url=wire.url)
+            epochs = [epoch.epoch for epoch in followed.follow()]
+        wire.close()
+
+    assert epochs == list(range(1, 201))
+    assert wire.used >= 3
+
+
+def test_a_service_that_is_not_there_is_an_error_after_some_tries() -> None:
+    with Client("http://127.0.0.1:9", tries=2) as client, pytest.raises(httpx2.TransportError):
+        client.usage()
