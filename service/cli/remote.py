@@ -76,7 +76,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Upload a table, train on it, watch, and save the best epoch's weights."""
-    widths = [int(width) for width in hidden.split(",") if width.strip()]
+    widths = [_width(width.strip()) for width in hidden.split(",") if width.strip()]
     spec: dict[str, Any] = {
         "architecture": {"hidden": widths, "batch_norm": batch_norm},
         "early_stopping": {"patience": patience} if patience else None,
@@ -174,6 +174,12 @@ def predict(
         typer.echo(json.dumps(rows))
     else:
         sys.stdout.write(answers.decode())
+
+
+def _width(text: str) -> int:
+    if not text.isdecimal():
+        raise typer.BadParameter(f"{text!r} is not a whole number", param_hint="--hidden")
+    return int(text)
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -16,9 +16,8 @@ from service.lifecycle import Job as State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from torch import nn
-
     from service.client.transport import Transport
+    from service.training.models import Network
 
 Kind = Literal["best", "last"]
 
@@ -155,7 +154,7 @@ class Job:
         target.write_bytes(data)
         return target
 
-    def best_model(self) -> nn.Module:
+    def best_model(self) -> Network:
         """The network with the best epoch's weights, in evaluation mode: (B, inputs) float32 -> (B, outputs).
 
         Its inputs are what the fitted preprocessing makes of a row, see `predict` for raw ones.

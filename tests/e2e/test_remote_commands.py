@@ -1,0 +1,105 @@
+"""`bestepoch train` and its like against a real service, as a person or a script runs them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from typer.testing import CliRunner, Result
+
+from service.cli import app
+from service.cli.remote import Refused, curve
+from tests.processes import ENDLESS, submit
+
+PENGUINS = "examples/penguins.csv"
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(service: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    monkeypatch.setenv("BESTEPOCH_URL", str(service.base_url))
+    monkeypatch.delenv("BESTEPOCH_API_KEY", raising=False)
+    yield lambda *arguments: CliRunner().invoke(app, list(arguments))
+    assert logging.getLogger().level == logging.WARNING  # a command that calls a service sets up no logs
+
+
+def test_a_table_becomes_a_checkpoint_and_the_two_lines_of_the_lesson(run: Run, tmp_path: Path) -> None:
+    ended = run(
+        *("train", PENGUINS, "--target", "species", "--no-batch-norm", "--patience", "5", "--hidden", "16,8"),
+        *("--set", "optimizer.lr=0.01", "--set", "name=night", "--max-epochs", "20", "--out", str(tmp_path)),
+    )
+
+    assert ended.exit_code == 0, ended.output
+    first, second, third = ended.stdout.splitlines()
+    job = json.loads(run("jobs", "--json", "--limit", "1").stdout)[0]
+    assert first == f"Training stopped after {job['progress']['epoch']} epochs."
+    assert second == f"Best validation loss: {job['best']['metrics']['val_loss']:.4f}"
+    assert third == f"Saved {tmp_path / job['id']}-best.safetensors"
+    assert (tmp_path / f"{job['id']}-best.safetensors").stat().st_size == job["best"]["checkpoint"]["size_bytes"]
+    spec = job["spec"]
+    assert spec["architecture"]["hidden"] == [16, 8]
+    assert (
+        not spec["architecture"]["batch_norm"]["enabled"]
+        if isinstance(spec["architecture"]["batch_norm"], dict)
+        else not spec["architecture"]["batch_norm"]
+    )
+    assert (spec["early_stopping"]["patience"], spec["optimizer"]["lr"], spec["name"]) == (5, 0.01, "night")
+
+
+def test_every_command_has_json_for_scripts(run: Run, tmp_path: Path) -> None:
+    arguments = ("train", PENGUINS, "--target", "species", "--max-epochs", "3", "--json", "--out", str(tmp_path))
+    trained = json.loads(run(*arguments).stdout)
+    job = trained["id"]
+
+    assert trained["status"] == "succeeded"
+    assert json.loads(run("show", job, "--json").stdout)["id"] == job
+    assert json.loads(run("watch", job, "--json").stdout)["status"] == "succeeded"
+    assert Path(json.loads(run("download", job, "--last", "--json", "--out", str(tmp_path)).stdout)["path"]).exists()
+    answers = json.loads(run("predict", job, PENGUINS, "--json").stdout)
+    assert len(answers) == 344
+    assert run("predict", job, PENGUINS).stdout.splitlines()[0].startswith("prediction,probability of Adelie")
+    assert job in run("jobs").stdout
+    assert run("show", job).stdout.startswith(f"Job {job}: succeeded, epoch 3, best")
+
+
+def test_a_cancelled_job_has_an_exit_code_of_its_own(run: Run, service: httpx2.Client) -> None:
+    job = submit(service, ENDLESS)
+
+    assert run("cancel", job).exit_code == 0
+    assert run("watch", job).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("train", PENGUINS, "--target", "colour"), "no column 'colour'; there are: 'species'"),
+        (("show", "job_0"), "no job 'job_0'"),
+        (("train", "nowhere.csv", "--target", "x"), "No such file"),
+        (("jobs", "--url", "http://127.0.0.1:9"), "`bestepoch serve` starts one"),
+    ],
+)
+def test_what_a_person_can_mend_is_said_in_a_line(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    error: Any = run(*arguments).exception
+
+    assert isinstance(error, Refused | OSError)
+    assert said in str(error)
+
+
+@pytest.mark.parametrize("wrong", [("--hidden", "wide"), ("--set", "nonsense"), ("--patience", "few")])
+def test_a_wrong_option_is_refused(run: Run, wrong: tuple[str, ...]) -> None:
+    ended = run("train", PENGUINS, "--target", "species", *wrong)
+
+    assert ended.exit_code == 2
+    assert wrong[0] in ended.stderr
+
+
+def test_the_curve_goes_from_high_to_low() -> None:
+    assert curve([8.0, 4.0, 1.0]) == "█▄▁"
+    assert curve([1.0, 1.0]) == "▁▁"
+    assert curve([]) == ""
+    assert len(curve([1.0] * 100)) == 40
