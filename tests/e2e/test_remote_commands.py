@@ -43,11 +43,7 @@ def test_a_table_becomes_a_checkpoint_and_the_two_lines_of_the_lesson(run: Run, 
     assert (tmp_path / f"{job['id']}-best.safetensors").stat().st_size == job["best"]["checkpoint"]["size_bytes"]
     spec = job["spec"]
     assert spec["architecture"]["hidden"] == [16, 8]
-    assert (
-        not spec["architecture"]["batch_norm"]["enabled"]
-        if isinstance(spec["architecture"]["batch_norm"], dict)
-        else not spec["architecture"]["batch_norm"]
-    )
+    assert spec["architecture"]["batch_norm"] is False
     assert (spec["early_stopping"]["patience"], spec["optimizer"]["lr"], spec["name"]) == (5, 0.01, "night")
 
 
