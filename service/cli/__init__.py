@@ -22,6 +22,6 @@ def main() -> None:
     """Entry point of the `bestepoch` command; what an operator can mend is said in one line, with exit code 2."""
     try:
         app()
-    except (ServiceError, OSError) as error:
+    except (ServiceError, remote.Refused, OSError) as error:
         typer.echo(f"bestepoch: {error}", err=True)
         sys.exit(2)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.errors import ServiceError
 from service.lifecycle import Status
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ BARS = "▁▂▃▄▅▆▇█"
 CURVE = 40  # epochs in it
 
 
-class Refused(ServiceError):
+class Refused(Exception):
     """The service refused, or cannot be reached."""
 
 

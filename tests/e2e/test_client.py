@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -81,6 +83,19 @@ def test_a_table_is_uploaded_trained_on_followed_and_taken_home(client: Client, 
     (answer,) = job.predict([{"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "island": "Torgersen", "sex": "male"}])
     assert answer["prediction"] == "Adelie"
     assert job.id in repr(job)
+
+
+def test_the_readmes_lines_do_what_they_say(service: httpx2.Client, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _ = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+
+    exec(code.replace("Client()", f"Client({str(service.base_url)!r})"), names)  # noqa: S102
+
+    said = capsys.readouterr().out
+    assert "succeeded" in said
+    assert "no improvement for 5 epochs" in said or "5 of 5" in said or "patience" in said
+    assert "'prediction': 'Adelie'" in said
+    assert isinstance(names["model"], torch.nn.Module)
 
 
 def test_arrays_frames_and_bytes_are_data_too(client: Client) -> None:

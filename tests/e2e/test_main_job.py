@@ -167,7 +167,7 @@ def test_penguins_reach_097_with_default_settings(service: httpx2.Client, train:
 def test_the_readmes_ten_lines_load_the_penguins_checkpoint(
     service: httpx2.Client, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    _, code = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
     dataset = upload(service, PENGUINS)
     job = train({"data": {"id": dataset["id"], "target": "species"}, "max_epochs": 2})
     (tmp_path / "best.safetensors").write_bytes(service.get(job["best"]["checkpoint"]["download_url"]).content)

@@ -120,7 +120,7 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "task": (["auto", "classification", "regression"], ["Auto", "ranking", None]),
     "split.validation": ([0.0, 0, 0.999], [-0.01, 1.0]),
     "split.test": ([0.0, 0.5], [-0.01, 1.0]),
-    "split.folds": ([2, 100, None], [1, 101, 2.0]),
+    "split.folds": ([2, 2.0, 100, None], [1, 101, 2.5]),
     "split.column": (["part", None], ["", "nul\x00"]),
     "preprocess.numeric": (["quantile", "none"], ["rank", None]),
     "preprocess.max_categories": ([1, 1_000], [0, 1_001]),
