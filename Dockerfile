@@ -26,5 +26,5 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
   CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('BESTEPOCH_PORT', 8000)}/healthz\", timeout=4)"]
-# Anybody may reach this address: it starts only with BESTEPOCH_API_KEY set.
+# Anybody may reach this address: it starts only with BESTEPOCH_API_KEY set, or once a key was made.
 CMD ["bestepoch", "serve", "--host", "0.0.0.0"]

@@ -41,6 +41,8 @@ from service.api.openapi import problems as documented
 from service.api.reads import Reads
 from service.api.traffic import Traffic
 from service.api.watcher import Watcher
+from service.settings import memory_bytes
+from service.spec.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -79,17 +81,36 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         telemetry={"auto_configure": True, "logs": False},
         redirect_slashes=False,
     )
-    threads = CapacityLimiter(INGESTING), CapacityLimiter(PREDICTING)
-    metrics = Metrics(database)
-    keys, traffic = Keys(settings, database), Traffic(settings.max_requests_per_second, settings.max_streams)
     app.state.parts = Parts(
-        settings, database, artifacts, predictor, keys, watcher, NewsRoom(), traffic, Reads(), metrics, *threads
+        settings=settings,
+        limits=_limits(settings),
+        database=database,
+        artifacts=artifacts,
+        predictor=predictor,
+        keys=Keys(settings, database),
+        traffic=Traffic(settings.max_requests_per_second, settings.max_streams),
+        watcher=watcher,
+        news=NewsRoom(),
+        reads=Reads(),
+        metrics=Metrics(database),
+        ingesting=CapacityLimiter(INGESTING),
+        predicting=CapacityLimiter(PREDICTING),
     )
     _add_routes(app)
     say_problems(app)
     problems.install(app)
     _add_middleware(app, settings, app.state.parts)
     return app
+
+
+def _limits(settings: Settings) -> Limits:
+    """What a job may ask for."""
+    return Limits(
+        parameters=settings.max_parameters,
+        epochs=settings.max_epochs,
+        seconds=settings.max_seconds or None,
+        memory_bytes=settings.max_job_bytes or memory_bytes(),
+    )
 
 
 def _add_middleware(app: FastAPI, settings: Settings, parts: Parts) -> None:

@@ -15,8 +15,6 @@ from pydantic import BaseModel, ConfigDict
 from service.access import Caller, Scope
 from service.data.child import Allowance
 from service.errors import Forbidden
-from service.settings import memory_bytes
-from service.spec.limits import Limits
 
 if TYPE_CHECKING:
     import pathlib
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from service.api.watcher import Watcher
     from service.artifacts import Artifacts
     from service.settings import Settings
+    from service.spec.limits import Limits
     from service.spec.reading import ReadOptions
     from service.store.engine import Database, TenantDatabase
 
@@ -56,6 +55,7 @@ class Parts:
     """What the service is made of."""
 
     settings: Settings
+    limits: Limits
     database: Database
     artifacts: Artifacts
     predictor: Predictor
@@ -68,17 +68,6 @@ class Parts:
     # Threads for long work, apart from those that answer short requests:
     ingesting: CapacityLimiter
     predicting: CapacityLimiter
-
-    @property
-    def limits(self) -> Limits:
-        """What a job may ask for."""
-        settings = self.settings
-        return Limits(
-            parameters=settings.max_parameters,
-            epochs=settings.max_epochs,
-            seconds=settings.max_seconds or None,
-            memory_bytes=settings.max_job_bytes or memory_bytes(),
-        )
 
     @property
     def allowed(self) -> Allowance:

@@ -94,7 +94,7 @@ def _sent(headers: Headers) -> str:
     sent = headers.getlist("authorization")
     if not sent:
         raise Unauthorized
-    scheme, _, text = sent[0].partition(" ")
+    scheme, _, text = sent[0].encode("latin-1").decode(errors="replace").partition(" ")  # UTF-8, as most programs send
     text = text.strip()
     if len(sent) > 1 or scheme.lower() != "bearer" or not text or " " in text:
         raise InvalidKey("the header Authorization must say `Bearer KEY`")

@@ -31,14 +31,17 @@ class Reads:
     async def _serve(self) -> None:
         while self._waiting:
             turn, self._waiting = self._waiting, []
-            outcomes = await run_in_threadpool(_each, [read for read, _ in turn])
-            for (_, future), (result, error) in zip(turn, outcomes, strict=True):
+            try:
+                outcomes = await run_in_threadpool(_each, [read for read, _ in turn])
+            except Exception as error:  # no thread could be had: nobody is left waiting
+                outcomes = [(None, error)] * len(turn)
+            for (_, future), (result, problem) in zip(turn, outcomes, strict=True):
                 if future.done():  # who asked has left
                     continue
-                if error is None:
+                if problem is None:
                     future.set_result(result)
                 else:
-                    future.set_exception(error)
+                    future.set_exception(problem)
         self._task = None
 
 

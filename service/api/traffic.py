@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ class Traffic:
         self._tokens[tenant] = (tokens - 1.0 if tokens >= 1.0 else tokens), now
         if tokens < 1.0:
             error = RateLimited(f"more than {self._rate:g} requests a second")
-            error.retry_seconds = max(1, round((1.0 - tokens) / self._rate + 0.5))
+            error.retry_seconds = math.ceil((1.0 - tokens) / self._rate)
             raise error
 
     @contextmanager

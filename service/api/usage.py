@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
-
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
@@ -14,17 +12,15 @@ from service.store import usage
 
 router = APIRouter(tags=["service"], route_class=Route)
 
-L = TypeVar("L", int, int | None)
 
-
-class Use(BaseModel, Generic[L]):
+class Use(BaseModel):
     """What is taken of something."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     used: int
     """So much now."""
-    limit: L
+    limit: int | None
     """So much at most; null: no limit."""
 
 
@@ -60,13 +56,13 @@ class Usage(BaseModel):
     """The key's id; null where the server is open, and for the key of its settings."""
     scope: Scope
     """What the key allows."""
-    waiting_jobs: Use[int]
+    waiting_jobs: Use
     """Jobs that are queued or paused."""
-    running_jobs: Use[int | None]
+    running_jobs: Use
     """Jobs that train."""
-    dataset_bytes: Use[int]
+    dataset_bytes: Use
     """Bytes of the stored data sets."""
-    streams: Use[int]
+    streams: Use
     """Streams that are open at this process of the API."""
     bounds: Bounds
     """What one request or one job may ask for at most."""
@@ -82,10 +78,10 @@ def get_usage(service: Reader) -> Usage:
         tenant=caller.tenant,
         key=caller.key,
         scope=caller.scope,
-        waiting_jobs=Use[int](used=taken.waiting, limit=settings.max_queued_jobs),
-        running_jobs=Use[int | None](used=taken.running, limit=settings.max_running_jobs or None),
-        dataset_bytes=Use[int](used=taken.dataset_bytes, limit=settings.max_dataset_bytes),
-        streams=Use[int](used=service.parts.traffic.streams(caller.tenant), limit=settings.max_streams),
+        waiting_jobs=Use(used=taken.waiting, limit=settings.max_queued_jobs),
+        running_jobs=Use(used=taken.running, limit=settings.max_running_jobs or None),
+        dataset_bytes=Use(used=taken.dataset_bytes, limit=settings.max_dataset_bytes),
+        streams=Use(used=service.parts.traffic.streams(caller.tenant), limit=settings.max_streams),
         bounds=Bounds(
             upload_bytes=settings.max_upload_bytes,
             sweep_jobs=settings.max_sweep_jobs,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import httpx2
 
+from service.client.tables import as_file
 from service.client.transport import AGAIN, ApiError
 from service.lifecycle import Epoch
 from service.lifecycle import Job as State
@@ -125,8 +126,12 @@ class Job:
         return Job(self._transport, State.model_validate(made))
 
     def delete(self) -> None:
-        """Take an ended job away, with its history and its weights."""
-        self._transport.request("DELETE", self._path)
+        """Take an ended job away, with its history and its weights; one that is gone already is fine."""
+        try:
+            self._transport.request("DELETE", self._path)
+        except ApiError as error:
+            if error.status != 404:  # which a try says whose forerunner's answer was lost
+                raise
 
     def predict(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The best epoch's answer to each row, given by column name."""
@@ -135,7 +140,7 @@ class Job:
 
     def predict_file(self, path: str | Path) -> bytes:
         """The best epoch's answers to the rows of a CSV file, as CSV."""
-        content, headers = Path(path).read_bytes(), {"Content-Type": "text/csv"}
+        content, headers = as_file(path)[0], {"Content-Type": "text/csv"}
         answer = self._transport.request(
             "POST", f"{self._path}/predict", content=content, headers=headers, timeout=900.0
         )

@@ -19,7 +19,7 @@ def as_file(data: Any) -> tuple[Any, str | None]:
     """
     if isinstance(data, str | Path):
         path = Path(data)
-        return _pieces(path), path.name
+        return _Pieces(path), path.name
     if isinstance(data, bytes):
         return data, None
     if hasattr(data, "write_csv"):  # polars
@@ -41,7 +41,7 @@ def _arrays(data: Any) -> bytes:
     return file.getvalue()
 
 
-class _pieces:  # noqa: N801
+class _Pieces:
     """A file's bytes piece by piece, from the start each time they are asked for: a try may have to be repeated."""
 
     def __init__(self, path: Path) -> None:

@@ -9,35 +9,17 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from service.api.app import create_app
-from service.artifacts import Artifacts
 from service.settings import Settings
-from service.store.engine import Database
-from tests.api.conftest import CoinPredictor
+from tests.api.conftest import app, artifacts, backend, named
+
+__all__ = ["app", "artifacts", "backend", "named"]
 
 KEY = "s3cret"
 
 
 @pytest.fixture
-def backend() -> str:
-    """One kind of database is enough: what is tried is what comes before it."""
-    return "sqlite"
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    names = {"api_key": KEY, "hosts": "testserver"}
-    return Settings.model_validate({"home": tmp_path / "home", "max_upload_bytes": 100_000, **names})
-
-
-@pytest.fixture
-def artifacts(settings: Settings) -> Artifacts:
-    return Artifacts(settings.artifacts)
-
-
-@pytest.fixture
-def app(settings: Settings, database: Database, artifacts: Artifacts) -> FastAPI:
-    return create_app(settings, database, artifacts, CoinPredictor())
+def settings(tmp_path: Path, named: None) -> Settings:
+    return Settings.model_validate({"home": tmp_path / "home", "max_upload_bytes": 100_000, "api_key": KEY})
 
 
 @pytest.fixture

@@ -12,11 +12,10 @@ from sqlalchemy import select, update
 
 from service.errors import LeaseLost
 from service.lifecycle import CheckpointKind, Control, ErrorCode, JobError, Status, StopReason
-from service.store import checkpoints, control, history, jobs, queue, tables
+from service.store import checkpoints, control, history, queue, tables
 from service.store.engine import Database
 from service.store.queue import MAX_FAILURES, Claim, Outcome
 from service.store.recording import Record, write
-from tests.specs import synthetic
 from tests.store.records import checkpoint, claim, epoch, job, publish, record, submit
 
 CRASH = JobError(code=ErrorCode.worker_lost, message="it died", log_tail="Segmentation fault")
@@ -308,39 +307,3 @@ def test_who_claims_while_another_one_claims_gets_the_next_job(database: Databas
         (other,) = claim(database, "wrk_2")
 
     assert (one.job_id, other.job_id) == (first.id, second.id)
-
-
-def test_a_tenant_with_as_many_running_jobs_as_it_may_have_lets_others_go_first(database: Database) -> None:
-    first, second, third = (submit(database) for _ in range(3))
-    with database.transaction("other") as connection:
-        other, _ = jobs.submit(connection, synthetic(), max_queued=10)
-
-    def claims() -> list[str]:
-        with database.transaction() as connection:
-            found = queue.claim(connection, "wrk_1", {"cpu"}, width=16, trainers=1, seconds=15.0, most=2)
-        return [each.job_id for each in found]
-
-    assert [claims(), claims(), claims()] == [[first.id, second.id], [other.id], []]
-    with database.transaction() as connection:
-        queue.finish(connection, first.id, 1, Outcome(Status.succeeded, StopReason.max_epochs))
-    assert [claims(), claims()] == [[third.id], []]
-
-
-def test_claimers_at_once_keep_to_the_limit(database: Database) -> None:
-    for _ in range(12):
-        submit(database, seed=1, architecture={"hidden": [8]})
-    claimed = list[str]()
-
-    def claim_all() -> None:
-        for _ in range(5):
-            with database.transaction() as connection:
-                found = queue.claim(connection, "wrk_1", {"cpu"}, width=2, trainers=1, seconds=15.0, most=5)
-            claimed.extend(each.job_id for each in found)
-
-    threads = [threading.Thread(target=claim_all) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert len(claimed) == len(set(claimed)) == 5

@@ -1,0 +1,95 @@
+"""Every operation that needs a key, and what a test needs to try them: keys, and things to ask about."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from service.access import Scope
+from service.store import keys
+from service.store.engine import Database
+from tests.api.states import Kitchen
+
+PUBLIC = {
+    "/healthz",
+    "/readyz",
+    "/docs",
+    "/docs/oauth2-redirect",
+    "/openapi.json",
+    "/static-offline-docs/swagger-ui.css",
+}
+CHANGES_NOTHING = {"plan_job", "predict", "replay_early_stopping"}
+SPEC = {"data": {"kind": "synthetic", "rows": 100}}
+BODIES: dict[str, Any] = {
+    "create_job": SPEC,
+    "plan_job": SPEC,
+    "change_job": {"priority": 1},
+    "fork_job": {"checkpoint": "best"},
+    "predict": {"rows": [{"x0": 1.0}]},
+    "replay_early_stopping": {"rules": [{"patience": 3}]},
+    "create_sweep": {"base": SPEC, "replicates": 2},
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A route as it is documented."""
+
+    method: str
+    path: str
+    id: str
+
+    @property
+    def scope(self) -> Scope:
+        """What it should take."""
+        if self.method == "DELETE" or self.id == "get_metrics":
+            return Scope.admin
+        return Scope.read if self.method == "GET" or self.id in CHANGES_NOTHING else Scope.submit
+
+    def ask(self, client: TestClient, ids: dict[str, str], key: str | None, **headers: str) -> httpx2.Response:
+        sent = {**headers, **({} if key is None else {"Authorization": f"Bearer {key}"})}
+        path = self.path.format_map({"kind": "best", **ids})
+        body = {"content": b"a,b\n1,2\n3,4\n"} if self.id == "create_dataset" else {"json": BODIES.get(self.id)}
+        return client.request(self.method, path, headers=sent, **body)  # type: ignore[no-any-return]
+
+
+def operations(app: FastAPI) -> list[Operation]:
+    """All that need a key; those that delete come last."""
+    paths = app.openapi()["paths"]
+    found = [Operation(m.upper(), path, said["operationId"]) for path, of in paths.items() for m, said in of.items()]
+    return sorted((each for each in found if each.path not in PUBLIC), key=lambda each: each.method == "DELETE")
+
+
+Maker = Callable[..., str]
+
+
+@pytest.fixture
+def key(database: Database) -> Maker:
+    """Makes a key; `revoked` at once."""
+
+    def make(tenant: str, scope: Scope, *, revoked: bool = False, days: float | None = None) -> str:
+        until = None if days is None else datetime.now(UTC) + timedelta(days=days)
+        with database.transaction() as connection:
+            known, text = keys.create(connection, tenant, scope, expires_at=until)
+            if revoked:
+                keys.revoke(connection, known.id)
+        return text
+
+    return make
+
+
+@pytest.fixture
+def ids(client: TestClient, kitchen: Kitchen) -> dict[str, str]:
+    """A job with a checkpoint, a sweep and a data set, made while the door is open: of the default tenant."""
+    dataset = client.post("/v1/datasets", content=b"a,b\n1,x\n2,y\n").json()
+    found = {"job_id": kitchen.trained().job_id, "sweep_id": kitchen.swept().id, "dataset_id": dataset["id"]}
+    time.sleep(0.5)  # until the open door is forgotten
+    return found
