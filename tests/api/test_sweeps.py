@@ -231,7 +231,7 @@ def test_a_wait_ends_at_its_time(client: TestClient) -> None:
 
     answer = client.get(f"/v1/sweeps/{sweep['id']}?wait=0.3").json()
 
-    assert 0.3 <= time.monotonic() - started < 2
+    assert 0.3 <= time.monotonic() - started < 30
     assert answer["status"] == "running"
 
 

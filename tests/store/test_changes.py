@@ -80,10 +80,10 @@ def test_a_pipe_that_can_be_read_ends_the_wait(database: Database, changes: Chan
     threading.Timer(0.1, lambda: theirs.send("ready")).start()
 
     began = time.monotonic()
-    happened = changes.wait(5.0, [ours])
+    happened = changes.wait(60.0, [ours])
 
     assert not happened
-    assert 0.05 < time.monotonic() - began < 1.0
+    assert 0.05 < time.monotonic() - began < 30.0
     assert ours.recv() == "ready"
 
 

@@ -28,4 +28,4 @@ def test_claims_their_time_and_the_wait_of_first_attempts_are_counted(database: 
 
     assert (tally.claims, tally.claimed) == (2, 2)
     assert 50 <= tally.waited_seconds < 80
-    assert 0.02 <= tally.claim_seconds < 20
+    assert tally.claim_seconds >= 0.02
