@@ -8,7 +8,7 @@ TORCH_INDEX_URL ?=
 TEST_PROCESSES ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test faults chaos fuzz check bench
+.PHONY: help setup demo serve test faults chaos fuzz browser check bench
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,9 +33,9 @@ demo: setup ## Train on a small table, from upload to download
 serve: setup ## Start the API and a worker
 	$(BIN)/bestepoch serve
 
-test: setup ## Run every test but faults, chaos and fuzz
+test: setup ## Run every test but those of the four targets below
 	$(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile -rs \
-	  --ignore tests/faults --ignore tests/chaos --ignore tests/fuzz
+	  --ignore tests/faults --ignore tests/chaos --ignore tests/fuzz --ignore tests/browser
 
 faults: setup ## Kill, stop, fill and cut real processes, and see that nothing is lost
 	$(BIN)/pytest tests/faults -rs
@@ -46,6 +46,10 @@ chaos: setup ## Strike at random at a service at work, on either database, and l
 
 fuzz: setup ## Make up requests, files and specs, and see that each is answered as documented
 	$(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 tests/fuzz
+
+browser: setup ## Use the dashboard in Chromium
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,browser]'
+	$(BIN)/pytest tests/browser -rs
 
 check: setup ## Lint, check formatting, types and import rules
 	$(BIN)/ruff check

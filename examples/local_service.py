@@ -25,10 +25,12 @@ def running_service(home: Path, **settings: str) -> Iterator[httpx2.Client]:
     """An HTTP client of a fresh service in `home` whose trainers are warm; `settings` as in the environment."""
     port = free_port("127.0.0.1")
     environment = {**os.environ, "BESTEPOCH_HOME": str(home), "BESTEPOCH_LOG_LEVEL": "warning", **settings}
+    key = settings.get("BESTEPOCH_API_KEY")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=70.0) as client:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=70.0) as client:
             wait_until_warm(client, process)
             yield client
     finally:

@@ -24,7 +24,8 @@ def test_constraints_pin_every_dependency_within_its_range() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = dict(line.replace("_", "-").split("==") for line in lines if not line.startswith("#"))
 
-    for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+    extras = project["optional-dependencies"]
+    for text in [*project["dependencies"], *extras["dev"], *extras["browser"]]:
         requirement = Requirement(text)
         assert requirement.specifier.contains(pins[requirement.name]), text
 
@@ -78,7 +79,7 @@ def test_make_lists_its_commands() -> None:
     listing = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     assert re.findall(r"make (\w+)", listing) == [
-        *("help", "setup", "demo", "serve", "test", "faults", "chaos", "fuzz", "check", "bench")
+        *("help", "setup", "demo", "serve", "test", "faults", "chaos", "fuzz", "browser", "check", "bench")
     ]
 
 

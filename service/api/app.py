@@ -21,6 +21,7 @@ from service.api import (
     health,
     history,
     jobs,
+    pages,
     predict,
     predict_files,
     problems,
@@ -159,3 +160,4 @@ def _add_routes(app: FastAPI) -> None:
         app.include_router(noun.router, prefix="/v1", responses=guarded)
     app.include_router(health.router, responses=documented(422, 500))
     app.include_router(health.figures, responses=guarded)
+    pages.install(app)

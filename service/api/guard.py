@@ -17,11 +17,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SAFE = ("GET", "HEAD", "OPTIONS")
-# Pages are our own; the documentation's has a script of its own in it.
-PAGES = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+PAGES = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+DOCUMENTATION = f"{PAGES}; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"  # has its script in it
 NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
 
 
@@ -45,9 +42,9 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 page = headers.get("content-type", "").startswith("text/html")
                 headers["X-Content-Type-Options"] = "nosniff"
-                headers["Content-Security-Policy"] = PAGES if page else NO_PAGE
-                if scope["path"].startswith("/v1/"):
-                    headers.setdefault("Cache-Control", "private, no-cache")  # an ETag is asked about each time
+                headers["Content-Security-Policy"] = _policy(scope["path"]) if page else NO_PAGE
+                # An ETag is asked about each time; after an upgrade no file of the page before is left.
+                headers.setdefault("Cache-Control", "private, no-cache")
             await send(message)
 
         wrong = self._wrong(scope)
@@ -71,6 +68,10 @@ class Guard:
         if foreign or (origin is not None and urlsplit(origin).netloc != host):
             return CrossSite(f"a page of {origin or 'another site'} sent this; BESTEPOCH_ORIGINS lists sites that may")
         return None
+
+
+def _policy(path: str) -> str:
+    return DOCUMENTATION if path.startswith("/docs") else PAGES
 
 
 def _name(host: str) -> str:

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from service.access import DEFAULT_TENANT, Caller, Scope, digest
-from service.api import problems
+from service.api import pages, problems
 from service.errors import InvalidKey, ServiceError, Unauthorized
 from service.store import keys
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from service.settings import Settings
     from service.store.engine import Database
 
-PUBLIC = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
-PUBLIC_FOLDER = "/static-offline-docs/"
+PUBLIC = frozenset({pages.PAGE, "/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
+PUBLIC_FOLDERS = (f"{pages.FILES}/", "/static-offline-docs/")
 
 REMEMBER_SECONDS = 0.5  # a revoked key is out within a second
 MOST_REMEMBERED = 10_000
@@ -109,7 +109,7 @@ class KeyRequired:
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve one request, or turn it away."""
-        if scope["type"] == "http" and not (scope["path"] in PUBLIC or scope["path"].startswith(PUBLIC_FOLDER)):
+        if scope["type"] == "http" and not (scope["path"] in PUBLIC or scope["path"].startswith(PUBLIC_FOLDERS)):
             try:
                 caller = scope["state"]["caller"] = await self._keys.caller(Headers(scope=scope))
                 self._traffic.request(caller.tenant)

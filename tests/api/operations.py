@@ -24,7 +24,9 @@ PUBLIC = {
     "/docs",
     "/docs/oauth2-redirect",
     "/openapi.json",
-    "/static-offline-docs/swagger-ui.css",
+    "/static-offline-docs/file",
+    "/web/file",
+    "/",
 }
 CHANGES_NOTHING = {"plan_job", "predict", "replay_early_stopping"}
 SPEC = {"data": {"kind": "synthetic", "rows": 100}}

@@ -118,7 +118,7 @@ def test_no_answer_is_taken_for_a_page_or_kept_by_a_proxy(client: TestClient, pa
 
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
-    assert headers.get("cache-control", "") == ("private, no-cache" if path.startswith("/v1/") else "")
+    assert headers["cache-control"] == "private, no-cache"
 
 
 def test_the_documentation_loads_nothing_from_elsewhere_and_is_in_nobodys_frame(client: TestClient) -> None:

@@ -1,0 +1,106 @@
+// Which page the address asks for; the key; light and dark.
+
+import { setKey, Refused } from "./api.js";
+import { field, h, say } from "./dom.js";
+import * as compare from "./compare.js";
+import * as dataset from "./dataset.js";
+import * as datasets from "./datasets.js";
+import * as job from "./job.js";
+import * as jobs from "./jobs.js";
+import * as newJob from "./new_job.js";
+import * as service from "./service.js";
+import * as sweep from "./sweep.js";
+import * as sweeps from "./sweeps.js";
+
+const PAGES = { jobs, job, new: newJob, compare, sweeps, sweep, datasets, dataset, service };
+
+let leave = new AbortController();
+
+/** #/job/job_1?x=2 -> the page `job`, shown with {id: "job_1", query}. */
+async function show() {
+  leave.abort(); // ends what the page before still asks or follows
+  leave = new AbortController();
+  const { signal } = leave;
+  const [path, query] = location.hash.slice(2).split("?");
+  const [name, id] = (path || "jobs").split("/");
+  const main = document.getElementById("main");
+  for (const link of document.querySelectorAll("nav a")) {
+    const here = link.hash === `#/${name}` || link.hash === `#/${name}s`;
+    if (here) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  const page = PAGES[name];
+  const root = h("div");
+  main.replaceChildren(root);
+  scrollTo(0, 0);
+  try {
+    if (!page) throw new Error(`there is no page ${name}`);
+    document.title = `${page.title} – bestepoch`;
+    await page.show(root, { id, query: new URLSearchParams(query), signal });
+  } catch (error) {
+    if (signal.aborted) return;
+    if (error instanceof Refused && error.status === 401) return;
+    root.append(h("p", { class: "wrong", role: "alert" }, error.message));
+  }
+}
+
+/** A dialog, once, for whoever has no key or a wrong one. */
+function askForKey() {
+  if (document.querySelector("dialog[open]")) return;
+  const input = h("input", { type: "password", autocomplete: "off", required: true, size: 40 });
+  const enter = (event) => {
+    event.preventDefault();
+    setKey(input.value.trim());
+    dialog.close();
+    show();
+  };
+  const dialog = h("dialog", { "aria-label": "Key", onclose: () => dialog.remove() },
+    h("form", { onsubmit: enter },
+      h("h2", {}, "This service asks for a key"),
+      h("p", {}, "Whoever runs it makes one with ", h("code", {}, "bestepoch keys create"), ". It is kept until this tab is closed."),
+      field("Key", input), h("button", { class: "main" }, "Enter")));
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+function theme() {
+  const toggle = document.getElementById("theme");
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const apply = () => {
+    const dark = (localStorage.getItem("bestepoch.theme") ?? (system.matches ? "dark" : "light")) === "dark";
+    document.documentElement.style.colorScheme = dark ? "dark" : "light";
+    toggle.textContent = dark ? "Light" : "Dark";
+    toggle.setAttribute("aria-label", `Change to ${dark ? "light" : "dark"} colours`);
+  };
+  toggle.onclick = () => {
+    localStorage.setItem("bestepoch.theme", toggle.textContent.toLowerCase());
+    apply();
+  };
+  system.addEventListener("change", apply);
+  apply();
+}
+
+/** A file dropped anywhere is uploaded. */
+function drops() {
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    const [file] = event.dataTransfer.files;
+    if (!file) return;
+    datasets.take(file);
+    location.hash = "#/datasets";
+  });
+}
+
+addEventListener("hashchange", () => {
+  show();
+  document.getElementById("main").focus();
+});
+addEventListener("key-needed", askForKey);
+addEventListener("unhandledrejection", (event) => {
+  if (event.reason?.name === "AbortError") event.preventDefault();
+  else say(event.reason?.message ?? "something went wrong");
+});
+theme();
+drops();
+show();

@@ -1,0 +1,161 @@
+// One job: its curves as they grow, each epoch's decision, its network, its log, what can be taken home.
+
+import { all, follow, get, save, send } from "./api.js";
+import { chart } from "./chart.js";
+import { decisions } from "./decisions.js";
+import { button, field, h, offer, say, table } from "./dom.js";
+import { ago, between, brief, bytes, flat, number, seconds } from "./format.js";
+import { labels, progress, standing, status } from "./jobs_table.js";
+import { layers } from "./layers.js";
+import { replay } from "./replay.js";
+
+export const title = "Job";
+
+export async function show(root, { id, signal }) {
+  let job = await get(`/v1/jobs/${id}`, signal);
+  const epochs = [];
+  const head = h("div");
+  const facts = h("dl", { class: "facts" });
+  let metric = "loss";
+  const choice = h("select", { onchange: () => { metric = choice.value; draw(); } });
+  const curves = chart(`Losses of ${job.name ?? id} over its epochs`, "", field("Shown", choice));
+  const table = decisions(job);
+  const log = h("ol", { class: "log" });
+  const rules = replay(job, signal);
+  root.append(head, facts, h("section", {}, h("h2", {}, "Curves"), curves.element),
+    section("Decisions of early stopping", table.element, true), section("Other stopping rules", rules.element),
+    section("Network", await network(job, signal)), section("Spec", spec(job)), section("Log", log, true));
+
+  function draw() {
+    offer(choice, ["loss", ...Object.keys(epochs[0]?.metrics ?? {})], metric);
+    curves.update(metric === "loss" ? losses(job, epochs) : measured(metric, job, epochs));
+    table.update(epochs, job);
+    rules.update(job, epochs.length);
+  }
+
+  async function refresh() {
+    document.title = `${job.name ?? id} – bestepoch`;
+    head.replaceChildren(h("h1", {}, job.name ?? id, " ", status(job.status)), actions(job, changed));
+    facts.replaceChildren(...factsOf(job));
+    draw();
+    const events = await all(`/v1/jobs/${id}/events?limit=1000`, signal);
+    log.replaceChildren(...events.map((event) => h("li", {}, h("time", { datetime: event.at }, ago(event.at)), ` ${event.kind}: ${event.message}`)));
+  }
+
+  async function changed(next) {
+    job = next ?? await get(`/v1/jobs/${id}`, signal);
+    await refresh();
+  }
+
+  await refresh();
+  let drawing = 0;
+  await follow(id, signal, (event, data) => {
+    if (event === "epoch") epochs.push(data);
+    if (event === "job") changed(data).catch(() => {});
+    if (event === "epoch" && !drawing) drawing = requestAnimationFrame(() => { drawing = 0; draw(); });
+  });
+}
+
+function section(name, content, open = false) {
+  return h("details", { open }, h("summary", {}, h("h2", {}, name)), content);
+}
+
+function losses(job, epochs) {
+  const last = epochs.at(-1);
+  const series = [{ name: "training loss", dashed: true, points: epochs.map((row) => [row.epoch, row.train_loss ?? NaN]) }];
+  if (last?.val_loss !== null) series.push({ name: "validation loss", points: epochs.map((row) => [row.epoch, row.val_loss ?? NaN]) });
+  const on = job.spec.early_stopping?.monitor === "train_loss" ? "train_loss" : "val_loss";
+  return { series, marks: best(job, epochs, (row) => row[on]), bands: patience(job, last) };
+}
+
+function measured(metric, job, epochs) {
+  const series = [{ name: metric, points: epochs.map((row) => [row.epoch, row.metrics[metric] ?? NaN]) }];
+  return { series, marks: best(job, epochs, (row) => row.metrics[metric]), bands: patience(job, epochs.at(-1)) };
+}
+
+function best(job, epochs, value) {
+  const row = epochs.findLast((each) => each.is_best);
+  return row && Number.isFinite(value(row)) ? [{ x: row.epoch, y: value(row), text: `best: epoch ${row.epoch}` }] : [];
+}
+
+/** From where patience started anew to where it stands, of the epochs that it lasts. */
+function patience(job, last) {
+  const rule = job.spec.early_stopping;
+  if (!last || rule?.rule !== "patience" || last.wait === 0) return [];
+  return [{ from: last.epoch - last.wait, to: last.epoch, text: `patience ${last.wait} of ${rule.patience}` }];
+}
+
+function actions(job, changed) {
+  const act = (what) => async () => changed(await send("POST", `/v1/jobs/${job.id}/${what}`));
+  const live = ["queued", "running", "paused"].includes(job.status);
+  return h("div", { class: "controls" },
+    job.best?.checkpoint && button("Download the best", () => save(`/v1/jobs/${job.id}/checkpoints/best/download`), { class: "main" }),
+    job.best?.checkpoint && download(job),
+    live && button("Cancel", act("cancel")),
+    ["queued", "running"].includes(job.status) && job.control !== "pause" && button("Pause", act("pause")),
+    (job.status === "paused" || job.control === "pause") && button("Resume", act("resume")),
+    !live && job.best && button("Train on", () => trainOn(job)),
+    h("a", { class: "button", href: `#/new?from=${job.id}` }, "Another like it"),
+    h("a", { class: "button", href: `#/compare?ids=${job.id}` }, "Compare"),
+    !live && button("Delete", async () => {
+      if (!confirm("Delete this job with its history and its checkpoints?")) return;
+      await send("DELETE", `/v1/jobs/${job.id}`);
+      location.hash = "#/jobs";
+    }));
+}
+
+function download(job) {
+  const choice = h("select", { "aria-label": "Download as" }, h("option", { value: "" }, "Download as…"),
+    [["pt", "PyTorch state dict"], ["onnx", "ONNX, raw columns in"], ["pt2", "torch.export"], ["bundle", "bundle with model card"]].map(([value, text]) => h("option", { value }, text)),
+    h("option", { value: "csv" }, "history as CSV"));
+  choice.onchange = async () => {
+    const format = choice.value;
+    choice.value = "";
+    const path = format === "csv" ? `/v1/jobs/${job.id}/history` : `/v1/jobs/${job.id}/checkpoints/best/download?format=${format}`;
+    await save(path, format === "csv" ? "text/csv" : "*/*").catch((error) => say(error.message));
+  };
+  return choice;
+}
+
+async function trainOn(job) {
+  const rule = job.spec.early_stopping;
+  const changes = { max_epochs: Math.max(job.spec.max_epochs, job.progress.epoch) * 2 };
+  if (rule?.rule === "patience") changes["early_stopping.patience"] = rule.patience * 2;
+  const next = await send("POST", `/v1/jobs/${job.id}/fork`, { checkpoint: "last", changes });
+  location.hash = `#/job/${next.id}`;
+}
+
+function factsOf(job) {
+  const rows = [
+    ["Stands", standing(job)], ["Epochs", progress(job)],
+    ["Best", job.best && `${job.best.monitor} ${number(job.best.value)} at epoch ${number(job.best.epoch)}`],
+    ["Measured there", job.best && Object.entries(job.best.metrics).map(([name, value]) => `${name} ${number(value)}`).join(", ")],
+    ["Test rows", job.test && Object.entries(job.test.metrics).map(([name, value]) => `${name} ${number(value)}`).join(", ")],
+    ["Checkpoint", job.best?.checkpoint && `${bytes(job.best.checkpoint.size_bytes)}, SHA-256 ${job.best.checkpoint.sha256.slice(0, 16)}…`],
+    ["Trained", job.started_at && `${seconds(between(job.started_at, job.finished_at))} on ${job.device ?? "?"}, attempt ${job.attempt}`],
+    ["Submitted", ago(job.created_at)], ["Id", h("code", {}, job.id)],
+    ["Labels", Object.keys(job.labels).length > 0 && labels(job)],
+    ["Sweep", job.sweep && h("a", { href: `#/sweep/${job.sweep}` }, Object.entries(job.point ?? {}).map(([name, value]) => `${name} = ${brief(value)}`).join(", ") || job.sweep)],
+    ["Goes on from", job.forked && h("a", { href: `#/job/${job.forked.job}` }, `${job.forked.checkpoint}, epoch ${job.forked.epoch}`)],
+    ["Data", job.spec.data.id ? h("a", { href: `#/dataset/${job.spec.data.id}` }, job.spec.data.id) : job.spec.data.kind],
+    ["Failed", job.error && h("span", { class: "wrong" }, job.error.message)],
+  ];
+  const warnings = job.warnings.map((warning) => ["Warning", warning.message]);
+  return [...rows, ...warnings].filter(([, value]) => value).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]);
+}
+
+async function network(job, signal) {
+  try {
+    return layers(await send("POST", "/v1/jobs/plan", job.spec, signal));
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return h("p", {}, `Its layers cannot be shown any more: ${error.message}.`);
+  }
+}
+
+function spec(job) {
+  const rows = Object.entries(flat(job.spec)).map(([name, value]) => ({ name, value }));
+  const shown = table("Spec", [{ title: "Setting", cell: (row) => h("code", {}, row.name) }, { title: "Value", cell: (row) => brief(row.value) }], (row) => row.name, "");
+  shown.update(rows);
+  return h("div", {}, button("Copy as JSON", () => navigator.clipboard.writeText(JSON.stringify(job.spec, null, 2)).then(() => say("copied"))), shown.element);
+}

@@ -1,0 +1,107 @@
+"""For everyone: WCAG AA by axe-core on every page, light, dark and on a phone; by keyboard alone; quick to show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import pytest
+from axe_core_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Visitor, visits
+
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_page_meets_wcag_aa_and_fits(
+    browser: Browser, service: httpx2.Client, penguins: str, trained: list[dict[str, Any]], scheme: str, size: str
+) -> None:
+    grid = {"optimizer.lr": [0.001, 0.01], "architecture.dropout": [0.0, 0.5]}
+    base = {"data": {"kind": "dataset", "id": penguins, "target": "species"}, "max_epochs": 2}
+    sweep = service.post("/v1/sweeps", json={"base": base, "grid": grid}).json()
+    service.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}, timeout=70)
+    one, other = trained
+    for visitor in visits(browser, str(service.base_url).rstrip("/"), color_scheme=scheme):
+        visitor.page.set_viewport_size(SIZES[size])  # type: ignore[arg-type]
+        for place in (
+            "jobs",
+            f"job/{one['id']}",
+            f"compare?ids={one['id']},{other['id']}",
+            f"new?data={penguins}",
+            "sweeps",
+            f"sweep/{sweep['id']}",
+            "datasets",
+            f"dataset/{penguins}",
+            "service",
+        ):
+            page = visitor.go(place)
+            page.wait_for_timeout(700)  # what it shows comes from the service
+            page.evaluate("document.querySelectorAll('main details').forEach(each => { each.open = true })")
+            assert violations(page) == [], f"{place}, {scheme}, {size}"
+            assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), f"{place} is too wide"
+
+
+def violations(page: Page) -> list[str]:
+    found = Axe().run(page, options=RULES)["violations"]
+    return [f"{each['id']}: {each['nodes'][0]['html'][:200]} {each['nodes'][0]['failureSummary']}" for each in found]
+
+
+def test_a_curve_is_read_and_zoomed_by_keyboard(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
+    page = visitor.go(f"job/{trained[0]['id']}")
+    chart = page.locator("svg.chart")
+    expect(page.locator(".mark text")).to_be_visible()
+    chart.focus()
+    page.keyboard.press("Home")
+    expect(page.locator(".readout")).to_contain_text("Epoch 1 ·")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".readout")).to_contain_text("Epoch 2 · training loss ")
+
+    whole = page.locator("polyline.line").first.get_attribute("points")
+    page.keyboard.press("+")
+    expect(page.locator("polyline.line").first).not_to_have_attribute("points", whole or "")
+    page.keyboard.press("0")
+    expect(page.locator("polyline.line").first).to_have_attribute("points", whole or "")
+
+
+def test_a_log_scale_shows_the_same_best(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
+    page = visitor.go(f"job/{trained[0]['id']}")
+    mark = page.locator(".mark text")
+    expect(mark).to_be_visible()
+    before = page.locator(".mark circle").get_attribute("cy")
+
+    page.get_by_label("Logarithmic").check()
+
+    expect(page.locator(".mark circle")).not_to_have_attribute("cy", before or "")
+    expect(mark).to_have_text(f"best: epoch {trained[0]['best']['epoch']}")
+
+
+def test_a_list_that_renews_itself_keeps_focus_and_choice(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
+    page = visitor.go("jobs?label=team%3Dbirds")
+    box = page.get_by_label("Choose with batch norm").first
+    box.check()
+    box.focus()
+
+    with page.expect_response(lambda answer: "/v1/jobs?" in answer.url):
+        pass
+    with page.expect_response(lambda answer: "/v1/jobs?" in answer.url):
+        pass
+
+    expect(box).to_be_checked()
+    expect(box).to_be_focused()
+
+
+def test_the_first_paint_is_measured(visitor: Visitor, capsys: pytest.CaptureFixture[str]) -> None:
+    times = []
+    for _ in range(5):
+        page = visitor.go("jobs")
+        page.reload()
+        page.wait_for_selector("h1")
+        paint = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+        times.append(page.wait_for_function(paint).json_value())
+    with capsys.disabled():
+        print(f"\nfirst contentful paint: {sorted(times)[2]:.0f} ms (median of 5)")
+    assert max(times) < 10_000

@@ -1,0 +1,169 @@
+"""What people come for: a file dropped, a job built, watched, compared, its best taken home."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from playwright.sync_api import Browser, expect
+from safetensors import safe_open
+
+from examples.local_service import running_service
+from tests.browser.conftest import PENGUINS, Visitor, visits
+
+
+def test_a_table_becomes_a_model_without_a_line_of_code(
+    visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    page = visitor.go("datasets")
+    page.set_input_files("input[type=file]", PENGUINS)
+    page.locator(".uploads").get_by_text("Train on it").click()
+
+    expect(page.get_by_label("Plan")).to_contain_text("classification: the target 'species' holds text")
+    page.get_by_label("Name", exact=False).first.fill("by hand")
+    page.get_by_label("Batch normalization").uncheck()
+    page.get_by_label("Patience").fill("4")
+    expect(page.get_by_label("Plan")).to_contain_text("parameters")
+    page.get_by_role("button", name="Train", exact=True).click()
+
+    expect(page.locator("h1")).to_contain_text("by hand")
+    expect(page.locator("h1 .status")).to_have_text("succeeded", timeout=60_000)
+    expect(page.locator(".band text")).to_have_text("patience 4 of 4")
+    job_id = page.url.rpartition("/")[2]
+    job = service.get(f"/v1/jobs/{job_id}").json()
+    assert (job["spec"]["architecture"]["batch_norm"], job["spec"]["early_stopping"]["patience"]) == (False, 4)
+    expect(page.locator(".mark text")).to_have_text(f"best: epoch {job['best']['epoch']}")
+    assert page.locator("[aria-label=Decisions] tbody tr").count() == job["progress"]["epoch"]
+
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Download the best").click()
+    saved = tmp_path / "best.safetensors"
+    downloading.value.save_as(saved)
+    with safe_open(saved, "pt") as file:
+        assert json.loads(file.metadata()["bestepoch"])["epoch"] == job["best"]["epoch"]
+
+    page.get_by_role("link", name="Compare").click()
+    page.get_by_label("One more job").fill(trained[0]["id"])
+    page.get_by_role("button", name="Add").click()
+    differences = page.locator("[aria-label=Differences]")
+    expect(differences).to_contain_text("architecture.batch_norm")
+    expect(differences).not_to_contain_text("optimizer.lr")
+    expect(page.locator(".chart polyline.line")).to_have_count(2)
+
+
+def test_a_spec_that_does_not_fit_says_so_beside_its_field(visitor: Visitor, penguins: str) -> None:
+    page = visitor.go(f"new?data={penguins}")
+
+    page.get_by_label("Learning rate").fill("-1")
+
+    expect(page.get_by_label("Learning rate")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("label", has_text="Learning rate")).to_contain_text("should be greater than")
+    visitor.faults[:] = [each for each in visitor.faults if "422" not in each]  # the console lists refused requests
+
+
+def test_the_spec_can_be_written_as_json_and_the_fields_follow(visitor: Visitor, penguins: str) -> None:
+    page = visitor.go(f"new?data={penguins}")
+    page.get_by_text("The spec as JSON").click()
+    text = page.get_by_label("Spec as JSON")
+    spec = json.loads(text.input_value())
+
+    text.fill(json.dumps({**spec, "optimizer": {"kind": "sgd", "lr": 0.05, "momentum": 0.9}}))
+    text.blur()
+
+    expect(page.get_by_label("Learning rate")).to_have_value("0.05")
+    expect(page.get_by_label("Optimizer")).to_have_value("sgd")
+
+
+def test_a_running_job_is_seen_growing_and_is_cancelled(visitor: Visitor, service: httpx2.Client) -> None:
+    spec = {"data": {"kind": "synthetic", "rows": 2000}, "max_epochs": 1_000_000, "early_stopping": None}
+    job = service.post("/v1/jobs", json=spec).json()
+    page = visitor.go(f"job/{job['id']}")
+    line = page.locator("polyline.line").first
+    expect(line).to_have_attribute("points", re.compile(r"( .*){5,}"))
+    before = page.locator("[aria-label=Decisions] tbody td").first.inner_text()
+
+    page.wait_for_function(
+        "before => document.querySelector('[aria-label=Decisions] tbody td').textContent !== before", arg=before
+    )
+    page.get_by_role("button", name="Cancel").click()
+
+    expect(page.locator("h1 .status")).to_have_text("cancelled", timeout=30_000)
+    expect(page.get_by_role("button", name="Download the best")).to_be_visible()
+
+
+def test_several_jobs_are_chosen_and_cancelled(visitor: Visitor, service: httpx2.Client) -> None:
+    spec = {
+        "labels": {"bulk": "yes"},
+        "data": {"kind": "synthetic", "rows": 2000},
+        "max_epochs": 1_000_000,
+        "early_stopping": None,
+    }
+    ids = [service.post("/v1/jobs", json=spec).json()["id"] for _ in range(3)]
+    page = visitor.go("jobs?label=bulk%3Dyes")
+    expect(page.locator("[aria-label=Jobs] tbody tr")).to_have_count(3)
+
+    for job_id in ids[:2]:
+        page.get_by_label(f"Choose {job_id}").check()
+    page.get_by_role("button", name="Cancel chosen").click()
+    expect(page.locator("#said")).to_contain_text("cancel asked for 2 of 2 jobs")
+    expect(page.locator(".status.cancelled")).to_have_count(2, timeout=30_000)
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel all that fit").click()
+    expect(page.locator(".status.cancelled")).to_have_count(3, timeout=30_000)
+
+
+def test_other_stopping_rules_are_tried_on_the_recorded_curve(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
+    page = visitor.go(f"job/{trained[0]['id']}")
+    page.get_by_text("Other stopping rules").click()
+    page.get_by_role("button", name="Replay").click()
+
+    rows = page.locator("[aria-label='Other rules'] tbody tr")
+    expect(rows).to_have_count(8)
+    page.get_by_label("One more rule").fill('{"patience": 1}')
+    page.get_by_role("button", name="Add").click()
+    expect(rows).to_have_count(9)
+
+
+def test_a_sweep_is_a_leaderboard_and_a_map(visitor: Visitor, service: httpx2.Client, penguins: str) -> None:
+    asked = {
+        "name": "rates",
+        "base": {"data": {"kind": "dataset", "id": penguins, "target": "species"}, "max_epochs": 10},
+        "grid": {"optimizer.lr": [0.001, 0.01], "architecture.batch_norm": [True, False]},
+        "replicates": 2,
+    }
+    sweep = service.post("/v1/sweeps", json=asked).json()
+    service.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}, timeout=70)
+    best = service.get(f"/v1/sweeps/{sweep['id']}").json()["best"]["job"]
+
+    page = visitor.go(f"sweep/{sweep['id']}")
+    expect(page.locator("[aria-label=Leaderboard] tbody tr")).to_have_count(8)
+    expect(page.locator("[aria-label=Leaderboard] tbody a").first).to_have_attribute("href", f"#/job/{best}")
+    expect(page.locator(".map .heat")).to_have_count(4)
+    expect(page.locator("[aria-label=Points] tbody tr")).to_have_count(4)
+
+
+def test_what_people_wrote_is_text_and_never_markup(visitor: Visitor, service: httpx2.Client) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    job = service.post("/v1/jobs", json={"name": name, "data": {"kind": "synthetic"}, "max_epochs": 1}).json()
+
+    page = visitor.go("jobs")
+    expect(page.get_by_text(name)).to_be_visible()
+    page = visitor.go(f"job/{job['id']}")
+    expect(page.locator("h1")).to_contain_text(name)
+    assert page.locator("main img").count() == 0
+
+
+def test_whoever_needs_a_key_is_asked_for_it(browser: Browser, tmp_path: Path) -> None:
+    with running_service(tmp_path, BESTEPOCH_API_KEY="a-key-for-the-browser") as client:
+        for visitor in visits(browser, str(client.base_url).rstrip("/")):
+            page = visitor.page
+            page.goto(f"{visitor.url}/#/service")
+            for key in ("wrong", "a-key-for-the-browser"):
+                page.locator("dialog input").fill(key)
+                page.get_by_role("button", name="Enter").click()
+            expect(page.locator("main")).to_contain_text("It is ready to work.")
+            visitor.faults[:] = [each for each in visitor.faults if "401" not in each]
