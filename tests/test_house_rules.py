@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 LINT_IMPORTS = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo"]
 
 EDGES = {"api", "client", "serving", "predictor", "collector", "doctor", "cli"}
-LIBRARIES = {"torch", "sqlalchemy", "alembic", "fastapi", "starlette"}
+LIBRARIES = {"torch", "sqlalchemy", "alembic", "fastapi", "starlette", "sklearn"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "settings": set(),
@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "artifacts": {"errors"},
     "serving": {"training", "data", "spec", "artifacts", "errors", "torch"},
     "predictor": {"serving", "data", "spec", "errors"},
-    "client": {"training", "lifecycle", "spec", "errors"},
+    "client": {"training", "lifecycle", "spec", "errors", "sklearn"},
     "collector": {"store", "artifacts", "errors"},
     "doctor": {"store", "artifacts", "errors"},
     "api": {
@@ -97,6 +97,14 @@ def test_the_api_and_its_predictor_start_without_torch_and_the_readers_of_tables
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert result.stdout == "[]\n"
+
+
+def test_the_client_starts_without_scikit_learn() -> None:
+    code = "import sys, service.client; print('sklearn' in sys.modules)"
+
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert result.stdout == "False\n"
 
 
 SOURCES = sorted((ROOT / "service").rglob("*.py"))

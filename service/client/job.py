@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import httpx2
 
-from service.client.tables import as_file
+from service.client.tables import CsvRows, as_file
 from service.client.transport import AGAIN, ApiError
 from service.lifecycle import Epoch
 from service.lifecycle import Job as State
@@ -138,9 +138,10 @@ class Job:
         answer = self._transport.json("POST", f"{self._path}/predict", json={"rows": rows}, timeout=120.0)
         return list(answer["predictions"])
 
-    def predict_file(self, path: str | Path) -> bytes:
-        """The best epoch's answers to the rows of a CSV file, as CSV."""
-        content, headers = as_file(path)[0], {"Content-Type": "text/csv"}
+    def predict_file(self, rows: str | Path | CsvRows) -> bytes:
+        """The best epoch's answers to the rows of a CSV file, given by its path, as CSV."""
+        content = rows if isinstance(rows, CsvRows) else as_file(rows)[0]
+        headers = {"Content-Type": "text/csv"}
         answer = self._transport.request(
             "POST", f"{self._path}/predict", content=content, headers=headers, timeout=900.0
         )

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
 CHUNK_BYTES = 1024**2
+CHUNK_ROWS = 1_000
 
 
 def as_file(data: Any) -> tuple[Any, str | None]:
@@ -52,3 +55,31 @@ class _Pieces:
         with self._path.open("rb") as file:
             while piece := file.read(CHUNK_BYTES):
                 yield piece
+
+
+class CsvRows:
+    """A (rows, columns) array as pieces of a CSV file, NaN for a missing value; its columns are x0, x1, ... again."""
+
+    def __init__(self, x: NDArray[Any]) -> None:
+        self._x = x
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield (",".join(f"x{number}" for number in range(self._x.shape[1])) + "\n").encode()
+        for start in range(0, len(self._x), CHUNK_ROWS):
+            rows = self._x[start : start + CHUNK_ROWS].tolist()
+            yield "".join(",".join(map(repr, row)) + "\n" for row in rows).encode()
+
+
+def json_rows(x: NDArray[Any]) -> list[list[float | None]]:
+    """The rows of an array, with None for NaN."""
+    return [[None if value != value else value for value in row] for row in x.tolist()]
+
+
+def columns_of_csv(answer: bytes, names: list[str]) -> NDArray[Any]:
+    """(rows, names) the numbers in these columns of a CSV file of answers, NaN where there is none."""
+    import numpy as np
+
+    header, *lines = answer.decode().splitlines()
+    places = [header.split(",").index(name) for name in names]
+    rows = (line.split(",") for line in lines)
+    return np.array([[float(row[place] or "nan") for place in places] for row in rows], dtype=np.float64)

@@ -1,0 +1,244 @@
+"""Estimators of scikit-learn that train and predict on a service, for its pipelines, searches and cross-validation."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from pydantic import SecretStr
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from service.client.client import Client
+from service.client.tables import CsvRows, columns_of_csv, json_rows
+from service.client.transport import ApiError
+from service.lifecycle import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from service.client.job import Job
+
+# Small tables travel in the job itself: that saves the tenths of a second that it takes to read a file, and a data set
+# that stays behind. More would weigh on every look at the job, which carries its spec.
+MAX_INLINE_VALUES = 2_000
+# Rows to predict go as a file where there are more than the service takes as JSON: 10,000 rows in 2 MiB, with 36 bytes
+# for the longest value and its name. Below that a file, which takes it a second, is slower.
+MAX_JSON_ROWS, MAX_JSON_VALUES = 10_000, 50_000
+CHECKS: dict[str, Any] = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}  # of X
+
+
+class _Remote(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """What classifier and regressor share: settings, the wire, and what `fit` leaves."""
+
+    job_id_: str
+    n_iter_: int
+    best_epoch_: int
+    n_features_in_: int
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        api_key: str | SecretStr | None = None,
+        *,
+        hidden: Sequence[int] = (64, 32),
+        batch_norm: bool = True,
+        activation: str = "relu",
+        dropout: float = 0.0,
+        lr: float = 0.003,
+        weight_decay: float = 0.0,
+        batch_size: int | str = 64,
+        max_epochs: int = 100,
+        patience: int | None = 10,
+        validation: float = 0.2,
+        random_state: int | np.random.RandomState | None = None,
+        spec: dict[str, Any] | None = None,
+    ) -> None:
+        self.url = url
+        self.api_key = api_key
+        self.hidden = hidden
+        self.batch_norm = batch_norm
+        self.activation = activation
+        self.dropout = dropout
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.validation = validation
+        self.random_state = random_state
+        self.spec = spec
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True  # missing values, which the service imputes
+        return tags
+
+    def _checked(
+        self, x: Any, y: Any, weight: Any, **checks: Any
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None]:
+        """Rows, targets and weights as arrays; what weighs nothing is left out, so that it does not validate either."""
+        x, y = validate_data(self, x, y, ensure_min_samples=3, **CHECKS, **checks)
+        if weight is None:
+            return x, y, None
+        weight = _check_sample_weight(weight, x, dtype=np.float64, ensure_non_negative=True)
+        kept = weight > 0
+        return x[kept], y[kept], weight[kept]
+
+    def _train(self, x: NDArray[Any], y: NDArray[Any], weight: NDArray[np.float64] | None, task: str) -> None:
+        """Train on what is checked, and keep what there is to know of the job."""
+        with self._client() as client, _refusals_as_value_errors():
+            spec = {**self._spec(task), "data": _sent(client, x, y, weight)}
+            job = _ended(client.submit(spec))
+        state = job.state
+        if state.status is not Status.succeeded or state.best is None:
+            why = f": {state.error.message}" if state.error else ""
+            raise RuntimeError(f"{job.id} ended {state.status.value}{why}")
+        self.job_id_, self.n_iter_, self.best_epoch_ = job.id, state.progress.epoch, state.best.epoch
+
+    def _spec(self, task: str) -> dict[str, Any]:
+        """A job's spec but for its data."""
+        # Searches draw settings as numpy's numbers, which JSON does not know.
+        own = {k: v.item() if isinstance(v, np.generic) else v for k, v in self.get_params(deep=False).items()}
+        seed = self._seed()
+        patience, validation = own["patience"], own["validation"]
+        monitor = "val_loss" if validation else "train_loss"
+        return {
+            "labels": {"estimator": type(self).__name__},
+            "architecture": {
+                "hidden": np.atleast_1d(own["hidden"]).tolist(),
+                **{name: own[name] for name in ("batch_norm", "activation", "dropout")},
+            },
+            "optimizer": {name: own[name] for name in ("lr", "weight_decay")},
+            "split": {"validation": validation, "seed": seed},
+            "early_stopping": None if patience is None else {"patience": patience, "monitor": monitor},
+            **{name: own[name] for name in ("batch_size", "max_epochs")},
+            "seed": seed,
+            **(self.spec or {}),
+            "task": task,
+        }
+
+    def _seed(self) -> int:
+        """The number itself, so that a job with this seed, submitted by other means, gives the same network."""
+        if isinstance(self.random_state, Integral):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _client(self) -> Client:
+        """A new one each time: connections can be neither copied nor pickled, as estimators are."""
+        key = self.api_key
+        return Client(self.url, key.get_secret_value() if isinstance(key, SecretStr) else key)
+
+    def _predicted(self, x: Any, names: list[str]) -> NDArray[np.float64]:
+        """(rows, names) what the best epoch answers, by the names of a file's columns of answers."""
+        check_is_fitted(self, "job_id_")
+        x = validate_data(self, x, reset=False, **CHECKS)
+        with self._client() as client:
+            job = client.job(self.job_id_)
+            if len(x) > MAX_JSON_ROWS or len(x) * max(x.shape[1], len(names)) > MAX_JSON_VALUES:
+                return columns_of_csv(job.predict_file(CsvRows(x)), names)
+            columns = [f"x{number}" for number in range(x.shape[1])]
+            answers = job.predict([dict(zip(columns, row, strict=True)) for row in json_rows(x)])
+        return np.array([_numbers(answer) for answer in answers], dtype=np.float64)
+
+
+class RemoteClassifier(ClassifierMixin, _Remote):  # type: ignore[misc]
+    """A classifier that trains on the service at `url`: a multi-layer perceptron, stopped early, its best epoch.
+
+    `X`: numbers, NaN where one is missing. `y`: labels of any kind. Rows of `sample_weight` 0 are left out; other
+    weights count in training and not in validation.
+
+    `api_key`: as a `pydantic.SecretStr` it stays out of what is printed; a pickle holds it all the same.
+    `hidden`, `batch_norm`, `activation`, `dropout`: the network. `lr`, `weight_decay`: of Adam. `batch_size`: rows a
+    step, or "full". `patience`: epochs without improvement until training stops; None: `max_epochs` always.
+    `validation`: share of the rows that choose the best epoch; with 0 the training loss does. `random_state`: weights,
+    row order, dropout and the split; the same number gives the same bits. `spec`: anything else of a job's spec, such
+    as `{"loss": {"class_weight": "balanced"}}`; each of its sections takes the whole place of what is said above.
+
+    After `fit` there are `classes_`, `job_id_` (`Client.job` gives its history and weights), `n_iter_` epochs, of
+    which `best_epoch_` answers, and `n_features_in_`. The job stays on the service, and with it a larger table;
+    deleting the job ends the estimator.
+    """
+
+    classes_: NDArray[Any]
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on (n, features) `X` and (n,) `y`, and wait; an interrupt cancels the job.
+
+        Raises ValueError for what scikit-learn or the service refuses, RuntimeError when the job fails.
+        """
+        x, labels, weight = self._checked(X, y, sample_weight)
+        check_classification_targets(labels)
+        classes, codes = np.unique(labels, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"y has one class, {classes[0]}: there is nothing to learn")
+        self._train(x, codes, weight, "classification")
+        self.classes_ = classes
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """(n,) the likeliest class of each row."""
+        shares = self.predict_proba(X)
+        likeliest: NDArray[Any] = self.classes_[shares.argmax(axis=1)]
+        return likeliest
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """(n, classes) each class's probability, in the order of `classes_`."""
+        check_is_fitted(self, "job_id_")
+        return self._predicted(X, [f"probability of {code}" for code in range(len(self.classes_))])
+
+
+class RemoteRegressor(RegressorMixin, _Remote):  # type: ignore[misc]
+    """A regressor that trains on the service at `url`; see RemoteClassifier, whose settings it has."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on (n, features) `X` and (n,) `y`; see `RemoteClassifier.fit`."""
+        x, values, weight = self._checked(X, y, sample_weight, y_numeric=True)
+        self._train(x, values.astype(np.float64), weight, "regression")
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """(n,) the value of each row, in the units of `y`."""
+        return self._predicted(X, ["prediction"])[:, 0]
+
+
+def _sent(client: Client, x: NDArray[Any], y: NDArray[Any], weight: NDArray[np.float64] | None) -> dict[str, Any]:
+    """Bring rows to the service: the `data` of a spec."""
+    if weight is None and x.size <= MAX_INLINE_VALUES:
+        return {"kind": "inline", "x": json_rows(x), "y": y.tolist()}
+    # A weight is one more column, which is not learnt from.
+    table = x if weight is None else np.column_stack([x, weight])
+    name = None if weight is None else f"x{x.shape[1]}"
+    return {"kind": "dataset", "id": client.upload((table, y)).id, "target": "y", "weight": name}
+
+
+def _ended(job: Job) -> Job:
+    """Wait for its end; who does not wait for it any more wants it no more."""
+    try:
+        return job.wait()
+    except BaseException:
+        with suppress(Exception):
+            job.cancel()
+        raise
+
+
+def _numbers(answer: dict[str, Any]) -> list[float | None]:
+    """A row's answer: its probabilities, or the predicted number."""
+    return list(answer["probabilities"].values()) if "probabilities" in answer else [answer["prediction"]]
+
+
+@contextmanager
+def _refusals_as_value_errors() -> Iterator[None]:
+    """What scikit-learn expects of an estimator that is given wrong settings or data."""
+    try:
+        yield
+    except ApiError as error:
+        if error.status != 422:
+            raise
+        raise ValueError(str(error)) from error
