@@ -10,7 +10,7 @@ COPY constraints.txt pyproject.toml README.md LICENSE ./
 RUN mkdir service migrations && touch service/__init__.py \
  && if [ -n "$TORCH_INDEX_URL" ]; then \
       pip install -c constraints.txt --no-deps --index-url "$TORCH_INDEX_URL" torch; fi \
- && pip install -c constraints.txt .
+ && pip install -c constraints.txt '.[onnx]'
 COPY service service
 COPY migrations migrations
 RUN pip install --no-deps --force-reinstall .

@@ -148,6 +148,12 @@ class DatasetCorrupt(ServiceError):
     code = "dataset_corrupt"
 
 
+class NotInstalled(ServiceError):
+    """This server lacks a library that the request needs."""
+
+    code = "not_installed"
+
+
 class LeaseLost(ServiceError):
     """Another attempt owns this job now; this one must stop."""
 

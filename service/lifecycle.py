@@ -150,6 +150,16 @@ class Checkpoint(Record):
     """When it was published (UTC)."""
 
 
+class CheckpointFormat(StrEnum):
+    """What weights are written as; the last three with their preprocessing."""
+
+    safetensors = "safetensors"
+    pt = "pt"
+    onnx = "onnx"
+    pt2 = "pt2"
+    bundle = "bundle"
+
+
 class Progress(Record):
     """How far training is."""
 

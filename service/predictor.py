@@ -6,7 +6,7 @@ import multiprocessing
 import threading
 import time
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from service.data.ingest_rows import ingest_rows
 from service.data.join_answers import join_answers
@@ -28,64 +28,27 @@ PART_SECONDS = 1.0
 VALUE_BYTES = 8
 
 
-class Predictor:
-    """Predictions and exports without torch in this process; calls from several threads wait for one another."""
+class Helper:
+    """A process with torch, started on first use and replaced if it dies; calls from several threads wait in line."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
 
-    def predict(self, checkpoint: Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """See `serving.predict`; raises Unavailable when the helper dies or takes too long."""
-        answer: list[dict[str, Any]] = self._call("predict", str(checkpoint), sha256, rows)
-        return answer
+    def __enter__(self) -> Self:
+        return self
 
-    def predict_file(
-        self, checkpoint: Path, sha256: str, source: Path, options: ReadOptions, allowed: Allowance
-    ) -> Path:
-        """The answers to the rows of the file `source`, as a file of the same format beside it.
-
-        The file is read and checked as a whole before the first row is answered, by a process of its own, so that a
-        long or hostile one costs no other caller; then the helper answers some rows at a time, and others in between.
-        Raises InvalidData naming what is wrong and where, TooLarge when the answers would need more than
-        `allowed.unpacked_bytes`, StorageError, Unavailable.
-        """
-        assert options.format is not None
-        model, answer = (str(checkpoint), sha256), source.with_name("answer")
-        learnt = self._call("learnt", *model)
-        rows = ingest_rows(source, source.parent, options, learnt.preprocessing, allowed)
-        most = allowed.unpacked_bytes // (VALUE_BYTES * len(learnt.answers))
-        if rows > most:
-            raise TooLarge(f"{rows:,} rows are too many to answer in one file; send at most {most:,} at once")
-        at_once = max(FIRST_PART_ROWS, PART_CELLS // (learnt.features + len(learnt.answers)))
-        parts = self._predict_parts(model, source.parent, rows, at_once)
-        join_answers(parts, learnt.answers, options.format, answer, allowed)
-        return answer
-
-    def _predict_parts(self, model: tuple[str, str], folder: Path, rows: int, at_once: int) -> list[Path]:
-        """Answer rows staged in `folder`, more and more of them in a call as long as it is quick."""
-        parts, start, step = [], 0, FIRST_PART_ROWS
-        while start < rows:
-            parts.append(folder / f"part{start}.parquet")
-            began = time.monotonic()
-            self._call("predict_part", *model, str(folder), range(start, min(start + step, rows)), str(parts[-1]))
-            start += step
-            if time.monotonic() - began < PART_SECONDS / 2:
-                step = min(2 * step, at_once)
-        return parts
-
-    def to_pt(self, checkpoint: Path, sha256: str) -> bytes:
-        """See `serving.export_pt`; raises Unavailable when the helper dies or takes too long."""
-        answer: bytes = self._call("export_pt", str(checkpoint), sha256)
-        return answer
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
-        """Stop the helper."""
+        """Stop the process."""
         with self._lock:
             self._drop()
 
-    def _call(self, name: str, *arguments: Any) -> Any:
+    def call(self, name: str, *arguments: Any) -> Any:
+        """What the function `name` of `serving` returns or raises; Unavailable when it dies or takes too long."""
         with self._lock:
             pipe = self._connected()
             try:
@@ -118,6 +81,72 @@ class Predictor:
             self._process.kill()
             self._process.join()
         self._pipe = self._process = None
+
+
+class Predictor:
+    """Predictions and exports without torch in this process."""
+
+    def __init__(self) -> None:
+        self._helper = Helper()
+
+    def predict(self, checkpoint: Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """See `serving.predict`; raises Unavailable when the helper dies or takes too long."""
+        answer: list[dict[str, Any]] = self._helper.call("predict", str(checkpoint), sha256, rows)
+        return answer
+
+    def predict_file(
+        self, checkpoint: Path, sha256: str, source: Path, options: ReadOptions, allowed: Allowance
+    ) -> Path:
+        """The answers to the rows of the file `source`, as a file of the same format beside it.
+
+        The file is read and checked as a whole before the first row is answered, by a process of its own, so that a
+        long or hostile one costs no other caller; then the helper answers some rows at a time, and others in between.
+        Raises InvalidData naming what is wrong and where, TooLarge when the answers would need more than
+        `allowed.unpacked_bytes`, StorageError, Unavailable.
+        """
+        assert options.format is not None
+        model, answer = (str(checkpoint), sha256), source.with_name("answer")
+        learnt = self._helper.call("learnt", *model)
+        rows = ingest_rows(source, source.parent, options, learnt.preprocessing, allowed)
+        most = allowed.unpacked_bytes // (VALUE_BYTES * len(learnt.answers))
+        if rows > most:
+            raise TooLarge(f"{rows:,} rows are too many to answer in one file; send at most {most:,} at once")
+        at_once = max(FIRST_PART_ROWS, PART_CELLS // (learnt.features + len(learnt.answers)))
+        parts = self._predict_parts(model, source.parent, rows, at_once)
+        join_answers(parts, learnt.answers, options.format, answer, allowed)
+        return answer
+
+    def _predict_parts(self, model: tuple[str, str], folder: Path, rows: int, at_once: int) -> list[Path]:
+        """Answer rows staged in `folder`, more and more of them in a call as long as it is quick."""
+        parts, start, step = [], 0, FIRST_PART_ROWS
+        while start < rows:
+            parts.append(folder / f"part{start}.parquet")
+            began = time.monotonic()
+            self._helper.call(
+                "predict_part", *model, str(folder), range(start, min(start + step, rows)), str(parts[-1])
+            )
+            start += step
+            if time.monotonic() - began < PART_SECONDS / 2:
+                step = min(2 * step, at_once)
+        return parts
+
+    def to_pt(self, checkpoint: Path, sha256: str) -> bytes:
+        """See `serving.export_pt`; raises Unavailable when the helper dies or takes too long."""
+        answer: bytes = self._helper.call("export_pt", str(checkpoint), sha256)
+        return answer
+
+    def export(self, checkpoint: Path, sha256: str, *asked: Any) -> bytes:
+        """See `serving.export`. In a process of its own, for it takes seconds, and libraries that predictions don't.
+
+        Raises Conflict, NotInstalled, Unavailable.
+        """
+        with Helper() as helper:
+            answer: bytes = helper.call("export", str(checkpoint), sha256, *asked)
+        return answer
+
+    def close(self) -> None:
+        """Stop the helper."""
+        self._helper.close()
 
 
 def _serve(pipe: Connection) -> None:

@@ -13,7 +13,11 @@ import torch
 
 from service.data.sources import table_of_rows, table_of_staged
 from service.data.write_answers import write_answers
-from service.errors import InvalidData, ServiceError, StorageError
+from service.errors import InvalidData, NotInstalled, ServiceError, StorageError
+from service.exports.bundle import to_bundle
+from service.exports.program import to_pt2
+from service.exports.rows import rows_for
+from service.lifecycle import CheckpointFormat
 from service.training.checkpoint import from_bytes, to_pt
 from service.training.inference import Model
 
@@ -23,7 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from service.spec.table import Value
+    from service.lifecycle import Job
+    from service.spec.table import Dataset, Value
 
 WARM_MODELS = 16
 MAX_PROBABILITIES = 1_000_000  # in one answer
@@ -40,7 +45,7 @@ class Learnt(NamedTuple):
 def serve(pipe: Connection) -> None:
     """Answer (function name, arguments) with (True, result) or (False, error) until the pipe closes."""
     torch.set_num_threads(1)
-    offered = (predict, learnt, predict_part, export_pt)
+    offered = (predict, learnt, predict_part, export_pt, export)
     answers: dict[str, Callable[..., Any]] = {function.__name__: function for function in offered}
     while True:
         try:
@@ -102,6 +107,35 @@ def predict_part(path: str, sha256: str, staged: str, rows: range, answers: str)
 def export_pt(path: str, sha256: str) -> bytes:
     """The weights as a state dict written by torch.save; `torch.load(..., weights_only=True)` reads it."""
     return to_pt(_read(path, sha256))
+
+
+def export(
+    path: str,
+    sha256: str,
+    format: CheckpointFormat,  # noqa: A002
+    parquet: str | None,
+    job: Job,
+    dataset: Dataset | None,
+    history: str,
+) -> bytes:
+    """The network with its preprocessing as a file of its own, once it answers as `predict` does; see `exports/`.
+
+    `parquet`: the stored table that it was trained on, None where there is none any more; `history`: every epoch as
+    CSV. Raises Conflict where the answers differ, NotInstalled.
+    """
+    checkpoint = from_bytes(_read(path, sha256))
+    rows = rows_for(checkpoint, None if parquet is None else Path(parquet))
+    match format:
+        case CheckpointFormat.onnx:
+            try:
+                from service.exports.onnx_file import to_onnx  # an extra
+            except ImportError as error:
+                raise NotInstalled("this server cannot write ONNX: install bestepoch[onnx] beside it") from error
+            return to_onnx(checkpoint, rows)
+        case CheckpointFormat.pt2:
+            return to_pt2(checkpoint, rows)
+        case _:
+            return to_bundle(checkpoint, rows, job, dataset, Path(history))
 
 
 @lru_cache(maxsize=WARM_MODELS)

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LINT_IMPORTS = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo"]
 
-EDGES = {"api", "client", "serving", "predictor", "collector", "doctor", "cli"}
+EDGES = {"api", "client", "exports", "serving", "predictor", "collector", "doctor", "cli"}
 LIBRARIES = {"torch", "sqlalchemy", "alembic", "fastapi", "starlette", "sklearn"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -31,8 +31,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"early_stopping", "spec", "data", "lifecycle", "errors", "torch"},
     "store": {"access", "spec", "lifecycle", "events", "errors", "sqlalchemy", "alembic"},
     "artifacts": {"errors"},
-    "serving": {"training", "data", "spec", "artifacts", "errors", "torch"},
-    "predictor": {"serving", "data", "spec", "errors"},
+    "exports": {"training", "data", "spec", "lifecycle", "errors", "torch"},
+    "serving": {"exports", "lifecycle", "training", "data", "spec", "artifacts", "errors", "torch"},
+    "predictor": {"serving", "lifecycle", "data", "spec", "errors"},
     "client": {"training", "lifecycle", "spec", "errors", "sklearn"},
     "collector": {"store", "artifacts", "errors"},
     "doctor": {"store", "artifacts", "errors"},

@@ -122,7 +122,7 @@ def test_the_helper_answers_and_hands_on_what_is_wrong(predictor: Predictor, tmp
 def test_a_helper_that_dies_is_replaced(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path(checkpoint(tmp_path / "h", [i % 3 for i in range(40)]))
     predictor.to_pt(path, sha256_of(path))
-    process = predictor._process
+    process = predictor._helper._process
     assert process is not None
     assert process.pid is not None
     os.kill(process.pid, signal.SIGSTOP)

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal, TypeVar
 
@@ -17,25 +16,25 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from service.api.deps import JobId, Page, Reader, Service
+from service.api.exports import export
 from service.api.jobs import read_job
 from service.api.openapi import problems
 from service.api.ranges import OCTETS, documented, serve
 from service.api.requests import Route
 from service.errors import StorageError
-from service.lifecycle import Checkpoint, CheckpointKind
+from service.lifecycle import Checkpoint, CheckpointFormat, CheckpointKind
 from service.store import checkpoints
 
 router = APIRouter(prefix="/jobs", tags=["checkpoints"], route_class=Route)
 
+ZIP = "application/zip"
+FORMATS = (
+    "`pt`: a state dict for torch.load(..., weights_only=True). With the preprocessing inside: `onnx`, an input a "
+    "column; `pt2`, for torch.export.load; `bundle`, a zip with a model card and a load.py."
+)
+
 T = TypeVar("T")
 Kind = Annotated[Literal["best", "last"], InPath(description="Which epoch's weights.")]
-
-
-class Format(StrEnum):
-    """What the file is."""
-
-    safetensors = "safetensors"
-    pt = "pt"
 
 
 @router.get(
@@ -72,30 +71,35 @@ def read_checkpoint(service: Service, job_id: str, kind: CheckpointKind) -> Chec
     operation_id="download_checkpoint",
     summary="Download a checkpoint",
     response_class=Response,
-    responses={**problems(404, 416), **documented(OCTETS)},
+    responses={**problems(404, 409, 416, 501), **documented(OCTETS, ZIP)},
 )
 async def download_checkpoint(
     job_id: JobId,
     kind: Kind,
     service: Reader,
     request: Request,
-    format: Annotated[  # noqa: A002
-        Format, Query(description="`pt`: a state dict for torch.load(..., weights_only=True).")
-    ] = Format.safetensors,
+    format: Annotated[CheckpointFormat, Query(description=FORMATS)] = CheckpointFormat.safetensors,  # noqa: A002
 ) -> Response:
-    """The file, with its SHA-256 as ETag: `If-None-Match` saves a download, `Range` and `If-Range` resume one."""
-    filename, of = f"{job_id}-{kind}-epoch{{}}.{format.value}", CheckpointKind(kind)
-    if format is Format.safetensors:
+    """The file, with its SHA-256 as ETag: `If-None-Match` saves a download, `Range` and `If-Range` resume one.
+
+    `onnx`, `pt2` and `bundle` are made when they are asked for, and tried on rows of the data set, alone and together:
+    one whose answers differ from those of `/predict` is refused with 409. They are the same bytes each time.
+    """
+    suffix, media_type = ("zip", ZIP) if format is CheckpointFormat.bundle else (format.value, OCTETS)
+    filename, of = f"{job_id}-{kind}-epoch{{}}.{suffix}", CheckpointKind(kind)
+    if format is CheckpointFormat.safetensors:
         checkpoint, file = await with_weights(service, job_id, of, _open, limiter=None)
         size = os.fstat(file.fileno()).st_size
         return serve(request, file, size, checkpoint.sha256, filename.format(checkpoint.epoch))
 
-    def to_pt(checkpoint: Checkpoint, path: Path) -> bytes:
-        return service.parts.predictor.to_pt(path, checkpoint.sha256)
+    def written(checkpoint: Checkpoint, path: Path) -> bytes:
+        if format is CheckpointFormat.pt:
+            return service.parts.predictor.to_pt(path, checkpoint.sha256)
+        return export(service, job_id, checkpoint, path, format)
 
-    checkpoint, data = await with_weights(service, job_id, of, to_pt, limiter=service.parts.predicting)
+    checkpoint, data = await with_weights(service, job_id, of, written, limiter=service.parts.predicting)
     sha256 = hashlib.sha256(data).hexdigest()
-    return serve(request, io.BytesIO(data), len(data), sha256, filename.format(checkpoint.epoch))
+    return serve(request, io.BytesIO(data), len(data), sha256, filename.format(checkpoint.epoch), media_type)
 
 
 async def with_weights(

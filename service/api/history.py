@@ -65,7 +65,7 @@ async def get_history(
     """
     if prefers_csv(accept):
         await service.parts.reads.run(partial(read_job, service, job_id))
-        return as_csv(_table(service, job_id, after_epoch), f"{job_id}-history.csv")
+        return as_csv(table(service, job_id, after_epoch), f"{job_id}-history.csv")
     response.headers["Vary"] = "Accept"
     found = await service.parts.reads.run(partial(_read, service, job_id, after_epoch, limit + 1))
     data, more = found[:limit], len(found) > limit
@@ -91,8 +91,8 @@ def pages(service: Service, job_id: str, after_epoch: int = 0) -> Iterator[list[
         after_epoch = rows[-1].epoch
 
 
-def _table(service: Service, job_id: str, after_epoch: int) -> Iterator[list[list[Any]]]:
-    """The header, then the rows a page at a time."""
+def table(service: Service, job_id: str, after_epoch: int = 0) -> Iterator[list[list[Any]]]:
+    """Epochs as CSV has them: the header, then the rows a page at a time."""
     names: list[str] | None = None
     for rows in pages(service, job_id, after_epoch):
         if names is None:

@@ -39,6 +39,7 @@ _MEANINGS = {
     422: "Something in the request is wrong; `errors` says where.",
     429: "More than the tenant may have at a time; `Retry-After` says when to try again.",
     500: "A fault of the server; its log has the details under `request_id`.",
+    501: "This server lacks a library that it takes.",
     503: "The database or a helper cannot be reached; `Retry-After` says when to try again.",
     507: "The server could not write to its storage.",
 }

@@ -29,12 +29,16 @@ def preview_rows(parquet: Path, rows: int) -> list[dict[str, Any]]:
 
 def _main(parquet: str, rows: str) -> None:
     """In the child: print the rows as JSON."""
+    json.dump(first_rows(Path(parquet), int(rows)), sys.stdout, allow_nan=False)
+
+
+def first_rows(parquet: Path, rows: int) -> list[dict[str, Any]]:
+    """What `preview_rows` answers, in this process."""
     # Only here: the API imports this module, and must stay without duckdb.
     from service.data.sandbox import sandbox
 
-    table = sandbox(Path(parquet)).read_parquet(parquet).limit(int(rows))
-    records = [dict(zip(table.columns, map(_plain, row), strict=True)) for row in table.fetchall()]
-    json.dump(records, sys.stdout, allow_nan=False)
+    table = sandbox(parquet).read_parquet(str(parquet)).limit(rows)
+    return [dict(zip(table.columns, map(_plain, row), strict=True)) for row in table.fetchall()]
 
 
 def _plain(value: Any) -> Any:

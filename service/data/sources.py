@@ -32,7 +32,7 @@ def load(resolved: Resolved, parquet: Path | None) -> Table:
     """
     data = resolved.spec.data
     if isinstance(data, SyntheticData):
-        return _synthetic(data)
+        return synthetic(data)
     if isinstance(data, InlineData):
         return _inline(data, resolved)
     assert parquet is not None
@@ -115,7 +115,7 @@ def _without_mask(values: NDArray[Any]) -> NDArray[Any]:
     return plain
 
 
-def _synthetic(data: SyntheticData) -> Table:
+def synthetic(data: SyntheticData) -> Table:
     """Standard normal features x0, x1, ... and class numbers y.
 
     With a signal each class has a centre drawn from a normal distribution, scaled so that the mean squared distance

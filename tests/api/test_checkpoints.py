@@ -88,6 +88,26 @@ def test_a_pt_file_has_a_hash_of_its_own(client: TestClient, file: tuple[str, by
     assert client.get(path, params={"format": "pt"}, headers={"Range": "bytes=0-1"}).content == b"PK"
 
 
+def test_an_export_is_made_of_the_job_and_its_history(client: TestClient, file: tuple[str, bytes]) -> None:
+    path, _ = file
+
+    response = client.get(path, params={"format": "bundle"})
+
+    job_id = path.split("/")[3]
+    assert response.text.startswith(f"{job_id} epoch,train_loss,val_loss,")
+    assert response.headers["content-type"] == "application/zip"
+    assert response.headers["content-disposition"] == f'attachment; filename="{job_id}-best-epoch7.zip"'
+
+
+@pytest.mark.parametrize(("kind", "status", "code"), [("onnx", 501, "not_installed"), ("pt2", 409, "conflict")])
+def test_an_export_that_cannot_be_had_says_why(
+    client: TestClient, file: tuple[str, bytes], kind: str, status: int, code: str
+) -> None:
+    response = client.get(file[0], params={"format": kind})
+
+    assert (response.status_code, response.json()["code"]) == (status, code)
+
+
 @pytest.mark.parametrize(
     ("if_none_match", "status"),
     [

@@ -1,0 +1,43 @@
+"""What an export is made of: the weights, the job, its data set if there still is one, its history."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+from service.api.history import table
+from service.api.jobs import read_job
+from service.errors import NotFound
+from service.spec.data import DatasetData
+from service.store import datasets
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from service.api.deps import Service
+    from service.lifecycle import Checkpoint, CheckpointFormat
+    from service.spec.table import Dataset
+
+
+def export(service: Service, job_id: str, checkpoint: Checkpoint, weights: Path, format: CheckpointFormat) -> bytes:  # noqa: A002
+    """The file; raises Conflict where it would answer otherwise than the service, NotInstalled, Unavailable."""
+    job = read_job(service, job_id)
+    dataset, parquet = _data(service, job.spec.data.id if isinstance(job.spec.data, DatasetData) else None)
+    with service.parts.artifacts.scratch() as folder:
+        history = folder / "history.csv"
+        with history.open("w", encoding="utf-8", newline="") as file:
+            for rows in table(service, job_id):
+                csv.writer(file, lineterminator="\n").writerows(rows)
+        return service.parts.predictor.export(weights, checkpoint.sha256, format, parquet, job, dataset, str(history))
+
+
+def _data(service: Service, dataset_id: str | None) -> tuple[Dataset | None, str | None]:
+    """The data set and where its table is; None for one that is deleted, and for data that travels in the spec."""
+    if dataset_id is None:
+        return None, None
+    try:
+        with service.database.reading() as connection:
+            path = datasets.path_of(connection, dataset_id)
+            return datasets.get(connection, dataset_id), str(service.parts.artifacts.path(path))
+    except NotFound:
+        return None, None
