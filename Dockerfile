@@ -7,12 +7,13 @@ ENV PATH=/opt/bestepoch/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHE
 WORKDIR /source
 # The libraries first: this layer stays while only our own source changes.
 COPY constraints.txt pyproject.toml README.md LICENSE ./
-RUN mkdir service migrations && touch service/__init__.py \
+RUN mkdir service migrations examples && touch service/__init__.py examples/penguins.csv \
  && if [ -n "$TORCH_INDEX_URL" ]; then \
       pip install -c constraints.txt --no-deps --index-url "$TORCH_INDEX_URL" torch; fi \
  && pip install -c constraints.txt '.[onnx]'
 COPY service service
 COPY migrations migrations
+COPY examples/penguins.csv examples/penguins.csv
 RUN pip install --no-deps --force-reinstall .
 
 FROM python:3.11-slim

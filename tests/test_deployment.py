@@ -12,6 +12,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from service.cli.demo import TABLE, table_file
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -73,6 +74,16 @@ def test_the_image_runs_as_an_ordinary_user_and_ships_only_what_it_copies() -> N
 
     assert copied == allowed
     assert re.findall(r"^USER (\w+)", dockerfile, re.MULTILINE) == ["bestepoch"]
+
+
+def test_a_wheel_holds_its_files_where_a_checkout_does_but_within_the_package() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    forced = build["wheel"]["force-include"]
+
+    assert forced == {source: f"service/{source}" for source in forced}
+    assert {"migrations", TABLE} == set(forced)
+    assert all((ROOT / source).exists() for source in forced)
+    assert table_file() == ROOT / TABLE
 
 
 def test_make_lists_its_commands() -> None:

@@ -14,8 +14,8 @@ from service.api.openapi import problems
 from service.api.requests import Route
 from service.api.tables import CSV, Accept, as_csv, prefers_csv
 from service.store import sweep_results
-from service.store.sweep_records import SweepPoint, SweepResult
 from service.store.sweep_results import Order
+from service.sweep_records import SweepPoint, SweepResult
 
 PAGE = 1_000
 MAX_INT = 2**31 - 1

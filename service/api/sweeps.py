@@ -17,7 +17,7 @@ from service.api.sweep_jobs import plan_sweep
 from service.errors import InvalidSpec, NotFound
 from service.spec.sweep import SweepSpec
 from service.store import sweeps
-from service.store.sweep_records import Sweep, SweepStatus
+from service.sweep_records import Sweep, SweepStatus
 
 router = APIRouter(prefix="/sweeps", tags=["sweeps"], route_class=Route)
 

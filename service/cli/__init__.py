@@ -6,7 +6,8 @@ import sys
 
 import typer
 
-from service.cli import keys, remote, servers, upkeep
+from service.cli import demo, keys, remote, servers, sweep, upkeep
+from service.cli.calling import Refused
 from service.errors import ServiceError
 
 app = typer.Typer(
@@ -14,6 +15,8 @@ app = typer.Typer(
 )
 app.add_typer(servers.app)
 app.add_typer(remote.app)
+app.add_typer(sweep.app)
+app.add_typer(demo.app, name="demo")
 app.add_typer(keys.app, name="keys")
 app.add_typer(upkeep.app)
 
@@ -22,6 +25,6 @@ def main() -> None:
     """Entry point of the `bestepoch` command; what an operator can mend is said in one line, with exit code 2."""
     try:
         app()
-    except (ServiceError, remote.Refused, OSError) as error:
+    except (ServiceError, Refused, OSError) as error:
         typer.echo(f"bestepoch: {error}", err=True)
         sys.exit(2)

@@ -1,59 +1,28 @@
-"""Commands that call a service: train, watch, jobs, show, cancel, download, predict.
-
-Exit codes: 0 all went well; 1 the job failed; 2 the service refused or cannot be reached; 3 the job was cancelled.
-"""
+"""Commands about jobs that call a service: train, watch, jobs, show, cancel, download, predict."""
 
 from __future__ import annotations
 
 import csv
 import json
 import sys
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.cli.calling import EXIT_CODES, HERE, ApiKey, AsJson, Url, progress, service
 from service.lifecycle import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from service.client import Client, Job
+    from service.client import Job
     from service.lifecycle import Epoch
 
 app = typer.Typer()
 
-Url = Annotated[str, typer.Option(envvar="BESTEPOCH_URL", help="Where the service is.")]
-ApiKey = Annotated[str | None, typer.Option(envvar="BESTEPOCH_API_KEY", help="A key of it.", show_envvar=True)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the service's JSON instead.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
-HERE = "http://127.0.0.1:8000"
-EXIT_CODES = {Status.failed: 1, Status.cancelled: 3}
 BARS = "▁▂▃▄▅▆▇█"
 CURVE = 40  # epochs in it
-
-
-class Refused(Exception):
-    """The service refused, or cannot be reached."""
-
-
-@contextmanager
-def service(url: str, api_key: str | None) -> Iterator[Client]:
-    """A client; what goes wrong becomes one line and exit code 2."""
-    import httpx2
-
-    from service.client import ApiError, Client
-
-    with Client(url, api_key, tries=4) as client:
-        try:
-            yield client
-        except ApiError as error:
-            places = [f"\n  {each.get('pointer') or each.get('parameter')}: {each['message']}" for each in error.errors]
-            raise Refused(f"{error.detail}{''.join(places) if len(places) > 1 else ''}") from error
-        except httpx2.TransportError as error:
-            raise Refused(f"no service answers at {url}; `bestepoch serve` starts one ({error})") from error
 
 
 @app.command()
@@ -202,23 +171,19 @@ def _put(spec: dict[str, Any], name: str, value: Any) -> None:
 
 def _watch(job: Job, *, quiet: bool) -> None:
     """Wait for the end; in a terminal with a bar and the curve of the last losses."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    bar = None if quiet else progress("{task.fields[curve]} {task.fields[said]}")
+    if bar is None:
         job.wait()
         return
     losses = list[float]()
-    text = TextColumn("{task.fields[curve]} {task.fields[said]}")
-    with Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), text, console=console) as progress:
-        task = progress.add_task("", total=job.state.progress.max_epochs, curve="", said="")
+    with bar:
+        task = bar.add_task("", total=job.state.progress.max_epochs, curve="", said="")
 
         def each(epoch: Epoch) -> None:
             loss = epoch.train_loss if epoch.val_loss is None else epoch.val_loss
             if loss is not None:
                 losses.append(loss)
-            progress.update(task, completed=epoch.epoch, curve=curve(losses), said=epoch.reason)
+            bar.update(task, completed=epoch.epoch, curve=curve(losses), said=epoch.reason)
 
         job.wait(each=each)
 

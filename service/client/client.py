@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from service.client.job import Job
+from service.client.sweep import Sweep
 from service.client.tables import as_file
 from service.client.transport import Transport
 from service.lifecycle import Job as State
 from service.spec.table import Dataset
+from service.sweep_records import Sweep as SweepState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 UPLOAD_SECONDS = 900.0
 
@@ -43,12 +45,34 @@ class Client:
 
         `target`: the column to predict; left out for (X, y).
         """
-        dataset = data if isinstance(data, Dataset) else self.upload(data)
-        column = target or ("y" if isinstance(data, tuple) else None)
-        if column is None:
-            raise TypeError("train() needs target=, the column to predict")
-        chosen = dict(spec.pop("data", {}))
-        return self.submit({**spec, "data": {"kind": "dataset", "id": dataset.id, "target": column, **chosen}})
+        return self.submit(self._spec(data, target, spec))
+
+    def sweep(
+        self,
+        base: Any,
+        target: str | None = None,
+        *,
+        grid: Mapping[str, Sequence[Any]] | None = None,
+        points: Sequence[Mapping[str, Any]] | None = None,
+        replicates: int = 1,
+        folds: int | None = None,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        **spec: Any,
+    ) -> Sweep:
+        """Queue many jobs that start from one base, once: a job spec, or data and `target` as in `train`.
+
+        `spec`: more of the base. `grid`: values to combine, by dotted name into the spec, as in
+        `{"optimizer.lr": [0.001, 0.01]}`; or `points`: changes one by one. `replicates`: jobs a point, each with its
+        own seed; `folds`: of cross-validation. `name` and `labels` are the sweep's.
+        """
+        if isinstance(base, dict) and target is not None:
+            raise TypeError("target= goes with data; a spec names its own in data.target")
+        whole = {**base, **spec} if isinstance(base, dict) else self._spec(base, target, spec)
+        asked: dict[str, Any] = {"name": name, "labels": labels, "base": whole, "grid": grid, "points": points}
+        asked |= {"replicates": replicates, "folds": folds}
+        body = {key: value for key, value in asked.items() if value is not None}
+        return Sweep(self._transport, SweepState.model_validate(self._transport.create("/v1/sweeps", body)))
 
     def upload(self, data: Any, name: str | None = None, **options: Any) -> Dataset:
         """Store a table: a path, bytes, a pandas or polars DataFrame, an array, or (X, y).
@@ -78,22 +102,31 @@ class Client:
         """Jobs that fit, newest first: `status=`, `name=`, `sweep=`, `labels={...}`."""
         labels = filters.pop("labels", {})
         asked = {**filters, **{f"label.{key}": value for key, value in labels.items()}}
-        for job in self._pages("/v1/jobs", asked):
+        for job in self._transport.pages("/v1/jobs", asked):
             yield Job(self._transport, State.model_validate(job))
+
+    def sweep_of(self, sweep_id: str) -> Sweep:
+        """The sweep of this id."""
+        state = self._transport.json("GET", f"/v1/sweeps/{sweep_id}")
+        return Sweep(self._transport, SweepState.model_validate(state))
+
+    def sweeps(self) -> Iterator[Sweep]:
+        """Sweeps, newest first."""
+        for sweep in self._transport.pages("/v1/sweeps", {}):
+            yield Sweep(self._transport, SweepState.model_validate(sweep))
 
     def datasets(self) -> Iterator[Dataset]:
         """Stored data sets, newest first."""
-        yield from map(Dataset.model_validate, self._pages("/v1/datasets", {}))
+        yield from map(Dataset.model_validate, self._transport.pages("/v1/datasets", {}))
 
     def usage(self) -> dict[str, Any]:
         """What the key is, what its tenant takes, and how much that may be."""
         return dict(self._transport.json("GET", "/v1/usage"))
 
-    def _pages(self, path: str, asked: dict[str, Any]) -> Iterator[Any]:
-        after: dict[str, str] = {}
-        while True:
-            page = self._transport.json("GET", path, params={"limit": 100, **asked, **after})
-            yield from page["data"]
-            if not page["has_more"]:
-                return
-            after = {"after": page["next"]}
+    def _spec(self, data: Any, target: str | None, spec: dict[str, Any]) -> dict[str, Any]:
+        dataset = data if isinstance(data, Dataset) else self.upload(data)
+        column = target or ("y" if isinstance(data, tuple) else None)
+        if column is None:
+            raise TypeError("data needs target=, the column to predict")
+        chosen = spec.get("data", {})
+        return {**spec, "data": {"kind": "dataset", "id": dataset.id, "target": column, **chosen}}

@@ -98,9 +98,12 @@ class Job:
                 elif line.startswith("data: "):
                     yield event, json.loads(line.removeprefix("data: "))
 
-    def history(self) -> list[Epoch]:
-        """Every epoch so far; `pandas.DataFrame([epoch.model_dump() for epoch in job.history()])` is a table of it."""
-        rows, after = list[Epoch](), 0
+    def history(self, after_epoch: int = 0) -> list[Epoch]:
+        """Every epoch so far, or those after one.
+
+        `pandas.DataFrame([epoch.model_dump() for epoch in job.history()])` is a table of them.
+        """
+        rows, after = list[Epoch](), after_epoch
         while after is not None:
             page = self._transport.json("GET", f"{self._path}/history", params={"after_epoch": after})
             rows += map(Epoch.model_validate, page["data"])

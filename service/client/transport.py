@@ -49,6 +49,16 @@ class Transport:
         """What a POST creates, once, however often it has to be sent."""
         return self.json("POST", path, json=body, headers={"Idempotency-Key": f"client-{uuid4().hex}"})
 
+    def pages(self, path: str, asked: dict[str, Any]) -> Iterator[Any]:
+        """Everything in a list of the service, a page after the other; see `json`."""
+        after: dict[str, str] = {}
+        while True:
+            page = self.json("GET", path, params={"limit": 100, **asked, **after})
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            after = {"after": page["next"]}
+
     def request(self, method: str, path: str, **options: Any) -> httpx2.Response:
         """The answer, whole; see `json`."""
         for pause in self.pauses():

@@ -15,9 +15,9 @@ from service.spec.early_stopping import LARGER_IS_BETTER, Monitor
 from service.store.control import stop
 from service.store.ids import new_id
 from service.store.jobs import add, make_room, row_of
-from service.store.sweep_records import Sweep, SweepBest, SweepStatus
 from service.store.tables import jobs, sweeps
 from service.store.tenancy import own, tenant_of
+from service.sweep_records import Sweep, SweepBest, SweepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

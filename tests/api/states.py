@@ -18,8 +18,8 @@ from service.store import jobs, queue, sweeps
 from service.store.engine import Database
 from service.store.queue import Claim, Outcome
 from service.store.recording import BestSoFar, Record, write
-from service.store.sweep_records import Sweep
 from service.store.sweeps import SweepJob
+from service.sweep_records import Sweep
 from tests.specs import synthetic
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from typer.testing import CliRunner, Result
 
 from examples.local_service import running_service
+from service.cli import app
+from service.client import Client
+
+Run = Callable[..., Result]
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +36,21 @@ def train(service: httpx2.Client) -> Callable[[dict[str, Any]], dict[str, Any]]:
         return job
 
     return run
+
+
+@pytest.fixture
+def client(service: httpx2.Client) -> Iterator[Client]:
+    with Client(str(service.base_url)) as client:
+        yield client
+
+
+@pytest.fixture
+def run(service: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """`bestepoch` with these arguments, against the service."""
+    monkeypatch.setenv("BESTEPOCH_URL", str(service.base_url))
+    monkeypatch.delenv("BESTEPOCH_API_KEY", raising=False)
+    yield lambda *arguments: CliRunner().invoke(app, list(arguments))
+    assert logging.getLogger().level == logging.WARNING  # a command that calls a service sets up no logs
 
 
 def upload(service: httpx2.Client, path: Path) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -59,12 +58,6 @@ class Wire:
         self._listener.close()
 
 
-@pytest.fixture
-def client(service: httpx2.Client) -> Iterator[Client]:
-    with Client(str(service.base_url)) as client:
-        yield client
-
-
 def test_a_table_is_uploaded_trained_on_followed_and_taken_home(client: Client, tmp_path: Path) -> None:
     seen = list[int]()
 
@@ -96,6 +89,8 @@ def test_the_readmes_lines_do_what_they_say(service: httpx2.Client, capsys: pyte
     assert "patience of 5 ran out" in said
     assert "'prediction': 'Adelie'" in said
     assert isinstance(names["model"], torch.nn.Module)
+    assert "SweepPoint" in said
+    assert names["sweep"].state.counts["succeeded"] == 6
 
 
 def test_arrays_frames_and_bytes_are_data_too(client: Client) -> None:

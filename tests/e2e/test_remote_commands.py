@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from typer.testing import CliRunner, Result
 
-from service.cli import app
-from service.cli.remote import Refused, curve
+from service.cli.calling import Refused
+from service.cli.remote import curve
+from tests.e2e.conftest import Run
 from tests.processes import ENDLESS, submit
 
 PENGUINS = "examples/penguins.csv"
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(service: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    monkeypatch.setenv("BESTEPOCH_URL", str(service.base_url))
-    monkeypatch.delenv("BESTEPOCH_API_KEY", raising=False)
-    yield lambda *arguments: CliRunner().invoke(app, list(arguments))
-    assert logging.getLogger().level == logging.WARNING  # a command that calls a service sets up no logs
 
 
 def test_a_table_becomes_a_checkpoint_and_the_two_lines_of_the_lesson(run: Run, tmp_path: Path) -> None:
@@ -77,6 +66,7 @@ def test_a_cancelled_job_has_an_exit_code_of_its_own(run: Run, service: httpx2.C
         (("show", "job_0"), "no job 'job_0'"),
         (("train", "nowhere.csv", "--target", "x"), "No such file"),
         (("jobs", "--url", "http://127.0.0.1:9"), "`bestepoch serve` starts one"),
+        (("demo", "batch-norm", "--url", "http://127.0.0.1:9"), "`bestepoch serve` starts one"),
     ],
 )
 def test_what_a_person_can_mend_is_said_in_a_line(run: Run, arguments: tuple[str, ...], said: str) -> None:

@@ -15,8 +15,8 @@ from service.errors import NotFound
 from service.lifecycle import Status, StopReason
 from service.store import sweep_results
 from service.store.engine import Database
-from service.store.sweep_records import Spread, SweepResult
 from service.store.sweep_results import Order, summarize
+from service.sweep_records import Spread, SweepResult
 from tests.store.records import claim
 from tests.store.test_sweeps import BASE, create, jobs_of, train
 

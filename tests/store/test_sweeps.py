@@ -21,8 +21,8 @@ from service.store import control, jobs, queue, sweeps
 from service.store.engine import Database
 from service.store.queue import Outcome
 from service.store.recording import BestSoFar, Record, write
-from service.store.sweep_records import Sweep, SweepStatus
 from service.store.sweeps import SweepJob
+from service.sweep_records import Sweep, SweepStatus
 from tests.store.records import claim, epoch
 
 BASE: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 60, "features": 3}}
