@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli.calling import EXIT_CODES, HERE, ApiKey, AsJson, Url, progress, service
-from service.lifecycle import Status
+from service.lifecycle import CheckpointFormat, Status
 
 if TYPE_CHECKING:
     from service.client import Job
@@ -116,13 +116,17 @@ def download(
     job_id: JobId,
     out: Annotated[Path, typer.Option(help="Folder or file.")] = Path(),
     last: Annotated[bool, typer.Option("--last", help="The last epoch's weights, not the best's.")] = False,
+    format_: Annotated[
+        CheckpointFormat,
+        typer.Option("--format", help="onnx, pt2 and bundle hold the preprocessing too."),
+    ] = CheckpointFormat.safetensors,
     url: Url = HERE,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Save a job's weights as a safetensors file."""
+    """Save a job's weights."""
     with service(url, api_key) as client:
-        saved = client.job(job_id).download(out, "last" if last else "best")
+        saved = client.job(job_id).download(out, "last" if last else "best", format_.value)
     typer.echo(json.dumps({"path": str(saved)}) if as_json else f"Saved {saved}")
 
 

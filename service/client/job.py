@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from service.training.models import Network
 
 Kind = Literal["best", "last"]
+Format = Literal["safetensors", "pt", "onnx", "pt2", "bundle"]
 
 
 class Job:
@@ -150,16 +151,16 @@ class Job:
         )
         return answer.content
 
-    def checkpoint(self, kind: Kind = "best") -> bytes:
-        """The weights as a safetensors file."""
+    def checkpoint(self, kind: Kind = "best", format: Format = "safetensors") -> bytes:  # noqa: A002
+        """The weights as a file; `onnx`, `pt2` and `bundle` hold the preprocessing too."""
         path = f"{self._path}/checkpoints/{kind}/download"
-        return self._transport.request("GET", path, timeout=300.0).content
+        return self._transport.request("GET", path, params={"format": format}, timeout=300.0).content
 
-    def download(self, path: str | Path, kind: Kind = "best") -> Path:
-        """Save the weights as a safetensors file at `path`, or in that folder under a name of their own."""
-        target, data = Path(path), self.checkpoint(kind)
+    def download(self, path: str | Path, kind: Kind = "best", format: Format = "safetensors") -> Path:  # noqa: A002
+        """Save the weights at `path`, or in that folder under a name of their own; see `checkpoint`."""
+        target, data = Path(path), self.checkpoint(kind, format)
         if target.is_dir():
-            target /= f"{self.id}-{kind}.safetensors"
+            target /= f"{self.id}-{kind}.{'zip' if format == 'bundle' else format}"
         target.write_bytes(data)
         return target
 

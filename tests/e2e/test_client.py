@@ -8,6 +8,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import httpx2
 import numpy as np
@@ -73,6 +74,9 @@ def test_a_table_is_uploaded_trained_on_followed_and_taken_home(client: Client, 
     assert model(torch.zeros(2, inputs)).shape == (2, 3)
     saved = job.download(tmp_path)
     assert saved.name == f"{job.id}-best.safetensors"
+    bundle = job.download(tmp_path, format="bundle")
+    assert bundle.name == f"{job.id}-best.zip"
+    assert "load.py" in ZipFile(bundle).namelist()
     (answer,) = job.predict([{"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "island": "Torgersen", "sex": "male"}])
     assert answer["prediction"] == "Adelie"
     assert job.id in repr(job)

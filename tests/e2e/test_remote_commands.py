@@ -45,6 +45,7 @@ def test_every_command_has_json_for_scripts(run: Run, tmp_path: Path) -> None:
     assert json.loads(run("show", job, "--json").stdout)["id"] == job
     assert json.loads(run("watch", job, "--json").stdout)["status"] == "succeeded"
     assert Path(json.loads(run("download", job, "--last", "--json", "--out", str(tmp_path)).stdout)["path"]).exists()
+    assert run("download", job, "--format", "pt2", "--out", str(tmp_path)).stdout.strip().endswith(f"{job}-best.pt2")
     answers = json.loads(run("predict", job, PENGUINS, "--json").stdout)
     assert len(answers) == 344
     assert run("predict", job, PENGUINS).stdout.splitlines()[0].startswith("prediction,probability of Adelie")
