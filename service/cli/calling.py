@@ -7,7 +7,7 @@ cancelled.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,8 +15,6 @@ from service.lifecycle import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from rich.progress import Progress
 
     from service.client import Client
 
@@ -47,17 +45,6 @@ def service(url: str, api_key: str | None) -> Iterator[Client]:
             raise Refused(f"{error.detail}{''.join(places) if len(places) > 1 else ''}") from error
         except httpx2.TransportError as error:
             raise Refused(f"no service answers at {url}; `bestepoch serve` starts one ({error})") from error
-
-
-def progress(*columns: Any) -> Progress | None:
-    """A bar on the error stream with these columns beside it; None where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return None
-    return Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), *columns, console=console)
 
 
 def print_table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.calling import EXIT_CODES, HERE, ApiKey, AsJson, Url, progress, service
+from service.cli.calling import EXIT_CODES, HERE, ApiKey, AsJson, Url, service
 from service.lifecycle import CheckpointFormat, Status
 
 if TYPE_CHECKING:
     from service.client import Job
-    from service.lifecycle import Epoch
 
 app = typer.Typer()
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
-BARS = "▁▂▃▄▅▆▇█"
-CURVE = 40  # epochs in it
 
 
 @app.command()
@@ -55,7 +52,7 @@ def train(
         _put(spec, *_setting(text))
     with service(url, api_key) as client:
         job = client.train(client.upload(file), target, **spec)
-        _watch(job, quiet=as_json)
+        job.wait(progress=not as_json)
         saved = job.download(out) if job.state.best else None
     _end(job, as_json=as_json)
     if saved is not None and not as_json:
@@ -68,7 +65,7 @@ def watch(job_id: JobId, url: Url = HERE, api_key: ApiKey = None, as_json: AsJso
     """Follow a job until it ends."""
     with service(url, api_key) as client:
         job = client.job(job_id)
-        _watch(job, quiet=as_json)
+        job.wait(progress=not as_json)
     _end(job, as_json=as_json)
     raise typer.Exit(EXIT_CODES.get(job.state.status, 0))
 
@@ -171,33 +168,6 @@ def _put(spec: dict[str, Any], name: str, value: Any) -> None:
         inner = spec.get(parent)
         spec[parent] = spec = dict(inner) if isinstance(inner, dict) else {}
     spec[last] = value
-
-
-def _watch(job: Job, *, quiet: bool) -> None:
-    """Wait for the end; in a terminal with a bar and the curve of the last losses."""
-    bar = None if quiet else progress("{task.fields[curve]} {task.fields[said]}")
-    if bar is None:
-        job.wait()
-        return
-    losses = list[float]()
-    with bar:
-        task = bar.add_task("", total=job.state.progress.max_epochs, curve="", said="")
-
-        def each(epoch: Epoch) -> None:
-            loss = epoch.train_loss if epoch.val_loss is None else epoch.val_loss
-            if loss is not None:
-                losses.append(loss)
-            bar.update(task, completed=epoch.epoch, curve=curve(losses), said=epoch.reason)
-
-        job.wait(each=each)
-
-
-def curve(losses: list[float]) -> str:
-    """The last of them as bars."""
-    shown = losses[-CURVE:]
-    low, high = (min(shown), max(shown)) if shown else (0.0, 0.0)
-    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(BARS[round((loss - low) * scale)] for loss in shown)
 
 
 def _end(job: Job, *, as_json: bool) -> None:

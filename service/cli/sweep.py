@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.calling import EXIT_CODES, HERE, ApiKey, AsJson, Url, print_table, progress, service
+from service.cli.calling import EXIT_CODES, HERE, ApiKey, AsJson, Url, print_table, service
 from service.cli.sweep_file import SweepFile, read
 from service.lifecycle import Status
 
@@ -65,25 +65,10 @@ def submit(client: Client, asked: SweepFile) -> Sweep:
 
 
 def follow(sweep: Sweep, url: str, *, quiet: bool) -> None:
-    """Say where it can be seen and wait for its end; in a terminal with a bar of jobs."""
-    if quiet:
-        sweep.wait()
-        return
-    typer.echo(f"Sweep {sweep.id} of {sweep.state.jobs} jobs: {url.rstrip('/')}/#/sweep/{sweep.id}", err=True)
-    bar = progress("{task.fields[said]}")
-    if bar is None:
-        sweep.wait()
-        return
-    with bar:
-        task = bar.add_task("", total=sweep.state.jobs, said="")
-
-        def each(state: State) -> None:
-            ended = sum(count for status, count in state.counts.items() if status.terminal)
-            best = state.best
-            said = f"best {best.monitor} {best.value:.4g} at epoch {best.epoch}" if best else ""
-            bar.update(task, completed=ended, said=said)
-
-        sweep.wait(each=each)
+    """Say where it can be seen and wait for its end."""
+    if not quiet:
+        typer.echo(f"Sweep {sweep.id} of {sweep.state.jobs} jobs: {url.rstrip('/')}/#/sweep/{sweep.id}", err=True)
+    sweep.wait(progress=not quiet)
 
 
 def as_dict(sweep: Sweep, points: list[SweepPoint]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import httpx2
 
+from service.client import bar
 from service.client.tables import CsvRows, as_file
 from service.client.transport import AGAIN, ApiError
 from service.lifecycle import Epoch
@@ -47,8 +48,16 @@ class Job:
         self.state = State.model_validate(self._transport.json("GET", self._path, **options))
         return self
 
-    def wait(self, seconds: float | None = None, each: Callable[[Epoch], None] | None = None) -> Job:
-        """Return when it has ended; `each` is called with every epoch on the way. Raises TimeoutError."""
+    def wait(
+        self, seconds: float | None = None, each: Callable[[Epoch], None] | None = None, *, progress: bool = False
+    ) -> Job:
+        """Return when it has ended; `each` is called with every epoch on the way. Raises TimeoutError.
+
+        `progress`: in a terminal, a bar with the curve of the last losses in place of `each`.
+        """
+        if progress:
+            with bar.of_epochs(self.state.progress.max_epochs) as shown:
+                return self.wait(seconds, shown or each)
         deadline = None if seconds is None else time.monotonic() + seconds
         if each is not None:
             for epoch in self.follow():

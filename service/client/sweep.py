@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from service.client import bar
 from service.client.job import Job
 from service.lifecycle import Job as JobState
 from service.sweep_records import Sweep as State
@@ -44,8 +45,16 @@ class Sweep:
         self.state = State.model_validate(self._transport.json("GET", self._path, **options))
         return self
 
-    def wait(self, seconds: float | None = None, each: Callable[[State], None] | None = None) -> Sweep:
-        """Return when all its jobs have ended; `each` is called with how it stands on the way. Raises TimeoutError."""
+    def wait(
+        self, seconds: float | None = None, each: Callable[[State], None] | None = None, *, progress: bool = False
+    ) -> Sweep:
+        """Return when all its jobs have ended; `each` is called with how it stands on the way. Raises TimeoutError.
+
+        `progress`: in a terminal, a bar of its jobs in place of `each`.
+        """
+        if progress:
+            with bar.of_jobs(self.state.jobs) as shown:
+                return self.wait(seconds, shown or each)
         deadline = None if seconds is None else time.monotonic() + seconds
         longest = 60.0 if each is None else LOOK_SECONDS
         while self.state.status is SweepStatus.running:
