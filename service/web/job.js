@@ -7,12 +7,15 @@ import { button, field, h, offer, say, table } from "./dom.js";
 import { ago, between, brief, bytes, flat, number, seconds } from "./format.js";
 import { labels, progress, standing, status } from "./jobs_table.js";
 import { layers } from "./layers.js";
+import { seldom } from "./live.js";
+import { predictForm } from "./predict_form.js";
 import { replay } from "./replay.js";
 
 export const title = "Job";
 
 export async function show(root, { id, signal }) {
   let job = await get(`/v1/jobs/${id}`, signal);
+  const plan = await planOf(job, signal);
   const epochs = [];
   const head = h("div");
   const facts = h("dl", { class: "facts" });
@@ -20,40 +23,83 @@ export async function show(root, { id, signal }) {
   const choice = h("select", { onchange: () => { metric = choice.value; draw(); } });
   const curves = chart(`Losses of ${job.name ?? id} over its epochs`, "", field("Shown", choice));
   const table = decisions(job);
-  const log = h("ol", { class: "log" });
+  const log = logOf(id, signal);
   const rules = replay(job, signal);
+  const tryOut = section("Try it", plan.inputs ? predictForm(job, plan, signal) : "");
   root.append(head, facts, h("section", {}, h("h2", {}, "Curves"), curves.element),
-    section("Decisions of early stopping", table.element, true), section("Other stopping rules", rules.element),
-    section("Network", await network(job, signal)), section("Spec", spec(job)), section("Log", log, true));
+    section("Decisions of early stopping", table.element, true), tryOut, section("Other stopping rules", rules.element),
+    section("Network", plan.layers ? layers(plan) : h("p", {}, `Its layers cannot be shown any more: ${plan.missing}.`)),
+    section("Spec", spec(job)), section("Log", log.element, true));
 
   function draw() {
     offer(choice, ["loss", ...Object.keys(epochs[0]?.metrics ?? {})], metric);
     curves.update(metric === "loss" ? losses(job, epochs) : measured(metric, job, epochs));
-    table.update(epochs, job);
-    rules.update(job, epochs.length);
+    table.update(epochs);
+    rules.update(epochs.length);
   }
 
-  async function refresh() {
+  function changed(next) {
+    job = next;
     document.title = `${job.name ?? id} – bestepoch`;
-    head.replaceChildren(h("h1", {}, job.name ?? id, " ", status(job.status)), actions(job, changed));
-    facts.replaceChildren(...factsOf(job));
+    renew(head, [job.name, job.status, job.control, job.best?.checkpoint !== undefined], () =>
+      [h("h1", {}, job.name ?? id, " ", status(job.status)), actions(job, changed)]);
+    for (const [name, value] of factsOf(job)) fact(facts, name, value);
+    tryOut.hidden = !job.best?.checkpoint || !plan.inputs;
+    log.update(job);
     draw();
-    const events = await all(`/v1/jobs/${id}/events?limit=1000`, signal);
-    log.replaceChildren(...events.map((event) => h("li", {}, h("time", { datetime: event.at }, ago(event.at)), ` ${event.kind}: ${event.message}`)));
   }
 
-  async function changed(next) {
-    job = next ?? await get(`/v1/jobs/${id}`, signal);
-    await refresh();
-  }
-
-  await refresh();
-  let drawing = 0;
+  changed(job);
+  const drawSoon = seldom(() => (epochs.length > 5000 ? 1000 : 50), signal, draw);
   await follow(id, signal, (event, data) => {
-    if (event === "epoch") epochs.push(data);
-    if (event === "job") changed(data).catch(() => {});
-    if (event === "epoch" && !drawing) drawing = requestAnimationFrame(() => { drawing = 0; draw(); });
+    if (event === "epoch") {
+      while (epochs.length && epochs.at(-1).epoch >= data.epoch) epochs.pop(); // tried again from an earlier one
+      epochs.push(data);
+      drawSoon();
+    }
+    if (event === "job") changed(data);
   });
+}
+
+/** Put other content only where it is other: focus stays, and nothing is read aloud twice. */
+function renew(element, key, make) {
+  const text = JSON.stringify(key);
+  if (element.dataset.shown === text) return;
+  element.dataset.shown = text;
+  element.replaceChildren(...make());
+}
+
+function fact(list, name, value) {
+  let line = [...list.querySelectorAll("dt")].find((each) => each.textContent === name)?.nextElementSibling;
+  if (!line) {
+    line = h("dd");
+    list.append(h("dt", {}, name), line);
+  }
+  line.hidden = line.previousElementSibling.hidden = !value;
+  const content = value || "";
+  renew(line, content.textContent ?? content, () => [content]);
+}
+
+/** What has happened, asked for again when the job has changed in more than its epochs. */
+function logOf(id, signal) {
+  const element = h("ol", { class: "log" });
+  let last = 0;
+  let asked = "";
+  let asking = Promise.resolve();
+  const more = async () => {
+    const events = await all(`/v1/jobs/${id}/events?limit=1000&after=${last}`, signal);
+    last = events.at(-1)?.number ?? last;
+    element.append(...events.map((event) => h("li", {}, h("time", { datetime: event.at, title: event.at }, new Date(event.at).toLocaleString()), ` ${event.kind}: ${event.message}`)));
+  };
+  return {
+    element,
+    update(job) {
+      const key = JSON.stringify([job.status, job.control, job.attempt, job.best?.checkpoint?.epoch, job.priority, job.name]);
+      if (key === asked) return;
+      asked = key;
+      asking = asking.then(more).catch(() => { asked = ""; });
+    },
+  };
 }
 
 function section(name, content, open = false) {
@@ -140,16 +186,17 @@ function factsOf(job) {
     ["Data", job.spec.data.id ? h("a", { href: `#/dataset/${job.spec.data.id}` }, job.spec.data.id) : job.spec.data.kind],
     ["Failed", job.error && h("span", { class: "wrong" }, job.error.message)],
   ];
-  const warnings = job.warnings.map((warning) => ["Warning", warning.message]);
-  return [...rows, ...warnings].filter(([, value]) => value).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]);
+  const warnings = job.warnings.length > 0 && h("ul", {}, job.warnings.map((warning) => h("li", { class: "warning" }, warning.message)));
+  return [...rows, ["Noticed", warnings]];
 }
 
-async function network(job, signal) {
+/** Its layers and columns, or why they are not known any more. */
+async function planOf(job, signal) {
   try {
-    return layers(await send("POST", "/v1/jobs/plan", job.spec, signal));
+    return await send("POST", "/v1/jobs/plan", job.spec, signal);
   } catch (error) {
     if (signal.aborted) throw error;
-    return h("p", {}, `Its layers cannot be shown any more: ${error.message}.`);
+    return { missing: error.message };
   }
 }
 

@@ -12,6 +12,17 @@ export async function repeat(secondsBetween, signal, act) {
   }
 }
 
+/** A function that calls `act` soon, and then not again for so many milliseconds. */
+export function seldom(milliseconds, signal, act) {
+  let timer = 0;
+  return () => {
+    timer ||= setTimeout(() => {
+      timer = 0;
+      if (!signal.aborted) act();
+    }, milliseconds());
+  };
+}
+
 /** A function that calls `act` when it has not been called for so many milliseconds. */
 export function later(milliseconds, act) {
   let timer = 0;

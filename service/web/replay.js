@@ -42,7 +42,7 @@ export function replay(job, signal) {
     h("form", { class: "controls", onsubmit: add }, go, field("One more rule, as JSON", extra), h("button", {}, "Add")), list.element);
   list.element.hidden = true;
   go.addEventListener("click", () => { list.element.hidden = false; });
-  return { element, update(_, epochs) { go.disabled = epochs === 0; } };
+  return { element, update(epochs) { go.disabled = epochs === 0; } };
 }
 
 function named(rule) {

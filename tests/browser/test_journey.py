@@ -116,6 +116,33 @@ def test_several_jobs_are_chosen_and_cancelled(visitor: Visitor, service: httpx2
     expect(page.locator(".status.cancelled")).to_have_count(3, timeout=30_000)
 
 
+def test_a_row_by_hand_is_answered(visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]]) -> None:
+    page = visitor.go(f"job/{trained[0]['id']}")
+    page.get_by_text("Try it").click()
+    row = {"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "flipper_length_mm": 181, "island": "Torgersen"}
+    for name, value in row.items():
+        place = page.locator(f"[name={name}]")
+        place.select_option(str(value)) if name == "island" else place.fill(str(value))
+    page.get_by_role("button", name="Predict").click()
+
+    asked = service.post(f"/v1/jobs/{trained[0]['id']}/predict", json={"rows": [row]}).json()["predictions"][0]
+    expect(page.get_by_text(f"Predicted: {asked['prediction']}")).to_be_visible()
+
+    page.locator("[name=body_mass_g]").fill("heavy")
+    page.get_by_role("button", name="Predict").click()
+    expect(page.get_by_role("alert").filter(has_text="a number is needed, not the text 'heavy'")).to_be_visible()
+    visitor.faults[:] = [each for each in visitor.faults if "422" not in each]
+
+
+def test_an_export_is_downloaded(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
+    page = visitor.go(f"job/{trained[0]['id']}")
+
+    with page.expect_download(timeout=60_000) as downloading:
+        page.get_by_label("Download as").select_option("bundle")
+
+    assert downloading.value.suggested_filename.endswith(".zip")
+
+
 def test_other_stopping_rules_are_tried_on_the_recorded_curve(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
     page = visitor.go(f"job/{trained[0]['id']}")
     page.get_by_text("Other stopping rules").click()
