@@ -8,10 +8,10 @@ TORCH_INDEX_URL ?=
 TEST_PROCESSES ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test faults chaos fuzz browser check bench
+.PHONY: help setup demo serve test faults chaos fuzz browser generated check bench
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: .venv/installed ## Install everything into .venv
 
@@ -33,9 +33,10 @@ demo: setup ## Train on a small table, from upload to download
 serve: setup ## Start the API and a worker
 	$(BIN)/bestepoch serve
 
-test: setup ## Run every test but those of the four targets below
+test: setup ## Run every test but those of the five targets below
 	$(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile -rs \
-	  --ignore tests/faults --ignore tests/chaos --ignore tests/fuzz --ignore tests/browser
+	  --ignore tests/faults --ignore tests/chaos --ignore tests/fuzz --ignore tests/browser \
+	  --ignore tests/generated
 
 faults: setup ## Kill, stop, fill and cut real processes, and see that nothing is lost
 	$(BIN)/pytest tests/faults -rs
@@ -50,6 +51,11 @@ fuzz: setup ## Make up requests, files and specs, and see that each is answered 
 browser: setup ## Use the dashboard in Chromium
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,browser]'
 	$(BIN)/pytest tests/browser -rs
+
+generated: setup ## Have a public generator build a client from /openapi.json, and use it
+	$(BIN)/python -m venv .venv/generator
+	.venv/generator/bin/python -m pip install --quiet -r tests/generated/requirements.txt
+	$(BIN)/pytest tests/generated -rs
 
 check: setup ## Lint, check formatting, types and import rules
 	$(BIN)/ruff check

@@ -37,7 +37,7 @@ from service.api.keys import KeyRequired, Keys
 from service.api.metrics import Measured, Metrics
 from service.api.middleware import RequestIds
 from service.api.news import NewsRoom
-from service.api.openapi import DESCRIPTION, TAGS, say_problems
+from service.api.openapi import DESCRIPTION, TAGS, amend
 from service.api.openapi import problems as documented
 from service.api.reads import Reads
 from service.api.traffic import Traffic
@@ -98,7 +98,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         predicting=CapacityLimiter(PREDICTING),
     )
     _add_routes(app)
-    say_problems(app)
+    amend(app)
     problems.install(app)
     _add_middleware(app, settings, app.state.parts)
     return app

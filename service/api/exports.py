@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from service.api.history import table
 from service.api.jobs import read_job
+from service.api.tables import csv_rows
 from service.errors import NotFound
 from service.spec.data import DatasetData
 from service.store import datasets
@@ -26,7 +27,7 @@ def export(service: Service, job_id: str, checkpoint: Checkpoint, weights: Path,
     with service.parts.artifacts.scratch() as folder:
         history = folder / "history.csv"
         with history.open("w", encoding="utf-8", newline="") as file:
-            for rows in table(service, job_id):
+            for rows in csv_rows(table(service, job_id)):
                 csv.writer(file, lineterminator="\n").writerows(rows)
         return service.parts.predictor.export(weights, checkpoint.sha256, format, parquet, job, dataset, str(history))
 

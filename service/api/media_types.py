@@ -1,4 +1,5 @@
-"""Names of what bodies hold, beside JSON."""
+"""Names of what bodies hold."""
 
+JSON = "application/json"
 CSV = "text/csv"
 PARQUET = "application/vnd.apache.parquet"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from service.api.problems import MEDIA_TYPE, Problem
@@ -124,17 +125,35 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem, "description": _MEANINGS[status]} for status in statuses}
 
 
-def say_problems(app: FastAPI) -> None:
-    """Give every error in the documentation the media type that it has."""
+def amend(app: FastAPI) -> None:
+    """Give errors in the documentation the media type that they have, and unions the form that generators know."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            operations = [operation for path in plain()["paths"].values() for operation in path.values()]
-            for status, response in (item for operation in operations for item in operation["responses"].items()):
-                if status >= "400":
-                    response["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+            document = plain()
+            for operation in (operation for path in document["paths"].values() for operation in path.values()):
+                for status, response in operation["responses"].items():
+                    if status >= "400":
+                        response["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+            for schema in document["components"]["schemas"].values():
+                for field in schema.get("properties", {}).values():
+                    _plain(field)
         assert app.openapi_schema is not None
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _plain(field: dict[str, Any]) -> None:
+    """Say what holds for a union in terms that generators of clients know; the others are no faults.
+
+    For openapi-python-client, an object as `default` is a reason to leave out every operation that has to do with the
+    field, such as the submission of a job; and where `const` is one of several, it takes no other.
+    """
+    members = field.get("anyOf") or field.get("oneOf")
+    if members and isinstance(field.get("default"), dict):
+        field["description"] += f" Left out, it is `{json.dumps(field.pop('default'))}`."
+    for member in members or []:
+        if "const" in member:
+            member["enum"] = [member.pop("const")]

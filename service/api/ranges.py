@@ -10,15 +10,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from service.api.media_types import CSV
+
 CHUNK_BYTES = 256 * 1024
 OCTETS = "application/octet-stream"
+_TEXT = {"type": "string"}
+_BYTES = {"type": "string", "format": "binary"}
 
 
 def documented(*media_types: str) -> dict[int | str, dict[str, Any]]:
     """What `serve` answers, for the documentation of an endpoint."""
     file = {
         "description": "The file, or the range of it that was asked for.",
-        "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in media_types},
+        "content": {media_type: {"schema": _TEXT if media_type == CSV else _BYTES} for media_type in media_types},
         "headers": {"ETag": {"description": "SHA-256 of the file, in quotes.", "schema": {"type": "string"}}},
     }
     return {

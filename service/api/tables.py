@@ -1,39 +1,89 @@
-"""Lists as CSV: whether a client prefers it, and the rows as a download."""
+"""Lists as tables, in CSV or Parquet: which of them a client prefers, and all rows as a download."""
 
 from __future__ import annotations
 
 import csv
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
+from anyio import to_thread
 from fastapi import Header
 from starlette.responses import StreamingResponse
 
+from service.api.media_types import CSV, JSON, PARQUET
+from service.api.ranges import chunks
+from service.data.write_rows import write_rows
+from service.errors import StorageError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import BinaryIO
 
-Accept = Annotated[str, Header(description="`text/csv` gives every row as a table.")]
-CSV = {"text/csv": {"schema": {"type": "string"}}}
+    from service.api.deps import Parts
+    from service.data.write_rows import Kind
+
+Accept = Annotated[str, Header(description=f"`{CSV}` or `{PARQUET}` gives every row as a table.")]
+TABLES: dict[str, Any] = {
+    CSV: {"schema": {"type": "string"}},
+    PARQUET: {"schema": {"type": "string", "format": "binary"}},
+}
+"""What is answered beside JSON, for the documentation of an endpoint."""
 
 
-def prefers_csv(accept: str) -> bool:
-    """Whether the header names CSV with a higher weight than JSON, or with the same but first."""
+@dataclass(frozen=True)
+class Table:
+    """Rows a page at a time, a value a column; `name`: of the file, without its ending."""
+
+    name: str
+    columns: dict[str, Kind]
+    pages: Iterable[Iterable[Sequence[Any]]]
+
+
+def preferred(accept: str) -> str:
+    """Which of JSON, CSV and Parquet has the highest weight, of equals the first; JSON where the header names none."""
     weights: dict[str, float] = {}
     for item in accept.split(","):
         media_type, *parameters = (part.strip().lower() for part in item.split(";"))
         weight = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
         weights.setdefault(media_type, float(weight) if weight.replace(".", "", 1).isdecimal() else 0.0)
-    types = sorted(weights, key=lambda media_type: -weights[media_type])
-    return weights.get("text/csv", 0.0) > 0 and "application/json" not in types[: types.index("text/csv")]
+    known = (name for name in sorted(weights, key=lambda name: -weights[name]) if name in (JSON, CSV, PARQUET))
+    return next((name for name in known if weights[name] > 0), JSON)
 
 
-def as_csv(pages: Iterable[Iterable[Sequence[Any]]], filename: str) -> StreamingResponse:
-    """The rows, a page at a time; `pages`: lists of rows, the first row being the header."""
-    headers = {"Content-Disposition": f'attachment; filename="{filename}"', "Vary": "Accept"}
-    return StreamingResponse(map(_text, pages), headers=headers, media_type="text/csv")
+async def as_file(table: Table, media_type: str, parts: Parts) -> StreamingResponse:
+    """All rows as CSV, sent as they are read; or as Parquet, which is written to the disk before."""
+    if media_type == CSV:
+        return StreamingResponse(map(_lines, csv_rows(table)), headers=_headers(table, "csv"), media_type=CSV)
+    file = await to_thread.run_sync(_parquet, table, parts, limiter=parts.ingesting)
+    size = file.seek(0, 2)
+    headers = {"Content-Length": str(size), **_headers(table, "parquet")}
+    return StreamingResponse(chunks(file, 0, size), headers=headers, media_type=PARQUET)
 
 
-def _text(rows: Iterable[Sequence[Any]]) -> str:
+def _headers(table: Table, ending: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{table.name}.{ending}"', "Vary": "Accept"}
+
+
+def _parquet(table: Table, parts: Parts) -> BinaryIO:
+    """A file whose name is gone already."""
+    with parts.artifacts.scratch() as folder:
+        target = folder / "table.parquet"
+        write_rows(table.columns, table.pages, target, parts.allowed)
+        try:
+            return target.open("rb")
+        except OSError as error:
+            raise StorageError(f"the table could not be read: {error.strerror}") from error
+
+
+def csv_rows(table: Table) -> Iterator[list[list[Any]]]:
+    """The header, then the rows a page at a time, as CSV has them."""
+    yield [list(table.columns)]
+    for rows in table.pages:
+        yield [[str(cell).lower() if isinstance(cell, bool) else cell for cell in row] for row in rows]
+
+
+def _lines(rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue()

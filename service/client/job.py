@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import httpx2
 
 from service.client import bar
-from service.client.tables import CsvRows, as_file
+from service.client.tables import CsvRows, as_file, history_frame
 from service.client.transport import AGAIN, ApiError
 from service.lifecycle import Epoch
 from service.lifecycle import Job as State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pandas import DataFrame
 
     from service.client.transport import Transport
     from service.training.models import Network
@@ -108,17 +110,21 @@ class Job:
                 elif line.startswith("data: "):
                     yield event, json.loads(line.removeprefix("data: "))
 
-    def history(self, after_epoch: int = 0) -> list[Epoch]:
+    @overload
+    def history(self, after_epoch: int = 0, *, as_frame: Literal[False] = False) -> list[Epoch]: ...
+    @overload
+    def history(self, after_epoch: int = 0, *, as_frame: Literal[True]) -> DataFrame: ...
+    def history(self, after_epoch: int = 0, *, as_frame: bool = False) -> list[Epoch] | DataFrame:
         """Every epoch so far, or those after one.
 
-        `pandas.DataFrame([epoch.model_dump() for epoch in job.history()])` is a table of them.
+        `as_frame`: a row each in a pandas DataFrame, NaN where a number is undefined.
         """
         rows, after = list[Epoch](), after_epoch
         while after is not None:
             page = self._transport.json("GET", f"{self._path}/history", params={"after_epoch": after})
             rows += map(Epoch.model_validate, page["data"])
             after = page["next"]
-        return rows
+        return history_frame(rows) if as_frame else rows
 
     def cancel(self) -> Job:
         """Stop it for good; its best epoch stays."""

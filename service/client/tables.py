@@ -10,9 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+    from pandas import DataFrame
+
+    from service.lifecycle import Epoch
 
 CHUNK_BYTES = 1024**2
 CHUNK_ROWS = 1_000
+DECISION = ("improved", "is_best", "wait", "closeness", "reason")
+HISTORY_TYPES = {"epoch": "int64", "improved": "bool", "is_best": "bool", "wait": "int64", "reason": "str"}
 
 
 def as_file(data: Any) -> tuple[Any, str | None]:
@@ -83,3 +88,18 @@ def columns_of_csv(answer: bytes, names: list[str]) -> NDArray[Any]:
     places = [header.split(",").index(name) for name in names]
     rows = (line.split(",") for line in lines)
     return np.array([[float(row[place] or "nan") for place in places] for row in rows], dtype=np.float64)
+
+
+def history_frame(epochs: list[Epoch]) -> DataFrame:
+    """A row an epoch, the columns of the service's own tables; raises ImportError without pandas."""
+    try:
+        import pandas
+    except ModuleNotFoundError as error:
+        if error.name != "pandas":
+            raise
+        raise ImportError("history(as_frame=True) needs pandas: pip install 'bestepoch[pandas]'") from error
+    metrics = dict.fromkeys(name for epoch in epochs for name in epoch.metrics)
+    head, tail = ("epoch", "train_loss", "val_loss"), ("lr", "seconds", *DECISION)
+    rows = [{**epoch.metrics, **epoch.model_dump(exclude={"metrics", "non_finite"})} for epoch in epochs]
+    frame = pandas.DataFrame(rows, columns=[*head, *metrics, *tail])
+    return frame.astype({name: HISTORY_TYPES.get(name, "float64") for name in frame.columns})

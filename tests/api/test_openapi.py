@@ -61,6 +61,37 @@ def test_every_field_of_every_schema_is_described(document: Any) -> None:
     assert "HTTPValidationError" not in schemas
 
 
+def schemas_in(part: Any) -> Iterator[dict[str, Any]]:
+    """Every object within a part of the document."""
+    if isinstance(part, dict):
+        yield part
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from schemas_in(inner)
+
+
+def test_bounds_are_those_of_json_schema(client: TestClient, document: Any) -> None:
+    fields = document["components"]["schemas"]["JobSpec"]["properties"]
+
+    for said in (document, client.get("/v1/architectures").json()):
+        assert not [schema for schema in schemas_in(said) if {"ge", "gt", "le", "lt"} & schema.keys()]
+    assert (fields["max_epochs"]["minimum"], fields["max_epochs"]["maximum"]) == (1, 1_000_000)
+    assert fields["batch_size"]["anyOf"] == [
+        {"type": "integer", "minimum": 1, "maximum": 10_000_000},
+        {"type": "string", "enum": ["full"]},
+    ]
+
+
+def test_unions_are_such_as_generators_of_clients_know(document: Any) -> None:
+    unions = [schema for schema in schemas_in(document["components"]) if {"anyOf", "oneOf"} & schema.keys()]
+    members = [member for union in unions for member in union.get("anyOf", union.get("oneOf"))]
+
+    assert not [union for union in unions if isinstance(union.get("default"), dict)]
+    assert not [member for member in members if "const" in member]
+    architecture = document["components"]["schemas"]["JobSpec"]["properties"]["architecture"]
+    assert "Left out, it is `{" in architecture["description"]
+    assert '"hidden": [64, 32]' in architecture["description"]
+
+
 @pytest.mark.parametrize("name", ["reference", "inline"])
 def test_the_examples_can_be_trained(client: TestClient, name: str) -> None:
     response = client.post("/v1/jobs/plan", json=SPEC_EXAMPLES[name]["value"])

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import httpx2
 import pytest
 from starlette.testclient import TestClient
@@ -273,6 +274,33 @@ def test_a_leaderboard_as_csv_has_a_column_a_change_and_a_metric(client: TestCli
         [trained[0], "succeeded", "max_epochs", "", "", "", "0.1", "2", "0.5", "0.5", "", "0.75", "2"],
     ]
     assert all(0 <= float(row[-1]) < 60 for row in rows[1:])
+
+
+def test_a_leaderboard_as_parquet_keeps_numbers_and_booleans_that_a_sweep_changes(
+    client: TestClient, database: Database, tmp_path: Path
+) -> None:
+    points = [
+        {"optimizer.lr": 1, "architecture.batch_norm": True, "seed": 3, "early_stopping": None},
+        {"optimizer.lr": 0.5, "architecture.hidden": [8], "max_seconds": None, "optimizer.kind": "sgd"},
+    ]
+    sweep = submit(client, points=points).json()
+    trained = [train(database, val_loss=0.5, val_accuracy=0.75), train(database, val_loss=0.25, val_roc_auc=None)]
+
+    response = client.get(f"/v1/sweeps/{sweep['id']}/results", headers={"Accept": "application/vnd.apache.parquet"})
+
+    assert response.headers["content-disposition"] == f'attachment; filename="{sweep["id"]}.parquet"'
+    (tmp_path / "answer").write_bytes(response.content)
+    table = duckdb.read_parquet(str(tmp_path / "answer"))
+    text = client.get(f"/v1/sweeps/{sweep['id']}/results", headers={"Accept": "text/csv"}).text
+    assert table.columns == next(csv.reader(text.splitlines()))
+    types = dict(zip(table.columns, map(str, table.types), strict=True))
+    numbers = {"optimizer.lr": "DOUBLE", "seed": "BIGINT", "best_epoch": "BIGINT", "val_loss": "DOUBLE"}
+    assert types.items() >= {**numbers, "architecture.batch_norm": "BOOLEAN", "max_seconds": "VARCHAR"}.items()
+    first, second = (dict(zip(table.columns, row, strict=True)) for row in table.fetchall())
+    assert (first["job"], second["job"]) == (trained[1], trained[0])
+    changes = {"optimizer.lr": 0.5, "seed": None, "architecture.hidden": "[8]", "max_seconds": "null"}
+    assert first.items() >= {**changes, "optimizer.kind": "sgd", "val_loss": 0.25, "val_roc_auc": None}.items()
+    assert second.items() >= {"optimizer.lr": 1.0, "seed": 3, "architecture.batch_norm": True}.items()
 
 
 def test_a_long_leaderboard_comes_whole_as_csv(client: TestClient) -> None:

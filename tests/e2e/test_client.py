@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import duckdb
 import httpx2
 import numpy as np
 import pytest
 import torch
 
 from service.client import ApiError, Client
+from service.client.tables import DECISION, history_frame
 from service.lifecycle import Status
 
 PENGUINS = Path("examples/penguins.csv")
@@ -111,6 +114,41 @@ def test_arrays_frames_and_bytes_are_data_too(client: Client) -> None:
         client.train(x)
     with pytest.raises(FileNotFoundError):
         client.upload("nowhere.csv")
+
+
+def test_a_history_is_the_same_as_a_list_a_frame_and_a_parquet_file(
+    service: httpx2.Client, client: Client, tmp_path: Path
+) -> None:
+    job = client.train(PENGUINS, target="species", max_epochs=7, early_stopping=None).wait(60)
+
+    frame = job.history(as_frame=True)
+
+    rows = [{**row.measured(), **row.model_dump(exclude={"metrics", "non_finite"})} for row in job.history()]
+    assert [{name: value for name, value in row.items() if value == value} for row in frame.to_dict("records")] == [
+        {name: value for name, value in row.items() if value is not None} for row in rows
+    ]
+    assert (len(rows), rows[0]["closeness"], frame["closeness"].dtype) == (7, None, "float64")
+    assert (frame["epoch"].dtype, frame["is_best"].dtype, frame["wait"].dtype) == ("int64", "bool", "int64")
+    headers = {"Accept": "application/vnd.apache.parquet"}
+    (tmp_path / "history").write_bytes(service.get(f"/v1/jobs/{job.id}/history", headers=headers).content)
+    table = duckdb.read_parquet(str(tmp_path / "history"))
+    assert table.columns == list(frame.columns)
+    assert [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()] == rows
+
+
+def test_a_history_without_epochs_is_an_empty_frame_of_the_same_types() -> None:
+    frame = history_frame([])
+
+    assert (len(frame), frame["epoch"].dtype, frame["lr"].dtype) == (0, "int64", "float64")
+    assert list(frame.columns) == ["epoch", "train_loss", "val_loss", "lr", "seconds", *DECISION]
+
+
+def test_without_pandas_a_frame_says_what_it_needs(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = client.submit(SMALL)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+
+    with pytest.raises(ImportError, match=r"needs pandas: pip install 'bestepoch\[pandas\]'"):
+        job.history(as_frame=True)
 
 
 def test_jobs_are_steered_listed_and_forked(client: Client) -> None:
