@@ -40,8 +40,8 @@ def noticed(connection, rows):
     added.append(rows)
 
 @contextmanager
-def deadly(self, **options):
-    with transaction(self, **options) as connection:
+def deadly(self, *arguments, **options):
+    with transaction(self, *arguments, **options) as connection:
         yield connection
     if added:
         os._exit(9)
@@ -61,10 +61,13 @@ def idle(database_url: str, tmp_path: Path) -> Team:
 def test_an_api_killed_between_commit_and_answer_gives_the_same_job_to_who_asks_again(idle: Team) -> None:
     command = [sys.executable, "-c", DIES_AFTER_THE_COMMIT, "api", "--port", str(idle.port)]
     with subprocess.Popen(command, env=idle.environment) as deadly:
-        until(idle.answers)
-        with pytest.raises(httpx2.TransportError):
-            idle.client.post("/v1/jobs", json=REFERENCE, headers=KEY)
-        assert deadly.wait(20) == 9
+        try:
+            until(idle.answers)
+            with pytest.raises(httpx2.TransportError):
+                idle.client.post("/v1/jobs", json=REFERENCE, headers=KEY)
+            assert deadly.wait(20) == 9
+        finally:
+            deadly.kill()
 
     with idle.at_work(workers=0):
         again = [idle.client.post("/v1/jobs", json=REFERENCE, headers=KEY) for _ in range(2)]
