@@ -1,0 +1,98 @@
+"""Every command and program of the documents is run, in order, against a real service; what they show comes out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from service.settings import free_port
+from tests.databases import postgres_database
+from tests.documents import HERE, TUTORIALS, blocks, run, to_run
+from tests.e2e.test_client import Wire
+
+TEAM = TUTORIALS / "team.md"
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("bash") is None or shutil.which("curl") is None, reason="documents are run by bash, with curl"
+)
+
+
+@pytest.mark.parametrize("path", [path for path in to_run() if path != TEAM], ids=lambda path: path.stem)
+def test_a_document_does_what_it_says(path: Path, service: httpx2.Client, tmp_path: Path) -> None:
+    url = str(service.base_url).rstrip("/")
+
+    run(path, tmp_path, {"BESTEPOCH_URL": url}, {HERE: url})
+
+
+def test_a_team_works_as_its_document_says(postgres: str, tmp_path: Path) -> None:
+    port = str(free_port("127.0.0.1"))
+    environment = {"BESTEPOCH_HOME": str(tmp_path / "home"), "BESTEPOCH_PORT": port, "BESTEPOCH_TRAINERS": "1"}
+    with postgres_database(postgres) as url:
+        here = {
+            HERE: f"http://127.0.0.1:{port}",
+            "postgresql://bestepoch:secret@db.example/bestepoch": url,
+            "/srv/bestepoch/artifacts": str(tmp_path / "artifacts"),
+            "0.0.0.0": "127.0.0.1",  # a test opens nothing to others
+        }
+
+        run(TEAM, tmp_path, environment, here)
+
+
+class Short(Wire):
+    """A wire on which of the first `cuts` connections' answers the first 2,000 bytes arrive and no more."""
+
+    def _pass(self, source: Any, target: Any, cut: bool) -> None:
+        super()._pass(Limited(source, 2_000) if cut else source, target, False)
+
+
+class Limited:
+    """A socket from which no more than so many bytes come."""
+
+    def __init__(self, inner: Any, left: int) -> None:
+        self._inner, self._left = inner, left
+
+    def recv(self, size: int) -> bytes:
+        data: bytes = self._inner.recv(min(size, self._left)) if self._left else b""
+        self._left -= len(data)
+        return data
+
+    def shutdown(self, how: int) -> None:
+        self._inner.shutdown(how)
+
+
+@pytest.fixture
+def documented() -> dict[str, Any]:
+    """What `client.py` of the document defines."""
+    (program,) = (block.text for block in blocks(TUTORIALS / "client.md") if block.label.endswith("client.py"))
+    names: dict[str, Any] = {"__name__": "client"}
+    exec(program, names)  # noqa: S102
+    return names
+
+
+@pytest.fixture
+def wire(service: httpx2.Client) -> Iterator[Short]:
+    wire = Short(int(service.base_url.port or 0), cuts=0)
+    yield wire
+    wire.close()
+
+
+def test_the_documents_client_bears_a_wire_that_cuts(
+    documented: dict[str, Any], service: httpx2.Client, wire: Short
+) -> None:
+    client = documented["Client"](wire.url)
+    before = service.get("/v1/jobs", params={"limit": 1}).json()["data"]
+
+    wire.cuts = 2
+    job = client.submit({"data": {"kind": "synthetic"}, "early_stopping": None, "max_epochs": 30, "name": "x" * 200})
+    wire.cuts = wire.used + 3
+    epochs = [epoch["epoch"] for epoch in client.epochs(job["id"])]
+
+    assert wire.used == 7  # two tries were cut, and one came through; three looks at the stream were, and one did
+    assert epochs == list(range(1, 31))
+    newest = service.get("/v1/jobs", params={"limit": 2}).json()["data"]
+    assert [each["id"] for each in newest] == [job["id"], *(each["id"] for each in before)]
