@@ -1,7 +1,10 @@
 // The public API, as any other client calls it; nothing else is asked of the server.
 
+import { setClock } from "./format.js";
+
 const KEY = "bestepoch.key";
-const PAUSE = 1000; // milliseconds before a broken stream is taken up again
+const PAUSE = 2000; // milliseconds before a broken stream is taken up again
+const SILENCE = 45000; // milliseconds: the service says something every 15 seconds
 
 /** The service says no: `status`, `errors` (the wrong places), and its own words. */
 export class Refused extends Error {
@@ -10,6 +13,7 @@ export class Refused extends Error {
     super([problem.detail ?? problem.title ?? `status ${status}`, ...places.slice(0, 3)].join("; "));
     this.status = status;
     this.errors = problem.errors ?? [];
+    this.passing = status >= 500 || status === 429; // the same may be answered later
   }
 }
 
@@ -33,30 +37,47 @@ async function answered(path, options = {}) {
   try {
     response = await fetch(address(path), { ...options, headers: headers(options.headers) });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Error("the service cannot be reached");
+    if (options.signal?.aborted) throw error;
+    throw lost(new Unreachable());
   }
-  if (response.ok) return response;
-  const problem = await response.json().catch(() => ({}));
+  setClock(response.headers.get("Date"));
+  if (response.ok) {
+    dispatchEvent(new Event("service-back"));
+    return response;
+  }
+  const refused = new Refused(response.status, await response.json().catch(() => ({})));
   if (response.status === 401) dispatchEvent(new Event("key-needed"));
-  throw new Refused(response.status, problem);
+  throw refused.passing ? lost(refused) : refused;
+}
+
+/** Nobody answers, or nothing of use: those who repeat their question may be answered later. */
+class Unreachable extends Error {
+  passing = true;
+
+  constructor() {
+    super("the service cannot be reached");
+  }
+}
+
+function lost(error) {
+  dispatchEvent(new CustomEvent("service-lost", { detail: error.message }));
+  return error;
 }
 
 export async function get(path, signal) {
   return (await answered(path, { signal })).json();
 }
 
-/** POST, PATCH or DELETE. What creates something is sent once, or the same again. */
-export async function send(method, path, body, signal) {
+/** POST, PATCH or DELETE; with a `once` of its own, what a POST creates is created once, however often it is sent. */
+export async function send(method, path, body, signal, once) {
   const sent = body === undefined ? {} : { body: JSON.stringify(body) };
-  const named = { ...(body === undefined ? {} : { "Content-Type": "application/json" }) };
-  if (path === "/v1/jobs" || path === "/v1/sweeps") named["Idempotency-Key"] = unique();
+  const named = { ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...(once ? { "Idempotency-Key": once } : {}) };
   const response = await answered(path, { method, signal, headers: named, ...sent });
   return response.status === 204 ? null : response.json();
 }
 
 /** Not randomUUID, which browsers keep from pages that come over plain HTTP from another machine. */
-function unique() {
+export function unique() {
   return `page-${[...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16)).join("")}`;
 }
 
@@ -74,28 +95,47 @@ export async function all(path, signal, most = Infinity, cursor = "after") {
   return found.slice(0, most);
 }
 
-/** Follow a job: calls `hear(event, data)` until its end, and takes broken streams up where they were. */
-export async function follow(jobId, signal, hear) {
-  let last = 0;
+/** Follow a job behind an epoch: calls `hear(event, data)` until its end, and takes broken streams up where they were.
+ *
+ * Not while the page is hidden: a browser keeps six connections to a host, and other tabs want theirs.
+ */
+export async function follow(jobId, last, signal, hear) {
   while (!signal.aborted) {
+    await seen(signal);
+    const hidden = new AbortController();
+    const hide = () => { if (document.hidden) hidden.abort(); };
+    document.addEventListener("visibilitychange", hide);
     try {
-      const response = await answered(`/v1/jobs/${jobId}/stream?after_epoch=${last}`, { signal });
+      const either = AbortSignal.any([signal, hidden.signal]);
+      const response = await answered(`/v1/jobs/${jobId}/stream?after_epoch=${last}`, { signal: either });
       for await (const { event, data } of events(response.body)) {
         if (event === "epoch") last = data.epoch;
         hear(event, data);
         if (event === "end") return;
       }
     } catch (error) {
-      if (error.name === "AbortError" || (error instanceof Refused && error.status < 500 && error.status !== 429)) throw error;
+      if (signal.aborted || (error instanceof Refused && !error.passing)) throw error;
+    } finally {
+      document.removeEventListener("visibilitychange", hide);
     }
-    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    if (!hidden.signal.aborted) await new Promise((resolve) => setTimeout(resolve, PAUSE));
   }
+}
+
+/** Returns when the page is not hidden. */
+function seen(signal) {
+  if (!document.hidden) return null;
+  return new Promise((resolve) => {
+    document.addEventListener("visibilitychange", resolve, { once: true, signal });
+    signal.addEventListener("abort", resolve, { once: true });
+  });
 }
 
 async function* events(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   for (let rest = ""; ; ) {
-    const { done, value } = await reader.read();
+    const watch = setTimeout(() => reader.cancel(), SILENCE); // a network that is gone says nothing
+    const { done, value } = await reader.read().finally(() => clearTimeout(watch));
     if (done) return;
     const parts = (rest + value).split(/\r?\n\r?\n/);
     rest = parts.pop();

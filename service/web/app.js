@@ -1,7 +1,7 @@
 // Which page the address asks for; the key; light and dark.
 
-import { setKey, Refused } from "./api.js";
-import { field, h, say } from "./dom.js";
+import { get, Refused, setKey } from "./api.js";
+import { button, field, h, renewTimes, say } from "./dom.js";
 import * as compare from "./compare.js";
 import * as dataset from "./dataset.js";
 import * as datasets from "./datasets.js";
@@ -39,7 +39,10 @@ async function show() {
     await page.show(root, { id, query: new URLSearchParams(query), signal });
   } catch (error) {
     if (signal.aborted) return;
-    if (error instanceof Refused && error.status === 401) return;
+    if (error instanceof Refused && error.status === 401) {
+      root.append(h("p", {}, "This service asks for a key. ", button("Enter one", askForKey)));
+      return;
+    }
     root.append(h("p", { class: "wrong", role: "alert" }, error.message));
   }
 }
@@ -52,6 +55,7 @@ function askForKey() {
     event.preventDefault();
     setKey(input.value.trim());
     dialog.close();
+    ask();
     show();
   };
   const dialog = h("dialog", { "aria-label": "Key", onclose: () => dialog.remove() },
@@ -80,6 +84,24 @@ function theme() {
   apply();
 }
 
+/** What the key allows: buttons that need more are left out (style.css). */
+async function ask() {
+  const usage = await get("/v1/usage").catch(() => null);
+  document.body.dataset.scope = usage?.scope ?? "admin";
+}
+
+/** Say that what is shown may be old, as long as nobody answers. */
+function outages() {
+  const bar = h("p", { class: "lost", role: "status", hidden: true });
+  document.querySelector("header").after(bar);
+  addEventListener("service-lost", (event) => {
+    if (!bar.hidden) return;
+    bar.textContent = `No answer since ${new Date().toLocaleTimeString()}: ${event.detail}. What you see is from then; it is asked for again and again.`;
+    bar.hidden = false;
+  });
+  addEventListener("service-back", () => { bar.hidden = true; });
+}
+
 /** A file dropped anywhere is uploaded. */
 function drops() {
   addEventListener("dragover", (event) => event.preventDefault());
@@ -92,8 +114,18 @@ function drops() {
   });
 }
 
+let page = "";
 addEventListener("hashchange", () => {
+  const [before, field] = [page, document.activeElement?.name];
+  page = location.hash.split("?")[0];
+  const main = document.getElementById("main");
+  if (page !== before) main.focus();
   show();
+  // Another filter of the same list: whoever set it goes on there.
+  if (page === before && field) main.querySelector(`[name="${CSS.escape(field)}"]`)?.focus();
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // its address would be taken for a page
   document.getElementById("main").focus();
 });
 addEventListener("key-needed", askForKey);
@@ -103,4 +135,8 @@ addEventListener("unhandledrejection", (event) => {
 });
 theme();
 drops();
+outages();
+ask();
 show();
+page = location.hash.split("?")[0];
+setInterval(renewTimes, 10000);

@@ -1,7 +1,7 @@
 // Lines over epochs as SVG: zoom, logarithmic scale, a cursor that the keyboard moves too.
 
 import { h, s } from "./dom.js";
-import { number } from "./format.js";
+import { number, tick } from "./format.js";
 
 const HEIGHT = 300;
 const EDGE = { left: 56, right: 12, top: 18, bottom: 38 };
@@ -21,8 +21,8 @@ export function chart(label, yTitle, ...choices) {
   let dragged = null;
   const hidden = new Set();
 
-  const picture = s("svg", { class: "chart", height: HEIGHT, role: "img", tabindex: 0, "aria-label": label });
-  const readout = h("p", { class: "readout", "aria-live": "off" });
+  const picture = s("svg", { class: "chart", height: HEIGHT, role: "slider", tabindex: 0, "aria-label": label });
+  const readout = h("p", { class: "readout" });
   const legend = h("ul", { class: "legend" });
   const logBox = h("input", { type: "checkbox", onchange: () => { log = logBox.checked; draw(); } });
   const controls = h("div", { class: "controls" }, ...choices,
@@ -61,12 +61,12 @@ export function chart(label, yTitle, ...choices) {
       ...data.bands.map((band) => drawBand(band)),
       ...axis(across, up, from, to, low, high),
       ...lines.map((line) => s("polyline", {
-        class: `line c${line.index % 8}${line.dashed ? " dashed" : ""}`,
+        class: `line c${line.index % 8}${stroke(line)}`,
         points: thin(line.points.map(([x, y]) => [across(x), up(y)]), width).map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" "),
       })),
       ...lines.filter((line) => line.points.length === 1).map((line) =>
         s("circle", { class: `dot c${line.index % 8}`, cx: across(line.points[0][0]), cy: up(line.points[0][1]), r: 3 })),
-      ...data.marks.filter(({ x, y }) => x >= from && x <= to && Number.isFinite(up(y))).map(({ x, y, text }) => s("g", { class: "mark" },
+      ...data.marks.filter(({ series, x, y }) => !hidden.has(series) && x >= from && x <= to && Number.isFinite(up(y))).map(({ x, y, text }) => s("g", { class: "mark" },
         s("circle", { cx: across(x), cy: up(y), r: 5 }), s("text", { x: beside(across(x), text), y: up(y) - 9 }, text))),
       ...drawCursor());
     drawLegend();
@@ -89,7 +89,7 @@ export function chart(label, yTitle, ...choices) {
     const parts = [];
     for (const y of log ? decades(low, high) : steps(low, high, 5)) {
       parts.push(s("line", { class: "grid", x1: EDGE.left, x2: place.width - EDGE.right, y1: up(y), y2: up(y) }),
-        s("text", { x: EDGE.left - 6, y: up(y) + 4, "text-anchor": "end" }, number(y)));
+        s("text", { x: EDGE.left - 6, y: up(y) + 4, "text-anchor": "end" }, tick(y)));
     }
     for (const x of steps(from, to, Math.max(2, Math.floor(place.width / 90))).filter(Number.isInteger)) {
       parts.push(s("text", { x: across(x), y: HEIGHT - EDGE.bottom + 16, "text-anchor": "middle" }, number(x)));
@@ -100,13 +100,15 @@ export function chart(label, yTitle, ...choices) {
   }
 
   function drawCursor() {
-    readout.textContent = "";
-    if (cursor === null) {
-      readout.textContent = "Point at an epoch, or use the arrow keys; drag over epochs to zoom.";
-      return [];
-    }
-    const values = shown().map((line) => [line.name, line.points.find(([x]) => x === cursor)?.[1]]);
-    readout.textContent = [`Epoch ${cursor}`, ...values.map(([name, y]) => `${name} ${number(y)}`)].join(" · ");
+    const values = cursor === null ? [] : shown().map((line) => [line.name, line.points.find(([x]) => x === cursor)?.[1]]);
+    const text = cursor === null ? "Point at an epoch, or use the arrow keys; drag over epochs to zoom."
+      : [`Epoch ${cursor}`, ...values.map(([name, y]) => `${name} ${number(y)}`)].join(" · ");
+    if (readout.textContent !== text) readout.textContent = text;
+    picture.setAttribute("aria-valuemin", place.from);
+    picture.setAttribute("aria-valuemax", place.to);
+    picture.setAttribute("aria-valuenow", cursor ?? place.to);
+    picture.setAttribute("aria-valuetext", text);
+    if (cursor === null) return [];
     const x = place.across(cursor);
     const drag = dragged === null ? [] : [s("rect", { class: "drag", x: Math.min(x, place.across(dragged)), y: EDGE.top,
       width: Math.abs(x - place.across(dragged)), height: HEIGHT - EDGE.top - EDGE.bottom })];
@@ -124,7 +126,7 @@ export function chart(label, yTitle, ...choices) {
         draw();
       } });
       const swatch = s("svg", { width: 24, height: 10, "aria-hidden": "true" },
-        s("line", { class: `line c${index % 8}${line.dashed ? " dashed" : ""}`, x1: 0, x2: 24, y1: 5, y2: 5 }));
+        s("line", { class: `line c${index % 8}${stroke({ ...line, index })}`, x1: 0, x2: 24, y1: 5, y2: 5 }));
       return h("li", {}, h("label", {}, box, swatch, ` ${line.name}`));
     }));
   }
@@ -157,10 +159,8 @@ export function chart(label, yTitle, ...choices) {
     if (from !== null && to - from >= 2) range = [from, to];
     draw();
   });
-  picture.addEventListener("focus", () => readout.setAttribute("aria-live", "polite"));
-  picture.addEventListener("blur", () => readout.setAttribute("aria-live", "off"));
   picture.addEventListener("keydown", (event) => {
-    if (!place) return;
+    if (!place || event.ctrlKey || event.metaKey || event.altKey) return;
     const moves = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity };
     if (event.key in moves) {
       const moved = (cursor ?? (moves[event.key] > 0 ? place.from - 1 : place.to + 1)) + moves[event.key];
@@ -174,6 +174,11 @@ export function chart(label, yTitle, ...choices) {
   });
   new ResizeObserver(draw).observe(picture);
   return { element, update };
+}
+
+/** Colours come again from the ninth line on, with other dashes. */
+function stroke({ dashed, index }) {
+  return dashed ? " dashed" : index >= 8 ? " dotted" : "";
 }
 
 function ends(points) {
@@ -199,9 +204,7 @@ function padded([low, high], log) {
 /** The finite points within the epochs. */
 function visible(points, from, to, log) {
   const fine = points.filter(([, y]) => Number.isFinite(y) && (!log || y > 0));
-  const start = fine.findIndex(([x]) => x >= from);
-  const stop = fine.findLastIndex(([x]) => x <= to);
-  return start < 0 ? [] : fine.slice(start, stop + 1);
+  return fine.filter(([x]) => x >= from && x <= to);
 }
 
 /** No more than lowest and highest of each pixel's width, where there are many points. */

@@ -3,8 +3,8 @@
 import { all, get } from "./api.js";
 import { chart } from "./chart.js";
 import { field, h, offer, table } from "./dom.js";
-import { between, brief, flat, number, seconds } from "./format.js";
-import { jobLink, standing, status } from "./jobs_table.js";
+import { brief, flat, number } from "./format.js";
+import { jobLink, standing, status, trained } from "./jobs_table.js";
 import { repeat } from "./live.js";
 
 export const title = "Compare";
@@ -23,12 +23,18 @@ export async function show(root, { query, signal }) {
   let metric = "val_loss";
   const choice = h("select", { onchange: () => { metric = choice.value; draw(); } });
   const curves = chart("The jobs' curves", "", field("Shown", choice));
+  let shown = {};
+  const missing = h("p", { class: "wrong", role: "alert" });
   const outcomes = h("div");
   const differences = h("div");
-  root.append(curves.element, outcomes, h("h2", {}, "What differs"), differences);
+  root.append(missing, curves.element, outcomes, h("h2", {}, "What differs"), differences);
 
   async function refresh() {
-    jobs = await Promise.all(ids.map((id) => get(`/v1/jobs/${id}`, signal)));
+    const found = await Promise.allSettled(ids.map((id) => get(`/v1/jobs/${id}`, signal)));
+    jobs = found.filter((each) => each.status === "fulfilled").map((each) => each.value);
+    const refused = found.filter((each) => each.status === "rejected").map((each) => each.reason);
+    if (refused.some((error) => error.passing) || signal.aborted) throw refused[0];
+    missing.textContent = refused.map((error) => error.message).join("; ");
     await Promise.all(jobs.map(async (job) => {
       const rows = histories.get(job.id);
       if (job.progress.epoch < rows.length) rows.length = 0; // tried again from an earlier epoch
@@ -38,9 +44,15 @@ export async function show(root, { query, signal }) {
     }));
     const metrics = [...new Set([...LOSSES, ...jobs.flatMap((job) => Object.keys(job.best?.metrics ?? {}))])];
     offer(choice, metrics, metric);
-    outcomes.replaceChildren(outcomesOf(jobs));
-    differences.replaceChildren(differencesOf(jobs));
+    const key = [metrics, jobs.map((job) => job.name)].join();
+    if (shown.key !== key) {
+      shown = { key, table: outcomesOf(jobs) };
+      outcomes.replaceChildren(shown.table.element);
+      differences.replaceChildren(differencesOf(jobs)); // specs never change
+    }
+    shown.table.update(jobs);
     draw();
+    return jobs.every((job) => job.finished_at);
   }
 
   function draw() {
@@ -49,7 +61,7 @@ export async function show(root, { query, signal }) {
       points: histories.get(job.id).map((row) => [row.epoch, (LOSSES.includes(metric) ? row[metric] : row.metrics[metric]) ?? NaN]),
     }));
     const marks = jobs.filter((job) => job.best && Number.isFinite(job.best.metrics[metric]))
-      .map((job) => ({ x: job.best.epoch, y: job.best.metrics[metric], text: jobs.length < 5 ? `epoch ${job.best.epoch}` : "" }));
+      .map((job) => ({ series: nameOf(job, jobs), x: job.best.epoch, y: job.best.metrics[metric], text: jobs.length < 5 ? `epoch ${job.best.epoch}` : "" }));
     curves.update({ series, marks });
   }
 
@@ -72,15 +84,13 @@ function nameOf(job, jobs) {
 
 function outcomesOf(jobs) {
   const names = [...new Set(jobs.flatMap((job) => Object.keys(job.best?.metrics ?? {})))];
-  const list = table("Outcomes", [
+  return table("Outcomes", [
     { title: "Job", cell: jobLink }, { title: "Status", cell: (job) => h("span", {}, status(job.status), ` ${standing(job)}`) },
     { title: "Epochs", number: true, cell: (job) => number(job.progress.epoch) },
     { title: "Best epoch", number: true, cell: (job) => number(job.best?.epoch) },
     ...names.map((name) => ({ title: name, number: true, cell: (job) => number(job.best?.metrics[name]) })),
-    { title: "Trained", number: true, cell: (job) => seconds(between(job.started_at, job.finished_at)) },
+    { title: "Trained", number: true, cell: trained },
   ], (job) => job.id, "");
-  list.update(jobs);
-  return list.element;
 }
 
 /** A line for each setting that is not the same in all. */

@@ -1,8 +1,8 @@
 // One data set: what each column holds, and the first rows.
 
 import { get, save, send } from "./api.js";
-import { button, h, s, table } from "./dom.js";
-import { ago, bytes, number } from "./format.js";
+import { button, h, s, table, when } from "./dom.js";
+import { bytes, number } from "./format.js";
 
 export const title = "Data set";
 
@@ -21,17 +21,17 @@ export async function show(root, { id, signal }) {
   })), (row) => preview.data.indexOf(row), "");
   rows.update(preview.data);
   root.append(h("h1", {}, set.name ?? id), h("div", { class: "controls" },
-    h("a", { class: "button main", href: `#/new?data=${id}` }, "Train on it"),
+    h("a", { class: "button main", href: `#/new?data=${id}`, "data-needs": "submit" }, "Train on it"),
     button("Download as CSV", () => save(`/v1/datasets/${id}/download?format=csv`)),
     button("Download as Parquet", () => save(`/v1/datasets/${id}/download`)),
     button("Delete", async () => {
       if (!confirm("Delete this data set? Jobs that have ended keep their results.")) return;
       await send("DELETE", `/v1/datasets/${id}`);
       location.hash = "#/datasets";
-    })),
-  h("p", {}, `${number(set.rows)} rows, ${number(set.columns.length)} columns, ${set.duplicate_rows ?? 0} rows equal to an earlier one; read as ${set.read_as.format}; ${bytes(set.source_bytes)} uploaded ${ago(set.created_at)}. `, h("code", {}, id)),
+    }, { "data-needs": "admin" })),
+  h("p", {}, `${number(set.rows)} rows, ${number(set.columns.length)} columns, ${set.duplicate_rows ?? 0} rows equal to an earlier one; read as ${set.read_as.format}; ${bytes(set.source_bytes)} uploaded `, when(set.created_at), ". ", h("code", {}, id)),
   ...set.warnings.map((warning) => h("p", { class: "warning" }, warning)),
-  h("h2", {}, "Columns"), cards, more, h("h2", {}, "First rows"), rows.element);
+  h("h2", {}, "Columns"), cards, more, h("h2", {}, set.columns.length > COLUMNS ? `First rows, of the first ${COLUMNS} columns` : "First rows"), rows.element);
 
   function add() {
     const start = cards.children.length;

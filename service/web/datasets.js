@@ -1,8 +1,8 @@
 // The list of data sets, and uploads.
 
 import { get, upload } from "./api.js";
-import { h, say, table } from "./dom.js";
-import { ago, bytes, number } from "./format.js";
+import { h, say, table, when } from "./dom.js";
+import { bytes, number } from "./format.js";
 
 export const title = "Data";
 
@@ -21,13 +21,13 @@ export async function show(root, { query, signal }) {
     { title: "Columns", number: true, cell: (set) => number(set.columns.length) },
     { title: "Read as", cell: (set) => set.read_as.format },
     { title: "Stored", number: true, cell: (set) => bytes(set.parquet_bytes) },
-    { title: "Uploaded", cell: (set) => ago(set.created_at) },
-    { title: "", cell: (set) => h("a", { href: `#/new?data=${set.id}` }, "Train on it") },
+    { title: "Uploaded", cell: (set) => when(set.created_at), text: (set) => set.created_at },
+    { title: "", cell: (set) => h("a", { href: `#/new?data=${set.id}`, "data-needs": "submit" }, "Train on it") },
   ], (set) => set.id, "No data set yet.");
   const uploads = h("ul", { class: "uploads", "aria-live": "polite" });
   const input = h("input", { type: "file", multiple: true, onchange: () => [...input.files].forEach(start) });
   const older = h("p", { class: "pages" });
-  root.append(h("h1", {}, "Data"), h("label", { class: "drop" },
+  root.append(h("h1", {}, "Data"), h("label", { class: "drop", "data-needs": "submit" },
     h("strong", {}, "Drop a table here, or choose one"),
     h("span", {}, "CSV however it is written, JSON Lines, Parquet, NPZ, NPY, or a zip of images in a folder a class; gzip and zstd too"), input),
   uploads, list.element, older);
@@ -47,7 +47,8 @@ export async function show(root, { query, signal }) {
       const set = await upload(file, {}, (share) => { bar.value = share; });
       line.replaceChildren(h("a", { href: `#/dataset/${set.id}` }, file.name), `: ${number(set.rows)} rows, ${number(set.columns.length)} columns, read as ${set.read_as.format}. `,
         h("a", { href: `#/new?data=${set.id}` }, "Train on it"), ...set.warnings.map((warning) => h("p", { class: "warning" }, warning)));
-      await refresh();
+      if (signal.aborted) say(`${file.name} is stored`);
+      else await refresh();
     } catch (error) {
       line.replaceChildren(`${file.name}: `, h("span", { class: "wrong" }, error.message));
       say(error.message);

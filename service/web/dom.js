@@ -1,5 +1,7 @@
 // Elements from tags, attributes and children; text is never read as markup.
 
+import { ago } from "./format.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An HTML element. Attributes: `onclick` and the like are listeners; null, undefined and false are left out. */
@@ -27,13 +29,14 @@ function fill(element, attributes, children) {
 export function button(text, act, attributes = {}) {
   const element = h("button", { type: "button", ...attributes, onclick: run }, text);
   async function run() {
-    element.disabled = true;
+    if (element.getAttribute("aria-disabled")) return;
+    element.setAttribute("aria-disabled", "true"); // not `disabled`, which takes the focus away
     try {
       await act();
     } catch (error) {
-      say(error.message);
+      if (error.name !== "AbortError") say(error.message);
     } finally {
-      element.disabled = false;
+      element.removeAttribute("aria-disabled");
     }
   }
   return element;
@@ -56,6 +59,17 @@ export function offer(choice, values, chosen) {
   if (choice.dataset.offered === values.join()) return;
   choice.dataset.offered = values.join();
   choice.replaceChildren(...values.map((value) => h("option", { value, selected: value === chosen }, value)));
+}
+
+/** When something happened: how long ago, with the time itself to point at; `renewTimes` keeps it true. */
+export function when(time) {
+  if (!time) return "–";
+  const local = new Date(time);
+  return h("time", { datetime: time, title: `${local.toLocaleString()} (${local.toISOString()})` }, ago(time));
+}
+
+export function renewTimes() {
+  for (const element of document.querySelectorAll("time[datetime]")) element.textContent = ago(element.dateTime);
 }
 
 /** A table that `update(rows)` changes in place, so that focus and selections stay where they are.

@@ -1,5 +1,13 @@
 // Numbers, times and sizes as people read them.
 
+let ahead = 0; // milliseconds by which the service's clock is ahead of this machine's
+
+/** Go by the clock of the service: `date` of one of its answers. Its seconds are whole. */
+export function setClock(date) {
+  const found = Date.parse(date ?? "") - Date.now();
+  if (Number.isFinite(found)) ahead = Math.abs(found) < 2000 ? 0 : found;
+}
+
 /** Four digits that count, whole numbers whole; what is undefined is a dash. */
 export function number(value) {
   if (value === null || value === undefined) return "–";
@@ -20,11 +28,16 @@ export function seconds(value) {
 
 /** Seconds from one time of the API to another, or to now. */
 export function between(from, to) {
-  return from ? (Date.parse(to ?? new Date().toISOString()) - Date.parse(from)) / 1000 : null;
+  return from ? Math.max(0, (to ? Date.parse(to) : Date.now() + ahead) - Date.parse(from)) / 1000 : null;
 }
 
 export function ago(time) {
-  return time ? `${seconds(Math.max(0, Math.floor(between(time, null))))} ago`.replace(".0", "") : "–";
+  return time ? `${seconds(Math.floor(between(time, null)))} ago`.replace(".0", "") : "–";
+}
+
+/** A number beside an axis, in little room. */
+export function tick(value) {
+  return Math.abs(value) >= 1e5 ? value.toExponential(Number.isInteger(Math.log10(Math.abs(value))) ? 0 : 1) : number(value);
 }
 
 export function bytes(value) {

@@ -1,11 +1,11 @@
 // One job: its curves as they grow, each epoch's decision, its network, its log, what can be taken home.
 
-import { all, follow, get, save, send } from "./api.js";
+import { all, follow, get, save, send, unique } from "./api.js";
 import { chart } from "./chart.js";
 import { decisions } from "./decisions.js";
-import { button, field, h, offer, say, table } from "./dom.js";
-import { ago, between, brief, bytes, flat, number, seconds } from "./format.js";
-import { labels, progress, standing, status } from "./jobs_table.js";
+import { button, field, h, offer, say, table, when } from "./dom.js";
+import { brief, bytes, flat, number } from "./format.js";
+import { labels, progress, standing, status, trained } from "./jobs_table.js";
 import { layers } from "./layers.js";
 import { seldom } from "./live.js";
 import { predictForm } from "./predict_form.js";
@@ -13,9 +13,10 @@ import { replay } from "./replay.js";
 
 export const title = "Job";
 
+const ENDED = ["succeeded", "failed", "cancelled"];
+
 export async function show(root, { id, signal }) {
   let job = await get(`/v1/jobs/${id}`, signal);
-  const plan = await planOf(job, signal);
   const epochs = [];
   const head = h("div");
   const facts = h("dl", { class: "facts" });
@@ -25,10 +26,11 @@ export async function show(root, { id, signal }) {
   const table = decisions(job);
   const log = logOf(id, signal);
   const rules = replay(job, signal);
-  const tryOut = section("Try it", plan.inputs ? predictForm(job, plan, signal) : "");
+  const tryOut = h("div");
+  const network = h("div");
   root.append(head, facts, h("section", {}, h("h2", {}, "Curves"), curves.element),
-    section("Decisions of early stopping", table.element, true), tryOut, section("Other stopping rules", rules.element),
-    section("Network", plan.layers ? layers(plan) : h("p", {}, `Its layers cannot be shown any more: ${plan.missing}.`)),
+    section("Decisions of early stopping", table.element, true), section("Try it", tryOut), section("Other stopping rules", rules.element),
+    section("Network", network),
     section("Spec", spec(job)), section("Log", log.element, true));
 
   function draw() {
@@ -39,19 +41,26 @@ export async function show(root, { id, signal }) {
   }
 
   function changed(next) {
+    if (ENDED.includes(job.status) && !ENDED.includes(next.status)) return; // an answer that the job's end has overtaken
+    if (ENDED.includes(next.status) && !ENDED.includes(job.status)) say(`${next.name ?? id}: ${next.status}`);
     job = next;
     document.title = `${job.name ?? id} – bestepoch`;
     renew(head, [job.name, job.status, job.control, job.best?.checkpoint !== undefined], () =>
       [h("h1", {}, job.name ?? id, " ", status(job.status)), actions(job, changed)]);
     for (const [name, value] of factsOf(job)) fact(facts, name, value);
-    tryOut.hidden = !job.best?.checkpoint || !plan.inputs;
+    tryOut.parentElement.hidden = !job.best?.checkpoint;
     log.update(job);
     draw();
   }
 
   changed(job);
+  planOf(job, signal).then((plan) => {
+    network.replaceChildren(plan.layers ? layers(plan) : h("p", {}, `Its layers cannot be shown any more: ${plan.missing}.`));
+    tryOut.replaceChildren(plan.inputs ? predictForm(job, plan, signal) : h("p", {}, `Its columns are not known any more: ${plan.missing}.`));
+  }, () => {});
   const drawSoon = seldom(() => (epochs.length > 5000 ? 1000 : 50), signal, draw);
-  await follow(id, signal, (event, data) => {
+  await recorded(id, signal, (rows) => { epochs.push(...rows); drawSoon(); });
+  await follow(id, epochs.at(-1)?.epoch ?? 0, signal, (event, data) => {
     if (event === "epoch") {
       while (epochs.length && epochs.at(-1).epoch >= data.epoch) epochs.pop(); // tried again from an earlier one
       epochs.push(data);
@@ -59,6 +68,15 @@ export async function show(root, { id, signal }) {
     }
     if (event === "job") changed(data);
   });
+}
+
+/** The epochs on record, a page at a time: thousands come sooner so than one by one. */
+async function recorded(id, signal, hear) {
+  for (let after = 0; after !== null; ) {
+    const page = await get(`/v1/jobs/${id}/history?limit=1000&after_epoch=${after}`, signal);
+    hear(page.data);
+    after = page.next;
+  }
 }
 
 /** Put other content only where it is other: focus stays, and nothing is read aloud twice. */
@@ -89,7 +107,7 @@ function logOf(id, signal) {
   const more = async () => {
     const events = await all(`/v1/jobs/${id}/events?limit=1000&after=${last}`, signal);
     last = events.at(-1)?.number ?? last;
-    element.append(...events.map((event) => h("li", {}, h("time", { datetime: event.at, title: event.at }, new Date(event.at).toLocaleString()), ` ${event.kind}: ${event.message}`)));
+    element.append(...events.map((event) => h("li", {}, when(event.at), ` ${event.kind}: ${event.message}`)));
   };
   return {
     element,
@@ -109,19 +127,19 @@ function section(name, content, open = false) {
 function losses(job, epochs) {
   const last = epochs.at(-1);
   const series = [{ name: "training loss", dashed: true, points: epochs.map((row) => [row.epoch, row.train_loss ?? NaN]) }];
-  if (last?.val_loss !== null) series.push({ name: "validation loss", points: epochs.map((row) => [row.epoch, row.val_loss ?? NaN]) });
-  const on = job.spec.early_stopping?.monitor === "train_loss" ? "train_loss" : "val_loss";
-  return { series, marks: best(job, epochs, (row) => row[on]), bands: patience(job, last) };
+  if (!last || epochs.some((row) => row.val_loss !== null)) series.push({ name: "validation loss", points: epochs.map((row) => [row.epoch, row.val_loss ?? NaN]) });
+  const [on, name] = job.best?.monitor === "train_loss" ? ["train_loss", "training loss"] : ["val_loss", "validation loss"];
+  return { series, marks: best(name, epochs, (row) => row[on]), bands: patience(job, last) };
 }
 
 function measured(metric, job, epochs) {
   const series = [{ name: metric, points: epochs.map((row) => [row.epoch, row.metrics[metric] ?? NaN]) }];
-  return { series, marks: best(job, epochs, (row) => row.metrics[metric]), bands: patience(job, epochs.at(-1)) };
+  return { series, marks: best(metric, epochs, (row) => row.metrics[metric]), bands: patience(job, epochs.at(-1)) };
 }
 
-function best(job, epochs, value) {
+function best(series, epochs, value) {
   const row = epochs.findLast((each) => each.is_best);
-  return row && Number.isFinite(value(row)) ? [{ x: row.epoch, y: value(row), text: `best: epoch ${row.epoch}` }] : [];
+  return row && Number.isFinite(value(row)) ? [{ series, x: row.epoch, y: value(row), text: `best: epoch ${row.epoch}` }] : [];
 }
 
 /** From where patience started anew to where it stands, of the epochs that it lasts. */
@@ -133,21 +151,22 @@ function patience(job, last) {
 
 function actions(job, changed) {
   const act = (what) => async () => changed(await send("POST", `/v1/jobs/${job.id}/${what}`));
+  const submit = { "data-needs": "submit" };
   const live = ["queued", "running", "paused"].includes(job.status);
   return h("div", { class: "controls" },
     job.best?.checkpoint && button("Download the best", () => save(`/v1/jobs/${job.id}/checkpoints/best/download`), { class: "main" }),
     job.best?.checkpoint && download(job),
-    live && button("Cancel", act("cancel")),
-    ["queued", "running"].includes(job.status) && job.control !== "pause" && button("Pause", act("pause")),
-    (job.status === "paused" || job.control === "pause") && button("Resume", act("resume")),
-    !live && job.best && button("Train on", () => trainOn(job)),
-    h("a", { class: "button", href: `#/new?from=${job.id}` }, "Another like it"),
+    live && button("Cancel", act("cancel"), submit),
+    ["queued", "running"].includes(job.status) && job.control !== "pause" && button("Pause", act("pause"), submit),
+    (job.status === "paused" || job.control === "pause") && button("Resume", act("resume"), submit),
+    !live && job.best && button("Train on", () => trainOn(job), submit),
+    h("a", { class: "button", href: `#/new?from=${job.id}`, ...submit }, "Another like it"),
     h("a", { class: "button", href: `#/compare?ids=${job.id}` }, "Compare"),
     !live && button("Delete", async () => {
       if (!confirm("Delete this job with its history and its checkpoints?")) return;
       await send("DELETE", `/v1/jobs/${job.id}`);
       location.hash = "#/jobs";
-    }));
+    }, { "data-needs": "admin" }));
 }
 
 function download(job) {
@@ -167,7 +186,7 @@ async function trainOn(job) {
   const rule = job.spec.early_stopping;
   const changes = { max_epochs: Math.max(job.spec.max_epochs, job.progress.epoch) * 2 };
   if (rule?.rule === "patience") changes["early_stopping.patience"] = rule.patience * 2;
-  const next = await send("POST", `/v1/jobs/${job.id}/fork`, { checkpoint: "last", changes });
+  const next = await send("POST", `/v1/jobs/${job.id}/fork`, { checkpoint: "last", changes }, undefined, unique());
   location.hash = `#/job/${next.id}`;
 }
 
@@ -178,8 +197,8 @@ function factsOf(job) {
     ["Measured there", job.best && Object.entries(job.best.metrics).map(([name, value]) => `${name} ${number(value)}`).join(", ")],
     ["Test rows", job.test && Object.entries(job.test.metrics).map(([name, value]) => `${name} ${number(value)}`).join(", ")],
     ["Checkpoint", job.best?.checkpoint && `${bytes(job.best.checkpoint.size_bytes)}, SHA-256 ${job.best.checkpoint.sha256.slice(0, 16)}…`],
-    ["Trained", job.started_at && `${seconds(between(job.started_at, job.finished_at))} on ${job.device ?? "?"}, attempt ${job.attempt}`],
-    ["Submitted", ago(job.created_at)], ["Id", h("code", {}, job.id)],
+    ["Trained", trained(job) && `${trained(job)} on ${job.device ?? "?"}, attempt ${job.attempt}`],
+    ["Submitted", when(job.created_at)], ["Ended", job.finished_at && when(job.finished_at)], ["Id", h("code", {}, job.id)],
     ["Labels", Object.keys(job.labels).length > 0 && labels(job)],
     ["Sweep", job.sweep && h("a", { href: `#/sweep/${job.sweep}` }, Object.entries(job.point ?? {}).map(([name, value]) => `${name} = ${brief(value)}`).join(", ") || job.sweep)],
     ["Goes on from", job.forked && h("a", { href: `#/job/${job.forked.job}` }, `${job.forked.checkpoint}, epoch ${job.forked.epoch}`)],

@@ -20,10 +20,10 @@ export async function show(root, { query, signal }) {
   const pages = h("p", { class: "pages" });
   root.append(h("h1", {}, "Jobs"), filters(query), h("div", { class: "controls" }, count,
     button("Compare", () => { location.hash = `#/compare?ids=${[...chosen.keys()].join(",")}`; }),
-    button("Cancel chosen", () => each("cancel", (job) => LIVE.includes(job.status))),
-    button("Pause chosen", () => each("pause", (job) => ["queued", "running"].includes(job.status))),
-    button("Resume chosen", () => each("resume", (job) => job.status === "paused" || job.control === "pause")),
-    button("Cancel all that fit", cancelAll)), list.element, pages);
+    button("Cancel chosen", () => each("cancel", (job) => LIVE.includes(job.status)), { "data-needs": "submit" }),
+    button("Pause chosen", () => each("pause", (job) => ["queued", "running"].includes(job.status)), { "data-needs": "submit" }),
+    button("Resume chosen", () => each("resume", (job) => job.status === "paused" || job.control === "pause"), { "data-needs": "submit" }),
+    button("Cancel all that fit", cancelAll, { "data-needs": "submit" })), list.element, pages);
 
   function tick(job) {
     const box = h("input", { type: "checkbox", "aria-label": `Choose ${job.name ?? job.id}`, onchange: () => {
@@ -66,7 +66,7 @@ export async function show(root, { query, signal }) {
     for (const status of filter.status ? [filter.status] : LIVE) {
       if (LIVE.includes(status)) found.push(...await all(`/v1/jobs?${new URLSearchParams({ ...filter, status, limit: 100 })}`, signal));
     }
-    if (found.length && !confirm(`Cancel ${found.length} jobs for good? Each keeps its best epoch.`)) return;
+    if (found.length && !confirm(`Cancel ${found.length} jobs for good: ${described(filter)}? Each keeps its best epoch.`)) return;
     await ask("cancel", found);
     await refresh();
   }
@@ -84,9 +84,9 @@ async function ask(what, jobs) {
 }
 
 function filters(query) {
-  const status = select([["", "any"], ...STATES], { value: query.get("status") ?? "" });
-  const name = h("input", { value: query.get("name") ?? "", placeholder: "exactly" });
-  const label = h("input", { value: query.get("label") ?? "", placeholder: "key=value" });
+  const status = select([["", "any"], ...STATES], { name: "status", value: query.get("status") ?? "" });
+  const name = h("input", { name: "name", value: query.get("name") ?? "", placeholder: "exactly" });
+  const label = h("input", { name: "label", value: query.get("label") ?? "", placeholder: "key=value" });
   const sweep = query.get("sweep");
   const go = () => { location.hash = address(query, { status: status.value, name: name.value.trim(), label: label.value.trim(), after: "" }); };
   for (const input of [status, name, label]) input.onchange = go;
@@ -100,8 +100,14 @@ function asApi(query) {
   const asked = {};
   for (const name of ["status", "name", "sweep"]) if (query.get(name)) asked[name] = query.get(name);
   const [key, ...value] = (query.get("label") ?? "").split("=");
-  if (key && value.length) asked[`label.${key}`] = value.join("=");
+  if (key && !value.length) throw new Error(`a label is looked for as key=value, not as ${key}`);
+  if (key) asked[`label.${key}`] = value.join("=");
   return asked;
+}
+
+function described(filter) {
+  const parts = Object.entries(filter).map(([name, value]) => `${name} ${value}`);
+  return parts.length ? `those with ${parts.join(", ")}` : "all that have not ended";
 }
 
 function address(query, changes) {

@@ -1,7 +1,7 @@
 // Jobs as lines of a table: where each stands and what is best so far.
 
-import { h } from "./dom.js";
-import { ago, between, number, seconds } from "./format.js";
+import { h, when } from "./dom.js";
+import { between, number, seconds } from "./format.js";
 
 export function status(text) {
   return h("span", { class: `status ${text}` }, text);
@@ -27,6 +27,11 @@ export function jobLink(job) {
   return h("a", { href: `#/job/${job.id}` }, job.name ?? job.id);
 }
 
+/** How long a worker has had it; of one that waits again, nothing is known. */
+export function trained(job) {
+  return job.started_at && (job.finished_at || job.status === "running") ? seconds(between(job.started_at, job.finished_at)) : "";
+}
+
 /** Labels that lead to the jobs which have them. */
 export function labels(job) {
   return h("span", {}, Object.entries(job.labels).map(([key, value]) =>
@@ -39,6 +44,6 @@ export const COLUMNS = [
   { title: "Epochs", cell: progress },
   { title: "Best", cell: (job) => (job.best ? `${job.best.monitor} ${number(job.best.value)} at ${number(job.best.epoch)}` : "") },
   { title: "Labels", cell: labels },
-  { title: "Submitted", cell: (job) => ago(job.created_at) },
-  { title: "Trained", number: true, cell: (job) => (job.started_at ? seconds(between(job.started_at, job.finished_at)) : "") },
+  { title: "Submitted", cell: (job) => when(job.created_at), text: (job) => job.created_at },
+  { title: "Trained", number: true, cell: trained },
 ];

@@ -1,14 +1,16 @@
 // What changes while one looks at it.
 
-/** Do it now and again every so many seconds, as long as the page is shown and seen; a failure is tried again. */
+/** Do it now and again every so many seconds, as long as the page is shown and seen, until `act` answers true.
+ *
+ * What fails and may pass is tried again.
+ */
 export async function repeat(secondsBetween, signal, act) {
-  await act();
   while (!signal.aborted) {
-    await pause(secondsBetween * 1000);
-    if (document.hidden || signal.aborted) continue;
-    await act().catch((error) => {
-      if (error.status && error.status < 500 && error.status !== 429) throw error;
+    const done = document.hidden ? false : await act().catch((error) => {
+      if (!error.passing) throw error;
     });
+    if (done === true) return;
+    await pause(secondsBetween * 1000);
   }
 }
 

@@ -1,10 +1,10 @@
 // A form that builds a spec, with the plan of what it would train beside it.
 
-import { all, get, Refused, send } from "./api.js";
+import { all, get, Refused, send, unique } from "./api.js";
 import { h } from "./dom.js";
 import { layers } from "./layers.js";
 import { later } from "./live.js";
-import { specForm } from "./spec_form.js";
+import { begin, specForm } from "./spec_form.js";
 
 export const title = "New job";
 
@@ -13,26 +13,29 @@ const PAUSE = 300; // milliseconds without a change, before the plan is asked fo
 export async function show(root, { query, signal }) {
   const sets = await all("/v1/datasets?limit=100", signal, 500);
   const from = query.get("from") ? (await get(`/v1/jobs/${query.get("from")}`, signal)).spec : null;
-  const spec = from ?? { data: dataOf(sets.find((set) => set.id === query.get("data")) ?? sets[0]) };
+  const spec = from ?? begin({}, sets.find((set) => set.id === query.get("data")) ?? sets[0]);
   if (from) delete spec.name;
-  if (spec.data.shape) {
-    spec.architecture = { kind: "cnn", shape: spec.data.shape };
-    delete spec.data.shape;
-  }
-  const plan = h("section", { class: "plan", "aria-live": "polite", "aria-label": "Plan" });
+  let once = unique(); // for this spec: however often it is sent, one job comes of it
+  let broken = ""; // what is wrong with the JSON
+  const plan = h("section", { class: "plan", "aria-label": "Plan" });
+  const gist = h("p", { class: "hidden", "aria-live": "polite" });
   const json = h("textarea", { rows: 16, spellcheck: "false", "aria-label": "Spec as JSON" });
   const wrong = h("p", { class: "wrong", role: "alert" });
   const start = h("button", { class: "main", type: "submit" }, "Train");
   const form = specForm(spec, sets, changed);
   root.append(h("h1", {}, "New job"), sets.length ? "" : h("p", {}, "There is no data set yet: drop a table onto this page, or train on made-up rows."),
     h("div", { class: "two" },
-      h("form", { onsubmit: submit }, form.element, h("details", {}, h("summary", {}, "The spec as JSON: everything can be set here"), json), wrong, start), plan));
+      h("form", { onsubmit: submit }, form.element, gist, h("details", {}, h("summary", {}, "The spec as JSON: everything can be set here"), json), wrong, start), plan));
 
   json.onchange = () => {
     try {
-      form.replace(JSON.parse(json.value));
+      const written = JSON.parse(json.value);
+      if (written === null || typeof written !== "object" || Array.isArray(written)) throw new Error("a spec is an object: { … }");
+      broken = "";
+      form.replace(written);
     } catch (error) {
-      wrong.textContent = error.message;
+      broken = `The spec as JSON: ${error.message}`;
+      wrong.textContent = broken;
     }
   };
 
@@ -42,7 +45,8 @@ export async function show(root, { query, signal }) {
       const answer = await send("POST", "/v1/jobs/plan", form.spec(), signal);
       if (asked !== JSON.stringify(form.spec())) return; // changed meanwhile: another plan is on its way
       form.complain([]);
-      wrong.textContent = "";
+      wrong.textContent = broken;
+      gist.textContent = `${answer.task}, ${answer.parameters} parameters, ${answer.warnings.length} warnings`;
       plan.replaceChildren(h("h2", {}, "What would be trained"), layers(answer),
         ...answer.warnings.map((warning) => h("p", { class: "warning" }, warning.message)));
     } catch (error) {
@@ -51,7 +55,8 @@ export async function show(root, { query, signal }) {
   });
 
   function changed() {
-    json.value = JSON.stringify(form.spec(), null, 2);
+    once = unique();
+    if (!broken) json.value = JSON.stringify(form.spec(), null, 2);
     replan();
   }
 
@@ -63,9 +68,13 @@ export async function show(root, { query, signal }) {
 
   async function submit(event) {
     event.preventDefault();
+    if (broken) {
+      wrong.textContent = broken;
+      return;
+    }
     start.disabled = true;
     try {
-      const job = await send("POST", "/v1/jobs", form.spec());
+      const job = await send("POST", "/v1/jobs", form.spec(), undefined, once);
       location.hash = `#/job/${job.id}`;
     } catch (error) {
       refuse(error);
@@ -75,14 +84,4 @@ export async function show(root, { query, signal }) {
   }
 
   changed();
-}
-
-/** The last column is most often the target, but for text; of images it is their folder. */
-export function dataOf(set) {
-  if (!set) return { kind: "synthetic" };
-  const names = set.columns.map((column) => column.name);
-  const text = set.columns.filter((column) => column.type === "text" && column.distinct <= 50);
-  const target = names.find((name) => /^(target|label|class|y)$/i.test(name)) ?? (text[0]?.name ?? names.at(-1));
-  const shape = set.read_as.shape ?? undefined;
-  return { kind: "dataset", id: set.id, target, ...(shape ? { shape } : {}) };
 }

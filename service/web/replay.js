@@ -4,13 +4,14 @@ import { send } from "./api.js";
 import { button, field, h, say, table } from "./dom.js";
 import { number } from "./format.js";
 
-const FIRST = [
-  { rule: "patience", patience: 3 }, { rule: "patience", patience: 5 }, { rule: "patience", patience: 10 },
-  { rule: "patience", patience: 20 }, { rule: "gl", alpha: 2 }, { rule: "gl", alpha: 5 }, { rule: "pq", alpha: 0.5 }, { rule: "up", s: 3 },
-];
+const PATIENCE = [3, 5, 10, 20].map((patience) => ({ rule: "patience", patience }));
+// Prechelt's, which are of numbers that fall.
+const OTHERS = [{ rule: "gl", alpha: 2 }, { rule: "gl", alpha: 5 }, { rule: "pq", alpha: 0.5 }, { rule: "up", s: 3 }];
+const FALLING = /^val_(loss|log_loss|mae|rmse)$/;
 
 export function replay(job, signal) {
-  const monitor = job.spec.early_stopping?.monitor ?? "val_loss";
+  const monitor = job.spec.early_stopping?.monitor ?? job.best?.monitor ?? "val_loss";
+  let rules = [...PATIENCE, ...(FALLING.test(monitor) ? OTHERS : [])].map((rule) => ({ ...rule, monitor }));
   const extra = h("input", { placeholder: '{"patience": 7, "min_delta": 0.01}', size: 32 });
   const list = table("Other rules", [
     { title: "Rule", cell: (row) => named(row.rule) },
@@ -21,28 +22,29 @@ export function replay(job, signal) {
     { title: "Epochs saved", number: true, cell: (row) => number(row.epochs_saved) },
     { title: "Exact", cell: (row) => (row.exact ? "yes" : "no: the record ends or bends before") },
   ], (row) => JSON.stringify(row.rule), "");
-  const rules = FIRST.map((rule) => ({ ...rule, monitor }));
-  const run = async () => {
-    const answer = await send("POST", `/v1/jobs/${job.id}/early-stopping/replay`, { rules }, signal);
+  list.element.hidden = true;
+
+  async function run(asked) {
+    const answer = await send("POST", `/v1/jobs/${job.id}/early-stopping/replay`, { rules: asked }, signal);
+    rules = asked;
+    list.element.hidden = false;
     list.update(answer.data);
-  };
-  const add = async (event) => {
+  }
+
+  async function add(event) {
     event.preventDefault();
     try {
-      rules.push({ monitor, ...JSON.parse(extra.value) });
-      await run();
+      await run([...rules, { monitor, ...JSON.parse(extra.value) }]);
       extra.value = "";
     } catch (error) {
-      rules.pop();
-      say(error.message);
+      if (!signal.aborted) say(error.message);
     }
-  };
-  const go = button("Replay", run);
+  }
+
+  const go = button("Replay", () => run(rules));
   const element = h("div", {}, h("p", {}, "Nothing is trained: the rules run over the epochs on record."),
     h("form", { class: "controls", onsubmit: add }, go, field("One more rule, as JSON", extra), h("button", {}, "Add")), list.element);
-  list.element.hidden = true;
-  go.addEventListener("click", () => { list.element.hidden = false; });
-  return { element, update(epochs) { go.disabled = epochs === 0; } };
+  return { element, update(epochs) { go.hidden = epochs === 0; } };
 }
 
 function named(rule) {

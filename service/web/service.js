@@ -1,8 +1,8 @@
 // What the service is doing: its workers, its queue, and what may be taken of it.
 
 import { get } from "./api.js";
-import { h, table } from "./dom.js";
-import { ago, bytes, number, seconds } from "./format.js";
+import { h, table, when } from "./dom.js";
+import { bytes, number, seconds } from "./format.js";
 import { repeat } from "./live.js";
 
 export const title = "Service";
@@ -10,8 +10,8 @@ export const title = "Service";
 const SECONDS = 3;
 
 export async function show(root, { signal }) {
-  const versions = await get("/v1/version", signal);
   const ready = h("p", { "aria-live": "polite" });
+  const versions = h("span");
   const use = h("dl", { class: "facts" });
   const workers = table("Workers", [
     { title: "Worker", cell: (worker) => `${worker.hostname}, process ${worker.pid}`, text: (worker) => worker.id },
@@ -20,18 +20,21 @@ export async function show(root, { signal }) {
     { title: "Training now", cell: (worker) => h("span", {}, worker.jobs.slice(0, 20).map((id) => h("a", { class: "label", href: `#/job/${id}` }, id.slice(-6))), worker.jobs.length > 20 ? ` and ${worker.jobs.length - 20} more` : "") },
     { title: "Taken so far", number: true, cell: (worker) => number(worker.claimed) },
     { title: "They had waited", number: true, cell: (worker) => (worker.claimed ? seconds(worker.waited_seconds / worker.claimed) : "–") },
-    { title: "Started", cell: (worker) => ago(worker.started_at) },
-    { title: "Seen", cell: (worker) => ago(worker.seen_at) },
+    { title: "Started", cell: (worker) => when(worker.started_at), text: (worker) => worker.started_at },
+    { title: "Seen", cell: (worker) => when(worker.seen_at), text: (worker) => worker.seen_at },
   ], (worker) => worker.id, "No worker is alive: jobs stay queued until one starts (`bestepoch worker`).");
   root.append(h("h1", {}, "Service"), ready, h("h2", {}, "Workers"), workers.element, h("h2", {}, "Use and limits"), use,
-    h("p", {}, `bestepoch ${versions.bestepoch}, Python ${versions.python}, torch ${versions.torch}, ${versions.database}. `, h("a", { href: "docs" }, "The API's documentation"), "."));
+    h("p", {}, versions, h("a", { href: "docs" }, "The API's documentation"), "."));
+  get("/v1/version", signal).then((found) => {
+    versions.textContent = `bestepoch ${found.bestepoch}, Python ${found.python}, torch ${found.torch}, ${found.database}. `;
+  }, () => {});
 
   await repeat(SECONDS, signal, async () => {
+    const state = await get("/readyz", signal).then(() => "It is ready to work.", (error) => `It is not ready: ${error.message}`);
+    if (ready.textContent !== state) ready.textContent = state;
     const [found, usage] = await Promise.all([get("/v1/workers", signal), get("/v1/usage", signal)]);
     workers.update(found.data);
     use.replaceChildren(...factsOf(usage));
-    const state = await get("/readyz", signal).then(() => "It is ready to work.", (error) => `It is not ready: ${error.message}`);
-    if (ready.textContent !== state) ready.textContent = state;
   });
 }
 

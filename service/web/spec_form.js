@@ -44,6 +44,25 @@ function shares(spec) {
   return !spec.split?.column && !spec.split?.folds;
 }
 
+/** A spec on another data set: what only fitted the one before goes. Images begin with a convolutional network. */
+export function begin(spec, set) {
+  const shaped = set?.read_as.shape?.length >= 2;
+  const before = spec.architecture?.kind;
+  if (shaped) spec.architecture = { kind: "cnn", shape: set.read_as.shape };
+  else if (before === "cnn" || spec.architecture?.shape) delete spec.architecture;
+  spec.data = set ? { kind: "dataset", id: set.id, target: targetOf(set) } : { kind: "synthetic" };
+  delete spec.task;
+  delete spec.split?.stratify;
+  return spec;
+}
+
+/** The column that is named like one; else the first text with few values; else the last one. */
+function targetOf(set) {
+  const names = set.columns.map((column) => column.name);
+  const text = set.columns.find((column) => column.type === "text" && column.distinct <= 50);
+  return names.find((name) => /^(target|label|class|y)$/i.test(name)) ?? text?.name ?? names.at(-1);
+}
+
 /** sets: data sets to choose from; `changed` is called after each change of the spec. */
 export function specForm(spec, sets, changed) {
   const element = h("div", { class: "fields" });
@@ -142,8 +161,7 @@ function dataFields(spec, sets, wrap, redraw) {
   const known = sets.find((set) => set.id === spec.data?.id);
   const options = [...sets.map((set) => [set.id, `${set.name ?? set.id} (${set.rows} rows)`]), ["", "made-up rows"]];
   const choose = (event) => {
-    const set = sets.find((each) => each.id === event.target.value);
-    spec.data = set ? { kind: "dataset", id: set.id, target: set.columns.at(-1).name } : { kind: "synthetic" };
+    begin(spec, sets.find((each) => each.id === event.target.value));
     redraw();
   };
   const fields = [wrap("data", "Data", select(options, { name: "data", value: spec.data?.id ?? "", onchange: choose }))];
@@ -152,6 +170,8 @@ function dataFields(spec, sets, wrap, redraw) {
   fields.push(wrap("data.target", "Column to predict", select(names, { name: "data.target", value: spec.data.target, onchange: (event) => {
     spec.data.target = event.target.value;
     delete spec.data.features;
+    delete spec.task;
+    delete spec.split?.stratify;
     redraw();
   } })));
   if (names.length <= 200) fields.push(featuresOf(spec, names, redraw));
@@ -169,5 +189,5 @@ function featuresOf(spec, names, redraw) {
     redraw();
   } }), ` ${name}`);
   const all = !spec.data.features;
-  return h("details", { class: "field", open: !all }, h("summary", {}, `Learnt from: ${all ? "all other columns" : `${chosen.size} of ${others.length} columns`}`), h("div", { class: "ticks" }, others.map(box)));
+  return h("details", { class: "field", open: !all || document.activeElement?.name?.startsWith("feature ") }, h("summary", {}, `Learnt from: ${all ? "all other columns" : `${chosen.size} of ${others.length} columns`}`), h("div", { class: "ticks" }, others.map(box)));
 }

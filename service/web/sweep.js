@@ -31,6 +31,7 @@ export async function show(root, { id, signal }) {
     const results = await all(`/v1/sweeps/${id}/results?limit=1000`, signal, MOST);
     const summary = points || map ? await all(`/v1/sweeps/${id}/summary?limit=1000`, signal, MOST) : [];
     draw(results, summary);
+    return sweep.status !== "running";
   });
 
   function draw(results, summary) {
@@ -57,13 +58,13 @@ function controls(sweep, results, signal) {
       if (!confirm("Cancel all jobs of this sweep that have not ended?")) return;
       await send("POST", `/v1/sweeps/${sweep.id}/cancel`, undefined, signal);
       say("the sweep is cancelled");
-    }));
+    }, { "data-needs": "submit" }));
 }
 
 function leaderboard(sweep, names) {
   return table("Leaderboard", [
     { title: "Place", number: true, cell: (row) => String(row.place) },
-    { title: "Job", cell: (row) => h("a", { href: `#/job/${row.job}` }, row.job.slice(0, 12) + "…" + row.job.slice(-6)), text: (row) => row.job },
+    { title: "Job", cell: (row) => h("a", { href: `#/job/${row.job}`, title: row.job }, `…${row.job.slice(-16, -8)}`), text: (row) => row.job },
     { title: "Status", cell: (row) => h("span", {}, status(row.status), ` ${row.stop_reason ?? ""}`) },
     ...names.map((name) => ({ title: name, cell: (row) => (name in row.point ? brief(row.point[name]) : "–") })),
     { title: "Seed", number: true, cell: (row) => ("seed" in row.point ? String(row.point.seed) : "") },

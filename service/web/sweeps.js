@@ -1,8 +1,8 @@
 // The list of sweeps.
 
 import { get } from "./api.js";
-import { h, table } from "./dom.js";
-import { ago, number } from "./format.js";
+import { h, table, when } from "./dom.js";
+import { number } from "./format.js";
 import { status } from "./jobs_table.js";
 import { repeat } from "./live.js";
 
@@ -17,7 +17,7 @@ export async function show(root, { query, signal }) {
     { title: "Jobs", cell: (sweep) => countsOf(sweep) },
     { title: "Best", cell: (sweep) => (sweep.best ? `${sweep.best.monitor} ${number(sweep.best.value)}` : "") },
     { title: "Changes", cell: (sweep) => Object.keys(sweep.grid ?? sweep.points?.[0] ?? {}).join(", ") },
-    { title: "Submitted", cell: (sweep) => ago(sweep.created_at) },
+    { title: "Submitted", cell: (sweep) => when(sweep.created_at), text: (sweep) => sweep.created_at },
   ], (sweep) => sweep.id, "No sweep yet: POST /v1/sweeps, `bestepoch sweep grid.toml`, or `bestepoch demo batch-norm`.");
   const older = h("p", { class: "pages" });
   root.append(h("h1", {}, "Sweeps"), list.element, older);

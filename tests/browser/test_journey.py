@@ -191,6 +191,6 @@ def test_whoever_needs_a_key_is_asked_for_it(browser: Browser, tmp_path: Path) -
             page.goto(f"{visitor.url}/#/service")
             for key in ("wrong", "a-key-for-the-browser"):
                 page.locator("dialog input").fill(key)
-                page.get_by_role("button", name="Enter").click()
+                page.get_by_role("button", name="Enter", exact=True).click()
             expect(page.locator("main")).to_contain_text("It is ready to work.")
             visitor.faults[:] = [each for each in visitor.faults if "401" not in each]
