@@ -16,11 +16,13 @@ export function predictForm(job, plan, signal) {
   const ask = async (event) => {
     event.preventDefault();
     const row = Object.fromEntries([...inputs].map(([name, input]) => [name, valueOf(input)]));
+    answer.replaceChildren(h("p", {}, "Asking; the first time takes seconds.")); // a process with torch starts
     try {
       const { predictions } = await send("POST", `/v1/jobs/${job.id}/predict`, { rows: [row] }, signal);
       wrong.textContent = "";
       answer.replaceChildren(shown(predictions[0]));
     } catch (error) {
+      answer.replaceChildren();
       if (!signal.aborted) wrong.textContent = error.message;
     }
   };
