@@ -123,8 +123,9 @@ class Client:
 
     def datasets(self, *, columns: bool = True) -> Iterator[Dataset] | Iterator[DatasetSummary]:
         """Stored data sets, newest first; `columns=False`: without their columns, which is quicker for wide tables."""
-        found = self._transport.pages("/v1/datasets", {} if columns else {"columns": "false"})
-        return map(Dataset.model_validate if columns else DatasetSummary.model_validate, found)
+        if columns:
+            return map(Dataset.model_validate, self._transport.pages("/v1/datasets", {}))
+        return map(DatasetSummary.model_validate, self._transport.pages("/v1/datasets", {"columns": "false"}))
 
     def usage(self) -> dict[str, Any]:
         """What the key is, what its tenant takes, and how much that may be."""
