@@ -20,7 +20,7 @@ from service.data.ingest import ingest
 from service.data.preview import preview_rows
 from service.spec.base import Name
 from service.spec.reading import ReadOptions
-from service.spec.table import Dataset, Value
+from service.spec.table import Dataset, DatasetSummary, Value
 from service.store import datasets
 from service.store.ids import new_id
 
@@ -127,9 +127,21 @@ def _take(
 
 
 @router.get("", operation_id="list_datasets", summary="List data sets")
-def list_datasets(service: Reader, limit: Limit = 20, after: After = None) -> Page[Dataset]:
-    """Data sets, newest first."""
+def list_datasets(
+    service: Reader,
+    limit: Limit = 20,
+    after: After = None,
+    columns: Annotated[bool, Query(description="`false`: without `columns`, and with `column_count` instead.")] = True,
+) -> Page[Dataset] | Page[DatasetSummary]:
+    """Data sets, newest first.
+
+    What is known of a column takes a kilobyte or two, and images have thousands: `columns=false` gives a list that is
+    short and quick, and `GET /v1/datasets/{dataset_id}` the columns of one.
+    """
     with service.database.reading() as connection:
+        if not columns:
+            summaries = datasets.summaries(connection, limit=limit + 1, after=after)
+            return page_of(summaries, limit, lambda summary: summary.id)
         found = datasets.find(connection, limit=limit + 1, after=after)
     return page_of(found, limit, lambda dataset: dataset.id)
 

@@ -126,8 +126,8 @@ class TableProfile(Strict):
         return {column.name: column for column in self.columns}
 
 
-class Dataset(Strict):
-    """An uploaded table, stored once as Parquet."""
+class Stored(Strict):
+    """What is known of an uploaded table besides its columns."""
 
     id: str
     """The data set's id."""
@@ -139,8 +139,6 @@ class Dataset(Strict):
     """Number of rows."""
     duplicate_rows: int | None = None
     """Rows that equal an earlier one in every column; null for tables stored before these were counted."""
-    columns: list[Column]
-    """Schema and profile, a column each."""
     null_values: list[str]
     """Texts that were read as a missing value."""
     read_as: ReadAs
@@ -157,6 +155,20 @@ class Dataset(Strict):
     """Size of the stored Parquet file in bytes."""
     created_at: datetime
     """When it was uploaded (UTC)."""
+
+
+class DatasetSummary(Stored):
+    """An uploaded table without its columns, of which there may be thousands."""
+
+    column_count: int
+    """Number of columns."""
+
+
+class Dataset(Stored):
+    """An uploaded table, stored once as Parquet."""
+
+    columns: list[Column]
+    """Schema and profile, a column each."""
 
     @property
     def profile(self) -> TableProfile:

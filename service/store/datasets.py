@@ -9,14 +9,15 @@ from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, NotFound, QuotaExceeded
 from service.lifecycle import LIVE
-from service.spec.table import Dataset
+from service.spec.table import Dataset, DatasetSummary
 from service.store.tables import datasets, jobs
 from service.store.tenancy import own, tenant_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
 _COLUMNS = [datasets.c[name] for name in Dataset.model_fields if name != "object"]
+_SUMMARY = [datasets.c[name] for name in DatasetSummary.model_fields if name != "object"]
 
 
 def add(connection: Connection, dataset: Dataset, *, path: str, options: str) -> tuple[Dataset, bool]:
@@ -26,6 +27,7 @@ def add(connection: Connection, dataset: Dataset, *, path: str, options: str) ->
     """
     row = {**dataset.model_dump(exclude={"object"}), "path": path, "options": options}
     row["tenant"] = tenant_of(connection)
+    row["column_count"] = len(dataset.columns)
     row["columns"] = [column.model_dump(mode="json") for column in dataset.columns]
     row["read_as"] = dataset.read_as.model_dump(mode="json")
     try:
@@ -78,10 +80,21 @@ def path_of(connection: Connection, dataset_id: str) -> str:
 
 def find(connection: Connection, *, limit: int, after: str | None = None) -> list[Dataset]:
     """Data sets, newest first, at most `limit`, older than the data set `after`."""
-    query = select(*_COLUMNS).where(own(connection, datasets))
+    query = _newest(connection, select(*_COLUMNS), limit, after)
+    return [_dataset(row) for row in connection.execute(query)]
+
+
+def summaries(connection: Connection, *, limit: int, after: str | None = None) -> list[DatasetSummary]:
+    """The same without what is known of their columns, which is neither read nor parsed: megabytes of a wide table."""
+    query = _newest(connection, select(*_SUMMARY), limit, after)
+    return [DatasetSummary.model_validate(dict(row._mapping)) for row in connection.execute(query)]
+
+
+def _newest(connection: Connection, query: Select[Any], limit: int, after: str | None) -> Select[Any]:
+    query = query.where(own(connection, datasets))
     if after is not None:
         query = query.where(datasets.c.id < after)
-    return [_dataset(row) for row in connection.execute(query.order_by(datasets.c.id.desc()).limit(limit))]
+    return query.order_by(datasets.c.id.desc()).limit(limit)
 
 
 def remove(connection: Connection, dataset_id: str) -> str:

@@ -66,6 +66,7 @@ datasets = Table(
     Column("rows", BigInteger, nullable=False),
     Column("duplicate_rows", BigInteger),  # unknown of data sets stored before they were counted
     Column("columns", JSON, nullable=False),
+    Column("column_count", Integer, nullable=False, server_default="0"),  # to count those of a wide table takes long
     Column("null_values", JSON, nullable=False),
     Column("read_as", JSON, nullable=False, server_default='{"format": "csv"}'),
     Column("warnings", JSON, nullable=False),

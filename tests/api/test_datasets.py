@@ -49,6 +49,31 @@ def test_an_upload_is_described_column_by_column(client: TestClient) -> None:
 
 
 @both_databases
+def test_a_list_without_columns_says_all_else_and_how_many_there_are(client: TestClient) -> None:
+    older, newer = upload(client, name="shoes").json(), upload(client, b"a,b\n1,2\n").json()
+
+    page = client.get("/v1/datasets?columns=false&limit=1").json()
+    rest = client.get(f"/v1/datasets?columns=false&after={page['next']}").json()
+
+    expected = [{**newer, "column_count": 2}, {**older, "column_count": 4}]
+    for dataset in expected:
+        del dataset["columns"]
+    assert page == {"object": "list", "data": expected[:1], "has_more": True, "next": newer["id"]}
+    assert rest == {"object": "list", "data": expected[1:], "has_more": False, "next": None}
+    assert client.get("/v1/datasets?columns=true").json()["data"] == [newer, older]
+
+
+def test_a_list_without_columns_is_short_however_wide_the_tables_are(client: TestClient) -> None:
+    rows = [",".join(f"{cell}" for cell in range(row, row + 2_000)) for row in range(4)]
+    upload(client, "\n".join([",".join(f"x{i}" for i in range(2_000)), *rows]).encode())
+
+    full, light = client.get("/v1/datasets"), client.get("/v1/datasets?columns=false")
+
+    assert light.json()["data"][0]["column_count"] == 2_000
+    assert (len(full.content) > 400_000, len(light.content) < 2_000) == (True, True)
+
+
+@both_databases
 def test_a_data_set_tells_how_its_values_are_spread(client: TestClient) -> None:
     rows = [f"{i % 1_020},2024-01-{i % 4 + 1:02},{i // 2_040}" for i in range(5_100)]
 
@@ -189,6 +214,13 @@ def test_a_preview_of_a_lost_file_is_a_fault_of_ours(client: TestClient, artifac
     response = client.get(f"/v1/datasets/{dataset['id']}/preview")
 
     assert (response.status_code, response.json()["code"]) == (500, "dataset_corrupt")
+
+
+@pytest.mark.parametrize("query", ["columns=few", "columns=", "columns=false&columns=true"])
+def test_columns_are_left_out_or_not(client: TestClient, query: str) -> None:
+    response = client.get(f"/v1/datasets?{query}")
+
+    assert (response.status_code, response.json()["errors"][0]["parameter"]) == (422, "columns")
 
 
 @pytest.mark.parametrize("query", ["rows=0", "rows=101"])

@@ -108,7 +108,8 @@ def test_arrays_frames_and_bytes_are_data_too(client: Client) -> None:
     assert job.state.status is Status.succeeded
     tiny = client.upload(b"a,b\n1,2\n3,4\n", name="tiny")
     assert tiny.name == "tiny"
-    assert tiny.id in {dataset.id for dataset in client.datasets()}
+    assert tiny in client.datasets()
+    assert {summary.id: summary.column_count for summary in client.datasets(columns=False)}[tiny.id] == 2
     assert [column.name for column in client.upload(x).columns] == ["x0", "x1", "x2"]
     with pytest.raises(TypeError, match="target="):
         client.train(x)

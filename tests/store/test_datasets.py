@@ -43,6 +43,29 @@ def test_data_sets_are_listed_newest_first_in_pages(database: Database) -> None:
         assert [d.id for d in datasets.find(connection, limit=2, after="ds_1")] == ["ds_0"]
 
 
+def test_a_summary_is_the_data_set_without_its_columns_and_says_how_many_there_are(database: Database) -> None:
+    stored = dataset()
+    with database.transaction(DEFAULT_TENANT) as connection:
+        datasets.add(connection, stored, path="a", options="{}")
+
+    with database.reading() as connection:
+        (summary,) = datasets.summaries(connection, limit=2)
+
+    assert summary.model_dump() == {**stored.model_dump(exclude={"columns"}), "column_count": 2}
+
+
+def test_summaries_are_listed_as_data_sets_are(database: Database) -> None:
+    with database.transaction(DEFAULT_TENANT) as connection:
+        for number in range(3):
+            datasets.add(connection, dataset(f"ds_{number}", f"{number}" * 64), path="a", options="{}")
+
+    with database.reading(DEFAULT_TENANT) as connection:
+        assert [d.id for d in datasets.summaries(connection, limit=2)] == ["ds_2", "ds_1"]
+        assert [d.id for d in datasets.summaries(connection, limit=2, after="ds_1")] == ["ds_0"]
+    with database.reading("other") as connection:
+        assert datasets.summaries(connection, limit=2) == []
+
+
 @pytest.mark.parametrize("call", [datasets.get, datasets.path_of, datasets.remove])
 def test_an_unknown_data_set_is_said_so(database: Database, call: object) -> None:
     with pytest.raises(NotFound, match="ds_none"), database.transaction() as connection:

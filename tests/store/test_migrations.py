@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 from alembic import command
 from sqlalchemy import text
@@ -15,8 +16,9 @@ from service.store.tables import Utc
 COLUMN = {"name": "size", "type": "number", "missing": 0, "distinct": 3, "min": 1.0, "max": 3.0}
 
 
-def test_a_data_set_from_before_duplicates_were_counted_is_read_without(blank_database_url: str) -> None:
-    database = Database(blank_database_url)
+def stored_at(revision: str, url: str, columns: list[dict[str, Any]]) -> Database:
+    """A database in which a service of this revision has stored a data set."""
+    database = Database(url)
     row = {
         "id": "ds_1",
         "sha256": "ab",
@@ -24,7 +26,7 @@ def test_a_data_set_from_before_duplicates_were_counted_is_read_without(blank_da
         "source_bytes": 9,
         "rows": 3,
         "path": "a",
-        "columns": json.dumps([COLUMN]),
+        "columns": json.dumps(columns),
         "null_values": "[]",
         "warnings": "[]",
         "parquet_sha256": "cd",
@@ -36,8 +38,13 @@ def test_a_data_set_from_before_duplicates_were_counted_is_read_without(blank_da
     with database.transaction() as connection:
         config = _alembic()
         config.attributes["connection"] = connection
-        command.upgrade(config, "0003")
+        command.upgrade(config, revision)
         connection.execute(insert.columns(created_at=Utc), row)
+    return database
+
+
+def test_a_data_set_from_before_duplicates_were_counted_is_read_without(blank_database_url: str) -> None:
+    database = stored_at("0003", blank_database_url, [COLUMN])
 
     migrate(blank_database_url)
 
@@ -47,3 +54,14 @@ def test_a_data_set_from_before_duplicates_were_counted_is_read_without(blank_da
     assert (found.rows, found.duplicate_rows, found.profile.duplicate_rows) == (3, None, None)
     (column,) = found.columns
     assert (column.max, column.quantiles, column.histogram, column.given_away_by) == (3.0, None, None, [])
+
+
+def test_the_columns_of_a_data_set_from_before_they_were_counted_are_counted(blank_database_url: str) -> None:
+    database = stored_at("0009", blank_database_url, [{**COLUMN, "name": name} for name in "abc"])
+
+    migrate(blank_database_url)
+
+    with database.reading() as connection:
+        (found,) = datasets.summaries(connection, limit=1)
+    database.close()
+    assert (found.id, found.column_count) == ("ds_1", 3)
