@@ -18,7 +18,7 @@ export async function show(root, { query, signal }) {
   const list = table("Data sets", [
     { title: "Data set", cell: (set) => h("a", { href: `#/dataset/${set.id}` }, set.name ?? set.id) },
     { title: "Rows", number: true, cell: (set) => number(set.rows) },
-    { title: "Columns", number: true, cell: (set) => number(set.columns.length) },
+    { title: "Columns", number: true, cell: (set) => number(set.column_count) },
     { title: "Read as", cell: (set) => set.read_as.format },
     { title: "Stored", number: true, cell: (set) => bytes(set.parquet_bytes) },
     { title: "Uploaded", cell: (set) => when(set.created_at), text: (set) => set.created_at },
@@ -33,7 +33,7 @@ export async function show(root, { query, signal }) {
   uploads, list.element, older);
 
   async function refresh() {
-    const asked = new URLSearchParams({ limit: 50, ...(query.get("after") ? { after: query.get("after") } : {}) });
+    const asked = new URLSearchParams({ columns: false, limit: 50, ...(query.get("after") ? { after: query.get("after") } : {}) });
     const page = await get(`/v1/datasets?${asked}`, signal);
     list.update(page.data);
     if (page.has_more && !older.children.length) older.append(h("a", { href: `#/datasets?after=${page.next}` }, "Older"));

@@ -11,9 +11,12 @@ export const title = "New job";
 const PAUSE = 300; // milliseconds without a change, before the plan is asked for
 
 export async function show(root, { query, signal }) {
-  const sets = await all("/v1/datasets?limit=100", signal, 500);
+  const sets = await all("/v1/datasets?columns=false&limit=100", signal, 1000);
+  const whole = (id) => get(`/v1/datasets/${id}`, signal);
   const from = query.get("from") ? (await get(`/v1/jobs/${query.get("from")}`, signal)).spec : null;
-  const spec = from ?? begin({}, sets.find((set) => set.id === query.get("data")) ?? sets[0]);
+  const asked = from ? from.data.id : query.get("data") ?? sets[0]?.id;
+  const set = asked ? await whole(asked).catch(() => null) : null; // one that a job names may be deleted
+  const spec = from ?? begin({}, set);
   if (from) delete spec.name;
   let once = unique(); // for this spec: however often it is sent, one job comes of it
   let broken = ""; // what is wrong with the JSON
@@ -22,7 +25,7 @@ export async function show(root, { query, signal }) {
   const json = h("textarea", { rows: 16, spellcheck: "false", "aria-label": "Spec as JSON" });
   const wrong = h("p", { class: "wrong", role: "alert" });
   const start = h("button", { class: "main", type: "submit" }, "Train");
-  const form = specForm(spec, sets, changed);
+  const form = specForm(spec, sets, set, whole, changed);
   root.append(h("h1", {}, "New job"), sets.length ? "" : h("p", {}, "There is no data set yet: drop a table onto this page, or train on made-up rows."),
     h("div", { class: "two" },
       h("form", { onsubmit: submit }, form.element, gist, h("details", {}, h("summary", {}, "The spec as JSON: everything can be set here"), json), wrong, start), plan));

@@ -63,12 +63,15 @@ function targetOf(set) {
   return names.find((name) => /^(target|label|class|y)$/i.test(name)) ?? text?.name ?? names.at(-1);
 }
 
-/** sets: data sets to choose from; `changed` is called after each change of the spec. */
-export function specForm(spec, sets, changed) {
+/** sets: data sets to choose from, without their columns, which `whole(id)` brings; `set`: the one that the spec names.
+ *
+ * `changed` is called after each change of the spec.
+ */
+export function specForm(spec, sets, set, whole, changed) {
   const element = h("div", { class: "fields" });
   let notes = new Map(); // dotted name -> where its fault is said
 
-  function set(name, value) {
+  function put(name, value) {
     const parts = name.split(".");
     const last = parts.pop();
     let place = spec;
@@ -85,13 +88,34 @@ export function specForm(spec, sets, changed) {
   function draw() {
     notes = new Map();
     const focused = document.activeElement?.name;
-    element.replaceChildren(...dataFields(spec, sets, wrap, redraw), ...FIELDS.filter((each) => !each.when || each.when(spec)).map(one));
+    element.replaceChildren(...dataFields(), ...FIELDS.filter((each) => !each.when || each.when(spec)).map(one));
     if (focused) element.querySelector(`[name="${CSS.escape(focused)}"]`)?.focus();
   }
 
   function redraw() {
     draw();
     changed();
+  }
+
+  function dataFields() {
+    const options = [...sets.map(({ id, name, rows }) => [id, `${name ?? id} (${rows} rows)`]), ["", "made-up rows"]];
+    const choose = async (event) => {
+      set = event.target.value ? await whole(event.target.value) : null;
+      begin(spec, set);
+      redraw();
+    };
+    const fields = [wrap("data", "Data", select(options, { name: "data", value: spec.data?.id ?? "", onchange: choose }))];
+    if (!set || spec.data?.id !== set.id) return fields;
+    const names = set.columns.map((column) => column.name);
+    fields.push(wrap("data.target", "Column to predict", select(names, { name: "data.target", value: spec.data.target, onchange: (event) => {
+      spec.data.target = event.target.value;
+      delete spec.data.features;
+      delete spec.task;
+      delete spec.split?.stratify;
+      redraw();
+    } })));
+    if (names.length <= 200) fields.push(featuresOf(spec, names, redraw));
+    return fields;
   }
 
   function one(each) {
@@ -101,21 +125,21 @@ export function specForm(spec, sets, changed) {
 
   function inputOf(each, value) {
     const named = { name: each.name };
-    if (each.kind === "check") return h("input", { ...named, type: "checkbox", checked: value, onchange: (event) => set(each.name, event.target.checked) });
+    if (each.kind === "check") return h("input", { ...named, type: "checkbox", checked: value, onchange: (event) => put(each.name, event.target.checked) });
     if (each.kind === "rule") {
-      return h("input", { ...named, type: "checkbox", checked: value !== null, onchange: (event) => { set(each.name, event.target.checked ? {} : null); draw(); } });
+      return h("input", { ...named, type: "checkbox", checked: value !== null, onchange: (event) => { put(each.name, event.target.checked ? {} : null); draw(); } });
     }
     if (Array.isArray(each.kind)) {
       const options = each.kind.includes(value) ? each.kind : [...each.kind, value];
       return select(options, { ...named, value, onchange: (event) => {
         if (each.name === "architecture.kind") spec.architecture = {};
-        set(each.name, event.target.value);
+        put(each.name, event.target.value);
         draw();
       } });
     }
     const kind = each.kind.read ? each.kind : { read: each.kind === "number" ? number : (text) => text || undefined, write: (given) => given ?? "" };
     return h("input", { ...named, value: kind.write(value ?? (each.kind.read ? [] : "")), inputmode: each.kind === "number" ? "decimal" : null, autocomplete: "off",
-      oninput: (event) => set(each.name, kind.read(event.target.value.trim())) });
+      oninput: (event) => put(each.name, kind.read(event.target.value.trim())) });
   }
 
   function wrap(name, label, input, hint) {
@@ -155,27 +179,6 @@ function number(text) {
   const trimmed = text.trim();
   if (trimmed === "") return undefined;
   return Number.isNaN(Number(trimmed)) ? trimmed : Number(trimmed);
-}
-
-function dataFields(spec, sets, wrap, redraw) {
-  const known = sets.find((set) => set.id === spec.data?.id);
-  const options = [...sets.map((set) => [set.id, `${set.name ?? set.id} (${set.rows} rows)`]), ["", "made-up rows"]];
-  const choose = (event) => {
-    begin(spec, sets.find((each) => each.id === event.target.value));
-    redraw();
-  };
-  const fields = [wrap("data", "Data", select(options, { name: "data", value: spec.data?.id ?? "", onchange: choose }))];
-  if (!known) return fields;
-  const names = known.columns.map((column) => column.name);
-  fields.push(wrap("data.target", "Column to predict", select(names, { name: "data.target", value: spec.data.target, onchange: (event) => {
-    spec.data.target = event.target.value;
-    delete spec.data.features;
-    delete spec.task;
-    delete spec.split?.stratify;
-    redraw();
-  } })));
-  if (names.length <= 200) fields.push(featuresOf(spec, names, redraw));
-  return fields;
 }
 
 /** All other columns are learnt from, but for those that are ticked off. */
