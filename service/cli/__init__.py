@@ -1,4 +1,8 @@
-"""The `bestepoch` command."""
+"""The `bestepoch` command.
+
+Its modules import what a command needs where it runs: `--help`, and whoever calls a service, should not wait a second
+for the libraries of the database and the API.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,20 @@ def test_every_command_has_json_for_scripts(run: Run, tmp_path: Path) -> None:
     assert run("predict", job, PENGUINS).stdout.splitlines()[0].startswith("prediction,probability of Adelie")
     assert job in run("jobs").stdout
     assert run("show", job).stdout.startswith(f"Job {job}: succeeded, epoch 3, best")
+
+
+def test_a_command_that_calls_a_service_does_not_wait_for_the_servers_libraries(service: httpx2.Client) -> None:
+    heavy = {"sqlalchemy", "alembic", "fastapi", "starlette", "torch", "duckdb", "numpy", "structlog"}
+    code = (
+        "import sys\nfrom service.cli import main\n"
+        f"try: main()\nfinally: print(sorted({heavy} & set(sys.modules)), file=sys.stderr)"
+    )
+
+    command = [sys.executable, "-c", code, "jobs", "--url", str(service.base_url), "--json"]
+    result = subprocess.run(command, capture_output=True, text=True)
+
+    assert (result.returncode, result.stderr) == (0, "[]\n")
+    json.loads(result.stdout)
 
 
 def test_a_cancelled_job_has_an_exit_code_of_its_own(run: Run, service: httpx2.Client) -> None:
