@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from service.access import id_in
 from service.artifacts import Artifacts
 from service.cli.opening import open_database
 from service.collector import Collector
@@ -142,6 +143,10 @@ def _stop_at_eof(stop: threading.Event) -> None:
 
 
 def _check_guarded(settings: Settings, database: Database) -> None:
+    if settings.api_key and id_in(settings.api_key.get_secret_value()):
+        # Clients read the same variable: a shell that has it for them would make a tenant's key an operator's.
+        what = "BESTEPOCH_API_KEY holds a key that was made with `bestepoch keys create`"
+        raise Misconfigured(f"{what}: here it would be an admin's of the tenant default; start without it")
     with database.reading() as connection:
         if not (settings.is_loopback or settings.api_key or keys.exist(connection)):
             how = "make a key with `bestepoch keys create`, or set BESTEPOCH_API_KEY"

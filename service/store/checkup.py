@@ -135,11 +135,8 @@ def logs(connection: Connection) -> Iterator[Wrong]:
     due = case((jobs.c.status.in_(LIVE), 0), else_=1)
     for row in _stream(connection, query.where(or_(each.c.number != each.c.last, each.c.ends != due))):
         if row.number != row.last:
-            yield Wrong(
-                row.id,
-                f"its log has {_of(row.number, 'entry', 'entries')}, the last of which is number {row.last}",
-                _RERUN,
-            )
+            has = _of(row.number, "entry", "entries")
+            yield Wrong(row.id, f"its log has {has}, the last of which is number {row.last}", _RERUN)
         if row.ends != (Status(row.status) not in LIVE):
             yield Wrong(row.id, f"it is {row.status}, but its log tells of {_of(row.ends, 'end', 'ends')}", _RERUN)
 
