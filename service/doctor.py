@@ -48,14 +48,18 @@ class Findings:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.jobs:,} jobs, {self.sweeps:,} sweeps, {self.datasets:,} data sets; "
-            f"{self.files:,} files of {_megabytes(self.file_bytes)} compared"
+            f"{_of(self.jobs, 'job')}, {_of(self.sweeps, 'sweep')}, {_of(self.datasets, 'data set')}; "
+            f"{_of(self.files, 'file')} of {_megabytes(self.file_bytes)} compared"
         ]
         for old, (number, size) in self.strays.items():
-            fate = "older: they will be deleted" if old else "younger than a day: their rows may yet come"
+            one = number == 1
+            young = f"younger than a day: {'its row' if one else 'their rows'} may yet come"
+            fate = f"older: {'it' if one else 'they'} will be deleted" if old else young
+            have = "has no row and is" if one else "have no row and are"
             if number:
-                lines.append(f"{number:,} files of {_megabytes(size)} have no row and are {fate}")
-        return "\n".join([*lines, f"{self.wrong:,} things are wrong" if self.wrong else "nothing is wrong"])
+                lines.append(f"{_of(number, 'file')} of {_megabytes(size)} {have} {fate}")
+        wrong = f"{_of(self.wrong, 'thing')} {'is' if self.wrong == 1 else 'are'} wrong"
+        return "\n".join([*lines, wrong if self.wrong else "nothing is wrong"])
 
 
 class Doctor:
@@ -120,7 +124,7 @@ class Doctor:
         try:
             size = path.stat().st_size
             if size != file.size_bytes:
-                return f"has {size} bytes instead of {file.size_bytes}"
+                return f"has {_of(size, 'byte')} instead of {file.size_bytes}"
             return None if sha256_of(path) == file.sha256 else "has changed: its SHA-256 is another"
         except FileNotFoundError:
             return "is missing"
@@ -134,6 +138,10 @@ class Doctor:
                 strays = page.keys() - named(connection, page)
             for key in strays:
                 self.findings.count_stray(page[key])
+
+
+def _of(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _megabytes(size: int) -> str:

@@ -148,6 +148,12 @@ class DatasetCorrupt(ServiceError):
     code = "dataset_corrupt"
 
 
+class CheckpointCorrupt(ServiceError):
+    """The file of the weights is missing or is not the one that was published."""
+
+    code = "checkpoint_corrupt"
+
+
 class NotInstalled(ServiceError):
     """This server lacks a library that the request needs."""
 

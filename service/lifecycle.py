@@ -63,6 +63,7 @@ class ErrorCode(StrEnum):
     worker_lost = "worker_lost"
     stalled = "stalled"
     dataset_corrupt = "dataset_corrupt"
+    checkpoint_corrupt = "checkpoint_corrupt"
     invalid_spec = "invalid_spec"
     storage_error = "storage_error"
     internal = "internal"

@@ -13,7 +13,7 @@ import torch
 
 from service.data.sources import table_of_rows, table_of_staged
 from service.data.write_answers import write_answers
-from service.errors import InvalidData, NotInstalled, ServiceError, StorageError
+from service.errors import CheckpointCorrupt, InvalidData, NotInstalled, ServiceError, StorageError
 from service.exports.bundle import to_bundle
 from service.exports.program import to_pt2
 from service.exports.rows import rows_for
@@ -144,9 +144,12 @@ def _load(path: str, sha256: str) -> Model:
 
 
 def _read(path: str, sha256: str) -> bytes:
-    data = Path(path).read_bytes()
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise CheckpointCorrupt(f"the checkpoint's file cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise StorageError("the checkpoint's file has changed: its SHA-256 is another")
+        raise CheckpointCorrupt("the checkpoint's file has changed: its SHA-256 is another")
     return data
 
 

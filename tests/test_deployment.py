@@ -39,6 +39,16 @@ def test_every_variable_that_a_container_sets_is_a_setting(file: str) -> None:
     assert {name.lower() for name in named} <= set(Settings.model_fields)
 
 
+def test_compose_passes_on_every_setting_that_it_does_not_make_itself() -> None:
+    made = {"home", "database_url", "artifacts_url", "host", "port"}  # the image's, this file's, the ports' own
+
+    for name in ("api", "worker"):
+        environment = SERVICES[name]["environment"]
+        passed = {key for key, value in environment.items() if value is None}  # as the shell or .env has it, if it does
+        assert passed == {f"BESTEPOCH_{field.upper()}" for field in set(Settings.model_fields) - made - {"api_key"}}
+    assert "BESTEPOCH_API_KEY" not in SERVICES["worker"]["environment"]
+
+
 def test_no_secret_has_a_default() -> None:
     secrets = re.findall(r"\$\{(\w*(?:PASSWORD|KEY)\w*)(:\?)?", (ROOT / "docker-compose.yml").read_text())
 
@@ -84,6 +94,12 @@ def test_a_wheel_holds_its_files_where_a_checkout_does_but_within_the_package() 
     assert {"migrations", TABLE} == set(forced)
     assert all((ROOT / source).exists() for source in forced)
     assert table_file() == ROOT / TABLE
+
+
+def test_a_source_distribution_holds_all_that_a_checkout_does() -> None:
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+
+    assert "sdist" not in targets  # the tests read nearly every file
 
 
 def test_make_lists_its_commands() -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import delete, insert, update
 
 from service.access import DEFAULT_TENANT
 from service.artifacts import ABANDONED_SECONDS, Artifacts
-from service.doctor import Doctor
+from service.doctor import Doctor, Findings
 from service.events import EventKind
 from service.lifecycle import CheckpointKind, Status
 from service.store import control, datasets, jobs, sweeps
@@ -63,8 +63,19 @@ def test_a_sound_service_is_called_sound(kitchen: Kitchen) -> None:
 
     assert list(doctor.examine()) == []
     said = str(doctor.findings).splitlines()
-    assert said[0].startswith("4 jobs, 1 sweeps, 0 data sets; 1 files of 0.0 MB compared")
+    assert said[0].startswith("4 jobs, 1 sweep, 0 data sets; 1 file of 0.0 MB compared")
     assert said[1:] == ["nothing is wrong"]
+
+
+def test_one_is_no_plural() -> None:
+    one = Findings(jobs=1, datasets=1, sweeps=1, files=1, wrong=1, strays={False: (1, 10), True: (1_000, 10)})
+
+    assert str(one).splitlines() == [
+        "1 job, 1 sweep, 1 data set; 1 file of 0.0 MB compared",
+        "1 file of 0.0 MB has no row and is younger than a day: its row may yet come",
+        "1,000 files of 0.0 MB have no row and are older: they will be deleted",
+        "1 thing is wrong",
+    ]
 
 
 def test_a_missing_file_a_short_one_and_a_flipped_bit_are_told_apart(kitchen: Kitchen) -> None:
@@ -284,7 +295,7 @@ def test_files_without_rows_are_counted_by_age_and_are_no_fault(kitchen: Kitchen
 
     assert list(doctor.examine()) == []
     assert str(doctor.findings).splitlines()[1:] == [
-        "1 files of 0.1 MB have no row and are younger than a day: their rows may yet come",
+        "1 file of 0.1 MB has no row and is younger than a day: its row may yet come",
         "2 files of 0.2 MB have no row and are older: they will be deleted",
         "nothing is wrong",
     ]
@@ -324,6 +335,6 @@ def test_the_command_ends_with_1_where_something_is_wrong(tmp_path: Path) -> Non
     kitchen.database.close()
 
     assert (sound.returncode, sound.stdout.splitlines()[-1]) == (0, "nothing is wrong")
-    assert (ill.returncode, ill.stdout.splitlines()[-1]) == (1, "1 things are wrong")
+    assert (ill.returncode, ill.stdout.splitlines()[-1]) == (1, "1 thing is wrong")
     assert ill.stdout.startswith(f"{job_id}: the file of its best is missing")
     assert ill.stderr == ""

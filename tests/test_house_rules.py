@@ -110,6 +110,20 @@ def test_the_client_starts_without_pandas_and_scikit_learn() -> None:
     assert result.stdout == "[]\n"
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["jobs", "--help"], ["version"]], ids=" ".join)
+def test_a_command_waits_for_no_library_that_it_does_not_need(arguments: list[str]) -> None:
+    heavy = {"sqlalchemy", "alembic", "fastapi", "starlette", "torch", "duckdb", "numpy", "structlog", "httpx2"}
+    code = (
+        "import sys\nfrom service.cli import main\n"
+        f"try: main()\nfinally: print(sorted({heavy} & set(sys.modules)), file=sys.stderr)"
+    )
+
+    result = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
+
+    assert (result.returncode, result.stderr) == (0, "[]\n")
+    assert result.stdout
+
+
 SOURCES = sorted((ROOT / "service").rglob("*.py"))
 
 

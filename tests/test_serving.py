@@ -16,7 +16,7 @@ import torch
 from service import serving
 from service.artifacts import sha256_of
 from service.data.prepare import prepare
-from service.errors import InvalidData, StorageError, Unavailable
+from service.errors import CheckpointCorrupt, InvalidData, Unavailable
 from service.predictor import Predictor
 from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
@@ -113,7 +113,7 @@ def test_the_helper_answers_and_hands_on_what_is_wrong(predictor: Predictor, tmp
     assert len(predictor.predict(path, sha256_of(Path(path)), [{"x0": 1.0, "x1": 2.0}])) == 1
     with pytest.raises(InvalidData) as wrong:
         predictor.predict(path, sha256_of(Path(path)), [{"x0": "one", "x1": 2.0}])
-    with pytest.raises(StorageError, match="No such file"):
+    with pytest.raises(CheckpointCorrupt, match="No such file"):
         predictor.to_pt(tmp_path / "nowhere", "")
 
     assert wrong.value.faults[0].pointer == "/rows/0/x0"

@@ -21,7 +21,7 @@ from service.api.jobs import read_job
 from service.api.openapi import problems
 from service.api.ranges import OCTETS, documented, serve
 from service.api.requests import Route
-from service.errors import StorageError
+from service.errors import CheckpointCorrupt
 from service.lifecycle import Checkpoint, CheckpointFormat, CheckpointKind
 from service.store import checkpoints
 
@@ -84,6 +84,7 @@ async def download_checkpoint(
 
     `onnx`, `pt2` and `bundle` are made when they are asked for, and tried on rows of the data set, alone and together:
     one whose answers differ from those of `/predict` is refused with 409. They are the same bytes each time.
+    A file that the server has lost, or that has changed on its disk, is a 500 with the code `checkpoint_corrupt`.
     """
     suffix, media_type = ("zip", ZIP) if format is CheckpointFormat.bundle else (format.value, OCTETS)
     filename, of = f"{job_id}-{kind}-epoch{{}}.{suffix}", CheckpointKind(kind)
@@ -120,7 +121,7 @@ async def with_weights(
         path = service.parts.artifacts.path(checkpoint.path)
         try:
             return checkpoint, await to_thread.run_sync(use, checkpoint, path, limiter=limiter)
-        except StorageError:
+        except CheckpointCorrupt:
             if checkpoint.path == failed:
                 raise
             failed = checkpoint.path
@@ -130,4 +131,5 @@ def _open(checkpoint: Checkpoint, path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        raise StorageError(f"the {checkpoint.kind.value} checkpoint's file cannot be read: {error.strerror}") from error
+        what = f"the {checkpoint.kind.value} checkpoint's file"
+        raise CheckpointCorrupt(f"{what} cannot be read: {error.strerror}") from error

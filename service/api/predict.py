@@ -103,6 +103,7 @@ async def predict(
     for each, of the column `prediction` and, for classes, `probability of CLASS`. Every feature must be among the
     file's columns, by name and in any order; others are passed over. What means a missing value and how dates are
     written is taken from the data set that was learnt from. The whole file is checked before the answer begins.
+    Weights that the server has lost, or that have changed on its disk, are a 500 with the code `checkpoint_corrupt`.
     """
 
     def answer(checkpoint: Checkpoint, path: Path) -> Response:

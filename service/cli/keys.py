@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.access import DEFAULT_TENANT, TENANT, Scope
-from service.cli.opening import database_of, read_settings
-from service.store import keys
+
+if TYPE_CHECKING:
+    from service.store.keys import Key
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 
@@ -24,6 +25,9 @@ def create_key(
     name: Annotated[str | None, typer.Option(help="What it is for.")] = None,
 ) -> None:
     """Make a key and print it, once: only its SHA-256 is stored. From the first one on, nobody comes in without."""
+    from service.cli.opening import database_of, read_settings
+    from service.store import keys
+
     if TENANT.fullmatch(tenant) is None:
         raise typer.BadParameter(f"{tenant!r} is not 1 to 63 of a-z, 0-9, - and _", param_hint="--tenant")
     until = None if expires is None else _when(expires)
@@ -36,6 +40,9 @@ def create_key(
 @app.command(name="list")
 def list_keys(tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None) -> None:
     """Print all keys, without their text: id, tenant, scope, status, when they end, name."""
+    from service.cli.opening import database_of, read_settings
+    from service.store import keys
+
     with database_of(read_settings()) as database, database.reading() as connection:
         found = keys.find(connection, tenant)
     for key in found:
@@ -45,6 +52,9 @@ def list_keys(tenant: Annotated[str | None, typer.Option(help="Of this tenant al
 @app.command(name="revoke")
 def revoke_key(key: Annotated[str, typer.Argument(metavar="ID", help="As `bestepoch keys list` prints it.")]) -> None:
     """Let a key open nothing any more, within a second."""
+    from service.cli.opening import database_of, read_settings
+    from service.store import keys
+
     with database_of(read_settings()) as database, database.transaction() as connection:
         revoked = keys.revoke(connection, key)
     typer.echo(f"{revoked.id} is revoked")
@@ -64,5 +74,5 @@ def _when(expires: str) -> datetime:
     return until
 
 
-def _expiry(key: keys.Key) -> str:
+def _expiry(key: Key) -> str:
     return f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "without end"

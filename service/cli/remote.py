@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -142,7 +141,7 @@ def predict(
         rows = list(csv.DictReader(answers.decode().splitlines()))
         typer.echo(json.dumps(rows))
     else:
-        sys.stdout.write(answers.decode())
+        typer.echo(answers.decode(), nl=False)
 
 
 def _width(text: str) -> int:

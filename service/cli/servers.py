@@ -1,34 +1,10 @@
-"""Commands that run until they are stopped: serve, api, worker. All parts are built and wired here."""
+"""Commands that run until they are stopped: serve, api, worker."""
 
 from __future__ import annotations
 
-import logging
-import signal
-import subprocess
-import sys
-import threading
-from importlib.metadata import version as installed_version
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-
-from service.cli.opening import open_database, read_settings
-from service.errors import Misconfigured
-from service.settings import free_port
-from service.store import keys
-from service.store.engine import migrate
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from service.settings import Settings
-    from service.store.engine import Database
-
-log = logging.getLogger(__name__)
-
-DRAIN_SECONDS = 5  # for requests in flight when the API stops
-WORKER_STOP_SECONDS = 25
-COLLECTOR_STOP_SECONDS = 5
 
 app = typer.Typer()
 
@@ -39,134 +15,25 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on, 0 for any; de
 @app.command()
 def serve(host: Host = None, port: Port = None) -> None:
     """Run API and worker together: all that one machine needs."""
-    settings = read_settings(host, port)
-    if settings.database.startswith("sqlite:"):
-        migrate(settings.database)
-    worker = WorkerProcess()
-    try:
-        _run_api(settings, worker.start)
-    finally:
-        worker.stop()
+    from service.cli.opening import read_settings
+    from service.cli.processes import run_both
+
+    run_both(read_settings(host, port))
 
 
 @app.command()
 def api(host: Host = None, port: Port = None) -> None:
     """Run the API alone; workers run elsewhere on the same database and artifacts."""
-    _run_api(read_settings(host, port))
+    from service.cli.opening import read_settings
+    from service.cli.processes import run_api
+
+    run_api(read_settings(host, port))
 
 
 @app.command()
 def worker(until_eof: Annotated[bool, typer.Option(hidden=True)] = False) -> None:
     """Run a worker alone: a supervisor and its trainer processes."""
-    from service.worker.supervisor import Supervisor
+    from service.cli.opening import read_settings
+    from service.cli.processes import run_worker
 
-    settings = read_settings()
-    database = open_database(settings)
-    stop = threading.Event()
-
-    def on_signal(number: int, _frame: Any) -> None:
-        if stop.is_set():
-            sys.exit(128 + number)  # asked twice: at once
-        stop.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    if until_eof:
-        threading.Thread(target=_stop_at_eof, args=(stop,), daemon=True).start()
-    collecting = _start_collecting(settings, database, stop)
-    Supervisor(settings, database).run(stop)
-    collecting.join(COLLECTOR_STOP_SECONDS)
-    database.close()
-
-
-class WorkerProcess:
-    """`bestepoch worker` as a child in a session of its own, started again should it die.
-
-    It ends with us, however we end: its standard input closes.
-    """
-
-    def __init__(self) -> None:
-        self._stopping = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._keeper = threading.Thread(target=self._keep, daemon=True)
-
-    def start(self) -> None:
-        """Start it, and keep it running."""
-        self._keeper.start()
-
-    def stop(self) -> None:
-        """Ask it to stop and wait until it has given its jobs back."""
-        self._stopping.set()
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-        if self._keeper.is_alive():
-            self._keeper.join(WORKER_STOP_SECONDS)
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-
-    def _keep(self) -> None:
-        command = [sys.executable, "-m", "service.cli", "worker", "--until-eof"]
-        while not self._stopping.is_set():
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-            code = self._process.wait()
-            if not self._stopping.is_set():
-                log.error("the worker ended with exit code %s; starting another", code)
-                self._stopping.wait(1.0)
-
-
-def _stop_at_eof(stop: threading.Event) -> None:
-    sys.stdin.read()
-    stop.set()
-
-
-def _check_guarded(settings: Settings, database: Database) -> None:
-    with database.reading() as connection:
-        if not (settings.is_loopback or settings.api_key or keys.exist(connection)):
-            how = "make a key with `bestepoch keys create`, or set BESTEPOCH_API_KEY"
-            raise Misconfigured(f"the address {settings.host} is open to others: {how}")
-
-
-def _start_collecting(settings: Settings, database: Database, stop: threading.Event) -> threading.Thread:
-    """API and workers all do it, each time the one who comes first."""
-    from service.artifacts import Artifacts
-    from service.collector import Collector
-
-    collector = Collector(database, Artifacts(settings.artifacts), settings.keep_days)
-    thread = threading.Thread(target=collector.run, args=(stop,), name="collector", daemon=True)
-    thread.start()
-    return thread
-
-
-def _run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> None:
-    from service.api.app import create_app
-    from service.api.server import Server
-    from service.artifacts import Artifacts
-    from service.predictor import Predictor
-
-    database, predictor, artifacts = open_database(settings), Predictor(), Artifacts(settings.artifacts)
-    _check_guarded(settings, database)
-    port = settings.port or free_port(settings.host)
-    server = Server(
-        create_app(settings, database, artifacts, predictor),
-        host=settings.host,
-        port=port,
-        log_config=None,
-        access_log=False,  # ours says more
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
-    # uvicorn raises the signal that stopped it once more when it is done: leave by an exception, so that we clean up
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    stop = threading.Event()
-    collecting = _start_collecting(settings, database, stop)
-    on_start()
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    typer.echo(f"bestepoch {installed_version('bestepoch')} at http://{host}:{port} (documentation at /docs)")
-    try:
-        server.run()
-    except KeyboardInterrupt:
-        log.info("stopped")
-    finally:
-        stop.set()
-        predictor.close()
-        collecting.join(COLLECTOR_STOP_SECONDS)
-        database.close()
+    run_worker(read_settings(), until_eof=until_eof)

@@ -6,15 +6,15 @@ from importlib.metadata import version as installed_version
 
 import typer
 
-from service.cli.opening import open_database, read_settings
-from service.store.engine import migrate as to_newest
-
 app = typer.Typer()
 
 
 @app.command()
 def migrate() -> None:
     """Bring the database to this version's schema."""
+    from service.cli.opening import read_settings
+    from service.store.engine import migrate as to_newest
+
     to_newest(read_settings().database)
     typer.echo("the database is up to date")
 
@@ -23,6 +23,7 @@ def migrate() -> None:
 def doctor() -> None:
     """Check every row against its file and the queue against its rules; exit code 1 when something is wrong."""
     from service.artifacts import Artifacts
+    from service.cli.opening import open_database, read_settings
     from service.doctor import Doctor
 
     settings = read_settings()

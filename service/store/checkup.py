@@ -135,9 +135,10 @@ def logs(connection: Connection) -> Iterator[Wrong]:
     due = case((jobs.c.status.in_(LIVE), 0), else_=1)
     for row in _stream(connection, query.where(or_(each.c.number != each.c.last, each.c.ends != due))):
         if row.number != row.last:
-            yield Wrong(row.id, f"its log has {row.number} entries, the last of which is number {row.last}", _RERUN)
+            has = _of(row.number, "entry", "entries")
+            yield Wrong(row.id, f"its log has {has}, the last of which is number {row.last}", _RERUN)
         if row.ends != (Status(row.status) not in LIVE):
-            yield Wrong(row.id, f"it is {row.status}, but its log tells of {row.ends} ends", _RERUN)
+            yield Wrong(row.id, f"it is {row.status}, but its log tells of {_of(row.ends, 'end', 'ends')}", _RERUN)
 
 
 def checkpoint_files(connection: Connection, after: Named | None = None) -> list[Named]:
@@ -168,6 +169,10 @@ def count(connection: Connection) -> tuple[int, int, int]:
 def _jobs(connection: Connection, which: ColumnElement[bool], what: str, remedy: str) -> Iterator[Wrong]:
     for row in _stream(connection, select(jobs.c.id, jobs.c.status).where(which)):
         yield Wrong(row.id, f"{what} (status {row.status})", remedy)
+
+
+def _of(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
 
 
 def _stream(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from service.data.preprocess import Preprocessing
-from service.errors import StorageError
+from service.errors import CheckpointCorrupt
 from service.lifecycle import Epoch
 from service.spec.job import JobSpec
 from service.spec.layers import Layer
@@ -68,7 +68,7 @@ def to_bytes(state: dict[str, Tensor], metadata: Metadata) -> bytes:
 
 
 def from_bytes(data: bytes) -> Checkpoint:
-    """Read what `to_bytes` wrote; nothing in it is executed. Raises StorageError for a damaged file."""
+    """Read what `to_bytes` wrote; nothing in it is executed. Raises CheckpointCorrupt for a damaged file."""
     state = _tensors(data)
     try:
         metadata = Metadata.model_validate_json(description(data)[KEY])
@@ -76,7 +76,7 @@ def from_bytes(data: bytes) -> Checkpoint:
         network = build(layers)
         network.load_state_dict(state, strict=True)
     except (KeyError, ValidationError, RuntimeError) as error:
-        raise StorageError("the checkpoint's weights and its description do not fit together") from error
+        raise CheckpointCorrupt("the checkpoint's weights and its description do not fit together") from error
     return Checkpoint(network.eval(), layers, metadata.preprocessing, metadata.spec, metadata.epoch, metadata.metrics)
 
 
@@ -91,17 +91,17 @@ def _tensors(data: bytes) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(data)
     except SafetensorError as error:
-        raise StorageError(f"the checkpoint's file is damaged: {error}") from error
+        raise CheckpointCorrupt(f"the checkpoint's file is damaged: {error}") from error
 
 
 def description(data: bytes) -> dict[str, str]:
     """What a safetensors file says of itself: its head is a length, 8 bytes little-endian, and that much JSON.
 
-    Raises StorageError for a damaged file.
+    Raises CheckpointCorrupt for a damaged file.
     """
     length = int.from_bytes(data[:8], "little")
     try:
         found: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
     except ValueError as error:
-        raise StorageError("the file is damaged: its head cannot be read") from error
+        raise CheckpointCorrupt("the file is damaged: its head cannot be read") from error
     return found

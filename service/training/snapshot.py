@@ -12,7 +12,7 @@ import safetensors.torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 
-from service.errors import StorageError
+from service.errors import CheckpointCorrupt
 from service.training import checkpoint
 from service.training.weights import State
 
@@ -56,7 +56,7 @@ def to_bytes(snapshot: Snapshot, made_by: dict[str, str]) -> bytes:
 def from_bytes(data: bytes) -> tuple[Snapshot, dict[str, str]]:
     """What `to_bytes` wrote, and what made it; of a checkpoint, its weights to begin with, made by nothing.
 
-    Nothing in it is executed. Raises StorageError for a damaged file.
+    Nothing in it is executed. Raises CheckpointCorrupt for a damaged file.
     """
     described = checkpoint.description(data)
     if KEY not in described:
@@ -66,7 +66,7 @@ def from_bytes(data: bytes) -> tuple[Snapshot, dict[str, str]]:
         metadata = _Metadata.model_validate_json(described[KEY])
         tensors = safetensors.torch.load(data)
     except (ValidationError, SafetensorError) as error:
-        raise StorageError(f"the saved state is damaged: {error}") from error
+        raise CheckpointCorrupt(f"the saved state is damaged: {error}") from error
     parts: dict[str, State] = {"weights": {}, "best": {}, "optimizer": {}}
     for name, values in tensors.items():
         part, _, key = name.partition("/")

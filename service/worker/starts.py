@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from service.errors import StorageError
+from service.errors import CheckpointCorrupt
 from service.events import EventKind
 from service.lifecycle import Checkpoint, CheckpointKind, Epoch
 from service.store import checkpoints, history
@@ -57,11 +57,11 @@ def start(artifacts: Artifacts, saved: Saved) -> tuple[Start, dict[str, str]] | 
     try:
         data = artifacts.path(saved.state.path).read_bytes()
         if hashlib.sha256(data).hexdigest() != saved.state.sha256:
-            raise StorageError("the saved state has changed")
+            raise CheckpointCorrupt("the saved state has changed")
         snapshot, made_by = from_bytes(data)
         if [row.epoch for row in saved.rows] != list(range(1, snapshot.epoch + 1)):
-            raise StorageError("the history does not reach to the saved state")
-    except (StorageError, OSError) as error:
+            raise CheckpointCorrupt("the history does not reach to the saved state")
+    except (CheckpointCorrupt, OSError) as error:
         log.warning("a job begins anew: %s", error)
         return None
     return Start(snapshot, saved.rows), made_by

@@ -16,7 +16,7 @@ import torch
 
 from service import logs
 from service.artifacts import Artifacts
-from service.errors import LeaseLost, ServiceError, StorageError
+from service.errors import CheckpointCorrupt, LeaseLost, ServiceError
 from service.lifecycle import ErrorCode, JobError, Status, StopReason
 from service.spec.data import DatasetData
 from service.spec.resolve import profile_of, resolve
@@ -156,7 +156,7 @@ class Trainer:
             found = starts.start(self._artifacts, saved)
             if found is None:
                 if array.claims[member].forked:
-                    raise StorageError("the saved state that the fork goes on from is missing or has changed")
+                    raise CheckpointCorrupt("the saved state that the fork goes on from is missing or has changed")
                 begun.append(None)
                 before[member] = Before(0, starts.anew(array.claims[member].job_id))
                 continue

@@ -10,8 +10,12 @@ import pytest
 from safetensors.numpy import load
 from starlette.testclient import TestClient
 
+from service.api.app import create_app
 from service.artifacts import Artifacts
 from service.lifecycle import CheckpointKind
+from service.predictor import Predictor
+from service.settings import Settings
+from service.store.engine import Database
 from tests.api.conftest import both_databases
 from tests.api.states import Kitchen
 
@@ -210,8 +214,34 @@ def test_a_lost_file_is_a_fault_of_ours(client: TestClient, file: tuple[str, byt
 
     response = client.get(path)
 
-    assert (response.status_code, response.json()["code"]) == (507, "storage_error")
+    assert (response.status_code, response.json()["code"]) == (500, "checkpoint_corrupt")
     assert response.json()["detail"] == "the best checkpoint's file cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize("left", [None, b"something else"], ids=["lost", "changed"])
+def test_a_lost_or_changed_file_is_no_full_disk_to_whoever_wants_something_made_of_it(
+    settings: Settings,
+    database: Database,
+    artifacts: Artifacts,
+    kitchen: Kitchen,
+    file: tuple[str, bytes],
+    left: bytes | None,
+) -> None:
+    path, _ = file
+    predictor = Predictor()
+    with TestClient(create_app(settings, database, artifacts, predictor)) as client:
+        key = client.get(path.removesuffix("/download")).json()["path"]
+        artifacts.delete(key) if left is None else artifacts.put(key, left)
+        predict = path.replace("checkpoints/best/download", "predict")
+
+        answers = [client.get(path, params={"format": kind}) for kind in ("pt", "bundle")]
+        answers.append(client.post(predict, json={"rows": [{"x0": 1.0}]}))
+        answers.append(client.post(predict, content=b"x0\n1\n", headers={"Content-Type": "text/csv"}))
+    predictor.close()
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(500, "checkpoint_corrupt")] * 4
+    said = "cannot be read: No such file or directory" if left is None else "has changed: its SHA-256 is another"
+    assert all(answer.json()["detail"] == f"the checkpoint's file {said}" for answer in answers)
 
 
 @pytest.mark.parametrize("path", ["checkpoints/state", "checkpoints/state/download"])

@@ -37,6 +37,7 @@ def raise_at(app: FastAPI, error: Exception) -> None:
         (errors.IdempotencyMismatch(), 422, "idempotency_mismatch"),
         (errors.QueueFull(), 429, "queue_full"),
         (errors.DatasetCorrupt(), 500, "dataset_corrupt"),
+        (errors.CheckpointCorrupt(), 500, "checkpoint_corrupt"),
         (errors.Unavailable(), 503, "unavailable"),
         (errors.StorageError(), 507, "storage_error"),
     ],
@@ -148,4 +149,5 @@ def test_a_wrong_header_is_named(client: TestClient, key: str) -> None:
 def test_every_error_that_the_service_knows_has_a_status_of_its_own_or_is_a_fault_of_ours() -> None:
     known: set[Any] = set(errors.ServiceError.__subclasses__())
 
-    assert known - set(problems.STATUSES) == {errors.DatasetCorrupt, errors.LeaseLost, errors.Misconfigured}
+    ours = {errors.DatasetCorrupt, errors.CheckpointCorrupt, errors.LeaseLost, errors.Misconfigured}
+    assert known - set(problems.STATUSES) == ours

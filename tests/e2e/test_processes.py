@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from examples.local_service import running_service
+from service.access import new_key
 from tests.processes import ENDLESS, get, linux_only, parent_of, submit, trainers_of, until, worker_of
 from tests.specs import REFERENCE
 
@@ -54,6 +55,10 @@ def test_cancelling_a_running_job_keeps_its_best(own_service: httpx2.Client) -> 
     ("settings", "said"),
     [
         ({"BESTEPOCH_HOST": "0.0.0.0"}, "make a key with `bestepoch keys create`, or set BESTEPOCH_API_KEY"),
+        (
+            {"BESTEPOCH_API_KEY": new_key("key_" + "0" * 24)},
+            "BESTEPOCH_API_KEY holds a key that was made with",
+        ),
         ({"BESTEPOCH_PORT": "many"}, "BESTEPOCH_PORT: Input should be a valid integer"),
         ({"BESTEPOCH_DATABASE_URL": "nonsense"}, "BESTEPOCH_DATABASE_URL must be"),
         ({"BESTEPOCH_DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}, "the database cannot be reached"),

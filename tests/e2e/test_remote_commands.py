@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
+import sys
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,7 @@ from tests.e2e.conftest import Run
 from tests.processes import ENDLESS, submit
 
 PENGUINS = "examples/penguins.csv"
+QUICK = ("--target", "species", "--max-epochs", "2", "--json")
 
 
 def test_a_table_becomes_a_checkpoint_and_the_two_lines_of_the_lesson(run: Run, tmp_path: Path) -> None:
@@ -53,11 +59,48 @@ def test_every_command_has_json_for_scripts(run: Run, tmp_path: Path) -> None:
     assert run("show", job).stdout.startswith(f"Job {job}: succeeded, epoch 3, best")
 
 
+def test_a_command_that_calls_a_service_does_not_wait_for_the_servers_libraries(service: httpx2.Client) -> None:
+    heavy = {"sqlalchemy", "alembic", "fastapi", "starlette", "torch", "duckdb", "numpy", "structlog"}
+    code = (
+        "import sys\nfrom service.cli import main\n"
+        f"try: main()\nfinally: print(sorted({heavy} & set(sys.modules)), file=sys.stderr)"
+    )
+
+    command = [sys.executable, "-c", code, "jobs", "--url", str(service.base_url), "--json"]
+    result = subprocess.run(command, capture_output=True, text=True)
+
+    assert (result.returncode, result.stderr) == (0, "[]\n")
+    json.loads(result.stdout)
+
+
 def test_a_cancelled_job_has_an_exit_code_of_its_own(run: Run, service: httpx2.Client) -> None:
     job = submit(service, ENDLESS)
 
     assert run("cancel", job).exit_code == 0
     assert run("watch", job).exit_code == 3
+
+
+@pytest.mark.parametrize("reader", ["true", "head -c 1"])
+@pytest.mark.parametrize(
+    ("command", "rows"), [("predict", 5), ("predict", 50_000), ("predict --json", 50_000), ("jobs", 0), ("show", 0)]
+)
+def test_a_reader_who_has_enough_ends_a_command_quietly(
+    service: httpx2.Client, run: Run, tmp_path: Path, command: str, rows: int, reader: str
+) -> None:
+    job = json.loads(run("train", PENGUINS, *QUICK, "--out", str(tmp_path)).stdout)["id"]
+    head, *lines = Path(PENGUINS).read_text().splitlines()
+    (tmp_path / "rows.csv").write_text("\n".join([head, *islice(cycle(lines), rows)]))
+    name, *options = command.split()
+    arguments = {"predict": [job, str(tmp_path / "rows.csv")], "jobs": ["--limit", "1"], "show": [job]}[name]
+    piped = shlex.join([sys.executable, "-m", "service.cli", name, *arguments, *options])
+
+    script = f"{piped} | {reader} > /dev/null; echo ${{PIPESTATUS[0]}}"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    ended = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True)
+
+    assert ended.stderr == ""
+    # What fits into the pipe may have been written before its reader went.
+    assert ended.stdout.strip() in ({"141"} if reader == "true" or rows > 5 else {"0", "141"})
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ def test_a_flipped_bit_is_found_wherever_it_is(database_url: str, tmp_path: Path
         flip(artifacts.path(job["best"]["checkpoint"]["path"]))
         rows_to_predict = {"rows": [{"a": 1}]}
         answer = client.post(f"/v1/jobs/{job_id}/predict", json=rows_to_predict)
-        assert (answer.status_code, answer.json()["code"]) == (507, "storage_error"), answer.text
+        assert (answer.status_code, answer.json()["code"]) == (500, "checkpoint_corrupt"), answer.text
         assert client.post(f"/v1/jobs/{undisturbed['id']}/predict", json=rows_to_predict).status_code == 200
         assert any(job["best"]["checkpoint"]["path"] in each for each in team.wrong())
 

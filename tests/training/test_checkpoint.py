@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load
 from safetensors.torch import save as save_tensors
 
-from service.errors import StorageError
+from service.errors import CheckpointCorrupt
 from service.training.checkpoint import Metadata, from_bytes, to_bytes, to_pt
 from service.training.loop import Report
 from service.training.models import build
@@ -64,12 +64,12 @@ def test_the_pt_export_loads_as_weights_only_and_strictly(report: Report, data: 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04", b"\xff" * 64, b"\x80\x04K\x01."])
 def test_damaged_bytes_are_refused_in_a_sentence(damage: bytes) -> None:
     for read in (from_bytes, to_pt):
-        with pytest.raises(StorageError, match="the checkpoint's file is damaged"):
+        with pytest.raises(CheckpointCorrupt, match="the checkpoint's file is damaged"):
             read(damage)
 
 
 def test_a_file_that_was_cut_short_is_refused(data: bytes) -> None:
-    with pytest.raises(StorageError, match="damaged"):
+    with pytest.raises(CheckpointCorrupt, match="damaged"):
         from_bytes(data[:-10])
 
 
@@ -81,5 +81,5 @@ def test_weights_that_are_not_those_of_the_description_are_refused(report: Repor
 
     assert json.loads(metadata.model_dump_json())["format"] == 1
     for wrong in (to_bytes(missing, metadata), foreign, unknown):
-        with pytest.raises(StorageError, match="do not fit together"):
+        with pytest.raises(CheckpointCorrupt, match="do not fit together"):
             from_bytes(wrong)

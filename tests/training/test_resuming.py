@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.data.prepare import prepare
-from service.errors import StorageError
+from service.errors import CheckpointCorrupt
 from service.lifecycle import Epoch
 from service.spec.resolve import Resolved
 from service.training.checkpoint import Metadata
@@ -91,12 +91,12 @@ def test_a_checkpoint_gives_weights_to_begin_with() -> None:
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 100, b"\x02\0\0\0\0\0\0\0{}", b"\xff" * 100])
 def test_a_damaged_file_is_said_to_be_damaged(damage: bytes) -> None:
-    with pytest.raises(StorageError):
+    with pytest.raises(CheckpointCorrupt):
         from_bytes(damage)
 
 
 def test_a_truncated_file_is_said_to_be_damaged() -> None:
     whole = to_bytes(stopped_after(synthetic(), 1).snapshot, {})
 
-    with pytest.raises(StorageError, match="damaged"):
+    with pytest.raises(CheckpointCorrupt, match="damaged"):
         from_bytes(whole[:-1])

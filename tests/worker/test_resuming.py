@@ -232,7 +232,7 @@ def test_a_fork_whose_saved_state_is_lost_fails_as_it_cannot_begin_anew(
 
     failed = job(database, fork.id)
     assert failed.error is not None
-    assert (failed.status, failed.error.code) == (Status.failed, ErrorCode.storage_error)
+    assert (failed.status, failed.error.code) == (Status.failed, ErrorCode.checkpoint_corrupt)
     assert "the saved state that the fork goes on from" in failed.error.message
 
 
