@@ -13,7 +13,7 @@ import torch
 
 from service.data.sources import table_of_rows, table_of_staged
 from service.data.write_answers import write_answers
-from service.errors import CheckpointCorrupt, InvalidData, NotInstalled, ServiceError, StorageError
+from service.errors import CheckpointCorrupt, Conflict, InvalidData, NotInstalled, ServiceError, StorageError
 from service.exports.bundle import to_bundle
 from service.exports.program import to_pt2
 from service.exports.rows import rows_for
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from service.lifecycle import Job
     from service.spec.table import Dataset, Value
+    from service.training.checkpoint import Checkpoint
 
 WARM_MODELS = 16
 MAX_PROBABILITIES = 1_000_000  # in one answer
@@ -125,6 +126,22 @@ def export(
     """
     checkpoint = from_bytes(_read(path, sha256))
     rows = rows_for(checkpoint, None if parquet is None else Path(parquet))
+    try:
+        return _exported(checkpoint, rows, format, job, dataset, Path(history))
+    except (ServiceError, OSError):
+        raise
+    except Exception as error:  # whatever torch and onnx cannot write is not offered
+        raise Conflict(f"this network cannot be written as {format.value}: {str(error).splitlines()[0]}") from error
+
+
+def _exported(
+    checkpoint: Checkpoint,
+    rows: list[dict[str, Any]],
+    format: CheckpointFormat,  # noqa: A002
+    job: Job,
+    dataset: Dataset | None,
+    history: Path,
+) -> bytes:
     match format:
         case CheckpointFormat.onnx:
             try:
@@ -135,7 +152,7 @@ def export(
         case CheckpointFormat.pt2:
             return to_pt2(checkpoint, rows)
         case _:
-            return to_bundle(checkpoint, rows, job, dataset, Path(history))
+            return to_bundle(checkpoint, rows, job, dataset, history)
 
 
 @lru_cache(maxsize=WARM_MODELS)

@@ -16,7 +16,8 @@ import torch
 from service import serving
 from service.artifacts import sha256_of
 from service.data.prepare import prepare
-from service.errors import CheckpointCorrupt, InvalidData, Unavailable
+from service.errors import CheckpointCorrupt, Conflict, InvalidData, Unavailable
+from service.lifecycle import CheckpointFormat
 from service.predictor import Predictor
 from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
@@ -135,3 +136,16 @@ def test_a_helper_that_dies_is_replaced(predictor: Predictor, tmp_path: Path, mo
     started = time.monotonic()
     assert predictor.to_pt(path, sha256_of(path))
     assert time.monotonic() - started < 30.0
+
+
+def test_what_an_exporter_cannot_write_is_refused_and_the_helper_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = checkpoint(tmp_path / "i", [i % 3 for i in range(40)])
+
+    def fails(*_: object) -> bytes:
+        raise RuntimeError("no such operator\nand much more")
+
+    monkeypatch.setattr(serving, "to_pt2", fails)
+    with pytest.raises(Conflict, match=r"^this network cannot be written as pt2: no such operator$"):
+        serving.export(path, sha256_of(Path(path)), CheckpointFormat.pt2, None, None, None, "")  # type: ignore[arg-type]

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 INGESTING = 2
 PREDICTING = 4
+EXPORTING = 1  # each in a process of its own, with torch
 
 
 def create_app(settings: Settings, database: Database, artifacts: Artifacts, predictor: Predictor) -> FastAPI:
@@ -96,6 +97,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         metrics=Metrics(database),
         ingesting=CapacityLimiter(INGESTING),
         predicting=CapacityLimiter(PREDICTING),
+        exporting=CapacityLimiter(EXPORTING),
     )
     _add_routes(app)
     amend(app)

@@ -98,7 +98,8 @@ async def download_checkpoint(
             return service.parts.predictor.to_pt(path, checkpoint.sha256)
         return export(service, job_id, checkpoint, path, format)
 
-    checkpoint, data = await with_weights(service, job_id, of, written, limiter=service.parts.predicting)
+    limiter = service.parts.predicting if format is CheckpointFormat.pt else service.parts.exporting
+    checkpoint, data = await with_weights(service, job_id, of, written, limiter=limiter)
     sha256 = hashlib.sha256(data).hexdigest()
     return serve(request, io.BytesIO(data), len(data), sha256, filename.format(checkpoint.epoch), media_type)
 

@@ -82,6 +82,7 @@ class Parts:
     # Threads for long work, apart from those that answer short requests:
     ingesting: CapacityLimiter
     predicting: CapacityLimiter
+    exporting: CapacityLimiter
 
     @property
     def allowed(self) -> Allowance:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from service.training.checkpoint import Checkpoint
 
 MAX_COLUMNS = 256
-"""Inputs of a file; of more columns, all numbers are one input, and all texts another."""
+"""Inputs of a file at most; see `is_wide`."""
 NUMBERS, TEXTS = "numbers", "texts"
+ANSWERS = ("prediction", "probabilities")
 INNER = "network/"  # before the names of what torch has written
 ML_OPSET = 3
 
@@ -36,9 +37,9 @@ def to_onnx(checkpoint: Checkpoint, rows: Rows) -> bytes:
     """The file, once onnxruntime has answered `rows` as the service does.
 
     Inputs are named as the columns and are (rows, 1): float64 with NaN where a number is missing, dates in seconds
-    since 1970, true and false 1 and 0; texts as they are; where one is missing empty, or as the data
-    set's file has it where empty is a value too. Outputs: `prediction` (rows,), and for
-    classes `probabilities` (rows, classes). Raises Conflict.
+    since 1970, true and false 1 and 0; texts as they are, empty where one is missing, or as the data set's file has it
+    where empty is a value too. Outputs: `prediction` (rows,), and for classes `probabilities` (rows, classes). Raises
+    Conflict.
     """
     model = standalone(checkpoint)
     proto = onnx.compose.add_prefix(_converted(checkpoint), INNER)
@@ -69,7 +70,7 @@ def _take_columns(graph: GraphProto, model: Standalone) -> None:
     numbers, codes = (each.name for each in graph.input)
     numeric = [feature["column"] for feature in model.inputs.numeric]
     texts = [feature["column"] for feature in model.inputs.texts]
-    wide = len(numeric) + len(texts) > MAX_COLUMNS
+    wide = is_wide(model)
     front, inner = [], list(graph.node)
     del graph.input[:]
     del graph.node[:]
@@ -85,6 +86,12 @@ def _take_columns(graph: GraphProto, model: Standalone) -> None:
         front += [_encoder(model, place, name, coded[place]) for place, name in enumerate(names)]
         front.append(onnx.helper.make_node("Concat", coded, [codes], axis=1))
     graph.node.extend([*front, *inner])
+
+
+def is_wide(model: Standalone) -> bool:
+    """Whether all numbers are one input, and all texts another: of many columns, or where one is named as an answer."""
+    columns = {feature["column"] for feature in model.description["features"]}
+    return len(columns) > MAX_COLUMNS or not columns.isdisjoint(ANSWERS)
 
 
 def _inputs(graph: GraphProto, columns: list[str], kind: int, together: str | None) -> list[str]:
@@ -154,7 +161,7 @@ def feed(model: Standalone, rows: Rows) -> dict[str, NDArray[Any]]:
         found = [row.get(feature["column"]) for row in rows]
         missing = next(iter(_nulls(model, place)), "")
         columns[feature["column"]] = np.array([[missing if text is None else text] for text in found], dtype=object)
-    if len(columns) <= MAX_COLUMNS:
+    if not is_wide(model):
         return columns
     kinds = {NUMBERS: model.inputs.numeric, TEXTS: model.inputs.texts}
     return {

@@ -124,6 +124,16 @@ def test_of_many_columns_all_numbers_are_one_input_and_all_texts_another() -> No
     assert shapes == {"numbers": 290, "texts": 3}
 
 
+def test_a_column_that_is_named_as_an_answer_is_no_hindrance() -> None:
+    features = [numbers("prediction", [0.0, 1.0]), texts("probabilities", "x", "y", other=True)]
+    checkpoint = untrained(Preprocessing(features=features, target=TARGETS[0]))
+
+    model = onnx.load_model_from_string(to_onnx(checkpoint, rows_for(checkpoint, None)))
+
+    assert [each.name for each in model.graph.input] == ["numbers", "texts"]
+    assert [each.name for each in model.graph.output] == ["prediction", "probabilities"]
+
+
 def test_an_onnx_file_says_what_it_is() -> None:
     checkpoint = mixed(TARGETS[0])
 
