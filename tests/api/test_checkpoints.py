@@ -16,7 +16,7 @@ from service.lifecycle import CheckpointKind
 from service.predictor import Predictor
 from service.settings import Settings
 from service.store.engine import Database
-from tests.api.conftest import both_databases
+from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.states import Kitchen
 
 
@@ -105,8 +105,10 @@ def test_an_export_is_made_of_the_job_and_its_history(client: TestClient, file: 
 
 @pytest.mark.parametrize(("kind", "status", "code"), [("onnx", 501, "not_installed"), ("pt2", 409, "conflict")])
 def test_an_export_that_cannot_be_had_says_why(
-    client: TestClient, file: tuple[str, bytes], kind: str, status: int, code: str
+    client: TestClient, file: tuple[str, bytes], kind: str, status: int, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(CoinPredictor, "has_onnx", False)
+
     response = client.get(file[0], params={"format": kind})
 
     assert (response.status_code, response.json()["code"]) == (status, code)
