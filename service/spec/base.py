@@ -43,20 +43,23 @@ class Strict(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         found = handler(schema)
-        _name_bounds(handler.resolve_ref_schema(found))
+        _as_meant(handler.resolve_ref_schema(found))
         return found
 
 
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
-def _name_bounds(schema: Any) -> None:
-    """Where a validator comes before a bound, as in `Int`, pydantic writes the bound by its own name."""
+def _as_meant(schema: Any) -> None:
+    """What pydantic writes otherwise: a bound behind a validator, as in `Int`, by its own name; and a union that is
+    told apart by a field as `oneOf`, though more than one may fit where the field may be left out."""
     if isinstance(schema, dict):
+        if "oneOf" in schema:
+            schema["anyOf"] = schema.pop("oneOf")
         for own in _BOUNDS.keys() & schema.keys():
             schema[_BOUNDS[own]] = schema.pop(own)
     for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
-        _name_bounds(part)
+        _as_meant(part)
 
 
 def kind_or(default: str, field: str = "kind") -> Discriminator:
