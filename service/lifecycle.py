@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec
 from service.spec.resolve import SpecWarning
+from service.spec.table import Dataset
 
 
 class Status(StrEnum):
@@ -286,3 +288,13 @@ class Job(Record):
     """When it ended (UTC)."""
     error: JobError | None
     """Why it failed; null otherwise."""
+
+
+class Export(Record):
+    """What is to be made of weights, and of what beside them."""
+
+    format: CheckpointFormat
+    job: Job
+    dataset: Dataset | None  # with `parquet`, its table; None where there is none, or none any more
+    parquet: Path | None
+    history: Path  # every epoch as CSV

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.data.child import Allowance
+    from service.lifecycle import Export
     from service.spec.reading import ReadOptions
 
 ANSWER_SECONDS = 120.0
@@ -135,13 +136,13 @@ class Predictor:
         answer: bytes = self._helper.call("export_pt", str(checkpoint), sha256)
         return answer
 
-    def export(self, checkpoint: Path, sha256: str, *asked: Any) -> bytes:
+    def export(self, checkpoint: Path, sha256: str, asked: Export) -> bytes:
         """See `serving.export`. In a process of its own, for it takes seconds, and libraries that predictions don't.
 
         Raises Conflict, NotInstalled, Unavailable.
         """
         with Helper() as helper:
-            answer: bytes = helper.call("export", str(checkpoint), sha256, *asked)
+            answer: bytes = helper.call("export", str(checkpoint), sha256, asked)
         return answer
 
     def close(self) -> None:

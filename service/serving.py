@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from service.lifecycle import Job
-    from service.spec.table import Dataset, Value
+    from service.exports.model import Rows
+    from service.lifecycle import Export
+    from service.spec.table import Value
     from service.training.checkpoint import Checkpoint
 
 WARM_MODELS = 16
@@ -110,39 +111,27 @@ def export_pt(path: str, sha256: str) -> bytes:
     return to_pt(_read(path, sha256))
 
 
-def export(
-    path: str,
-    sha256: str,
-    format: CheckpointFormat,  # noqa: A002
-    parquet: str | None,
-    job: Job,
-    dataset: Dataset | None,
-    history: str,
-) -> bytes:
+def export(path: str, sha256: str, asked: Export) -> bytes:
     """The network with its preprocessing as a file of its own, once it answers as `predict` does; see `exports/`.
 
-    `parquet`: the stored table that it was trained on, None where there is none any more; `history`: every epoch as
-    CSV. Raises Conflict where the answers differ, NotInstalled.
+    Raises Conflict where the answers differ or there is no writing it, NotInstalled.
     """
     checkpoint = from_bytes(_read(path, sha256))
-    rows = rows_for(checkpoint, None if parquet is None else Path(parquet))
+    rows = rows_for(checkpoint, asked.parquet)
     try:
-        return _exported(checkpoint, rows, format, job, dataset, Path(history))
+        return _exported(checkpoint, rows, asked)
     except (ServiceError, OSError):
         raise
     except Exception as error:  # whatever torch and onnx cannot write is not offered
-        raise Conflict(f"this network cannot be written as {format.value}: {str(error).splitlines()[0]}") from error
+        raise Conflict(f"this network cannot be written as {asked.format.value}: {_first_line(error)}") from error
 
 
-def _exported(
-    checkpoint: Checkpoint,
-    rows: list[dict[str, Any]],
-    format: CheckpointFormat,  # noqa: A002
-    job: Job,
-    dataset: Dataset | None,
-    history: Path,
-) -> bytes:
-    match format:
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _exported(checkpoint: Checkpoint, rows: Rows, asked: Export) -> bytes:
+    match asked.format:
         case CheckpointFormat.onnx:
             try:
                 from service.exports.onnx_file import to_onnx  # an extra
@@ -152,7 +141,7 @@ def _exported(
         case CheckpointFormat.pt2:
             return to_pt2(checkpoint, rows)
         case _:
-            return to_bundle(checkpoint, rows, job, dataset, history)
+            return to_bundle(checkpoint, rows, asked.job, asked.dataset, asked.history)
 
 
 @lru_cache(maxsize=WARM_MODELS)

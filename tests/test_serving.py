@@ -17,12 +17,13 @@ from service import serving
 from service.artifacts import sha256_of
 from service.data.prepare import prepare
 from service.errors import CheckpointCorrupt, Conflict, InvalidData, Unavailable
-from service.lifecycle import CheckpointFormat
+from service.lifecycle import CheckpointFormat, Export
 from service.predictor import Predictor
 from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
-from service.training.checkpoint import Metadata, to_bytes
+from service.training.checkpoint import Metadata, from_bytes, to_bytes
 from service.training.loop import train
+from tests.exports.test_bundle import job_of
 
 CPU = torch.device("cpu")
 X = [[float(i % 7), float(i)] for i in range(40)]
@@ -147,5 +148,7 @@ def test_what_an_exporter_cannot_write_is_refused_and_the_helper_goes_on(
         raise RuntimeError("no such operator\nand much more")
 
     monkeypatch.setattr(serving, "to_pt2", fails)
+    job = job_of(from_bytes(Path(path).read_bytes()))
+    asked = Export(format=CheckpointFormat.pt2, job=job, dataset=None, parquet=None, history=tmp_path)
     with pytest.raises(Conflict, match=r"^this network cannot be written as pt2: no such operator$"):
-        serving.export(path, sha256_of(Path(path)), CheckpointFormat.pt2, None, None, None, "")  # type: ignore[arg-type]
+        serving.export(path, sha256_of(Path(path)), asked)

@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from service.api.traffic import Traffic
     from service.api.watcher import Watcher
     from service.artifacts import Artifacts
-    from service.lifecycle import CheckpointFormat, Job
+    from service.lifecycle import Export
     from service.settings import Settings
     from service.spec.limits import Limits
     from service.spec.reading import ReadOptions
-    from service.spec.table import Dataset
     from service.store.engine import Database, TenantDatabase
 
 FILE_SECONDS = 600.0
@@ -51,17 +50,8 @@ class Predictor(Protocol):
     def to_pt(self, checkpoint: pathlib.Path, sha256: str) -> bytes:
         """The weights as torch.save writes a state dict, which `torch.load(..., weights_only=True)` reads."""
 
-    def export(
-        self,
-        checkpoint: pathlib.Path,
-        sha256: str,
-        format: CheckpointFormat,  # noqa: A002
-        parquet: str | None,
-        job: Job,
-        dataset: Dataset | None,
-        history: str,
-    ) -> bytes:
-        """The network with its preprocessing; `history`: a CSV file. Raises Conflict, NotInstalled."""
+    def export(self, checkpoint: pathlib.Path, sha256: str, asked: Export) -> bytes:
+        """The network with its preprocessing. Raises Conflict, NotInstalled."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from service.api.history import table
 from service.api.jobs import read_job
 from service.api.tables import csv_rows
 from service.errors import NotFound
+from service.lifecycle import Export
 from service.spec.data import DatasetData
 from service.store import datasets
 
@@ -29,16 +30,17 @@ def export(service: Service, job_id: str, checkpoint: Checkpoint, weights: Path,
         with history.open("w", encoding="utf-8", newline="") as file:
             for rows in csv_rows(table(service, job_id)):
                 csv.writer(file, lineterminator="\n").writerows(rows)
-        return service.parts.predictor.export(weights, checkpoint.sha256, format, parquet, job, dataset, str(history))
+        asked = Export(format=format, job=job, dataset=dataset, parquet=parquet, history=history)
+        return service.parts.predictor.export(weights, checkpoint.sha256, asked)
 
 
-def _data(service: Service, dataset_id: str | None) -> tuple[Dataset | None, str | None]:
+def _data(service: Service, dataset_id: str | None) -> tuple[Dataset | None, Path | None]:
     """The data set and where its table is; None for one that is deleted, and for data that travels in the spec."""
     if dataset_id is None:
         return None, None
     try:
         with service.database.reading() as connection:
             path = datasets.path_of(connection, dataset_id)
-            return datasets.get(connection, dataset_id), str(service.parts.artifacts.path(path))
+            return datasets.get(connection, dataset_id), service.parts.artifacts.path(path)
     except NotFound:
         return None, None

@@ -11,7 +11,7 @@ const EDGE = { left: 56, right: 12, top: 18, bottom: 38 };
  * data: {series: [{name, points: [[x, y], ...], dashed}], marks: [{x, y, text}], bands: [{from, to, text}]};
  * points without a finite y are left out. `label` says what the chart shows; `choices` are fields that stand above it.
  */
-export function chart(label, yTitle, ...choices) {
+export function chart(label, ...choices) {
   let data = { series: [], marks: [], bands: [] };
   let range = null; // the epochs that are looked at; null: all
   let log = false;
@@ -94,8 +94,7 @@ export function chart(label, yTitle, ...choices) {
     for (const x of steps(from, to, Math.max(2, Math.floor(place.width / 90))).filter(Number.isInteger)) {
       parts.push(s("text", { x: across(x), y: HEIGHT - EDGE.bottom + 16, "text-anchor": "middle" }, number(x)));
     }
-    parts.push(s("text", { x: place.width - EDGE.right, y: HEIGHT - 2, "text-anchor": "end" }, "epoch"),
-      s("text", { x: 4, y: 12, class: "title" }, yTitle));
+    parts.push(s("text", { x: place.width - EDGE.right, y: HEIGHT - 2, "text-anchor": "end" }, "epoch"));
     return parts;
   }
 

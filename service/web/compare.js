@@ -22,7 +22,7 @@ export async function show(root, { query, signal }) {
   let jobs = [];
   let metric = "val_loss";
   const choice = h("select", { onchange: () => { metric = choice.value; draw(); } });
-  const curves = chart("The jobs' curves", "", field("Shown", choice));
+  const curves = chart("The jobs' curves", field("Shown", choice));
   let shown = {};
   const missing = h("p", { class: "wrong", role: "alert" });
   const outcomes = h("div");

@@ -74,7 +74,7 @@ export function renewTimes() {
 
 /** A table that `update(rows)` changes in place, so that focus and selections stay where they are.
  *
- * columns: {title, cell: row -> text or element, text: row -> what tells one content from another, number, wide}.
+ * columns: {title, cell: row -> text or element, text: row -> what tells one content from another, number}.
  */
 export function table(caption, columns, keyOf, empty) {
   const body = h("tbody");

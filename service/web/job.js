@@ -22,7 +22,7 @@ export async function show(root, { id, signal }) {
   const facts = h("dl", { class: "facts" });
   let metric = "loss";
   const choice = h("select", { onchange: () => { metric = choice.value; draw(); } });
-  const curves = chart(`Losses of ${job.name ?? id} over its epochs`, "", field("Shown", choice));
+  const curves = chart(`Losses of ${job.name ?? id} over its epochs`, field("Shown", choice));
   const table = decisions(job);
   const log = logOf(id, signal);
   const rules = replay(job, signal);

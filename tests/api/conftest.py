@@ -19,10 +19,9 @@ from service.api.server import Server
 from service.artifacts import Artifacts
 from service.data.child import Allowance
 from service.errors import Conflict, NotInstalled
-from service.lifecycle import CheckpointFormat, Job
+from service.lifecycle import CheckpointFormat, Export
 from service.settings import Settings, free_port
 from service.spec.reading import ReadOptions
-from service.spec.table import Dataset
 from service.store.engine import Database
 
 both_databases = pytest.mark.parametrize("backend", ["sqlite", "postgres"], indirect=True)
@@ -44,21 +43,12 @@ class CoinPredictor:
     def to_pt(self, checkpoint: Path, sha256: str) -> bytes:
         return b"PK" + checkpoint.read_bytes()
 
-    def export(
-        self,
-        checkpoint: Path,
-        sha256: str,
-        format: CheckpointFormat,  # noqa: A002
-        parquet: str | None,
-        job: Job,
-        dataset: Dataset | None,
-        history: str,
-    ) -> bytes:
-        if format is CheckpointFormat.onnx and not self.has_onnx:
+    def export(self, checkpoint: Path, sha256: str, asked: Export) -> bytes:
+        if asked.format is CheckpointFormat.onnx and not self.has_onnx:
             raise NotInstalled("no ONNX here")
-        if format is CheckpointFormat.pt2:
+        if asked.format is CheckpointFormat.pt2:
             raise Conflict("it differs")
-        return f"{job.id} {Path(history).read_text()}".encode()
+        return f"{asked.job.id} {asked.history.read_text()}".encode()
 
 
 @pytest.fixture
