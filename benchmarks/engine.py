@@ -40,7 +40,7 @@ SPEC = JobSpec.model_validate(
 )
 assert isinstance(SPEC.data, SyntheticData)
 RESOLVED = resolve(SPEC, profile_of(SPEC.data))
-DATA = prepare(RESOLVED, None)
+DATA = prepare(RESOLVED.preparation, None)
 TRAIN = torch.from_numpy(DATA.train.x), torch.from_numpy(DATA.train.y)
 VALIDATION = torch.from_numpy(DATA.validation.x), torch.from_numpy(DATA.validation.y)
 

@@ -73,7 +73,7 @@ def ours(fields: dict[str, Any]) -> Iterator[None]:
     spec = JobSpec.model_validate({**fields, "device": "cuda", "max_epochs": 1_000_000, "early_stopping": None})
     assert isinstance(spec.data, SyntheticData)
     resolved = resolve(spec, profile_of(spec.data))
-    for _ in train([resolved], prepare(resolved, None), GPU):
+    for _ in train([resolved], prepare(resolved.preparation, None), GPU):
         yield
 
 

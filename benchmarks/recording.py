@@ -50,7 +50,7 @@ def measure(repetitions: int) -> list[float]:
     assert isinstance(spec.data, SyntheticData)
     first = resolve(spec, profile_of(spec.data))
     jobs = [replace(first, spec=first.spec.model_copy(update={"seed": seed})) for seed in range(JOBS)]
-    data = prepare(first, None)
+    data = prepare(first.preparation, None)
     ratios = []
     supervisor, pipe = Pipe()  # a closed end would tell the trainer to stop
     for _ in range(repetitions):

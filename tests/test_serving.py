@@ -34,7 +34,7 @@ def checkpoint(path: Path, y: list[Any], null_values: tuple[str, ...] = (), **fi
     spec = JobSpec.model_validate({"data": {"kind": "inline", "x": X, "y": y}, "max_epochs": 3, **fields})
     profile = inline_profile(spec.data).model_copy(update={"null_values": list(null_values)})  # type: ignore[arg-type]
     resolved = resolve(spec, profile)
-    *_, (last,) = train([resolved], prepare(resolved, None), CPU)
+    *_, (last,) = train([resolved], prepare(resolved.preparation, None), CPU)
     path.write_bytes(to_bytes(last.best_state(), Metadata.of(resolved, last.preprocessing, last.row)))
     return str(path)
 

@@ -1,4 +1,4 @@
-"""A resolved job -> the arrays it trains on."""
+"""Rows of a data source -> the arrays that jobs train on."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from service.data.sources import load
 from service.data.split import Parts, split_rows
 from service.data.table import Table
 from service.errors import InvalidSpec
-from service.spec.data import DatasetData
+from service.spec.data import Data, DatasetData
 from service.spec.early_stopping import Monitor
-from service.spec.resolve import Resolved
+from service.spec.resolved import Preparation, Resolved
 
 
 @dataclass(frozen=True)
@@ -38,33 +38,38 @@ class Prepared:
     preprocessing: Preprocessing
 
     def counted(self, resolved: Resolved) -> Resolved:
-        """The job with as many rows as there are, where it only had an estimate."""
+        """The job with as many rows as there are, where it only had an estimate.
+
+        Raises InvalidSpec where it monitors validation rows and there turn out to be none.
+        """
         train, validation, test = (len(part.x) for part in (self.train, self.validation, self.test))
+        if not validation and resolved.monitor is not Monitor.train_loss:
+            raise InvalidSpec.at("/split", "the split leaves no validation rows")
         return replace(resolved, rows=replace(resolved.rows, train=train, validation=validation, test=test, exact=True))
 
 
-def prepare(resolved: Resolved, parquet: Path | None) -> Prepared:
-    """Load, split, fit on the training rows, and transform all; a function of the spec and the data alone.
+def prepare(preparation: Preparation, parquet: Path | None) -> Prepared:
+    """Load, split, fit on the training rows, and transform all; a function of `preparation` and the data alone.
 
     `parquet` is the stored table of a data set, None for data that travels in the spec. Raises DatasetCorrupt,
-    and InvalidSpec where the rows themselves show that a part would be empty.
+    and InvalidSpec where the rows themselves show that too few would train.
     """
-    table = load(resolved, parquet)
-    target = resolved.target
+    table = load(preparation, parquet)
+    target = preparation.target
     labels = None if target.classes is None else class_indexes(table.columns[target.column], target.classes)
-    split = resolved.spec.split
+    split = preparation.split
     keys = table.columns[split.columns[0]] if split.columns else None
     parts = split_rows(table.rows, split, labels, keys)
-    _check(parts, resolved)
-    preprocessing = Preprocessing.fit(resolved, table, parts.train)
+    if len(parts.train) < 2:
+        raise InvalidSpec.at("/split", f"the split leaves {len(parts.train)} rows for training; at least 2 are needed")
+    preprocessing = Preprocessing.fit(preparation, table, parts.train)
     x, y = preprocessing.inputs(table), preprocessing.targets(table)
     validation, test = (Rows(x[part], y[part]) for part in (parts.validation, parts.test))
-    train = Rows(x[parts.train], y[parts.train], _weight(resolved, table, parts))
+    train = Rows(x[parts.train], y[parts.train], _weight(preparation.data, table, parts))
     return Prepared(train, validation, test, preprocessing)
 
 
-def _weight(resolved: Resolved, table: Table, parts: Parts) -> NDArray[np.float32] | None:
-    data = resolved.spec.data
+def _weight(data: Data, table: Table, parts: Parts) -> NDArray[np.float32] | None:
     if not isinstance(data, DatasetData) or data.weight is None:
         return None
     weight = table.columns[data.weight][parts.train]
@@ -74,10 +79,3 @@ def _weight(resolved: Resolved, table: Table, parts: Parts) -> NDArray[np.float3
         raise InvalidSpec.at("/data/weight", f"every training row has the weight 0 in column {data.weight!r}")
     normalized: NDArray[np.float32] = (relative / relative.mean()).astype(np.float32)
     return normalized
-
-
-def _check(parts: Parts, resolved: Resolved) -> None:
-    if len(parts.train) < 2:
-        raise InvalidSpec.at("/split", f"the split leaves {len(parts.train)} rows for training; at least 2 are needed")
-    if not len(parts.validation) and resolved.monitor is not Monitor.train_loss:
-        raise InvalidSpec.at("/split", "the split leaves no validation rows")

@@ -13,7 +13,7 @@ from service.data.table import Table
 from service.errors import DatasetCorrupt
 from service.spec.base import Strict
 from service.spec.reading import DEFAULT_NULL_VALUES
-from service.spec.resolve import Resolved, Target
+from service.spec.resolved import Preparation, Target
 from service.spec.table import Value
 
 
@@ -55,14 +55,14 @@ class Preprocessing(Strict):
         return {*(self.null_values or DEFAULT_NULL_VALUES)} - {*(feature.categories or ())}
 
     @classmethod
-    def fit(cls, resolved: Resolved, table: Table, train_rows: NDArray[np.int64]) -> Preprocessing:
+    def fit(cls, preparation: Preparation, table: Table, train_rows: NDArray[np.int64]) -> Preprocessing:
         """Means, deviations, quantiles and imputed values of the rows numbered by `train_rows` (n,) alone."""
-        numeric = resolved.spec.preprocess.numeric
+        numeric, target = preparation.preprocess.numeric, preparation.target
         return cls(
-            features=[FittedFeature.fit(f, table.columns[f.column][train_rows], numeric) for f in resolved.features],
-            target=FittedTarget.fit(resolved.target, table.columns[resolved.target.column][train_rows]),
-            null_values=list(resolved.null_values),
-            date_format=resolved.date_format,
+            features=[FittedFeature.fit(f, table.columns[f.column][train_rows], numeric) for f in preparation.features],
+            target=FittedTarget.fit(target, table.columns[target.column][train_rows]),
+            null_values=list(preparation.null_values),
+            date_format=preparation.date_format,
         )
 
     @property

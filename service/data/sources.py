@@ -18,25 +18,25 @@ from service.data.sql import sql_name
 from service.data.table import Table
 from service.errors import DatasetCorrupt, Fault, InvalidData
 from service.spec.data import DatasetData, InlineData, SyntheticData
-from service.spec.resolve import Resolved
+from service.spec.resolved import Preparation
 from service.spec.table import Value
 
 MAX_FAULTS = 20
 
 
-def load(resolved: Resolved, parquet: Path | None) -> Table:
+def load(preparation: Preparation, parquet: Path | None) -> Table:
     """The features, the target and what splits the rows, of every row that has a target, in the source's row order.
 
     `parquet` is the stored table of a data set, None for data that travels in the spec. Raises DatasetCorrupt when
     the file cannot be read.
     """
-    data = resolved.spec.data
+    data = preparation.data
     if isinstance(data, SyntheticData):
         return synthetic(data)
     if isinstance(data, InlineData):
-        return _inline(data, resolved)
+        return _inline(data, preparation)
     assert parquet is not None
-    return _stored(data, resolved, parquet)
+    return _stored(data, preparation, parquet)
 
 
 def table_of_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: Preprocessing) -> Table:
@@ -77,9 +77,9 @@ def table_of_staged(folder: Path, preprocessing: Preprocessing, rows: range) -> 
     return Table(columns, len(rows))
 
 
-def _stored(data: DatasetData, resolved: Resolved, parquet: Path) -> Table:
-    target = resolved.target.column
-    names = [*_columns(resolved), target]
+def _stored(data: DatasetData, preparation: Preparation, parquet: Path) -> Table:
+    target = preparation.target.column
+    names = [*_columns(preparation), target]
     try:
         relation = sandbox(parquet).read_parquet(str(parquet))
         types = dict(zip(relation.columns, map(str, relation.types), strict=True))
@@ -91,11 +91,11 @@ def _stored(data: DatasetData, resolved: Resolved, parquet: Path) -> Table:
     return Table(columns, len(columns[target]))
 
 
-def _columns(resolved: Resolved) -> list[str]:
-    """The columns of a job but for the target, each once."""
-    data = resolved.spec.data
+def _columns(preparation: Preparation) -> list[str]:
+    """The columns that are needed but for the target, each once."""
+    data = preparation.data
     weight = [data.weight] if isinstance(data, DatasetData) and data.weight is not None else []
-    return list(dict.fromkeys([*(f.column for f in resolved.features), *resolved.spec.split.columns, *weight]))
+    return list(dict.fromkeys([*(f.column for f in preparation.features), *preparation.split.columns, *weight]))
 
 
 def _read_as(column: str, stored_as: str) -> str:
@@ -131,11 +131,13 @@ def synthetic(data: SyntheticData) -> Table:
     return Table({**columns, "y": labels.astype(np.float64)}, data.rows)
 
 
-def _inline(data: InlineData, resolved: Resolved) -> Table:
+def _inline(data: InlineData, preparation: Preparation) -> Table:
     kept = [i for i, value in enumerate(data.y) if value is not None]
     x = np.array([data.x[i] for i in kept], dtype=np.float64)  # None becomes NaN
     target = [data.y[i] for i in kept]
-    columns: dict[str, NDArray[Any]] = {name: np.ascontiguousarray(x[:, int(name[1:])]) for name in _columns(resolved)}
+    columns: dict[str, NDArray[Any]] = {
+        name: np.ascontiguousarray(x[:, int(name[1:])]) for name in _columns(preparation)
+    }
     columns["y"] = np.array(target, dtype=object if isinstance(target[0], str) else np.float64)
     return Table(columns, len(kept))
 

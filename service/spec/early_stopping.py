@@ -58,7 +58,8 @@ class Patience(_Rule):
     min_delta: Annotated[Float, Field(ge=0.0, le=1e12)] = 0.0
     """An improvement must exceed this to reset the patience; the best weights follow any improvement."""
     min_delta_mode: Literal["absolute", "relative"] = "absolute"
-    """`relative`: `min_delta` is a share of the best value's magnitude."""
+    """`relative`: `min_delta` is a fraction of the magnitude of the value at which patience last started anew, which
+    small improvements since may have passed."""
 
     @property
     def earliest_stop(self) -> int:
@@ -80,7 +81,8 @@ class _Prechelt(_Rule):
 class GeneralizationLoss(_Prechelt):
     """Stop when the monitored value is more than `alpha` percent above its best (Prechelt's GL, 1998).
 
-    GL(t) = 100 (E(t) / min of E up to t - 1), undecided while that minimum is not above 0.
+    GL(t) = 100 (E(t) / E_opt(t) - 1), where E_opt(t) is the least of E(1), ..., E(t), the monitored values so far;
+    undecided while that minimum is not above 0.
     """
 
     rule: Literal["gl"] = "gl"
@@ -97,7 +99,8 @@ class GeneralizationLoss(_Prechelt):
 class ProgressQuotient(_Prechelt):
     """Stop when GL (see rule `gl`) outweighs what training still gains (Prechelt's PQ, 1998).
 
-    P(t) = 1000 (mean train_loss of the last k epochs / their smallest train_loss - 1); stop when GL(t) / P(t) > alpha.
+    P(t) = 1000 ((mean train_loss of the last k epochs) / (their smallest train_loss) - 1); stop when
+    GL(t) / P(t) > alpha.
     Looked at after every k epochs; undecided where a training loss or the best value is not finite and above 0.
     """
 

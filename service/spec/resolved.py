@@ -7,9 +7,11 @@ import json
 from dataclasses import dataclass, replace
 
 from service.spec.base import Strict
+from service.spec.data import Data, Preprocess
 from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec
 from service.spec.layers import Dropout, Layer, count_parameters, padded, values_held
+from service.spec.split import Split
 from service.spec.table import ColumnType, Value
 
 # Of all members of an array together: beyond, arithmetic outweighs what an array saves,
@@ -74,6 +76,27 @@ class RowCounts:
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """All that decides on the arrays of a job, beside the bytes of its data set.
+
+    Whatever prepares rows is given this record and no more, so that `key` cannot miss what they depend on.
+    """
+
+    data: Data
+    split: Split
+    preprocess: Preprocess
+    features: tuple[Feature, ...]
+    target: Target
+    null_values: tuple[str, ...]
+    date_format: str | None
+
+    @property
+    def key(self) -> str:
+        """A cache key: SHA-256, in hex, of every field's value."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
 class Resolved:
     """A job in full: nothing left to decide but the numbers that training rows give."""
 
@@ -85,6 +108,13 @@ class Resolved:
     null_values: tuple[str, ...]  # texts that stand for a missing value in the table
     warnings: tuple[SpecWarning, ...]
     date_format: str | None = None  # how dates were written in the table's file, where not as ISO 8601 has it
+
+    @property
+    def preparation(self) -> Preparation:
+        """What decides on the arrays that the job trains on."""
+        spec = self.spec
+        source = spec.data, spec.split, spec.preprocess
+        return Preparation(*source, self.features, self.target, self.null_values, self.date_format)
 
     @property
     def inputs(self) -> int:

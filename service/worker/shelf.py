@@ -34,12 +34,12 @@ class Shelf:
 
     def take(self, resolved: Resolved, stored: Stored | None) -> Prepared:
         """As `prepare`, whose result it keeps. Raises DatasetCorrupt if the file is not what was stored."""
-        spec = resolved.spec
-        key = "".join(part.model_dump_json() for part in (spec.data, spec.split, spec.preprocess)) + spec.task
+        preparation = resolved.preparation
+        key = preparation.key
         if key not in self._kept:
             if stored is not None and not (stored.parquet.exists() and sha256_of(stored.parquet) == stored.sha256):
                 raise DatasetCorrupt("the stored rows are missing or changed; upload the file again")
-            self._kept[key] = prepare(resolved, stored.parquet if stored else None)
+            self._kept[key] = prepare(preparation, stored.parquet if stored else None)
         self._kept.move_to_end(key)
         while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > MAX_BYTES:
             self._kept.popitem(last=False)

@@ -35,7 +35,7 @@ def weights(y: list[Any], **fields: Any) -> bytes:
     data = {"kind": "inline", "x": [[float(i % 7), float(i)] for i in range(40)], "y": y}
     spec = JobSpec.model_validate({"data": data, "max_epochs": 3, **fields})
     resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
-    *_, (last,) = train([resolved], prepare(resolved, None), torch.device("cpu"))
+    *_, (last,) = train([resolved], prepare(resolved.preparation, None), torch.device("cpu"))
     return to_bytes(last.best_state(), Metadata.of(resolved, last.preprocessing, last.row))
 
 

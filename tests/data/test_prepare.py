@@ -26,7 +26,7 @@ def penguins(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 def test_the_penguins_become_arrays_of_the_resolved_shape(penguins: Stored) -> None:
     resolved = penguins.resolve("species", split={"validation": 0.2, "test": 0.1})
 
-    prepared = prepare(resolved, penguins.parquet)
+    prepared = prepare(resolved.preparation, penguins.parquet)
 
     parts = (prepared.train, prepared.validation, prepared.test)
     assert [len(part.x) for part in parts] == [241, 69, 34]
@@ -46,7 +46,7 @@ def test_the_penguins_become_arrays_of_the_resolved_shape(penguins: Stored) -> N
 
 
 def test_the_classes_keep_their_shares_in_every_part(penguins: Stored) -> None:
-    prepared = prepare(penguins.resolve("species"), penguins.parquet)
+    prepared = prepare(penguins.resolve("species").preparation, penguins.parquet)
 
     assert prepared.preprocessing.target.classes == ["Adelie", "Chinstrap", "Gentoo"]
     shares = np.array([152, 68, 124]) * 69 / 344
@@ -56,7 +56,7 @@ def test_the_classes_keep_their_shares_in_every_part(penguins: Stored) -> None:
 def test_a_regression_leaves_out_rows_without_a_target_and_standardizes_the_rest(penguins: Stored) -> None:
     resolved = penguins.resolve("body_mass_g")
 
-    prepared = prepare(resolved, penguins.parquet)
+    prepared = prepare(resolved.preparation, penguins.parquet)
 
     assert (len(prepared.train.y), len(prepared.validation.y), len(prepared.test.y)) == (274, 68, 0)
     assert prepared.train.y.dtype == np.float32
@@ -65,14 +65,14 @@ def test_a_regression_leaves_out_rows_without_a_target_and_standardizes_the_rest
 
 
 def test_training_inputs_have_mean_0_and_deviation_1(penguins: Stored) -> None:
-    prepared = prepare(penguins.resolve("species", data={"features": ["year"]}), penguins.parquet)
+    prepared = prepare(penguins.resolve("species", data={"features": ["year"]}).preparation, penguins.parquet)
 
     assert prepared.train.x.mean() == pytest.approx(0, abs=1e-5)
     assert prepared.train.x.std() == pytest.approx(1, abs=1e-5)
 
 
 def test_the_same_job_prepares_the_same_bytes(penguins: Stored) -> None:
-    first, again = (prepare(penguins.resolve("species"), penguins.parquet) for _ in range(2))
+    first, again = (prepare(penguins.resolve("species").preparation, penguins.parquet) for _ in range(2))
 
     assert first.train.x.tobytes() == again.train.x.tobytes()
     assert first.preprocessing == again.preprocessing
@@ -81,7 +81,7 @@ def test_the_same_job_prepares_the_same_bytes(penguins: Stored) -> None:
 def test_a_split_in_row_order_gives_the_first_rows_to_training() -> None:
     resolved = synthetic(split={"validation": 0.25, "shuffle": False}, preprocess={"numeric": "none"})
 
-    prepared = prepare(resolved, None)
+    prepared = prepare(resolved.preparation, None)
 
     x = np.random.default_rng(0).standard_normal((60, 3)).astype(np.float32)
     np.testing.assert_array_equal(prepared.train.x, x[:45])
@@ -91,7 +91,7 @@ def test_a_split_in_row_order_gives_the_first_rows_to_training() -> None:
 def test_whole_groups_are_counted_when_the_rows_are_there(penguins: Stored) -> None:
     resolved = penguins.resolve("species", split={"group": "island", "validation": 0.4}, batch_size="full")
 
-    prepared = prepare(resolved, penguins.parquet)
+    prepared = prepare(resolved.preparation, penguins.parquet)
     counted = prepared.counted(resolved)
 
     assert resolved.rows == RowCounts(206, 138, 0, 0, exact=False)
@@ -108,7 +108,7 @@ def test_rows_in_time_order_train_first(penguins: Stored) -> None:
     split = {"order_by": "year", "test": 0.2}
     resolved = penguins.resolve("species", data=features, split=split, preprocess={"numeric": "none"})
 
-    prepared = prepare(resolved, penguins.parquet)
+    prepared = prepare(resolved.preparation, penguins.parquet)
 
     years = [part.x[:, 0] for part in (prepared.train, prepared.validation, prepared.test)]
     assert [len(part) for part in years] == [206, 69, 69]
@@ -120,15 +120,18 @@ def test_a_part_that_turns_out_to_be_empty_is_an_invalid_spec(tmp_path: Path) ->
     lines = (f"{i},train,{i % 2}\n" for i in range(20))
     stored = store(tmp_path, "x,part,y\n" + "".join(lines) + "99,validation,\n" * 9)
 
+    resolved = stored.resolve("y", split={"column": "part"})
+    prepared = prepare(resolved.preparation, stored.parquet)
+
     with pytest.raises(InvalidSpec, match="the split leaves no validation rows"):
-        prepare(stored.resolve("y", split={"column": "part"}), stored.parquet)
+        prepared.counted(resolved)
 
 
 def test_inline_rows_can_be_split_by_a_column_that_is_no_feature() -> None:
     x = [[float(i), float(i % 4)] for i in range(40)]
     resolved = synthetic(data={"kind": "inline", "x": x, "y": [0, 1] * 20}, split={"group": "x1"})
 
-    prepared = prepare(resolved, None)
+    prepared = prepare(resolved.preparation, None)
 
     assert prepared.preprocessing.input_names == ["x0"]
     assert (len(prepared.train.x), len(prepared.validation.x)) == (30, 10)

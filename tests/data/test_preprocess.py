@@ -31,7 +31,7 @@ def penguins(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 def inline(x: list[list[float | None]], y: list[Any], **fields: Any) -> tuple[Resolved, Table]:
     spec = JobSpec.model_validate({"data": {"kind": "inline", "x": x, "y": y}, **fields})
     resolved = resolve(spec, profile_of(spec.data))  # type: ignore[arg-type]
-    return resolved, load(resolved, None)
+    return resolved, load(resolved.preparation, None)
 
 
 def fitted(
@@ -48,12 +48,12 @@ def written(feature: FittedFeature, values: list[Any], dtype: type = float) -> l
 
 def test_numbers_are_imputed_and_standardized_as_scikit_learn_does(penguins: Stored) -> None:
     resolved = penguins.resolve("species", data={"features": ["bill_length_mm", "body_mass_g"]})
-    table = load(resolved, penguins.parquet)
+    table = load(resolved.preparation, penguins.parquet)
     x = np.stack([table.columns["bill_length_mm"], table.columns["body_mass_g"]], axis=1)
     imputer = SimpleImputer().fit(x[TRAIN])
     scaler = StandardScaler().fit(x[TRAIN])
 
-    inputs = Preprocessing.fit(resolved, table, TRAIN).inputs(table)
+    inputs = Preprocessing.fit(resolved.preparation, table, TRAIN).inputs(table)
 
     np.testing.assert_allclose(inputs[:, [0, 2]], scaler.transform(imputer.transform(x)), rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(inputs[:, [1, 3]], np.isnan(x))
@@ -61,10 +61,10 @@ def test_numbers_are_imputed_and_standardized_as_scikit_learn_does(penguins: Sto
 
 def test_texts_become_a_0_or_1_per_value_as_scikit_learn_does(penguins: Stored) -> None:
     resolved = penguins.resolve("body_mass_g", data={"features": ["island", "species"]})
-    table = load(resolved, penguins.parquet)
+    table = load(resolved.preparation, penguins.parquet)
     x = np.stack([table.columns["island"], table.columns["species"]], axis=1)
 
-    preprocessing = Preprocessing.fit(resolved, table, TRAIN)
+    preprocessing = Preprocessing.fit(resolved.preparation, table, TRAIN)
 
     np.testing.assert_array_equal(preprocessing.inputs(table), OneHotEncoder(sparse_output=False).fit_transform(x))
     assert preprocessing.input_names[2:4] == ["island=Torgersen", "species=Adelie"]
@@ -103,20 +103,20 @@ def test_only_training_rows_decide_to_the_last_bit(tmp_path: Path, numeric: str)
     lines = (f"{i * i},{i % 2 == 0},{days[i]},{'ab'[i % 2]},{i / 7}\n" for i in range(100))
     stored = store(tmp_path, "n,b,d,t,y\n,,,,1\n" + "".join(lines))
     resolved = stored.resolve("y", preprocess={"numeric": numeric})
-    table = load(resolved, stored.parquet)
+    table = load(resolved.preparation, stored.parquet)
     train = np.arange(0, table.rows, 2)
     held_out = np.arange(1, table.rows, 2)
     changed = {name: values.copy() for name, values in table.columns.items()}
     for values in changed.values():
         values[held_out] = None if values.dtype == object else -1e12
 
-    preprocessing = Preprocessing.fit(resolved, table, train)
-    other_rows = Preprocessing.fit(resolved, Table(changed, table.rows), train)
+    preprocessing = Preprocessing.fit(resolved.preparation, table, train)
+    other_rows = Preprocessing.fit(resolved.preparation, Table(changed, table.rows), train)
 
     assert [feature.column for feature in preprocessing.features] == ["n", "b", "d", "t"]
     assert other_rows.model_dump_json() == preprocessing.model_dump_json()
     assert other_rows.inputs(table).tobytes() == preprocessing.inputs(table).tobytes()
-    assert Preprocessing.fit(resolved, table, held_out) != preprocessing
+    assert Preprocessing.fit(resolved.preparation, table, held_out) != preprocessing
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_only_training_rows_decide_to_the_last_bit(tmp_path: Path, numeric: str)
 def test_targets_are_places_in_the_sorted_classes(y: list[Any], classes: list[Any]) -> None:
     resolved, table = inline([[1.0], [2.0], [3.0], [4.0]], y)
 
-    preprocessing = Preprocessing.fit(resolved, table, np.arange(4))
+    preprocessing = Preprocessing.fit(resolved.preparation, table, np.arange(4))
 
     assert preprocessing.target.classes == classes
     assert preprocessing.targets(table).tolist() == [1, 0, 1, 0]
@@ -141,7 +141,7 @@ def test_targets_are_places_in_the_sorted_classes(y: list[Any], classes: list[An
 def test_a_number_target_is_standardized_and_comes_back_in_its_own_unit() -> None:
     resolved, table = inline([[1.0], [2.0], [3.0]], [10.0, 20.0, 60.0], task="regression")
 
-    preprocessing = Preprocessing.fit(resolved, table, np.array([0, 1]))
+    preprocessing = Preprocessing.fit(resolved.preparation, table, np.array([0, 1]))
     targets = preprocessing.targets(table)
 
     assert targets.dtype == np.float32
@@ -151,7 +151,7 @@ def test_a_number_target_is_standardized_and_comes_back_in_its_own_unit() -> Non
 
 def test_a_class_that_the_profile_does_not_list_is_a_corrupt_data_set() -> None:
     resolved, table = inline([[1.0], [2.0], [3.0]], ["a", "b", "a"])
-    preprocessing = Preprocessing.fit(resolved, table, np.arange(3))
+    preprocessing = Preprocessing.fit(resolved.preparation, table, np.arange(3))
     table.columns["y"][0] = "c"
 
     with pytest.raises(DatasetCorrupt, match="'y' holds a value"):
@@ -160,8 +160,8 @@ def test_a_class_that_the_profile_does_not_list_is_a_corrupt_data_set() -> None:
 
 def test_it_is_the_same_after_a_trip_through_json(penguins: Stored, tmp_path: Path) -> None:
     resolved = penguins.resolve("species")
-    table = load(resolved, penguins.parquet)
-    preprocessing = Preprocessing.fit(resolved, table, TRAIN)
+    table = load(resolved.preparation, penguins.parquet)
+    preprocessing = Preprocessing.fit(resolved.preparation, table, TRAIN)
 
     again = Preprocessing.model_validate_json(preprocessing.model_dump_json())
 

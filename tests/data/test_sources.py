@@ -41,14 +41,14 @@ def resolved(data: dict[str, Any]) -> Resolved:
 
 def synthetic(**fields: Any) -> dict[str, np.ndarray]:
     data = {"kind": "synthetic", "rows": 2_000, "features": 5, "classes": 3, **fields}
-    return load(resolved(data), None).columns
+    return load(resolved(data).preparation, None).columns
 
 
 def test_a_stored_table_gives_the_rows_that_have_a_target_in_order(tmp_path: Path) -> None:
     lines = "1.5,u,true,p,1,2024-05-01\n,,,q,2,1969-12-31 12:00:00.5\n2,v,false,,3,2024-05-01\n4,u,,p,4,\n"
     stored = store(tmp_path, "n,t,b,y,other,d\n" + lines + "4,u,,,4,\n" * 5)
 
-    table = load(stored.resolve("y", data={"features": ["t", "n", "b", "d"]}), stored.parquet)
+    table = load(stored.resolve("y", data={"features": ["t", "n", "b", "d"]}).preparation, stored.parquet)
 
     assert table.rows == 3
     assert {name: values.tolist() for name, values in table.columns.items() if name in "ty"} == {
@@ -66,7 +66,7 @@ def test_column_names_may_be_anything(tmp_path: Path) -> None:
     header = ",".join('"' + name.replace('"', '""') + '"' for name in names)
     stored = store(tmp_path, header + "\n" + "".join(f"{i},{i % 5},{i}.5,{i % 2}\n" for i in range(9)))
 
-    table = load(stored.resolve("y"), stored.parquet)
+    table = load(stored.resolve("y").preparation, stored.parquet)
 
     assert list(table.columns) == names
 
@@ -77,9 +77,9 @@ def test_a_damaged_or_missing_table_is_a_corrupt_data_set(tmp_path: Path) -> Non
     stored.parquet.write_bytes(stored.parquet.read_bytes()[:-100])
 
     with pytest.raises(DatasetCorrupt, match="ds_1 cannot be read"):
-        load(job, stored.parquet)
+        load(job.preparation, stored.parquet)
     with pytest.raises(DatasetCorrupt):
-        load(job, tmp_path / "gone.parquet")
+        load(job.preparation, tmp_path / "gone.parquet")
 
 
 def test_synthetic_rows_are_standard_normal_with_the_promised_classes() -> None:
@@ -112,7 +112,7 @@ def test_the_signal_is_the_typical_distance_of_class_centres(signal: float) -> N
 def test_rows_of_a_request_keep_their_gaps_and_lose_those_without_a_target() -> None:
     data = {"kind": "inline", "x": [[1, 5.0], [None, 6], [3, 7], [4, 9]], "y": ["b", "a", None, "b"]}
 
-    table = load(resolved(data), None)
+    table = load(resolved(data).preparation, None)
 
     np.testing.assert_array_equal(table.columns["x0"], [1.0, np.nan, 4.0])
     np.testing.assert_array_equal(table.columns["x1"], [5.0, 6.0, 9.0])

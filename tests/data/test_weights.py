@@ -29,7 +29,7 @@ def test_weights_are_one_on_average_over_the_training_rows_and_no_feature(tmp_pa
     stored = weighed(tmp_path, [*range(30), *[1e300] * 10])
 
     resolved = in_order(stored)
-    prepared = prepare(resolved, stored.parquet)
+    prepared = prepare(resolved.preparation, stored.parquet)
 
     assert [feature.column for feature in resolved.features] == ["x"]
     assert prepared.train.weight is not None
@@ -40,7 +40,7 @@ def test_weights_are_one_on_average_over_the_training_rows_and_no_feature(tmp_pa
 def test_weights_as_large_as_a_double_stay_finite(tmp_path: Path) -> None:
     stored = weighed(tmp_path, [1.7e308] * ROWS)
 
-    weight = prepare(in_order(stored), stored.parquet).train.weight
+    weight = prepare(in_order(stored).preparation, stored.parquet).train.weight
 
     assert weight is not None
     assert weight.tolist() == [1.0] * 30
@@ -76,4 +76,4 @@ def test_training_rows_that_all_weigh_nothing_are_refused_when_they_are_split(tm
     stored = weighed(tmp_path, [0] * 30 + [1] * 10)
 
     with pytest.raises(InvalidSpec, match="every training row has the weight 0"):
-        prepare(in_order(stored), stored.parquet)
+        prepare(in_order(stored).preparation, stored.parquet)

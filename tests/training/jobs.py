@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 def job(**fields: Any) -> tuple[Resolved, Prepared]:
     """A small job with `fields` of its spec set, and its rows."""
     resolved = synthetic(**fields)
-    return resolved, prepare(resolved, None)
+    return resolved, prepare(resolved.preparation, None)
 
 
 def reports(**fields: Any) -> Iterator[Report]:

@@ -30,7 +30,7 @@ def trained(architecture: dict[str, Any], **fields: Any) -> tuple[Model, Checkpo
     data = {"kind": "inline", "x": ROWS, "y": [i % 3 for i in range(45)]}
     spec = JobSpec.model_validate({"data": data, "architecture": architecture, "max_epochs": 1, **fields})
     resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
-    *_, (last,) = train([resolved], prepare(resolved, None), CPU)
+    *_, (last,) = train([resolved], prepare(resolved.preparation, None), CPU)
     network = build(resolved.layers).eval()
     network.load_state_dict(last.best_state())
     checkpoint = Checkpoint(network, resolved.layers, last.preprocessing, spec, 1, {})
@@ -68,7 +68,7 @@ def test_images_predict_the_same_alone_and_in_a_batch_however_many_fit_in_a_step
     architecture = {"kind": "cnn", "shape": [1, side, side], "channels": [7, 16]}
     spec = JobSpec.model_validate({"data": data, "architecture": architecture, "max_epochs": 1})
     resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
-    *_, (last,) = train([resolved], prepare(resolved, None), CPU)
+    *_, (last,) = train([resolved], prepare(resolved.preparation, None), CPU)
     network = build(resolved.layers).eval()
     network.load_state_dict(last.best_state())
     model = Model(Checkpoint(network, resolved.layers, last.preprocessing, spec, 1, {}))

@@ -25,7 +25,7 @@ from tests.training.jobs import CPU
 
 def stopped_after(job: Resolved, epochs: int) -> Start:
     """As it comes back from a file and a database."""
-    reports = [report for (report,) in islice(train([job], prepare(job, None), CPU), epochs)]
+    reports = [report for (report,) in islice(train([job], prepare(job.preparation, None), CPU), epochs)]
     rows = [Epoch.model_validate_json(report.row.model_dump_json()) for report in reports]
     snapshot, _ = from_bytes(to_bytes(reports[-1].snapshot(), fingerprint(CPU)))
     return Start(snapshot, rows)
@@ -54,7 +54,7 @@ def test_a_job_may_stop_after_each_epoch() -> None:
     start: Start | None = None
     rows: list[Epoch] = []
     for _ in range(299):
-        report = next(train([job], prepare(job, None), CPU, [start]))[0]
+        report = next(train([job], prepare(job.preparation, None), CPU, [start]))[0]
         rows.append(report.row)
         start = Start(from_bytes(to_bytes(report.snapshot(), {}))[0], list(rows))
     (resumed,) = outcomes([job], starts=[start])
@@ -67,14 +67,14 @@ def test_the_time_used_before_a_stop_counts() -> None:
     start = stopped_after(job, 3)
     late = [row.model_copy(update={"seconds": 2.0}) for row in start.rows]
 
-    ((report,),) = train([job], prepare(job, None), CPU, [Start(start.snapshot, late)])
+    ((report,),) = train([job], prepare(job.preparation, None), CPU, [Start(start.snapshot, late)])
 
     assert (report.row.epoch, report.stop) == (4, "max_time")
 
 
 def test_a_checkpoint_gives_weights_to_begin_with() -> None:
     job = synthetic(max_epochs=2)
-    data = prepare(job, None)
+    data = prepare(job.preparation, None)
     *_, (report,) = train([job], data, CPU)
     weights = report.best_state()
     file = checkpoint_bytes(weights, Metadata.of(job, data.preprocessing, report.row))

@@ -71,7 +71,7 @@ def test_members_of_images_begin_anywhere_in_memory_and_are_the_same(batch_size:
 
 def test_a_member_that_is_sent_away_leaves_at_once_and_the_others_do_not_notice() -> None:
     jobs = [synthetic(seed=seed, max_epochs=6, early_stopping=None) for seed in range(3)]
-    training = train(jobs, prepare(jobs[0], None), CPU)
+    training = train(jobs, prepare(jobs[0].preparation, None), CPU)
     seen: list[list[int]] = []
     last: dict[int, Report] = {}
 
@@ -99,7 +99,7 @@ def test_rows_that_weigh_nothing_are_as_good_as_absent_and_weights_leave_members
 
     together = outcomes(jobs, weight)
 
-    rows = prepare(jobs[0], None)
+    rows = prepare(jobs[0].preparation, None)
     first = replace(rows, train=Rows(rows.train.x[:20], rows.train.y[:20]))
     for job, outcome in zip(jobs, together, strict=True):
         assert_same(outcome, outcomes([job], weight)[0])
