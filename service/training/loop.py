@@ -35,7 +35,9 @@ class Report:
     row: Epoch
     stop: StopReason | None  # on the last report of a job that succeeded
     error: JobError | None  # on the last report of a job that failed
-    test: Metrics | None  # on the last report: the best weights' loss and metrics on the test rows, where there are any
+    # On the last report the best weights' loss and metrics on the test rows, where there are any; else None. Called by
+    # whoever has this report, so that a fault in scoring cannot keep the row of the new best weights from them.
+    test: Callable[[], Metrics | None]
     preprocessing: Preprocessing  # what the inputs went through
     best_state: Callable[[], State]  # copies on the CPU; the first weights until there is a best
     last_state: Callable[[], State]
@@ -136,13 +138,17 @@ def _report(
         error = JobError(code=ErrorCode.non_finite_loss, message=f"epoch {row.epoch}: {row.reason}")
     if error is not None:
         stop = None
-    test = group.test(place) if found and (stop or error) else None
+    test = partial(group.test, place) if found and (stop or error) else _not_scored
     states = (
         partial(group.array.best_state, place),
         partial(group.array.state, place),
         partial(group.snapshot, place, run.epoch, run.tracker.best_epoch),
     )
     return Report(run.member, row, stop, error, test, preprocessing, *states)
+
+
+def _not_scored() -> None:
+    """The test rows of a job that goes on, or has no best epoch."""
 
 
 def _error(run: _Run, row: Epoch) -> JobError | None:

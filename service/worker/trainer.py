@@ -263,7 +263,7 @@ def _state(report: Report, device: torch.device) -> Weights:
 def _outcome(report: Report) -> Outcome:
     if report.error is not None:
         return Outcome(Status.failed, error=report.error)
-    return Outcome(Status.succeeded, report.stop, report.test)
+    return Outcome(Status.succeeded, report.stop, report.test())
 
 
 def _explain(error: Exception) -> JobError:

@@ -147,8 +147,8 @@ def test_test_rows_are_scored_once_with_the_best_weights() -> None:
     logits = network_of(resolved, last.best_state())(torch.tensor(data.test.x)).detach()
 
     (found,) = metrics.classification(logits.unsqueeze(0), torch.tensor(data.test.y))
-    assert all(report.test is None for report in before)
-    assert last.test == pytest.approx({"loss": found["log_loss"], **found}, abs=1e-6)
+    assert all(report.test() is None for report in before)
+    assert last.test() == pytest.approx({"loss": found["log_loss"], **found}, abs=1e-6)
 
 
 def test_without_validation_rows_the_training_loss_decides() -> None:
@@ -156,7 +156,7 @@ def test_without_validation_rows_the_training_loss_decides() -> None:
 
     *_, last = reports(**fields)
 
-    assert (last.row.val_loss, last.row.metrics, last.test) == (None, {}, None)
+    assert (last.row.val_loss, last.row.metrics, last.test()) == (None, {}, None)
     assert last.row.is_best
 
 

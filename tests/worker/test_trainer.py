@@ -74,7 +74,7 @@ def test_a_full_batch_holds_all_rows_of_the_groups_that_train(
     ended = run(database, artifacts, pipe)
 
     job = synthetic(data=data, **fields)
-    rows = prepare(job, None)
+    rows = prepare(job.preparation, None)
     exact = replace(job, rows=RowCounts(train=40, validation=20, test=0, dropped=0))
     ((report,),) = train([exact], rows, torch.device("cpu"))
     assert (job.rows.train, job.rows.exact) == (33, False)
@@ -288,6 +288,27 @@ def test_a_member_that_another_attempt_owns_leaves_and_the_others_commit(
 
     assert (job(database, stolen).status, job(database, stolen).progress.epoch) == (Status.running, 0)
     assert job(database, kept).status is Status.succeeded
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_fault_in_scoring_test_rows_leaves_the_best_epoch_with_its_own_row_and_weights(
+    database: Database, artifacts: Artifacts, pipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {"split": {"test": 0.2}, "max_epochs": 3, "early_stopping": {"monitor": "train_loss"}}
+    calm = submit(database, **fields).id
+    run(database, artifacts, pipe)
+    submit(database, **fields)
+
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("service.training.passes.Group.test", broken)
+    failed = run(database, artifacts, pipe)
+
+    assert (failed.status, failed.progress.epoch) == (Status.failed, 3)
+    assert failed.best is not None
+    assert failed.best.epoch == 3
+    assert outcome(database, artifacts, failed.id)[3:] == outcome(database, artifacts, calm)[3:]
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
