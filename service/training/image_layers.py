@@ -36,12 +36,15 @@ class Convolution:
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """See Operator."""
         weights, biases = self._weight.value, self._bias.value
-        if not training or not self._rounded:
+        rounded = training and self._rounded
+        if rounded:
+            x = rough(x)
+        if training:
             self._x = x
+        if not rounded:
             members = zip(x, weights, biases, strict=True)
             return torch.stack([aten.convolution(*member, *self._geometry) for member in members])
-        self._x = rough(x)
-        pairs = zip(self._x, rough(weights), strict=True)
+        pairs = zip(x, rough(weights), strict=True)
         y = torch.stack([aten.convolution(*pair, None, *self._geometry) for pair in pairs]).float()
         return y.add_(biases.view(len(y), 1, -1, *[1] * (y.dim() - 3)))
 

@@ -66,14 +66,17 @@ def roc_auc(probabilities: Tensor, y: Tensor) -> Tensor:
     first = 1 if classes == 2 else 0
     ordered, places = probabilities[..., first:].mT.contiguous().sort(2)
     own = y[places] == torch.arange(first, classes, device=y.device).unsqueeze(1)
-    ranks = _double_midranks(ordered)
+    ranks = _smaller_and_not_larger(ordered)
     positives = positives[first:]
     pairs_in_order = ((ranks * own).sum(2) - positives * positives).double() / 2
     return (pairs_in_order / (positives * (len(y) - positives))).mean(1)
 
 
-def _double_midranks(ordered: Tensor) -> Tensor:
-    """Twice the rank of each value, counted from 0, ties sharing theirs; (..., N) in order along N -> int64."""
+def _smaller_and_not_larger(ordered: Tensor) -> Tensor:
+    """For each value, how many are smaller plus how many are not larger; (..., N) in order along N -> int64.
+
+    That is twice its midrank, counted from 0, plus 1: of values without ties 1, 3, 5, ...
+    """
     rows = ordered.shape[-1]
     places = torch.arange(rows, device=ordered.device)
     differs = ordered[..., 1:] != ordered[..., :-1]

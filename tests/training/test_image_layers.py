@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -93,3 +94,20 @@ def test_a_layer_that_does_not_fit_is_named(architecture: Any, pointer: str) -> 
         lowered(architecture)
 
     assert [fault.pointer for fault in error.value.faults] == [pointer]
+
+
+@pytest.mark.parametrize("architecture", NETWORKS)
+def test_nothing_of_the_rows_is_held_after_an_evaluation(architecture: Any) -> None:
+    layers = lowered(architecture)
+    array = Array([layers], [initial_state(layers, 0)], CPU)
+    x = array.pad(torch.randn(1, 9, 20))
+    before = {id(each) for each in tensors()}
+
+    array.forward(x, training=False)
+
+    assert [each.shape for each in tensors() if id(each) not in before] == []
+
+
+def tensors() -> list[torch.Tensor]:
+    """Every tensor that something in this process refers to."""
+    return [each for each in gc.get_objects() if type(each) is torch.Tensor]
