@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     """Largest upload in bytes, packed and unpacked; larger ones get 413."""
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 100 * 1024**3
     """Bytes that a tenant's data sets may take together; an upload beyond gets 413."""
+    max_tenant_bytes: Annotated[int, Field(ge=0)] = 1024**4
+    """Bytes of a tenant at most: data sets, checkpoints, histories, unfinished uploads; more gets 413; 0: no limit."""
     max_ingest_bytes: Annotated[int, Field(ge=64 * 1024**2)] = 1024**3
     """Memory in bytes that the process reading an upload may use."""
     max_queued_jobs: Annotated[int, Field(ge=1)] = 100_000
@@ -79,7 +81,7 @@ class Settings(BaseSettings):
     max_job_bytes: Annotated[int, Field(ge=0)] = 0
     """Memory in bytes that training a job may take, by estimate; 0: what this machine has."""
     max_streams: Annotated[int, Field(ge=1)] = 2_000
-    """Streams of a tenant open at a time, of each process of the API; one more gets 429."""
+    """Streams and waits (`?wait=`) of a tenant open at a time, of each process of the API; one more gets 429."""
     max_requests_per_second: Annotated[float, Field(ge=0.0)] = 0.0
     """Requests of a tenant in a second, of each process of the API; more get 429; 0: no limit."""
 

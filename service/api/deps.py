@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from service.api.keys import Keys
     from service.api.metrics import Metrics
     from service.api.news import NewsRoom
+    from service.api.quota import Quota
     from service.api.reads import Reads
     from service.api.traffic import Traffic
     from service.api.watcher import Watcher
@@ -67,6 +68,7 @@ class Parts:
     watcher: Watcher
     news: NewsRoom
     traffic: Traffic
+    quota: Quota
     reads: Reads
     metrics: Metrics
     # Threads for long work, apart from those that answer short requests:
@@ -98,6 +100,10 @@ class Service:
     parts: Parts
     caller: Caller
     database: TenantDatabase
+
+    def make_room(self, more: int) -> None:
+        """Raise QuotaExceeded unless the tenant may store so many bytes more. Blocks."""
+        self.parts.quota.check(self.database, self.caller.tenant, more)
 
 
 class _Door(SecurityBase):
