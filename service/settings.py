@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     """`debug`, `info`, `warning` or `error`."""
     log_format: Annotated[str, Field(pattern=r"^(console|json)$")] = "console"
     """`console`: lines for people; `json`: an object a line, for programs."""
+    max_log_bytes: Annotated[int, Field(ge=1024**2)] = 256 * 1024**2
+    """Bytes of the logs of training attempts on a machine together; the oldest are deleted."""
     keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     """Days until an ended job is deleted, with its history and checkpoints; 0: never."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
