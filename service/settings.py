@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     """Largest upload in bytes, packed and unpacked; larger ones get 413."""
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 100 * 1024**3
     """Bytes that a tenant's data sets may take together; an upload beyond gets 413."""
+    max_profile_bytes: Annotated[int, Field(ge=1)] = 16 * 1024**2
+    """Bytes that the values listed in a data set's profile may take; rarer ones are left out, with a warning."""
     max_tenant_bytes: Annotated[int, Field(ge=0)] = 1024**4
     """Bytes of a tenant at most: data sets, checkpoints, histories, unfinished uploads; more gets 413; 0: no limit."""
     max_ingest_bytes: Annotated[int, Field(ge=64 * 1024**2)] = 1024**3

@@ -136,12 +136,12 @@ def list_datasets(
     service: Reader,
     limit: Limit = 20,
     after: After = None,
-    columns: Annotated[bool, Query(description="`false`: without `columns`, and with `column_count` instead.")] = True,
-) -> Page[Dataset] | Page[DatasetSummary]:
+    columns: Annotated[bool, Query(description="`true`: with `columns`, instead of `column_count`.")] = False,
+) -> Page[DatasetSummary] | Page[Dataset]:
     """Data sets, newest first.
 
-    What is known of a column takes a kilobyte or two, and images have thousands: `columns=false` gives a list that is
-    short and quick, and `GET /v1/datasets/{dataset_id}` the columns of one.
+    Without what is known of their columns, a kilobyte or two each, and images have thousands: that is in
+    `GET /v1/datasets/{dataset_id}`, or here with `columns=true`.
     """
     with service.database.reading() as connection:
         if not columns:

@@ -81,7 +81,10 @@ class Parts:
         """What a process that reads or writes a stranger's file may use."""
         limits = self.settings
         return Allowance(
-            memory_bytes=limits.max_ingest_bytes, unpacked_bytes=limits.max_upload_bytes, seconds=FILE_SECONDS
+            memory_bytes=limits.max_ingest_bytes,
+            unpacked_bytes=limits.max_upload_bytes,
+            seconds=FILE_SECONDS,
+            profile_bytes=limits.max_profile_bytes,
         )
 
 
