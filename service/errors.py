@@ -81,7 +81,7 @@ class RateLimited(ServiceError):
 
 
 class TooManyStreams(ServiceError):
-    """Too many streams are open; close some."""
+    """Too many streams and waits are open; close some."""
 
     code = "too_many_streams"
     retry_seconds = 10
@@ -94,7 +94,7 @@ class TooLarge(ServiceError):
 
 
 class QuotaExceeded(ServiceError):
-    """The stored data sets take all the room that they may."""
+    """What is stored takes all the room that it may."""
 
     code = "quota_exceeded"
 

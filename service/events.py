@@ -43,4 +43,5 @@ class Event(Record):
     """What happened and why, in words."""
     details: dict[str, Any]
     """The same for programs: `worker` of `claimed`; `epoch`, `exact` and `differs` of `resumed`; `epoch` and `value`
-    of `best`; `code` of `retried`; `status`, `stop_reason` and `code` of `ended`; what `changed`."""
+    of `best`; `code` of `retried`; `status`, `stop_reason` and `code` of `ended`; what `changed`. Where a trainer has
+    crashed, `log_tail` is the end of its log."""

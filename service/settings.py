@@ -56,12 +56,18 @@ class Settings(BaseSettings):
     """`debug`, `info`, `warning` or `error`."""
     log_format: Annotated[str, Field(pattern=r"^(console|json)$")] = "console"
     """`console`: lines for people; `json`: an object a line, for programs."""
+    max_log_bytes: Annotated[int, Field(ge=1024**2)] = 256 * 1024**2
+    """Bytes of the logs of training attempts on a machine together; the oldest are deleted."""
     keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     """Days until an ended job is deleted, with its history and checkpoints; 0: never."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
     """Largest upload in bytes, packed and unpacked; larger ones get 413."""
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 100 * 1024**3
     """Bytes that a tenant's data sets may take together; an upload beyond gets 413."""
+    max_profile_bytes: Annotated[int, Field(ge=1)] = 16 * 1024**2
+    """Bytes that the values listed in a data set's profile may take; rarer ones are left out, with a warning."""
+    max_tenant_bytes: Annotated[int, Field(ge=0)] = 1024**4
+    """Bytes of a tenant at most: data sets, checkpoints, histories, unfinished uploads; more gets 413; 0: no limit."""
     max_ingest_bytes: Annotated[int, Field(ge=64 * 1024**2)] = 1024**3
     """Memory in bytes that the process reading an upload may use."""
     max_queued_jobs: Annotated[int, Field(ge=1)] = 100_000
@@ -79,7 +85,7 @@ class Settings(BaseSettings):
     max_job_bytes: Annotated[int, Field(ge=0)] = 0
     """Memory in bytes that training a job may take, by estimate; 0: what this machine has."""
     max_streams: Annotated[int, Field(ge=1)] = 2_000
-    """Streams of a tenant open at a time, of each process of the API; one more gets 429."""
+    """Streams and waits (`?wait=`) of a tenant open at a time, of each process of the API; one more gets 429."""
     max_requests_per_second: Annotated[float, Field(ge=0.0)] = 0.0
     """Requests of a tenant in a second, of each process of the API; more get 429; 0: no limit."""
 

@@ -39,6 +39,7 @@ from service.api.middleware import RequestIds
 from service.api.news import NewsRoom
 from service.api.openapi import DESCRIPTION, TAGS, amend
 from service.api.openapi import problems as documented
+from service.api.quota import Quota
 from service.api.reads import Reads
 from service.api.traffic import Traffic
 from service.api.watcher import Watcher
@@ -91,6 +92,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         predictor=predictor,
         keys=Keys(settings, database),
         traffic=Traffic(settings.max_requests_per_second, settings.max_streams),
+        quota=Quota(settings.max_tenant_bytes),
         watcher=watcher,
         news=NewsRoom(),
         reads=Reads(),

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from service.api import uploads
 from service.api.deps import Admin, After, DatasetId, Limit, Page, Reader, Service, Submitter, page_of
 from service.api.openapi import problems
+from service.api.quota import Held
 from service.api.reading import Options
 from service.api.requests import Route
 from service.data.ingest import ingest
@@ -72,11 +73,13 @@ async def create_dataset(
     gzip or zstd: all of it is found by looking at the bytes, and `read_as` says what was found. The same bytes read
     with the same options are the same data set: the second upload answers 200.
     """
-    async with contextmanager_in_threadpool(service.parts.artifacts.scratch()) as folder:
-        upload = await uploads.receive(request, folder / "source", service.parts.settings.max_upload_bytes)
-        dataset, created = await to_thread.run_sync(
-            _take, service, folder, upload, name, options, limiter=service.parts.ingesting
-        )
+    with service.parts.quota.upload(service.database, service.caller.tenant) as held:
+        async with contextmanager_in_threadpool(service.parts.artifacts.scratch()) as folder:
+            source, limit = folder / "source", service.parts.settings.max_upload_bytes
+            upload = await uploads.receive(held.watch(request), source, limit)
+            dataset, created = await to_thread.run_sync(
+                _take, service, folder, upload, held, name, options, limiter=service.parts.ingesting
+            )
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     if not created:
         response.status_code = 200
@@ -84,7 +87,7 @@ async def create_dataset(
 
 
 def _take(
-    service: Service, folder: Path, upload: uploads.Upload, name: str | None, options: ReadOptions
+    service: Service, folder: Path, upload: uploads.Upload, held: Held, name: str | None, options: ReadOptions
 ) -> tuple[Dataset, bool]:
     """Read the file, store it as Parquet, then its row; the known data set and False if it is one."""
     canonical = options.model_dump_json(exclude_none=True)
@@ -111,6 +114,8 @@ def _take(
         parquet_bytes=ingested.parquet_bytes,
         created_at=datetime.now(UTC),
     )
+    more = dataset.parquet_bytes + datasets.profile_bytes(dataset)
+    service.parts.quota.check(service.database, service.caller.tenant, more, beside=held)
     key = f"datasets/{dataset_id}/data.parquet"
     service.parts.artifacts.adopt(parquet, key)
     kept = False
@@ -131,12 +136,12 @@ def list_datasets(
     service: Reader,
     limit: Limit = 20,
     after: After = None,
-    columns: Annotated[bool, Query(description="`false`: without `columns`, and with `column_count` instead.")] = True,
-) -> Page[Dataset] | Page[DatasetSummary]:
+    columns: Annotated[bool, Query(description="`true`: with `columns`, instead of `column_count`.")] = False,
+) -> Page[DatasetSummary] | Page[Dataset]:
     """Data sets, newest first.
 
-    What is known of a column takes a kilobyte or two, and images have thousands: `columns=false` gives a list that is
-    short and quick, and `GET /v1/datasets/{dataset_id}` the columns of one.
+    Without what is known of their columns, a kilobyte or two each, and images have thousands: that is in
+    `GET /v1/datasets/{dataset_id}`, or here with `columns=true`.
     """
     with service.database.reading() as connection:
         if not columns:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from service.api.keys import Keys
     from service.api.metrics import Metrics
     from service.api.news import NewsRoom
+    from service.api.quota import Quota
     from service.api.reads import Reads
     from service.api.traffic import Traffic
     from service.api.watcher import Watcher
@@ -67,6 +68,7 @@ class Parts:
     watcher: Watcher
     news: NewsRoom
     traffic: Traffic
+    quota: Quota
     reads: Reads
     metrics: Metrics
     # Threads for long work, apart from those that answer short requests:
@@ -79,7 +81,10 @@ class Parts:
         """What a process that reads or writes a stranger's file may use."""
         limits = self.settings
         return Allowance(
-            memory_bytes=limits.max_ingest_bytes, unpacked_bytes=limits.max_upload_bytes, seconds=FILE_SECONDS
+            memory_bytes=limits.max_ingest_bytes,
+            unpacked_bytes=limits.max_upload_bytes,
+            seconds=FILE_SECONDS,
+            profile_bytes=limits.max_profile_bytes,
         )
 
 
@@ -98,6 +103,10 @@ class Service:
     parts: Parts
     caller: Caller
     database: TenantDatabase
+
+    def make_room(self, more: int) -> None:
+        """Raise QuotaExceeded unless the tenant may store so many bytes more. Blocks."""
+        self.parts.quota.check(self.database, self.caller.tenant, more)
 
 
 class _Door(SecurityBase):

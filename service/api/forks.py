@@ -18,6 +18,7 @@ from service.early_stopping import followed
 from service.errors import Conflict, Fault, InvalidSpec
 from service.lifecycle import CheckpointKind, Forked, Job
 from service.spec.fork import ForkSpec, check_fork
+from service.spec.limits import checkpoint_bytes_of
 from service.spec.resolve import Resolved, SpecWarning, resolve
 from service.spec.sweep import Point
 from service.store import forks, jobs
@@ -74,6 +75,7 @@ def _create(service: Service, job_id: str, asked: ForkSpec, key: str | None, sha
         with service.database.reading() as connection:
             basis = forks.find(connection, job_id, kind)
         resolved, best = _planned(service, basis, asked)
+        service.make_room(checkpoint_bytes_of(resolved))
         with suppress(_MovedError), service.database.transaction() as connection:
             job, created = jobs.submit(
                 connection,

@@ -19,6 +19,7 @@ from service.errors import InvalidSpec, NotFound
 from service.lifecycle import Job, Status
 from service.spec.data import DatasetData
 from service.spec.job import JobSpec, Labels
+from service.spec.limits import checkpoint_bytes_of
 from service.spec.resolve import profile_of, resolve
 from service.spec.table import TableProfile
 from service.store import datasets, jobs
@@ -62,6 +63,7 @@ def create_job(spec: Spec, service: Submitter, response: Response, key: Idempote
     job, created = replay(service, key, sha256), False
     if job is None:
         resolved = resolve(spec, profile_for(service, spec), service.parts.limits)
+        service.make_room(checkpoint_bytes_of(resolved))
         try:
             with service.database.transaction() as connection:
                 job, created = jobs.submit(
@@ -159,7 +161,8 @@ async def get_job(
     read = partial(read_job, service, job_id)
     job = await service.parts.reads.run(read)
     if wait and not job.status.terminal:
-        await service.parts.watcher.ended(job_id, wait)
+        with service.parts.traffic.stream(service.caller.tenant):
+            await service.parts.watcher.ended(job_id, wait)
         job = await service.parts.reads.run(read)
     return job
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import AsyncIterator
 from email.message import Message
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, get_args
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, get_args
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import contextmanager_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as PlainRequest
@@ -18,6 +19,7 @@ from service.api import uploads
 from service.api.deps import JobId, Reader
 from service.api.media_types import CSV, PARQUET
 from service.api.predict import with_best
+from service.api.quota import Held
 from service.api.ranges import chunks
 from service.api.requests import Route, is_json
 from service.errors import StorageError
@@ -49,8 +51,16 @@ def _is_file(request: PlainRequest) -> bool:
 router = APIRouter(prefix="/jobs", route_class=FileRoute)
 
 
+async def _held(service: Reader) -> AsyncIterator[Held]:
+    """Counts the file, then its answer, among the tenant's bytes until the client has all of it or is gone."""
+    with service.parts.quota.upload(service.database, service.caller.tenant) as held:
+        yield held
+
+
 @router.post("/{job_id}/predict", include_in_schema=False)
-async def predict_file(job_id: JobId, request: Request, service: Reader) -> Response:
+async def predict_file(
+    job_id: JobId, request: Request, service: Reader, held: Annotated[Held, Depends(_held)]
+) -> Response:
     """See `predict`. What the file needs goes through the disk: no step holds all of it in memory."""
     media_type, options = _told(request.headers["content-type"])
 
@@ -65,9 +75,10 @@ async def predict_file(job_id: JobId, request: Request, service: Reader) -> Resp
     await with_best(service, job_id, lambda *_: None, limiter=service.parts.predicting)
     async with contextmanager_in_threadpool(service.parts.artifacts.scratch()) as folder:
         source = folder / "source"
-        await uploads.receive(request, source, service.parts.settings.max_upload_bytes)
+        await uploads.receive(held.watch(request), source, service.parts.settings.max_upload_bytes)
         checkpoint, file = await with_best(service, job_id, answer, limiter=service.parts.ingesting)
     size = file.seek(0, 2)
+    held.resize(size)
     headers = {
         "Content-Length": str(size),
         "Content-Disposition": f'attachment; filename="{job_id}-predictions.{options.format}"',

@@ -15,6 +15,7 @@ from service.api.openapi import SWEEP_EXAMPLES, problems
 from service.api.requests import Route
 from service.api.sweep_jobs import plan_sweep
 from service.errors import InvalidSpec, NotFound
+from service.spec.limits import checkpoint_bytes_of
 from service.spec.sweep import SweepSpec
 from service.store import sweeps
 from service.sweep_records import Sweep, SweepStatus
@@ -65,6 +66,7 @@ def _create(service: Service, asked: SweepSpec, key: str | None) -> tuple[Sweep,
         if known is not None:
             return known, False
     planned = plan_sweep(service, asked)
+    service.make_room(sum(checkpoint_bytes_of(job.resolved) for job in planned))
     try:
         with service.database.transaction() as connection:
             return sweeps.create(
@@ -97,7 +99,8 @@ async def get_sweep(
     after so many seconds."""
     sweep = await run_in_threadpool(_read, service, sweep_id)
     if wait and sweep.status is SweepStatus.running:
-        await _ended(service, sweep_id, wait)
+        with service.parts.traffic.stream(service.caller.tenant):
+            await _ended(service, sweep_id, wait)
         sweep = await run_in_threadpool(_read, service, sweep_id)
     return sweep
 

@@ -1,4 +1,4 @@
-"""How much a tenant may ask of one process of the API: requests a second, and streams at a time."""
+"""How much a tenant may ask of one process of the API: requests a second, and streams and waits at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ BURST_SECONDS = 2.0  # of requests, that may come at once after a while without
 
 
 class Traffic:
-    """One a process, on the event loop. `rate`: requests of a tenant in a second, 0: any number; `streams`: at once."""
+    """One a process, on the event loop. `rate`: requests of a tenant in a second, 0: any number; `streams`: streams and
+    waits of a tenant at once."""
 
     def __init__(self, rate: float, streams: int) -> None:
         self._rate, self._streams = rate, streams
@@ -39,9 +40,9 @@ class Traffic:
 
     @contextmanager
     def stream(self, tenant: str) -> Iterator[None]:
-        """While it is open; raises TooManyStreams."""
+        """Count a stream or a waiting request while it is open; raises TooManyStreams."""
         if self._open[tenant] >= self._streams:
-            raise TooManyStreams(f"{self._streams:,} streams are open, which is as many as may be at a time")
+            raise TooManyStreams(f"{self._streams:,} streams and waits are open, which is as many as may be at a time")
         self._open[tenant] += 1
         try:
             yield
@@ -49,5 +50,5 @@ class Traffic:
             self._open[tenant] -= 1
 
     def streams(self, tenant: str) -> int:
-        """How many are open."""
+        """How many streams and waits are open."""
         return self._open[tenant]

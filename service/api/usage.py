@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
 from service.access import Scope
 from service.api.deps import Reader
 from service.api.requests import Route
-from service.store import usage
 
 router = APIRouter(tags=["service"], route_class=Route)
 
@@ -22,6 +23,27 @@ class Use(BaseModel):
     """So much now."""
     limit: int | None
     """So much at most; null: no limit."""
+
+
+class Stored(BaseModel):
+    """The bytes of a tenant, by what takes them."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    datasets: int
+    """Parquet files of data sets."""
+    profiles: int
+    """What the database holds of the columns of data sets."""
+    checkpoints: int
+    """Files of weights: best, last, and the states to go on from. A file that several jobs share counts once."""
+    histories: int
+    """Epochs in the database, about."""
+    specs: int
+    """Specs of jobs in the database, with the rows that they hold inline."""
+    expected: int
+    """Checkpoints that jobs under way and waiting have yet to write, by estimate."""
+    uploads: int
+    """Unfinished uploads, and answers to files that are being read, at this process of the API."""
 
 
 class Bounds(BaseModel):
@@ -61,9 +83,13 @@ class Usage(BaseModel):
     running_jobs: Use
     """Jobs that train."""
     dataset_bytes: Use
-    """Bytes of the stored data sets."""
+    """Bytes of the stored data sets, in files and in the database."""
+    stored_bytes: Use
+    """Bytes of everything in `stored` together."""
+    stored: Stored
+    """What these bytes are."""
     streams: Use
-    """Streams that are open at this process of the API."""
+    """Streams that are open at this process of the API, and requests that wait for a job's or a sweep's end."""
     bounds: Bounds
     """What one request or one job may ask for at most."""
 
@@ -72,15 +98,18 @@ class Usage(BaseModel):
 def get_usage(service: Reader) -> Usage:
     """What this key is, what its tenant takes of the service, and how much that may be."""
     settings, limits, caller = service.parts.settings, service.parts.limits, service.caller
-    with service.database.reading() as connection:
-        taken = usage.read(connection)
+    quota = service.parts.quota
+    taken = quota.read(service.database, caller.tenant)
+    stored, uploads = taken.stored, quota.uploading(caller.tenant)
     return Usage(
         tenant=caller.tenant,
         key=caller.key,
         scope=caller.scope,
         waiting_jobs=Use(used=taken.waiting, limit=settings.max_queued_jobs),
         running_jobs=Use(used=taken.running, limit=settings.max_running_jobs or None),
-        dataset_bytes=Use(used=taken.dataset_bytes, limit=settings.max_dataset_bytes),
+        dataset_bytes=Use(used=stored.datasets + stored.profiles, limit=settings.max_dataset_bytes),
+        stored_bytes=Use(used=stored.total + uploads, limit=settings.max_tenant_bytes or None),
+        stored=Stored(**asdict(stored), uploads=uploads),
         streams=Use(used=service.parts.traffic.streams(caller.tenant), limit=settings.max_streams),
         bounds=Bounds(
             upload_bytes=settings.max_upload_bytes,

@@ -116,15 +116,15 @@ class Client:
             yield Sweep(self._transport, SweepState.model_validate(sweep))
 
     @overload
-    def datasets(self, *, columns: Literal[True] = True) -> Iterator[Dataset]: ...
+    def datasets(self, *, columns: Literal[False] = False) -> Iterator[DatasetSummary]: ...
 
     @overload
-    def datasets(self, *, columns: Literal[False]) -> Iterator[DatasetSummary]: ...
+    def datasets(self, *, columns: Literal[True]) -> Iterator[Dataset]: ...
 
-    def datasets(self, *, columns: bool = True) -> Iterator[Dataset] | Iterator[DatasetSummary]:
-        """Stored data sets, newest first; `columns=False`: without their columns, which is quicker for wide tables."""
+    def datasets(self, *, columns: bool = False) -> Iterator[Dataset] | Iterator[DatasetSummary]:
+        """Stored data sets, newest first; `columns=True`: with what is known of their columns, long for wide tables."""
         if columns:
-            return map(Dataset.model_validate, self._transport.pages("/v1/datasets", {}))
+            return map(Dataset.model_validate, self._transport.pages("/v1/datasets", {"columns": "true"}))
         return map(DatasetSummary.model_validate, self._transport.pages("/v1/datasets", {"columns": "false"}))
 
     def usage(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class Client:
         return dict(self._transport.json("GET", "/v1/usage"))
 
     def _spec(self, data: Any, target: str | None, spec: dict[str, Any]) -> dict[str, Any]:
-        dataset = data if isinstance(data, Dataset) else self.upload(data)
+        dataset = data if isinstance(data, Dataset | DatasetSummary) else self.upload(data)
         column = target or ("y" if isinstance(data, tuple) else None)
         if column is None:
             raise TypeError("data needs target=, the column to predict")

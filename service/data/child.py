@@ -28,6 +28,8 @@ class Allowance(BaseModel):
     """Bytes of the file once it is unpacked; what the child writes is bounded by a multiple of it."""
     seconds: float
     """Time in seconds."""
+    profile_bytes: int = 16 * 2**20
+    """Bytes of the values that the profile of a table lists."""
 
 
 class _Question(BaseModel):

@@ -64,7 +64,7 @@ def _read(asked: dict[str, Any], allowed: Allowance) -> Ingested:
     from service.data.staging import Limits
 
     request = _Request.model_validate(asked)
-    limits = Limits(allowed.memory_bytes, allowed.unpacked_bytes)
+    limits = Limits(allowed.memory_bytes, allowed.unpacked_bytes, allowed.profile_bytes)
     found = read_table(request.source, request.parquet, request.options, limits)
     with request.parquet.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,6 +16,7 @@ from service.data.findings import findings
 from service.data.formats import binary_format, text_format
 from service.data.giveaways import find_giveaways
 from service.data.infer import Typed, infer
+from service.data.listed_values import bounded
 from service.data.profile import profile
 from service.data.read_csv import read_csv
 from service.data.read_images import read_images
@@ -75,12 +76,13 @@ def _read_table(source: Path, parquet: Path, options: ReadOptions, limits: Limit
     ways = dict(zip(names, (way for ways in typed for way in ways), strict=True))
     columns = find_giveaways(connection, slices, profile(connection, slices, reading.rows), reading.rows)
     duplicates = duplicate_rows(connection, slices, columns, reading.rows, work)
+    columns, cut = bounded(columns, limits.profile_bytes)
     named = columns[-1:] if reading.read_as.format is FileFormat.images else columns  # nobody knows pixels by name
     return Found(
         rows=reading.rows,
         columns=columns,
         duplicate_rows=duplicates,
-        warnings=[*reading.warnings, *remarks(ways, options), *findings(named, reading.rows, duplicates)],
+        warnings=[*reading.warnings, *remarks(ways, options), *findings(named, reading.rows, duplicates), *cut],
         read_as=_read_as(reading.read_as, ways).model_copy(update={"compression": compression}),
         null_values=sorted(set(reading.null_values)),
     )

@@ -28,6 +28,7 @@ class Limits:
 
     memory_bytes: int
     unpacked_bytes: int
+    profile_bytes: int = 16 * 2**20  # of the values that the profile lists
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.errors import InvalidSpec
+from service.spec.optimizer import Sgd
 
 if TYPE_CHECKING:
     from service.spec.job import JobSpec
@@ -19,6 +20,11 @@ PARAMETER_BYTES = 64
 STEP_BYTES = 6
 # and a cell of the table: as it is read, prepared and put in order.
 CELL_BYTES = 16
+# Of checkpoint files: a value,
+VALUE_BYTES = 4
+# and what else a file says of its weights: names, preprocessing, metrics.
+FILE_BYTES = 4_096
+INPUT_BYTES = 100
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,17 @@ def memory_of(job: Resolved) -> dict[str, int]:
         "/batch_size": STEP_BYTES * job.step_values,
         "/data": CELL_BYTES * rows * job.inputs,
     }
+
+
+def checkpoint_bytes_of(job: Resolved) -> int:
+    """About how many bytes its files take on disk: best, last, and the state to go on from.
+
+    A state holds the weights, the best ones and what the optimizer remembers; best and last hold the spec too.
+    """
+    moments = 1 if isinstance(job.spec.optimizer, Sgd) else 2
+    values = job.parameters * (1 + 1 + (2 + moments))
+    described = 2 * (len(job.spec.model_dump_json()) + INPUT_BYTES * job.inputs) + 3 * FILE_BYTES
+    return VALUE_BYTES * values + described
 
 
 def _gib(number: int) -> str:

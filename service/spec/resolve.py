@@ -98,6 +98,9 @@ def _target(column: Column, task: Task) -> Target:
         return Target(column.name, None)
     if column.values is None:
         what = "numbers with fractions" if column.type is ColumnType.number else f"more than {MAX_VALUES:,} values"
+        if column.type is not ColumnType.number and column.distinct <= MAX_VALUES:
+            message = f"the values of column {column.name!r} are too long or too many to be listed, as classes must be"
+            raise InvalidSpec.at("/data/target", message)
         raise InvalidSpec.at("/data/target", f"column {column.name!r} has {what}, too many for classes")
     return Target(column.name, tuple(v.value for v in column.values))
 

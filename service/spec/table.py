@@ -84,10 +84,11 @@ class Column(Strict):
     """Rows in each of 20 bins of equal width from `min` to `max`, for numbers, integers and times that differ; null
     where `values` says more."""
     values: list[ValueCount] | None = None
-    """Every distinct value in order, where a text, boolean or integer column has at most 1,000."""
+    """Every distinct value in order, where a text, boolean or integer column has at most 1,000 and there is room for
+    them."""
     top: list[ValueCount] | None = None
     """Of texts or integers with more values, the most frequent 1,000 that 5 rows or more hold, the most frequent
-    first."""
+    first; fewer where there is no room for them."""
     given_away_by: list[str] = []
     """Other columns each of which alone tells this one's value in nearly every row; 10 at most."""
 

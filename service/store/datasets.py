@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, func, insert, select
@@ -28,7 +29,8 @@ def add(connection: Connection, dataset: Dataset, *, path: str, options: str) ->
     row = {**dataset.model_dump(exclude={"object"}), "path": path, "options": options}
     row["tenant"] = tenant_of(connection)
     row["column_count"] = len(dataset.columns)
-    row["columns"] = [column.model_dump(mode="json") for column in dataset.columns]
+    row["columns"] = _profile(dataset)
+    row["profile_bytes"] = profile_bytes(dataset)
     row["read_as"] = dataset.read_as.model_dump(mode="json")
     try:
         with connection.begin_nested():
@@ -41,9 +43,22 @@ def add(connection: Connection, dataset: Dataset, *, path: str, options: str) ->
     return dataset, True
 
 
+def profile_bytes(dataset: Dataset) -> int:
+    """Bytes that the database takes for what is known of its columns."""
+    return len(json.dumps(_profile(dataset)))
+
+
+def _profile(dataset: Dataset) -> list[dict[str, Any]]:
+    return [column.model_dump(mode="json") for column in dataset.columns]
+
+
 def check_quota(connection: Connection, max_bytes: int, *, more: int = 0) -> None:
-    """Raise QuotaExceeded when all data sets together take more than `max_bytes`, or would with so many bytes more."""
-    total = select(func.coalesce(func.sum(datasets.c.parquet_bytes), 0)).where(own(connection, datasets))
+    """Raise QuotaExceeded when all data sets together take more than `max_bytes`, or would with so many bytes more.
+
+    Their Parquet files count, and their profiles in the database.
+    """
+    size = datasets.c.parquet_bytes + datasets.c.profile_bytes
+    total = select(func.coalesce(func.sum(size), 0)).where(own(connection, datasets))
     stored = int(connection.scalar(total) or 0)
     if stored + more > max_bytes:
         raise QuotaExceeded(

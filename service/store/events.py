@@ -64,11 +64,13 @@ def _append(connection: Connection, entries: Sequence[Entry]) -> None:
     connection.execute(insert(events), rows)
 
 
-def ended(job_id: str, status: Status, stop_reason: StopReason | None, error: JobError | None = None) -> Entry:
-    """The entry for a job's end, whichever way it came to it."""
+def ended(
+    job_id: str, status: Status, stop_reason: StopReason | None, error: JobError | None = None, **more: Any
+) -> Entry:
+    """The entry for a job's end, whichever way it came to it; `more` goes into its details."""
     why = error.message if error else stop_reason.value.replace("_", " ") if stop_reason else ""
     code: ErrorCode | None = error.code if error else None
-    details = {"status": status, "stop_reason": stop_reason, "code": code}
+    details = {"status": status, "stop_reason": stop_reason, "code": code, **more}
     return Entry(job_id, EventKind.ended, f"{status.value}: {why}" if why != status.value else why, details)
 
 

@@ -21,6 +21,7 @@ from service.lifecycle import (
     Status,
 )
 from service.spec.data import DatasetData
+from service.spec.limits import checkpoint_bytes_of
 from service.store import events
 from service.store.events import Entry
 from service.store.ids import new_id
@@ -121,6 +122,7 @@ def row_of(resolved: Resolved, tenant: str) -> dict[str, Any]:
         "device_request": spec.device,
         "max_epochs": spec.max_epochs,
         "monitor": resolved.monitor,
+        "expected_bytes": checkpoint_bytes_of(resolved),
         "status": Status.queued,
         "created_at": datetime.now(UTC),
     }

@@ -198,12 +198,13 @@ def _give_up(connection: Connection, which: ColumnElement[bool], error: JobError
 
 
 def _given_up(job_id: str, status: Status, error: JobError, last: JobError) -> Entry:
+    tail: dict[str, Any] = {"log_tail": error.log_tail} if error.log_tail else {}
     if status is Status.failed:
-        return ended(job_id, status, None, last)
+        return ended(job_id, status, None, last, **tail)
     if status is Status.cancelled:
-        return ended(job_id, status, StopReason.cancelled)
+        return ended(job_id, status, StopReason.cancelled, **tail)
     kind = EventKind.paused if status is Status.paused else EventKind.retried
-    return Entry(job_id, kind, f"{status.value} again: {error.message}", {"code": error.code})
+    return Entry(job_id, kind, f"{status.value} again: {error.message}", {"code": error.code, **tail})
 
 
 def release(connection: Connection, job_id: str, attempt: int) -> None:

@@ -73,9 +73,11 @@ datasets = Table(
     Column("path", String, nullable=False),
     Column("parquet_sha256", String, nullable=False),
     Column("parquet_bytes", BigInteger, nullable=False),
+    Column("profile_bytes", BigInteger, nullable=False, server_default="0"),  # of `columns` as it stands here
     Column("created_at", Utc, nullable=False),
     UniqueConstraint("tenant", "sha256", "options"),
     Index(None, "tenant", "id"),
+    Index("ix_datasets_bytes", "tenant", "parquet_bytes", "profile_bytes"),  # to add up: rows are megabytes wide
 )
 
 sweeps = Table(
@@ -116,6 +118,7 @@ jobs = Table(
     Column("device_request", String, nullable=False),
     Column("max_epochs", Integer, nullable=False),
     Column("monitor", String, nullable=False),
+    Column("expected_bytes", BigInteger, nullable=False, server_default="0"),  # of its checkpoints, estimated
     # what changes while the job lives
     Column("version", Integer, nullable=False, server_default="0"),
     Column("status", String, nullable=False),
@@ -176,6 +179,7 @@ checkpoints = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("path", String, nullable=False),
     Column("created_at", Utc, nullable=False),
+    Index("ix_checkpoints_bytes", "tenant", "path", "size_bytes"),  # to add up files, each of which counts once
 )
 
 events = Table(

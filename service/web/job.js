@@ -107,7 +107,8 @@ function logOf(id, signal) {
   const more = async () => {
     const events = await all(`/v1/jobs/${id}/events?limit=1000&after=${last}`, signal);
     last = events.at(-1)?.number ?? last;
-    element.append(...events.map((event) => h("li", {}, when(event.at), ` ${event.kind}: ${event.message}`)));
+    element.append(...events.map((event) => h("li", {}, when(event.at), ` ${event.kind}: ${event.message}`,
+      event.details.log_tail ? h("details", {}, h("summary", {}, "End of the log"), h("pre", {}, event.details.log_tail)) : "")));
   };
   return {
     element,

@@ -44,7 +44,10 @@ function factsOf(usage) {
   return [
     ["Tenant", `${usage.tenant}, may ${usage.scope}`],
     ["Waiting jobs", of(usage.waiting_jobs)], ["Training jobs", of(usage.running_jobs)],
-    ["Data sets", of(usage.dataset_bytes, bytes)], ["Open streams", of(usage.streams)],
+    ["Stored in all", of(usage.stored_bytes, bytes)], ["Data sets", of(usage.dataset_bytes, bytes)],
+    ["Checkpoints", bytes(usage.stored.checkpoints)], ["Expected of live jobs", bytes(usage.stored.expected)],
+    ["Histories and specs", bytes(usage.stored.histories + usage.stored.specs)], ["Unfinished uploads", bytes(usage.stored.uploads)],
+    ["Open streams and waits", of(usage.streams)],
     ["An upload at most", bytes(bounds.upload_bytes)], ["Parameters of a network", number(bounds.parameters)],
     ["Memory of a job", bytes(bounds.memory_bytes)], ["Jobs of a sweep", number(bounds.sweep_jobs)],
   ].flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]);

@@ -20,6 +20,7 @@ from service.store import queue, workers
 from service.store.ids import new_id
 from service.store.pace import Pace
 from service.store.workers import WorkerInfo
+from service.worker import attempt_logs
 from service.worker.contact import Contact
 from service.worker.machine import count_gpus, places
 from service.worker.protocol import DONE, STOP, FromTrainer, Ready, Workplace
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext, SpawnContext
     from multiprocessing.process import BaseProcess
+    from pathlib import Path
     from threading import Event
 
     from service.settings import Settings
@@ -45,7 +47,6 @@ STOP_SECONDS = 20.0
 RESTART_SECONDS = 1.0
 LISTEN_SECONDS = 0.1  # at most, until it is seen that it is time to stop, or for one of the duties below
 BACK_OFF_SECONDS = (0.1, 2.0)
-LOG_TAIL_BYTES = 4_000
 ARRAY_WIDTHS = {"cpu": 16, "cuda": 256}
 
 
@@ -65,6 +66,12 @@ class Seat:
         """Whether it can take a job now."""
         return self.device is not None and not self.claims
 
+    @property
+    def log_files(self) -> list[Path]:
+        """What it writes to, the present one first."""
+        attempt = [attempt_logs.path_of(self.place.log_file.parent, self.claims)] if self.claims else []
+        return [*attempt, self.place.log_file]
+
 
 class Supervisor:
     """One worker: run() trains jobs until the event is set."""
@@ -83,6 +90,7 @@ class Supervisor:
         self._renew_at = self._reap_at = 0.0
         self._contact = Contact(settings.lease_seconds)
         self._back_off = Pace(*BACK_OFF_SECONDS)
+        self._logs = attempt_logs.Keeper(settings.logs, settings.max_log_bytes)
 
     def run(self, stop: Event) -> None:
         """Claim and watch until `stop` is set; then let every trainer end its epoch and give its jobs back.
@@ -93,6 +101,7 @@ class Supervisor:
         try:
             while not stop.is_set():
                 self._listen(LISTEN_SECONDS)
+                self._logs.keep(path for seat in self._seats for path in seat.log_files)
                 if self._back_off.waits():
                     continue
                 try:
@@ -157,7 +166,9 @@ class Supervisor:
         code, cause = seat.vitals.cause_of_death(seat.process.exitcode)
         log.error("a trainer died with %s, training %d jobs", cause, len(seat.claims))
         if seat.claims:
-            error = JobError(code=code, message=f"the trainer died with {cause}", log_tail=_tail(seat.place))
+            error = JobError(
+                code=code, message=f"the trainer died with {cause}", log_tail=attempt_logs.tail(*seat.log_files)
+            )
             self._give_back(seat.claims, error)
         elif seat.device is None:
             time.sleep(RESTART_SECONDS)  # it cannot even start: do not spin
@@ -282,10 +293,3 @@ def _context(cuda: bool) -> ForkServerContext | SpawnContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["service.worker.trainer"])
     return context
-
-
-def _tail(place: Workplace) -> str | None:
-    try:
-        return place.log_file.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
-    except OSError:
-        return None

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
-import os
 import signal
-import sys
 import traceback
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +18,7 @@ from service.errors import CheckpointCorrupt, LeaseLost, ServiceError
 from service.lifecycle import ErrorCode, JobError, Status, StopReason
 from service.spec.data import DatasetData
 from service.spec.resolve import profile_of, resolve
+from service.spec.words import listed
 from service.store import datasets, queue
 from service.store.engine import Database
 from service.store.queue import Claim, Outcome
@@ -27,7 +26,7 @@ from service.training.checkpoint import Metadata, to_bytes
 from service.training.fingerprint import fingerprint
 from service.training.loop import train
 from service.training.snapshot import to_bytes as to_state
-from service.worker import starts
+from service.worker import attempt_logs, starts
 from service.worker.member import Before, Ending, Heard, Weights
 from service.worker.protocol import DONE, STOP, Ready, ToTrainer, Workplace
 from service.worker.recorder import Recorder, insist
@@ -55,8 +54,9 @@ def main(pipe: Connection, place: Workplace, pulse: Pulse) -> None:
     trainer = Trainer(database, artifacts, _device(place), pipe, pulse, place.save_seconds, place.keep)
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
-        os.ftruncate(sys.stderr.fileno(), 0)  # the log's tail belongs to these jobs
+        attempt_logs.begin(place.log_file.parent, message)
         with logs.about(worker=place.worker, job=message[0].job_id, attempt=message[0].attempt, jobs=len(message)):
+            log.info("training %s", listed(claim.job_id for claim in message))
             trainer.run(message)
         pipe.send(DONE)
     database.close()
@@ -211,12 +211,10 @@ class Trainer:
 
 
 def _set_up(place: Workplace) -> None:
-    """Log to a file of our own; leave signals to the supervisor, who says "stop" when an epoch may still end."""
-    place.log_file.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(place.log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
-    os.dup2(handle, sys.stdout.fileno())
-    os.dup2(handle, sys.stderr.fileno())
-    os.close(handle)
+    """Log to a new file until there is a job; leave signals to the supervisor, who says "stop" when an epoch may still
+    end."""
+    place.log_file.unlink(missing_ok=True)
+    attempt_logs.write_to(place.log_file)
     faulthandler.enable()
     logs.set_up("info", place.log_format)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

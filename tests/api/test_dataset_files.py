@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -71,8 +72,8 @@ def test_a_data_set_that_is_not_there_cannot_be_downloaded(client: TestClient, a
 
 @pytest.fixture
 def tight(settings: Settings, database: Database, artifacts: Artifacts) -> Iterator[TestClient]:
-    """A service whose data sets may take 1,000 bytes together: one of these has room, a second has not."""
-    narrow = settings.model_copy(update={"max_dataset_bytes": 1_000})
+    """A service whose data sets may take 12,000 bytes together: one of these has room, a second has not."""
+    narrow = settings.model_copy(update={"max_dataset_bytes": 12_000})
     with TestClient(create_app(narrow, database, artifacts, CoinPredictor())) as client:
         yield client
 
@@ -85,14 +86,14 @@ def test_a_data_set_beyond_the_room_for_all_is_refused_until_one_is_deleted(
     tight: TestClient, artifacts: Artifacts
 ) -> None:
     first = upload(tight, large(7)).json()
-    assert 500 < first["parquet_bytes"] < 1_000
+    assert 6_000 < first["parquet_bytes"] + len(json.dumps(first["columns"])) < 12_000
 
     refused, known = upload(tight, large(11)), upload(tight, large(7))
     kept = files(artifacts, "datasets")
     tight.delete(f"/v1/datasets/{first['id']}")
 
     assert (refused.status_code, refused.json()["code"]) == (413, "quota_exceeded")
-    assert "more than the 1,000 bytes that they may together: delete some" in refused.json()["detail"]
+    assert "more than the 12,000 bytes that they may together: delete some" in refused.json()["detail"]
     assert (known.status_code, len(kept), files(artifacts, "tmp")) == (200, 1, [])
     assert upload(tight, large(11)).status_code == 201
 

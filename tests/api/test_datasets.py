@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import socket
@@ -16,9 +17,11 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
+from service.api.app import create_app
 from service.artifacts import Artifacts
 from service.settings import Settings
-from tests.api.conftest import both_databases
+from service.store.engine import Database
+from tests.api.conftest import CoinPredictor, both_databases
 
 CSV = b"size,kind,seen,ok\n1.5,a,2024-01-02,true\n2.5,b,2024-01-03,false\nNA,a,2024-01-04,true\n"
 WARNING = "2,040 rows equal an earlier row in every column"
@@ -46,14 +49,14 @@ def test_an_upload_is_described_column_by_column(client: TestClient) -> None:
     assert (dataset["sha256"], dataset["source_bytes"]) == (hashlib.sha256(CSV).hexdigest(), len(CSV))
     assert "NA" in dataset["null_values"]
     assert client.get(response.headers["location"]).json() == dataset
-    assert client.get("/v1/datasets").json()["data"] == [dataset]
+    assert client.get("/v1/datasets?columns=true").json()["data"] == [dataset]
 
 
 @both_databases
-def test_a_list_without_columns_says_all_else_and_how_many_there_are(client: TestClient) -> None:
+def test_a_list_leaves_columns_out_unless_asked_and_how_many_there_are(client: TestClient) -> None:
     older, newer = upload(client, name="shoes").json(), upload(client, b"a,b\n1,2\n").json()
 
-    page = client.get("/v1/datasets?columns=false&limit=1").json()
+    page = client.get("/v1/datasets?limit=1").json()
     rest = client.get(f"/v1/datasets?columns=false&after={page['next']}").json()
 
     expected = [{**newer, "column_count": 2}, {**older, "column_count": 4}]
@@ -68,13 +71,37 @@ def test_a_list_without_columns_is_short_however_wide_the_tables_are(client: Tes
     rows = [",".join(f"{cell}" for cell in range(row, row + 2_000)) for row in range(4)]
     upload(client, "\n".join([",".join(f"x{i}" for i in range(2_000)), *rows]).encode())
 
-    full, light = client.get("/v1/datasets"), client.get("/v1/datasets?columns=false")
+    full, light = client.get("/v1/datasets?columns=true"), client.get("/v1/datasets")
 
     assert light.json()["data"][0]["column_count"] == 2_000
     assert (len(full.content) > 400_000, len(light.content) < 2_000) == (True, True)
 
 
 @both_databases
+def test_the_values_that_the_database_keeps_of_a_data_set_have_a_bound(
+    settings: Settings, database: Database, artifacts: Artifacts
+) -> None:
+    narrow = settings.model_copy(update={"max_profile_bytes": 20_000, "max_upload_bytes": 10**6})
+    rows = [f"{'t' * 200}{i % 700},{'yes' if i % 3 else 'no'},{i % 2}" for i in range(3_500)]
+    with TestClient(create_app(narrow, database, artifacts, CoinPredictor())) as client:
+        dataset = upload(client, "\n".join(["long,short,y", *rows]).encode()).json()
+        used = client.get("/v1/usage").json()
+        job = {"data": {"kind": "dataset", "id": dataset["id"], "target": "y"}}
+        plan = client.post("/v1/jobs/plan", json=job).json()
+        classes = client.post("/v1/jobs/plan", json={"data": {**job["data"], "target": "long"}})
+
+    long, short, _ = dataset["columns"]
+    assert (long["distinct"], long["values"], len(short["values"])) == (700, None, 2)
+    assert 10 < len(long["top"]) < 100
+    assert any("the values of 'long' would take too much room" in warning for warning in dataset["warnings"])
+    assert len(json.dumps(dataset["columns"])) < 22_000
+    assert used["stored"]["profiles"] == len(json.dumps(dataset["columns"]))
+    assert used["dataset_bytes"]["used"] == dataset["parquet_bytes"] + used["stored"]["profiles"]
+    assert [column["column"] for column in plan["inputs"]] == ["long", "short"]
+    assert classes.status_code == 422
+    assert "too long or too many to be listed" in classes.json()["errors"][0]["message"]
+
+
 def test_a_data_set_tells_how_its_values_are_spread(client: TestClient) -> None:
     rows = [f"{i % 1_020},2024-01-{i % 4 + 1:02},{i // 2_040}" for i in range(5_100)]
 

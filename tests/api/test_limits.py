@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from service.store import keys
 from service.store.engine import Database
 from tests.api.conftest import CoinPredictor, serving
 from tests.api.states import Kitchen
+from tests.processes import until
 
 SPEC = {"data": {"kind": "synthetic"}}
 
@@ -96,11 +99,38 @@ def test_streams_are_counted_and_a_closed_one_makes_room(
             assert stream.status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/v1/jobs/{job}", "/v1/sweeps/{sweep}"])
+def test_waits_count_as_streams_do_and_reading_at_once_stays_free(
+    settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen, path: str
+) -> None:
+    changed = Settings.model_validate({**settings.model_dump(), "max_streams": 3})
+    job = kitchen.queued().id
+    with serving(create_app(changed, database, artifacts, CoinPredictor())) as (_, url), ExitStack() as stack:
+        client = stack.enter_context(httpx2.Client(base_url=url, timeout=70))
+        sweep = client.post("/v1/sweeps", json={"base": SPEC}).json()["id"]
+        path = path.format(job=job, sweep=sweep)
+        stack.enter_context(client.stream("GET", f"/v1/jobs/{job}/stream"))
+        pool = stack.enter_context(ThreadPoolExecutor(2))
+        waiting = [pool.submit(client.get, f"{path}?wait=60") for _ in range(2)]
+        until(lambda: client.get("/v1/usage").json()["streams"]["used"] == 3)
+
+        refused, at_once = client.get(f"{path}?wait=60"), client.get(path)
+
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
+        assert refused.headers["retry-after"] == "10"
+        assert at_once.status_code == 200
+        for ended in (f"/v1/jobs/{job}/cancel", f"/v1/sweeps/{sweep}/cancel"):
+            client.post(ended)
+        assert [answer.result().status_code for answer in waiting] == [200, 200]
+        until(lambda: client.get("/v1/usage").json()["streams"]["used"] == 0)
+
+
 def test_use_is_shown_against_limits(client: TestClient, kitchen: Kitchen, database: Database) -> None:
     kitchen.running()
     kitchen.queued()
     kitchen.queued()
-    stored = client.post("/v1/datasets", content=b"a,b\n1,x\n2,y\n").json()["parquet_bytes"]
+    dataset = client.post("/v1/datasets", content=b"a,b\n1,x\n2,y\n").json()
+    stored = dataset["parquet_bytes"] + len(json.dumps(dataset["columns"]))
 
     usage = client.get("/v1/usage").json()
 

@@ -108,8 +108,10 @@ def test_arrays_frames_and_bytes_are_data_too(client: Client) -> None:
     assert job.state.status is Status.succeeded
     tiny = client.upload(b"a,b\n1,2\n3,4\n", name="tiny")
     assert tiny.name == "tiny"
-    assert tiny in client.datasets()
-    assert {summary.id: summary.column_count for summary in client.datasets(columns=False)}[tiny.id] == 2
+    assert tiny in client.datasets(columns=True)
+    (summary,) = [summary for summary in client.datasets() if summary.id == tiny.id]
+    assert summary.column_count == 2
+    assert client.train(summary, target="b", max_epochs=1).state.spec.data.id == tiny.id  # type: ignore[union-attr]
     assert [column.name for column in client.upload(x).columns] == ["x0", "x1", "x2"]
     with pytest.raises(TypeError, match="target="):
         client.train(x)

@@ -42,7 +42,9 @@ def test_a_killed_trainer_costs_the_job_nothing_but_time(own_service: httpx2.Cli
 
 
 @linux_only
-def test_a_job_that_kills_its_trainer_every_time_fails_with_the_log(own_service: httpx2.Client) -> None:
+def test_a_job_that_kills_its_trainer_every_time_fails_and_keeps_the_log_of_each(
+    own_service: httpx2.Client, tmp_path: Path
+) -> None:
     job_id = submit(own_service, ENDLESS)
 
     for attempt in (1, 2, 3):
@@ -54,6 +56,12 @@ def test_a_job_that_kills_its_trainer_every_time_fails_with_the_log(own_service:
     failed = get(own_service, job_id, wait=20)
     assert (failed["status"], failed["error"]["code"]) == ("failed", "worker_lost")
     assert "Fatal Python error: Aborted" in failed["error"]["log_tail"]
+    log = own_service.get(f"/v1/jobs/{job_id}/events").json()["data"]
+    tails = [event["details"]["log_tail"] for event in log if event["kind"] in ("retried", "ended")]
+    assert [f"attempt={attempt}" in tail for attempt, tail in enumerate(tails, start=1)] == [True] * 3
+    assert all("Fatal Python error: Aborted" in tail for tail in tails)
+    files = [tmp_path / f"logs/{job_id}-{attempt}.log" for attempt in (1, 2, 3)]
+    assert all("Fatal Python error: Aborted" in file.read_text() for file in files)
     assert failed["best"]["checkpoint"] is not None
     assert own_service.get(failed["best"]["checkpoint"]["download_url"]).status_code == 200
 

@@ -55,6 +55,29 @@ def test_crashes_say_why(database: Database) -> None:
     assert kinds == [(EventKind.queued, "submitted"), again, again, last]
 
 
+def test_every_crash_keeps_the_end_of_its_log(database: Database) -> None:
+    failing, cancelled, paused = (submit(database).id for _ in range(3))
+    for attempt in (1, 2, 3):
+        claimed = [each.job_id for each in (*claim(database), *claim(database), *claim(database))]
+        with database.transaction() as connection:
+            if attempt == 1:
+                control.cancel(connection, cancelled)
+                control.pause(connection, paused)
+            for job_id in claimed:
+                error = CRASH.model_copy(update={"log_tail": f"dump {attempt} of {job_id}"})
+                queue.crashed(connection, job_id, attempt, error)
+
+    def tails(job_id: str) -> list[tuple[EventKind, str]]:
+        with database.reading() as connection:
+            found = events.read(connection, job_id, limit=100)
+        return [(event.kind, event.details["log_tail"]) for event in found if "log_tail" in event.details]
+
+    kinds = EventKind.retried, EventKind.retried, EventKind.ended
+    assert tails(failing) == [(kind, f"dump {number} of {failing}") for number, kind in enumerate(kinds, start=1)]
+    assert tails(cancelled) == [(EventKind.ended, f"dump 1 of {cancelled}")]
+    assert tails(paused) == [(EventKind.paused, f"dump 1 of {paused}")]
+
+
 def test_requests_stand_in_the_log_as_often_as_they_changed_something(database: Database) -> None:
     submitted = submit(database)
     with database.transaction() as connection:

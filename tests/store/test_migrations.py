@@ -9,7 +9,7 @@ from typing import Any
 from alembic import command
 from sqlalchemy import text
 
-from service.store import datasets
+from service.store import datasets, usage
 from service.store.engine import Database, _alembic, migrate
 from service.store.tables import Utc
 
@@ -65,3 +65,14 @@ def test_the_columns_of_a_data_set_from_before_they_were_counted_are_counted(bla
         (found,) = datasets.summaries(connection, limit=1)
     database.close()
     assert (found.id, found.column_count) == ("ds_1", 3)
+
+
+def test_the_profile_of_a_data_set_from_before_it_was_counted_counts(blank_database_url: str) -> None:
+    database = stored_at("0010", blank_database_url, [COLUMN])
+
+    migrate(blank_database_url)
+
+    with database.reading("default") as connection:
+        stored = usage.read(connection).stored
+    database.close()
+    assert (stored.datasets, stored.profiles) == (9, len(json.dumps([COLUMN])))

@@ -1,0 +1,57 @@
+"""What a tenant takes is added up by indexes, whoever has written the rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+
+from service.lifecycle import CheckpointKind
+from service.store import usage
+from service.store.engine import Database
+from tests.store.records import checkpoint, claim, publish, submit
+
+
+def explained(database: Database) -> list[str]:
+    """The plans of all statements that a look at the use takes."""
+    said: list[tuple[str, Any]] = []
+
+    def listen(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        said.append((statement, parameters))
+
+    with database.transaction("default") as connection:
+        event.listen(connection.engine, "before_cursor_execute", listen)
+        usage.read(connection)
+        event.remove(connection.engine, "before_cursor_execute", listen)
+        if not database.is_sqlite:
+            for other in ("seqscan", "bitmapscan"):  # which would be quicker for a few rows
+                connection.execute(text(f"SET LOCAL enable_{other} = off"))
+        how = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
+        plans = [connection.exec_driver_sql(f"{how} {statement}", parameters).all() for statement, parameters in said]
+    return ["\n".join(str(row) for row in plan) for plan in plans]
+
+
+def test_files_and_data_sets_are_added_up_from_an_index_alone(database: Database) -> None:
+    submit(database)
+    plans = explained(database)
+
+    for index in ("ix_datasets_bytes", "ix_checkpoints_bytes"):
+        (plan,) = [plan for plan in plans if index in plan]
+        assert "COVERING INDEX" in plan or "Index Only Scan" in plan
+
+
+@pytest.mark.parametrize("kind", list(CheckpointKind))
+def test_what_a_job_under_way_has_written_is_not_expected_once_more(database: Database, kind: CheckpointKind) -> None:
+    submit(database)
+    with database.reading("default") as connection:
+        before = usage.read(connection).stored
+    running = claim(database)[0]
+    large = checkpoint(kind, 1).model_copy(update={"size_bytes": before.expected - 10})
+
+    publish(database, running, large)
+
+    with database.reading("default") as connection:
+        after = usage.read(connection).stored
+    assert (after.checkpoints, after.expected) == (large.size_bytes, 10)
+    assert after.total == before.total
