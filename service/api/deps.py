@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from service.access import Caller, Scope
 from service.data.child import Allowance
 from service.errors import Forbidden
+from service.settings import readers_environment
 
 if TYPE_CHECKING:
     import pathlib
@@ -79,7 +80,10 @@ class Parts:
         """What a process that reads or writes a stranger's file may use."""
         limits = self.settings
         return Allowance(
-            memory_bytes=limits.max_ingest_bytes, unpacked_bytes=limits.max_upload_bytes, seconds=FILE_SECONDS
+            memory_bytes=limits.max_ingest_bytes,
+            unpacked_bytes=limits.max_upload_bytes,
+            seconds=FILE_SECONDS,
+            environment=readers_environment(),
         )
 
 

@@ -53,4 +53,4 @@ def _export(asked: dict[str, Any], allowed: Allowance) -> _Written:
 
 
 if __name__ == "__main__":
-    respond(_export)
+    respond(_export, "service.data.duckdb_faults", "service.data.sandbox")

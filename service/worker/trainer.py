@@ -213,7 +213,7 @@ class Trainer:
 def _set_up(place: Workplace) -> None:
     """Log to a file of our own; leave signals to the supervisor, who says "stop" when an epoch may still end."""
     place.log_file.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(place.log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+    handle = os.open(place.log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
     os.dup2(handle, sys.stdout.fileno())
     os.dup2(handle, sys.stderr.fileno())
     os.close(handle)
