@@ -1,26 +1,34 @@
-FROM python:3.11-slim AS builder
+# The base image by digest, once one is chosen: PYTHON_IMAGE=python:3.11-slim@sha256:...; the lock files are for 3.11.
+ARG PYTHON_IMAGE=python:3.11-slim
+FROM ${PYTHON_IMAGE} AS builder
 # Where pip finds torch. Empty: the usual index, whose Linux build carries CUDA and some gigabytes.
 # PyTorch's own index for CPU builds makes a far smaller image; its CUDA indexes pick a CUDA version.
 ARG TORCH_INDEX_URL=
-RUN python -m venv /opt/bestepoch
-ENV PATH=/opt/bestepoch/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/build && python -m venv /opt/bestepoch
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /source
-# The libraries first: this layer stays while only our own source changes.
-COPY constraints.txt pyproject.toml README.md LICENSE ./
-RUN mkdir service migrations examples && touch service/__init__.py examples/penguins.csv \
+# The libraries first: this layer stays while only our own source changes. All but torch are held to their SHA-256;
+# each build of torch is another file, so torch and what CUDA it brings are held to a version alone.
+COPY constraints.txt requirements.lock build.lock ./
+RUN /opt/build/bin/pip install --require-hashes --no-deps -r build.lock \
+ && /opt/bestepoch/bin/pip install --require-hashes --no-deps -r requirements.lock \
  && if [ -n "$TORCH_INDEX_URL" ]; then \
-      pip install -c constraints.txt --no-deps --index-url "$TORCH_INDEX_URL" torch; fi \
- && pip install -c constraints.txt '.[onnx]'
+      /opt/bestepoch/bin/pip install -c constraints.txt --no-deps --index-url "$TORCH_INDEX_URL" torch; fi \
+ && /opt/bestepoch/bin/pip install -c constraints.txt torch
+COPY pyproject.toml README.md LICENSE ./
 COPY service service
 COPY migrations migrations
 COPY examples/penguins.csv examples/penguins.csv
-RUN pip install --no-deps --force-reinstall .
+RUN /opt/build/bin/pip wheel --no-build-isolation --no-deps --wheel-dir /source/wheels . \
+ && /opt/bestepoch/bin/pip install --no-index --no-deps /source/wheels/*.whl \
+ && /opt/bestepoch/bin/pip check
 
-FROM python:3.11-slim
+FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin bestepoch \
- && install -d -o bestepoch -g bestepoch /data
+ && install -d -m 700 -o bestepoch -g bestepoch /data /data/tmp
 COPY --from=builder /opt/bestepoch /opt/bestepoch
-ENV PATH=/opt/bestepoch/bin:$PATH PYTHONUNBUFFERED=1 BESTEPOCH_HOME=/data
+# Uploads as forms wait in TMPDIR: on the volume, for memory is dearer.
+ENV PATH=/opt/bestepoch/bin:$PATH PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1 BESTEPOCH_HOME=/data TMPDIR=/data/tmp
 USER bestepoch
 WORKDIR /data
 VOLUME /data

@@ -8,7 +8,7 @@ TORCH_INDEX_URL ?=
 TEST_PROCESSES ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test faults chaos fuzz browser generated check bench
+.PHONY: help setup demo serve test faults chaos fuzz browser generated check bench lock
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -67,3 +67,6 @@ bench: setup ## Measure engine, sweeps, latency and recording in one table, then
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.upload
+
+lock: setup ## Renew the lock files of the image, after constraints.txt has changed
+	$(BIN)/python tools/lock.py

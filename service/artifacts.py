@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -54,13 +55,13 @@ class Artifacts:
     def put(self, key: str, data: bytes) -> None:
         """Write, fsync, rename, fsync the folder; raises StorageError, and then the key is as it was."""
         with _storage_errors():
-            handle, name = tempfile.mkstemp(dir=self._scratch)
+            source = self._unused()
             try:
-                with os.fdopen(handle, "wb") as file:
+                with source.open("xb") as file:  # not by mkstemp, which does not go by the umask
                     file.write(data)
-                self.adopt(Path(name), key)
+                self.adopt(source, key)
             finally:
-                Path(name).unlink(missing_ok=True)
+                source.unlink(missing_ok=True)
 
     def adopt(self, source: Path, key: str) -> None:
         """Move a file from `scratch()` to `key`, as durably as `put`; raises StorageError."""
@@ -83,8 +84,17 @@ class Artifacts:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A folder for unfinished files, on the same disk as the finished ones; it is removed at the end."""
-        with _storage_errors(), tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-            yield Path(folder)
+        with _storage_errors():
+            folder = self._unused()
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _unused(self) -> Path:
+        """Where nothing is yet."""
+        return self._scratch / secrets.token_hex(16)
 
     def files(self) -> Iterator[File]:
         """Every finished file: `put` and `adopt` make two folders deep keys, such as checkpoints/JOB/NAME.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import sys
 from pathlib import Path
-from typing import Annotated
-from urllib.parse import urlsplit
+from typing import Annotated, Any
+from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -24,8 +25,12 @@ class Settings(BaseSettings):
     """Folder of the SQLite file, the artifacts and the trainers' logs."""
     database_url: str = ""
     """`sqlite:///FILE` or `postgresql://...`; empty: `bestepoch.db` in HOME."""
+    database_password_file: Path | None = None
+    """File with the password of a `postgresql://USER@HOST/NAME`, such as a container's secret."""
     artifacts_url: str = ""
     """Folder of data sets and checkpoints, shared by API and workers; empty: `artifacts` in HOME."""
+    group_access: bool = False
+    """`true`: files and folders are the group's too, for an API and workers of different users."""
     host: str = "127.0.0.1"
     """Address to listen on; any but a loopback one needs a key."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
@@ -36,6 +41,8 @@ class Settings(BaseSettings):
     """Other sites whose pages may call this server, such as `https://team.example`, with commas between."""
     api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     """An admin key of the tenant `default`; `bestepoch keys create` makes others."""
+    api_key_file: Path | None = None
+    """File with that key instead, such as a container's secret."""
     trainers: Annotated[int, Field(ge=0, le=256)] = 0
     """Trainer processes of a worker; 0: one per GPU where there are GPUs, else one per core."""
     trainer_threads: Annotated[int, Field(ge=1, le=256)] = 1
@@ -89,6 +96,20 @@ class Settings(BaseSettings):
     max_requests_per_second: Annotated[float, Field(ge=0.0)] = 0.0
     """Requests of a tenant in a second, of each process of the API; more get 429; 0: no limit."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secrets(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Put what files say where it belongs; the files themselves are not asked again."""
+        given = dict(given)
+        if path := given.get("api_key_file"):
+            if given.get("api_key"):
+                raise ValueError("BESTEPOCH_API_KEY and BESTEPOCH_API_KEY_FILE are both set: give one of them")
+            given["api_key"] = _secret(path, "BESTEPOCH_API_KEY_FILE")
+        if path := given.get("database_password_file"):
+            password = _secret(path, "BESTEPOCH_DATABASE_PASSWORD_FILE")
+            given["database_url"] = _with_password(given.get("database_url", ""), password)
+        return given
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
@@ -132,6 +153,53 @@ class Settings(BaseSettings):
     def logs(self) -> Path:
         """Folder of the trainers' logs."""
         return self.home / "logs"
+
+
+def _secret(path: str | Path, variable: str) -> str:
+    """What a file holds, without the end of its line."""
+    try:
+        text = Path(path).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{variable}: the file {path} cannot be read: {error}") from None
+    if not text:
+        raise ValueError(f"{variable}: the file {path} is empty")
+    return text
+
+
+def _with_password(url: str, password: str) -> str:
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if not at or not user:
+        raise ValueError("BESTEPOCH_DATABASE_PASSWORD_FILE needs a BESTEPOCH_DATABASE_URL with a user in it")
+    if ":" in user:
+        raise ValueError(
+            "BESTEPOCH_DATABASE_URL has a password, and BESTEPOCH_DATABASE_PASSWORD_FILE another: give one"
+        )
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
+
+
+READERS_ENVIRONMENT = (
+    *("LANG", "LC_ALL", "LC_CTYPE", "TZ"),
+    *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"),
+    *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
+)
+"""What a process that reads strangers' files is told of the environment; anything else may be secret."""
+
+
+def readers_environment() -> dict[str, str]:
+    """The environment of a process that reads strangers' files."""
+    return {name: os.environ[name] for name in READERS_ENVIRONMENT if name in os.environ}
+
+
+def import_nothing_from_here() -> None:
+    """Keep Python's search for modules out of the current folder, in this process and in those that it starts.
+
+    `python -m` and `python -c`, which is how trainers and helpers are started, look there first otherwise.
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"
+    here = {"", str(Path.cwd())}
+    if not sys.flags.safe_path and sys.path and sys.path[0] in here:
+        del sys.path[0]
 
 
 def _listed(names: str) -> list[str]:

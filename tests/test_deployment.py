@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from service.cli.demo import TABLE, table_file
 from service.settings import Settings
+from tools.lock import MACHINES, constraints, needed
 
 ROOT = Path(__file__).parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -41,19 +43,98 @@ def test_every_variable_that_a_container_sets_is_a_setting(file: str) -> None:
 
 def test_compose_passes_on_every_setting_that_it_does_not_make_itself() -> None:
     made = {"home", "database_url", "artifacts_url", "host", "port"}  # the image's, this file's, the ports' own
+    secret = {"api_key", "api_key_file", "database_password_file"}
 
     for name in ("api", "worker"):
         environment = SERVICES[name]["environment"]
         passed = {key for key, value in environment.items() if value is None}  # as the shell or .env has it, if it does
-        assert passed == {f"BESTEPOCH_{field.upper()}" for field in set(Settings.model_fields) - made - {"api_key"}}
-    assert "BESTEPOCH_API_KEY" not in SERVICES["worker"]["environment"]
+        assert passed == {f"BESTEPOCH_{field.upper()}" for field in set(Settings.model_fields) - made - secret}
 
 
-def test_no_secret_has_a_default() -> None:
-    secrets = re.findall(r"\$\{(\w*(?:PASSWORD|KEY)\w*)(:\?)?", (ROOT / "docker-compose.yml").read_text())
+def test_secrets_are_files_that_each_container_gets_as_it_needs_them() -> None:
+    given = {name: service["secrets"] for name, service in SERVICES.items()}
+    named = {
+        name: {value for value in service["environment"].values() if str(value).startswith("/run/secrets/")}
+        for name, service in SERVICES.items()
+    }
 
-    assert {name for name, _ in secrets} == {"POSTGRES_PASSWORD", "BESTEPOCH_API_KEY"}
-    assert all(required for _, required in secrets)
+    assert given == {
+        **{name: ["postgres_password"] for name in ("postgres", "migrate", "worker")},
+        "api": ["postgres_password", "api_key"],
+    }
+    assert named == {name: {f"/run/secrets/{secret}" for secret in secrets} for name, secrets in given.items()}
+    # From files: Compose has no way to give a variable as a secret to a container whose root is read-only.
+    assert {name: list(secret) for name, secret in COMPOSE["secrets"].items()} == {
+        "postgres_password": ["file"],
+        "api_key": ["file"],
+    }
+    assert not re.search(r"\$\{\w*(PASSWORD|KEY)\w*", (ROOT / "docker-compose.yml").read_text())
+
+
+def test_no_container_has_more_rights_or_room_than_it_needs() -> None:
+    for name, service in SERVICES.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert {"mem_limit", "pids_limit"} <= set(service), name
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}, name
+        assert any(mount.startswith("/tmp:size=") for mount in service["tmpfs"]), name
+    added = {name: service["cap_add"] for name, service in SERVICES.items() if "cap_add" in service}
+    assert added == {"postgres": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]}  # of an image's own start
+
+
+def test_every_image_can_be_given_by_digest() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    default = re.findall(r"^ARG PYTHON_IMAGE=(.+)$", dockerfile, re.MULTILINE)
+
+    assert {line.split()[1] for line in dockerfile.splitlines() if line.startswith("FROM ")} == {"${PYTHON_IMAGE}"}
+    assert default == ["python:3.11-slim"]
+    assert SERVICES["api"]["build"]["args"]["PYTHON_IMAGE"] == f"${{PYTHON_IMAGE:-{default[0]}}}"
+    assert SERVICES["postgres"]["image"] == "${POSTGRES_IMAGE:-postgres:18}"
+
+
+def locked(file: str) -> dict[str, tuple[Requirement, list[str]]]:
+    """(what is asked for, SHA-256 of its wheels) by name."""
+    lines = [line for line in (ROOT / file).read_text().replace("\\\n", "").splitlines() if line[0] != "#"]
+    parts = [line.split("--hash=sha256:") for line in lines]
+    return {
+        canonicalize_name(Requirement(first).name): (Requirement(first), [each.strip() for each in hashes])
+        for first, *hashes in parts
+    }
+
+
+def test_the_images_lock_has_a_hash_for_all_that_the_service_needs_at_the_tested_versions() -> None:
+    pins, found = constraints(), locked("requirements.lock")
+
+    assert {machine: needed(machine) - set(found) for machine in MACHINES} == {machine: set() for machine in MACHINES}
+    assert set(found) == set().union(*map(needed, MACHINES))
+    for name, (requirement, hashes) in found.items():
+        assert str(requirement.specifier) == f"=={pins[name]}", f"{name}: run `make lock`"
+        assert 1 <= len(hashes) <= len(MACHINES)
+        assert all(re.fullmatch("[0-9a-f]{64}", each) for each in hashes)
+    apart = {name for name, (requirement, _) in found.items() if requirement.marker}
+    assert apart == needed("x86_64") ^ needed("aarch64")
+
+
+def test_what_the_image_is_built_with_is_locked_too() -> None:
+    backend = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    pins, found = constraints(), locked("build.lock")
+
+    for text in backend:
+        requirement = Requirement(text)
+        assert next(iter(found[requirement.name][0].specifier)).version in requirement.specifier
+    assert all(hashes for _, hashes in found.values())
+    assert {name for name in set(found) & set(pins) if str(found[name][0].specifier) != f"=={pins[name]}"} == set()
+
+
+def test_the_image_installs_nothing_but_torch_without_a_hash() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    installs = re.findall(r"pip install (.*?)(?:&&|;|$)", dockerfile, re.MULTILINE)
+
+    hashed, local = ["--require-hashes", "--no-deps", "-r"], ["--no-index", "--no-deps", "/source/wheels/*.whl"]
+    free = [line.split() for line in installs if line.split()[:3] != hashed and line.split() != local]
+    assert [words[:2] + words[-1:] for words in free] == [["-c", "constraints.txt", "torch"]] * 2
+    assert "pip wheel --no-build-isolation --no-deps" in dockerfile
 
 
 def test_only_the_api_is_published_and_only_to_this_machine() -> None:
@@ -106,7 +187,21 @@ def test_make_lists_its_commands() -> None:
     listing = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     assert re.findall(r"make (\w+)", listing) == [
-        *("help", "setup", "demo", "serve", "test", "faults", "chaos", "fuzz", "browser", "generated", "check", "bench")
+        *(
+            "help",
+            "setup",
+            "demo",
+            "serve",
+            "test",
+            "faults",
+            "chaos",
+            "fuzz",
+            "browser",
+            "generated",
+            "check",
+            "bench",
+            "lock",
+        )
     ]
 
 

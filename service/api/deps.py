@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from service.access import Caller, Scope
 from service.data.child import Allowance
 from service.errors import Forbidden
+from service.settings import readers_environment
 
 if TYPE_CHECKING:
     import pathlib
@@ -85,6 +86,7 @@ class Parts:
             unpacked_bytes=limits.max_upload_bytes,
             seconds=FILE_SECONDS,
             profile_bytes=limits.max_profile_bytes,
+            environment=readers_environment(),
         )
 
 

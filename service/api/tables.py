@@ -13,6 +13,7 @@ from starlette.responses import StreamingResponse
 
 from service.api.media_types import CSV, JSON, PARQUET
 from service.api.ranges import chunks
+from service.data.spreadsheet import harmless
 from service.data.write_rows import write_rows
 from service.errors import StorageError
 
@@ -78,9 +79,15 @@ def _parquet(table: Table, parts: Parts) -> BinaryIO:
 
 def csv_rows(table: Table) -> Iterator[list[list[Any]]]:
     """The header, then the rows a page at a time, as CSV has them."""
-    yield [list(table.columns)]
+    yield [list(map(harmless, table.columns))]
     for rows in table.pages:
-        yield [[str(cell).lower() if isinstance(cell, bool) else cell for cell in row] for row in rows]
+        yield [list(map(_cell, row)) for row in rows]
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return harmless(value)
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _lines(rows: Iterable[Sequence[Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,18 @@ if TYPE_CHECKING:
 
 
 def read_settings(host: str | None = None, port: int | None = None) -> Settings:
-    """The settings, and logs as they say; raises Misconfigured."""
+    """The settings; logs and the modes of new files as they say. Raises Misconfigured."""
     overrides: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
         problem = error.errors()[0]
+        said = problem["msg"].removeprefix("Value error, ")
         name = "".join(str(part).upper() for part in problem["loc"])
-        raise Misconfigured(f"BESTEPOCH_{name}: {problem['msg'].removeprefix('Value error, ')}") from None
+        raise Misconfigured(f"BESTEPOCH_{name}: {said}" if name else said) from None
     logs.set_up(settings.log_level, settings.log_format)
+    # The one place that decides who may read what this process and its children write: others never may.
+    os.umask(0o007 if settings.group_access else 0o077)
     return settings
 
 

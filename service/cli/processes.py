@@ -15,6 +15,7 @@ import typer
 from service.access import id_in
 from service.artifacts import Artifacts
 from service.cli.opening import open_database
+from service.cli.permissions import exposed
 from service.collector import Collector
 from service.errors import Misconfigured
 from service.settings import free_port
@@ -53,6 +54,7 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
 
     database, predictor, artifacts = open_database(settings), Predictor(), Artifacts(settings.artifacts)
     _check_guarded(settings, database)
+    _say_exposed(settings)
     port = settings.port or free_port(settings.host)
     server = Server(
         create_app(settings, database, artifacts, predictor),
@@ -85,6 +87,8 @@ def run_worker(settings: Settings, *, until_eof: bool) -> None:
     from service.worker.supervisor import Supervisor
 
     database = open_database(settings)
+    if not until_eof:  # else `serve` has said so
+        _say_exposed(settings)
     stop = threading.Event()
 
     def on_signal(number: int, _frame: Any) -> None:
@@ -128,7 +132,7 @@ class WorkerProcess:
             self._process.kill()
 
     def _keep(self) -> None:
-        command = [sys.executable, "-m", "service.cli", "worker", "--until-eof"]
+        command = [sys.executable, "-P", "-m", "service.cli", "worker", "--until-eof"]
         while not self._stopping.is_set():
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
             code = self._process.wait()
@@ -151,6 +155,11 @@ def _check_guarded(settings: Settings, database: Database) -> None:
         if not (settings.is_loopback or settings.api_key or keys.exist(connection)):
             how = "make a key with `bestepoch keys create`, or set BESTEPOCH_API_KEY"
             raise Misconfigured(f"the address {settings.host} is open to others: {how}")
+
+
+def _say_exposed(settings: Settings) -> None:
+    for sentence in exposed(settings):
+        log.warning("%s", sentence)
 
 
 def _start_collecting(settings: Settings, database: Database, stop: threading.Event) -> threading.Thread:

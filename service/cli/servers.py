@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 app = typer.Typer()
 
@@ -15,25 +18,35 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on, 0 for any; de
 @app.command()
 def serve(host: Host = None, port: Port = None) -> None:
     """Run API and worker together: all that one machine needs."""
-    from service.cli.opening import read_settings
+    settings = _settings(host, port)
     from service.cli.processes import run_both
 
-    run_both(read_settings(host, port))
+    run_both(settings)
 
 
 @app.command()
 def api(host: Host = None, port: Port = None) -> None:
     """Run the API alone; workers run elsewhere on the same database and artifacts."""
-    from service.cli.opening import read_settings
+    settings = _settings(host, port)
     from service.cli.processes import run_api
 
-    run_api(read_settings(host, port))
+    run_api(settings)
 
 
 @app.command()
 def worker(until_eof: Annotated[bool, typer.Option(hidden=True)] = False) -> None:
     """Run a worker alone: a supervisor and its trainer processes."""
-    from service.cli.opening import read_settings
+    settings = _settings()
     from service.cli.processes import run_worker
 
-    run_worker(read_settings(), until_eof=until_eof)
+    run_worker(settings, until_eof=until_eof)
+
+
+def _settings(host: str | None = None, port: int | None = None) -> Settings:
+    """The settings of a process that starts others: none of them imports what lies in the current folder."""
+    from service.settings import import_nothing_from_here
+
+    import_nothing_from_here()
+    from service.cli.opening import read_settings
+
+    return read_settings(host, port)

@@ -24,10 +24,13 @@ def doctor() -> None:
     """Check every row against its file and the queue against its rules; exit code 1 when something is wrong."""
     from service.artifacts import Artifacts
     from service.cli.opening import open_database, read_settings
+    from service.cli.permissions import exposed
     from service.doctor import Doctor
 
     settings = read_settings()
     database = open_database(settings)
+    for sentence in exposed(settings):
+        typer.echo(f"warning: {sentence}")
     examination = Doctor(database, Artifacts(settings.artifacts))
     for wrong in examination.examine():
         typer.echo(str(wrong))

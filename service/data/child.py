@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import logging
 import math
+import os
 import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from service.data.confine import confine
 from service.errors import InvalidData, StorageError, TooLarge
 
 _log = logging.getLogger(__name__)
+
+OPEN_FILES = 1_024
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # numpy would start one for each core
 
 
 class Allowance(BaseModel):
@@ -30,6 +37,8 @@ class Allowance(BaseModel):
     """Time in seconds."""
     profile_bytes: int = 16 * 2**20
     """Bytes of the values that the profile of a table lists."""
+    environment: dict[str, str] = {}
+    """Its environment, besides what tells Python where its modules are; nothing secret."""
 
 
 class _Question(BaseModel):
@@ -37,6 +46,8 @@ class _Question(BaseModel):
 
     allowed: Allowance
     request: dict[str, Any]
+    readable: list[Path]
+    writable: list[Path]
 
 
 class _Answer(BaseModel):
@@ -53,9 +64,13 @@ def ask(module: str, request: BaseModel, allowed: Allowance) -> Any:
 
     Blocks for `allowed.seconds` at most. Raises InvalidData saying what to mend in the file or which limit was
     reached, TooLarge for what unpacks to too much, and StorageError when the disk fails.
+
+    The child reads the files that the request names, and writes where those are to be that are not there yet.
     """
-    question = _Question(allowed=allowed, request=request.model_dump(mode="json"))
-    command = [sys.executable, "-m", module]
+    readable, writable = _places(request)
+    question = _Question(allowed=allowed, request=request.model_dump(mode="json"), readable=readable, writable=writable)
+    command = [sys.executable, "-P", "-s", "-m", module]
+    folder = str(writable[0] if writable else Path("/"))
     try:
         child = subprocess.run(
             command,
@@ -63,6 +78,8 @@ def ask(module: str, request: BaseModel, allowed: Allowance) -> Any:
             capture_output=True,
             timeout=allowed.seconds,
             check=False,
+            cwd=folder,
+            env={**allowed.environment, **ONE_THREAD, "PYTHONPATH": _modules(), "TMPDIR": folder},
         )
     except subprocess.TimeoutExpired:
         raise InvalidData(f"reading the file took longer than {allowed.seconds:g} seconds, the limit here") from None
@@ -72,6 +89,21 @@ def ask(module: str, request: BaseModel, allowed: Allowance) -> Any:
     if child.returncode == -signal.SIGKILL:  # the kernel's choice when memory runs out
         raise InvalidData(_out_of_memory(allowed))
     raise InvalidData("the file cannot be read: the process reading it ended unexpectedly")
+
+
+def _places(request: BaseModel) -> tuple[list[Path], list[Path]]:
+    """(files, folders) of a request: what there is to read, and where there is something to write."""
+    named: list[Path] = []
+    for _, value in request:
+        named += [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, Path)]
+    readable = [path for path in named if path.is_file()]
+    folders = [path if path.is_dir() else path.parent for path in named if not path.is_file()]
+    return readable, list(dict.fromkeys(folder for folder in folders if folder.is_dir()))
+
+
+def _modules() -> str:
+    """Where our own modules come from, as `PYTHONPATH`; never the current folder, whatever it is just now."""
+    return os.pathsep.join(path for path in sys.path if Path(path).is_absolute())
 
 
 def _found(answer: _Answer) -> Any:
@@ -88,10 +120,16 @@ def _out_of_memory(allowed: Allowance) -> str:
     return f"reading the file needs more than {allowed.memory_bytes / 2**20:,.0f} MiB of memory, the limit here"
 
 
-def respond(work: Callable[[dict[str, Any], Allowance], BaseModel | None]) -> None:
-    """In the child: answer the question with what `work` makes of it, if anything."""
+def respond(work: Callable[[dict[str, Any], Allowance], BaseModel | None], *modules: str) -> None:
+    """In the child: answer the question with what `work` makes of it, if anything.
+
+    `modules` are those that it needs besides: they are imported before the process gives up its rights.
+    """
     question = _Question.model_validate_json(sys.stdin.buffer.read())
     _limit(question.allowed)
+    for module in modules:
+        importlib.import_module(module)
+    confine(question.readable, question.writable)
     try:
         found = work(question.request, question.allowed)
         answer = _Answer(found=None if found is None else found.model_dump(mode="json"))
@@ -121,3 +159,8 @@ def _limit(allowed: Allowance) -> None:
     # A child whose parent was killed must not go on for ever.
     cpu = math.ceil(allowed.seconds) + 10
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
+    # A core dump would be a copy of the table, and larger than what it is made of.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    files = OPEN_FILES if most_files == resource.RLIM_INFINITY else min(OPEN_FILES, most_files)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))

@@ -13,6 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from service.data.spreadsheet import original
 from service.data.staging import MAX_LINE_BYTES, check_names
 from service.errors import InvalidData
 from service.spec.reading import ReadOptions
@@ -40,8 +41,9 @@ def detect(text: Path, null_values: Sequence[str], options: ReadOptions) -> Dial
 
     The delimiter is the one that cuts most of the first records into as many values as the first of them, at least
     two. Single quotes are quotes where they stand around values and no double quote is seen. The first record names
-    the columns unless it holds a number and no column turns from text to numbers below. Raises InvalidData for names
-    that are missing, repeated, too long or too many, and for options that cannot be.
+    the columns unless it holds a number and no column turns from text to numbers below; names that `harmless` has
+    changed are what they were before. Raises InvalidData for names that are missing, repeated, too long or too many,
+    and for options that cannot be.
     """
     if options.delimiter is not None and options.delimiter == options.quote:
         raise InvalidData(f"delimiter and quote are both {options.delimiter!r}: they must differ")
@@ -58,7 +60,7 @@ def detect(text: Path, null_values: Sequence[str], options: ReadOptions) -> Dial
         raise InvalidData("the first line opens a quote that is never closed, or goes on after a closing quote")
     first, second = records[0], (records[1] if len(records) > 1 else [])
     header = _is_header(first, second, null_values, options.decimal) if options.header is None else options.header
-    names = tuple(first) if header else tuple(f"column{i + 1}" for i in range(len(first)))
+    names = tuple(map(original, first)) if header else tuple(f"column{i + 1}" for i in range(len(first)))
     check_names(names, "the first line")
     return Dialect(delimiter, quote, names, header, blank_lines=len(start) - len(body))
 

@@ -25,7 +25,8 @@ class _Written(BaseModel):
 
 
 def export_csv(parquet: Path, csv: Path, allowed: Allowance) -> str:
-    """Write a table to the new file `csv`, the same bytes every time, missing values empty; its SHA-256.
+    """Write a table to the new file `csv`, the same bytes every time, missing values empty, names as `harmless` has
+    them; its SHA-256.
 
     Blocks for `allowed.seconds` at most. Raises DatasetCorrupt when the table cannot be read, TooLarge when the CSV
     file needs far more than `allowed.unpacked_bytes`, StorageError when the disk fails.
@@ -43,14 +44,18 @@ def _export(asked: dict[str, Any], allowed: Allowance) -> _Written:
 
     from service.data.duckdb_faults import duckdb_faults
     from service.data.sandbox import sandbox
+    from service.data.spreadsheet import harmless
+    from service.data.sql import sql_name
 
     request = _Request.model_validate(asked)
     with duckdb_faults():
         table = sandbox(request.parquet, request.csv.parent, allowed.memory_bytes).read_parquet(str(request.parquet))
-        table.write_csv(str(request.csv), header=True)
+        names = ((name, harmless(name)) for name in table.columns)
+        named = table.project(", ".join(f"{sql_name(name)} AS {sql_name(shown)}" for name, shown in names))
+        named.write_csv(str(request.csv), header=True)
     with request.csv.open("rb") as file:
         return _Written(sha256=hashlib.file_digest(file, "sha256").hexdigest())
 
 
 if __name__ == "__main__":
-    respond(_export)
+    respond(_export, "service.data.duckdb_faults", "service.data.sandbox")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
+import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,16 @@ def ingest(source: Path, parquet: Path, options: ReadOptions, allowed: Allowance
 
     Blocks and raises as `ask` does; `parquet` is not there then.
     """
-    with tempfile.TemporaryDirectory(dir=parquet.parent, prefix="ingest-") as folder:
-        table = Path(folder).absolute() / "table.parquet"
+    folder = parquet.parent.absolute() / f"ingest-{secrets.token_hex(8)}"
+    folder.mkdir()
+    try:
+        table = folder / "table.parquet"
         request = _Request(source=source.absolute(), parquet=table, options=options)
         ingested = Ingested.model_validate(ask(__name__, request, allowed))
         table.replace(parquet)
         return ingested
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read(asked: dict[str, Any], allowed: Allowance) -> Ingested:
@@ -81,4 +86,4 @@ def _read(asked: dict[str, Any], allowed: Allowance) -> Ingested:
 
 
 if __name__ == "__main__":
-    respond(_read)
+    respond(_read, "service.data.read")

@@ -49,4 +49,4 @@ def _read(asked: dict[str, Any], allowed: Allowance) -> _Staged:
 
 
 if __name__ == "__main__":
-    respond(_read)
+    respond(_read, "service.data.read_rows")

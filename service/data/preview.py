@@ -18,7 +18,7 @@ def preview_rows(parquet: Path, rows: int) -> list[dict[str, Any]]:
 
     Raises DatasetCorrupt when the file is missing or cannot be read.
     """
-    command = [sys.executable, "-m", "service.data.preview", str(parquet), str(rows)]
+    command = [sys.executable, "-P", "-m", "service.data.preview", str(parquet), str(rows)]
     try:
         child = subprocess.run(command, capture_output=True, timeout=PREVIEW_SECONDS, check=True)
     except subprocess.SubprocessError as error:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from service.exports.markdown import Markdown, joined, table, write
 from service.exports.rows import made_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pydantic import BaseModel
 
     from service.data.features import FittedFeature
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
     from service.training.checkpoint import Checkpoint
 
 FILES = {
-    "load.py": "loads it and predicts; needs torch alone: `python load.py rows.csv`",
-    "model.json": "columns, their preprocessing, and the layers",
-    "weights.pt": "the weights, a state dict for `torch.load(..., weights_only=True)`",
-    "job.json": "the job as the service knows it: spec, best epoch, metrics",
-    "history.csv": "every epoch: losses, metrics, and what early stopping decided and why",
-    "curves.svg": "the losses over the epochs",
+    "load.py": Markdown("loads it and predicts; needs torch alone: `python load.py rows.csv`"),
+    "model.json": Markdown("columns, their preprocessing, and the layers"),
+    "weights.pt": Markdown("the weights, a state dict for `torch.load(..., weights_only=True)`"),
+    "job.json": Markdown("the job as the service knows it: spec, best epoch, metrics"),
+    "history.csv": Markdown("every epoch: losses, metrics, and what early stopping decided and why"),
+    "curves.svg": Markdown("the losses over the epochs"),
 }
 USE = """```python
 from load import load
@@ -31,109 +30,123 @@ from load import load
 model = load()
 model.predict([{example}])
 ```"""
+BEFOREHAND = Markdown("## Noticed before training")
 
 
 def card(job: Job, checkpoint: Checkpoint, dataset: Dataset | None) -> str:
     """The card of the network of `checkpoint`, which `job` has trained on `dataset`."""
-    target = checkpoint.preprocessing.target
-    what = "a number" if target.classes is None else f"one of {len(target.classes)} classes"
-    sections = [
-        f"# {_plain(job.name or job.id)}",
-        f"Predicts `{_plain(target.column)}`, {what}, from {len(checkpoint.preprocessing.features)} columns. "
-        f"Epoch {checkpoint.epoch} of {job.progress.epoch}, the best by {job.spec.monitor.value}.",
-        "![Losses over epochs](curves.svg)",
-        "## How good it is",
+    warned = [BEFOREHAND, joined("\n", (write("- {said}", said=each.message) for each in job.warnings))]
+    sections: list[Markdown] = [
+        write("# {name}", name=job.name or job.id),
+        _summary(job, checkpoint),
+        Markdown("![Losses over epochs](curves.svg)"),
+        Markdown("## How good it is"),
         _metrics(job, checkpoint),
-        "Validation rows have chosen the epoch, so their scores are a little too good; test rows, where there are any, "
-        "have chosen nothing.",
-        "## What it was trained on",
+        Markdown(
+            "Validation rows have chosen the epoch, so their scores are a little too good; test rows, where there are "
+            "any, have chosen nothing."
+        ),
+        Markdown("## What it was trained on"),
         _data(job, dataset),
-        "## How it was trained",
-        _table(("setting", "value"), _training(job)),
-        "## The network",
-        _table(("layer", "values out", "parameters"), map(_layer, checkpoint.layers)),
-        "## What goes in",
-        _table(("column", "type", "as"), map(_column, checkpoint.preprocessing.features)),
-        "What is missing is imputed. Texts that training has not seen count as others, numbers far from those it has "
-        "seen are answered all the same: the answers to both mean little. Nobody has looked at for whom it errs.",
-        "## How to use it",
-        USE.replace("{example}", _example(checkpoint)),
-        _table(("file", "what"), ((f"`{name}`", text) for name, text in FILES.items())),
+        Markdown("## How it was trained"),
+        table(("setting", "value"), _training(job)),
+        Markdown("## The network"),
+        table(("layer", "values out", "parameters"), map(_layer, checkpoint.layers)),
+        Markdown("## What goes in"),
+        table(("column", "type", "as"), map(_column, checkpoint.preprocessing.features)),
+        Markdown(
+            "What is missing is imputed. Texts that training has not seen count as others, numbers far from those "
+            "it has seen are answered all the same: the answers to both mean little. Nobody has looked at for whom it "
+            "errs."
+        ),
+        *(warned if job.warnings else ()),
+        Markdown("## How to use it"),
+        _use(checkpoint),
+        table(("file", "what"), FILES.items()),
     ]
-    if job.warnings:
-        warned = [f"- {_plain(warning.message)}" for warning in job.warnings]
-        sections[-3:-3] = ["## Noticed before training", "\n".join(warned)]
     return "\n\n".join(sections) + "\n"
 
 
-def _metrics(job: Job, checkpoint: Checkpoint) -> str:
-    test = {} if job.test is None else job.test.metrics
-    rows = [
-        (f"`{name}`", _number(value), _number(test.get(name.removeprefix("val_"))))
-        for name, value in checkpoint.metrics.items()
-    ]
-    return _table(("metric", "at this epoch", "test rows"), rows if test else (row[:2] for row in rows))
-
-
-def _data(job: Job, dataset: Dataset | None) -> str:
-    if dataset is None:
-        return f"Data of the kind `{job.spec.data.kind}`; see `job.json`."
-    named = f"`{_plain(dataset.name)}`, " if dataset.name else ""
-    return (
-        f"The data set {named}{dataset.rows:,} rows and {len(dataset.columns)} columns, split "
-        f"so: {_settings(job.spec.split)}. SHA-256 of the file: `{dataset.sha256}`."
+def _summary(job: Job, checkpoint: Checkpoint) -> Markdown:
+    target, columns = checkpoint.preprocessing.target, len(checkpoint.preprocessing.features)
+    number = Markdown("a number")
+    what = number if target.classes is None else write("one of {count} classes", count=len(target.classes))
+    return write(
+        "Predicts {target}, {what}, from {columns} columns. Epoch {epoch} of {epochs}, the best by {monitor}.",
+        target=target.column,
+        what=what,
+        columns=columns,
+        epoch=checkpoint.epoch,
+        epochs=job.progress.epoch,
+        monitor=job.spec.monitor.value,
     )
 
 
-def _training(job: Job) -> list[tuple[str, str]]:
+def _metrics(job: Job, checkpoint: Checkpoint) -> Markdown:
+    test = {} if job.test is None else job.test.metrics
+    rows = [
+        (name, _number(value), _number(test.get(name.removeprefix("val_"))))
+        for name, value in checkpoint.metrics.items()
+    ]
+    if not test:
+        return table(("metric", "at this epoch"), (row[:2] for row in rows))
+    return table(("metric", "at this epoch", "test rows"), rows)
+
+
+def _data(job: Job, dataset: Dataset | None) -> Markdown:
+    if dataset is None:
+        return write("Data of the kind {kind}; see `job.json`.", kind=job.spec.data.kind)
+    return write(
+        "The data set {name}{rows} rows and {columns} columns, split so: {split}. SHA-256 of the file: {sha256}.",
+        name=write("{name}, ", name=dataset.name) if dataset.name else Markdown(),
+        rows=Markdown(f"{dataset.rows:,}"),
+        columns=len(dataset.columns),
+        split=_settings(job.spec.split),
+        sha256=dataset.sha256,
+    )
+
+
+def _training(job: Job) -> list[tuple[str, object]]:
     spec, rule = job.spec, job.spec.early_stopping
     return [
-        ("optimizer", _settings(spec.optimizer)),
-        ("schedule", spec.schedule.kind),
-        ("batch size", str(spec.batch_size)),
-        ("early stopping", "never" if rule is None else _settings(rule)),
-        ("ended", (job.stop_reason or job.status).value),
-        ("seed", str(spec.seed)),
-        ("device", job.device or ""),
-        ("job", f"`{job.id}`"),
+        (Markdown("optimizer"), _settings(spec.optimizer)),
+        (Markdown("schedule"), spec.schedule.kind),
+        (Markdown("batch size"), spec.batch_size),
+        (Markdown("early stopping"), Markdown("never") if rule is None else _settings(rule)),
+        (Markdown("ended"), (job.stop_reason or job.status).value),
+        (Markdown("seed"), spec.seed),
+        (Markdown("device"), job.device or Markdown()),
+        (Markdown("job"), job.id),
     ]
 
 
-def _settings(part: BaseModel) -> str:
-    return ", ".join(f"{name} {value}" for name, value in part.model_dump(mode="json", exclude_none=True).items())
+def _settings(part: BaseModel) -> Markdown:
+    values = part.model_dump(mode="json", exclude_none=True)
+    return joined(", ", (write("{name} {value}", name=Markdown(name), value=each) for name, each in values.items()))
 
 
-def _layer(layer: Layer) -> tuple[str, str, str]:
+def _layer(layer: Layer) -> tuple[Markdown, Markdown, Markdown]:
     shape = " x ".join(map(str, layer.output_shape))
-    return layer.kind.replace("_", " "), shape, f"{layer.parameters:,}" if layer.parameters else ""
+    parameters = f"{layer.parameters:,}" if layer.parameters else ""
+    return Markdown(layer.kind.replace("_", " ")), Markdown(shape), Markdown(parameters)
 
 
-def _column(feature: FittedFeature) -> tuple[str, str, str]:
+def _column(feature: FittedFeature) -> tuple[str, Markdown, Markdown]:
     if feature.categories is not None:
-        shown = ", ".join(map(_plain, feature.categories[:10])) + (", ..." if len(feature.categories) > 10 else "")
-        how = f"0/1 for each of {shown}"
+        more = Markdown(", ..." if len(feature.categories) > 10 else "")
+        how = write("0/1 for each of {shown}{more}", shown=joined(", ", feature.categories[:10]), more=more)
     elif feature.knots is not None:
-        how = "its rank among the training rows"
+        how = Markdown("its rank among the training rows")
     else:
-        how = f"(value - {feature.mean:.6g}) / {feature.scale:.6g}"
-    return f"`{_plain(feature.column)}`", feature.type.value, how
+        how = Markdown(f"(value - {feature.mean:.6g}) / {feature.scale:.6g}")
+    return feature.column, Markdown(feature.type.value), how
 
 
-def _example(checkpoint: Checkpoint) -> str:
-    """A row of a few columns, as Python writes it."""
+def _use(checkpoint: Checkpoint) -> Markdown:
+    """How to predict a row of a few columns; `repr` writes texts on one line, so that none can end the block."""
     features = checkpoint.preprocessing.features[:3]
-    return repr({feature.column: made_up(feature, 0) for feature in features})
+    return Markdown(USE.replace("{example}", repr({feature.column: made_up(feature, 0) for feature in features})))
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
-
-
-def _plain(text: str | None) -> str:
-    """What people have written, so that Markdown and HTML see nothing in it."""
-    return "".join(f"\\{each}" if each in "\\`*_{}[]<>#|!" else " " if each < " " else each for each in text or "")
+def _number(value: float | None) -> Markdown:
+    return Markdown("" if value is None else f"{value:.4g}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -65,7 +66,7 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             _warn_if_unsafe()
-            Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
+            _make_file(Path(self.url.database or ""))
             arguments: dict[str, Any] = {
                 "module": sqlite_module,
                 "connect_args": {"isolation_level": None, "timeout": LOCK_SECONDS},
@@ -202,6 +203,13 @@ def _normalize(url: str) -> URL:
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
     raise Misconfigured(_URLS)
+
+
+def _make_file(path: Path) -> None:
+    """Make an empty file if there is none, with its folder: SQLite's own are never writable by the group."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -55,7 +55,7 @@ def begin(folder: Path, claims: Sequence[Claim]) -> None:
 def write_to(path: Path) -> None:
     """Append standard output and standard error of this process to a file, and what C libraries write too."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(handle, sys.stdout.fileno())
     os.dup2(handle, sys.stderr.fileno())
     os.close(handle)

@@ -113,14 +113,6 @@ def test_its_loader_names_the_column_of_a_wrong_value(row: dict[str, Any], said:
         standalone(mixed(TARGETS[0])).predict([row])
 
 
-def test_what_people_wrote_is_no_markup_in_its_card(tmp_path: Path) -> None:
-    _, folder = taken(tmp_path, name="<script>|[x](y)\n# big")
-
-    card = (folder / "README.md").read_text()
-
-    assert card.startswith("# \\<script\\>\\|\\[x\\](y) \\# big\n")
-
-
 def test_its_picture_is_svg_whatever_was_measured() -> None:
     points = [Point(i, None if i == 2 else 1 / i, None) for i in range(1, 5_001)]
 

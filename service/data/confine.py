@@ -1,0 +1,98 @@
+"""What a process gives up before it reads a stranger's file: new privileges, other files, programs, TCP, signals.
+
+Linux alone has this (Landlock, since 5.13); elsewhere there are the limits of `child.py` and DuckDB's own sandbox.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+_SET_NO_NEW_PRIVILEGES = 38  # of prctl
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # system calls, by the same number on every machine
+_GET_VERSION, _PATH_BENEATH = 1, 1
+
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
+_RIGHTS_BY_VERSION = (0, 13, 14, 15, 15, 16)
+"""How many rights to files the kernel knows, each a bit."""
+_TCP_VERSION, _SCOPE_VERSION = 4, 6
+_BIND_AND_CONNECT, _SOCKETS_AND_SIGNALS = 3, 3
+
+_SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/opt", "/nix/store", "/gnu/store", "/etc/ld.so.cache", "/etc/localtime")
+_KERNEL = ("/dev/urandom", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system", "/sys/fs/cgroup")
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = [("files", ctypes.c_uint64), ("tcp", ctypes.c_uint64), ("scoped", ctypes.c_uint64)]
+
+
+class _PathBeneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = [("allowed", ctypes.c_uint64), ("handle", ctypes.c_int32)]
+
+
+def confine(readable: Iterable[Path], writable: Iterable[Path]) -> int:
+    """From now on this process may read `readable`, Python's and the system's own files, do as it likes in the folders
+    `writable`, and open nothing else: it starts no program, opens no TCP connection, signals no other process.
+
+    Gives Landlock's version; 0 where the kernel has none, and then no more is given up than new privileges.
+    """
+    if sys.platform != "linux":
+        return 0
+    libc = ctypes.CDLL(None, use_errno=True)
+    _checked(libc.prctl(_SET_NO_NEW_PRIVILEGES, *map(ctypes.c_ulong, (1, 0, 0, 0))))
+    version = landlock_version()
+    if version:
+        files = (1 << _RIGHTS_BY_VERSION[min(version, len(_RIGHTS_BY_VERSION) - 1)]) - 1
+        ruleset = _ruleset(libc, version, files)
+        _allow(libc, ruleset, [*_own_files(), *map(Path, _SYSTEM + _KERNEL), *readable], _READ_FILE | _READ_DIR)
+        _allow(libc, ruleset, [Path(os.devnull)], _READ_FILE | _WRITE_FILE)
+        _allow(libc, ruleset, writable, files & ~_EXECUTE)
+        _checked(libc.syscall(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0)))
+        os.close(ruleset)
+    return version
+
+
+def landlock_version() -> int:
+    """The version of Landlock that this kernel has; 0: none, or a container's runtime forbids it."""
+    if sys.platform != "linux":
+        return 0
+    libc = ctypes.CDLL(None, use_errno=True)
+    return max(0, int(libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_GET_VERSION))))
+
+
+def _ruleset(libc: ctypes.CDLL, version: int, files: int) -> int:
+    """The handle of a new ruleset; an old kernel refuses a longer structure than it knows."""
+    asked = _Ruleset(files, _BIND_AND_CONNECT, _SOCKETS_AND_SIGNALS)
+    size = 24 if version >= _SCOPE_VERSION else 16 if version >= _TCP_VERSION else 8
+    return _checked(libc.syscall(_CREATE_RULESET, ctypes.byref(asked), ctypes.c_size_t(size), ctypes.c_uint32(0)))
+
+
+def _allow(libc: ctypes.CDLL, ruleset: int, paths: Iterable[Path], rights: int) -> None:
+    """Allow `rights` to these files, and to all that is in these folders; those that are not there are left out."""
+    for path in paths:
+        try:
+            handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            rule = _PathBeneath(rights if path.is_dir() else rights & ~_READ_DIR, handle)
+            arguments = (ctypes.c_int(ruleset), ctypes.c_int(_PATH_BENEATH), ctypes.byref(rule), ctypes.c_uint32(0))
+            _checked(libc.syscall(_ADD_RULE, *arguments))
+        finally:
+            os.close(handle)
+
+
+def _own_files() -> list[Path]:
+    """Where Python and its libraries are."""
+    return [Path(path) for path in {sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path} if path]
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"this process could not give up its rights: {os.strerror(number)}")
+    return result

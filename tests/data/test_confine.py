@@ -1,0 +1,72 @@
+"""What a process that reads a stranger's file is given, and what it cannot do even if the file takes it over."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.data.child import Allowance, ask
+from service.data.confine import landlock_version
+from tests.data.nosy import Asked, Seen
+from tests.processes import linux_only
+
+ALLOWED = Allowance(memory_bytes=2**28, unpacked_bytes=2**20, seconds=60, environment={"TZ": "Asia/Tokyo"})
+needs_landlock = pytest.mark.skipif(landlock_version() == 0, reason="this kernel has no Landlock")
+
+
+@pytest.fixture(scope="module")
+def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that is no business of the child's."""
+    folder = tmp_path_factory.mktemp("others")
+    (folder / "old").touch()
+    (folder / "secret").write_bytes(b"secret")
+    return folder / "secret"
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory, secret: Path) -> Iterator[Seen]:
+    """What a nosy child has found: its parent has secrets, open files, and a listening socket."""
+    given, scratch = tmp_path_factory.mktemp("given") / "source", tmp_path_factory.mktemp("scratch")
+    given.write_bytes(b"a,b\n")
+    with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as server, secret.open() as file:
+        patch.setenv("BESTEPOCH_API_KEY", "correct-horse-battery-staple")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+        os.set_inheritable(file.fileno(), True)
+        request = Asked(
+            given=given, target=scratch / "out", port=server.getsockname()[1], elsewhere=str(secret.absolute())
+        )
+        yield Seen.model_validate(ask("tests.data.nosy", request, ALLOWED))
+
+
+def test_its_environment_has_nothing_secret(seen: Seen) -> None:
+    modules = {"PYTHONPATH", "TMPDIR", "TZ", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
+
+    assert set(seen.environment) - {"LC_CTYPE"} == modules  # Python itself sets LC_CTYPE where there is no locale
+    assert seen.environment["TZ"] == "Asia/Tokyo"
+
+
+@linux_only
+def test_it_works_in_scratch_without_the_files_of_its_parent(seen: Seen) -> None:
+    assert Path(seen.folder).name.startswith("scratch")
+    assert seen.handles == 4  # standard input, output and error, and the folder that is being listed
+    assert seen.core_bytes == 0
+
+
+@linux_only
+def test_it_can_get_no_new_privileges(seen: Seen) -> None:
+    assert seen.privileges == "1"
+
+
+@needs_landlock
+def test_it_reads_what_it_was_given_and_writes_where_it_was_told_to_and_no_more(seen: Seen, secret: Path) -> None:
+    allowed = {"read what it was given", "write where it was told to"}
+    since = {"connect": 4, "listen": 4, "signal whoever started it": 6}
+    not_yet = {name for name, version in since.items() if landlock_version() < version}
+
+    assert set(seen.done) - not_yet == allowed
+    assert secret.read_bytes() == b"secret"
+    assert {path.name for path in secret.parent.iterdir()} == {"old", "secret"}

@@ -1,0 +1,111 @@
+"""Who may read and change the service's files: modes of what it makes, and what it says of what it finds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from service.artifacts import Artifacts
+from service.cli import app
+from service.cli.permissions import exposed
+from service.settings import Settings
+from service.store.engine import Database, migrate
+
+
+@pytest.fixture(autouse=True)
+def same_umask() -> Iterator[None]:
+    """A command in the tests' own process sets it."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> str:
+    return oct(path.stat().st_mode & 0o7777)
+
+
+@pytest.mark.parametrize(("group", "folder", "file"), [("false", "0o700", "0o600"), ("true", "0o770", "0o660")])
+def test_a_command_with_any_umask_makes_files_for_its_user_or_group_alone(
+    tmp_path: Path, group: str, folder: str, file: str
+) -> None:
+    home = tmp_path / "home"
+    environment = {**os.environ, "BESTEPOCH_HOME": str(home), "BESTEPOCH_GROUP_ACCESS": group}
+    command = [sys.executable, "-m", "service.cli", "keys", "create"]
+
+    subprocess.run(command, env=environment, umask=0, capture_output=True, check=True)
+
+    assert (mode(home), mode(home / "bestepoch.db")) == (folder, file)
+
+
+@pytest.mark.parametrize(("umask", "folder", "file"), [(0o077, "0o700", "0o600"), (0o007, "0o770", "0o660")])
+def test_the_umask_decides_the_modes_of_every_kind_of_file(tmp_path: Path, umask: int, folder: str, file: str) -> None:
+    os.umask(umask)
+    artifacts = Artifacts(tmp_path / "artifacts")
+    migrate(f"sqlite:///{tmp_path}/database/x.db")
+    database = Database(f"sqlite:///{tmp_path}/database/x.db")
+
+    artifacts.put("checkpoints/job_1/best", b"weights")
+    with artifacts.scratch() as scratch, database.reading():
+        (scratch / "new").write_bytes(b"rows")
+        artifacts.adopt(scratch / "new", "datasets/ds_1/table")
+        folders = [scratch, *(path for path in tmp_path.rglob("*") if path.is_dir())]
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert {path.name: mode(path) for path in folders if mode(path) != folder} == {}
+        assert {path.name: mode(path) for path in files if mode(path) != file} == {}
+        assert {"best", "table", "x.db", "x.db-wal", "x.db-shm"} <= {path.name for path in files}
+    database.close()
+
+
+def test_new_files_belong_to_the_group_of_a_folder_that_passes_its_own_on(tmp_path: Path) -> None:
+    os.umask(0o007)
+    root = tmp_path / "shared"
+    root.mkdir()
+    root.chmod(0o2770)
+
+    artifacts = Artifacts(root / "artifacts")
+    artifacts.put("checkpoints/job_1/best", b"weights")
+
+    assert mode(root / "artifacts/checkpoints/job_1") == "0o2770"
+
+
+def test_folders_of_ones_own_are_not_worth_a_word(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    (tmp_path / "artifacts").mkdir(mode=0o777)  # nobody gets there
+
+    assert exposed(Settings(home=tmp_path)) == []
+
+
+def test_whatever_others_may_use_is_named_with_the_remedy(tmp_path: Path) -> None:
+    home, elsewhere, database = tmp_path / "home", tmp_path / "artifacts", tmp_path / "x.db"
+    home.mkdir()
+    elsewhere.mkdir()
+    database.touch()
+    for path, bits in ((home, 0o755), (elsewhere, 0o750), (database, 0o644)):
+        path.chmod(bits)
+    settings = {"home": home, "artifacts_url": str(elsewhere), "database_url": f"sqlite:///{database}"}
+
+    alone, together = exposed(Settings(**settings)), exposed(Settings(**settings, group_access=True))
+
+    assert [sentence.partition(": ")[2] for sentence in alone] == [
+        *(f"chmod 700 {home}", f"chmod 700 {elsewhere}", f"chmod 600 {database}")
+    ]
+    assert [sentence.partition(": ")[2] for sentence in together] == [f"chmod 2770 {home}", f"chmod 660 {database}"]
+
+
+def test_the_doctor_warns_of_a_folder_that_others_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BESTEPOCH_HOME", str(tmp_path))
+    tmp_path.chmod(0o755)
+    runner = CliRunner()
+    assert runner.invoke(app, ["migrate"]).exit_code == 0
+
+    examined = runner.invoke(app, ["doctor"])
+
+    assert f"warning: other users of this machine may use {tmp_path} (mode 755)" in examined.output
+    assert examined.exit_code == 0
+    assert mode(tmp_path) == "0o755"  # an operator's folder stays as it is
