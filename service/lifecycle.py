@@ -273,7 +273,8 @@ class Job(Record):
     attempt: int
     """How many times a worker has claimed the job."""
     failures: int
-    """How many of these claims ended in a crash since it last got on, that is, saved its state; the third ends it."""
+    """How many of these claims ended in a crash since it last made progress, that is, recorded an epoch beyond those of
+    all earlier attempts; the third ends it."""
     device: str | None
     """What it trains on."""
     worker: str | None

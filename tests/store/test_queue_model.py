@@ -52,6 +52,7 @@ class Expected:
     attempt: int = 0
     failures: int = 0
     epochs: int = 0
+    furthest: int = 0
     saved: int = 0
     lapsed: bool = False
 
@@ -153,8 +154,10 @@ class QueueMachine(RuleBasedStateMachine):
         assert written == ({claim.job_id: job.control} if job else {})
         if job:
             job.epochs = reached
+            if reached > job.furthest:
+                job.furthest, job.failures = reached, 0
             if saves:
-                job.saved, job.failures = reached, 0
+                job.saved = reached
 
     @rule(claim=claims)
     def go_back(self, claim: Claim) -> None:
@@ -283,7 +286,9 @@ class QueueMachine(RuleBasedStateMachine):
 def seen(job: Row[Any]) -> Expected:
     """The job's row in the model's words."""
     asked = job.control and Control(job.control)
-    return Expected(0, job.priority, Status(job.status), asked, job.attempt, job.failures, job.epoch)
+    return Expected(
+        0, job.priority, Status(job.status), asked, job.attempt, job.failures, job.epoch, job.furthest_epoch
+    )
 
 
 def test_the_queue_does_what_its_model_does(database: Database) -> None:
