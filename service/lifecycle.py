@@ -28,21 +28,11 @@ class Status(StrEnum):
     @property
     def terminal(self) -> bool:
         """Whether this state never changes again."""
-        return not TRANSITIONS[self]
+        return self in (Status.succeeded, Status.failed, Status.cancelled)
 
 
-#   queued <-> running -> succeeded | failed | cancelled
-#     ^ \________|____________________________/
-#     +-- paused <-> (queued, running)
-TRANSITIONS: dict[Status, frozenset[Status]] = {
-    Status.queued: frozenset({Status.running, Status.paused, Status.cancelled}),
-    Status.running: frozenset({Status.queued, Status.paused, Status.succeeded, Status.failed, Status.cancelled}),
-    Status.paused: frozenset({Status.queued, Status.cancelled}),
-    Status.succeeded: frozenset(),
-    Status.failed: frozenset(),
-    Status.cancelled: frozenset(),
-}
-
+# queued <-> running -> succeeded | failed | cancelled; paused <-> queued; running -> paused. What waits is cancelled too.
+# Each move is a guarded UPDATE in `store/queue.py`, `store/recording.py` or `store/control.py`, and nowhere else.
 LIVE = tuple(status for status in Status if not status.terminal)
 
 

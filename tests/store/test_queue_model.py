@@ -38,6 +38,12 @@ from tests.store.records import checkpoint, epoch
 CRASH = JobError(code=ErrorCode.worker_lost, message="it died")
 SPECS = {priority: synthetic(priority=priority) for priority in (-1, 0, 1)}
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "15"))
+MOVES = {
+    ("queued", "running"), ("queued", "paused"), ("queued", "cancelled"),
+    ("running", "queued"), ("running", "paused"),
+    ("running", "succeeded"), ("running", "failed"), ("running", "cancelled"),
+    ("paused", "queued"), ("paused", "cancelled"),
+}  # fmt: skip
 LAPSED, HELD = -1.0, 1_000.0  # seconds of a lease
 
 
@@ -91,6 +97,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.database = database
         self.expected: dict[str, Expected] = {}
         self.submitted = 0
+        self.stood: dict[str, str] = {}
         with database.transaction() as connection:
             connection.execute(delete(jobs_table))
 
@@ -274,6 +281,14 @@ class QueueMachine(RuleBasedStateMachine):
             assert kinds.count(EventKind.ended) == expected.status.terminal
             assert kinds.count(EventKind.claimed) == expected.attempt
             assert {row.number for row in log if row.job_id == job.id} == set(range(1, len(kinds) + 1))
+
+    @invariant()
+    def a_job_makes_only_the_moves_that_there_are(self) -> None:
+        with self.database.reading() as connection:
+            stands = {row.id: row.status for row in connection.execute(select(jobs_table.c.id, jobs_table.c.status))}
+        moved = {(self.stood.get(job_id, "queued"), status) for job_id, status in stands.items()}
+        assert {move for move in moved if move[0] != move[1]} <= MOVES
+        self.stood = stands
 
     @invariant()
     def the_last_in_line_knows_its_place(self) -> None:
