@@ -40,7 +40,7 @@ def card(job: Job, checkpoint: Checkpoint, dataset: Dataset | None) -> str:
     sections = [
         f"# {_plain(job.name or job.id)}",
         f"Predicts `{_plain(target.column)}`, {what}, from {len(checkpoint.preprocessing.features)} columns. "
-        f"Epoch {checkpoint.epoch} of {job.progress.epoch}, the best by {job.spec.monitor.value}.",
+        f"Epoch {checkpoint.epoch} of {job.progress.epoch}, the best by {job.known_spec.monitor.value}.",
         "![Losses over epochs](curves.svg)",
         "## How good it is",
         _metrics(job, checkpoint),
@@ -77,16 +77,16 @@ def _metrics(job: Job, checkpoint: Checkpoint) -> str:
 
 def _data(job: Job, dataset: Dataset | None) -> str:
     if dataset is None:
-        return f"Data of the kind `{job.spec.data.kind}`; see `job.json`."
+        return f"Data of the kind `{job.known_spec.data.kind}`; see `job.json`."
     named = f"`{_plain(dataset.name)}`, " if dataset.name else ""
     return (
         f"The data set {named}{dataset.rows:,} rows and {len(dataset.columns)} columns, split "
-        f"so: {_settings(job.spec.split)}. SHA-256 of the file: `{dataset.sha256}`."
+        f"so: {_settings(job.known_spec.split)}. SHA-256 of the file: `{dataset.sha256}`."
     )
 
 
 def _training(job: Job) -> list[tuple[str, str]]:
-    spec, rule = job.spec, job.spec.early_stopping
+    spec, rule = job.known_spec, job.known_spec.early_stopping
     return [
         ("optimizer", _settings(spec.optimizer)),
         ("schedule", spec.schedule.kind),

@@ -1,4 +1,4 @@
-"""The tables. Every row of what clients make has a `tenant`, whose it is; every change of a job raises its `version`."""
+"""The tables. What clients make has a `tenant`, whose it is, and every change of a job raises its `version`."""
 
 from __future__ import annotations
 
