@@ -136,6 +136,10 @@ class Unavailable(ServiceError):
     retry_seconds = 2
 
 
+class SchemaMismatch(Unavailable):
+    """The database's schema is not one that this version of the service can use."""
+
+
 class StorageError(ServiceError):
     """The server could not write to its storage."""
 

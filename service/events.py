@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Literal
 
 from service.lifecycle import Record
+from service.spec.base import OpenEnum
 
 
-class EventKind(StrEnum):
+class EventKind(OpenEnum):
     """What happened."""
 
     queued = "queued"

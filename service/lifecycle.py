@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
+from service.errors import Conflict
+from service.spec.base import OpenEnum
 from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec
 from service.spec.resolve import SpecWarning
 from service.spec.table import Dataset
 
 
-class Status(StrEnum):
+class Status(OpenEnum):
     """Where a job stands."""
 
     queued = "queued"
@@ -28,25 +31,15 @@ class Status(StrEnum):
     @property
     def terminal(self) -> bool:
         """Whether this state never changes again."""
-        return not TRANSITIONS[self]
+        return self in (Status.succeeded, Status.failed, Status.cancelled)
 
 
-#   queued <-> running -> succeeded | failed | cancelled
-#     ^ \________|____________________________/
-#     +-- paused <-> (queued, running)
-TRANSITIONS: dict[Status, frozenset[Status]] = {
-    Status.queued: frozenset({Status.running, Status.paused, Status.cancelled}),
-    Status.running: frozenset({Status.queued, Status.paused, Status.succeeded, Status.failed, Status.cancelled}),
-    Status.paused: frozenset({Status.queued, Status.cancelled}),
-    Status.succeeded: frozenset(),
-    Status.failed: frozenset(),
-    Status.cancelled: frozenset(),
-}
-
+# queued <-> running -> succeeded | failed | cancelled; running -> paused <-> queued; queued, paused -> cancelled.
 LIVE = tuple(status for status in Status if not status.terminal)
+ENDED = tuple(status for status in Status if status.terminal)  # a state that this version does not know is neither
 
 
-class StopReason(StrEnum):
+class StopReason(OpenEnum):
     """Why training ended."""
 
     early_stopped = "early_stopped"
@@ -57,7 +50,7 @@ class StopReason(StrEnum):
     cancelled = "cancelled"
 
 
-class ErrorCode(StrEnum):
+class ErrorCode(OpenEnum):
     """Why a job failed."""
 
     non_finite_loss = "non_finite_loss"
@@ -71,7 +64,7 @@ class ErrorCode(StrEnum):
     internal = "internal"
 
 
-class Control(StrEnum):
+class Control(OpenEnum):
     """A request that waits for the running epoch's end."""
 
     pause = "pause"
@@ -260,8 +253,8 @@ class Job(Record):
     """Why training ended; null before that and for failed jobs."""
     control: Control | None
     """A request that waits for the running epoch's end."""
-    spec: JobSpec
-    """Everything asked for at submission, with every default written out."""
+    spec: Annotated[JobSpec | SkipJsonSchema[dict[str, Any]], Field(union_mode="left_to_right")]
+    """Everything asked for at submission, with every default written out; what a newer version stored, as it is."""
     progress: Progress
     """How far training is."""
     best: Best | None
@@ -273,7 +266,7 @@ class Job(Record):
     attempt: int
     """How many times a worker has claimed the job."""
     failures: int
-    """How many of these claims ended in a crash since it last got on, that is, saved its state; the third ends it."""
+    """How many of these ended in a crash since an epoch beyond those of earlier attempts was recorded; 3 end it."""
     device: str | None
     """What it trains on."""
     worker: str | None
@@ -288,6 +281,13 @@ class Job(Record):
     """When it ended (UTC)."""
     error: JobError | None
     """Why it failed; null otherwise."""
+
+    @property
+    def known_spec(self) -> JobSpec:
+        """The spec; raises Conflict where this version cannot read it."""
+        if isinstance(self.spec, JobSpec):
+            return self.spec
+        raise Conflict("a newer version of the service wrote the job's spec, and this one cannot read it")
 
 
 class Export(Record):

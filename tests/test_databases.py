@@ -12,7 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from service.store.engine import Database, is_migrated
+from service.errors import SchemaMismatch
+from service.store import schema
+from service.store.engine import Database
 from tests.databases import postgres_database
 
 ROOT = Path(__file__).parents[1]
@@ -20,13 +22,13 @@ ROOT = Path(__file__).parents[1]
 
 def test_a_database_is_migrated(database: Database) -> None:
     with database.reading() as connection:
-        assert is_migrated(connection)
+        schema.check(connection)
 
 
 def test_a_blank_database_has_no_schema(blank_database_url: str) -> None:
     blank = Database(blank_database_url)
-    with blank.reading() as connection:
-        assert not is_migrated(connection)
+    with blank.reading() as connection, pytest.raises(SchemaMismatch):
+        schema.check(connection)
     blank.close()
 
 

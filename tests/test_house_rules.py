@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spec": {"errors"},
     "lifecycle": {"errors", "spec"},
     "sweep_records": {"lifecycle", "spec"},
-    "events": {"lifecycle"},
+    "events": {"lifecycle", "spec"},
     "early_stopping": {"lifecycle", "spec", "errors"},
     "replay": {"early_stopping", "lifecycle", "spec", "errors"},
     "data": {"spec", "errors"},

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def export(service: Service, job_id: str, checkpoint: Checkpoint, weights: Path, format: CheckpointFormat) -> bytes:  # noqa: A002
     """The file; raises Conflict where it would answer otherwise than the service, NotInstalled, Unavailable."""
     job = read_job(service, job_id)
-    dataset, parquet = _data(service, job.spec.data.id if isinstance(job.spec.data, DatasetData) else None)
+    dataset, parquet = _data(service, job.known_spec.data.id if isinstance(job.known_spec.data, DatasetData) else None)
     with service.parts.artifacts.scratch() as folder:
         history = folder / "history.csv"
         with history.open("w", encoding="utf-8", newline="") as file:

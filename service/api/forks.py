@@ -95,10 +95,10 @@ def _planned(service: Service, basis: Basis, asked: ForkSpec) -> tuple[Resolved,
     """The fork resolved, and the best of the rows that it takes over; raises InvalidSpec pointing into the request."""
     point = Point(asked.changes, {name: f"/changes/{name.replace('/', '~1')}" for name in asked.changes}, "/changes")
     try:
-        spec = changes.apply(basis.parent.spec, asked.changes)
+        spec = changes.apply(basis.parent.known_spec, asked.changes)
         profile = profile_for(service, spec)
         resolved = resolve(spec, profile, service.parts.limits)
-        check_fork(resolve(basis.parent.spec, profile_for(service, basis.parent.spec)), resolved, asked)
+        check_fork(resolve(basis.parent.known_spec, profile_for(service, basis.parent.known_spec)), resolved, asked)
         return _after(basis, resolved)
     except InvalidSpec as error:
         located = [replace(fault, pointer=point.locate(fault.pointer)) for fault in error.faults]
@@ -119,7 +119,7 @@ def _after(basis: Basis, resolved: Resolved) -> tuple[Resolved, BestSoFar | None
     if spec.max_epochs <= len(rows):
         raise InvalidSpec.at("/max_epochs", f"{len(rows)} epochs are trained already: ask for more")
     tracker, decision = followed(resolved.monitor, spec.early_stopping, rows)
-    before, _ = followed(basis.parent.spec.monitor, basis.parent.spec.early_stopping, rows)
+    before, _ = followed(basis.parent.known_spec.monitor, basis.parent.known_spec.early_stopping, rows)
     if tracker.best_epoch != before.best_epoch:
         message = f"by {resolved.monitor.value} epoch {tracker.best_epoch} is the best, whose weights are not kept"
         raise InvalidSpec.at("/early_stopping/monitor", f"{message}; fork from `best`")

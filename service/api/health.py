@@ -12,8 +12,7 @@ from service.api.deps import Everything, Operator
 from service.api.openapi import problems
 from service.api.requests import Route
 from service.errors import StorageError, Unavailable
-from service.store import workers
-from service.store.engine import is_migrated
+from service.store import schema, workers
 
 router = APIRouter(tags=["service"], route_class=Route)
 figures = APIRouter(tags=["service"], route_class=Route)  # for the operator
@@ -47,10 +46,9 @@ async def get_health() -> Health:
 
 @router.get("/readyz", operation_id="get_readiness", summary="Ask whether the server can work", responses=problems(503))
 def get_readiness(service: Everything) -> Readiness:
-    """Whether the database can be reached and has every table, and the artifact store can be written to."""
+    """Whether the database can be reached, in a schema that this version can use, and artifacts can be written."""
     with service.database.reading() as connection:
-        if not is_migrated(connection):
-            raise Unavailable("the database lacks tables of this version: run `bestepoch migrate`")
+        schema.check(connection)
         alive = workers.find(connection)
     try:
         service.artifacts.check()

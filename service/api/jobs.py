@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 
 from service.api.deps import Admin, After, JobId, Limit, Page, Reader, Service, Submitter, page_of
 from service.api.openapi import SPEC_EXAMPLES, problems
@@ -17,6 +17,7 @@ from service.api.plan import Plan, plan_of
 from service.api.requests import Route
 from service.errors import InvalidSpec, NotFound
 from service.lifecycle import Job, Status
+from service.spec.base import known
 from service.spec.data import DatasetData
 from service.spec.job import JobSpec, Labels
 from service.spec.limits import checkpoint_bytes_of
@@ -37,6 +38,7 @@ IdempotencyKey = Annotated[
         description="Any text of your choice; sending the same again under the same key creates nothing new.",
     ),
 ]
+KnownStatus = Annotated[Status, AfterValidator(known)]
 _LABELS = TypeAdapter(Labels)
 REPLAYED = {"Idempotent-Replayed": {"description": "`true`.", "schema": {"type": "string"}}}
 CREATED: dict[int | str, dict[str, Any]] = {
@@ -137,7 +139,9 @@ def _labels(
 def list_jobs(
     service: Reader,
     labels: Annotated[dict[str, str], Depends(_labels)],
-    status: Annotated[Status | None, Query(description="Only jobs in this state.")] = None,
+    status: Annotated[
+        Annotated[Status, AfterValidator(known)] | None, Query(description="Only jobs in this state.")
+    ] = None,
     name: Annotated[str | None, Query(max_length=200, description="Only jobs of exactly this name.")] = None,
     sweep: Annotated[str | None, Query(max_length=100, description="Only jobs of the sweep with this id.")] = None,
     limit: Limit = 20,

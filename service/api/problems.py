@@ -42,6 +42,7 @@ STATUSES: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.TooManyStreams: HTTPStatus.TOO_MANY_REQUESTS,
     errors.NotInstalled: HTTPStatus.NOT_IMPLEMENTED,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.SchemaMismatch: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StorageError: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 HEADERS: dict[type[errors.ServiceError], dict[str, str]] = {

@@ -77,4 +77,4 @@ def replay_early_stopping(
     if epochs * len(asked.rules) > MAX_DECISIONS:
         raise InvalidSpec.at("/rules", f"{epochs:,} epochs take at most {MAX_DECISIONS // epochs} rules at once")
     rows = islice(chain.from_iterable(pages(service, job_id)), epochs)
-    return Replays(epochs=epochs, data=replay(job.spec, job.stop_reason, rows, asked.rules))
+    return Replays(epochs=epochs, data=replay(job.known_spec, job.stop_reason, rows, asked.rules))

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from service import logs
 from service.errors import Misconfigured
 from service.settings import Settings
-from service.store.engine import Database, is_migrated, migrate
+from service.store import schema
+from service.store.engine import Database, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,9 +47,8 @@ def database_of(settings: Settings) -> Iterator[Database]:
 
 
 def open_database(settings: Settings) -> Database:
-    """The database, open; raises Misconfigured when its schema is not this version's."""
+    """The database, open; raises SchemaMismatch when this version cannot use its schema."""
     database = Database(settings.database)
     with database.reading() as connection:
-        if not is_migrated(connection):
-            raise Misconfigured("the database does not have this version's schema: run `bestepoch migrate`")
+        schema.check(connection)
     return database

@@ -78,7 +78,7 @@ def _summary(job: Job, checkpoint: Checkpoint) -> Markdown:
         columns=columns,
         epoch=checkpoint.epoch,
         epochs=job.progress.epoch,
-        monitor=job.spec.monitor.value,
+        monitor=job.known_spec.monitor.value,
     )
 
 
@@ -95,19 +95,19 @@ def _metrics(job: Job, checkpoint: Checkpoint) -> Markdown:
 
 def _data(job: Job, dataset: Dataset | None) -> Markdown:
     if dataset is None:
-        return write("Data of the kind {kind}; see `job.json`.", kind=job.spec.data.kind)
+        return write("Data of the kind {kind}; see `job.json`.", kind=job.known_spec.data.kind)
     return write(
         "The data set {name}{rows} rows and {columns} columns, split so: {split}. SHA-256 of the file: {sha256}.",
         name=write("{name}, ", name=dataset.name) if dataset.name else Markdown(),
         rows=Markdown(f"{dataset.rows:,}"),
         columns=len(dataset.columns),
-        split=_settings(job.spec.split),
+        split=_settings(job.known_spec.split),
         sha256=dataset.sha256,
     )
 
 
 def _training(job: Job) -> list[tuple[str, object]]:
-    spec, rule = job.spec, job.spec.early_stopping
+    spec, rule = job.known_spec, job.known_spec.early_stopping
     return [
         (Markdown("optimizer"), _settings(spec.optimizer)),
         (Markdown("schedule"), spec.schedule.kind),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import (
@@ -14,7 +15,7 @@ from pydantic import (
     StringConstraints,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 
 
 def _whole(value: Any) -> Any:
@@ -45,6 +46,26 @@ class Strict(BaseModel):
         found = handler(schema)
         _as_meant(handler.resolve_ref_schema(found))
         return found
+
+
+class OpenEnum(StrEnum):
+    """Names that are stored. One that this version does not know, for a newer one wrote it, is kept as it is."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> OpenEnum | None:
+        if not isinstance(value, str):
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_ = unknown._value_ = value
+        return unknown
+
+
+def known(value: OpenEnum) -> OpenEnum:
+    """`value`, which a client sent: it has to be a name that this version knows."""
+    if value not in type(value).__members__:
+        *names, last = (f"'{name.value}'" for name in type(value))
+        raise PydanticCustomError("enum", "Input should be {expected}", {"expected": f"{', '.join(names)} or {last}"})
+    return value
 
 
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}

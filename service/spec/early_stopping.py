@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, Tag, field_validator
+from pydantic import AfterValidator, Field, Tag, field_validator
 
-from service.spec.base import Float, Int, Strict, kind_or
+from service.spec.base import Float, Int, OpenEnum, Strict, kind_or, known
 
 
-class Monitor(StrEnum):
+class Monitor(OpenEnum):
     """A number of the history that can decide which epoch is best."""
 
     val_loss = "val_loss"
@@ -38,7 +37,7 @@ Alpha = Annotated[Float, Field(gt=0.0, le=1e6)]
 
 class _Rule(Strict):
     rule: str
-    monitor: Monitor = Monitor.val_loss
+    monitor: Annotated[Monitor, AfterValidator(known)] = Monitor.val_loss
     """The number that decides which epoch is best."""
     min_epochs: Annotated[Int, Field(ge=0, le=1_000_000)] = 0
     """Never stop early before this epoch; the best epoch is tracked all the same."""

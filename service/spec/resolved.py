@@ -20,8 +20,8 @@ MAX_ARRAY_PARAMETERS = 2**21
 MAX_ARRAY_VALUES = 2**26
 
 
-class SpecWarning(Strict):
-    """Something a person would want to know before training."""
+class SpecWarning(Strict, extra="ignore"):
+    """Something a person would want to know before training; stored with the job, perhaps by a newer version."""
 
     code: str
     """A stable name for this kind of warning."""

@@ -9,7 +9,7 @@ from sqlalchemy import and_, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import Conflict, NotFound, QuotaExceeded
-from service.lifecycle import LIVE
+from service.lifecycle import ENDED
 from service.spec.table import Dataset, DatasetSummary
 from service.store.tables import datasets, jobs
 from service.store.tenancy import own, tenant_of
@@ -102,7 +102,7 @@ def find(connection: Connection, *, limit: int, after: str | None = None) -> lis
 def summaries(connection: Connection, *, limit: int, after: str | None = None) -> list[DatasetSummary]:
     """The same without what is known of their columns, which is neither read nor parsed: megabytes of a wide table."""
     query = _newest(connection, select(*_SUMMARY), limit, after)
-    return [DatasetSummary.model_validate(dict(row._mapping)) for row in connection.execute(query)]
+    return [DatasetSummary.model_validate(dict(row._mapping), extra="ignore") for row in connection.execute(query)]
 
 
 def _newest(connection: Connection, query: Select[Any], limit: int, after: str | None) -> Select[Any]:
@@ -119,7 +119,7 @@ def remove(connection: Connection, dataset_id: str) -> str:
     this = and_(own(connection, datasets), datasets.c.id == dataset_id)
     # On Postgres a job that names the data set waits for this lock, or we for it; on SQLite writers wait anyway.
     connection.execute(select(datasets.c.id).where(this).with_for_update())
-    needs = and_(own(connection, jobs), jobs.c.dataset_id == dataset_id, jobs.c.status.in_(LIVE))
+    needs = and_(own(connection, jobs), jobs.c.dataset_id == dataset_id, jobs.c.status.not_in(ENDED))
     user = connection.scalar(select(jobs.c.id).where(needs).limit(1))
     if user is not None:
         raise Conflict(f"job {user!r} still needs this data set")
@@ -128,4 +128,4 @@ def remove(connection: Connection, dataset_id: str) -> str:
 
 
 def _dataset(row: Row[Any]) -> Dataset:
-    return Dataset.model_validate(dict(row._mapping))
+    return Dataset.model_validate(dict(row._mapping), extra="ignore")  # a newer version may know more of a column

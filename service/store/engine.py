@@ -15,15 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Float, create_engine, event, exc, func, literal, make_url, text
 
-import service
-from service.errors import Misconfigured, StorageError, Unavailable
+from service.errors import Misconfigured, SchemaMismatch, StorageError, Unavailable
+from service.store import schema
 from service.store.changes import CHANNEL, PostgresChanges, SqliteChanges
+from service.store.sqlite_copy import copy_before_migration
 from service.store.tenancy import OPTION
 
 if TYPE_CHECKING:
@@ -55,6 +52,8 @@ _LISTENING = {
     "keepalives_interval": 5,
     "keepalives_count": 4,
 }
+_UNDEFINED = ("42P01", "42703")  # Postgres: table, column
+_NO_SUCH = ("no such table", "no such column", "has no column named")  # SQLite
 _URLS = "BESTEPOCH_DATABASE_URL must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
 
 
@@ -165,31 +164,27 @@ def _boot_id() -> str:
 
 
 def migrate(url: str) -> None:
-    """Bring the database to the newest schema; safe to run twice, and at once from several machines."""
+    """Bring the database to the newest schema; safe to run twice, and at once from several machines.
+
+    A SQLite file with an older schema is copied first. Raises SchemaMismatch, and StorageError without room for a copy.
+    """
     database = Database(url)
     try:
         with database.transaction() as connection:
-            if not database.is_sqlite:
+            if database.is_sqlite:
+                _copy_first(database, connection)
+            else:
                 connection.execute(text("SELECT pg_advisory_xact_lock(4717)"))
-            config = _alembic()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            schema.upgrade(connection)
     finally:
         database.close()
 
 
-def is_migrated(connection: Connection) -> bool:
-    """Whether the database has the schema that this version of the service needs."""
-    head = ScriptDirectory.from_config(_alembic()).get_current_head()
-    return MigrationContext.configure(connection).get_current_revision() == head
-
-
-def _alembic() -> Config:
-    package = Path(service.__file__).parent
-    inside = package / "migrations"  # in a wheel
-    config = Config()
-    config.set_main_option("script_location", str(inside if inside.exists() else package.parent / "migrations"))
-    return config
+def _copy_first(database: Database, connection: Connection) -> None:
+    revision = schema.revision_of(connection)
+    if revision is not None and schema.is_behind(revision):
+        copy = copy_before_migration(Path(database.url.database or ""), revision, sqlite_module.connect)
+        log.warning("the database is migrated; as it was before, it is in %s", copy)
 
 
 def _normalize(url: str) -> URL:
@@ -246,10 +241,21 @@ def _said_plainly() -> Iterator[None]:
         yield
     except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
         message = str(getattr(error, "orig", error))
+        _check_names(error)
         if "disk" in message or "No space" in message:
             raise StorageError(f"the database could not write: {message}") from error
         raise Unavailable("the database cannot be reached right now; try again") from error
     except exc.DatabaseError as error:
+        _check_names(error)
         if any(words in str(error.orig) for words in ("malformed", "not a database")):
             raise StorageError(f"the database file is damaged: {error.orig}") from error
         raise
+
+
+def _check_names(error: exc.SQLAlchemyError) -> None:
+    """Raise SchemaMismatch where a statement names a table or column that is not there."""
+    cause = getattr(error, "orig", None)
+    if getattr(cause, "sqlstate", None) in _UNDEFINED or any(words in str(cause) for words in _NO_SUCH):
+        what = "the database has not the tables and columns that this version needs"
+        how = "`/readyz` and `bestepoch doctor` say what to do"
+        raise SchemaMismatch(f"{what}, as if another version had migrated it: {how}") from error

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
 from service.events import EventKind
 from service.lifecycle import (
-    LIVE,
+    ENDED,
     Best,
     CheckpointKind,
     CheckpointRef,
@@ -22,6 +22,7 @@ from service.lifecycle import (
 )
 from service.spec.data import DatasetData
 from service.spec.limits import checkpoint_bytes_of
+from service.spec.version import version_needed
 from service.store import events
 from service.store.events import Entry
 from service.store.ids import new_id
@@ -32,16 +33,17 @@ from service.store.tenancy import Prepared, own, tenant_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
     from service.spec.resolve import Resolved
 
 POSITIONS = 1_000
 
 _best = checkpoints.alias("best")
-_SELECT = select(jobs, _best.c.epoch.label("ckpt_epoch"), _best.c.sha256, _best.c.size_bytes, _best.c.path).select_from(
-    jobs.outerjoin(_best, and_(_best.c.job_id == jobs.c.id, _best.c.kind == CheckpointKind.best))
-)
+_READ = [column for column in jobs.c if column is not jobs.c.resolved]  # that is the trainers', and may be large
+_SELECT: Select[Any] = select(
+    *_READ, _best.c.epoch.label("ckpt_epoch"), _best.c.sha256, _best.c.size_bytes, _best.c.path
+).select_from(jobs.outerjoin(_best, and_(_best.c.job_id == jobs.c.id, _best.c.kind == CheckpointKind.best)))
 
 _ONE = Prepared(_SELECT.where(jobs.c.id == bindparam("id")), jobs)
 _earlier = and_(jobs.c.priority == bindparam("priority"), jobs.c.id < bindparam("id"))
@@ -114,6 +116,7 @@ def row_of(resolved: Resolved, tenant: str) -> dict[str, Any]:
         "name": spec.name,
         "labels": spec.labels,
         "spec": spec.model_dump(mode="json"),
+        "spec_version": version_needed(spec),
         "warnings": [warning.model_dump() for warning in resolved.warnings],
         "dataset_id": spec.data.id if isinstance(spec.data, DatasetData) else None,
         "array_key": resolved.array_key,
@@ -183,7 +186,7 @@ def remove(connection: Connection, job_id: str) -> set[str]:
     """
     of_job = and_(own(connection, checkpoints), checkpoints.c.job_id == job_id)
     paths = connection.scalars(select(checkpoints.c.path).where(of_job)).all()
-    ended = and_(own(connection, jobs), jobs.c.id == job_id, jobs.c.status.not_in(LIVE))
+    ended = and_(own(connection, jobs), jobs.c.id == job_id, jobs.c.status.in_(ENDED))
     if connection.execute(delete(jobs).where(ended)).rowcount == 0:
         job = get(connection, job_id)
         raise Conflict(f"the job is {job.status.value}; cancel it first")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from service.lifecycle import LIVE
+from service.lifecycle import ENDED
 from service.store.tables import jobs, metadata
 from service.store.tenancy import own
 
@@ -34,6 +34,6 @@ def abandoned(connection: Connection, keys: Collection[str]) -> set[str]:
     """
     left = set(keys) - named(connection, keys)
     owners = {key: key.split("/")[1] for key in left}
-    query = select(jobs.c.id).where(jobs.c.id.in_(list(set(owners.values()))), jobs.c.status.in_(LIVE))
+    query = select(jobs.c.id).where(jobs.c.id.in_(list(set(owners.values()))), jobs.c.status.not_in(ENDED))
     alive = set(connection.scalars(query)) if owners else set()
     return {key for key in left if owners[key] not in alive}

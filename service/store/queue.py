@@ -13,6 +13,7 @@ from service.errors import LeaseLost
 from service.events import EventKind
 from service.lifecycle import Control, ErrorCode, JobError, Status, StopReason
 from service.spec.job import JobSpec
+from service.spec.version import SPEC_VERSION
 from service.store import events
 from service.store.engine import lease_clock
 from service.store.events import Entry, ended
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 
 MAX_FAILURES = 3
+_KNOWN = jobs.c.spec_version <= SPEC_VERSION  # others stay queued, for a worker of a newer version
 _LET_GO: dict[str, Any] = {"worker": None, "lease_until": None, "lease_boot": None, "eta_seconds": None}
 
 
@@ -86,7 +88,7 @@ def claim(
     claims = []
     for row in rows:
         try:
-            spec, forked = JobSpec.model_validate(row.spec), row.forked is not None
+            spec, forked = JobSpec.model_validate(row.spec, extra="ignore"), row.forked is not None
             waited = (row.started_at - row.created_at).total_seconds() if row.attempt == 1 else 0.0
             claims.append(Claim(row.id, row.attempt, spec, forked, max(waited, 0.0)))
         except ValidationError as problem:
@@ -98,7 +100,7 @@ def claim(
 
 def _pick(connection: Connection, devices: Collection[str], width: int, trainers: int, most: int) -> CTE | None:
     """The ids that `claim` takes, which nobody else can take until the transaction's end; None: nothing waits."""
-    can = and_(jobs.c.status == Status.queued, jobs.c.device_request.in_(["auto", *devices]))
+    can = and_(jobs.c.status == Status.queued, _KNOWN, jobs.c.device_request.in_(["auto", *devices]))
     if most:
         can = and_(can, jobs.c.tenant.not_in(_busy(most)))
     first = select(jobs.c.id, jobs.c.tenant, jobs.c.array_key, jobs.c.array_limit, jobs.c.failures)
@@ -142,7 +144,7 @@ def _running(connection: Connection, tenant: str) -> int:
 
 def has_queued(connection: Connection) -> bool:
     """Whether anything waits: a look that takes no lock."""
-    return connection.scalar(select(jobs.c.id).where(jobs.c.status == Status.queued).limit(1)) is not None
+    return connection.scalar(select(jobs.c.id).where(jobs.c.status == Status.queued, _KNOWN).limit(1)) is not None
 
 
 def renew(connection: Connection, worker: str, job_ids: Collection[str], seconds: float) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Integer, and_, bindparam, case, delete, insert, select, tuple_, update
 
 from service.events import EventKind
 from service.lifecycle import CheckpointKind, Control, Status
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from service.lifecycle import Checkpoint, Epoch
 
 _OWNED = and_(jobs.c.id == bindparam("job"), jobs.c.attempt == bindparam("fence"), jobs.c.status == Status.running)
+_RECORDED = bindparam("recorded", type_=Integer)
+_FURTHER = jobs.c.furthest_epoch < _RECORDED
+# An epoch beyond those of all earlier attempts is progress: crashes are counted anew.
+_PROGRESS = {
+    "failures": case((_FURTHER, 0), else_=jobs.c.failures),
+    "furthest_epoch": case((_FURTHER, _RECORDED), else_=jobs.c.furthest_epoch),
+}
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,6 @@ def write(connection: Connection, device: str, records: Sequence[Record]) -> Wri
     replaced = _drop(connection, [(record.job_id, kind) for record in kept for kind in record.dropped])
     files = [(record.job_id, file) for record in kept for file in record.published]
     replaced |= _publish(connection, files, tenants)
-    _got_on(connection, kept)
     _finish(connection, kept)
     events.append(connection, [entry for record in kept for entry in _entries(record)])
     controls = {job_id: row.control and Control(row.control) for job_id, row in owned.items()}
@@ -114,13 +120,14 @@ def _progress(connection: Connection, device: str, records: Sequence[Record]) ->
             "new_best_epoch": record.best and record.best.epoch,
             "new_best_value": record.best and record.best.value,
             "new_best_metrics": record.best and record.best.metrics,
+            "recorded": record.rows[-1].epoch if record.rows else 0,
         }
         for record in records
         if record.reached is not None
     ]
     if moved:
         values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
-        connection.execute(fenced.values(touched(device=device, **values)), moved)
+        connection.execute(fenced.values(touched(device=device, **values, **_PROGRESS)), moved)
 
 
 def _history(connection: Connection, records: Sequence[Record], tenants: Mapping[str, str]) -> None:
@@ -158,17 +165,6 @@ def _publish(
     ]
     connection.execute(insert(checkpoints), rows)
     return old - {file.path for _, file in files}
-
-
-def _got_on(connection: Connection, records: Sequence[Record]) -> None:
-    """Jobs under way whose state is saved: crashes are counted anew."""
-    saved = [
-        record.job_id
-        for record in records
-        if record.outcome is None and any(file.kind is CheckpointKind.state for file in record.published)
-    ]
-    if saved:
-        connection.execute(update(jobs).where(jobs.c.id.in_(saved), jobs.c.failures > 0).values(failures=0))
 
 
 def _finish(connection: Connection, records: Sequence[Record]) -> None:

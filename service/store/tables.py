@@ -1,4 +1,4 @@
-"""The tables. Every row has a `tenant`, whose it is, and every change of a job raises its `version`."""
+"""The tables. What clients make has a `tenant`, whose it is, and every change of a job raises its `version`."""
 
 from __future__ import annotations
 
@@ -80,6 +80,16 @@ datasets = Table(
     Index("ix_datasets_bytes", "tenant", "parquet_bytes", "profile_bytes"),  # to add up: rows are megabytes wide
 )
 
+# How the columns of a data set go into networks, as resolved at submission: one row for all jobs that share it.
+dataset_inputs = Table(
+    "dataset_inputs",
+    metadata,
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
+    Column("sha256", String, primary_key=True),  # of `inputs` as canonical JSON
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
+    Column("inputs", JSON, nullable=False),
+)
+
 sweeps = Table(
     "sweeps",
     metadata,
@@ -105,6 +115,8 @@ jobs = Table(
     Column("name", String),
     Column("labels", JSON, nullable=False),
     Column("spec", JSON, nullable=False),
+    Column("spec_version", Integer, nullable=False, server_default="1"),  # workers that know an older one leave it
+    Column("resolved", JSON(none_as_null=True)),  # what is trained; null: resolved at the claim, as older versions did
     Column("warnings", JSON, nullable=False),
     Column("dataset_id", ForeignKey("datasets.id", ondelete="SET NULL")),
     Column("sweep_id", ForeignKey("sweeps.id")),
@@ -131,6 +143,7 @@ jobs = Table(
     Column("lease_until", Float),
     Column("lease_boot", String),
     Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("furthest_epoch", Integer, nullable=False, server_default="0"),  # that any attempt has recorded
     Column("eta_seconds", Float),
     Column("best_epoch", Integer),
     Column("best_value", Float),
@@ -223,4 +236,11 @@ keys = Table(
     Column("created_at", Utc, nullable=False),
     Column("expires_at", Utc),
     Column("revoked_at", Utc),  # a row stays: a server that has had keys is never open again
+)
+
+# One row: processes that know this revision of the schema may use the database, whatever its present revision.
+schema_compatibility = Table(
+    "schema_compatibility",
+    metadata,
+    Column("usable_since", String, primary_key=True),
 )

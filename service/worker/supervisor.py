@@ -14,9 +14,9 @@ from multiprocessing import connection as pipes
 from typing import TYPE_CHECKING
 
 from service import logs
-from service.errors import LeaseLost, StorageError, Unavailable
+from service.errors import LeaseLost, SchemaMismatch, StorageError, Unavailable
 from service.lifecycle import JobError
-from service.store import queue, workers
+from service.store import queue, schema, workers
 from service.store.ids import new_id
 from service.store.pace import Pace
 from service.store.workers import WorkerInfo
@@ -95,7 +95,7 @@ class Supervisor:
     def run(self, stop: Event) -> None:
         """Claim and watch until `stop` is set; then let every trainer end its epoch and give its jobs back.
 
-        However this ends, no trainer is left behind.
+        However this ends, no trainer is left behind. Raises SchemaMismatch, having stopped in the same way.
         """
         log.info("starts %d trainers", len(self._seats))
         try:
@@ -108,6 +108,10 @@ class Supervisor:
                     self._keep_leases()
                     self._claim()
                     self._back_off.reset()
+                except SchemaMismatch as mismatch:
+                    log.error("stops: %s", mismatch)
+                    self._stop()
+                    raise
                 except (Unavailable, StorageError) as error:
                     seconds = self._back_off.lengthen()
                     log.warning("the database is away, trying again in %.1f s: %s", seconds, error)
@@ -231,6 +235,8 @@ class Supervisor:
             queue.renew(connection, self._id, held, self._settings.lease_seconds)
             workers.beat(connection, self._introduction())
         self._contact.made()
+        with self._database.reading() as connection:
+            schema.check(connection)  # it may have been migrated while we run
 
     def _reap(self) -> None:
         with self._database.reading() as connection:

@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text, update
 from starlette.testclient import TestClient
 
 from service.api.app import create_app
 from service.artifacts import Artifacts
 from service.settings import Settings
-from service.store import workers
+from service.store import schema, workers
 from service.store.engine import Database
+from service.store.tables import schema_compatibility
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.test_catalog import worker
 
@@ -44,6 +46,22 @@ def test_a_server_without_its_tables_lives_but_is_not_ready(unmigrated: TestClie
     assert unmigrated.get("/healthz").json() == {"status": "ok"}
     assert (response.status_code, response.headers["retry-after"]) == (503, "2")
     assert response.json()["detail"] == "the database lacks tables of this version: run `bestepoch migrate`"
+
+
+@both_databases
+def test_a_server_whose_database_a_newer_version_has_migrated_away_is_not_ready(
+    client: TestClient, database: Database
+) -> None:
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(update(schema_compatibility).values(usable_since="9998"))
+        connection.execute(text("ALTER TABLE jobs RENAME COLUMN eta_seconds TO eta"))
+
+    ready, jobs = client.get("/readyz"), client.get("/v1/jobs")
+
+    assert (ready.status_code, ready.json()["detail"]) == (503, schema.NEWER)
+    assert (jobs.status_code, jobs.json()["code"]) == (503, "unavailable")
+    assert "as if another version had migrated it" in jobs.json()["detail"]
 
 
 def test_a_server_that_cannot_write_files_is_not_ready(client: TestClient, settings: Settings) -> None:

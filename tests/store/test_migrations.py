@@ -10,7 +10,8 @@ from alembic import command
 from sqlalchemy import text
 
 from service.store import datasets, usage
-from service.store.engine import Database, _alembic, migrate
+from service.store.engine import Database, migrate
+from service.store.schema import alembic_config
 from service.store.tables import Utc
 
 COLUMN = {"name": "size", "type": "number", "missing": 0, "distinct": 3, "min": 1.0, "max": 3.0}
@@ -36,7 +37,7 @@ def stored_at(revision: str, url: str, columns: list[dict[str, Any]]) -> Databas
     values = ", ".join(f":{name}" for name in row)
     insert = text(f"INSERT INTO datasets ({', '.join(row)}) VALUES ({values})")
     with database.transaction() as connection:
-        config = _alembic()
+        config = alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
         connection.execute(insert.columns(created_at=Utc), row)

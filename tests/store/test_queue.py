@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from service.errors import LeaseLost
-from service.lifecycle import CheckpointKind, Control, ErrorCode, JobError, Status, StopReason
+from service.lifecycle import CheckpointKind, Control, ErrorCode, Job, JobError, Status, StopReason
 from service.store import checkpoints, control, history, queue, tables
 from service.store.engine import Database
 from service.store.queue import MAX_FAILURES, Claim, Outcome
@@ -203,6 +203,42 @@ def test_a_job_whose_trainer_crashes_again_and_again_fails_with_the_reason(datab
     assert failed.error == CRASH.model_copy(update={"message": message})
     assert failed.stop_reason is None
     assert failed.finished_at is not None
+
+
+def crash_at(database: Database, job_id: str, *reached: int) -> Job:
+    """One attempt for each of these epochs, which records all epochs up to it from the first on, and crashes."""
+    for last in reached:
+        (taken,) = claim(database)
+        record(database, taken, *(epoch(number) for number in range(1, last + 1)))
+        crash(database, job_id, taken.attempt)
+    return job(database, job_id)
+
+
+def test_crashes_of_attempts_that_each_get_further_do_not_add_up(database: Database) -> None:
+    waiting = crash_at(database, submit(database).id, 5, 20, 40, 41)
+
+    assert (waiting.status, waiting.attempt, waiting.failures) == (Status.queued, 4, 1)
+
+
+def test_crashes_add_up_until_an_epoch_is_recorded_beyond_the_furthest(database: Database) -> None:
+    submitted = submit(database)
+
+    assert crash_at(database, submitted.id, 12, 12).failures == 2
+    assert crash_at(database, submitted.id, 13).failures == 1
+    failed = crash_at(database, submitted.id, 5, 13)
+
+    assert (failed.status, failed.failures) == (Status.failed, MAX_FAILURES)
+
+
+def test_a_saved_state_of_an_epoch_reached_before_is_no_progress(database: Database) -> None:
+    submitted = submit(database)
+    crash_at(database, submitted.id, 12)
+
+    (taken,) = claim(database)
+    record(database, taken, *(epoch(number) for number in range(1, 7)))
+    publish(database, taken, checkpoint(CheckpointKind.state, 6))
+
+    assert job(database, submitted.id).failures == 1
 
 
 def test_a_lapsed_lease_returns_the_job_and_a_renewed_one_does_not(database: Database) -> None:

@@ -38,6 +38,12 @@ from tests.store.records import checkpoint, epoch
 CRASH = JobError(code=ErrorCode.worker_lost, message="it died")
 SPECS = {priority: synthetic(priority=priority) for priority in (-1, 0, 1)}
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "15"))
+MOVES = {
+    ("queued", "running"), ("queued", "paused"), ("queued", "cancelled"),
+    ("running", "queued"), ("running", "paused"),
+    ("running", "succeeded"), ("running", "failed"), ("running", "cancelled"),
+    ("paused", "queued"), ("paused", "cancelled"),
+}  # fmt: skip
 LAPSED, HELD = -1.0, 1_000.0  # seconds of a lease
 
 
@@ -52,6 +58,7 @@ class Expected:
     attempt: int = 0
     failures: int = 0
     epochs: int = 0
+    furthest: int = 0
     saved: int = 0
     lapsed: bool = False
 
@@ -90,6 +97,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.database = database
         self.expected: dict[str, Expected] = {}
         self.submitted = 0
+        self.stood: dict[str, str] = {}
         with database.transaction() as connection:
             connection.execute(delete(jobs_table))
 
@@ -153,8 +161,10 @@ class QueueMachine(RuleBasedStateMachine):
         assert written == ({claim.job_id: job.control} if job else {})
         if job:
             job.epochs = reached
+            if reached > job.furthest:
+                job.furthest, job.failures = reached, 0
             if saves:
-                job.saved, job.failures = reached, 0
+                job.saved = reached
 
     @rule(claim=claims)
     def go_back(self, claim: Claim) -> None:
@@ -273,6 +283,14 @@ class QueueMachine(RuleBasedStateMachine):
             assert {row.number for row in log if row.job_id == job.id} == set(range(1, len(kinds) + 1))
 
     @invariant()
+    def a_job_makes_only_the_moves_that_there_are(self) -> None:
+        with self.database.reading() as connection:
+            stands = {row.id: row.status for row in connection.execute(select(jobs_table.c.id, jobs_table.c.status))}
+        moved = {(self.stood.get(job_id, "queued"), status) for job_id, status in stands.items()}
+        assert {move for move in moved if move[0] != move[1]} <= MOVES
+        self.stood = stands
+
+    @invariant()
     def the_last_in_line_knows_its_place(self) -> None:
         queued = [job_id for job_id in self.in_line() if self.expected[job_id].status is Status.queued]
         if queued:
@@ -283,7 +301,9 @@ class QueueMachine(RuleBasedStateMachine):
 def seen(job: Row[Any]) -> Expected:
     """The job's row in the model's words."""
     asked = job.control and Control(job.control)
-    return Expected(0, job.priority, Status(job.status), asked, job.attempt, job.failures, job.epoch)
+    return Expected(
+        0, job.priority, Status(job.status), asked, job.attempt, job.failures, job.epoch, job.furthest_epoch
+    )
 
 
 def test_the_queue_does_what_its_model_does(database: Database) -> None:

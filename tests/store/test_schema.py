@@ -1,0 +1,148 @@
+"""Which schemas this version can use, and the copy that is made of a SQLite file before it is migrated."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic import command
+from sqlalchemy import select, text, update
+
+from service.errors import SchemaMismatch, StorageError
+from service.store import jobs, schema, sqlite_copy, workers
+from service.store.engine import Database, migrate, sqlite_module
+from service.store.tables import schema_compatibility
+from tests.processes import until
+from tests.store.records import submit
+
+FUTURE = "9998"  # a revision that this version does not know
+
+
+def migrated_by_a_newer_version(database: Database, usable_since: str) -> None:
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(update(schema_compatibility).values(usable_since=usable_since))
+
+
+def test_a_newer_schema_that_was_only_expanded_can_be_used_and_is_left_alone(database: Database) -> None:
+    migrated_by_a_newer_version(database, schema.head())
+
+    migrate(database.url.render_as_string(hide_password=False))
+
+    with database.reading() as connection:
+        schema.check(connection)
+        assert schema.revision_of(connection) == "9999"
+
+
+def test_a_newer_schema_that_was_contracted_since_is_refused_with_what_to_do(database: Database) -> None:
+    migrated_by_a_newer_version(database, FUTURE)
+
+    with database.reading() as connection, pytest.raises(SchemaMismatch, match="install that version, or restore"):
+        schema.check(connection)
+    with pytest.raises(SchemaMismatch, match="a newer version of bestepoch has migrated the database"):
+        migrate(database.url.render_as_string(hide_password=False))
+
+
+def test_the_database_names_a_revision_that_the_release_before_knows(database: Database) -> None:
+    with database.reading() as connection:
+        assert connection.scalar(select(schema_compatibility.c.usable_since)) == "0010"
+
+
+def test_a_statement_on_a_column_that_is_gone_says_so(database: Database) -> None:
+    submit(database)
+    with database.transaction() as connection:
+        connection.execute(text("ALTER TABLE jobs RENAME COLUMN eta_seconds TO eta"))
+
+    with pytest.raises(SchemaMismatch, match="as if another version had migrated it"), database.reading() as connection:
+        jobs.find(connection, limit=1)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_worker_whose_database_is_migrated_away_gives_its_jobs_back_and_says_why(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    settings = {"DATABASE_URL": database_url, "HOME": str(tmp_path), "TRAINERS": "1", "LEASE_SECONDS": "1.5"}
+    environment = {**os.environ, **{f"BESTEPOCH_{name}": value for name, value in settings.items()}}
+    start = [sys.executable, "-m", "service.cli", "worker", "--until-eof"]
+    worker = subprocess.Popen(start, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        until(lambda: seen(database))
+        migrated_by_a_newer_version(database, FUTURE)
+        _, said = worker.communicate(timeout=40)
+    finally:
+        worker.kill()
+
+    assert worker.returncode == 2
+    assert f"bestepoch: {schema.NEWER}" in said
+    assert "Traceback" not in said
+    assert not seen(database)
+
+
+def seen(database: Database) -> bool:
+    with database.reading() as connection:
+        return bool(workers.find(connection))
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Iterator[Path]:
+    """A SQLite file of the revision before the newest, with a row."""
+    path = tmp_path / "old.db"
+    database = Database(f"sqlite:///{path}")
+    with database.transaction() as connection:
+        config = schema.alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0010")
+        connection.execute(
+            text("INSERT INTO workers SELECT 'wrk_1', 't', 'h', 1, 1, 'cpu', 0, 0, 0, 0, '2026', '2026'")
+        )
+    yield path
+    database.close()
+
+
+def rows(path: Path) -> tuple[str, int]:
+    """The revision, and how many workers there are."""
+    with closing(sqlite_module.connect(str(path))) as connection:
+        (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        (number,) = connection.execute("SELECT count(*) FROM workers").fetchone()
+    return str(version), int(number)
+
+
+def copies(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.name}.*.backup"))
+
+
+def test_a_sqlite_file_is_copied_before_it_is_migrated_and_a_new_one_is_not(older: Path) -> None:
+    migrate(f"sqlite:///{older}")
+    migrate(f"sqlite:///{older}")  # nothing to do
+    new = older.with_name("new.db")
+    migrate(f"sqlite:///{new}")
+
+    (copy,) = copies(older)
+    assert (rows(copy), rows(older)) == (("0010", 1), (schema.head(), 1))
+    assert copy.name.startswith("old.db.0010.")
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert not copies(new)
+    assert not [path for path in older.parent.iterdir() if "unfinished" in path.name]
+
+
+def test_the_newest_copies_are_kept(older: Path) -> None:
+    made = [sqlite_copy.copy_before_migration(older, number, sqlite_module.connect) for number in "98765"]
+
+    assert copies(older) == sorted(made[-sqlite_copy.KEPT :])
+
+
+def test_a_file_that_cannot_be_copied_is_not_migrated(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_path: Path, _revision: str, connect: object) -> Path:
+        return sqlite_copy.copy_before_migration(older, "0010", lambda path: sqlite_module.connect(f"{path}/no"))
+
+    monkeypatch.setattr("service.store.engine.copy_before_migration", full)
+    with pytest.raises(StorageError, match="was not migrated, for no copy of it could be made first"):
+        migrate(f"sqlite:///{older}")
+
+    assert rows(older) == ("0010", 1)
+    assert [path.name for path in older.parent.iterdir() if "backup" in path.name or "unfinished" in path.name] == []
