@@ -17,7 +17,7 @@ from service.api.requests import Route
 from service.early_stopping import followed
 from service.errors import Conflict, Fault, InvalidSpec
 from service.lifecycle import CheckpointKind, Forked, Job
-from service.spec.fork import ForkSpec, check_fork
+from service.spec.fork import ForkSpec, check_fork, resolve_fork
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.resolve import Resolved, SpecWarning, resolve
 from service.spec.sweep import Point
@@ -97,8 +97,9 @@ def _planned(service: Service, basis: Basis, asked: ForkSpec) -> tuple[Resolved,
     try:
         spec = changes.apply(basis.parent.known_spec, asked.changes)
         profile = profile_for(service, spec)
-        resolved = resolve(spec, profile, service.parts.limits)
-        check_fork(resolve(basis.parent.known_spec, profile_for(service, basis.parent.known_spec)), resolved, asked)
+        parent = basis.resolved or resolve(basis.parent.known_spec, profile_for(service, basis.parent.known_spec))
+        resolved = resolve_fork(spec, profile, service.parts.limits, parent)
+        check_fork(parent, resolved, asked)
         return _after(basis, resolved)
     except InvalidSpec as error:
         located = [replace(fault, pointer=point.locate(fault.pointer)) for fault in error.faults]

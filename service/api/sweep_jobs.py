@@ -12,6 +12,7 @@ from service.api.jobs import profile_for
 from service.errors import Fault, InvalidSpec
 from service.spec.architecture import row_shape
 from service.spec.resolve import choose_inputs, resolve
+from service.spec.stored import InputsDocuments
 from service.spec.sweep import expand
 from service.store.sweeps import SweepJob
 
@@ -39,6 +40,7 @@ def plan_sweep(service: Service, sweep: SweepSpec) -> list[SweepJob]:
         raise InvalidSpec.at(where, f"the sweep would be {sweep.size:,} jobs; this server allows {most:,}")
     resolver, faults = _Resolver(service, sweep.base), dict[tuple[str, str], Fault]()
     planned, known, size = list[SweepJob](), set[bytes](), 0
+    documents, inputs = InputsDocuments(), set[str]()
     for point in expand(sweep):
         if len(faults) >= MAX_FAULTS:
             break
@@ -50,7 +52,9 @@ def plan_sweep(service: Service, sweep: SweepSpec) -> list[SweepJob]:
                 faults.setdefault((located.pointer, fault.message), located)
             continue
         spec = resolved.spec.model_dump_json().encode()
-        size += len(spec)
+        document = documents.of(resolved)
+        size += len(spec) + (0 if document.sha256 in inputs else document.size_bytes)
+        inputs.add(document.sha256)
         if size > MAX_SPEC_BYTES:
             raise InvalidSpec.at("/base/data", _TOO_LARGE)
         if (digest := hashlib.sha256(spec).digest()) in known:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from service.errors import Fault, InvalidSpec
 from service.spec.base import Strict
 from service.spec.layers import Dropout, Layer
-from service.spec.resolve import Resolved
+from service.spec.resolve import Resolved, choose_inputs, resolve
 from service.spec.sweep import MAX_NAMES, Change, DottedName
+
+if TYPE_CHECKING:
+    from service.spec.job import JobSpec
+    from service.spec.limits import Limits
+    from service.spec.table import TableProfile
 
 FIXED = ("data", "task", "split", "preprocess")
 
@@ -24,6 +29,18 @@ class ForkSpec(Strict):
     what the other job would have done. `best`: begin at epoch 1 with the best weights in place of random ones."""
     changes: Annotated[dict[DottedName, Change], Field(max_length=MAX_NAMES)] = {}
     """Dotted names into the other job's spec with their new values, e.g. `{"early_stopping.patience": 20}`."""
+
+
+def resolve_fork(spec: JobSpec, table: TableProfile, limits: Limits, parent: Resolved) -> Resolved:
+    """The fork, with the inputs and rows that `parent` is trained on, though this version might choose others.
+
+    Raises InvalidSpec; what has to stay, `check_fork` compares.
+    """
+    if any(getattr(parent.spec, part) != getattr(spec, part) for part in FIXED):
+        return resolve(spec, table, limits)
+    inputs = replace(choose_inputs(spec, table), features=parent.features)
+    same = {name: getattr(parent, name) for name in ("target", "rows", "null_values", "date_format")}
+    return replace(resolve(spec, table, limits, inputs), **same)
 
 
 def check_fork(parent: Resolved, fork: Resolved, asked: ForkSpec) -> None:

@@ -86,11 +86,17 @@ def get(connection: Connection, dataset_id: str) -> Dataset:
 
 def path_of(connection: Connection, dataset_id: str) -> str:
     """The key of its Parquet file; raises NotFound."""
-    query = select(datasets.c.path).where(own(connection, datasets), datasets.c.id == dataset_id)
-    path = connection.scalar(query)
-    if path is None:
+    return file_of(connection, dataset_id)[0]
+
+
+def file_of(connection: Connection, dataset_id: str) -> tuple[str, str]:
+    """(key, SHA-256) of its Parquet file; raises NotFound."""
+    columns = datasets.c.path, datasets.c.parquet_sha256
+    query = select(*columns).where(own(connection, datasets), datasets.c.id == dataset_id)
+    row = connection.execute(query).first()
+    if row is None:
         raise NotFound(f"no data set {dataset_id!r}")
-    return str(path)
+    return row.path, row.parquet_sha256
 
 
 def find(connection: Connection, *, limit: int, after: str | None = None) -> list[Dataset]:

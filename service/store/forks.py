@@ -9,7 +9,7 @@ from sqlalchemy import insert, literal, select, update
 
 from service.errors import Conflict, NotFound
 from service.lifecycle import CheckpointKind
-from service.store import history
+from service.store import history, resolutions
 from service.store import jobs as job_store
 from service.store.tables import checkpoints, epochs, jobs
 from service.store.tenancy import own
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from service.lifecycle import Epoch, Job
+    from service.spec.resolve import Resolved
     from service.store.recording import BestSoFar
 
 
@@ -32,6 +33,7 @@ class Basis:
     epoch: int  # whose weights they are
     path: str
     rows: Sequence[Epoch]  # the history that it takes over
+    resolved: Resolved | None  # what the other job trains; None where an older version did not store it
 
 
 def find(connection: Connection, job_id: str, kind: CheckpointKind) -> Basis:
@@ -42,7 +44,8 @@ def find(connection: Connection, job_id: str, kind: CheckpointKind) -> Basis:
         what = "best checkpoint" if kind is CheckpointKind.best else "saved state"
         raise Conflict(f"the job is {parent.status.value} and has no {what} to go on from")
     rows = history.read(connection, job_id, limit=file.epoch) if kind is CheckpointKind.state else []
-    return Basis(parent, kind, file.epoch, file.path, rows)
+    resolved = resolutions.of_job(connection, job_id, parent.known_spec)
+    return Basis(parent, kind, file.epoch, file.path, rows, resolved)
 
 
 def begin(connection: Connection, job_id: str, basis: Basis, best: BestSoFar | None) -> bool:

@@ -23,7 +23,7 @@ from service.lifecycle import (
 from service.spec.data import DatasetData
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.version import version_needed
-from service.store import events
+from service.store import events, resolutions
 from service.store.events import Entry
 from service.store.ids import new_id
 from service.store.named import named
@@ -89,8 +89,8 @@ def submit(
 
 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Put these new jobs into the queue."""
-    connection.execute(insert(jobs), rows)
+    """Put these new jobs, made by `row_of`, into the queue."""
+    connection.execute(insert(jobs), resolutions.stored(connection, rows))
     events.append(connection, [Entry(row["id"], EventKind.queued, _origin(row.get("forked"))) for row in rows])
 
 
@@ -108,7 +108,7 @@ def make_room(connection: Connection, wanted: int, max_queued: int) -> None:
 
 
 def row_of(resolved: Resolved, tenant: str) -> dict[str, Any]:
-    """The row of a new job, with a new id."""
+    """The row of a new job, with a new id; `add` takes it."""
     spec = resolved.spec
     return {
         "id": new_id("job"),
@@ -117,6 +117,7 @@ def row_of(resolved: Resolved, tenant: str) -> dict[str, Any]:
         "labels": spec.labels,
         "spec": spec.model_dump(mode="json"),
         "spec_version": version_needed(spec),
+        "resolved": resolved,
         "warnings": [warning.model_dump() for warning in resolved.warnings],
         "dataset_id": spec.data.id if isinstance(spec.data, DatasetData) else None,
         "array_key": resolved.array_key,

@@ -38,6 +38,7 @@ class Claim:
     job_id: str
     attempt: int
     spec: JobSpec
+    resolved: dict[str, Any] | None = None  # as `resolutions.read` takes it; None: the trainer resolves the spec
     forked: bool = False  # it goes on from another's weights, and cannot begin without them
     waited_seconds: float = 0.0  # since it was submitted; of a first attempt alone
 
@@ -81,7 +82,9 @@ def claim(
         started_at=datetime.now(UTC),
     )
     statement = update(jobs).where(jobs.c.id.in_(select(picked.c.id))).values(values)
-    columns = [jobs.c[name] for name in ("id", "attempt", "priority", "spec", "forked", "created_at", "started_at")]
+    columns = [
+        jobs.c[name] for name in ("id", "attempt", "priority", "spec", "resolved", "forked", "created_at", "started_at")
+    ]
     rows = sorted(connection.execute(statement.returning(*columns)), key=lambda row: (-row.priority, row.id))
     by = {"worker": worker}
     events.append(connection, [Entry(row.id, EventKind.claimed, f"claimed by {worker}", by) for row in rows])
@@ -90,7 +93,7 @@ def claim(
         try:
             spec, forked = JobSpec.model_validate(row.spec, extra="ignore"), row.forked is not None
             waited = (row.started_at - row.created_at).total_seconds() if row.attempt == 1 else 0.0
-            claims.append(Claim(row.id, row.attempt, spec, forked, max(waited, 0.0)))
+            claims.append(Claim(row.id, row.attempt, spec, row.resolved, forked, max(waited, 0.0)))
         except ValidationError as problem:
             message = f"this version cannot read the job's spec: {problem.errors()[0]['msg']}"
             error = JobError(code=ErrorCode.invalid_spec, message=message)

@@ -19,7 +19,7 @@ from service.lifecycle import ErrorCode, JobError, Status, StopReason
 from service.spec.data import DatasetData
 from service.spec.resolve import profile_of, resolve
 from service.spec.words import listed
-from service.store import datasets, queue
+from service.store import datasets, queue, resolutions
 from service.store.engine import Database
 from service.store.queue import Claim, Outcome
 from service.training.checkpoint import Metadata, to_bytes
@@ -120,14 +120,20 @@ class Trainer:
             self._fail(array, _explain(error))
 
     def _load(self, claims: Sequence[Claim]) -> tuple[list[Resolved], Stored | None, list[Saved]]:
+        """What was resolved at submission; jobs that an older version stored are resolved now."""
         data, saved = claims[0].spec.data, starts.saved(self._database, claims)
-        if not isinstance(data, DatasetData):
-            return [resolve(claim.spec, profile_of(data)) for claim in claims], None, saved
         with self._database.reading() as connection:
-            dataset = datasets.get(connection, data.id)
-            parquet = self._artifacts.path(datasets.path_of(connection, data.id))
-        jobs = [resolve(claim.spec, dataset.profile) for claim in claims]
-        return jobs, Stored(parquet, dataset.parquet_sha256), saved
+            if all(claim.resolved for claim in claims):
+                jobs = resolutions.read(connection, [(claim.spec, claim.resolved or {}) for claim in claims])
+            elif isinstance(data, DatasetData):
+                profile = datasets.get(connection, data.id).profile
+                jobs = [resolve(claim.spec, profile) for claim in claims]
+            else:
+                jobs = [resolve(claim.spec, profile_of(data)) for claim in claims]
+            if not isinstance(data, DatasetData):
+                return jobs, None, saved
+            key, sha256 = datasets.file_of(connection, data.id)
+        return jobs, Stored(self._artifacts.path(key), sha256), saved
 
     def _train(self, array: Array, stored: Stored | None, device: torch.device) -> None:
         data = self._shelf.take(array.jobs[0], stored)

@@ -44,8 +44,11 @@ class Stored:
         """A job on this table with `fields` of its spec set."""
         data = {"kind": "dataset", "id": DATASET, "target": target, **fields.pop("data", {})}
         spec = JobSpec.model_validate({"data": data, **fields})
-        table = TableProfile(rows=self.rows, columns=self.columns, duplicate_rows=self.duplicate_rows)
-        return resolve(spec, table)
+        return resolve(spec, self.profile)
+
+    @property
+    def profile(self) -> TableProfile:
+        return TableProfile(rows=self.rows, columns=self.columns, duplicate_rows=self.duplicate_rows)
 
 
 def store(folder: Path, content: str | bytes | Path, limits: Limits = LIMITS, **options: Any) -> Stored:
