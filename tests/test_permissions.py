@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,3 +111,58 @@ def test_the_doctor_warns_of_a_folder_that_others_may_use(tmp_path: Path, monkey
     assert f"warning: other users of this machine may use {tmp_path} (mode 755)" in examined.output
     assert examined.exit_code == 0
     assert mode(tmp_path) == "0o755"  # an operator's folder stays as it is
+
+
+API, WORKER, GROUP = 64_001, 64_002, 64_003
+AT_WORK = """
+import os, sys
+from service.artifacts import Artifacts
+from service.cli.opening import database_of, read_settings
+from service.settings import Settings
+from service.store import keys
+
+def work(settings, name):
+    with database_of(settings) as database, database.transaction() as connection:
+        keys.exist(connection)
+        connection.exec_driver_sql("CREATE TABLE " + name + " (x INTEGER)")
+    artifacts = Artifacts(settings.artifacts)
+    artifacts.put("datasets/ds_1/" + name, b"x")
+    for other in settings.artifacts.glob("datasets/*/*"):
+        other.read_bytes()
+    artifacts.delete("datasets/ds_1/first")
+
+name, user, group = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+work(Settings(home="warm", database_url="", artifacts_url=""), name)  # imports what only root may read here
+os.setgroups([])
+os.setgid(group)
+os.setuid(user)
+os.umask(0o022)
+work(read_settings(), name)
+"""
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder of a group, whose new files are that group's."""
+    if os.geteuid():
+        pytest.skip("needs root, to become two other users")
+    folder = Path(tempfile.mkdtemp(prefix="bestepoch-test-"))  # pytest's own folders are its user's alone
+    os.chown(folder, 0, GROUP)
+    folder.chmod(0o2770)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("group", "works"), [("true", True), ("false", False)])
+def test_two_users_share_a_service_by_their_group_if_they_are_told_to(
+    shared: Path, tmp_path: Path, group: str, works: bool
+) -> None:
+    settings = {"BESTEPOCH_HOME": str(shared / "home"), "BESTEPOCH_GROUP_ACCESS": group}
+    codes = []
+    for name, user in (("first", API), ("second", WORKER)):
+        (tmp_path / name).mkdir()
+        command = [sys.executable, "-c", AT_WORK, name, str(user), str(GROUP)]
+        environment = {**os.environ, **settings}
+        codes.append(subprocess.run(command, env=environment, cwd=tmp_path / name, capture_output=True).returncode)
+
+    assert codes == [0, 0 if works else 1]

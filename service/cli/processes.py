@@ -17,6 +17,7 @@ from service.artifacts import Artifacts
 from service.cli.opening import open_database
 from service.cli.permissions import exposed
 from service.collector import Collector
+from service.data.confine import landlock_version
 from service.errors import Misconfigured
 from service.settings import free_port
 from service.store import keys
@@ -55,6 +56,8 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
     database, predictor, artifacts = open_database(settings), Predictor(), Artifacts(settings.artifacts)
     _check_guarded(settings, database)
     _say_exposed(settings)
+    if not landlock_version():
+        log.info("no Landlock on this machine: uploads are read within limits, but by a process that may open files")
     port = settings.port or free_port(settings.host)
     server = Server(
         create_app(settings, database, artifacts, predictor),
