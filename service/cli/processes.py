@@ -14,8 +14,9 @@ import typer
 
 from service.access import id_in
 from service.artifacts import Artifacts
-from service.cli.opening import open_database
+from service.cli.opening import keeping, open_database
 from service.collector import Collector
+from service.deployment import join
 from service.errors import Misconfigured
 from service.settings import free_port
 from service.store import keys
@@ -52,6 +53,7 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
     from service.predictor import Predictor
 
     database, predictor, artifacts = open_database(settings), Predictor(), Artifacts(settings.artifacts)
+    join(database, artifacts)
     _check_guarded(settings, database)
     port = settings.port or free_port(settings.host)
     server = Server(
@@ -85,6 +87,7 @@ def run_worker(settings: Settings, *, until_eof: bool) -> None:
     from service.worker.supervisor import Supervisor
 
     database = open_database(settings)
+    join(database, Artifacts(settings.artifacts))
     stop = threading.Event()
 
     def on_signal(number: int, _frame: Any) -> None:
@@ -155,7 +158,7 @@ def _check_guarded(settings: Settings, database: Database) -> None:
 
 def _start_collecting(settings: Settings, database: Database, stop: threading.Event) -> threading.Thread:
     """API and workers all do it, each time the one who comes first."""
-    collector = Collector(database, Artifacts(settings.artifacts), settings.keep_days)
+    collector = Collector(database, Artifacts(settings.artifacts), keeping(settings))
     thread = threading.Thread(target=collector.run, args=(stop,), name="collector", daemon=True)
     thread.start()
     return thread
