@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import secrets
 import shutil
@@ -19,30 +20,29 @@ from service.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ABANDONED_SECONDS = 24 * 3_600.0
+log = logging.getLogger(__name__)
+
 FOLDERS = ("checkpoints", "datasets")  # what keys begin with
+TRASH = "trash"  # and what the keys of files begin with that were moved away, before the keys that they had
+SCRATCH = "tmp"
+TURN = "turn"
+DEPLOYMENT = "deployment-id"
 
 
 @dataclass(frozen=True)
 class File:
-    """A finished file: its key, its size in bytes, and for how many seconds nobody has written to it."""
+    """A finished file: its key and its size in bytes."""
 
     key: str
     size_bytes: int
-    age_seconds: float
-
-    @property
-    def old(self) -> bool:
-        """Whether whoever wrote it has had more than enough time to name it in the database."""
-        return self.age_seconds > ABANDONED_SECONDS
 
 
 class Artifacts:
     """A folder of immutable files. Keys are made by this service alone."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-        self._scratch = root / "tmp"
+        self.root = root
+        self._scratch = root / SCRATCH
         self._scratch.mkdir(parents=True, exist_ok=True)
 
     def path(self, key: str) -> Path:
@@ -50,7 +50,7 @@ class Artifacts:
         parts = PurePosixPath(key).parts
         if not parts or ".." in parts or PurePosixPath(key).is_absolute():
             raise ValueError(f"not an artifact key: {key!r}")
-        return self._root.joinpath(*parts)
+        return self.root.joinpath(*parts)
 
     def put(self, key: str, data: bytes) -> None:
         """Write, fsync, rename, fsync the folder; raises StorageError, and then the key is as it was."""
@@ -74,12 +74,37 @@ class Artifacts:
             for folder in (target.parent, *(folder.parent for folder in new)):
                 _fsync(folder)
 
-    def delete(self, key: str) -> None:
-        """Remove the file of this key, if there is one, and its folder when it was the last there."""
+    def delete(self, key: str) -> bool:
+        """Remove the file of this key, if there is one, and its folder when it was the last there.
+
+        Whether it is gone: a file that cannot be removed is nothing that anybody's work should fail for.
+        """
         path = self.path(key)
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s could not be removed, trying again later: %s", key, error.strerror or error)
+            return False
+        self._remove_empty(path.parent)
+        return True
+
+    def move_to_trash(self, key: str) -> bool:
+        """Move the file of this key to the same place below `trash`; whether it is gone from where it was."""
+        path, target = self.path(key), self.path(f"{TRASH}/{key}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+        except FileNotFoundError:
+            return True  # somebody else was quicker
+        except OSError as error:
+            log.warning("%s could not be moved to the trash, trying again later: %s", key, error.strerror or error)
+            return False
+        self._remove_empty(path.parent)
+        return True
+
+    def _remove_empty(self, folder: Path) -> None:
         with suppress(OSError):  # others are in it, or somebody else has just removed it
-            path.parent.rmdir()
+            folder.rmdir()
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -101,30 +126,59 @@ class Artifacts:
 
         Whatever else lies in the folder is not ours. Raises StorageError.
         """
+        for kind in FOLDERS:
+            yield from self._found(f"{kind}/*/*")
+
+    def trash(self) -> Iterator[File]:
+        """Every file in the trash. Raises StorageError."""
+        for kind in FOLDERS:
+            yield from self._found(f"{TRASH}/{kind}/*/*")
+
+    def _found(self, pattern: str) -> Iterator[File]:
         with _storage_errors():
-            for kind in FOLDERS:
-                for path in self._root.glob(f"{kind}/*/*"):
-                    with suppress(FileNotFoundError):  # replaced a moment ago
-                        known = path.stat()
-                        if S_ISREG(known.st_mode):
-                            age = time.time() - known.st_mtime
-                            yield File(path.relative_to(self._root).as_posix(), known.st_size, age)
+            for path in self.root.glob(pattern):
+                with suppress(FileNotFoundError):  # replaced a moment ago
+                    known = path.stat()
+                    if S_ISREG(known.st_mode):
+                        yield File(path.relative_to(self.root).as_posix(), known.st_size)
+
+    def unfinished(self) -> list[str]:
+        """What lies in the scratch folder: somebody is writing it, or was killed meanwhile. Raises StorageError."""
+        with _storage_errors():
+            return [f"{SCRATCH}/{path.name}" for path in self._scratch.iterdir() if path.name != TURN]
+
+    def remove_unfinished(self, name: str) -> bool:
+        """Remove what `unfinished` named; whether it is gone."""
+        path = self.path(name)
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return True  # somebody has just finished it
+        except OSError as error:
+            log.warning("%s could not be removed, trying again later: %s", name, error.strerror or error)
+            return False
+        return True
+
+    def deployment_id(self) -> str | None:
+        """Whose folder it is; None where it has no id yet. Raises StorageError."""
+        with _storage_errors():
+            try:
+                return self.path(DEPLOYMENT).read_text().strip()
+            except FileNotFoundError:
+                return None
+
+    def set_deployment_id(self, deployment: str) -> None:
+        """Say whose folder it is. Raises StorageError."""
+        self.put(DEPLOYMENT, f"{deployment}\n".encode())
 
     def take_turn(self, seconds: float) -> bool:
         """Whether nobody has taken a turn for this long, whichever machine they are on; then it is ours."""
-        mark = self._scratch / "turn"
+        mark = self._scratch / TURN
         with _storage_errors():
             if mark.exists() and 0 <= time.time() - mark.stat().st_mtime < seconds:
                 return False
             mark.touch()
         return True
-
-    def tidy(self) -> None:
-        """Remove unfinished files that a killed process has left, once they are a day old."""
-        for left in self._scratch.iterdir():
-            with suppress(FileNotFoundError):  # somebody has just finished it
-                if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     def check(self) -> None:
         """Raise StorageError when nothing can be written."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from service.artifacts import sha256_of
+from service import deployment
+from service.artifacts import TRASH, sha256_of
 from service.errors import StorageError
-from service.store import checkup
+from service.store import checkup, garbage
 from service.store.checkup import Wrong
 from service.store.named import named
 
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
     from service.store.engine import Database
 
 FILES = 1_000  # looked up in one statement
+UNNAMED = {  # by kind: of one, and of several
+    "discarded": (
+        "was replaced or deleted and goes after the grace period",
+        "were replaced or deleted and go after the grace period",
+    ),
+    "stray": (
+        "has no row, which may yet come: it goes to the trash once it has had none for a day",
+        "have no row, which may yet come: they go to the trash once they have had none for a day",
+    ),
+    "trash": ("is in the trash", "are in the trash"),
+}
 LOST = {
     "rows": "put the file back from a backup, or delete the data set and upload it again",
     "state": "a live job begins anew, to the same end; an ended one cannot be forked from its last epoch",
@@ -38,26 +50,23 @@ class Findings:
     files: int = 0
     file_bytes: int = 0
     wrong: int = 0
-    strays: dict[bool, tuple[int, int]] = field(default_factory=lambda: {False: (0, 0), True: (0, 0)})
-    """Files that no row names, and their bytes: those younger than a day, and the old."""
+    unnamed: dict[str, tuple[int, int]] = field(default_factory=lambda: dict.fromkeys(UNNAMED, (0, 0)))
+    """Files that no row names, and their bytes, by what becomes of them."""
 
-    def count_stray(self, file: File) -> None:
+    def count(self, kind: str, file: File) -> None:
         """One more file that no row names."""
-        number, size = self.strays[file.old]
-        self.strays[file.old] = number + 1, size + file.size_bytes
+        number, size = self.unnamed[kind]
+        self.unnamed[kind] = number + 1, size + file.size_bytes
 
     def __str__(self) -> str:
         lines = [
             f"{_of(self.jobs, 'job')}, {_of(self.sweeps, 'sweep')}, {_of(self.datasets, 'data set')}; "
             f"{_of(self.files, 'file')} of {_megabytes(self.file_bytes)} compared"
         ]
-        for old, (number, size) in self.strays.items():
-            one = number == 1
-            young = f"younger than a day: {'its row' if one else 'their rows'} may yet come"
-            fate = f"older: {'it' if one else 'they'} will be deleted" if old else young
-            have = "has no row and is" if one else "have no row and are"
+        for kind, (number, size) in self.unnamed.items():
             if number:
-                lines.append(f"{_of(number, 'file')} of {_megabytes(size)} {have} {fate}")
+                one = number == 1
+                lines.append(f"{_of(number, 'file')} of {_megabytes(size)} {UNNAMED[kind][0 if one else 1]}")
         wrong = f"{_of(self.wrong, 'thing')} {'is' if self.wrong == 1 else 'are'} wrong"
         return "\n".join([*lines, wrong if self.wrong else "nothing is wrong"])
 
@@ -80,13 +89,16 @@ class Doctor:
         yield from damage
         if damage:
             return  # what else a damaged file says is not worth much
+        strange = deployment.mismatch(self._database, self._artifacts)
+        if strange:
+            yield Wrong("artifacts", strange, deployment.REMEDY)
         with self._database.reading() as connection:
             self.findings.jobs, self.findings.datasets, self.findings.sweeps = checkup.count(connection)
         for rule in RULES:
             yield from self._checked(rule)
         for file in chain(self._pages(checkup.checkpoint_files), self._pages(checkup.dataset_files)):
             yield from self._compared(file)
-        self._count_strays()
+        self._count_unnamed()
 
     def _checked(self, rule: Callable[[Any], Iterator[Wrong]]) -> Iterator[Wrong]:
         try:
@@ -116,7 +128,10 @@ class Doctor:
             with self._database.reading() as connection:
                 still = named(connection, [file.path])
             if still:
+                kept = self._artifacts.path(f"{TRASH}/{file.path}")
                 remedy = LOST.get(file.kind, LOST_WEIGHTS)
+                if kept.exists():
+                    remedy = f"it is in the trash: move {kept} to {self._artifacts.path(file.path)}"
                 yield Wrong(file.owner, f"the file of its {file.kind} {fault} ({file.path})", remedy)
 
     def _fault(self, file: Named) -> str | None:
@@ -131,13 +146,16 @@ class Doctor:
         except OSError as error:
             return f"cannot be read: {error.strerror}"
 
-    def _count_strays(self) -> None:
+    def _count_unnamed(self) -> None:
         files = self._artifacts.files()
         while page := {file.key: file for file in islice(files, FILES)}:
             with self._database.reading() as connection:
-                strays = page.keys() - named(connection, page)
-            for key in strays:
-                self.findings.count_stray(page[key])
+                unnamed = page.keys() - named(connection, page)
+                marks = garbage.marks(connection, unnamed)
+            for key in unnamed:
+                self.findings.count("discarded" if key in marks and marks[key].discarded else "stray", page[key])
+        for file in self._artifacts.trash():
+            self.findings.count("trash", file)
 
 
 def _of(number: int, noun: str) -> str:

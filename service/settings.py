@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     """Bytes of the logs of training attempts on a machine together; the oldest are deleted."""
     keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     """Days until an ended job is deleted, with its history and checkpoints; 0: never."""
+    grace_hours: Annotated[float, Field(ge=0.0, le=8_760.0)] = 24.0
+    """Hours that files of deleted jobs and data sets, and replaced checkpoints, stay for a backup under way to find."""
+    trash_days: Annotated[float, Field(ge=0.0, le=3_650.0)] = 7.0
+    """Days that files without a row, which nobody deleted, stay in the artifacts folder's `trash`."""
+    max_superseded_bytes: Annotated[int, Field(ge=0)] = 4 * 1024**3
+    """Bytes of replaced checkpoints that a trainer leaves during these hours; beyond it the oldest go at once."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
     """Largest upload in bytes, packed and unpacked; larger ones get 413."""
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 100 * 1024**3

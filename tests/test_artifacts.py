@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 
-from service.artifacts import ABANDONED_SECONDS, Artifacts, sha256_of
+from service.artifacts import Artifacts, sha256_of
 from service.errors import StorageError
 
 
@@ -64,18 +63,50 @@ def test_deleting_takes_the_empty_folder_too_and_twice_is_fine(artifacts: Artifa
     assert not artifacts.path("checkpoints/job_1").exists()
 
 
-def test_only_old_scraps_are_tidied_away(artifacts: Artifacts, tmp_path: Path) -> None:
-    old, young = tmp_path / "tmp/old", tmp_path / "tmp/young"
-    for folder in (old, young):
-        folder.mkdir()
+def test_a_file_that_cannot_be_deleted_is_said_to_be_there(
+    artifacts: Artifacts, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder in its place cannot be unlinked, by whomever."""
+    artifacts.path("checkpoints/job_1/best").mkdir(parents=True)
+
+    assert not artifacts.delete("checkpoints/job_1/best")
+
+    assert artifacts.path("checkpoints/job_1/best").exists()
+    assert "checkpoints/job_1/best could not be removed, trying again later" in caplog.text
+
+
+def test_what_is_moved_to_the_trash_keeps_its_key_there_and_can_be_put_back(artifacts: Artifacts) -> None:
+    artifacts.put("checkpoints/job_1/best", b"x")
+    artifacts.put("checkpoints/job_2/best", b"y")
+
+    for _ in range(2):
+        assert artifacts.move_to_trash("checkpoints/job_1/best")
+
+    assert [file.key for file in artifacts.files()] == ["checkpoints/job_2/best"]
+    assert [(file.key, file.size_bytes) for file in artifacts.trash()] == [("trash/checkpoints/job_1/best", 1)]
+    assert not artifacts.path("checkpoints/job_1").exists()
+
+
+def test_unfinished_files_are_named_and_can_be_removed(artifacts: Artifacts) -> None:
+    artifacts.take_turn(1.0)
+    with artifacts.scratch() as folder:
         (folder / "upload").write_bytes(b"x")
-    before = time.time() - ABANDONED_SECONDS - 1
-    os.utime(old, (before, before))
+        (name,) = artifacts.unfinished()
 
-    artifacts.tidy()
+        assert artifacts.path(name) == folder
+        for _ in range(2):
+            assert artifacts.remove_unfinished(name)
+        assert artifacts.unfinished() == []
+        folder.mkdir()
 
-    assert not old.exists()
-    assert young.exists()
+
+def test_a_folder_is_told_whose_it_is(artifacts: Artifacts, tmp_path: Path) -> None:
+    assert artifacts.deployment_id() is None
+
+    artifacts.set_deployment_id("dep_1")
+
+    assert Artifacts(tmp_path).deployment_id() == "dep_1"
+    assert list(artifacts.files()) == []
 
 
 @pytest.mark.parametrize("key", ["", "/etc/passwd", "../outside", "a/../../b"])

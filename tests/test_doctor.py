@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from service import deployment
 from service.access import DEFAULT_TENANT
-from service.artifacts import ABANDONED_SECONDS, Artifacts
+from service.artifacts import Artifacts
 from service.doctor import Doctor, Findings
 from service.lifecycle import CheckpointKind, Status
 from service.store import control, datasets, jobs, sweeps
@@ -67,12 +67,14 @@ def test_a_sound_service_is_called_sound(kitchen: Kitchen) -> None:
 
 
 def test_one_is_no_plural() -> None:
-    one = Findings(jobs=1, datasets=1, sweeps=1, files=1, wrong=1, strays={False: (1, 10), True: (1_000, 10)})
+    one = Findings(jobs=1, datasets=1, sweeps=1, files=1, wrong=1)
+    one.unnamed |= {"discarded": (2, 10), "stray": (1, 10), "trash": (1_000, 10)}
 
     assert str(one).splitlines() == [
         "1 job, 1 sweep, 1 data set; 1 file of 0.0 MB compared",
-        "1 file of 0.0 MB has no row and is younger than a day: its row may yet come",
-        "1,000 files of 0.0 MB have no row and are older: they will be deleted",
+        "2 files of 0.0 MB were replaced or deleted and go after the grace period",
+        "1 file of 0.0 MB has no row, which may yet come: it goes to the trash once it has had none for a day",
+        "1,000 files of 0.0 MB are in the trash",
         "1 thing is wrong",
     ]
 
@@ -204,19 +206,49 @@ def test_a_damaged_database_file_is_found(kitchen: Kitchen, tmp_path: Path, how:
     assert all(line.startswith("database: ") and "restore the last backup" in line for line in said)
 
 
-def test_files_without_rows_are_counted_by_age_and_are_no_fault(kitchen: Kitchen) -> None:
-    for name, age in (("a", 0.0), ("b", ABANDONED_SECONDS + 60), ("c", ABANDONED_SECONDS + 60)):
-        kitchen.artifacts.put(f"checkpoints/job_0/{name}", b"x" * 100_000)
-        then = time.time() - age
-        os.utime(kitchen.artifacts.path(f"checkpoints/job_0/{name}"), (then, then))
+def test_files_without_rows_are_counted_by_their_fate_and_are_no_fault(kitchen: Kitchen) -> None:
+    for name in "abc":
+        kitchen.artifacts.put(f"checkpoints/{trained(kitchen)}/{name}", b"x" * 100_000)
+    with kitchen.database.transaction() as connection:
+        for job in jobs.find(connection, limit=1):
+            jobs.remove(connection, job.id)
+    kitchen.artifacts.put("trash/datasets/ds_1/data.parquet", b"x" * 100_000)
     doctor = Doctor(kitchen.database, kitchen.artifacts)
 
     assert list(doctor.examine()) == []
     assert str(doctor.findings).splitlines()[1:] == [
-        "1 file of 0.1 MB has no row and is younger than a day: its row may yet come",
-        "2 files of 0.2 MB have no row and are older: they will be deleted",
+        "1 file of 0.0 MB was replaced or deleted and goes after the grace period",
+        "3 files of 0.3 MB have no row, which may yet come: they go to the trash once they have had none for a day",
+        "1 file of 0.1 MB is in the trash",
         "nothing is wrong",
     ]
+
+
+def test_a_folder_of_another_database_is_named_first(kitchen: Kitchen) -> None:
+    job_id = trained(kitchen)
+    deployment.join(kitchen.database, kitchen.artifacts)
+    kitchen.artifacts.set_deployment_id("dep_of_another")
+    file_of(kitchen, job_id).unlink()
+
+    first, second = examined(kitchen)
+
+    assert first.startswith("artifacts: the artifacts folder ")
+    assert "belongs to another database: its id is dep_of_another" in first
+    assert "run `bestepoch adopt`" in first
+    assert second.startswith(f"{job_id}: the file of its best is missing")
+
+
+def test_a_missing_file_that_is_in_the_trash_can_be_put_back(kitchen: Kitchen) -> None:
+    file = file_of(kitchen, trained(kitchen))
+    assert kitchen.artifacts.move_to_trash(f"checkpoints/{file.parent.name}/{file.name}")
+
+    (said,) = examined(kitchen)
+
+    _, moved, _, target = said.split("it is in the trash: ")[1].split(" ")
+    target = Path(target)
+    target.parent.mkdir()
+    Path(moved).rename(target)
+    assert examined(kitchen) == []
 
 
 def test_a_sweep_of_which_no_job_is_left_is_no_fault(kitchen: Kitchen) -> None:

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LINT_IMPORTS = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo"]
 
-EDGES = {"api", "client", "exports", "serving", "predictor", "collector", "doctor", "cli"}
+EDGES = {"api", "client", "exports", "serving", "predictor", "deployment", "collector", "doctor", "cli"}
 LIBRARIES = {"torch", "sqlalchemy", "alembic", "fastapi", "starlette", "pandas", "sklearn"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -36,8 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serving": {"exports", "lifecycle", "training", "data", "spec", "artifacts", "errors", "torch"},
     "predictor": {"serving", "lifecycle", "data", "spec", "errors"},
     "client": {"training", "lifecycle", "sweep_records", "spec", "errors", "pandas", "sklearn"},
-    "collector": {"store", "artifacts", "errors"},
-    "doctor": {"store", "artifacts", "errors"},
+    "deployment": {"store", "artifacts", "errors"},
+    "collector": {"deployment", "store", "artifacts", "errors"},
+    "doctor": {"deployment", "store", "artifacts", "errors"},
     "api": {
         "access",
         "logs",

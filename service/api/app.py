@@ -96,7 +96,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         watcher=watcher,
         news=NewsRoom(),
         reads=Reads(),
-        metrics=Metrics(database),
+        metrics=Metrics(database, {"home": settings.home, "artifacts": settings.artifacts}),
         ingesting=CapacityLimiter(INGESTING),
         predicting=CapacityLimiter(PREDICTING),
         exporting=CapacityLimiter(EXPORTING),

@@ -187,5 +187,4 @@ async def preview_dataset(
 def delete_dataset(dataset_id: DatasetId, service: Admin) -> None:
     """Delete a data set. One that a job still needs is refused; jobs that have ended keep their results."""
     with service.database.transaction() as connection:
-        key = datasets.remove(connection, dataset_id)
-    service.parts.artifacts.delete(key)
+        datasets.remove(connection, dataset_id)

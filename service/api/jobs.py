@@ -188,6 +188,4 @@ def read_job(service: Service, job_id: str) -> Job:
 def delete_job(job_id: JobId, service: Admin) -> None:
     """Delete an ended job with its history and its checkpoints. Any other is refused: cancel it first."""
     with service.database.transaction() as connection:
-        keys = jobs.remove(connection, job_id)
-    for key in keys:
-        service.parts.artifacts.delete(key)
+        jobs.remove(connection, job_id)

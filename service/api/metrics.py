@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -14,7 +16,8 @@ from service.errors import StorageError, Unavailable
 from service.store import figures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from prometheus_client import Metric
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,10 +34,12 @@ ELSEWHERE = "other"  # than at a route: what strangers ask for must not make ser
 class Metrics:
     """One an application. Every process tells of its own requests, and each of the whole service: take one of these."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, folders: Mapping[str, Path]) -> None:
+        """`folders`: those whose disks are watched, by what the metric calls them."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(_OfService(database))
+        self.registry.register(_OfDisks(folders))
         labels = "method", "route"
         self.seconds = Histogram(
             "bestepoch_http_request_seconds",
@@ -82,6 +87,7 @@ class _OfService(Collector):
         for labels, number in known.jobs.items():
             jobs.add_metric(labels, number)
         yield jobs
+        collecting = known.collecting
         for name, text, value in (
             ("queue_oldest_seconds", "Since the first of the queued jobs was submitted.", known.waiting_seconds),
             ("epochs", "Epochs of all jobs stored.", known.epochs),
@@ -89,8 +95,20 @@ class _OfService(Collector):
             ("trainers", "Trainer processes of these.", sum(worker.trainers for worker in known.workers)),
             ("datasets", "Data sets stored.", known.datasets),
             ("dataset_bytes", "Bytes of these.", known.dataset_bytes),
+            ("database_bytes", "Bytes that the database takes.", known.database_bytes),
+            ("artifact_files", "Files in the artifacts folder, as the last collection found it.", collecting.files),
+            ("artifact_bytes", "Bytes of these.", collecting.bytes),
+            ("trash_files", "Files in its trash, as the last collection left it.", collecting.trash_files),
+            ("trash_bytes", "Bytes of these.", collecting.trash_bytes),
         ):
             yield GaugeMetricFamily(f"bestepoch_{name}", text, value=value)
+        for name, text, value in (
+            ("collections", "Garbage collections begun.", collecting.collections),
+            ("collections_failed", "Those that an error ended.", collecting.failed),
+            ("collections_refused", "Those stopped: a mismatch, too many strays.", collecting.refused),
+            ("undeleted_files", "Times that a collection could not remove a file.", collecting.undeleted),
+        ):
+            yield CounterMetricFamily(f"bestepoch_{name}", text, value=value)
         for name, text in (
             ("claims", "Times that a worker took jobs from the queue."),
             ("claimed", "Jobs that a worker took."),
@@ -101,6 +119,25 @@ class _OfService(Collector):
             for worker in known.workers:
                 counted.add_metric([worker.id], getattr(worker, name))
             yield counted
+
+
+class _OfDisks(Collector):
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self._folders = folders
+
+    def describe(self) -> list[Metric]:
+        """Nothing yet."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Of this machine, whether or not the database answers."""
+        free = GaugeMetricFamily(
+            "bestepoch_disk_free_bytes", "Free where HOME and the artifacts folder lie.", labels=["folder"]
+        )
+        for name, folder in self._folders.items():
+            with suppress(OSError):  # it is not there (yet)
+                free.add_metric([name], shutil.disk_usage(folder).free)
+        yield free
 
 
 class Measured:

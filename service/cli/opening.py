@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from service import logs
+from service.collector import Keeping
 from service.errors import Misconfigured
 from service.settings import Settings
 from service.store import schema
@@ -44,6 +45,11 @@ def database_of(settings: Settings) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def keeping(settings: Settings) -> Keeping:
+    """How long the collector keeps things."""
+    return Keeping(settings.keep_days, settings.grace_hours, settings.trash_days)
 
 
 def open_database(settings: Settings) -> Database:

@@ -14,10 +14,11 @@ import typer
 
 from service.access import id_in
 from service.artifacts import Artifacts
-from service.cli.opening import open_database
+from service.cli.opening import keeping, open_database
 from service.cli.permissions import exposed
 from service.collector import Collector
 from service.data.confine import landlock_version
+from service.deployment import join
 from service.errors import Misconfigured
 from service.settings import free_port
 from service.store import keys
@@ -54,6 +55,7 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
     from service.predictor import Predictor
 
     database, predictor, artifacts = open_database(settings), Predictor(), Artifacts(settings.artifacts)
+    join(database, artifacts)
     _check_guarded(settings, database)
     _say_exposed(settings)
     if not landlock_version():
@@ -90,6 +92,7 @@ def run_worker(settings: Settings, *, until_eof: bool) -> None:
     from service.worker.supervisor import Supervisor
 
     database = open_database(settings)
+    join(database, Artifacts(settings.artifacts))
     if not until_eof:  # else `serve` has said so
         _say_exposed(settings)
     stop = threading.Event()
@@ -167,7 +170,7 @@ def _say_exposed(settings: Settings) -> None:
 
 def _start_collecting(settings: Settings, database: Database, stop: threading.Event) -> threading.Thread:
     """API and workers all do it, each time the one who comes first."""
-    collector = Collector(database, Artifacts(settings.artifacts), settings.keep_days)
+    collector = Collector(database, Artifacts(settings.artifacts), keeping(settings))
     thread = threading.Thread(target=collector.run, args=(stop,), name="collector", daemon=True)
     thread.start()
     return thread

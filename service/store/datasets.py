@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from service.errors import Conflict, NotFound, QuotaExceeded
 from service.lifecycle import ENDED
 from service.spec.table import Dataset, DatasetSummary
+from service.store import garbage
 from service.store.tables import datasets, jobs
 from service.store.tenancy import own, tenant_of
 
@@ -118,9 +119,8 @@ def _newest(connection: Connection, query: Select[Any], limit: int, after: str |
     return query.order_by(datasets.c.id.desc()).limit(limit)
 
 
-def remove(connection: Connection, dataset_id: str) -> str:
-    """Delete it; the key of its file, which nothing names any more. Raises NotFound, and Conflict while a live job
-    needs it."""
+def remove(connection: Connection, dataset_id: str) -> None:
+    """Delete it; its file is collected later. Raises NotFound, and Conflict while a live job needs it."""
     path = path_of(connection, dataset_id)
     this = and_(own(connection, datasets), datasets.c.id == dataset_id)
     # On Postgres a job that names the data set waits for this lock, or we for it; on SQLite writers wait anyway.
@@ -130,7 +130,7 @@ def remove(connection: Connection, dataset_id: str) -> str:
     if user is not None:
         raise Conflict(f"job {user!r} still needs this data set")
     connection.execute(delete(datasets).where(this))
-    return path
+    garbage.discard(connection, [path])
 
 
 def _dataset(row: Row[Any]) -> Dataset:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
 from service.lifecycle import Status
-from service.store import workers
+from service.store import garbage, workers
 from service.store.tables import datasets, jobs
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class Figures:
     """Those alive."""
     datasets: int
     dataset_bytes: int
+    database_bytes: int
+    """Of SQLite's file with its log, or of the database in Postgres."""
+    collecting: garbage.Told
 
 
 def read(connection: Connection) -> Figures:
@@ -51,4 +55,15 @@ def read(connection: Connection) -> Figures:
         workers=workers.find(connection),
         datasets=stored[0],
         dataset_bytes=int(stored[1]),
+        database_bytes=database_bytes(connection),
+        collecting=garbage.told(connection),
     )
+
+
+def database_bytes(connection: Connection) -> int:
+    """What the database takes on its disk."""
+    if connection.dialect.name == "postgresql":
+        return int(connection.scalar(select(func.pg_database_size(func.current_database()))) or 0)
+    path = connection.engine.url.database or ""
+    files = (Path(path + suffix) for suffix in ("", "-wal", "-shm"))
+    return sum(file.stat().st_size for file in files if file.exists())

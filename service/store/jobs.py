@@ -23,7 +23,7 @@ from service.lifecycle import (
 from service.spec.data import DatasetData
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.version import version_needed
-from service.store import events, resolutions
+from service.store import events, garbage, resolutions
 from service.store.events import Entry
 from service.store.ids import new_id
 from service.store.named import named
@@ -180,8 +180,8 @@ def versions(connection: Connection, job_ids: Iterable[str]) -> dict[str, tuple[
     return {row.id: (row.version, Status(row.status)) for row in connection.execute(query)}
 
 
-def remove(connection: Connection, job_id: str) -> set[str]:
-    """Delete an ended job with its history; the keys of its artifacts, which nothing names any more.
+def remove(connection: Connection, job_id: str) -> None:
+    """Delete an ended job with its history and its checkpoints, whose files are collected later.
 
     Raises NotFound, and Conflict while the job is live.
     """
@@ -191,7 +191,7 @@ def remove(connection: Connection, job_id: str) -> set[str]:
     if connection.execute(delete(jobs).where(ended)).rowcount == 0:
         job = get(connection, job_id)
         raise Conflict(f"the job is {job.status.value}; cancel it first")
-    return set(paths) - named(connection, paths)
+    garbage.discard(connection, set(paths) - named(connection, paths))
 
 
 def touched(**values: Any) -> dict[str, Any]:

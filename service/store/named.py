@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from service.lifecycle import ENDED
+from service.store import garbage
 from service.store.tables import jobs, metadata
 from service.store.tenancy import own
 
@@ -28,12 +29,14 @@ def named(connection: Connection, keys: Collection[str]) -> set[str]:
 
 
 def abandoned(connection: Connection, keys: Collection[str]) -> set[str]:
-    """Those of these keys that no row names and none will: their job or data set, the second part, is not alive.
+    """Those of these keys that no row names and none will: a transaction discarded them, or their job or data set, the
+    second part, is not alive.
 
     A live job's trainer may have written a file long ago and wait for the database since.
     """
     left = set(keys) - named(connection, keys)
-    owners = {key: key.split("/")[1] for key in left}
+    discarded = {key for key, mark in garbage.marks(connection, left).items() if mark.discarded}
+    owners = {key: key.split("/")[1] for key in left - discarded}
     query = select(jobs.c.id).where(jobs.c.id.in_(list(set(owners.values()))), jobs.c.status.not_in(ENDED))
     alive = set(connection.scalars(query)) if owners else set()
-    return {key for key in left if owners[key] not in alive}
+    return discarded | {key for key, owner in owners.items() if owner not in alive}

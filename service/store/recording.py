@@ -11,7 +11,7 @@ from sqlalchemy import Integer, and_, bindparam, case, delete, insert, select, t
 
 from service.events import EventKind
 from service.lifecycle import CheckpointKind, Control, Status
-from service.store import events
+from service.store import events, garbage
 from service.store.events import Entry, ended
 from service.store.jobs import touched
 from service.store.queue import Outcome
@@ -77,7 +77,7 @@ class Written:
     """What came of it."""
 
     controls: dict[str, Control | None]  # of each job that its attempt still owns: what was asked of it meanwhile
-    replaced: frozenset[str]  # keys of checkpoints that others have replaced, or that are dropped
+    replaced: frozenset[str]  # keys of checkpoints that others have replaced, or that are dropped: now garbage
 
 
 def write(connection: Connection, device: str, records: Sequence[Record]) -> Written:
@@ -90,6 +90,7 @@ def write(connection: Connection, device: str, records: Sequence[Record]) -> Wri
     replaced = _drop(connection, [(record.job_id, kind) for record in kept for kind in record.dropped])
     files = [(record.job_id, file) for record in kept for file in record.published]
     replaced |= _publish(connection, files, tenants)
+    garbage.discard(connection, replaced)
     _finish(connection, kept)
     events.append(connection, [entry for record in kept for entry in _entries(record)])
     controls = {job_id: row.control and Control(row.control) for job_id, row in owned.items()}

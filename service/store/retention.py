@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, exists, select
 
 from service.lifecycle import LIVE
+from service.store import garbage
 from service.store.named import named
 from service.store.tables import checkpoints, jobs, sweeps
 
@@ -16,18 +17,16 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-def forget_jobs(connection: Connection, before: datetime, limit: int) -> tuple[int, set[str]]:
-    """Delete at most `limit` jobs that ended earlier, and their history.
-
-    How many, and the keys of their files, which no row names any more.
-    """
+def forget_jobs(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` jobs that ended earlier, with their history and checkpoints; how many."""
     old = select(jobs.c.id).where(jobs.c.status.not_in(LIVE), jobs.c.finished_at < before)
     ids = list(connection.scalars(old.order_by(jobs.c.id).limit(limit)))
     if not ids:
-        return 0, set()
+        return 0
     keys = set(connection.scalars(select(checkpoints.c.path).where(checkpoints.c.job_id.in_(ids))))
     count = connection.execute(delete(jobs).where(jobs.c.id.in_(ids))).rowcount
-    return count, keys - named(connection, keys)
+    garbage.discard(connection, keys - named(connection, keys))
+    return count
 
 
 def forget_sweeps(connection: Connection, before: datetime) -> int:

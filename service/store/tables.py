@@ -244,3 +244,38 @@ schema_compatibility = Table(
     metadata,
     Column("usable_since", String, primary_key=True),
 )
+
+# Of the service itself, and nobody's: no row of these has a tenant.
+
+deployment = Table(  # one row, made by the migration
+    "deployment",
+    metadata,
+    Column("id", String, primary_key=True),  # the artifacts folder has the same
+    Column("paired", Boolean, nullable=False),  # the folder has been given it
+    Column("failed", Integer, nullable=False, server_default="0"),  # collections that an error ended
+    Column("refused", Integer, nullable=False, server_default="0"),  # collections that would have taken too much
+    Column("undeleted", Integer, nullable=False, server_default="0"),  # times that a file could not be removed
+)
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("clock", Float, nullable=False),  # seconds, at its start: see store/garbage.py
+    Column("reading", Float, nullable=False),  # of the lease clock then, and the boot it belongs to
+    Column("boot", String, nullable=False),
+    Column("wall", Utc, nullable=False),  # the time of day then
+    Column("files", BigInteger),  # what it found; unknown unless it came to its end
+    Column("bytes", BigInteger),
+    Column("trash_files", BigInteger),
+    Column("trash_bytes", BigInteger),
+)
+
+garbage = Table(
+    "garbage",
+    metadata,
+    Column("name", String, primary_key=True),  # of a file below the artifacts folder
+    Column("since", Float),  # by the clock of collections; unknown until the first one after it was discarded
+    Column("seen", Integer, nullable=False),  # the number of the last collection that found it so
+    Column("discarded", Boolean, nullable=False),  # by a transaction that took its row away
+)

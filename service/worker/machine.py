@@ -29,6 +29,7 @@ def places(settings: Settings, worker: str, gpus: int) -> list[Workplace]:
             threads=settings.trainer_threads,
             save_seconds=settings.save_seconds,
             keep=frozenset(settings.keep.split(",")),
+            superseded_bytes=settings.max_superseded_bytes,
         )
         for number in range(count)
     ]

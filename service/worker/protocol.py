@@ -28,6 +28,7 @@ class Workplace:
     threads: int
     save_seconds: float  # from one saved state to the next
     keep: frozenset[str]  # the checkpoints that an ended job leaves beside the best: last, state
+    superseded_bytes: int  # of files that a trainer has replaced and that wait to be collected
 
 
 @dataclass(frozen=True)

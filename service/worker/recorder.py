@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from service.errors import StorageError, Unavailable
 from service.lifecycle import Checkpoint, CheckpointKind, Control, Epoch, ErrorCode, JobError, Status
-from service.store import queue, recording
+from service.store import garbage, queue, recording
 from service.store.named import named
 from service.store.queue import Claim, Outcome
 from service.worker.member import Before, Ending, Heard, Member, Weights
+from service.worker.superseded import Superseded
 
 if TYPE_CHECKING:
     from service.artifacts import Artifacts
@@ -46,16 +47,18 @@ class Recorder:
         members: Sequence[tuple[Claim, Monitor]],
         save_seconds: float,
         keep: Collection[str],
+        superseded: Superseded | None = None,
     ) -> None:
         """`save_seconds`: from one saved state to the next, or more where that would cost too much.
 
-        `keep`: the kinds of checkpoints that ended jobs leave beside the best.
+        `keep`: the kinds of checkpoints that ended jobs leave beside the best. `superseded`: the trainer's.
         """
         self._database = database
         self._artifacts = artifacts
         self._device = device
         self._members = {number: Member(*member) for number, member in enumerate(members)}
         self._save_seconds, self._keep = save_seconds, keep
+        self._superseded = superseded or Superseded(artifacts)
         self._flushed_at = time.monotonic()
         self._publish_from = self._flushed_at + len(members) * PUBLISHING_SECONDS / PUBLISHING_SHARE
         self._save_from = self._flushed_at + save_seconds
@@ -172,7 +175,12 @@ class Recorder:
     def _write(self, claim: Claim, kind: CheckpointKind, weights: Weights) -> Checkpoint:
         data, row = weights.pack(), weights.row
         key = f"checkpoints/{claim.job_id}/{claim.attempt}-{kind.value}-{row.epoch}.safetensors"
-        self._artifacts.put(key, data)
+        try:
+            self._artifacts.put(key, data)
+        except StorageError:
+            if not self._superseded.make_room():
+                raise
+            self._artifacts.put(key, data)
         return Checkpoint(
             kind=kind,
             epoch=row.epoch,
@@ -204,11 +212,12 @@ class Recorder:
                     queue.release(connection, record.job_id, record.attempt)
             lost = {number for number, record in records.items() if record.job_id not in written.controls}
             # A member counts as lost too when an earlier try had committed after all: its row names the file.
-            unnamed = {file.path for number in lost for file in published.get(number, ())} | written.replaced
-            unnamed -= named(connection, unnamed)
+            in_vain = {file.path for number in lost for file in published.get(number, ())}
+            in_vain -= named(connection, in_vain)
+            garbage.discard(connection, in_vain)
+            shared = named(connection, written.replaced)
         self._settle(members, published, lost)
-        for path in unnamed:
-            self._artifacts.delete(path)
+        self._superseded.add(in_vain | (written.replaced - shared))
         asked = {n: written.controls.get(record.job_id) for n, record in records.items() if n not in outcomes}
         cancelled = frozenset(number for number, control in asked.items() if control is Control.cancel)
         paused = frozenset(number for number, control in asked.items() if control is Control.pause)

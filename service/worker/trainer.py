@@ -32,6 +32,7 @@ from service.worker.protocol import DONE, STOP, Ready, ToTrainer, Workplace
 from service.worker.recorder import Recorder, insist
 from service.worker.shelf import Shelf, Stored
 from service.worker.starts import Saved
+from service.worker.superseded import Superseded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -51,7 +52,8 @@ def main(pipe: Connection, place: Workplace, pulse: Pulse) -> None:
     """Train what comes down the pipe, until it says to stop or closes because the supervisor is gone."""
     _set_up(place)
     database, artifacts = Database(place.database_url), Artifacts(place.artifacts)
-    trainer = Trainer(database, artifacts, _device(place), pipe, pulse, place.save_seconds, place.keep)
+    superseded = Superseded(artifacts, place.superseded_bytes)
+    trainer = Trainer(database, artifacts, _device(place), pipe, pulse, place.save_seconds, place.keep, superseded)
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
         attempt_logs.begin(place.log_file.parent, message)
@@ -86,10 +88,11 @@ class Trainer:
         pulse: Pulse,
         save_seconds: float,
         keep: Collection[str],
+        superseded: Superseded | None = None,
     ) -> None:
         """`save_seconds` and `keep`: see Workplace."""
         self._database, self._artifacts, self._pipe, self._pulse = database, artifacts, pipe, pulse
-        self._saving = save_seconds, keep
+        self._saving = save_seconds, keep, superseded or Superseded(artifacts)
         self._shelf = Shelf()
         self.device = device
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from service.api.app import create_app
+from service.api.metrics import Metrics
 from service.artifacts import Artifacts
+from service.collector import Collector, Keeping
+from service.deployment import join
 from service.lifecycle import ErrorCode, JobError, Status
 from service.settings import Settings
-from service.store import queue, workers
+from service.store import garbage, queue, workers
 from service.store.engine import Database
 from service.store.queue import Outcome
 from tests.api.conftest import CoinPredictor, both_databases
@@ -56,6 +60,37 @@ def test_the_whole_service_in_figures(client: TestClient, kitchen: Kitchen) -> N
     assert found["bestepoch_worker_waited_seconds_total", "wrk_1"] == 40
     assert found["bestepoch_datasets",] == 1
     assert found["bestepoch_dataset_bytes",] > 100
+
+
+@both_databases
+def test_what_is_stored_and_collected_and_how_much_room_there_is(client: TestClient, kitchen: Kitchen) -> None:
+    kitchen.trained()
+    kitchen.artifacts.put("trash/checkpoints/job_0/a", b"abc")
+    before = figures(client)
+    join(kitchen.database, kitchen.artifacts)
+    Collector(kitchen.database, kitchen.artifacts, Keeping()).collect(threading.Event())
+    with kitchen.database.transaction() as connection:
+        garbage.count(connection, failed=1, refused=2, undeleted=3)
+
+    found = figures(client)
+
+    names = ("collections_total", "artifact_files", "artifact_bytes", "trash_files", "trash_bytes")
+    assert [before[f"bestepoch_{name}",] for name in names] == [0] * 5
+    (file,) = kitchen.artifacts.files()
+    assert [found[f"bestepoch_{name}",] for name in names] == [1, 1, file.size_bytes, 1, 3]
+    counted = ("collections_failed", "collections_refused", "undeleted_files")
+    assert [found[f"bestepoch_{name}_total",] for name in counted] == [1, 2, 3]
+    assert found["bestepoch_database_bytes",] > 10_000
+    assert found["bestepoch_disk_free_bytes", "artifacts"] > 0
+
+
+def test_free_disk_is_told_while_the_database_is_away_and_not_of_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    away = Database("postgresql://nobody@127.0.0.1:1/nowhere")
+    told = Metrics(away, {"home": tmp_path, "artifacts": tmp_path / "nowhere"}).text().decode()
+    away.close()
+
+    free = [line for line in told.splitlines() if line.startswith("bestepoch_disk_free_bytes")]
+    assert [line.split(" ")[0] for line in free] == ['bestepoch_disk_free_bytes{folder="home"}']
 
 
 def test_an_empty_service_has_figures_too(client: TestClient) -> None:

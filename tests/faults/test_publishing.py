@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,8 +17,8 @@ from typing import Any, cast
 import pytest
 import torch
 
-from service.artifacts import ABANDONED_SECONDS, Artifacts
-from service.collector import Collector
+from service.artifacts import Artifacts
+from service.deployment import join
 from service.doctor import Doctor
 from service.lifecycle import CheckpointKind, ErrorCode, JobError, Status
 from service.store import checkpoints, queue
@@ -29,10 +28,12 @@ from service.store.queue import Claim
 from service.training.passes import Pulse
 from service.worker import recorder
 from service.worker.trainer import Trainer
+from tests.api.states import Kitchen
 from tests.faults.teams import Team
 from tests.faults.test_resuming import ended
 from tests.processes import get, linux_only, submit, until
 from tests.store import records
+from tests.test_collector import collect
 from tests.worker.test_resuming import Told, outcome
 
 SPEC: dict[str, Any] = {"max_epochs": 3, "early_stopping": None, "architecture": {"hidden": [8]}}
@@ -163,12 +164,10 @@ def test_a_trainer_stopped_before_a_rename_and_overtaken_leaves_nothing_that_is_
         os.kill(pid, fate)
 
     assert outcome(database, job_id) == before
-    scraps = [path for path in artifacts.path("tmp").iterdir() if path.name != "turn"]
+    scraps = [artifacts.path(name) for name in artifacts.unfinished()]
     assert len(scraps) == (fate is signal.SIGKILL)
-    old = time.time() - ABANDONED_SECONDS - 1
-    for path in [*scraps, *(artifacts.path(file.key) for file in artifacts.files())]:
-        os.utime(path, (old, old))
-    Collector(database, artifacts, keep_days=0).collect(threading.Event())
+    join(database, artifacts)
+    collect(Kitchen(database, artifacts))
     assert not any(path.exists() for path in scraps)
     keys = {file.key for file in artifacts.files()}
     with database.reading() as connection:

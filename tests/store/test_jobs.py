@@ -10,7 +10,7 @@ from sqlalchemy import event
 from service.access import DEFAULT_TENANT
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
 from service.lifecycle import CheckpointKind, Status, StopReason
-from service.store import control, datasets, history, jobs, queue
+from service.store import control, datasets, garbage, history, jobs, queue
 from service.store.engine import Database
 from service.store.queue import Outcome
 from tests.specs import synthetic
@@ -128,7 +128,7 @@ def test_a_finished_job_cannot_be_cancelled(database: Database) -> None:
         control.cancel(connection, submitted.id)
 
 
-def test_deleting_takes_the_history_and_names_the_files(database: Database) -> None:
+def test_deleting_takes_the_history_and_leaves_the_files_to_the_collector(database: Database) -> None:
     submitted = submit(database)
     (taken,) = claim(database)
     record(database, taken, epoch(1))
@@ -138,7 +138,8 @@ def test_deleting_takes_the_history_and_names_the_files(database: Database) -> N
     finish(database, submitted.id)
 
     with database.transaction() as connection:
-        assert jobs.remove(connection, submitted.id) == {"checkpoints/1"}
+        jobs.remove(connection, submitted.id)
+        assert garbage.marks(connection, ["checkpoints/1"])["checkpoints/1"].discarded
 
     with database.reading() as connection:
         assert history.read(connection, submitted.id) == []
@@ -203,7 +204,8 @@ def test_a_data_set_in_use_cannot_be_deleted(database: Database) -> None:
 
     with database.transaction() as connection:
         control.cancel(connection, user.id)
-        assert datasets.remove(connection, "ds_1") == "datasets/ds_1"
+        datasets.remove(connection, "ds_1")
+        assert garbage.marks(connection, ["datasets/ds_1"])["datasets/ds_1"].discarded
     assert job(database, user.id).spec == mine.spec
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from service.artifacts import Artifacts, sha256_of
 from service.errors import StorageError, Unavailable
@@ -15,9 +16,11 @@ from service.spec.early_stopping import Monitor
 from service.store import checkpoints, control, history, queue, recording
 from service.store.engine import Database
 from service.store.queue import Claim, Outcome
+from service.store.tables import garbage
 from service.worker import recorder as recorder_module
 from service.worker.member import Ending, Heard, Weights
 from service.worker.recorder import Recorder
+from service.worker.superseded import LEAST_BYTES, Superseded
 from tests.store.records import claim, epoch, job, submit
 
 DONE = Outcome(Status.succeeded, StopReason.max_epochs)
@@ -124,7 +127,7 @@ def test_best_and_last_of_the_same_epoch_share_a_file(
 
 
 @pytest.mark.usefixtures("eager")
-def test_a_better_best_replaces_the_file_of_the_one_before(
+def test_a_better_best_replaces_the_one_before_whose_file_stays_for_backups(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
 ) -> None:
     for number in (1, 2, 3):
@@ -135,7 +138,74 @@ def test_a_better_best_replaces_the_file_of_the_one_before(
     assert running.best is not None
     assert running.best.checkpoint is not None
     assert running.best.checkpoint.epoch == 3
-    assert files(artifacts) == ["1-best-3.safetensors"]
+    assert files(artifacts) == [f"1-best-{number}.safetensors" for number in (1, 2, 3)]
+    assert garbage_of(database) == {f"checkpoints/{claimed.job_id}/1-best-{number}.safetensors" for number in (1, 2)}
+
+
+def garbage_of(database: Database) -> set[str]:
+    """What transactions have discarded."""
+    with database.reading() as connection:
+        return set(connection.scalars(select(garbage.c.name).where(garbage.c.discarded)))
+
+
+def bounded(database: Database, artifacts: Artifacts, claimed: Claim, most: int) -> Recorder:
+    """A recorder that leaves so many replaced files."""
+    superseded = Superseded(artifacts, most * LEAST_BYTES)
+    return Recorder(database, artifacts, "cpu", [(claimed, Monitor.val_loss)], 10.0, {"last"}, superseded)
+
+
+@pytest.mark.usefixtures("eager")
+def test_of_too_many_replaced_files_the_oldest_go_at_once(
+    database: Database, artifacts: Artifacts, claimed: Claim
+) -> None:
+    recorder = bounded(database, artifacts, claimed, most=2)
+
+    for number in range(1, 6):
+        add(recorder, epoch(number), weights(epoch(number)))
+
+    assert files(artifacts) == [f"1-best-{number}.safetensors" for number in (3, 4, 5)]
+
+
+@pytest.mark.usefixtures("eager")
+def test_on_a_full_disk_replaced_files_make_room(
+    database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = artifacts.put
+
+    def three_files_fit(key: str, data: bytes) -> None:
+        if len(files(artifacts)) >= 3:
+            raise StorageError("the artifact store could not write: No space left on device")
+        put(key, data)
+
+    monkeypatch.setattr(artifacts, "put", three_files_fit)
+
+    for number in range(1, 5):
+        add(recorder, epoch(number), weights(epoch(number)))
+
+    best = job(database, claimed.job_id).best
+    assert best is not None
+    assert best.checkpoint is not None
+    assert best.checkpoint.epoch == 4
+    assert files(artifacts) == ["1-best-3.safetensors", "1-best-4.safetensors"]
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_replaced_file_that_cannot_be_removed_fails_no_job(
+    database: Database, artifacts: Artifacts, claimed: Claim, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder in its place cannot be unlinked, by whomever."""
+    recorder = bounded(database, artifacts, claimed, most=0)
+    add(recorder, epoch(1), weights(epoch(1)))
+    first = artifacts.path(f"checkpoints/{claimed.job_id}/1-best-1.safetensors")
+    first.unlink()
+    first.mkdir()
+
+    add(recorder, epoch(2), weights(epoch(2)))
+    finish(recorder, weights(epoch(2)), weights(epoch(2)))
+
+    assert job(database, claimed.job_id).status is Status.succeeded
+    assert first.exists()
+    assert "1-best-1.safetensors could not be removed" in caplog.text
 
 
 @pytest.mark.usefixtures("eager")
@@ -159,7 +229,7 @@ def test_a_lost_lease_stops_every_write(
     assert add(recorder, epoch(1), weights(epoch(1))).lost == {0}
 
     assert job(database, claimed.job_id).best is None
-    assert files(artifacts) == []
+    assert garbage_of(database) == {f"checkpoints/{claimed.job_id}/{name}" for name in files(artifacts)}
 
 
 @pytest.mark.usefixtures("eager")
