@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class CapErrors:
-    """Annotates a `list`, `tuple[T, ...]` or `dict`, behind its bounds, as in `Annotated[list[T], Field(...), CapErrors()]`.
+    """Annotates a list, tuple or dict, behind its bounds: `Annotated[list[T], Field(...), CapErrors()]`.
 
     pydantic makes an error for each wrong item, and one for each member of a union: 1.8 MB of wrong cells took 39 s and
     3.9 GB. Here there are about `MAX_ERRORS`, and those of one item more.
