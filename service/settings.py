@@ -99,6 +99,10 @@ class Settings(BaseSettings):
     """Memory in bytes that training a job may take, by estimate; 0: what this machine has."""
     max_streams: Annotated[int, Field(ge=1)] = 2_000
     """Streams and waits (`?wait=`) of a tenant open at a time, of each process of the API; one more gets 429."""
+    max_connections: Annotated[int, Field(ge=0)] = 0
+    """Connections open at a time, of each process of the API; 0: as many as the limit of open files allows."""
+    max_failed_keys_per_minute: Annotated[int, Field(ge=0)] = 60
+    """Unknown keys from an address in a minute; further ones get 429; 0: no limit."""
     max_requests_per_second: Annotated[float, Field(ge=0.0)] = 0.0
     """Requests of a tenant in a second, of each process of the API; more get 429; 0: no limit."""
 

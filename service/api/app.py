@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from service.settings import Settings
     from service.store.engine import Database
 
+PARSING = 2  # large JSON bodies
 INGESTING = 2
 PREDICTING = 4
 EXPORTING = 1  # each in a process of its own, with torch
@@ -97,6 +98,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         news=NewsRoom(),
         reads=Reads(),
         metrics=Metrics(database, {"home": settings.home, "artifacts": settings.artifacts}),
+        parsing=CapacityLimiter(PARSING),
         ingesting=CapacityLimiter(INGESTING),
         predicting=CapacityLimiter(PREDICTING),
         exporting=CapacityLimiter(EXPORTING),

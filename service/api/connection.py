@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from service.api.capacity import Capacity
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -26,16 +28,37 @@ class Connection(H11Protocol):
         super().__init__(*arguments, **options)
         self._began, self._received = time.monotonic(), 0
         self._unread_since: float | None = None
+        assert isinstance(self.server_state, Capacity)
+        self._capacity = self.server_state
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Where there are too many, another one is closed, or this one."""
+        super().connection_made(transport)
+        self._capacity.admit(self)
+        self._track_idle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave room for others."""
+        self._capacity.idle.pop(self, None)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Count what arrives."""
         self._received += len(data)
         super().data_received(data)
+        self._track_idle()
 
     def on_response_complete(self) -> None:
         """What arrives from now on is another request."""
         self._began, self._received = time.monotonic(), 0
         super().on_response_complete()
+        self._track_idle()
+
+    def _track_idle(self) -> None:
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self._capacity.idle.setdefault(self)
+        else:
+            self._capacity.idle.pop(self, None)
 
     def pause_writing(self) -> None:
         """The client does not read as fast as we write."""

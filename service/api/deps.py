@@ -19,7 +19,9 @@ from service.settings import readers_environment
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from fastapi.dependencies.models import Dependant
 
     from service.api.keys import Keys
     from service.api.metrics import Metrics
@@ -73,6 +75,7 @@ class Parts:
     reads: Reads
     metrics: Metrics
     # Threads for long work, apart from those that answer short requests:
+    parsing: CapacityLimiter
     ingesting: CapacityLimiter
     predicting: CapacityLimiter
     exporting: CapacityLimiter
@@ -111,6 +114,20 @@ class Service:
         self.parts.quota.check(self.database, self.caller.tenant, more)
 
 
+def scopes_of(dependant: Dependant) -> frozenset[str]:
+    """The scopes that an endpoint and all that it depends on declare."""
+    below = (scopes_of(each) for each in dependant.dependencies)
+    return frozenset(dependant.own_oauth_scopes or ()).union(*below)
+
+
+def check_scopes(request: Request, needed: Iterable[str]) -> None:
+    """Raise Forbidden for a key that does not allow all of this."""
+    for scope in needed:
+        caller: Caller = request.state.caller
+        if not caller.scope.covers(Scope(scope)):
+            raise Forbidden(f"this takes a key of the scope `{scope}`, and yours has `{caller.scope}`")
+
+
 class _Door(SecurityBase):
     """What the documentation says of keys, and what an endpoint gets for one that is good enough."""
 
@@ -118,10 +135,8 @@ class _Door(SecurityBase):
     model = HTTPBearer(description="An API key; `bestepoch keys create` makes one.")
 
     async def __call__(self, request: Request, needed: SecurityScopes) -> Service:
+        check_scopes(request, needed.scopes)
         caller: Caller = request.state.caller
-        for scope in needed.scopes:
-            if not caller.scope.covers(Scope(scope)):
-                raise Forbidden(f"this takes a key of the scope `{scope}`, and yours has `{caller.scope}`")
         parts: Parts = request.app.state.parts
         return Service(parts, caller, parts.database.of(caller.tenant))
 

@@ -22,6 +22,7 @@ from service.api.requests import Route
 from service.errors import Conflict, NotFound
 from service.lifecycle import Checkpoint, CheckpointKind
 from service.spec.base import Bool, ColumnName, Float, Strict
+from service.spec.capped import CapErrors
 from service.spec.data import Int64
 from service.spec.table import Value
 
@@ -47,7 +48,9 @@ Cell = Bool | Int64 | Float | Annotated[str, StringConstraints(strict=True, max_
 class PredictRequest(Strict):
     """Rows to predict."""
 
-    rows: Annotated[list[dict[ColumnName, Cell]], Field(min_length=1, max_length=MAX_ROWS)]
+    rows: Annotated[
+        list[Annotated[dict[ColumnName, Cell], CapErrors()]], Field(min_length=1, max_length=MAX_ROWS), CapErrors()
+    ]
     """Each row by column name, null where a value is missing, dates as RFC 3339 or ISO 8601 text (UTC where no zone
     is named); inline and synthetic data have columns x0, x1, ..."""
 

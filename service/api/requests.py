@@ -1,8 +1,7 @@
-"""What is checked of every request before its parameters are: the body's size, type and syntax, unknown parameters."""
+"""What is checked of every request before its parameters are: scope, unknown parameters, the body's size and type."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from fastapi.dependencies.utils import get_flat_params
@@ -12,7 +11,9 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from service.errors import InvalidRequest, TooLarge
+from service.api.deps import check_scopes, scopes_of
+from service.api.json_body import MAX_JSON_BYTES, JsonBody, ReadRequest
+from service.errors import TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import Message, Receive
 
-MAX_JSON_BYTES = 2 * 1024**2
+MAX_FAULTS = 20
 
 
 class Route(APIRoute):
@@ -35,12 +36,18 @@ class Route(APIRoute):
             if isinstance(p.field_info, Query)
         }
 
+        needed = scopes_of(self.dependant)
+        body = None if self.body_field is None else JsonBody(self.body_field)
+
         async def checked(request: Request) -> Response:
+            check_scopes(request, needed)  # first: the body of a request that will be refused is not read
             _check_parameters(request, known)
-            if self.body_field is None:
+            if body is None:
                 return await handle(request)
             _check_content_type(request)
-            return await handle(_JsonRequest(request.scope, limited(request, MAX_JSON_BYTES)))
+            content = await Request(request.scope, limited(request, MAX_JSON_BYTES)).body()
+            value = await body.read(content, request.app.state.parts.parsing) if content else None
+            return await handle(ReadRequest(request.scope, content, value))
 
         return checked
 
@@ -72,17 +79,18 @@ def _check_parameters(request: Request, known: Mapping[str, bool]) -> None:
 
     `known`: names, and whether they may come more than once; `label.KEY` stands for any `label.`.
     """
-    faults, seen = [], set[str]()
+    faults, seen, there_are = [], set[str](), ", ".join(sorted(known)) or "none"
     for name, value in request.query_params.multi_items():
         group, dot, _ = name.partition(".")
         if name not in known and not (dot and f"{group}.KEY" in known):
-            there_are = ", ".join(sorted(known)) or "none"
             faults.append((name, f"is not a known parameter; there are: {there_are}"))
         elif name in seen and not known.get(name):
             faults.append((name, "is given twice"))
         elif "\0" in name + value:
             faults.append((name, "must not hold a NUL character"))
         seen.add(name)
+        if len(faults) >= MAX_FAULTS:
+            break
     if faults:
         raise RequestValidationError([{"type": "parameter", "loc": ("query", n), "msg": m} for n, m in faults])
     if any("\0" in value for value in request.path_params.values()):
@@ -105,35 +113,3 @@ def is_json(content_type: str) -> bool:
 
 def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
-
-
-class _JsonRequest(Request):
-    """Reads JSON to the letter: no NaN, no name twice in an object."""
-
-    async def json(self) -> Any:
-        """The body; raises InvalidRequest where it is not JSON."""
-        try:
-            text = (await self.body()).decode()
-            return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_doubles)
-        except json.JSONDecodeError as error:
-            where = f"at line {error.lineno}, column {error.colno}"
-            raise InvalidRequest(f"the body is not JSON {where}: {error.msg}") from error
-        except UnicodeDecodeError as error:
-            raise InvalidRequest(f"the body is not UTF-8 at byte {error.start}") from error
-        except RecursionError as error:
-            raise InvalidRequest("the body is nested too deeply") from error
-        except ValueError as error:
-            raise InvalidRequest("the body holds a number of too many digits") from error
-
-
-def _refuse_constant(name: str) -> Any:
-    raise InvalidRequest(f"the body is not JSON: {name} is no number; send null for a missing value")
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequest(f"the body names {twice!r} twice in one object")
-    return values

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from service.api.capacity import Capacity
 from service.api.connection import Connection
 
 if TYPE_CHECKING:
-    import socket
-
     from fastapi import FastAPI
 
     from service.api.deps import Parts
 
+QUEUED = 2_048  # connections that wait to be accepted; one more would be tried again after a second
+
 
 class Server(uvicorn.Server):
-    """Serves what `create_app` made; `options` are uvicorn's."""
+    """Serves what `create_app` made, over at most so many `connections` at a time; `options` are uvicorn's."""
 
-    def __init__(self, app: FastAPI, **options: Any) -> None:
+    def __init__(self, app: FastAPI, *, connections: int = 10_000, **options: Any) -> None:
         super().__init__(uvicorn.Config(app, http=Connection, ws="none", **options))
+        self.server_state = self._capacity = Capacity(connections)
         self._parts: Parts = app.state.parts
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Watch over the event loop first."""
+        asyncio.get_running_loop().set_exception_handler(self._capacity.on_loop_error)
+        await super().startup(sockets)
+        for listening in (each for server in self.servers for each in server.sockets):
+            # asyncio has one number for both: how many it accepts at once, and how many the system lets wait.
+            with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                same.listen(QUEUED)
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second; once a second look who is too slow."""

@@ -14,6 +14,7 @@ import typer
 
 from service.access import id_in
 from service.artifacts import Artifacts
+from service.cli.open_files import backlog_within, connections_within, raise_limit
 from service.cli.opening import keeping, open_database
 from service.cli.permissions import exposed
 from service.collector import Collector
@@ -60,6 +61,7 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
     _say_exposed(settings)
     if not landlock_version():
         log.info("no Landlock on this machine: uploads are read within limits, but by a process that may open files")
+    files = raise_limit()
     port = settings.port or free_port(settings.host)
     server = Server(
         create_app(settings, database, artifacts, predictor),
@@ -68,6 +70,8 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
         log_config=None,
         access_log=False,  # ours says more
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        connections=min(settings.max_connections or connections_within(files), connections_within(files)),
+        backlog=backlog_within(files),
     )
     # uvicorn raises the signal that stopped it once more when it is done: leave by an exception, so that we clean up
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -91,6 +95,7 @@ def run_worker(settings: Settings, *, until_eof: bool) -> None:
     """Train until a signal stops it or, if told so, standard input closes."""
     from service.worker.supervisor import Supervisor
 
+    raise_limit()
     database = open_database(settings)
     join(database, Artifacts(settings.artifacts))
     if not until_eof:  # else `serve` has said so

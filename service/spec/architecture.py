@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field, Tag, field_validator
 
 from service.spec.base import Bool, Strict, kind_or
+from service.spec.capped import CapErrors
 from service.spec.layer_list import Activation, Eps, Kernel, Momentum, Probability, Width, WrittenLayer
 
 Side = Annotated[int, Field(strict=True, ge=1, le=100_000)]
-RowShape = Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)]
+RowShape = Annotated[tuple[Side, ...], Field(min_length=2, max_length=3), CapErrors()]
 
 
 class _Blocks(Strict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import (
@@ -13,9 +14,12 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     StringConstraints,
+    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
+
+from service.spec.capped import MAX_ERRORS
 
 
 def _whole(value: Any) -> Any:
@@ -40,6 +44,15 @@ class Strict(BaseModel):
     """A frozen model that refuses unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_unknown(cls, value: Any) -> Any:
+        """Leave out all unknown fields but the first few: one is enough to refuse the rest, and each costs an error."""
+        if not isinstance(value, dict) or len(value) <= len(cls.model_fields) + MAX_ERRORS:
+            return value
+        unknown = islice((name for name in value if name not in cls.model_fields), MAX_ERRORS)
+        return {name: value[name] for name in (*(cls.model_fields.keys() & value.keys()), *unknown)}
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, Tag, field_validator, model_validator
+from pydantic import FailFast, Field, StringConstraints, Tag, field_validator, model_validator
 
 from service.spec.base import Bool, ColumnName, Float, Int, Seed, Strict, kind_or
+from service.spec.capped import CapErrors
 
 MAX_INLINE_VALUES = 20_000
 MAX_SYNTHETIC_VALUES = 50_000_000
@@ -24,7 +25,7 @@ class DatasetData(Strict):
     """The data set's id."""
     target: ColumnName
     """The column to predict."""
-    features: Annotated[list[ColumnName], Field(min_length=1, max_length=10_000)] | None = None
+    features: Annotated[list[ColumnName], Field(min_length=1, max_length=10_000), CapErrors()] | None = None
     """The columns to learn from, in this order; null: every usable column but the target."""
     weight: ColumnName | None = None
     """A column of how much each row counts in training, relative to the others: numbers of 0 and more. It is not learnt
@@ -72,11 +73,16 @@ class InlineData(Strict):
 
     kind: Literal["inline"] = "inline"
     """Where the rows come from."""
-    x: Annotated[list[Annotated[list[Float | None], Field(min_length=1)]], Field(min_length=3)]
+    x: Annotated[
+        list[Annotated[list[Float | None], Field(min_length=1), FailFast()]],
+        Field(min_length=3, max_length=MAX_INLINE_VALUES),
+        CapErrors(),
+    ]
     """Rows of numbers, null where missing; the columns are named x0, x1, ..."""
     y: Annotated[
         list[Bool | Int64 | Float | Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[^\x00]*$")] | None],
-        Field(min_length=3),
+        Field(min_length=3, max_length=MAX_INLINE_VALUES),
+        CapErrors(),
     ]
     """One target value a row: all text, all booleans or all numbers; null rows are dropped."""
 

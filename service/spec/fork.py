@@ -9,6 +9,7 @@ from pydantic import Field
 
 from service.errors import Fault, InvalidSpec
 from service.spec.base import Strict
+from service.spec.capped import CapErrors
 from service.spec.layers import Dropout, Layer
 from service.spec.resolve import Resolved, choose_inputs, resolve
 from service.spec.sweep import MAX_NAMES, Change, DottedName
@@ -27,7 +28,7 @@ class ForkSpec(Strict):
     checkpoint: Literal["best", "last"] = "last"
     """`last`: go on after the last saved epoch, with the optimizer's state and the history; nothing changed, that is
     what the other job would have done. `best`: begin at epoch 1 with the best weights in place of random ones."""
-    changes: Annotated[dict[DottedName, Change], Field(max_length=MAX_NAMES)] = {}
+    changes: Annotated[dict[DottedName, Change], Field(max_length=MAX_NAMES), CapErrors()] = {}
     """Dotted names into the other job's spec with their new values, e.g. `{"early_stopping.patience": 20}`."""
 
 

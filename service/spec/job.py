@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from service.spec.architecture import Architecture, Mlp
 from service.spec.base import Float, Int, Name, Seed, Strict
+from service.spec.capped import CapErrors
 from service.spec.data import Data, Preprocess
 from service.spec.early_stopping import EarlyStopping, Monitor, Patience
 from service.spec.optimizer import Adam, Constant, Loss, Optimizer, Schedule
@@ -17,7 +18,7 @@ from service.spec.split import Split
 LabelKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
 LabelValue = Annotated[str, StringConstraints(strict=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Priority = Annotated[Int, Field(ge=-100, le=100)]
-Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=50)]
+Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=50), CapErrors()]
 
 
 class Task(StrEnum):

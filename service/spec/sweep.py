@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 
 from service.spec.base import Int, Name, Strict
+from service.spec.capped import CapErrors
 from service.spec.job import JobSpec, Labels
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def _shallow(value: Any) -> Any:
 
 DottedName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)]
 Change = Annotated[Any, AfterValidator(_shallow)]
-Values = Annotated[list[Change], Field(min_length=1)]
+Values = Annotated[list[Change], Field(min_length=1), CapErrors()]
+Changes = Annotated[dict[DottedName, Change], Field(max_length=MAX_NAMES), CapErrors()]
 
 
 class SweepSpec(Strict):
@@ -45,12 +47,10 @@ class SweepSpec(Strict):
     """Free key-value pairs of the sweep; its jobs have those of `base`."""
     base: JobSpec
     """The job spec that every point starts from."""
-    grid: Annotated[dict[DottedName, Values], Field(min_length=1, max_length=MAX_NAMES)] | None = None
+    grid: Annotated[dict[DottedName, Values], Field(min_length=1, max_length=MAX_NAMES), CapErrors()] | None = None
     """Dotted names into the spec, e.g. `optimizer.lr`, with the values to try: every combination, the last name's
     values changing fastest."""
-    points: (
-        Annotated[list[Annotated[dict[DottedName, Change], Field(max_length=MAX_NAMES)]], Field(min_length=1)] | None
-    ) = None
+    points: Annotated[list[Changes], Field(min_length=1), CapErrors()] | None = None
     """Points one by one, each as dotted names and values."""
     replicates: Annotated[Int, Field(ge=1, le=1_000)] = 1
     """Jobs a point, and a fold: their seeds count up from the base's `seed`."""

@@ -85,10 +85,10 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[tuple[Server, str]]:
+def serving(app: FastAPI, **options: Any) -> Iterator[tuple[Server, str]]:
     """A real server in a thread, and its address; stopped as a signal would stop it."""
     port = free_port("127.0.0.1")
-    server = Server(app, port=port, log_config=None, log_level="error")
+    server = Server(app, port=port, log_config=None, log_level="error", **options)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

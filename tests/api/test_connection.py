@@ -123,3 +123,40 @@ def test_a_connection_at_rest_is_kept_for_the_next_request(hasty: httpx2.Client)
         time.sleep(0.5)
 
     assert statuses == [200] * 3
+
+
+def test_beyond_the_limit_of_connections_the_longest_idle_one_makes_way(app: FastAPI) -> None:
+    with serving(app, connections=3) as (_, url), httpx2.Client(base_url=url) as client:
+        first, second, third = (connected(client) for _ in range(3))
+        with first, second, third:
+            for each in (first, second, third, first):  # now the second has been idle for longest
+                assert ask(each).startswith(b"HTTP/1.1 200")
+
+            with connected(client) as fourth:
+                assert ask(fourth).startswith(b"HTTP/1.1 200")
+                assert second.recv(1) == b""
+                assert ask(first).startswith(b"HTTP/1.1 200")
+                assert ask(third).startswith(b"HTTP/1.1 200")
+
+
+def test_where_all_connections_are_at_work_one_more_is_a_503(app: FastAPI, kitchen: Kitchen) -> None:
+    job_id = kitchen.queued().id
+    with serving(app, connections=1) as (_, url), httpx2.Client(base_url=url) as client:
+        with connected(client) as busy:
+            busy.sendall(f"GET /v1/jobs/{job_id}?wait=30 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            until(lambda: app.state.parts.metrics.open._value.get() == 1)
+            with connected(client) as refused:
+                answer = ask(refused)
+
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"retry-after" in answer.lower()
+        assert b'"code": "unavailable"' in answer
+
+
+def ask(connected: socket.socket) -> bytes:
+    """The whole answer to a request on this connection."""
+    connected.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    answer = b""
+    while not answer.endswith(b"}"):
+        answer += connected.recv(2**16)
+    return answer

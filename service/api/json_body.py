@@ -1,0 +1,93 @@
+"""A JSON body, read to the letter and checked against its model: a large one in a thread, off the event loop."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from anyio import to_thread
+from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter, ValidationError
+from starlette.requests import Request
+
+from service.errors import InvalidRequest, TooLarge
+
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
+    from fastapi._compat import ModelField
+    from starlette.types import Scope
+
+MAX_JSON_BYTES = 2 * 1024**2
+# Lists and objects: ten times those of the longest list that any request may have. Half a million of them took the
+# parser a second, in which it lets no other thread run.
+MAX_CONTAINERS = 100_000
+LARGE_BYTES = 32 * 1024  # from here on a body takes longer than a thread's start
+
+
+class JsonBody:
+    """What a path operation takes as its body."""
+
+    def __init__(self, field: ModelField) -> None:
+        annotation: Any = field.field_info.annotation
+        self._model: TypeAdapter[Any] = TypeAdapter(annotation)
+
+    async def read(self, content: bytes, parsing: CapacityLimiter) -> Any:
+        """The model; raises InvalidRequest where `content` is no JSON, RequestValidationError, TooLarge.
+
+        `parsing`: how many large bodies are read at a time.
+        """
+        if len(content) < LARGE_BYTES:
+            return self._read(content)
+        return await to_thread.run_sync(self._read, content, limiter=parsing)
+
+    def _read(self, content: bytes) -> Any:
+        parsed = _parse(content)
+        try:
+            return self._model.validate_python(parsed)
+        except ValidationError as error:
+            found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
+            raise RequestValidationError(found, body=parsed) from None
+
+
+class ReadRequest(Request):
+    """A request whose body is read and checked: FastAPI finds a model, and takes models as they are."""
+
+    def __init__(self, scope: Scope, content: bytes, value: Any) -> None:
+        super().__init__(scope)
+        self._body, self._value = content, value
+
+    async def json(self) -> Any:
+        """The model."""
+        return self._value
+
+
+def _parse(content: bytes) -> Any:
+    """JSON to the letter: no NaN, no name twice in an object; raises InvalidRequest for anything else, TooLarge."""
+    if content.count(b"[") + content.count(b"{") > MAX_CONTAINERS:
+        raise TooLarge(f"the body holds more than {MAX_CONTAINERS:,} lists and objects; upload a data set instead")
+    try:
+        return json.loads(content.decode(), parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
+    except json.JSONDecodeError as error:
+        where = f"at line {error.lineno}, column {error.colno}"
+        raise InvalidRequest(f"the body is not JSON {where}: {error.msg}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the body is not UTF-8 at byte {error.start}") from error
+    except RecursionError as error:
+        raise InvalidRequest("the body is nested too deeply") from error
+    except ValueError as error:
+        raise InvalidRequest("the body holds a number of too many digits") from error
+
+
+def _refuse_constant(name: str) -> Any:
+    raise InvalidRequest(f"the body is not JSON: {name} is no number; send null for a missing value")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        seen = set[str]()
+        for name, _ in pairs:
+            if name in seen:
+                raise InvalidRequest(f"the body names {name!r} twice in one object")
+            seen.add(name)
+    return values
