@@ -113,15 +113,16 @@ def _take(
     )
     key = f"datasets/{dataset_id}/data.parquet"
     service.parts.artifacts.adopt(parquet, key)
-    kept = False
+    committing = False
     try:
         with service.database.transaction() as connection:
             dataset, created = datasets.add(connection, dataset, path=key, options=canonical)
             if created:
                 datasets.check_quota(connection, service.parts.settings.max_dataset_bytes)
-        kept = created
+            committing = created
     finally:
-        if not kept:
+        # A commit that fails may have been made: a row may name the file, and only the collector can tell.
+        if not committing:
             service.parts.artifacts.delete(key)
     return dataset, created
 
