@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from anyio import CapacityLimiter
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
@@ -42,6 +41,7 @@ from service.api.openapi import problems as documented
 from service.api.reads import Reads
 from service.api.traffic import Traffic
 from service.api.watcher import Watcher
+from service.fair import FairLimiter
 from service.settings import memory_bytes
 from service.spec.limits import Limits
 
@@ -55,9 +55,12 @@ if TYPE_CHECKING:
     from service.settings import Settings
     from service.store.engine import Database
 
-INGESTING = 2
-PREDICTING = 4
-EXPORTING = 1  # each in a process of its own, with torch
+# Slots, and how many of them one tenant may hold: the others find one, however long its work takes.
+INGESTING = 3, 2  # each with a process that reads a file
+PREDICTING = 16, 12  # which take turns at the helper
+EXPORTING = 2, 1  # each in a process of its own, with torch
+PREVIEWING = 4, 3  # each with a process that reads some rows
+COMPUTING = 4, 2  # seconds of this process's own time
 
 
 def create_app(settings: Settings, database: Database, artifacts: Artifacts, predictor: Predictor) -> FastAPI:
@@ -95,9 +98,11 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         news=NewsRoom(),
         reads=Reads(),
         metrics=Metrics(database),
-        ingesting=CapacityLimiter(INGESTING),
-        predicting=CapacityLimiter(PREDICTING),
-        exporting=CapacityLimiter(EXPORTING),
+        ingesting=FairLimiter(*INGESTING),
+        predicting=FairLimiter(*PREDICTING),
+        exporting=FairLimiter(*EXPORTING),
+        previewing=FairLimiter(*PREVIEWING),
+        computing=FairLimiter(*COMPUTING),
     )
     _add_routes(app)
     amend(app)

@@ -6,12 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool
 from pydantic import BaseModel, ConfigDict
 
-from service.api import uploads
+from service.api import expensive, uploads
 from service.api.deps import Admin, After, DatasetId, Limit, Page, Reader, Service, Submitter, page_of
 from service.api.openapi import problems
 from service.api.reading import Options
@@ -74,8 +73,8 @@ async def create_dataset(
     """
     async with contextmanager_in_threadpool(service.parts.artifacts.scratch()) as folder:
         upload = await uploads.receive(request, folder / "source", service.parts.settings.max_upload_bytes)
-        dataset, created = await to_thread.run_sync(
-            _take, service, folder, upload, name, options, limiter=service.parts.ingesting
+        dataset, created = await expensive.run(
+            service, request, service.parts.ingesting, _take, service, folder, upload, name, options
         )
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     if not created:
@@ -160,16 +159,21 @@ def get_dataset(dataset_id: DatasetId, service: Reader) -> Dataset:
 async def preview_dataset(
     dataset_id: DatasetId,
     service: Reader,
+    request: Request,
     rows: Annotated[int, Query(ge=1, le=100, description="How many at most.")] = 10,
 ) -> Preview:
-    """The first rows as they are stored: times as text, null where a value is missing."""
+    """The first rows as they are stored: times as text, null where a value is missing.
+
+    A text of more than 1,000 characters is cut, and ends in an ellipsis. There are fewer rows than asked for where they
+    would hold more than 100,000 values, or take more than 4 MiB.
+    """
 
     def read() -> list[dict[str, Any]]:
         with service.database.reading() as connection:
             path = service.parts.artifacts.path(datasets.path_of(connection, dataset_id))
-        return preview_rows(path, rows)
+        return preview_rows(path, rows, service.parts.allowed)
 
-    return Preview(data=await to_thread.run_sync(read, limiter=service.parts.ingesting))
+    return Preview(data=await expensive.run(service, request, service.parts.previewing, read))
 
 
 @router.delete(

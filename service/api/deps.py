@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar
 
-from anyio import CapacityLimiter
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security import SecurityScopes
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from service.access import Caller, Scope
 from service.data.child import Allowance
 from service.errors import Forbidden
+from service.fair import FairLimiter
 
 if TYPE_CHECKING:
     import pathlib
@@ -47,11 +47,11 @@ class Predictor(Protocol):
     ) -> pathlib.Path:
         """The answers to the rows of the file `source`, as a file of the same format; raises InvalidData, TooLarge."""
 
-    def to_pt(self, checkpoint: pathlib.Path, sha256: str) -> bytes:
-        """The weights as torch.save writes a state dict, which `torch.load(..., weights_only=True)` reads."""
+    def to_pt(self, checkpoint: pathlib.Path, sha256: str, target: pathlib.Path) -> None:
+        """Write the weights as torch.save does a state dict, which `torch.load(..., weights_only=True)` reads."""
 
-    def export(self, checkpoint: pathlib.Path, sha256: str, asked: Export) -> bytes:
-        """The network with its preprocessing. Raises Conflict, NotInstalled."""
+    def export(self, checkpoint: pathlib.Path, sha256: str, asked: Export, target: pathlib.Path) -> None:
+        """Write the network with its preprocessing. Raises Conflict, NotInstalled."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,12 @@ class Parts:
     traffic: Traffic
     reads: Reads
     metrics: Metrics
-    # Threads for long work, apart from those that answer short requests:
-    ingesting: CapacityLimiter
-    predicting: CapacityLimiter
-    exporting: CapacityLimiter
+    # Slots for long work, each kind in threads apart from those that answer short requests. See decision 43.
+    ingesting: FairLimiter
+    predicting: FairLimiter
+    exporting: FairLimiter
+    previewing: FairLimiter
+    computing: FairLimiter
 
     @property
     def allowed(self) -> Allowance:
