@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-import time
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Self
 
 from service.data.ingest_rows import ingest_rows
 from service.data.join_answers import join_answers
 from service.errors import ServiceError, TooLarge, Unavailable
+from service.fair import FairLimiter
+from service.work import current
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -23,16 +24,23 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 120.0
 PART_CELLS = 2**20
 """Values of a file's rows and of their answers that the helper holds at once."""
-FIRST_PART_ROWS = 256
+FIRST_PART_ROWS = 32
 PART_SECONDS = 1.0
 """What a part may take; others wait so long, and a network may need 100,000 times the work of another for a row."""
+MODEL_BYTES = 2**30
+"""Memory in bytes of the models that the helper keeps ready."""
 VALUE_BYTES = 8
 
 
 class Helper:
-    """A process with torch, started on first use and replaced if it dies; calls from several threads wait in line."""
+    """A process with torch, started on first use and replaced if it dies; calls from several threads take turns.
 
-    def __init__(self) -> None:
+    The turns are fair between tenants, so long work is to be cut into calls of a second or so.
+    """
+
+    def __init__(self, model_bytes: int = MODEL_BYTES) -> None:
+        self._model_bytes = model_bytes
+        self._turns = FairLimiter(1)
         self._lock = threading.Lock()
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
@@ -48,10 +56,20 @@ class Helper:
         with self._lock:
             self._drop()
 
+    def kill(self) -> None:
+        """End the process; the call that waits for it raises Unavailable."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
     def call(self, name: str, *arguments: Any) -> Any:
-        """What the function `name` of `serving` returns or raises; Unavailable when it dies or takes too long."""
-        with self._lock:
+        """What the function `name` of `serving` returns or raises; Unavailable when it dies or takes too long.
+
+        Raises Cancelled where the current work is cancelled before its turn.
+        """
+        with self._turns.slot(current()), self._lock:
             pipe = self._connected()
+            current().check()  # after the process is there: who cancels from now on finds it
             try:
                 pipe.send((name, arguments))
                 if not pipe.poll(ANSWER_SECONDS):
@@ -70,7 +88,7 @@ class Helper:
             self._drop()
             context = multiprocessing.get_context("spawn")
             self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            self._process = context.Process(target=_serve, args=(theirs, self._model_bytes), daemon=True)
             self._process.start()
             theirs.close()
         return self._pipe
@@ -87,13 +105,25 @@ class Helper:
 class Predictor:
     """Predictions and exports without torch in this process."""
 
-    def __init__(self) -> None:
-        self._helper = Helper()
+    def __init__(self, model_bytes: int = MODEL_BYTES) -> None:
+        """`model_bytes`: of the models that are kept ready, the least recently used going first."""
+        self._helper = Helper(model_bytes)
 
     def predict(self, checkpoint: Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """See `serving.predict`; raises Unavailable when the helper dies or takes too long."""
-        answer: list[dict[str, Any]] = self._helper.call("predict", str(checkpoint), sha256, rows)
-        return answer
+        """See `serving.predict`; raises Unavailable when the helper dies or takes too long.
+
+        Many rows are checked as a whole, and then answered some at a time, other callers in between.
+        """
+        model = str(checkpoint), sha256
+        answers: list[dict[str, Any]] = []
+        if len(rows) > FIRST_PART_ROWS:
+            self._helper.call("check_rows", *model, rows)
+        step = FIRST_PART_ROWS
+        while len(answers) < len(rows):
+            part, seconds = self._helper.call("predict", *model, rows[len(answers) : len(answers) + step])
+            answers += part
+            step = _next_step(step, seconds, len(rows))
+        return answers
 
     def predict_file(
         self, checkpoint: Path, sha256: str, source: Path, options: ReadOptions, allowed: Allowance
@@ -122,36 +152,42 @@ class Predictor:
         parts, start, step = [], 0, FIRST_PART_ROWS
         while start < rows:
             parts.append(folder / f"part{start}.parquet")
-            began = time.monotonic()
-            self._helper.call(
-                "predict_part", *model, str(folder), range(start, min(start + step, rows)), str(parts[-1])
-            )
+            asked = range(start, min(start + step, rows))
+            seconds = self._helper.call("predict_part", *model, str(folder), asked, str(parts[-1]))
             start += step
-            if time.monotonic() - began < PART_SECONDS / 2:
-                step = min(2 * step, at_once)
+            step = _next_step(step, seconds, at_once)
         return parts
 
-    def to_pt(self, checkpoint: Path, sha256: str) -> bytes:
+    def to_pt(self, checkpoint: Path, sha256: str, target: Path) -> None:
         """See `serving.export_pt`; raises Unavailable when the helper dies or takes too long."""
-        answer: bytes = self._helper.call("export_pt", str(checkpoint), sha256)
-        return answer
+        self._helper.call("export_pt", str(checkpoint), sha256, str(target))
 
-    def export(self, checkpoint: Path, sha256: str, asked: Export) -> bytes:
+    def export(self, checkpoint: Path, sha256: str, asked: Export, target: Path) -> None:
         """See `serving.export`. In a process of its own, for it takes seconds, and libraries that predictions don't.
 
-        Raises Conflict, NotInstalled, Unavailable.
+        The process is killed when the current work is cancelled. Raises Conflict, NotInstalled, Unavailable, Cancelled.
         """
-        with Helper() as helper:
-            answer: bytes = helper.call("export", str(checkpoint), sha256, asked)
-        return answer
+        with Helper() as helper, current().stopped_by(helper.kill):
+            try:
+                helper.call("export", str(checkpoint), sha256, asked, str(target))
+            except Unavailable:
+                current().check()  # killed for this
+                raise
 
     def close(self) -> None:
         """Stop the helper."""
         self._helper.close()
 
 
-def _serve(pipe: Connection) -> None:
+def _next_step(rows: int, seconds: float, most: int) -> int:
+    """Of so many rows that took so long to answer: how many come next, `most` at most."""
+    if seconds > PART_SECONDS:
+        return max(1, rows // 2)
+    return min(2 * rows, most) if seconds < PART_SECONDS / 2 else rows
+
+
+def _serve(pipe: Connection, model_bytes: int) -> None:
     """Entry point of the helper process; torch is imported there alone."""
     from service import serving
 
-    serving.serve(pipe)
+    serving.serve(pipe, model_bytes)

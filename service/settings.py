@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     """Bytes of a tenant at most: data sets, checkpoints, histories, unfinished uploads; more gets 413; 0: no limit."""
     max_ingest_bytes: Annotated[int, Field(ge=64 * 1024**2)] = 1024**3
     """Memory in bytes that the process reading an upload may use."""
+    max_model_bytes: Annotated[int, Field(ge=0)] = 1024**3
+    """Memory in bytes of the models that are kept ready to predict, the least recently used going first."""
     max_queued_jobs: Annotated[int, Field(ge=1)] = 100_000
     """Queued and paused jobs of a tenant at most; one more gets 429."""
     max_running_jobs: Annotated[int, Field(ge=0)] = 0

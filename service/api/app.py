@@ -43,13 +43,14 @@ from service.api.quota import Quota
 from service.api.reads import Reads
 from service.api.traffic import Traffic
 from service.api.watcher import Watcher
+from service.fair import FairLimiter
 from service.settings import memory_bytes
 from service.spec.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from fastapi import FastAPI
+        from fastapi import FastAPI
 
     from service.api.deps import Predictor
     from service.artifacts import Artifacts
@@ -57,9 +58,12 @@ if TYPE_CHECKING:
     from service.store.engine import Database
 
 PARSING = 2  # large JSON bodies
-INGESTING = 2
-PREDICTING = 4
-EXPORTING = 1  # each in a process of its own, with torch
+# Slots, and how many of them one tenant may hold: the others find one, however long its work takes.
+INGESTING = 3, 2  # each with a process that reads a file
+PREDICTING = 16, 12  # which take turns at the helper
+EXPORTING = 2, 1  # each in a process of its own, with torch
+PREVIEWING = 4, 3  # each with a process that reads some rows
+COMPUTING = 4, 2  # seconds of this process's own time
 
 
 def create_app(settings: Settings, database: Database, artifacts: Artifacts, predictor: Predictor) -> FastAPI:
@@ -99,9 +103,11 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         reads=Reads(),
         metrics=Metrics(database, {"home": settings.home, "artifacts": settings.artifacts}),
         parsing=CapacityLimiter(PARSING),
-        ingesting=CapacityLimiter(INGESTING),
-        predicting=CapacityLimiter(PREDICTING),
-        exporting=CapacityLimiter(EXPORTING),
+        ingesting=FairLimiter(*INGESTING),
+        predicting=FairLimiter(*PREDICTING),
+        exporting=FairLimiter(*EXPORTING),
+        previewing=FairLimiter(*PREVIEWING),
+        computing=FairLimiter(*COMPUTING),
     )
     _add_routes(app)
     amend(app)

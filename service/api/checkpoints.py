@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal, TypeVar
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from service.api import expensive
 from service.api.deps import JobId, Page, Reader, Service
 from service.api.exports import export
 from service.api.jobs import read_job
 from service.api.openapi import problems
 from service.api.ranges import OCTETS, documented, serve
 from service.api.requests import Route
+from service.artifacts import sha256_of
 from service.errors import CheckpointCorrupt
+from service.fair import FairLimiter
 from service.lifecycle import Checkpoint, CheckpointFormat, CheckpointKind
 from service.store import checkpoints
 
@@ -89,30 +89,35 @@ async def download_checkpoint(
     suffix, media_type = ("zip", ZIP) if format is CheckpointFormat.bundle else (format.value, OCTETS)
     filename, of = f"{job_id}-{kind}-epoch{{}}.{suffix}", CheckpointKind(kind)
     if format is CheckpointFormat.safetensors:
-        checkpoint, file = await with_weights(service, job_id, of, _open, limiter=None)
-        size = os.fstat(file.fileno()).st_size
-        return serve(request, file, size, checkpoint.sha256, filename.format(checkpoint.epoch))
+        checkpoint, file = await with_weights(service, request, job_id, of, _open, limiter=None)
+        sha256 = checkpoint.sha256
+    else:
 
-    def written(checkpoint: Checkpoint, path: Path) -> bytes:
-        if format is CheckpointFormat.pt:
-            return service.parts.predictor.to_pt(path, checkpoint.sha256)
-        return export(service, job_id, checkpoint, path, format)
+        def written(checkpoint: Checkpoint, path: Path) -> tuple[BinaryIO, str]:
+            with service.parts.artifacts.scratch() as folder:
+                target = folder / "export"
+                if format is CheckpointFormat.pt:
+                    service.parts.predictor.to_pt(path, checkpoint.sha256, target)
+                else:
+                    export(service, job_id, checkpoint, path, format, target)
+                return target.open("rb"), sha256_of(target)  # sent from the disk; its name is gone
 
-    limiter = service.parts.predicting if format is CheckpointFormat.pt else service.parts.exporting
-    checkpoint, data = await with_weights(service, job_id, of, written, limiter=limiter)
-    sha256 = hashlib.sha256(data).hexdigest()
-    return serve(request, io.BytesIO(data), len(data), sha256, filename.format(checkpoint.epoch), media_type)
+        limiter = service.parts.predicting if format is CheckpointFormat.pt else service.parts.exporting
+        checkpoint, (file, sha256) = await with_weights(service, request, job_id, of, written, limiter=limiter)
+    size = os.fstat(file.fileno()).st_size
+    return serve(request, file, size, sha256, filename.format(checkpoint.epoch), media_type)
 
 
 async def with_weights(
     service: Service,
+    request: Request,
     job_id: str,
     kind: CheckpointKind,
     use: Callable[[Checkpoint, Path], T],
     *,
-    limiter: CapacityLimiter | None,
+    limiter: FairLimiter | None,
 ) -> tuple[Checkpoint, T]:
-    """The checkpoint and what `use` makes of it and its file, in one of the threads of `limiter`.
+    """The checkpoint and what `use` makes of it and its file, in a slot of `limiter` if it is expensive.
 
     Once more if a new best has taken the file away meanwhile.
     """
@@ -121,7 +126,9 @@ async def with_weights(
         checkpoint = await run_in_threadpool(read_checkpoint, service, job_id, kind)
         path = service.parts.artifacts.path(checkpoint.path)
         try:
-            return checkpoint, await to_thread.run_sync(use, checkpoint, path, limiter=limiter)
+            if limiter is None:
+                return checkpoint, await run_in_threadpool(use, checkpoint, path)
+            return checkpoint, await expensive.run(service, request, limiter, use, checkpoint, path)
         except CheckpointCorrupt:
             if checkpoint.path == failed:
                 raise

@@ -10,6 +10,7 @@ from typing import Annotated, BinaryIO
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 
+from service.api import expensive
 from service.api.deps import DatasetId, Reader, Service
 from service.api.media_types import CSV, PARQUET
 from service.api.openapi import problems
@@ -52,7 +53,7 @@ async def download_dataset(
     if format is DownloadFormat.parquet:
         file, sha256 = await to_thread.run_sync(_stored, service, dataset_id)
     else:
-        file, sha256 = await to_thread.run_sync(_as_csv, service, dataset_id, limiter=service.parts.ingesting)
+        file, sha256 = await expensive.run(service, request, service.parts.ingesting, _as_csv, service, dataset_id)
     size = os.fstat(file.fileno()).st_size
     return serve(request, file, size, sha256, f"{dataset_id}.{format.value}", _MEDIA_TYPES[format])
 

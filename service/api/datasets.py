@@ -6,12 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool
 from pydantic import BaseModel, ConfigDict
 
-from service.api import uploads
+from service.api import expensive, uploads
 from service.api.deps import Admin, After, DatasetId, Limit, Page, Reader, Service, Submitter, page_of
 from service.api.openapi import problems
 from service.api.quota import Held
@@ -77,8 +76,8 @@ async def create_dataset(
         async with contextmanager_in_threadpool(service.parts.artifacts.scratch()) as folder:
             source, limit = folder / "source", service.parts.settings.max_upload_bytes
             upload = await uploads.receive(held.watch(request), source, limit)
-            dataset, created = await to_thread.run_sync(
-                _take, service, folder, upload, held, name, options, limiter=service.parts.ingesting
+            dataset, created = await expensive.run(
+                service, request, service.parts.ingesting, _take, service, folder, upload, held, name, options
             )
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     if not created:
@@ -118,15 +117,16 @@ def _take(
     service.parts.quota.check(service.database, service.caller.tenant, more, beside=held)
     key = f"datasets/{dataset_id}/data.parquet"
     service.parts.artifacts.adopt(parquet, key)
-    kept = False
+    committing = False
     try:
         with service.database.transaction() as connection:
             dataset, created = datasets.add(connection, dataset, path=key, options=canonical)
             if created:
                 datasets.check_quota(connection, service.parts.settings.max_dataset_bytes)
-        kept = created
+            committing = created
     finally:
-        if not kept:
+        # A commit that fails may have been made: a row may name the file, and only the collector can tell.
+        if not committing:
             service.parts.artifacts.delete(key)
     return dataset, created
 
@@ -164,16 +164,21 @@ def get_dataset(dataset_id: DatasetId, service: Reader) -> Dataset:
 async def preview_dataset(
     dataset_id: DatasetId,
     service: Reader,
+    request: Request,
     rows: Annotated[int, Query(ge=1, le=100, description="How many at most.")] = 10,
 ) -> Preview:
-    """The first rows as they are stored: times as text, null where a value is missing."""
+    """The first rows as they are stored: times as text, null where a value is missing.
+
+    A text of more than 1,000 characters is cut, and ends in an ellipsis. There are fewer rows than asked for where they
+    would hold more than 100,000 values, or take more than 4 MiB.
+    """
 
     def read() -> list[dict[str, Any]]:
         with service.database.reading() as connection:
             path = service.parts.artifacts.path(datasets.path_of(connection, dataset_id))
-        return preview_rows(path, rows)
+        return preview_rows(path, rows, service.parts.allowed)
 
-    return Preview(data=await to_thread.run_sync(read, limiter=service.parts.ingesting))
+    return Preview(data=await expensive.run(service, request, service.parts.previewing, read))
 
 
 @router.delete(

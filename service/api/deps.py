@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from service.access import Caller, Scope
 from service.data.child import Allowance
 from service.errors import Forbidden
+from service.fair import FairLimiter
 from service.settings import readers_environment
 
 if TYPE_CHECKING:
@@ -51,11 +52,11 @@ class Predictor(Protocol):
     ) -> pathlib.Path:
         """The answers to the rows of the file `source`, as a file of the same format; raises InvalidData, TooLarge."""
 
-    def to_pt(self, checkpoint: pathlib.Path, sha256: str) -> bytes:
-        """The weights as torch.save writes a state dict, which `torch.load(..., weights_only=True)` reads."""
+    def to_pt(self, checkpoint: pathlib.Path, sha256: str, target: pathlib.Path) -> None:
+        """Write the weights as torch.save does a state dict, which `torch.load(..., weights_only=True)` reads."""
 
-    def export(self, checkpoint: pathlib.Path, sha256: str, asked: Export) -> bytes:
-        """The network with its preprocessing. Raises Conflict, NotInstalled."""
+    def export(self, checkpoint: pathlib.Path, sha256: str, asked: Export, target: pathlib.Path) -> None:
+        """Write the network with its preprocessing. Raises Conflict, NotInstalled."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,13 @@ class Parts:
     quota: Quota
     reads: Reads
     metrics: Metrics
-    # Threads for long work, apart from those that answer short requests:
-    parsing: CapacityLimiter
-    ingesting: CapacityLimiter
-    predicting: CapacityLimiter
-    exporting: CapacityLimiter
+    parsing: CapacityLimiter  # threads for large JSON bodies, apart from those that answer short requests
+    # Slots for long work, each kind in threads apart from those that answer short requests. See decision 43.
+    ingesting: FairLimiter
+    predicting: FairLimiter
+    exporting: FairLimiter
+    previewing: FairLimiter
+    computing: FairLimiter
 
     @property
     def allowed(self) -> Allowance:

@@ -21,17 +21,26 @@ if TYPE_CHECKING:
     from service.spec.table import Dataset
 
 
-def export(service: Service, job_id: str, checkpoint: Checkpoint, weights: Path, format: CheckpointFormat) -> bytes:  # noqa: A002
-    """The file; raises Conflict where it would answer otherwise than the service, NotInstalled, Unavailable."""
+def export(
+    service: Service,
+    job_id: str,
+    checkpoint: Checkpoint,
+    weights: Path,
+    format: CheckpointFormat,  # noqa: A002
+    target: Path,
+) -> None:
+    """Write the file `target`, and others beside it.
+
+    Raises Conflict where it would answer otherwise than the service, NotInstalled, Unavailable.
+    """
     job = read_job(service, job_id)
     dataset, parquet = _data(service, job.known_spec.data.id if isinstance(job.known_spec.data, DatasetData) else None)
-    with service.parts.artifacts.scratch() as folder:
-        history = folder / "history.csv"
-        with history.open("w", encoding="utf-8", newline="") as file:
-            for rows in csv_rows(table(service, job_id)):
-                csv.writer(file, lineterminator="\n").writerows(rows)
-        asked = Export(format=format, job=job, dataset=dataset, parquet=parquet, history=history)
-        return service.parts.predictor.export(weights, checkpoint.sha256, asked)
+    history = target.with_name("history.csv")
+    with history.open("w", encoding="utf-8", newline="") as file:
+        for rows in csv_rows(table(service, job_id)):
+            csv.writer(file, lineterminator="\n").writerows(rows)
+    asked = Export(format=format, job=job, dataset=dataset, parquet=parquet, history=history)
+    service.parts.predictor.export(weights, checkpoint.sha256, asked, target)
 
 
 def _data(service: Service, dataset_id: str | None) -> tuple[Dataset | None, Path | None]:

@@ -7,16 +7,16 @@ from functools import partial
 from itertools import chain
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from service.api.deps import JobId, Reader, Service
 from service.api.jobs import read_job
-from service.api.media_types import JSON
+from service.api.media_types import CSV, JSON
 from service.api.openapi import problems
 from service.api.requests import Route
-from service.api.tables import TABLES, Accept, Table, as_file, preferred
+from service.api.tables import TABLES, Accept, Table, as_csv, as_file, preferred
 from service.data.write_rows import Kind
 from service.lifecycle import Epoch
 from service.store import history, jobs
@@ -68,6 +68,7 @@ class History(BaseModel):
 async def get_history(
     job_id: JobId,
     service: Reader,
+    request: Request,
     response: Response,
     after_epoch: AfterEpoch = 0,
     limit: Annotated[int, Query(ge=1, le=PAGE, description="How many at most; a table has no limit.")] = PAGE,
@@ -79,9 +80,11 @@ async def get_history(
     Parquet is written before it is sent, which takes some 25 seconds for a million epochs.
     """
     wanted = preferred(accept)
+    everything = partial(table, service, job_id, after_epoch)
+    if wanted == CSV:
+        return as_csv(await service.parts.reads.run(everything))
     if wanted != JSON:
-        everything = await service.parts.reads.run(partial(table, service, job_id, after_epoch))
-        return await as_file(everything, wanted, service.parts)
+        return await as_file(everything, wanted, service, request)
     response.headers["Vary"] = "Accept"
     found = await service.parts.reads.run(partial(_read, service, job_id, after_epoch, limit + 1))
     data, more = found[:limit], len(found) > limit

@@ -7,19 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from anyio import CapacityLimiter
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from service.api.checkpoints import with_weights
 from service.api.deps import JobId, Reader, Service
 from service.api.jobs import read_job
-from service.api.media_types import CSV, PARQUET
+from service.api.media_types import CSV, JSON, PARQUET
 from service.api.openapi import PREDICT_EXAMPLES, problems
+from service.api.ranges import chunks
 from service.api.requests import Route
 from service.errors import Conflict, NotFound
+from service.fair import FairLimiter
 from service.lifecycle import Checkpoint, CheckpointKind
 from service.spec.base import Bool, ColumnName, Float, Strict
 from service.spec.capped import CapErrors
@@ -31,6 +32,8 @@ router = APIRouter(prefix="/jobs", tags=["predictions"], route_class=Route)
 T = TypeVar("T")
 
 MAX_ROWS = 10_000
+MAX_HELD_BYTES = 2**20
+"""Of an answer: a longer one is sent from the disk, at the pace of its client."""
 
 FILES: dict[str, Any] = {
     CSV: {"schema": {"type": "string"}},
@@ -97,7 +100,10 @@ class Predictions(BaseModel):
     responses={**problems(400, 404, 409, 413, 415, 507), 200: {"content": FILES, "headers": HEADERS}},
 )
 async def predict(
-    job_id: JobId, asked: Annotated[PredictRequest, Body(openapi_examples=PREDICT_EXAMPLES)], service: Reader
+    job_id: JobId,
+    asked: Annotated[PredictRequest, Body(openapi_examples=PREDICT_EXAMPLES)],
+    request: Request,
+    service: Reader,
 ) -> Response:
     """Answer rows with the best epoch so far; 409 as long as there is none. A row's answer does not depend on others.
 
@@ -113,18 +119,30 @@ async def predict(
         # Written here, in the thread: the event loop has others to serve.
         answers = service.parts.predictor.predict(path, checkpoint.sha256, asked.rows)
         by = {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256}
-        return Response(json.dumps({"predictions": answers, "checkpoint": by}), media_type="application/json")
+        body = json.dumps({"predictions": answers, "checkpoint": by}).encode()
+        if len(body) <= MAX_HELD_BYTES:
+            return Response(body, media_type=JSON)
+        with service.parts.artifacts.scratch() as folder:
+            (folder / "answer").write_bytes(body)
+            file = (folder / "answer").open("rb")
+        headers = {"Content-Length": str(len(body))}
+        return StreamingResponse(chunks(file, 0, len(body)), headers=headers, media_type=JSON)
 
-    _, response = await with_best(service, job_id, answer, limiter=service.parts.predicting)
+    _, response = await with_best(service, request, job_id, answer, limiter=service.parts.predicting)
     return response
 
 
 async def with_best(
-    service: Service, job_id: str, use: Callable[[Checkpoint, Path], T], *, limiter: CapacityLimiter
+    service: Service,
+    request: Request,
+    job_id: str,
+    use: Callable[[Checkpoint, Path], T],
+    *,
+    limiter: FairLimiter | None,
 ) -> tuple[Checkpoint, T]:
     """See `with_weights`; raises Conflict when the job has no best epoch."""
     try:
-        return await with_weights(service, job_id, CheckpointKind.best, use, limiter=limiter)
+        return await with_weights(service, request, job_id, CheckpointKind.best, use, limiter=limiter)
     except NotFound as error:
         job = await run_in_threadpool(read_job, service, job_id)
         raise Conflict(f"the job is {job.status.value} and has no best epoch to predict with") from error

@@ -72,11 +72,11 @@ async def predict_file(
             raise StorageError(f"the answer could not be read: {error.strerror}") from error
 
     # Before the body is read: a job without a best epoch has no use for it.
-    await with_best(service, job_id, lambda *_: None, limiter=service.parts.predicting)
+    await with_best(service, request, job_id, lambda *_: None, limiter=None)
     async with contextmanager_in_threadpool(service.parts.artifacts.scratch()) as folder:
         source = folder / "source"
         await uploads.receive(held.watch(request), source, service.parts.settings.max_upload_bytes)
-        checkpoint, file = await with_best(service, job_id, answer, limiter=service.parts.ingesting)
+        checkpoint, file = await with_best(service, request, job_id, answer, limiter=service.parts.ingesting)
     size = file.seek(0, 2)
     held.resize(size)
     headers = {

@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import chain, islice
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.deps import JobId, Reader
+from service.api import expensive
+from service.api.deps import JobId, Reader, Service
 from service.api.history import pages
 from service.api.jobs import read_job
 from service.api.openapi import problems
@@ -58,9 +59,10 @@ class Replays(BaseModel):
     summary="Try other stopping rules",
     responses=problems(400, 404, 409, 413, 415),
 )
-def replay_early_stopping(
+async def replay_early_stopping(
     job_id: JobId,
     asked: Annotated[ReplayRequest, Body(openapi_examples={"rules": {"value": EXAMPLE}})],
+    request: Request,
     service: Reader,
 ) -> Replays:
     """Where each rule would have stopped this job, which epoch it would have kept, and at what regret.
@@ -70,6 +72,10 @@ def replay_early_stopping(
     record ends before the rule does - unless the job ran to `max_epochs` or `max_seconds` - or where a rule monitors
     something else than a job whose `plateau` schedule follows its monitor.
     """
+    return await expensive.run(service, request, service.parts.computing, _replayed, service, job_id, asked)
+
+
+def _replayed(service: Service, job_id: str, asked: ReplayRequest) -> Replays:
     job = read_job(service, job_id)
     epochs = job.progress.epoch
     if epochs == 0:

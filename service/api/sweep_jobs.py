@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from service.api.changes import apply
 from service.api.faults import MAX_FAULTS, UNKNOWN_FIELD
 from service.api.jobs import profile_for
 from service.errors import Fault, InvalidSpec
 from service.spec.architecture import row_shape
-from service.spec.resolve import choose_inputs, resolve
+from service.spec.data import DatasetData
+from service.spec.resolve import Inputs, choose_inputs, resolve
 from service.spec.stored import InputsDocuments
 from service.spec.sweep import expand
 from service.store.sweeps import SweepJob
+from service.work import current
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
     from service.api.deps import Service
     from service.spec.job import JobSpec
-    from service.spec.resolve import Inputs, Resolved
+    from service.spec.resolve import Resolved
     from service.spec.sweep import Point, SweepSpec
     from service.spec.table import TableProfile
 
 MAX_SPEC_BYTES = 64 * 1024**2
+WARNING_BYTES = 100  # of a warning beside its message
+MAX_INPUTS = 256  # ways to choose the columns of the same data that are kept at a time
+PROFILE_VALUES = 250_000  # columns, and values that they list, of the profiles that are kept at a time: some 100 MB
 _TOO_LARGE = "every job keeps its spec, and these would take more than 64 MiB: upload rows, and name fewer columns"
+
+
+T = TypeVar("T", bound="Hashable")
 
 
 def plan_sweep(service: Service, sweep: SweepSpec) -> list[SweepJob]:
@@ -44,6 +53,7 @@ def plan_sweep(service: Service, sweep: SweepSpec) -> list[SweepJob]:
     for point in expand(sweep):
         if len(faults) >= MAX_FAULTS:
             break
+        current().check()
         try:
             resolved = resolver.resolve(point.changes)
         except InvalidSpec as error:
@@ -53,7 +63,8 @@ def plan_sweep(service: Service, sweep: SweepSpec) -> list[SweepJob]:
             continue
         spec = resolved.spec.model_dump_json().encode()
         document = documents.of(resolved)
-        size += len(spec) + (0 if document.sha256 in inputs else document.size_bytes)
+        size += len(spec) + sum(len(warning.message) + WARNING_BYTES for warning in resolved.warnings)
+        size += 0 if document.sha256 in inputs else document.size_bytes
         inputs.add(document.sha256)
         if size > MAX_SPEC_BYTES:
             raise InvalidSpec.at("/base/data", _TOO_LARGE)
@@ -69,22 +80,48 @@ def plan_sweep(service: Service, sweep: SweepSpec) -> list[SweepJob]:
 
 
 class _Resolver:
-    """Resolves many variants of one base; the columns of the same data are chosen once."""
+    """Resolves many variants of one base; the columns of the same data are chosen once.
+
+    Of all variants only what differs is kept: a profile, and a thousand columns' features and warnings, take megabytes.
+    """
 
     def __init__(self, service: Service, base: JobSpec) -> None:
         self._service = service
         self._base = base
-        self._tables: dict[tuple[str, Hashable], tuple[TableProfile, Inputs]] = {}
+        self._profiles: OrderedDict[str, TableProfile] = OrderedDict()  # the least recently used first
+        self._inputs: OrderedDict[tuple[str, Hashable], Inputs] = OrderedDict()
+        self._equal: dict[Hashable, Any] = {}
 
     def resolve(self, changes: Mapping[str, Any]) -> Resolved:
         """The base with these changes; raises InvalidSpec with pointers into the job's spec."""
         spec = apply(self._base, changes)
+        profile = self._profile(spec)
+        return resolve(spec, profile, self._service.parts.limits, self._chosen(spec, profile))
+
+    def _profile(self, spec: JobSpec) -> TableProfile:
+        key = spec.data.id if isinstance(spec.data, DatasetData) else spec.data.model_dump_json()
+        if key not in self._profiles:
+            self._profiles[key] = profile_for(self._service, spec)
+            while len(self._profiles) > 1 and sum(map(_size, self._profiles.values())) > PROFILE_VALUES:
+                self._profiles.popitem(last=False)
+        self._profiles.move_to_end(key)
+        return self._profiles[key]
+
+    def _chosen(self, spec: JobSpec, profile: TableProfile) -> Inputs:
         key = spec.data.model_dump_json(), (spec.preprocess, spec.split.columns, row_shape(spec.architecture) is None)
-        if key not in self._tables:
-            profile = profile_for(self._service, spec)
-            self._tables[key] = profile, choose_inputs(spec, profile)
-        profile, inputs = self._tables[key]
-        return resolve(spec, profile, self._service.parts.limits, inputs)
+        if key not in self._inputs:
+            chosen = choose_inputs(spec, profile)
+            features = self._once(tuple(map(self._once, chosen.features)))
+            self._inputs[key] = Inputs(chosen.target, features, self._once(tuple(map(self._once, chosen.warnings))))
+            if len(self._inputs) > MAX_INPUTS:
+                self._inputs.popitem(last=False)
+        self._inputs.move_to_end(key)
+        return self._inputs[key]
+
+    def _once(self, value: T) -> T:
+        """The first value that equals this one."""
+        found: T = self._equal.setdefault(value, value)
+        return found
 
     @cached_property
     def own_faults(self) -> tuple[Fault, ...]:
@@ -94,6 +131,10 @@ class _Resolver:
         except InvalidSpec as error:
             return error.faults
         return ()
+
+
+def _size(profile: TableProfile) -> int:
+    return sum(1 + len(column.values or ()) + len(column.top or ()) for column in profile.columns)
 
 
 def _located(fault: Fault, point: Point, own_faults: tuple[Fault, ...]) -> Fault:

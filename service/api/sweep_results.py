@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from service.api import expensive
 from service.api.deps import Page, Reader, Service, SweepId, T
 from service.api.media_types import CSV, JSON
 from service.api.openapi import problems
@@ -42,6 +43,7 @@ Rows = Annotated[int, Query(ge=1, le=PAGE, description="How many at most; a tabl
 async def get_sweep_results(
     sweep_id: SweepId,
     service: Reader,
+    request: Request,
     response: Response,
     order: Annotated[Order, Query(description="`value`: the best first. `submitted`: in the sweep's order.")] = (
         Order.value
@@ -57,8 +59,11 @@ async def get_sweep_results(
     """
     wanted = preferred(accept)
     if wanted != JSON:
-        everything = await run_in_threadpool(_read, service, sweep_id, order, None, 0)
-        return await as_file(_table(sweep_id, everything, typed=wanted != CSV), wanted, service.parts)
+
+        def everything() -> Table:
+            return _table(sweep_id, _read(service, sweep_id, order, None, 0), typed=wanted != CSV)
+
+        return await as_file(everything, wanted, service, request)
     response.headers["Vary"] = "Accept"
     return _page(await run_in_threadpool(_read, service, sweep_id, order, limit + 1, after), limit, after)
 
@@ -74,9 +79,10 @@ def _read(service: Service, sweep_id: str, order: Order, limit: int | None, offs
     summary="Compare the points of a sweep",
     responses=problems(404),
 )
-def get_sweep_summary(
+async def get_sweep_summary(
     sweep_id: SweepId,
     service: Reader,
+    request: Request,
     limit: Annotated[int, Query(ge=1, le=PAGE, description="How many at most.")] = 100,
     after: Offset = 0,
 ) -> Page[SweepPoint]:
@@ -85,9 +91,13 @@ def get_sweep_summary(
     Seeds come from `replicates`, or from `seed` in the grid or the points; folds from `folds`, or `split.fold`. With
     folds, the seeds of each are averaged first: the deviation is that over folds.
     """
-    with service.database.reading() as connection:
-        found = sweep_results.summary(connection, sweep_id)
+    found = await expensive.run(service, request, service.parts.computing, _summary, service, sweep_id)
     return _page(found[after : after + limit + 1], limit, after)
+
+
+def _summary(service: Service, sweep_id: str) -> list[SweepPoint]:
+    with service.database.reading() as connection:
+        return sweep_results.summary(connection, sweep_id)
 
 
 def _page(found: Sequence[T], limit: int, after: int) -> Page[T]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from anyio import to_thread
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from service.api import expensive
 from service.api.deps import After, Limit, Page, Reader, Service, Submitter, SweepId, page_of
 from service.api.jobs import REPLAYED, IdempotencyKey, fingerprint
 from service.api.openapi import SWEEP_EXAMPLES, problems
@@ -40,6 +40,7 @@ _LOCATION = {"Location": {"description": "Where the sweep is.", "schema": {"type
 async def create_sweep(
     asked: Annotated[SweepSpec, Body(description="What to try.", openapi_examples=SWEEP_EXAMPLES)],
     service: Submitter,
+    request: Request,
     response: Response,
     key: IdempotencyKey = None,
 ) -> Sweep:
@@ -49,8 +50,8 @@ async def create_sweep(
     Names are dotted paths into the spec, as in `optimizer.lr`. Every job is checked first: all are queued, or none,
     and a fault points at the value that brings it about. Two equal jobs are refused.
     """
-    # Thousands of jobs take a second to check: in a thread apart from those that answer short requests.
-    sweep, created = await to_thread.run_sync(_create, service, asked, key, limiter=service.parts.ingesting)
+    # Thousands of jobs take seconds to check: in a thread apart from those that answer short requests.
+    sweep, created = await expensive.run(service, request, service.parts.computing, _create, service, asked, key)
     response.headers["Location"] = f"/v1/sweeps/{sweep.id}"
     if not created:
         response.status_code = 200

@@ -7,10 +7,10 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from anyio import to_thread
 from fastapi import Header
 from starlette.responses import StreamingResponse
 
+from service.api import expensive
 from service.api.media_types import CSV, JSON, PARQUET
 from service.api.ranges import chunks
 from service.data.spreadsheet import harmless
@@ -18,10 +18,12 @@ from service.data.write_rows import write_rows
 from service.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import BinaryIO
 
-    from service.api.deps import Parts
+    from starlette.requests import Request
+
+    from service.api.deps import Parts, Service
     from service.data.write_rows import Kind
 
 Accept = Annotated[str, Header(description=f"`{CSV}` or `{PARQUET}` gives every row as a table.")]
@@ -52,18 +54,36 @@ def preferred(accept: str) -> str:
     return next((name for name in known if weights[name] > 0), JSON)
 
 
-async def as_file(table: Table, media_type: str, parts: Parts) -> StreamingResponse:
-    """All rows as CSV, sent as they are read; or as Parquet, which is written to the disk before."""
-    if media_type == CSV:
-        return StreamingResponse(map(_lines, csv_rows(table)), headers=_headers(table, "csv"), media_type=CSV)
-    file = await to_thread.run_sync(_parquet, table, parts, limiter=parts.ingesting)
+def as_csv(table: Table) -> StreamingResponse:
+    """All rows as CSV, sent as they are read."""
+    return StreamingResponse(map(_lines, csv_rows(table)), headers=_headers(table, "csv"), media_type=CSV)
+
+
+async def as_file(table: Callable[[], Table], media_type: str, service: Service, request: Request) -> StreamingResponse:
+    """All rows as CSV or Parquet, which is written to the disk before and sent from there, at the client's pace."""
+
+    def written() -> tuple[Table, BinaryIO]:
+        found = table()
+        return found, (_csv if media_type == CSV else _parquet)(found, service.parts)
+
+    limiter = service.parts.computing if media_type == CSV else service.parts.ingesting
+    found, file = await expensive.run(service, request, limiter, written)
     size = file.seek(0, 2)
-    headers = {"Content-Length": str(size), **_headers(table, "parquet")}
-    return StreamingResponse(chunks(file, 0, size), headers=headers, media_type=PARQUET)
+    headers = {"Content-Length": str(size), **_headers(found, "csv" if media_type == CSV else "parquet")}
+    return StreamingResponse(chunks(file, 0, size), headers=headers, media_type=media_type)
 
 
 def _headers(table: Table, ending: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="{table.name}.{ending}"', "Vary": "Accept"}
+
+
+def _csv(table: Table, parts: Parts) -> BinaryIO:
+    """A file whose name is gone already."""
+    with parts.artifacts.scratch() as folder:
+        target = folder / "table.csv"
+        with target.open("w", encoding="utf-8", newline="") as lines:
+            lines.writelines(map(_lines, csv_rows(table)))
+        return target.open("rb")
 
 
 def _parquet(table: Table, parts: Parts) -> BinaryIO:

@@ -62,7 +62,8 @@ async def _store(parts: AsyncIterator[bytes], target: Path) -> Upload:
         pending.clear()
 
     try:
-        with target.open("wb", buffering=0) as file:
+        # Buffered: a file without a buffer may write less than it is given, and tell only by what `write` returns.
+        with target.open("wb") as file:
             async for part in parts:
                 size += len(part)
                 pending += part

@@ -55,8 +55,9 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
     from service.api.server import Server
     from service.predictor import Predictor
 
-    database, predictor, artifacts = open_database(settings), Predictor(), Artifacts(settings.artifacts)
+    database, artifacts = open_database(settings), Artifacts(settings.artifacts)
     join(database, artifacts)
+    predictor = Predictor(settings.max_model_bytes)
     _check_guarded(settings, database)
     _say_exposed(settings)
     if not landlock_version():

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from service.data.confine import confine
 from service.errors import InvalidData, StorageError, TooLarge
+from service.work import current
 
 _log = logging.getLogger(__name__)
 
@@ -63,29 +64,31 @@ def ask(module: str, request: BaseModel, allowed: Allowance) -> Any:
     """What `module`, which ends by calling `respond`, makes of the request, as JSON values.
 
     Blocks for `allowed.seconds` at most. Raises InvalidData saying what to mend in the file or which limit was
-    reached, TooLarge for what unpacks to too much, and StorageError when the disk fails.
+    reached, TooLarge for what unpacks to too much, StorageError when the disk fails, Cancelled as the current work is.
 
     The child reads the files that the request names, and writes where those are to be that are not there yet.
     """
     readable, writable = _places(request)
     question = _Question(allowed=allowed, request=request.model_dump(mode="json"), readable=readable, writable=writable)
-    command = [sys.executable, "-P", "-s", "-m", module]
     folder = str(writable[0] if writable else Path("/"))
-    try:
-        child = subprocess.run(
-            command,
-            input=question.model_dump_json().encode(),
-            capture_output=True,
-            timeout=allowed.seconds,
-            check=False,
-            cwd=folder,
-            env={**allowed.environment, **ONE_THREAD, "PYTHONPATH": _modules(), "TMPDIR": folder},
-        )
-    except subprocess.TimeoutExpired:
-        raise InvalidData(f"reading the file took longer than {allowed.seconds:g} seconds, the limit here") from None
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-s", "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        env={**allowed.environment, **ONE_THREAD, "PYTHONPATH": _modules(), "TMPDIR": folder},
+    )
+    with child, current().stopped_by(child.kill):
+        try:
+            found, said = child.communicate(question.model_dump_json().encode(), timeout=allowed.seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            message = f"reading the file took longer than {allowed.seconds:g} seconds, the limit here"
+            raise InvalidData(message) from None
     if child.returncode == 0:
-        return _found(_Answer.model_validate_json(child.stdout))
-    _log.error("reading a file ended with %d: %s", child.returncode, child.stderr.decode(errors="replace")[-4_000:])
+        return _found(_Answer.model_validate_json(found))
+    _log.error("reading a file ended with %d: %s", child.returncode, said.decode(errors="replace")[-4_000:])
     if child.returncode == -signal.SIGKILL:  # the kernel's choice when memory runs out
         raise InvalidData(_out_of_memory(allowed))
     raise InvalidData("the file cannot be read: the process reading it ended unexpectedly")

@@ -25,6 +25,10 @@ from service.errors import InvalidData
 from service.spec.reading import FileFormat, ReadAs, ReadOptions
 
 LARGEST = 10**308
+SPARSE_CELLS = 1_000_000
+SPARSEST = 100
+"""Cells of the table for each value of the file, at most, in a table of more than SPARSE_CELLS: a file of short lines,
+each with a key of its own, would stand for a table as large as its square."""
 Keys = dict[str, set[type]]
 
 
@@ -34,12 +38,17 @@ def read_jsonl(connection: DuckDBPyConnection, text: Text, work: Path, options: 
     A key that a line lacks is a missing value there. Raises InvalidData naming line and key: for what is no JSON
     object, a key twice, NaN, numbers beyond a double, and nested values.
     """
-    keys, rows = _check(text.path)
+    keys, rows, values = _check(text.path)
     if not rows:
         raise InvalidData("the file holds nothing but blank lines")
     if not keys:
         raise InvalidData("the objects of the file have no keys")
     check_names(list(keys), "the file")
+    if rows * len(keys) > max(SPARSE_CELLS, SPARSEST * values):
+        shape = f"{rows:,} objects with {len(keys):,} different keys, and {values:,} values"
+        raise InvalidData(
+            f"{shape}: fewer than one in {SPARSEST} cells of the table would have one; put keys into rows"
+        )
     types = {key: _sql_type(kinds) for key, kinds in keys.items()}
     names = list(keys)
     slices: list[Raw] = []
@@ -70,14 +79,15 @@ def _sql_type(kinds: set[type]) -> str:
     return "DOUBLE" if kinds and kinds <= {int, float} else "VARCHAR"
 
 
-def _check(text: Path) -> tuple[Keys, int]:
-    """(the types of the values of each key, null left out; the number of objects)."""
+def _check(text: Path) -> tuple[Keys, int, int]:
+    """(the types of the values of each key, null left out; the number of objects; that of their values)."""
     keys: Keys = {}
-    rows = 0
+    rows = values = 0
     seen: set[tuple[tuple[str, ...], tuple[type, ...]]] = set()
     for number, line in _lines(text):
         row = _object(line, number)
         rows += 1
+        values += len(row)
         shape = (tuple(row), tuple(map(type, row.values())))
         if shape not in seen:
             _learn(row, number, keys)
@@ -85,7 +95,7 @@ def _check(text: Path) -> tuple[Keys, int]:
                 seen.add(shape)
         if any(kind in (int, float) for kind in shape[1]):
             _check_numbers(row, number)
-    return keys, rows
+    return keys, rows, values
 
 
 def _lines(text: Path) -> Iterator[tuple[int, str]]:

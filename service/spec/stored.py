@@ -52,12 +52,15 @@ class InputsDocuments:
 
     def __init__(self) -> None:
         self._made: dict[tuple[int, bool], tuple[Resolved, InputsDocument]] = {}
+        self._known: dict[str, InputsDocument] = {}  # by SHA-256: of equal ones one is kept
 
     def of(self, resolved: Resolved) -> InputsDocument:
         """The document of this job."""
         key = id(resolved.features), resolved.target.classes is None
         if key not in self._made:
-            self._made[key] = resolved, _document(resolved)  # kept, so that nothing else gets the id
+            document = _document(resolved)
+            # The job is kept, so that nothing else gets the id.
+            self._made[key] = resolved, self._known.setdefault(document.sha256, document)
         return self._made[key][1]
 
 

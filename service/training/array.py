@@ -24,20 +24,28 @@ class Array:
         states: Sequence[State],
         device: torch.device,
         rounded: bool = False,
+        trained: bool = True,
     ) -> None:
         """Each member's layers, which may differ in their dropout's probability, and its first weights.
 
-        `rounded`: products of training round their factors to bfloat16.
+        `rounded`: products of training round their factors to bfloat16. `trained`: false for one that is only to
+        answer, which has neither a gradient nor best weights, and so a third of the memory.
         """
-        self._rounded = rounded
+        self._rounded, self._trained = rounded, trained
         self.inputs, self.outputs = layers[0][0].inputs, layers[0][-1].outputs
         self._layers = list(layers)
         self._layout = Layout(layers[0])
         self._weights = Weights(self._layout, len(states), device)
         for member, state in enumerate(states):
             self._weights.load(member, state)
-        self._best = self._weights.of(range(len(states)))
+        self._best = self._weights.of(range(len(states))) if trained else self._weights
         self._connect()
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the present weights and running statistics."""
+        held = (self._weights.parameters, *self._weights.buffers.values())
+        return sum(tensor.element_size() * tensor.nelement() for tensor in held)
 
     @property
     def parameters(self) -> Tensor:
@@ -119,7 +127,9 @@ class Array:
 
     def _connect(self) -> None:
         """Make the operators, on views of the present weights."""
-        self.gradient = torch.zeros_like(self.parameters)
+        # Without training, zeros that take no memory stand for it.
+        shape = self.parameters.shape
+        self.gradient = torch.zeros_like(self.parameters) if self._trained else torch.zeros(1, 1).expand(shape)
         places = list(zip(*self._layers, strict=True))  # the same layer of every member
         pairs = zip(places, [*places[1:], (None,)], strict=True)
         self._operators = [

@@ -26,7 +26,10 @@ class Model:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.preprocessing = checkpoint.preprocessing
-        self._array = Array([checkpoint.layers], [checkpoint.network.state_dict()], torch.device("cpu"))
+        state = checkpoint.network.state_dict()
+        self._array = Array([checkpoint.layers], [state], torch.device("cpu"), trained=False)
+        self.size_bytes = self._array.size_bytes + len(self.preprocessing.model_dump_json())
+        """Memory of its weights, and about that of its preprocessing."""
         shaped = any(len(layer.output_shape) > 1 for layer in checkpoint.layers)
         self._step = step_rows(max(layer.outputs for layer in checkpoint.layers), shaped=shaped)
 

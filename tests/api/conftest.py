@@ -40,15 +40,15 @@ class CoinPredictor:
     ) -> Path:
         return source
 
-    def to_pt(self, checkpoint: Path, sha256: str) -> bytes:
-        return b"PK" + checkpoint.read_bytes()
+    def to_pt(self, checkpoint: Path, sha256: str, target: Path) -> None:
+        target.write_bytes(b"PK" + checkpoint.read_bytes())
 
-    def export(self, checkpoint: Path, sha256: str, asked: Export) -> bytes:
+    def export(self, checkpoint: Path, sha256: str, asked: Export, target: Path) -> None:
         if asked.format is CheckpointFormat.onnx and not self.has_onnx:
             raise NotInstalled("no ONNX here")
         if asked.format is CheckpointFormat.pt2:
             raise Conflict("it differs")
-        return f"{asked.job.id} {asked.history.read_text()}".encode()
+        target.write_text(f"{asked.job.id} {asked.history.read_text()}")
 
 
 @pytest.fixture

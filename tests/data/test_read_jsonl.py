@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.data import read_jsonl
+from service.errors import InvalidData
 from service.spec.table import ColumnType
 from tests.data.tables import store
 
@@ -66,6 +67,27 @@ def test_more_keys_than_a_slice_holds_keep_their_order(tmp_path: Path, monkeypat
     monkeypatch.setattr(read_jsonl, "SLICE_COLUMNS", 2)
 
     assert store(tmp_path, '{"a":1,"b":2,"c":"x","d":4,"e":5}\n').values() == [(1, 2, "x", 4, 5)]
+
+
+def test_a_small_file_that_stands_for_a_huge_table_is_refused(tmp_path: Path) -> None:
+    file = "".join(f'{{"k{i}":{i}}}\n' for i in range(1_500))
+
+    with pytest.raises(InvalidData) as refused:
+        store(tmp_path, file)
+
+    said = "1,500 objects with 1,500 different keys, and 1,500 values: fewer than one in 100 cells of the table"
+    assert refused.value.detail.startswith(said)
+
+
+def test_a_sparse_file_is_read_as_long_as_its_table_is_small_or_full_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_jsonl, "SPARSE_CELLS", 1_000)
+    small = store(tmp_path, "".join(f'{{"k{i}":{i}}}\n' for i in range(31)))
+    full_enough = store(tmp_path, "".join(f'{{"a":1,"k{i % 49}":{i}}}\n' for i in range(100)))
+
+    assert (small.rows, len(small.columns)) == (31, 31)
+    assert (full_enough.rows, len(full_enough.columns)) == (100, 50)
 
 
 def test_a_csv_file_may_begin_with_a_brace(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -105,3 +106,18 @@ def test_a_row_of_a_wide_network_predicts_the_same_alone_and_in_a_batch(hidden: 
 
     for row in range(whole.rows):
         assert torch.equal(model.shares(some(whole, [row]))[0], together[row])
+
+
+def test_a_model_that_answers_holds_its_weights_once() -> None:
+    _, checkpoint = trained({"kind": "mlp", "hidden": [512, 512]})
+    gc.collect()
+    before = {id(found) for found in gc.get_objects() if issubclass(type(found), torch.Tensor)}
+
+    model = Model(checkpoint)
+
+    gc.collect()
+    made = [found for found in gc.get_objects() if issubclass(type(found), torch.Tensor) and id(found) not in before]
+    storages = {found.untyped_storage().data_ptr(): found.untyped_storage().nbytes() for found in made}
+    weights = sum(tensor.nbytes for tensor in checkpoint.network.state_dict().values())
+    assert sum(storages.values()) < 1.2 * weights
+    assert weights <= model.size_bytes < 1.2 * weights

@@ -1,0 +1,64 @@
+"""A piece of expensive work: whose it is, and a cancellation that reaches its thread and its processes."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Cancelled(Exception):
+    """Nobody waits for the result any more."""
+
+
+class Work:
+    """One piece of expensive work: whose it is, and how another thread ends it."""
+
+    def __init__(self, tenant: str = "") -> None:
+        self.tenant = tenant
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._stops: list[Callable[[], None]] = []
+
+    def cancel(self) -> None:
+        """End it: what it waits for is stopped, and `check` raises from now on."""
+        with self._lock:
+            self._cancelled = True
+            stops = list(self._stops)
+        for stop in stops:
+            stop()
+
+    def check(self) -> None:
+        """Raise Cancelled if it was."""
+        if self._cancelled:
+            raise Cancelled
+
+    @contextmanager
+    def stopped_by(self, stop: Callable[[], None]) -> Iterator[None]:
+        """While inside, cancelling calls `stop`, e.g. a process's kill. Raises Cancelled, at once if it was before."""
+        with self._lock:
+            self.check()
+            self._stops.append(stop)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._stops.remove(stop)
+        self.check()
+
+
+_current: ContextVar[Work | None] = ContextVar("work", default=None)
+
+
+def begin(work: Work) -> None:
+    """Make it the current work of this context, and of the threads that are started from it."""
+    _current.set(work)
+
+
+def current() -> Work:
+    """The work that this thread does; one that nobody cancels where none was begun."""
+    return _current.get() or Work()
