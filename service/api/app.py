@@ -50,7 +50,7 @@ from service.spec.limits import Limits
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-        from fastapi import FastAPI
+    from fastapi import FastAPI
 
     from service.api.deps import Predictor
     from service.artifacts import Artifacts
