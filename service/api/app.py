@@ -39,6 +39,7 @@ from service.api.middleware import RequestIds
 from service.api.news import NewsRoom
 from service.api.openapi import DESCRIPTION, TAGS, amend
 from service.api.openapi import problems as documented
+from service.api.probe import Probe
 from service.api.reads import Reads
 from service.api.traffic import Traffic
 from service.api.watcher import Watcher
@@ -95,6 +96,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         news=NewsRoom(),
         reads=Reads(),
         metrics=Metrics(database),
+        probe=Probe(),
         ingesting=CapacityLimiter(INGESTING),
         predicting=CapacityLimiter(PREDICTING),
         exporting=CapacityLimiter(EXPORTING),

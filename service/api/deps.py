@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from service.api.keys import Keys
     from service.api.metrics import Metrics
     from service.api.news import NewsRoom
+    from service.api.probe import Probe
     from service.api.reads import Reads
     from service.api.traffic import Traffic
     from service.api.watcher import Watcher
@@ -69,6 +70,7 @@ class Parts:
     traffic: Traffic
     reads: Reads
     metrics: Metrics
+    probe: Probe
     # Threads for long work, apart from those that answer short requests:
     ingesting: CapacityLimiter
     predicting: CapacityLimiter

@@ -43,7 +43,7 @@ def database_of(settings: Settings) -> Iterator[Database]:
 
 def open_database(settings: Settings) -> Database:
     """The database, open; raises Misconfigured when its schema is not this version's."""
-    database = Database(settings.database)
+    database = Database(settings.database, settings.statement_seconds)
     with database.reading() as connection:
         if not is_migrated(connection):
             raise Misconfigured("the database does not have this version's schema: run `bestepoch migrate`")

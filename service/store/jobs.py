@@ -22,6 +22,7 @@ from service.lifecycle import (
 )
 from service.spec.data import DatasetData
 from service.store import events
+from service.store.engine import unhurried
 from service.store.events import Entry
 from service.store.ids import new_id
 from service.store.named import named
@@ -179,6 +180,7 @@ def remove(connection: Connection, job_id: str) -> set[str]:
 
     Raises NotFound, and Conflict while the job is live.
     """
+    unhurried(connection)  # it may have a million epochs
     of_job = and_(own(connection, checkpoints), checkpoints.c.job_id == job_id)
     paths = connection.scalars(select(checkpoints.c.path).where(of_job)).all()
     ended = and_(own(connection, jobs), jobs.c.id == job_id, jobs.c.status.not_in(LIVE))

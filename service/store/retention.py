@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, exists, select
 
 from service.lifecycle import LIVE
+from service.store.engine import unhurried
 from service.store.named import named
 from service.store.tables import checkpoints, jobs, sweeps
 
@@ -21,6 +22,7 @@ def forget_jobs(connection: Connection, before: datetime, limit: int) -> tuple[i
 
     How many, and the keys of their files, which no row names any more.
     """
+    unhurried(connection)  # each may have a million epochs
     old = select(jobs.c.id).where(jobs.c.status.not_in(LIVE), jobs.c.finished_at < before)
     ids = list(connection.scalars(old.order_by(jobs.c.id).limit(limit)))
     if not ids:
