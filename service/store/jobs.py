@@ -45,7 +45,8 @@ _SELECT = select(jobs, _best.c.epoch.label("ckpt_epoch"), _best.c.sha256, _best.
 
 _ONE = Prepared(_SELECT.where(jobs.c.id == bindparam("id")), jobs)
 _earlier = and_(jobs.c.priority == bindparam("priority"), jobs.c.id < bindparam("id"))
-_ahead = select(literal(1)).where(jobs.c.status == "queued", or_(jobs.c.priority > bindparam("priority"), _earlier))
+_mine = and_(jobs.c.status == "queued", jobs.c.tenant == bindparam("tenant"))
+_ahead = select(literal(1)).where(_mine, or_(jobs.c.priority > bindparam("priority"), _earlier))
 _AHEAD = select(func.count()).select_from(_ahead.limit(POSITIONS - 1).subquery())
 
 
@@ -196,8 +197,8 @@ def touched(**values: Any) -> dict[str, Any]:
 
 
 def _position(connection: Connection, row: Row[Any]) -> int:
-    """Among the jobs of all tenants: they wait in one line."""
-    return 1 + (connection.scalar(_AHEAD, {"priority": row.priority, "id": row.id}) or 0)
+    """Among the jobs of its tenant: between tenants, claims take turns."""
+    return 1 + (connection.scalar(_AHEAD, {"tenant": row.tenant, "priority": row.priority, "id": row.id}) or 0)
 
 
 def _job(connection: Connection, row: Row[Any]) -> Job:
