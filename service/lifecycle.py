@@ -240,7 +240,7 @@ class Job(Record):
     labels: dict[str, str]
     """Free key-value pairs to find jobs by."""
     priority: int
-    """Jobs of a higher priority are claimed first."""
+    """Of a tenant's jobs those of a higher priority are claimed first."""
     sweep: str | None
     """The sweep that it belongs to."""
     point: dict[str, Any] | None
@@ -272,7 +272,8 @@ class Job(Record):
     worker: str | None
     """Who trains it."""
     queue_position: Annotated[int, Field(ge=1)] | None
-    """While queued: 1 is next; counted to 1,000 at most."""
+    """While queued: its place among the tenant's queued jobs, counted to 1,000 at most. Between tenants, claims take
+    turns."""
     created_at: datetime
     """When it was submitted (UTC)."""
     started_at: datetime | None

@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     """What ended jobs keep beside the best checkpoint: `last`, and the `state` that a fork goes on from; or `none`."""
     stall_seconds: Annotated[float, Field(ge=1.0, le=86_400.0)] = 600.0
     """A trainer that makes no step for this long is killed, and its job tried again."""
+    statement_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 30.0
+    """Seconds that a statement may take in Postgres; one that takes longer is ended, and its request gets a 503."""
     log_level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"
     """`debug`, `info`, `warning` or `error`."""
     log_format: Annotated[str, Field(pattern=r"^(console|json)$")] = "console"

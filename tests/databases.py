@@ -137,3 +137,17 @@ def throw_out(connection: psycopg.Connection, name: str) -> int:
     """End every session of this database; how many there were."""
     ended = connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
     return len(ended.fetchall())
+
+
+@contextmanager
+def read_only(server: str, url: str) -> Iterator[None]:
+    """Within the block the database at `url` takes no writes, as on a full disk or after a fail-over."""
+    name = urlsplit(url).path[1:]
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        throw_out(connection, name)
+        try:
+            yield
+        finally:
+            connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+            throw_out(connection, name)

@@ -39,6 +39,7 @@ from service.api.middleware import RequestIds
 from service.api.news import NewsRoom
 from service.api.openapi import DESCRIPTION, TAGS, amend
 from service.api.openapi import problems as documented
+from service.api.probe import Probe
 from service.api.quota import Quota
 from service.api.reads import Reads
 from service.api.traffic import Traffic
@@ -102,6 +103,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         news=NewsRoom(),
         reads=Reads(),
         metrics=Metrics(database, {"home": settings.home, "artifacts": settings.artifacts}),
+        probe=Probe(),
         parsing=CapacityLimiter(PARSING),
         ingesting=FairLimiter(*INGESTING),
         predicting=FairLimiter(*PREDICTING),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from service.api.keys import Keys
     from service.api.metrics import Metrics
     from service.api.news import NewsRoom
+    from service.api.probe import Probe
     from service.api.quota import Quota
     from service.api.reads import Reads
     from service.api.traffic import Traffic
@@ -75,6 +76,7 @@ class Parts:
     quota: Quota
     reads: Reads
     metrics: Metrics
+    probe: Probe
     parsing: CapacityLimiter  # threads for large JSON bodies, apart from those that answer short requests
     # Slots for long work, each kind in threads apart from those that answer short requests. See decision 43.
     ingesting: FairLimiter

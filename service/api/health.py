@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
@@ -13,6 +14,10 @@ from service.api.openapi import problems
 from service.api.requests import Route
 from service.errors import StorageError, Unavailable
 from service.store import schema, workers
+from service.store.engine import takes_writes
+
+if TYPE_CHECKING:
+    from service.api.deps import Parts
 
 router = APIRouter(tags=["service"], route_class=Route)
 figures = APIRouter(tags=["service"], route_class=Route)  # for the operator
@@ -45,10 +50,17 @@ async def get_health() -> Health:
 
 
 @router.get("/readyz", operation_id="get_readiness", summary="Ask whether the server can work", responses=problems(503))
-def get_readiness(service: Everything) -> Readiness:
-    """Whether the database can be reached, in a schema that this version can use, and artifacts can be written."""
+async def get_readiness(service: Everything) -> Readiness:
+    """Whether the database can be reached, takes writes and has a schema that this version can use, and the artifact
+    store can be written to; 503 as well when this is not known within five seconds."""
+    return await service.probe.run(partial(_check, service))
+
+
+def _check(service: Parts) -> Readiness:
     with service.database.reading() as connection:
         schema.check(connection)
+        if not takes_writes(connection):
+            raise Unavailable("the database takes no writes: it is read-only")
         alive = workers.find(connection)
     try:
         service.artifacts.check()

@@ -54,7 +54,7 @@ def keeping(settings: Settings) -> Keeping:
 
 def open_database(settings: Settings) -> Database:
     """The database, open; raises SchemaMismatch when this version cannot use its schema."""
-    database = Database(settings.database)
+    database = Database(settings.database, settings.statement_seconds)
     with database.reading() as connection:
         schema.check(connection)
     return database

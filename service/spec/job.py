@@ -67,7 +67,7 @@ class JobSpec(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a GPU where the worker has one."""
     priority: Priority = 0
-    """Jobs of a higher priority are claimed first."""
+    """Of a tenant's jobs those of a higher priority are claimed first."""
 
     @property
     def monitor(self) -> Monitor:

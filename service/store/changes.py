@@ -22,6 +22,7 @@ CHANNEL = "bestepoch"
 LOOK_SECONDS = 0.005
 PAUSE_SECONDS = 0.02  # between two that Postgres tells of, so that a storm of commits is no storm of looks
 RETRY_SECONDS = (0.1, 5.0)  # until the next try to listen again: the first time, and at most
+HEARTBEAT_SECONDS = 15.0  # of silence, after which Postgres is asked whether it is still there
 
 
 class Changes(ABC):
@@ -85,7 +86,7 @@ class PostgresChanges(Changes):
     def __init__(self, connect: Callable[[], psycopg.Connection]) -> None:
         self._connect = connect
         self._connection: psycopg.Connection | None = None
-        self._quiet_until = 0.0
+        self._quiet_until = self._heard_at = 0.0
         self._pace = Pace(*RETRY_SECONDS)
         self._listen()
 
@@ -101,6 +102,11 @@ class PostgresChanges(Changes):
             self._connection.pgconn.consume_input()
             while self._connection.pgconn.notifies() is not None:
                 told = True
+            if not told and time.monotonic() - self._heard_at > HEARTBEAT_SECONDS:
+                self._connection.execute("SELECT 1")  # raises where nobody answers in time
+                told = True  # psycopg keeps to itself what it was told of meanwhile
+            if told:
+                self._heard_at = time.monotonic()
         except psycopg.Error as error:
             log.warning("the database tells of no changes, listening again soon: %s", error)
             self.close()
@@ -121,7 +127,8 @@ class PostgresChanges(Changes):
             if self._connection is None:
                 ready = _sleep(min(deadline, self._pace.until) - now, pipes)
             else:
-                ready = _sleep(deadline - now, [*pipes, self._connection])
+                until = min(deadline, self._heard_at + HEARTBEAT_SECONDS)
+                ready = _sleep(until - now, [*pipes, self._connection])
             if any(one is not self._connection for one in ready):
                 return self.happened()
         self._quiet_until = time.monotonic() + PAUSE_SECONDS
@@ -131,6 +138,7 @@ class PostgresChanges(Changes):
         try:
             self._connection = self._connect()
             self._connection.execute(f"LISTEN {CHANNEL}")
+            self._heard_at = time.monotonic()
         except psycopg.Error as error:
             log.info("cannot listen for changes yet: %s", error)
             self.close()

@@ -10,6 +10,7 @@ from sqlalchemy import and_, case, exists, func, or_, select, tuple_
 from service.events import EventKind
 from service.lifecycle import LIVE, CheckpointKind, Status
 from service.spec.early_stopping import Monitor
+from service.store.engine import unhurried
 from service.store.tables import checkpoints, datasets, epochs, events, jobs, sweeps
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def dataset_files(connection: Connection, after: Named | None = None) -> list[Na
 
 def count(connection: Connection) -> tuple[int, int, int]:
     """How many (jobs, data sets, sweeps) there are."""
+    unhurried(connection)
     numbers = [connection.scalar(select(func.count()).select_from(table)) or 0 for table in (jobs, datasets, sweeps)]
     return numbers[0], numbers[1], numbers[2]
 
@@ -176,6 +178,7 @@ def _of(number: int, one: str, several: str) -> str:
 
 
 def _stream(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
+    unhurried(connection)
     yield from connection.execution_options(yield_per=ROWS).execute(query)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sqlite3
 import subprocess
@@ -14,12 +15,21 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-from sqlalchemy import Float, create_engine, event, exc, func, literal, make_url, text
+from sqlalchemy import Float, create_engine, event, func, literal, make_url, select, text
+from sqlalchemy.exc import ArgumentError
 
-from service.errors import Misconfigured, SchemaMismatch, StorageError, Unavailable
+from service.errors import Misconfigured
 from service.store import schema
 from service.store.changes import CHANNEL, PostgresChanges, SqliteChanges
+from service.store.outages import said_plainly
+from service.store.postgres import (
+    MARGIN_SECONDS,
+    PROMPT_SECONDS,
+    STATEMENT_SECONDS,
+    TCP,
+    GuardedConnection,
+    set_up_session,
+)
 from service.store.sqlite_copy import copy_before_migration
 from service.store.tenancy import OPTION
 
@@ -27,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
+    import psycopg
     from sqlalchemy import URL, ColumnElement, Connection
 
     from service.store.changes import Changes
@@ -39,30 +50,22 @@ except ImportError:  # no wheel for this platform
 log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 5.0
-CONNECT_SECONDS = 10
 WAL_RETRY_SECONDS = 0.005
 SAFE_SQLITE = (3, 51, 3)
 # Nobody is told of a transaction that wrote nothing, else two that look would wake each other for ever.
 _TELL = text(f"SELECT pg_notify('{CHANNEL}', '') WHERE pg_current_xact_id_if_assigned() IS NOT NULL")
-# A silent connection whose other end is gone is noticed within half a minute.
-_LISTENING = {
-    "autocommit": True,
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 4,
-}
-_UNDEFINED = ("42P01", "42703")  # Postgres: table, column
-_NO_SUCH = ("no such table", "no such column", "has no column named")  # SQLite
 _URLS = "BESTEPOCH_DATABASE_URL must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
 
 
 class Database:
     """A pool of connections to one database."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, statement_seconds: float = STATEMENT_SECONDS) -> None:
+        """`statement_seconds`: how long a statement may take, of Postgres alone; SQLite's run in this process."""
         self.url = _normalize(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._statement_seconds = statement_seconds
+        self._tcp = {name: value for name, value in TCP.items() if name not in self.url.query}
         if self.is_sqlite:
             _warn_if_unsafe()
             _make_file(Path(self.url.database or ""))
@@ -71,11 +74,15 @@ class Database:
                 "connect_args": {"isolation_level": None, "timeout": LOCK_SECONDS},
             }
         else:
-            arguments = {"pool_pre_ping": True, "connect_args": {"connect_timeout": CONNECT_SECONDS}}
+            arguments = {"pool_pre_ping": True, "connect_args": self._tcp}
         self._engine = create_engine(self.url, pool_size=8, max_overflow=32, pool_timeout=LOCK_SECONDS, **arguments)
         if self.is_sqlite:
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
+        else:
+            event.listen(self._engine, "do_connect", _connect_postgres)
+            event.listen(self._engine, "connect", lambda new, _record: set_up_session(new, statement_seconds))
+            event.listen(self._engine, "reset", _expect_prompt_answers)
 
     @contextmanager
     def transaction(self, tenant: str | None = None, *, quiet: bool = False) -> Iterator[Connection]:
@@ -84,7 +91,8 @@ class Database:
         Who waits for changes hears of it, on Postgres not if it is `quiet`: a sign of life is no news to anybody.
         Raises Unavailable when the database cannot be reached or stays locked, StorageError when its disk fails.
         """
-        with _said_plainly(), self._engine.connect() as connection:
+        with said_plainly(), self._engine.connect() as connection:
+            self._expect_statements(connection)
             connection = connection.execution_options(bestepoch_writes=True, **{OPTION: tenant})
             with connection.begin():
                 yield connection
@@ -101,8 +109,13 @@ class Database:
         if not self.is_sqlite and tenant is not None:
             # There a statement sees what is committed as it begins, in a transaction or not: save two round trips.
             options["isolation_level"] = "AUTOCOMMIT"
-        with _said_plainly(), self._engine.connect() as connection:
+        with said_plainly(), self._engine.connect() as connection:
+            self._expect_statements(connection)
             yield connection.execution_options(**options)
+
+    def _expect_statements(self, connection: Connection) -> None:
+        if not self.is_sqlite:
+            _wait_for_answers(connection, self._statement_seconds + MARGIN_SECONDS)
 
     def of(self, tenant: str) -> TenantDatabase:
         """The database as this tenant may see it."""
@@ -114,7 +127,12 @@ class Database:
             path = self.url.database
             return SqliteChanges(sqlite_module.connect(path, isolation_level=None, check_same_thread=False))
         arguments, options = self._engine.dialect.create_connect_args(self.url)
-        return PostgresChanges(lambda: psycopg.connect(*arguments, **{**options, **_LISTENING}))
+        listening = {**options, **self._tcp, "autocommit": True}
+
+        def connect() -> psycopg.Connection[Any]:
+            return GuardedConnection.connect(*arguments, **listening)
+
+        return PostgresChanges(connect)
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -163,6 +181,20 @@ def _boot_id() -> str:
     return ""
 
 
+def unhurried(connection: Connection) -> None:
+    """Let the statements of this transaction take as long as they need: those of migrations and of mass deletions."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.set_config("statement_timeout", "0", True)))
+        _wait_for_answers(connection, math.inf)
+
+
+def takes_writes(connection: Connection) -> bool:
+    """Whether Postgres takes writes: it does not while it is a standby, or set to read-only as its disk is full."""
+    if connection.dialect.name != "postgresql":
+        return True
+    return bool(connection.scalar(text("SHOW transaction_read_only")) == "off")
+
+
 def migrate(url: str) -> None:
     """Bring the database to the newest schema; safe to run twice, and at once from several machines.
 
@@ -171,6 +203,7 @@ def migrate(url: str) -> None:
     database = Database(url)
     try:
         with database.transaction() as connection:
+            unhurried(connection)
             if database.is_sqlite:
                 _copy_first(database, connection)
             else:
@@ -190,7 +223,7 @@ def _copy_first(database: Database, connection: Connection) -> None:
 def _normalize(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except exc.ArgumentError:
+    except ArgumentError:
         raise Misconfigured(_URLS) from None
     backend = parsed.get_backend_name()
     if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
@@ -226,6 +259,20 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def _connect_postgres(_dialect: Any, _record: Any, arguments: Any, options: Any) -> psycopg.Connection[Any]:
+    return GuardedConnection.connect(*arguments, **options)
+
+
+def _expect_prompt_answers(connection: Any, *_: Any) -> None:
+    """Back in the pool it is asked nothing that takes time: a rollback, and a ping before it is lent again."""
+    connection.answer_seconds = PROMPT_SECONDS
+
+
+def _wait_for_answers(connection: Connection, seconds: float) -> None:
+    own: Any = connection.connection.dbapi_connection
+    own.answer_seconds = seconds
+
+
 def _warn_if_unsafe() -> None:
     if sqlite_module.sqlite_version_info < SAFE_SQLITE:
         log.warning(
@@ -233,29 +280,3 @@ def _warn_if_unsafe() -> None:
             sqlite_module.sqlite_version,
             sys.version.split()[0],
         )
-
-
-@contextmanager
-def _said_plainly() -> Iterator[None]:
-    try:
-        yield
-    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
-        message = str(getattr(error, "orig", error))
-        _check_names(error)
-        if "disk" in message or "No space" in message:
-            raise StorageError(f"the database could not write: {message}") from error
-        raise Unavailable("the database cannot be reached right now; try again") from error
-    except exc.DatabaseError as error:
-        _check_names(error)
-        if any(words in str(error.orig) for words in ("malformed", "not a database")):
-            raise StorageError(f"the database file is damaged: {error.orig}") from error
-        raise
-
-
-def _check_names(error: exc.SQLAlchemyError) -> None:
-    """Raise SchemaMismatch where a statement names a table or column that is not there."""
-    cause = getattr(error, "orig", None)
-    if getattr(cause, "sqlstate", None) in _UNDEFINED or any(words in str(cause) for words in _NO_SUCH):
-        what = "the database has not the tables and columns that this version needs"
-        how = "`/readyz` and `bestepoch doctor` say what to do"
-        raise SchemaMismatch(f"{what}, as if another version had migrated it: {how}") from error

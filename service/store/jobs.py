@@ -24,6 +24,7 @@ from service.spec.data import DatasetData
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.version import version_needed
 from service.store import events, garbage, resolutions
+from service.store.engine import unhurried
 from service.store.events import Entry
 from service.store.ids import new_id
 from service.store.named import named
@@ -47,7 +48,8 @@ _SELECT: Select[Any] = select(
 
 _ONE = Prepared(_SELECT.where(jobs.c.id == bindparam("id")), jobs)
 _earlier = and_(jobs.c.priority == bindparam("priority"), jobs.c.id < bindparam("id"))
-_ahead = select(literal(1)).where(jobs.c.status == "queued", or_(jobs.c.priority > bindparam("priority"), _earlier))
+_mine = and_(jobs.c.status == "queued", jobs.c.tenant == bindparam("tenant"))
+_ahead = select(literal(1)).where(_mine, or_(jobs.c.priority > bindparam("priority"), _earlier))
 _AHEAD = select(func.count()).select_from(_ahead.limit(POSITIONS - 1).subquery())
 
 
@@ -185,6 +187,7 @@ def remove(connection: Connection, job_id: str) -> None:
 
     Raises NotFound, and Conflict while the job is live.
     """
+    unhurried(connection)  # it may have a million epochs
     of_job = and_(own(connection, checkpoints), checkpoints.c.job_id == job_id)
     paths = connection.scalars(select(checkpoints.c.path).where(of_job)).all()
     ended = and_(own(connection, jobs), jobs.c.id == job_id, jobs.c.status.in_(ENDED))
@@ -200,8 +203,8 @@ def touched(**values: Any) -> dict[str, Any]:
 
 
 def _position(connection: Connection, row: Row[Any]) -> int:
-    """Among the jobs of all tenants: they wait in one line."""
-    return 1 + (connection.scalar(_AHEAD, {"priority": row.priority, "id": row.id}) or 0)
+    """Among the jobs of its tenant: between tenants, claims take turns."""
+    return 1 + (connection.scalar(_AHEAD, {"tenant": row.tenant, "priority": row.priority, "id": row.id}) or 0)
 
 
 def _job(connection: Connection, row: Row[Any]) -> Job:

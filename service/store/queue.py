@@ -14,7 +14,7 @@ from service.events import EventKind
 from service.lifecycle import Control, ErrorCode, JobError, Status, StopReason
 from service.spec.job import JobSpec
 from service.spec.version import SPEC_VERSION
-from service.store import events
+from service.store import events, turns
 from service.store.engine import lease_clock
 from service.store.events import Entry, ended
 from service.store.jobs import touched
@@ -23,7 +23,7 @@ from service.store.tables import jobs
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sqlalchemy import CTE, ColumnElement, Connection, Row, Select
+    from sqlalchemy import CTE, ColumnElement, Connection, Row
 
 
 MAX_FAILURES = 3
@@ -63,7 +63,8 @@ def claim(
     seconds: float,
     most: int = 0,
 ) -> list[Claim]:
-    """Take the first queued job that one of `devices` can train, and others like it, to be trained as one array.
+    """Take the first queued job that one of `devices` can train of the tenant whose turn it is, and others like it, to
+    be trained as one array.
 
     At most `width` jobs, fewer where the network is large, and no more than a fair share among `trainers` that are
     free. A job that has crashed before goes alone, so that a poisonous one fails alone. No two claimers get the same
@@ -104,11 +105,13 @@ def claim(
 def _pick(connection: Connection, devices: Collection[str], width: int, trainers: int, most: int) -> CTE | None:
     """The ids that `claim` takes, which nobody else can take until the transaction's end; None: nothing waits."""
     can = and_(jobs.c.status == Status.queued, _KNOWN, jobs.c.device_request.in_(["auto", *devices]))
-    if most:
-        can = and_(can, jobs.c.tenant.not_in(_busy(most)))
-    first = select(jobs.c.id, jobs.c.tenant, jobs.c.array_key, jobs.c.array_limit, jobs.c.failures)
-    in_line = first.where(can).order_by(jobs.c.priority.desc(), jobs.c.id).limit(1)
-    head = connection.execute(in_line.with_for_update(skip_locked=True)).first()  # who claims beside us gets the next
+    head = None
+    for tenant in turns.in_turn(connection, can, most):
+        first = select(jobs.c.id, jobs.c.tenant, jobs.c.array_key, jobs.c.array_limit, jobs.c.failures)
+        in_line = first.where(can, jobs.c.tenant == tenant).order_by(jobs.c.priority.desc(), jobs.c.id).limit(1)
+        head = connection.execute(in_line.with_for_update(skip_locked=True)).first()  # others beside us get the next
+        if head is not None:
+            break
     if head is None:
         return None
     if most:
@@ -129,12 +132,6 @@ def _pick(connection: Connection, devices: Collection[str], width: int, trainers
         .with_for_update(skip_locked=True)
         .cte("picked")
     )
-
-
-def _busy(most: int) -> Select[tuple[str]]:
-    """Tenants of whom as many jobs run as may."""
-    running = select(jobs.c.tenant).where(jobs.c.status == Status.running)
-    return running.group_by(jobs.c.tenant).having(func.count() >= most)
 
 
 def _running(connection: Connection, tenant: str) -> int:

@@ -8,6 +8,7 @@ from sqlalchemy import delete, exists, select
 
 from service.lifecycle import LIVE
 from service.store import garbage
+from service.store.engine import unhurried
 from service.store.named import named
 from service.store.tables import checkpoints, jobs, sweeps
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 def forget_jobs(connection: Connection, before: datetime, limit: int) -> int:
     """Delete at most `limit` jobs that ended earlier, with their history and checkpoints; how many."""
+    unhurried(connection)  # each may have a million epochs
     old = select(jobs.c.id).where(jobs.c.status.not_in(LIVE), jobs.c.finished_at < before)
     ids = list(connection.scalars(old.order_by(jobs.c.id).limit(limit)))
     if not ids:

@@ -157,8 +157,10 @@ jobs = Table(
     Index(None, "tenant", "id"),
     Index(None, "dataset_id"),
     Index(None, "sweep_id", "id"),
+    Index(None, "tenant", "started_at"),
 )
-Index("ix_jobs_claim", jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
+Index("ix_jobs_claim", jobs.c.status, jobs.c.priority.desc(), jobs.c.id)  # of workers of the version before
+Index("ix_jobs_claim_tenant", jobs.c.status, jobs.c.tenant, jobs.c.priority.desc(), jobs.c.id)
 Index("ix_jobs_claim_array", jobs.c.array_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
 
 epochs = Table(
@@ -221,6 +223,8 @@ workers = Table(
     Column("claimed", Integer, nullable=False, server_default="0"),
     Column("claim_seconds", Float, nullable=False, server_default="0"),
     Column("waited_seconds", Float, nullable=False, server_default="0"),
+    Column("lapsed", Integer, nullable=False, server_default="0"),
+    Column("restarts", Integer, nullable=False, server_default="0"),
     Column("started_at", Utc, nullable=False),
     Column("seen_at", Utc, nullable=False),
 )

@@ -21,6 +21,7 @@ def places(settings: Settings, worker: str, gpus: int) -> list[Workplace]:
         Workplace(
             worker=worker,
             database_url=settings.database,
+            statement_seconds=settings.statement_seconds,
             artifacts=settings.artifacts,
             log_file=settings.logs / f"{socket.gethostname()}-{number}.log",
             log_format=settings.log_format,

@@ -20,6 +20,7 @@ class Workplace:
 
     worker: str
     database_url: str
+    statement_seconds: float  # that a statement may take
     artifacts: Path
     log_file: Path
     log_format: str

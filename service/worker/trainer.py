@@ -51,7 +51,8 @@ CANCELLED = Outcome(Status.cancelled, StopReason.cancelled)
 def main(pipe: Connection, place: Workplace, pulse: Pulse) -> None:
     """Train what comes down the pipe, until it says to stop or closes because the supervisor is gone."""
     _set_up(place)
-    database, artifacts = Database(place.database_url), Artifacts(place.artifacts)
+    database = Database(place.database_url, place.statement_seconds)
+    artifacts = Artifacts(place.artifacts)
     superseded = Superseded(artifacts, place.superseded_bytes)
     trainer = Trainer(database, artifacts, _device(place), pipe, pulse, place.save_seconds, place.keep, superseded)
     pipe.send(Ready(str(trainer.device)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import text, update
 from starlette.testclient import TestClient
 
+from service.api import probe
 from service.api.app import create_app
 from service.artifacts import Artifacts
 from service.settings import Settings
@@ -19,6 +21,10 @@ from service.store.engine import Database
 from service.store.tables import schema_compatibility
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.test_catalog import worker
+from tests.databases import read_only
+from tests.processes import until
+from tests.proxy import proxied
+from tests.specs import REFERENCE
 
 
 @both_databases
@@ -85,3 +91,49 @@ def test_a_server_whose_database_is_away_says_so_and_goes_on(
             assert (response.status_code, response.json()["code"]) == (503, "unavailable")
             assert response.headers["retry-after"] == "2"
     database.close()
+
+
+postgres_only = pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+
+
+@postgres_only
+def test_a_server_whose_database_takes_no_writes_is_not_ready_and_refuses_jobs_for_now(
+    client: TestClient, database_url: str, postgres: str
+) -> None:
+    with read_only(postgres, database_url):
+        ready = client.get("/readyz")
+        posted = client.post("/v1/jobs", json=REFERENCE)
+        listed = client.get("/v1/jobs")
+
+    assert (ready.status_code, ready.json()["detail"]) == (503, "the database takes no writes: it is read-only")
+    assert (posted.status_code, posted.json()["code"], posted.headers["retry-after"]) == (503, "unavailable", "2")
+    assert listed.status_code == 200
+    assert client.get("/readyz").status_code == 200
+
+
+@postgres_only
+def test_readiness_is_answered_in_time_by_a_server_whose_database_swallows_everything(
+    settings: Settings, artifacts: Artifacts, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("service.store.engine.PROMPT_SECONDS", 0.3)
+    with proxied(database_url) as proxy:
+        database = Database(f"{proxy.url}?connect_timeout=2")
+        with TestClient(create_app(settings, database, artifacts, CoinPredictor())) as client:
+            assert client.get("/readyz").status_code == 200
+            proxy.silent.set()
+            told: list[tuple[int, str]] = []
+
+            def ask() -> None:
+                for _ in range(3):  # who asks again waits for the same check
+                    answer = client.get("/readyz")
+                    told.append((answer.status_code, answer.json()["code"]))
+
+            asking = threading.Thread(target=ask, daemon=True)
+            asking.start()
+            asking.join(20)
+            proxy.silent.clear()
+
+            assert told == [(503, "unavailable")] * 3
+            until(lambda: client.get("/readyz").status_code == 200, 30)
+        database.close()

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from tests.databases import cut_off, throw_out
+from tests.databases import cut_off, read_only, throw_out
 from tests.faults.teams import LEASE, Team
 from tests.processes import children, get, linux_only, submit, until
 from tests.specs import REFERENCE
@@ -39,6 +39,24 @@ def test_while_the_database_is_away_the_api_says_so_and_afterwards_every_job_com
     for job in jobs:
         history = team.client.get(f"/v1/jobs/{job['id']}/history", params={"limit": 1000}).json()["data"]
         assert [row["epoch"] for row in history] == list(range(1, 301))
+
+
+def test_a_database_that_takes_no_writes_for_a_while_is_waited_for_by_workers_and_api(team: Team, server: str) -> None:
+    longer = {**REFERENCE, "early_stopping": None, "max_epochs": 300}
+    ids = [submit(team.client, {**longer, "batch_size": size}) for size in (64, 100, 128)]
+    until(lambda: get(team.client, ids[0])["progress"]["epoch"])
+
+    with read_only(server, team.url):
+        time.sleep(LEASE / 2)
+        answer = team.client.post("/v1/jobs", json=REFERENCE)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+        assert team.client.get("/readyz").status_code == 503
+        assert team.client.get("/v1/jobs").status_code == 200
+        assert all(worker.poll() is None for worker in team.workers)
+
+    for job_id in ids:
+        job = until(lambda j=job_id: (job := get(team.client, j, wait=60)).get("finished_at") and job, 60)
+        assert (job["status"], job["failures"]) == ("succeeded", 0)
 
 
 def test_sessions_that_are_thrown_out_again_and_again_cost_no_job_and_no_500(team: Team, server: str) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from multiprocessing import Pipe
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import text
 
 from service.store import queue
 from service.store.changes import Changes
 from service.store.engine import Database
+from service.store.postgres import GuardedConnection
 from tests.databases import cut_off
 from tests.store.records import claim, submit
 
@@ -121,14 +121,14 @@ def test_a_database_away_is_asked_less_and_less_often(
     database: Database, database_url: str, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: list[float] = []
-    real = psycopg.connect
+    real = GuardedConnection.connect
 
     def counted(*arguments: Any, **options: Any) -> Any:
         tries.append(time.monotonic())
         return real(*arguments, **options)
 
     with cut_off(postgres, database_url):
-        monkeypatch.setattr("service.store.engine.psycopg.connect", counted)
+        monkeypatch.setattr(GuardedConnection, "connect", counted)
         watching = database.changes()
         deadline = time.monotonic() + 2.0
         while time.monotonic() < deadline:

@@ -37,6 +37,7 @@ from tests.store.records import checkpoint, epoch
 
 CRASH = JobError(code=ErrorCode.worker_lost, message="it died")
 SPECS = {priority: synthetic(priority=priority) for priority in (-1, 0, 1)}
+TENANTS = (DEFAULT_TENANT, "another")
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "15"))
 MOVES = {
     ("queued", "running"), ("queued", "paused"), ("queued", "cancelled"),
@@ -52,6 +53,8 @@ class Expected:
     """What the model knows of a job."""
 
     number: int  # in the order of submission
+    tenant: str = DEFAULT_TENANT
+    claimed: int = 0  # the newest claim's number; 0: never claimed
     priority: int = 0
     status: Status = Status.queued
     control: Control | None = None
@@ -96,25 +99,25 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.database = database
         self.expected: dict[str, Expected] = {}
-        self.submitted = 0
+        self.submitted = self.claimed = 0
         self.stood: dict[str, str] = {}
         with database.transaction() as connection:
             connection.execute(delete(jobs_table))
 
     @initialize(target=ids)
     def begin(self) -> object:
-        return multiple(*(self.submit(0) for _ in range(3)))
+        return multiple(*(self.submit(0, TENANTS[0]) for _ in range(3)))
 
     @precondition(lambda self: len(self.expected) < 5)
-    @rule(target=ids, priority=st.integers(-1, 1))
-    def submit_one(self, priority: int) -> str:
-        return self.submit(priority)
+    @rule(target=ids, priority=st.integers(-1, 1), tenant=st.sampled_from(TENANTS))
+    def submit_one(self, priority: int, tenant: str) -> str:
+        return self.submit(priority, tenant)
 
-    def submit(self, priority: int) -> str:
-        with self.database.transaction(DEFAULT_TENANT) as connection:
+    def submit(self, priority: int, tenant: str) -> str:
+        with self.database.transaction(tenant) as connection:
             job, _ = jobs.submit(connection, SPECS[priority], max_queued=1_000)
         self.submitted += 1
-        self.expected[job.id] = Expected(self.submitted, priority)
+        self.expected[job.id] = Expected(self.submitted, tenant, priority=priority)
         return job.id
 
     @rule(target=claims, seconds=st.sampled_from([LAPSED, HELD]))
@@ -129,20 +132,37 @@ class QueueMachine(RuleBasedStateMachine):
         with self.database.transaction() as connection:
             claims = queue.claim(connection, "wrk_1", {"cpu"}, width=width, trainers=1, seconds=seconds)
         assert [claim.job_id for claim in claims] == self.first(width)
+        self.claimed += 1
         for claim in claims:
             job = self.expected[claim.job_id]
+            job.claimed = self.claimed
             job.status, job.attempt, job.lapsed = Status.running, job.attempt + 1, seconds == LAPSED
             assert claim.attempt == job.attempt
         return multiple(*claims)
 
     def first(self, width: int) -> list[str]:
-        queued = [job_id for job_id in self.in_line() if self.expected[job_id].status is Status.queued]
+        queued = self.in_line(self.in_turn())
         if queued and self.expected[queued[0]].failures:
             return queued[:1]
         return [job_id for job_id in queued if not self.expected[job_id].failures][:width]
 
-    def in_line(self) -> list[str]:
-        return sorted(self.expected, key=lambda job_id: (-self.expected[job_id].priority, self.expected[job_id].number))
+    def in_turn(self) -> str:
+        """The tenant with the fewest running jobs; of equals the one that has waited longest for a claim."""
+
+        def turn(tenant: str) -> tuple[int, int, int]:
+            own = [job for job in self.expected.values() if job.tenant == tenant]
+            running = sum(job.status is Status.running for job in own)
+            return running, max(job.claimed for job in own), self.expected[self.in_line(tenant)[0]].number
+
+        return min((tenant for tenant in TENANTS if self.in_line(tenant)), key=turn, default=TENANTS[0])
+
+    def in_line(self, tenant: str) -> list[str]:
+        queued = [
+            (-job.priority, job.number, job_id)
+            for job_id, job in self.expected.items()
+            if job.status is Status.queued and job.tenant == tenant
+        ]
+        return [job_id for *_, job_id in sorted(queued)]
 
     @rule(claim=claims, rows=st.integers(1, 3), saves=st.booleans())
     def record(self, claim: Claim, rows: int, saves: bool) -> None:
@@ -274,7 +294,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert {job.id for job in found} == self.expected.keys()
         for job in found:
             expected = self.expected[job.id]
-            assert seen(job) == replace(expected, number=0, saved=0, lapsed=False)
+            assert seen(job) == replace(expected, number=0, saved=0, lapsed=False, claimed=0)
             assert (job.finished_at is not None) == expected.status.terminal
             assert [row.epoch for row in rows if row.job_id == job.id] == list(range(1, expected.epochs + 1))
             kinds = [row.kind for row in log if row.job_id == job.id]
@@ -291,18 +311,27 @@ class QueueMachine(RuleBasedStateMachine):
         self.stood = stands
 
     @invariant()
-    def the_last_in_line_knows_its_place(self) -> None:
-        queued = [job_id for job_id in self.in_line() if self.expected[job_id].status is Status.queued]
-        if queued:
-            with self.database.reading() as connection:
-                assert jobs.get(connection, queued[-1]).queue_position == len(queued)
+    def the_last_of_a_tenants_jobs_knows_its_place_among_them(self) -> None:
+        for tenant in TENANTS:
+            if queued := self.in_line(tenant):
+                with self.database.reading() as connection:
+                    assert jobs.get(connection, queued[-1]).queue_position == len(queued)
 
 
 def seen(job: Row[Any]) -> Expected:
     """The job's row in the model's words."""
     asked = job.control and Control(job.control)
     return Expected(
-        0, job.priority, Status(job.status), asked, job.attempt, job.failures, job.epoch, job.furthest_epoch
+        0,
+        job.tenant,
+        0,
+        job.priority,
+        Status(job.status),
+        asked,
+        job.attempt,
+        job.failures,
+        job.epoch,
+        job.furthest_epoch,
     )
 
 

@@ -1,0 +1,180 @@
+"""What the service makes of a Postgres that is read-only, that does not answer any more, or that takes too long."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from sqlalchemy import exc, text
+
+from service.errors import StorageError, Unavailable
+from service.store import engine, postgres
+from service.store.engine import Database, takes_writes, unhurried
+from tests.databases import read_only
+from tests.proxy import Proxy, proxied
+from tests.store.records import submit
+
+pytestmark = pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds become tenths, so that the tests take no longer than they must."""
+    monkeypatch.setattr(postgres.GuardedConnection, "answer_seconds", 0.3)
+    for module in (postgres, engine):
+        monkeypatch.setattr(module, "PROMPT_SECONDS", 0.3)
+    monkeypatch.setattr(engine, "MARGIN_SECONDS", 0.2)
+
+
+@pytest.fixture
+def proxy(database_url: str) -> Iterator[Proxy]:
+    with proxied(database_url) as proxy:
+        yield proxy
+
+
+def test_a_database_that_has_become_read_only_is_unavailable_to_writers_and_serves_readers(
+    database: Database, database_url: str, postgres: str
+) -> None:
+    submit(database)
+
+    with read_only(postgres, database_url):
+        with pytest.raises(Unavailable, match="read-only"):
+            submit(database)
+        with database.reading() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM jobs")) == 1
+            assert not takes_writes(connection)
+
+    submit(database)
+    with database.reading() as connection:
+        assert takes_writes(connection)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("25006", Unavailable),
+        ("25P03", Unavailable),
+        ("40001", Unavailable),
+        ("40P01", Unavailable),
+        ("53000", Unavailable),
+        ("53100", StorageError),
+        ("53300", Unavailable),
+        ("55P03", Unavailable),
+        ("57014", Unavailable),
+        ("57P01", Unavailable),
+        ("57P03", Unavailable),
+        ("58030", Unavailable),
+        ("08006", Unavailable),
+        ("22012", exc.DBAPIError),
+    ],
+)
+def test_what_postgres_says_is_an_outage_or_a_fault_of_ours(
+    database: Database, state: str, expected: type[Exception]
+) -> None:
+    raising = text(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$")
+
+    with pytest.raises(expected), database.transaction() as connection:
+        connection.execute(raising)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_falls_silent_is_unavailable_in_bounded_time_and_comes_back(proxy: Proxy) -> None:
+    database = Database(f"{proxy.url}?connect_timeout=2", statement_seconds=0.3)
+    submit(database)
+    told: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(Unavailable):
+            submit(database)
+        told.append("unavailable")
+
+    proxy.silent.set()
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(30)
+
+    assert told == ["unavailable"]
+    proxy.silent.clear()
+    submit(database)
+    database.close()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_falls_silent_in_the_middle_of_a_transaction_is_unavailable(proxy: Proxy) -> None:
+    database = Database(proxy.url, statement_seconds=0.3)
+    told: list[str] = []
+
+    def ask() -> None:
+        try:
+            with database.transaction() as connection:
+                connection.execute(text("SELECT 1"))
+                proxy.silent.set()
+                connection.execute(text("SELECT 2"))
+        except Unavailable:
+            told.append("unavailable")
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(10)
+
+    assert told == ["unavailable"]
+    database.close()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_who_listens_notices_a_silent_server_and_listens_again(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.store.changes.HEARTBEAT_SECONDS", 0.2)
+    database = Database(proxy.url)
+    changes = database.changes()
+    while changes.wait(0.1):
+        pass  # what it cannot rule out as it begins
+    proxy.silent.set()
+
+    assert changes.wait(5.0)  # the connection broke: something may have happened
+    proxy.silent.clear()
+    deadline = time.monotonic() + 30
+    while changes._connection is None and time.monotonic() < deadline:  # type: ignore[attr-defined]
+        changes.wait(0.2)
+    changes.happened()
+    submit(database)
+
+    assert changes.wait(5.0)
+    changes.close()
+    database.close()
+
+
+def test_a_statement_that_takes_too_long_is_ended_but_for_those_that_may(database_url: str) -> None:
+    database = Database(database_url, statement_seconds=0.1)
+
+    with pytest.raises(Unavailable), database.transaction() as connection:
+        connection.execute(text("SELECT pg_sleep(5)"))
+    with database.transaction() as connection:
+        unhurried(connection)
+        connection.execute(text("SELECT pg_sleep(0.3)"))
+    with pytest.raises(Unavailable), database.transaction() as connection:
+        connection.execute(text("SELECT pg_sleep(5)"))  # the same connection: the leave was for one transaction
+
+    database.close()
+
+
+def test_every_connection_has_timeouts_and_the_address_may_choose_others(proxy: Proxy) -> None:
+    database = Database(f"{proxy.url}?keepalives_idle=77", statement_seconds=7)
+
+    with database.reading() as connection:
+        assert connection.scalar(text("SHOW statement_timeout")) == "7s"
+        pooled: psycopg.Connection[Any] = connection.connection.dbapi_connection  # type: ignore[assignment]
+        parameters = pooled.info.get_parameters()
+    changes = database.changes()
+    listening = changes._connection.info.get_parameters()  # type: ignore[attr-defined]
+    changes.close()
+    database.close()
+
+    for found in (parameters, listening):
+        assert (found["keepalives_idle"], found["keepalives_count"], found["tcp_user_timeout"]) == ("77", "4", "10000")
+        assert found["connect_timeout"] == "5"
+    assert urlsplit(proxy.url).port == int(parameters["port"])
