@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -456,6 +457,21 @@ def test_a_live_jobs_replaced_file_goes_after_the_grace_period(kitchen: Kitchen,
     assert told(kitchen.database).trash_files == 0, "it was replaced on purpose"
 
 
+def test_without_a_grace_period_what_was_deleted_goes_at_once_and_what_may_yet_be_named_waits(
+    kitchen: Kitchen, artifacts: Artifacts
+) -> None:
+    claim = kitchen.trained()
+    put(artifacts, "datasets/ds_0/data.parquet", "tmp/upload")
+    with kitchen.database.transaction() as connection:
+        jobs.remove(connection, claim.job_id)
+
+    done = Collector(kitchen.database, artifacts, Keeping(grace_hours=0.0)).collect(threading.Event())
+
+    assert [key.split("/")[1] for key in done.deleted] == [claim.job_id]
+    assert keys(artifacts) == {"datasets/ds_0/data.parquet"}
+    assert artifacts.path("tmp/upload").exists()
+
+
 def test_a_file_that_was_named_for_a_while_begins_its_time_anew(kitchen: Kitchen, artifacts: Artifacts) -> None:
     key = "datasets/ds_1/data.parquet"
     put(artifacts, key)
@@ -470,6 +486,30 @@ def test_a_file_that_was_named_for_a_while_begins_its_time_anew(kitchen: Kitchen
     once(kitchen)
 
     assert keys(artifacts) == {key}
+
+
+def test_collections_at_once_and_a_transaction_that_discards_the_same_files_fail_nobody(
+    kitchen: Kitchen, artifacts: Artifacts
+) -> None:
+    strays = [f"checkpoints/job_0/{number}" for number in range(60)]
+    put(artifacts, *strays)
+
+    def discard() -> Collected:
+        for _ in range(5):
+            with kitchen.database.transaction() as connection:
+                garbage.discard(connection, strays)
+        return Collected()
+
+    with ThreadPoolExecutor() as pool:
+        running = [pool.submit(once, kitchen), pool.submit(discard), pool.submit(once, kitchen), pool.submit(discard)]
+        assert sum(len(each.result().deleted) for each in running) == 0
+    pass_time(kitchen.database)
+    with ThreadPoolExecutor() as pool:
+        running = [pool.submit(once, kitchen) for _ in range(3)]
+        for each in running:
+            assert each.result().failed == 0
+
+    assert keys(artifacts) == set()
 
 
 def test_the_clock_of_collections_neither_jumps_nor_goes_back(database: Database) -> None:
