@@ -151,6 +151,7 @@ def test_how_columns_become_inputs_is_stored_once_and_goes_with_its_data_set(dat
         connection.execute(update(tables.jobs).values(status=Status.cancelled))
         datasets.remove(connection, "ds_1")
         assert connection.scalar(select(func.count()).select_from(tables.dataset_inputs)) == 0
+        assert resolutions.of_job(connection, submitted.id, submitted.known_spec) is None
 
     assert len(row["inputs"]) == 64
     assert restored is not None
