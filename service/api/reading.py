@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
-from service.spec.reading import DateFormat, Decimal, Delimiter, Encoding, FileFormat, ImageShape, Quote, ReadOptions
+from service.spec.reading import DateFormat, Decimal, Delimiter, Encoding, ImageShape, KnownFormat, Quote, ReadOptions
 
 
 def _options(
     format: Annotated[  # noqa: A002
-        FileFormat | None, Query(description="What the file is; left out: found by its bytes.")
+        KnownFormat | None, Query(description="What the file is; left out: found by its bytes.")
     ] = None,
     encoding: Annotated[Encoding | None, Query(description="How the text is encoded; left out: found.")] = None,
     delimiter: Annotated[

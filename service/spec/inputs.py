@@ -57,6 +57,10 @@ def _target_column(table: TableProfile, name: str) -> Column:
         raise InvalidSpec.at("/data/target", f"column {name!r} has no values")
     if column.distinct == 1:
         raise InvalidSpec.at("/data/target", f"column {name!r} has a single value: there is nothing to learn")
+    if column.type not in set(ColumnType):
+        raise InvalidSpec.at(
+            "/data/target", f"a newer version of the service read column {name!r} as {column.type.value}"
+        )
     if column.type is ColumnType.datetime:
         raise InvalidSpec.at("/data/target", f"column {name!r} holds dates, which cannot be a target")
     return column
@@ -107,6 +111,8 @@ def _usable(spec: JobSpec, table: TableProfile, target: str) -> tuple[list[Featu
 
 
 def _why_unusable(column: Column) -> str | None:
+    if column.type not in set(ColumnType):
+        return f"a newer version of the service read it as {column.type.value}"
     if column.distinct == 0:
         return "it has no values"
     if column.type is not ColumnType.text or _frequent(column):

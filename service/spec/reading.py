@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from service.spec.base import Strict
+from service.spec.base import OpenEnum, Strict, known
 
 DEFAULT_NULL_VALUES: tuple[str, ...] = (
     *("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN"),
@@ -16,7 +15,7 @@ DEFAULT_NULL_VALUES: tuple[str, ...] = (
 """Texts that mean a missing value in CSV."""
 
 
-class FileFormat(StrEnum):
+class FileFormat(OpenEnum):
     """What a file can be."""
 
     csv = "csv"
@@ -27,6 +26,7 @@ class FileFormat(StrEnum):
     images = "images"
 
 
+KnownFormat = Annotated[FileFormat, AfterValidator(known)]
 Encoding = Literal[
     "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1",
     "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1257", "koi8-r",
@@ -42,7 +42,7 @@ ImageShape = Annotated[str, StringConstraints(pattern=r"^[13]x[1-9][0-9]{0,4}x[1
 class ReadOptions(Strict):
     """What a client says of a file; what is null is found by looking at it."""
 
-    format: FileFormat | None = None
+    format: KnownFormat | None = None
     """What the file is."""
     encoding: Encoding | None = None
     """How its text is encoded."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from datetime import datetime
-from enum import StrEnum
 from functools import cached_property
 from typing import Literal
 
-from service.spec.base import Strict
+from service.spec.base import OpenEnum, Strict
 from service.spec.data import InlineData, SyntheticData
 from service.spec.reading import ReadAs
 from service.spec.words import some
@@ -25,7 +24,7 @@ ID_SHARE = 0.99
 Value = bool | int | float | str
 
 
-class ColumnType(StrEnum):
+class ColumnType(OpenEnum):
     """How a column's values were read."""
 
     number = "number"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from service.errors import NotFound
 from service.spec.data import DatasetData
 from service.spec.stored import InputsDocuments, decided, restored
 from service.store.tables import dataset_inputs, jobs
@@ -49,18 +50,27 @@ def stored(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[di
 
 
 def read(connection: Connection, jobs_alike: Sequence[tuple[JobSpec, Mapping[str, Any]]]) -> list[Resolved]:
-    """What (spec, `resolved` of its row) says of jobs that share their inputs, as those with one `array_key` do."""
+    """What (spec, `resolved` of its row) says of jobs that share their inputs, as those with one `array_key` do.
+
+    Raises NotFound when their data set is gone.
+    """
     spec, first = jobs_alike[0]
     if isinstance(spec.data, DatasetData):
         this = dataset_inputs.c.dataset_id == spec.data.id, dataset_inputs.c.sha256 == first["inputs"]
         query = select(dataset_inputs.c.inputs).where(own(connection, dataset_inputs), *this)
-        inputs = connection.execute(query).scalar_one()
+        inputs = connection.scalar(query)
+        if inputs is None:
+            raise NotFound(f"no data set {spec.data.id!r}")  # with which it goes
     else:
         inputs = first["inputs"]
     return [restored(spec, resolved, inputs) for spec, resolved in jobs_alike]
 
 
 def of_job(connection: Connection, job_id: str, spec: JobSpec) -> Resolved | None:
-    """What was resolved for this job of this spec; None where an older version did not store it."""
+    """What was resolved for this job of this spec; None where an older version did not store it, or its data set is
+    gone."""
     found = connection.scalar(select(jobs.c.resolved).where(own(connection, jobs), jobs.c.id == job_id))
-    return None if found is None else read(connection, [(spec, found)])[0]
+    try:
+        return None if found is None else read(connection, [(spec, found)])[0]
+    except NotFound:
+        return None

@@ -130,18 +130,22 @@ def test_requests_have_to_use_names_that_this_version_knows(client: TestClient) 
 
 
 def test_a_data_set_of_which_a_newer_version_knows_more_is_shown(client: TestClient, database: Database) -> None:
-    body = "size,kind\n" + "".join(f"{n},{'ab'[n % 2]}\n" for n in range(20))
+    body = "size,kind,when\n" + "".join(f"{n},{'ab'[n % 2]},{n % 7}\n" for n in range(20))
     dataset = client.post("/v1/datasets", content=body, headers={"content-type": "text/csv"}).json()
     columns = [{**column, "skew": 0.1} for column in dataset["columns"]]
-    read_as = {**dataset["read_as"], "sheet": 1}
+    columns[2]["type"] = "duration"
+    read_as = {**dataset["read_as"], "format": "xlsx", "sheet": 1}
     with database.transaction() as connection:
         connection.execute(update(tables.datasets).values(columns=columns, read_as=read_as))
 
-    answers = [
-        client.get(f"/v1/datasets/{dataset['id']}"),
-        client.get("/v1/datasets"),
-        client.get("/v1/datasets", params={"columns": "false"}),
-        client.post("/v1/jobs/plan", json={"data": {"id": dataset["id"], "target": "kind"}}),
-    ]
+    read = client.get(f"/v1/datasets/{dataset['id']}")
+    listed, short = client.get("/v1/datasets"), client.get("/v1/datasets", params={"columns": "false"})
+    data = {"id": dataset["id"], "target": "kind"}
+    planned = client.post("/v1/jobs/plan", json={"data": data})
+    refused = client.post("/v1/jobs/plan", json={"data": {**data, "target": "when"}})
 
-    assert [answer.status_code for answer in answers] == [200] * 4
+    assert [answer.status_code for answer in (read, listed, short, planned)] == [200] * 4
+    assert (read.json()["read_as"]["format"], read.json()["columns"][2]["type"]) == ("xlsx", "duration")
+    assert [column["column"] for column in planned.json()["inputs"]] == ["size"]
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/data/target")
+    assert client.post("/v1/datasets", params={"format": "xlsx"}, content=body).status_code == 422

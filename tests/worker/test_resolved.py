@@ -29,7 +29,7 @@ from tests.store.records import claim, dataset, job
 LIMITS = Limits(parameters=10_000, epochs=100, seconds=None, memory_bytes=2**40)
 FIELDS: dict[str, Any] = {"max_epochs": 1, "split": {"validation": 0.2}}
 ROWS = "".join(f"{n % 7},{'abc'[n % 3] if n % 10 else 'rare'},{'xy'[n % 2]}\n" for n in range(60))  # 6 are rare
-pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -78,6 +78,7 @@ def inputs(job: Resolved | Checkpoint) -> list[tuple[Any, ...]]:
     return [(f.column, f.type, f.categories and tuple(f.categories), f.other, f.indicator) for f in features]
 
 
+@on_sqlite
 def test_a_job_queued_before_an_upgrade_trains_what_was_shown(
     database: Database, artifacts: Artifacts, table: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +112,7 @@ def test_the_jobs_of_a_sweep_share_what_was_shown_and_are_not_mixed_with_those_f
         assert connection.scalar(select(func.count()).select_from(tables.dataset_inputs)) == 2
 
 
+@on_sqlite
 def test_a_fork_keeps_the_inputs_of_the_weights_that_it_goes_on_from(
     database: Database, table: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +127,7 @@ def test_a_fork_keeps_the_inputs_of_the_weights_that_it_goes_on_from(
     check_fork(parent, fork, ForkSpec())
 
 
+@on_sqlite
 def test_a_job_from_before_it_was_stored_is_resolved_when_it_is_claimed(
     database: Database, artifacts: Artifacts, table: Stored
 ) -> None:
@@ -148,6 +151,7 @@ def test_how_columns_become_inputs_is_stored_once_and_goes_with_its_data_set(dat
         connection.execute(update(tables.jobs).values(status=Status.cancelled))
         datasets.remove(connection, "ds_1")
         assert connection.scalar(select(func.count()).select_from(tables.dataset_inputs)) == 0
+        assert resolutions.of_job(connection, submitted.id, submitted.known_spec) is None
 
     assert len(row["inputs"]) == 64
     assert restored is not None
