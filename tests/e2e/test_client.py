@@ -111,7 +111,9 @@ def test_arrays_frames_and_bytes_are_data_too(client: Client) -> None:
     assert tiny in client.datasets(columns=True)
     (summary,) = [summary for summary in client.datasets() if summary.id == tiny.id]
     assert summary.column_count == 2
-    assert client.train(summary, target="b", max_epochs=1).state.spec.data.id == tiny.id  # type: ignore[union-attr]
+    trained_on = job.state.spec.data.id  # type: ignore[union-attr]
+    (arrays,) = [summary for summary in client.datasets() if summary.id == trained_on]
+    assert client.train(arrays, target="y", max_epochs=1).state.spec.data == job.state.spec.data
     assert [column.name for column in client.upload(x).columns] == ["x0", "x1", "x2"]
     with pytest.raises(TypeError, match="target="):
         client.train(x)
