@@ -111,6 +111,22 @@ class InvalidKey(ServiceError):
     code = "invalid_key"
 
 
+class UnknownKey(InvalidKey):
+    """This server does not know the key."""
+
+
+class TooManyFailedKeys(ServiceError):
+    """Too many unknown API keys came from this address; try again later, with the right one."""
+
+    code = "too_many_failed_keys"
+
+
+class OpenBehindProxy(ServiceError):
+    """A service without API keys answers nothing that a proxy forwards: make a key."""
+
+    code = "open_behind_proxy"
+
+
 class Forbidden(ServiceError):
     """The API key does not allow this."""
 

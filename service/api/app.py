@@ -130,7 +130,7 @@ def _limits(settings: Settings) -> Limits:
 
 def _add_middleware(app: FastAPI, settings: Settings, parts: Parts) -> None:
     """The first one is the innermost."""
-    app.add_middleware(KeyRequired, keys=parts.keys, traffic=parts.traffic)
+    app.add_middleware(KeyRequired, keys=parts.keys, traffic=parts.traffic, metrics=parts.metrics)
     if settings.sites:
         app.add_middleware(
             CORSMiddleware,

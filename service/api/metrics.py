@@ -54,6 +54,9 @@ class Metrics:
         self.received = Counter(
             "bestepoch_http_received_bytes", "Bytes of requests' bodies.", labels, registry=self.registry
         )
+        self.failed_keys = Counter(
+            "bestepoch_failed_keys", "API keys sent that opened nothing, and those not tried.", registry=self.registry
+        )
         self.sent = Counter("bestepoch_http_sent_bytes", "Bytes of answers' bodies.", labels, registry=self.registry)
 
     def text(self) -> bytes:

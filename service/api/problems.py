@@ -27,8 +27,10 @@ STATUSES: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
     errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     errors.InvalidKey: HTTPStatus.UNAUTHORIZED,
+    errors.UnknownKey: HTTPStatus.UNAUTHORIZED,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.CrossSite: HTTPStatus.FORBIDDEN,
+    errors.OpenBehindProxy: HTTPStatus.FORBIDDEN,
     errors.WrongHost: HTTPStatus.MISDIRECTED_REQUEST,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Conflict: HTTPStatus.CONFLICT,
@@ -39,6 +41,7 @@ STATUSES: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManyFailedKeys: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyStreams: HTTPStatus.TOO_MANY_REQUESTS,
     errors.NotInstalled: HTTPStatus.NOT_IMPLEMENTED,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -48,6 +51,7 @@ STATUSES: dict[type[errors.ServiceError], HTTPStatus] = {
 HEADERS: dict[type[errors.ServiceError], dict[str, str]] = {
     errors.Unauthorized: {"WWW-Authenticate": "Bearer"},
     errors.InvalidKey: {"WWW-Authenticate": 'Bearer error="invalid_token"'},
+    errors.UnknownKey: {"WWW-Authenticate": 'Bearer error="invalid_token"'},
     errors.Forbidden: {"WWW-Authenticate": 'Bearer error="insufficient_scope"'},
 }
 

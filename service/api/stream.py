@@ -10,6 +10,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict
 
 from service.api.deps import JobId, Reader
+from service.api.failed_keys import address_of
 from service.api.history import MAX_INT, PAGE, AfterEpoch
 from service.api.jobs import read_job
 from service.api.openapi import problems
@@ -81,7 +82,8 @@ async def stream_job(
     version: int | None = None
     while True:
         try:
-            await service.parts.keys.caller(request.headers)  # who may have lost their key meanwhile
+            # Who may have lost their key meanwhile.
+            await service.parts.keys.caller(request.headers, address_of(request.client))
             news = await service.parts.news.since(service.database, job.id, epoch, version, PAGE)
         except ServiceError:
             return  # the client comes back and hears why

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 5  # for requests in flight when the API stops
 WORKER_STOP_SECONDS = 25
 COLLECTOR_STOP_SECONDS = 5
+MIN_KEY = 16  # characters of an operator's key where others can try to guess it
 
 
 def run_both(settings: Settings) -> None:
@@ -163,6 +164,10 @@ def _check_guarded(settings: Settings, database: Database) -> None:
         # Clients read the same variable: a shell that has it for them would make a tenant's key an operator's.
         what = "BESTEPOCH_API_KEY holds a key that was made with `bestepoch keys create`"
         raise Misconfigured(f"{what}: here it would be an admin's of the tenant default; start without it")
+    length = len(settings.api_key.get_secret_value()) if settings.api_key else MIN_KEY
+    if length < MIN_KEY and not settings.is_loopback:
+        what = f"BESTEPOCH_API_KEY has {length} characters, and the address {settings.host} is open to others"
+        raise Misconfigured(f"{what}: it takes {MIN_KEY} or more, as of `openssl rand -hex 24`")
     with database.reading() as connection:
         if not (settings.is_loopback or settings.api_key or keys.exist(connection)):
             how = "make a key with `bestepoch keys create`, or set BESTEPOCH_API_KEY"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func, insert, select, update
 
 from service.access import Caller, Scope, digest, id_in, new_key
-from service.errors import InvalidKey, NotFound
+from service.errors import InvalidKey, NotFound, UnknownKey
 from service.lifecycle import Record
 from service.store.ids import new_id
 from service.store.tables import keys
@@ -91,7 +91,7 @@ def caller(connection: Connection, text: str) -> Caller:
     """Who sends this key; raises InvalidKey."""
     row: Row[Any] | None = connection.execute(_ONE, {"id": id_in(text)}).first()
     if row is None or not hmac.compare_digest(row.sha256, digest(text)):
-        raise InvalidKey("this server does not know the key")
+        raise UnknownKey
     key = _key(row)
     if key.status != "valid":
         since = key.revoked_at or key.expires_at

@@ -65,7 +65,7 @@ def named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", max_upload_bytes=100_000)
+    return Settings(home=tmp_path / "home", max_upload_bytes=100_000, max_failed_keys_per_minute=0)
 
 
 @pytest.fixture

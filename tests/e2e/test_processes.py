@@ -59,6 +59,10 @@ def test_cancelling_a_running_job_keeps_its_best(own_service: httpx2.Client) -> 
             {"BESTEPOCH_API_KEY": new_key("key_" + "0" * 24)},
             "BESTEPOCH_API_KEY holds a key that was made with",
         ),
+        (
+            {"BESTEPOCH_HOST": "0.0.0.0", "BESTEPOCH_API_KEY": "fifteen-letters"},
+            "BESTEPOCH_API_KEY has 15 characters, and the address 0.0.0.0 is open to others: it takes 16 or more",
+        ),
         ({"BESTEPOCH_PORT": "many"}, "BESTEPOCH_PORT: Input should be a valid integer"),
         ({"BESTEPOCH_DATABASE_URL": "nonsense"}, "BESTEPOCH_DATABASE_URL must be"),
         ({"BESTEPOCH_DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}, "the database cannot be reached"),

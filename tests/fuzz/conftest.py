@@ -19,7 +19,9 @@ KEY = "s3cret"
 
 @pytest.fixture
 def settings(tmp_path: Path, named: None) -> Settings:
-    return Settings.model_validate({"home": tmp_path / "home", "max_upload_bytes": 100_000, "api_key": KEY})
+    return Settings.model_validate(
+        {"home": tmp_path / "home", "max_upload_bytes": 100_000, "api_key": KEY, "max_failed_keys_per_minute": 0}
+    )
 
 
 @pytest.fixture

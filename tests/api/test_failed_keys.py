@@ -1,0 +1,127 @@
+"""Whoever sends unknown keys by the dozen may not go on guessing; right keys go on opening."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+from service.access import DEFAULT_TENANT, Scope
+from service.api import failed_keys
+from service.api.app import create_app
+from service.api.failed_keys import FailedKeys, address_of
+from service.artifacts import Artifacts
+from service.errors import TooManyFailedKeys
+from service.settings import Settings
+from service.store.engine import Database
+from tests.api.conftest import CoinPredictor
+from tests.api.operations import Maker, key
+
+__all__ = ["key"]
+
+OPERATORS = "the-operators-own-key"
+
+
+@pytest.fixture
+def strict(settings: Settings, database: Database, artifacts: Artifacts) -> Iterator[TestClient]:
+    """A service with an operator's key that takes three wrong ones a minute."""
+    changed = Settings.model_validate({"home": settings.home, "api_key": OPERATORS, "max_failed_keys_per_minute": 3})
+    with TestClient(create_app(changed, database, artifacts, CoinPredictor())) as client:
+        yield client
+
+
+def ask(client: TestClient, text: str) -> httpx2.Response:
+    answer: httpx2.Response = client.get("/v1/jobs", headers={"Authorization": f"Bearer {text}"})
+    return answer
+
+
+@pytest.mark.parametrize("wrong", ["guess-{}", "be_{:024x}_" + "A" * 43], ids=["chosen", "made"])
+def test_further_unknown_keys_of_an_address_are_a_429_that_says_when_to_come_again(
+    strict: TestClient, wrong: str
+) -> None:
+    answers = [ask(strict, wrong.format(number)) for number in range(5)]
+
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
+    assert answers[-1].json()["code"] == "too_many_failed_keys"
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 20
+    assert strict.get("/healthz").status_code == 200
+
+
+def test_made_keys_open_from_an_address_that_others_guess_from(strict: TestClient, key: Maker) -> None:
+    text = key(DEFAULT_TENANT, Scope.read)
+    for number in range(5):
+        ask(strict, f"guess-{number}")
+
+    assert ask(strict, text).status_code == 200
+
+
+def test_a_guess_is_not_tried_once_there_were_too_many_even_if_it_is_right(strict: TestClient) -> None:
+    for number in range(4):
+        ask(strict, f"guess-{number}")
+
+    assert ask(strict, OPERATORS).status_code == 429
+
+
+def test_the_operators_key_opens_from_where_it_was_sent_before(strict: TestClient) -> None:
+    assert ask(strict, OPERATORS).status_code == 200
+    for number in range(5):
+        ask(strict, f"guess-{number}")
+
+    assert ask(strict, OPERATORS).status_code == 200
+
+
+def test_a_key_that_ended_is_no_guess(strict: TestClient, key: Maker) -> None:
+    text = key(DEFAULT_TENANT, Scope.read, revoked=True)
+
+    assert [ask(strict, text).status_code for _ in range(6)] == [401] * 6
+
+
+def test_keys_that_opened_nothing_are_counted(strict: TestClient) -> None:
+    for number in range(5):
+        ask(strict, f"guess-{number}")
+    strict.get("/v1/jobs")  # without a key
+
+    app_metrics = strict.app.state.parts.metrics.text().decode()  # type: ignore[attr-defined]
+    assert "bestepoch_failed_keys_total 5.0" in app_metrics
+
+
+def test_tokens_come_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(failed_keys.time, "monotonic", lambda: now)
+    failed = FailedKeys(60)
+    for _ in range(60):
+        failed.failed("a")
+    with pytest.raises(TooManyFailedKeys):
+        failed.check("a")
+    failed.check("b")
+
+    now += 1.0
+    failed.check("a")
+
+
+def test_no_more_addresses_are_remembered_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failed_keys, "MOST_ADDRESSES", 100)
+    failed = FailedKeys(1)
+    for number in range(1_000):
+        failed.failed(f"10.0.{number // 256}.{number % 256}")
+
+    assert len(failed._known) == 100
+    with pytest.raises(TooManyFailedKeys):
+        failed.check("10.0.3.231")  # the last one
+
+
+@pytest.mark.parametrize(
+    ("client", "address"),
+    [
+        (("192.0.2.7", 1), "192.0.2.7"),
+        (("::ffff:192.0.2.7", 1), "192.0.2.7"),
+        (("2001:db8:1:2:3:4:5:6", 1), "2001:db8:1:2::/64"),
+        (("fe80::1%eth0", 1), "fe80::/64"),
+        (("testclient", 1), "testclient"),
+        (None, ""),
+    ],
+)
+def test_an_address_is_a_customers(client: tuple[str, int] | None, address: str) -> None:
+    assert address_of(client) == address
