@@ -11,14 +11,14 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import contextmanager_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as PlainRequest
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Match
 
 from service.api import uploads
 from service.api.deps import JobId, Reader
 from service.api.media_types import CSV, PARQUET
 from service.api.predict import with_best
-from service.api.ranges import chunks
+from service.api.ranges import whole
 from service.api.requests import Route, is_json
 from service.errors import StorageError
 from service.lifecycle import Checkpoint
@@ -67,14 +67,12 @@ async def predict_file(job_id: JobId, request: Request, service: Reader) -> Resp
         source = folder / "source"
         await uploads.receive(request, source, service.parts.settings.max_upload_bytes)
         checkpoint, file = await with_best(service, request, job_id, answer, limiter=service.parts.ingesting)
-    size = file.seek(0, 2)
     headers = {
-        "Content-Length": str(size),
         "Content-Disposition": f'attachment; filename="{job_id}-predictions.{options.format}"',
         "Checkpoint-Epoch": str(checkpoint.epoch),
         "Checkpoint-SHA256": checkpoint.sha256,
     }
-    return StreamingResponse(chunks(file, 0, size), headers=headers, media_type=media_type)
+    return whole(file, headers, media_type)
 
 
 def _told(content_type: str) -> tuple[str, ReadOptions]:
