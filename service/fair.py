@@ -34,7 +34,7 @@ class FairLimiter:
 
     def __init__(self, slots: int, each: int | None = None) -> None:
         self._free = slots
-        self._each = slots if each is None else each
+        self.each = slots if each is None else each
         self._lock = threading.Lock()
         self._held: Counter[str] = Counter()
         self._served: Counter[str] = Counter()  # the number of the last grant
@@ -132,7 +132,7 @@ class FairLimiter:
     def _grant(self) -> None:
         """Give away free slots; holds the lock."""
         while self._free:
-            able = [tenant for tenant in self._waiting if self._held[tenant] < self._each]
+            able = [tenant for tenant in self._waiting if self._held[tenant] < self.each]
             if not able:
                 return
             tenant = min(able, key=lambda tenant: (self._held[tenant], self._served[tenant]))

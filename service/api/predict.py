@@ -10,14 +10,14 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Body, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from service.api.checkpoints import with_weights
 from service.api.deps import JobId, Reader, Service
 from service.api.jobs import read_job
 from service.api.media_types import CSV, JSON, PARQUET
 from service.api.openapi import PREDICT_EXAMPLES, problems
-from service.api.ranges import chunks
+from service.api.ranges import whole
 from service.api.requests import Route
 from service.errors import Conflict, NotFound
 from service.fair import FairLimiter
@@ -125,8 +125,7 @@ async def predict(
         with service.parts.artifacts.scratch() as folder:
             (folder / "answer").write_bytes(body)
             file = (folder / "answer").open("rb")
-        headers = {"Content-Length": str(len(body))}
-        return StreamingResponse(chunks(file, 0, len(body)), headers=headers, media_type=JSON)
+        return whole(file, {}, JSON)
 
     _, response = await with_best(service, request, job_id, answer, limiter=service.parts.predicting)
     return response

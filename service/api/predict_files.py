@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import contextmanager_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as PlainRequest
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Match
 
 from service.api import uploads
@@ -20,7 +20,7 @@ from service.api.deps import JobId, Reader
 from service.api.media_types import CSV, PARQUET
 from service.api.predict import with_best
 from service.api.quota import Held
-from service.api.ranges import chunks
+from service.api.ranges import whole
 from service.api.requests import Route, is_json
 from service.errors import StorageError
 from service.lifecycle import Checkpoint
@@ -77,15 +77,13 @@ async def predict_file(
         source = folder / "source"
         await uploads.receive(held.watch(request), source, service.parts.settings.max_upload_bytes)
         checkpoint, file = await with_best(service, request, job_id, answer, limiter=service.parts.ingesting)
-    size = file.seek(0, 2)
-    held.resize(size)
+    held.resize(file.seek(0, 2))
     headers = {
-        "Content-Length": str(size),
         "Content-Disposition": f'attachment; filename="{job_id}-predictions.{options.format}"',
         "Checkpoint-Epoch": str(checkpoint.epoch),
         "Checkpoint-SHA256": checkpoint.sha256,
     }
-    return StreamingResponse(chunks(file, 0, size), headers=headers, media_type=media_type)
+    return whole(file, headers, media_type)
 
 
 def _told(content_type: str) -> tuple[str, ReadOptions]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from service.api.media_types import CSV
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
 CHUNK_BYTES = 256 * 1024
 OCTETS = "application/octet-stream"
@@ -59,8 +62,7 @@ def serve(
     if request.method == "HEAD":
         file.close()
         return Response(status_code=status, headers=headers, media_type=media_type)
-    body = chunks(file, start, stop)
-    return StreamingResponse(body, status, headers, media_type=media_type)
+    return FilePart(file, range(start, stop), status, headers, media_type)
 
 
 def byte_range(header: str, size: int) -> range | None:
@@ -87,10 +89,34 @@ def _is_known(if_none_match: str | None, etag: str) -> bool:
     return etag in tags or tags == ["*"]
 
 
-def chunks(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
-    """The bytes of `file` from `start` to before `stop`, piece by piece; closes it in the end."""
-    with file:
-        file.seek(start)
-        while chunk := file.read(min(CHUNK_BYTES, stop - start)):
-            start += len(chunk)
-            yield chunk
+class FilePart(StreamingResponse):
+    """Some bytes of an open file, sent from the disk at the pace of the client.
+
+    Closes the file in the end, whether or not the client has waited for it: the file may have no name any more.
+    """
+
+    def __init__(
+        self, file: BinaryIO, part: range, status: int, headers: dict[str, str], media_type: str = OCTETS
+    ) -> None:
+        super().__init__(_chunks(file, part.start, part.stop), status, headers, media_type)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
+
+
+def whole(file: BinaryIO, headers: dict[str, str], media_type: str) -> FilePart:
+    """All of an open file, with its length among the headers; closes it in the end."""
+    size = file.seek(0, 2)
+    return FilePart(file, range(size), 200, {"Content-Length": str(size), **headers}, media_type)
+
+
+def _chunks(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
+    file.seek(start)
+    while chunk := file.read(min(CHUNK_BYTES, stop - start)):
+        start += len(chunk)
+        yield chunk

@@ -12,7 +12,7 @@ from starlette.responses import StreamingResponse
 
 from service.api import expensive
 from service.api.media_types import CSV, JSON, PARQUET
-from service.api.ranges import chunks
+from service.api.ranges import whole
 from service.data.spreadsheet import harmless
 from service.data.write_rows import write_rows
 from service.errors import StorageError
@@ -68,9 +68,7 @@ async def as_file(table: Callable[[], Table], media_type: str, service: Service,
 
     limiter = service.parts.computing if media_type == CSV else service.parts.ingesting
     found, file = await expensive.run(service, request, limiter, written)
-    size = file.seek(0, 2)
-    headers = {"Content-Length": str(size), **_headers(found, "csv" if media_type == CSV else "parquet")}
-    return StreamingResponse(chunks(file, 0, size), headers=headers, media_type=media_type)
+    return whole(file, _headers(found, "csv" if media_type == CSV else "parquet"), media_type)
 
 
 def _headers(table: Table, ending: str) -> dict[str, str]:

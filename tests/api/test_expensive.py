@@ -1,0 +1,234 @@
+"""Expensive work: whom it holds up, what it holds in memory, and what ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+import torch
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from service import predictor as predicting
+from service.api.app import create_app
+from service.artifacts import Artifacts
+from service.data import preview
+from service.data.prepare import prepare
+from service.fair import FairLimiter
+from service.lifecycle import Export
+from service.predictor import Predictor
+from service.settings import Settings
+from service.spec.job import JobSpec
+from service.spec.resolve import inline_profile, resolve
+from service.store.engine import Database
+from service.training.checkpoint import Metadata, to_bytes
+from service.training.loop import train
+from service.work import Work, current
+from tests.api.conftest import CoinPredictor, serving
+from tests.api.states import Kitchen
+from tests.data.files import parquet
+from tests.processes import children, command, linux_only, until
+
+SIZE = 32 * 2**20
+
+
+@contextmanager
+def connections(url: str) -> Iterator[list[socket.socket]]:
+    """Clients that send what they are told to, and read nothing by themselves; they hang up in the end."""
+    opened: list[socket.socket] = []
+    try:
+        yield opened
+    finally:
+        for client in opened:
+            client.close()
+
+
+def ask(url: str, method: str, path: str, body: bytes = b"", content_type: str = "application/json") -> socket.socket:
+    host, _, port = urlsplit(url).netloc.partition(":")
+    client = socket.create_connection((host, int(port)))
+    head = f"{method} {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: {content_type}\r\n"
+    client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    return client
+
+
+def readers() -> list[int]:
+    """Processes that read an upload."""
+    return [pid for pid in children(os.getpid()) if "service.data.ingest" in command(pid)]
+
+
+@linux_only
+def test_an_upload_whose_client_has_gone_is_read_no_further(tmp_path: Path, database: Database) -> None:
+    settings = Settings(home=tmp_path)
+    file = json.dumps({f"key{i}": i for i in range(9_000)}).encode()  # takes some 20 seconds
+    app = create_app(settings, database, Artifacts(settings.artifacts), CoinPredictor())
+
+    with serving(app) as (_, url):
+        with connections(url) as clients:
+            clients += [ask(url, "POST", "/v1/datasets", file, "application/octet-stream") for _ in range(3)]
+            until(lambda: readers() and app.state.parts.ingesting.waiting == 1)  # the third waits for its turn
+        until(lambda: not readers(), seconds=5)
+        until(lambda: not list(settings.artifacts.joinpath("tmp").iterdir()))
+
+        assert app.state.parts.ingesting.waiting == 0
+
+
+class StuckPredictor(CoinPredictor):
+    """An export takes for ever, as long as anybody waits for it."""
+
+    stuck = True
+
+    def export(self, checkpoint: Path, sha256: str, asked: Export, target: Path) -> None:
+        if self.stuck:
+            process = subprocess.Popen(["sleep", "600"])
+            with process, current().stopped_by(process.kill):
+                process.wait()
+        super().export(checkpoint, sha256, asked, target)
+
+
+@linux_only
+def test_exports_whose_clients_have_gone_hold_up_nobody(
+    settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen
+) -> None:
+    path = f"/v1/jobs/{kitchen.trained().job_id}/checkpoints/best/download?format=bundle"
+    predictor = StuckPredictor()
+    app = create_app(settings, database, artifacts, predictor)
+
+    with serving(app) as (_, url):
+        with connections(url) as clients:
+            clients += [ask(url, "GET", path) for _ in range(4)]
+            until(lambda: app.state.parts.exporting.waiting == 3)
+            predictor.stuck = False
+        assert httpx2.get(url + path, timeout=30).status_code == 200
+        assert app.state.parts.exporting.waiting == 0
+
+
+def test_cheap_reads_and_sweeps_do_not_wait_for_those_who_read_uploads(client: TestClient, app: FastAPI) -> None:
+    dataset = client.post("/v1/datasets", content=b"a,b\n1,2\n3,4\n").json()["id"]
+    base = {"data": {"kind": "synthetic", "rows": 60, "features": 3}}
+
+    with ExitStack() as stack:
+        for tenant in ("one", "one", "other"):
+            stack.enter_context(app.state.parts.ingesting.slot(Work(tenant)))
+
+        assert client.get(f"/v1/datasets/{dataset}/preview").json()["data"] == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
+        assert client.post("/v1/sweeps", json={"base": base, "replicates": 2}).status_code == 201
+
+
+def test_of_every_kind_of_work_a_tenant_leaves_slots_to_others(app: FastAPI) -> None:
+    limiters = [each for each in vars(app.state.parts).values() if isinstance(each, FairLimiter)]
+
+    for limiter in limiters:
+        with ExitStack() as stack:
+            for _ in range(limiter.each):
+                stack.enter_context(limiter.slot(Work("greedy")))
+            stack.enter_context(limiter.slot(Work("other")))  # waits for nobody
+    assert len(limiters) == 5
+
+
+@pytest.fixture(scope="module")
+def wide_network() -> bytes:
+    """A checkpoint that takes a while for a row."""
+    data = {"kind": "inline", "x": [[float(i), float(i % 7)] for i in range(40)], "y": [i % 2 for i in range(40)]}
+    spec = JobSpec.model_validate({"data": data, "max_epochs": 1, "architecture": {"hidden": [2_048, 2_048]}})
+    resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
+    *_, (last,) = train([resolved], prepare(resolved, None), torch.device("cpu"))
+    return to_bytes(last.best_state(), Metadata.of(resolved, last.preprocessing, last.row))
+
+
+def test_a_small_prediction_does_not_wait_for_the_large_ones(
+    settings: Settings,
+    database: Database,
+    artifacts: Artifacts,
+    kitchen: Kitchen,
+    wide_network: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(predicting, "PART_SECONDS", 0.05)
+    claim, predictor = kitchen.running(), Predictor()
+    kitchen.publish(claim, 1, data=wide_network)
+    path = f"/v1/jobs/{claim.job_id}/predict"
+    large = json.dumps({"rows": [{"x0": i, "x1": 1} for i in range(6_000)]}).encode()
+
+    def seconds(body: bytes) -> float:
+        began = time.monotonic()
+        answer = httpx2.post(url + path, content=body, headers={"Content-Type": "application/json"}, timeout=100)
+        assert answer.status_code == 200
+        return time.monotonic() - began
+
+    with serving(create_app(settings, database, artifacts, predictor)) as (_, url):
+        seconds(b'{"rows": [{"x0": 1, "x1": 1}]}')  # starts the helper
+        alone = seconds(large)
+        with connections(url) as clients:
+            clients += [ask(url, "POST", path, large) for _ in range(6)]
+            time.sleep(alone / 4)
+            beside = seconds(b'{"rows": [{"x0": 1, "x1": 1}]}')
+    predictor.close()
+
+    assert beside < alone
+
+
+class LargePredictor(CoinPredictor):
+    """Exports of 32 MiB."""
+
+    def to_pt(self, checkpoint: Path, sha256: str, target: Path) -> None:
+        target.write_bytes(bytes(SIZE))
+
+
+@linux_only
+def test_clients_that_do_not_read_hold_no_export_in_memory(
+    settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen
+) -> None:
+    path = f"/v1/jobs/{kitchen.trained().job_id}/checkpoints/best/download?format=pt"
+
+    with serving(create_app(settings, database, artifacts, LargePredictor())) as (_, url):
+        whole = httpx2.get(url + path)
+        assert (whole.headers["content-length"], whole.content) == (str(SIZE), bytes(SIZE))
+        part = httpx2.get(url + path, headers={"Range": "bytes=10-19", "If-Range": whole.headers["etag"]})
+        assert (part.status_code, part.content) == (206, bytes(10))
+        before = resident_bytes()
+        with connections(url) as clients:
+            for _ in range(8):
+                clients.append(ask(url, "GET", path))
+                assert clients[-1].recv(12) == b"HTTP/1.1 200"
+            assert resident_bytes() - before < 3 * SIZE
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_few_bytes_of_parquet_that_stand_for_long_texts_have_a_short_preview(
+    tmp_path: Path, database: Database
+) -> None:
+    settings = Settings(home=tmp_path)
+    file = parquet("SELECT repeat('x', 500_000) AS long, range AS n FROM range(100)")
+
+    with TestClient(create_app(settings, database, Artifacts(settings.artifacts), CoinPredictor())) as client:
+        dataset = client.post("/v1/datasets", content=file).json()
+        response = client.get(f"/v1/datasets/{dataset['id']}/preview?rows=100")
+
+    assert len(file) < 100_000
+    assert response.json()["data"] == [{"long": "x" * 1_000 + "…", "n": i} for i in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "name", "rows"), [(3, "n", 100), (2_000, "n", 50), (100, "n" * 900, 46)], ids=["all", "cells", "bytes"]
+)
+def test_a_preview_of_a_wide_table_has_fewer_rows(tmp_path: Path, columns: int, name: str, rows: int) -> None:
+    named = ", ".join(f"range AS {name}{i}" for i in range(columns))
+    (tmp_path / "table").write_bytes(parquet(f"SELECT {named} FROM range(200)"))
+    allowed = preview.Allowance(memory_bytes=2**28, unpacked_bytes=2**28, seconds=60)
+
+    found = preview.preview_rows(tmp_path / "table", 100, allowed)
+
+    assert rows - 2 <= len(found) <= rows
+    assert [len(row) for row in found] == [columns] * len(found)
