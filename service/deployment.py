@@ -38,9 +38,9 @@ def check(database: Database, artifacts: Artifacts) -> None:
 
 def mismatch(database: Database, artifacts: Artifacts) -> str | None:
     """How the folder turns out to be another database's; None where it does not."""
-    theirs = artifacts.deployment_id()
     with database.reading() as connection:
         ours, paired = deployment.read(connection)
+    theirs = artifacts.deployment_id()  # after: who pairs them at this moment writes the file before the row
     folder = f"the artifacts folder {artifacts.root}"
     if theirs == ours:
         return None

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
@@ -15,6 +16,7 @@ from sqlalchemy import select, update
 from service.artifacts import Artifacts
 from service.deployment import adopt, join, mismatch
 from service.errors import Misconfigured
+from service.store import deployment as store_deployment
 from service.store.engine import Database, migrate
 from service.store.tables import deployment
 from tests.api.states import Kitchen
@@ -39,6 +41,29 @@ def test_a_new_database_and_a_new_folder_get_one_id_however_many_start_at_once(
 
     assert id_of(database) == (artifacts.deployment_id(), True)
     join(database, artifacts)
+
+
+def test_a_start_while_another_one_gives_the_folder_its_id_is_not_refused(
+    database: Database, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between any two looks of this one, all of the other one's start may happen."""
+    looks: list[str] = []
+    for owner, name in ((store_deployment, "read"), (Artifacts, "deployment_id")):
+        look = getattr(owner, name)
+
+        def first_another(*arguments: Any, look: Any = look) -> Any:
+            looks.append("")
+            if len(looks) == 2:
+                monkeypatch.undo()
+                join(database, Artifacts(artifacts.root))
+            return look(*arguments)
+
+        monkeypatch.setattr(owner, name, first_another)
+
+    join(database, artifacts)
+
+    assert len(looks) == 2
+    assert id_of(database) == (artifacts.deployment_id(), True)
 
 
 def test_every_database_has_an_id_of_its_own(tmp_path: Path) -> None:
