@@ -307,7 +307,7 @@ def test_a_lease_of_another_boot_has_lapsed(database: Database, monkeypatch: pyt
 def test_a_job_whose_spec_this_version_cannot_read_fails_and_holds_up_no_other(database: Database) -> None:
     newer, fine = submit(database), submit(database, seed=1)
     with database.transaction() as connection:
-        spec = fine.spec.model_dump(mode="json") | {"batch_size": "whatever fits"}
+        spec = fine.known_spec.model_dump(mode="json") | {"precision": "qubits"}
         connection.execute(update(tables.jobs).where(tables.jobs.c.id == newer.id).values(spec=spec))
 
     assert [c.job_id for c in claim(database, width=2)] == [fine.id]

@@ -73,9 +73,10 @@ def test_a_worker_whose_database_is_migrated_away_gives_its_jobs_back_and_says_w
     try:
         until(lambda: seen(database))
         migrated_by_a_newer_version(database, FUTURE)
-        _, said = worker.communicate(timeout=40)
+        worker.wait(timeout=40)  # its standard input stays open: it ends by itself
     finally:
         worker.kill()
+        _, said = worker.communicate()
 
     assert worker.returncode == 2
     assert f"bestepoch: {schema.NEWER}" in said
