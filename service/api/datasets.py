@@ -12,7 +12,7 @@ from fastapi.concurrency import contextmanager_in_threadpool
 from pydantic import BaseModel, ConfigDict
 
 from service.api import uploads
-from service.api.deps import Admin, After, DatasetId, Limit, Page, Reader, Service, Submitter, page_of
+from service.api.deps import Admin, DatasetId, Limit, Page, Reader, Service, Submitter, cursor, page_of
 from service.api.openapi import problems
 from service.api.reading import Options
 from service.api.requests import Route
@@ -130,7 +130,7 @@ def _take(
 def list_datasets(
     service: Reader,
     limit: Limit = 20,
-    after: After = None,
+    after: Annotated[str | None, cursor("ds")] = None,
     columns: Annotated[bool, Query(description="`false`: without `columns`, and with `column_count` instead.")] = True,
 ) -> Page[Dataset] | Page[DatasetSummary]:
     """Data sets, newest first.
