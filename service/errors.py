@@ -13,6 +13,11 @@ class Fault:
     message: str
 
 
+def json_pointer(*parts: str | int) -> str:
+    """The JSON pointer (RFC 6901) along these names and indices: `json_pointer("rows", 1, "a/b")` is `/rows/1/a~1b`."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
 class ServiceError(Exception):
     """The request could not be served."""
 

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     origins: str = ""
     """Other sites whose pages may call this server, such as `https://team.example`, with commas between."""
     api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
-    """An admin key of the tenant `default`; `bestepoch keys create` makes others."""
+    """An admin key of tenant `default`, 16 characters or more off loopback; `bestepoch keys create` makes others."""
     api_key_file: Path | None = None
     """File with that key instead, such as a container's secret."""
     trainers: Annotated[int, Field(ge=0, le=256)] = 0

@@ -11,7 +11,7 @@ from fastapi.concurrency import contextmanager_in_threadpool
 from pydantic import BaseModel, ConfigDict
 
 from service.api import expensive, uploads
-from service.api.deps import Admin, After, DatasetId, Limit, Page, Reader, Service, Submitter, page_of
+from service.api.deps import Admin, DatasetId, Limit, Page, Reader, Service, Submitter, cursor, page_of
 from service.api.openapi import problems
 from service.api.quota import Held
 from service.api.reading import Options
@@ -135,7 +135,7 @@ def _take(
 def list_datasets(
     service: Reader,
     limit: Limit = 20,
-    after: After = None,
+    after: Annotated[str | None, cursor("ds")] = None,
     columns: Annotated[bool, Query(description="`true`: with `columns`, instead of `column_count`.")] = False,
 ) -> Page[DatasetSummary] | Page[Dataset]:
     """Data sets, newest first.

@@ -166,7 +166,13 @@ JobId = Annotated[str, Path(description="The job's id.", examples=["job_18d2f3c1
 SweepId = Annotated[str, Path(description="The sweep's id.", examples=["swp_18d2f3c1a2b40007d1e2f3a4"])]
 DatasetId = Annotated[str, Path(description="The data set's id.", examples=["ds_18d2f3c1a2b40007d1e2f3a4"])]
 Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
-After = Annotated[str | None, Query(max_length=100, description="The `next` of the page before this one.")]
+
+
+def cursor(prefix: str) -> Any:
+    """What a list of ids with this prefix takes as `after`; anything else would silently be an empty page."""
+    said = "The `next` of the page before this one."
+    return Query(max_length=100, pattern=rf"^{prefix}_[0-9a-z]{{1,40}}$", description=said)
+
 
 T = TypeVar("T")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from service.errors import json_pointer
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -66,7 +68,7 @@ def _pointer(location: Sequence[str | int], body: Any, error: dict[str, Any]) ->
         parts.append(part)
     if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
         parts.append(error["ctx"]["discriminator"].removesuffix("()").strip("'"))
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    return json_pointer(*parts)
 
 
 def _leads_on(location: Sequence[str | int], body: Any, error: dict[str, Any]) -> bool:

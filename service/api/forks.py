@@ -15,7 +15,7 @@ from service.api.jobs import CREATED, IdempotencyKey, answer, fingerprint, profi
 from service.api.openapi import problems
 from service.api.requests import Route
 from service.early_stopping import followed
-from service.errors import Conflict, Fault, InvalidSpec
+from service.errors import Conflict, Fault, InvalidSpec, json_pointer
 from service.lifecycle import CheckpointKind, Forked, Job
 from service.spec.fork import ForkSpec, check_fork, resolve_fork
 from service.spec.limits import checkpoint_bytes_of
@@ -93,7 +93,7 @@ def _create(service: Service, job_id: str, asked: ForkSpec, key: str | None, sha
 
 def _planned(service: Service, basis: Basis, asked: ForkSpec) -> tuple[Resolved, BestSoFar | None]:
     """The fork resolved, and the best of the rows that it takes over; raises InvalidSpec pointing into the request."""
-    point = Point(asked.changes, {name: f"/changes/{name.replace('/', '~1')}" for name in asked.changes}, "/changes")
+    point = Point(asked.changes, {name: json_pointer("changes", name) for name in asked.changes}, "/changes")
     try:
         spec = changes.apply(basis.parent.known_spec, asked.changes)
         profile = profile_for(service, spec)

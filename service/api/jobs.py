@@ -11,7 +11,7 @@ from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 
-from service.api.deps import Admin, After, JobId, Limit, Page, Reader, Service, Submitter, page_of
+from service.api.deps import Admin, JobId, Limit, Page, Reader, Service, Submitter, cursor, page_of
 from service.api.openapi import SPEC_EXAMPLES, problems
 from service.api.plan import Plan, plan_of
 from service.api.requests import Route
@@ -145,7 +145,7 @@ def list_jobs(
     name: Annotated[str | None, Query(max_length=200, description="Only jobs of exactly this name.")] = None,
     sweep: Annotated[str | None, Query(max_length=100, description="Only jobs of the sweep with this id.")] = None,
     limit: Limit = 20,
-    after: After = None,
+    after: Annotated[str | None, cursor("job")] = None,
 ) -> Page[Job]:
     """Jobs that fit every filter, newest first."""
     with service.database.reading() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -168,13 +169,17 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> str:
-    """Every method of this path: Starlette knows only those of the first route that fits."""
-    methods: set[str] = set()
+    """Every method of the path that fits best, which is the one with the fewest variable parts.
+
+    Starlette knows only those of the first route that fits.
+    """
+    methods = defaultdict[str, set[str]](set)
     for route in iter_route_contexts(request.app.routes):
         pattern: Any = getattr(route, "path_regex", None)
         if pattern is not None and pattern.match(request.url.path):
-            methods |= route.methods or set()
-    return ", ".join(sorted(methods))
+            methods[str(route.path)] |= route.methods or set()
+    best = min(methods, key=lambda path: path.count("{"), default="")
+    return ", ".join(sorted(methods[best]))
 
 
 async def _disconnected(_request: Request, _error: Exception) -> Response:

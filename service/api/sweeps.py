@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from service.api import expensive
-from service.api.deps import After, Limit, Page, Reader, Service, Submitter, SweepId, page_of
+from service.api.deps import Limit, Page, Reader, Service, Submitter, SweepId, cursor, page_of
 from service.api.jobs import REPLAYED, IdempotencyKey, fingerprint
 from service.api.openapi import SWEEP_EXAMPLES, problems
 from service.api.requests import Route
@@ -83,7 +83,7 @@ def _create(service: Service, asked: SweepSpec, key: str | None) -> tuple[Sweep,
 
 
 @router.get("", operation_id="list_sweeps", summary="List sweeps")
-def list_sweeps(service: Reader, limit: Limit = 20, after: After = None) -> Page[Sweep]:
+def list_sweeps(service: Reader, limit: Limit = 20, after: Annotated[str | None, cursor("swp")] = None) -> Page[Sweep]:
     """Sweeps, newest first."""
     with service.database.reading() as connection:
         found = sweeps.find(connection, limit=limit + 1, after=after)

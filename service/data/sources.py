@@ -16,7 +16,7 @@ from service.data.preprocess import Preprocessing
 from service.data.sandbox import sandbox
 from service.data.sql import sql_name
 from service.data.table import Table
-from service.errors import DatasetCorrupt, Fault, InvalidData
+from service.errors import DatasetCorrupt, Fault, InvalidData, json_pointer
 from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.resolved import Preparation
 from service.spec.table import Value
@@ -148,7 +148,9 @@ def _misspelled(number: int, row: Mapping[str, Value | None], known: set[str], t
         return
     for name in row:
         if name not in known and name != target:
-            yield Fault(_pointer(number, name), f"no such feature, and {min(missing)!r} is absent: a misspelling?")
+            yield Fault(
+                json_pointer("rows", number, name), f"no such feature, and {min(missing)!r} is absent: a misspelling?"
+            )
 
 
 def _column_of_rows(
@@ -165,7 +167,7 @@ def _column_of_rows(
         try:
             column[number] = cell(value, feature)
         except ValueError as error:
-            faults.append(Fault(_pointer(number, feature.column), str(error)))
+            faults.append(Fault(json_pointer("rows", number, feature.column), str(error)))
     return column
 
 
@@ -175,8 +177,3 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
-
-
-def _pointer(row: int, column: str) -> str:
-    """A JSON pointer (RFC 6901) to a value of a request's rows."""
-    return f"/rows/{row}/{column.replace('~', '~0').replace('/', '~1')}"

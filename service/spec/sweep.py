@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 
+from service.errors import json_pointer
 from service.spec.base import Int, Name, Strict
 from service.spec.capped import CapErrors
 from service.spec.job import JobSpec, Labels
@@ -104,7 +105,7 @@ class Point:
 
     def locate(self, pointer: str) -> str:
         """Where in the sweep that comes from which stands at `pointer` of the job's spec."""
-        paths = {name: _pointer(name.split(".")) for name in self.places}
+        paths = {name: json_pointer(*name.split(".")) for name in self.places}
         for name in sorted(paths, key=lambda name: -len(paths[name])):
             if f"{pointer}/".startswith(f"{paths[name]}/"):
                 return self.places[name] + pointer.removeprefix(paths[name])
@@ -136,10 +137,10 @@ def _points(sweep: SweepSpec) -> Iterator[Point]:
     if sweep.points is not None:
         for index, changes in enumerate(sweep.points):
             pointer = f"/points/{index}"
-            yield Point(changes, {name: pointer + _pointer([name]) for name in changes}, pointer)
+            yield Point(changes, {name: json_pointer("points", index, name) for name in changes}, pointer)
         return
     axes = [
-        [(name, value, f"/grid{_pointer([name])}/{index}") for index, value in enumerate(values)]
+        [(name, value, json_pointer("grid", name, index)) for index, value in enumerate(values)]
         for name, values in (sweep.grid or {}).items()
     ]
     for chosen in product(*axes):
@@ -165,7 +166,3 @@ def changed(base: JobSpec, changes: Mapping[str, Any]) -> dict[str, Any]:
             part = part[parent]
         part[last] = value
     return spec
-
-
-def _pointer(parts: list[str]) -> str:
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)

@@ -100,6 +100,7 @@ def test_a_rule_that_has_fired_is_warned_of(client: TestClient, parent: Claim) -
         ({"changes": {"max_epochs": 5}}, "/changes/max_epochs", "5 epochs are trained already: ask for more"),
         ({"changes": {"optimizer.lr": -1}}, "/changes/optimizer.lr", "should be greater than"),
         ({"changes": {"optimizer.speed": 1}}, "/changes/optimizer.speed", "is not a known field"),
+        ({"changes": {"a~b/c": 1}}, "/changes/a~0b~1c", "is not a known field"),
         ({"changes": {"architecture.hidden": [9]}}, "/changes/architecture.hidden", "must keep its layers"),
         ({"changes": {"split.seed": 9}}, "/changes/split.seed", "must stay: the weights belong to it"),
         (

@@ -106,14 +106,41 @@ def test_an_unknown_path_is_a_problem(client: TestClient) -> None:
     [
         ("/v1/jobs", "GET, POST"),
         ("/v1/jobs/job_1", "DELETE, GET, PATCH"),
+        ("/v1/jobs/plan", "POST"),
         ("/v1/jobs/job_1/checkpoints/best/download", "GET, HEAD"),
     ],
 )
-def test_a_wrong_method_hears_which_are_right(client: TestClient, path: str, allowed: str) -> None:
-    response = client.request("PUT", path)
+@pytest.mark.parametrize("method", ["PUT", "OPTIONS"])
+def test_a_wrong_method_hears_which_are_right(client: TestClient, method: str, path: str, allowed: str) -> None:
+    response = client.request(method, path)
 
     assert (response.status_code, response.headers["allow"]) == (405, allowed)
-    assert response.json()["detail"] == f"PUT is not possible here; there are: {allowed}"
+    assert response.json()["detail"] == f"{method} is not possible here; there are: {allowed}"
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/sweeps", "/v1/datasets", "/v1/datasets?columns=false"])
+@pytest.mark.parametrize("after", ["zz", "job_", "ds_1%00", "swp_A", "1"])
+def test_a_cursor_that_no_page_gave_is_a_422(client: TestClient, path: str, after: str) -> None:
+    response = client.get(path + ("&" if "?" in path else "?") + f"after={after}")
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["parameter"] == "after"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/jobs/{job_id}/history?after_epoch=zz",
+        "/v1/jobs/{job_id}/events?after=zz",
+        "/v1/sweeps/{sweep_id}/results?after=zz",
+        "/v1/sweeps/{sweep_id}/summary?after=zz",
+    ],
+)
+def test_a_cursor_that_counts_is_a_number(client: TestClient, path: str) -> None:
+    response = client.get(path.format(job_id="job_1", sweep_id="swp_1"))
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["parameter"] in ("after", "after_epoch")
 
 
 @pytest.mark.parametrize(
