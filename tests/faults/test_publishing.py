@@ -6,7 +6,6 @@ import errno
 import os
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -104,7 +103,7 @@ def crash_at(step: int) -> Callable[[], None]:
             at_a_step()
 
         Database.transaction = watched  # type: ignore[method-assign]
-        for owner, name in ((os, "fsync"), (tempfile, "mkstemp"), (Path, "replace"), (Path, "unlink")):
+        for owner, name in ((os, "fsync"), (Path, "open"), (Path, "replace"), (Path, "unlink")):
             setattr(owner, name, wrapped(getattr(owner, name)))
 
     return prepare
