@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 TURN_SECONDS = 3_600.0  # between two collections of one artifacts folder, whoever does them
 FILES = 1_000  # looked up in one statement
 JOBS = 20  # forgotten in one transaction: each may have thousands of epochs
+STAGED_AGE = timedelta(hours=1)  # storing a sweep takes seconds
+STAGED_JOBS = 500  # deleted in one transaction
 BREATH_SECONDS = 0.05  # between two, in which others get SQLite's write lock
 
 
@@ -50,7 +52,17 @@ class Collector:
         self._artifacts.tidy()
         if self._keep_days:
             self._forget(datetime.now(UTC) - timedelta(days=self._keep_days), stop)
+        self._forget_staged(stop)
         self._sweep_up(stop)
+
+    def _forget_staged(self, stop: Event) -> None:
+        """Jobs of sweeps whose process died while it stored them."""
+        before, count = datetime.now(UTC) - STAGED_AGE, STAGED_JOBS
+        while count == STAGED_JOBS and not stop.wait(BREATH_SECONDS):
+            with self._database.transaction() as connection:
+                count = retention.forget_staged(connection, before, STAGED_JOBS)
+            if count:
+                log.info("deleted %d jobs of sweeps that were never stored whole", count)
 
     def _forget(self, before: datetime, stop: Event) -> None:
         forgotten, count = 0, JOBS

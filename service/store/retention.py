@@ -9,7 +9,7 @@ from sqlalchemy import delete, exists, select
 from service.lifecycle import LIVE
 from service.store.engine import unhurried
 from service.store.named import named
-from service.store.tables import checkpoints, jobs, sweeps
+from service.store.tables import NOBODY, STAGED, checkpoints, jobs, sweeps
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,6 +30,14 @@ def forget_jobs(connection: Connection, before: datetime, limit: int) -> tuple[i
     keys = set(connection.scalars(select(checkpoints.c.path).where(checkpoints.c.job_id.in_(ids))))
     count = connection.execute(delete(jobs).where(jobs.c.id.in_(ids))).rowcount
     return count, keys - named(connection, keys)
+
+
+def forget_staged(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` jobs of sweeps that were begun earlier and never finished being stored; how many."""
+    old = select(jobs.c.id).where(jobs.c.status == STAGED, jobs.c.tenant == NOBODY, jobs.c.created_at < before)
+    held = old.order_by(jobs.c.id).limit(limit).with_for_update(skip_locked=True)
+    ids = list(connection.scalars(held))
+    return connection.execute(delete(jobs).where(jobs.c.id.in_(ids))).rowcount if ids else 0
 
 
 def forget_sweeps(connection: Connection, before: datetime) -> int:
