@@ -63,7 +63,8 @@ def measure(repetitions: int) -> list[float]:
             )
             with database.transaction(DEFAULT_TENANT) as connection:
                 sweep = SweepSpec(base=spec, replicates=JOBS)
-                sweeps.create(connection, sweep, [sweeps.SweepJob({}, job) for job in jobs], max_queued=JOBS)
+                new = sweeps.prepare(sweep, [sweeps.SweepJob({}, job) for job in jobs], DEFAULT_TENANT)
+                sweeps.create(connection, new, max_queued=JOBS)
             for start in range(0, JOBS, WIDTH):
                 with database.transaction() as connection:
                     claims = queue.claim(connection, "w", {"cpu"}, width=WIDTH, trainers=1, seconds=600)

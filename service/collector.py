@@ -36,6 +36,8 @@ STRAY_SHARE = 0.25  # of all files: more than that without a row are no accident
 STRAYS = 100  # that may go whatever share they are
 FILES = 500  # looked up in one statement
 JOBS = 20  # forgotten in one transaction: each may have thousands of epochs
+STAGED_AGE = timedelta(hours=1)  # storing a sweep takes seconds
+STAGED_JOBS = 500  # deleted in one transaction
 BREATH_SECONDS = 0.05  # between two, in which others get SQLite's write lock
 
 
@@ -143,6 +145,7 @@ class Collector:
         deployment.check(self._database, self._artifacts)
         with self._database.transaction() as connection:
             turn = garbage.begin(connection)
+        self._forget_staged(stop)
         done = Collected()
         if self._keeping.days:
             done.jobs = self._forget(turn, stop)
@@ -168,6 +171,15 @@ class Collector:
         with self._database.reading() as connection:
             now = garbage.latest(connection).now
         return self._find(now, self._marks)
+
+    def _forget_staged(self, stop: Event) -> None:
+        """Jobs of sweeps whose process died while it stored them."""
+        before, count = datetime.now(UTC) - STAGED_AGE, STAGED_JOBS
+        while count == STAGED_JOBS and not stop.wait(BREATH_SECONDS):
+            with self._database.transaction() as connection:
+                count = retention.forget_staged(connection, before, STAGED_JOBS)
+            if count:
+                log.info("deleted %d jobs of sweeps that were never stored whole", count)
 
     def _forget(self, turn: Turn, stop: Event) -> int:
         with self._database.reading() as connection:

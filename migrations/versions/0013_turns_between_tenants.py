@@ -1,6 +1,6 @@
 """Indexes for claims that take turns between tenants, and for counting a tenant's queue; what workers count of losses.
 
-`ix_jobs_claim`, which this version does not use, stays for workers of the version before.
+`ix_jobs_claim` and `ix_jobs_claim_array`, which this version does not use, stay for workers of the version before.
 """
 
 import sqlalchemy as sa
@@ -12,6 +12,8 @@ down_revision = "0012"
 
 def upgrade() -> None:
     op.create_index("ix_jobs_claim_tenant", "jobs", ["status", "tenant", sa.literal_column("priority DESC"), "id"])
+    alike = ["tenant", "array_key", "status", sa.literal_column("priority DESC"), "id"]
+    op.create_index("ix_jobs_claim_alike", "jobs", alike)
     op.create_index(op.f("ix_jobs_tenant_started_at"), "jobs", ["tenant", "started_at"])
     for name in ("lapsed", "restarts"):
         op.add_column("workers", sa.Column(name, sa.Integer(), server_default="0", nullable=False))

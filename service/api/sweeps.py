@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+import logging
+import time
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -14,11 +16,18 @@ from service.api.jobs import REPLAYED, IdempotencyKey, fingerprint
 from service.api.openapi import SWEEP_EXAMPLES, problems
 from service.api.requests import Route
 from service.api.sweep_jobs import plan_sweep
-from service.errors import InvalidSpec, NotFound
+from service.errors import InvalidSpec, NotFound, StorageError, Unavailable
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.sweep import SweepSpec
-from service.store import sweeps
+from service.store import jobs, sweeps
 from service.sweep_records import Sweep, SweepStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from service.store.sweeps import NewSweep
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/sweeps", tags=["sweeps"], route_class=Route)
 
@@ -68,18 +77,45 @@ def _create(service: Service, asked: SweepSpec, key: str | None) -> tuple[Sweep,
             return known, False
     planned = plan_sweep(service, asked)
     service.make_room(sum(checkpoint_bytes_of(job.resolved) for job in planned))
+    new = sweeps.prepare(asked, planned, service.caller.tenant, idempotency_key=key, request_sha256=sha256)
     try:
-        with service.database.transaction() as connection:
-            return sweeps.create(
-                connection,
-                asked,
-                planned,
-                max_queued=service.parts.settings.max_queued_jobs,
-                idempotency_key=key,
-                request_sha256=sha256,
-            )
+        return _store(service, new)
     except NotFound as error:
         raise InvalidSpec.at("/base/data/id", error.detail) from error
+
+
+def _store(service: Service, new: NewSweep) -> tuple[Sweep, bool]:
+    """In transactions so short that others get a turn in between; nothing is seen of the sweep before the last one."""
+    most, staged, stored = service.parts.settings.max_queued_jobs, list[str](), False
+    try:
+        if new.chunks:
+            with service.database.reading() as connection:
+                jobs.make_room(connection, len(new.jobs), most)
+        for chunk in new.chunks:
+            began = time.monotonic()
+            staged += [job["id"] for job in chunk]
+            with service.database.transaction() as connection:
+                jobs.stage(connection, chunk)
+            if service.database.is_sqlite:  # whose lock goes to whoever looks next
+                time.sleep(time.monotonic() - began)
+        with service.database.transaction() as connection:
+            sweep, created = sweeps.create(connection, new, staged=staged, max_queued=most)
+        stored = created
+        return sweep, created
+    finally:
+        if not stored:
+            _discard(service, staged)
+
+
+def _discard(service: Service, staged: Sequence[str]) -> None:
+    """What cannot be deleted now, the collector deletes later."""
+    for start in range(0, len(staged), sweeps.CHUNK):
+        try:
+            with service.database.transaction() as connection:
+                jobs.discard_staged(connection, staged[start : start + sweeps.CHUNK])
+        except (Unavailable, StorageError) as error:
+            log.warning("%d staged jobs of a sweep are left to the collector: %s", len(staged) - start, error)
+            return
 
 
 @router.get("", operation_id="list_sweeps", summary="List sweeps")

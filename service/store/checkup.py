@@ -11,7 +11,7 @@ from service.events import EventKind
 from service.lifecycle import LIVE, CheckpointKind, Status
 from service.spec.early_stopping import Monitor
 from service.store.engine import unhurried
-from service.store.tables import checkpoints, datasets, epochs, events, jobs, sweeps
+from service.store.tables import STAGED, checkpoints, datasets, epochs, events, jobs, sweeps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +67,7 @@ def queue(connection: Connection) -> Iterator[Wrong]:
     """Jobs whose state is none that the service brings about."""
     held = or_(jobs.c.worker.is_(None), jobs.c.lease_until.is_(None), jobs.c.attempt < 1)
     live = jobs.c.status.in_(LIVE)
+    staged = jobs.c.status == STAGED
     leased = jobs.c.lease_until.is_not(None)
     report = "cancel it if it does not go on by itself, and report it as a fault of the service"
     for which, what in (
@@ -77,9 +78,9 @@ def queue(connection: Connection) -> Iterator[Wrong]:
         yield from _jobs(connection, which, what, report)
     stands = "its results stand; delete the job when you do not need them"
     for which, what in (
-        (and_(~live, jobs.c.finished_at.is_(None)), "it has ended, but nobody knows when"),
+        (and_(~live, ~staged, jobs.c.finished_at.is_(None)), "it has ended, but nobody knows when"),
         (and_(~live, leased), "it has ended, but somebody has a lease on it"),
-        (jobs.c.status.not_in(list(Status)), "this version does not know its status"),
+        (jobs.c.status.not_in([*Status, STAGED]), "this version does not know its status"),
     ):
         yield from _jobs(connection, which, what, stands)
 
@@ -134,7 +135,8 @@ def logs(connection: Connection) -> Iterator[Wrong]:
     each = log.group_by(events.c.job_id).subquery()  # a job of before there were logs may have none
     query = select(jobs.c.id, jobs.c.status, each.c.number, each.c.last, each.c.ends).join(each)
     due = case((jobs.c.status.in_(LIVE), 0), else_=1)
-    for row in _stream(connection, query.where(or_(each.c.number != each.c.last, each.c.ends != due))):
+    wrong = or_(each.c.number != each.c.last, each.c.ends != due)
+    for row in _stream(connection, query.where(jobs.c.status != STAGED, wrong)):
         if row.number != row.last:
             has = _of(row.number, "entry", "entries")
             yield Wrong(row.id, f"its log has {has}, the last of which is number {row.last}", _RERUN)
@@ -164,7 +166,9 @@ def dataset_files(connection: Connection, after: Named | None = None) -> list[Na
 def count(connection: Connection) -> tuple[int, int, int]:
     """How many (jobs, data sets, sweeps) there are."""
     unhurried(connection)
-    numbers = [connection.scalar(select(func.count()).select_from(table)) or 0 for table in (jobs, datasets, sweeps)]
+    queries = (select(func.count()).select_from(table) for table in (jobs, datasets, sweeps))
+    of_jobs, *others = queries
+    numbers = [connection.scalar(query) or 0 for query in (of_jobs.where(jobs.c.status != STAGED), *others)]
     return numbers[0], numbers[1], numbers[2]
 
 
@@ -179,7 +183,7 @@ def _of(number: int, one: str, several: str) -> str:
 
 def _stream(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
     unhurried(connection)
-    yield from connection.execution_options(yield_per=ROWS).execute(query)
+    yield from connection.execute(query.execution_options(yield_per=ROWS))
 
 
 def _measured(row: Row[Any]) -> float | None:

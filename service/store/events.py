@@ -33,6 +33,15 @@ class Entry:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+def begin(connection: Connection, jobs_of: Sequence[tuple[str, str, str]]) -> None:
+    """Begin the logs of new jobs, as (id, tenant, message): no other entry can be there yet."""
+    now, first = datetime.now(UTC), {"number": 1, "kind": EventKind.queued, "attempt": 0, "details": {}}
+    rows = [
+        {**first, "job_id": job_id, "tenant": tenant, "at": now, "message": text} for job_id, tenant, text in jobs_of
+    ]
+    connection.execute(insert(events), rows)
+
+
 def append(connection: Connection, entries: Sequence[Entry]) -> None:
     """Add to the logs of jobs that this transaction has changed or made: nobody else can number their events now."""
     for start in range(0, len(entries), CHUNK):

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from service.lifecycle import Status
 from service.store import garbage, workers
-from service.store.tables import datasets, jobs
+from service.store.tables import STAGED, datasets, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,9 +42,12 @@ class Figures:
 
 def read(connection: Connection) -> Figures:
     """A few statements, whatever there is: none reads a table of epochs, events or files."""
+    stored_whole = jobs.c.status != STAGED
     code = jobs.c.error["code"].as_string()
     by = jobs.c.status, jobs.c.stop_reason, code
-    counted = connection.execute(select(*by, func.count(), func.sum(jobs.c.epoch)).group_by(*by)).all()
+    counted = connection.execute(
+        select(*by, func.count(), func.sum(jobs.c.epoch)).where(stored_whole).group_by(*by)
+    ).all()
     first = select(func.min(jobs.c.created_at)).where(jobs.c.status == Status.queued)
     since: datetime | None = connection.scalar(first)
     stored = connection.execute(select(func.count(), func.coalesce(func.sum(datasets.c.parquet_bytes), 0))).one()

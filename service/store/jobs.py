@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select
+from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
-from service.events import EventKind
+from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull, Unavailable
 from service.lifecycle import (
     ENDED,
     Best,
@@ -25,10 +24,9 @@ from service.spec.limits import checkpoint_bytes_of
 from service.spec.version import version_needed
 from service.store import events, garbage, resolutions
 from service.store.engine import unhurried
-from service.store.events import Entry
 from service.store.ids import new_id
 from service.store.named import named
-from service.store.tables import checkpoints, jobs
+from service.store.tables import NOBODY, STAGED, checkpoints, jobs
 from service.store.tenancy import Prepared, own, tenant_of
 
 if TYPE_CHECKING:
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from service.spec.resolve import Resolved
 
 POSITIONS = 1_000
+CHUNK = 1_000  # jobs in one statement
 
 _best = checkpoints.alias("best")
 _READ = [column for column in jobs.c if column is not jobs.c.resolved]  # that is the trainers', and may be large
@@ -93,7 +92,35 @@ def submit(
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Put these new jobs, made by `row_of`, into the queue."""
     connection.execute(insert(jobs), resolutions.stored(connection, rows))
-    events.append(connection, [Entry(row["id"], EventKind.queued, _origin(row.get("forked"))) for row in rows])
+    events.begin(connection, [(row["id"], row["tenant"], _origin(row.get("forked"))) for row in rows])
+
+
+def stage(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store these new jobs so that nobody sees them before `unveil`: they are no tenant's, and in no known state.
+
+    Raises NotFound when a data set has just been deleted.
+    """
+    try:
+        ready = resolutions.stored(connection, rows)
+        connection.execute(insert(jobs), [{**row, "tenant": NOBODY, "status": STAGED} for row in ready])
+    except IntegrityError as error:
+        raise NotFound("the data set is gone") from error
+    events.begin(connection, [(row["id"], row["tenant"], _origin(row.get("forked"))) for row in rows])
+
+
+def unveil(connection: Connection, job_ids: Sequence[str], tenant: str, sweep_id: str) -> None:
+    """Put staged jobs into the queue; raises Unavailable where some are gone, as they were taken for abandoned ones."""
+    values = {"tenant": tenant, "sweep_id": sweep_id, "status": Status.queued}
+    for start in range(0, len(job_ids), CHUNK):
+        these = and_(jobs.c.id.in_(job_ids[start : start + CHUNK]), jobs.c.tenant == NOBODY, jobs.c.status == STAGED)
+        if connection.execute(update(jobs).where(these).values(values)).rowcount < len(job_ids[start : start + CHUNK]):
+            raise Unavailable("the jobs took too long to store; try again")
+
+
+def discard_staged(connection: Connection, job_ids: Sequence[str]) -> None:
+    """Delete these staged jobs."""
+    these = and_(jobs.c.id.in_(job_ids), jobs.c.tenant == NOBODY, jobs.c.status == STAGED)
+    connection.execute(delete(jobs).where(these))
 
 
 def _origin(forked: Mapping[str, Any] | None) -> str:

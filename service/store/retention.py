@@ -10,7 +10,7 @@ from service.lifecycle import LIVE
 from service.store import garbage
 from service.store.engine import unhurried
 from service.store.named import named
-from service.store.tables import checkpoints, jobs, sweeps
+from service.store.tables import NOBODY, STAGED, checkpoints, jobs, sweeps
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,6 +29,14 @@ def forget_jobs(connection: Connection, before: datetime, limit: int) -> int:
     count = connection.execute(delete(jobs).where(jobs.c.id.in_(ids))).rowcount
     garbage.discard(connection, keys - named(connection, keys))
     return count
+
+
+def forget_staged(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` jobs of sweeps that were begun earlier and never finished being stored; how many."""
+    old = select(jobs.c.id).where(jobs.c.status == STAGED, jobs.c.tenant == NOBODY, jobs.c.created_at < before)
+    held = old.order_by(jobs.c.id).limit(limit).with_for_update(skip_locked=True)
+    ids = list(connection.scalars(held))
+    return connection.execute(delete(jobs).where(jobs.c.id.in_(ids))).rowcount if ids else 0
 
 
 def forget_sweeps(connection: Connection, before: datetime) -> int:

@@ -1,4 +1,4 @@
-"""Sweeps: created with all their jobs at once, read with the counts and the best of them, cancelled together."""
+"""Sweeps: their jobs all appear at once, read with the counts and the best of them, cancelled together."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from service.lifecycle import LIVE, Status
 from service.spec.early_stopping import LARGER_IS_BETTER, Monitor
 from service.store.control import stop
 from service.store.ids import new_id
-from service.store.jobs import add, make_room, row_of
-from service.store.tables import jobs, sweeps
+from service.store.jobs import add, make_room, row_of, unveil
+from service.store.tables import datasets, jobs, sweeps
 from service.store.tenancy import own, tenant_of
 from service.sweep_records import Sweep, SweepBest, SweepStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row
 
     from service.spec.resolve import Resolved
     from service.spec.sweep import SweepSpec
 
-CHUNK = 1_000
+CHUNK = 200  # jobs in one transaction, for which others wait on SQLite: some 50 ms
 
 # What the sweep's monitor measured at a job's best epoch; `->>` reads JSON alike in SQLite and Postgres.
 VALUE: ColumnElement[float] = cast(jobs.c.best_metrics.op("->>", return_type=String())(sweeps.c.monitor), Float)
@@ -46,22 +46,31 @@ class SweepJob:
     resolved: Resolved
 
 
-def create(
-    connection: Connection,
+@dataclass(frozen=True)
+class NewSweep:
+    """The rows of a sweep and of its jobs, not stored yet: made outside of every transaction, as it takes long."""
+
+    row: dict[str, Any]
+    jobs: Sequence[dict[str, Any]]
+
+    @property
+    def chunks(self) -> Sequence[Sequence[dict[str, Any]]]:
+        """The jobs that are staged before the last transaction, as many at a time as others can wait for."""
+        early = self.jobs[: max(len(self.jobs) - CHUNK, 0)]
+        return [early[start : start + CHUNK] for start in range(0, len(early), CHUNK)]
+
+
+def prepare(
     spec: SweepSpec,
     planned: Sequence[SweepJob],
+    tenant: str,
     *,
-    max_queued: int,
     idempotency_key: str | None = None,
     request_sha256: str | None = None,
-) -> tuple[Sweep, bool]:
-    """Queue every job, or none; (sweep, False) when this key and request were taken before.
-
-    Raises QueueFull, IdempotencyMismatch, and NotFound when a data set has just been deleted.
-    """
-    sweep_id, tenant = new_id("swp"), tenant_of(connection)
+) -> NewSweep:
+    """Make the rows of a new sweep."""
     row = {
-        "id": sweep_id,
+        "id": new_id("swp"),
         "tenant": tenant,
         "name": spec.name,
         "labels": spec.labels,
@@ -74,25 +83,39 @@ def create(
         "request_sha256": request_sha256,
         "created_at": datetime.now(UTC),
     }
+    return NewSweep(row, [{**row_of(job.resolved, tenant), "point": job.point} for job in planned])
+
+
+def create(connection: Connection, new: NewSweep, *, staged: Sequence[str] = (), max_queued: int) -> tuple[Sweep, bool]:
+    """Queue every job, or none; (sweep, False) when this key and request were taken before.
+
+    `staged`: the ids of the first jobs, which `jobs.stage` has stored. Raises QueueFull, IdempotencyMismatch, NotFound
+    when a data set has just been deleted, and Unavailable when staged jobs are gone.
+    """
+    tenant, key = tenant_of(connection), new.row["idempotency_key"]
     try:
         with connection.begin_nested():
-            connection.execute(insert(sweeps), row)
+            connection.execute(insert(sweeps), new.row)
     except IntegrityError:
-        known = idempotency_key and replay(connection, idempotency_key, request_sha256)
+        known = key and replay(connection, key, new.row["request_sha256"])
         if not known:
             raise
         return known, False
-    make_room(connection, len(planned), max_queued)
-    try:
-        for start in range(0, len(planned), CHUNK):
-            rows = [
-                {**row_of(job.resolved, tenant), "sweep_id": sweep_id, "point": job.point}
-                for job in planned[start : start + CHUNK]
-            ]
-            add(connection, rows)
-    except IntegrityError as error:
-        raise NotFound("the data set is gone") from error
-    return get(connection, sweep_id), True
+    make_room(connection, len(new.jobs), max_queued)
+    _need(connection, {job["dataset_id"] for job in new.jobs} - {None})
+    unveil(connection, staged, tenant, new.row["id"])
+    left = [{**job, "sweep_id": new.row["id"]} for job in new.jobs[len(staged) :]]
+    for start in range(0, len(left), CHUNK):
+        add(connection, left[start : start + CHUNK])
+    return get(connection, new.row["id"]), True
+
+
+def _need(connection: Connection, dataset_ids: Collection[str]) -> None:
+    """Keep these data sets from being deleted until the transaction's end; raises NotFound where one is gone."""
+    these = select(datasets.c.id).where(own(connection, datasets), datasets.c.id.in_(list(dataset_ids)))
+    held = these.order_by(datasets.c.id).with_for_update(read=True, key_share=True)
+    if dataset_ids and len(connection.scalars(held).all()) < len(dataset_ids):
+        raise NotFound("the data set is gone")
 
 
 def replay(connection: Connection, key: str, request_sha256: str | None) -> Sweep | None:

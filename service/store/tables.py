@@ -45,6 +45,10 @@ class Utc(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+# Jobs of a sweep that is being stored: in no state that anybody knows, and of no tenant. Both names say so to versions
+# of the service that know of neither, too.
+STAGED, NOBODY = "staged", "~"
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -159,8 +163,10 @@ jobs = Table(
     Index(None, "sweep_id", "id"),
     Index(None, "tenant", "started_at"),
 )
-Index("ix_jobs_claim", jobs.c.status, jobs.c.priority.desc(), jobs.c.id)  # of workers of the version before
 Index("ix_jobs_claim_tenant", jobs.c.status, jobs.c.tenant, jobs.c.priority.desc(), jobs.c.id)
+Index("ix_jobs_claim_alike", jobs.c.tenant, jobs.c.array_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
+# Of workers of the version before:
+Index("ix_jobs_claim", jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
 Index("ix_jobs_claim_array", jobs.c.array_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
 
 epochs = Table(

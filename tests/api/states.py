@@ -91,5 +91,6 @@ class Kitchen:
         """A sweep of one job that was cancelled at once."""
         spec = SweepSpec.model_validate({"base": {"data": {"kind": "synthetic"}}})
         with self.database.transaction(DEFAULT_TENANT) as connection:
-            sweep, _ = sweeps.create(connection, spec, [SweepJob({}, synthetic())], max_queued=100_000)
+            new = sweeps.prepare(spec, [SweepJob({}, synthetic())], DEFAULT_TENANT)
+            sweep, _ = sweeps.create(connection, new, max_queued=100_000)
             return sweeps.cancel(connection, sweep.id)

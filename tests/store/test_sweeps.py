@@ -39,9 +39,14 @@ def plan(**fields: Any) -> tuple[SweepSpec, list[SweepJob]]:
 
 
 def create(database: Database, *, max_queued: int = 10_000, **fields: Any) -> Sweep:
-    spec, planned = plan(**fields)
+    new = sweeps.prepare(*plan(**fields), DEFAULT_TENANT)
+    staged: list[str] = []
+    for chunk in new.chunks:
+        with database.transaction(DEFAULT_TENANT) as connection:
+            jobs.stage(connection, chunk)
+        staged += [job["id"] for job in chunk]
     with database.transaction(DEFAULT_TENANT) as connection:
-        return sweeps.create(connection, spec, planned, max_queued=max_queued)[0]
+        return sweeps.create(connection, new, staged=staged, max_queued=max_queued)[0]
 
 
 def get(database: Database, sweep: Sweep) -> Sweep:
@@ -124,8 +129,10 @@ def test_a_sweep_on_a_deleted_data_set_leaves_nothing(database: Database) -> Non
         **{**vars(second.resolved), "spec": second.resolved.spec.model_copy(update={"data": data})}
     )
 
+    new = sweeps.prepare(spec, [first, SweepJob({}, orphan)], DEFAULT_TENANT)
+
     with pytest.raises(NotFound, match="data set"), database.transaction(DEFAULT_TENANT) as connection:
-        sweeps.create(connection, spec, [first, SweepJob({}, orphan)], max_queued=10)
+        sweeps.create(connection, new, max_queued=10)
 
     with database.reading() as connection:
         assert sweeps.find(connection, limit=10) == []
@@ -138,9 +145,8 @@ def test_parallel_posts_with_one_key_make_one_sweep(database: Database) -> None:
 
     def post() -> None:
         with database.transaction(DEFAULT_TENANT) as connection:
-            sweep, created = sweeps.create(
-                connection, spec, planned, max_queued=100, idempotency_key="k", request_sha256="r"
-            )
+            new = sweeps.prepare(spec, planned, DEFAULT_TENANT, idempotency_key="k", request_sha256="r")
+            sweep, created = sweeps.create(connection, new, max_queued=100)
         seen.append((sweep.id, created))
 
     threads = [threading.Thread(target=post) for _ in range(8)]

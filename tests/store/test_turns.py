@@ -119,6 +119,7 @@ def test_no_statement_of_a_claim_reads_the_queue_from_end_to_end(database: Datab
     assert len(statements) >= 3
     assert [step for step in plans if step.startswith("SCAN jobs")] == []
     assert any("ix_jobs_claim_tenant" in step for step in plans)
+    assert any("ix_jobs_claim_alike (tenant=? AND array_key=? AND status=?)" in step for step in plans)
 
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
