@@ -15,7 +15,7 @@ from service.errors import InvalidRequest, TooLarge
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
     from fastapi._compat import ModelField
-    from starlette.types import Scope
+    from starlette.types import Receive, Scope
 
 MAX_JSON_BYTES = 2 * 1024**2
 # Lists and objects: ten times those of the longest list that any request may have. Half a million of them took the
@@ -52,8 +52,9 @@ class JsonBody:
 class ReadRequest(Request):
     """A request whose body is read and checked: FastAPI finds a model, and takes models as they are."""
 
-    def __init__(self, scope: Scope, content: bytes, value: Any) -> None:
-        super().__init__(scope)
+    def __init__(self, scope: Scope, receive: Receive, content: bytes, value: Any) -> None:
+        """`receive`: of what comes after the body, that is, of the client's disconnect."""
+        super().__init__(scope, receive)
         self._body, self._value = content, value
 
     async def json(self) -> Any:

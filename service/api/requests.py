@@ -47,7 +47,7 @@ class Route(APIRoute):
             _check_content_type(request)
             content = await Request(request.scope, limited(request, MAX_JSON_BYTES)).body()
             value = await body.read(content, request.app.state.parts.parsing) if content else None
-            return await handle(ReadRequest(request.scope, content, value))
+            return await handle(ReadRequest(request.scope, request.receive, content, value))
 
         return checked
 
