@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,8 @@ from sqlalchemy import update
 
 from service.access import DEFAULT_TENANT
 from service.artifacts import Artifacts
+from service.collector import Collector, Keeping
+from service.deployment import join
 from service.events import EventKind
 from service.lifecycle import Checkpoint, CheckpointKind, Epoch, ErrorCode, Forked, JobError, Status
 from service.store import checkpoints, control, events, forks, history, queue
@@ -69,6 +72,12 @@ def attempt(
             for each in claims:
                 queue.crashed(connection, each.job_id, each.attempt, error)
     return claims
+
+
+def collected(database: Database, artifacts: Artifacts) -> None:
+    """The grace period of replaced files is over, and they are gone."""
+    join(database, artifacts)
+    Collector(database, artifacts, Keeping(grace_hours=0.0)).collect(threading.Event())
 
 
 def outcome(database: Database, job_id: str) -> tuple[list[Epoch], dict[str, str]]:
@@ -264,6 +273,7 @@ def test_an_ended_job_keeps_one_state_and_no_older_file(database: Database, arti
     attempt(database, artifacts, Told(5))
 
     attempt(database, artifacts, Told())
+    collected(database, artifacts)
 
     with database.reading() as connection:
         named = {
@@ -282,6 +292,7 @@ def test_what_is_not_to_be_kept_goes_at_the_end(database: Database, artifacts: A
     attempt(database, artifacts, Told(5))
 
     attempt(database, artifacts, Told(), keep="none")
+    collected(database, artifacts)
 
     with database.reading() as connection:
         (best,) = checkpoints.find(connection, submitted.id)
