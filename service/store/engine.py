@@ -248,6 +248,6 @@ def _check_names(error: exc.SQLAlchemyError) -> None:
     """Raise SchemaMismatch where a statement names a table or column that is not there."""
     cause = getattr(error, "orig", None)
     if getattr(cause, "sqlstate", None) in _UNDEFINED or any(words in str(cause) for words in _NO_SUCH):
-        what = "the database has not the tables and columns that this version needs"
+        what = "the database lacks tables or columns that this version needs"
         how = "`/readyz` and `bestepoch doctor` say what to do"
         raise SchemaMismatch(f"{what}, as if another version had migrated it: {how}") from error
