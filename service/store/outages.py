@@ -40,7 +40,7 @@ def _plain(error: exc.DatabaseError) -> ServiceError | None:
     """What the database's error is for a client: an outage, a fault of storage or schema, or None: one of this code."""
     message, state = str(error.orig), getattr(error.orig, "sqlstate", None) or ""
     if state in UNDEFINED or any(words in message for words in NO_SUCH):
-        what = "the database has not the tables and columns that this version needs"
+        what = "the database lacks tables or columns that this version needs"
         how = "`/readyz` and `bestepoch doctor` say what to do"
         return SchemaMismatch(f"{what}, as if another version had migrated it: {how}")
     if any(words in message for words in ("malformed", "not a database")):

@@ -38,9 +38,9 @@ class Claim:
     job_id: str
     attempt: int
     spec: JobSpec
-    resolved: dict[str, Any] | None = None  # as `resolutions.read` takes it; None: the trainer resolves the spec
     forked: bool = False  # it goes on from another's weights, and cannot begin without them
     waited_seconds: float = 0.0  # since it was submitted; of a first attempt alone
+    resolved: dict[str, Any] | None = None  # as `resolutions.read` takes it; None: the trainer resolves the spec
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def claim(
         try:
             spec, forked = JobSpec.model_validate(row.spec, extra="ignore"), row.forked is not None
             waited = (row.started_at - row.created_at).total_seconds() if row.attempt == 1 else 0.0
-            claims.append(Claim(row.id, row.attempt, spec, row.resolved, forked, max(waited, 0.0)))
+            claims.append(Claim(row.id, row.attempt, spec, forked, max(waited, 0.0), row.resolved))
         except ValidationError as problem:
             message = f"this version cannot read the job's spec: {problem.errors()[0]['msg']}"
             error = JobError(code=ErrorCode.invalid_spec, message=message)
