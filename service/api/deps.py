@@ -74,6 +74,7 @@ class Parts:
     predicting: FairLimiter
     exporting: FairLimiter
     previewing: FairLimiter
+    planning: FairLimiter
     computing: FairLimiter
 
     @property
