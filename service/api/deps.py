@@ -83,6 +83,7 @@ class Parts:
     predicting: FairLimiter
     exporting: FairLimiter
     previewing: FairLimiter
+    planning: FairLimiter
     computing: FairLimiter
 
     @property

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 
+from service.api import expensive
 from service.api.deps import Admin, JobId, Limit, Page, Reader, Service, Submitter, cursor, page_of
 from service.api.openapi import SPEC_EXAMPLES, problems
 from service.api.plan import Plan, plan_of
@@ -114,8 +115,12 @@ def profile_for(service: Service, spec: JobSpec) -> TableProfile:
 
 
 @router.post("/plan", operation_id="plan_job", summary="Plan a job", responses=problems(400, 413, 415))
-def plan_job(spec: Spec, service: Reader) -> Plan:
+async def plan_job(spec: Spec, service: Reader, request: Request) -> Plan:
     """What would be trained: the spec with every default, the layers, the rows of each part. Creates nothing."""
+    return await expensive.run(service, request, service.parts.planning, _plan, service, spec)
+
+
+def _plan(service: Service, spec: JobSpec) -> Plan:
     profile = profile_for(service, spec)
     return plan_of(spec, profile, resolve(spec, profile, service.parts.limits))
 
