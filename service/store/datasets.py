@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from service.errors import Conflict, NotFound, QuotaExceeded
 from service.lifecycle import LIVE
 from service.spec.table import Dataset, DatasetSummary
+from service.store.jobs import lock
 from service.store.tables import datasets, jobs
 from service.store.tenancy import own, tenant_of
 
@@ -108,6 +109,7 @@ def remove(connection: Connection, dataset_id: str) -> str:
     user = connection.scalar(select(jobs.c.id).where(needs).limit(1))
     if user is not None:
         raise Conflict(f"job {user!r} still needs this data set")
+    lock(connection, jobs.c.dataset_id == dataset_id)  # ended ones, which lose their data set
     connection.execute(delete(datasets).where(this))
     return path
 
