@@ -109,7 +109,9 @@ def remove(connection: Connection, dataset_id: str) -> str:
     user = connection.scalar(select(jobs.c.id).where(needs).limit(1))
     if user is not None:
         raise Conflict(f"job {user!r} still needs this data set")
-    lock(connection, jobs.c.dataset_id == dataset_id)  # ended ones, which lose their data set
+    lock(
+        connection, and_(own(connection, jobs), jobs.c.dataset_id == dataset_id)
+    )  # ended ones, which lose their data set
     connection.execute(delete(datasets).where(this))
     return path
 
