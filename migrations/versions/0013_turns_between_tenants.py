@@ -15,5 +15,5 @@ def upgrade() -> None:
     alike = ["tenant", "array_key", "status", sa.literal_column("priority DESC"), "id"]
     op.create_index("ix_jobs_claim_alike", "jobs", alike)
     op.create_index(op.f("ix_jobs_tenant_started_at"), "jobs", ["tenant", "started_at"])
-    for name in ("lapsed", "restarts"):
+    for name in ("lapsed_leases", "trainer_restarts"):
         op.add_column("workers", sa.Column(name, sa.Integer(), server_default="0", nullable=False))

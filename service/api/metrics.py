@@ -117,6 +117,8 @@ class _OfService(Collector):
             ("claimed", "Jobs that a worker took."),
             ("claim_seconds", "Time that taking them took."),
             ("waited_seconds", "Time from the submission of each of them to its first claim."),
+            ("lapsed_leases", "Leases of others that a worker found lapsed: jobs that it took back to the queue."),
+            ("trainer_restarts", "Trainer processes of a worker that died and were replaced."),
         ):
             counted = CounterMetricFamily(f"bestepoch_worker_{name}", text, labels=["worker"])
             for worker in known.workers:

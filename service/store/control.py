@@ -12,7 +12,7 @@ from service.events import EventKind
 from service.lifecycle import LIVE, Control, Job, Status, StopReason
 from service.store import events
 from service.store.events import Entry, ended
-from service.store.jobs import get, touched
+from service.store.jobs import get, lock, touched
 from service.store.tables import jobs
 from service.store.tenancy import own
 
@@ -43,7 +43,7 @@ def stop(connection: Connection, which: ColumnElement[bool]) -> int:
     waits = jobs.c.status.in_([Status.queued, Status.paused])
     runs = and_(_RUNS, or_(jobs.c.control.is_(None), jobs.c.control != Control.cancel))
     end = {"status": Status.cancelled, "stop_reason": StopReason.cancelled, "finished_at": datetime.now(UTC)}
-    rows = _ask(connection, and_(which, waits), end, and_(which, runs), Control.cancel)
+    rows = _ask(connection, which, waits, end, runs, Control.cancel)
     entries = [
         Entry(row.id, EventKind.cancel_requested, "to be cancelled at the epoch's end")
         if row.status == Status.running
@@ -59,9 +59,8 @@ def pause(connection: Connection, job_id: str) -> Job:
 
     Raises NotFound, and Conflict when the job has ended or is about to be cancelled.
     """
-    waits = and_(_this(connection, job_id), jobs.c.status == Status.queued)
-    runs = and_(_this(connection, job_id), _RUNS, jobs.c.control.is_(None))
-    for row in _ask(connection, waits, {"status": Status.paused}, runs, Control.pause):
+    waits, runs = jobs.c.status == Status.queued, and_(_RUNS, jobs.c.control.is_(None))
+    for row in _ask(connection, _this(connection, job_id), waits, {"status": Status.paused}, runs, Control.pause):
         asked = EventKind.pause_requested, "to be paused at the epoch's end"
         events.append(
             connection, [Entry(row.id, *(asked if row.status == Status.running else (EventKind.paused, "paused")))]
@@ -74,9 +73,8 @@ def resume(connection: Connection, job_id: str) -> Job:
 
     Raises NotFound, and Conflict when the job has ended or is about to be cancelled.
     """
-    waits = and_(_this(connection, job_id), jobs.c.status == Status.paused)
-    runs = and_(_this(connection, job_id), _RUNS, jobs.c.control == Control.pause)
-    for row in _ask(connection, waits, {"status": Status.queued}, runs, None):
+    waits, runs = jobs.c.status == Status.paused, and_(_RUNS, jobs.c.control == Control.pause)
+    for row in _ask(connection, _this(connection, job_id), waits, {"status": Status.queued}, runs, None):
         withdrawn = EventKind.pause_withdrawn, "not to be paused after all"
         again = EventKind.queued, "no longer paused"
         events.append(connection, [Entry(row.id, *(withdrawn if row.status == Status.running else again))])
@@ -117,6 +115,7 @@ def _goes_on(connection: Connection, job_id: str) -> Job:
 
 def _ask(
     connection: Connection,
+    which: ColumnElement[bool],
     waits: ColumnElement[bool],
     at_once: dict[str, Any],
     runs: ColumnElement[bool],
@@ -124,9 +123,11 @@ def _ask(
 ) -> Sequence[Row[Any]]:
     """What waits gets the values `at_once`, what runs is asked for `control`; (id, status) of each such job now.
 
-    One statement: a job that is claimed or given back meanwhile is met in either state.
+    The state in which a job is locked decides: one that is claimed or given back meanwhile is met in either.
     """
+    these = and_(which, or_(waits, runs))
+    lock(connection, these)
     values = {name: case((waits, value), else_=jobs.c[name]) for name, value in at_once.items()}
     asked = touched(**values, control=case((runs, control), else_=jobs.c.control))
-    statement = update(jobs).where(or_(waits, runs)).values(asked)
+    statement = update(jobs).where(these).values(asked)
     return connection.execute(statement.returning(jobs.c.id, jobs.c.status)).all()

@@ -12,6 +12,7 @@ from service.errors import Conflict, NotFound, QuotaExceeded
 from service.lifecycle import ENDED
 from service.spec.table import Dataset, DatasetSummary
 from service.store import garbage
+from service.store.jobs import lock
 from service.store.tables import datasets, jobs
 from service.store.tenancy import own, tenant_of
 
@@ -129,6 +130,7 @@ def remove(connection: Connection, dataset_id: str) -> None:
     user = connection.scalar(select(jobs.c.id).where(needs).limit(1))
     if user is not None:
         raise Conflict(f"job {user!r} still needs this data set")
+    lock(connection, and_(own(connection, jobs), jobs.c.dataset_id == dataset_id))  # ended ones, which lose it
     connection.execute(delete(datasets).where(this))
     garbage.discard(connection, [path])
 

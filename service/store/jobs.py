@@ -32,7 +32,7 @@ from service.store.tenancy import Prepared, own, tenant_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import Connection, Row, Select
+    from sqlalchemy import ColumnElement, Connection, Row, Select
 
     from service.spec.resolve import Resolved
 
@@ -222,6 +222,15 @@ def remove(connection: Connection, job_id: str) -> None:
         job = get(connection, job_id)
         raise Conflict(f"the job is {job.status.value}; cancel it first")
     garbage.discard(connection, set(paths) - named(connection, paths))
+
+
+def lock(connection: Connection, which: ColumnElement[bool]) -> Sequence[str]:
+    """Lock these jobs until the transaction's end, in the order of their ids; which they are.
+
+    Whatever changes several jobs locks them in this order first: an UPDATE takes them in any order, and two that meet
+    would be a deadlock on Postgres. Data sets are locked before jobs, sweeps after them.
+    """
+    return connection.scalars(select(jobs.c.id).where(which).order_by(jobs.c.id).with_for_update()).all()
 
 
 def touched(**values: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from service.spec.version import SPEC_VERSION
 from service.store import events, turns
 from service.store.engine import lease_clock
 from service.store.events import Entry, ended
-from service.store.jobs import touched
+from service.store.jobs import lock, touched
 from service.store.tables import jobs
 
 if TYPE_CHECKING:
@@ -148,10 +148,11 @@ def has_queued(connection: Connection) -> bool:
 
 
 def renew(connection: Connection, worker: str, job_ids: Collection[str], seconds: float) -> None:
-    """Renew this worker's leases on these jobs, in one statement; a job that it has lost sight of lapses."""
-    now, boot = lease_clock(connection)
+    """Renew this worker's leases on these jobs; a job that it has lost sight of lapses."""
     held = and_(jobs.c.id.in_(list(job_ids)), jobs.c.worker == worker, jobs.c.status == Status.running)
-    connection.execute(update(jobs).where(held).values(lease_until=now + seconds, lease_boot=boot))
+    locked = lock(connection, held)
+    now, boot = lease_clock(connection)  # after others' locks were waited for
+    connection.execute(update(jobs).where(jobs.c.id.in_(locked)).values(lease_until=now + seconds, lease_boot=boot))
 
 
 def has_lapsed(connection: Connection) -> bool:
@@ -194,7 +195,8 @@ def _give_up(connection: Connection, which: ColumnElement[bool], error: JobError
         control=None,
         **_LET_GO,
     )
-    rows = connection.execute(update(jobs).where(which).values(values).returning(jobs.c.id, jobs.c.status)).all()
+    these = and_(which, jobs.c.id.in_(lock(connection, which)))
+    rows = connection.execute(update(jobs).where(these).values(values).returning(jobs.c.id, jobs.c.status)).all()
     events.append(connection, [_given_up(row.id, Status(row.status), error, last) for row in rows])
     return len(rows)
 

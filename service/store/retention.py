@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import and_, delete, exists, select
 
 from service.lifecycle import LIVE
 from service.store import garbage
@@ -22,7 +22,8 @@ def forget_jobs(connection: Connection, before: datetime, limit: int) -> int:
     """Delete at most `limit` jobs that ended earlier, with their history and checkpoints; how many."""
     unhurried(connection)  # each may have a million epochs
     old = select(jobs.c.id).where(jobs.c.status.not_in(LIVE), jobs.c.finished_at < before)
-    ids = list(connection.scalars(old.order_by(jobs.c.id).limit(limit)))
+    held = old.order_by(jobs.c.id).limit(limit).with_for_update(skip_locked=True)  # what is in use, goes next time
+    ids = list(connection.scalars(held))
     if not ids:
         return 0
     keys = set(connection.scalars(select(checkpoints.c.path).where(checkpoints.c.job_id.in_(ids))))
@@ -41,5 +42,6 @@ def forget_staged(connection: Connection, before: datetime, limit: int) -> int:
 
 def forget_sweeps(connection: Connection, before: datetime) -> int:
     """Delete sweeps that were created earlier and have no job any more; how many."""
-    empty = ~exists().where(jobs.c.sweep_id == sweeps.c.id)
-    return connection.execute(delete(sweeps).where(sweeps.c.created_at < before, empty)).rowcount
+    empty = and_(sweeps.c.created_at < before, ~exists().where(jobs.c.sweep_id == sweeps.c.id))
+    ids = connection.scalars(select(sweeps.c.id).where(empty).order_by(sweeps.c.id).with_for_update()).all()
+    return connection.execute(delete(sweeps).where(sweeps.c.id.in_(ids), empty)).rowcount

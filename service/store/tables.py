@@ -229,8 +229,8 @@ workers = Table(
     Column("claimed", Integer, nullable=False, server_default="0"),
     Column("claim_seconds", Float, nullable=False, server_default="0"),
     Column("waited_seconds", Float, nullable=False, server_default="0"),
-    Column("lapsed", Integer, nullable=False, server_default="0"),
-    Column("restarts", Integer, nullable=False, server_default="0"),
+    Column("lapsed_leases", Integer, nullable=False, server_default="0"),
+    Column("trainer_restarts", Integer, nullable=False, server_default="0"),
     Column("started_at", Utc, nullable=False),
     Column("seen_at", Utc, nullable=False),
 )

@@ -45,6 +45,10 @@ class WorkerInfo(Record):
     """How long these takings took, together."""
     waited_seconds: float = 0.0
     """How long those jobs had waited since they were submitted, together; tried again, one counts no more."""
+    lapsed_leases: int = 0
+    """How many leases of other workers it has found lapsed, and taken the jobs back to the queue."""
+    trainer_restarts: int = 0
+    """How many of its trainer processes have died and were replaced."""
     seen_at: datetime
     """When it last gave a sign of life (UTC)."""
 
@@ -53,7 +57,9 @@ def beat(connection: Connection, worker: WorkerInfo) -> None:
     """Say that this worker lives, and what it is now."""
     row = worker.model_dump(exclude={"object", "jobs"}) | {"seen_at": _ago(connection)}
     if connection.execute(update(workers).where(workers.c.id == worker.id).values(row)).rowcount == 0:
-        connection.execute(delete(workers).where(workers.c.seen_at < _ago(connection, FORGOTTEN_AFTER)))
+        gone = select(workers.c.id).where(workers.c.seen_at < _ago(connection, FORGOTTEN_AFTER)).order_by(workers.c.id)
+        ids = connection.scalars(gone.with_for_update(skip_locked=True)).all()
+        connection.execute(delete(workers).where(workers.c.id.in_(ids)))
         connection.execute(insert(workers).values(row))
 
 

@@ -168,6 +168,7 @@ class Supervisor:
         seat.process.join()
         seat.pipe.close()
         code, cause = seat.vitals.cause_of_death(seat.process.exitcode)
+        self._tally.trainer_restarts += 1
         log.error("a trainer died with %s, training %d jobs", cause, len(seat.claims))
         if seat.claims:
             error = JobError(
@@ -247,6 +248,7 @@ class Supervisor:
                 count = queue.reap(connection)
                 if self._contact.broken:  # stopped just now, for who knows how long: these leases prove nothing
                     raise Unavailable("out of touch for a while")
+            self._tally.lapsed_leases += count
             log.warning("took %d jobs from workers that gave no sign of life", count)
             self._look_in_queue = True
 

@@ -1,4 +1,4 @@
-"""What a worker has claimed since it started, for those who watch it."""
+"""What a worker has claimed, and has seen die, since it started, for those who watch it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class Tally:
     claimed: int = 0
     claim_seconds: float = 0.0
     waited_seconds: float = 0.0
+    lapsed_leases: int = 0
+    trainer_restarts: int = 0
 
     @contextmanager
     def claiming(self) -> Iterator[list[Claim]]:

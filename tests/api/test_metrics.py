@@ -42,6 +42,7 @@ def test_the_whole_service_in_figures(client: TestClient, kitchen: Kitchen) -> N
     with kitchen.database.transaction() as connection:
         queue.finish(connection, broken.job_id, 1, Outcome(Status.failed, error=error))
         counted = {"claims": 2, "claimed": 5, "claim_seconds": 0.25, "waited_seconds": 40.0}
+        counted |= {"lapsed_leases": 3, "trainer_restarts": 4}
         workers.beat(connection, worker("wrk_1", datetime.now(UTC)).model_copy(update=counted))
     kitchen.queued()
     client.post("/v1/datasets", content=b"a,b\n1,2\n3,4\n")
@@ -58,6 +59,8 @@ def test_the_whole_service_in_figures(client: TestClient, kitchen: Kitchen) -> N
     assert found["bestepoch_worker_claimed_total", "wrk_1"] == 5
     assert found["bestepoch_worker_claim_seconds_total", "wrk_1"] == 0.25
     assert found["bestepoch_worker_waited_seconds_total", "wrk_1"] == 40
+    assert found["bestepoch_worker_lapsed_leases_total", "wrk_1"] == 3
+    assert found["bestepoch_worker_trainer_restarts_total", "wrk_1"] == 4
     assert found["bestepoch_datasets",] == 1
     assert found["bestepoch_dataset_bytes",] > 100
 

@@ -23,6 +23,12 @@ def own_service(tmp_path: Path) -> Iterator[httpx2.Client]:
         yield client
 
 
+def counted(client: httpx2.Client, what: str) -> float:
+    """What the workers that live have counted, as `/metrics` says."""
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(f"bestepoch_worker_{what}_total{{"))
+
+
 @linux_only
 def test_a_killed_trainer_costs_the_job_nothing_but_time(own_service: httpx2.Client) -> None:
     spec = {**REFERENCE, "early_stopping": None, "max_epochs": 1_500}
@@ -39,6 +45,7 @@ def test_a_killed_trainer_costs_the_job_nothing_but_time(own_service: httpx2.Cli
     assert ended["best"]["checkpoint"]["sha256"] == undisturbed["best"]["checkpoint"]["sha256"]
     history = own_service.get(f"/v1/jobs/{disturbed}/history", params={"limit": 1000}).json()
     assert [row["epoch"] for row in history["data"]] == list(range(1, 1_001))
+    until(lambda: counted(own_service, "trainer_restarts") == 1)
 
 
 @linux_only
@@ -91,6 +98,7 @@ def test_a_worker_that_dies_with_its_trainers_loses_its_jobs_when_the_lease_laps
 
     job = until(lambda: (job := get(own_service, job_id))["attempt"] == 2 and job, 30)
     assert (job["failures"], job["status"]) == (1, "running")
+    until(lambda: counted(own_service, "lapsed_leases") == 1)
 
 
 @linux_only

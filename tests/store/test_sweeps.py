@@ -242,7 +242,7 @@ def test_cancelling_ends_what_waits_and_asks_what_runs(database: Database) -> No
     with database.transaction() as connection, counting(connection) as statements:
         asked = sweeps.cancel(connection, sweep.id)
 
-    assert len(statements) == 6  # the jobs, two for their logs, the sweep, and two to read it
+    assert len(statements) == 7  # their locks, the jobs, two for their logs, the sweep, and two to read it
     assert asked.status is SweepStatus.running
     assert {status: n for status, n in asked.counts.items() if n} == {"succeeded": 1, "running": 1, "cancelled": 18}
     assert [job.control for job in jobs_of(database, sweep) if job.id == running.job_id] == [Control.cancel]

@@ -1,0 +1,86 @@
+"""Whoever changes several jobs locks them in the same order: on Postgres nobody ends in a deadlock."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import update
+
+from service.access import DEFAULT_TENANT
+from service.lifecycle import ErrorCode, JobError, Status
+from service.store import control, jobs, queue
+from service.store.engine import Database
+from service.store.recording import Record, write
+from service.store.tables import jobs as jobs_table
+from tests.specs import synthetic
+from tests.store.records import claim, epoch
+
+pytestmark = pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+
+CRASH = JobError(code=ErrorCode.worker_lost, message="it died")
+JOBS = 60
+SECONDS = 2.0
+
+
+def scrambled(database: Database) -> list[str]:
+    """Jobs that lie in the table in another order than that of their ids."""
+    rows = [jobs.row_of(synthetic(), DEFAULT_TENANT) for _ in range(JOBS)]
+    with database.transaction(DEFAULT_TENANT) as connection:
+        jobs.add(connection, rows[::-1])
+    return [row["id"] for row in rows]
+
+
+def test_recording_renewing_reaping_and_cancelling_at_once_are_no_deadlock(database: Database) -> None:
+    ids = scrambled(database)
+    claims = claim(database, width=JOBS, seconds=60.0)
+    assert {each.job_id for each in claims} == {*ids}
+    chance = random.Random(0)
+    deadlocks, wrong, done = list[str](), list[BaseException](), threading.Event()
+
+    def record(connection: Any) -> None:
+        write(connection, "cpu", [Record(each.job_id, each.attempt, [epoch(1)]) for each in claims])
+
+    def renew(connection: Any) -> None:
+        queue.renew(connection, "wrk_1", ids, 60.0)
+
+    def cancel(connection: Any) -> None:
+        control.stop(connection, jobs_table.c.tenant == DEFAULT_TENANT)
+        connection.rollback()
+
+    def reap(connection: Any) -> None:
+        queue._give_up(connection, jobs_table.c.status == Status.running, CRASH)
+        connection.rollback()
+
+    def rename(connection: Any) -> None:
+        """A row that is changed moves in the table, and with it its turn in an unordered UPDATE."""
+        connection.execute(update(jobs_table).where(jobs_table.c.id == chance.choice(ids)).values(name="x"))
+
+    def again_and_again(what: Callable[[Any], None]) -> None:
+        while not done.is_set():
+            try:
+                with database._engine.connect() as raw:
+                    connection = raw.execution_options(bestepoch_tenant=None)
+                    what(connection)
+                    connection.commit()
+            except Exception as error:
+                found = getattr(error, "orig", error)
+                if not isinstance(found, psycopg.errors.DeadlockDetected):
+                    wrong.append(error)
+                    return
+                deadlocks.append(what.__name__)
+
+    threads = [threading.Thread(target=again_and_again, args=(what,)) for what in (record, renew, cancel, reap, rename)]
+    for thread in threads:
+        thread.start()
+    time.sleep(SECONDS)
+    done.set()
+    for thread in threads:
+        thread.join()
+
+    assert (deadlocks, wrong) == ([], [])
