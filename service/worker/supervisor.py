@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import socket
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from multiprocessing import connection as pipes
 from typing import TYPE_CHECKING
@@ -23,22 +22,18 @@ from service.store.workers import WorkerInfo
 from service.worker import attempt_logs
 from service.worker.contact import Contact
 from service.worker.machine import count_gpus, places
-from service.worker.protocol import DONE, STOP, FromTrainer, Ready, Workplace
+from service.worker.protocol import DONE, STOP, FromTrainer, Ready
 from service.worker.tally import Tally
-from service.worker.vitals import Vitals, new_pulse
+from service.worker.trainer_handle import start, start_context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from multiprocessing.connection import Connection
-    from multiprocessing.context import ForkServerContext, SpawnContext
-    from multiprocessing.process import BaseProcess
-    from pathlib import Path
     from threading import Event
 
     from service.settings import Settings
     from service.store.engine import Database
     from service.store.queue import Claim
-    from service.training.passes import Pulse
+    from service.worker.trainer_handle import TrainerHandle
 
 log = logging.getLogger(__name__)
 
@@ -50,29 +45,6 @@ BACK_OFF_SECONDS = (0.1, 2.0)
 ARRAY_WIDTHS = {"cpu": 16, "cuda": 256}
 
 
-@dataclass
-class Seat:
-    """One trainer process and what it is doing."""
-
-    place: Workplace
-    process: BaseProcess
-    pipe: Connection
-    vitals: Vitals
-    device: str | None = None  # None until it is ready
-    claims: Sequence[Claim] = ()  # what it trains as one array; some may have ended
-
-    @property
-    def free(self) -> bool:
-        """Whether it can take a job now."""
-        return self.device is not None and not self.claims
-
-    @property
-    def log_files(self) -> list[Path]:
-        """What it writes to, the present one first."""
-        attempt = [attempt_logs.path_of(self.place.log_file.parent, self.claims)] if self.claims else []
-        return [*attempt, self.place.log_file]
-
-
 class Supervisor:
     """One worker: run() trains jobs until the event is set."""
 
@@ -82,8 +54,8 @@ class Supervisor:
         self._id = new_id("wrk")
         logs.always_about(worker=self._id)
         gpus = 0 if settings.device == "cpu" else count_gpus()
-        self._context = _context(gpus > 0)
-        self._seats = [self._hire(place) for place in places(settings, self._id, gpus)]
+        self._context = start_context(gpus > 0)
+        self._trainers = [start(self._context, place) for place in places(settings, self._id, gpus)]
         self._changes = database.changes()
         self._look_in_queue = True
         self._started_at, self._tally = datetime.now(UTC), Tally()
@@ -97,11 +69,11 @@ class Supervisor:
 
         However this ends, no trainer is left behind. Raises SchemaMismatch, having stopped in the same way.
         """
-        log.info("starts %d trainers", len(self._seats))
+        log.info("starts %d trainers", len(self._trainers))
         try:
             while not stop.is_set():
                 self._listen(LISTEN_SECONDS)
-                self._logs.keep(path for seat in self._seats for path in seat.log_files)
+                self._logs.keep(path for trainer in self._trainers for path in trainer.log_files)
                 if self._back_off.waits():
                     continue
                 try:
@@ -116,13 +88,13 @@ class Supervisor:
                     seconds = self._back_off.lengthen()
                     log.warning("the database is away, trying again in %.1f s: %s", seconds, error)
                     self._look_in_queue = True
-                    for seat in self._seats:
-                        seat.vitals.moved()  # trainers wait for the database too
+                    for trainer in self._trainers:
+                        trainer.vitals.moved()  # trainers wait for the database too
             self._stop()
         finally:
-            for seat in self._seats:
-                seat.process.kill()
-                seat.process.join()
+            for trainer in self._trainers:
+                trainer.process.kill()
+                trainer.process.join()
             self._changes.close()
         log.info("stopped")
 
@@ -137,55 +109,47 @@ class Supervisor:
             self._reap()
             self._reap_at = now + REAP_SECONDS
 
-    def _hire(self, place: Workplace) -> Seat:
-        ours, theirs = self._context.Pipe()
-        pulse = new_pulse(self._context)
-        process = self._context.Process(target=_train, args=(theirs, place, pulse), daemon=True)
-        process.start()
-        theirs.close()
-        return Seat(place, process, ours, Vitals(pulse))
-
     def _listen(self, seconds: float) -> None:
         """Wait until the database changes or a trainer speaks; hear what trainers say, and replace those that died."""
-        handles = {seat.pipe: seat for seat in self._seats}
+        handles = {trainer.pipe: trainer for trainer in self._trainers}
         self._look_in_queue |= self._changes.wait(seconds, list(handles))
         for pipe in pipes.wait(list(handles), timeout=0):
-            seat = handles[pipe]  # type: ignore[index]
+            trainer = handles[pipe]  # type: ignore[index]
             try:
-                message: FromTrainer = seat.pipe.recv()
+                message: FromTrainer = trainer.pipe.recv()
             except (EOFError, ConnectionResetError):
-                self._bury(seat)
+                self._replace(trainer)
                 continue
             if isinstance(message, Ready):
-                seat.device = message.device
+                trainer.device = message.device
                 self._renew_at = 0.0  # tell everybody
             elif message == DONE:
-                seat.claims = ()
+                trainer.claims = ()
             self._look_in_queue = True
 
-    def _bury(self, seat: Seat) -> None:
-        """A trainer died: give its job back with the reason, and hire another."""
-        seat.process.join()
-        seat.pipe.close()
-        code, cause = seat.vitals.cause_of_death(seat.process.exitcode)
+    def _replace(self, trainer: TrainerHandle) -> None:
+        """A trainer died: give its job back with the reason, and start another."""
+        trainer.process.join()
+        trainer.pipe.close()
+        code, cause = trainer.vitals.cause_of_death(trainer.process.exitcode)
         self._tally.trainer_restarts += 1
-        log.error("a trainer died with %s, training %d jobs", cause, len(seat.claims))
-        if seat.claims:
+        log.error("a trainer died with %s, training %d jobs", cause, len(trainer.claims))
+        if trainer.claims:
             error = JobError(
-                code=code, message=f"the trainer died with {cause}", log_tail=attempt_logs.tail(*seat.log_files)
+                code=code, message=f"the trainer died with {cause}", log_tail=attempt_logs.tail(*trainer.log_files)
             )
-            self._give_back(seat.claims, error)
-        elif seat.device is None:
+            self._give_back(trainer.claims, error)
+        elif trainer.device is None:
             time.sleep(RESTART_SECONDS)  # it cannot even start: do not spin
-        self._seats[self._seats.index(seat)] = self._hire(seat.place)
+        self._trainers[self._trainers.index(trainer)] = start(self._context, trainer.place)
 
     def _end_stalled(self) -> None:
         """Kill trainers that do not get on; the next _listen() finds them dead."""
-        for seat in self._seats:
-            still = seat.vitals.still()
-            if seat.claims and still > self._settings.stall_seconds:
-                seat.vitals.stalled_for = still
-                seat.process.kill()
+        for trainer in self._trainers:
+            still = trainer.vitals.still()
+            if trainer.claims and still > self._settings.stall_seconds:
+                trainer.vitals.stalled_for = still
+                trainer.process.kill()
 
     def _give_back(self, claims: Sequence[Claim], error: JobError | None) -> None:
         """Back to the queue with these jobs: because of `error`, or unharmed."""
@@ -202,7 +166,7 @@ class Supervisor:
                 log.warning("%s goes back when its lease lapses: %s", claim.job_id, problem)
 
     def _claim(self) -> None:
-        free = [seat for seat in self._seats if seat.free]
+        free = [trainer for trainer in self._trainers if trainer.free]
         if not free or not self._look_in_queue:
             return
         with self._database.reading() as connection:
@@ -210,8 +174,8 @@ class Supervisor:
                 self._look_in_queue = False
                 return
         self._look_in_queue = False
-        for place, seat in enumerate(free):
-            device = str(seat.device).split(":")[0]
+        for place, trainer in enumerate(free):
+            device = str(trainer.device).split(":")[0]
             width = self._settings.array_width or ARRAY_WIDTHS[device]
             with self._tally.claiming() as claims, self._database.transaction() as connection:
                 claims += queue.claim(
@@ -225,14 +189,14 @@ class Supervisor:
                 )
             if not claims:
                 return
-            seat.claims = claims
-            seat.vitals.moved()
+            trainer.claims = claims
+            trainer.vitals.moved()
             with suppress(OSError):  # it died just now: the next _listen() finds out and gives the jobs back
-                seat.pipe.send(claims)
+                trainer.pipe.send(claims)
 
     def _renew(self) -> None:
         with self._database.transaction(quiet=True) as connection:
-            held = [claim.job_id for seat in self._seats for claim in seat.claims]
+            held = [claim.job_id for trainer in self._trainers for claim in trainer.claims]
             queue.renew(connection, self._id, held, self._settings.lease_seconds)
             workers.beat(connection, self._introduction())
         self._contact.made()
@@ -257,8 +221,8 @@ class Supervisor:
             id=self._id,
             hostname=socket.gethostname(),
             pid=os.getpid(),
-            trainers=len(self._seats),
-            device=next((seat.device for seat in self._seats if seat.device), "starting"),
+            trainers=len(self._trainers),
+            device=next((trainer.device for trainer in self._trainers if trainer.device), "starting"),
             jobs=[],
             **asdict(self._tally),
             started_at=self._started_at,
@@ -267,37 +231,20 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Tell every trainer to stop at its epoch's end; those that take too long are killed, their jobs given back."""
-        for seat in self._seats:
+        for trainer in self._trainers:
             with suppress(OSError):  # it died just now: its jobs are given back below
-                seat.pipe.send(STOP)
+                trainer.pipe.send(STOP)
         deadline = time.monotonic() + STOP_SECONDS
-        while any(seat.process.is_alive() for seat in self._seats) and time.monotonic() < deadline:
+        while any(trainer.process.is_alive() for trainer in self._trainers) and time.monotonic() < deadline:
             with suppress(Unavailable, StorageError):
                 self._keep_leases()
-            pipes.wait([seat.process.sentinel for seat in self._seats], timeout=REAP_SECONDS / 4)
-        for seat in self._seats:
-            seat.process.kill()
-            seat.process.join()
-            self._give_back(seat.claims, None)
+            pipes.wait([trainer.process.sentinel for trainer in self._trainers], timeout=REAP_SECONDS / 4)
+        for trainer in self._trainers:
+            trainer.process.kill()
+            trainer.process.join()
+            self._give_back(trainer.claims, None)
         try:
             with self._database.transaction() as connection:
                 workers.leave(connection, self._id)
         except (Unavailable, StorageError) as problem:
             log.warning("could not sign off: %s", problem)
-
-
-def _train(pipe: Connection, place: Workplace, pulse: Pulse) -> None:
-    """Entry point of a trainer process; torch is imported there alone."""
-    from service.worker import trainer
-
-    trainer.main(pipe, place, pulse)
-
-
-def _context(cuda: bool) -> ForkServerContext | SpawnContext:
-    """CPU trainers fork from a server that has torch imported, so that a dead one is replaced at once; CUDA forbids
-    forking."""
-    if cuda:
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["service.worker.trainer"])
-    return context

@@ -144,7 +144,7 @@ def wide_network() -> bytes:
     data = {"kind": "inline", "x": [[float(i), float(i % 7)] for i in range(40)], "y": [i % 2 for i in range(40)]}
     spec = JobSpec.model_validate({"data": data, "max_epochs": 1, "architecture": {"hidden": [2_048, 2_048]}})
     resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
-    *_, (last,) = train([resolved], prepare(resolved, None), torch.device("cpu"))
+    *_, (last,) = train([resolved], prepare(resolved.preparation, None), torch.device("cpu"))
     return to_bytes(last.best_state(), Metadata.of(resolved, last.preprocessing, last.row))
 
 
