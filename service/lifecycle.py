@@ -279,8 +279,7 @@ class Job(Record):
     worker: str | None
     """Who trains it."""
     queue_position: Annotated[int, Field(ge=1)] | None
-    """While queued: its place among the tenant's queued jobs, counted to 1,000 at most. Between tenants, claims take
-    turns."""
+    """While queued: its place among the tenant's queued jobs, counted to 1,000 at most."""
     created_at: datetime
     """When it was submitted (UTC)."""
     started_at: datetime | None
