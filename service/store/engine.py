@@ -89,8 +89,8 @@ class Database:
     def transaction(self, tenant: str | None = None, *, quiet: bool = False) -> Iterator[Connection]:
         """A read-write transaction: commits at the end, rolls back on any error. `tenant`: as for `reading`.
 
-        Who waits for changes hears of it, on Postgres not if it is `quiet`: a sign of life is no news to anybody. It waits
-        for a silent server for seconds only, so that it can be tried again before a lease lapses.
+        Who waits for changes hears of it, on Postgres not if it is `quiet`: a sign of life is no news to anybody.
+        It waits for a silent server for seconds only, so that it can be tried again before a lease lapses.
         Raises Unavailable when the database cannot be reached or stays locked, StorageError when its disk fails.
         """
         with said_plainly(), self._engine.connect() as connection:
