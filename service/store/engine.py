@@ -89,10 +89,11 @@ class Database:
         """A read-write transaction: commits at the end, rolls back on any error. `tenant`: as for `reading`.
 
         Who waits for changes hears of it, on Postgres not if it is `quiet`: a sign of life is no news to anybody.
+        It waits for a silent server for seconds only, so that it can be tried again before a lease lapses.
         Raises Unavailable when the database cannot be reached or stays locked, StorageError when its disk fails.
         """
         with said_plainly(), self._engine.connect() as connection:
-            self._expect_statements(connection)
+            self._expect_statements(connection, prompt=quiet)
             connection = connection.execution_options(bestepoch_writes=True, **{OPTION: tenant})
             with connection.begin():
                 yield connection
@@ -113,9 +114,9 @@ class Database:
             self._expect_statements(connection)
             yield connection.execution_options(**options)
 
-    def _expect_statements(self, connection: Connection) -> None:
+    def _expect_statements(self, connection: Connection, *, prompt: bool = False) -> None:
         if not self.is_sqlite:
-            _wait_for_answers(connection, self._statement_seconds + MARGIN_SECONDS)
+            _wait_for_answers(connection, PROMPT_SECONDS if prompt else self._statement_seconds + MARGIN_SECONDS)
 
     def of(self, tenant: str) -> TenantDatabase:
         """The database as this tenant may see it."""

@@ -127,6 +127,28 @@ def test_a_server_that_falls_silent_in_the_middle_of_a_transaction_is_unavailabl
 
 
 @pytest.mark.usefixtures("impatient")
+def test_a_sign_of_life_is_not_held_up_for_as_long_as_a_statement_may_take(proxy: Proxy) -> None:
+    database = Database(proxy.url, statement_seconds=600)
+    told: list[str] = []
+
+    def renew() -> None:
+        try:
+            with database.transaction(quiet=True) as connection:
+                connection.execute(text("SELECT 1"))
+                proxy.silent.set()
+                connection.execute(text("SELECT 2"))
+        except Unavailable:
+            told.append("unavailable")
+
+    renewing = threading.Thread(target=renew, daemon=True)
+    renewing.start()
+    renewing.join(20)
+
+    assert told == ["unavailable"]
+    database.close()
+
+
+@pytest.mark.usefixtures("impatient")
 def test_who_listens_notices_a_silent_server_and_listens_again(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.store.changes.HEARTBEAT_SECONDS", 0.2)
     database = Database(proxy.url)
