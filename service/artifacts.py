@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import tempfile
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,7 +24,6 @@ log = logging.getLogger(__name__)
 FOLDERS = ("checkpoints", "datasets")  # what keys begin with
 TRASH = "trash"  # and what the keys of files begin with that were moved away, before the keys that they had
 SCRATCH = "tmp"
-TURN = "turn"
 DEPLOYMENT = "deployment-id"
 
 
@@ -145,7 +143,7 @@ class Artifacts:
     def unfinished(self) -> list[str]:
         """What lies in the scratch folder: somebody is writing it, or was killed meanwhile. Raises StorageError."""
         with _storage_errors():
-            return [f"{SCRATCH}/{path.name}" for path in self._scratch.iterdir() if path.name != TURN]
+            return [f"{SCRATCH}/{path.name}" for path in self._scratch.iterdir()]
 
     def remove_unfinished(self, name: str) -> bool:
         """Remove what `unfinished` named; whether it is gone."""
@@ -170,15 +168,6 @@ class Artifacts:
     def set_deployment_id(self, deployment: str) -> None:
         """Say whose folder it is. Raises StorageError."""
         self.put(DEPLOYMENT, f"{deployment}\n".encode())
-
-    def take_turn(self, seconds: float) -> bool:
-        """Whether nobody has taken a turn for this long, whichever machine they are on; then it is ours."""
-        mark = self._scratch / TURN
-        with _storage_errors():
-            if mark.exists() and 0 <= time.time() - mark.stat().st_mtime < seconds:
-                return False
-            mark.touch()
-        return True
 
     def check(self) -> None:
         """Raise StorageError when nothing can be written."""

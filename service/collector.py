@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TURN_SECONDS = 3_600.0  # between two collections of one artifacts folder, whoever does them
+TURN_SECONDS = 3_600.0  # between two collections, whichever process makes them
 DAY = 24 * 3_600.0  # how long something must have been due, where nobody has said so by deleting or replacing it
 STRAY_SHARE = 0.25  # of all files: more than that without a row are no accident of single processes
 STRAYS = 100  # that may go whatever share they are
@@ -124,8 +124,7 @@ class Collector:
         """Collect about once an hour until `stop` is set; the first time at once, unless another process just has."""
         while not stop.is_set():
             try:
-                if self._artifacts.take_turn(TURN_SECONDS):
-                    self.collect(stop)
+                self._collect(stop, force=False, apart=TURN_SECONDS)
             except (Unavailable, StorageError) as error:
                 log.warning("not collected, trying again in an hour or so: %s", error)
             except Misconfigured as error:
@@ -142,9 +141,17 @@ class Collector:
         `force`: take files without a row however many they are. Raises Misconfigured where the artifacts are another
         database's, Unavailable and StorageError.
         """
+        done = self._collect(stop, force=force, apart=0.0)
+        assert done is not None
+        return done
+
+    def _collect(self, stop: Event, *, force: bool, apart: float) -> Collected | None:
+        """See `collect`; None when the last collection was begun less than `apart` seconds ago."""
         deployment.check(self._database, self._artifacts)
         with self._database.transaction() as connection:
-            turn = garbage.begin(connection)
+            turn = garbage.begin(connection, apart)
+        if turn is None:
+            return None
         self._forget_staged(stop)
         done = Collected()
         if self._keeping.days:

@@ -88,7 +88,6 @@ def test_what_is_moved_to_the_trash_keeps_its_key_there_and_can_be_put_back(arti
 
 
 def test_unfinished_files_are_named_and_can_be_removed(artifacts: Artifacts) -> None:
-    artifacts.take_turn(1.0)
     with artifacts.scratch() as folder:
         (folder / "upload").write_bytes(b"x")
         (name,) = artifacts.unfinished()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from service.access import Caller
     from service.store.engine import Database
+    from service.store.figures import Figures
 
 log = logging.getLogger(__name__)
 
@@ -90,40 +91,48 @@ class _OfService(Collector):
         for labels, number in known.jobs.items():
             jobs.add_metric(labels, number)
         yield jobs
-        collecting = known.collecting
-        for name, text, value in (
-            ("queue_oldest_seconds", "Since the first of the queued jobs was submitted.", known.waiting_seconds),
-            ("epochs", "Epochs of all jobs stored.", known.epochs),
-            ("workers", "Workers alive.", len(known.workers)),
-            ("trainers", "Trainer processes of these.", sum(worker.trainers for worker in known.workers)),
-            ("datasets", "Data sets stored.", known.datasets),
-            ("dataset_bytes", "Bytes of these.", known.dataset_bytes),
-            ("database_bytes", "Bytes that the database takes.", known.database_bytes),
-            ("artifact_files", "Files in the artifacts folder, as the last collection found it.", collecting.files),
-            ("artifact_bytes", "Bytes of these.", collecting.bytes),
-            ("trash_files", "Files in its trash, as the last collection left it.", collecting.trash_files),
-            ("trash_bytes", "Bytes of these.", collecting.trash_bytes),
-        ):
-            yield GaugeMetricFamily(f"bestepoch_{name}", text, value=value)
-        for name, text, value in (
-            ("collections", "Garbage collections begun.", collecting.collections),
-            ("collections_failed", "Those that an error ended.", collecting.failed),
-            ("collections_refused", "Those stopped: a mismatch, too many strays.", collecting.refused),
-            ("undeleted_files", "Times that a collection could not remove a file.", collecting.undeleted),
-        ):
-            yield CounterMetricFamily(f"bestepoch_{name}", text, value=value)
-        for name, text in (
-            ("claims", "Times that a worker took jobs from the queue."),
-            ("claimed", "Jobs that a worker took."),
-            ("claim_seconds", "Time that taking them took."),
-            ("waited_seconds", "Time from the submission of each of them to its first claim."),
-            ("lapsed_leases", "Leases of others that a worker found lapsed: jobs that it took back to the queue."),
-            ("trainer_restarts", "Trainer processes of a worker that died and were replaced."),
-        ):
-            counted = CounterMetricFamily(f"bestepoch_worker_{name}", text, labels=["worker"])
-            for worker in known.workers:
-                counted.add_metric([worker.id], getattr(worker, name))
-            yield counted
+        yield from _of_storage(known)
+        yield from _of_workers(known)
+
+
+def _of_storage(known: Figures) -> Iterator[Metric]:
+    collecting = known.collecting
+    for name, text, value in (
+        ("queue_oldest_seconds", "Since the first of the queued jobs was submitted.", known.waiting_seconds),
+        ("epochs", "Epochs of all jobs stored.", known.epochs),
+        ("workers", "Workers alive.", len(known.workers)),
+        ("trainers", "Trainer processes of these.", sum(worker.trainers for worker in known.workers)),
+        ("datasets", "Data sets stored.", known.datasets),
+        ("dataset_bytes", "Bytes of these.", known.dataset_bytes),
+        ("database_bytes", "Bytes that the database takes.", known.database_bytes),
+        ("artifact_files", "Files in the artifacts folder, as the last collection found it.", collecting.files),
+        ("artifact_bytes", "Bytes of these.", collecting.bytes),
+        ("trash_files", "Files in its trash, as the last collection left it.", collecting.trash_files),
+        ("trash_bytes", "Bytes of these.", collecting.trash_bytes),
+    ):
+        yield GaugeMetricFamily(f"bestepoch_{name}", text, value=value)
+    for name, text, value in (
+        ("collections", "Garbage collections begun.", collecting.collections),
+        ("collections_failed", "Those that an error ended.", collecting.failed),
+        ("collections_refused", "Those stopped: a mismatch, too many strays.", collecting.refused),
+        ("undeleted_files", "Times that a collection could not remove a file.", collecting.undeleted),
+    ):
+        yield CounterMetricFamily(f"bestepoch_{name}", text, value=value)
+
+
+def _of_workers(known: Figures) -> Iterator[Metric]:
+    for name, text in (
+        ("claims", "Times that a worker took jobs from the queue."),
+        ("claimed", "Jobs that a worker took."),
+        ("claim_seconds", "Time that taking them took."),
+        ("waited_seconds", "Time from the submission of each of them to its first claim."),
+        ("lapsed_leases", "Leases of others that a worker found lapsed: jobs that it took back to the queue."),
+        ("trainer_restarts", "Trainer processes of a worker that died and were replaced."),
+    ):
+        counted = CounterMetricFamily(f"bestepoch_worker_{name}", text, labels=["worker"])
+        for worker in known.workers:
+            counted.add_metric([worker.id], getattr(worker, name))
+        yield counted
 
 
 class _OfDisks(Collector):

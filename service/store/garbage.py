@@ -56,8 +56,11 @@ class Told:
     trash_bytes: int
 
 
-def begin(connection: Connection) -> Turn:
-    """Begin a collection: move the clock, and date what was discarded since the last one."""
+def begin(connection: Connection, apart: float = 0.0) -> Turn | None:
+    """Begin a collection: move the clock, and date what was discarded since the last one.
+
+    None when the last one was begun less than `apart` seconds ago, by whichever process.
+    """
     connection.execute(select(deployment.c.id).with_for_update())  # one at a time
     clock, boot = lease_clock(connection)
     reading = float(connection.scalar(select(clock)) or 0.0)
@@ -65,6 +68,8 @@ def begin(connection: Connection) -> Turn:
     now, number = 0.0, 1
     if last is not None:
         passed = reading - last.reading if last.boot == boot else 0.0
+        if last.boot == boot and 0 <= passed < apart:
+            return None
         now, number = last.clock + min(max(passed, 0.0), STEP_SECONDS), last.number + 1
     row = {"number": number, "clock": now, "reading": reading, "boot": boot, "wall": datetime.now(UTC)}
     connection.execute(insert(collections).values(row))

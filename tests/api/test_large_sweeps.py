@@ -13,7 +13,7 @@ from sqlalchemy import func, select, text
 from starlette.testclient import TestClient
 
 from service.access import DEFAULT_TENANT
-from service.collector import Collector
+from service.collector import Collector, Keeping
 from service.errors import Unavailable
 from service.store import figures, jobs, queue, retention, sweeps, usage
 from service.store.engine import Database, TenantDatabase
@@ -139,7 +139,7 @@ def test_what_a_killed_process_has_staged_is_collected_later(kitchen: Kitchen) -
     with database.transaction(DEFAULT_TENANT) as connection:
         jobs.stage(connection, rows)
 
-    Collector(database, kitchen.artifacts, 0).collect(threading.Event())
+    Collector(database, kitchen.artifacts, Keeping()).collect(threading.Event())
     assert count(database) == 31  # they may yet be needed
     with database.transaction() as connection:
         assert retention.forget_staged(connection, datetime.now(UTC) + timedelta(hours=1), 20) == 20

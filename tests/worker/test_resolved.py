@@ -99,7 +99,8 @@ def test_the_jobs_of_a_sweep_share_what_was_shown_and_are_not_mixed_with_those_f
     before = [resolved(table, seed=seed) for seed in (0, 1)]
     spec = SweepSpec.model_validate({"base": before[0].spec.model_dump(mode="json"), "replicates": 2})
     with database.transaction(DEFAULT_TENANT) as connection:
-        sweeps.create(connection, spec, [SweepJob({}, each) for each in before], max_queued=100)
+        new = sweeps.prepare(spec, [SweepJob({}, each) for each in before], DEFAULT_TENANT)
+        sweeps.create(connection, new, max_queued=100)
     upgrade(monkeypatch)
     after = resolved(table, seed=2)
     submit(database, after)
