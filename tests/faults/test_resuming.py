@@ -17,6 +17,7 @@ from examples.local_service import running_service
 from tests.processes import get, linux_only, submit, trainers_of, until, worker_of
 
 KILLS = int(os.environ.get("TEST_KILLS", "100"))
+EPOCHS = 45 * KILLS  # some 30 from one kill to the next
 SPEC: dict[str, Any] = {
     "data": {"kind": "synthetic", "rows": 4_000, "features": 20, "signal": 1.0},
     "architecture": {"hidden": [64, 32], "dropout": 0.1},
@@ -51,7 +52,7 @@ def ended(client: httpx2.Client, job_id: str, seconds: float = 300.0) -> dict[st
 @linux_only
 def test_a_trainer_killed_at_random_moments_again_and_again(saving_often: httpx2.Client) -> None:
     client, chance = saving_often, random.Random(4)
-    spec = {**SPEC, "max_epochs": 30 * KILLS}
+    spec = {**SPEC, "max_epochs": EPOCHS}
     undisturbed = ended(client, submit(client, spec))
 
     job_id, killed = submit(client, spec), 0
@@ -68,7 +69,7 @@ def test_a_trainer_killed_at_random_moments_again_and_again(saving_often: httpx2
     assert job["attempt"] > KILLS / 2  # a kill while nothing was claimed costs no attempt
     one, other = outcome(client, undisturbed), outcome(client, job)
     assert one == other
-    assert [row["epoch"] for row in other[2]] == list(range(1, 30 * KILLS + 1))
+    assert [row["epoch"] for row in other[2]] == list(range(1, EPOCHS + 1))
 
 
 @linux_only
