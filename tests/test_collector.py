@@ -237,6 +237,18 @@ def test_jobs_that_ended_too_long_ago_go_with_all_that_is_theirs(kitchen: Kitche
     assert {key.split("/")[1] for key in keys(artifacts)} == {recent}
 
 
+def test_a_job_in_a_state_of_a_newer_version_stays_however_long_ago_it_ended(kitchen: Kitchen) -> None:
+    claim = kitchen.trained()
+    end_long_ago(kitchen.database, claim.job_id)
+    with kitchen.database.transaction() as connection:
+        connection.execute(update(jobs_table).values(status="archived"))
+
+    collect(kitchen, keep_days=7)
+
+    with kitchen.database.reading() as connection:
+        assert jobs.get(connection, claim.job_id).status == "archived"
+
+
 def test_sweeps_go_with_the_last_of_their_jobs(kitchen: Kitchen) -> None:
     gone, kept = kitchen.swept(), kitchen.swept()
     long_ago = datetime.now(UTC) - timedelta(days=10)
