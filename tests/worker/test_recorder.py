@@ -248,6 +248,28 @@ def test_training_goes_on_while_the_database_is_away(
         assert [row.epoch for row in history.read(connection, claimed.job_id)] == [1, 2]
 
 
+@pytest.mark.usefixtures("eager")
+def test_files_do_not_pile_up_while_no_row_can_name_them(
+    database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise Unavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "write", away)
+        for number in range(1, 6):
+            add(recorder, epoch(number), weights(epoch(number)))
+    during = files(artifacts)
+    for number in (6, 7):
+        add(recorder, epoch(number), weights(epoch(number)))
+
+    assert during == ["1-best-1.safetensors"]
+    best = job(database, claimed.job_id).best
+    assert best is not None
+    assert best.checkpoint is not None
+    assert best.checkpoint.epoch == 7
+
+
 def test_a_full_disk_at_the_end_fails_the_job_and_keeps_the_history(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
