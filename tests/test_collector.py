@@ -536,6 +536,21 @@ def test_the_clock_of_collections_neither_jumps_nor_goes_back(database: Database
     assert turns[1] == turns[2] <= turns[3] < turns[2] + 60
 
 
+def test_the_last_days_are_remembered_however_many_collections_were_made(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(garbage, "REMEMBERED", 3)
+    with database.transaction() as connection:
+        for _ in range(100):
+            connection.execute(update(collections).values(reading=collections.c.reading - garbage.STEP_SECONDS))
+            turn = garbage.begin(connection)
+
+        assert turn is not None
+        assert garbage.earliest_time(connection, turn, DAY) is not None
+        kept = connection.scalars(select(collections.c.clock)).all()
+    assert turn.now - min(kept) == pytest.approx(garbage.REMEMBERED_SECONDS, abs=garbage.STEP_SECONDS)
+
+
 class Jumped(datetime):
     """A clock that is a year fast."""
 
