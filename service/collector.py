@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import random
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -260,6 +259,9 @@ class Collector:
         return len(trash), sum(trash.values())
 
     def _count(self, *, failed: int = 0, refused: int = 0, undeleted: int = 0) -> None:
-        """For /metrics."""
-        with suppress(Unavailable, StorageError), self._database.transaction(quiet=True) as connection:
-            garbage.count(connection, failed=failed, refused=refused, undeleted=undeleted)
+        """For /metrics; an error here must not end the thread that has just reported another."""
+        try:
+            with self._database.transaction(quiet=True) as connection:
+                garbage.count(connection, failed=failed, refused=refused, undeleted=undeleted)
+        except Exception as error:
+            log.warning("not counted: %s", error)

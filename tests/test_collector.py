@@ -356,12 +356,15 @@ def test_no_error_ends_the_collector(
     stop = threading.Event()
     thread = threading.Thread(target=Collector(kitchen.database, artifacts, Keeping()).run, args=(stop,), daemon=True)
 
-    def broken(_self: Artifacts) -> Iterator[Any]:
+    def broken(*_: object, **__: object) -> Iterator[Any]:
         raise RuntimeError("never thought of")
 
     with monkeypatch.context() as patch:
         patch.setattr(Artifacts, "files", broken)
-        thread.start()
+        with monkeypatch.context() as worse:
+            worse.setattr(garbage, "count", broken)  # as where both fail for the same reason
+            thread.start()
+            until(lambda: caplog.text.count("not counted: never thought of") > 1)
         until(lambda: told(kitchen.database).failed > 1)
     until(lambda: not keys(artifacts))
     stop.set()
