@@ -217,8 +217,11 @@ class Collector:
         return found
 
     def _mark(self, turn: Turn, keys: list[str]) -> Mapping[str, Mark]:
-        with self._database.transaction(quiet=True) as connection:
-            return garbage.mark(connection, turn, keys)
+        marks: dict[str, Mark] = {}
+        for start in range(0, len(keys), FILES):  # the trash may hold many
+            with self._database.transaction(quiet=True) as connection:
+                marks |= garbage.mark(connection, turn, keys[start : start + FILES])
+        return marks
 
     def _marks(self, keys: list[str]) -> Mapping[str, Mark | None]:
         with self._database.reading() as connection:

@@ -444,6 +444,24 @@ def test_the_trash_is_emptied_after_days(kitchen: Kitchen, artifacts: Artifacts)
     assert told(kitchen.database).trash_files == 0
 
 
+def test_a_full_trash_is_marked_in_steps_that_hold_nobody_up(
+    kitchen: Kitchen, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(artifacts, *(f"trash/checkpoints/job_0/{number}" for number in range(7)))
+    monkeypatch.setattr(collector_module, "FILES", 3)
+    mark, numbers = garbage.mark, list[int]()
+
+    def counted(connection: Any, turn: garbage.Turn, names: Any) -> Any:
+        numbers.append(len(names))
+        return mark(connection, turn, names)
+
+    monkeypatch.setattr(garbage, "mark", counted)
+
+    once(kitchen)
+
+    assert numbers == [3, 3, 1]
+
+
 def test_a_killed_processes_scraps_go_and_those_of_one_that_writes_stay(kitchen: Kitchen, artifacts: Artifacts) -> None:
     (artifacts.root / "tmp/left").mkdir()
     (artifacts.root / "tmp/left/upload").write_bytes(b"x")
