@@ -72,7 +72,9 @@ class Recorder:
             member.best = known.best
             member.events.append(known.entry)
             if known.published and known.best and known.published.epoch == known.best.row.epoch:
-                member.published = known.published
+                # A backup of a busy service may lack the file; the saved state has the weights.
+                there = self._artifacts.path(known.published.path).exists()
+                member.published = known.published if there else None
         back = {number: self._members[number] for number in before}
         return insist(lambda: self._commit(back, {}, {})) if back else Heard()
 
