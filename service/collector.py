@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import random
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -218,8 +217,11 @@ class Collector:
         return found
 
     def _mark(self, turn: Turn, keys: list[str]) -> Mapping[str, Mark]:
-        with self._database.transaction(quiet=True) as connection:
-            return garbage.mark(connection, turn, keys)
+        marks: dict[str, Mark] = {}
+        for start in range(0, len(keys), FILES):  # the trash may hold many
+            with self._database.transaction(quiet=True) as connection:
+                marks |= garbage.mark(connection, turn, keys[start : start + FILES])
+        return marks
 
     def _marks(self, keys: list[str]) -> Mapping[str, Mark | None]:
         with self._database.reading() as connection:
@@ -260,6 +262,9 @@ class Collector:
         return len(trash), sum(trash.values())
 
     def _count(self, *, failed: int = 0, refused: int = 0, undeleted: int = 0) -> None:
-        """For /metrics."""
-        with suppress(Unavailable, StorageError), self._database.transaction(quiet=True) as connection:
-            garbage.count(connection, failed=failed, refused=refused, undeleted=undeleted)
+        """For /metrics; an error here must not end the thread that has just reported another."""
+        try:
+            with self._database.transaction(quiet=True) as connection:
+                garbage.count(connection, failed=failed, refused=refused, undeleted=undeleted)
+        except Exception as error:
+            log.warning("not counted: %s", error)

@@ -237,6 +237,18 @@ def test_jobs_that_ended_too_long_ago_go_with_all_that_is_theirs(kitchen: Kitche
     assert {key.split("/")[1] for key in keys(artifacts)} == {recent}
 
 
+def test_a_job_in_a_state_of_a_newer_version_stays_however_long_ago_it_ended(kitchen: Kitchen) -> None:
+    claim = kitchen.trained()
+    end_long_ago(kitchen.database, claim.job_id)
+    with kitchen.database.transaction() as connection:
+        connection.execute(update(jobs_table).values(status="archived"))
+
+    collect(kitchen, keep_days=7)
+
+    with kitchen.database.reading() as connection:
+        assert jobs.get(connection, claim.job_id).status == "archived"
+
+
 def test_sweeps_go_with_the_last_of_their_jobs(kitchen: Kitchen) -> None:
     gone, kept = kitchen.swept(), kitchen.swept()
     long_ago = datetime.now(UTC) - timedelta(days=10)
@@ -344,12 +356,15 @@ def test_no_error_ends_the_collector(
     stop = threading.Event()
     thread = threading.Thread(target=Collector(kitchen.database, artifacts, Keeping()).run, args=(stop,), daemon=True)
 
-    def broken(_self: Artifacts) -> Iterator[Any]:
+    def broken(*_: object, **__: object) -> Iterator[Any]:
         raise RuntimeError("never thought of")
 
     with monkeypatch.context() as patch:
         patch.setattr(Artifacts, "files", broken)
-        thread.start()
+        with monkeypatch.context() as worse:
+            worse.setattr(garbage, "count", broken)  # as where both fail for the same reason
+            thread.start()
+            until(lambda: caplog.text.count("not counted: never thought of") > 1)
         until(lambda: told(kitchen.database).failed > 1)
     until(lambda: not keys(artifacts))
     stop.set()
@@ -427,6 +442,24 @@ def test_the_trash_is_emptied_after_days(kitchen: Kitchen, artifacts: Artifacts)
 
     assert not trash.exists()
     assert told(kitchen.database).trash_files == 0
+
+
+def test_a_full_trash_is_marked_in_steps_that_hold_nobody_up(
+    kitchen: Kitchen, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(artifacts, *(f"trash/checkpoints/job_0/{number}" for number in range(7)))
+    monkeypatch.setattr(collector_module, "FILES", 3)
+    mark, numbers = garbage.mark, list[int]()
+
+    def counted(connection: Any, turn: garbage.Turn, names: Any) -> Any:
+        numbers.append(len(names))
+        return mark(connection, turn, names)
+
+    monkeypatch.setattr(garbage, "mark", counted)
+
+    once(kitchen)
+
+    assert numbers == [3, 3, 1]
 
 
 def test_a_killed_processes_scraps_go_and_those_of_one_that_writes_stay(kitchen: Kitchen, artifacts: Artifacts) -> None:
@@ -522,6 +555,21 @@ def test_the_clock_of_collections_neither_jumps_nor_goes_back(database: Database
     assert turns[0] == 0
     assert turns[1] == garbage.STEP_SECONDS
     assert turns[1] == turns[2] <= turns[3] < turns[2] + 60
+
+
+def test_the_last_days_are_remembered_however_many_collections_were_made(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(garbage, "REMEMBERED", 3)
+    with database.transaction() as connection:
+        for _ in range(100):
+            connection.execute(update(collections).values(reading=collections.c.reading - garbage.STEP_SECONDS))
+            turn = garbage.begin(connection)
+
+        assert turn is not None
+        assert garbage.earliest_time(connection, turn, DAY) is not None
+        kept = connection.scalars(select(collections.c.clock)).all()
+    assert turn.now - min(kept) == pytest.approx(garbage.REMEMBERED_SECONDS, abs=garbage.STEP_SECONDS)
 
 
 class Jumped(datetime):

@@ -39,7 +39,7 @@ class Stored(BaseModel):
     histories: int
     """Epochs in the database, about."""
     specs: int
-    """Specs of jobs in the database, with the rows that they hold inline."""
+    """The specs of jobs in the database, with the rows that they hold inline and what was resolved of them."""
     expected: int
     """Checkpoints that jobs under way and waiting have yet to write, by estimate."""
     uploads: int

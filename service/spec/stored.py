@@ -30,7 +30,7 @@ from service.spec.resolved import Feature, Resolved, RowCounts, Target
 from service.spec.table import ColumnType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from service.spec.job import JobSpec
 
@@ -51,12 +51,17 @@ class InputsDocuments:
     """Of many resolved jobs; those of a sweep share the tuple of their features, which is looked at once."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[int, bool], tuple[Resolved, InputsDocument]] = {}
+        self._made: dict[Hashable, tuple[Resolved, InputsDocument]] = {}
         self._known: dict[str, InputsDocument] = {}  # by SHA-256: of equal ones one is kept
 
     def of(self, resolved: Resolved) -> InputsDocument:
         """The document of this job."""
-        key = id(resolved.features), resolved.target.classes is None
+        classes = resolved.target.classes
+        key = (
+            *(id(resolved.features), isinstance(resolved.spec.data, DatasetData)),  # which say the names, too
+            *(classes, classes and type(classes[0])),  # False and 0 are equal
+            *(resolved.null_values, resolved.date_format),
+        )
         if key not in self._made:
             document = _document(resolved)
             # The job is kept, so that nothing else gets the id.

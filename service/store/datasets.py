@@ -12,6 +12,7 @@ from service.errors import Conflict, NotFound, QuotaExceeded
 from service.lifecycle import ENDED
 from service.spec.table import Dataset, DatasetSummary
 from service.store import garbage
+from service.store.engine import unhurried
 from service.store.jobs import lock
 from service.store.tables import datasets, jobs
 from service.store.tenancy import own, tenant_of
@@ -122,6 +123,7 @@ def _newest(connection: Connection, query: Select[Any], limit: int, after: str |
 
 def remove(connection: Connection, dataset_id: str) -> None:
     """Delete it; its file is collected later. Raises NotFound, and Conflict while a live job needs it."""
+    unhurried(connection)  # hundreds of thousands of ended jobs may name it
     path = path_of(connection, dataset_id)
     this = and_(own(connection, datasets), datasets.c.id == dataset_id)
     # On Postgres a job that names the data set waits for this lock, or we for it; on SQLite writers wait anyway.

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 STEP_SECONDS = 7_200.0  # a clock that jumps, or a night without a service, counts as no more
-REMEMBERED = 1_000  # collections: more than a month of them
+REMEMBERED = 1_000  # collections, and all of the last days, however many
+REMEMBERED_SECONDS = 7 * 86_400.0
 NAMES = 500  # in one statement
 
 
@@ -73,7 +74,8 @@ def begin(connection: Connection, apart: float = 0.0) -> Turn | None:
         now, number = last.clock + min(max(passed, 0.0), STEP_SECONDS), last.number + 1
     row = {"number": number, "clock": now, "reading": reading, "boot": boot, "wall": datetime.now(UTC)}
     connection.execute(insert(collections).values(row))
-    connection.execute(delete(collections).where(collections.c.number <= number - REMEMBERED))
+    old = collections.c.number <= number - REMEMBERED, collections.c.clock < now - REMEMBERED_SECONDS
+    connection.execute(delete(collections).where(*old))
     connection.execute(update(garbage).where(garbage.c.since.is_(None)).values(since=now, seen=number))
     return Turn(number, now)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, exists, select
 
-from service.lifecycle import LIVE
+from service.lifecycle import ENDED
 from service.store import garbage
 from service.store.engine import unhurried
 from service.store.named import named
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def forget_jobs(connection: Connection, before: datetime, limit: int) -> int:
     """Delete at most `limit` jobs that ended earlier, with their history and checkpoints; how many."""
     unhurried(connection)  # each may have a million epochs
-    old = select(jobs.c.id).where(jobs.c.status.not_in(LIVE), jobs.c.finished_at < before)
+    old = select(jobs.c.id).where(jobs.c.status.in_(ENDED), jobs.c.finished_at < before)
     held = old.order_by(jobs.c.id).limit(limit).with_for_update(skip_locked=True)  # what is in use, goes next time
     ids = list(connection.scalars(held))
     if not ids:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,10 +36,13 @@ def copy_before_migration(path: Path, revision: str, connect: Callable[[str], An
         for scrap in path.parent.glob(f"{glob.escape(unfinished.name)}*"):
             scrap.unlink()
         raise StorageError(f"the database was not migrated, for no copy of it could be made first: {error}") from error
-    for old in sorted(path.parent.glob(f"{glob.escape(path.name)}.*.backup"), key=_made)[:-KEPT]:
+    for old in _copies(path)[:-KEPT]:
         old.unlink(missing_ok=True)
     return copy
 
 
-def _made(copy: Path) -> str:
-    return ".".join(copy.name.split(".")[-3:])
+def _copies(path: Path) -> list[Path]:
+    """Ours, oldest first; what somebody else has named alike is theirs."""
+    ours = re.compile(rf"{re.escape(path.name)}\.\w+\.(?P<made>\d{{8}}T\d{{6}}\.\d{{6}}Z)\.backup")
+    found = ((ours.fullmatch(each.name), each) for each in path.parent.iterdir())
+    return [each for _, each in sorted((match["made"], each) for match, each in found if match)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, func, select
 
 from service.lifecycle import LIVE, Status
-from service.store.tables import checkpoints, datasets, jobs
+from service.store.tables import checkpoints, dataset_inputs, datasets, jobs
 from service.store.tenancy import own
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class StoredBytes:
     histories: int
     """Recorded epochs in the database, estimated from their number."""
     specs: int
-    """The specs of jobs in the database, with the rows that they hold inline."""
+    """The specs of jobs in the database, with the rows that they hold inline and what was resolved of them."""
     expected: int
     """What jobs that have not ended are expected to add: the estimate of their checkpoints, less what they have."""
 
@@ -76,7 +76,7 @@ def read(connection: Connection) -> Taken:
             profiles=int(profiles),
             checkpoints=int(written or 0),
             histories=HISTORY_ROW_BYTES * sum(int(row.epochs) for row in by_status.values()),
-            specs=sum(int(row.specs) for row in by_status.values()),
+            specs=sum(int(row.specs) for row in by_status.values()) + _inputs(connection),
             expected=_expected(connection, by_status),
         ),
     )
@@ -89,7 +89,7 @@ def _jobs(connection: Connection) -> Any:
             jobs.c.status,
             func.count().label("number"),
             _sum(jobs.c.epoch).label("epochs"),
-            _sum(_size(connection)).label("specs"),
+            _sum(_size(connection, jobs.c.spec) + _size(connection, jobs.c.resolved)).label("specs"),
             _sum(live).label("expected"),
         )
         .where(own(connection, jobs))
@@ -113,13 +113,21 @@ def _expected(connection: Connection, by_status: dict[str, Row[Any]]) -> int:
     return queued + max(begun - int(has or 0), 0)
 
 
-def _size(connection: Connection) -> ColumnElement[int]:
-    """Bytes of a spec as the database keeps it, without reading large ones where the database can do that."""
+def _inputs(connection: Connection) -> int:
+    """How columns become inputs, stored once for the jobs that share it: megabytes where there are many categories."""
+    mine = dataset_inputs.join(datasets, datasets.c.id == dataset_inputs.c.dataset_id)
+    size = _sum(_size(connection, dataset_inputs.c.inputs))
+    return int(connection.scalar(select(size).select_from(mine).where(own(connection, datasets))) or 0)
+
+
+def _size(connection: Connection, column: ColumnElement[Any]) -> ColumnElement[int]:
+    """Bytes of JSON as the database keeps it, without reading a large one where the database can do that."""
     if connection.dialect.name == "postgresql":
-        return func.pg_column_size(jobs.c.spec)
-    dbapi: Any = connection.dialect.dbapi
-    measure = func.octet_length if dbapi.sqlite_version_info >= (3, 43) else func.length
-    return measure(jobs.c.spec)
+        measure = func.pg_column_size
+    else:
+        dbapi: Any = connection.dialect.dbapi
+        measure = func.octet_length if dbapi.sqlite_version_info >= (3, 43) else func.length
+    return func.coalesce(measure(column), 0)
 
 
 def _sum(column: ColumnElement[int]) -> ColumnElement[int]:

@@ -59,6 +59,7 @@ class Recorder:
         self._members = {number: Member(*member) for number, member in enumerate(members)}
         self._save_seconds, self._keep = save_seconds, keep
         self._superseded = superseded or Superseded(artifacts)
+        self._away = False  # the last flush was in vain
         self._flushed_at = time.monotonic()
         self._publish_from = self._flushed_at + len(members) * PUBLISHING_SECONDS / PUBLISHING_SHARE
         self._save_from = self._flushed_at + save_seconds
@@ -71,7 +72,9 @@ class Recorder:
             member.best = known.best
             member.events.append(known.entry)
             if known.published and known.best and known.published.epoch == known.best.row.epoch:
-                member.published = known.published
+                # A backup of a busy service may lack the file; the saved state has the weights.
+                there = self._artifacts.path(known.published.path).exists()
+                member.published = known.published if there else None
         back = {number: self._members[number] for number in before}
         return insist(lambda: self._commit(back, {}, {})) if back else Heard()
 
@@ -86,14 +89,17 @@ class Recorder:
         """At most every half second, commit what there is; while the database is away, keep it for later."""
         if not self._members or time.monotonic() - self._flushed_at < FLUSH_SECONDS:
             return Heard()
+        away, self._away = self._away, True
         try:
-            published = self._write_due()
-            return self._commit(self._members, published, {})
+            published = {} if away else self._write_due()  # else files that no row can name yet would pile up
+            heard = self._commit(self._members, published, {})
         except (Unavailable, StorageError) as error:
             log.warning("not recorded yet, training goes on: %s", error)
             return Heard()
         finally:
             self._flushed_at = time.monotonic()
+        self._away = False
+        return heard
 
     def _write_due(self) -> dict[int, list[Checkpoint]]:
         """The files whose time has come, best checkpoints and states; what cannot be written has to wait."""

@@ -17,6 +17,7 @@ from service.api.app import create_app
 from service.api.openapi import SWEEP_EXAMPLES
 from service.artifacts import Artifacts
 from service.settings import Settings
+from service.store import resolutions
 from service.store.engine import Database
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.store.records import claim
@@ -257,3 +258,19 @@ def test_the_examples_can_be_trained(client: TestClient, name: str) -> None:
     response = client.post("/v1/sweeps", json=SWEEP_EXAMPLES[name]["value"])
 
     assert response.status_code == 201, response.text
+
+
+def test_jobs_that_differ_in_their_target_alone_have_its_classes_each(client: TestClient, database: Database) -> None:
+    rows = "".join(f"{n % 7},{'ab'[n % 2]},{'xyz'[n % 3]}\n" for n in range(60))
+    uploaded = client.post("/v1/datasets", content=f"size,one,other\n{rows}").json()
+    base = {"data": {"kind": "dataset", "id": uploaded["id"], "target": "one", "features": ["size"]}}
+
+    submit(client, base=base, grid={"data.target": ["one", "other"]})
+
+    claims = [*claim(database), *claim(database)]
+    with database.reading() as connection:
+        read = [resolutions.read(connection, [(each.spec, each.resolved or {})])[0].target for each in claims]
+    assert sorted((target.column, target.classes) for target in read) == [
+        ("one", ("a", "b")),
+        ("other", ("x", "y", "z")),
+    ]

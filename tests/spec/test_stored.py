@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.spec.job import JobSpec
-from service.spec.resolve import Resolved, profile_of, resolve
+from service.spec.resolve import Resolved, Target, profile_of, resolve
 from service.spec.stored import InputsDocuments, decided, restored
 from tests.spec import tables
 from tests.specs import synthetic
@@ -79,3 +79,14 @@ def test_jobs_that_share_their_features_share_the_document() -> None:
 
     assert documents.of(one) is documents.of(replace(one, spec=one.spec.model_copy(update={"seed": 7})))
     assert documents.of(synthetic()).sha256 == documents.of(one).sha256
+
+
+def test_jobs_that_share_their_features_alone_have_documents_of_their_own() -> None:
+    one = tables.resolved()
+    targets = (("a", "b"), ("a", "c"), (False, True), (0, 1), None)
+    others = [replace(one, target=Target("species", classes)) for classes in targets]
+    others += [replace(one, null_values=("-",)), replace(one, date_format="%d.%m.%Y")]
+    documents = InputsDocuments()
+
+    for other in (one, *others):
+        assert documents.of(other).content == InputsDocuments().of(other).content

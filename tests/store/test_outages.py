@@ -10,14 +10,17 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from sqlalchemy import exc, text
+from sqlalchemy import exc, select, text, update
 
+from service.access import DEFAULT_TENANT
 from service.errors import StorageError, Unavailable
-from service.store import engine, postgres
+from service.lifecycle import Status
+from service.store import datasets, engine, postgres
 from service.store.engine import Database, takes_writes, unhurried
+from service.store.tables import jobs
 from tests.databases import read_only
 from tests.proxy import Proxy, proxied
-from tests.store.records import submit
+from tests.store.records import dataset, submit
 
 pytestmark = pytest.mark.parametrize("backend", ["postgres"], indirect=True)
 
@@ -182,6 +185,26 @@ def test_a_statement_that_takes_too_long_is_ended_but_for_those_that_may(databas
         connection.execute(text("SELECT pg_sleep(5)"))  # the same connection: the leave was for one transaction
 
     database.close()
+
+
+def test_a_data_set_that_many_ended_jobs_name_takes_as_long_to_delete_as_it_needs(
+    database: Database, database_url: str
+) -> None:
+    slow = "CREATE FUNCTION slow() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END' LANGUAGE plpgsql"
+    ended = submit(database)
+    with database.transaction(DEFAULT_TENANT) as connection:
+        datasets.add(connection, dataset(), path="datasets/ds_1/data.parquet", options="{}")
+        connection.execute(update(jobs).values(dataset_id="ds_1", status=Status.succeeded))
+        connection.execute(text(slow))
+        connection.execute(text("CREATE TRIGGER slow BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION slow()"))
+
+    impatient = Database(database_url, statement_seconds=0.1)
+    with impatient.transaction(DEFAULT_TENANT) as connection:
+        datasets.remove(connection, "ds_1")
+    impatient.close()
+
+    with database.reading() as connection:
+        assert connection.scalar(select(jobs.c.dataset_id).where(jobs.c.id == ended.id)) is None
 
 
 def test_every_connection_has_timeouts_and_the_address_may_choose_others(proxy: Proxy) -> None:

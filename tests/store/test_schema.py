@@ -137,6 +137,17 @@ def test_the_newest_copies_are_kept(older: Path) -> None:
     assert copies(older) == sorted(made[-sqlite_copy.KEPT :])
 
 
+def test_a_copy_that_an_operator_has_made_stays(older: Path) -> None:
+    theirs = older.with_name("old.db.0010.2020-the-move.backup")
+    theirs.touch()
+
+    for _ in range(sqlite_copy.KEPT + 1):
+        sqlite_copy.copy_before_migration(older, "0010", sqlite_module.connect)
+
+    assert theirs.exists()
+    assert len(copies(older)) == sqlite_copy.KEPT + 1
+
+
 def test_a_file_that_cannot_be_copied_is_not_migrated(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_path: Path, _revision: str, connect: object) -> Path:
         return sqlite_copy.copy_before_migration(older, "0010", lambda path: sqlite_module.connect(f"{path}/no"))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import event, text
 
+from service.access import DEFAULT_TENANT
 from service.lifecycle import CheckpointKind
-from service.store import usage
+from service.store import control, datasets, jobs, usage
 from service.store.engine import Database
-from tests.store.records import checkpoint, claim, publish, submit
+from tests.spec import tables
+from tests.store.records import checkpoint, claim, dataset, publish, submit
 
 
 def explained(database: Database) -> list[str]:
@@ -55,3 +59,30 @@ def test_what_a_job_under_way_has_written_is_not_expected_once_more(database: Da
         after = usage.read(connection).stored
     assert (after.checkpoints, after.expected) == (large.size_bytes, 10)
     assert after.total == before.total
+
+
+def digests(seed: int) -> tuple[str, ...]:
+    """20 texts that Postgres cannot pack much."""
+    return tuple(hashlib.sha256(f"{seed} {number}".encode()).hexdigest() for number in range(20))
+
+
+def test_what_was_resolved_of_jobs_counts_as_long_as_it_is_stored(database: Database) -> None:
+    texts = [tables.column(f"text {number}", "text", distinct=20) for number in range(200)]
+    resolved = tables.resolved(tables.table(tables.column("species", "text", distinct=3), *texts))
+    inputs = [replace(feature, categories=digests(place)) for place, feature in enumerate(resolved.features)]
+    with database.transaction(DEFAULT_TENANT) as connection:
+        datasets.add(connection, dataset(), path="datasets/ds_1/data.parquet", options="{}")
+        submitted, _ = jobs.submit(connection, replace(resolved, features=tuple(inputs)), max_queued=10)
+
+    def specs() -> int:
+        with database.reading(DEFAULT_TENANT) as connection:
+            return usage.read(connection).stored.specs
+
+    assert specs() > 100_000
+    with database.transaction(DEFAULT_TENANT) as connection:
+        control.cancel(connection, submitted.id)
+        jobs.remove(connection, submitted.id)
+    assert specs() > 100_000
+    with database.transaction(DEFAULT_TENANT) as connection:
+        datasets.remove(connection, "ds_1")
+    assert specs() == 0

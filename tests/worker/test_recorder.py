@@ -11,14 +11,16 @@ from sqlalchemy import select
 
 from service.artifacts import Artifacts, sha256_of
 from service.errors import StorageError, Unavailable
+from service.events import EventKind
 from service.lifecycle import CheckpointKind, Epoch, ErrorCode, JobError, Status, StopReason
 from service.spec.early_stopping import Monitor
 from service.store import checkpoints, control, history, queue, recording
 from service.store.engine import Database
+from service.store.events import Entry
 from service.store.queue import Claim, Outcome
 from service.store.tables import garbage
 from service.worker import recorder as recorder_module
-from service.worker.member import Ending, Heard, Weights
+from service.worker.member import Before, Ending, Heard, Weights
 from service.worker.recorder import Recorder
 from service.worker.superseded import LEAST_BYTES, Superseded
 from tests.store.records import claim, epoch, job, submit
@@ -246,6 +248,51 @@ def test_training_goes_on_while_the_database_is_away(
 
     with database.reading() as connection:
         assert [row.epoch for row in history.read(connection, claimed.job_id)] == [1, 2]
+
+
+@pytest.mark.usefixtures("eager")
+def test_files_do_not_pile_up_while_no_row_can_name_them(
+    database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise Unavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "write", away)
+        for number in range(1, 6):
+            add(recorder, epoch(number), weights(epoch(number)))
+    during = files(artifacts)
+    for number in (6, 7):
+        add(recorder, epoch(number), weights(epoch(number)))
+
+    assert during == ["1-best-1.safetensors"]
+    best = job(database, claimed.job_id).best
+    assert best is not None
+    assert best.checkpoint is not None
+    assert best.checkpoint.epoch == 7
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("there", [True, False])
+def test_a_best_checkpoint_whose_file_is_missing_is_published_again_by_the_next_attempt(
+    database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, there: bool
+) -> None:
+    add(recorder, epoch(1), weights(epoch(1)))
+    with database.transaction() as connection:
+        published = checkpoints.get(connection, claimed.job_id, CheckpointKind.best)
+        queue.release(connection, claimed.job_id, 1)
+    if not there:
+        artifacts.delete(published.path)
+
+    again = Recorder(database, artifacts, "cpu", [(claim(database)[0], Monitor.val_loss)], 10.0, {"last"})
+    goes_on = Entry(claimed.job_id, EventKind.resumed, "goes on after epoch 1")
+    again.go_back({0: Before(1, goes_on, 0.1, weights(epoch(1)), published)})
+    finish(again, weights(epoch(1)), None)
+
+    with database.reading() as connection:
+        best = checkpoints.get(connection, claimed.job_id, CheckpointKind.best)
+    assert sha256_of(artifacts.path(best.path)) == best.sha256
+    assert (best.path == published.path) == there
 
 
 def test_a_full_disk_at_the_end_fails_the_job_and_keeps_the_history(
