@@ -33,7 +33,7 @@ def check(database: Database, artifacts: Artifacts) -> None:
     """Raises Misconfigured where database and folder do not match, Unavailable and StorageError."""
     wrong = mismatch(database, artifacts)
     if wrong is not None:
-        raise Misconfigured(f"{wrong}; nothing was changed: {REMEDY}")
+        raise Misconfigured(f"{wrong}; no file was touched: {REMEDY}")
 
 
 def mismatch(database: Database, artifacts: Artifacts) -> str | None:

@@ -211,8 +211,8 @@ class Forked(Record):
 
     job: str
     """The other job's id; it may be deleted by now."""
-    checkpoint: Literal["best", "last"]
-    """Which of its weights."""
+    checkpoint: str
+    """Which of its weights: `best` or `last`."""
     epoch: int
     """The epoch of that job whose weights they are."""
 

@@ -67,8 +67,8 @@ class ReadAs(Strict):
 
     format: FileFormat
     """What the file is."""
-    compression: Literal["gzip", "zstd"] | None = None
-    """What the file was packed with."""
+    compression: str | None = None
+    """What the file was packed with: `gzip` or `zstd`."""
     encoding: str | None = None
     """How its text is encoded."""
     delimiter: str | None = None
@@ -77,7 +77,7 @@ class ReadAs(Strict):
     """What stands around a value that holds the delimiter."""
     header: bool | None = None
     """Whether the first line names the columns."""
-    decimal: Decimal | None = None
+    decimal: str | None = None
     """The decimal sign."""
     date_format: str | None = None
     """How dates are written; null where they are written as ISO 8601 has it, or there are none."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sqlite3
 import subprocess
@@ -50,6 +49,7 @@ except ImportError:  # no wheel for this platform
 log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 5.0
+UNHURRIED_SECONDS = 6 * 3_600.0  # of a statement that may take long: even that wait has an end
 WAL_RETRY_SECONDS = 0.005
 SAFE_SQLITE = (3, 51, 3)
 # Nobody is told of a transaction that wrote nothing, else two that look would wake each other for ever.
@@ -183,10 +183,11 @@ def _boot_id() -> str:
 
 
 def unhurried(connection: Connection) -> None:
-    """Let the statements of this transaction take as long as they need: those of migrations and of mass deletions."""
+    """Let the statements of this transaction take hours: those of migrations and of mass deletions."""
     if connection.dialect.name == "postgresql":
-        connection.execute(select(func.set_config("statement_timeout", "0", True)))
-        _wait_for_answers(connection, math.inf)
+        milliseconds = f"{UNHURRIED_SECONDS * 1_000:.0f}"
+        connection.execute(select(func.set_config("statement_timeout", milliseconds, True)))
+        _wait_for_answers(connection, UNHURRIED_SECONDS + MARGIN_SECONDS)
 
 
 def takes_writes(connection: Connection) -> bool:
