@@ -71,7 +71,7 @@ def read_checkpoint(service: Service, job_id: str, kind: CheckpointKind) -> Chec
     operation_id="download_checkpoint",
     summary="Download a checkpoint",
     response_class=Response,
-    responses={**problems(404, 409, 416, 501), **documented(OCTETS, ZIP)},
+    responses={**problems(404, 409, 416, 501, 507), **documented(OCTETS, ZIP)},
 )
 async def download_checkpoint(
     job_id: JobId,
