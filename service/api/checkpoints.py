@@ -24,6 +24,7 @@ from service.errors import CheckpointCorrupt
 from service.fair import FairLimiter
 from service.lifecycle import Checkpoint, CheckpointFormat, CheckpointKind
 from service.store import checkpoints
+from service.work import current
 
 router = APIRouter(prefix="/jobs", tags=["checkpoints"], route_class=Route)
 
@@ -100,7 +101,7 @@ async def download_checkpoint(
                     service.parts.predictor.to_pt(path, checkpoint.sha256, target)
                 else:
                     export(service, job_id, checkpoint, path, format, target)
-                return target.open("rb"), sha256_of(target)  # sent from the disk; its name is gone
+                return current().opened(target.open("rb")), sha256_of(target)  # sent from the disk; its name is gone
 
         limiter = service.parts.predicting if format is CheckpointFormat.pt else service.parts.exporting
         checkpoint, (file, sha256) = await with_weights(service, request, job_id, of, written, limiter=limiter)
