@@ -66,6 +66,7 @@ class FairLimiter:
                     await asyncio.wait([thread])
                 with suppress(BaseException):
                     thread.result()
+                work.discard()
                 raise
         finally:
             self._release(tenant)

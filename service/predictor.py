@@ -88,8 +88,9 @@ class Helper:
             self._drop()
             context = multiprocessing.get_context("spawn")
             self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs, self._model_bytes), daemon=True)
-            self._process.start()
+            process = context.Process(target=_serve, args=(theirs, self._model_bytes), daemon=True)
+            process.start()
+            self._process = process  # not before: one that has not been started cannot be killed
             theirs.close()
         return self._pipe
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import BinaryIO
 
 
 class Cancelled(Exception):
@@ -23,6 +24,7 @@ class Work:
         self._lock = threading.Lock()
         self._cancelled = False
         self._stops: list[Callable[[], None]] = []
+        self._files: list[BinaryIO] = []
 
     def cancel(self) -> None:
         """End it: what it waits for is stopped, and `check` raises from now on."""
@@ -36,6 +38,16 @@ class Work:
         """Raise Cancelled if it was."""
         if self._cancelled:
             raise Cancelled
+
+    def opened(self, file: BinaryIO) -> BinaryIO:
+        """The file, which is part of the result: it is closed where nobody takes that."""
+        self._files.append(file)
+        return file
+
+    def discard(self) -> None:
+        """Nobody takes the result."""
+        for file in self._files:
+            file.close()
 
     @contextmanager
     def stopped_by(self, stop: Callable[[], None]) -> Iterator[None]:

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +104,27 @@ def test_work_that_is_cancelled_while_it_runs_is_stopped_and_frees_its_slot() ->
         return await limiter.run("b", str, "free")
 
     assert asyncio.run(asyncio.wait_for(scenario(), 30)) == "free"
+
+
+def test_a_file_that_nobody_takes_any_more_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "answer").touch()
+    gate, files = threading.Event(), list[Any]()
+
+    def work() -> Any:
+        gate.wait()
+        files.append(current().opened((tmp_path / "answer").open("rb")))
+        return files[0]
+
+    async def scenario() -> None:
+        running = asyncio.create_task(FairLimiter(1).run("a", work))
+        await asyncio.sleep(0.05)
+        running.cancel()
+        gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+    assert files[0].closed
 
 
 def test_threads_take_turns_too_and_leave_when_they_are_cancelled() -> None:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from service.artifacts import sha256_of
 from service.data.prepare import prepare
 from service.errors import CheckpointCorrupt, Conflict, InvalidData, Unavailable
 from service.lifecycle import CheckpointFormat, Export
-from service.predictor import Predictor
+from service.predictor import Helper, Predictor
 from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
 from service.training.checkpoint import Metadata, from_bytes, to_bytes
@@ -226,6 +227,23 @@ def test_an_export_ends_when_its_work_is_cancelled(predictor: Predictor, tmp_pat
             running.result(timeout=10)
 
     assert not (tmp_path / "export").exists()
+
+
+@linux_only
+def test_work_that_is_cancelled_while_its_helper_starts_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    work, start = Work("a"), SpawnProcess.start
+
+    def cancelled(process: SpawnProcess) -> None:
+        work.cancel()
+        start(process)
+
+    monkeypatch.setattr(SpawnProcess, "start", cancelled)
+    begin(work)
+    try:
+        with Helper() as helper, pytest.raises(Cancelled), work.stopped_by(helper.kill):
+            helper.call("learnt", "nowhere", "")
+    finally:
+        begin(Work())
 
 
 def memory_of(pid: int) -> int:

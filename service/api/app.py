@@ -64,7 +64,7 @@ INGESTING = 3, 2  # each with a process that reads a file
 PREDICTING = 16, 12  # which take turns at the helper
 EXPORTING = 2, 1  # each in a process of its own, with torch
 PREVIEWING = 4, 3  # each with a process that reads some rows
-PLANNING = 8, 6  # a wide data set's profile takes a second to read
+PLANNING = 8, 6  # of a job, planned or submitted: a wide data set's profile takes a second to read
 COMPUTING = 4, 2  # seconds of this process's own time
 
 

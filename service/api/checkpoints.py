@@ -24,6 +24,7 @@ from service.errors import CheckpointCorrupt
 from service.fair import FairLimiter
 from service.lifecycle import Checkpoint, CheckpointFormat, CheckpointKind
 from service.store import checkpoints
+from service.work import current
 
 router = APIRouter(prefix="/jobs", tags=["checkpoints"], route_class=Route)
 
@@ -71,7 +72,7 @@ def read_checkpoint(service: Service, job_id: str, kind: CheckpointKind) -> Chec
     operation_id="download_checkpoint",
     summary="Download a checkpoint",
     response_class=Response,
-    responses={**problems(404, 409, 416, 501), **documented(OCTETS, ZIP)},
+    responses={**problems(404, 409, 416, 501, 507), **documented(OCTETS, ZIP)},
 )
 async def download_checkpoint(
     job_id: JobId,
@@ -100,7 +101,7 @@ async def download_checkpoint(
                     service.parts.predictor.to_pt(path, checkpoint.sha256, target)
                 else:
                     export(service, job_id, checkpoint, path, format, target)
-                return target.open("rb"), sha256_of(target)  # sent from the disk; its name is gone
+                return current().opened(target.open("rb")), sha256_of(target)  # sent from the disk; its name is gone
 
         limiter = service.parts.predicting if format is CheckpointFormat.pt else service.parts.exporting
         checkpoint, (file, sha256) = await with_weights(service, request, job_id, of, written, limiter=limiter)

@@ -19,6 +19,7 @@ from service.api.requests import Route
 from service.data.export import export_csv
 from service.errors import DatasetCorrupt
 from service.store import datasets
+from service.work import current
 
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
 
@@ -78,6 +79,6 @@ def _as_csv(service: Service, dataset_id: str) -> tuple[BinaryIO, str]:
 
 def _open(path: Path) -> BinaryIO:
     try:
-        return path.open("rb")
+        return current().opened(path.open("rb"))
     except OSError as error:
         raise DatasetCorrupt(f"the data set's file cannot be read: {error.strerror}") from error

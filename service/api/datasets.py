@@ -26,6 +26,9 @@ from service.store.ids import new_id
 
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
 
+PAGE_BYTES = 16 * 1024**2
+"""Of what is known of the columns of a page's data sets; a single one is never left out."""
+
 _BINARY = {"type": "string", "format": "binary"}
 _FORM = {"type": "object", "properties": {"file": {**_BINARY, "description": "The file."}}, "required": ["file"]}
 _UPLOAD = {
@@ -141,12 +144,13 @@ def list_datasets(
     """Data sets, newest first.
 
     Without what is known of their columns, a kilobyte or two each, and images have thousands: that is in
-    `GET /v1/datasets/{dataset_id}`, or here with `columns=true`.
+    `GET /v1/datasets/{dataset_id}`, or here with `columns=true`, where a page ends early if they take more than 16 MiB.
     """
     with service.database.reading() as connection:
         if not columns:
             summaries = datasets.summaries(connection, limit=limit + 1, after=after)
             return page_of(summaries, limit, lambda summary: summary.id)
+        limit = datasets.fitting(connection, limit=limit, after=after, max_bytes=PAGE_BYTES)
         found = datasets.find(connection, limit=limit + 1, after=after)
     return page_of(found, limit, lambda dataset: dataset.id)
 

@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel
 
-from service.api import changes
+from service.api import changes, expensive
 from service.api.deps import JobId, Service, Submitter
 from service.api.jobs import CREATED, IdempotencyKey, answer, fingerprint, profile_for, replay
 from service.api.openapi import problems
@@ -49,10 +49,11 @@ class _MovedError(Exception):
     response_description="The new job, queued.",
     responses={**CREATED, **problems(400, 404, 409, 413, 415, 429)},
 )
-def fork_job(
+async def fork_job(
     job_id: JobId,
     asked: Annotated[ForkSpec, Body(description="Where to go on, and what to change.")],
     service: Submitter,
+    request: Request,
     response: Response,
     key: IdempotencyKey = None,
 ) -> Job:
@@ -62,14 +63,15 @@ def fork_job(
     From `last` the optimizer's state and the history are taken over, and the rule sees all of it: the new job does
     what the other would have done with this spec from there on. Data, split, preprocessing and layers must stay.
     """
-    sha256 = fingerprint(_Request(job=job_id, asked=asked))
-    job, created = replay(service, key, sha256), False
-    if job is None:
-        job, created = _create(service, job_id, asked, key, sha256)
+    job, created = await expensive.run(service, request, service.parts.planning, _create, service, job_id, asked, key)
     return answer(job, created, response)
 
 
-def _create(service: Service, job_id: str, asked: ForkSpec, key: str | None, sha256: str) -> tuple[Job, bool]:
+def _create(service: Service, job_id: str, asked: ForkSpec, key: str | None) -> tuple[Job, bool]:
+    sha256 = fingerprint(_Request(job=job_id, asked=asked))
+    known = replay(service, key, sha256)
+    if known is not None:
+        return known, False
     kind = CheckpointKind.state if asked.checkpoint == "last" else CheckpointKind.best
     for _ in range(TRIES):
         with service.database.reading() as connection:

@@ -56,29 +56,36 @@ CREATED: dict[int | str, dict[str, Any]] = {
     response_description="The job, queued.",
     responses={**CREATED, **problems(400, 413, 415, 429)},
 )
-def create_job(spec: Spec, service: Submitter, response: Response, key: IdempotencyKey = None) -> Job:
+async def create_job(
+    spec: Spec, service: Submitter, request: Request, response: Response, key: IdempotencyKey = None
+) -> Job:
     """Queue a network for training. Only `data` is required; the job's `spec` shows every default written out.
 
     With an `Idempotency-Key` a request can be repeated safely: the same body under the same key answers 200 with
     the job that the first one created, another body 422.
     """
-    sha256 = fingerprint(spec)
-    job, created = replay(service, key, sha256), False
-    if job is None:
-        resolved = resolve(spec, profile_for(service, spec), service.parts.limits)
-        service.make_room(checkpoint_bytes_of(resolved))
-        try:
-            with service.database.transaction() as connection:
-                job, created = jobs.submit(
-                    connection,
-                    resolved,
-                    max_queued=service.parts.settings.max_queued_jobs,
-                    idempotency_key=key,
-                    request_sha256=sha256,
-                )
-        except NotFound as error:
-            raise InvalidSpec.at("/data/id", error.detail) from error
+    job, created = await expensive.run(service, request, service.parts.planning, _create, service, spec, key)
     return answer(job, created, response)
+
+
+def _create(service: Service, spec: JobSpec, key: str | None) -> tuple[Job, bool]:
+    sha256 = fingerprint(spec)
+    known = replay(service, key, sha256)
+    if known is not None:
+        return known, False
+    resolved = resolve(spec, profile_for(service, spec), service.parts.limits)
+    service.make_room(checkpoint_bytes_of(resolved))
+    try:
+        with service.database.transaction() as connection:
+            return jobs.submit(
+                connection,
+                resolved,
+                max_queued=service.parts.settings.max_queued_jobs,
+                idempotency_key=key,
+                request_sha256=sha256,
+            )
+    except NotFound as error:
+        raise InvalidSpec.at("/data/id", error.detail) from error
 
 
 def answer(job: Job, created: bool, response: Response) -> Job:

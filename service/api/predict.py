@@ -26,6 +26,7 @@ from service.spec.base import Bool, ColumnName, Float, Strict
 from service.spec.capped import CapErrors
 from service.spec.data import Int64
 from service.spec.table import Value
+from service.work import current
 
 router = APIRouter(prefix="/jobs", tags=["predictions"], route_class=Route)
 
@@ -124,7 +125,7 @@ async def predict(
             return Response(body, media_type=JSON)
         with service.parts.artifacts.scratch() as folder:
             (folder / "answer").write_bytes(body)
-            file = (folder / "answer").open("rb")
+            file = current().opened((folder / "answer").open("rb"))
         return whole(file, {}, JSON)
 
     _, response = await with_best(service, request, job_id, answer, limiter=service.parts.predicting)

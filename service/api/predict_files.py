@@ -25,6 +25,7 @@ from service.api.requests import Route, is_json
 from service.errors import StorageError
 from service.lifecycle import Checkpoint
 from service.spec.reading import Encoding, FileFormat, ReadOptions
+from service.work import current
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -67,7 +68,7 @@ async def predict_file(
     def answer(checkpoint: Checkpoint, path: Path) -> BinaryIO:
         answers = service.parts.predictor.predict_file(path, checkpoint.sha256, source, options, service.parts.allowed)
         try:
-            return answers.open("rb")  # which outlives its place in the folder
+            return current().opened(answers.open("rb"))  # which outlives its place in the folder
         except OSError as error:
             raise StorageError(f"the answer could not be read: {error.strerror}") from error
 

@@ -16,6 +16,7 @@ from service.api.ranges import whole
 from service.data.spreadsheet import harmless
 from service.data.write_rows import write_rows
 from service.errors import StorageError
+from service.work import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -81,7 +82,7 @@ def _csv(table: Table, parts: Parts) -> BinaryIO:
         target = folder / "table.csv"
         with target.open("w", encoding="utf-8", newline="") as lines:
             lines.writelines(map(_lines, csv_rows(table)))
-        return target.open("rb")
+        return current().opened(target.open("rb"))
 
 
 def _parquet(table: Table, parts: Parts) -> BinaryIO:
@@ -90,7 +91,7 @@ def _parquet(table: Table, parts: Parts) -> BinaryIO:
         target = folder / "table.parquet"
         write_rows(table.columns, table.pages, target, parts.allowed)
         try:
-            return target.open("rb")
+            return current().opened(target.open("rb"))
         except OSError as error:
             raise StorageError(f"the table could not be read: {error.strerror}") from error
 

@@ -21,7 +21,7 @@ _RIGHTS_BY_VERSION = (0, 13, 14, 15, 15, 16)
 _TCP_VERSION, _SCOPE_VERSION = 4, 6
 _BIND_AND_CONNECT, _SOCKETS_AND_SIGNALS = 3, 3
 
-_SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/opt", "/nix/store", "/gnu/store", "/etc/ld.so.cache", "/etc/localtime")
+_SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", "/etc/ld.so.cache", "/etc/localtime")
 _KERNEL = ("/dev/urandom", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system", "/sys/fs/cgroup")
 
 

@@ -58,4 +58,4 @@ def _export(asked: dict[str, Any], allowed: Allowance) -> _Written:
 
 
 if __name__ == "__main__":
-    respond(_export, "service.data.duckdb_faults", "service.data.sandbox")
+    respond(_export, "service.data.duckdb_faults", "service.data.sandbox", "service.data.spreadsheet")

@@ -55,4 +55,4 @@ def _join(asked: dict[str, Any], allowed: Allowance) -> None:
 
 
 if __name__ == "__main__":
-    respond(_join, "service.data.sandbox", "service.data.staging")
+    respond(_join, "service.data.duckdb_faults", "service.data.sandbox", "service.data.staging")

@@ -106,4 +106,4 @@ def _plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    respond(_preview)
+    respond(_preview, "service.data.duckdb_faults", "service.data.sandbox", "service.data.staging")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,8 @@ def _object(line: str, number: int) -> dict[str, Any]:
     def flat(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         row = dict(pairs)
         if len(row) < len(pairs):
-            names = [name for name, _ in pairs]
-            raise InvalidData(f"line {number}: key {next(n for n in names if names.count(n) > 1)!r} stands twice")
+            times = Counter(name for name, _ in pairs)
+            raise InvalidData(f"line {number}: key {next(n for n in times if times[n] > 1)!r} stands twice")
         return row
 
     def no_number(name: str) -> Any:

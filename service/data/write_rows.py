@@ -70,4 +70,4 @@ def _write(asked: dict[str, Any], allowed: Allowance) -> None:
 
 
 if __name__ == "__main__":
-    respond(_write, "service.data.sandbox", "service.data.staging")
+    respond(_write, "service.data.duckdb_faults", "service.data.sandbox", "service.data.staging")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import sys
 from datetime import UTC, datetime, time
 from itertools import pairwise
@@ -29,6 +30,7 @@ DAY = 86_400.0  # seconds
 CYCLES = (1.0, 7.0, 365.2425)  # days
 OTHER, MISSING = -1, -2  # codes of texts
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FORMULA = re.compile(r"'+[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]")
 
 
 class Inputs(nn.Module):
@@ -190,6 +192,17 @@ def code(value: Any, feature: dict[str, Any], nulls: set[str]) -> int:
     return MISSING if value is None or value in nulls else OTHER
 
 
+def original(name: str) -> str:
+    """A column's name, of that in a CSV file, where an apostrophe keeps a spreadsheet from computing it."""
+    if not FORMULA.match(name):
+        return name
+    try:
+        float(name.lstrip("'"))
+    except ValueError:
+        return name.removeprefix("'")
+    return name
+
+
 def load(folder: str | Path = Path(__file__).parent) -> Standalone:
     """The network of a bundle's folder, ready to predict."""
     model = Standalone(json.loads((Path(folder) / "model.json").read_text(encoding="utf-8")))
@@ -197,10 +210,12 @@ def load(folder: str | Path = Path(__file__).parent) -> Standalone:
     return model.eval()
 
 
-def main(path: str) -> None:
+def main(path: str, folder: str | Path = Path(__file__).parent) -> None:
     """Print the answer to each row of a CSV file."""
     with Path(path).open(encoding="utf-8-sig", newline="") as file:
-        answers = load().predict(list(csv.DictReader(file)))
+        rows = csv.DictReader(file)
+        rows.fieldnames = list(map(original, rows.fieldnames or ()))
+        answers = load(folder).predict(list(rows))
     names = [f"probability of {name}" for name in answers[0].get("probabilities", {})] if answers else []
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["prediction", *names])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, func, insert, select
@@ -106,6 +107,12 @@ def find(connection: Connection, *, limit: int, after: str | None = None) -> lis
     """Data sets, newest first, at most `limit`, older than the data set `after`."""
     query = _newest(connection, select(*_COLUMNS), limit, after)
     return [_dataset(row) for row in connection.execute(query)]
+
+
+def fitting(connection: Connection, *, limit: int, after: str | None, max_bytes: int) -> int:
+    """How many of those that `find` would give have columns of `max_bytes` together; at least one."""
+    sizes = connection.scalars(_newest(connection, select(datasets.c.profile_bytes), limit, after))
+    return max(1, sum(1 for total in accumulate(sizes) if total <= max_bytes))
 
 
 def summaries(connection: Connection, *, limit: int, after: str | None = None) -> list[DatasetSummary]:

@@ -81,9 +81,10 @@ def from_bytes(data: bytes) -> Checkpoint:
 
 
 def to_pt(data: bytes) -> bytes:
-    """The same weights as torch.save writes a state dict, for `torch.load(..., weights_only=True)`."""
+    """The same weights as torch.save writes a state dict, for `torch.load(..., weights_only=True)`; the same bytes each
+    time."""
     buffer = io.BytesIO()
-    torch.save(_tensors(data), buffer)
+    torch.save(dict(sorted(_tensors(data).items())), buffer)  # safetensors gives them in an order of its own
     return buffer.getvalue()
 
 

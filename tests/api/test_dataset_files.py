@@ -14,7 +14,7 @@ from service.api.app import create_app
 from service.artifacts import Artifacts
 from service.settings import Settings
 from service.store.engine import Database
-from tests.api.conftest import CoinPredictor
+from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.test_datasets import files, upload
 
 
@@ -34,6 +34,24 @@ def test_a_data_set_downloads_as_the_parquet_file_that_is_stored(client: TestCli
     assert (head.headers["content-length"], head.content) == (str(len(whole.content)), b"")
     assert client.get(url, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
     assert client.get(url, headers={"Range": "bytes=9999999-"}).status_code == 416
+
+
+@both_databases
+def test_a_page_with_columns_ends_where_they_take_too_much_and_the_next_goes_on(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = [upload(client, b"a,b\n%d,x\n" % i).json() for i in range(4)][::-1]
+    size = len(json.dumps(stored[0]["columns"]))
+    monkeypatch.setattr("service.api.datasets.PAGE_BYTES", 2 * size + size // 2)
+
+    page = client.get("/v1/datasets?columns=true").json()
+    rest = client.get(f"/v1/datasets?columns=true&after={page['next']}").json()
+    monkeypatch.setattr("service.api.datasets.PAGE_BYTES", 1)
+    one = client.get("/v1/datasets?columns=true&limit=3").json()
+
+    assert (page["data"], page["has_more"], page["next"]) == (stored[:2], True, stored[1]["id"])
+    assert (rest["data"], rest["has_more"], rest["next"]) == (stored[2:], False, None)
+    assert (one["data"], one["has_more"]) == (stored[:1], True)
 
 
 def test_what_was_downloaded_can_be_uploaded_again(client: TestClient) -> None:

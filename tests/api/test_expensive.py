@@ -127,6 +127,22 @@ def test_cheap_reads_and_sweeps_do_not_wait_for_those_who_read_uploads(client: T
         assert client.post("/v1/sweeps", json={"base": base, "replicates": 2}).status_code == 201
 
 
+def test_jobs_that_are_planned_and_submitted_take_no_thread_from_short_requests(app: FastAPI, kitchen: Kitchen) -> None:
+    known, planning = kitchen.trained().job_id, app.state.parts.planning
+    spec = b'{"data": {"kind": "synthetic"}}'
+
+    with serving(app) as (_, url), ExitStack() as stack:
+        for _ in range(planning.each):
+            stack.enter_context(planning.slot(Work("default")))
+        with connections(url) as clients:
+            for path, body in (("", spec), ("/plan", spec), (f"/{known}/fork", b"{}")):
+                clients += [ask(url, "POST", f"/v1/jobs{path}", body) for _ in range(20)]
+            until(lambda: planning.waiting == 60)
+            assert httpx2.get(f"{url}/v1/jobs/{known}").status_code == 200
+        until(lambda: planning.waiting == 0)  # they have hung up
+        assert [job["id"] for job in httpx2.get(f"{url}/v1/jobs").json()["data"]] == [known]
+
+
 def test_of_every_kind_of_work_a_tenant_leaves_slots_to_others(app: FastAPI) -> None:
     limiters = [each for each in vars(app.state.parts).values() if isinstance(each, FairLimiter)]
 

@@ -48,6 +48,13 @@ def test_every_operation_says_how_it_fails(document: Any) -> None:
             assert said["description"]
 
 
+@pytest.mark.parametrize("name", ["create_dataset", "download_checkpoint", "download_dataset", "predict"])
+def test_what_is_written_to_the_disk_before_it_is_sent_may_find_it_full(document: Any, name: str) -> None:
+    [operation] = [said for _, said in operations(document) if said["operationId"] == name]
+
+    assert "507" in operation["responses"]
+
+
 def test_every_field_of_every_schema_is_described(document: Any) -> None:
     schemas = document["components"]["schemas"]
     undescribed = [

@@ -42,6 +42,7 @@ def attempts(asked: Asked) -> dict[str, Callable[[], object]]:
         "write where it was told to": lambda: asked.target.write_bytes(b"x"),
         "read another file": secret.read_bytes,
         "list another folder": lambda: list(secret.parent.iterdir()),
+        "look where services are put": lambda: list(Path("/opt").iterdir()),
         "change another file": lambda: secret.write_bytes(b"x"),
         "change what it was given": lambda: asked.given.write_bytes(b"x"),
         "make a file elsewhere": lambda: (secret.parent / "new").write_bytes(b"x"),

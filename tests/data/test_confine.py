@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from service.data import child
 from service.data.child import Allowance, ask
 from service.data.confine import landlock_version
 from tests.data.nosy import Asked, Seen
 from tests.processes import linux_only
 
 ALLOWED = Allowance(memory_bytes=2**28, unpacked_bytes=2**20, seconds=60, environment={"TZ": "Asia/Tokyo"})
+READERS = [path for path in Path(child.__file__).parent.glob("*.py") if "\n    respond(" in path.read_text()]
 needs_landlock = pytest.mark.skipif(landlock_version() == 0, reason="this kernel has no Landlock")
 
 
@@ -70,3 +75,16 @@ def test_it_reads_what_it_was_given_and_writes_where_it_was_told_to_and_no_more(
     assert set(seen.done) - not_yet == allowed
     assert secret.read_bytes() == b"secret"
     assert {path.name for path in secret.parent.iterdir()} == {"old", "secret"}
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda path: path.stem)
+def test_a_reader_has_its_libraries_before_it_gives_up_its_rights(reader: Path) -> None:
+    nodes = list(ast.walk(ast.parse(reader.read_text())))
+    calls = [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == "respond"]
+    named = ["sys", *(ast.literal_eval(argument) for argument in calls[0].args[1:])]
+    used = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.col_offset} | {"sys"}
+
+    code = f"import {', '.join(named)}; print({used} - sys.modules.keys())"
+    late = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+    assert late.stdout == b"set()\n"

@@ -15,6 +15,7 @@ from service.data.export import export_csv
 from service.data.ingest import ingest
 from service.data.spreadsheet import harmless, original
 from service.data.write_rows import Kind
+from service.exports import standalone
 from service.spec.reading import ReadOptions
 from tests.data.files import parquet
 
@@ -26,14 +27,14 @@ FORMULAS = ('=HYPERLINK("http://x";"y")', "+1+cmd|' /C calc'!A0", "-log10(p)", "
 def test_no_text_begins_as_a_formula_and_each_comes_back(text: str) -> None:
     shown = harmless(text)
 
-    assert original(shown) == text
+    assert original(shown) == standalone.original(shown) == text
     if shown[:1] in tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20"):
         float(shown)  # a number, and nothing to compute
 
 
 @pytest.mark.parametrize("text", ["a", "", "'quoted'", "it's", "-1", "+1e5", "-inf", "1-2", "a=b"])
 def test_what_no_spreadsheet_computes_stays_as_it_is(text: str) -> None:
-    assert harmless(text) == original(text) == text
+    assert harmless(text) == original(text) == standalone.original(text) == text
 
 
 def test_names_of_a_table_that_is_downloaded_are_no_formulas_and_are_read_back_as_they_were(tmp_path: Path) -> None:

@@ -17,13 +17,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from service.data.preprocess import FittedTarget
+from service.data.preprocess import FittedTarget, Preprocessing
+from service.data.spreadsheet import harmless
+from service.exports import standalone as loader
 from service.exports.bundle import to_bundle
 from service.exports.curves import Point, curves
 from service.exports.model import standalone
 from service.lifecycle import Job
 from service.training.checkpoint import Checkpoint
-from tests.exports.networks import MIXED_ROWS, TARGETS, mixed
+from tests.exports.networks import MIXED_ROWS, TARGETS, mixed, numbers, untrained
 
 HISTORY = "epoch,train_loss,val_loss,reason\n1,0.9,0.8,first\n2,0.5,,\n3,0.4,0.5,best\n"
 ASKED: list[dict[str, Any]] = [{"size": "2.5", "city": "Ulm", "when": "1970-01-20T10:30:00Z", "smoker": "true"}, {}]
@@ -88,6 +90,27 @@ def test_its_loader_predicts_a_csv_file_where_no_service_is_installed(tmp_path: 
     answers = list(csv.DictReader(printed.splitlines()))
     expected = standalone(checkpoint).predict(ASKED)
     assert [answer["prediction"] for answer in answers] == [str(each["prediction"]) for each in expected]
+
+
+def test_its_loader_knows_a_column_by_its_name_in_a_csv_file_of_the_service(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names, row = ["=a", "'=a", "-b", "'c"], [1.0, 20.0, 300.0, 4.0]
+    features = [numbers(name, [0.0, 1.0, 4.0], "standardize") for name in names]
+    checkpoint = untrained(Preprocessing(features=features, target=TARGETS[0], null_values=[]))
+    (tmp_path / "history.csv").write_text(HISTORY)
+    data = to_bundle(checkpoint, [{}], job_of(checkpoint), None, tmp_path / "history.csv")
+    zipfile.ZipFile(io.BytesIO(data)).extractall(tmp_path / "taken")
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([map(harmless, names), row])
+
+    loader.main(str(tmp_path / "rows.csv"), tmp_path / "taken")
+
+    [answer] = csv.DictReader(capsys.readouterr().out.splitlines())
+    [expected] = standalone(checkpoint).predict([dict(zip(names, row, strict=True))])
+    assert answer == {"prediction": expected["prediction"]} | {
+        f"probability of {name}": str(share) for name, share in expected["probabilities"].items()
+    }
 
 
 def test_its_loader_imports_nothing_but_torch_and_what_python_brings(tmp_path: Path) -> None:

@@ -53,6 +53,12 @@ def test_any_reader_of_safetensors_finds_the_weights_by_their_usual_names(report
     assert all(torch.equal(values, tensors[key]) for key, values in report.best_state().items())
 
 
+def test_equal_weights_give_equal_pt_exports(data: bytes) -> None:
+    again = {to_pt(data) for _ in range(20)}
+
+    assert len(again) == 1
+
+
 def test_the_pt_export_loads_as_weights_only_and_strictly(report: Report, data: bytes) -> None:
     state = torch.load(io.BytesIO(to_pt(data)), weights_only=True)
 
