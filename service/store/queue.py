@@ -13,7 +13,6 @@ from service.errors import LeaseLost
 from service.events import EventKind
 from service.lifecycle import Control, ErrorCode, JobError, Status, StopReason
 from service.spec.job import JobSpec
-from service.spec.version import SPEC_VERSION
 from service.store import events, turns
 from service.store.engine import lease_clock
 from service.store.events import Entry, ended
@@ -23,11 +22,10 @@ from service.store.tables import jobs
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sqlalchemy import CTE, ColumnElement, Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
 
 MAX_FAILURES = 3
-_KNOWN = jobs.c.spec_version <= SPEC_VERSION  # others stay queued, for a worker of a newer version
 _LET_GO: dict[str, Any] = {"worker": None, "lease_until": None, "lease_boot": None, "eta_seconds": None}
 
 
@@ -82,7 +80,7 @@ def claim(
         lease_boot=boot,
         started_at=datetime.now(UTC),
     )
-    statement = update(jobs).where(jobs.c.id.in_(select(picked.c.id))).values(values)
+    statement = update(jobs).where(picked).values(values)
     columns = [
         jobs.c[name] for name in ("id", "attempt", "priority", "spec", "resolved", "forked", "created_at", "started_at")
     ]
@@ -102,36 +100,28 @@ def claim(
     return claims
 
 
-def _pick(connection: Connection, devices: Collection[str], width: int, trainers: int, most: int) -> CTE | None:
-    """The ids that `claim` takes, which nobody else can take until the transaction's end; None: nothing waits."""
-    can = and_(jobs.c.status == Status.queued, _KNOWN, jobs.c.device_request.in_(["auto", *devices]))
-    head = None
-    for tenant in turns.in_turn(connection, can, most):
-        first = select(jobs.c.id, jobs.c.tenant, jobs.c.array_key, jobs.c.array_limit, jobs.c.failures)
-        in_line = first.where(can, jobs.c.tenant == tenant).order_by(jobs.c.priority.desc(), jobs.c.id).limit(1)
-        head = connection.execute(in_line.with_for_update(skip_locked=True)).first()  # others beside us get the next
-        if head is not None:
-            break
+def _pick(
+    connection: Connection, devices: Collection[str], width: int, trainers: int, most: int
+) -> ColumnElement[bool] | None:
+    """Which jobs `claim` takes; nobody else can take them until the transaction's end. None: nothing waits."""
+    heads = (turns.head(connection, devices, tenant) for tenant in turns.in_turn(connection, devices, most))
+    head = next((head for head in heads if head is not None), None)
     if head is None:
         return None
     if most:
         width = min(width, most - _running(connection, head.tenant))
         if width < 1:
             return None  # others were quicker
-    alike = and_(can, jobs.c.tenant == head.tenant, jobs.c.array_key == head.array_key, jobs.c.failures == 0)
     width = min(width, head.array_limit)
-    company = head.failures == 0 and width > 1
-    if company:
-        some = select(literal(1)).where(alike).limit(width * trainers)
-        width = min(width, -(-(connection.scalar(select(func.count()).select_from(some.subquery())) or 0) // trainers))
-    return (
-        select(jobs.c.id)
-        .where(alike if company else and_(can, jobs.c.id == head.id))
-        .order_by(jobs.c.priority.desc(), jobs.c.id)
-        .limit(width if company else 1)
-        .with_for_update(skip_locked=True)
-        .cte("picked")
-    )
+    if head.failures or width == 1:
+        alone: ColumnElement[bool] = jobs.c.id == head.id
+        return alone
+    can = and_(jobs.c.status == Status.queued, turns.KNOWN, jobs.c.device_request.in_(["auto", *devices]))
+    alike = and_(can, jobs.c.tenant == head.tenant, jobs.c.array_key == head.array_key, jobs.c.failures == 0)
+    some = select(literal(1)).where(alike).limit(width * trainers)
+    width = min(width, -(-(connection.scalar(select(func.count()).select_from(some.subquery())) or 0) // trainers))
+    first = select(jobs.c.id).where(alike).order_by(jobs.c.priority.desc(), jobs.c.id).limit(width)
+    return jobs.c.id.in_(select(first.with_for_update(skip_locked=True).cte("picked").c.id))
 
 
 def _running(connection: Connection, tenant: str) -> int:
@@ -144,7 +134,7 @@ def _running(connection: Connection, tenant: str) -> int:
 
 def has_queued(connection: Connection) -> bool:
     """Whether anything waits: a look that takes no lock."""
-    return connection.scalar(select(jobs.c.id).where(jobs.c.status == Status.queued, _KNOWN).limit(1)) is not None
+    return connection.scalar(select(jobs.c.id).where(jobs.c.status == Status.queued, turns.KNOWN).limit(1)) is not None
 
 
 def renew(connection: Connection, worker: str, job_ids: Collection[str], seconds: float) -> None:

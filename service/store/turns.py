@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, bindparam, func, select
 
 from service.lifecycle import Status
+from service.spec.version import SPEC_VERSION
 from service.store.tables import jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from sqlalchemy import CTE, ColumnElement, Connection
+    from sqlalchemy import CTE, Connection, Row, Select
+
+MANY = 2**31 - 1  # running jobs that no tenant has
+KNOWN = jobs.c.spec_version <= SPEC_VERSION  # others stay queued, for a worker of a newer version
+CLAIMABLE = and_(jobs.c.status == Status.queued, KNOWN, jobs.c.device_request.in_(bindparam("devices", expanding=True)))
 
 
-def in_turn(connection: Connection, can: ColumnElement[bool], most: int) -> Sequence[str]:
-    """The tenants with a job that `can` be claimed, in the order of their turns.
+def in_turn(connection: Connection, devices: Collection[str], most: int) -> Sequence[str]:
+    """The tenants with a job that one of `devices` can train, in the order of their turns.
 
     The fewest running jobs first; among equals the one whose last claim is longest ago, then the one whose next job
     was submitted first. `most`: a tenant with so many running jobs has no turn; 0: any number.
@@ -24,18 +30,36 @@ def in_turn(connection: Connection, can: ColumnElement[bool], most: int) -> Sequ
     A few index look-ups for each tenant that waits, however many jobs do. Claims that are not committed yet are not
     seen, so that claimers at the same moment may take the same turn; the next claims make up for it.
     """
+    return connection.scalars(_turns(), {"devices": ["auto", *devices], "most": most or MANY}).all()
+
+
+def head(connection: Connection, devices: Collection[str], tenant: str) -> Row[Any] | None:
+    """The tenant's next job that one of `devices` can train, locked; others who claim meanwhile get the one after."""
+    return connection.execute(_head(), {"devices": ["auto", *devices], "tenant": tenant}).first()
+
+
+@cache
+def _head() -> Select[Any]:
+    first = select(*(jobs.c[name] for name in ("id", "tenant", "array_key", "array_limit", "failures")))
+    return _first(first.where(CLAIMABLE, jobs.c.tenant == bindparam("tenant"))).with_for_update(skip_locked=True)
+
+
+@cache
+def _turns() -> Select[Any]:
+    """Built once: that takes longer than to run it."""
     waiting = _waiting()
     mine = jobs.c.tenant == waiting.c.tenant
     running = select(func.count()).where(mine, jobs.c.status == Status.running).scalar_subquery()
     claimed_at = select(func.max(jobs.c.started_at)).where(mine).scalar_subquery()
-    ordered = select(jobs.c.id).where(mine, can).order_by(jobs.c.priority.desc(), jobs.c.id)
-    head = ordered.limit(1).scalar_subquery()
-    query = select(waiting.c.tenant, head.label("head"), running.label("running"), claimed_at.label("claimed_at"))
+    next_one = _first(select(jobs.c.id).where(mine, CLAIMABLE)).scalar_subquery()
+    query = select(waiting.c.tenant, next_one.label("head"), running.label("running"), claimed_at.label("claimed_at"))
     found = query.where(waiting.c.tenant.is_not(None)).subquery()
-    turns = select(found.c.tenant).where(found.c.head.is_not(None))
-    if most:
-        turns = turns.where(found.c.running < most)
-    return connection.scalars(turns.order_by(found.c.running, found.c.claimed_at.nulls_first(), found.c.head)).all()
+    turns = select(found.c.tenant).where(found.c.head.is_not(None), found.c.running < bindparam("most"))
+    return turns.order_by(found.c.running, found.c.claimed_at.nulls_first(), found.c.head)
+
+
+def _first(query: Select[Any]) -> Select[Any]:
+    return query.order_by(jobs.c.priority.desc(), jobs.c.id).limit(1)
 
 
 def _waiting() -> CTE:
