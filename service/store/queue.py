@@ -20,7 +20,7 @@ from service.store.jobs import lock, touched
 from service.store.tables import jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row
 
@@ -69,7 +69,7 @@ def claim(
     job. The lease holds for `seconds` unless renewed. `most`: jobs of a tenant that may run at a time; 0: any number.
     """
     picked = _pick(connection, devices, width, trainers, most)
-    if picked is None:
+    if not picked:
         return []
     now, boot = lease_clock(connection)
     values = touched(
@@ -80,7 +80,7 @@ def claim(
         lease_boot=boot,
         started_at=datetime.now(UTC),
     )
-    statement = update(jobs).where(picked).values(values)
+    statement = update(jobs).where(jobs.c.id.in_(picked)).values(values)
     columns = [
         jobs.c[name] for name in ("id", "attempt", "priority", "spec", "resolved", "forked", "created_at", "started_at")
     ]
@@ -100,28 +100,22 @@ def claim(
     return claims
 
 
-def _pick(
-    connection: Connection, devices: Collection[str], width: int, trainers: int, most: int
-) -> ColumnElement[bool] | None:
-    """Which jobs `claim` takes; nobody else can take them until the transaction's end. None: nothing waits."""
+def _pick(connection: Connection, devices: Collection[str], width: int, trainers: int, most: int) -> Sequence[str]:
+    """The ids that `claim` takes, which nobody else can take until the transaction's end."""
     heads = (turns.head(connection, devices, tenant) for tenant in turns.in_turn(connection, devices, most))
     head = next((head for head in heads if head is not None), None)
     if head is None:
-        return None
+        return []
     if most:
         width = min(width, most - _running(connection, head.tenant))
         if width < 1:
-            return None  # others were quicker
+            return []  # others were quicker
     width = min(width, head.array_limit)
+    if head.failures == 0 and width > 1:
+        width = -(-turns.count_alike(connection, devices, head, width * trainers) // trainers)
     if head.failures or width == 1:
-        alone: ColumnElement[bool] = jobs.c.id == head.id
-        return alone
-    can = and_(jobs.c.status == Status.queued, turns.KNOWN, jobs.c.device_request.in_(["auto", *devices]))
-    alike = and_(can, jobs.c.tenant == head.tenant, jobs.c.array_key == head.array_key, jobs.c.failures == 0)
-    some = select(literal(1)).where(alike).limit(width * trainers)
-    width = min(width, -(-(connection.scalar(select(func.count()).select_from(some.subquery())) or 0) // trainers))
-    first = select(jobs.c.id).where(alike).order_by(jobs.c.priority.desc(), jobs.c.id).limit(width)
-    return jobs.c.id.in_(select(first.with_for_update(skip_locked=True).cte("picked").c.id))
+        return [head.id]
+    return turns.alike(connection, devices, head, width)
 
 
 def _running(connection: Connection, tenant: str) -> int:

@@ -1,11 +1,11 @@
-"""Whose turn it is: claims go round between tenants, to the one with the fewest running jobs."""
+"""Which jobs a claim takes: tenants take turns, the fewest running jobs first, and jobs alike go as one array."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, func, select
+from sqlalchemy import Integer, and_, bindparam, func, literal, select
 
 from service.lifecycle import Status
 from service.spec.version import SPEC_VERSION
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MANY = 2**31 - 1  # running jobs that no tenant has
 KNOWN = jobs.c.spec_version <= SPEC_VERSION  # others stay queued, for a worker of a newer version
 CLAIMABLE = and_(jobs.c.status == Status.queued, KNOWN, jobs.c.device_request.in_(bindparam("devices", expanding=True)))
+_OF_ARRAY = jobs.c.tenant == bindparam("tenant"), jobs.c.array_key == bindparam("array_key"), jobs.c.failures == 0
+_ALIKE = and_(CLAIMABLE, *_OF_ARRAY)
 
 
 def in_turn(connection: Connection, devices: Collection[str], most: int) -> Sequence[str]:
@@ -38,6 +40,24 @@ def head(connection: Connection, devices: Collection[str], tenant: str) -> Row[A
     return connection.execute(_head(), {"devices": ["auto", *devices], "tenant": tenant}).first()
 
 
+def count_alike(connection: Connection, devices: Collection[str], head: Row[Any], most: int) -> int:
+    """How many queued jobs, counted to `most`, can be trained as one array with `head`, itself among them."""
+    return connection.scalar(_count_alike(), {**_array_of(devices, head), "most": most}) or 0
+
+
+def alike(connection: Connection, devices: Collection[str], head: Row[Any], width: int) -> Sequence[str]:
+    """The ids of the first `width` of these, locked; without those that others have locked."""
+    ids: Sequence[str] = connection.scalars(_alike(), {**_array_of(devices, head), "width": width}).all()
+    return ids
+
+
+def _array_of(devices: Collection[str], head: Row[Any]) -> dict[str, Any]:
+    return {"devices": ["auto", *devices], "tenant": head.tenant, "array_key": head.array_key}
+
+
+# Each statement is built once: that takes longer than to run it.
+
+
 @cache
 def _head() -> Select[Any]:
     first = select(*(jobs.c[name] for name in ("id", "tenant", "array_key", "array_limit", "failures")))
@@ -45,8 +65,19 @@ def _head() -> Select[Any]:
 
 
 @cache
+def _count_alike() -> Select[Any]:
+    some = select(literal(1)).where(_ALIKE).limit(bindparam("most", type_=Integer))
+    return select(func.count()).select_from(some.subquery())
+
+
+@cache
+def _alike() -> Select[Any]:
+    ordered = select(jobs.c.id).where(_ALIKE).order_by(jobs.c.priority.desc(), jobs.c.id)
+    return ordered.limit(bindparam("width", type_=Integer)).with_for_update(skip_locked=True)
+
+
+@cache
 def _turns() -> Select[Any]:
-    """Built once: that takes longer than to run it."""
     waiting = _waiting()
     mine = jobs.c.tenant == waiting.c.tenant
     running = select(func.count()).where(mine, jobs.c.status == Status.running).scalar_subquery()
