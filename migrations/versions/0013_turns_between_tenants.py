@@ -1,6 +1,6 @@
 """Indexes for claims that take turns between tenants, and for counting a tenant's queue; what workers count of losses.
 
-`ix_jobs_claim` and `ix_jobs_claim_array`, which this version does not use, stay for workers of the version before.
+They replace those of one line for all. Workers of the version before go on, with claims that read past the whole queue.
 """
 
 import sqlalchemy as sa
@@ -15,5 +15,7 @@ def upgrade() -> None:
     alike = ["tenant", "array_key", "status", sa.literal_column("priority DESC"), "id"]
     op.create_index("ix_jobs_claim_alike", "jobs", alike)
     op.create_index(op.f("ix_jobs_tenant_started_at"), "jobs", ["tenant", "started_at"])
+    op.drop_index("ix_jobs_claim", "jobs")
+    op.drop_index("ix_jobs_claim_array", "jobs")
     for name in ("lapsed_leases", "trainer_restarts"):
         op.add_column("workers", sa.Column(name, sa.Integer(), server_default="0", nullable=False))

@@ -165,9 +165,6 @@ jobs = Table(
 )
 Index("ix_jobs_claim_tenant", jobs.c.status, jobs.c.tenant, jobs.c.priority.desc(), jobs.c.id)
 Index("ix_jobs_claim_alike", jobs.c.tenant, jobs.c.array_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
-# Of workers of the version before:
-Index("ix_jobs_claim", jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
-Index("ix_jobs_claim_array", jobs.c.array_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
 
 epochs = Table(
     "epochs",
