@@ -51,10 +51,17 @@ class Work:
 
     @contextmanager
     def stopped_by(self, stop: Callable[[], None]) -> Iterator[None]:
-        """While inside, cancelling calls `stop`, e.g. a process's kill. Raises Cancelled, at once if it was before."""
+        """While inside, cancelling calls `stop`, e.g. a process's kill; raises Cancelled.
+
+        At once if it was before: what is to be stopped is there already, and somebody may wait for its end.
+        """
         with self._lock:
-            self.check()
-            self._stops.append(stop)
+            late = self._cancelled
+            if not late:
+                self._stops.append(stop)
+        if late:
+            stop()
+            raise Cancelled
         try:
             yield
         finally:

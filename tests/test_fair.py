@@ -151,8 +151,9 @@ def test_threads_take_turns_too_and_leave_when_they_are_cancelled() -> None:
 
 
 def test_cancelled_work_starts_nothing_more() -> None:
-    work = Work()
+    work, stopped = Work(), threading.Event()
     work.cancel()
 
-    with pytest.raises(Cancelled), work.stopped_by(lambda: None):
+    with pytest.raises(Cancelled), work.stopped_by(stopped.set):
         pytest.fail("it goes on")
+    assert stopped.is_set()
