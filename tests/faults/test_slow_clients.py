@@ -108,7 +108,7 @@ def test_a_thousand_streams_and_those_who_do_not_read_them_cost_the_others_nothi
     asked, more, used = asyncio.run(crowd.gather())
 
     print(f"/healthz {statistics.median(asked):.3f} s, at most {max(asked):.3f} s; {(used - before) / 1e6:.0f} MB more")
-    assert statistics.median(asked) < 2.0  # it would be many more if somebody were waited for; what it is, is measured
+    assert statistics.median(asked) < 0.5
     assert min(more) > 0, "somebody hears nothing any more"
     assert used - before < 400e6
     assert crowd.gone >= SLOW
