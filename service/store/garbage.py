@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.store.engine import lease_clock
@@ -19,7 +19,7 @@ from service.store.tables import collections, deployment, garbage
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection, Delete, Update
 
 STEP_SECONDS = 7_200.0  # a clock that jumps, or a night without a service, counts as no more
 REMEMBERED = 1_000  # collections, and all of the last days, however many
@@ -76,7 +76,8 @@ def begin(connection: Connection, apart: float = 0.0) -> Turn | None:
     connection.execute(insert(collections).values(row))
     old = collections.c.number <= number - REMEMBERED, collections.c.clock < now - REMEMBERED_SECONDS
     connection.execute(delete(collections).where(*old))
-    connection.execute(update(garbage).where(garbage.c.since.is_(None)).values(since=now, seen=number))
+    undated = garbage.c.since.is_(None)
+    _one_by_one(connection, update(garbage).where(undated).values(since=now, seen=number), _names(connection, undated))
     return Turn(number, now)
 
 
@@ -123,18 +124,16 @@ def marks(connection: Connection, names: Collection[str]) -> dict[str, Mark]:
 
 def mark(connection: Connection, turn: Turn, names: Collection[str]) -> dict[str, Mark]:
     """These files are garbage at this collection: mark those that were not yet, and give the marks of all."""
+    fresh = {"since": turn.now, "seen": turn.number, "discarded": False}
     for some in _pages(names):
-        connection.execute(update(garbage).where(garbage.c.name.in_(some)).values(seen=turn.number))
-        statement = _insert(connection).on_conflict_do_nothing()
-        fresh = {"since": turn.now, "seen": turn.number, "discarded": False}
+        statement = _insert(connection).on_conflict_do_update(index_elements=["name"], set_={"seen": turn.number})
         connection.execute(statement, [{"name": name, **fresh} for name in some])
     return marks(connection, names)
 
 
 def forget(connection: Connection, names: Collection[str]) -> None:
     """These files are gone."""
-    for some in _pages(names):
-        connection.execute(delete(garbage).where(garbage.c.name.in_(some)))
+    _one_by_one(connection, delete(garbage), names)
 
 
 def end(connection: Connection, turn: Turn, files: tuple[int, int], trash: tuple[int, int]) -> None:
@@ -142,7 +141,8 @@ def end(connection: Connection, turn: Turn, files: tuple[int, int], trash: tuple
 
     A mark that it did not confirm goes: its file is named again, or is gone.
     """
-    connection.execute(delete(garbage).where(garbage.c.since.is_not(None), garbage.c.seen < turn.number))
+    unconfirmed = garbage.c.since.is_not(None) & (garbage.c.seen < turn.number)
+    _one_by_one(connection, delete(garbage).where(unconfirmed), _names(connection, unconfirmed))
     found = {"files": files[0], "bytes": files[1], "trash_files": trash[0], "trash_bytes": trash[1]}
     connection.execute(update(collections).where(collections.c.number == turn.number).values(found))
 
@@ -169,5 +169,17 @@ def _insert(connection: Connection) -> sqlite.Insert | postgresql.Insert:
 
 
 def _pages(names: Iterable[str]) -> list[list[str]]:
-    every = sorted(names)  # in one order, whoever comes: on Postgres two that lock rows must not wait for each other
+    """Sorted: on Postgres, two that lock the same rows in different orders deadlock."""
+    every = sorted(names)
     return [every[start : start + NAMES] for start in range(0, len(every), NAMES)]
+
+
+def _names(connection: Connection, condition: ColumnElement[bool]) -> list[str]:
+    return list(connection.scalars(select(garbage.c.name).where(condition)))
+
+
+def _one_by_one(connection: Connection, statement: Update | Delete, names: Iterable[str]) -> None:
+    """Run this on each of these marks, in the order of `_pages`: one statement about many locks them in any order."""
+    one = statement.where(garbage.c.name == bindparam("key"))
+    for some in _pages(names):
+        connection.execute(one, [{"key": name} for name in some])
