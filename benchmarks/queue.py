@@ -21,9 +21,10 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, Status, StopReason
 from service.errors import LeaseLost, Unavailable
-from service.lifecycle import ErrorCode, JobError, Status, StopReason
 from service.spec.data import SyntheticData
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve

@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.sweep import BASE
-from service.access import DEFAULT_TENANT
 from service.artifacts import Artifacts
 from service.data.prepare import prepare
-from service.lifecycle import Status
+from service.domain.access import DEFAULT_TENANT
+from service.domain.status import Status
 from service.spec.data import SyntheticData
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve

@@ -12,7 +12,7 @@ from pydantic import SecretStr, TypeAdapter
 
 from service.api.app import create_app
 from service.artifacts import Artifacts
-from service.predictor import Predictor
+from service.serving.predictor import Predictor
 from service.settings import Settings
 from service.spec.architecture import Architecture
 from service.spec.lowering import lower

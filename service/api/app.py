@@ -44,7 +44,7 @@ from service.api.quota import Quota
 from service.api.reads import Reads
 from service.api.traffic import Traffic
 from service.api.watcher import Watcher
-from service.fair import FairLimiter
+from service.concurrency.fair_slots import FairLimiter
 from service.settings import memory_bytes
 from service.spec.limits import Limits
 

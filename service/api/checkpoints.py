@@ -20,11 +20,11 @@ from service.api.openapi import problems
 from service.api.ranges import OCTETS, documented, serve
 from service.api.requests import Route
 from service.artifacts import sha256_of
+from service.concurrency.cancellation import current
+from service.concurrency.fair_slots import FairLimiter
+from service.domain.checkpoint import Checkpoint, CheckpointFormat, CheckpointKind
 from service.errors import CheckpointCorrupt
-from service.fair import FairLimiter
-from service.lifecycle import Checkpoint, CheckpointFormat, CheckpointKind
 from service.store import checkpoints
-from service.work import current
 
 router = APIRouter(prefix="/jobs", tags=["checkpoints"], route_class=Route)
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Response
 from service.api.deps import JobId, Service, Submitter
 from service.api.openapi import problems
 from service.api.requests import Route
-from service.lifecycle import Job
+from service.domain.job import Job
 from service.spec.change import JobChange
 from service.store import control
 

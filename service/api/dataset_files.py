@@ -16,10 +16,10 @@ from service.api.media_types import CSV, PARQUET
 from service.api.openapi import problems
 from service.api.ranges import documented, serve
 from service.api.requests import Route
+from service.concurrency.cancellation import current
 from service.data.export import export_csv
 from service.errors import DatasetCorrupt
 from service.store import datasets
-from service.work import current
 
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
 

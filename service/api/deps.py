@@ -12,10 +12,10 @@ from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 from pydantic import BaseModel, ConfigDict
 
-from service.access import Caller, Scope
+from service.concurrency.fair_slots import FairLimiter
 from service.data.child import Allowance
+from service.domain.access import Caller, Scope
 from service.errors import Forbidden
-from service.fair import FairLimiter
 from service.settings import readers_environment
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from service.api.traffic import Traffic
     from service.api.watcher import Watcher
     from service.artifacts import Artifacts
-    from service.lifecycle import Export
+    from service.domain.job import Export
     from service.settings import Settings
     from service.spec.limits import Limits
     from service.spec.reading import ReadOptions

@@ -12,7 +12,7 @@ from service.api.history import MAX_INT
 from service.api.jobs import read_job
 from service.api.openapi import problems
 from service.api.requests import Route
-from service.events import Event
+from service.domain.event import Event
 from service.store import events
 
 router = APIRouter(prefix="/jobs", tags=["progress"], route_class=Route)

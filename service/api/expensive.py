@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from service.api.deps import Service
-    from service.fair import FairLimiter
+    from service.concurrency.fair_slots import FairLimiter
 
 T = TypeVar("T")
 

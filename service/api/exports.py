@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from service.api.history import table
 from service.api.jobs import read_job
 from service.api.tables import csv_rows
+from service.domain.job import Export
 from service.errors import NotFound
-from service.lifecycle import Export
 from service.spec.data import DatasetData
 from service.store import datasets
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.api.deps import Service
-    from service.lifecycle import Checkpoint, CheckpointFormat
+    from service.domain.checkpoint import Checkpoint, CheckpointFormat
     from service.spec.table import Dataset
 
 

@@ -14,13 +14,14 @@ from service.api.deps import JobId, Service, Submitter
 from service.api.jobs import CREATED, IdempotencyKey, answer, fingerprint, profile_for, replay
 from service.api.openapi import problems
 from service.api.requests import Route
-from service.early_stopping import followed
+from service.domain.checkpoint import CheckpointKind
+from service.domain.job import Forked, Job
 from service.errors import Conflict, Fault, InvalidSpec, json_pointer
-from service.lifecycle import CheckpointKind, Forked, Job
 from service.spec.fork import ForkSpec, check_fork, resolve_fork
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.resolve import Resolved, SpecWarning, resolve
 from service.spec.sweep import Point
+from service.stopping.tracker import followed
 from service.store import forks, jobs
 from service.store.forks import Basis
 from service.store.recording import BestSoFar

@@ -18,7 +18,7 @@ from service.api.openapi import problems
 from service.api.requests import Route
 from service.api.tables import TABLES, Accept, Table, as_csv, as_file, preferred
 from service.data.write_rows import Kind
-from service.lifecycle import Epoch
+from service.domain.epoch import Epoch
 from service.store import history, jobs
 
 PAGE = 1_000

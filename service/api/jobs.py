@@ -16,8 +16,9 @@ from service.api.deps import Admin, JobId, Limit, Page, Reader, Service, Submitt
 from service.api.openapi import SPEC_EXAMPLES, problems
 from service.api.plan import Plan, plan_of
 from service.api.requests import Route
+from service.domain.job import Job
+from service.domain.status import Status
 from service.errors import InvalidSpec, NotFound
-from service.lifecycle import Job, Status
 from service.spec.base import known
 from service.spec.data import DatasetData
 from service.spec.job import JobSpec, Labels

@@ -12,9 +12,9 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from service.access import DEFAULT_TENANT, Caller, Scope, digest, id_in
 from service.api import pages, problems
 from service.api.failed_keys import FailedKeys, address_of
+from service.domain.access import DEFAULT_TENANT, Caller, Scope, digest, id_in
 from service.errors import InvalidKey, OpenBehindProxy, ServiceError, TooManyFailedKeys, Unauthorized, UnknownKey
 from service.store import keys
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from service.access import Caller
+    from service.domain.access import Caller
     from service.store.engine import Database
     from service.store.figures import Figures
 

@@ -11,7 +11,7 @@ from service.store import history, jobs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from service.lifecycle import Job
+    from service.domain.job import Job
     from service.store.engine import TenantDatabase
 
 

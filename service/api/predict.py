@@ -19,14 +19,14 @@ from service.api.media_types import CSV, JSON, PARQUET
 from service.api.openapi import PREDICT_EXAMPLES, problems
 from service.api.ranges import whole
 from service.api.requests import Route
+from service.concurrency.cancellation import current
+from service.concurrency.fair_slots import FairLimiter
+from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.errors import Conflict, NotFound
-from service.fair import FairLimiter
-from service.lifecycle import Checkpoint, CheckpointKind
 from service.spec.base import Bool, ColumnName, Float, Strict
 from service.spec.capped import CapErrors
 from service.spec.data import Int64
 from service.spec.table import Value
-from service.work import current
 
 router = APIRouter(prefix="/jobs", tags=["predictions"], route_class=Route)
 

@@ -22,10 +22,10 @@ from service.api.predict import with_best
 from service.api.quota import Held
 from service.api.ranges import whole
 from service.api.requests import Route, is_json
+from service.concurrency.cancellation import current
+from service.domain.checkpoint import Checkpoint
 from service.errors import StorageError
-from service.lifecycle import Checkpoint
 from service.spec.reading import Encoding, FileFormat, ReadOptions
-from service.work import current
 
 if TYPE_CHECKING:
     from starlette.types import Scope

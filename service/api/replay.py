@@ -15,9 +15,9 @@ from service.api.jobs import read_job
 from service.api.openapi import problems
 from service.api.requests import Route
 from service.errors import Conflict, InvalidSpec
-from service.replay import Replayed, replay
 from service.spec.base import Strict
 from service.spec.early_stopping import EarlyStopping
+from service.stopping.replay import Replayed, replay
 
 router = APIRouter(prefix="/jobs", tags=["progress"], route_class=Route)
 

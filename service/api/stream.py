@@ -15,8 +15,9 @@ from service.api.history import MAX_INT, PAGE, AfterEpoch
 from service.api.jobs import read_job
 from service.api.openapi import problems
 from service.api.requests import Route
+from service.domain.job import Job
+from service.domain.status import Status, StopReason
 from service.errors import ServiceError
-from service.lifecycle import Job, Status, StopReason
 
 IDLE_SECONDS = 60.0
 RETRY_MS = 1_000

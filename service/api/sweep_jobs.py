@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from service.api.changes import apply
 from service.api.faults import MAX_FAULTS, UNKNOWN_FIELD
 from service.api.jobs import profile_for
+from service.concurrency.cancellation import current
 from service.errors import Fault, InvalidSpec
 from service.spec.architecture import row_shape
 from service.spec.data import DatasetData
@@ -17,7 +18,6 @@ from service.spec.resolve import Inputs, choose_inputs, resolve
 from service.spec.stored import InputsDocuments
 from service.spec.sweep import expand
 from service.store.sweeps import SweepJob
-from service.work import current
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping

@@ -17,9 +17,9 @@ from service.api.openapi import problems
 from service.api.requests import Route
 from service.api.tables import TABLES, Accept, Table, as_file, preferred
 from service.data.write_rows import Kind
+from service.domain.sweep import SweepPoint, SweepResult
 from service.store import sweep_results
 from service.store.sweep_results import Order
-from service.sweep_records import SweepPoint, SweepResult
 
 PAGE = 1_000
 MAX_INT = 2**31 - 1

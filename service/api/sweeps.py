@@ -16,11 +16,11 @@ from service.api.jobs import REPLAYED, IdempotencyKey, fingerprint
 from service.api.openapi import SWEEP_EXAMPLES, problems
 from service.api.requests import Route
 from service.api.sweep_jobs import plan_sweep
+from service.domain.sweep import Sweep, SweepStatus
 from service.errors import InvalidSpec, NotFound, StorageError, Unavailable
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.sweep import SweepSpec
 from service.store import jobs, sweeps
-from service.sweep_records import Sweep, SweepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,10 +13,10 @@ from starlette.responses import StreamingResponse
 from service.api import expensive
 from service.api.media_types import CSV, JSON, PARQUET
 from service.api.ranges import whole
+from service.concurrency.cancellation import current
 from service.data.spreadsheet import harmless
 from service.data.write_rows import write_rows
 from service.errors import StorageError
-from service.work import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
-from service.access import Scope
 from service.api.deps import Reader
 from service.api.requests import Route
+from service.domain.access import Scope
 
 router = APIRouter(tags=["service"], route_class=Route)
 

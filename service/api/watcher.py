@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from service.store import jobs
 
 if TYPE_CHECKING:
-    from service.lifecycle import Status
+    from service.domain.status import Status
     from service.store.changes import Changes
     from service.store.engine import Database
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from service import logs
-from service.collector import Keeping
 from service.errors import Misconfigured
+from service.maintenance.collector import Keeping
 from service.settings import Settings
 from service.store import schema
 from service.store.engine import Database, migrate

@@ -17,9 +17,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from service.concurrency.cancellation import current
 from service.data.confine import confine
 from service.errors import InvalidData, StorageError, TooLarge
-from service.work import current
 
 _log = logging.getLogger(__name__)
 

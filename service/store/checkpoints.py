@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.errors import NotFound
-from service.lifecycle import Checkpoint, CheckpointKind
 from service.store.jobs import download_url
 from service.store.tables import checkpoints
 from service.store.tenancy import own

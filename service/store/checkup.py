@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, exists, func, or_, select, tuple_
 
-from service.events import EventKind
-from service.lifecycle import LIVE, CheckpointKind, Status
+from service.domain.checkpoint import CheckpointKind
+from service.domain.event import EventKind
+from service.domain.status import LIVE, Status
 from service.spec.early_stopping import Monitor
 from service.store.engine import unhurried
 from service.store.tables import STAGED, checkpoints, datasets, epochs, events, jobs, sweeps

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, or_, update
 
+from service.domain.event import EventKind
+from service.domain.job import Job
+from service.domain.status import LIVE, Control, Status, StopReason
 from service.errors import Conflict
-from service.events import EventKind
-from service.lifecycle import LIVE, Control, Job, Status, StopReason
 from service.store import events
 from service.store.events import Entry, ended
 from service.store.jobs import get, lock, touched

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from service.domain.status import ENDED
 from service.errors import Conflict, NotFound, QuotaExceeded
-from service.lifecycle import ENDED
 from service.spec.table import Dataset, DatasetSummary
 from service.store import garbage
 from service.store.engine import unhurried

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select
 
-from service.events import Event, EventKind
-from service.lifecycle import ErrorCode, JobError, Status, StopReason
+from service.domain.event import Event, EventKind
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, Status, StopReason
 from service.store.tables import events, jobs
 from service.store.tenancy import own
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from service.lifecycle import Status
+from service.domain.status import Status
 from service.store import garbage, workers
 from service.store.tables import STAGED, datasets, jobs
 

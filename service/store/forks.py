@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, literal, select, update
 
+from service.domain.checkpoint import CheckpointKind
 from service.errors import Conflict, NotFound
-from service.lifecycle import CheckpointKind
 from service.store import history, resolutions
 from service.store import jobs as job_store
 from service.store.tables import checkpoints, epochs, jobs
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from service.lifecycle import Epoch, Job
+    from service.domain.epoch import Epoch
+    from service.domain.job import Job
     from service.spec.resolve import Resolved
     from service.store.recording import BestSoFar
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Integer, bindparam, select
 
-from service.lifecycle import Epoch
+from service.domain.epoch import Epoch
 from service.store.tables import epochs
 from service.store.tenancy import Prepared
 

@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from service.domain.checkpoint import CheckpointKind, CheckpointRef
+from service.domain.job import Best, Forked, Job, Progress
+from service.domain.status import ENDED, Status
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull, Unavailable
-from service.lifecycle import (
-    ENDED,
-    Best,
-    CheckpointKind,
-    CheckpointRef,
-    Forked,
-    Job,
-    Progress,
-    Status,
-)
 from service.spec.data import DatasetData
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.version import version_needed

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from service.lifecycle import ENDED
+from service.domain.status import ENDED
 from service.store import garbage
 from service.store.tables import jobs, metadata
 from service.store.tenancy import own

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from sqlalchemy import and_, case, func, literal, null, or_, select, update
 
+from service.domain.event import EventKind
+from service.domain.job import JobError
+from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import LeaseLost
-from service.events import EventKind
-from service.lifecycle import Control, ErrorCode, JobError, Status, StopReason
 from service.spec.job import JobSpec
 from service.store import events, turns
 from service.store.engine import lease_clock

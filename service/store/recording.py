@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer, and_, bindparam, case, delete, insert, select, tuple_, update
 
-from service.events import EventKind
-from service.lifecycle import CheckpointKind, Control, Status
+from service.domain.checkpoint import CheckpointKind
+from service.domain.event import EventKind
+from service.domain.status import Control, Status
 from service.store import events, garbage
 from service.store.events import Entry, ended
 from service.store.jobs import touched
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from service.lifecycle import Checkpoint, Epoch
+    from service.domain.checkpoint import Checkpoint
+    from service.domain.epoch import Epoch
 
 _OWNED = and_(jobs.c.id == bindparam("job"), jobs.c.attempt == bindparam("fence"), jobs.c.status == Status.running)
 _RECORDED = bindparam("recorded", type_=Integer)

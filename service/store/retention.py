@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, exists, select
 
-from service.lifecycle import ENDED
+from service.domain.status import ENDED
 from service.store import garbage
 from service.store.engine import unhurried
 from service.store.named import named

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from sqlalchemy import Dialect

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer, and_, bindparam, func, literal, select
 
-from service.lifecycle import Status
+from service.domain.status import Status
 from service.spec.version import SPEC_VERSION
 from service.store.tables import jobs
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import delete, func, insert, literal, select, update
 
-from service.lifecycle import Record, Status
+from service.domain.status import Status
+from service.spec.base import Record
 from service.store.tables import Utc, jobs, workers
 from service.store.tenancy import own
 

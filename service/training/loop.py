@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from service.early_stopping import Decision, Tracker, followed
-from service.lifecycle import Epoch, ErrorCode, JobError, StopReason
+from service.domain.epoch import Epoch
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, StopReason
 from service.spec.early_stopping import Patience
 from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
+from service.stopping.tracker import Decision, Tracker, followed
 from service.training import schedules
 from service.training.metrics import Metrics
 from service.training.passes import Group, Measured, Pulse

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from service.lifecycle import Checkpoint, Epoch
+from service.domain.checkpoint import Checkpoint
+from service.domain.epoch import Epoch
 from service.store.events import Entry
 from service.store.queue import Claim, Outcome
 from service.store.recording import BestSoFar, Record

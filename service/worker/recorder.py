@@ -12,8 +12,11 @@ from datetime import UTC, datetime
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, TypeVar
 
+from service.domain.checkpoint import Checkpoint, CheckpointKind
+from service.domain.epoch import Epoch
+from service.domain.job import JobError
+from service.domain.status import Control, ErrorCode, Status
 from service.errors import StorageError, Unavailable
-from service.lifecycle import Checkpoint, CheckpointKind, Control, Epoch, ErrorCode, JobError, Status
 from service.store import garbage, queue, recording
 from service.store.named import named
 from service.store.queue import Claim, Outcome

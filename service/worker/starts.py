@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from service.domain.checkpoint import Checkpoint, CheckpointKind
+from service.domain.epoch import Epoch
+from service.domain.event import EventKind
 from service.errors import CheckpointCorrupt
-from service.events import EventKind
-from service.lifecycle import Checkpoint, CheckpointKind, Epoch
 from service.store import checkpoints, history
 from service.store.events import Entry
 from service.training.checkpoint import Metadata, to_bytes

@@ -13,8 +13,8 @@ from multiprocessing import connection as pipes
 from typing import TYPE_CHECKING
 
 from service import logs
+from service.domain.job import JobError
 from service.errors import LeaseLost, SchemaMismatch, StorageError, Unavailable
-from service.lifecycle import JobError
 from service.store import queue, schema, workers
 from service.store.ids import new_id
 from service.store.pace import Pace

@@ -14,8 +14,9 @@ import torch
 
 from service import logs
 from service.artifacts import Artifacts
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, Status, StopReason
 from service.errors import CheckpointCorrupt, LeaseLost, ServiceError
-from service.lifecycle import ErrorCode, JobError, Status, StopReason
 from service.spec.data import DatasetData
 from service.spec.resolve import profile_of, resolve
 from service.spec.words import listed

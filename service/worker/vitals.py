@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from service.lifecycle import ErrorCode
+from service.domain.status import ErrorCode
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext

@@ -18,8 +18,9 @@ from service.api.app import create_app
 from service.api.server import Server
 from service.artifacts import Artifacts
 from service.data.child import Allowance
+from service.domain.checkpoint import CheckpointFormat
+from service.domain.job import Export
 from service.errors import Conflict, NotInstalled
-from service.lifecycle import CheckpointFormat, Export
 from service.settings import Settings, free_port
 from service.spec.reading import ReadOptions
 from service.store.engine import Database

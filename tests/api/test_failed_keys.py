@@ -8,11 +8,11 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from service.access import DEFAULT_TENANT, Scope
 from service.api import failed_keys
 from service.api.app import create_app
 from service.api.failed_keys import FailedKeys, address_of
 from service.artifacts import Artifacts
+from service.domain.access import DEFAULT_TENANT, Scope
 from service.errors import TooManyFailedKeys
 from service.settings import Settings
 from service.store.engine import Database

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from service.api.app import create_app
 from service.artifacts import Artifacts
-from service.lifecycle import Status
+from service.domain.status import Status
 from service.settings import Settings
 from service.store import garbage
 from service.store.engine import Database

@@ -12,17 +12,17 @@ import pytest
 from sqlalchemy import func, select, text
 from starlette.testclient import TestClient
 
-from service.access import DEFAULT_TENANT
-from service.collector import Collector, Keeping
+from service.domain.access import DEFAULT_TENANT
 from service.errors import Unavailable
+from service.maintenance.collector import Collector, Keeping
 from service.store import figures, jobs, queue, retention, sweeps, usage
 from service.store.engine import Database, TenantDatabase
 from service.store.tables import events
 from service.store.tables import jobs as jobs_table
 from tests.api.conftest import both_databases
 from tests.api.states import Kitchen
+from tests.maintenance.test_doctor import examined
 from tests.specs import REFERENCE, synthetic
-from tests.test_doctor import examined
 
 SWEEP: dict[str, Any] = {"base": REFERENCE, "replicates": 50, "grid": {"optimizer.lr": [0.1, 0.2, 0.3]}}
 

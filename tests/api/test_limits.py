@@ -14,10 +14,10 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from service.access import Scope
 from service.api.app import create_app
 from service.api.traffic import Traffic
 from service.artifacts import Artifacts
+from service.domain.access import Scope
 from service.errors import RateLimited
 from service.settings import Settings, memory_bytes
 from service.store import keys

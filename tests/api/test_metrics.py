@@ -14,9 +14,10 @@ from starlette.testclient import TestClient
 from service.api.app import create_app
 from service.api.metrics import Metrics
 from service.artifacts import Artifacts
-from service.collector import Collector, Keeping
-from service.deployment import join
-from service.lifecycle import ErrorCode, JobError, Status
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, Status
+from service.maintenance.collector import Collector, Keeping
+from service.maintenance.deployment_id import join
 from service.settings import Settings
 from service.store import garbage, queue, workers
 from service.store.engine import Database

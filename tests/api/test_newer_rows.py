@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
-from service.lifecycle import Job, Status
+from service.domain.job import Job
+from service.domain.status import Status
 from service.store import tables
 from service.store.engine import Database
 from tests.api.conftest import both_databases

@@ -15,7 +15,7 @@ from service.data.export import export_csv
 from service.data.ingest import ingest
 from service.data.spreadsheet import harmless, original
 from service.data.write_rows import Kind
-from service.exports import standalone
+from service.serving.exports import standalone
 from service.spec.reading import ReadOptions
 from tests.data.files import parquet
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from service.domain.event import EventKind
+from service.domain.status import Status, StopReason
 from service.errors import Conflict, LeaseLost
-from service.events import EventKind
-from service.lifecycle import Status, StopReason
 from service.store import control, events, queue
 from service.store.engine import Database
 from service.store.queue import Outcome

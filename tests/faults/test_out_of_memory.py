@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from service.lifecycle import ErrorCode
+from service.domain.status import ErrorCode
 from service.worker.vitals import Vitals, new_pulse
 from tests.processes import linux_only
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import Checkpoint, CheckpointKind
+from service.domain.epoch import Epoch
+from service.domain.job import Job
 from service.errors import LeaseLost
-from service.lifecycle import Checkpoint, CheckpointKind, Epoch, Job
 from service.spec.reading import FileFormat, ReadAs
 from service.spec.table import Column, ColumnType, Dataset
 from service.store import jobs, queue

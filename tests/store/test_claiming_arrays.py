@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from service.lifecycle import ErrorCode, JobError
+from service.domain.job import JobError
+from service.domain.status import ErrorCode
 from service.store import queue
 from service.store.engine import Database
 from tests.store.records import claim, submit

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
+from service.domain.job import Job, JobError
+from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import Conflict, LeaseLost, NotFound, QueueFull
-from service.lifecycle import Control, ErrorCode, Job, JobError, Status, StopReason
 from service.spec.change import JobChange
 from service.store import control, jobs, queue
 from service.store.engine import Database

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from service.domain.checkpoint import CheckpointKind
+from service.domain.event import EventKind
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, Status, StopReason
 from service.errors import LeaseLost
-from service.events import EventKind
-from service.lifecycle import CheckpointKind, ErrorCode, JobError, Status, StopReason
 from service.spec.change import JobChange
 from service.store import control, events, jobs, queue
 from service.store.engine import Database

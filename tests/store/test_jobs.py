@@ -7,9 +7,10 @@ import threading
 import pytest
 from sqlalchemy import event
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import CheckpointKind
+from service.domain.status import Status, StopReason
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
-from service.lifecycle import CheckpointKind, Status, StopReason
 from service.store import control, datasets, garbage, history, jobs, queue
 from service.store.engine import Database
 from service.store.queue import Outcome

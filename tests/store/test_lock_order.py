@@ -12,8 +12,9 @@ import psycopg
 import pytest
 from sqlalchemy import update
 
-from service.access import DEFAULT_TENANT
-from service.lifecycle import ErrorCode, JobError, Status
+from service.domain.access import DEFAULT_TENANT
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, Status
 from service.store import control, jobs, queue
 from service.store.engine import Database
 from service.store.recording import Record, write

@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from sqlalchemy import exc, select, text, update
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
+from service.domain.status import Status
 from service.errors import StorageError, Unavailable
-from service.lifecycle import Status
 from service.store import datasets, engine, postgres
 from service.store.engine import Database, takes_writes, unhurried
 from service.store.tables import jobs

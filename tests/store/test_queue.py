@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from service.domain.checkpoint import CheckpointKind
+from service.domain.job import Job, JobError
+from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import LeaseLost
-from service.lifecycle import CheckpointKind, Control, ErrorCode, Job, JobError, Status, StopReason
 from service.store import checkpoints, control, history, queue, tables
 from service.store.engine import Database
 from service.store.queue import MAX_FAILURES, Claim, Outcome

@@ -21,10 +21,12 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection, Row, delete, select
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import CheckpointKind
+from service.domain.event import EventKind
+from service.domain.job import Job, JobError
+from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import Conflict, LeaseLost, NotFound
-from service.events import EventKind
-from service.lifecycle import CheckpointKind, Control, ErrorCode, Job, JobError, Status, StopReason
 from service.spec.change import JobChange
 from service.store import control, jobs, queue
 from service.store.engine import Database

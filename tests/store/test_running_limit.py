@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from service.lifecycle import Status, StopReason
+from service.domain.status import Status, StopReason
 from service.store import jobs, queue
 from service.store.engine import Database
 from service.store.queue import Outcome

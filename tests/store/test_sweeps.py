@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
+from service.domain.job import Job
+from service.domain.status import Control, Status, StopReason
+from service.domain.sweep import Sweep, SweepStatus
 from service.errors import IdempotencyMismatch, NotFound, QueueFull
-from service.lifecycle import Control, Job, Status, StopReason
 from service.spec.data import DatasetData
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve
@@ -22,7 +24,6 @@ from service.store.engine import Database
 from service.store.queue import Outcome
 from service.store.recording import BestSoFar, Record, write
 from service.store.sweeps import SweepJob
-from service.sweep_records import Sweep, SweepStatus
 from tests.store.records import claim, epoch
 
 BASE: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 60, "features": 3}}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from service.lifecycle import Job, Status, StopReason
+from service.domain.job import Job
+from service.domain.status import Status, StopReason
 from service.store import jobs, queue
 from service.store.engine import Database
 from service.store.queue import Outcome

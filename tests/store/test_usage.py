@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from service.access import DEFAULT_TENANT
-from service.lifecycle import CheckpointKind
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import CheckpointKind
 from service.store import control, datasets, jobs, usage
 from service.store.engine import Database
 from tests.spec import tables

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from service.lifecycle import Status
+from service.domain.status import Status
 from service.spec.version import SPEC_VERSION
 from service.store import queue
 from service.store.engine import Database

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 
 from service.data.prepare import Rows, prepare
-from service.lifecycle import StopReason
+from service.domain.status import StopReason
 from service.spec.resolve import Resolved
 from service.training.loop import Report, train
 from tests.specs import synthetic

@@ -10,9 +10,12 @@ import pytest
 from sqlalchemy import select
 
 from service.artifacts import Artifacts, sha256_of
+from service.domain.checkpoint import CheckpointKind
+from service.domain.epoch import Epoch
+from service.domain.event import EventKind
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, Status, StopReason
 from service.errors import StorageError, Unavailable
-from service.events import EventKind
-from service.lifecycle import CheckpointKind, Epoch, ErrorCode, JobError, Status, StopReason
 from service.spec.early_stopping import Monitor
 from service.store import checkpoints, control, history, queue, recording
 from service.store.engine import Database

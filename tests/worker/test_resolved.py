@@ -10,9 +10,11 @@ import pytest
 import torch
 from sqlalchemy import func, select, update
 
-from service.access import DEFAULT_TENANT
 from service.artifacts import Artifacts, sha256_of
-from service.lifecycle import CheckpointKind, Job, Status
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import CheckpointKind
+from service.domain.job import Job
+from service.domain.status import Status
 from service.spec.fork import ForkSpec, check_fork, resolve_fork
 from service.spec.limits import Limits
 from service.spec.resolve import Resolved

@@ -11,12 +11,15 @@ import pytest
 import torch
 from sqlalchemy import update
 
-from service.access import DEFAULT_TENANT
 from service.artifacts import Artifacts
-from service.collector import Collector, Keeping
-from service.deployment import join
-from service.events import EventKind
-from service.lifecycle import Checkpoint, CheckpointKind, Epoch, ErrorCode, Forked, JobError, Status
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import Checkpoint, CheckpointKind
+from service.domain.epoch import Epoch
+from service.domain.event import EventKind
+from service.domain.job import Forked, JobError
+from service.domain.status import ErrorCode, Status
+from service.maintenance.collector import Collector, Keeping
+from service.maintenance.deployment_id import join
 from service.store import checkpoints, control, events, forks, history, queue
 from service.store import jobs as store_jobs
 from service.store.engine import Database

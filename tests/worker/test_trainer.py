@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from service.access import DEFAULT_TENANT
 from service.artifacts import Artifacts
 from service.data.prepare import prepare
-from service.lifecycle import CheckpointKind, ErrorCode, Job, Status, StopReason
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import CheckpointKind
+from service.domain.job import Job
+from service.domain.status import ErrorCode, Status, StopReason
 from service.spec.job import JobSpec
 from service.spec.resolve import RowCounts
 from service.store import checkpoints, control, datasets, history, jobs, queue
