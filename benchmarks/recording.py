@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.sweep import BASE
 from service.artifacts import Artifacts
-from service.data.prepare import prepare
+from service.data.preprocess.dataset import prepare
 from service.domain.access import DEFAULT_TENANT
 from service.domain.status import Status
 from service.spec.data import SyntheticData

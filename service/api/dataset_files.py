@@ -17,7 +17,7 @@ from service.api.openapi import problems
 from service.api.ranges import documented, serve
 from service.api.requests import Route
 from service.concurrency.cancellation import current
-from service.data.export import export_csv
+from service.data.processes.export_csv import export_csv
 from service.errors import DatasetCorrupt
 from service.store import datasets
 

@@ -16,8 +16,8 @@ from service.api.openapi import problems
 from service.api.quota import Held
 from service.api.reading import Options
 from service.api.requests import Route
-from service.data.ingest import ingest
-from service.data.preview import preview_rows
+from service.data.processes.ingest import ingest
+from service.data.processes.preview import preview_rows
 from service.spec.base import Name
 from service.spec.reading import ReadOptions
 from service.spec.table import Dataset, DatasetSummary, Value

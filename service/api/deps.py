@@ -13,7 +13,7 @@ from fastapi.security.base import SecurityBase
 from pydantic import BaseModel, ConfigDict
 
 from service.concurrency.fair_slots import FairLimiter
-from service.data.child import Allowance
+from service.data.processes.runner import Allowance
 from service.domain.access import Caller, Scope
 from service.errors import Forbidden
 from service.settings import readers_environment

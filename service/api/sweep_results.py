@@ -16,7 +16,7 @@ from service.api.media_types import CSV, JSON
 from service.api.openapi import problems
 from service.api.requests import Route
 from service.api.tables import TABLES, Accept, Table, as_file, preferred
-from service.data.write_rows import Kind
+from service.data.processes.write_parquet import Kind
 from service.domain.sweep import SweepPoint, SweepResult
 from service.store import sweep_results
 from service.store.sweep_results import Order

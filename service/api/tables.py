@@ -14,8 +14,8 @@ from service.api import expensive
 from service.api.media_types import CSV, JSON, PARQUET
 from service.api.ranges import whole
 from service.concurrency.cancellation import current
-from service.data.spreadsheet import harmless
-from service.data.write_rows import write_rows
+from service.data.csv_injection import harmless
+from service.data.processes.write_parquet import write_rows
 from service.errors import StorageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from service.api.deps import Parts, Service
-    from service.data.write_rows import Kind
+    from service.data.processes.write_parquet import Kind
 
 Accept = Annotated[str, Header(description=f"`{CSV}` or `{PARQUET}` gives every row as a table.")]
 TABLES: dict[str, Any] = {

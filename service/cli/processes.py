@@ -16,7 +16,7 @@ from service.artifacts import Artifacts
 from service.cli.open_files import backlog_within, connections_within, raise_limit
 from service.cli.opening import keeping, open_database
 from service.cli.permissions import exposed
-from service.data.confine import landlock_version
+from service.data.processes.confinement import landlock_version
 from service.domain.access import id_in
 from service.errors import Misconfigured
 from service.maintenance.collector import Collector

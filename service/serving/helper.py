@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from service.data.sources import table_of_rows, table_of_staged
-from service.data.write_answers import write_answers
+from service.data.ingest.predictions import write_answers
+from service.data.preprocess.sources import table_of_rows, table_of_staged
 from service.domain.checkpoint import CheckpointFormat
 from service.errors import CheckpointCorrupt, Conflict, InvalidData, NotInstalled, ServiceError, StorageError
 from service.serving.exports.bundle import to_bundle

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from service.concurrency.cancellation import current
 from service.concurrency.fair_slots import FairLimiter
-from service.data.ingest_rows import ingest_rows
-from service.data.join_answers import join_answers
+from service.data.processes.ingest_prediction_rows import ingest_rows
+from service.data.processes.join_predictions import join_answers
 from service.errors import ServiceError, TooLarge, Unavailable
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
     from pathlib import Path
 
-    from service.data.child import Allowance
+    from service.data.processes.runner import Allowance
     from service.domain.job import Export
     from service.spec.reading import ReadOptions
 

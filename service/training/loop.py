@@ -25,8 +25,8 @@ from service.training.snapshot import Snapshot
 from service.training.weights import State
 
 if TYPE_CHECKING:
-    from service.data.prepare import Prepared
-    from service.data.preprocess import Preprocessing
+    from service.data.preprocess.dataset import Prepared
+    from service.data.preprocess.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from service.training.snapshot import Snapshot
 from service.training.step import Batch, Step
 
 if TYPE_CHECKING:
-    from service.data.prepare import Prepared, Rows
+    from service.data.preprocess.dataset import Prepared, Rows
 
 CHUNK_VALUES = 2**16  # a member's values of the widest layer in one step of an evaluation: 256 KiB
 GATHER_VALUES = 2**17  # inputs gathered at once: 512 KiB, which stay in the cache

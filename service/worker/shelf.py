@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.artifacts import sha256_of
-from service.data.prepare import Prepared, prepare
+from service.data.preprocess.dataset import Prepared, prepare
 from service.errors import DatasetCorrupt
 
 if TYPE_CHECKING:

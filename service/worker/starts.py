@@ -21,7 +21,7 @@ from service.worker.member import Weights
 
 if TYPE_CHECKING:
     from service.artifacts import Artifacts
-    from service.data.preprocess import Preprocessing
+    from service.data.preprocess.preprocessing import Preprocessing
     from service.spec.resolved import Resolved
     from service.store.engine import Database
     from service.store.queue import Claim

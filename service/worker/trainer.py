@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from multiprocessing.connection import Connection
 
-    from service.data.preprocess import Preprocessing
+    from service.data.preprocess.preprocessing import Preprocessing
     from service.spec.resolved import Resolved
     from service.training.loop import Report, Start
     from service.training.passes import Pulse

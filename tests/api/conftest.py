@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from service.api.app import create_app
 from service.api.server import Server
 from service.artifacts import Artifacts
-from service.data.child import Allowance
+from service.data.processes.runner import Allowance
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.job import Export
 from service.errors import Conflict, NotInstalled

@@ -22,8 +22,8 @@ from service.api.app import create_app
 from service.artifacts import Artifacts
 from service.concurrency.cancellation import Work, current
 from service.concurrency.fair_slots import FairLimiter
-from service.data import preview
-from service.data.prepare import prepare
+from service.data.preprocess.dataset import prepare
+from service.data.processes import preview
 from service.domain.job import Export
 from service.serving import predictor as predicting
 from service.serving.predictor import Predictor
@@ -65,7 +65,7 @@ def readers() -> list[int]:
     found = []
     for pid in children(os.getpid()):
         with suppress(OSError):  # it has just ended
-            found += [pid] if "service.data.ingest" in command(pid) else []
+            found += [pid] if "service.data.processes.ingest" in command(pid) else []
     return found
 
 

@@ -9,9 +9,9 @@ import duckdb
 import numpy as np
 import pytest
 
-from service.data.child import Allowance
-from service.data.join_answers import join_answers
-from service.data.write_answers import write_answers
+from service.data.ingest.predictions import write_answers
+from service.data.processes.join_predictions import join_answers
+from service.data.processes.runner import Allowance
 from service.errors import TooLarge
 from service.spec.reading import FileFormat
 

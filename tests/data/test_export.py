@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from service.data.child import Allowance
-from service.data.export import export_csv
-from service.data.ingest import ingest
+from service.data.processes.export_csv import export_csv
+from service.data.processes.ingest import ingest
+from service.data.processes.runner import Allowance
 from service.errors import DatasetCorrupt, TooLarge
 from service.spec.reading import ReadOptions
 from tests.data.files import parquet

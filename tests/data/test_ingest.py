@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.data.ingest import ingest
+from service.data.processes.ingest import ingest
 from service.errors import InvalidData, StorageError
 from service.spec.reading import ReadOptions
 from tests.data.tables import ALLOWED, PENGUINS, store

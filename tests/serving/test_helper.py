@@ -17,7 +17,7 @@ import torch
 
 from service.artifacts import sha256_of
 from service.concurrency.cancellation import Cancelled, Work, begin
-from service.data.prepare import prepare
+from service.data.preprocess.dataset import prepare
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.job import Export
 from service.errors import CheckpointCorrupt, Conflict, InvalidData, Unavailable

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.data.prepare import prepare
+from service.data.preprocess.dataset import prepare
 from service.domain.epoch import Epoch
 from service.errors import CheckpointCorrupt
 from service.spec.resolve import Resolved

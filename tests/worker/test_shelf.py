@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.data.prepare import Prepared, prepare
+from service.data.preprocess.dataset import Prepared, prepare
 from service.errors import DatasetCorrupt
 from service.spec.resolved import Resolved
 from service.worker import shelf as shelf_module

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from service.artifacts import Artifacts
-from service.data.prepare import prepare
+from service.data.preprocess.dataset import prepare
 from service.domain.access import DEFAULT_TENANT
 from service.domain.checkpoint import CheckpointKind
 from service.domain.job import Job

@@ -10,7 +10,7 @@ from service.serving.exports.rows import made_up
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from service.data.features import FittedFeature
+    from service.data.preprocess.features import FittedFeature
     from service.domain.job import Job
     from service.spec.layers import Layer
     from service.spec.table import Dataset

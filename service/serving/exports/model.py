@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from service.data.sources import table_of_rows
+from service.data.preprocess.sources import table_of_rows
 from service.errors import Conflict
 from service.serving.exports.standalone import Standalone
 from service.spec.reading import DEFAULT_NULL_VALUES

@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from service.data.preview import first_rows
-from service.data.sources import synthetic
+from service.data.preprocess.sources import synthetic
+from service.data.processes.preview import first_rows
 from service.spec.data import InlineData, SyntheticData
 from service.spec.table import ColumnType
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from service.data.features import FittedFeature
+    from service.data.preprocess.features import FittedFeature
     from service.training.checkpoint import Checkpoint
 
 ROWS = 64

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from service.data.features import FittedFeature
-from service.data.preprocess import FittedTarget, Preprocessing
+from service.data.preprocess.features import FittedFeature
+from service.data.preprocess.preprocessing import FittedTarget, Preprocessing
 from service.spec.job import JobSpec
 from service.spec.lowering import lower
 from service.spec.resolved import Feature

@@ -17,8 +17,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from service.data.preprocess import FittedTarget, Preprocessing
-from service.data.spreadsheet import harmless
+from service.data.csv_injection import harmless
+from service.data.preprocess.preprocessing import FittedTarget, Preprocessing
 from service.domain.job import Job
 from service.serving.exports import standalone as loader
 from service.serving.exports.bundle import to_bundle

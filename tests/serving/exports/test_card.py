@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from service.data.features import FittedFeature
-from service.data.preprocess import FittedTarget
+from service.data.preprocess.features import FittedFeature
+from service.data.preprocess.preprocessing import FittedTarget
 from service.serving.exports.card import card
 from service.serving.exports.markdown import code
 from service.spec.resolved import SpecWarning

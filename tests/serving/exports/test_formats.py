@@ -16,7 +16,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from service.data.preprocess import FittedTarget, Preprocessing
+from service.data.preprocess.preprocessing import FittedTarget, Preprocessing
 from service.errors import Conflict
 from service.serving.exports import standalone as loader
 from service.serving.exports.model import check, standalone
