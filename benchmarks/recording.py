@@ -28,8 +28,9 @@ from service.spec.data import SyntheticData
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve
 from service.spec.sweep import SweepSpec
-from service.store import queue, sweeps
+from service.store import sweeps
 from service.store.engine import Database, migrate
+from service.store.jobs import queue
 from service.training.loop import train
 from service.training.passes import Pulse
 from service.worker.trainer import Trainer

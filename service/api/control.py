@@ -11,7 +11,7 @@ from service.api.openapi import problems
 from service.api.requests import Route
 from service.domain.job import Job
 from service.spec.change import JobChange
-from service.store import control
+from service.store.jobs import actions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ def cancel_job(job_id: JobId, service: Submitter, response: Response) -> Job:
 
     One that waits is cancelled at once; one that trains stops at its epoch's end and keeps its best.
     """
-    return _asked(control.cancel, job_id, service, response)
+    return _asked(actions.cancel, job_id, service, response)
 
 
 @router.post(
@@ -50,7 +50,7 @@ def pause_job(job_id: JobId, service: Submitter, response: Response) -> Job:
 
     One that waits is paused at once; one that trains saves its state at its epoch's end and leaves its trainer.
     """
-    return _asked(control.pause, job_id, service, response)
+    return _asked(actions.pause, job_id, service, response)
 
 
 @router.post(
@@ -66,7 +66,7 @@ def resume_job(job_id: JobId, service: Submitter) -> Job:
     It is queued in its old place, before jobs that were submitted later.
     """
     with service.database.transaction() as connection:
-        return control.resume(connection, job_id)
+        return actions.resume(connection, job_id)
 
 
 @router.patch(
@@ -81,7 +81,7 @@ def change_job(
 ) -> Job:
     """Give a job another name, other labels or another priority; its spec keeps what it was submitted with."""
     with service.database.transaction() as connection:
-        return control.change(connection, job_id, asked)
+        return actions.change(connection, job_id, asked)
 
 
 def _asked(ask: Callable[..., Job], job_id: str, service: Service, response: Response) -> Job:

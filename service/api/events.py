@@ -13,7 +13,7 @@ from service.api.jobs import read_job
 from service.api.openapi import problems
 from service.api.requests import Route
 from service.domain.event import Event
-from service.store import events
+from service.store.jobs import events
 
 router = APIRouter(prefix="/jobs", tags=["progress"], route_class=Route)
 

@@ -22,9 +22,9 @@ from service.spec.limits import checkpoint_bytes_of
 from service.spec.resolve import Resolved, SpecWarning, resolve
 from service.spec.sweep import Point
 from service.stopping.tracker import followed
-from service.store import forks, jobs
-from service.store.forks import Basis
-from service.store.recording import BestSoFar
+from service.store.jobs import forks, jobs
+from service.store.jobs.attempt import BestSoFar
+from service.store.jobs.forks import Basis
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Route)
 

@@ -13,7 +13,7 @@ from service.api.deps import Everything, Operator
 from service.api.openapi import problems
 from service.api.requests import Route
 from service.errors import StorageError, Unavailable
-from service.store import schema, workers
+from service.store import migrations, workers
 from service.store.engine import takes_writes
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ async def get_readiness(service: Everything) -> Readiness:
 
 def _check(service: Parts) -> Readiness:
     with service.database.reading() as connection:
-        schema.check(connection)
+        migrations.check(connection)
         if not takes_writes(connection):
             raise Unavailable("the database takes no writes: it is read-only")
         alive = workers.find(connection)

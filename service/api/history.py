@@ -19,7 +19,8 @@ from service.api.requests import Route
 from service.api.tables import TABLES, Accept, Table, as_csv, as_file, preferred
 from service.data.processes.write_parquet import Kind
 from service.domain.epoch import Epoch
-from service.store import history, jobs
+from service.store import epochs
+from service.store.jobs import jobs
 
 PAGE = 1_000
 MAX_INT = 2**31 - 1
@@ -93,7 +94,7 @@ async def get_history(
 
 def _read(service: Service, job_id: str, after_epoch: int, limit: int) -> list[Epoch]:
     with service.database.reading() as connection:
-        found = history.read(connection, job_id, after_epoch=after_epoch, limit=limit)
+        found = epochs.read(connection, job_id, after_epoch=after_epoch, limit=limit)
         if not found:
             jobs.get(connection, job_id)  # says so where there is no such job
         return found
@@ -103,7 +104,7 @@ def pages(service: Service, job_id: str, after_epoch: int = 0) -> Iterator[list[
     """Every epoch after `after_epoch`, a page at a time, at least one; no transaction is open between two."""
     while True:
         with service.database.reading() as connection:
-            rows = history.read(connection, job_id, after_epoch=after_epoch, limit=PAGE)
+            rows = epochs.read(connection, job_id, after_epoch=after_epoch, limit=PAGE)
         yield rows
         if len(rows) < PAGE:
             return

@@ -25,7 +25,8 @@ from service.spec.job import JobSpec, Labels
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.resolve import profile_of, resolve
 from service.spec.table import TableProfile
-from service.store import datasets, jobs
+from service.store import datasets
+from service.store.jobs import jobs
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Route)
 

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from service.errors import StorageError, Unavailable
-from service.store import figures
+from service.store.maintenance import statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from service.domain.access import Caller
     from service.store.engine import Database
-    from service.store.figures import Figures
+    from service.store.maintenance.statistics import Figures
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class _OfService(Collector):
         up = GaugeMetricFamily("bestepoch_database_up", "Whether the database answers.")
         try:
             with self._database.reading() as connection:
-                known = figures.read(connection)
+                known = statistics.read(connection)
         except (Unavailable, StorageError):
             up.add_metric([], 0)
             yield up

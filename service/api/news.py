@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from service.store import history, jobs
+from service.store import epochs
+from service.store.jobs import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,5 +45,5 @@ def _read(database: TenantDatabase, job_id: str, epoch: int, limit: int) -> News
     with database.reading() as connection:
         # The job before its rows: once it has ended, all of them are there.
         job = jobs.get(connection, job_id)
-        rows = history.read(connection, job_id, after_epoch=epoch, limit=limit)
+        rows = epochs.read(connection, job_id, after_epoch=epoch, limit=limit)
     return News(job, job.model_dump_json(), [(row.epoch, row.model_dump_json()) for row in rows])

@@ -20,7 +20,8 @@ from service.domain.sweep import Sweep, SweepStatus
 from service.errors import InvalidSpec, NotFound, StorageError, Unavailable
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.sweep import SweepSpec
-from service.store import jobs, sweeps
+from service.store import sweeps
+from service.store.jobs import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,12 +7,12 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from service.store import jobs
+from service.store.jobs import jobs
 
 if TYPE_CHECKING:
     from service.domain.status import Status
-    from service.store.changes import Changes
     from service.store.engine import Database
+    from service.store.notifications import Changes
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from service.errors import Misconfigured, StorageError, Unavailable
 from service.maintenance import deployment_id
-from service.store import garbage, retention
-from service.store.named import abandoned
+from service.store.maintenance import garbage, retention
+from service.store.maintenance.artifact_refs import abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from service.artifacts import Artifacts
     from service.store.engine import Database
-    from service.store.garbage import Mark, Turn
+    from service.store.maintenance.garbage import Mark, Turn
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from service.errors import Misconfigured
-from service.store import deployment
-from service.store.named import named
+from service.store.maintenance import deployment_id
+from service.store.maintenance.artifact_refs import named
 
 if TYPE_CHECKING:
     from service.artifacts import Artifacts
@@ -24,7 +24,7 @@ def join(database: Database, artifacts: Artifacts) -> None:
     """As a process starts: give a new folder the database's id; raises Misconfigured where the two do not match."""
     check(database, artifacts)
     with database.reading() as connection:
-        ours, paired = deployment.read(connection)
+        ours, paired = deployment_id.read(connection)
     if not paired:
         _pair(database, artifacts, ours)
 
@@ -39,7 +39,7 @@ def check(database: Database, artifacts: Artifacts) -> None:
 def mismatch(database: Database, artifacts: Artifacts) -> str | None:
     """How the folder turns out to be another database's; None where it does not."""
     with database.reading() as connection:
-        ours, paired = deployment.read(connection)
+        ours, paired = deployment_id.read(connection)
     theirs = artifacts.deployment_id()  # after: who pairs them at this moment writes the file before the row
     folder = f"the artifacts folder {artifacts.root}"
     if theirs == ours:
@@ -62,7 +62,7 @@ def adopt(database: Database, artifacts: Artifacts) -> tuple[int, int]:
             known += len(named(connection, keys))
         number += len(keys)
     with database.reading() as connection:
-        ours, _ = deployment.read(connection)
+        ours, _ = deployment_id.read(connection)
     _pair(database, artifacts, ours)
     return number, known
 
@@ -71,7 +71,7 @@ def _pair(database: Database, artifacts: Artifacts, ours: str) -> None:
     """File first: processes that start at once write the same, and one that dies in between is made up for."""
     artifacts.set_deployment_id(ours)
     with database.transaction() as connection:
-        deployment.pair(connection)
+        deployment_id.pair(connection)
 
 
 def _is_strange(database: Database, artifacts: Artifacts) -> bool:

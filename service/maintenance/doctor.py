@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from service.artifacts import TRASH, sha256_of
 from service.errors import StorageError
 from service.maintenance import deployment_id
-from service.store import checkup, garbage
-from service.store.checkup import Wrong
-from service.store.named import named
+from service.store.maintenance import garbage, integrity
+from service.store.maintenance.artifact_refs import named
+from service.store.maintenance.integrity import Wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from service.artifacts import Artifacts, File
-    from service.store.checkup import Named
     from service.store.engine import Database
+    from service.store.maintenance.integrity import Named
 
 FILES = 1_000  # looked up in one statement
 UNNAMED = {  # by kind: of one, and of several
@@ -37,7 +37,7 @@ LOST = {
     "state": "a live job begins anew, to the same end; an ended one cannot be forked from its last epoch",
 }
 LOST_WEIGHTS = "put the file back from a backup, or delete the job and submit it again"
-RULES = (checkup.references, checkup.queue, checkup.needs, checkup.histories, checkup.bests, checkup.logs)
+RULES = (integrity.references, integrity.queue, integrity.needs, integrity.histories, integrity.bests, integrity.logs)
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Doctor:
             yield wrong
 
     def _examine(self) -> Iterator[Wrong]:
-        damage = list(self._checked(checkup.integrity))
+        damage = list(self._checked(integrity.integrity))
         yield from damage
         if damage:
             return  # what else a damaged file says is not worth much
@@ -93,10 +93,10 @@ class Doctor:
         if strange:
             yield Wrong("artifacts", strange, deployment_id.REMEDY)
         with self._database.reading() as connection:
-            self.findings.jobs, self.findings.datasets, self.findings.sweeps = checkup.count(connection)
+            self.findings.jobs, self.findings.datasets, self.findings.sweeps = integrity.count(connection)
         for rule in RULES:
             yield from self._checked(rule)
-        for file in chain(self._pages(checkup.checkpoint_files), self._pages(checkup.dataset_files)):
+        for file in chain(self._pages(integrity.checkpoint_files), self._pages(integrity.dataset_files)):
             yield from self._compared(file)
         self._count_unnamed()
 
@@ -105,7 +105,7 @@ class Doctor:
             with self._database.reading() as connection:
                 yield from rule(connection)
         except StorageError as error:
-            yield Wrong("database", str(error), checkup.RESTORE)
+            yield Wrong("database", str(error), integrity.RESTORE)
 
     def _pages(self, read: Callable[[Any, Named | None], list[Named]]) -> Iterator[Named]:
         last: Named | None = None

@@ -12,7 +12,7 @@ from service.domain.access import Caller, Scope, digest, id_in, new_key
 from service.errors import InvalidKey, NotFound, UnknownKey
 from service.spec.base import Record
 from service.store.ids import new_id
-from service.store.tables import keys
+from service.store.schema import keys
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row

@@ -13,8 +13,8 @@ from sqlalchemy import select
 from service.domain.sweep import EpochSpread, Spread, SweepPoint, SweepResult
 from service.errors import NotFound
 from service.spec.early_stopping import Monitor
+from service.store.schema import jobs, sweeps
 from service.store.sweeps import BEST_FIRST, VALUE
-from service.store.tables import jobs, sweeps
 from service.store.tenancy import own
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from service.domain.status import LIVE, Status
 from service.domain.sweep import Sweep, SweepBest, SweepStatus
 from service.errors import IdempotencyMismatch, NotFound
 from service.spec.early_stopping import LARGER_IS_BETTER, Monitor
-from service.store.control import stop
 from service.store.ids import new_id
-from service.store.jobs import add, make_room, row_of, unveil
-from service.store.tables import datasets, jobs, sweeps
+from service.store.jobs.actions import stop
+from service.store.jobs.jobs import add, make_room, row_of, unveil
+from service.store.schema import datasets, jobs, sweeps
 from service.store.tenancy import own, tenant_of
 
 if TYPE_CHECKING:

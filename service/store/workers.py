@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, insert, literal, select, update
 
 from service.domain.status import Status
 from service.spec.base import Record
-from service.store.tables import Utc, jobs, workers
+from service.store.schema import Utc, jobs, workers
 from service.store.tenancy import own
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from service.domain.checkpoint import Checkpoint
 from service.domain.epoch import Epoch
-from service.store.events import Entry
-from service.store.queue import Claim, Outcome
-from service.store.recording import BestSoFar, Record
+from service.store.jobs.attempt import BestSoFar, Record
+from service.store.jobs.events import Entry
+from service.store.jobs.queue import Claim, Outcome
 
 if TYPE_CHECKING:
     from service.spec.early_stopping import Monitor

@@ -17,9 +17,10 @@ from service.domain.epoch import Epoch
 from service.domain.job import JobError
 from service.domain.status import Control, ErrorCode, Status
 from service.errors import StorageError, Unavailable
-from service.store import garbage, queue, recording
-from service.store.named import named
-from service.store.queue import Claim, Outcome
+from service.store.jobs import attempt, queue
+from service.store.jobs.queue import Claim, Outcome
+from service.store.maintenance import garbage
+from service.store.maintenance.artifact_refs import named
 from service.worker.member import Before, Ending, Heard, Member, Weights
 from service.worker.superseded import Superseded
 
@@ -215,7 +216,7 @@ class Recorder:
         for member in members.values():
             member.clean = False
         with self._database.transaction() as connection:
-            written = recording.write(connection, self._device, list(records.values()))
+            written = attempt.write(connection, self._device, list(records.values()))
             for record in records.values():
                 if release and record.job_id in written.controls:
                     queue.release(connection, record.job_id, record.attempt)

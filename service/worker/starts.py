@@ -12,8 +12,8 @@ from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.domain.epoch import Epoch
 from service.domain.event import EventKind
 from service.errors import CheckpointCorrupt
-from service.store import checkpoints, history
-from service.store.events import Entry
+from service.store import checkpoints, epochs
+from service.store.jobs.events import Entry
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.loop import Start
 from service.training.snapshot import from_bytes
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from service.data.preprocess.preprocessing import Preprocessing
     from service.spec.resolved import Resolved
     from service.store.engine import Database
-    from service.store.queue import Claim
+    from service.store.jobs.queue import Claim
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def saved(database: Database, claims: Sequence[Claim]) -> list[Saved]:
     with database.reading() as connection:
         states = checkpoints.of_jobs(connection, ids, CheckpointKind.state)
         bests = checkpoints.of_jobs(connection, states.keys(), CheckpointKind.best)
-        rows = {job_id: history.read(connection, job_id, limit=state.epoch) for job_id, state in states.items()}
+        rows = {job_id: epochs.read(connection, job_id, limit=state.epoch) for job_id, state in states.items()}
     return [Saved(states.get(job_id), rows.get(job_id, ()), bests.get(job_id)) for job_id in ids]
 
 

@@ -20,9 +20,10 @@ from service.errors import CheckpointCorrupt, LeaseLost, ServiceError
 from service.spec.data import DatasetData
 from service.spec.resolve import profile_of, resolve
 from service.spec.words import listed
-from service.store import datasets, queue, resolutions
+from service.store import datasets
 from service.store.engine import Database
-from service.store.queue import Claim, Outcome
+from service.store.jobs import queue, resolutions
+from service.store.jobs.queue import Claim, Outcome
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.fingerprint import fingerprint
 from service.training.loop import train

@@ -18,10 +18,11 @@ from service.domain.job import Job
 from service.domain.status import Status, StopReason
 from service.domain.sweep import Sweep
 from service.spec.sweep import SweepSpec
-from service.store import jobs, queue, sweeps
+from service.store import sweeps
 from service.store.engine import Database
-from service.store.queue import Claim, Outcome
-from service.store.recording import BestSoFar, Record, write
+from service.store.jobs import jobs, queue
+from service.store.jobs.attempt import BestSoFar, Record, write
+from service.store.jobs.queue import Claim, Outcome
 from service.store.sweeps import SweepJob
 from tests.specs import synthetic
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from service.domain.checkpoint import CheckpointKind
 from service.maintenance.collector import Collector, Keeping
 from service.maintenance.deployment_id import join
-from service.store.queue import Claim
+from service.store.jobs.queue import Claim
 from tests.api.conftest import both_databases
 from tests.api.states import Kitchen, epoch
 

@@ -16,9 +16,9 @@ from service.api import probe
 from service.api.app import create_app
 from service.artifacts import Artifacts
 from service.settings import Settings
-from service.store import schema, workers
+from service.store import migrations, workers
 from service.store.engine import Database
-from service.store.tables import schema_compatibility
+from service.store.schema import schema_compatibility
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.test_catalog import worker
 from tests.databases import read_only
@@ -65,7 +65,7 @@ def test_a_server_whose_database_a_newer_version_has_migrated_away_is_not_ready(
 
     ready, jobs = client.get("/readyz"), client.get("/v1/jobs")
 
-    assert (ready.status_code, ready.json()["detail"]) == (503, schema.NEWER)
+    assert (ready.status_code, ready.json()["detail"]) == (503, migrations.NEWER)
     assert (jobs.status_code, jobs.json()["code"]) == (503, "unavailable")
     assert "as if another version had migrated it" in jobs.json()["detail"]
 

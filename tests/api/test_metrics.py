@@ -19,9 +19,11 @@ from service.domain.status import ErrorCode, Status
 from service.maintenance.collector import Collector, Keeping
 from service.maintenance.deployment_id import join
 from service.settings import Settings
-from service.store import garbage, queue, workers
+from service.store import workers
 from service.store.engine import Database
-from service.store.queue import Outcome
+from service.store.jobs import queue
+from service.store.jobs.queue import Outcome
+from service.store.maintenance import garbage
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.states import Kitchen
 from tests.api.test_catalog import worker

@@ -22,10 +22,11 @@ from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status
 from service.maintenance.deployment_id import join
 from service.maintenance.doctor import Doctor
-from service.store import checkpoints, queue
+from service.store import checkpoints
 from service.store.engine import Database
-from service.store.named import named
-from service.store.queue import Claim
+from service.store.jobs import queue
+from service.store.jobs.queue import Claim
+from service.store.maintenance.artifact_refs import named
 from service.training.passes import Pulse
 from service.worker import recorder
 from service.worker.trainer import Trainer

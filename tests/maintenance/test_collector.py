@@ -26,13 +26,15 @@ from service.errors import Misconfigured, NotFound
 from service.maintenance import collector as collector_module
 from service.maintenance.collector import DAY, JOBS, STRAYS, Collected, Collector, Keeping
 from service.maintenance.deployment_id import join
-from service.store import datasets, garbage, jobs, sweeps
+from service.store import datasets, sweeps
 from service.store.engine import Database
-from service.store.tables import checkpoints, collections, epochs
-from service.store.tables import datasets as datasets_table
-from service.store.tables import garbage as garbage_table
-from service.store.tables import jobs as jobs_table
-from service.store.tables import sweeps as sweeps_table
+from service.store.jobs import jobs
+from service.store.maintenance import garbage
+from service.store.schema import checkpoints, collections, epochs
+from service.store.schema import datasets as datasets_table
+from service.store.schema import garbage as garbage_table
+from service.store.schema import jobs as jobs_table
+from service.store.schema import sweeps as sweeps_table
 from tests.api.states import Kitchen
 from tests.processes import until
 from tests.store.records import dataset

@@ -16,9 +16,9 @@ from sqlalchemy import select, update
 from service.artifacts import Artifacts
 from service.errors import Misconfigured
 from service.maintenance.deployment_id import adopt, join, mismatch
-from service.store import deployment as store_deployment
 from service.store.engine import Database, migrate
-from service.store.tables import deployment
+from service.store.maintenance import deployment_id as store_deployment
+from service.store.schema import deployment
 from tests.api.states import Kitchen
 
 OLD = 2 * 24 * 3_600.0

@@ -19,10 +19,11 @@ from service.domain.checkpoint import CheckpointKind
 from service.domain.status import Status
 from service.maintenance import deployment_id
 from service.maintenance.doctor import Doctor, Findings
-from service.store import control, datasets, jobs, sweeps
+from service.store import datasets, sweeps
 from service.store.engine import Database, migrate, sqlite_module
-from service.store.tables import jobs as jobs_table
-from service.store.tables import metadata
+from service.store.jobs import actions, jobs
+from service.store.schema import jobs as jobs_table
+from service.store.schema import metadata
 from tests.api.states import Kitchen
 from tests.specs import synthetic
 from tests.store.records import dataset, epoch
@@ -161,7 +162,7 @@ def test_a_state_that_cannot_be_is_found(kitchen: Kitchen, values: dict[str, Any
 def test_a_live_job_without_its_data_set_is_found(kitchen: Kitchen) -> None:
     live, ended = kitchen.queued(), kitchen.queued()
     with kitchen.database.transaction() as connection:
-        control.cancel(connection, ended.id)
+        actions.cancel(connection, ended.id)
     for job in (live, ended):
         spec = job.spec.model_dump(mode="json")
         spec["data"] = {"kind": "dataset", "id": "ds_1", "target": "species"}

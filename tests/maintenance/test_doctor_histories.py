@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, update
 
 from service.domain.event import EventKind
 from service.domain.status import Status
-from service.store.tables import checkpoints, epochs, events
+from service.store.schema import checkpoints, epochs, events
 from tests.api.states import Kitchen
 from tests.maintenance.test_doctor import change, damage, examined, trained
 from tests.store.records import epoch

@@ -12,10 +12,10 @@ from service.domain.job import Job
 from service.errors import LeaseLost
 from service.spec.reading import FileFormat, ReadAs
 from service.spec.table import Column, ColumnType, Dataset
-from service.store import jobs, queue
 from service.store.engine import Database
-from service.store.queue import Claim
-from service.store.recording import BestSoFar, Record, write
+from service.store.jobs import jobs, queue
+from service.store.jobs.attempt import BestSoFar, Record, write
+from service.store.jobs.queue import Claim
 from tests.specs import synthetic
 
 

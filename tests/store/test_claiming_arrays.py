@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from service.domain.job import JobError
 from service.domain.status import ErrorCode
-from service.store import queue
 from service.store.engine import Database
+from service.store.jobs import queue
 from tests.store.records import claim, submit
 
 

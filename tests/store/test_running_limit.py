@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 
 from service.domain.status import Status, StopReason
-from service.store import jobs, queue
 from service.store.engine import Database
-from service.store.queue import Outcome
+from service.store.jobs import jobs, queue
+from service.store.jobs.queue import Outcome
 from tests.specs import synthetic
 from tests.store.records import submit
 

@@ -19,8 +19,9 @@ from service.spec.fork import ForkSpec, check_fork, resolve_fork
 from service.spec.limits import Limits
 from service.spec.resolve import Resolved
 from service.spec.sweep import SweepSpec
-from service.store import checkpoints, datasets, jobs, resolutions, sweeps, tables
+from service.store import checkpoints, datasets, schema, sweeps
 from service.store.engine import Database
+from service.store.jobs import jobs, resolutions
 from service.store.sweeps import SweepJob
 from service.training.checkpoint import Checkpoint, from_bytes
 from service.training.passes import Pulse
@@ -112,7 +113,7 @@ def test_the_jobs_of_a_sweep_share_what_was_shown_and_are_not_mixed_with_those_f
     assert [inputs(each) for each in swept] == [inputs(before[0])] * 2
     assert [inputs(each) for each in later] == [inputs(after)]
     with database.reading() as connection:
-        assert connection.scalar(select(func.count()).select_from(tables.dataset_inputs)) == 2
+        assert connection.scalar(select(func.count()).select_from(schema.dataset_inputs)) == 2
 
 
 @on_sqlite
@@ -137,7 +138,7 @@ def test_a_job_from_before_it_was_stored_is_resolved_when_it_is_claimed(
     shown = resolved(table)
     submit(database, shown)
     with database.transaction() as connection:
-        connection.execute(update(tables.jobs).values(resolved=None))
+        connection.execute(update(schema.jobs).values(resolved=None))
 
     (trained,) = train(database, artifacts)
 
@@ -148,12 +149,12 @@ def test_how_columns_become_inputs_is_stored_once_and_goes_with_its_data_set(dat
     submitted = submit(database, resolved(table))
 
     with database.reading() as connection:
-        row = connection.scalar(select(tables.jobs.c.resolved).where(tables.jobs.c.id == submitted.id))
+        row = connection.scalar(select(schema.jobs.c.resolved).where(schema.jobs.c.id == submitted.id))
         restored = resolutions.of_job(connection, submitted.id, submitted.known_spec)
     with database.transaction() as connection:
-        connection.execute(update(tables.jobs).values(status=Status.cancelled))
+        connection.execute(update(schema.jobs).values(status=Status.cancelled))
         datasets.remove(connection, "ds_1")
-        assert connection.scalar(select(func.count()).select_from(tables.dataset_inputs)) == 0
+        assert connection.scalar(select(func.count()).select_from(schema.dataset_inputs)) == 0
         assert resolutions.of_job(connection, submitted.id, submitted.known_spec) is None
 
     assert len(row["inputs"]) == 64

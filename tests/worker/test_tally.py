@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import update
 
 from service.store.engine import Database
-from service.store.tables import jobs
+from service.store.schema import jobs
 from service.worker.tally import Tally
 from tests.store.records import claim, submit
 

@@ -18,8 +18,9 @@ from service.domain.job import Job
 from service.domain.status import ErrorCode, Status, StopReason
 from service.spec.job import JobSpec
 from service.spec.resolve import RowCounts
-from service.store import checkpoints, control, datasets, history, jobs, queue
+from service.store import checkpoints, datasets, epochs
 from service.store.engine import Database
+from service.store.jobs import actions, jobs, queue
 from service.training.checkpoint import from_bytes
 from service.training.loop import train
 from service.training.passes import Pulse
@@ -55,7 +56,7 @@ def test_a_job_runs_to_its_end(database: Database, artifacts: Artifacts, pipe: A
     assert ended.test is not None
     assert set(ended.test.metrics) >= {"loss", "accuracy"}
     with database.reading() as connection:
-        assert [row.epoch for row in history.read(connection, ended.id)] == [1, 2, 3]
+        assert [row.epoch for row in epochs.read(connection, ended.id)] == [1, 2, 3]
         best = checkpoints.get(connection, ended.id, CheckpointKind.best)
     restored = from_bytes(artifacts.path(best.path).read_bytes())
     assert ended.best is not None
@@ -138,7 +139,7 @@ def test_a_job_that_must_not_end_by_a_signal_is_cancelled_at_its_epochs_end(
     submitted = submit(database, max_epochs=1_000_000, early_stopping=None)
     claims = claim(database)
     with database.transaction() as connection:
-        control.cancel(connection, submitted.id)
+        actions.cancel(connection, submitted.id)
 
     trainer(database, artifacts, pipe).run(claims)
 
@@ -231,7 +232,7 @@ def outcome(database: Database, artifacts: Artifacts, job_id: str) -> tuple[Any,
     """What a job came to, but for its times and ids."""
     with database.reading() as connection:
         ended = jobs.get(connection, job_id)
-        rows = [row.model_dump(exclude={"seconds"}) for row in history.read(connection, job_id)]
+        rows = [row.model_dump(exclude={"seconds"}) for row in epochs.read(connection, job_id)]
         best = checkpoints.get(connection, job_id, CheckpointKind.best)
     return ended.status, ended.stop_reason, ended.test, rows, artifacts.path(best.path).read_bytes()
 
@@ -267,7 +268,7 @@ def test_cancelling_one_of_an_array_leaves_the_others_alone(
     first, second = (submit(database, seed=seed, max_epochs=5, early_stopping=None).id for seed in (0, 1))
     claims = claim(database, width=8)
     with database.transaction() as connection:
-        control.cancel(connection, first)
+        actions.cancel(connection, first)
 
     trainer(database, artifacts, pipe).run(claims)
 

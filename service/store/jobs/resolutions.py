@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from service.errors import NotFound
 from service.spec.data import DatasetData
 from service.spec.stored import InputsDocuments, decided, restored
-from service.store.tables import dataset_inputs, jobs
+from service.store.schema import dataset_inputs, jobs
 from service.store.tenancy import own
 
 if TYPE_CHECKING:

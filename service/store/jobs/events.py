@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select
 from service.domain.event import Event, EventKind
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status, StopReason
-from service.store.tables import events, jobs
+from service.store.schema import events, jobs
 from service.store.tenancy import own
 
 if TYPE_CHECKING:

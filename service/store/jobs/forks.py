@@ -9,9 +9,10 @@ from sqlalchemy import insert, literal, select, update
 
 from service.domain.checkpoint import CheckpointKind
 from service.errors import Conflict, NotFound
-from service.store import history, resolutions
-from service.store import jobs as job_store
-from service.store.tables import checkpoints, epochs, jobs
+from service.store.epochs import read as read_epochs
+from service.store.jobs import jobs as job_store
+from service.store.jobs import resolutions
+from service.store.schema import checkpoints, epochs, jobs
 from service.store.tenancy import own
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from service.domain.epoch import Epoch
     from service.domain.job import Job
     from service.spec.resolve import Resolved
-    from service.store.recording import BestSoFar
+    from service.store.jobs.attempt import BestSoFar
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def find(connection: Connection, job_id: str, kind: CheckpointKind) -> Basis:
     if file is None:
         what = "best checkpoint" if kind is CheckpointKind.best else "saved state"
         raise Conflict(f"the job is {parent.status.value} and has no {what} to go on from")
-    rows = history.read(connection, job_id, limit=file.epoch) if kind is CheckpointKind.state else []
+    rows = read_epochs(connection, job_id, limit=file.epoch) if kind is CheckpointKind.state else []
     resolved = resolutions.of_job(connection, job_id, parent.known_spec)
     return Basis(parent, kind, file.epoch, file.path, rows, resolved)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Integer, bindparam, select
 
 from service.domain.epoch import Epoch
-from service.store.tables import epochs
+from service.store.schema import epochs
 from service.store.tenancy import Prepared
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from service.domain.status import ENDED
-from service.store import garbage
-from service.store.tables import jobs, metadata
+from service.store.maintenance import garbage
+from service.store.schema import jobs, metadata
 from service.store.tenancy import own
 
 if TYPE_CHECKING:

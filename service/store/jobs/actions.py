@@ -11,10 +11,10 @@ from service.domain.event import EventKind
 from service.domain.job import Job
 from service.domain.status import LIVE, Control, Status, StopReason
 from service.errors import Conflict
-from service.store import events
-from service.store.events import Entry, ended
-from service.store.jobs import get, lock, touched
-from service.store.tables import jobs
+from service.store.jobs import events
+from service.store.jobs.events import Entry, ended
+from service.store.jobs.jobs import get, lock, touched
+from service.store.schema import jobs
 from service.store.tenancy import own
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from service.domain.status import Status
-from service.store import garbage, workers
-from service.store.tables import STAGED, datasets, jobs
+from service.store import workers
+from service.store.maintenance import garbage
+from service.store.schema import STAGED, datasets, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

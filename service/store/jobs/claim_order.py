@@ -9,7 +9,7 @@ from sqlalchemy import Integer, and_, bindparam, func, literal, select
 
 from service.domain.status import Status
 from service.spec.version import SPEC_VERSION
-from service.store.tables import jobs
+from service.store.schema import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -12,11 +12,12 @@ from sqlalchemy import Integer, and_, bindparam, case, delete, insert, select, t
 from service.domain.checkpoint import CheckpointKind
 from service.domain.event import EventKind
 from service.domain.status import Control, Status
-from service.store import events, garbage
-from service.store.events import Entry, ended
-from service.store.jobs import touched
-from service.store.queue import Outcome
-from service.store.tables import checkpoints, epochs, jobs
+from service.store.jobs import events
+from service.store.jobs.events import Entry, ended
+from service.store.jobs.jobs import touched
+from service.store.jobs.queue import Outcome
+from service.store.maintenance import garbage
+from service.store.schema import checkpoints, epochs, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -12,7 +12,7 @@ from service.domain.event import EventKind
 from service.domain.status import LIVE, Status
 from service.spec.early_stopping import Monitor
 from service.store.engine import unhurried
-from service.store.tables import STAGED, checkpoints, datasets, epochs, events, jobs, sweeps
+from service.store.schema import STAGED, checkpoints, datasets, epochs, events, jobs, sweeps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

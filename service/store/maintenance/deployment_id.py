@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
-from service.store.tables import deployment
+from service.store.schema import deployment
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

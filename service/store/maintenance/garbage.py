@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.store.engine import lease_clock
-from service.store.tables import collections, deployment, garbage
+from service.store.schema import collections, deployment, garbage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, delete, exists, select
 
 from service.domain.status import ENDED
-from service.store import garbage
 from service.store.engine import unhurried
-from service.store.named import named
-from service.store.tables import NOBODY, STAGED, checkpoints, jobs, sweeps
+from service.store.maintenance import garbage
+from service.store.maintenance.artifact_refs import named
+from service.store.schema import NOBODY, STAGED, checkpoints, jobs, sweeps
 
 if TYPE_CHECKING:
     from datetime import datetime

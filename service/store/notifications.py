@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from service.store.pace import Pace
+from service.store.backoff import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

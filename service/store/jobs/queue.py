@@ -14,11 +14,11 @@ from service.domain.job import JobError
 from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import LeaseLost
 from service.spec.job import JobSpec
-from service.store import events, turns
 from service.store.engine import lease_clock
-from service.store.events import Entry, ended
-from service.store.jobs import lock, touched
-from service.store.tables import jobs
+from service.store.jobs import claim_order, events
+from service.store.jobs.events import Entry, ended
+from service.store.jobs.jobs import lock, touched
+from service.store.schema import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -103,7 +103,7 @@ def claim(
 
 def _pick(connection: Connection, devices: Collection[str], width: int, trainers: int, most: int) -> Sequence[str]:
     """The ids that `claim` takes, which nobody else can take until the transaction's end."""
-    heads = (turns.head(connection, devices, tenant) for tenant in turns.in_turn(connection, devices, most))
+    heads = (claim_order.head(connection, devices, tenant) for tenant in claim_order.in_turn(connection, devices, most))
     head = next((head for head in heads if head is not None), None)
     if head is None:
         return []
@@ -113,10 +113,10 @@ def _pick(connection: Connection, devices: Collection[str], width: int, trainers
             return []  # others were quicker
     width = min(width, head.array_limit)
     if head.failures == 0 and width > 1:
-        width = -(-turns.count_alike(connection, devices, head, width * trainers) // trainers)
+        width = -(-claim_order.count_alike(connection, devices, head, width * trainers) // trainers)
     if head.failures or width == 1:
         return [head.id]
-    return turns.alike(connection, devices, head, width)
+    return claim_order.alike(connection, devices, head, width)
 
 
 def _running(connection: Connection, tenant: str) -> int:
@@ -129,7 +129,10 @@ def _running(connection: Connection, tenant: str) -> int:
 
 def has_queued(connection: Connection) -> bool:
     """Whether anything waits: a look that takes no lock."""
-    return connection.scalar(select(jobs.c.id).where(jobs.c.status == Status.queued, turns.KNOWN).limit(1)) is not None
+    return (
+        connection.scalar(select(jobs.c.id).where(jobs.c.status == Status.queued, claim_order.KNOWN).limit(1))
+        is not None
+    )
 
 
 def renew(connection: Connection, worker: str, job_ids: Collection[str], seconds: float) -> None:

@@ -15,11 +15,12 @@ from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull, U
 from service.spec.data import DatasetData
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.version import version_needed
-from service.store import events, garbage, resolutions
 from service.store.engine import unhurried
 from service.store.ids import new_id
-from service.store.named import named
-from service.store.tables import NOBODY, STAGED, checkpoints, jobs
+from service.store.jobs import events, resolutions
+from service.store.maintenance import garbage
+from service.store.maintenance.artifact_refs import named
+from service.store.schema import NOBODY, STAGED, checkpoints, jobs
 from service.store.tenancy import Prepared, own, tenant_of
 
 if TYPE_CHECKING:
