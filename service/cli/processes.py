@@ -53,7 +53,7 @@ def run_both(settings: Settings) -> None:
 def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> None:
     """Answer requests until a signal stops it; `on_start` is called when it is about to."""
     from service.api.app import create_app
-    from service.api.server import Server
+    from service.api.connections.server import Server
     from service.serving.predictor import Predictor
 
     database, artifacts = open_database(settings), Artifacts(settings.artifacts)

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from service.api.app import create_app
-from service.api.server import Server
+from service.api.connections.server import Server
 from service.artifacts import Artifacts
 from service.data.processes.runner import Allowance
 from service.domain.checkpoint import CheckpointFormat

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import text, update
 from starlette.testclient import TestClient
 
-from service.api import probe
 from service.api.app import create_app
+from service.api.live import single_flight
 from service.artifacts import Artifacts
 from service.settings import Settings
 from service.store import migrations, workers
@@ -115,7 +115,7 @@ def test_a_server_whose_database_takes_no_writes_is_not_ready_and_refuses_jobs_f
 def test_readiness_is_answered_in_time_by_a_server_whose_database_swallows_everything(
     settings: Settings, artifacts: Artifacts, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(single_flight, "ANSWER_SECONDS", 0.3)
     monkeypatch.setattr("service.store.engine.PROMPT_SECONDS", 0.3)
     with proxied(database_url) as proxy:
         database = Database(f"{proxy.url}?connect_timeout=2")

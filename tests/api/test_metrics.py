@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from service.api.app import create_app
-from service.api.metrics import Metrics
+from service.api.middleware.prometheus import Metrics
 from service.artifacts import Artifacts
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status

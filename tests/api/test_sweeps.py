@@ -14,7 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.api.app import create_app
-from service.api.openapi import SWEEP_EXAMPLES
+from service.api.http.openapi import SWEEP_EXAMPLES
 from service.artifacts import Artifacts
 from service.settings import Settings
 from service.store.engine import Database

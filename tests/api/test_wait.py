@@ -15,7 +15,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from service.api.watcher import Watcher
+from service.api.live.watcher import Watcher
 from service.domain.status import Status
 from service.errors import Unavailable
 from service.store.engine import Database

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.tables import Table, csv_rows
+from service.api.tabular_responses import Table, csv_rows
 from service.data.csv_injection import harmless, original
 from service.data.processes.export_csv import export_csv
 from service.data.processes.ingest import ingest
