@@ -31,8 +31,8 @@ from service.spec.sweep import SweepSpec
 from service.store import sweeps
 from service.store.engine import Database, migrate
 from service.store.jobs import queue
+from service.training.epoch import Pulse
 from service.training.loop import train
-from service.training.passes import Pulse
 from service.worker.trainer import Trainer
 
 JOBS, WIDTH = 64, 16

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from service.domain.job import Export
     from service.settings import Settings
     from service.spec.limits import Limits
-    from service.spec.reading import ReadOptions
+    from service.spec.read_options import ReadOptions
     from service.store.engine import Database, TenantDatabase
 
 FILE_SECONDS = 600.0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from service.data.processes.runner import Allowance
     from service.domain.job import Export
-    from service.spec.reading import ReadOptions
+    from service.spec.read_options import ReadOptions
 
 ANSWER_SECONDS = 120.0
 PART_CELLS = 2**20

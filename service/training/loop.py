@@ -19,8 +19,8 @@ from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
 from service.stopping.tracker import Decision, Tracker, followed
 from service.training import schedules
+from service.training.epoch import Group, Measured, Pulse
 from service.training.metrics import Metrics
-from service.training.passes import Group, Measured, Pulse
 from service.training.snapshot import Snapshot
 from service.training.weights import State
 

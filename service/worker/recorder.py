@@ -22,7 +22,7 @@ from service.store.jobs.queue import Claim, Outcome
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import named
 from service.worker.member import Before, Ending, Heard, Member, Weights
-from service.worker.superseded import Superseded
+from service.worker.superseded_checkpoints import Superseded
 
 if TYPE_CHECKING:
     from service.artifacts import Artifacts

@@ -21,10 +21,10 @@ from service.store.ids import new_id
 from service.store.jobs import queue
 from service.store.workers import WorkerInfo
 from service.worker import attempt_logs
-from service.worker.contact import Contact
+from service.worker.claim_stats import Tally
+from service.worker.db_liveness import Contact
 from service.worker.machine import count_gpus, places
 from service.worker.protocol import DONE, STOP, FromTrainer, Ready
-from service.worker.tally import Tally
 from service.worker.trainer_handle import start, start_context
 
 if TYPE_CHECKING:

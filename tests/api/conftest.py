@@ -22,7 +22,7 @@ from service.domain.checkpoint import CheckpointFormat
 from service.domain.job import Export
 from service.errors import Conflict, NotInstalled
 from service.settings import Settings, free_port
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 from service.store.engine import Database
 
 both_databases = pytest.mark.parametrize("backend", ["sqlite", "postgres"], indirect=True)

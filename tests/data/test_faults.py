@@ -82,7 +82,7 @@ import resource, sys
 from pathlib import Path
 from service.data.processes.runner import Allowance
 from service.data.processes.ingest import ingest
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 allowed = Allowance(memory_bytes=2**26, unpacked_bytes=2**20, seconds=120)
 found = ingest(Path(sys.argv[1]), Path(sys.argv[2]), ReadOptions(), allowed)
 print([column.distinct for column in found.columns], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)

@@ -11,7 +11,7 @@ import pytest
 
 from service.data.processes.ingest import ingest
 from service.errors import InvalidData, StorageError
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 from tests.data.tables import ALLOWED, PENGUINS, store
 
 OPTIONS = ReadOptions()

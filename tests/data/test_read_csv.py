@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.spec.reading import DEFAULT_NULL_VALUES
+from service.spec.read_options import DEFAULT_NULL_VALUES
 from service.spec.table import ColumnType
 from tests.data.tables import PENGUINS, store
 

@@ -18,7 +18,7 @@ from service.data.formats.image_decoder import Looks, look
 from service.data.formats.images import read_images, usual_shape
 from service.data.staging import MAX_COLUMNS, Limits
 from service.errors import InvalidData
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 from service.spec.table import ColumnType
 from tests.data.files import zipped
 from tests.data.pictures import DOT, NOISE, coloured, grey, jpeg, png, two_classes, zip_of

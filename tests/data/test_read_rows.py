@@ -16,7 +16,7 @@ from service.data.preprocess.features import FittedFeature
 from service.data.preprocess.preprocessing import FittedTarget, Preprocessing
 from service.data.preprocess.sources import table_of_rows, table_of_staged
 from service.errors import InvalidData
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 from service.spec.table import ColumnType
 from tests.data.files import parquet
 from tests.data.tables import LIMITS

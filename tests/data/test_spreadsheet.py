@@ -16,7 +16,7 @@ from service.data.processes.ingest import ingest
 from service.data.processes.runner import Allowance
 from service.data.processes.write_parquet import Kind
 from service.serving.exports import standalone
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 from tests.data.files import parquet
 
 ALLOWED = Allowance(memory_bytes=2**28, unpacked_bytes=2**20, seconds=60)

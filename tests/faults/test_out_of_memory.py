@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from service.domain.status import ErrorCode
-from service.worker.vitals import Vitals, new_pulse
+from service.worker.watchdog import Vitals, new_pulse
 from tests.processes import linux_only
 
 CGROUPS = Path("/sys/fs/cgroup")

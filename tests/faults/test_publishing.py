@@ -27,7 +27,7 @@ from service.store.engine import Database
 from service.store.jobs import queue
 from service.store.jobs.queue import Claim
 from service.store.maintenance.artifact_refs import named
-from service.training.passes import Pulse
+from service.training.epoch import Pulse
 from service.worker import recorder
 from service.worker.trainer import Trainer
 from tests.api.states import Kitchen

@@ -10,7 +10,7 @@ from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.domain.epoch import Epoch
 from service.domain.job import Job
 from service.errors import LeaseLost
-from service.spec.reading import FileFormat, ReadAs
+from service.spec.read_options import FileFormat, ReadAs
 from service.spec.table import Column, ColumnType, Dataset
 from service.store.engine import Database
 from service.store.jobs import jobs, queue

@@ -26,7 +26,7 @@ from service.store.schema import garbage
 from service.worker import recorder as recorder_module
 from service.worker.member import Before, Ending, Heard, Weights
 from service.worker.recorder import Recorder
-from service.worker.superseded import LEAST_BYTES, Superseded
+from service.worker.superseded_checkpoints import LEAST_BYTES, Superseded
 from tests.store.records import claim, epoch, job, submit
 
 DONE = Outcome(Status.succeeded, StopReason.max_epochs)

@@ -24,7 +24,7 @@ from service.store.engine import Database
 from service.store.jobs import jobs, resolutions
 from service.store.sweeps import SweepJob
 from service.training.checkpoint import Checkpoint, from_bytes
-from service.training.passes import Pulse
+from service.training.epoch import Pulse
 from service.worker.trainer import Trainer
 from tests.data.tables import Stored, store
 from tests.store.records import claim, dataset, job

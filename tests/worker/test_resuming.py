@@ -26,8 +26,8 @@ from service.store.jobs import actions, events, forks, queue
 from service.store.jobs import jobs as store_jobs
 from service.store.jobs.queue import Claim
 from service.store.schema import jobs
+from service.training.epoch import Pulse
 from service.training.fingerprint import fingerprint
-from service.training.passes import Pulse
 from service.worker import recorder, trainer
 from service.worker.trainer import Trainer
 from tests.specs import synthetic

@@ -22,8 +22,8 @@ from service.store import checkpoints, datasets, epochs
 from service.store.engine import Database
 from service.store.jobs import actions, jobs, queue
 from service.training.checkpoint import from_bytes
+from service.training.epoch import Pulse
 from service.training.loop import train
-from service.training.passes import Pulse
 from service.worker.protocol import STOP
 from service.worker.trainer import Trainer
 from tests.specs import synthetic
@@ -218,7 +218,7 @@ def test_an_error_in_training_fails_the_job_with_its_cause(
     def broken(*_: object) -> None:
         raise raised
 
-    monkeypatch.setattr("service.worker.shelf.prepare", broken)
+    monkeypatch.setattr("service.worker.prepared_cache.prepare", broken)
     submit(database)
 
     failed = run(database, artifacts, pipe)
@@ -305,7 +305,7 @@ def test_a_fault_in_scoring_test_rows_leaves_the_best_epoch_with_its_own_row_and
     def broken(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("service.training.passes.Group.test", broken)
+    monkeypatch.setattr("service.training.epoch.Group.test", broken)
     failed = run(database, artifacts, pipe)
 
     assert (failed.status, failed.progress.epoch) == (Status.failed, 3)
@@ -324,7 +324,7 @@ def test_an_error_in_an_array_sends_its_members_back_to_be_tried_apart(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.worker.shelf.prepare", broken)
+        patch.setattr("service.worker.prepared_cache.prepare", broken)
         run(database, artifacts, pipe, width=8)
     apart = [len(claim(database, width=8)) for _ in both]
 

@@ -6,7 +6,16 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
-from service.spec.reading import DateFormat, Decimal, Delimiter, Encoding, ImageShape, KnownFormat, Quote, ReadOptions
+from service.spec.read_options import (
+    DateFormat,
+    Decimal,
+    Delimiter,
+    Encoding,
+    ImageShape,
+    KnownFormat,
+    Quote,
+    ReadOptions,
+)
 
 
 def _options(

@@ -20,7 +20,7 @@ from service.api.strict_route import Route
 from service.data.processes.ingest import ingest
 from service.data.processes.preview import preview_rows
 from service.spec.base import Name
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 from service.spec.table import Dataset, DatasetSummary, Value
 from service.store import datasets
 from service.store.ids import new_id

@@ -25,7 +25,7 @@ from service.api.strict_route import Route, is_json
 from service.concurrency.cancellation import current
 from service.domain.checkpoint import Checkpoint
 from service.errors import StorageError
-from service.spec.reading import Encoding, FileFormat, ReadOptions
+from service.spec.read_options import Encoding, FileFormat, ReadOptions
 
 if TYPE_CHECKING:
     from starlette.types import Scope

@@ -13,7 +13,7 @@ from service.data.formats.encoding import Text
 from service.data.sql import aggregate
 from service.data.staging import MAX_LINE_BYTES, SLICE_COLUMNS, Raw, Reading, parquet_sql, write_parquet
 from service.errors import InvalidData
-from service.spec.reading import DEFAULT_NULL_VALUES, FileFormat, ReadAs, ReadOptions
+from service.spec.read_options import DEFAULT_NULL_VALUES, FileFormat, ReadAs, ReadOptions
 
 EXCERPT = 60
 

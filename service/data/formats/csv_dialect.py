@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from service.data.csv_injection import original
 from service.data.staging import MAX_LINE_BYTES, check_names
 from service.errors import InvalidData
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 
 if TYPE_CHECKING:
     import _csv

@@ -17,7 +17,7 @@ from service.data.formats.npy_header import Array
 from service.data.formats.zip_archive import check_size, open_zip, read_member
 from service.data.staging import MAX_COLUMNS, Limits, Reading
 from service.errors import InvalidData, TooLarge
-from service.spec.reading import FileFormat, ReadAs, ReadOptions
+from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 
 PIXEL_BYTES = 16
 """Memory for a pixel of an image that is read: 4 in its file, 4 decoded, 4 converted, and as much to spare."""

@@ -23,7 +23,7 @@ from service.data.staging import (
     write_parquet,
 )
 from service.errors import InvalidData
-from service.spec.reading import FileFormat, ReadAs, ReadOptions
+from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 
 LARGEST = 10**308
 SPARSE_CELLS = 1_000_000

@@ -15,7 +15,7 @@ from service.data.formats.npy_header import Array, read_header
 from service.data.formats.zip_archive import extract
 from service.data.staging import Limits, Raw, Reading
 from service.errors import InvalidData
-from service.spec.reading import FileFormat, ReadAs, ReadOptions
+from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 
 X_NAMES = ("X", "x", "data")
 Y_NAMES = ("y", "Y", "target", "labels")

@@ -9,7 +9,7 @@ from duckdb import DuckDBPyConnection
 from service.data.sql import PLAIN, aggregate, sql_name, sql_text
 from service.data.staging import SLICE_COLUMNS, Limits, Raw, Reading, check_names, parquet_sql
 from service.errors import InvalidData
-from service.spec.reading import FileFormat, ReadAs, ReadOptions
+from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 
 MAX_CELLS = 2**31
 """Values at most: a few bytes of Parquet can stand for any number of equal ones."""

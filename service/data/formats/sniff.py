@@ -6,7 +6,7 @@ from pathlib import Path
 
 from service.data.formats.zip_archive import zip_format
 from service.errors import InvalidData
-from service.spec.reading import FileFormat
+from service.spec.read_options import FileFormat
 
 SHAPE_CHARACTERS = 1 << 16
 

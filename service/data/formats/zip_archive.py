@@ -13,7 +13,7 @@ from pathlib import Path
 
 from service.data.staging import Limits
 from service.errors import InvalidData, TooLarge
-from service.spec.reading import FileFormat
+from service.spec.read_options import FileFormat
 
 SUFFIX = ".npy"
 MAX_ARRAYS = 1_000

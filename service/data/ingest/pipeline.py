@@ -29,7 +29,7 @@ from service.data.profile.warnings import findings
 from service.data.sql import sql_name
 from service.data.staging import Limits, Raw, Reading, Slice, parquet_sql, write_parquet
 from service.errors import InvalidData
-from service.spec.reading import FileFormat, ReadAs, ReadOptions
+from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 from service.spec.table import Column
 
 BINARY_READERS = {

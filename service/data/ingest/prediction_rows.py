@@ -17,9 +17,9 @@ from service.data.preprocess.preprocessing import Preprocessing
 from service.data.sql import NUMBERS, TEXTS, aggregate
 from service.data.staging import Limits, Raw, Reading, write_parquet
 from service.errors import InvalidData
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 from service.spec.table import ColumnType
-from service.spec.words import some
+from service.spec.text import some
 
 NEEDED = {ColumnType.boolean: "true or false", ColumnType.text: "a text", ColumnType.datetime: "a date"}
 

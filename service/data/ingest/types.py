@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 
 from service.data.sql import NUMBERS, STAMPS, TEXTS, aggregate, sql_text
 from service.data.staging import Raw, Reading
-from service.spec.reading import Decimal, ReadOptions
+from service.spec.read_options import Decimal, ReadOptions
 from service.spec.table import ColumnType
 
 BATCH_COLUMNS = 20

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from service.data.ingest.types import Typed
-from service.spec.reading import ReadOptions
-from service.spec.words import some
+from service.spec.read_options import ReadOptions
+from service.spec.text import some
 
 
 def remarks(columns: Mapping[str, Typed], options: ReadOptions) -> Iterator[str]:

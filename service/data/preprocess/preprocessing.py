@@ -12,7 +12,7 @@ from service.data.preprocess.scaling import moments, standardized
 from service.data.table import Table
 from service.errors import DatasetCorrupt
 from service.spec.base import Strict
-from service.spec.reading import DEFAULT_NULL_VALUES
+from service.spec.read_options import DEFAULT_NULL_VALUES
 from service.spec.resolved import Preparation, Target
 from service.spec.table import Value
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from service.data.processes.runner import Allowance, ask, respond
 from service.spec.base import Strict
-from service.spec.reading import ReadAs, ReadOptions
+from service.spec.read_options import ReadAs, ReadOptions
 from service.spec.table import Column
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from service.data.processes.runner import Allowance, ask, respond
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 
 
 class _Request(BaseModel):

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from service.data.processes.runner import Allowance, ask, respond
-from service.spec.reading import FileFormat
+from service.spec.read_options import FileFormat
 
 
 class _Request(BaseModel):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import accumulate, takewhile
 
 from service.spec.table import MIN_CATEGORY_ROWS, Column, ValueCount
-from service.spec.words import some
+from service.spec.text import some
 
 ENTRY_BYTES = len('{"value": , "count": }, ')
 

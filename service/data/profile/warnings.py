@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from service.spec.table import Column
-from service.spec.words import some
+from service.spec.text import some
 
 
 def findings(columns: Sequence[Column], rows: int, duplicates: int) -> Iterator[str]:

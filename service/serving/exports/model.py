@@ -10,7 +10,7 @@ from torch import nn
 from service.data.preprocess.sources import table_of_rows
 from service.errors import Conflict
 from service.serving.exports.standalone import Standalone
-from service.spec.reading import DEFAULT_NULL_VALUES
+from service.spec.read_options import DEFAULT_NULL_VALUES
 from service.training.inference import Model
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from service.worker.contact import Contact
+from service.worker.db_liveness import Contact
 
 LEASE = 0.4
 
@@ -55,7 +55,7 @@ def test_a_moment_without_an_answer_is_no_outage() -> None:
 
 def test_a_process_that_was_stopped_knows_that_it_was_out_of_touch() -> None:
     code = (
-        "import sys; from service.worker.contact import Contact\n"
+        "import sys; from service.worker.db_liveness import Contact\n"
         f"contact = Contact({LEASE}); contact.made(); print('made', flush=True)\n"
         "sys.stdin.readline(); print(contact.broken)"
     )

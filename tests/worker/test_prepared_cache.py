@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from service.data.preprocess.dataset import Prepared, prepare
 from service.errors import DatasetCorrupt
 from service.spec.resolved import Resolved
-from service.worker import shelf as shelf_module
-from service.worker.shelf import Shelf, Stored
+from service.worker import prepared_cache as shelf_module
+from service.worker.prepared_cache import Shelf, Stored
 from tests.specs import synthetic
 
 

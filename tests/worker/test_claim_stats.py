@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from service.store.engine import Database
 from service.store.schema import jobs
-from service.worker.tally import Tally
+from service.worker.claim_stats import Tally
 from tests.store.records import claim, submit
 
 

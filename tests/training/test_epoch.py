@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from service.training.epoch import Group, batches, row_order
 from service.training.models import build, initial_state
-from service.training.passes import Group, batches, row_order
 from tests.specs import synthetic
 from tests.training.jobs import CPU, job
 

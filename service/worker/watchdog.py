@@ -11,7 +11,7 @@ from service.domain.status import ErrorCode
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
-    from service.training.passes import Pulse
+    from service.training.epoch import Pulse
 
 
 def new_pulse(context: BaseContext) -> Pulse:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from service.spec.resolved import SpecWarning
-from service.spec.words import listed, some
+from service.spec.text import listed, some
 
 if TYPE_CHECKING:
     from service.spec.split import Split
