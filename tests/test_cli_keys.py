@@ -44,7 +44,7 @@ def test_a_key_is_printed_once_and_opens_what_it_should(home: Path) -> None:
     assert listed.endswith("night script\n")
     database = Database(f"sqlite:///{home / 'bestepoch.db'}")
     with database.reading() as connection:
-        caller = keys.caller(connection, text)
+        caller = keys.authenticate(connection, text)
         (known,) = keys.find(connection)
     database.close()
     assert (caller.tenant, caller.scope, caller.key) == ("birds", "read", known.id)

@@ -17,7 +17,7 @@ from service.cli.open_files import backlog_within, connections_within, raise_lim
 from service.cli.opening import keeping, open_database
 from service.cli.permissions import exposed
 from service.data.processes.confinement import landlock_version
-from service.domain.access import id_in
+from service.domain.access import key_id_of
 from service.errors import Misconfigured
 from service.maintenance.collector import Collector
 from service.maintenance.deployment_id import join
@@ -160,7 +160,7 @@ def _stop_at_eof(stop: threading.Event) -> None:
 
 
 def _check_guarded(settings: Settings, database: Database) -> None:
-    if settings.api_key and id_in(settings.api_key.get_secret_value()):
+    if settings.api_key and key_id_of(settings.api_key.get_secret_value()):
         # Clients read the same variable: a shell that has it for them would make a tenant's key an operator's.
         what = "BESTEPOCH_API_KEY holds a key that was made with `bestepoch keys create`"
         raise Misconfigured(f"{what}: here it would be an admin's of the tenant default; start without it")
@@ -169,7 +169,7 @@ def _check_guarded(settings: Settings, database: Database) -> None:
         what = f"BESTEPOCH_API_KEY has {length} characters, and the address {settings.host} is open to others"
         raise Misconfigured(f"{what}: it takes {MIN_KEY} or more, as of `openssl rand -hex 24`")
     with database.reading() as connection:
-        if not (settings.is_loopback or settings.api_key or keys.exist(connection)):
+        if not (settings.is_loopback or settings.api_key or keys.any_exist(connection)):
             how = "make a key with `bestepoch keys create`, or set BESTEPOCH_API_KEY"
             raise Misconfigured(f"the address {settings.host} is open to others: {how}")
 
