@@ -86,14 +86,12 @@ def test_a_table_is_uploaded_trained_on_followed_and_taken_home(client: Client, 
 
 
 def test_the_readmes_lines_do_what_they_say(service: httpx2.Client, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _ = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
     names: dict[str, Any] = {}
 
-    exec(code.replace("Client()", f"Client({str(service.base_url)!r})"), names)  # noqa: S102
+    exec(code.replace("http://127.0.0.1:8000", str(service.base_url)), names)  # noqa: S102
 
     said = capsys.readouterr().out
-    assert "succeeded" in said
-    assert "patience of 5 ran out" in said
     assert "'prediction': 'Adelie'" in said
     assert isinstance(names["model"], torch.nn.Module)
     assert "SweepPoint" in said

@@ -12,7 +12,7 @@ import pytest
 
 from service.settings import free_port
 from tests.databases import postgres_database
-from tests.documents import HERE, TUTORIALS, blocks, run, to_run
+from tests.documents import HERE, TUTORIALS, blocks, name_of, run, to_run
 from tests.e2e.test_client import Wire
 
 TEAM = TUTORIALS / "team.md"
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("path", [path for path in to_run() if path != TEAM], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in to_run() if path != TEAM], ids=name_of)
 def test_a_document_does_what_it_says(path: Path, service: httpx2.Client, tmp_path: Path) -> None:
     url = str(service.base_url).rstrip("/")
 

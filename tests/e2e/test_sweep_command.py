@@ -16,6 +16,7 @@ import pytest
 from service.cli import demo
 from service.cli.calling import Refused
 from service.client import Client
+from tests.documents import DOCS, blocks
 from tests.e2e.conftest import Run
 from tests.processes import ENDLESS, linux_only, until
 
@@ -32,8 +33,8 @@ def written(folder: Path, **what: Any) -> str:
     return str(path)
 
 
-def test_the_readmes_file_becomes_a_leaderboard(run: Run, client: Client, tmp_path: Path) -> None:
-    (text,) = re.findall(r"```toml\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+def test_the_documented_file_becomes_a_leaderboard(run: Run, client: Client, tmp_path: Path) -> None:
+    (text,) = (block.text for block in blocks(DOCS / "reference/sweeps.md") if block.kind == "toml")
     (tmp_path / "examples").symlink_to(PENGUINS.parent)  # a relative path is relative to the file
     (tmp_path / "grid.toml").write_text(text)
 
