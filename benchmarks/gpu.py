@@ -17,7 +17,7 @@ import torch
 
 from benchmarks import engine
 from benchmarks.engine import Loops, take_turns
-from service.data.prepare import prepare
+from service.data.preprocess.dataset import prepare
 from service.spec.data import SyntheticData
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve

@@ -21,18 +21,19 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, Status, StopReason
 from service.errors import LeaseLost, Unavailable
-from service.lifecycle import ErrorCode, JobError, Status, StopReason
 from service.spec.data import SyntheticData
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve
-from service.store import jobs, queue
 from service.store.engine import Database, migrate
-from service.store.queue import Claim, Outcome
-from service.store.recording import Record, write
-from service.store.tables import epochs, events
-from service.store.tables import jobs as jobs_table
+from service.store.jobs import jobs, queue
+from service.store.jobs.attempt import Record, write
+from service.store.jobs.queue import Claim, Outcome
+from service.store.schema import epochs, events
+from service.store.schema import jobs as jobs_table
 from tests.databases import postgres_database, postgres_server
 
 CLAIMERS, SHORT, LONG, WARM, ZOMBIES = 20, 100, 100_000, 50, 1_000

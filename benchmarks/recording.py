@@ -20,18 +20,19 @@ from pathlib import Path
 import torch
 
 from benchmarks.sweep import BASE
-from service.access import DEFAULT_TENANT
 from service.artifacts import Artifacts
-from service.data.prepare import prepare
-from service.lifecycle import Status
+from service.data.preprocess.dataset import prepare
+from service.domain.access import DEFAULT_TENANT
+from service.domain.status import Status
 from service.spec.data import SyntheticData
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve
 from service.spec.sweep import SweepSpec
-from service.store import queue, sweeps
+from service.store import sweeps
 from service.store.engine import Database, migrate
+from service.store.jobs import queue
+from service.training.epoch import Pulse
 from service.training.loop import train
-from service.training.passes import Pulse
 from service.worker.trainer import Trainer
 
 JOBS, WIDTH = 64, 16

@@ -70,7 +70,9 @@ def watched_reader(api: str) -> Iterator[list[int]]:
 
     def look() -> None:
         while not done.wait(LOOK_SECONDS):
-            peaks.extend(status(pid, "VmHWM") for pid in children(api) if "service.data.ingest" in command(pid))
+            peaks.extend(
+                status(pid, "VmHWM") for pid in children(api) if "service.data.processes.ingest" in command(pid)
+            )
 
     thread = threading.Thread(target=look)
     thread.start()

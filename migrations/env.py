@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from alembic import context
 
-from service.store.tables import Utc, metadata
+from service.store.schema import Utc, metadata
 
 
 def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:

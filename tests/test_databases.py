@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from service.errors import SchemaMismatch
-from service.store import schema
+from service.store import migrations
 from service.store.engine import Database
 from tests.databases import postgres_database
 
@@ -22,13 +22,13 @@ ROOT = Path(__file__).parents[1]
 
 def test_a_database_is_migrated(database: Database) -> None:
     with database.reading() as connection:
-        schema.check(connection)
+        migrations.check(connection)
 
 
 def test_a_blank_database_has_no_schema(blank_database_url: str) -> None:
     blank = Database(blank_database_url)
     with blank.reading() as connection, pytest.raises(SchemaMismatch):
-        schema.check(connection)
+        migrations.check(connection)
     blank.close()
 
 

@@ -126,6 +126,31 @@ def test_an_index_has_a_line_for_each_document(index: Path, listed: list[Path]) 
     assert {link for link in links if not link.startswith("../") and link != "decisions/README.md"} == expected
 
 
+def test_the_architecture_names_every_folder_of_the_package() -> None:
+    text = (DOCS / "explanation/architecture.md").read_text(encoding="utf-8")
+    written = set(re.findall(r"^\| `((?:[a-z_]+/)+|[a-z_]+\.py)` \| .+ \|$", text, re.MULTILINE))
+    code = [path.relative_to(ROOT / "service") for path in tracked_files() if ROOT / "service" in path.parents]
+
+    folders = {f"{parent}/" for path in code for parent in path.parents if parent != Path()}
+    assert written == folders | {str(path) for path in code if path.parent == Path()} - {"__init__.py"}
+
+
+def test_every_question_of_a_newcomer_has_a_file() -> None:
+    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Where is it?")[1].split("\n## ")[0]
+    answers = re.findall(r"^\| (.+\?) \| `(.+)` \|$", section, re.MULTILINE)
+
+    assert len(answers) == 20
+    assert not [answer for _, answer in answers if not (ROOT / "service" / answer).is_file()]
+
+
+def test_every_term_of_the_glossary_has_a_file() -> None:
+    rows = re.findall(r"^\| (.+) \| (.+) \| `(.+)` \|$", (DOCS / "glossary.md").read_text("utf-8"), re.MULTILINE)
+
+    assert len(rows) > 50
+    assert [term for term, _, _ in rows] == sorted((term for term, _, _ in rows), key=str.lower)
+    assert not [name for _, _, name in rows if not any((ROOT / folder / name).is_file() for folder in ("", "service"))]
+
+
 def test_the_index_of_decisions_has_their_titles() -> None:
     index = (DECISIONS / "README.md").read_text(encoding="utf-8")
     titles = dict(re.findall(r"^- \[([^]]+)\]\(([^)]+)\)", index, re.MULTILINE))

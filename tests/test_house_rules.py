@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,91 +16,62 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LINT_IMPORTS = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo"]
 
-EDGES = {"api", "client", "exports", "serving", "predictor", "deployment", "collector", "doctor", "cli"}
-LIBRARIES = {"torch", "sqlalchemy", "alembic", "fastapi", "starlette", "pandas", "sklearn"}
-MAY_IMPORT: dict[str, set[str]] = {
-    "errors": set(),
-    "settings": set(),
-    "access": set(),
-    "logs": set(),
-    "work": set(),
-    "fair": {"work"},
-    "spec": {"errors"},
-    "lifecycle": {"errors", "spec"},
-    "sweep_records": {"lifecycle", "spec"},
-    "events": {"lifecycle", "spec"},
-    "early_stopping": {"lifecycle", "spec", "errors"},
-    "replay": {"early_stopping", "lifecycle", "spec", "errors"},
-    "data": {"spec", "errors", "work"},
-    "training": {"early_stopping", "spec", "data", "lifecycle", "errors", "torch"},
-    "store": {"access", "spec", "lifecycle", "sweep_records", "events", "errors", "sqlalchemy", "alembic"},
-    "artifacts": {"errors"},
-    "exports": {"training", "data", "spec", "lifecycle", "errors", "torch"},
-    "serving": {"exports", "lifecycle", "training", "data", "spec", "artifacts", "errors", "torch"},
-    "predictor": {"serving", "lifecycle", "data", "spec", "errors", "work", "fair"},
-    "client": {"training", "lifecycle", "sweep_records", "spec", "errors", "pandas", "sklearn"},
-    "deployment": {"store", "artifacts", "errors"},
-    "collector": {"deployment", "store", "artifacts", "errors"},
-    "doctor": {"deployment", "store", "artifacts", "errors"},
-    "api": {
-        "access",
-        "logs",
-        "work",
-        "fair",
-        "early_stopping",
-        "replay",
-        "store",
-        "artifacts",
-        "data",
-        "spec",
-        "lifecycle",
-        "sweep_records",
-        "events",
-        "errors",
-        "settings",
-        "fastapi",
-        "starlette",
-    },
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+ALLOWED: dict[str, set[str]] = {  # package or library -> who may import it
+    name.removeprefix("service."): {importer.removeprefix("service.") for importer in contract["allowed_importers"]}
+    for contract in CONTRACTS
+    if contract["type"] == "protected"
+    for name in contract["protected_modules"]
 }
-MAY_IMPORT["worker"] = {*MAY_IMPORT, "torch"} - EDGES
-MAY_IMPORT["cli"] = {*MAY_IMPORT}
+ROOMS = {p.stem for p in (ROOT / "service").iterdir() if list(p.rglob("*.py")) or p.suffix == ".py"} - {"__init__"}
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(LINT_IMPORTS, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_no_room_imports_what_it_may_not() -> None:
+def test_no_package_imports_what_it_may_not() -> None:
     result = lint_imports(ROOT)
 
     assert result.returncode == 0, result.stdout
 
 
-def test_the_import_contracts_allow_exactly_the_table(tmp_path: Path) -> None:
+def test_every_package_has_a_contract_and_every_contract_names_packages_that_exist() -> None:
+    libraries = {name for name in ALLOWED if name not in ROOMS}
+    importers = {importer for allowed in ALLOWED.values() for importer in allowed}
+
+    assert set(ALLOWED) - libraries == ROOMS
+    assert libraries == {"torch", "sqlalchemy", "alembic", "fastapi", "starlette", "pandas", "sklearn"}
+    assert not [name for name in importers if not list((ROOT / "service").glob(name.replace(".", "/") + "*"))]
+
+
+def test_the_contracts_refuse_every_import_that_they_do_not_allow(tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (tmp_path / "service").mkdir()
+    importers = ROOMS | {importer for allowed in ALLOWED.values() for importer in allowed}
+    for importer in importers:
+        module = tmp_path / "service" / importer.replace(".", "/") / "__init__.py"
+        module.parent.mkdir(parents=True, exist_ok=True)
+        others = [name for name in ALLOWED if name not in (importer, importer.split(".")[0])]
+        module.write_text("".join(f"import {'service.' * (name in ROOMS)}{name}\n" for name in others))
     (tmp_path / "service/__init__.py").touch()
-    everything = {(room, other) for room in MAY_IMPORT for other in {*MAY_IMPORT, *LIBRARIES} - {room}}
-    for room in MAY_IMPORT:
-        names = [other if other in LIBRARIES else f"service.{other}" for r, other in everything if r == room]
-        (tmp_path / f"service/{room}.py").write_text("".join(f"import {name}\n" for name in names))
 
     result = lint_imports(tmp_path)
 
-    refused = set(re.findall(r"^- service\.(\w+) -> (?:service\.)?(\w+) \(l\.", result.stdout, re.MULTILINE))
-    assert everything - refused == {(room, other) for room, others in MAY_IMPORT.items() for other in others}
+    refused = set(re.findall(r"^- service\.([\w.]+) -> (?:service\.)?(\w+) \(l\.", result.stdout, re.MULTILINE))
+    expected = {
+        (importer, name)
+        for importer in importers
+        for name, allowed in ALLOWED.items()
+        if name not in (importer, importer.split(".")[0]) and not {importer, importer.split(".")[0]} & allowed
+    }
+    assert refused == expected
     assert "No import cycles BROKEN" in result.stdout
-
-
-def test_the_table_knows_every_room() -> None:
-    rooms = {path.stem for path in (ROOT / "service").iterdir() if list(path.rglob("*.py")) or path.suffix == ".py"}
-
-    assert rooms - {"__init__", "__main__"} == set(MAY_IMPORT)
 
 
 def test_the_api_and_its_predictor_start_without_torch_and_the_readers_of_tables() -> None:
     code = (
-        "import sys, service.api.app, service.predictor; print(sorted({'torch', 'duckdb', 'numpy'} & set(sys.modules)))"
+        "import sys, service.api.app, service.serving.predictor; "
+        "print(sorted({'torch', 'duckdb', 'numpy'} & set(sys.modules)))"
     )
 
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -217,8 +189,10 @@ def test_no_tracked_file_names_a_package_registry_or_a_path_of_one_machine() -> 
 
 
 def test_endpoints_have_no_way_to_rows_but_their_tenants() -> None:
-    api = [path for path in SOURCES if path.parent.name == "api"]
+    api = [path for path in SOURCES if ROOT / "service/api" in path.parents]
 
-    assert {path.name for path in api if places(path, "parts.database")} == {"deps.py"}  # which binds it to the caller
-    assert {path.name for path in api if places(path, "Everything")} == {"deps.py", "health.py"}
+    assert {path.name for path in api if places(path, "parts.database")} == {
+        "context.py"
+    }  # which binds it to the caller
+    assert {path.name for path in api if places(path, "Everything")} == {"context.py", "health.py"}
     assert not [place for path in api for place in places(path, "service.parts.database")]

@@ -22,18 +22,19 @@ from pydantic import BaseModel, SecretStr
 from starlette.testclient import TestClient
 
 from service import errors
-from service.api import problems
 from service.api.app import create_app
+from service.api.http import problems
 from service.artifacts import Artifacts
 from service.cli import app as command_line
 from service.client import ApiError, Client, Job, Sweep
-from service.events import Event
-from service.lifecycle import Epoch, ErrorCode, Status, StopReason
-from service.predictor import Predictor
+from service.domain.epoch import Epoch
+from service.domain.event import Event
+from service.domain.status import ErrorCode, Status, StopReason
+from service.serving.predictor import Predictor
 from service.settings import Settings
 from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
 from service.spec.job import JobSpec
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 from service.spec.sweep import SweepSpec
 from service.store.engine import Database, migrate
 

@@ -10,41 +10,41 @@ from anyio import CapacityLimiter
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
-from service.api import (
+from service.api import dashboard
+from service.api.context import Parts
+from service.api.http import problems
+from service.api.http.openapi import DESCRIPTION, TAGS, amend
+from service.api.http.openapi import problems as documented
+from service.api.live.job_feed import NewsRoom
+from service.api.live.read_batcher import Reads
+from service.api.live.single_flight import Probe
+from service.api.live.watcher import Watcher
+from service.api.middleware.auth import KeyRequired, Keys
+from service.api.middleware.host_and_origin import Guard
+from service.api.middleware.prometheus import Measured, Metrics
+from service.api.middleware.rate_limit import Traffic
+from service.api.middleware.request_id import RequestIds
+from service.api.quota import Quota
+from service.api.routes import (
+    actions,
     catalog,
     checkpoints,
-    control,
     dataset_files,
     datasets,
+    epochs,
     events,
     forks,
     health,
-    history,
     jobs,
-    pages,
-    predict,
-    predict_files,
-    problems,
+    prediction_files,
+    predictions,
     replay,
     stream,
     sweep_results,
     sweeps,
     usage,
 )
-from service.api.deps import Parts
-from service.api.guard import Guard
-from service.api.keys import KeyRequired, Keys
-from service.api.metrics import Measured, Metrics
-from service.api.middleware import RequestIds
-from service.api.news import NewsRoom
-from service.api.openapi import DESCRIPTION, TAGS, amend
-from service.api.openapi import problems as documented
-from service.api.probe import Probe
-from service.api.quota import Quota
-from service.api.reads import Reads
-from service.api.traffic import Traffic
-from service.api.watcher import Watcher
-from service.fair import FairLimiter
+from service.concurrency.fair_slots import FairLimiter
 from service.settings import memory_bytes
 from service.spec.limits import Limits
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from service.api.deps import Predictor
+    from service.api.context import Predictor
     from service.artifacts import Artifacts
     from service.settings import Settings
     from service.store.engine import Database
@@ -157,15 +157,15 @@ def _add_routes(app: FastAPI) -> None:
     guarded = documented(401, 403, 422, 429, 500, 503)
     for noun in (
         jobs,
-        control,
+        actions,
         forks,
-        history,
+        epochs,
         replay,
         stream,
         events,
         checkpoints,
-        predict_files,
-        predict,
+        prediction_files,
+        predictions,
         sweeps,
         sweep_results,
         datasets,
@@ -176,4 +176,4 @@ def _add_routes(app: FastAPI) -> None:
         app.include_router(noun.router, prefix="/v1", responses=guarded)
     app.include_router(health.router, responses=documented(422, 500))
     app.include_router(health.figures, responses=guarded)
-    pages.install(app)
+    dashboard.install(app)

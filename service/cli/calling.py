@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.lifecycle import Status
+from service.domain.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from service.client import Client, Sweep
-    from service.sweep_records import SweepResult
+    from service.domain.sweep import SweepResult
 
 app = typer.Typer(no_args_is_help=True, help="Demonstrations on a small real table.")
 

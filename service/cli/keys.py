@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.access import DEFAULT_TENANT, TENANT, Scope
+from service.domain.access import DEFAULT_TENANT, TENANT, Scope
 
 if TYPE_CHECKING:
     from service.store.keys import Key

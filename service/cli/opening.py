@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from service import logs
-from service.collector import Keeping
 from service.errors import Misconfigured
+from service.maintenance.collector import Keeping
 from service.settings import Settings
-from service.store import schema
+from service.store import migrations
 from service.store.engine import Database, migrate
 
 if TYPE_CHECKING:
@@ -56,5 +56,5 @@ def open_database(settings: Settings) -> Database:
     """The database, open; raises SchemaMismatch when this version cannot use its schema."""
     database = Database(settings.database, settings.statement_seconds)
     with database.reading() as connection:
-        schema.check(connection)
+        migrations.check(connection)
     return database

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from service.access import id_in
 from service.artifacts import Artifacts
 from service.cli.open_files import backlog_within, connections_within, raise_limit
 from service.cli.opening import keeping, open_database
 from service.cli.permissions import exposed
-from service.collector import Collector
-from service.data.confine import landlock_version
-from service.deployment import join
+from service.data.processes.confinement import landlock_version
+from service.domain.access import id_in
 from service.errors import Misconfigured
+from service.maintenance.collector import Collector
+from service.maintenance.deployment_id import join
 from service.settings import free_port
 from service.store import keys
 from service.store.engine import migrate
@@ -53,8 +53,8 @@ def run_both(settings: Settings) -> None:
 def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> None:
     """Answer requests until a signal stops it; `on_start` is called when it is about to."""
     from service.api.app import create_app
-    from service.api.server import Server
-    from service.predictor import Predictor
+    from service.api.connections.server import Server
+    from service.serving.predictor import Predictor
 
     database, artifacts = open_database(settings), Artifacts(settings.artifacts)
     join(database, artifacts)

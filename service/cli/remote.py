@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli.calling import EXIT_CODES, HERE, ApiKey, AsJson, Url, service
-from service.lifecycle import CheckpointFormat, Status
+from service.domain.checkpoint import CheckpointFormat
+from service.domain.status import Status
 
 if TYPE_CHECKING:
     from service.client import Job

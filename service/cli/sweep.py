@@ -11,12 +11,12 @@ import typer
 
 from service.cli.calling import EXIT_CODES, HERE, ApiKey, AsJson, Url, print_table, service
 from service.cli.sweep_file import SweepFile, read
-from service.lifecycle import Status
+from service.domain.status import Status
 
 if TYPE_CHECKING:
     from service.client import Client, Sweep
-    from service.sweep_records import EpochSpread, Spread, SweepPoint
-    from service.sweep_records import Sweep as State
+    from service.domain.sweep import EpochSpread, Spread, SweepPoint
+    from service.domain.sweep import Sweep as State
 
 app = typer.Typer()
 

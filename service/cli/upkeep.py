@@ -27,7 +27,7 @@ def doctor() -> None:
     from service.artifacts import Artifacts
     from service.cli.opening import open_database, read_settings
     from service.cli.permissions import exposed
-    from service.doctor import Doctor
+    from service.maintenance.doctor import Doctor
 
     settings = read_settings()
     database = open_database(settings)
@@ -50,7 +50,7 @@ def collect(
     """Collect garbage now, as the service does each hour; exit code 1 when it was refused or a file could not go."""
     from service.artifacts import Artifacts
     from service.cli.opening import keeping, open_database, read_settings
-    from service.collector import Collector
+    from service.maintenance.collector import Collector
 
     settings = read_settings()
     database = open_database(settings)
@@ -71,14 +71,14 @@ def collect(
 @app.command()
 def adopt() -> None:
     """Make the artifacts folder this database's, whatever it was before: both then have the same id."""
-    from service import deployment
     from service.artifacts import Artifacts
     from service.cli.opening import open_database, read_settings
+    from service.maintenance import deployment_id
 
     settings = read_settings()
     database = open_database(settings)
     try:
-        files, known = deployment.adopt(database, Artifacts(settings.artifacts))
+        files, known = deployment_id.adopt(database, Artifacts(settings.artifacts))
     finally:
         database.close()
     typer.echo(f"{settings.artifacts} is this database's now, which names {known:,} of its {files:,} files")

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from service.lifecycle import Epoch
-    from service.sweep_records import Sweep
+    from service.domain.epoch import Epoch
+    from service.domain.sweep import Sweep
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE = 40  # epochs in it

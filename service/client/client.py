@@ -8,9 +8,9 @@ from service.client.job import Job
 from service.client.sweep import Sweep
 from service.client.tables import as_file
 from service.client.transport import Transport
-from service.lifecycle import Job as State
+from service.domain.job import Job as State
+from service.domain.sweep import Sweep as SweepState
 from service.spec.table import Dataset, DatasetSummary
-from service.sweep_records import Sweep as SweepState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

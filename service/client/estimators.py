@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from service.client.client import Client
 from service.client.tables import CsvRows, columns_of_csv, json_rows
 from service.client.transport import ApiError
-from service.lifecycle import Status
+from service.domain.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,8 +12,8 @@ import httpx2
 from service.client import bar
 from service.client.tables import CsvRows, as_file, history_frame
 from service.client.transport import AGAIN, ApiError
-from service.lifecycle import Epoch
-from service.lifecycle import Job as State
+from service.domain.epoch import Epoch
+from service.domain.job import Job as State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

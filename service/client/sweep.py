@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from service.client import bar
 from service.client.job import Job
-from service.lifecycle import Job as JobState
-from service.sweep_records import Sweep as State
-from service.sweep_records import SweepPoint, SweepResult, SweepStatus
+from service.domain.job import Job as JobState
+from service.domain.sweep import Sweep as State
+from service.domain.sweep import SweepPoint, SweepResult, SweepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pandas import DataFrame
 
-    from service.lifecycle import Epoch
+    from service.domain.epoch import Epoch
 
 CHUNK_BYTES = 1024**2
 CHUNK_ROWS = 1_000

@@ -1,4 +1,4 @@
-"""Pieces of SQL."""
+"""SQL for DuckDB: quoting, aggregates of many columns in one query, and the names of its types."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from duckdb import DuckDBPyConnection
+
+NUMBERS = ("tinyint", "smallint", "integer", "bigint", "hugeint", "float", "double", "decimal")
+STAMPS = ("date", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone")
+TEXTS = ("varchar", "enum", "uuid")
+PLAIN = {*NUMBERS, *(f"u{name}" for name in NUMBERS), *STAMPS, *TEXTS, "boolean", "time", "null"}
+"""DuckDB's names of the types that a column may have."""
 
 
 def sql_text(value: str) -> str:

@@ -11,7 +11,7 @@ from duckdb import DuckDBPyRelation
 
 from service.data.sql import sql_text
 from service.errors import InvalidData
-from service.spec.reading import ReadAs
+from service.spec.read_options import ReadAs
 from service.spec.table import ColumnType
 
 MAX_COLUMNS = 10_000

@@ -107,3 +107,9 @@ def kind_or(default: str, field: str = "kind") -> Discriminator:
 
     kind.__name__ = field  # pydantic's errors name the discriminator by it
     return Discriminator(kind)
+
+
+class Record(BaseModel):
+    """A frozen record; its field comments are the API's documentation."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.errors import Fault, InvalidSpec
-from service.spec import caveats
+from service.spec import data_warnings
 from service.spec.architecture import row_shape
 from service.spec.data import DatasetData
 from service.spec.resolved import Feature, SpecWarning
@@ -45,7 +45,7 @@ def choose_inputs(spec: JobSpec, table: TableProfile) -> Inputs:
     if not features:
         raise InvalidSpec.at("/data/features", "no usable column is left to learn from")
     warnings += _others(table, features)
-    warnings += caveats.of_features(table, target, [feature.column for feature in features])
+    warnings += data_warnings.of_features(table, target, [feature.column for feature in features])
     return Inputs(target, tuple(features), tuple(warnings))
 
 

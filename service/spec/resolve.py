@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from service.errors import InvalidSpec
-from service.spec import caveats
+from service.spec import data_warnings
 from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
 from service.spec.inputs import Inputs, choose_inputs
@@ -64,9 +64,9 @@ def resolve(spec: JobSpec, table: TableProfile, limits: Limits | None = None, in
     task = _task(spec, inputs.target)
     target = _target(inputs.target, task)
     rows, row_warnings = count_rows(spec, table, inputs.target)
-    warnings = [*inputs.warnings, *row_warnings, *caveats.of_rows(table, spec.split)]
+    warnings = [*inputs.warnings, *row_warnings, *data_warnings.of_rows(table, spec.split)]
     if target.classes is not None:
-        warnings += caveats.of_classes(inputs.target)
+        warnings += data_warnings.of_classes(inputs.target)
     spec = _fill(spec, task, [feature.column for feature in inputs.features])
     _check_monitor(spec, task, rows)
     layers = lower(spec.architecture, sum(f.width for f in inputs.features), len(target.classes or ()) or 1)

@@ -9,7 +9,7 @@ from service.spec.early_stopping import Monitor
 from service.spec.resolved import RowCounts, SpecWarning
 from service.spec.split import PARTS, split_sizes
 from service.spec.table import ColumnType
-from service.spec.words import listed
+from service.spec.text import listed
 
 if TYPE_CHECKING:
     from service.spec.job import JobSpec

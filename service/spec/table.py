@@ -10,8 +10,8 @@ from typing import Literal
 
 from service.spec.base import OpenEnum, Strict
 from service.spec.data import InlineData, SyntheticData
-from service.spec.reading import ReadAs
-from service.spec.words import some
+from service.spec.read_options import ReadAs
+from service.spec.text import some
 
 MAX_VALUES = 1_000
 MIN_CATEGORY_ROWS = 5

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from service.domain.status import ENDED
 from service.errors import Conflict, NotFound, QuotaExceeded
-from service.lifecycle import ENDED
 from service.spec.table import Dataset, DatasetSummary
-from service.store import garbage
 from service.store.engine import unhurried
-from service.store.jobs import lock
-from service.store.tables import datasets, jobs
+from service.store.jobs.jobs import lock
+from service.store.maintenance import garbage
+from service.store.schema import datasets, jobs
 from service.store.tenancy import own, tenant_of
 
 if TYPE_CHECKING:

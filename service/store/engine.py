@@ -18,10 +18,10 @@ from sqlalchemy import Float, create_engine, event, func, literal, make_url, sel
 from sqlalchemy.exc import ArgumentError
 
 from service.errors import Misconfigured
-from service.store import schema
-from service.store.changes import CHANNEL, PostgresChanges, SqliteChanges
-from service.store.outages import said_plainly
-from service.store.postgres import (
+from service.store import migrations
+from service.store.database_errors import said_plainly
+from service.store.notifications import CHANNEL, PostgresChanges, SqliteChanges
+from service.store.postgres_connection import (
     MARGIN_SECONDS,
     PROMPT_SECONDS,
     STATEMENT_SECONDS,
@@ -29,7 +29,7 @@ from service.store.postgres import (
     GuardedConnection,
     set_up_session,
 )
-from service.store.sqlite_copy import copy_before_migration
+from service.store.sqlite_backup import copy_before_migration
 from service.store.tenancy import OPTION
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import psycopg
     from sqlalchemy import URL, ColumnElement, Connection
 
-    from service.store.changes import Changes
+    from service.store.notifications import Changes
 
 try:
     import pysqlite3 as sqlite_module
@@ -210,14 +210,14 @@ def migrate(url: str) -> None:
                 _copy_first(database, connection)
             else:
                 connection.execute(text("SELECT pg_advisory_xact_lock(4717)"))
-            schema.upgrade(connection)
+            migrations.upgrade(connection)
     finally:
         database.close()
 
 
 def _copy_first(database: Database, connection: Connection) -> None:
-    revision = schema.revision_of(connection)
-    if revision is not None and schema.is_behind(revision):
+    revision = migrations.revision_of(connection)
+    if revision is not None and migrations.is_behind(revision):
         copy = copy_before_migration(Path(database.url.database or ""), revision, sqlite_module.connect)
         log.warning("the database is migrated; as it was before, it is in %s", copy)
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, insert, select, update
 
-from service.access import Caller, Scope, digest, id_in, new_key
+from service.domain.access import Caller, Scope, digest, id_in, new_key
 from service.errors import InvalidKey, NotFound, UnknownKey
-from service.lifecycle import Record
+from service.spec.base import Record
 from service.store.ids import new_id
-from service.store.tables import keys
+from service.store.schema import keys
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row

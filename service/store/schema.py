@@ -1,89 +1,288 @@
-"""The database's schema: whether this version of the service can use it, and how it is brought up to date."""
+"""The tables. What clients make has a `tenant`, whose it is, and every change of a job raises its `version`."""
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, select
-
-import service
-from service.errors import SchemaMismatch
-from service.store.tables import schema_compatibility
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-OLDER = "the database lacks tables of this version: run `bestepoch migrate`"
-NEWER = (
-    "a newer version of bestepoch has migrated the database to a schema that this version cannot use:"
-    " install that version, or restore the copy of the database from before"
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    UniqueConstraint,
 )
 
+from service.domain.access import DEFAULT_TENANT
 
-def check(connection: Connection) -> None:
-    """Raise SchemaMismatch, with what to do, unless this version can use the database.
-
-    It can if the revision is its own newest, or a later one whose migrations were only expanding: then the revision
-    that the database names as `usable_since` is one that this version knows.
-    """
-    revision = revision_of(connection)
-    if revision == head():
-        return
-    if revision is None or revision in _known():
-        raise SchemaMismatch(OLDER)
-    if not inspect(connection).has_table(schema_compatibility.name):
-        raise SchemaMismatch(NEWER)
-    if connection.scalar(select(schema_compatibility.c.usable_since)) not in _known():
-        raise SchemaMismatch(NEWER)
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
 
 
-def upgrade(connection: Connection) -> None:
-    """Run the migrations that are due; a database that a newer version has migrated stays as it is.
+class Utc(TypeDecorator[datetime]):
+    """An aware UTC time; SQLite stores it naive."""
 
-    Raises SchemaMismatch where this version cannot use such a one.
-    """
-    revision = revision_of(connection)
-    if revision is not None and revision not in _known():
-        check(connection)
-        return
-    config = alembic_config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    impl = DateTime(timezone=True)
+    cache_ok = True
 
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To UTC."""
+        return None if value is None else value.astimezone(UTC)
 
-def is_behind(revision: str) -> bool:
-    """Whether `upgrade` has something to do at this revision."""
-    return revision in _known() - {head()}
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """From what the database gives, aware or not."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def revision_of(connection: Connection) -> str | None:
-    """The database's revision; None before the first migration."""
-    return MigrationContext.configure(connection).get_current_revision()
+# Jobs of a sweep that is being stored: in no state that anybody knows, and of no tenant. Both names say so to versions
+# of the service that know of neither, too.
+STAGED, NOBODY = "staged", "~"
 
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
 
-@cache
-def head() -> str:
-    """The newest revision that this version knows."""
-    found = ScriptDirectory.from_config(alembic_config()).get_current_head()
-    assert found is not None, "there are migrations"
-    return found
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
+    Column("name", String),
+    Column("sha256", String, nullable=False),
+    Column("options", String, nullable=False),  # canonical JSON: the same bytes read otherwise are another data set
+    Column("source_bytes", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("duplicate_rows", BigInteger),  # unknown of data sets stored before they were counted
+    Column("columns", JSON, nullable=False),
+    Column("column_count", Integer, nullable=False, server_default="0"),  # to count those of a wide table takes long
+    Column("null_values", JSON, nullable=False),
+    Column("read_as", JSON, nullable=False, server_default='{"format": "csv"}'),
+    Column("warnings", JSON, nullable=False),
+    Column("path", String, nullable=False),
+    Column("parquet_sha256", String, nullable=False),
+    Column("parquet_bytes", BigInteger, nullable=False),
+    Column("profile_bytes", BigInteger, nullable=False, server_default="0"),  # of `columns` as it stands here
+    Column("created_at", Utc, nullable=False),
+    UniqueConstraint("tenant", "sha256", "options"),
+    Index(None, "tenant", "id"),
+    Index("ix_datasets_bytes", "tenant", "parquet_bytes", "profile_bytes"),  # to add up: rows are megabytes wide
+)
 
+# How the columns of a data set go into networks, as resolved at submission: one row for all jobs that share it.
+dataset_inputs = Table(
+    "dataset_inputs",
+    metadata,
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
+    Column("sha256", String, primary_key=True),  # of `inputs` as canonical JSON
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
+    Column("inputs", JSON, nullable=False),
+)
 
-@cache
-def _known() -> frozenset[str]:
-    return frozenset(script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions())
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
+    Column("name", String),
+    Column("labels", JSON, nullable=False),
+    Column("spec", JSON, nullable=False),  # base, grid, points, replicates and folds as asked for
+    Column("monitor", String, nullable=False),  # the number by which its jobs are compared
+    Column("idempotency_key", String),
+    Column("request_sha256", String),
+    Column("created_at", Utc, nullable=False),
+    Column("cancelled_at", Utc),
+    UniqueConstraint("tenant", "idempotency_key"),
+    Index(None, "tenant", "id"),
+)
 
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
+    Column("name", String),
+    Column("labels", JSON, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("spec_version", Integer, nullable=False, server_default="1"),  # workers that know an older one leave it
+    Column("resolved", JSON(none_as_null=True)),  # what is trained; null: resolved at the claim, as older versions did
+    Column("warnings", JSON, nullable=False),
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="SET NULL")),
+    Column("sweep_id", ForeignKey("sweeps.id")),
+    Column("point", JSON(none_as_null=True)),  # what the sweep has changed for this job, by dotted name
+    Column("forked", JSON(none_as_null=True)),  # the job and epoch whose weights it goes on from
+    Column("array_key", String, nullable=False),  # jobs with the same key can be trained as one array
+    Column("array_limit", Integer, nullable=False, server_default="1"),  # how many of them together at most
+    Column("idempotency_key", String),
+    Column("request_sha256", String),
+    Column("priority", Integer, nullable=False),
+    Column("device_request", String, nullable=False),
+    Column("max_epochs", Integer, nullable=False),
+    Column("monitor", String, nullable=False),
+    Column("expected_bytes", BigInteger, nullable=False, server_default="0"),  # of its checkpoints, estimated
+    # what changes while the job lives
+    Column("version", Integer, nullable=False, server_default="0"),
+    Column("status", String, nullable=False),
+    Column("stop_reason", String),
+    Column("control", String),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("worker", String),
+    Column("device", String),
+    Column("lease_until", Float),
+    Column("lease_boot", String),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("furthest_epoch", Integer, nullable=False, server_default="0"),  # that any attempt has recorded
+    Column("eta_seconds", Float),
+    Column("best_epoch", Integer),
+    Column("best_value", Float),
+    Column("best_metrics", JSON(none_as_null=True)),
+    Column("test_metrics", JSON(none_as_null=True)),
+    Column("error", JSON(none_as_null=True)),
+    Column("created_at", Utc, nullable=False),
+    Column("started_at", Utc),
+    Column("finished_at", Utc),
+    UniqueConstraint("tenant", "idempotency_key"),
+    Index(None, "tenant", "id"),
+    Index(None, "dataset_id"),
+    Index(None, "sweep_id", "id"),
+    Index(None, "tenant", "started_at"),
+)
+Index("ix_jobs_claim_tenant", jobs.c.status, jobs.c.tenant, jobs.c.priority.desc(), jobs.c.id)
+Index("ix_jobs_claim_alike", jobs.c.tenant, jobs.c.array_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
 
-def alembic_config() -> Config:
-    """Where the migrations are: in a wheel inside the package, in a checkout beside it."""
-    package = Path(service.__file__).parent
-    inside = package / "migrations"
-    config = Config()
-    config.set_main_option("script_location", str(inside if inside.exists() else package.parent / "migrations"))
-    return config
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
+    Column("train_loss", Float),
+    Column("val_loss", Float),
+    Column("metrics", JSON, nullable=False),
+    Column("lr", Float, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("improved", Boolean, nullable=False),
+    Column("is_best", Boolean, nullable=False),
+    Column("wait", Integer, nullable=False),
+    Column("closeness", Float),
+    Column("reason", String, nullable=False),
+    Column("non_finite", Boolean, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
+    Column("epoch", Integer, nullable=False),
+    Column("metrics", JSON, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("path", String, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Index("ix_checkpoints_bytes", "tenant", "path", "size_bytes"),  # to add up files, each of which counts once
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
+    Column("at", Utc, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("message", String, nullable=False),
+    Column("details", JSON, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
+    Column("hostname", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("trainers", Integer, nullable=False),
+    Column("device", String, nullable=False),
+    Column("claims", Integer, nullable=False, server_default="0"),
+    Column("claimed", Integer, nullable=False, server_default="0"),
+    Column("claim_seconds", Float, nullable=False, server_default="0"),
+    Column("waited_seconds", Float, nullable=False, server_default="0"),
+    Column("lapsed_leases", Integer, nullable=False, server_default="0"),
+    Column("trainer_restarts", Integer, nullable=False, server_default="0"),
+    Column("started_at", Utc, nullable=False),
+    Column("seen_at", Utc, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("name", String),
+    Column("scope", String, nullable=False),
+    Column("sha256", String, nullable=False),  # of the key's text, which is nowhere
+    Column("created_at", Utc, nullable=False),
+    Column("expires_at", Utc),
+    Column("revoked_at", Utc),  # a row stays: a server that has had keys is never open again
+)
+
+# One row: processes that know this revision of the schema may use the database, whatever its present revision.
+schema_compatibility = Table(
+    "schema_compatibility",
+    metadata,
+    Column("usable_since", String, primary_key=True),
+)
+
+# Of the service itself, and nobody's: no row of these has a tenant.
+
+deployment = Table(  # one row, made by the migration
+    "deployment",
+    metadata,
+    Column("id", String, primary_key=True),  # the artifacts folder has the same
+    Column("paired", Boolean, nullable=False),  # the folder has been given it
+    Column("failed", Integer, nullable=False, server_default="0"),  # collections that an error ended
+    Column("refused", Integer, nullable=False, server_default="0"),  # collections that would have taken too much
+    Column("undeleted", Integer, nullable=False, server_default="0"),  # times that a file could not be removed
+)
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("clock", Float, nullable=False),  # seconds, at its start: see store/garbage.py
+    Column("reading", Float, nullable=False),  # of the lease clock then, and the boot it belongs to
+    Column("boot", String, nullable=False),
+    Column("wall", Utc, nullable=False),  # the time of day then
+    Column("files", BigInteger),  # what it found; unknown unless it came to its end
+    Column("bytes", BigInteger),
+    Column("trash_files", BigInteger),
+    Column("trash_bytes", BigInteger),
+)
+
+garbage = Table(
+    "garbage",
+    metadata,
+    Column("name", String, primary_key=True),  # of a file below the artifacts folder
+    Column("since", Float),  # by the clock of collections; unknown until the first one after it was discarded
+    Column("seen", Integer, nullable=False),  # the number of the last collection that found it so
+    Column("discarded", Boolean, nullable=False),  # by a transaction that took its row away
+)

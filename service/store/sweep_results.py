@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from service.domain.sweep import EpochSpread, Spread, SweepPoint, SweepResult
 from service.errors import NotFound
 from service.spec.early_stopping import Monitor
+from service.store.schema import jobs, sweeps
 from service.store.sweeps import BEST_FIRST, VALUE
-from service.store.tables import jobs, sweeps
 from service.store.tenancy import own
-from service.sweep_records import EpochSpread, Spread, SweepPoint, SweepResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

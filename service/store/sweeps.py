@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Float, String, and_, case, cast, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from service.domain.status import LIVE, Status
+from service.domain.sweep import Sweep, SweepBest, SweepStatus
 from service.errors import IdempotencyMismatch, NotFound
-from service.lifecycle import LIVE, Status
 from service.spec.early_stopping import LARGER_IS_BETTER, Monitor
-from service.store.control import stop
 from service.store.ids import new_id
-from service.store.jobs import add, make_room, row_of, unveil
-from service.store.tables import datasets, jobs, sweeps
+from service.store.jobs.actions import stop
+from service.store.jobs.jobs import add, make_room, row_of, unveil
+from service.store.schema import datasets, jobs, sweeps
 from service.store.tenancy import own, tenant_of
-from service.sweep_records import Sweep, SweepBest, SweepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func, select
 
-from service.lifecycle import LIVE, Status
-from service.store.tables import checkpoints, dataset_inputs, datasets, jobs
+from service.domain.status import LIVE, Status
+from service.store.schema import checkpoints, dataset_inputs, datasets, jobs
 from service.store.tenancy import own
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import delete, func, insert, literal, select, update
 
-from service.lifecycle import Record, Status
-from service.store.tables import Utc, jobs, workers
+from service.domain.status import Status
+from service.spec.base import Record
+from service.store.schema import Utc, jobs, workers
 from service.store.tenancy import own
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from service.data.preprocess import Preprocessing
+from service.data.preprocess.preprocessing import Preprocessing
+from service.domain.epoch import Epoch
 from service.errors import CheckpointCorrupt
-from service.lifecycle import Epoch
 from service.spec.job import JobSpec
 from service.spec.layers import Layer
 from service.spec.lowering import lower

@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from service.early_stopping import Decision, Tracker, followed
-from service.lifecycle import Epoch, ErrorCode, JobError, StopReason
+from service.domain.epoch import Epoch
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, StopReason
 from service.spec.early_stopping import Patience
 from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
+from service.stopping.tracker import Decision, Tracker, followed
 from service.training import schedules
+from service.training.epoch import Group, Measured, Pulse
 from service.training.metrics import Metrics
-from service.training.passes import Group, Measured, Pulse
 from service.training.snapshot import Snapshot
 from service.training.weights import State
 
 if TYPE_CHECKING:
-    from service.data.prepare import Prepared
-    from service.data.preprocess import Preprocessing
+    from service.data.preprocess.dataset import Prepared
+    from service.data.preprocess.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from service.lifecycle import Checkpoint, Epoch
-from service.store.events import Entry
-from service.store.queue import Claim, Outcome
-from service.store.recording import BestSoFar, Record
+from service.domain.checkpoint import Checkpoint
+from service.domain.epoch import Epoch
+from service.store.jobs.attempt import BestSoFar, Record
+from service.store.jobs.events import Entry
+from service.store.jobs.queue import Claim, Outcome
 
 if TYPE_CHECKING:
     from service.spec.early_stopping import Monitor

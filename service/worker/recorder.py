@@ -12,13 +12,17 @@ from datetime import UTC, datetime
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, TypeVar
 
+from service.domain.checkpoint import Checkpoint, CheckpointKind
+from service.domain.epoch import Epoch
+from service.domain.job import JobError
+from service.domain.status import Control, ErrorCode, Status
 from service.errors import StorageError, Unavailable
-from service.lifecycle import Checkpoint, CheckpointKind, Control, Epoch, ErrorCode, JobError, Status
-from service.store import garbage, queue, recording
-from service.store.named import named
-from service.store.queue import Claim, Outcome
+from service.store.jobs import attempt, queue
+from service.store.jobs.queue import Claim, Outcome
+from service.store.maintenance import garbage
+from service.store.maintenance.artifact_refs import named
 from service.worker.member import Before, Ending, Heard, Member, Weights
-from service.worker.superseded import Superseded
+from service.worker.superseded_checkpoints import Superseded
 
 if TYPE_CHECKING:
     from service.artifacts import Artifacts
@@ -212,7 +216,7 @@ class Recorder:
         for member in members.values():
             member.clean = False
         with self._database.transaction() as connection:
-            written = recording.write(connection, self._device, list(records.values()))
+            written = attempt.write(connection, self._device, list(records.values()))
             for record in records.values():
                 if release and record.job_id in written.controls:
                     queue.release(connection, record.job_id, record.attempt)

@@ -13,17 +13,18 @@ from multiprocessing import connection as pipes
 from typing import TYPE_CHECKING
 
 from service import logs
+from service.domain.job import JobError
 from service.errors import LeaseLost, SchemaMismatch, StorageError, Unavailable
-from service.lifecycle import JobError
-from service.store import queue, schema, workers
+from service.store import migrations, workers
+from service.store.backoff import Pace
 from service.store.ids import new_id
-from service.store.pace import Pace
+from service.store.jobs import queue
 from service.store.workers import WorkerInfo
 from service.worker import attempt_logs
-from service.worker.contact import Contact
+from service.worker.claim_stats import Tally
+from service.worker.db_liveness import Contact
 from service.worker.machine import count_gpus, places
 from service.worker.protocol import DONE, STOP, FromTrainer, Ready
-from service.worker.tally import Tally
 from service.worker.trainer_handle import start, start_context
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from service.settings import Settings
     from service.store.engine import Database
-    from service.store.queue import Claim
+    from service.store.jobs.queue import Claim
     from service.worker.trainer_handle import TrainerHandle
 
 log = logging.getLogger(__name__)
@@ -201,7 +202,7 @@ class Supervisor:
             workers.beat(connection, self._introduction())
         self._contact.made()
         with self._database.reading() as connection:
-            schema.check(connection)  # it may have been migrated while we run
+            migrations.check(connection)  # it may have been migrated while we run
 
     def _reap(self) -> None:
         with self._database.reading() as connection:

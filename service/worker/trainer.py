@@ -14,34 +14,36 @@ import torch
 
 from service import logs
 from service.artifacts import Artifacts
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, Status, StopReason
 from service.errors import CheckpointCorrupt, LeaseLost, ServiceError
-from service.lifecycle import ErrorCode, JobError, Status, StopReason
 from service.spec.data import DatasetData
 from service.spec.resolve import profile_of, resolve
-from service.spec.words import listed
-from service.store import datasets, queue, resolutions
+from service.spec.text import listed
+from service.store import datasets
 from service.store.engine import Database
-from service.store.queue import Claim, Outcome
+from service.store.jobs import queue, resolutions
+from service.store.jobs.queue import Claim, Outcome
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.fingerprint import fingerprint
 from service.training.loop import train
 from service.training.snapshot import to_bytes as to_state
-from service.worker import attempt_logs, starts
+from service.worker import attempt_logs, resume
 from service.worker.member import Before, Ending, Heard, Weights
+from service.worker.prepared_cache import Shelf, Stored
 from service.worker.protocol import DONE, STOP, Ready, ToTrainer, Workplace
 from service.worker.recorder import Recorder, insist
-from service.worker.shelf import Shelf, Stored
-from service.worker.starts import Saved
-from service.worker.superseded import Superseded
+from service.worker.resume import Saved
+from service.worker.superseded_checkpoints import Superseded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from multiprocessing.connection import Connection
 
-    from service.data.preprocess import Preprocessing
+    from service.data.preprocess.preprocessing import Preprocessing
     from service.spec.resolved import Resolved
+    from service.training.epoch import Pulse
     from service.training.loop import Report, Start
-    from service.training.passes import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +127,7 @@ class Trainer:
 
     def _load(self, claims: Sequence[Claim]) -> tuple[list[Resolved], Stored | None, list[Saved]]:
         """What was resolved at submission; jobs that an older version stored are resolved now."""
-        data, saved = claims[0].spec.data, starts.saved(self._database, claims)
+        data, saved = claims[0].spec.data, resume.saved(self._database, claims)
         with self._database.reading() as connection:
             if all(claim.resolved for claim in claims):
                 jobs = resolutions.read(connection, [(claim.spec, claim.resolved or {}) for claim in claims])
@@ -163,19 +165,19 @@ class Trainer:
             if saved.state is None:
                 begun.append(None)
                 continue
-            found = starts.start(self._artifacts, saved)
+            found = resume.start(self._artifacts, saved)
             if found is None:
                 if array.claims[member].forked:
                     raise CheckpointCorrupt("the saved state that the fork goes on from is missing or has changed")
                 begun.append(None)
-                before[member] = Before(0, starts.anew(array.claims[member].job_id))
+                before[member] = Before(0, resume.anew(array.claims[member].job_id))
                 continue
             at, made_by = found
             begun.append(at)
-            best = starts.best(at, array.jobs[member], preprocessing)
+            best = resume.best(at, array.jobs[member], preprocessing)
             if best is not None:
                 array.best[member] = best
-            entry = starts.entry(array.claims[member].job_id, at, starts.differing(made_by, fingerprint(device)))
+            entry = resume.entry(array.claims[member].job_id, at, resume.differing(made_by, fingerprint(device)))
             seconds = sum(row.seconds for row in at.rows)
             before[member] = Before(at.snapshot.epoch, entry, seconds, best, saved.best)
         array.under_way -= array.recorder.go_back(before).lost

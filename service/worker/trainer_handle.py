@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.worker import attempt_logs
-from service.worker.vitals import Vitals, new_pulse
+from service.worker.watchdog import Vitals, new_pulse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
-    from service.store.queue import Claim
-    from service.training.passes import Pulse
+    from service.store.jobs.queue import Claim
+    from service.training.epoch import Pulse
     from service.worker.protocol import Workplace
 
 

@@ -15,13 +15,14 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from service.api.app import create_app
-from service.api.server import Server
+from service.api.connections.server import Server
 from service.artifacts import Artifacts
-from service.data.child import Allowance
+from service.data.processes.runner import Allowance
+from service.domain.checkpoint import CheckpointFormat
+from service.domain.job import Export
 from service.errors import Conflict, NotInstalled
-from service.lifecycle import CheckpointFormat, Export
 from service.settings import Settings, free_port
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 from service.store.engine import Database
 
 both_databases = pytest.mark.parametrize("backend", ["sqlite", "postgres"], indirect=True)

@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from service.access import Scope
+from service.domain.access import Scope
 from service.store import keys
 from service.store.engine import Database
 from tests.api.states import Kitchen

@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from service.access import DEFAULT_TENANT
 from service.artifacts import Artifacts
-from service.lifecycle import Checkpoint, CheckpointKind, Epoch, Job, Status, StopReason
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import Checkpoint, CheckpointKind
+from service.domain.epoch import Epoch
+from service.domain.job import Job
+from service.domain.status import Status, StopReason
+from service.domain.sweep import Sweep
 from service.spec.sweep import SweepSpec
-from service.store import jobs, queue, sweeps
+from service.store import sweeps
 from service.store.engine import Database
-from service.store.queue import Claim, Outcome
-from service.store.recording import BestSoFar, Record, write
+from service.store.jobs import jobs, queue
+from service.store.jobs.attempt import BestSoFar, Record, write
+from service.store.jobs.queue import Claim, Outcome
 from service.store.sweeps import SweepJob
-from service.sweep_records import Sweep
 from tests.specs import synthetic
 
 

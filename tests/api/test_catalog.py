@@ -9,7 +9,7 @@ from importlib.metadata import version
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
-from service.store import tables, workers
+from service.store import schema, workers
 from service.store.engine import Database
 from service.store.workers import WorkerInfo
 from tests.api.conftest import both_databases
@@ -38,7 +38,7 @@ def test_living_workers_are_listed_with_their_jobs(client: TestClient, database:
     with database.transaction() as connection:
         for name, seen in (("wrk_1", now), ("wrk_gone", now - timedelta(minutes=2))):
             workers.beat(connection, worker(name, now))
-            connection.execute(update(tables.workers).where(tables.workers.c.id == name).values(seen_at=seen))
+            connection.execute(update(schema.workers).where(schema.workers.c.id == name).values(seen_at=seen))
 
     (alive,) = client.get("/v1/workers").json()["data"]
 

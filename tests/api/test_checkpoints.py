@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 
 from service.api.app import create_app
 from service.artifacts import Artifacts
-from service.lifecycle import CheckpointKind
-from service.predictor import Predictor
+from service.domain.checkpoint import CheckpointKind
+from service.serving.predictor import Predictor
 from service.settings import Settings
 from service.store.engine import Database
 from tests.api.conftest import CoinPredictor, both_databases

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from service.api import connection
+from service.api.connections import slow_clients
 from tests.api.conftest import serving
 from tests.api.states import Kitchen, epoch
 from tests.processes import until
@@ -21,8 +21,8 @@ from tests.processes import until
 @pytest.fixture
 def hasty(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx2.Client]:
     """A client of a server that waits for a second."""
-    monkeypatch.setattr(connection, "GRACE_SECONDS", 1.0)
-    monkeypatch.setattr(connection, "READ_SECONDS", 1.0)
+    monkeypatch.setattr(slow_clients, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(slow_clients, "READ_SECONDS", 1.0)
     with serving(app) as (_, url), httpx2.Client(base_url=url, timeout=30) as client:
         yield client
 

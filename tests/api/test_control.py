@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from service.store import queue
+from service.store.jobs import queue
 from tests.api.conftest import both_databases
 from tests.api.states import Kitchen, epoch
 

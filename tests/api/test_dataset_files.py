@@ -42,11 +42,11 @@ def test_a_page_with_columns_ends_where_they_take_too_much_and_the_next_goes_on(
 ) -> None:
     stored = [upload(client, b"a,b\n%d,x\n" % i).json() for i in range(4)][::-1]
     size = len(json.dumps(stored[0]["columns"]))
-    monkeypatch.setattr("service.api.datasets.PAGE_BYTES", 2 * size + size // 2)
+    monkeypatch.setattr("service.api.routes.datasets.PAGE_BYTES", 2 * size + size // 2)
 
     page = client.get("/v1/datasets?columns=true").json()
     rest = client.get(f"/v1/datasets?columns=true&after={page['next']}").json()
-    monkeypatch.setattr("service.api.datasets.PAGE_BYTES", 1)
+    monkeypatch.setattr("service.api.routes.datasets.PAGE_BYTES", 1)
     one = client.get("/v1/datasets?columns=true&limit=3").json()
 
     assert (page["data"], page["has_more"], page["next"]) == (stored[:2], True, stored[1]["id"])

@@ -18,21 +18,21 @@ import torch
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from service import predictor as predicting
 from service.api.app import create_app
 from service.artifacts import Artifacts
-from service.data import preview
-from service.data.prepare import prepare
-from service.fair import FairLimiter
-from service.lifecycle import Export
-from service.predictor import Predictor
+from service.concurrency.cancellation import Work, current
+from service.concurrency.fair_slots import FairLimiter
+from service.data.preprocess.dataset import prepare
+from service.data.processes import preview
+from service.domain.job import Export
+from service.serving import predictor as predicting
+from service.serving.predictor import Predictor
 from service.settings import Settings
 from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
 from service.store.engine import Database
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.loop import train
-from service.work import Work, current
 from tests.api.conftest import CoinPredictor, serving
 from tests.api.states import Kitchen
 from tests.data.files import parquet
@@ -65,7 +65,7 @@ def readers() -> list[int]:
     found = []
     for pid in children(os.getpid()):
         with suppress(OSError):  # it has just ended
-            found += [pid] if "service.data.ingest" in command(pid) else []
+            found += [pid] if "service.data.processes.ingest" in command(pid) else []
     return found
 
 

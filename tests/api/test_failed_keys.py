@@ -8,11 +8,11 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from service.access import DEFAULT_TENANT, Scope
-from service.api import failed_keys
 from service.api.app import create_app
-from service.api.failed_keys import FailedKeys, address_of
+from service.api.middleware import auth_throttle
+from service.api.middleware.auth_throttle import FailedKeys, address_of
 from service.artifacts import Artifacts
+from service.domain.access import DEFAULT_TENANT, Scope
 from service.errors import TooManyFailedKeys
 from service.settings import Settings
 from service.store.engine import Database
@@ -89,7 +89,7 @@ def test_keys_that_opened_nothing_are_counted(strict: TestClient) -> None:
 
 def test_tokens_come_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
-    monkeypatch.setattr(failed_keys.time, "monotonic", lambda: now)
+    monkeypatch.setattr(auth_throttle.time, "monotonic", lambda: now)
     failed = FailedKeys(60)
     for _ in range(60):
         failed.failed("a")
@@ -102,7 +102,7 @@ def test_tokens_come_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_more_addresses_are_remembered_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failed_keys, "MOST_ADDRESSES", 100)
+    monkeypatch.setattr(auth_throttle, "MOST_ADDRESSES", 100)
     failed = FailedKeys(1)
     for number in range(1_000):
         failed.failed(f"10.0.{number // 256}.{number % 256}")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from service.collector import Collector, Keeping
-from service.deployment import join
-from service.lifecycle import CheckpointKind
-from service.store.queue import Claim
+from service.domain.checkpoint import CheckpointKind
+from service.maintenance.collector import Collector, Keeping
+from service.maintenance.deployment_id import join
+from service.store.jobs.queue import Claim
 from tests.api.conftest import both_databases
 from tests.api.states import Kitchen, epoch
 

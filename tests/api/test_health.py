@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import text, update
 from starlette.testclient import TestClient
 
-from service.api import probe
 from service.api.app import create_app
+from service.api.live import single_flight
 from service.artifacts import Artifacts
 from service.settings import Settings
-from service.store import schema, workers
+from service.store import migrations, workers
 from service.store.engine import Database
-from service.store.tables import schema_compatibility
+from service.store.schema import schema_compatibility
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.test_catalog import worker
 from tests.databases import read_only
@@ -65,7 +65,7 @@ def test_a_server_whose_database_a_newer_version_has_migrated_away_is_not_ready(
 
     ready, jobs = client.get("/readyz"), client.get("/v1/jobs")
 
-    assert (ready.status_code, ready.json()["detail"]) == (503, schema.NEWER)
+    assert (ready.status_code, ready.json()["detail"]) == (503, migrations.NEWER)
     assert (jobs.status_code, jobs.json()["code"]) == (503, "unavailable")
     assert "as if another version had migrated it" in jobs.json()["detail"]
 
@@ -115,7 +115,7 @@ def test_a_server_whose_database_takes_no_writes_is_not_ready_and_refuses_jobs_f
 def test_readiness_is_answered_in_time_by_a_server_whose_database_swallows_everything(
     settings: Settings, artifacts: Artifacts, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(single_flight, "ANSWER_SECONDS", 0.3)
     monkeypatch.setattr("service.store.engine.PROMPT_SECONDS", 0.3)
     with proxied(database_url) as proxy:
         database = Database(f"{proxy.url}?connect_timeout=2")

@@ -12,10 +12,10 @@ from starlette.testclient import TestClient
 
 from service.api.app import create_app
 from service.artifacts import Artifacts
-from service.lifecycle import Status
+from service.domain.status import Status
 from service.settings import Settings
-from service.store import garbage
 from service.store.engine import Database
+from service.store.maintenance import garbage
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.states import Kitchen, epoch
 

@@ -12,9 +12,9 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from service.access import DEFAULT_TENANT, Scope
 from service.api.app import create_app
 from service.artifacts import Artifacts
+from service.domain.access import DEFAULT_TENANT, Scope
 from service.settings import Settings
 from service.store import keys
 from service.store.engine import Database

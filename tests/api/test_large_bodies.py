@@ -12,8 +12,8 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from service.access import DEFAULT_TENANT, Scope
-from service.api import json_body
+from service.api.http import json_body
+from service.domain.access import DEFAULT_TENANT, Scope
 from tests.api.conftest import serving
 from tests.api.operations import Maker, key
 

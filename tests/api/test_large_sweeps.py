@@ -12,17 +12,19 @@ import pytest
 from sqlalchemy import func, select, text
 from starlette.testclient import TestClient
 
-from service.access import DEFAULT_TENANT
-from service.collector import Collector, Keeping
+from service.domain.access import DEFAULT_TENANT
 from service.errors import Unavailable
-from service.store import figures, jobs, queue, retention, sweeps, usage
+from service.maintenance.collector import Collector, Keeping
+from service.store import sweeps, usage
 from service.store.engine import Database, TenantDatabase
-from service.store.tables import events
-from service.store.tables import jobs as jobs_table
+from service.store.jobs import jobs, queue
+from service.store.maintenance import retention, statistics
+from service.store.schema import events
+from service.store.schema import jobs as jobs_table
 from tests.api.conftest import both_databases
 from tests.api.states import Kitchen
+from tests.maintenance.test_doctor import examined
 from tests.specs import REFERENCE, synthetic
-from tests.test_doctor import examined
 
 SWEEP: dict[str, Any] = {"base": REFERENCE, "replicates": 50, "grid": {"optimizer.lr": [0.1, 0.2, 0.3]}}
 
@@ -71,7 +73,7 @@ def test_half_a_sweep_is_seen_by_nobody(client: TestClient, kitchen: Kitchen, mo
             assert not queue.has_queued(connection)
             assert queue.claim(connection, "wrk_1", {"cpu"}, width=16, trainers=1, seconds=15.0) == []
         with database.reading() as connection:
-            assert figures.read(connection).jobs == {}
+            assert statistics.read(connection).jobs == {}
             assert usage.read(connection).waiting == 0
         assert examined(kitchen) == []
         kitchen.queued()

@@ -12,15 +12,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from service.api.app import create_app
-from service.api.metrics import Metrics
+from service.api.middleware.prometheus import Metrics
 from service.artifacts import Artifacts
-from service.collector import Collector, Keeping
-from service.deployment import join
-from service.lifecycle import ErrorCode, JobError, Status
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, Status
+from service.maintenance.collector import Collector, Keeping
+from service.maintenance.deployment_id import join
 from service.settings import Settings
-from service.store import garbage, queue, workers
+from service.store import workers
 from service.store.engine import Database
-from service.store.queue import Outcome
+from service.store.jobs import queue
+from service.store.jobs.queue import Outcome
+from service.store.maintenance import garbage
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.states import Kitchen
 from tests.api.test_catalog import worker

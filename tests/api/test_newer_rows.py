@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
-from service.lifecycle import Job, Status
-from service.store import tables
+from service.domain.job import Job
+from service.domain.status import Status
+from service.store import schema
 from service.store.engine import Database
 from tests.api.conftest import both_databases
 from tests.api.states import Kitchen
@@ -25,13 +26,13 @@ NEW_SPECS: dict[str, dict[str, Any]] = {
 
 def rewrite(database: Database, job_id: str, **values: Any) -> None:
     with database.transaction() as connection:
-        connection.execute(update(tables.jobs).where(tables.jobs.c.id == job_id).values(values))
+        connection.execute(update(schema.jobs).where(schema.jobs.c.id == job_id).values(values))
 
 
 def make_newer(database: Database, job_id: str, new: dict[str, Any]) -> dict[str, Any]:
     """The job's spec as a newer version might have stored it."""
     with database.reading() as connection:
-        spec = connection.scalar(select(tables.jobs.c.spec).where(tables.jobs.c.id == job_id))
+        spec = connection.scalar(select(schema.jobs.c.spec).where(schema.jobs.c.id == job_id))
     newer = {**spec, **new}
     rewrite(database, job_id, spec=newer)
     return newer
@@ -71,8 +72,8 @@ def test_a_sweep_of_such_jobs_is_shown_and_can_be_cancelled(client: TestClient, 
     base = {"data": {"kind": "synthetic", "rows": 60, "features": 3}}
     sweep = client.post("/v1/sweeps", json={"base": base, "replicates": 2}).json()["id"]
     with database.transaction() as connection:
-        connection.execute(update(tables.jobs).values(spec={"data": {"kind": "stream"}}, status="hibernating"))
-        connection.execute(update(tables.sweeps).values(monitor="val_ece"))
+        connection.execute(update(schema.jobs).values(spec={"data": {"kind": "stream"}}, status="hibernating"))
+        connection.execute(update(schema.sweeps).values(monitor="val_ece"))
 
     read, listed = client.get(f"/v1/sweeps/{sweep}"), client.get("/v1/sweeps")
     results = client.get(f"/v1/sweeps/{sweep}/results")
@@ -102,7 +103,7 @@ def test_names_that_a_newer_version_stored_are_shown_as_they_are(client: TestCli
         monitor="val_ece",
     )
     with kitchen.database.transaction() as connection:
-        connection.execute(update(tables.events).values(kind="hibernated"))
+        connection.execute(update(schema.events).values(kind="hibernated"))
 
     read = client.get(f"/v1/jobs/{claim.job_id}", params={"wait": 0.1})
     log = client.get(f"/v1/jobs/{claim.job_id}/events")
@@ -136,7 +137,7 @@ def test_a_data_set_of_which_a_newer_version_knows_more_is_shown(client: TestCli
     columns[2]["type"] = "duration"
     read_as = {**dataset["read_as"], "format": "xlsx", "sheet": 1}
     with database.transaction() as connection:
-        connection.execute(update(tables.datasets).values(columns=columns, read_as=read_as))
+        connection.execute(update(schema.datasets).values(columns=columns, read_as=read_as))
 
     read = client.get(f"/v1/datasets/{dataset['id']}")
     listed, short = client.get("/v1/datasets"), client.get("/v1/datasets", params={"columns": "false"})

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from service.access import DEFAULT_TENANT, Scope
+from service.domain.access import DEFAULT_TENANT, Scope
 from tests.api.operations import Maker, ids, key, operations
 
 __all__ = ["ids", "key"]

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from service.api.openapi import SPEC_EXAMPLES
+from service.api.http.openapi import SPEC_EXAMPLES
 
 
 @pytest.fixture

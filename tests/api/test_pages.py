@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from service.api.pages import FOLDER
+from service.api.dashboard import FOLDER
 
 SCRIPTS = sorted(FOLDER.glob("*.js"))
 HOLE = re.compile(r"\$\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")

@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 
 from service.api.app import create_app
 from service.artifacts import Artifacts
-from service.data.prepare import prepare
-from service.predictor import Predictor
+from service.data.preprocess.dataset import prepare
+from service.serving.predictor import Predictor
 from service.settings import Settings
 from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve

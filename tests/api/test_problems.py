@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from service import errors
-from service.api import problems
+from service.api.http import problems
 
 SPEC = {"data": {"kind": "synthetic", "rows": 60, "features": 3}}
 

@@ -15,12 +15,12 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from service.access import Scope
 from service.api.app import create_app
 from service.api.quota import Quota
 from service.artifacts import Artifacts
+from service.domain.access import Scope
+from service.domain.checkpoint import CheckpointKind
 from service.errors import QuotaExceeded
-from service.lifecycle import CheckpointKind
 from service.settings import Settings
 from service.store import keys, usage
 from service.store.engine import Database

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from service.api import replay
+from service.api.routes import replay
 from service.spec.early_stopping import Patience
 from tests.api.conftest import both_databases
 from tests.api.states import Kitchen, epoch

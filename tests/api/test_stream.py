@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from service.lifecycle import Status
+from service.domain.status import Status
 from tests.api.conftest import both_databases, serving
 from tests.api.states import Kitchen, epoch
 

@@ -6,9 +6,9 @@ import tracemalloc
 
 from fastapi import FastAPI
 
-from service.access import Caller, Scope
-from service.api.deps import Service
-from service.api.sweep_jobs import plan_sweep
+from service.api.context import Service
+from service.api.routes.sweep_planning import plan_sweep
+from service.domain.access import Caller, Scope
 from service.spec.sweep import SweepSpec
 from service.spec.table import Column, ColumnType, ValueCount
 from service.store import datasets

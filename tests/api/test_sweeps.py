@@ -14,11 +14,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.api.app import create_app
-from service.api.openapi import SWEEP_EXAMPLES
+from service.api.http.openapi import SWEEP_EXAMPLES
 from service.artifacts import Artifacts
 from service.settings import Settings
-from service.store import resolutions
 from service.store.engine import Database
+from service.store.jobs import resolutions
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.store.records import claim
 from tests.store.test_sweeps import train

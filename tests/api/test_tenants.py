@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from sqlalchemy import event
 from starlette.testclient import TestClient
 
-from service.access import DEFAULT_TENANT, Scope
+from service.domain.access import DEFAULT_TENANT, Scope
 from service.store.engine import Database
 from tests.api.conftest import both_databases
 from tests.api.operations import BODIES, SPEC, Maker, ids, key, operations

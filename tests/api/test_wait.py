@@ -15,9 +15,9 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from service.api.watcher import Watcher
+from service.api.live.watcher import Watcher
+from service.domain.status import Status
 from service.errors import Unavailable
-from service.lifecycle import Status
 from service.store.engine import Database
 from tests.api.conftest import both_databases, serving
 from tests.api.states import Kitchen, epoch

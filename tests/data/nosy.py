@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.data.child import Allowance, respond
+from service.data.processes.runner import Allowance, respond
 
 
 class Asked(BaseModel):

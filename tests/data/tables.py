@@ -8,11 +8,11 @@ from typing import Any
 
 import duckdb
 
-from service.data.child import Allowance
-from service.data.read import read_table
+from service.data.ingest.pipeline import read_table
+from service.data.processes.runner import Allowance
 from service.data.staging import Limits
 from service.spec.job import JobSpec
-from service.spec.reading import ReadAs, ReadOptions
+from service.spec.read_options import ReadAs, ReadOptions
 from service.spec.resolve import Resolved, resolve
 from service.spec.table import Column, TableProfile
 

@@ -9,11 +9,11 @@ import duckdb
 import numpy as np
 import pytest
 
-from service.data.child import Allowance
-from service.data.join_answers import join_answers
-from service.data.write_answers import write_answers
+from service.data.ingest.predictions import write_answers
+from service.data.processes.join_predictions import join_answers
+from service.data.processes.runner import Allowance
 from service.errors import TooLarge
-from service.spec.reading import FileFormat
+from service.spec.read_options import FileFormat
 
 ALLOWED = Allowance(memory_bytes=2**28, unpacked_bytes=2**20, seconds=60)
 LABELS = np.array(["a, b", 'say "c"'], dtype=object)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from service.data import child
-from service.data.child import Allowance, ask
-from service.data.confine import landlock_version
+from service.data.processes import runner
+from service.data.processes.confinement import landlock_version
+from service.data.processes.runner import Allowance, ask
 from tests.data.nosy import Asked, Seen
 from tests.processes import linux_only
 
 ALLOWED = Allowance(memory_bytes=2**28, unpacked_bytes=2**20, seconds=60, environment={"TZ": "Asia/Tokyo"})
-READERS = [path for path in Path(child.__file__).parent.glob("*.py") if "\n    respond(" in path.read_text()]
+READERS = [path for path in Path(runner.__file__).parent.glob("*.py") if "\n    respond(" in path.read_text()]
 needs_landlock = pytest.mark.skipif(landlock_version() == 0, reason="this kernel has no Landlock")
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.data import distribution
+from service.data.profile import distribution
 from service.spec.table import HISTOGRAM_BINS, QUANTILES, Column
 from tests.data.tables import store
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.data import duplicates, staging
+from service.data import staging
+from service.data.profile import duplicates
 from tests.data.tables import PENGUINS, store
 
 ROW = st.tuples(st.integers(0, 2), st.sampled_from(["a", "b", ""]), st.sampled_from([0.5, 1.5]))

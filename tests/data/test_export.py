@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from service.data.child import Allowance
-from service.data.export import export_csv
-from service.data.ingest import ingest
+from service.data.processes.export_csv import export_csv
+from service.data.processes.ingest import ingest
+from service.data.processes.runner import Allowance
 from service.errors import DatasetCorrupt, TooLarge
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 from tests.data.files import parquet
 
 ALLOWED = Allowance(memory_bytes=2**28, unpacked_bytes=2**20, seconds=60)

@@ -70,7 +70,7 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
 def test_parquet_that_stands_for_too_many_values_is_refused_by_its_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.data.read_parquet.MAX_CELLS", 9_999)
+    monkeypatch.setattr("service.data.formats.parquet.MAX_CELLS", 9_999)
 
     with pytest.raises(InvalidData, match=r"5,000 rows of 2 columns are more than 9,999 values"):
         store(tmp_path, ROWS)
@@ -80,9 +80,9 @@ def test_parquet_that_stands_for_too_many_values_is_refused_by_its_counts(
 INGEST = """
 import resource, sys
 from pathlib import Path
-from service.data.child import Allowance
-from service.data.ingest import ingest
-from service.spec.reading import ReadOptions
+from service.data.processes.runner import Allowance
+from service.data.processes.ingest import ingest
+from service.spec.read_options import ReadOptions
 allowed = Allowance(memory_bytes=2**26, unpacked_bytes=2**20, seconds=120)
 found = ingest(Path(sys.argv[1]), Path(sys.argv[2]), ReadOptions(), allowed)
 print([column.distinct for column in found.columns], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.data.features import DAY, FittedFeature
+from service.data.preprocess.features import DAY, FittedFeature
 from service.spec.resolved import Feature
 from service.spec.table import ColumnType
 from tests.data.test_preprocess import fitted, written

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 
-from service.data import giveaways
-from service.data.giveaways import GIVEN_AWAY, _Ranked
+from service.data.profile import leakage
+from service.data.profile.leakage import GIVEN_AWAY, _Ranked
 from tests.data.tables import PENGUINS, Stored, store
 
 
@@ -92,7 +92,7 @@ def test_nothing_gives_the_species_of_penguins_away(tmp_path: Path) -> None:
 def test_of_a_wide_table_the_columns_at_the_ends_are_possible_targets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(giveaways, "PAIRS", 12)
+    monkeypatch.setattr(leakage, "PAIRS", 12)
 
     stored = table(tmp_path, **dict.fromkeys("abcdef", NOISE))
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.data.image import decode, look
+from service.data.formats.image_decoder import decode, look
 from tests.data.pictures import NOISE, PAINTING, coloured, grey, jpeg, png, saved, turned
 
 RAMP = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from service.data.ingest import ingest
+from service.data.processes.ingest import ingest
 from service.errors import InvalidData, StorageError
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 from tests.data.tables import ALLOWED, PENGUINS, store
 
 OPTIONS = ReadOptions()

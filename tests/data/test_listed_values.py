@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.data.listed_values import bounded
+from service.data.profile.size_limit import bounded
 from service.spec.table import MIN_CATEGORY_ROWS, Column, ColumnType, ValueCount
 
 LISTS = st.lists(st.tuples(st.text(max_size=30), st.integers(1, 20)), max_size=15, unique_by=lambda each: each[0])

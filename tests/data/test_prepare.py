@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.data.ingest import ingest
-from service.data.prepare import prepare
+from service.data.preprocess.dataset import prepare
+from service.data.processes.ingest import ingest
 from service.errors import InvalidSpec
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 from service.spec.resolve import RowCounts
 from tests.data.tables import ALLOWED, PENGUINS, Stored, store
 from tests.specs import synthetic

@@ -10,9 +10,9 @@ import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from service.data.features import FittedFeature, Numeric
-from service.data.preprocess import Preprocessing
-from service.data.sources import load
+from service.data.preprocess.features import FittedFeature, Numeric
+from service.data.preprocess.preprocessing import Preprocessing
+from service.data.preprocess.sources import load
 from service.data.table import Table
 from service.errors import DatasetCorrupt
 from service.spec.job import JobSpec

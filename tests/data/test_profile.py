@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.data import frequent, profile
+from service.data.profile import columns, top_values
 from service.spec.data import InlineData
 from service.spec.table import inline_profile
 from tests.data.tables import PENGUINS, store
@@ -87,7 +87,7 @@ def test_prose_is_not_listed_and_not_learnt_from(tmp_path: Path) -> None:
 
 
 def test_a_wide_table_lists_the_columns_with_the_fewest_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frequent, "MAX_LISTED_VALUES", 10)
+    monkeypatch.setattr(top_values, "MAX_LISTED_VALUES", 10)
 
     stored = store(tmp_path, "a,b,c\n" + "".join(f"{i},{i % 2},{i % 7}\n" for i in range(8)))
 
@@ -95,7 +95,7 @@ def test_a_wide_table_lists_the_columns_with_the_fewest_values(tmp_path: Path, m
 
 
 def test_many_rows_are_measured_in_batches_of_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profile, "BATCH_CELLS", 1_000)
+    monkeypatch.setattr(columns, "BATCH_CELLS", 1_000)
     rng = np.random.default_rng(0)
     table = rng.integers(0, 50, (600, 5))
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.spec.reading import DEFAULT_NULL_VALUES
+from service.spec.read_options import DEFAULT_NULL_VALUES
 from service.spec.table import ColumnType
 from tests.data.tables import PENGUINS, store
 
@@ -140,7 +140,7 @@ def test_a_quoted_value_may_hold_separators_quotes_and_line_breaks(tmp_path: Pat
 
 
 def test_a_table_wider_than_a_slice_keeps_its_columns_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.data.read_csv.SLICE_COLUMNS", 3)
+    monkeypatch.setattr("service.data.formats.csv.SLICE_COLUMNS", 3)
 
     stored = store(tmp_path, "a,b,c,d,e,f,g\n1,x,2.5,4,y,6,true\n7,z,8.5,,w,9,false\n")
 

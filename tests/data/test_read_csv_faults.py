@@ -55,7 +55,7 @@ def test_text_in_a_number_column_of_a_file_makes_it_text_rather_than_a_fault(tmp
 def test_the_reader_reaches_no_other_file(tmp_path: Path) -> None:
     import duckdb
 
-    from service.data.sandbox import sandbox
+    from service.data.duckdb_connection import sandbox
     from service.data.sql import sql_text
 
     (tmp_path / "mine").mkdir()

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from service.data.image import Looks, look
-from service.data.read_images import read_images, usual_shape
-from service.data.sandbox import sandbox
+from service.data.duckdb_connection import sandbox
+from service.data.formats.image_decoder import Looks, look
+from service.data.formats.images import read_images, usual_shape
 from service.data.staging import MAX_COLUMNS, Limits
 from service.errors import InvalidData
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 from service.spec.table import ColumnType
 from tests.data.files import zipped
 from tests.data.pictures import DOT, NOISE, coloured, grey, jpeg, png, two_classes, zip_of
@@ -180,7 +180,7 @@ def test_an_image_beyond_the_memory_is_refused_before_it_is_decoded(
 
 
 def test_more_members_than_are_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.data.class_folders.MAX_MEMBERS", 2)
+    monkeypatch.setattr("service.data.formats.class_folders.MAX_MEMBERS", 2)
 
     assert store(tmp_path, zip_of({})).rows == 2
     with pytest.raises(InvalidData, match="the zip archive has 3 members; at most 2 are read"):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.data import read_jsonl
+from service.data.formats import jsonl
 from service.errors import InvalidData
 from service.spec.table import ColumnType
 from tests.data.tables import store
@@ -65,7 +65,7 @@ def test_the_objects_are_the_same_in_every_encoding(tmp_path: Path, encoding: st
 
 
 def test_more_keys_than_a_slice_holds_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_jsonl, "SLICE_COLUMNS", 2)
+    monkeypatch.setattr(jsonl, "SLICE_COLUMNS", 2)
 
     assert store(tmp_path, '{"a":1,"b":2,"c":"x","d":4,"e":5}\n').values() == [(1, 2, "x", 4, 5)]
 
@@ -83,7 +83,7 @@ def test_a_small_file_that_stands_for_a_huge_table_is_refused(tmp_path: Path) ->
 def test_a_sparse_file_is_read_as_long_as_its_table_is_small_or_full_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read_jsonl, "SPARSE_CELLS", 1_000)
+    monkeypatch.setattr(jsonl, "SPARSE_CELLS", 1_000)
     small = store(tmp_path, "".join(f'{{"k{i}":{i}}}\n' for i in range(31)))
     full_enough = store(tmp_path, "".join(f'{{"a":1,"k{i % 49}":{i}}}\n' for i in range(100)))
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.datasets import load_digits
 
-from service.data.npy import read_header
+from service.data.formats.npy_header import read_header
 from service.data.staging import Limits
 from service.errors import InvalidData
 from tests.data.files import X, npy, npz
@@ -66,8 +66,8 @@ def test_infinite_numbers_count_as_missing(tmp_path: Path) -> None:
 
 
 def test_an_array_is_read_in_blocks_and_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.data.arrays.BLOCK_BYTES", 100)
-    monkeypatch.setattr("service.data.arrays.SLICE_COLUMNS", 3)
+    monkeypatch.setattr("service.data.formats.array_columns.BLOCK_BYTES", 100)
+    monkeypatch.setattr("service.data.formats.array_columns.SLICE_COLUMNS", 3)
     x = np.arange(200.0).reshape(20, 10)
 
     for order in "CF":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.data import read_parquet
+from service.data.formats import parquet as parquet_format
 from tests.data.files import parquet
 from tests.data.tables import PENGUINS, store
 
@@ -69,7 +69,7 @@ def test_parquet_inside_gzip_is_read(tmp_path: Path) -> None:
 
 
 def test_more_columns_than_a_slice_holds_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_parquet, "SLICE_COLUMNS", 2)
+    monkeypatch.setattr(parquet_format, "SLICE_COLUMNS", 2)
 
     assert store(tmp_path, parquet('SELECT 1 AS a, \'x\' AS b, 3 AS "c """, 4 AS d, 5 AS e')).values() == [
         (1, "x", 3, 4, 5)

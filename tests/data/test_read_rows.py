@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.data.features import FittedFeature
-from service.data.preprocess import FittedTarget, Preprocessing
-from service.data.read_rows import read_rows
-from service.data.sources import table_of_rows, table_of_staged
+from service.data.ingest.prediction_rows import read_rows
+from service.data.preprocess.features import FittedFeature
+from service.data.preprocess.preprocessing import FittedTarget, Preprocessing
+from service.data.preprocess.sources import table_of_rows, table_of_staged
 from service.errors import InvalidData
-from service.spec.reading import ReadOptions
+from service.spec.read_options import ReadOptions
 from service.spec.table import ColumnType
 from tests.data.files import parquet
 from tests.data.tables import LIMITS

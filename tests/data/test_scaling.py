@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import QuantileTransformer
 
-from service.data.scaling import MAX_KNOTS, fit_knots, scored
+from service.data.preprocess.scaling import MAX_KNOTS, fit_knots, scored
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.data.features import FittedFeature
-from service.data.preprocess import FittedTarget, Preprocessing
-from service.data.sources import load, table_of_rows
+from service.data.preprocess.features import FittedFeature
+from service.data.preprocess.preprocessing import FittedTarget, Preprocessing
+from service.data.preprocess.sources import load, table_of_rows
 from service.errors import DatasetCorrupt, InvalidData
 from service.spec.job import JobSpec
 from service.spec.resolve import Resolved, profile_of, resolve

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from service.data.split import Parts, split_rows
+from service.data.preprocess.split import Parts, split_rows
 from service.errors import InvalidSpec
 from service.spec.split import Split, split_sizes
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.tables import Table, csv_rows
-from service.data.child import Allowance
-from service.data.export import export_csv
-from service.data.ingest import ingest
-from service.data.spreadsheet import harmless, original
-from service.data.write_rows import Kind
-from service.exports import standalone
-from service.spec.reading import ReadOptions
+from service.api.tabular_responses import Table, csv_rows
+from service.data.csv_injection import harmless, original
+from service.data.processes.export_csv import export_csv
+from service.data.processes.ingest import ingest
+from service.data.processes.runner import Allowance
+from service.data.processes.write_parquet import Kind
+from service.serving.exports import standalone
+from service.spec.read_options import ReadOptions
 from tests.data.files import parquet
 
 ALLOWED = Allowance(memory_bytes=2**28, unpacked_bytes=2**20, seconds=60)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.data.prepare import prepare
+from service.data.preprocess.dataset import prepare
 from service.errors import InvalidSpec
 from tests.data.tables import Stored, store
 

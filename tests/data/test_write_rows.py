@@ -7,8 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from service.data.child import Allowance
-from service.data.write_rows import Kind, write_rows
+from service.data.processes.runner import Allowance
+from service.data.processes.write_parquet import Kind, write_rows
 from service.errors import TooLarge, Unavailable
 
 ALLOWED = Allowance(memory_bytes=2**28, unpacked_bytes=2**20, seconds=60)

@@ -12,7 +12,7 @@ import httpx2
 
 from examples.local_service import running_service
 from service.artifacts import Artifacts
-from service.doctor import Doctor
+from service.maintenance.doctor import Doctor
 from service.store.engine import Database, sqlite_module
 from tests.documents import DOCS, blocks
 from tests.processes import get, submit, until

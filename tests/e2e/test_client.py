@@ -19,7 +19,7 @@ import torch
 
 from service.client import ApiError, Client
 from service.client.tables import DECISION, history_frame
-from service.lifecycle import Status
+from service.domain.status import Status
 
 PENGUINS = Path("examples/penguins.csv")
 SMALL = {"data": {"kind": "synthetic"}, "max_epochs": 5}

@@ -9,9 +9,9 @@ import httpx2
 import pytest
 
 from service.client import ApiError, Client
-from service.lifecycle import Status
-from service.sweep_records import Sweep as State
-from service.sweep_records import SweepStatus
+from service.domain.status import Status
+from service.domain.sweep import Sweep as State
+from service.domain.sweep import SweepStatus
 from tests.e2e.test_client import Wire
 from tests.processes import ENDLESS
 

@@ -24,7 +24,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import service.client
 from service.client import Client, RemoteClassifier, RemoteRegressor
-from service.lifecycle import Status
+from service.domain.status import Status
 from tests.processes import until
 
 ESTIMATORS = pytest.mark.parametrize("kind", [RemoteClassifier, RemoteRegressor])

@@ -19,7 +19,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from service.client import Client
-from service.data.sources import table_of_rows
+from service.data.preprocess.sources import table_of_rows
 from service.training.checkpoint import from_bytes
 from tests.e2e.conftest import upload
 

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from examples.local_service import wait_until_warm
-from service.access import Scope
+from service.domain.access import Scope
 from service.settings import free_port
 from service.store import keys
 from service.store.engine import Database, migrate

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from examples.local_service import running_service
-from service.access import new_key
+from service.domain.access import new_key
 from tests.processes import ENDLESS, get, linux_only, parent_of, submit, trainers_of, until, worker_of
 from tests.specs import REFERENCE
 

@@ -15,7 +15,7 @@ import httpx2
 
 from examples.local_service import wait_until_warm
 from service.artifacts import Artifacts
-from service.doctor import Doctor
+from service.maintenance.doctor import Doctor
 from service.settings import free_port
 from service.store.engine import Database
 from tests.processes import ENDLESS, children, get, submit, until

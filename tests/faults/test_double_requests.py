@@ -14,12 +14,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from service.domain.event import EventKind
+from service.domain.status import Status, StopReason
 from service.errors import Conflict, LeaseLost
-from service.events import EventKind
-from service.lifecycle import Status, StopReason
-from service.store import control, events, queue
 from service.store.engine import Database
-from service.store.queue import Outcome
+from service.store.jobs import actions, events, queue
+from service.store.jobs.queue import Outcome
 from tests.faults.teams import Team
 from tests.processes import linux_only, until
 from tests.specs import REFERENCE
@@ -30,7 +30,7 @@ KEY = {"Idempotency-Key": "night-42"}
 DIES_AFTER_THE_COMMIT = """
 import os, sys
 from contextlib import contextmanager
-from service.store import jobs
+from service.store.jobs import jobs
 from service.store.engine import Database
 
 added, add, transaction = [], jobs.add, Database.transaction
@@ -129,12 +129,12 @@ def test_cancelling_races_completion_a_thousand_times(database: Database) -> Non
             submitted = submit(database)
             (taken,) = claim(database)
             own = submitted.id, taken.attempt
-            racing = [(queue.finish, *own, done), (control.cancel, submitted.id), (queue.release, *own)]
+            racing = [(queue.finish, *own, done), (actions.cancel, submitted.id), (queue.release, *own)]
             started = [racers.submit(race, *each) for each in chance.sample(racing, chance.choice([2, 3]))]
             for each in started:
                 each.result()
             race(queue.finish, *own, done)
-            race(control.cancel, submitted.id)
+            race(actions.cancel, submitted.id)
 
             ended = job(database, submitted.id)
             assert ended.status.terminal

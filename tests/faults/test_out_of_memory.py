@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from service.lifecycle import ErrorCode
-from service.worker.vitals import Vitals, new_pulse
+from service.domain.status import ErrorCode
+from service.worker.watchdog import Vitals, new_pulse
 from tests.processes import linux_only
 
 CGROUPS = Path("/sys/fs/cgroup")

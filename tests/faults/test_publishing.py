@@ -17,22 +17,25 @@ import pytest
 import torch
 
 from service.artifacts import Artifacts
-from service.deployment import join
-from service.doctor import Doctor
-from service.lifecycle import CheckpointKind, ErrorCode, JobError, Status
-from service.store import checkpoints, queue
+from service.domain.checkpoint import CheckpointKind
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, Status
+from service.maintenance.deployment_id import join
+from service.maintenance.doctor import Doctor
+from service.store import checkpoints
 from service.store.engine import Database
-from service.store.named import named
-from service.store.queue import Claim
-from service.training.passes import Pulse
+from service.store.jobs import queue
+from service.store.jobs.queue import Claim
+from service.store.maintenance.artifact_refs import named
+from service.training.epoch import Pulse
 from service.worker import recorder
 from service.worker.trainer import Trainer
 from tests.api.states import Kitchen
 from tests.faults.teams import Team
 from tests.faults.test_resuming import ended
+from tests.maintenance.test_collector import collect
 from tests.processes import get, linux_only, submit, until
 from tests.store import records
-from tests.test_collector import collect
 from tests.worker.test_resuming import Told, outcome
 
 SPEC: dict[str, Any] = {"max_epochs": 3, "early_stopping": None, "architecture": {"hidden": [8]}}

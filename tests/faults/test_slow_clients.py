@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.api import connection
+from service.api.connections import slow_clients
 from tests.faults.teams import Team
 from tests.faults.test_resuming import ended
 from tests.processes import linux_only, submit, until
@@ -84,7 +84,7 @@ class Crowd:
             for _ in range(SLOW):
                 everybody.append(group.create_task(self.annoy(b"GET /healthz HTTP/1.1\r\nX-Slow: ", b"x")))
             await asyncio.sleep(10)
-            asked = await self.ask(connection.READ_SECONDS + 10)
+            asked = await self.ask(slow_clients.READ_SECONDS + 10)
             before = list(self.heard)
             await asyncio.sleep(10)
             more = [now - then for now, then in zip(self.heard, before, strict=True)]

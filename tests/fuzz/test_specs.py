@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from starlette.testclient import TestClient
 
-from service.data.prepare import prepare
+from service.data.preprocess.dataset import prepare
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve
 from service.training.loop import train

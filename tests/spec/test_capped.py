@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from service.api.predict import PredictRequest
-from service.api.replay import ReplayRequest
+from service.api.routes.predictions import PredictRequest
+from service.api.routes.replay import ReplayRequest
 from service.spec.change import JobChange
 from service.spec.data import InlineData
 from service.spec.fork import ForkSpec

@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import Checkpoint, CheckpointKind
+from service.domain.epoch import Epoch
+from service.domain.job import Job
 from service.errors import LeaseLost
-from service.lifecycle import Checkpoint, CheckpointKind, Epoch, Job
-from service.spec.reading import FileFormat, ReadAs
+from service.spec.read_options import FileFormat, ReadAs
 from service.spec.table import Column, ColumnType, Dataset
-from service.store import jobs, queue
 from service.store.engine import Database
-from service.store.queue import Claim
-from service.store.recording import BestSoFar, Record, write
+from service.store.jobs import jobs, queue
+from service.store.jobs.attempt import BestSoFar, Record, write
+from service.store.jobs.queue import Claim
 from tests.specs import synthetic
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from service.store import queue
-from service.store.changes import Changes
 from service.store.engine import Database
-from service.store.postgres import GuardedConnection
+from service.store.jobs import queue
+from service.store.notifications import Changes
+from service.store.postgres_connection import GuardedConnection
 from tests.databases import cut_off
 from tests.store.records import claim, submit
 

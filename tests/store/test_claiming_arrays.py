@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from service.lifecycle import ErrorCode, JobError
-from service.store import queue
+from service.domain.job import JobError
+from service.domain.status import ErrorCode
 from service.store.engine import Database
+from service.store.jobs import queue
 from tests.store.records import claim, submit
 
 

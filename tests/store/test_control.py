@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
+from service.domain.job import Job, JobError
+from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import Conflict, LeaseLost, NotFound, QueueFull
-from service.lifecycle import Control, ErrorCode, Job, JobError, Status, StopReason
 from service.spec.change import JobChange
-from service.store import control, jobs, queue
 from service.store.engine import Database
-from service.store.queue import Outcome
+from service.store.jobs import actions, jobs, queue
+from service.store.jobs.queue import Outcome
 from tests.specs import synthetic
 from tests.store.records import claim, epoch, job, record, submit
 
@@ -38,7 +39,7 @@ def test_a_queued_job_is_paused_at_once_and_nobody_claims_it(database: Database)
     submitted = submit(database)
 
     for _ in range(2):
-        assert ask(database, control.pause, submitted.id).status is Status.paused
+        assert ask(database, actions.pause, submitted.id).status is Status.paused
 
     assert claim(database) == []
 
@@ -47,7 +48,7 @@ def test_a_running_job_is_paused_as_its_worker_gives_it_back(database: Database)
     submitted = submit(database)
     (taken,) = claim(database)
 
-    asked = ask(database, control.pause, submitted.id)
+    asked = ask(database, actions.pause, submitted.id)
     assert (asked.status, asked.control) == (Status.running, Control.pause)
     assert record(database, taken, epoch(1)) is Control.pause
     release(database, submitted.id)
@@ -60,10 +61,10 @@ def test_a_running_job_is_paused_as_its_worker_gives_it_back(database: Database)
 
 def test_a_resumed_job_goes_first_again(database: Database) -> None:
     first, second = submit(database), submit(database)
-    ask(database, control.pause, first.id)
+    ask(database, actions.pause, first.id)
 
     for _ in range(2):
-        assert ask(database, control.resume, first.id).queue_position == 1
+        assert ask(database, actions.resume, first.id).queue_position == 1
 
     assert [c.job_id for c in claim(database)] == [first.id]
     assert job(database, second.id).status is Status.queued
@@ -72,9 +73,9 @@ def test_a_resumed_job_goes_first_again(database: Database) -> None:
 def test_a_request_to_pause_can_be_withdrawn(database: Database) -> None:
     submitted = submit(database)
     claim(database)
-    ask(database, control.pause, submitted.id)
+    ask(database, actions.pause, submitted.id)
 
-    resumed = ask(database, control.resume, submitted.id)
+    resumed = ask(database, actions.resume, submitted.id)
 
     assert (resumed.status, resumed.control) == (Status.running, None)
 
@@ -82,7 +83,7 @@ def test_a_request_to_pause_can_be_withdrawn(database: Database) -> None:
 def test_a_job_that_crashes_while_it_is_to_be_paused_is_paused(database: Database) -> None:
     submitted = submit(database)
     claim(database)
-    ask(database, control.pause, submitted.id)
+    ask(database, actions.pause, submitted.id)
 
     with database.transaction() as connection:
         queue.crashed(connection, submitted.id, 1, CRASH)
@@ -94,20 +95,20 @@ def test_a_job_that_crashes_while_it_is_to_be_paused_is_paused(database: Databas
 def test_cancelling_goes_before_pausing(database: Database) -> None:
     submitted, waiting = submit(database), submit(database)
     claim(database)
-    ask(database, control.pause, submitted.id)
-    ask(database, control.pause, waiting.id)
+    ask(database, actions.pause, submitted.id)
+    ask(database, actions.pause, waiting.id)
 
-    assert ask(database, control.cancel, submitted.id).control is Control.cancel
-    for what in (control.pause, control.resume):
+    assert ask(database, actions.cancel, submitted.id).control is Control.cancel
+    for what in (actions.pause, actions.resume):
         with pytest.raises(Conflict, match="about to be cancelled"):
             ask(database, what, submitted.id)
 
-    assert ask(database, control.cancel, waiting.id).status is Status.cancelled
+    assert ask(database, actions.cancel, waiting.id).status is Status.cancelled
     release(database, submitted.id)
     assert job(database, submitted.id).status is Status.cancelled
 
 
-@pytest.mark.parametrize("what", [control.pause, control.resume])
+@pytest.mark.parametrize("what", [actions.pause, actions.resume])
 def test_what_has_ended_stays_so(database: Database, what: Callable[..., Job]) -> None:
     submitted = submit(database)
     claim(database)
@@ -120,7 +121,7 @@ def test_what_has_ended_stays_so(database: Database, what: Callable[..., Job]) -
 
 
 def test_paused_jobs_keep_their_places_in_a_full_queue(database: Database) -> None:
-    ask(database, control.pause, submit(database).id)
+    ask(database, actions.pause, submit(database).id)
 
     with pytest.raises(QueueFull), database.transaction(DEFAULT_TENANT) as connection:
         jobs.submit(connection, synthetic(), max_queued=1)
@@ -130,8 +131,8 @@ def test_what_is_changed_is_changed_and_nothing_else(database: Database) -> None
     submitted = submit(database, name="old", labels={"a": "1"})
 
     with database.transaction() as connection:
-        renamed = control.change(connection, submitted.id, JobChange(name=None))
-        changed = control.change(connection, submitted.id, JobChange(labels={"b": "2"}, priority=7))
+        renamed = actions.change(connection, submitted.id, JobChange(name=None))
+        changed = actions.change(connection, submitted.id, JobChange(labels={"b": "2"}, priority=7))
 
     assert (renamed.name, renamed.labels, renamed.priority) == (None, {"a": "1"}, 0)
     assert (changed.name, changed.labels, changed.priority) == (None, {"b": "2"}, 7)
@@ -143,17 +144,17 @@ def test_a_job_of_a_raised_priority_goes_first(database: Database) -> None:
     late = submit(database)
 
     with database.transaction() as connection:
-        control.change(connection, late.id, JobChange(priority=1))
+        actions.change(connection, late.id, JobChange(priority=1))
 
     assert [c.job_id for c in claim(database)] == [late.id]
 
 
 def test_an_ended_job_gets_another_name_but_no_other_priority(database: Database) -> None:
     submitted = submit(database)
-    ask(database, control.cancel, submitted.id)
+    ask(database, actions.cancel, submitted.id)
 
     with database.transaction() as connection:
-        assert control.change(connection, submitted.id, JobChange(name="new")).name == "new"
+        assert actions.change(connection, submitted.id, JobChange(name="new")).name == "new"
     with pytest.raises(Conflict, match="has ended"), database.transaction() as connection:
-        control.change(connection, submitted.id, JobChange(name="newer", priority=1))
+        actions.change(connection, submitted.id, JobChange(name="newer", priority=1))
     assert job(database, submitted.id).name == "new"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
 from service.errors import NotFound, QuotaExceeded
 from service.store import datasets
 from service.store.engine import Database

@@ -11,14 +11,14 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from service.errors import Misconfigured, SchemaMismatch, Unavailable
-from service.store import schema
+from service.store import migrations
 from service.store.engine import Database, migrate
-from service.store.tables import metadata
+from service.store.schema import metadata
 
 
 def test_the_migrations_build_exactly_the_tables_of_the_code(database: Database) -> None:
     with database.reading() as connection:
-        schema.check(connection)
+        migrations.check(connection)
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
@@ -31,14 +31,14 @@ def test_migrating_twice_and_at_once_is_safe(blank_database_url: str) -> None:
 
     database = Database(blank_database_url)
     with database.reading() as connection:
-        schema.check(connection)
+        migrations.check(connection)
     database.close()
 
 
 def test_a_blank_database_is_not_migrated(blank_database_url: str) -> None:
     database = Database(blank_database_url)
     with database.reading() as connection, pytest.raises(SchemaMismatch):
-        schema.check(connection)
+        migrations.check(connection)
     database.close()
 
 
@@ -47,7 +47,7 @@ def test_an_error_rolls_the_transaction_back(database: Database) -> None:
         connection.execute(text("DELETE FROM alembic_version")).rowcount / 0
 
     with database.reading() as connection:
-        schema.check(connection)
+        migrations.check(connection)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from service.domain.checkpoint import CheckpointKind
+from service.domain.event import EventKind
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, Status, StopReason
 from service.errors import LeaseLost
-from service.events import EventKind
-from service.lifecycle import CheckpointKind, ErrorCode, JobError, Status, StopReason
 from service.spec.change import JobChange
-from service.store import control, events, jobs, queue
 from service.store.engine import Database
-from service.store.queue import Outcome
-from service.store.recording import BestSoFar, Record, write
+from service.store.jobs import actions, events, jobs, queue
+from service.store.jobs.attempt import BestSoFar, Record, write
+from service.store.jobs.queue import Outcome
 from tests.store.records import checkpoint, claim, epoch, submit
 
 CRASH = JobError(code=ErrorCode.out_of_memory, message="it died")
@@ -61,8 +63,8 @@ def test_every_crash_keeps_the_end_of_its_log(database: Database) -> None:
         claimed = [each.job_id for each in (*claim(database), *claim(database), *claim(database))]
         with database.transaction() as connection:
             if attempt == 1:
-                control.cancel(connection, cancelled)
-                control.pause(connection, paused)
+                actions.cancel(connection, cancelled)
+                actions.pause(connection, paused)
             for job_id in claimed:
                 error = CRASH.model_copy(update={"log_tail": f"dump {attempt} of {job_id}"})
                 queue.crashed(connection, job_id, attempt, error)
@@ -81,17 +83,17 @@ def test_every_crash_keeps_the_end_of_its_log(database: Database) -> None:
 def test_requests_stand_in_the_log_as_often_as_they_changed_something(database: Database) -> None:
     submitted = submit(database)
     with database.transaction() as connection:
-        for ask in (control.pause, control.pause, control.resume, control.resume):
+        for ask in (actions.pause, actions.pause, actions.resume, actions.resume):
             ask(connection, submitted.id)
     claim(database)
     with database.transaction() as connection:
-        for ask in (control.pause, control.resume, control.pause):
+        for ask in (actions.pause, actions.resume, actions.pause):
             ask(connection, submitted.id)
         queue.release(connection, submitted.id, 1)
-        control.change(connection, submitted.id, JobChange(priority=3))
-        control.change(connection, submitted.id, JobChange())
-        control.cancel(connection, submitted.id)
-        control.cancel(connection, submitted.id)
+        actions.change(connection, submitted.id, JobChange(priority=3))
+        actions.change(connection, submitted.id, JobChange())
+        actions.cancel(connection, submitted.id)
+        actions.cancel(connection, submitted.id)
 
     assert [message for _, _, message in log(database, submitted.id)] == [
         *("submitted", "paused", "no longer paused", "claimed by wrk_1"),
@@ -145,7 +147,7 @@ def test_a_page_of_the_log(database: Database) -> None:
 def test_a_deleted_jobs_log_goes_with_it(database: Database) -> None:
     submitted = submit(database)
     with database.transaction() as connection:
-        control.cancel(connection, submitted.id)
+        actions.cancel(connection, submitted.id)
         jobs.remove(connection, submitted.id)
 
     assert log(database, submitted.id) == []

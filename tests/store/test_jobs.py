@@ -7,12 +7,15 @@ import threading
 import pytest
 from sqlalchemy import event
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import CheckpointKind
+from service.domain.status import Status, StopReason
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
-from service.lifecycle import CheckpointKind, Status, StopReason
-from service.store import control, datasets, garbage, history, jobs, queue
+from service.store import datasets, epochs
 from service.store.engine import Database
-from service.store.queue import Outcome
+from service.store.jobs import actions, jobs, queue
+from service.store.jobs.queue import Outcome
+from service.store.maintenance import garbage
 from tests.specs import synthetic
 from tests.store.records import checkpoint, claim, dataset, epoch, job, publish, record, submit
 
@@ -113,7 +116,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_twice_is_fine(database: Database
 
     for _ in range(2):
         with database.transaction() as connection:
-            cancelled = control.cancel(connection, submitted.id)
+            cancelled = actions.cancel(connection, submitted.id)
 
     assert (cancelled.status, cancelled.stop_reason) == (Status.cancelled, StopReason.cancelled)
     assert claim(database) == []
@@ -125,7 +128,7 @@ def test_a_finished_job_cannot_be_cancelled(database: Database) -> None:
     finish(database, submitted.id)
 
     with pytest.raises(Conflict, match="already succeeded"), database.transaction() as connection:
-        control.cancel(connection, submitted.id)
+        actions.cancel(connection, submitted.id)
 
 
 def test_deleting_takes_the_history_and_leaves_the_files_to_the_collector(database: Database) -> None:
@@ -142,7 +145,7 @@ def test_deleting_takes_the_history_and_leaves_the_files_to_the_collector(databa
         assert garbage.marks(connection, ["checkpoints/1"])["checkpoints/1"].discarded
 
     with database.reading() as connection:
-        assert history.read(connection, submitted.id) == []
+        assert epochs.read(connection, submitted.id) == []
         with pytest.raises(NotFound):
             jobs.get(connection, submitted.id)
 
@@ -203,7 +206,7 @@ def test_a_data_set_in_use_cannot_be_deleted(database: Database) -> None:
         datasets.remove(connection, "ds_1")
 
     with database.transaction() as connection:
-        control.cancel(connection, user.id)
+        actions.cancel(connection, user.id)
         datasets.remove(connection, "ds_1")
         assert garbage.marks(connection, ["datasets/ds_1"])["datasets/ds_1"].discarded
     assert job(database, user.id).spec == mine.spec

@@ -12,12 +12,13 @@ import psycopg
 import pytest
 from sqlalchemy import update
 
-from service.access import DEFAULT_TENANT
-from service.lifecycle import ErrorCode, JobError, Status
-from service.store import control, jobs, queue
+from service.domain.access import DEFAULT_TENANT
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, Status
 from service.store.engine import Database
-from service.store.recording import Record, write
-from service.store.tables import jobs as jobs_table
+from service.store.jobs import actions, jobs, queue
+from service.store.jobs.attempt import Record, write
+from service.store.schema import jobs as jobs_table
 from tests.specs import synthetic
 from tests.store.records import claim, epoch
 
@@ -50,7 +51,7 @@ def test_recording_renewing_reaping_and_cancelling_at_once_are_no_deadlock(datab
         queue.renew(connection, "wrk_1", ids, 60.0)
 
     def cancel(connection: Any) -> None:
-        control.stop(connection, jobs_table.c.tenant == DEFAULT_TENANT)
+        actions.stop(connection, jobs_table.c.tenant == DEFAULT_TENANT)
         connection.rollback()
 
     def reap(connection: Any) -> None:

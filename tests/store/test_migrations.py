@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from service.store import datasets, usage
 from service.store.engine import Database, migrate
-from service.store.schema import alembic_config
-from service.store.tables import Utc
+from service.store.migrations import alembic_config
+from service.store.schema import Utc
 
 COLUMN = {"name": "size", "type": "number", "missing": 0, "distinct": 3, "min": 1.0, "max": 3.0}
 

@@ -12,12 +12,12 @@ import psycopg
 import pytest
 from sqlalchemy import exc, select, text, update
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
+from service.domain.status import Status
 from service.errors import StorageError, Unavailable
-from service.lifecycle import Status
-from service.store import datasets, engine, postgres
+from service.store import datasets, engine, postgres_connection
 from service.store.engine import Database, takes_writes, unhurried
-from service.store.tables import jobs
+from service.store.schema import jobs
 from tests.databases import read_only
 from tests.proxy import Proxy, proxied
 from tests.store.records import dataset, submit
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.parametrize("backend", ["postgres"], indirect=True)
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds become tenths, so that the tests take no longer than they must."""
-    monkeypatch.setattr(postgres.GuardedConnection, "answer_seconds", 0.3)
-    for module in (postgres, engine):
+    monkeypatch.setattr(postgres_connection.GuardedConnection, "answer_seconds", 0.3)
+    for module in (postgres_connection, engine):
         monkeypatch.setattr(module, "PROMPT_SECONDS", 0.3)
     monkeypatch.setattr(engine, "MARGIN_SECONDS", 0.2)
 
@@ -153,7 +153,7 @@ def test_a_sign_of_life_is_not_held_up_for_as_long_as_a_statement_may_take(proxy
 
 @pytest.mark.usefixtures("impatient")
 def test_who_listens_notices_a_silent_server_and_listens_again(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.store.changes.HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr("service.store.notifications.HEARTBEAT_SECONDS", 0.2)
     database = Database(proxy.url)
     changes = database.changes()
     while changes.wait(0.1):

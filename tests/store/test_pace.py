@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from service.store.pace import Pace
+from service.store.backoff import Pace
 
 
 def test_each_failure_doubles_the_wait_up_to_the_most() -> None:

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from service.domain.checkpoint import CheckpointKind
+from service.domain.job import Job, JobError
+from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import LeaseLost
-from service.lifecycle import CheckpointKind, Control, ErrorCode, Job, JobError, Status, StopReason
-from service.store import checkpoints, control, history, queue, tables
+from service.store import checkpoints, epochs, schema
 from service.store.engine import Database
-from service.store.queue import MAX_FAILURES, Claim, Outcome
-from service.store.recording import Record, write
+from service.store.jobs import actions, queue
+from service.store.jobs.attempt import Record, write
+from service.store.jobs.queue import MAX_FAILURES, Claim, Outcome
 from tests.store.records import checkpoint, claim, epoch, job, publish, record, submit
 
 CRASH = JobError(code=ErrorCode.worker_lost, message="it died", log_tail="Segmentation fault")
@@ -101,9 +104,9 @@ def test_epochs_are_recorded_with_best_and_progress(database: Database) -> None:
     assert record(database, taken, *rows) is None
 
     with database.reading() as connection:
-        assert history.read(connection, submitted.id) == rows
-        assert history.read(connection, submitted.id, after_epoch=1) == rows[1:]
-        assert history.read(connection, submitted.id, limit=1) == rows[:1]
+        assert epochs.read(connection, submitted.id) == rows
+        assert epochs.read(connection, submitted.id, after_epoch=1) == rows[1:]
+        assert epochs.read(connection, submitted.id, limit=1) == rows[:1]
     running = job(database, submitted.id)
     assert (running.progress.epoch, running.progress.eta_seconds, running.device) == (2, 1.0, "cpu")
     assert running.best is not None
@@ -120,7 +123,7 @@ def test_a_new_attempt_replaces_the_rows_of_the_one_before(database: Database) -
     record(database, new, epoch(1), epoch(2))
 
     with database.reading() as connection:
-        assert [row.epoch for row in history.read(connection, submitted.id)] == [1, 2]
+        assert [row.epoch for row in epochs.read(connection, submitted.id)] == [1, 2]
     assert job(database, submitted.id).progress.epoch == 2
 
 
@@ -132,7 +135,7 @@ def test_the_same_flush_twice_leaves_each_epoch_once(database: Database) -> None
     record(database, taken, epoch(1), epoch(2))
 
     with database.reading() as connection:
-        assert [row.epoch for row in history.read(connection, submitted.id)] == [1, 2]
+        assert [row.epoch for row in epochs.read(connection, submitted.id)] == [1, 2]
 
 
 def test_publishing_replaces_the_checkpoint_and_names_the_old_file(database: Database) -> None:
@@ -266,7 +269,7 @@ def test_a_running_job_is_asked_to_stop_and_its_trainer_hears_at_the_next_flush(
     (taken,) = claim(database)
 
     with database.transaction() as connection:
-        asked = control.cancel(connection, submitted.id)
+        asked = actions.cancel(connection, submitted.id)
 
     assert (asked.status, asked.control) == (Status.running, Control.cancel)
     assert record(database, taken, epoch(1)) is Control.cancel
@@ -277,7 +280,7 @@ def test_a_job_asked_to_stop_is_cancelled_when_its_attempt_is_lost(database: Dat
     submitted = submit(database)
     claim(database, seconds=-1.0)
     with database.transaction() as connection:
-        control.cancel(connection, submitted.id)
+        actions.cancel(connection, submitted.id)
 
     with database.transaction() as connection:
         if how == "crash":
@@ -308,7 +311,7 @@ def test_a_job_whose_spec_this_version_cannot_read_fails_and_holds_up_no_other(d
     newer, fine = submit(database), submit(database, seed=1)
     with database.transaction() as connection:
         spec = fine.known_spec.model_dump(mode="json") | {"precision": "qubits"}
-        connection.execute(update(tables.jobs).where(tables.jobs.c.id == newer.id).values(spec=spec))
+        connection.execute(update(schema.jobs).where(schema.jobs.c.id == newer.id).values(spec=spec))
 
     assert [c.job_id for c in claim(database, width=2)] == [fine.id]
 
@@ -318,7 +321,7 @@ def test_a_job_whose_spec_this_version_cannot_read_fails_and_holds_up_no_other(d
 
 def job_row(database: Database, job_id: str) -> tuple[str, str]:
     with database.reading() as connection:
-        row = connection.execute(select(tables.jobs).where(tables.jobs.c.id == job_id)).one()
+        row = connection.execute(select(schema.jobs).where(schema.jobs.c.id == job_id)).one()
     return row.status, row.error["code"]
 
 

@@ -21,17 +21,19 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection, Row, delete, select
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import CheckpointKind
+from service.domain.event import EventKind
+from service.domain.job import Job, JobError
+from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import Conflict, LeaseLost, NotFound
-from service.events import EventKind
-from service.lifecycle import CheckpointKind, Control, ErrorCode, Job, JobError, Status, StopReason
 from service.spec.change import JobChange
-from service.store import control, jobs, queue
 from service.store.engine import Database
-from service.store.queue import MAX_FAILURES, Claim, Outcome
-from service.store.recording import BestSoFar, Record, write
-from service.store.tables import epochs, events
-from service.store.tables import jobs as jobs_table
+from service.store.jobs import actions, jobs, queue
+from service.store.jobs.attempt import BestSoFar, Record, write
+from service.store.jobs.queue import MAX_FAILURES, Claim, Outcome
+from service.store.schema import epochs, events
+from service.store.schema import jobs as jobs_table
 from tests.specs import synthetic
 from tests.store.records import checkpoint, epoch
 
@@ -70,18 +72,18 @@ class Expected:
         self.control = None
 
     def refuses(self, what: Callable[..., Job]) -> bool:
-        if what is control.cancel:
+        if what is actions.cancel:
             return self.status in (Status.succeeded, Status.failed)
         return self.status.terminal or self.control is Control.cancel
 
     def ask(self, what: Callable[..., Job]) -> None:
         if self.status is Status.running:
-            wanted = {control.pause: self.control or Control.pause, control.cancel: Control.cancel}
+            wanted = {actions.pause: self.control or Control.pause, actions.cancel: Control.cancel}
             self.control = wanted.get(what)
-        elif what is control.cancel:
+        elif what is actions.cancel:
             self.status = Status.cancelled
         else:
-            self.status = Status.paused if what is control.pause else Status.queued
+            self.status = Status.paused if what is actions.pause else Status.queued
 
     def crash(self) -> None:
         self.failures += 1
@@ -250,7 +252,7 @@ class QueueMachine(RuleBasedStateMachine):
         for job in lapsed:
             job.crash()
 
-    @rule(job_id=ids, what=st.sampled_from([control.pause, control.resume, control.cancel]))
+    @rule(job_id=ids, what=st.sampled_from([actions.pause, actions.resume, actions.cancel]))
     def ask(self, job_id: str, what: Callable[..., Job]) -> None:
         job = self.expected.get(job_id)
         refused = job is not None and job.refuses(what)
@@ -262,7 +264,7 @@ class QueueMachine(RuleBasedStateMachine):
     def change(self, job_id: str, priority: int) -> None:
         job, change = self.expected.get(job_id), JobChange(priority=priority)
         ended = job is not None and job.status.terminal
-        self.asked(lambda connection: control.change(connection, job_id, change), job, refused=ended)
+        self.asked(lambda connection: actions.change(connection, job_id, change), job, refused=ended)
         if job and not ended:
             job.priority = priority
 

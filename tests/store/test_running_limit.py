@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 
-from service.lifecycle import Status, StopReason
-from service.store import jobs, queue
+from service.domain.status import Status, StopReason
 from service.store.engine import Database
-from service.store.queue import Outcome
+from service.store.jobs import jobs, queue
+from service.store.jobs.queue import Outcome
 from tests.specs import synthetic
 from tests.store.records import submit
 

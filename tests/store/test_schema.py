@@ -14,9 +14,10 @@ from alembic import command
 from sqlalchemy import select, text, update
 
 from service.errors import SchemaMismatch, StorageError
-from service.store import jobs, schema, sqlite_copy, workers
+from service.store import migrations, sqlite_backup, workers
 from service.store.engine import Database, migrate, sqlite_module
-from service.store.tables import schema_compatibility
+from service.store.jobs import jobs
+from service.store.schema import schema_compatibility
 from tests.processes import until
 from tests.store.records import submit
 
@@ -30,20 +31,20 @@ def migrated_by_a_newer_version(database: Database, usable_since: str) -> None:
 
 
 def test_a_newer_schema_that_was_only_expanded_can_be_used_and_is_left_alone(database: Database) -> None:
-    migrated_by_a_newer_version(database, schema.head())
+    migrated_by_a_newer_version(database, migrations.head())
 
     migrate(database.url.render_as_string(hide_password=False))
 
     with database.reading() as connection:
-        schema.check(connection)
-        assert schema.revision_of(connection) == "9999"
+        migrations.check(connection)
+        assert migrations.revision_of(connection) == "9999"
 
 
 def test_a_newer_schema_that_was_contracted_since_is_refused_with_what_to_do(database: Database) -> None:
     migrated_by_a_newer_version(database, FUTURE)
 
     with database.reading() as connection, pytest.raises(SchemaMismatch, match="install that version, or restore"):
-        schema.check(connection)
+        migrations.check(connection)
     with pytest.raises(SchemaMismatch, match="a newer version of bestepoch has migrated the database"):
         migrate(database.url.render_as_string(hide_password=False))
 
@@ -79,7 +80,7 @@ def test_a_worker_whose_database_is_migrated_away_gives_its_jobs_back_and_says_w
         _, said = worker.communicate()
 
     assert worker.returncode == 2
-    assert f"bestepoch: {schema.NEWER}" in said
+    assert f"bestepoch: {migrations.NEWER}" in said
     assert "Traceback" not in said
     assert not seen(database)
 
@@ -95,7 +96,7 @@ def older(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "old.db"
     database = Database(f"sqlite:///{path}")
     with database.transaction() as connection:
-        config = schema.alembic_config()
+        config = migrations.alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0010")
         connection.execute(
@@ -124,7 +125,7 @@ def test_a_sqlite_file_is_copied_before_it_is_migrated_and_a_new_one_is_not(olde
     migrate(f"sqlite:///{new}")
 
     (copy,) = copies(older)
-    assert (rows(copy), rows(older)) == (("0010", 1), (schema.head(), 1))
+    assert (rows(copy), rows(older)) == (("0010", 1), (migrations.head(), 1))
     assert copy.name.startswith("old.db.0010.")
     assert copy.stat().st_mode & 0o777 == 0o600
     assert not copies(new)
@@ -132,25 +133,25 @@ def test_a_sqlite_file_is_copied_before_it_is_migrated_and_a_new_one_is_not(olde
 
 
 def test_the_newest_copies_are_kept(older: Path) -> None:
-    made = [sqlite_copy.copy_before_migration(older, number, sqlite_module.connect) for number in "98765"]
+    made = [sqlite_backup.copy_before_migration(older, number, sqlite_module.connect) for number in "98765"]
 
-    assert copies(older) == sorted(made[-sqlite_copy.KEPT :])
+    assert copies(older) == sorted(made[-sqlite_backup.KEPT :])
 
 
 def test_a_copy_that_an_operator_has_made_stays(older: Path) -> None:
     theirs = older.with_name("old.db.0010.2020-the-move.backup")
     theirs.touch()
 
-    for _ in range(sqlite_copy.KEPT + 1):
-        sqlite_copy.copy_before_migration(older, "0010", sqlite_module.connect)
+    for _ in range(sqlite_backup.KEPT + 1):
+        sqlite_backup.copy_before_migration(older, "0010", sqlite_module.connect)
 
     assert theirs.exists()
-    assert len(copies(older)) == sqlite_copy.KEPT + 1
+    assert len(copies(older)) == sqlite_backup.KEPT + 1
 
 
 def test_a_file_that_cannot_be_copied_is_not_migrated(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_path: Path, _revision: str, connect: object) -> Path:
-        return sqlite_copy.copy_before_migration(older, "0010", lambda path: sqlite_module.connect(f"{path}/no"))
+        return sqlite_backup.copy_before_migration(older, "0010", lambda path: sqlite_module.connect(f"{path}/no"))
 
     monkeypatch.setattr("service.store.engine.copy_before_migration", full)
     with pytest.raises(StorageError, match="was not migrated, for no copy of it could be made first"):

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
+from service.domain.status import Status, StopReason
+from service.domain.sweep import Spread, SweepResult
 from service.errors import NotFound
-from service.lifecycle import Status, StopReason
 from service.store import sweep_results
 from service.store.engine import Database
 from service.store.sweep_results import Order, summarize
-from service.sweep_records import Spread, SweepResult
 from tests.store.records import claim
 from tests.store.test_sweeps import BASE, create, jobs_of, train
 

@@ -10,19 +10,21 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from service.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT
+from service.domain.job import Job
+from service.domain.status import Control, Status, StopReason
+from service.domain.sweep import Sweep, SweepStatus
 from service.errors import IdempotencyMismatch, NotFound, QueueFull
-from service.lifecycle import Control, Job, Status, StopReason
 from service.spec.data import DatasetData
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve
 from service.spec.sweep import SweepSpec, changed, expand
-from service.store import control, jobs, queue, sweeps
+from service.store import sweeps
 from service.store.engine import Database
-from service.store.queue import Outcome
-from service.store.recording import BestSoFar, Record, write
+from service.store.jobs import actions, jobs, queue
+from service.store.jobs.attempt import BestSoFar, Record, write
+from service.store.jobs.queue import Outcome
 from service.store.sweeps import SweepJob
-from service.sweep_records import Sweep, SweepStatus
 from tests.store.records import claim, epoch
 
 BASE: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 60, "features": 3}}
@@ -266,7 +268,7 @@ def test_a_sweep_that_has_ended_stays_as_it_is(database: Database) -> None:
     sweep = create(database, replicates=2)
     train(database, val_loss=0.5)
     with database.transaction() as connection:
-        control.cancel(connection, jobs_of(database, sweep)[1].id)
+        actions.cancel(connection, jobs_of(database, sweep)[1].id)
 
     for _ in range(2):
         with database.transaction() as connection:
@@ -293,7 +295,7 @@ def test_the_newest_live_job_is_told(database: Database) -> None:
     with database.transaction() as connection:
         seen = [sweeps.last_live(connection, sweep.id)]
         for job in (newer, older):
-            control.cancel(connection, job.id)
+            actions.cancel(connection, job.id)
             seen.append(sweeps.last_live(connection, sweep.id))
 
     assert seen == [newer.id, older.id, None]

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from service.lifecycle import Job, Status, StopReason
-from service.store import jobs, queue
+from service.domain.job import Job
+from service.domain.status import Status, StopReason
 from service.store.engine import Database
-from service.store.queue import Outcome
+from service.store.jobs import jobs, queue
+from service.store.jobs.queue import Outcome
 from tests.specs import synthetic
 
 DONE = Outcome(Status.succeeded, StopReason.max_epochs)

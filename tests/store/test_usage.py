@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from service.access import DEFAULT_TENANT
-from service.lifecycle import CheckpointKind
-from service.store import control, datasets, jobs, usage
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import CheckpointKind
+from service.store import datasets, usage
 from service.store.engine import Database
+from service.store.jobs import actions, jobs
 from tests.spec import tables
 from tests.store.records import checkpoint, claim, dataset, publish, submit
 
@@ -80,7 +81,7 @@ def test_what_was_resolved_of_jobs_counts_as_long_as_it_is_stored(database: Data
 
     assert specs() > 100_000
     with database.transaction(DEFAULT_TENANT) as connection:
-        control.cancel(connection, submitted.id)
+        actions.cancel(connection, submitted.id)
         jobs.remove(connection, submitted.id)
     assert specs() > 100_000
     with database.transaction(DEFAULT_TENANT) as connection:

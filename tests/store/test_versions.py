@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from service.lifecycle import Status
+from service.domain.status import Status
 from service.spec.version import SPEC_VERSION
-from service.store import queue
 from service.store.engine import Database
-from service.store.tables import jobs
+from service.store.jobs import queue
+from service.store.schema import jobs
 from tests.store.records import claim, submit
 
 

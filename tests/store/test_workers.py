@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from service.store import workers
 from service.store.engine import Database
-from service.store.tables import workers as table
+from service.store.schema import workers as table
 from service.store.workers import WorkerInfo
 from tests.store.records import claim, submit
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from service.data.prepare import prepare
+from service.data.preprocess.dataset import prepare
 from service.spec.resolve import Resolved
 from service.training.loop import Start, train
 from tests.specs import synthetic

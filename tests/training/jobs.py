@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from service.data.prepare import Prepared, prepare
+from service.data.preprocess.dataset import Prepared, prepare
 from service.spec.resolve import Resolved
 from service.training.loop import Report, train
 from service.training.models import Network, build

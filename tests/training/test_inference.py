@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.data.prepare import prepare
+from service.data.preprocess.dataset import prepare
 from service.data.table import Table
 from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from service.lifecycle import Epoch, ErrorCode, StopReason
+from service.domain.epoch import Epoch
+from service.domain.status import ErrorCode, StopReason
 from service.training import metrics
 from service.training.loop import Report, train
 from service.training.losses import balanced

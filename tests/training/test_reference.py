@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from service.data.prepare import Prepared
+from service.data.preprocess.dataset import Prepared
 from service.training.loop import Report
 from tests.specs import REFERENCE
 from tests.training.jobs import job, reports

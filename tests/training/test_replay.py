@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from service.lifecycle import Epoch, StopReason
-from service.replay import Replayed, replay
+from service.domain.epoch import Epoch
+from service.domain.status import StopReason
 from service.spec.early_stopping import EarlyStopping
+from service.stopping.replay import Replayed, replay
 from tests.specs import synthetic
 from tests.training.jobs import reports
 

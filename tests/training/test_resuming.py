@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.data.prepare import prepare
+from service.data.preprocess.dataset import prepare
+from service.domain.epoch import Epoch
 from service.errors import CheckpointCorrupt
-from service.lifecycle import Epoch
 from service.spec.resolve import Resolved
 from service.training.checkpoint import Metadata
 from service.training.checkpoint import to_bytes as checkpoint_bytes

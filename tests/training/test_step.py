@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from service.training import step as step_module
+from service.training.epoch import Group
 from service.training.losses import BatchLoss
-from service.training.passes import Group
 from service.training.step import PLAIN_STEPS, Batch, Captured, Replay, Work, copy_of
 from tests.training.jobs import CPU, job
 

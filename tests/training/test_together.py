@@ -10,8 +10,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from service.data.prepare import Rows, prepare
-from service.lifecycle import StopReason
+from service.data.preprocess.dataset import Rows, prepare
+from service.domain.status import StopReason
 from service.spec.resolve import Resolved
 from service.training.loop import Report, train
 from tests.specs import synthetic

@@ -10,19 +10,23 @@ import pytest
 from sqlalchemy import select
 
 from service.artifacts import Artifacts, sha256_of
+from service.domain.checkpoint import CheckpointKind
+from service.domain.epoch import Epoch
+from service.domain.event import EventKind
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, Status, StopReason
 from service.errors import StorageError, Unavailable
-from service.events import EventKind
-from service.lifecycle import CheckpointKind, Epoch, ErrorCode, JobError, Status, StopReason
 from service.spec.early_stopping import Monitor
-from service.store import checkpoints, control, history, queue, recording
+from service.store import checkpoints, epochs
 from service.store.engine import Database
-from service.store.events import Entry
-from service.store.queue import Claim, Outcome
-from service.store.tables import garbage
+from service.store.jobs import actions, attempt, queue
+from service.store.jobs.events import Entry
+from service.store.jobs.queue import Claim, Outcome
+from service.store.schema import garbage
 from service.worker import recorder as recorder_module
 from service.worker.member import Before, Ending, Heard, Weights
 from service.worker.recorder import Recorder
-from service.worker.superseded import LEAST_BYTES, Superseded
+from service.worker.superseded_checkpoints import LEAST_BYTES, Superseded
 from tests.store.records import claim, epoch, job, submit
 
 DONE = Outcome(Status.succeeded, StopReason.max_epochs)
@@ -88,7 +92,7 @@ def test_short_epochs_cost_no_transaction_each(database: Database, recorder: Rec
         add(recorder, epoch(number), weights(epoch(number)))
 
     with database.reading() as connection:
-        assert history.read(connection, claimed.job_id) == []
+        assert epochs.read(connection, claimed.job_id) == []
     assert job(database, claimed.job_id).best is None
 
 
@@ -106,7 +110,7 @@ def test_the_end_publishes_everything(
     assert ended.best is not None
     assert (ended.best.epoch, ended.best.value, ended.best.metrics) == (2, 0.5, rows[1].measured())
     with database.reading() as connection:
-        assert history.read(connection, claimed.job_id) == rows
+        assert epochs.read(connection, claimed.job_id) == rows
         best, last = checkpoints.find(connection, claimed.job_id)
     assert (best.epoch, last.epoch) == (2, 3)
     for checkpoint in (best, last):
@@ -213,7 +217,7 @@ def test_a_replaced_file_that_cannot_be_removed_fails_no_job(
 @pytest.mark.usefixtures("eager")
 def test_a_request_to_cancel_is_heard(database: Database, recorder: Recorder, claimed: Claim) -> None:
     with database.transaction() as connection:
-        control.cancel(connection, claimed.job_id)
+        actions.cancel(connection, claimed.job_id)
 
     assert add(recorder, epoch(1), weights(epoch(1))).cancelled == {0}
 
@@ -242,12 +246,12 @@ def test_training_goes_on_while_the_database_is_away(
         raise Unavailable
 
     with monkeypatch.context() as patch:
-        patch.setattr(recording, "write", away)
+        patch.setattr(attempt, "write", away)
         add(recorder, epoch(1), weights(epoch(1)))
     add(recorder, epoch(2), weights(epoch(2)))
 
     with database.reading() as connection:
-        assert [row.epoch for row in history.read(connection, claimed.job_id)] == [1, 2]
+        assert [row.epoch for row in epochs.read(connection, claimed.job_id)] == [1, 2]
 
 
 @pytest.mark.usefixtures("eager")
@@ -258,7 +262,7 @@ def test_files_do_not_pile_up_while_no_row_can_name_them(
         raise Unavailable
 
     with monkeypatch.context() as patch:
-        patch.setattr(recording, "write", away)
+        patch.setattr(attempt, "write", away)
         for number in range(1, 6):
             add(recorder, epoch(number), weights(epoch(number)))
     during = files(artifacts)

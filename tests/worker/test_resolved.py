@@ -10,18 +10,21 @@ import pytest
 import torch
 from sqlalchemy import func, select, update
 
-from service.access import DEFAULT_TENANT
 from service.artifacts import Artifacts, sha256_of
-from service.lifecycle import CheckpointKind, Job, Status
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import CheckpointKind
+from service.domain.job import Job
+from service.domain.status import Status
 from service.spec.fork import ForkSpec, check_fork, resolve_fork
 from service.spec.limits import Limits
 from service.spec.resolve import Resolved
 from service.spec.sweep import SweepSpec
-from service.store import checkpoints, datasets, jobs, resolutions, sweeps, tables
+from service.store import checkpoints, datasets, schema, sweeps
 from service.store.engine import Database
+from service.store.jobs import jobs, resolutions
 from service.store.sweeps import SweepJob
 from service.training.checkpoint import Checkpoint, from_bytes
-from service.training.passes import Pulse
+from service.training.epoch import Pulse
 from service.worker.trainer import Trainer
 from tests.data.tables import Stored, store
 from tests.store.records import claim, dataset, job
@@ -110,7 +113,7 @@ def test_the_jobs_of_a_sweep_share_what_was_shown_and_are_not_mixed_with_those_f
     assert [inputs(each) for each in swept] == [inputs(before[0])] * 2
     assert [inputs(each) for each in later] == [inputs(after)]
     with database.reading() as connection:
-        assert connection.scalar(select(func.count()).select_from(tables.dataset_inputs)) == 2
+        assert connection.scalar(select(func.count()).select_from(schema.dataset_inputs)) == 2
 
 
 @on_sqlite
@@ -135,7 +138,7 @@ def test_a_job_from_before_it_was_stored_is_resolved_when_it_is_claimed(
     shown = resolved(table)
     submit(database, shown)
     with database.transaction() as connection:
-        connection.execute(update(tables.jobs).values(resolved=None))
+        connection.execute(update(schema.jobs).values(resolved=None))
 
     (trained,) = train(database, artifacts)
 
@@ -146,12 +149,12 @@ def test_how_columns_become_inputs_is_stored_once_and_goes_with_its_data_set(dat
     submitted = submit(database, resolved(table))
 
     with database.reading() as connection:
-        row = connection.scalar(select(tables.jobs.c.resolved).where(tables.jobs.c.id == submitted.id))
+        row = connection.scalar(select(schema.jobs.c.resolved).where(schema.jobs.c.id == submitted.id))
         restored = resolutions.of_job(connection, submitted.id, submitted.known_spec)
     with database.transaction() as connection:
-        connection.execute(update(tables.jobs).values(status=Status.cancelled))
+        connection.execute(update(schema.jobs).values(status=Status.cancelled))
         datasets.remove(connection, "ds_1")
-        assert connection.scalar(select(func.count()).select_from(tables.dataset_inputs)) == 0
+        assert connection.scalar(select(func.count()).select_from(schema.dataset_inputs)) == 0
         assert resolutions.of_job(connection, submitted.id, submitted.known_spec) is None
 
     assert len(row["inputs"]) == 64

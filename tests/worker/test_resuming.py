@@ -11,19 +11,23 @@ import pytest
 import torch
 from sqlalchemy import update
 
-from service.access import DEFAULT_TENANT
 from service.artifacts import Artifacts
-from service.collector import Collector, Keeping
-from service.deployment import join
-from service.events import EventKind
-from service.lifecycle import Checkpoint, CheckpointKind, Epoch, ErrorCode, Forked, JobError, Status
-from service.store import checkpoints, control, events, forks, history, queue
-from service.store import jobs as store_jobs
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import Checkpoint, CheckpointKind
+from service.domain.epoch import Epoch
+from service.domain.event import EventKind
+from service.domain.job import Forked, JobError
+from service.domain.status import ErrorCode, Status
+from service.maintenance.collector import Collector, Keeping
+from service.maintenance.deployment_id import join
+from service.store import checkpoints, epochs
 from service.store.engine import Database
-from service.store.queue import Claim
-from service.store.tables import jobs
+from service.store.jobs import actions, events, forks, queue
+from service.store.jobs import jobs as store_jobs
+from service.store.jobs.queue import Claim
+from service.store.schema import jobs
+from service.training.epoch import Pulse
 from service.training.fingerprint import fingerprint
-from service.training.passes import Pulse
 from service.worker import recorder, trainer
 from service.worker.trainer import Trainer
 from tests.specs import synthetic
@@ -83,7 +87,7 @@ def collected(database: Database, artifacts: Artifacts) -> None:
 def outcome(database: Database, job_id: str) -> tuple[list[Epoch], dict[str, str]]:
     """The history but for its seconds, and the SHA-256 of each checkpoint."""
     with database.reading() as connection:
-        rows = history.read(connection, job_id)
+        rows = epochs.read(connection, job_id)
         files = checkpoints.find(connection, job_id)
     return [row.model_copy(update={"seconds": 0.0}) for row in rows], {file.kind: file.sha256 for file in files}
 
@@ -97,8 +101,8 @@ def test_a_job_stopped_again_and_again_ends_as_if_never_stopped(database: Databa
     undisturbed, disturbed = submit(database, **SPEC), submit(database, **SPEC)
     attempt(database, artifacts, Told())
 
-    for reached, epochs in ((1, 1), (5, 4), (7, 2)):
-        attempt(database, artifacts, Told(epochs))
+    for reached, count in ((1, 1), (5, 4), (7, 2)):
+        attempt(database, artifacts, Told(count))
         waiting = job(database, disturbed.id)
         assert (waiting.status, waiting.progress.epoch) == (Status.queued, reached)
     attempt(database, artifacts, Told())
@@ -146,7 +150,7 @@ class Asked(Told):
         if super().poll():
             with self._database.transaction() as connection:
                 for job_id in self._job_ids:
-                    control.pause(connection, job_id)
+                    actions.pause(connection, job_id)
         return False
 
 
@@ -165,7 +169,7 @@ def test_paused_members_of_an_array_leave_it_and_come_to_the_same_end(database: 
     assert claim(database) == []
     for job_id in aside:
         with database.transaction() as connection:
-            control.resume(connection, job_id)
+            actions.resume(connection, job_id)
     attempt(database, artifacts, Told(), width=3)
     for one, other in zip(undisturbed, disturbed, strict=True):
         assert outcome(database, one) == outcome(database, other)

@@ -10,17 +10,20 @@ from typing import Any
 import pytest
 import torch
 
-from service.access import DEFAULT_TENANT
 from service.artifacts import Artifacts
-from service.data.prepare import prepare
-from service.lifecycle import CheckpointKind, ErrorCode, Job, Status, StopReason
+from service.data.preprocess.dataset import prepare
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import CheckpointKind
+from service.domain.job import Job
+from service.domain.status import ErrorCode, Status, StopReason
 from service.spec.job import JobSpec
 from service.spec.resolve import RowCounts
-from service.store import checkpoints, control, datasets, history, jobs, queue
+from service.store import checkpoints, datasets, epochs
 from service.store.engine import Database
+from service.store.jobs import actions, jobs, queue
 from service.training.checkpoint import from_bytes
+from service.training.epoch import Pulse
 from service.training.loop import train
-from service.training.passes import Pulse
 from service.worker.protocol import STOP
 from service.worker.trainer import Trainer
 from tests.specs import synthetic
@@ -53,7 +56,7 @@ def test_a_job_runs_to_its_end(database: Database, artifacts: Artifacts, pipe: A
     assert ended.test is not None
     assert set(ended.test.metrics) >= {"loss", "accuracy"}
     with database.reading() as connection:
-        assert [row.epoch for row in history.read(connection, ended.id)] == [1, 2, 3]
+        assert [row.epoch for row in epochs.read(connection, ended.id)] == [1, 2, 3]
         best = checkpoints.get(connection, ended.id, CheckpointKind.best)
     restored = from_bytes(artifacts.path(best.path).read_bytes())
     assert ended.best is not None
@@ -136,7 +139,7 @@ def test_a_job_that_must_not_end_by_a_signal_is_cancelled_at_its_epochs_end(
     submitted = submit(database, max_epochs=1_000_000, early_stopping=None)
     claims = claim(database)
     with database.transaction() as connection:
-        control.cancel(connection, submitted.id)
+        actions.cancel(connection, submitted.id)
 
     trainer(database, artifacts, pipe).run(claims)
 
@@ -215,7 +218,7 @@ def test_an_error_in_training_fails_the_job_with_its_cause(
     def broken(*_: object) -> None:
         raise raised
 
-    monkeypatch.setattr("service.worker.shelf.prepare", broken)
+    monkeypatch.setattr("service.worker.prepared_cache.prepare", broken)
     submit(database)
 
     failed = run(database, artifacts, pipe)
@@ -229,7 +232,7 @@ def outcome(database: Database, artifacts: Artifacts, job_id: str) -> tuple[Any,
     """What a job came to, but for its times and ids."""
     with database.reading() as connection:
         ended = jobs.get(connection, job_id)
-        rows = [row.model_dump(exclude={"seconds"}) for row in history.read(connection, job_id)]
+        rows = [row.model_dump(exclude={"seconds"}) for row in epochs.read(connection, job_id)]
         best = checkpoints.get(connection, job_id, CheckpointKind.best)
     return ended.status, ended.stop_reason, ended.test, rows, artifacts.path(best.path).read_bytes()
 
@@ -265,7 +268,7 @@ def test_cancelling_one_of_an_array_leaves_the_others_alone(
     first, second = (submit(database, seed=seed, max_epochs=5, early_stopping=None).id for seed in (0, 1))
     claims = claim(database, width=8)
     with database.transaction() as connection:
-        control.cancel(connection, first)
+        actions.cancel(connection, first)
 
     trainer(database, artifacts, pipe).run(claims)
 
@@ -302,7 +305,7 @@ def test_a_fault_in_scoring_test_rows_leaves_the_best_epoch_with_its_own_row_and
     def broken(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("service.training.passes.Group.test", broken)
+    monkeypatch.setattr("service.training.epoch.Group.test", broken)
     failed = run(database, artifacts, pipe)
 
     assert (failed.status, failed.progress.epoch) == (Status.failed, 3)
@@ -321,7 +324,7 @@ def test_an_error_in_an_array_sends_its_members_back_to_be_tried_apart(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.worker.shelf.prepare", broken)
+        patch.setattr("service.worker.prepared_cache.prepare", broken)
         run(database, artifacts, pipe, width=8)
     apart = [len(claim(database, width=8)) for _ in both]
 

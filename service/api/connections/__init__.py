@@ -1,0 +1,1 @@
+"""The server's sockets: how many, and how slow a client may be."""

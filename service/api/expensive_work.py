@@ -1,0 +1,45 @@
+"""Expensive work for a request: in a slot of its tenant, and cancelled when its client disconnects."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from starlette.requests import ClientDisconnect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+
+    from service.api.context import Service
+    from service.concurrency.fair_slots import FairLimiter
+
+T = TypeVar("T")
+
+
+async def run(
+    service: Service, request: Request, limiter: FairLimiter, function: Callable[..., T], *arguments: object
+) -> T:
+    """What `function` returns, in a thread of `limiter`; the request's body must have been read.
+
+    Raises ClientDisconnect when the client has gone: then the work was not started, or has been stopped.
+    """
+    work = asyncio.ensure_future(limiter.run(service.caller.tenant, function, *arguments))
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+    finally:
+        gone.cancel()
+        work.cancel()
+    with suppress(asyncio.CancelledError):
+        await work  # until it has stopped: files of the request go when this returns
+    raise ClientDisconnect
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,1 @@
+"""HTTP itself: strict requests, problem responses, ranges, uploads, tabular responses, OpenAPI."""

@@ -1,0 +1,159 @@
+"""What /openapi.json says beyond the signatures: tags, problems, examples of job specs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from service.api.http.problems import MEDIA_TYPE, Problem
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from fastapi.openapi.models import Example
+
+DESCRIPTION = """
+Training as a service: POST a job spec, watch it train with early stopping, download the best epoch.
+
+Errors are `application/problem+json` (RFC 9457) with a stable `code`. Times are UTC (RFC 3339).
+Numbers that are not finite are `null`. Clients must accept states that they don't know.
+"""
+
+TAGS = [
+    {"name": "jobs", "description": "Networks to train: submit, plan, read, cancel, delete."},
+    {"name": "progress", "description": "The epochs of a job, as a list, as CSV or as they happen."},
+    {"name": "checkpoints", "description": "The weights of the best and of the last epoch."},
+    {"name": "predictions", "description": "The best epoch's answers to new rows."},
+    {"name": "sweeps", "description": "Many jobs from one base spec: a grid, a list of points, folds, several seeds."},
+    {"name": "datasets", "description": "Uploaded tables to learn from."},
+    {"name": "service", "description": "What can be asked for, who trains, and whether all is well."},
+]
+
+_MEANINGS = {
+    400: "The body is not JSON.",
+    401: "There is no API key in the request, or it opens nothing.",
+    403: "The API key does not allow this, or a proxy forwarded it to a service that has no key yet.",
+    404: "No such object.",
+    409: "The object's present state does not allow this.",
+    413: "The body is too large, or what would come of it.",
+    415: "The body is not of a type that is taken here.",
+    416: "The range lies outside of the file.",
+    422: "Something in the request is wrong; `errors` says where.",
+    429: "More than the tenant may have at a time, or unknown keys by the dozen; `Retry-After` says when to try again.",
+    500: "A fault of the server; its log has the details under `request_id`.",
+    501: "This server lacks a library that it takes.",
+    503: "The database or a helper cannot be reached; `Retry-After` says when to try again.",
+    507: "The server could not write to its storage.",
+}
+
+SPEC_EXAMPLES: dict[str, Example] = {
+    "penguins": {
+        "summary": "An uploaded table, everything else by default",
+        "value": {
+            "name": "penguins",
+            "labels": {"project": "birds"},
+            "data": {"kind": "dataset", "id": "ds_18d2f3c1a2b40007d1e2f3a4", "target": "species"},
+            "early_stopping": {"patience": 10, "monitor": "val_accuracy"},
+        },
+    },
+    "reference": {
+        "summary": "Random labels on made-up rows: early stopping has to notice that nothing can be learnt",
+        "value": {
+            "name": "reference",
+            "data": {"kind": "synthetic", "rows": 1000, "features": 20, "classes": 2},
+            "architecture": {"hidden": [64, 32]},
+            "optimizer": {"kind": "adam", "lr": 0.001},
+            "batch_size": "full",
+            "early_stopping": {"patience": 10},
+        },
+    },
+    "inline": {
+        "summary": "A small table in the request itself",
+        "value": {
+            "data": {
+                "kind": "inline",
+                "x": [[0.1, 1.2], [0.3, 0.9], [2.2, 0.1], [1.9, None], [0.2, 1.1], [2.1, 0.3]],
+                "y": ["left", "left", "right", "right", "left", "right"],
+            },
+            "architecture": {"hidden": [8]},
+            "max_epochs": 20,
+        },
+    },
+}
+
+SWEEP_EXAMPLES: dict[str, Example] = {
+    "grid": {
+        "summary": "Every combination of three learning rates and two widths, each with five seeds",
+        "value": {
+            "name": "rates and widths",
+            "base": {"data": {"kind": "synthetic", "signal": 2.0}, "max_epochs": 50},
+            "grid": {"optimizer.lr": [0.001, 0.003, 0.01], "architecture.hidden": [[16], [64, 32]]},
+            "replicates": 5,
+        },
+    },
+    "points": {
+        "summary": "Points one by one",
+        "value": {
+            "base": {"data": {"kind": "synthetic", "signal": 2.0}},
+            "points": [{"optimizer.kind": "sgd", "optimizer.lr": 0.1}, {"optimizer.kind": "adamw"}],
+        },
+    },
+    "folds": {
+        "summary": "Two ways to scale numbers, compared by five-fold cross-validation",
+        "value": {
+            "base": {"data": {"kind": "synthetic", "signal": 2.0}, "max_epochs": 50},
+            "grid": {"preprocess.numeric": ["standardize", "quantile"]},
+            "folds": 5,
+        },
+    },
+}
+
+PREDICT_EXAMPLES: dict[str, Example] = {
+    "penguins": {
+        "summary": "Two rows, one of them with a value missing",
+        "value": {
+            "rows": [
+                {"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "island": "Torgersen", "sex": "male"},
+                {"bill_length_mm": 47.5, "bill_depth_mm": 15.0, "island": "Biscoe", "sex": None},
+            ]
+        },
+    },
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The documentation of these errors, for a route's `responses`."""
+    return {status: {"model": Problem, "description": _MEANINGS[status]} for status in statuses}
+
+
+def amend(app: FastAPI) -> None:
+    """Give errors in the documentation the media type that they have, and unions the form that generators know."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = plain()
+            for operation in (operation for path in document["paths"].values() for operation in path.values()):
+                for status, response in operation["responses"].items():
+                    if status >= "400":
+                        response["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+            for schema in document["components"]["schemas"].values():
+                for field in schema.get("properties", {}).values():
+                    _plain(field)
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _plain(field: dict[str, Any]) -> None:
+    """Say what holds for a union in terms that generators of clients know; the others are no faults.
+
+    For openapi-python-client, an object as `default` is a reason to leave out every operation that has to do with the
+    field, such as the submission of a job; and where `const` is one of several, it takes no other.
+    """
+    members = field.get("anyOf") or field.get("oneOf")
+    if members and isinstance(field.get("default"), dict):
+        field["description"] += f" Left out, it is `{json.dumps(field.pop('default'))}`."
+    for member in members or []:
+        if "const" in member:
+            member["enum"] = [member.pop("const")]

@@ -1,0 +1,122 @@
+"""A file as an answer: a strong ETag, If-None-Match, and one range of bytes (RFC 9110, sections 13 and 14)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from service.api.http.media_types import CSV
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+CHUNK_BYTES = 256 * 1024
+OCTETS = "application/octet-stream"
+_TEXT = {"type": "string"}
+_BYTES = {"type": "string", "format": "binary"}
+
+
+def documented(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """What `serve` answers, for the documentation of an endpoint."""
+    file = {
+        "description": "The file, or the range of it that was asked for.",
+        "content": {media_type: {"schema": _TEXT if media_type == CSV else _BYTES} for media_type in media_types},
+        "headers": {"ETag": {"description": "SHA-256 of the file, in quotes.", "schema": {"type": "string"}}},
+    }
+    return {
+        200: file,
+        206: {**file, "description": "The range that was asked for."},
+        304: {"description": "The client's copy is this one."},
+    }
+
+
+_ONE_RANGE = re.compile(r"\s*bytes\s*=\s*([0-9]{0,18})-([0-9]{0,18})\s*", re.IGNORECASE)
+
+
+def serve(
+    request: Request, file: BinaryIO, size: int, sha256: str, filename: str, media_type: str = OCTETS
+) -> Response:
+    """Answer GET or HEAD with `file` of `size` bytes, or the part that was asked for; closes it in the end."""
+    etag = f'"{sha256}"'
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
+    if _is_known(request.headers.get("if-none-match"), etag):
+        file.close()
+        return Response(status_code=304, headers=headers)
+    headers["Content-Disposition"] = f'attachment; filename="{filename}"'
+    status, start, stop = 200, 0, size
+    if request.headers.get("if-range", etag) == etag and request.method == "GET":
+        try:
+            part = byte_range(request.headers.get("range", ""), size)
+        except HTTPException:
+            file.close()
+            raise
+        if part is not None:
+            status, start, stop = 206, part.start, part.stop
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    headers["Content-Length"] = str(stop - start)
+    if request.method == "HEAD":
+        file.close()
+        return Response(status_code=status, headers=headers, media_type=media_type)
+    return FilePart(file, range(start, stop), status, headers, media_type)
+
+
+def byte_range(header: str, size: int) -> range | None:
+    """The bytes that a Range header asks for; None where it is to be ignored, as for several ranges.
+
+    Raises the 416 that a range outside of the file gets.
+    """
+    match = _ONE_RANGE.fullmatch(header)
+    if match is None or match[1] == match[2] == "":
+        return None
+    if match[1] == "":
+        start, stop = max(size - int(match[2]), 0), size
+    else:
+        start, stop = int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
+        if match[2] and int(match[2]) < start:
+            return None
+    if start >= size:
+        raise HTTPException(416, f"the file has {size} bytes", {"Content-Range": f"bytes */{size}"})
+    return range(start, stop)
+
+
+def _is_known(if_none_match: str | None, etag: str) -> bool:
+    tags = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
+    return etag in tags or tags == ["*"]
+
+
+class FilePart(StreamingResponse):
+    """Some bytes of an open file, sent from the disk at the pace of the client.
+
+    Closes the file in the end, whether or not the client has waited for it: the file may have no name any more.
+    """
+
+    def __init__(
+        self, file: BinaryIO, part: range, status: int, headers: dict[str, str], media_type: str = OCTETS
+    ) -> None:
+        super().__init__(_chunks(file, part.start, part.stop), status, headers, media_type)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
+
+
+def whole(file: BinaryIO, headers: dict[str, str], media_type: str) -> FilePart:
+    """All of an open file, with its length among the headers; closes it in the end."""
+    size = file.seek(0, 2)
+    return FilePart(file, range(size), 200, {"Content-Length": str(size), **headers}, media_type)
+
+
+def _chunks(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
+    file.seek(start)
+    while chunk := file.read(min(CHUNK_BYTES, stop - start)):
+        start += len(chunk)
+        yield chunk

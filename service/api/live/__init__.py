@@ -1,0 +1,1 @@
+"""What clients wait for: changes of jobs, read once for all who wait."""

@@ -1,0 +1,1 @@
+"""Around every request: request ids, hosts and origins, authentication, rate limits, metrics."""

@@ -1,0 +1,144 @@
+"""The weights of a job over HTTP: what there is, and the files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, BinaryIO, Literal, TypeVar
+
+from fastapi import APIRouter, Query, Request
+from fastapi import Path as InPath
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from service.api import expensive_work
+from service.api.context import JobId, Page, Reader, Service
+from service.api.http.openapi import problems
+from service.api.http.ranges import OCTETS, documented, serve
+from service.api.routes.export_inputs import export
+from service.api.routes.jobs import read_job
+from service.api.strict_route import Route
+from service.artifacts import sha256_of
+from service.concurrency.cancellation import current
+from service.concurrency.fair_slots import FairLimiter
+from service.domain.checkpoint import Checkpoint, CheckpointFormat, CheckpointKind
+from service.errors import CheckpointCorrupt
+from service.store import checkpoints
+
+router = APIRouter(prefix="/jobs", tags=["checkpoints"], route_class=Route)
+
+ZIP = "application/zip"
+FORMATS = (
+    "`pt`: a state dict for torch.load(..., weights_only=True). With the preprocessing inside: `onnx`, an input a "
+    "column; `pt2`, for torch.export.load; `bundle`, a zip with a model card and a load.py."
+)
+
+T = TypeVar("T")
+Kind = Annotated[Literal["best", "last"], InPath(description="Which epoch's weights.")]
+
+
+@router.get(
+    "/{job_id}/checkpoints", operation_id="list_checkpoints", summary="List checkpoints", responses=problems(404)
+)
+def list_checkpoints(job_id: JobId, service: Reader) -> Page[Checkpoint]:
+    """The checkpoints that are published: none, the best, or the best and the last."""
+    read_job(service, job_id)
+    with service.database.reading() as connection:
+        return Page(data=checkpoints.find(connection, job_id))
+
+
+@router.get(
+    "/{job_id}/checkpoints/{kind}",
+    operation_id="get_checkpoint",
+    summary="Read about a checkpoint",
+    responses=problems(404),
+)
+def get_checkpoint(job_id: JobId, kind: Kind, service: Reader) -> Checkpoint:
+    """Which epoch it is, what that epoch measured, the file's hash and size. While a job trains, its best moves on."""
+    return read_checkpoint(service, job_id, CheckpointKind(kind))
+
+
+def read_checkpoint(service: Service, job_id: str, kind: CheckpointKind) -> Checkpoint:
+    """The job's checkpoint of this kind; raises NotFound, for the job or for the checkpoint."""
+    read_job(service, job_id)
+    with service.database.reading() as connection:
+        return checkpoints.get(connection, job_id, kind)
+
+
+@router.head("/{job_id}/checkpoints/{kind}/download", include_in_schema=False)
+@router.get(
+    "/{job_id}/checkpoints/{kind}/download",
+    operation_id="download_checkpoint",
+    summary="Download a checkpoint",
+    response_class=Response,
+    responses={**problems(404, 409, 416, 501, 507), **documented(OCTETS, ZIP)},
+)
+async def download_checkpoint(
+    job_id: JobId,
+    kind: Kind,
+    service: Reader,
+    request: Request,
+    format: Annotated[CheckpointFormat, Query(description=FORMATS)] = CheckpointFormat.safetensors,  # noqa: A002
+) -> Response:
+    """The file, with its SHA-256 as ETag: `If-None-Match` saves a download, `Range` and `If-Range` resume one.
+
+    `onnx`, `pt2` and `bundle` are made when they are asked for, and tried on rows of the data set, alone and together:
+    one whose answers differ from those of `/predict` is refused with 409. They are the same bytes each time.
+    A file that the server has lost, or that has changed on its disk, is a 500 with the code `checkpoint_corrupt`.
+    """
+    suffix, media_type = ("zip", ZIP) if format is CheckpointFormat.bundle else (format.value, OCTETS)
+    filename, of = f"{job_id}-{kind}-epoch{{}}.{suffix}", CheckpointKind(kind)
+    if format is CheckpointFormat.safetensors:
+        checkpoint, file = await with_weights(service, request, job_id, of, _open, limiter=None)
+        sha256 = checkpoint.sha256
+    else:
+
+        def written(checkpoint: Checkpoint, path: Path) -> tuple[BinaryIO, str]:
+            with service.parts.artifacts.scratch() as folder:
+                target = folder / "export"
+                if format is CheckpointFormat.pt:
+                    service.parts.predictor.to_pt(path, checkpoint.sha256, target)
+                else:
+                    export(service, job_id, checkpoint, path, format, target)
+                return current().opened(target.open("rb")), sha256_of(target)  # sent from the disk; its name is gone
+
+        limiter = service.parts.predicting if format is CheckpointFormat.pt else service.parts.exporting
+        checkpoint, (file, sha256) = await with_weights(service, request, job_id, of, written, limiter=limiter)
+    size = os.fstat(file.fileno()).st_size
+    return serve(request, file, size, sha256, filename.format(checkpoint.epoch), media_type)
+
+
+async def with_weights(
+    service: Service,
+    request: Request,
+    job_id: str,
+    kind: CheckpointKind,
+    use: Callable[[Checkpoint, Path], T],
+    *,
+    limiter: FairLimiter | None,
+) -> tuple[Checkpoint, T]:
+    """The checkpoint and what `use` makes of it and its file, in a slot of `limiter` if it is expensive.
+
+    Once more if a new best has taken the file away meanwhile.
+    """
+    failed: str | None = None
+    while True:
+        checkpoint = await run_in_threadpool(read_checkpoint, service, job_id, kind)
+        path = service.parts.artifacts.path(checkpoint.path)
+        try:
+            if limiter is None:
+                return checkpoint, await run_in_threadpool(use, checkpoint, path)
+            return checkpoint, await expensive_work.run(service, request, limiter, use, checkpoint, path)
+        except CheckpointCorrupt:
+            if checkpoint.path == failed:
+                raise
+            failed = checkpoint.path
+
+
+def _open(checkpoint: Checkpoint, path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        what = f"the {checkpoint.kind.value} checkpoint's file"
+        raise CheckpointCorrupt(f"{what} cannot be read: {error.strerror}") from error

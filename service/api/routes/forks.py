@@ -1,0 +1,141 @@
+"""Forks over HTTP: a new job that goes on from the weights of another."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Request, Response
+from pydantic import BaseModel
+
+from service.api import expensive_work, spec_patch
+from service.api.context import JobId, Service, Submitter
+from service.api.http.openapi import problems
+from service.api.routes.jobs import CREATED, IdempotencyKey, answer, fingerprint, profile_for, replay
+from service.api.strict_route import Route
+from service.domain.checkpoint import CheckpointKind
+from service.domain.job import Forked, Job
+from service.errors import Conflict, Fault, InvalidSpec, json_pointer
+from service.spec.fork import ForkSpec, check_fork, resolve_fork
+from service.spec.limits import checkpoint_bytes_of
+from service.spec.resolve import Resolved, SpecWarning, resolve
+from service.spec.sweep import Point
+from service.stopping.tracker import followed
+from service.store.jobs import forks, jobs
+from service.store.jobs.attempt import BestSoFar
+from service.store.jobs.forks import Basis
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Route)
+
+TRIES = 5  # a job under way saves its state every few seconds, and the old one is gone then
+
+
+class _Request(BaseModel):
+    """What an Idempotency-Key stands for."""
+
+    job: str
+    asked: ForkSpec
+
+
+class _MovedError(Exception):
+    """The other job has saved anew meanwhile."""
+
+
+@router.post(
+    "/{job_id}/fork",
+    status_code=201,
+    operation_id="fork_job",
+    summary="Fork a job",
+    response_description="The new job, queued.",
+    responses={**CREATED, **problems(400, 404, 409, 413, 415, 429)},
+)
+async def fork_job(
+    job_id: JobId,
+    asked: Annotated[ForkSpec, Body(description="Where to go on, and what to change.")],
+    service: Submitter,
+    request: Request,
+    response: Response,
+    key: IdempotencyKey = None,
+) -> Job:
+    """Start a new job from the weights of another, whether that has ended or not: more patience, more epochs, another
+    rate.
+
+    From `last` the optimizer's state and the history are taken over, and the rule sees all of it: the new job does
+    what the other would have done with this spec from there on. Data, split, preprocessing and layers must stay.
+    """
+    job, created = await expensive_work.run(
+        service, request, service.parts.planning, _create, service, job_id, asked, key
+    )
+    return answer(job, created, response)
+
+
+def _create(service: Service, job_id: str, asked: ForkSpec, key: str | None) -> tuple[Job, bool]:
+    sha256 = fingerprint(_Request(job=job_id, asked=asked))
+    known = replay(service, key, sha256)
+    if known is not None:
+        return known, False
+    kind = CheckpointKind.state if asked.checkpoint == "last" else CheckpointKind.best
+    for _ in range(TRIES):
+        with service.database.reading() as connection:
+            basis = forks.find(connection, job_id, kind)
+        resolved, best = _planned(service, basis, asked)
+        service.make_room(checkpoint_bytes_of(resolved))
+        with suppress(_MovedError), service.database.transaction() as connection:
+            job, created = jobs.submit(
+                connection,
+                resolved,
+                max_queued=service.parts.settings.max_queued_jobs,
+                idempotency_key=key,
+                request_sha256=sha256,
+                forked=Forked(job=job_id, checkpoint=asked.checkpoint, epoch=basis.epoch),
+            )
+            if created and not forks.begin(connection, job.id, basis, best):
+                raise _MovedError
+            return jobs.get(connection, job.id), created
+    raise Conflict("the job moves on too fast to be forked; pause it first")
+
+
+def _planned(service: Service, basis: Basis, asked: ForkSpec) -> tuple[Resolved, BestSoFar | None]:
+    """The fork resolved, and the best of the rows that it takes over; raises InvalidSpec pointing into the request."""
+    point = Point(asked.changes, {name: json_pointer("changes", name) for name in asked.changes}, "/changes")
+    try:
+        spec = spec_patch.apply(basis.parent.known_spec, asked.changes)
+        profile = profile_for(service, spec)
+        parent = basis.resolved or resolve(basis.parent.known_spec, profile_for(service, basis.parent.known_spec))
+        resolved = resolve_fork(spec, profile, service.parts.limits, parent)
+        check_fork(parent, resolved, asked)
+        return _after(basis, resolved)
+    except InvalidSpec as error:
+        located = [replace(fault, pointer=point.locate(fault.pointer)) for fault in error.faults]
+        faults = tuple(
+            Fault("/changes", f"{each.pointer.removeprefix('/base')} {each.message}")
+            if each.pointer.startswith("/base")
+            else each
+            for each in located
+        )
+        raise InvalidSpec(f"{faults[0].pointer} {faults[0].message}", faults) from error
+
+
+def _after(basis: Basis, resolved: Resolved) -> tuple[Resolved, BestSoFar | None]:
+    """What the fork's own rule makes of the rows that it takes over."""
+    if not basis.rows:
+        return resolved, None
+    spec, rows = resolved.spec, basis.rows
+    if spec.max_epochs <= len(rows):
+        raise InvalidSpec.at("/max_epochs", f"{len(rows)} epochs are trained already: ask for more")
+    tracker, decision = followed(resolved.monitor, spec.early_stopping, rows)
+    before, _ = followed(basis.parent.known_spec.monitor, basis.parent.known_spec.early_stopping, rows)
+    if tracker.best_epoch != before.best_epoch:
+        message = f"by {resolved.monitor.value} epoch {tracker.best_epoch} is the best, whose weights are not kept"
+        raise InvalidSpec.at("/early_stopping/monitor", f"{message}; fork from `best`")
+    if decision is not None and decision.stop is not None:
+        message = f"the rule has fired at epoch {len(rows)}: one more epoch may be all; change early_stopping"
+        warning = SpecWarning(code="rule_has_fired", message=message, pointer="/early_stopping")
+        resolved = replace(resolved, warnings=(*resolved.warnings, warning))
+    if not tracker.best_epoch:
+        return resolved, None
+    row = rows[tracker.best_epoch - 1]
+    value = row.value(resolved.monitor)
+    assert value is not None, "a best epoch has a finite value"
+    return resolved, BestSoFar(row.epoch, value, row.measured())

@@ -1,0 +1,205 @@
+"""Jobs over HTTP: submit, plan, read, wait, delete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
+
+from service.api import expensive_work
+from service.api.context import Admin, JobId, Limit, Page, Reader, Service, Submitter, cursor, page_of
+from service.api.http.openapi import SPEC_EXAMPLES, problems
+from service.api.plan import Plan, plan_of
+from service.api.strict_route import Route
+from service.domain.job import Job
+from service.domain.status import Status
+from service.errors import InvalidSpec, NotFound
+from service.spec.base import known
+from service.spec.data import DatasetData
+from service.spec.job import JobSpec, Labels
+from service.spec.limits import checkpoint_bytes_of
+from service.spec.resolve import profile_of, resolve
+from service.spec.table import TableProfile
+from service.store import datasets
+from service.store.jobs import jobs
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Route)
+
+Spec = Annotated[JobSpec, Body(description="What to train.", openapi_examples=SPEC_EXAMPLES)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x20-\x7e]+$",
+        description="Any text of your choice; sending the same again under the same key creates nothing new.",
+    ),
+]
+KnownStatus = Annotated[Status, AfterValidator(known)]
+_LABELS = TypeAdapter(Labels)
+REPLAYED = {"Idempotent-Replayed": {"description": "`true`.", "schema": {"type": "string"}}}
+CREATED: dict[int | str, dict[str, Any]] = {
+    200: {"model": Job, "description": "The job that this key created before.", "headers": REPLAYED},
+    201: {"headers": {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}},
+}
+
+
+@router.post(
+    "",
+    status_code=201,
+    operation_id="create_job",
+    summary="Submit a job",
+    response_description="The job, queued.",
+    responses={**CREATED, **problems(400, 413, 415, 429)},
+)
+async def create_job(
+    spec: Spec, service: Submitter, request: Request, response: Response, key: IdempotencyKey = None
+) -> Job:
+    """Queue a network for training. Only `data` is required; the job's `spec` shows every default written out.
+
+    With an `Idempotency-Key` a request can be repeated safely: the same body under the same key answers 200 with
+    the job that the first one created, another body 422.
+    """
+    job, created = await expensive_work.run(service, request, service.parts.planning, _create, service, spec, key)
+    return answer(job, created, response)
+
+
+def _create(service: Service, spec: JobSpec, key: str | None) -> tuple[Job, bool]:
+    sha256 = fingerprint(spec)
+    known = replay(service, key, sha256)
+    if known is not None:
+        return known, False
+    resolved = resolve(spec, profile_for(service, spec), service.parts.limits)
+    service.make_room(checkpoint_bytes_of(resolved))
+    try:
+        with service.database.transaction() as connection:
+            return jobs.submit(
+                connection,
+                resolved,
+                max_queued=service.parts.settings.max_queued_jobs,
+                idempotency_key=key,
+                request_sha256=sha256,
+            )
+    except NotFound as error:
+        raise InvalidSpec.at("/data/id", error.detail) from error
+
+
+def answer(job: Job, created: bool, response: Response) -> Job:
+    """The answer to who asked for a new job: `created`, or known by its key."""
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    if not created:
+        response.status_code = 200
+        response.headers["Idempotent-Replayed"] = "true"
+    return job
+
+
+def replay(service: Service, key: str | None, sha256: str) -> Job | None:
+    """The job that this Idempotency-Key created before; raises IdempotencyMismatch for another request."""
+    if key is None:
+        return None
+    with service.database.reading() as connection:
+        return jobs.replay(connection, key, sha256)
+
+
+def fingerprint(asked: BaseModel) -> str:
+    """SHA-256 of a request, the same whatever the order of its fields, with or without the defaults written out."""
+    return hashlib.sha256(json.dumps(asked.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def profile_for(service: Service, spec: JobSpec) -> TableProfile:
+    """The profile of the table that `spec` names or holds; raises InvalidSpec where there is no such data set."""
+    if not isinstance(spec.data, DatasetData):
+        return profile_of(spec.data)
+    try:
+        with service.database.reading() as connection:
+            return datasets.get(connection, spec.data.id).profile
+    except NotFound as error:
+        raise InvalidSpec.at("/data/id", error.detail) from error
+
+
+@router.post("/plan", operation_id="plan_job", summary="Plan a job", responses=problems(400, 413, 415))
+async def plan_job(spec: Spec, service: Reader, request: Request) -> Plan:
+    """What would be trained: the spec with every default, the layers, the rows of each part. Creates nothing."""
+    return await expensive_work.run(service, request, service.parts.planning, _plan, service, spec)
+
+
+def _plan(service: Service, spec: JobSpec) -> Plan:
+    profile = profile_for(service, spec)
+    return plan_of(spec, profile, resolve(spec, profile, service.parts.limits))
+
+
+def _labels(
+    request: Request,
+    _label: Annotated[
+        str | None,
+        Query(alias="label.KEY", description="Only jobs whose label KEY has this value, e.g. `label.project=birds`."),
+    ] = None,
+) -> dict[str, str]:
+    sent = {name: value for name, value in request.query_params.items() if name.startswith("label.")}
+    try:
+        return _LABELS.validate_python({name.removeprefix("label."): value for name, value in sent.items()})
+    except ValidationError as error:
+        found = [{**e, "loc": ("query", f"label.{e['loc'][0]}" if e["loc"] else "label.KEY")} for e in error.errors()]
+        raise RequestValidationError(found) from error
+
+
+@router.get("", operation_id="list_jobs", summary="List jobs")
+def list_jobs(
+    service: Reader,
+    labels: Annotated[dict[str, str], Depends(_labels)],
+    status: Annotated[
+        Annotated[Status, AfterValidator(known)] | None, Query(description="Only jobs in this state.")
+    ] = None,
+    name: Annotated[str | None, Query(max_length=200, description="Only jobs of exactly this name.")] = None,
+    sweep: Annotated[str | None, Query(max_length=100, description="Only jobs of the sweep with this id.")] = None,
+    limit: Limit = 20,
+    after: Annotated[str | None, cursor("job")] = None,
+) -> Page[Job]:
+    """Jobs that fit every filter, newest first."""
+    with service.database.reading() as connection:
+        found = jobs.find(
+            connection, limit=limit + 1, after=after, status=status, name=name, labels=labels, sweep=sweep
+        )
+    return page_of(found, limit, lambda job: job.id)
+
+
+@router.get("/{job_id}", operation_id="get_job", summary="Read a job", responses=problems(404))
+async def get_job(
+    job_id: JobId,
+    service: Reader,
+    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the job's end.")] = 0,
+) -> Job:
+    """The job as it stands. With `wait` the answer comes when the job has ended, or else after so many seconds."""
+    read = partial(read_job, service, job_id)
+    job = await service.parts.reads.run(read)
+    if wait and not job.status.terminal:
+        with service.parts.traffic.stream(service.caller.tenant):
+            await service.parts.watcher.ended(job_id, wait)
+        job = await service.parts.reads.run(read)
+    return job
+
+
+def read_job(service: Service, job_id: str) -> Job:
+    """The job of this id; raises NotFound."""
+    with service.database.reading() as connection:
+        return jobs.get(connection, job_id)
+
+
+@router.delete(
+    "/{job_id}",
+    status_code=204,
+    operation_id="delete_job",
+    summary="Delete a job",
+    response_description="The job is gone.",
+    responses=problems(404, 409),
+)
+def delete_job(job_id: JobId, service: Admin) -> None:
+    """Delete an ended job with its history and its checkpoints. Any other is refused: cancel it first."""
+    with service.database.transaction() as connection:
+        jobs.remove(connection, job_id)

@@ -1,0 +1,108 @@
+"""The best epoch's answers to the rows of a CSV or Parquet file, as a file of the same format."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import AsyncIterator
+from email.message import Message
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, get_args
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import contextmanager_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as PlainRequest
+from starlette.responses import Response
+from starlette.routing import Match
+
+from service.api.context import JobId, Reader
+from service.api.http import uploads
+from service.api.http.media_types import CSV, PARQUET
+from service.api.http.ranges import whole
+from service.api.quota import Held
+from service.api.routes.predictions import with_best
+from service.api.strict_route import Route, is_json
+from service.concurrency.cancellation import current
+from service.domain.checkpoint import Checkpoint
+from service.errors import StorageError
+from service.spec.read_options import Encoding, FileFormat, ReadOptions
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+FORMATS = {CSV: FileFormat.csv, PARQUET: FileFormat.parquet}
+ENCODINGS: dict[str, str] = {codecs.lookup(name).name: name for name in get_args(Encoding)}
+
+
+class FileRoute(Route):
+    """The same path as for JSON rows, for a body that says it is something else."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """No match for JSON, nor for a body that does not say what it is."""
+        if scope["type"] == "http" and _is_file(PlainRequest(scope)):
+            return super().matches(scope)
+        return Match.NONE, {}
+
+
+def _is_file(request: PlainRequest) -> bool:
+    content_type = request.headers.get("content-type", "")
+    return bool(content_type) and not is_json(content_type)
+
+
+router = APIRouter(prefix="/jobs", route_class=FileRoute)
+
+
+async def _held(service: Reader) -> AsyncIterator[Held]:
+    """Counts the file, then its answer, among the tenant's bytes until the client has all of it or is gone."""
+    with service.parts.quota.upload(service.database, service.caller.tenant) as held:
+        yield held
+
+
+@router.post("/{job_id}/predict", include_in_schema=False)
+async def predict_file(
+    job_id: JobId, request: Request, service: Reader, held: Annotated[Held, Depends(_held)]
+) -> Response:
+    """See `predict`. What the file needs goes through the disk: no step holds all of it in memory."""
+    media_type, options = _told(request.headers["content-type"])
+
+    def answer(checkpoint: Checkpoint, path: Path) -> BinaryIO:
+        answers = service.parts.predictor.predict_file(path, checkpoint.sha256, source, options, service.parts.allowed)
+        try:
+            return current().opened(answers.open("rb"))  # which outlives its place in the folder
+        except OSError as error:
+            raise StorageError(f"the answer could not be read: {error.strerror}") from error
+
+    # Before the body is read: a job without a best epoch has no use for it.
+    await with_best(service, request, job_id, lambda *_: None, limiter=None)
+    async with contextmanager_in_threadpool(service.parts.artifacts.scratch()) as folder:
+        source = folder / "source"
+        await uploads.receive(held.watch(request), source, service.parts.settings.max_upload_bytes)
+        checkpoint, file = await with_best(service, request, job_id, answer, limiter=service.parts.ingesting)
+    held.resize(file.seek(0, 2))
+    headers = {
+        "Content-Disposition": f'attachment; filename="{job_id}-predictions.{options.format}"',
+        "Checkpoint-Epoch": str(checkpoint.epoch),
+        "Checkpoint-SHA256": checkpoint.sha256,
+    }
+    return whole(file, headers, media_type)
+
+
+def _told(content_type: str) -> tuple[str, ReadOptions]:
+    """The media type, and how the file is to be read; raises the 415 of another than CSV or Parquet."""
+    header = Message()
+    header["Content-Type"] = content_type
+    media_type, charset = header.get_content_type(), header.get_param("charset")
+    if media_type not in FORMATS or not content_type.strip().lower().startswith(media_type):
+        known = ", ".join(["application/json", *FORMATS])
+        raise HTTPException(415, f"the body must be one of {known}, and its Content-Type says {content_type[:100]!r}")
+    options: dict[str, Any] = {"format": FORMATS[media_type]}
+    if charset is not None:
+        options["encoding"] = _encoding(str(charset))
+    return media_type, ReadOptions.model_validate(options)
+
+
+def _encoding(charset: str) -> str:
+    try:
+        return ENCODINGS[codecs.lookup(charset).name]
+    except (LookupError, ValueError):
+        raise HTTPException(415, f"the charset {charset[:100]!r} is none of {', '.join(get_args(Encoding))}") from None

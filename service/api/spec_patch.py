@@ -1,0 +1,25 @@
+"""A spec with changes by dotted name, checked; a fault points into the spec that comes of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from service.api.http.validation_errors import faults_of
+from service.errors import Fault, InvalidSpec
+from service.spec.job import JobSpec
+from service.spec.sweep import changed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def apply(base: JobSpec, changes: Mapping[str, Any]) -> JobSpec:
+    """`base` with `changes`; raises InvalidSpec with pointers into the job's spec."""
+    asked = changed(base, changes)
+    try:
+        return JobSpec.model_validate(asked)
+    except ValidationError as error:
+        found = ({**e, "loc": ("body", *e["loc"])} for e in error.errors())
+        raise InvalidSpec(faults=tuple(Fault(**fault) for fault in faults_of(found, asked))) from error

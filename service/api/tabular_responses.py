@@ -1,0 +1,115 @@
+"""Lists as tables, in CSV or Parquet: which of them a client prefers, and all rows as a download."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Header
+from starlette.responses import StreamingResponse
+
+from service.api import expensive_work
+from service.api.http.media_types import CSV, JSON, PARQUET
+from service.api.http.ranges import whole
+from service.concurrency.cancellation import current
+from service.data.csv_injection import harmless
+from service.data.processes.write_parquet import write_rows
+from service.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import BinaryIO
+
+    from starlette.requests import Request
+
+    from service.api.context import Parts, Service
+    from service.data.processes.write_parquet import Kind
+
+Accept = Annotated[str, Header(description=f"`{CSV}` or `{PARQUET}` gives every row as a table.")]
+TABLES: dict[str, Any] = {
+    CSV: {"schema": {"type": "string"}},
+    PARQUET: {"schema": {"type": "string", "format": "binary"}},
+}
+"""What is answered beside JSON, for the documentation of an endpoint."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows a page at a time, a value a column; `name`: of the file, without its ending."""
+
+    name: str
+    columns: dict[str, Kind]
+    pages: Iterable[Iterable[Sequence[Any]]]
+
+
+def preferred(accept: str) -> str:
+    """Which of JSON, CSV and Parquet has the highest weight, of equals the first; JSON where the header names none."""
+    weights: dict[str, float] = {}
+    for item in accept.split(","):
+        media_type, *parameters = (part.strip().lower() for part in item.split(";"))
+        weight = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
+        weights.setdefault(media_type, float(weight) if weight.replace(".", "", 1).isdecimal() else 0.0)
+    known = (name for name in sorted(weights, key=lambda name: -weights[name]) if name in (JSON, CSV, PARQUET))
+    return next((name for name in known if weights[name] > 0), JSON)
+
+
+def as_csv(table: Table) -> StreamingResponse:
+    """All rows as CSV, sent as they are read."""
+    return StreamingResponse(map(_lines, csv_rows(table)), headers=_headers(table, "csv"), media_type=CSV)
+
+
+async def as_file(table: Callable[[], Table], media_type: str, service: Service, request: Request) -> StreamingResponse:
+    """All rows as CSV or Parquet, which is written to the disk before and sent from there, at the client's pace."""
+
+    def written() -> tuple[Table, BinaryIO]:
+        found = table()
+        return found, (_csv if media_type == CSV else _parquet)(found, service.parts)
+
+    limiter = service.parts.computing if media_type == CSV else service.parts.ingesting
+    found, file = await expensive_work.run(service, request, limiter, written)
+    return whole(file, _headers(found, "csv" if media_type == CSV else "parquet"), media_type)
+
+
+def _headers(table: Table, ending: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{table.name}.{ending}"', "Vary": "Accept"}
+
+
+def _csv(table: Table, parts: Parts) -> BinaryIO:
+    """A file whose name is gone already."""
+    with parts.artifacts.scratch() as folder:
+        target = folder / "table.csv"
+        with target.open("w", encoding="utf-8", newline="") as lines:
+            lines.writelines(map(_lines, csv_rows(table)))
+        return current().opened(target.open("rb"))
+
+
+def _parquet(table: Table, parts: Parts) -> BinaryIO:
+    """A file whose name is gone already."""
+    with parts.artifacts.scratch() as folder:
+        target = folder / "table.parquet"
+        write_rows(table.columns, table.pages, target, parts.allowed)
+        try:
+            return current().opened(target.open("rb"))
+        except OSError as error:
+            raise StorageError(f"the table could not be read: {error.strerror}") from error
+
+
+def csv_rows(table: Table) -> Iterator[list[list[Any]]]:
+    """The header, then the rows a page at a time, as CSV has them."""
+    yield [list(map(harmless, table.columns))]
+    for rows in table.pages:
+        yield [list(map(_cell, row)) for row in rows]
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return harmless(value)
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _lines(rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()

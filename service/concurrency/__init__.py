@@ -1,0 +1,1 @@
+"""Limits on expensive work: fair slots for tenants, and cancellation."""

@@ -1,0 +1,1 @@
+"""File formats: recognized by their bytes, and read by one module each."""

@@ -1,0 +1,1 @@
+"""An uploaded file to typed columns in Parquet."""

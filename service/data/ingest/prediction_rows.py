@@ -1,0 +1,165 @@
+"""Rows to predict, from a file: found by name, checked, and staged as the network needs them. In a child process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from duckdb import DuckDBPyConnection
+
+from service.data.duckdb_errors import duckdb_faults
+from service.data.ingest.pipeline import take_apart
+from service.data.ingest.types import BATCH_COLUMNS, Typed, ways_to_read, with_nulls
+from service.data.preprocess.features import FittedFeature
+from service.data.preprocess.preprocessing import Preprocessing
+from service.data.sql import NUMBERS, TEXTS, aggregate
+from service.data.staging import Limits, Raw, Reading, write_parquet
+from service.errors import InvalidData
+from service.spec.read_options import ReadOptions
+from service.spec.table import ColumnType
+from service.spec.text import some
+
+NEEDED = {ColumnType.boolean: "true or false", ColumnType.text: "a text", ColumnType.datetime: "a date"}
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A feature's column in the file: `raw` is the SQL of its values, NULL where they are missing."""
+
+    number: int
+    feature: FittedFeature
+    raw: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A way to read a column: `sql` gives what the feature needs, and NULL for what does not fit."""
+
+    sql: str
+    date_format: str | None = None
+
+
+def read_rows(source: Path, folder: Path, options: ReadOptions, learnt: Preprocessing, limits: Limits) -> int:
+    """Stage the features of every row of the file `source` in `folder`, for `table_of_staged`; the number of rows.
+
+    Columns go by name, in any order; others than features are passed over. What means a missing value, and how dates
+    are written, is first what it was in the data set that was learnt from. Raises InvalidData naming a column that is
+    absent, or line and column of the first value that does not fit, and all that `read_table` raises.
+    """
+    with duckdb_faults():
+        nulls = {text for feature in learnt.features for text in learnt.nulls_of(feature)}
+        categories = {text for feature in learnt.features for text in feature.categories or ()}
+        # A category of one column may mean a missing value in another: what is both is told column by column.
+        options = options.model_copy(update={"null": sorted(nulls - categories)})
+        connection, reading, _ = take_apart(source, folder, options, limits)
+        _refuse_absent(reading, learnt.features)
+        for place, part in enumerate(reading.slices):
+            if columns := _columns(connection, part, reading, learnt):
+                ways = _ways(connection, part, columns, reading, learnt)
+                values = ", ".join(f"{way.sql} AS v{c.number}" for c, way in zip(columns, ways, strict=True))
+                staged = ", ".join(f"{_staged(c)} AS c{c.number}" for c in columns)
+                rows = connection.sql(f"FROM (FROM {part.sql} SELECT {values}) SELECT {staged}")
+                write_parquet(rows, folder / f"rows{place}.parquet", len(columns))
+    return reading.rows
+
+
+def _refuse_absent(reading: Reading, features: Sequence[FittedFeature]) -> None:
+    names = {name for part in reading.slices for name in part.names}
+    absent = [feature.column for feature in features if feature.column not in names]
+    if absent:
+        raise InvalidData(f"the file has no column {some(absent)}, which the network learnt from")
+
+
+def _columns(connection: DuckDBPyConnection, part: Raw, reading: Reading, learnt: Preprocessing) -> list[_Column]:
+    kinds = [kind.id for kind in connection.sql(f"FROM {part.sql}").types]
+    places = {name: place for place, name in enumerate(part.names)}
+    gone = () if reading.typed else reading.null_values  # read as NULL already
+    return [
+        _Column(
+            number, feature, with_nulls(f"c{place}", kinds[place], learnt.nulls_of(feature) - {*gone}), kinds[place]
+        )
+        for number, feature in enumerate(learnt.features)
+        if (place := places.get(feature.column)) is not None
+    ]
+
+
+def _ways(
+    connection: DuckDBPyConnection, part: Raw, columns: Sequence[_Column], reading: Reading, learnt: Preprocessing
+) -> Iterator[_Way]:
+    """How to read each column so that every value fits."""
+    for start in range(0, len(columns), BATCH_COLUMNS):
+        batch = columns[start : start + BATCH_COLUMNS]
+        seen = aggregate(connection, part.sql, [(f"count({c.raw})", f"any_value({c.raw})::VARCHAR") for c in batch])
+        ways = [
+            _fitting(column, ways_to_read(column.raw, column.kind, first or "", reading, learnt.date_format))
+            for column, (_, first) in zip(batch, seen, strict=True)
+        ]
+        counts = aggregate(connection, part.sql, [[f"count({way.sql})" for way in each] for each in ways])
+        for column, each, (present, _), fits in zip(batch, ways, seen, counts, strict=True):
+            fitting = [way for way, n in zip(each, fits, strict=True) if n == present] if present else [_Way("NULL")]
+            if not fitting:
+                nearest = max(zip(each, fits, strict=True), key=lambda pair: pair[1], default=(None, 0))[0]
+                _refuse(connection, part, column, nearest, reading)
+            _refuse_open_question(column, fitting, learnt)
+            yield fitting[0]
+
+
+def _fitting(column: _Column, ways: Sequence[Typed]) -> list[_Way]:
+    """Those of the ways that give what the feature needs; what is not of its type is never converted."""
+    raw, text = column.raw, column.kind in TEXTS
+    match column.feature.type:
+        case ColumnType.text:
+            return [_Way(f"{raw}::VARCHAR")] if text else []
+        case ColumnType.datetime:
+            return [_Way(_seconds(way, column.feature), way.date_format) for way in ways if way.type == "datetime"]
+        case ColumnType.boolean if column.kind in NUMBERS:
+            return [_Way(f"CASE WHEN {raw} IN (0, 1) THEN {raw} END")]
+        case ColumnType.boolean:
+            return [_Way(f"TRY_CAST({raw} AS BOOLEAN)")] if text or column.kind == "boolean" else []
+        case _:
+            numbers = [_Way(way.sql) for way in ways if way.type is ColumnType.number]
+            return [_Way(raw)] if column.kind == "boolean" else numbers
+
+
+def _seconds(way: Typed, feature: FittedFeature) -> str:
+    """Since 1970. A time of day alone, which no cast makes a date, fits where the column was learnt from such."""
+    return f"epoch({way.sql})" if feature.clock else f"epoch(TRY_CAST({way.sql} AS TIMESTAMP))"
+
+
+def _staged(column: _Column) -> str:
+    """SQL: texts, cut where they are longer than any category, else numbers, NaN where missing or not finite."""
+    value = f"v{column.number}"
+    if column.feature.categories is not None:
+        longest = max(map(len, column.feature.categories), default=0)
+        return f"left({value}, {longest + 1})"
+    return f"CASE WHEN isfinite({value}::DOUBLE) THEN {value}::DOUBLE ELSE 'nan'::DOUBLE END"
+
+
+def _refuse(connection: DuckDBPyConnection, part: Raw, column: _Column, way: _Way | None, reading: Reading) -> NoReturn:
+    """Raise InvalidData naming the first value that does not fit."""
+    name, needed = column.feature.column, NEEDED.get(column.feature.type, "a number")
+    if way is None:
+        raise InvalidData(f"column {name!r} has the type {column.kind.upper()}, where {needed} is needed in each row")
+    rows = connection.sql(
+        f"FROM {part.sql} SELECT row_number() OVER () AS row, {column.raw} AS value, {way.sql} AS fit"
+    )
+    wrong = rows.filter("value IS NOT NULL AND fit IS NULL").order("row").limit(1)
+    [(row, value)] = wrong.project("row, value::VARCHAR").fetchall()
+    where = f"row {row:,}" if reading.line_of is None else f"line {reading.line_of(row)}"
+    raise InvalidData(f"{where}, column {name!r}: {needed} is needed, not {value[:60]!r}")
+
+
+def _refuse_open_question(column: _Column, ways: Sequence[_Way], learnt: Preprocessing) -> None:
+    """Raise InvalidData where day and month could be changed about; the data set's own way is first, and decides."""
+    first = ways[0].date_format
+    if first is None or first == learnt.date_format:
+        return
+    swapped = first.translate(str.maketrans("dm", "md"))
+    if any(way.date_format == swapped for way in ways[1:]):
+        raise InvalidData(
+            f"column {column.feature.column!r}: the dates could be {swapped} as well as {first}; write them as the data"
+            " set has them, or as 2024-05-01"
+        )

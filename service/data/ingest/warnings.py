@@ -1,0 +1,45 @@
+"""What a person should know of how the columns of a file were read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from service.data.ingest.types import Typed
+from service.spec.read_options import ReadOptions
+from service.spec.text import some
+
+
+def remarks(columns: Mapping[str, Typed], options: ReadOptions) -> Iterator[str]:
+    """Warnings about values that were lost and choices that could have been others; columns by name."""
+    for name, way in columns.items():
+        if way.lost:
+            values = "value counts" if way.lost == 1 else "values count"
+            yield f"column {name!r}: {way.lost:,} infinite or NaN {values} as missing"
+        if way.date_or:
+            yield (
+                f"column {name!r}: the dates could be {way.date_or} as well as {way.date_format}, which was taken;"
+                " date_format= decides"
+            )
+    yield from _mixed_decimals(columns)
+    yield from _mixed_dates(columns)
+    if options.date_format and not any(way.date_format for way in columns.values()):
+        yield f"no column holds dates as {options.date_format!r} says"
+
+
+def _mixed_decimals(columns: Mapping[str, Typed]) -> Iterator[str]:
+    commas = [name for name, way in columns.items() if way.decimal == ","]
+    points = [name for name, way in columns.items() if way.decimal == "." and way.type.value == "number"]
+    if commas and points:
+        yield (
+            f"numbers have a decimal comma in {some(commas)}, but a point in {some(points)}: if that point stands"
+            " for thousands, say decimal=,"
+        )
+
+
+def _mixed_dates(columns: Mapping[str, Typed]) -> Iterator[str]:
+    ways: dict[str, list[str]] = {}
+    for name, way in columns.items():
+        if way.date_format:
+            ways.setdefault(way.date_format, []).append(name)
+    if len(ways) > 1:
+        yield "dates are written in several ways: " + "; ".join(f"{way} in {some(ns)}" for way, ns in ways.items())

@@ -1,0 +1,1 @@
+"""A table to the arrays that networks train on."""

@@ -1,0 +1,81 @@
+"""Rows of a data source -> the arrays that jobs train on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.data.preprocess.features import class_indexes
+from service.data.preprocess.preprocessing import Preprocessing
+from service.data.preprocess.sources import load
+from service.data.preprocess.split import Parts, split_rows
+from service.data.table import Table
+from service.errors import InvalidSpec
+from service.spec.data import Data, DatasetData
+from service.spec.early_stopping import Monitor
+from service.spec.resolved import Preparation, Resolved
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one part, contiguous."""
+
+    x: NDArray[np.float32]  # (N, inputs)
+    y: NDArray[np.int64] | NDArray[np.float32]  # (N,) class indexes, or standardized values
+    weight: NDArray[np.float32] | None = None  # (N,) how much each counts in training, 1 on average; None: all alike
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The rows of a job by part, and what they went through."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+    preprocessing: Preprocessing
+
+    def counted(self, resolved: Resolved) -> Resolved:
+        """The job with as many rows as there are, where it only had an estimate.
+
+        Raises InvalidSpec where it monitors validation rows and there turn out to be none.
+        """
+        train, validation, test = (len(part.x) for part in (self.train, self.validation, self.test))
+        if not validation and resolved.monitor is not Monitor.train_loss:
+            raise InvalidSpec.at("/split", "the split leaves no validation rows")
+        return replace(resolved, rows=replace(resolved.rows, train=train, validation=validation, test=test, exact=True))
+
+
+def prepare(preparation: Preparation, parquet: Path | None) -> Prepared:
+    """Load, split, fit on the training rows, and transform all; a function of `preparation` and the data alone.
+
+    `parquet` is the stored table of a data set, None for data that travels in the spec. Raises DatasetCorrupt,
+    and InvalidSpec where the rows themselves show that too few would train.
+    """
+    table = load(preparation, parquet)
+    target = preparation.target
+    labels = None if target.classes is None else class_indexes(table.columns[target.column], target.classes)
+    split = preparation.split
+    keys = table.columns[split.columns[0]] if split.columns else None
+    parts = split_rows(table.rows, split, labels, keys)
+    if len(parts.train) < 2:
+        raise InvalidSpec.at("/split", f"the split leaves {len(parts.train)} rows for training; at least 2 are needed")
+    preprocessing = Preprocessing.fit(preparation, table, parts.train)
+    x, y = preprocessing.inputs(table), preprocessing.targets(table)
+    validation, test = (Rows(x[part], y[part]) for part in (parts.validation, parts.test))
+    train = Rows(x[parts.train], y[parts.train], _weight(preparation.data, table, parts))
+    return Prepared(train, validation, test, preprocessing)
+
+
+def _weight(data: Data, table: Table, parts: Parts) -> NDArray[np.float32] | None:
+    if not isinstance(data, DatasetData) or data.weight is None:
+        return None
+    weight = table.columns[data.weight][parts.train]
+    # The largest first, so that a sum of large weights stays finite.
+    relative = weight / max(float(weight.max()), np.finfo(np.float64).tiny)
+    if not relative.any():
+        raise InvalidSpec.at("/data/weight", f"every training row has the weight 0 in column {data.weight!r}")
+    normalized: NDArray[np.float32] = (relative / relative.mean()).astype(np.float32)
+    return normalized

@@ -1,0 +1,95 @@
+"""A table -> inputs and targets of a network: fitted on training rows, stored as JSON beside the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.data.preprocess.features import FittedFeature, class_indexes
+from service.data.preprocess.scaling import moments, standardized
+from service.data.table import Table
+from service.errors import DatasetCorrupt
+from service.spec.base import Strict
+from service.spec.read_options import DEFAULT_NULL_VALUES
+from service.spec.resolved import Preparation, Target
+from service.spec.table import Value
+
+
+class FittedTarget(Strict):
+    """How the target becomes a class index, or (value - mean) / scale."""
+
+    column: str
+    """The column's name."""
+    classes: list[Value] | None = None
+    """The classes in the order of the outputs; null for regression."""
+    mean: float = 0.0
+    """The training mean of a number."""
+    scale: float = 1.0
+    """The training deviation of a number."""
+
+    @classmethod
+    def fit(cls, target: Target, values: NDArray[Any]) -> FittedTarget:
+        """Fit to the training values: (n,)."""
+        if target.classes is not None:
+            return cls(column=target.column, classes=list(target.classes))
+        mean, scale = moments(values)
+        return cls(column=target.column, mean=mean, scale=scale)
+
+
+class Preprocessing(Strict):
+    """Everything needed to turn raw rows into a network's inputs, and its outputs back into values."""
+
+    features: list[FittedFeature]
+    """The columns that are learnt from, in the order of the inputs."""
+    target: FittedTarget
+    """The column that is learnt."""
+    null_values: list[str] = []
+    """Texts that stand for a missing value in the data set."""
+    date_format: str | None = None
+    """How dates are written in the data set's file; null where as ISO 8601 has it, or there are none."""
+
+    def nulls_of(self, feature: FittedFeature) -> set[str]:
+        """Texts that stand for a missing value in a column to predict; what is a category of it is none."""
+        return {*(self.null_values or DEFAULT_NULL_VALUES)} - {*(feature.categories or ())}
+
+    @classmethod
+    def fit(cls, preparation: Preparation, table: Table, train_rows: NDArray[np.int64]) -> Preprocessing:
+        """Means, deviations, quantiles and imputed values of the rows numbered by `train_rows` (n,) alone."""
+        numeric, target = preparation.preprocess.numeric, preparation.target
+        return cls(
+            features=[FittedFeature.fit(f, table.columns[f.column][train_rows], numeric) for f in preparation.features],
+            target=FittedTarget.fit(target, table.columns[target.column][train_rows]),
+            null_values=list(preparation.null_values),
+            date_format=preparation.date_format,
+        )
+
+    @property
+    def input_names(self) -> list[str]:
+        """A name for each input: `bill_length_mm`, `island=Biscoe`, `sex is missing`."""
+        return [name for feature in self.features for name in feature.input_names]
+
+    def inputs(self, table: Table) -> NDArray[np.float32]:
+        """(rows, inputs) float32, always finite."""
+        inputs = np.empty((table.rows, sum(feature.width for feature in self.features)), dtype=np.float32)
+        end = 0
+        for feature in self.features:
+            start, end = end, end + feature.width
+            feature.write(table.columns[feature.column], inputs[:, start:end])
+        return inputs
+
+    def targets(self, table: Table) -> NDArray[np.int64] | NDArray[np.float32]:
+        """(rows,) int64 class indexes, or (rows,) float32 standardized values. Raises DatasetCorrupt."""
+        values = table.columns[self.target.column]
+        if self.target.classes is None:
+            return standardized(values, self.target.mean, self.target.scale)
+        codes = class_indexes(values, self.target.classes)
+        if (codes < 0).any():
+            raise DatasetCorrupt(f"column {self.target.column!r} holds a value that its profile does not list")
+        return codes
+
+    def unstandardize(self, values: NDArray[np.number[Any]]) -> NDArray[np.float64]:
+        """Regression outputs (n,) in the target's own unit; infinite beyond float64."""
+        with np.errstate(over="ignore"):
+            return values.astype(np.float64) * self.target.scale + self.target.mean

@@ -1,0 +1,61 @@
+"""A stored table as CSV, written in a child process: the API itself knows no duckdb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from service.data.processes.runner import Allowance, ask, respond
+from service.errors import DatasetCorrupt, InvalidData
+
+
+class _Request(BaseModel):
+    """What the child is asked for."""
+
+    parquet: Path
+    csv: Path
+
+
+class _Written(BaseModel):
+    """What the child has done."""
+
+    sha256: str
+
+
+def export_csv(parquet: Path, csv: Path, allowed: Allowance) -> str:
+    """Write a table to the new file `csv`, the same bytes every time, missing values empty, names as `harmless` has
+    them; its SHA-256.
+
+    Blocks for `allowed.seconds` at most. Raises DatasetCorrupt when the table cannot be read, TooLarge when the CSV
+    file needs far more than `allowed.unpacked_bytes`, StorageError when the disk fails.
+    """
+    request = _Request(parquet=parquet.absolute(), csv=csv.absolute())
+    try:
+        return _Written.model_validate(ask(__name__, request, allowed)).sha256
+    except InvalidData as error:
+        raise DatasetCorrupt(f"the data set cannot be written as CSV: {error.detail}") from error
+
+
+def _export(asked: dict[str, Any], allowed: Allowance) -> _Written:
+    """In the child: answer the request."""
+    import hashlib
+
+    from service.data.csv_injection import harmless
+    from service.data.duckdb_connection import sandbox
+    from service.data.duckdb_errors import duckdb_faults
+    from service.data.sql import sql_name
+
+    request = _Request.model_validate(asked)
+    with duckdb_faults():
+        table = sandbox(request.parquet, request.csv.parent, allowed.memory_bytes).read_parquet(str(request.parquet))
+        names = ((name, harmless(name)) for name in table.columns)
+        named = table.project(", ".join(f"{sql_name(name)} AS {sql_name(shown)}" for name, shown in names))
+        named.write_csv(str(request.csv), header=True)
+    with request.csv.open("rb") as file:
+        return _Written(sha256=hashlib.file_digest(file, "sha256").hexdigest())
+
+
+if __name__ == "__main__":
+    respond(_export, "service.data.duckdb_errors", "service.data.duckdb_connection", "service.data.csv_injection")

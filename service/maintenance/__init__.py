@@ -1,0 +1,1 @@
+"""What keeps a deployment sound: garbage collection, integrity checks, the deployment's id."""

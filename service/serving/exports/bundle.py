@@ -1,0 +1,68 @@
+"""Everything of a network in one zip: weights, preprocessing, history, a model card, and a load.py."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tempfile
+import zipfile
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from service.serving.exports import standalone as loader
+from service.serving.exports.card import card
+from service.serving.exports.curves import Point, curves
+from service.serving.exports.model import check, standalone
+
+if TYPE_CHECKING:
+    from service.domain.job import Job
+    from service.serving.exports.model import Rows
+    from service.spec.table import Dataset
+    from service.training.checkpoint import Checkpoint
+
+FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # of a zip's calendar, for equal bytes each time
+
+
+def to_bundle(checkpoint: Checkpoint, rows: Rows, job: Job, dataset: Dataset | None, history: Path) -> bytes:
+    """The zip, once its network has answered `rows` as the service does; `history`: every epoch as CSV.
+
+    Raises Conflict.
+    """
+    model = standalone(checkpoint)
+    weights = io.BytesIO()
+    torch.save(checkpoint.network.state_dict(), weights)
+    with closing(io.BytesIO()) as buffer:
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
+            _write(bundle, "README.md", card(job, checkpoint, dataset))
+            _write(bundle, "load.py", Path(loader.__file__).read_text(encoding="utf-8"))
+            _write(bundle, "model.json", json.dumps(model.description, ensure_ascii=False))
+            _write(bundle, "weights.pt", weights.getvalue())
+            _write(bundle, "job.json", job.model_dump_json(indent=2))
+            _write(bundle, "history.csv", history.read_bytes())
+            _write(bundle, "curves.svg", curves(_points(history), checkpoint.epoch))
+        buffer.seek(0)
+        with tempfile.TemporaryDirectory() as folder:
+            zipfile.ZipFile(buffer).extractall(folder)
+            taken = loader.load(folder)
+        with torch.inference_mode():
+            check(checkpoint, lambda asked: taken(*taken.tensors(asked)), rows, "bundle")
+        return buffer.getvalue()
+
+
+def _write(bundle: zipfile.ZipFile, name: str, content: str | bytes) -> None:
+    bundle.writestr(zipfile.ZipInfo(name, FIRST_DAY), content, zipfile.ZIP_DEFLATED)
+
+
+def _points(history: Path) -> list[Point]:
+    with history.open(encoding="utf-8", newline="") as file:
+        return [
+            Point(int(row["epoch"]), _value(row["train_loss"]), _value(row["val_loss"])) for row in csv.DictReader(file)
+        ]
+
+
+def _value(text: str) -> float | None:
+    return float(text) if text else None

@@ -1,0 +1,85 @@
+"""A checkpoint -> the network that needs no service, and the proof that it answers the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import nn
+
+from service.data.preprocess.sources import table_of_rows
+from service.errors import Conflict
+from service.serving.exports.standalone import Standalone
+from service.spec.read_options import DEFAULT_NULL_VALUES
+from service.training.inference import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from service.training.checkpoint import Checkpoint
+
+Rows = list[dict[str, Any]]
+TOLERANCE = 1e-5
+"""Between an export's answers and the service's: of probabilities, and of a number in the target's deviations."""
+OPTIONS: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Linear: ("in_features", "out_features"),
+    nn.Conv1d: ("in_channels", "out_channels", "kernel_size", "stride", "padding"),
+    nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding"),
+    nn.BatchNorm1d: ("num_features", "eps", "momentum"),
+    nn.BatchNorm2d: ("num_features", "eps", "momentum"),
+    nn.LayerNorm: ("normalized_shape", "eps"),
+    nn.MaxPool1d: ("kernel_size", "stride", "padding"),
+    nn.MaxPool2d: ("kernel_size", "stride", "padding"),
+    nn.AvgPool1d: ("kernel_size", "stride", "padding"),
+    nn.AvgPool2d: ("kernel_size", "stride", "padding"),
+    nn.Unflatten: ("dim", "unflattened_size"),
+    nn.Dropout: ("p",),
+}
+"""What makes each module again; those that are not here take nothing."""
+
+
+def standalone(checkpoint: Checkpoint) -> Standalone:
+    """The network of `checkpoint` from a description that is plain JSON, with its weights, in evaluation mode."""
+    fitted = checkpoint.preprocessing
+    layers = [
+        (type(module).__name__, {name: getattr(module, name) for name in OPTIONS.get(type(module), ())})
+        for module in checkpoint.network.layers
+    ]
+    description = {
+        "features": [feature.model_dump(mode="json") for feature in fitted.features],
+        "target": fitted.target.model_dump(mode="json"),
+        "null_values": sorted(fitted.null_values or DEFAULT_NULL_VALUES),
+        "layers": layers,
+    }
+    model = Standalone(description)
+    model.load_state_dict(checkpoint.network.state_dict(), strict=True)
+    return model.eval()
+
+
+def check(checkpoint: Checkpoint, answer: Callable[[Rows], Any], rows: Rows, what: str) -> None:
+    """Raises Conflict unless `answer` says of each of `rows`, alone and together, what the service says of it.
+
+    A row without any value and one with texts that no row had are added.
+    """
+    unseen = {f.column: "\N{SNOWMAN}" for f in checkpoint.preprocessing.features if f.categories is not None}
+    rows = [*rows, {}, unseen]
+    expected = _answers(checkpoint, rows)
+    unit = checkpoint.preprocessing.target.scale if expected.ndim == 1 else 1.0
+    together, alone = np.asarray(answer(rows)), np.concatenate([np.asarray(answer([row])) for row in rows])
+    for found in (together, alone):
+        fits = found.shape == expected.shape
+        # Numbers far beyond training's may have answers to match, whose last digits alone are larger than a unit.
+        if not fits or not np.isclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE * unit, equal_nan=True).all():
+            apart = np.abs(found - expected) / unit if fits else np.zeros(0)
+            worst = f"by {apart[np.isfinite(apart)].max(initial=0.0):.3g}" if fits else "in shape"
+            raise Conflict(
+                f"the {what} of this network is not offered: it differs {worst} from what the service answers"
+            )
+
+
+def _answers(checkpoint: Checkpoint, rows: Rows) -> Any:
+    """What the service answers: (rows, classes) probabilities or (rows,) numbers, float64."""
+    model, table = Model(checkpoint), table_of_rows(rows, checkpoint.preprocessing)
+    if checkpoint.preprocessing.target.classes is None:
+        return model.numbers(table)
+    return model.shares(table).numpy()

@@ -1,0 +1,171 @@
+"""A network as an ONNX file: raw columns in, answers out, any number of rows."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import onnxscript  # noqa: F401, which torch.onnx needs
+import torch
+
+from service.serving.exports.model import check, standalone
+from service.serving.exports.program import exported
+from service.serving.exports.standalone import MISSING, OTHER
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from onnx import GraphProto, ModelProto, NodeProto
+
+    from service.serving.exports.model import Rows
+    from service.serving.exports.standalone import Standalone
+    from service.training.checkpoint import Checkpoint
+
+MAX_COLUMNS = 256
+"""Inputs of a file at most; see `is_wide`."""
+NUMBERS, TEXTS = "numbers", "texts"
+ANSWERS = ("prediction", "probabilities")
+INNER = "network/"  # before the names of what torch has written
+ML_OPSET = 3
+
+
+def to_onnx(checkpoint: Checkpoint, rows: Rows) -> bytes:
+    """The file, once onnxruntime has answered `rows` as the service does.
+
+    Inputs are named as the columns and are (rows, 1): float64 with NaN where a number is missing, dates in seconds
+    since 1970, true and false 1 and 0; texts as they are, empty where one is missing, or as the data set's file has it
+    where empty is a value too. Outputs: `prediction` (rows,), and for classes `probabilities` (rows, classes). Raises
+    Conflict.
+    """
+    model = standalone(checkpoint)
+    proto = onnx.compose.add_prefix(_converted(checkpoint), INNER)
+    _take_columns(proto.graph, model)
+    _name_answers(proto.graph, model)
+    proto.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", ML_OPSET))
+    proto.producer_name = "bestepoch"
+    about = {"epoch": checkpoint.epoch, "metrics": checkpoint.metrics, "spec": checkpoint.spec.model_dump(mode="json")}
+    onnx.helper.set_model_props(proto, {"bestepoch": json.dumps({**about, **model.description})})
+    onnx.checker.check_model(proto, full_check=True)
+    data: bytes = proto.SerializeToString()
+    _check(checkpoint, data, rows, model)
+    return data
+
+
+def _converted(checkpoint: Checkpoint) -> ModelProto:
+    """What torch makes of it: inputs `numbers` and `codes`, one output."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what torch itself will change
+        program = torch.onnx.export(exported(checkpoint), dynamo=True, verbose=False)
+    assert program is not None
+    return program.model_proto
+
+
+def _take_columns(graph: GraphProto, model: Standalone) -> None:
+    """Put raw columns before the two inputs that torch has made."""
+    numbers, codes = (each.name for each in graph.input)
+    numeric = [feature["column"] for feature in model.inputs.numeric]
+    texts = [feature["column"] for feature in model.inputs.texts]
+    wide = is_wide(model)
+    front, inner = [], list(graph.node)
+    del graph.input[:]
+    del graph.node[:]
+    if numeric:
+        names = _inputs(graph, numeric, onnx.TensorProto.DOUBLE, NUMBERS if wide else None)
+        front.append(onnx.helper.make_node("Concat", names, [numbers], axis=1))
+    if texts:
+        names = _inputs(graph, texts, onnx.TensorProto.STRING, TEXTS if wide else None)
+        if wide:
+            names = [f"{INNER}text {place}" for place in range(len(texts))]
+            front.append(onnx.helper.make_node("Split", [TEXTS], names, axis=1, num_outputs=len(texts)))
+        coded = [f"{INNER}code {place}" for place in range(len(texts))]
+        front += [_encoder(model, place, name, coded[place]) for place, name in enumerate(names)]
+        front.append(onnx.helper.make_node("Concat", coded, [codes], axis=1))
+    graph.node.extend([*front, *inner])
+
+
+def is_wide(model: Standalone) -> bool:
+    """Whether all numbers are one input, and all texts another: of many columns, or where one is named as an answer."""
+    columns = {feature["column"] for feature in model.description["features"]}
+    return len(columns) > MAX_COLUMNS or not columns.isdisjoint(ANSWERS)
+
+
+def _inputs(graph: GraphProto, columns: list[str], kind: int, together: str | None) -> list[str]:
+    """Names of new inputs: one a column, or one for all."""
+    widths = dict.fromkeys(columns, 1) if together is None else {together: len(columns)}
+    graph.input.extend(onnx.helper.make_tensor_value_info(name, kind, ["rows", wide]) for name, wide in widths.items())
+    return list(widths)
+
+
+def _encoder(model: Standalone, place: int, text: str, coded: str) -> NodeProto:
+    """The texts of a column -> their codes."""
+    categories = model.inputs.texts[place]["categories"]
+    codes = {
+        **dict.fromkeys(_nulls(model, place), MISSING),
+        **{category: code for code, category in enumerate(categories)},
+    }
+    options: dict[str, Any] = {
+        "keys_strings": list(codes),
+        "values_int64s": list(codes.values()),
+        "default_int64": OTHER,
+    }
+    return onnx.helper.make_node("LabelEncoder", [text], [coded], domain="ai.onnx.ml", **options)
+
+
+def _nulls(model: Standalone, place: int) -> list[str]:
+    """Texts that stand for a missing one, for strings of ONNX are never null: the empty one, if it is no category."""
+    nulls = dict.fromkeys(["", *model.description["null_values"]])
+    return [null for null in nulls if null not in model.inputs.texts[place]["categories"]]
+
+
+def _name_answers(graph: GraphProto, model: Standalone) -> None:
+    """Put `prediction`, and `probabilities` for classes, in place of torch's one output."""
+    (answers,) = (each.name for each in graph.output)
+    classes, double = model.target["classes"], onnx.TensorProto.DOUBLE
+    del graph.output[:]
+    if classes is None:
+        graph.node.append(onnx.helper.make_node("Identity", [answers], ["prediction"]))
+        graph.output.append(onnx.helper.make_tensor_value_info("prediction", double, ["rows"]))
+        return
+    names, best = f"{INNER}classes", f"{INNER}best"
+    values = np.array(classes)
+    kind = onnx.TensorProto.STRING if values.dtype.kind == "U" else onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
+    texts: Any = [str(value).encode() for value in classes] if kind == onnx.TensorProto.STRING else values
+    graph.initializer.append(onnx.helper.make_tensor(names, kind, [len(classes)], texts))
+    graph.node.extend(
+        [
+            onnx.helper.make_node("Identity", [answers], ["probabilities"]),
+            onnx.helper.make_node("ArgMax", [answers], [best], axis=1, keepdims=0),
+            onnx.helper.make_node("Gather", [names, best], ["prediction"], axis=0),
+        ]
+    )
+    graph.output.append(onnx.helper.make_tensor_value_info("prediction", kind, ["rows"]))
+    graph.output.append(onnx.helper.make_tensor_value_info("probabilities", double, ["rows", len(classes)]))
+
+
+def _check(checkpoint: Checkpoint, data: bytes, rows: Rows, model: Standalone) -> None:
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    output = "prediction" if model.target["classes"] is None else "probabilities"
+    check(checkpoint, lambda asked: session.run([output], feed(model, asked))[0], rows, "ONNX file")
+
+
+def feed(model: Standalone, rows: Rows) -> dict[str, NDArray[Any]]:
+    """What the file takes, of rows by column name."""
+    numbers, _ = model.tensors(rows)
+    columns = {feature["column"]: numbers[:, [place]].numpy() for place, feature in enumerate(model.inputs.numeric)}
+    for place, feature in enumerate(model.inputs.texts):
+        found = [row.get(feature["column"]) for row in rows]
+        missing = next(iter(_nulls(model, place)), "")
+        columns[feature["column"]] = np.array([[missing if text is None else text] for text in found], dtype=object)
+    if not is_wide(model):
+        return columns
+    kinds = {NUMBERS: model.inputs.numeric, TEXTS: model.inputs.texts}
+    return {
+        kind: np.concatenate([columns[feature["column"]] for feature in features], axis=1)
+        for kind, features in kinds.items()
+        if features
+    }

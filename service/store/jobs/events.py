@@ -1,0 +1,91 @@
+"""The log of each job: appended to in the transaction that changes the job, so that neither is without the other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, insert, select
+
+from service.domain.event import Event, EventKind
+from service.domain.job import JobError
+from service.domain.status import ErrorCode, Status, StopReason
+from service.store.schema import events, jobs
+from service.store.tenancy import own
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+CHUNK = 1_000
+_COLUMNS = [events.c[name] for name in Event.model_fields if name != "object"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that has just happened to a job."""
+
+    job_id: str
+    kind: EventKind
+    message: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def begin(connection: Connection, jobs_of: Sequence[tuple[str, str, str]]) -> None:
+    """Begin the logs of new jobs, as (id, tenant, message): no other entry can be there yet."""
+    now, first = datetime.now(UTC), {"number": 1, "kind": EventKind.queued, "attempt": 0, "details": {}}
+    rows = [
+        {**first, "job_id": job_id, "tenant": tenant, "at": now, "message": text} for job_id, tenant, text in jobs_of
+    ]
+    connection.execute(insert(events), rows)
+
+
+def append(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Add to the logs of jobs that this transaction has changed or made: nobody else can number their events now."""
+    for start in range(0, len(entries), CHUNK):
+        _append(connection, entries[start : start + CHUNK])
+
+
+def _append(connection: Connection, entries: Sequence[Entry]) -> None:
+    columns = jobs.c.id, jobs.c.tenant, jobs.c.attempt
+    query = select(*columns, func.coalesce(func.max(events.c.number), 0).label("number")).outerjoin(events)
+    wanted = query.where(own(connection, jobs), jobs.c.id.in_({entry.job_id for entry in entries})).group_by(*columns)
+    found = {row.id: row for row in connection.execute(wanted)}
+    numbers = Counter({job_id: row.number for job_id, row in found.items()})
+    now, rows = datetime.now(UTC), []
+    for entry in entries:
+        numbers[entry.job_id] += 1
+        job = found[entry.job_id]
+        rows.append(
+            {
+                "job_id": entry.job_id,
+                "number": numbers[entry.job_id],
+                "tenant": job.tenant,
+                "at": now,
+                "kind": entry.kind,
+                "attempt": job.attempt,
+                "message": entry.message,
+                "details": entry.details,
+            }
+        )
+    connection.execute(insert(events), rows)
+
+
+def ended(
+    job_id: str, status: Status, stop_reason: StopReason | None, error: JobError | None = None, **more: Any
+) -> Entry:
+    """The entry for a job's end, whichever way it came to it; `more` goes into its details."""
+    why = error.message if error else stop_reason.value.replace("_", " ") if stop_reason else ""
+    code: ErrorCode | None = error.code if error else None
+    details = {"status": status, "stop_reason": stop_reason, "code": code, **more}
+    return Entry(job_id, EventKind.ended, f"{status.value}: {why}" if why != status.value else why, details)
+
+
+def read(connection: Connection, job_id: str, *, after: int = 0, limit: int) -> list[Event]:
+    """The job's events after number `after` in order, at most `limit`."""
+    query = select(*_COLUMNS).where(own(connection, events), events.c.job_id == job_id, events.c.number > after)
+    rows = connection.execute(query.order_by(events.c.number).limit(limit))
+    return [Event.model_validate(dict(row._mapping)) for row in rows]

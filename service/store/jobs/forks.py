@@ -1,0 +1,93 @@
+"""Jobs that go on from the weights of others: what they take over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, literal, select, update
+
+from service.domain.checkpoint import CheckpointKind
+from service.errors import Conflict, NotFound
+from service.store.epochs import read as read_epochs
+from service.store.jobs import jobs as job_store
+from service.store.jobs import resolutions
+from service.store.schema import checkpoints, epochs, jobs
+from service.store.tenancy import own
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Row
+
+    from service.domain.epoch import Epoch
+    from service.domain.job import Job
+    from service.spec.resolve import Resolved
+    from service.store.jobs.attempt import BestSoFar
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a fork goes on from."""
+
+    parent: Job
+    kind: CheckpointKind  # of the file: best, or the state after the last saved epoch
+    epoch: int  # whose weights they are
+    path: str
+    rows: Sequence[Epoch]  # the history that it takes over
+    resolved: Resolved | None  # what the other job trains; None where an older version did not store it
+
+
+def find(connection: Connection, job_id: str, kind: CheckpointKind) -> Basis:
+    """What a fork of this job would go on from; raises NotFound, and Conflict when nothing is saved (yet)."""
+    parent = job_store.get(connection, job_id)
+    file = _file(connection, job_id, kind)
+    if file is None:
+        what = "best checkpoint" if kind is CheckpointKind.best else "saved state"
+        raise Conflict(f"the job is {parent.status.value} and has no {what} to go on from")
+    rows = read_epochs(connection, job_id, limit=file.epoch) if kind is CheckpointKind.state else []
+    resolved = resolutions.of_job(connection, job_id, parent.known_spec)
+    return Basis(parent, kind, file.epoch, file.path, rows, resolved)
+
+
+def begin(connection: Connection, job_id: str, basis: Basis, best: BestSoFar | None) -> bool:
+    """Give the new job what it goes on from; False: the other job has moved on since `find`, ask again.
+
+    `best`: of the rows taken over. The files are shared: each stays as long as one row names it.
+    """
+    parent = select(jobs.c.id).where(own(connection, jobs), jobs.c.id == basis.parent.id)
+    if connection.execute(parent.with_for_update()).first() is None:  # its recorder locks the row too
+        raise NotFound(f"no job {basis.parent.id!r}")
+    file = _file(connection, basis.parent.id, basis.kind)
+    if file is None or file.path != basis.path:
+        return False
+    start = file.epoch if basis.kind is CheckpointKind.state else 0
+    _share(connection, job_id, file, kind=CheckpointKind.state, epoch=start)
+    if start:
+        _take_rows_over(connection, job_id, basis.parent.id, start)
+        values = {"epoch": start, "best_epoch": None, "best_value": None, "best_metrics": None}
+        if best is not None:
+            values |= {"best_epoch": best.epoch, "best_value": best.value, "best_metrics": best.metrics}
+            published = _file(connection, basis.parent.id, CheckpointKind.best)
+            if published is not None and published.epoch == best.epoch:
+                _share(connection, job_id, published)
+        connection.execute(update(jobs).where(own(connection, jobs), jobs.c.id == job_id).values(values))
+    return True
+
+
+def _file(connection: Connection, job_id: str, kind: CheckpointKind) -> Row[Any] | None:
+    query = select(checkpoints).where(
+        own(connection, checkpoints), checkpoints.c.job_id == job_id, checkpoints.c.kind == kind
+    )
+    return connection.execute(query).first()
+
+
+def _share(connection: Connection, job_id: str, file: Row[Any], **changes: Any) -> None:
+    connection.execute(insert(checkpoints), {**file._mapping, "job_id": job_id, **changes})
+
+
+def _take_rows_over(connection: Connection, job_id: str, parent: str, until: int) -> None:
+    others = [column for column in epochs.c if column.name != "job_id"]
+    taken = own(connection, epochs), epochs.c.job_id == parent, epochs.c.epoch <= until
+    rows = select(literal(job_id), *others).where(*taken)
+    connection.execute(insert(epochs).from_select(["job_id", *(column.name for column in others)], rows))

@@ -1,0 +1,275 @@
+"""Jobs: the table is the queue. Clients submit, read and delete here; the worker's side is in `queue.py`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from service.domain.checkpoint import CheckpointKind, CheckpointRef
+from service.domain.job import Best, Forked, Job, Progress
+from service.domain.status import ENDED, Status
+from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull, Unavailable
+from service.spec.data import DatasetData
+from service.spec.limits import checkpoint_bytes_of
+from service.spec.version import version_needed
+from service.store.engine import unhurried
+from service.store.ids import new_id
+from service.store.jobs import events, resolutions
+from service.store.maintenance import garbage
+from service.store.maintenance.artifact_refs import named
+from service.store.schema import NOBODY, STAGED, checkpoints, jobs
+from service.store.tenancy import Prepared, own, tenant_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Row, Select
+
+    from service.spec.resolve import Resolved
+
+POSITIONS = 1_000
+CHUNK = 1_000  # jobs in one statement
+
+_best = checkpoints.alias("best")
+_READ = [column for column in jobs.c if column is not jobs.c.resolved]  # that is the trainers', and may be large
+_SELECT: Select[Any] = select(
+    *_READ, _best.c.epoch.label("ckpt_epoch"), _best.c.sha256, _best.c.size_bytes, _best.c.path
+).select_from(jobs.outerjoin(_best, and_(_best.c.job_id == jobs.c.id, _best.c.kind == CheckpointKind.best)))
+
+_ONE = Prepared(_SELECT.where(jobs.c.id == bindparam("id")), jobs)
+_earlier = and_(jobs.c.priority == bindparam("priority"), jobs.c.id < bindparam("id"))
+_mine = and_(jobs.c.status == "queued", jobs.c.tenant == bindparam("tenant"))
+_ahead = select(literal(1)).where(_mine, or_(jobs.c.priority > bindparam("priority"), _earlier))
+_AHEAD = select(func.count()).select_from(_ahead.limit(POSITIONS - 1).subquery())
+
+
+def download_url(job_id: str, kind: str) -> str:
+    """Where the API serves a checkpoint's file."""
+    return f"/v1/jobs/{job_id}/checkpoints/{kind}/download"
+
+
+def submit(
+    connection: Connection,
+    resolved: Resolved,
+    *,
+    max_queued: int,
+    idempotency_key: str | None = None,
+    request_sha256: str | None = None,
+    forked: Forked | None = None,
+) -> tuple[Job, bool]:
+    """Queue a job; (job, False) when this key and request were taken before.
+
+    Raises QueueFull, IdempotencyMismatch, and NotFound when the data set has just been deleted.
+    """
+    if idempotency_key and (known := replay(connection, idempotency_key, request_sha256)):
+        return known, False
+    make_room(connection, 1, max_queued)
+    row = {
+        **row_of(resolved, tenant_of(connection)),
+        "idempotency_key": idempotency_key,
+        "request_sha256": request_sha256,
+        "forked": forked and forked.model_dump(mode="json"),
+    }
+    try:
+        with connection.begin_nested():
+            add(connection, [row])
+    except IntegrityError as error:
+        if idempotency_key and (known := replay(connection, idempotency_key, request_sha256)):
+            return known, False
+        raise NotFound("the data set is gone") from error
+    return get(connection, row["id"]), True
+
+
+def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Put these new jobs, made by `row_of`, into the queue."""
+    connection.execute(insert(jobs), resolutions.stored(connection, rows))
+    events.begin(connection, [(row["id"], row["tenant"], _origin(row.get("forked"))) for row in rows])
+
+
+def stage(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store these new jobs so that nobody sees them before `unveil`: they are no tenant's, and in no known state.
+
+    Raises NotFound when a data set has just been deleted.
+    """
+    try:
+        ready = resolutions.stored(connection, rows)
+        connection.execute(insert(jobs), [{**row, "tenant": NOBODY, "status": STAGED} for row in ready])
+    except IntegrityError as error:
+        raise NotFound("the data set is gone") from error
+    events.begin(connection, [(row["id"], row["tenant"], _origin(row.get("forked"))) for row in rows])
+
+
+def unveil(connection: Connection, job_ids: Sequence[str], tenant: str, sweep_id: str) -> None:
+    """Put staged jobs into the queue; raises Unavailable where some are gone, as they were taken for abandoned ones."""
+    values = {"tenant": tenant, "sweep_id": sweep_id, "status": Status.queued}
+    for start in range(0, len(job_ids), CHUNK):
+        these = and_(jobs.c.id.in_(job_ids[start : start + CHUNK]), jobs.c.tenant == NOBODY, jobs.c.status == STAGED)
+        if connection.execute(update(jobs).where(these).values(values)).rowcount < len(job_ids[start : start + CHUNK]):
+            raise Unavailable("the jobs took too long to store; try again")
+
+
+def discard_staged(connection: Connection, job_ids: Sequence[str]) -> None:
+    """Delete these staged jobs."""
+    these = and_(jobs.c.id.in_(job_ids), jobs.c.tenant == NOBODY, jobs.c.status == STAGED)
+    connection.execute(delete(jobs).where(these))
+
+
+def _origin(forked: Mapping[str, Any] | None) -> str:
+    return f"to go on from epoch {forked['epoch']} of {forked['job']}" if forked else "submitted"
+
+
+def make_room(connection: Connection, wanted: int, max_queued: int) -> None:
+    """Raises QueueFull unless the queue has room for so many jobs more; paused ones keep their places."""
+    most = max(max_queued - wanted + 1, 0)
+    waits = jobs.c.status.in_([Status.queued, Status.paused])
+    queued = select(literal(1)).where(own(connection, jobs), waits).limit(most)
+    if connection.scalar(select(func.count()).select_from(queued.subquery())) == most:
+        raise QueueFull(f"the queue takes {max_queued:,} jobs and has no room for {wanted:,} more; try again later")
+
+
+def row_of(resolved: Resolved, tenant: str) -> dict[str, Any]:
+    """The row of a new job, with a new id; `add` takes it."""
+    spec = resolved.spec
+    return {
+        "id": new_id("job"),
+        "tenant": tenant,
+        "name": spec.name,
+        "labels": spec.labels,
+        "spec": spec.model_dump(mode="json"),
+        "spec_version": version_needed(spec),
+        "resolved": resolved,
+        "warnings": [warning.model_dump() for warning in resolved.warnings],
+        "dataset_id": spec.data.id if isinstance(spec.data, DatasetData) else None,
+        "array_key": resolved.array_key,
+        "array_limit": resolved.array_limit,
+        "priority": spec.priority,
+        "device_request": spec.device,
+        "max_epochs": spec.max_epochs,
+        "monitor": resolved.monitor,
+        "expected_bytes": checkpoint_bytes_of(resolved),
+        "status": Status.queued,
+        "created_at": datetime.now(UTC),
+    }
+
+
+def replay(connection: Connection, key: str, request_sha256: str | None) -> Job | None:
+    """The job that this Idempotency-Key created, if there is one; raises IdempotencyMismatch for another request."""
+    row = connection.execute(_SELECT.where(own(connection, jobs), jobs.c.idempotency_key == key)).first()
+    if row is not None and row.request_sha256 != request_sha256:
+        raise IdempotencyMismatch
+    return None if row is None else _job(connection, row)
+
+
+def get(connection: Connection, job_id: str) -> Job:
+    """The job of this id; raises NotFound."""
+    row = _ONE.on(connection, id=job_id).first()
+    if row is None:
+        raise NotFound(f"no job {job_id!r}")
+    return _job(connection, row)
+
+
+def find(
+    connection: Connection,
+    *,
+    limit: int,
+    after: str | None = None,
+    status: Status | None = None,
+    name: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    sweep: str | None = None,
+) -> list[Job]:
+    """Jobs that fit every filter, newest first, at most `limit`, older than the job `after`."""
+    query = _SELECT.where(own(connection, jobs))
+    if after is not None:
+        query = query.where(jobs.c.id < after)
+    if status is not None:
+        query = query.where(jobs.c.status == status)
+    if name is not None:
+        query = query.where(jobs.c.name == name)
+    if sweep is not None:
+        query = query.where(jobs.c.sweep_id == sweep)
+    for key, value in (labels or {}).items():
+        query = query.where(jobs.c.labels[key].as_string() == value)
+    rows = connection.execute(query.order_by(jobs.c.id.desc()).limit(limit)).all()
+    return [_job(connection, row) for row in rows]
+
+
+def versions(connection: Connection, job_ids: Iterable[str]) -> dict[str, tuple[int, Status]]:
+    """(version, status) of each of these jobs that exists: one query however many are watched."""
+    query = select(jobs.c.id, jobs.c.version, jobs.c.status).where(jobs.c.id.in_(list(job_ids)))
+    return {row.id: (row.version, Status(row.status)) for row in connection.execute(query)}
+
+
+def remove(connection: Connection, job_id: str) -> None:
+    """Delete an ended job with its history and its checkpoints, whose files are collected later.
+
+    Raises NotFound, and Conflict while the job is live.
+    """
+    unhurried(connection)  # it may have a million epochs
+    of_job = and_(own(connection, checkpoints), checkpoints.c.job_id == job_id)
+    paths = connection.scalars(select(checkpoints.c.path).where(of_job)).all()
+    ended = and_(own(connection, jobs), jobs.c.id == job_id, jobs.c.status.in_(ENDED))
+    if connection.execute(delete(jobs).where(ended)).rowcount == 0:
+        job = get(connection, job_id)
+        raise Conflict(f"the job is {job.status.value}; cancel it first")
+    garbage.discard(connection, set(paths) - named(connection, paths))
+
+
+def lock(connection: Connection, which: ColumnElement[bool]) -> Sequence[str]:
+    """Lock these jobs until the transaction's end, in the order of their ids; which they are.
+
+    Whatever changes several jobs locks them in this order first: an UPDATE takes them in any order, and two that meet
+    would be a deadlock on Postgres. Data sets are locked before jobs, sweeps after them.
+    """
+    return connection.scalars(select(jobs.c.id).where(which).order_by(jobs.c.id).with_for_update()).all()
+
+
+def touched(**values: Any) -> dict[str, Any]:
+    """`values` and a raised version, so that watchers see the change."""
+    return {**values, "version": jobs.c.version + 1}
+
+
+def _position(connection: Connection, row: Row[Any]) -> int:
+    """Among the jobs of its tenant: between tenants, claims take turns."""
+    return 1 + (connection.scalar(_AHEAD, {"tenant": row.tenant, "priority": row.priority, "id": row.id}) or 0)
+
+
+def _job(connection: Connection, row: Row[Any]) -> Job:
+    live = row.status == Status.running
+    fields = dict(row._mapping)
+    return Job.model_validate(
+        {
+            **{name: fields[name] for name in Job.model_fields.keys() & fields.keys()},
+            "sweep": row.sweep_id,
+            "progress": Progress(
+                epoch=row.epoch, max_epochs=row.max_epochs, eta_seconds=row.eta_seconds if live else None
+            ),
+            "best": _best_of(row),
+            "test": None if row.test_metrics is None else {"metrics": row.test_metrics},
+            "queue_position": _position(connection, row) if row.status == Status.queued else None,
+        }
+    )
+
+
+def _best_of(row: Row[Any]) -> Best | None:
+    if row.best_epoch is None:
+        return None
+    reference = None
+    if row.path is not None:
+        reference = CheckpointRef(
+            epoch=row.ckpt_epoch,
+            sha256=row.sha256,
+            size_bytes=row.size_bytes,
+            path=row.path,
+            download_url=download_url(row.id, CheckpointKind.best),
+        )
+    return Best(
+        epoch=row.best_epoch,
+        monitor=row.monitor,
+        value=row.best_value,
+        metrics=row.best_metrics or {},
+        checkpoint=reference,
+    )

@@ -1,0 +1,1 @@
+"""Reads and writes for upkeep: integrity checks, garbage collection, retention, statistics."""

@@ -1,0 +1,47 @@
+"""Forgets what ended long ago: jobs in batches, and sweeps of which no job is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, delete, exists, select
+
+from service.domain.status import ENDED
+from service.store.engine import unhurried
+from service.store.maintenance import garbage
+from service.store.maintenance.artifact_refs import named
+from service.store.schema import NOBODY, STAGED, checkpoints, jobs, sweeps
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+
+def forget_jobs(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` jobs that ended earlier, with their history and checkpoints; how many."""
+    unhurried(connection)  # each may have a million epochs
+    old = select(jobs.c.id).where(jobs.c.status.in_(ENDED), jobs.c.finished_at < before)
+    held = old.order_by(jobs.c.id).limit(limit).with_for_update(skip_locked=True)  # what is in use, goes next time
+    ids = list(connection.scalars(held))
+    if not ids:
+        return 0
+    keys = set(connection.scalars(select(checkpoints.c.path).where(checkpoints.c.job_id.in_(ids))))
+    count = connection.execute(delete(jobs).where(jobs.c.id.in_(ids))).rowcount
+    garbage.discard(connection, keys - named(connection, keys))
+    return count
+
+
+def forget_staged(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` jobs of sweeps that were begun earlier and never finished being stored; how many."""
+    old = select(jobs.c.id).where(jobs.c.status == STAGED, jobs.c.tenant == NOBODY, jobs.c.created_at < before)
+    held = old.order_by(jobs.c.id).limit(limit).with_for_update(skip_locked=True)
+    ids = list(connection.scalars(held))
+    return connection.execute(delete(jobs).where(jobs.c.id.in_(ids))).rowcount if ids else 0
+
+
+def forget_sweeps(connection: Connection, before: datetime) -> int:
+    """Delete sweeps that were created earlier and have no job any more; how many."""
+    empty = and_(sweeps.c.created_at < before, ~exists().where(jobs.c.sweep_id == sweeps.c.id))
+    ids = connection.scalars(select(sweeps.c.id).where(empty).order_by(sweeps.c.id).with_for_update()).all()
+    return connection.execute(delete(sweeps).where(sweeps.c.id.in_(ids), empty)).rowcount

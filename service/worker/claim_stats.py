@@ -1,0 +1,37 @@
+"""What a worker has claimed, and has seen die, since it started, for those who watch it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from service.store.jobs.queue import Claim
+
+
+@dataclass
+class Tally:
+    """Counts and sums."""
+
+    claims: int = 0
+    claimed: int = 0
+    claim_seconds: float = 0.0
+    waited_seconds: float = 0.0
+    lapsed_leases: int = 0
+    trainer_restarts: int = 0
+
+    @contextmanager
+    def claiming(self) -> Iterator[list[Claim]]:
+        """Put what was claimed within into the list: it is counted, and the time that it took."""
+        claims: list[Claim] = []
+        began = time.perf_counter()
+        yield claims
+        if claims:
+            self.claims += 1
+            self.claimed += len(claims)
+            self.claim_seconds += time.perf_counter() - began
+            self.waited_seconds += sum(claim.waited_seconds for claim in claims)

@@ -1,0 +1,66 @@
+"""Networks with columns of every type, and rows for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from service.data.preprocess.features import FittedFeature
+from service.data.preprocess.preprocessing import FittedTarget, Preprocessing
+from service.spec.job import JobSpec
+from service.spec.lowering import lower
+from service.spec.resolved import Feature
+from service.spec.table import ColumnType
+from service.training.checkpoint import Checkpoint
+from service.training.models import build
+
+DATES = [86_400.0 * day + 3_600 * (day % 24) for day in range(40)]
+TARGETS: list[FittedTarget] = [
+    FittedTarget(column="y", classes=["a", "b", "c"]),
+    FittedTarget(column="y", classes=[False, True]),
+    FittedTarget(column="y", classes=[0, 1, 7]),
+    FittedTarget(column="y", classes=[0.5, 1.5]),
+    FittedTarget(column="y", mean=1e6, scale=3e4),
+]
+
+
+def numbers(
+    name: str, values: list[float], numeric: Any = "standardize", kind: Any = ColumnType.number
+) -> FittedFeature:
+    return FittedFeature.fit(Feature(name, kind, indicator=kind is ColumnType.number), np.array(values), numeric)
+
+
+def texts(name: str, *categories: str, other: bool) -> FittedFeature:
+    feature = Feature(name, ColumnType.text, categories, other=other, indicator=other)
+    return FittedFeature.fit(feature, np.array([categories[0]], dtype=object), "standardize")
+
+
+def mixed(target: FittedTarget, numeric: str = "standardize") -> Checkpoint:
+    """A network, not trained, of a column of every type."""
+    features = [
+        numbers("size", [1.0, 2.0, np.nan, 4.0, 1e9], numeric),
+        texts("city", "", "Böblingen", "Ulm", other=True),
+        numbers("when", DATES, numeric, ColumnType.datetime),
+        texts("linear", "x", "y", other=False),  # named as a node of a graph may be
+        numbers("smoker", [0.0, 1.0, 1.0], numeric, ColumnType.boolean),
+    ]
+    return untrained(Preprocessing(features=features, target=target, null_values=["unknown", "-"]))
+
+
+def untrained(preprocessing: Preprocessing) -> Checkpoint:
+    spec = JobSpec.model_validate({"data": {"kind": "dataset", "id": "ds_1", "target": "y"}})
+    outputs = len(preprocessing.target.classes or [0])
+    layers = lower(spec.architecture, len(preprocessing.input_names), outputs)
+    torch.manual_seed(0)
+    return Checkpoint(build(layers).eval(), layers, preprocessing, spec, 3, {"val_loss": 0.5, "val_accuracy": 0.75})
+
+
+MIXED_ROWS: list[dict[str, Any]] = [
+    {"size": 2.5, "city": "Ulm", "when": "1970-01-20T10:30:00Z", "linear": "x", "smoker": True},
+    {"size": -1e300, "city": "", "when": "1970-02-01", "linear": "z", "smoker": False},
+    {"size": None, "city": None, "when": None, "linear": None, "smoker": None},
+    {"size": 1e9, "city": "unknown", "when": "2170-02-01T00:00:00+09:00", "linear": "-", "smoker": 1},
+    {"city": "Böblingen"},
+]

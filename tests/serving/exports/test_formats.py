@@ -1,0 +1,184 @@
+"""Every export answers as the service does: any network, any columns, one row or many; others are refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given, settings
+
+from service.data.preprocess.preprocessing import FittedTarget, Preprocessing
+from service.errors import Conflict
+from service.serving.exports import standalone as loader
+from service.serving.exports.model import check, standalone
+from service.serving.exports.onnx_file import feed, to_onnx
+from service.serving.exports.program import to_pt2
+from service.serving.exports.rows import rows_for
+from service.training.checkpoint import Checkpoint
+from tests.serving.exports.networks import MIXED_ROWS, TARGETS, mixed, numbers, texts, untrained
+from tests.training.arrays import NETWORKS
+from tests.training.test_inference import trained
+
+NETS: list[dict[str, Any]] = [
+    {"hidden": [16, 8]},
+    {"hidden": [], "batch_norm": False},
+    {"kind": "cnn", "shape": [1, 3, 4], "channels": [4], "kernel_size": 3, "pool": 2, "hidden": [8]},
+    {
+        "kind": "layers",
+        "shape": [4, 3],
+        "layers": [
+            {"kind": "conv1d", "out_channels": 5, "kernel_size": 2},
+            {"kind": "batch_norm"},
+            {"kind": "activation", "function": "silu"},
+            {"kind": "avg_pool", "kernel_size": 2},
+            {"kind": "flatten"},
+            {"kind": "layer_norm"},
+            {"kind": "dropout", "p": 0.5},
+        ],
+    },
+]
+
+
+def rows_of(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    rows = rows_for(checkpoint, None)
+    return [*rows, {"x0": None, "x1": 1e6, "x2": -1e6}, dict.fromkeys(rows[0])]
+
+
+@settings(max_examples=25)
+@given(NETWORKS)
+def test_any_network_answers_the_same_from_its_plain_description(architecture: dict[str, Any]) -> None:
+    _, checkpoint = trained(architecture)
+    again = loader.Standalone(json.loads(json.dumps(standalone(checkpoint).description)))
+    again.load_state_dict(checkpoint.network.state_dict())
+    again.eval()
+
+    with torch.inference_mode():
+        check(checkpoint, lambda rows: again(*again.tensors(rows)), rows_of(checkpoint), "description")
+
+
+@pytest.mark.parametrize("architecture", NETS)
+@pytest.mark.parametrize("to_file", [to_pt2, to_onnx])
+def test_networks_of_every_kind_are_written(architecture: dict[str, Any], to_file: Callable[..., bytes]) -> None:
+    _, checkpoint = trained(architecture)
+
+    to_file(checkpoint, rows_of(checkpoint))  # which itself compares the answers
+
+
+@pytest.mark.parametrize("to_file", [to_pt2, to_onnx])
+def test_the_same_network_is_the_same_bytes_each_time(to_file: Callable[..., bytes]) -> None:
+    checkpoint = mixed(TARGETS[0])
+
+    assert to_file(checkpoint, MIXED_ROWS) == to_file(checkpoint, MIXED_ROWS)
+
+
+@pytest.mark.parametrize(("numeric", "target"), [("quantile", TARGETS[0]), ("none", TARGETS[-1])], ids=str)
+def test_columns_of_every_type_go_in_however_they_are_scaled(target: FittedTarget, numeric: str) -> None:
+    checkpoint = mixed(target, numeric)
+
+    for to_file in (to_pt2, to_onnx):
+        to_file(checkpoint, MIXED_ROWS)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: str(target.classes))
+def test_an_onnx_file_names_its_inputs_as_the_columns_and_answers_in_the_targets_type(
+    target: FittedTarget,
+) -> None:
+    checkpoint = mixed(target)
+
+    session = onnxruntime.InferenceSession(to_onnx(checkpoint, MIXED_ROWS), providers=["CPUExecutionProvider"])
+
+    assert {each.name: each.type for each in session.get_inputs()} == {
+        **dict.fromkeys(("size", "when", "smoker"), "tensor(double)"),
+        **dict.fromkeys(("city", "linear"), "tensor(string)"),
+    }
+    (prediction, *probabilities) = session.run(None, feed(standalone(checkpoint), MIXED_ROWS))
+    expected = standalone(checkpoint).predict(MIXED_ROWS)
+    if target.classes is None:
+        np.testing.assert_allclose(prediction, [each["prediction"] for each in expected], rtol=1e-6)
+        return
+    assert prediction.tolist() == [each["prediction"] for each in expected]
+    assert type(prediction.tolist()[0]) is type(target.classes[0])
+    np.testing.assert_allclose(
+        probabilities[0], [[*each["probabilities"].values()] for each in expected], atol=1e-6, rtol=0
+    )
+
+
+def test_of_many_columns_all_numbers_are_one_input_and_all_texts_another() -> None:
+    features = [numbers(f"n{i}", [float(i), i + 1.0]) for i in range(290)]
+    features += [texts(f"t{i}", "x", "y", other=True) for i in range(3)]
+    checkpoint = untrained(Preprocessing(features=features, target=TARGETS[0]))
+    rows = [{f"n{i}": float(i * k % 5) for i in range(290)} | {"t0": "x", "t2": "z"} for k in range(4)]
+
+    model = onnx.load_model_from_string(to_onnx(checkpoint, rows))
+
+    shapes = {each.name: each.type.tensor_type.shape.dim[1].dim_value for each in model.graph.input}
+    assert shapes == {"numbers": 290, "texts": 3}
+
+
+def test_a_column_that_is_named_as_an_answer_is_no_hindrance() -> None:
+    features = [numbers("prediction", [0.0, 1.0]), texts("probabilities", "x", "y", other=True)]
+    checkpoint = untrained(Preprocessing(features=features, target=TARGETS[0]))
+
+    model = onnx.load_model_from_string(to_onnx(checkpoint, rows_for(checkpoint, None)))
+
+    assert [each.name for each in model.graph.input] == ["numbers", "texts"]
+    assert [each.name for each in model.graph.output] == ["prediction", "probabilities"]
+
+
+def test_an_onnx_file_says_what_it_is() -> None:
+    checkpoint = mixed(TARGETS[0])
+
+    model = onnx.load_model_from_string(to_onnx(checkpoint, MIXED_ROWS))
+
+    about = json.loads(next(each.value for each in model.metadata_props if each.key == "bestepoch"))
+    assert (about["epoch"], about["metrics"], about["target"]["classes"]) == (3, checkpoint.metrics, ["a", "b", "c"])
+
+
+def test_an_exported_program_takes_any_number_of_rows_and_tells_no_paths_of_the_server() -> None:
+    checkpoint = mixed(TARGETS[0])
+    data = to_pt2(checkpoint, MIXED_ROWS)
+    extra = {"model.json": ""}
+
+    program = torch.export.load(io.BytesIO(data), extra_files=extra).module()
+
+    model = loader.Standalone(json.loads(extra["model.json"]))
+    for rows in (MIXED_ROWS[:1], MIXED_ROWS, MIXED_ROWS * 50):
+        assert program(*model.tensors(rows)).shape == (len(rows), 3)
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        assert not [name for name in file.namelist() if str(Path(loader.__file__).parent).encode() in file.read(name)]
+
+
+def test_an_export_that_answers_otherwise_is_refused() -> None:
+    checkpoint = mixed(TARGETS[0])
+    model = standalone(checkpoint)
+
+    def wrong(rows: list[dict[str, Any]]) -> Any:
+        answers = model(*model.tensors(rows)).detach().numpy().copy()
+        answers[-1] += 2e-5 if len(rows) > 1 else 0.0  # in a batch alone
+        return answers
+
+    with pytest.raises(Conflict, match=r"^the file of this network is not offered: it differs by 2"):
+        check(checkpoint, wrong, MIXED_ROWS, "file")
+    with pytest.raises(Conflict, match="it differs in shape from"):
+        check(checkpoint, lambda rows: np.zeros((1, 3)), MIXED_ROWS, "file")
+    with pytest.raises(Conflict):
+        check(checkpoint, lambda rows: np.full((len(rows), 3), np.nan), MIXED_ROWS, "file")
+
+
+def test_rows_are_made_up_where_the_data_set_is_gone() -> None:
+    checkpoint = mixed(TARGETS[0])
+
+    rows = rows_for(checkpoint, None)
+
+    assert len({row["city"] for row in rows}) == 3
+    assert len({row["size"] for row in rows}) > 10
+    to_onnx(checkpoint, rows)
