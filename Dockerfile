@@ -16,6 +16,7 @@ RUN /opt/build/bin/pip install --require-hashes --no-deps -r build.lock \
       /opt/bestepoch/bin/pip install -c constraints.txt --no-deps --index-url "$TORCH_INDEX_URL" torch; fi \
  && /opt/bestepoch/bin/pip install -c constraints.txt torch
 COPY pyproject.toml README.md LICENSE ./
+COPY bestepoch bestepoch
 COPY service service
 COPY migrations migrations
 COPY examples/penguins.csv examples/penguins.csv

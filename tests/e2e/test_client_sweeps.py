@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 import httpx2
 import pytest
 
-from service.client import ApiError, Client
+from bestepoch import ApiError, Client
 from service.lifecycle import Status
 from service.sweep_records import Sweep as State
 from service.sweep_records import SweepStatus
