@@ -33,18 +33,18 @@ class Refused(Exception):
 @contextmanager
 def service(url: str, api_key: str | None) -> Iterator[Client]:
     """A client; what goes wrong becomes one line and exit code 2."""
-    import httpx2
-
     from service.client import ApiError, Client
 
-    with Client(url, api_key, tries=4) as client:
+    try:
+        client = Client(url, api_key, tries=4)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    with client:
         try:
             yield client
         except ApiError as error:
             places = [f"\n  {each.get('pointer') or each.get('parameter')}: {each['message']}" for each in error.errors]
             raise Refused(f"{error.detail}{''.join(places) if len(places) > 1 else ''}") from error
-        except httpx2.TransportError as error:
-            raise Refused(f"no service answers at {url}; `bestepoch serve` starts one ({error})") from error
 
 
 def print_table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

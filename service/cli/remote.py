@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.calling import EXIT_CODES, HERE, ApiKey, AsJson, Url, service
+from service.cli.calling import EXIT_CODES, HERE, ApiKey, AsJson, Refused, Url, service
 from service.lifecycle import CheckpointFormat, Status
 
 if TYPE_CHECKING:
@@ -129,19 +129,33 @@ def download(
 @app.command()
 def predict(
     job_id: JobId,
-    file: Annotated[Path, typer.Argument(help="A CSV file with the columns that the job has learnt from.")],
+    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet with the job's feature columns.")],
+    out: Annotated[Path | None, typer.Option(help="File for the predictions; default: standard output.")] = None,
     url: Url = HERE,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the best epoch's answer to each row of a CSV file, as CSV."""
+    """Predict the rows of a file with the best epoch's weights, in the file's own format."""
     with service(url, api_key) as client:
-        answers = client.job(job_id).predict_file(file)
-    if as_json:
-        rows = list(csv.DictReader(answers.decode().splitlines()))
-        typer.echo(json.dumps(rows))
+        try:
+            answers = client.job(job_id).predict_file(file)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+    if out is not None:
+        out.write_bytes(answers)
+        typer.echo(json.dumps({"path": str(out)}) if as_json else f"Saved {out}")
+    elif as_json:
+        typer.echo(json.dumps(_rows(answers)))
     else:
-        typer.echo(answers.decode(), nl=False)
+        typer.echo(answers, nl=False)
+
+
+def _rows(answers: bytes) -> list[Any]:
+    """The predictions in a file's bytes."""
+    if answers.startswith(b"PAR1"):
+        raise Refused("predictions for a Parquet file are a Parquet file: save it with --out")
+    lines = answers.decode().splitlines()
+    return list(map(json.loads, lines) if answers.startswith(b"{") else csv.DictReader(lines))
 
 
 def _width(text: str) -> int:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from service.client.job import Job
 from service.client.sweep import Sweep
-from service.client.tables import as_file
 from service.client.transport import Transport
+from service.client.uploads import as_file
 from service.lifecycle import Job as State
 from service.spec.table import Dataset, DatasetSummary
 from service.sweep_records import Sweep as SweepState

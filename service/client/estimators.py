@@ -14,8 +14,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from service.client.client import Client
-from service.client.tables import CsvRows, columns_of_csv, json_rows
 from service.client.transport import ApiError
+from service.client.uploads import CsvRows, columns_of_csv, json_rows
 from service.lifecycle import Status
 
 if TYPE_CHECKING:

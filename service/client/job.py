@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import httpx2
 
-from service.client import bar
+from service.client import progress_bar
 from service.client.optional_imports import needs
-from service.client.tables import CsvRows, as_file, history_frame
-from service.client.transport import AGAIN, ApiError
+from service.client.predictions import Predictor
+from service.client.transport import AGAIN, ApiError, ServiceUnavailable
+from service.client.uploads import CsvRows, history_frame
 from service.lifecycle import Epoch
 from service.lifecycle import Job as State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pandas import DataFrame
 
+    from service.client.predictions import Frame
     from service.client.transport import Transport
     from service.training.models import Network
 
@@ -59,7 +61,7 @@ class Job:
         `progress`: in a terminal, a bar with the curve of the last losses in place of `each`.
         """
         if progress:
-            with bar.of_epochs(self.state.progress.max_epochs) as shown:
+            with progress_bar.of_epochs(self.state.progress.max_epochs) as shown:
                 return self.wait(seconds, shown or each)
         deadline = None if seconds is None else time.monotonic() + seconds
         if each is not None:
@@ -90,14 +92,15 @@ class Job:
                     elif event == "end":
                         self.refresh()
                         return
-            except httpx2.TransportError:
-                pass
+            except httpx2.TransportError as error:
+                reason: object = error
             except ApiError as error:
                 if error.status not in AGAIN:
                     raise
+                reason = error
             pause = next(pauses)
             if pause is None:
-                raise ConnectionError(f"the stream of {self.id} breaks again and again")
+                raise ServiceUnavailable(self._transport.url, f"the stream of {self.id} broke: {reason}")
             time.sleep(pause)
 
     def _events(self, after: int) -> Iterator[tuple[str, Any]]:
@@ -153,19 +156,38 @@ class Job:
             if error.status != 404:  # which a try says whose forerunner's answer was lost
                 raise
 
-    def predict(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The best epoch's answer to each row, given by column name."""
-        answer = self._transport.json("POST", f"{self._path}/predict", json={"rows": rows}, timeout=120.0)
-        return list(answer["predictions"])
+    @overload
+    def predict(self, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]: ...
+    @overload
+    def predict(self, rows: str | Path, out: None = None) -> list[dict[str, Any]]: ...
+    @overload
+    def predict(self, rows: str | Path, out: str | Path) -> Path: ...
+    @overload
+    def predict(self, rows: Frame) -> Frame: ...
+    def predict(self, rows: Any, out: str | Path | None = None) -> Any:
+        """Predict rows with the best epoch's weights; no prediction depends on other rows.
+
+        `rows`: dicts by column name; the path of a CSV, JSON Lines or Parquet file; or a pandas or polars DataFrame.
+        Returns a dict a row, `{"prediction": ..., "probabilities": {...}}`, the latter for classes; for a DataFrame,
+        one of the same library with the columns `prediction` and `probability of CLASS`, and the same index.
+
+        `out`: for a path, where to save the predictions, in the format of the rows; returns that path. Predictions for
+        a Parquet file need it. Raises ApiError, OSError, ValueError.
+        """
+        predictor = Predictor(self._transport, self._path)
+        if isinstance(rows, str | Path):
+            if out is None:
+                return predictor.of_path(Path(rows))
+            Path(out).write_bytes(predictor.bytes_of_path(Path(rows)))
+            return Path(out)
+        if out is not None:
+            raise TypeError("out= goes with the path of a file of rows")
+        return predictor.of_frame(rows) if hasattr(rows, "columns") else list(predictor.of_rows(rows))
 
     def predict_file(self, rows: str | Path | CsvRows) -> bytes:
-        """The best epoch's answers to the rows of a CSV file, given by its path, as CSV."""
-        content = rows if isinstance(rows, CsvRows) else as_file(rows)[0]
-        headers = {"Content-Type": "text/csv"}
-        answer = self._transport.request(
-            "POST", f"{self._path}/predict", content=content, headers=headers, timeout=900.0
-        )
-        return answer.content
+        """The predictions for a file of rows, given by its path, as the bytes of a file of the same format."""
+        predictor = Predictor(self._transport, self._path)
+        return predictor.of_file(rows) if isinstance(rows, CsvRows) else predictor.bytes_of_path(Path(rows))
 
     def checkpoint(self, kind: Kind = "best", format: Format = "safetensors") -> bytes:  # noqa: A002
         """The weights as a file; `onnx`, `pt2` and `bundle` hold the preprocessing too."""

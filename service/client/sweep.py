@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from service.client import bar
+from service.client import progress_bar
 from service.client.job import Job
 from service.lifecycle import Job as JobState
 from service.sweep_records import Sweep as State
@@ -53,7 +53,7 @@ class Sweep:
         `progress`: in a terminal, a bar of its jobs in place of `each`.
         """
         if progress:
-            with bar.of_jobs(self.state.jobs) as shown:
+            with progress_bar.of_jobs(self.state.jobs) as shown:
                 return self.wait(seconds, shown or each)
         deadline = None if seconds is None else time.monotonic() + seconds
         longest = 60.0 if each is None else LOOK_SECONDS

@@ -33,17 +33,33 @@ class ApiError(Exception):
         super().__init__(f"{self.detail} ({self.status} {self.code})".strip())
 
 
+class ServiceUnavailable(ConnectionError):
+    """No service answers at `url`, however often it was asked."""
+
+    def __init__(self, url: str, reason: object) -> None:
+        self.url = url
+        hint = "check the URL and the network, and that the service runs: `bestepoch serve` starts one"
+        super().__init__(f"no service answers at {url} ({reason}); {hint}")
+
+
 class Transport:
     """An HTTP client of one service; `tries`: of a request, with longer and longer pauses."""
 
     def __init__(self, url: str, api_key: str | None, tries: int, timeout: float) -> None:
         headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"the URL of a service begins with http:// or https://, unlike {url!r}")
+        self.url = url
         self.http = httpx2.Client(base_url=url, headers=headers, timeout=timeout)
         self._tries = tries
 
     def json(self, method: str, path: str, **options: Any) -> Any:
-        """The JSON of the answer; raises ApiError, httpx2.TransportError."""
-        return self.request(method, path, **options).json()
+        """The JSON of the answer; raises ApiError, ServiceUnavailable."""
+        response = self.request(method, path, **options)
+        try:
+            return response.json()
+        except ValueError:
+            raise ServiceUnavailable(self.url, "what answers there is no bestepoch service") from None
 
     def create(self, path: str, body: Any) -> Any:
         """What a POST creates, once, however often it has to be sent."""
@@ -64,9 +80,9 @@ class Transport:
         for pause in self.pauses():
             try:
                 response = self.http.request(method, path, **options)
-            except httpx2.TransportError:
+            except httpx2.TransportError as error:
                 if pause is None:
-                    raise
+                    raise ServiceUnavailable(self.url, error or type(error).__name__) from error
                 time.sleep(pause)
                 continue
             if response.status_code not in AGAIN or pause is None:

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from bestepoch import ApiError, Client
-from service.client.tables import DECISION, history_frame
+from service.client.uploads import DECISION, history_frame
 from service.lifecycle import Status
 
 PENGUINS = Path("examples/penguins.csv")
@@ -215,8 +215,3 @@ def test_a_stream_that_breaks_goes_on_where_it_was(service: httpx2.Client) -> No
 
     assert epochs == list(range(1, 201))
     assert wire.used >= 3
-
-
-def test_a_service_that_is_not_there_is_an_error_after_some_tries() -> None:
-    with Client("http://127.0.0.1:9", tries=2) as client, pytest.raises(httpx2.TransportError):
-        client.usage()

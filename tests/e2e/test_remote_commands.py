@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from service.cli.calling import Refused
-from service.client.bar import curve
+from service.client.progress_bar import curve
 from tests.e2e.conftest import Run
 from tests.processes import ENDLESS, submit
 
