@@ -117,7 +117,7 @@ API, WORKER, GROUP = 64_001, 64_002, 64_003
 AT_WORK = """
 import os, sys
 from service.artifacts import Artifacts
-from service.cli.opening import database_of, read_settings
+from service.cli.startup import database_of, read_settings
 from service.settings import Settings
 from service.store import keys
 

@@ -13,8 +13,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from service.cli import demo, keys, remote, servers, sweep, upkeep
-from service.cli.calling import Refused
+from service.cli import demo, jobs, keys, maintenance, serve, sweep
+from service.cli.common import CommandError
 from service.errors import ServiceError
 
 READER_GONE = 141  # what a shell says of a program that SIGPIPE has ended
@@ -31,7 +31,7 @@ class Commands(TyperGroup):
             if (error.name or "").partition(".")[0] == "service":
                 raise
             command = f"bestepoch {ctx.invoked_subcommand}"
-            raise Refused(f"`{command}` needs the server: pip install 'bestepoch[server]' ({error})") from error
+            raise CommandError(f"`{command}` needs the server: pip install 'bestepoch[server]' ({error})") from error
         except BrokenPipeError:
             # Python would complain once more when it writes out what is left as it ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -45,18 +45,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Training as a service.",
 )
-app.add_typer(servers.app)
-app.add_typer(remote.app)
+app.add_typer(serve.app)
+app.add_typer(jobs.app)
 app.add_typer(sweep.app)
 app.add_typer(demo.app, name="demo")
 app.add_typer(keys.app, name="keys")
-app.add_typer(upkeep.app)
+app.add_typer(maintenance.app)
 
 
 def main() -> None:
     """Entry point of the `bestepoch` command; what an operator can mend is said in one line, with exit code 2."""
     try:
         app()
-    except (ServiceError, Refused, OSError) as error:
+    except (ServiceError, CommandError, OSError) as error:
         typer.echo(f"bestepoch: {error}", err=True)
         sys.exit(2)

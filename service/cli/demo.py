@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 import service as package
-from service.cli.calling import HERE, ApiKey, AsJson, Url, print_table, service
+from service.cli.common import HERE, ApiKey, AsJson, Url, print_table, service
 from service.cli.sweep import as_dict, exit_code, follow, say_failures
 
 if TYPE_CHECKING:

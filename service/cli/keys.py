@@ -25,7 +25,7 @@ def create_key(
     name: Annotated[str | None, typer.Option(help="What it is for.")] = None,
 ) -> None:
     """Make a key and print it, once: only its SHA-256 is stored. From the first one on, nobody comes in without."""
-    from service.cli.opening import database_of, read_settings
+    from service.cli.startup import database_of, read_settings
     from service.store import keys
 
     if TENANT.fullmatch(tenant) is None:
@@ -40,7 +40,7 @@ def create_key(
 @app.command(name="list")
 def list_keys(tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None) -> None:
     """Print all keys, without their text: id, tenant, scope, status, when they end, name."""
-    from service.cli.opening import database_of, read_settings
+    from service.cli.startup import database_of, read_settings
     from service.store import keys
 
     with database_of(read_settings()) as database, database.reading() as connection:
@@ -52,7 +52,7 @@ def list_keys(tenant: Annotated[str | None, typer.Option(help="Of this tenant al
 @app.command(name="revoke")
 def revoke_key(key: Annotated[str, typer.Argument(metavar="ID", help="As `bestepoch keys list` prints it.")]) -> None:
     """Let a key open nothing any more, within a second."""
-    from service.cli.opening import database_of, read_settings
+    from service.cli.startup import database_of, read_settings
     from service.store import keys
 
     with database_of(read_settings()) as database, database.transaction() as connection:

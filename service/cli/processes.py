@@ -15,8 +15,8 @@ import typer
 from service.access import id_in
 from service.artifacts import Artifacts
 from service.cli.open_files import backlog_within, connections_within, raise_limit
-from service.cli.opening import keeping, open_database
 from service.cli.permissions import exposed
+from service.cli.startup import keeping, open_database
 from service.collector import Collector
 from service.data.confine import landlock_version
 from service.deployment import join

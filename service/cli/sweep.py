@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.calling import EXIT_CODES, HERE, ApiKey, AsJson, Url, print_table, service
+from service.cli.common import EXIT_CODES, HERE, ApiKey, AsJson, Url, print_table, service
 from service.cli.sweep_file import SweepFile, read
 from service.lifecycle import Status
 

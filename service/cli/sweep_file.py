@@ -10,7 +10,7 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any
 
-from service.cli.calling import Refused
+from service.cli.common import CommandError
 
 BASE = ("file", "target", "base")
 CHANGES = ("name", "labels", "grid", "points", "replicates", "folds")  # as the service has them
@@ -31,11 +31,11 @@ class SweepFile:
 
 
 def read(path: Path) -> SweepFile:
-    """The file at `path`: JSON if its name says so, else TOML; raises Refused with what is wrong and where, OSError."""
+    """The file at `path`: JSON if its name says so, else TOML; raises CommandError with what is wrong and where, OSError."""
     try:
         return _sweep_file(_parsed(path), path.parent)
     except (ValueError, RecursionError) as error:
-        raise Refused(f"{path}: {error}") from None
+        raise CommandError(f"{path}: {error}") from None
 
 
 def _parsed(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.calling import Refused
+from service.cli.common import CommandError
 from service.cli.sweep_file import read
 
 QUOTED = 'grid.optimizer should be a list; names with dots have quotes: "optimizer.lr" = [...]'
@@ -77,7 +77,7 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, name: str, text: s
     path = tmp_path / name
     path.write_text(text)
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandError) as refused:
         read(path)
 
     assert str(refused.value).startswith(f"{path}: ")
@@ -88,7 +88,7 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, name: str, text: s
 def test_what_is_no_text_and_what_is_not_there_are_said(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(b"\xff\xfe")
 
-    with pytest.raises(Refused, match="can't decode byte 0xff"):
+    with pytest.raises(CommandError, match="can't decode byte 0xff"):
         read(tmp_path / "a.toml")
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "b.toml")

@@ -15,7 +15,7 @@ import pytest
 
 from bestepoch import Client
 from service.cli import demo
-from service.cli.calling import Refused
+from service.cli.common import CommandError
 from tests.e2e.conftest import Run
 from tests.processes import ENDLESS, linux_only, until
 
@@ -149,7 +149,7 @@ def test_a_file_that_cannot_be_trained_is_refused_in_a_line(
 ) -> None:
     error = run("sweep", written(tmp_path, **what)).exception
 
-    assert isinstance(error, Refused | OSError)
+    assert isinstance(error, CommandError | OSError)
     assert said in str(error)
     assert "\n" not in str(error)
 

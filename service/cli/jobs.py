@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.calling import EXIT_CODES, HERE, ApiKey, AsJson, Refused, Url, service
+from service.cli.common import EXIT_CODES, HERE, ApiKey, AsJson, CommandError, Url, service
 from service.lifecycle import CheckpointFormat, Status
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def predict(
         try:
             answers = client.job(job_id).predict_file(file)
         except ValueError as error:
-            raise Refused(str(error)) from None
+            raise CommandError(str(error)) from None
     if out is not None:
         out.write_bytes(answers)
         typer.echo(json.dumps({"path": str(out)}) if as_json else f"Saved {out}")
@@ -153,7 +153,7 @@ def predict(
 def _rows(answers: bytes) -> list[Any]:
     """The predictions in a file's bytes."""
     if answers.startswith(b"PAR1"):
-        raise Refused("predictions for a Parquet file are a Parquet file: save it with --out")
+        raise CommandError("predictions for a Parquet file are a Parquet file: save it with --out")
     lines = answers.decode().splitlines()
     return list(map(json.loads, lines) if answers.startswith(b"{") else csv.DictReader(lines))
 

@@ -26,7 +26,7 @@ EXIT_CODES = {Status.failed: 1, Status.cancelled: 3}
 PIPE_COLUMNS = 200  # of a table that no terminal is there for
 
 
-class Refused(Exception):
+class CommandError(Exception):
     """The service refused, or cannot be reached, or would have refused what stands in a file."""
 
 
@@ -38,13 +38,13 @@ def service(url: str, api_key: str | None) -> Iterator[Client]:
     try:
         client = Client(url, api_key, tries=4)
     except ValueError as error:
-        raise Refused(str(error)) from None
+        raise CommandError(str(error)) from None
     with client:
         try:
             yield client
         except ApiError as error:
             places = [f"\n  {each.get('pointer') or each.get('parameter')}: {each['message']}" for each in error.errors]
-            raise Refused(f"{error.detail}{''.join(places) if len(places) > 1 else ''}") from error
+            raise CommandError(f"{error.detail}{''.join(places) if len(places) > 1 else ''}") from error
 
 
 def print_table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

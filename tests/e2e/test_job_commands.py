@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from service.cli.calling import Refused
+from service.cli.common import CommandError
 from service.client.progress_bar import curve
 from tests.e2e.conftest import Run
 from tests.processes import ENDLESS, submit
@@ -116,7 +116,7 @@ def test_a_reader_who_has_enough_ends_a_command_quietly(
 def test_what_a_person_can_mend_is_said_in_a_line(run: Run, arguments: tuple[str, ...], said: str) -> None:
     error: Any = run(*arguments).exception
 
-    assert isinstance(error, Refused | OSError)
+    assert isinstance(error, CommandError | OSError)
     assert said in str(error)
 
 

@@ -14,7 +14,7 @@ app = typer.Typer()
 @app.command()
 def migrate() -> None:
     """Bring the database to this version's schema."""
-    from service.cli.opening import read_settings
+    from service.cli.startup import read_settings
     from service.store.engine import migrate as to_newest
 
     to_newest(read_settings().database)
@@ -25,8 +25,8 @@ def migrate() -> None:
 def doctor() -> None:
     """Check every row against its file and the queue against its rules; exit code 1 when something is wrong."""
     from service.artifacts import Artifacts
-    from service.cli.opening import open_database, read_settings
     from service.cli.permissions import exposed
+    from service.cli.startup import open_database, read_settings
     from service.doctor import Doctor
 
     settings = read_settings()
@@ -49,7 +49,7 @@ def collect(
 ) -> None:
     """Collect garbage now, as the service does each hour; exit code 1 when it was refused or a file could not go."""
     from service.artifacts import Artifacts
-    from service.cli.opening import keeping, open_database, read_settings
+    from service.cli.startup import keeping, open_database, read_settings
     from service.collector import Collector
 
     settings = read_settings()
@@ -73,7 +73,7 @@ def adopt() -> None:
     """Make the artifacts folder this database's, whatever it was before: both then have the same id."""
     from service import deployment
     from service.artifacts import Artifacts
-    from service.cli.opening import open_database, read_settings
+    from service.cli.startup import open_database, read_settings
 
     settings = read_settings()
     database = open_database(settings)

@@ -47,6 +47,6 @@ def _settings(host: str | None = None, port: int | None = None) -> Settings:
     from service.settings import import_nothing_from_here
 
     import_nothing_from_here()
-    from service.cli.opening import read_settings
+    from service.cli.startup import read_settings
 
     return read_settings(host, port)
