@@ -1,4 +1,4 @@
-"""Commands about jobs that call a service: train, watch, jobs, show, cancel, download, predict."""
+"""Commands for jobs: train, watch, jobs, show, cancel, download, predict."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.common import EXIT_CODES, HERE, ApiKey, AsJson, CommandError, Url, service
+from service.cli.common import DEFAULT_URL, EXIT_CODES, ApiKey, AsJson, CommandError, Url, service
 from service.lifecycle import CheckpointFormat, Status
 
 if TYPE_CHECKING:
@@ -18,29 +18,31 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Job id.")]
 
 
 @app.command()
 def train(
-    file: Annotated[Path, typer.Argument(help="The table: CSV, JSON Lines, Parquet, NPZ or a zip of images.")],
-    target: Annotated[str, typer.Option(help="The column to predict.")],
+    file: Annotated[Path, typer.Argument(help="Training data: CSV, JSON Lines, Parquet, NPZ or a zip of images.")],
+    target: Annotated[str, typer.Option(help="Target column.")],
     batch_norm: Annotated[bool, typer.Option(help="Batch normalization after each hidden layer.")] = True,
-    patience: Annotated[int, typer.Option(help="Epochs without a better one until training stops; 0: never.")] = 10,
-    hidden: Annotated[str, typer.Option(help="Widths of the hidden layers, with commas between.")] = "64,32",
-    max_epochs: Annotated[int, typer.Option(help="Epochs at most.")] = 100,
-    seed: Annotated[int, typer.Option(help="Of the first weights and the order of rows.")] = 0,
+    patience: Annotated[int, typer.Option(help="Early-stopping patience, in epochs; 0: no early stopping.")] = 10,
+    hidden: Annotated[str, typer.Option(help="Hidden layer widths, separated by commas.")] = "64,32",
+    max_epochs: Annotated[int, typer.Option(help="Max epochs.")] = 100,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Anything else of the spec, as in optimizer.lr=0.01; repeat."),
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any field of the job spec, as in optimizer.lr=0.01; repeatable."
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder or file for the best checkpoint.")] = Path(),
-    url: Url = HERE,
+    out: Annotated[Path, typer.Option(help="Where to save the best checkpoint: a file or folder.")] = Path(),
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a table, train on it, watch, and save the best epoch's weights."""
-    widths = [_width(width.strip()) for width in hidden.split(",") if width.strip()]
+    """Upload a table, train on it, follow the job, and save the best checkpoint."""
+    widths = [_parse_width(width.strip()) for width in hidden.split(",") if width.strip()]
     spec: dict[str, Any] = {
         "architecture": {"hidden": widths, "batch_norm": batch_norm},
         "early_stopping": {"patience": patience} if patience else None,
@@ -48,32 +50,32 @@ def train(
         "seed": seed,
     }
     for text in set_ or ():
-        _put(spec, *_setting(text))
+        _set_field(spec, *_parse_setting(text))
     with service(url, api_key) as client:
         job = client.train(client.upload(file), target, **spec)
         job.wait(progress=not as_json)
         saved = job.download(out) if job.state.best else None
-    _end(job, as_json=as_json)
+    _print_result(job, as_json=as_json)
     if saved is not None and not as_json:
         typer.echo(f"Saved {saved}")
     raise typer.Exit(EXIT_CODES.get(job.state.status, 0))
 
 
 @app.command()
-def watch(job_id: JobId, url: Url = HERE, api_key: ApiKey = None, as_json: AsJson = False) -> None:
-    """Follow a job until it ends."""
+def watch(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
+    """Follow a job until it has ended."""
     with service(url, api_key) as client:
         job = client.job(job_id)
         job.wait(progress=not as_json)
-    _end(job, as_json=as_json)
+    _print_result(job, as_json=as_json)
     raise typer.Exit(EXIT_CODES.get(job.state.status, 0))
 
 
 @app.command()
 def jobs(
-    status: Annotated[Status | None, typer.Option(help="Only those in this state.")] = None,
-    limit: Annotated[int, typer.Option(help="How many at most.")] = 20,
-    url: Url = HERE,
+    status: Annotated[Status | None, typer.Option(help="Only jobs with this status.")] = None,
+    limit: Annotated[int, typer.Option(help="Maximum number of jobs.")] = 20,
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
@@ -90,8 +92,8 @@ def jobs(
 
 
 @app.command()
-def show(job_id: JobId, url: Url = HERE, api_key: ApiKey = None, as_json: AsJson = False) -> None:
-    """Print how a job stands, and its spec."""
+def show(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
+    """Print a job's state and spec."""
     with service(url, api_key) as client:
         job = client.job(job_id)
     if not as_json:
@@ -100,8 +102,8 @@ def show(job_id: JobId, url: Url = HERE, api_key: ApiKey = None, as_json: AsJson
 
 
 @app.command()
-def cancel(job_id: JobId, url: Url = HERE, api_key: ApiKey = None, as_json: AsJson = False) -> None:
-    """Stop a job for good; its best epoch stays."""
+def cancel(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
+    """Cancel a job; its best checkpoint is kept."""
     with service(url, api_key) as client:
         job = client.job(job_id).cancel()
     typer.echo(job.state.model_dump_json() if as_json else repr(job)[1:-1])
@@ -110,17 +112,17 @@ def cancel(job_id: JobId, url: Url = HERE, api_key: ApiKey = None, as_json: AsJs
 @app.command()
 def download(
     job_id: JobId,
-    out: Annotated[Path, typer.Option(help="Folder or file.")] = Path(),
-    last: Annotated[bool, typer.Option("--last", help="The last epoch's weights, not the best's.")] = False,
+    out: Annotated[Path, typer.Option(help="Where to save it: a file or folder.")] = Path(),
+    last: Annotated[bool, typer.Option("--last", help="The last epoch's weights instead of the best's.")] = False,
     format_: Annotated[
         CheckpointFormat,
-        typer.Option("--format", help="onnx, pt2 and bundle hold the preprocessing too."),
+        typer.Option("--format", help="onnx, pt2 and bundle include the preprocessing."),
     ] = CheckpointFormat.safetensors,
-    url: Url = HERE,
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Save a job's weights."""
+    """Download a job's checkpoint."""
     with service(url, api_key) as client:
         saved = client.job(job_id).download(out, "last" if last else "best", format_.value)
     typer.echo(json.dumps({"path": str(saved)}) if as_json else f"Saved {saved}")
@@ -131,40 +133,40 @@ def predict(
     job_id: JobId,
     file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet with the job's feature columns.")],
     out: Annotated[Path | None, typer.Option(help="File for the predictions; default: standard output.")] = None,
-    url: Url = HERE,
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict the rows of a file with the best epoch's weights, in the file's own format."""
     with service(url, api_key) as client:
         try:
-            answers = client.job(job_id).predict_file(file)
+            predictions = client.job(job_id).predict_file(file)
         except ValueError as error:
             raise CommandError(str(error)) from None
     if out is not None:
-        out.write_bytes(answers)
+        out.write_bytes(predictions)
         typer.echo(json.dumps({"path": str(out)}) if as_json else f"Saved {out}")
     elif as_json:
-        typer.echo(json.dumps(_rows(answers)))
+        typer.echo(json.dumps(_parse_predictions(predictions)))
     else:
-        typer.echo(answers, nl=False)
+        typer.echo(predictions, nl=False)
 
 
-def _rows(answers: bytes) -> list[Any]:
+def _parse_predictions(predictions: bytes) -> list[Any]:
     """The predictions in a file's bytes."""
-    if answers.startswith(b"PAR1"):
+    if predictions.startswith(b"PAR1"):
         raise CommandError("predictions for a Parquet file are a Parquet file: save it with --out")
-    lines = answers.decode().splitlines()
-    return list(map(json.loads, lines) if answers.startswith(b"{") else csv.DictReader(lines))
+    lines = predictions.decode().splitlines()
+    return list(map(json.loads, lines) if predictions.startswith(b"{") else csv.DictReader(lines))
 
 
-def _width(text: str) -> int:
+def _parse_width(text: str) -> int:
     if not text.isdecimal():
         raise typer.BadParameter(f"{text!r} is not a whole number", param_hint="--hidden")
     return int(text)
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def _parse_setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
@@ -174,8 +176,8 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _put(spec: dict[str, Any], name: str, value: Any) -> None:
-    """At a dotted name, into objects that are made where there are none."""
+def _set_field(spec: dict[str, Any], name: str, value: Any) -> None:
+    """Set the field at a dotted name; creates the objects on the way."""
     *parents, last = name.split(".")
     for parent in parents:
         inner = spec.get(parent)
@@ -183,7 +185,7 @@ def _put(spec: dict[str, Any], name: str, value: Any) -> None:
     spec[last] = value
 
 
-def _end(job: Job, *, as_json: bool) -> None:
+def _print_result(job: Job, *, as_json: bool) -> None:
     state = job.state
     if as_json:
         typer.echo(state.model_dump_json())
@@ -194,5 +196,5 @@ def _end(job: Job, *, as_json: bool) -> None:
     typer.echo(f"Training stopped after {state.progress.epoch} epochs.")
     if state.best is not None:
         loss = state.best.metrics.get("val_loss")
-        named = ("validation loss", loss) if loss is not None else (state.best.monitor, state.best.value)
-        typer.echo(f"Best {named[0]}: {named[1]:.4f}")
+        name, value = ("validation loss", loss) if loss is not None else (state.best.monitor, state.best.value)
+        typer.echo(f"Best {name}: {value:.4f}")

@@ -1,4 +1,4 @@
-"""Rows to predict in the shapes that Python has them in, and predictions in the matching shape."""
+"""Predictions for rows, files and DataFrames, each in the matching shape."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from service.client.transport import Transport
 
 CSV, PARQUET, JSON_LINES = "text/csv", "application/vnd.apache.parquet", "application/x-ndjson"
-PREFIX = "probability of "  # and a class: the name of its column
+PREFIX = "probability of "  # column names of files: the prefix and a class
 FILE_SECONDS, ROWS_SECONDS = 900.0, 120.0
 # The service takes 10,000 rows in 2 MiB of JSON, and answers a million probabilities at most.
 MAX_ROWS, MAX_BYTES = 1_000, 2**20
@@ -29,11 +29,11 @@ Row = dict[str, Any]
 
 
 class DataFrame(Protocol):
-    """What pandas and polars have in common."""
+    """A DataFrame of pandas or polars."""
 
     @property
     def columns(self) -> Any:
-        """The names of the columns."""
+        """The column names."""
 
 
 Frame = TypeVar("Frame", bound=DataFrame)
@@ -41,14 +41,14 @@ Frame = TypeVar("Frame", bound=DataFrame)
 
 @dataclass(frozen=True)
 class Predictor:
-    """The predictions of one job's best epoch."""
+    """Predicts with the weights of a job's best epoch."""
 
     transport: Transport
     path: str
-    """Of the job, as in `/v1/jobs/job_1`."""
+    """The job's path, as in `/v1/jobs/job_1`."""
 
     def of_rows(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
-        """A prediction for each row, asked for in batches; raises ApiError."""
+        """A prediction per row, requested in batches; raises ApiError."""
         start = 0
         for batch in _batches(rows):
             body = b'{"rows":[' + b",".join(batch) + b"]}"
@@ -61,11 +61,11 @@ class Predictor:
             yield from answer["predictions"]
 
     def of_file(self, content: Any, media_type: str = CSV) -> bytes:
-        """A file of the same format with the predictions for the rows of a CSV or Parquet file; raises ApiError."""
+        """Predictions for a CSV or Parquet file, as a file of the same format; raises ApiError."""
         return bytes(self._post(content=content, headers={"Content-Type": media_type}, timeout=FILE_SECONDS).content)
 
     def of_path(self, path: Path) -> list[Row]:
-        """Those for the rows of a file; raises ApiError, OSError, and ValueError for a Parquet file."""
+        """A prediction per row of a CSV or JSON Lines file; raises ApiError, OSError, ValueError for Parquet."""
         media_type = media_type_of(path)
         if media_type == JSON_LINES:
             return list(self.of_rows(_json_lines(path)))
@@ -82,23 +82,23 @@ class Predictor:
         ]
 
     def bytes_of_path(self, path: Path) -> bytes:
-        """Those for the rows of a file as the bytes of a file of the same format; raises ApiError, OSError."""
+        """Predictions for a file of rows, as the bytes of a file of the same format; raises ApiError, OSError."""
         media_type = media_type_of(path)
         if media_type == JSON_LINES:
             return "".join(f"{json.dumps(each)}\n" for each in self.of_rows(_json_lines(path))).encode()
         return self.of_file(as_file(path)[0], media_type)
 
     def of_frame(self, rows: Frame) -> Frame:
-        """A data frame with the columns `prediction` and, for classes, `probability of CLASS`; see `of_file`."""
+        """A DataFrame with the columns `prediction` and, for classes, `probability of CLASS`; see `of_file`."""
         columns = self._columns(self.of_file(as_file(rows)[0]))
-        make: Any = type(rows)  # pandas and polars both take a dict of columns
+        make: Any = type(rows)  # pandas and polars both accept a dict of columns
         frame: Frame = make(columns, index=rows.index) if hasattr(rows, "index") else make(columns)  # polars has none
         return frame
 
     def _columns(self, answer: bytes) -> dict[str, list[Any]]:
-        """The columns of a CSV file of predictions, with the types that they have in JSON."""
+        """The columns of a CSV file of predictions, with the types that JSON has."""
         header, *lines = csv.reader(io.StringIO(answer.decode(), newline=""))
-        columns: dict[str, list[Any]] = {name: [line[place] for line in lines] for place, name in enumerate(header)}
+        columns: dict[str, list[Any]] = {name: [line[i] for line in lines] for i, name in enumerate(header)}
         for name in header[1:] or header:
             columns[name] = [float(text) if text else None for text in columns[name]]
         if header[1:]:
@@ -111,7 +111,7 @@ class Predictor:
 
 
 def media_type_of(path: Path) -> str:
-    """Whether a file is Parquet, JSON Lines or CSV, by its first bytes; raises OSError."""
+    """The format of a file of rows, detected from its first bytes; raises OSError."""
     with path.open("rb") as file:
         head = file.read(1024)
     if head.startswith(b"PAR1"):
@@ -133,7 +133,7 @@ def _json_lines(path: Path) -> Iterator[Row]:
 
 
 def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[bytes]]:
-    """The rows as JSON, as many together as one request may have."""
+    """The rows as JSON, in batches of a size that the service accepts."""
     batch, size = list[bytes](), 0
     for row in rows:
         if not isinstance(row, Mapping):
@@ -149,7 +149,7 @@ def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[bytes]]:
 
 
 def _counted_from(start: int, error: ApiError) -> ApiError:
-    """The error of a batch, with its rows counted from the first row of all."""
+    """The error of a batch, its row numbers relative to the first row of all batches."""
 
     def shifted(text: str) -> str:
         return re.sub(r"/rows/(\d+)", lambda found: f"/rows/{int(found[1]) + start}", text)
@@ -161,7 +161,7 @@ def _counted_from(start: int, error: ApiError) -> ApiError:
 
 
 def _json_value(value: Any) -> Any:
-    """NaN and NaT as null, numbers of NumPy as Python's, dates as ISO 8601 text."""
+    """NaN and NaT become null, NumPy numbers Python's, dates ISO 8601 text."""
     if value != value:
         return None
     if hasattr(value, "isoformat"):
@@ -170,5 +170,5 @@ def _json_value(value: Any) -> Any:
 
 
 def _of_type(kind: type, text: str) -> Any:
-    """A class of a CSV file as JSON has it."""
+    """A class label of a CSV file as the value that JSON has."""
     return text == "true" if kind is bool else kind(text)

@@ -1,4 +1,4 @@
-"""Rows to predict: told by their bytes, sent in batches, with the values of Python's libraries as JSON."""
+"""Requests of `job.predict`: file formats, batches, and NumPy and pandas values as JSON."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from service.client.predictions import CSV, JSON_LINES, PARQUET, Predictor, medi
 from service.client.transport import ApiError, Transport
 
 
-class Echo(httpx2.BaseTransport):
-    """Predicts for each row the number of its request, and refuses rows that have a column `wrong`."""
+class FakeService(httpx2.BaseTransport):
+    """A fake service that predicts the number of the request, and rejects rows with a column `wrong`."""
 
     def __init__(self) -> None:
         self.requests = list[list[dict[str, Any]]]()
@@ -34,14 +34,14 @@ class Echo(httpx2.BaseTransport):
 
 
 @pytest.fixture
-def echo() -> Echo:
-    return Echo()
+def fake() -> FakeService:
+    return FakeService()
 
 
 @pytest.fixture
-def predictor(echo: Echo) -> Predictor:
+def predictor(fake: FakeService) -> Predictor:
     transport = Transport("http://service", None, tries=1, timeout=1.0)
-    transport.http = httpx2.Client(transport=echo, base_url="http://service")
+    transport.http = httpx2.Client(transport=fake, base_url="http://service")
     return Predictor(transport, "/v1/jobs/job_1")
 
 
@@ -55,24 +55,24 @@ def predictor(echo: Echo) -> Predictor:
         (b"PAR1...PAR1", PARQUET),
     ],
 )
-def test_the_format_of_a_file_is_told_by_its_first_bytes(content: bytes, media_type: str, tmp_path: Path) -> None:
+def test_the_format_of_a_file_is_detected_from_its_first_bytes(content: bytes, media_type: str, tmp_path: Path) -> None:
     (tmp_path / "rows").write_bytes(content)
 
     assert media_type_of(tmp_path / "rows") == media_type
 
 
-def test_values_of_numpy_and_pandas_are_sent_as_json(predictor: Predictor, echo: Echo) -> None:
+def test_values_of_numpy_and_pandas_are_sent_as_json(predictor: Predictor, fake: FakeService) -> None:
     row = {"a": np.float32(0.5), "b": np.int64(3), "c": float("nan"), "d": pandas.NaT, "e": date(2026, 1, 31), "f": "x"}
 
     list(predictor.of_rows([row, {"d": pandas.Timestamp("2026-01-31 12:00")}]))
 
-    assert echo.requests == [
+    assert fake.requests == [
         [{"a": 0.5, "b": 3, "c": None, "d": None, "e": "2026-01-31", "f": "x"}, {"d": "2026-01-31T12:00:00"}]
     ]
 
 
-def test_many_rows_are_sent_in_batches_and_answered_in_order(
-    predictor: Predictor, echo: Echo, monkeypatch: pytest.MonkeyPatch
+def test_many_rows_are_predicted_in_batches_in_order(
+    predictor: Predictor, fake: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predictions, "MAX_ROWS", 3)
     monkeypatch.setattr(predictions, "MAX_BYTES", 100)
@@ -80,12 +80,12 @@ def test_many_rows_are_sent_in_batches_and_answered_in_order(
 
     answers = list(predictor.of_rows(iter(rows)))
 
-    assert [len(request) for request in echo.requests] == [3, 2, 1]
+    assert [len(request) for request in fake.requests] == [3, 2, 1]
     assert [answer["prediction"] for answer in answers] == [1, 1, 1, 2, 2, 3]
     assert list(predictor.of_rows([])) == []
 
 
-def test_an_error_counts_its_rows_from_the_first_of_all(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_numbers_of_errors_count_all_batches(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictions, "MAX_ROWS", 2)
 
     with pytest.raises(ApiError, match="/rows/4/wrong: unknown") as raised:
@@ -95,13 +95,13 @@ def test_an_error_counts_its_rows_from_the_first_of_all(predictor: Predictor, mo
 
 
 @pytest.mark.parametrize("rows", [{"a": 1}, [[1, 2]], np.ones((2, 2))])
-def test_rows_without_names_of_columns_are_a_type_error(predictor: Predictor, rows: Any) -> None:
+def test_rows_without_column_names_are_a_type_error(predictor: Predictor, rows: Any) -> None:
     with pytest.raises(TypeError, match="rows are dicts by column name"):
         list(predictor.of_rows(rows))
 
 
 @pytest.mark.parametrize(("line", "message"), [("{oops", "rows:2 is not JSON"), ("[1]", "rows:2 is not a JSON object")])
-def test_a_wrong_line_of_json_is_named(predictor: Predictor, line: str, message: str, tmp_path: Path) -> None:
+def test_an_invalid_line_of_json_lines_is_named(predictor: Predictor, line: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "rows").write_text(f'{{"a": 1}}\n{line}\n')
 
     with pytest.raises(ValueError, match=message):

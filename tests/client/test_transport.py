@@ -1,4 +1,4 @@
-"""Requests of the client to what is no service, or none that can be reached."""
+"""Requests to a service that cannot be reached, or to something else."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def test_a_service_that_does_not_answer_is_one_exception_that_says_what_to_check() -> None:
+def test_an_unreachable_service_raises_service_unavailable_with_a_hint() -> None:
     url = f"http://127.0.0.1:{closed_port()}"
 
     with Client(url, tries=2) as client, pytest.raises(ServiceUnavailable) as raised:
@@ -50,19 +50,19 @@ def test_a_service_that_does_not_answer_is_one_exception_that_says_what_to_check
     assert "\n" not in str(raised.value)
 
 
-def test_a_service_that_does_not_answer_in_time_is_unavailable_too() -> None:
+def test_a_timeout_raises_service_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with Client(url, tries=1, timeout=0.2) as client, pytest.raises(ServiceUnavailable, match="timed out"):
             client.usage()
 
 
-def test_another_program_at_the_url_is_no_service(page: str) -> None:
+def test_another_program_at_the_url_raises_service_unavailable(page: str) -> None:
     with Client(page) as client, pytest.raises(ServiceUnavailable, match="no bestepoch service"):
         client.usage()
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost", ""])
-def test_a_url_without_http_is_refused_at_once(url: str) -> None:
+def test_a_url_without_http_is_a_value_error(url: str) -> None:
     with pytest.raises(ValueError, match="begins with http:// or https://"):
         Client(url)

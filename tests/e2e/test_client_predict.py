@@ -1,4 +1,4 @@
-"""`job.predict` with rows, files and data frames: the same predictions, in the matching shape."""
+"""`job.predict` with rows, files and DataFrames: the same predictions, in the matching shape."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def job(client: Client, rows: list[dict[str, Any]], request: pytest.FixtureReque
     return client.train(table, target="target", task=task, max_epochs=2).wait(60)
 
 
-def test_a_file_and_a_frame_get_the_predictions_that_rows_get(
+def test_rows_files_and_data_frames_get_the_same_predictions(
     job: Job, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     frame = pandas.DataFrame(rows, index=range(1000, 1090))
@@ -85,7 +85,7 @@ def test_predictions_are_saved_in_the_format_of_the_rows(
     assert json.loads(run("predict", job.id, str(tmp_path / "rows.jsonl"), "--json").stdout) == expected
 
 
-def test_what_cannot_be_predicted_says_why(
+def test_invalid_rows_and_arguments_are_errors(
     client: Client, rows: list[dict[str, Any]], run: Run, tmp_path: Path
 ) -> None:
     job = client.train(pandas.DataFrame(rows), target="kind", max_epochs=1).wait(60)
