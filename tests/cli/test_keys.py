@@ -1,4 +1,4 @@
-"""`bestepoch keys`, as an operator types it."""
+"""`bestepoch keys create`, `list` and `revoke`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(*arguments: str) -> Result:
         root.setLevel(level)
 
 
-def test_a_key_is_printed_once_and_opens_what_it_should(home: Path) -> None:
+def test_a_created_key_is_printed_once_with_its_tenant_scope_and_expiry(home: Path) -> None:
     made = run("create", "--tenant", "birds", "--scope", "read", "--expires", "90", "--name", "night script")
     text = made.stdout.strip()
     listed = run("list").stdout
@@ -53,7 +53,7 @@ def test_a_key_is_printed_once_and_opens_what_it_should(home: Path) -> None:
     assert not any(text[-43:].encode() in file.read_bytes() for file in home.rglob("*") if file.is_file())
 
 
-def test_a_revoked_key_is_listed_as_such(home: Path) -> None:
+def test_a_revoked_key_is_listed_as_revoked(home: Path) -> None:
     run("create", "--tenant", "one")
     run("create", "--tenant", "two")
     first = run("list", "--tenant", "one").stdout.split()[0]
@@ -69,14 +69,14 @@ def test_a_revoked_key_is_listed_as_such(home: Path) -> None:
     [
         (("--tenant", "Birds of prey"), "is not 1 to 63 of"),
         (("--tenant", ""), "is not 1 to 63 of"),
-        (("--expires", "2020-01-01"), "is over"),
+        (("--expires", "2020-01-01"), "is in the past"),
         (("--expires", "soon"), "is neither days nor a date"),
-        (("--expires", "0"), "is over"),
+        (("--expires", "0"), "is in the past"),
         (("--expires", "99999999999999"), "is neither days nor a date"),
         (("--scope", "root"), "'root' is not one of 'read', 'submit', 'admin'"),
     ],
 )
-def test_a_key_that_could_not_be_meant_is_refused(home: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_rejected(home: Path, arguments: tuple[str, ...], said: str) -> None:
     ended = run("create", *arguments)
 
     assert ended.exit_code == 2

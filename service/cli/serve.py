@@ -17,7 +17,7 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on, 0 for any; de
 
 @app.command()
 def serve(host: Host = None, port: Port = None) -> None:
-    """Run API and worker together: all that one machine needs."""
+    """Run API and worker together, on one machine."""
     settings = _settings(host, port)
     from service.cli.processes import run_both
 
@@ -26,7 +26,7 @@ def serve(host: Host = None, port: Port = None) -> None:
 
 @app.command()
 def api(host: Host = None, port: Port = None) -> None:
-    """Run the API alone; workers run elsewhere on the same database and artifacts."""
+    """Run only the API; workers share its database and artifacts."""
     settings = _settings(host, port)
     from service.cli.processes import run_api
 
@@ -35,7 +35,7 @@ def api(host: Host = None, port: Port = None) -> None:
 
 @app.command()
 def worker(until_eof: Annotated[bool, typer.Option(hidden=True)] = False) -> None:
-    """Run a worker alone: a supervisor and its trainer processes."""
+    """Run only a worker: a supervisor and its trainer processes."""
     settings = _settings()
     from service.cli.processes import run_worker
 
@@ -43,10 +43,10 @@ def worker(until_eof: Annotated[bool, typer.Option(hidden=True)] = False) -> Non
 
 
 def _settings(host: str | None = None, port: int | None = None) -> Settings:
-    """The settings of a process that starts others: none of them imports what lies in the current folder."""
+    """The settings of a process that starts others; none of them imports modules from the current folder."""
     from service.settings import import_nothing_from_here
 
     import_nothing_from_here()
-    from service.cli.opening import read_settings
+    from service.cli.startup import read_settings
 
     return read_settings(host, port)

@@ -1,4 +1,4 @@
-"""What every command begins with: the settings, the logs, the database."""
+"""What the server's commands start with: settings, logging, the database."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 
 def read_settings(host: str | None = None, port: int | None = None) -> Settings:
-    """The settings; logs and the modes of new files as they say. Raises Misconfigured."""
+    """Read the settings, and set up logging and the umask accordingly; raises Misconfigured."""
     overrides: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
         problem = error.errors()[0]
-        said = problem["msg"].removeprefix("Value error, ")
+        message = problem["msg"].removeprefix("Value error, ")
         name = "".join(str(part).upper() for part in problem["loc"])
-        raise Misconfigured(f"BESTEPOCH_{name}: {said}" if name else said) from None
+        raise Misconfigured(f"BESTEPOCH_{name}: {message}" if name else message) from None
     logs.set_up(settings.log_level, settings.log_format)
-    # The one place that decides who may read what this process and its children write: others never may.
+    # Other users can never read what this process and its children write; this is the only place that decides it.
     os.umask(0o007 if settings.group_access else 0o077)
     return settings
 
 
 @contextmanager
 def database_of(settings: Settings) -> Iterator[Database]:
-    """The database of a command that does one thing with it; a new SQLite file gets its tables."""
+    """The database for a single command; SQLite is migrated first."""
     if settings.database.startswith("sqlite:"):
         migrate(settings.database)
     database = open_database(settings)
@@ -48,12 +48,12 @@ def database_of(settings: Settings) -> Iterator[Database]:
 
 
 def keeping(settings: Settings) -> Keeping:
-    """How long the collector keeps things."""
+    """How long the garbage collector keeps files."""
     return Keeping(settings.keep_days, settings.grace_hours, settings.trash_days)
 
 
 def open_database(settings: Settings) -> Database:
-    """The database, open; raises SchemaMismatch when this version cannot use its schema."""
+    """Open the database; raises SchemaMismatch when this version cannot use its schema."""
     database = Database(settings.database, settings.statement_seconds)
     with database.reading() as connection:
         migrations.check(connection)

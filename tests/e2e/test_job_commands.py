@@ -1,4 +1,4 @@
-"""`bestepoch train` and its like against a real service, as a person or a script runs them."""
+"""`bestepoch train`, `jobs`, `show`, `predict` and other job commands against a real service."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from service.cli.calling import Refused
-from service.client.bar import curve
+from service.cli.common import CommandError
+from service.client.progress_bar import curve
 from tests.e2e.conftest import Run
 from tests.processes import ENDLESS, submit
 
@@ -23,7 +23,7 @@ PENGUINS = "examples/penguins.csv"
 QUICK = ("--target", "species", "--max-epochs", "2", "--json")
 
 
-def test_a_table_becomes_a_checkpoint_and_the_two_lines_of_the_lesson(run: Run, tmp_path: Path) -> None:
+def test_train_prints_its_result_and_saves_the_best_checkpoint(run: Run, tmp_path: Path) -> None:
     ended = run(
         *("train", PENGUINS, "--target", "species", "--no-batch-norm", "--patience", "5", "--hidden", "16,8"),
         *("--set", "optimizer.lr=0.01", "--set", "name=night", "--max-epochs", "20", "--out", str(tmp_path)),
@@ -42,7 +42,7 @@ def test_a_table_becomes_a_checkpoint_and_the_two_lines_of_the_lesson(run: Run, 
     assert (spec["early_stopping"]["patience"], spec["optimizer"]["lr"], spec["name"]) == (5, 0.01, "night")
 
 
-def test_every_command_has_json_for_scripts(run: Run, tmp_path: Path) -> None:
+def test_every_command_prints_json_for_scripts(run: Run, tmp_path: Path) -> None:
     arguments = ("train", PENGUINS, "--target", "species", "--max-epochs", "3", "--json", "--out", str(tmp_path))
     trained = json.loads(run(*arguments).stdout)
     job = trained["id"]
@@ -59,7 +59,7 @@ def test_every_command_has_json_for_scripts(run: Run, tmp_path: Path) -> None:
     assert run("show", job).stdout.startswith(f"Job {job}: succeeded, epoch 3, best")
 
 
-def test_a_command_that_calls_a_service_does_not_wait_for_the_servers_libraries(service: httpx2.Client) -> None:
+def test_a_command_that_calls_a_service_imports_no_server_libraries(service: httpx2.Client) -> None:
     heavy = {"sqlalchemy", "alembic", "fastapi", "starlette", "torch", "duckdb", "numpy", "structlog"}
     code = (
         "import sys\nfrom service.cli import main\n"
@@ -73,7 +73,7 @@ def test_a_command_that_calls_a_service_does_not_wait_for_the_servers_libraries(
     json.loads(result.stdout)
 
 
-def test_a_cancelled_job_has_an_exit_code_of_its_own(run: Run, service: httpx2.Client) -> None:
+def test_a_cancelled_job_has_its_own_exit_code(run: Run, service: httpx2.Client) -> None:
     job = submit(service, ENDLESS)
 
     assert run("cancel", job).exit_code == 0
@@ -84,7 +84,7 @@ def test_a_cancelled_job_has_an_exit_code_of_its_own(run: Run, service: httpx2.C
 @pytest.mark.parametrize(
     ("command", "rows"), [("predict", 5), ("predict", 50_000), ("predict --json", 50_000), ("jobs", 0), ("show", 0)]
 )
-def test_a_reader_who_has_enough_ends_a_command_quietly(
+def test_a_closed_pipe_ends_a_command_quietly(
     service: httpx2.Client, run: Run, tmp_path: Path, command: str, rows: int, reader: str
 ) -> None:
     job = json.loads(run("train", PENGUINS, *QUICK, "--out", str(tmp_path)).stdout)["id"]
@@ -99,7 +99,7 @@ def test_a_reader_who_has_enough_ends_a_command_quietly(
     ended = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True)
 
     assert ended.stderr == ""
-    # What fits into the pipe may have been written before its reader went.
+    # What fits into the pipe may have been written before the reader closed it.
     assert ended.stdout.strip() in ({"141"} if reader == "true" or rows > 5 else {"0", "141"})
 
 
@@ -113,22 +113,22 @@ def test_a_reader_who_has_enough_ends_a_command_quietly(
         (("demo", "batch-norm", "--url", "http://127.0.0.1:9"), "`bestepoch serve` starts one"),
     ],
 )
-def test_what_a_person_can_mend_is_said_in_a_line(run: Run, arguments: tuple[str, ...], said: str) -> None:
+def test_expected_errors_are_one_line(run: Run, arguments: tuple[str, ...], said: str) -> None:
     error: Any = run(*arguments).exception
 
-    assert isinstance(error, Refused | OSError)
+    assert isinstance(error, CommandError | OSError)
     assert said in str(error)
 
 
 @pytest.mark.parametrize("wrong", [("--hidden", "wide"), ("--set", "nonsense"), ("--patience", "few")])
-def test_a_wrong_option_is_refused(run: Run, wrong: tuple[str, ...]) -> None:
+def test_an_invalid_option_is_rejected(run: Run, wrong: tuple[str, ...]) -> None:
     ended = run("train", PENGUINS, "--target", "species", *wrong)
 
     assert ended.exit_code == 2
     assert wrong[0] in ended.stderr
 
 
-def test_the_curve_goes_from_high_to_low() -> None:
+def test_the_loss_curve_is_scaled_between_minimum_and_maximum() -> None:
     assert curve([8.0, 4.0, 1.0]) == "█▄▁"
     assert curve([1.0, 1.0]) == "▁▁"
     assert curve([]) == ""

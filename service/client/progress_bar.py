@@ -1,4 +1,4 @@
-"""Bars of progress on the error stream, for who waits at a terminal."""
+"""Progress bars on standard error, shown only in a terminal."""
 
 from __future__ import annotations
 
@@ -13,55 +13,55 @@ if TYPE_CHECKING:
     from service.domain.epoch import Epoch
     from service.domain.sweep import Sweep
 
-BARS = "▁▂▃▄▅▆▇█"
-CURVE = 40  # epochs in it
+BLOCKS = "▁▂▃▄▅▆▇█"
+CURVE_EPOCHS = 40
 
 
 @contextmanager
 def of_epochs(total: int) -> Iterator[Callable[[Epoch], None] | None]:
-    """What to call with each epoch, for a bar with the curve of the last losses; None where there is no terminal."""
-    bar = _bar("{task.fields[curve]} {task.fields[said]}")
+    """A callback for each epoch that advances a bar with the latest loss curve; None without a terminal."""
+    bar = _bar("{task.fields[curve]} {task.fields[message]}")
     if bar is None:
         yield None
         return
     losses = list[float]()
     with bar:
-        task = bar.add_task("", total=total, curve="", said="")
+        task = bar.add_task("", total=total, curve="", message="")
 
-        def each(epoch: Epoch) -> None:
+        def update(epoch: Epoch) -> None:
             loss = epoch.train_loss if epoch.val_loss is None else epoch.val_loss
             if loss is not None:
                 losses.append(loss)
-            bar.update(task, completed=epoch.epoch, curve=curve(losses), said=epoch.reason)
+            bar.update(task, completed=epoch.epoch, curve=curve(losses), message=epoch.reason)
 
-        yield each
+        yield update
 
 
 @contextmanager
 def of_jobs(total: int) -> Iterator[Callable[[Sweep], None] | None]:
-    """What to call with a sweep as it stands, for a bar of its jobs; None where there is no terminal."""
-    bar = _bar("{task.fields[said]}")
+    """A callback for the state of a sweep that advances a bar of ended jobs; None without a terminal."""
+    bar = _bar("{task.fields[message]}")
     if bar is None:
         yield None
         return
     with bar:
-        task = bar.add_task("", total=total, said="")
+        task = bar.add_task("", total=total, message="")
 
-        def each(sweep: Sweep) -> None:
+        def update(sweep: Sweep) -> None:
             ended = sum(count for status, count in sweep.counts.items() if status.terminal)
             best = sweep.best
-            said = f"best {best.monitor} {best.value:.4g} at epoch {best.epoch}" if best else ""
-            bar.update(task, completed=ended, said=said)
+            message = f"best {best.monitor} {best.value:.4g} at epoch {best.epoch}" if best else ""
+            bar.update(task, completed=ended, message=message)
 
-        yield each
+        yield update
 
 
 def curve(losses: list[float]) -> str:
-    """The last of them as bars."""
-    shown = losses[-CURVE:]
+    """The last losses as block characters, scaled between their minimum and maximum."""
+    shown = losses[-CURVE_EPOCHS:]
     low, high = (min(shown), max(shown)) if shown else (0.0, 0.0)
-    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(BARS[round((loss - low) * scale)] for loss in shown)
+    scale = (len(BLOCKS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BLOCKS[round((loss - low) * scale)] for loss in shown)
 
 
 def _bar(*columns: Any) -> Progress | None:

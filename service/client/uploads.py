@@ -1,10 +1,12 @@
-"""What a person calls data, as a file that the service reads: a path, bytes, a data frame, or arrays."""
+"""Upload bodies from what Python holds data in: a path, bytes, a DataFrame, or arrays; and answers as arrays."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from service.client.optional_imports import needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,13 +23,14 @@ HISTORY_TYPES = {"epoch": "int64", "improved": "bool", "is_best": "bool", "wait"
 
 
 def as_file(data: Any) -> tuple[Any, str | None]:
-    """(the bytes or pieces of them, a name).
+    """The request body, as bytes or an iterable of chunks, and the file name if there is one.
 
     `data`: a path; bytes; a pandas or polars DataFrame; a 2-d array; or (X, y), whose columns are x0, x1, ... and y.
+    Raises OSError, and ImportError for arrays without NumPy.
     """
     if isinstance(data, str | Path):
         path = Path(data)
-        return _Pieces(path), path.name
+        return _FileChunks(path), path.name
     if isinstance(data, bytes):
         return data, None
     if hasattr(data, "write_csv"):  # polars
@@ -38,7 +41,8 @@ def as_file(data: Any) -> tuple[Any, str | None]:
 
 
 def _arrays(data: Any) -> bytes:
-    import numpy as np
+    with needs("uploading arrays or lists", "NumPy", "numpy"):
+        import numpy as np
 
     file = io.BytesIO()
     if isinstance(data, tuple):
@@ -49,21 +53,21 @@ def _arrays(data: Any) -> bytes:
     return file.getvalue()
 
 
-class _Pieces:
-    """A file's bytes piece by piece, from the start each time they are asked for: a try may have to be repeated."""
+class _FileChunks:
+    """A file's bytes in chunks; each iteration starts over, since a request may be retried."""
 
     def __init__(self, path: Path) -> None:
-        path.stat()  # a file that is not there is said at once
+        path.stat()  # fail now if the file does not exist
         self._path = path
 
     def __iter__(self) -> Iterator[bytes]:
         with self._path.open("rb") as file:
-            while piece := file.read(CHUNK_BYTES):
-                yield piece
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
 
 
 class CsvRows:
-    """A (rows, columns) array as pieces of a CSV file, NaN for a missing value; its columns are x0, x1, ... again."""
+    """A (rows, columns) array as chunks of a CSV file with the columns x0, x1, ...; NaN is a missing value."""
 
     def __init__(self, x: NDArray[Any]) -> None:
         self._x = x
@@ -76,28 +80,24 @@ class CsvRows:
 
 
 def json_rows(x: NDArray[Any]) -> list[list[float | None]]:
-    """The rows of an array, with None for NaN."""
+    """The rows of an array as lists, NaN as None."""
     return [[None if value != value else value for value in row] for row in x.tolist()]
 
 
-def columns_of_csv(answer: bytes, names: list[str]) -> NDArray[Any]:
-    """(rows, names) the numbers in these columns of a CSV file of answers, NaN where there is none."""
+def columns_of_csv(content: bytes, names: list[str]) -> NDArray[Any]:
+    """(rows, names) the numbers in these columns of a CSV file of predictions, NaN where empty."""
     import numpy as np
 
-    header, *lines = answer.decode().splitlines()
-    places = [header.split(",").index(name) for name in names]
+    header, *lines = content.decode().splitlines()
+    positions = [header.split(",").index(name) for name in names]
     rows = (line.split(",") for line in lines)
-    return np.array([[float(row[place] or "nan") for place in places] for row in rows], dtype=np.float64)
+    return np.array([[float(row[position] or "nan") for position in positions] for row in rows], dtype=np.float64)
 
 
 def history_frame(epochs: list[Epoch]) -> DataFrame:
-    """A row an epoch, the columns of the service's own tables; raises ImportError without pandas."""
-    try:
+    """A DataFrame with a row per epoch and the columns of the service's exports; raises ImportError without pandas."""
+    with needs("history(as_frame=True)", "pandas", "bestepoch[pandas]"):
         import pandas
-    except ModuleNotFoundError as error:
-        if error.name != "pandas":
-            raise
-        raise ImportError("history(as_frame=True) needs pandas: pip install 'bestepoch[pandas]'") from error
     metrics = dict.fromkeys(name for epoch in epochs for name in epoch.metrics)
     head, tail = ("epoch", "train_loss", "val_loss"), ("lr", "seconds", *DECISION)
     rows = [{**epoch.metrics, **epoch.model_dump(exclude={"metrics", "non_finite"})} for epoch in epochs]

@@ -1,4 +1,4 @@
-"""Commands for whoever looks after the service: migrate, doctor, version."""
+"""Operations commands: migrate, doctor, collect, adopt, version."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ app = typer.Typer()
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to this version's schema."""
-    from service.cli.opening import read_settings
+    """Migrate the database to this version's schema."""
+    from service.cli.startup import read_settings
     from service.store.engine import migrate as to_newest
 
     to_newest(read_settings().database)
@@ -23,19 +23,19 @@ def migrate() -> None:
 
 @app.command()
 def doctor() -> None:
-    """Check every row against its file and the queue against its rules; exit code 1 when something is wrong."""
+    """Check the integrity of database, files and queue; exit code 1 when something is wrong."""
     from service.artifacts import Artifacts
-    from service.cli.opening import open_database, read_settings
     from service.cli.permissions import exposed
+    from service.cli.startup import open_database, read_settings
     from service.maintenance.doctor import Doctor
 
     settings = read_settings()
     database = open_database(settings)
-    for sentence in exposed(settings):
-        typer.echo(f"warning: {sentence}")
+    for warning in exposed(settings):
+        typer.echo(f"warning: {warning}")
     examination = Doctor(database, Artifacts(settings.artifacts))
-    for wrong in examination.examine():
-        typer.echo(str(wrong))
+    for finding in examination.examine():
+        typer.echo(str(finding))
     typer.echo(str(examination.findings))
     database.close()
     if examination.findings.wrong:
@@ -44,12 +44,12 @@ def doctor() -> None:
 
 @app.command()
 def collect(
-    dry_run: Annotated[bool, typer.Option(help="List what would go, and change nothing.")] = False,
-    force: Annotated[bool, typer.Option(help="Take files without a row however many they are.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="List what would be deleted, without deleting it.")] = False,
+    force: Annotated[bool, typer.Option(help="Delete orphaned files however many there are.")] = False,
 ) -> None:
-    """Collect garbage now, as the service does each hour; exit code 1 when it was refused or a file could not go."""
+    """Run the hourly garbage collection now; exit code 1 if it is refused or a file cannot be deleted."""
     from service.artifacts import Artifacts
-    from service.cli.opening import keeping, open_database, read_settings
+    from service.cli.startup import keeping, open_database, read_settings
     from service.maintenance.collector import Collector
 
     settings = read_settings()
@@ -60,19 +60,19 @@ def collect(
             for line in collector.preview().lines():
                 typer.echo(line)
             return
-        done = collector.collect(Event(), force=force)
+        result = collector.collect(Event(), force=force)
     finally:
         database.close()
-    typer.echo(str(done))
-    if done.refused or done.failed:
+    typer.echo(str(result))
+    if result.refused or result.failed:
         raise typer.Exit(1)
 
 
 @app.command()
 def adopt() -> None:
-    """Make the artifacts folder this database's, whatever it was before: both then have the same id."""
+    """Assign the artifacts folder to this database: both get the same deployment id."""
     from service.artifacts import Artifacts
-    from service.cli.opening import open_database, read_settings
+    from service.cli.startup import open_database, read_settings
     from service.maintenance import deployment_id
 
     settings = read_settings()
@@ -81,7 +81,7 @@ def adopt() -> None:
         files, known = deployment_id.adopt(database, Artifacts(settings.artifacts))
     finally:
         database.close()
-    typer.echo(f"{settings.artifacts} is this database's now, which names {known:,} of its {files:,} files")
+    typer.echo(f"{settings.artifacts} belongs to this database now, which references {known:,} of its {files:,} files")
 
 
 @app.command()
