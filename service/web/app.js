@@ -1,16 +1,16 @@
 // Which page the address asks for; the key; light and dark.
 
-import { get, Refused, setKey } from "./api.js";
-import { button, field, h, renewTimes, say } from "./dom.js";
-import * as compare from "./compare.js";
-import * as dataset from "./dataset.js";
-import * as datasets from "./datasets.js";
-import * as job from "./job.js";
-import * as jobs from "./jobs.js";
-import * as newJob from "./new_job.js";
-import * as service from "./service.js";
-import * as sweep from "./sweep.js";
-import * as sweeps from "./sweeps.js";
+import { get, Refused, setKey } from "./lib/api.js";
+import { button, field, h, renewTimes, say } from "./lib/dom.js";
+import * as compare from "./pages/compare.js";
+import * as dataset from "./pages/dataset.js";
+import * as datasets from "./pages/datasets.js";
+import * as job from "./pages/job.js";
+import * as jobs from "./pages/jobs.js";
+import * as newJob from "./pages/new_job.js";
+import * as service from "./pages/service.js";
+import * as sweep from "./pages/sweep.js";
+import * as sweeps from "./pages/sweeps.js";
 
 const PAGES = { jobs, job, new: newJob, compare, sweeps, sweep, datasets, dataset, service };
 

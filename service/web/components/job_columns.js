@@ -1,7 +1,7 @@
 // Jobs as lines of a table: where each stands and what is best so far.
 
-import { h, when } from "./dom.js";
-import { between, number, seconds } from "./format.js";
+import { h, when } from "../lib/dom.js";
+import { between, number, seconds } from "../lib/format.js";
 
 export function status(text) {
   return h("span", { class: `status ${text}` }, text);

@@ -1,11 +1,11 @@
 // Several jobs side by side: their curves laid over one another, and what differs in their specs.
 
-import { all, get } from "./api.js";
-import { chart } from "./chart.js";
-import { field, h, offer, table } from "./dom.js";
-import { brief, flat, number } from "./format.js";
-import { jobLink, standing, status, trained } from "./jobs_table.js";
-import { repeat } from "./live.js";
+import { all, get } from "../lib/api.js";
+import { chart } from "../components/chart.js";
+import { field, h, offer, table } from "../lib/dom.js";
+import { brief, flat, number } from "../lib/format.js";
+import { jobLink, standing, status, trained } from "../components/job_columns.js";
+import { repeat } from "../lib/polling.js";
 
 export const title = "Compare";
 

@@ -1,8 +1,8 @@
 // Other stopping rules over the recorded curve: where each would have stopped, and at what regret.
 
-import { send } from "./api.js";
-import { button, field, h, say, table } from "./dom.js";
-import { number } from "./format.js";
+import { send } from "../lib/api.js";
+import { button, field, h, say, table } from "../lib/dom.js";
+import { number } from "../lib/format.js";
 
 const PATIENCE = [3, 5, 10, 20].map((patience) => ({ rule: "patience", patience }));
 // Prechelt's, which are of numbers that fall.

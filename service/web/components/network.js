@@ -1,7 +1,7 @@
 // A network as a row of its layers: what each is, the shapes between them, how much it learns.
 
-import { h } from "./dom.js";
-import { bytes, number } from "./format.js";
+import { h } from "../lib/dom.js";
+import { bytes, number } from "../lib/format.js";
 
 /** plan: what /v1/jobs/plan answers. */
 export function layers(plan) {

@@ -1,8 +1,8 @@
 // The list of data sets, and uploads.
 
-import { get, upload } from "./api.js";
-import { h, say, table, when } from "./dom.js";
-import { bytes, number } from "./format.js";
+import { get, upload } from "../lib/api.js";
+import { h, say, table, when } from "../lib/dom.js";
+import { bytes, number } from "../lib/format.js";
 
 export const title = "Data";
 

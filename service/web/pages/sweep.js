@@ -1,11 +1,11 @@
 // One sweep: its jobs with the best first, its points over seeds and folds, and a map of two of its settings.
 
-import { all, get, save, send } from "./api.js";
-import { button, h, say, select, table } from "./dom.js";
-import { heatMap } from "./heat_map.js";
-import { brief, number, seconds } from "./format.js";
-import { status } from "./jobs_table.js";
-import { repeat } from "./live.js";
+import { all, get, save, send } from "../lib/api.js";
+import { button, h, say, select, table } from "../lib/dom.js";
+import { heatMap } from "../components/heatmap.js";
+import { brief, number, seconds } from "../lib/format.js";
+import { status } from "../components/job_columns.js";
+import { repeat } from "../lib/polling.js";
 import { countsOf } from "./sweeps.js";
 
 export const title = "Sweep";

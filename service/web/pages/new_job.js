@@ -1,10 +1,10 @@
 // A form that builds a spec, with the plan of what it would train beside it.
 
-import { all, get, Refused, send, unique } from "./api.js";
-import { h } from "./dom.js";
-import { layers } from "./layers.js";
-import { later } from "./live.js";
-import { begin, specForm } from "./spec_form.js";
+import { all, get, Refused, send, unique } from "../lib/api.js";
+import { h } from "../lib/dom.js";
+import { layers } from "../components/network.js";
+import { later } from "../lib/polling.js";
+import { begin, specForm } from "../components/spec_form.js";
 
 export const title = "New job";
 

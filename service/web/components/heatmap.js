@@ -1,7 +1,7 @@
 // Means of a number over two settings, as coloured cells that say their number.
 
-import { h } from "./dom.js";
-import { brief, number } from "./format.js";
+import { h } from "../lib/dom.js";
+import { brief, number } from "../lib/format.js";
 
 const MOST = 24; // rows or columns; of more numbers than that, each stands for several
 const BINS = 10;

@@ -1,10 +1,10 @@
 // The list of sweeps.
 
-import { get } from "./api.js";
-import { h, table, when } from "./dom.js";
-import { number } from "./format.js";
-import { status } from "./jobs_table.js";
-import { repeat } from "./live.js";
+import { get } from "../lib/api.js";
+import { h, table, when } from "../lib/dom.js";
+import { number } from "../lib/format.js";
+import { status } from "../components/job_columns.js";
+import { repeat } from "../lib/polling.js";
 
 export const title = "Sweeps";
 

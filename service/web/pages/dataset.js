@@ -1,8 +1,8 @@
 // One data set: what each column holds, and the first rows.
 
-import { get, save, send } from "./api.js";
-import { button, h, s, table, when } from "./dom.js";
-import { bytes, number } from "./format.js";
+import { get, save, send } from "../lib/api.js";
+import { button, h, s, table, when } from "../lib/dom.js";
+import { bytes, number } from "../lib/format.js";
 
 export const title = "Data set";
 

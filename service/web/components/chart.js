@@ -1,7 +1,7 @@
 // Lines over epochs as SVG: zoom, logarithmic scale, a cursor that the keyboard moves too.
 
-import { h, s } from "./dom.js";
-import { number, tick } from "./format.js";
+import { h, s } from "../lib/dom.js";
+import { number, tick } from "../lib/format.js";
 
 const HEIGHT = 300;
 const EDGE = { left: 56, right: 12, top: 18, bottom: 38 };

@@ -1,8 +1,8 @@
 // One row by hand: what the best epoch answers.
 
-import { send } from "./api.js";
-import { field, h, select } from "./dom.js";
-import { number } from "./format.js";
+import { send } from "../lib/api.js";
+import { field, h, select } from "../lib/dom.js";
+import { number } from "../lib/format.js";
 
 const MOST = 60; // columns that anyone would fill in
 const SHOWN = 10; // classes

@@ -1,9 +1,9 @@
 // What the service is doing: its workers, its queue, and what may be taken of it.
 
-import { get } from "./api.js";
-import { h, table, when } from "./dom.js";
-import { bytes, number, seconds } from "./format.js";
-import { repeat } from "./live.js";
+import { get } from "../lib/api.js";
+import { h, table, when } from "../lib/dom.js";
+import { bytes, number, seconds } from "../lib/format.js";
+import { repeat } from "../lib/polling.js";
 
 export const title = "Service";
 

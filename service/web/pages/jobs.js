@@ -1,9 +1,9 @@
 // The table of jobs: live, filtered, and several at once.
 
-import { all, get, send } from "./api.js";
-import { button, field, h, say, select, table } from "./dom.js";
-import { COLUMNS } from "./jobs_table.js";
-import { repeat } from "./live.js";
+import { all, get, send } from "../lib/api.js";
+import { button, field, h, say, select, table } from "../lib/dom.js";
+import { COLUMNS } from "../components/job_columns.js";
+import { repeat } from "../lib/polling.js";
 
 export const title = "Jobs";
 
@@ -53,10 +53,10 @@ export async function show(root, { query, signal }) {
     pages.replaceChildren(...links.flatMap((link) => [link, " "]));
   }
 
-  async function each(what, fits) {
+  async function each(action, fits) {
     const fitting = [...chosen.values()].filter(fits);
     if (!chosen.size) throw new Error("choose some jobs first");
-    await ask(what, fitting);
+    await ask(action, fitting);
     await refresh();
   }
 
@@ -75,12 +75,12 @@ export async function show(root, { query, signal }) {
 }
 
 /** The same for several jobs; those that refuse are counted, for one may have ended meanwhile. */
-async function ask(what, jobs) {
+async function ask(action, jobs) {
   let refused = 0;
   for (const job of jobs) {
-    await send("POST", `/v1/jobs/${job.id}/${what}`).catch(() => { refused += 1; });
+    await send("POST", `/v1/jobs/${job.id}/${action}`).catch(() => { refused += 1; });
   }
-  say(`${what} asked for ${jobs.length - refused} of ${jobs.length} jobs`);
+  say(`${action} asked for ${jobs.length - refused} of ${jobs.length} jobs`);
 }
 
 function filters(query) {

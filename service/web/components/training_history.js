@@ -1,8 +1,8 @@
 // What early stopping made of each epoch, the newest first.
 
-import { save } from "./api.js";
-import { button, h, table } from "./dom.js";
-import { number, seconds } from "./format.js";
+import { save } from "../lib/api.js";
+import { button, h, table } from "../lib/dom.js";
+import { number, seconds } from "../lib/format.js";
 
 const SHOWN = 100;
 

@@ -1,15 +1,15 @@
 // One job: its curves as they grow, each epoch's decision, its network, its log, what can be taken home.
 
-import { all, follow, get, save, send, unique } from "./api.js";
-import { chart } from "./chart.js";
-import { decisions } from "./decisions.js";
-import { button, field, h, offer, say, table, when } from "./dom.js";
-import { brief, bytes, flat, number } from "./format.js";
-import { labels, progress, standing, status, trained } from "./jobs_table.js";
-import { layers } from "./layers.js";
-import { seldom } from "./live.js";
-import { predictForm } from "./predict_form.js";
-import { replay } from "./replay.js";
+import { all, follow, get, save, send, unique } from "../lib/api.js";
+import { chart } from "../components/chart.js";
+import { decisions } from "../components/training_history.js";
+import { button, field, h, offer, say, table, when } from "../lib/dom.js";
+import { brief, bytes, flat, number } from "../lib/format.js";
+import { labels, progress, standing, status, trained } from "../components/job_columns.js";
+import { layers } from "../components/network.js";
+import { seldom } from "../lib/polling.js";
+import { predictForm } from "../components/predict_form.js";
+import { replay } from "../components/replay.js";
 
 export const title = "Job";
 
@@ -151,7 +151,7 @@ function patience(job, last) {
 }
 
 function actions(job, changed) {
-  const act = (what) => async () => changed(await send("POST", `/v1/jobs/${job.id}/${what}`));
+  const act = (action) => async () => changed(await send("POST", `/v1/jobs/${job.id}/${action}`));
   const submit = { "data-needs": "submit" };
   const live = ["queued", "running", "paused"].includes(job.status);
   return h("div", { class: "controls" },

@@ -1,6 +1,6 @@
 // The fields of a job spec. The spec is the truth: each field shows and changes one dotted name of it.
 
-import { h, select } from "./dom.js";
+import { h, select } from "../lib/dom.js";
 
 const ACTIVATIONS = ["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"];
 const MONITORS = ["val_loss", "val_accuracy", "val_f1_macro", "val_roc_auc", "val_log_loss", "val_mae", "val_rmse", "val_r2", "train_loss"];
