@@ -1,190 +1,208 @@
-// Lines over epochs as SVG: zoom, logarithmic scale, a cursor that the keyboard moves too.
+// Line chart over epochs (SVG) with zoom, a logarithmic scale, a crosshair for pointer and keyboard, and a legend.
 
-import { h, s } from "../lib/dom.js";
-import { number, tick } from "../lib/format.js";
+import { h, svg } from "../lib/dom.js";
+import { number, tickLabel } from "../lib/format.js";
 
 const HEIGHT = 300;
-const EDGE = { left: 56, right: 12, top: 18, bottom: 38 };
+const MIN_WIDTH = 280;
+const MARGIN = { left: 56, right: 12, top: 24, bottom: 38 };
+const COLORS = 8; // .c0 to .c7 in style.css
+const CHARACTER_WIDTH = 7; // pixels, for text that must fit
 
-/** A chart whose `update(data)` may be called as often as one likes; it is drawn once a frame.
+/** A chart whose `update(data)` may be called at any rate; it renders at most once per animation frame.
  *
- * data: {series: [{name, points: [[x, y], ...], dashed}], marks: [{x, y, text}], bands: [{from, to, text}]};
- * points without a finite y are left out. `label` says what the chart shows; `choices` are fields that stand above it.
+ * data: {series: [{name, points: [[x, y], ...], dashed}], markers: [{series, x, y, text}], bands: [{from, to, text}]};
+ * points without a finite y are skipped. `label` is the accessible name; `fields` are inputs shown above the chart.
  */
-export function chart(label, ...choices) {
-  let data = { series: [], marks: [], bands: [] };
-  let range = null; // the epochs that are looked at; null: all
-  let log = false;
-  let cursor = null;
-  let asked = 0;
-  let place = null; // how the last drawing maps values to pixels
-  let dragged = null;
-  const hidden = new Set();
+export function chart(label, ...fields) {
+  let data = { series: [], markers: [], bands: [] };
+  let zoomRange = null; // [first, last] epoch; null: all
+  let logScale = false;
+  let cursor = null; // epoch under the crosshair
+  let frame = 0; // of requestAnimationFrame
+  let view = null; // {xScale, yScale, from, to, width} of the last render
+  let dragStart = null; // epoch where the pointer went down
+  const hidden = new Set(); // names of series
 
-  const picture = s("svg", { class: "chart", height: HEIGHT, role: "slider", tabindex: 0, "aria-label": label });
+  const plot = svg("svg", { class: "chart", height: HEIGHT, role: "slider", tabindex: 0, "aria-label": label });
   const readout = h("p", { class: "readout" });
   const legend = h("ul", { class: "legend" });
-  const logBox = h("input", { type: "checkbox", onchange: () => { log = logBox.checked; draw(); } });
-  const controls = h("div", { class: "controls" }, ...choices,
-    h("label", {}, logBox, " Logarithmic"),
+  const logToggle = h("input", { type: "checkbox", onchange: () => { logScale = logToggle.checked; requestRender(); } });
+  const controls = h("div", { class: "controls" }, ...fields,
+    h("label", { class: "inline" }, logToggle, " Log scale"),
     h("button", { type: "button", onclick: () => zoom(0.5) }, "Zoom in"),
     h("button", { type: "button", onclick: () => zoom(2) }, "Zoom out"),
-    h("button", { type: "button", onclick: () => { range = null; draw(); } }, "All epochs"));
-  const element = h("figure", { class: "plot" }, controls, picture, readout, legend);
+    h("button", { type: "button", onclick: resetZoom }, "Reset zoom"));
+  const element = h("figure", { class: "plot" }, controls, plot, readout, legend);
 
   function update(next) {
-    data = { marks: [], bands: [], ...next };
-    draw();
+    data = { markers: [], bands: [], ...next };
+    requestRender();
   }
 
-  function draw() {
-    if (!asked) asked = requestAnimationFrame(() => { asked = 0; paint(); });
+  function requestRender() {
+    if (!frame) frame = requestAnimationFrame(() => { frame = 0; render(); });
   }
 
-  function shown() {
+  function visibleSeries() {
     return data.series.map((line, index) => ({ ...line, index })).filter((line) => !hidden.has(line.name));
   }
 
-  function paint() {
-    const width = Math.max(280, picture.clientWidth || 600);
-    const all = extent(data.series.flatMap((line) => ends(line.points)));
-    const [from, to] = range ?? all;
-    const lines = shown().map((line) => ({ ...line, points: visible(line.points, from, to, log) }));
-    const [low, high] = padded(extent(lines.flatMap((line) => line.points.map(([, y]) => y))), log);
-    const across = (x) => EDGE.left + ((x - from) / (to - from || 1)) * (width - EDGE.left - EDGE.right);
-    const scale = log ? Math.log10 : (y) => y;
-    const up = (y) => HEIGHT - EDGE.bottom -
-      ((scale(y) - scale(low)) / (scale(high) - scale(low) || 1)) * (HEIGHT - EDGE.top - EDGE.bottom);
-    place = { across, up, from, to, width };
-    picture.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-    picture.replaceChildren(
-      ...data.bands.map((band) => drawBand(band)),
-      ...axis(across, up, from, to, low, high),
-      ...lines.map((line) => s("polyline", {
-        class: `line c${line.index % 8}${stroke(line)}`,
-        points: thin(line.points.map(([x, y]) => [across(x), up(y)]), width).map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" "),
-      })),
-      ...lines.filter((line) => line.points.length === 1).map((line) =>
-        s("circle", { class: `dot c${line.index % 8}`, cx: across(line.points[0][0]), cy: up(line.points[0][1]), r: 3 })),
-      ...data.marks.filter(({ series, x, y }) => !hidden.has(series) && x >= from && x <= to && Number.isFinite(up(y))).map(({ x, y, text }) => s("g", { class: "mark" },
-        s("circle", { cx: across(x), cy: up(y), r: 5 }), s("text", { x: beside(across(x), text), y: up(y) - 9 }, text))),
-      ...drawCursor());
-    drawLegend();
-
-    function beside(x, text) {
-      return Math.min(x, width - EDGE.right - text.length * 7);
-    }
+  function render() {
+    const width = Math.max(MIN_WIDTH, plot.clientWidth || 600);
+    const [from, to] = zoomRange ?? epochExtent();
+    const lines = visibleSeries().map((line) => ({ ...line, points: pointsWithin(line.points, from, to, logScale) }));
+    const [low, high] = withPadding(extent(lines.flatMap((line) => line.points.map(([, y]) => y))), logScale);
+    const xScale = (x) => MARGIN.left + ((x - from) / (to - from || 1)) * (width - MARGIN.left - MARGIN.right);
+    const transform = logScale ? Math.log10 : (y) => y;
+    const yScale = (y) => HEIGHT - MARGIN.bottom -
+      ((transform(y) - transform(low)) / (transform(high) - transform(low) || 1)) * (HEIGHT - MARGIN.top - MARGIN.bottom);
+    view = { xScale, yScale, from, to, width };
+    plot.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+    plot.replaceChildren(...data.bands.map(renderBand), ...renderAxes(low, high), ...lines.flatMap(renderLine),
+      ...data.markers.filter(isVisible).map(renderMarker), ...renderCrosshair());
+    renderReadout();
+    renderLegend();
   }
 
-  function drawBand({ from, to, text }) {
-    const left = Math.max(place.across(from), EDGE.left);
-    const right = Math.min(place.across(to), place.width - EDGE.right);
-    if (right <= left) return s("g");
-    return s("g", { class: "band" },
-      s("rect", { x: left, y: EDGE.top, width: right - left, height: HEIGHT - EDGE.top - EDGE.bottom }),
-      s("text", { x: left + 4, y: EDGE.top + 14 }, right - left > text.length * 6.5 ? text : ""));
+  function renderLine({ points, index, dashed }) {
+    const { xScale, yScale, width } = view;
+    const pixels = thin(points.map(([x, y]) => [xScale(x), yScale(y)]), width);
+    const line = svg("polyline", {
+      class: `line c${index % COLORS}${strokeClass({ dashed, index })}`,
+      points: pixels.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" "),
+    });
+    if (points.length !== 1) return [line];
+    return [line, svg("circle", { class: `dot c${index % COLORS}`, cx: pixels[0][0], cy: pixels[0][1], r: 3 })];
   }
 
-  function axis(across, up, from, to, low, high) {
+  function isVisible({ series, x, y }) {
+    return !hidden.has(series) && x >= view.from && x <= view.to && Number.isFinite(view.yScale(y));
+  }
+
+  function renderMarker({ x, y, text }) {
+    const [left, top] = [view.xScale(x), view.yScale(y)];
+    const textLeft = Math.min(left, view.width - MARGIN.right - text.length * CHARACTER_WIDTH);
+    return svg("g", { class: "marker" }, svg("circle", { cx: left, cy: top, r: 5 }), svg("text", { x: textLeft, y: top - 9 }, text));
+  }
+
+  function renderBand({ from, to, text }) {
+    const left = Math.max(view.xScale(from), MARGIN.left);
+    const right = Math.min(view.xScale(to), view.width - MARGIN.right);
+    if (right <= left) return svg("g");
+    const textLeft = Math.min(left + 4, view.width - MARGIN.right - text.length * CHARACTER_WIDTH);
+    return svg("g", { class: "band" },
+      svg("rect", { x: left, y: MARGIN.top, width: right - left, height: HEIGHT - MARGIN.top - MARGIN.bottom }),
+      svg("text", { x: textLeft, y: MARGIN.top - 6 }, text));
+  }
+
+  function renderAxes(low, high) {
+    const { xScale, yScale, from, to, width } = view;
     const parts = [];
-    for (const y of log ? decades(low, high) : steps(low, high, 5)) {
-      parts.push(s("line", { class: "grid", x1: EDGE.left, x2: place.width - EDGE.right, y1: up(y), y2: up(y) }),
-        s("text", { x: EDGE.left - 6, y: up(y) + 4, "text-anchor": "end" }, tick(y)));
+    for (const y of logScale ? logTicks(low, high) : linearTicks(low, high, 5)) {
+      parts.push(svg("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: yScale(y), y2: yScale(y) }),
+        svg("text", { x: MARGIN.left - 6, y: yScale(y) + 4, "text-anchor": "end" }, tickLabel(y)));
     }
-    for (const x of steps(from, to, Math.max(2, Math.floor(place.width / 90))).filter(Number.isInteger)) {
-      parts.push(s("text", { x: across(x), y: HEIGHT - EDGE.bottom + 16, "text-anchor": "middle" }, number(x)));
+    for (const x of linearTicks(from, to, Math.max(2, Math.floor(width / 90))).filter(Number.isInteger)) {
+      parts.push(svg("text", { x: xScale(x), y: HEIGHT - MARGIN.bottom + 16, "text-anchor": "middle" }, number(x)));
     }
-    parts.push(s("text", { x: place.width - EDGE.right, y: HEIGHT - 2, "text-anchor": "end" }, "epoch"));
+    parts.push(svg("text", { x: width - MARGIN.right, y: HEIGHT - 2, "text-anchor": "end" }, "epoch"));
     return parts;
   }
 
-  function drawCursor() {
-    const values = cursor === null ? [] : shown().map((line) => [line.name, line.points.find(([x]) => x === cursor)?.[1]]);
-    const text = cursor === null ? "Point at an epoch, or use the arrow keys; drag over epochs to zoom."
-      : [`Epoch ${cursor}`, ...values.map(([name, y]) => `${name} ${number(y)}`)].join(" · ");
-    if (readout.textContent !== text) readout.textContent = text;
-    picture.setAttribute("aria-valuemin", place.from);
-    picture.setAttribute("aria-valuemax", place.to);
-    picture.setAttribute("aria-valuenow", cursor ?? place.to);
-    picture.setAttribute("aria-valuetext", text);
+  function renderCrosshair() {
     if (cursor === null) return [];
-    const x = place.across(cursor);
-    const drag = dragged === null ? [] : [s("rect", { class: "drag", x: Math.min(x, place.across(dragged)), y: EDGE.top,
-      width: Math.abs(x - place.across(dragged)), height: HEIGHT - EDGE.top - EDGE.bottom })];
-    return [s("line", { class: "cursor", x1: x, x2: x, y1: EDGE.top, y2: HEIGHT - EDGE.bottom }), ...drag];
+    const x = view.xScale(cursor);
+    const selection = dragStart === null ? [] : [svg("rect", { class: "selection", x: Math.min(x, view.xScale(dragStart)), y: MARGIN.top,
+      width: Math.abs(x - view.xScale(dragStart)), height: HEIGHT - MARGIN.top - MARGIN.bottom })];
+    return [svg("line", { class: "cursor", x1: x, x2: x, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }), ...selection];
   }
 
-  function drawLegend() {
+  function renderReadout() {
+    const values = visibleSeries().map((line) => `${line.name} ${number(line.points.find(([x]) => x === cursor)?.[1])}`);
+    const text = cursor === null ? "Hover or use the arrow keys to read values; drag to zoom." : [`Epoch ${cursor}`, ...values].join(" · ");
+    if (readout.textContent !== text) readout.textContent = text;
+    plot.setAttribute("aria-valuemin", view.from);
+    plot.setAttribute("aria-valuemax", view.to);
+    plot.setAttribute("aria-valuenow", cursor ?? view.to);
+    plot.setAttribute("aria-valuetext", text);
+  }
+
+  function renderLegend() {
     const names = data.series.map((line) => line.name).join("\n");
     if (legend.dataset.names === names) return;
     legend.dataset.names = names;
     legend.replaceChildren(...data.series.map((line, index) => {
-      const box = h("input", { type: "checkbox", checked: !hidden.has(line.name), onchange: () => {
-        if (box.checked) hidden.delete(line.name);
+      const toggle = h("input", { type: "checkbox", checked: !hidden.has(line.name), onchange: () => {
+        if (toggle.checked) hidden.delete(line.name);
         else hidden.add(line.name);
-        draw();
+        requestRender();
       } });
-      const swatch = s("svg", { width: 24, height: 10, "aria-hidden": "true" },
-        s("line", { class: `line c${index % 8}${stroke({ ...line, index })}`, x1: 0, x2: 24, y1: 5, y2: 5 }));
-      return h("li", {}, h("label", {}, box, swatch, ` ${line.name}`));
+      const swatch = svg("svg", { width: 24, height: 10, "aria-hidden": "true" },
+        svg("line", { class: `line c${index % COLORS}${strokeClass({ ...line, index })}`, x1: 0, x2: 24, y1: 5, y2: 5 }));
+      return h("li", {}, h("label", { class: "inline" }, toggle, swatch, ` ${line.name}`));
     }));
   }
 
+  function epochExtent() {
+    return extent(data.series.flatMap(({ points }) => (points.length ? [points[0][0], points.at(-1)[0]] : [])));
+  }
+
   function zoom(factor) {
-    const [first, last] = extent(data.series.flatMap((line) => ends(line.points)));
-    const [from, to] = range ?? [first, last];
-    const middle = cursor !== null && cursor >= from && cursor <= to ? cursor : (from + to) / 2;
+    const [first, last] = epochExtent();
+    const [from, to] = zoomRange ?? [first, last];
+    const center = cursor !== null && cursor >= from && cursor <= to ? cursor : (from + to) / 2;
     const half = Math.max(2, ((to - from) * factor) / 2);
-    look(Math.max(first, middle - half), Math.min(last, middle + half), first, last);
+    const next = [Math.max(first, center - half), Math.min(last, center + half)];
+    zoomRange = next[0] <= first && next[1] >= last ? null : next.map(Math.round);
+    requestRender();
   }
 
-  function look(from, to, first, last) {
-    range = from <= first && to >= last ? null : [Math.round(from), Math.round(to)];
-    draw();
+  function resetZoom() {
+    zoomRange = null;
+    requestRender();
   }
 
-  function at(event) {
-    const x = event.clientX - picture.getBoundingClientRect().left;
-    const share = (x - EDGE.left) / (place.width - EDGE.left - EDGE.right);
-    return Math.round(place.from + Math.min(1, Math.max(0, share)) * (place.to - place.from));
+  function epochAt(event) {
+    const x = event.clientX - plot.getBoundingClientRect().left;
+    const fraction = (x - MARGIN.left) / (view.width - MARGIN.left - MARGIN.right);
+    return Math.round(view.from + Math.min(1, Math.max(0, fraction)) * (view.to - view.from));
   }
 
-  picture.addEventListener("pointermove", (event) => { if (place) { cursor = at(event); draw(); } });
-  picture.addEventListener("pointerleave", () => { cursor = dragged = null; draw(); });
-  picture.addEventListener("pointerdown", (event) => { dragged = at(event); });
-  picture.addEventListener("pointerup", (event) => {
-    const [from, to] = [dragged, at(event)].sort((a, b) => a - b);
-    dragged = null;
-    if (from !== null && to - from >= 2) range = [from, to];
-    draw();
+  function moveCursor(step) {
+    const moved = (cursor ?? (step > 0 ? view.from - 1 : view.to + 1)) + step;
+    cursor = Math.round(Math.min(view.to, Math.max(view.from, moved)));
+    requestRender();
+  }
+
+  plot.addEventListener("pointermove", (event) => { if (view) { cursor = epochAt(event); requestRender(); } });
+  plot.addEventListener("pointerleave", () => { cursor = dragStart = null; requestRender(); });
+  plot.addEventListener("pointerdown", (event) => { dragStart = epochAt(event); });
+  plot.addEventListener("pointerup", (event) => {
+    const [from, to] = [dragStart, epochAt(event)].sort((a, b) => a - b);
+    dragStart = null;
+    if (from !== null && to - from >= 2) zoomRange = [from, to];
+    requestRender();
   });
-  picture.addEventListener("keydown", (event) => {
-    if (!place || event.ctrlKey || event.metaKey || event.altKey) return;
-    const moves = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity };
-    if (event.key in moves) {
-      const moved = (cursor ?? (moves[event.key] > 0 ? place.from - 1 : place.to + 1)) + moves[event.key];
-      cursor = Math.round(Math.min(place.to, Math.max(place.from, moved)));
-      draw();
-    } else if (event.key === "+") zoom(0.5);
-    else if (event.key === "-") zoom(2);
-    else if (event.key === "0") { range = null; draw(); }
+  plot.addEventListener("keydown", (event) => {
+    if (!view || event.ctrlKey || event.metaKey || event.altKey) return;
+    const steps = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity };
+    const commands = { "+": () => zoom(0.5), "-": () => zoom(2), 0: resetZoom };
+    if (event.key in steps) moveCursor(steps[event.key]);
+    else if (event.key in commands) commands[event.key]();
     else return;
     event.preventDefault();
   });
-  new ResizeObserver(draw).observe(picture);
+  new ResizeObserver(requestRender).observe(plot);
   return { element, update };
 }
 
-/** Colours come again from the ninth line on, with other dashes. */
-function stroke({ dashed, index }) {
-  return dashed ? " dashed" : index >= 8 ? " dotted" : "";
+/** Colours repeat from the ninth series on, with dots instead of a solid line. */
+function strokeClass({ dashed, index }) {
+  return dashed ? " dashed" : index >= COLORS ? " dotted" : "";
 }
 
-function ends(points) {
-  return points.length ? [points[0][0], points[points.length - 1][0]] : [];
-}
-
-/** Least and greatest; a made-up pair of nothing. */
+/** [minimum, maximum]; [0, 1] of no values. */
 function extent(values) {
   let [low, high] = [Infinity, -Infinity];
   for (const value of values) {
@@ -194,19 +212,18 @@ function extent(values) {
   return low <= high ? [low, high] : [0, 1];
 }
 
-function padded([low, high], log) {
-  if (log) return low > 0 ? [low * 0.95, high * 1.05] : [0.1, 1];
-  const more = (high - low) * 0.05 || Math.abs(high) * 0.05 || 1;
-  return [low - more, high + more];
+function withPadding([low, high], logScale) {
+  if (logScale) return low > 0 ? [low * 0.95, high * 1.05] : [0.1, 1];
+  const padding = (high - low) * 0.05 || Math.abs(high) * 0.05 || 1;
+  return [low - padding, high + padding];
 }
 
-/** The finite points within the epochs. */
-function visible(points, from, to, log) {
-  const fine = points.filter(([, y]) => Number.isFinite(y) && (!log || y > 0));
-  return fine.filter(([x]) => x >= from && x <= to);
+/** Points with a finite y (positive on a logarithmic scale) between two epochs. */
+function pointsWithin(points, from, to, logScale) {
+  return points.filter(([x, y]) => x >= from && x <= to && Number.isFinite(y) && (!logScale || y > 0));
 }
 
-/** No more than lowest and highest of each pixel's width, where there are many points. */
+/** Downsample to the lowest and highest point of each pixel column. */
 function thin(points, width) {
   if (points.length <= 2 * width) return points;
   const columns = new Map();
@@ -218,22 +235,22 @@ function thin(points, width) {
   return [...columns.values()].flatMap(([low, high]) => (low[0] <= high[0] ? [low, high] : [high, low]));
 }
 
-/** Round numbers between two, about so many. */
-function steps(low, high, count) {
+/** About `count` round numbers between two. */
+function linearTicks(low, high, count) {
   const raw = (high - low) / count || 1;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 2.5, 5, 10].find((factor) => factor * power >= raw) * power;
-  const found = [];
-  for (let at = Math.ceil(low / step); at * step <= high; at++) found.push(Number((at * step).toPrecision(12)));
-  return found;
+  const ticks = [];
+  for (let index = Math.ceil(low / step); index * step <= high; index++) ticks.push(Number((index * step).toPrecision(12)));
+  return ticks;
 }
 
-/** Powers of ten between two, with 2 and 5 of each where they are few. */
-function decades(low, high) {
+/** Powers of ten between two, with their 2- and 5-fold where that leaves few ticks. */
+function logTicks(low, high) {
   const factors = high / low > 1000 ? [1] : [1, 2, 5];
-  const found = [];
+  const ticks = [];
   for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power++) {
-    for (const factor of factors) found.push(Number((factor * 10 ** power).toPrecision(12)));
+    for (const factor of factors) ticks.push(Number((factor * 10 ** power).toPrecision(12)));
   }
-  return found.filter((y) => y >= low && y <= high);
+  return ticks.filter((y) => y >= low && y <= high);
 }

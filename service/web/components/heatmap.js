@@ -1,23 +1,25 @@
-// Means of a number over two settings, as coloured cells that say their number.
+// Heatmap of a metric over two hyperparameters; each cell also shows its value as text.
 
 import { h } from "../lib/dom.js";
-import { brief, number } from "../lib/format.js";
+import { number, specValue } from "../lib/format.js";
 
-const MOST = 24; // rows or columns; of more numbers than that, each stands for several
+const MAX_VALUES = 24; // rows or columns; more distinct numbers are binned
 const BINS = 10;
+const COLORS = 9; // .h0 to .h8 in style.css
 
-/** points: of a sweep's summary; `down`, `across`: dotted names; a lighter cell is better. */
-export function heatMap(points, down, across, monitor, smallerIsBetter) {
-  const shown = points.filter(({ point }) => down in point && across in point);
-  const [byRow, byColumn] = [down, across].map((name) => axis(shown.map(({ point }) => point[name])));
-  if (!byRow || !byColumn) return h("p", {}, "Too many different values for a map.");
-  const cells = new Map(); // "row\ncolumn" -> values
+/** configurations: of a sweep's summary; `rowName`, `columnName`: dotted spec names. Lighter cells are better. */
+export function heatmap(configurations, rowName, columnName, monitor, lowerIsBetter) {
+  const shown = configurations.filter(({ point }) => rowName in point && columnName in point);
+  const [rowKey, columnKey] = [rowName, columnName].map((name) => keyFunction(shown.map(({ point }) => point[name])));
+  if (!rowKey || !columnKey) return h("p", {}, "Too many distinct values for a heatmap.");
+  const cells = new Map(); // "row\ncolumn" -> metric values
   const [rows, columns] = [new Set(), new Set()];
   for (const { point, value } of shown) {
-    const key = [byRow(point[down]), byColumn(point[across])];
-    rows.add(key[0]);
-    columns.add(key[1]);
-    if (Number.isFinite(value?.mean)) cells.set(key.join("\n"), [...(cells.get(key.join("\n")) ?? []), value.mean]);
+    const [row, column] = [rowKey(point[rowName]), columnKey(point[columnName])];
+    rows.add(row);
+    columns.add(column);
+    const key = `${row}\n${column}`;
+    if (Number.isFinite(value?.mean)) cells.set(key, [...(cells.get(key) ?? []), value.mean]);
   }
   const means = new Map([...cells].map(([key, values]) => [key, values.reduce((a, b) => a + b) / values.length]));
   const [low, high] = [Math.min(...means.values()), Math.max(...means.values())];
@@ -25,37 +27,37 @@ export function heatMap(points, down, across, monitor, smallerIsBetter) {
   function cell(row, column) {
     const mean = means.get(`${row}\n${column}`);
     if (mean === undefined) return h("td", {}, "–");
-    const good = high > low ? (smallerIsBetter ? high - mean : mean - low) / (high - low) : 1;
-    return h("td", { class: `heat h${Math.round(good * 8)}` }, number(mean));
+    const goodness = high > low ? (lowerIsBetter ? high - mean : mean - low) / (high - low) : 1;
+    return h("td", { class: `heat h${Math.round(goodness * (COLORS - 1))}` }, number(mean));
   }
 
-  return h("table", { class: "map" }, h("caption", {}, `Mean best ${monitor}; brighter is better`),
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, `${down} \\ ${across}`), ordered(columns).map((value) => h("th", { scope: "col" }, label(value))))),
-    h("tbody", {}, ordered(rows).map((row) => h("tr", {}, h("th", { scope: "row" }, label(row)), ordered(columns).map((column) => cell(row, column))))));
+  return h("table", { class: "heatmap" }, h("caption", {}, `Mean best ${monitor} (lighter is better)`),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, `${rowName} \\ ${columnName}`), sorted(columns).map((value) => h("th", { scope: "col", class: "number" }, keyLabel(value))))),
+    h("tbody", {}, sorted(rows).map((row) => h("tr", {}, h("th", { scope: "row" }, keyLabel(row)), sorted(columns).map((column) => cell(row, column))))));
 }
 
-/** A value -> the JSON of the row or column that it belongs to: itself, or [from, to] of many numbers; null: too many. */
-function axis(values) {
-  const different = new Set(values.map((value) => JSON.stringify(value)));
-  if (different.size <= MOST) return (value) => JSON.stringify(value);
+/** Function from a value to its row or column key: the value's JSON, or its bin as [from, to]. Null: too many values. */
+function keyFunction(values) {
+  const distinct = new Set(values.map((value) => JSON.stringify(value)));
+  if (distinct.size <= MAX_VALUES) return (value) => JSON.stringify(value);
   if (!values.every(Number.isFinite)) return null;
-  const sorted = [...new Set(values)].sort((a, b) => a - b);
-  const first = (bin) => Math.ceil((bin * sorted.length) / BINS);
+  const ascending = [...new Set(values)].sort((a, b) => a - b);
+  const start = (bin) => Math.ceil((bin * ascending.length) / BINS);
   return (value) => {
-    const bin = Math.min(BINS - 1, Math.floor((sorted.indexOf(value) * BINS) / sorted.length));
-    return JSON.stringify([sorted[first(bin)], sorted[first(bin + 1) - 1]]);
+    const bin = Math.min(BINS - 1, Math.floor((ascending.indexOf(value) * BINS) / ascending.length));
+    return JSON.stringify([ascending[start(bin)], ascending[start(bin + 1) - 1]]);
   };
 }
 
-function label(text) {
-  const value = JSON.parse(text);
-  const bin = Array.isArray(value) && value.length === 2 && value.every(Number.isFinite);
-  return bin ? `${number(value[0])} to ${number(value[1])}` : brief(value);
+function keyLabel(key) {
+  const value = JSON.parse(key);
+  const isBin = Array.isArray(value) && value.length === 2 && value.every(Number.isFinite);
+  return isBin ? `${number(value[0])} to ${number(value[1])}` : specValue(value);
 }
 
-/** Numbers by size, all else as it came. */
-function ordered(values) {
-  const first = (text) => [JSON.parse(text)].flat()[0];
-  const all = [...values];
-  return all.every((text) => Number.isFinite(first(text))) ? all.sort((a, b) => first(a) - first(b)) : all;
+/** Numbers and bins in ascending order; other values in order of appearance. */
+function sorted(keys) {
+  const first = (key) => [JSON.parse(key)].flat()[0];
+  const all = [...keys];
+  return all.every((key) => Number.isFinite(first(key))) ? all.sort((a, b) => first(a) - first(b)) : all;
 }

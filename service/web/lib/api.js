@@ -1,129 +1,135 @@
-// The public API, as any other client calls it; nothing else is asked of the server.
+// HTTP client of the public API, the only thing the dashboard calls.
 
-import { setClock } from "./format.js";
+import { syncClock } from "./format.js";
 
-const KEY = "bestepoch.key";
-const PAUSE = 2000; // milliseconds before a broken stream is taken up again
-const SILENCE = 45000; // milliseconds: the service says something every 15 seconds
+const KEY_ITEM = "bestepoch.key"; // in sessionStorage
+const RECONNECT_MILLISECONDS = 2000;
+const STREAM_TIMEOUT_MILLISECONDS = 45000; // the server sends a heartbeat every 15 seconds
 
-/** The service says no: `status`, `errors` (the wrong places), and its own words. */
-export class Refused extends Error {
+/** An error response: `status`, `errors` (one for each invalid field) and the server's message. */
+export class ApiError extends Error {
   constructor(status, problem) {
-    const places = (problem.errors ?? []).map((each) => `${each.pointer ?? each.parameter}: ${each.message}`);
-    super([problem.detail ?? problem.title ?? `status ${status}`, ...places.slice(0, 3)].join("; "));
+    const fields = (problem.errors ?? []).map((each) => `${each.pointer ?? each.parameter}: ${each.message}`);
+    super([problem.detail ?? problem.title ?? `HTTP status ${status}`, ...fields.slice(0, 3)].join("; "));
     this.status = status;
     this.errors = problem.errors ?? [];
-    this.passing = status >= 500 || status === 429; // the same may be answered later
+    this.retryable = status >= 500 || status === 429;
   }
 }
 
-/** Kept until the tab is closed. */
-export function setKey(key) {
-  sessionStorage.setItem(KEY, key);
+/** No response at all. */
+class NetworkError extends Error {
+  retryable = true;
+
+  constructor() {
+    super("cannot reach the service");
+  }
 }
 
-function headers(more = {}) {
-  const key = sessionStorage.getItem(KEY);
-  return key ? { ...more, Authorization: `Bearer ${key}` } : more;
+/** Keep the API key until the tab is closed. */
+export function setApiKey(key) {
+  sessionStorage.setItem(KEY_ITEM, key);
 }
 
-/** Beside the page, so that a proxy may serve all of it under a prefix. */
-function address(path) {
+function authHeaders(headers = {}) {
+  const key = sessionStorage.getItem(KEY_ITEM);
+  return key ? { ...headers, Authorization: `Bearer ${key}` } : headers;
+}
+
+/** Relative to the page, so that a reverse proxy may serve both under a path prefix. */
+function urlOf(path) {
   return new URL(path.replace(/^\//, ""), document.baseURI).href.replace(/#.*/, "");
 }
 
-async function answered(path, options = {}) {
+/** The service's base URL as other clients write it, without a trailing slash. */
+export function serviceUrl() {
+  return urlOf("").replace(/\/$/, "");
+}
+
+async function request(path, options = {}) {
   let response;
   try {
-    response = await fetch(address(path), { ...options, headers: headers(options.headers) });
+    response = await fetch(urlOf(path), { ...options, headers: authHeaders(options.headers) });
   } catch (error) {
     if (options.signal?.aborted) throw error;
-    throw lost(new Unreachable());
+    throw reportOutage(new NetworkError());
   }
-  setClock(response.headers.get("Date"));
+  syncClock(response.headers.get("Date"));
   if (response.ok) {
-    dispatchEvent(new Event("service-back"));
+    dispatchEvent(new Event("connection-restored"));
     return response;
   }
-  const refused = new Refused(response.status, await response.json().catch(() => ({})));
-  if (response.status === 401) dispatchEvent(new Event("key-needed"));
-  throw refused.passing ? lost(refused) : refused;
+  const error = new ApiError(response.status, await response.json().catch(() => ({})));
+  if (response.status === 401) dispatchEvent(new Event("api-key-required"));
+  throw error.retryable ? reportOutage(error) : error;
 }
 
-/** Nobody answers, or nothing of use: those who repeat their question may be answered later. */
-class Unreachable extends Error {
-  passing = true;
-
-  constructor() {
-    super("the service cannot be reached");
-  }
-}
-
-function lost(error) {
-  dispatchEvent(new CustomEvent("service-lost", { detail: error.message }));
+function reportOutage(error) {
+  dispatchEvent(new CustomEvent("connection-lost", { detail: error.message }));
   return error;
 }
 
 export async function get(path, signal) {
-  return (await answered(path, { signal })).json();
+  return (await request(path, { signal })).json();
 }
 
-/** POST, PATCH or DELETE; with a `once` of its own, what a POST creates is created once, however often it is sent. */
-export async function send(method, path, body, signal, once) {
-  const sent = body === undefined ? {} : { body: JSON.stringify(body) };
-  const named = { ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...(once ? { "Idempotency-Key": once } : {}) };
-  const response = await answered(path, { method, signal, headers: named, ...sent });
+/** POST, PATCH or DELETE. With an idempotency key, a repeated POST creates nothing new. */
+export async function send(method, path, body, signal, idempotencyKey) {
+  const headers = {
+    ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+    ...(idempotencyKey ? { "Idempotency-Key": idempotencyKey } : {}),
+  };
+  const response = await request(path, { method, signal, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
   return response.status === 204 ? null : response.json();
 }
 
-/** Not randomUUID, which browsers keep from pages that come over plain HTTP from another machine. */
-export function unique() {
+/** Not crypto.randomUUID(): browsers hide it from pages served over plain HTTP by another machine. */
+export function newIdempotencyKey() {
   return `page-${[...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16)).join("")}`;
 }
 
-/** Every item of a list, `most` at most; `path` may have a query. */
-export async function all(path, signal, most = Infinity, cursor = "after") {
-  const found = [];
-  for (let next = null; found.length < most; ) {
-    const asked = new URL(path, "http://any/");
-    if (next !== null) asked.searchParams.set(cursor, next);
-    const page = await get(asked.pathname + asked.search, signal);
-    found.push(...page.data);
+/** All items of a paginated list, at most `limit`; `path` may have a query string. */
+export async function listAll(path, signal, limit = Infinity, cursorName = "after") {
+  const items = [];
+  for (let cursor = null; items.length < limit; ) {
+    const url = new URL(path, "http://any/");
+    if (cursor !== null) url.searchParams.set(cursorName, cursor);
+    const page = await get(url.pathname + url.search, signal);
+    items.push(...page.data);
     if (page.next === null || page.has_more === false) break;
-    next = page.next;
+    cursor = page.next;
   }
-  return found.slice(0, most);
+  return items.slice(0, limit);
 }
 
-/** Follow a job behind an epoch: calls `hear(event, data)` until its end, and takes broken streams up where they were.
+/** Stream a job's server-sent events after an epoch until the job ends; reconnects where a broken stream stopped.
  *
- * Not while the page is hidden: a browser keeps six connections to a host, and other tabs want theirs.
+ * Disconnects while the tab is hidden: browsers allow six connections per host, and other tabs need theirs.
  */
-export async function follow(jobId, last, signal, hear) {
+export async function streamJob(jobId, lastEpoch, signal, onEvent) {
   while (!signal.aborted) {
-    await seen(signal);
+    await untilVisible(signal);
     const hidden = new AbortController();
-    const hide = () => { if (document.hidden) hidden.abort(); };
-    document.addEventListener("visibilitychange", hide);
+    const onVisibility = () => { if (document.hidden) hidden.abort(); };
+    document.addEventListener("visibilitychange", onVisibility);
     try {
       const either = AbortSignal.any([signal, hidden.signal]);
-      const response = await answered(`/v1/jobs/${jobId}/stream?after_epoch=${last}`, { signal: either });
-      for await (const { event, data } of events(response.body)) {
-        if (event === "epoch") last = data.epoch;
-        hear(event, data);
+      const response = await request(`/v1/jobs/${jobId}/stream?after_epoch=${lastEpoch}`, { signal: either });
+      for await (const { event, data } of serverSentEvents(response.body)) {
+        if (event === "epoch") lastEpoch = data.epoch;
+        onEvent(event, data);
         if (event === "end") return;
       }
     } catch (error) {
-      if (signal.aborted || (error instanceof Refused && !error.passing)) throw error;
+      if (signal.aborted || (error instanceof ApiError && !error.retryable)) throw error;
     } finally {
-      document.removeEventListener("visibilitychange", hide);
+      document.removeEventListener("visibilitychange", onVisibility);
     }
-    if (!hidden.signal.aborted) await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    if (!hidden.signal.aborted) await new Promise((resolve) => setTimeout(resolve, RECONNECT_MILLISECONDS));
   }
 }
 
-/** Returns when the page is not hidden. */
-function seen(signal) {
+function untilVisible(signal) {
   if (!document.hidden) return null;
   return new Promise((resolve) => {
     document.addEventListener("visibilitychange", resolve, { once: true, signal });
@@ -131,53 +137,53 @@ function seen(signal) {
   });
 }
 
-async function* events(body) {
+async function* serverSentEvents(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  for (let rest = ""; ; ) {
-    const watch = setTimeout(() => reader.cancel(), SILENCE); // a network that is gone says nothing
-    const { done, value } = await reader.read().finally(() => clearTimeout(watch));
+  for (let buffer = ""; ; ) {
+    const timeout = setTimeout(() => reader.cancel(), STREAM_TIMEOUT_MILLISECONDS); // a dead connection raises no error
+    const { done, value } = await reader.read().finally(() => clearTimeout(timeout));
     if (done) return;
-    const parts = (rest + value).split(/\r?\n\r?\n/);
-    rest = parts.pop();
-    for (const part of parts) {
-      const lines = part.split(/\r?\n/);
-      const find = (name) => lines.filter((line) => line.startsWith(`${name}: `)).map((line) => line.slice(name.length + 2));
-      if (find("data").length) yield { event: find("event")[0], data: JSON.parse(find("data").join("\n")) };
+    const blocks = (buffer + value).split(/\r?\n\r?\n/);
+    buffer = blocks.pop();
+    for (const block of blocks) {
+      const lines = block.split(/\r?\n/);
+      const valuesOf = (name) => lines.filter((line) => line.startsWith(`${name}: `)).map((line) => line.slice(name.length + 2));
+      if (valuesOf("data").length) yield { event: valuesOf("event")[0], data: JSON.parse(valuesOf("data").join("\n")) };
     }
   }
 }
 
-/** Upload a file; `progress` hears the share that is sent. */
-export function upload(file, options, progress) {
-  const query = new URLSearchParams({ name: file.name, ...options });
-  const request = new XMLHttpRequest(); // fetch does not tell how far it is
-  request.open("POST", address(`/v1/datasets?${query}`));
-  for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
-  request.setRequestHeader("Content-Type", "application/octet-stream");
-  request.upload.onprogress = (event) => progress(event.loaded / event.total);
+/** Upload a file as a data set; `onProgress` gets the fraction sent. */
+export function uploadDataset(file, onProgress) {
+  const query = new URLSearchParams({ name: file.name });
+  const xhr = new XMLHttpRequest(); // fetch has no upload progress
+  xhr.open("POST", urlOf(`/v1/datasets?${query}`));
+  for (const [name, value] of Object.entries(authHeaders())) xhr.setRequestHeader(name, value);
+  xhr.setRequestHeader("Content-Type", "application/octet-stream");
+  xhr.upload.onprogress = (event) => onProgress(event.loaded / event.total);
   return new Promise((resolve, reject) => {
-    request.onerror = () => reject(new Error("the service cannot be reached, or broke the upload off"));
-    request.onload = () => {
-      if (request.status < 300) return resolve(JSON.parse(request.responseText));
-      if (request.status === 401) dispatchEvent(new Event("key-needed"));
+    xhr.onerror = () => reject(new Error("upload interrupted: cannot reach the service"));
+    xhr.onload = () => {
+      if (xhr.status < 300) return resolve(JSON.parse(xhr.responseText));
+      if (xhr.status === 401) dispatchEvent(new Event("api-key-required"));
       let problem = {};
       try {
-        problem = JSON.parse(request.responseText);
+        problem = JSON.parse(xhr.responseText);
       } catch {
-        // a proxy's page
+        // a reverse proxy's HTML error page
       }
-      reject(new Refused(request.status, problem));
+      reject(new ApiError(xhr.status, problem));
     };
-    request.send(file);
+    xhr.send(file);
   });
 }
 
-/** Save what is at `path` as a file; by the browser's own download where no key must be sent. */
-export async function save(path, accept = null) {
-  let url = address(path);
+/** Download what is at `path` as a file; natively by the browser where no request header is needed. */
+export async function download(path, accept = null) {
+  let url = urlOf(path);
   let name = "";
-  if (sessionStorage.getItem(KEY) || accept) {
-    const response = await answered(path, { headers: accept ? { Accept: accept } : {} });
+  if (sessionStorage.getItem(KEY_ITEM) || accept) {
+    const response = await request(path, { headers: accept ? { Accept: accept } : {} });
     name = /filename="?([^";]+)/.exec(response.headers.get("Content-Disposition") ?? "")?.[1] ?? "";
     url = URL.createObjectURL(await response.blob());
   }

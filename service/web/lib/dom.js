@@ -1,20 +1,21 @@
-// Elements from tags, attributes and children; text is never read as markup.
+// DOM helpers: elements from tag, attributes and children (text is never parsed as HTML), form fields, tables, toasts.
 
 import { ago } from "./format.js";
 
-const SVG = "http://www.w3.org/2000/svg";
+const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
+const TOAST_MILLISECONDS = 8000;
 
-/** An HTML element. Attributes: `onclick` and the like are listeners; null, undefined and false are left out. */
+/** Create an HTML element. `on…` attributes are event listeners; null, undefined and false attributes are skipped. */
 export function h(tag, attributes = {}, ...children) {
-  return fill(document.createElement(tag), attributes, children);
+  return populate(document.createElement(tag), attributes, children);
 }
 
-/** An SVG element, in the same way. */
-export function s(tag, attributes = {}, ...children) {
-  return fill(document.createElementNS(SVG, tag), attributes, children);
+/** Create an SVG element; arguments as for `h`. */
+export function svg(tag, attributes = {}, ...children) {
+  return populate(document.createElementNS(SVG_NAMESPACE, tag), attributes, children);
 }
 
-function fill(element, attributes, children) {
+function populate(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
@@ -25,16 +26,16 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** A button; `act` may be asynchronous, and what it throws is said. */
-export function button(text, act, attributes = {}) {
+/** A button. `onClick` may be async; clicks are ignored while it runs, and its error is shown as a toast. */
+export function button(text, onClick, attributes = {}) {
   const element = h("button", { type: "button", ...attributes, onclick: run }, text);
   async function run() {
     if (element.getAttribute("aria-disabled")) return;
-    element.setAttribute("aria-disabled", "true"); // not `disabled`, which takes the focus away
+    element.setAttribute("aria-disabled", "true"); // `disabled` would drop keyboard focus
     try {
-      await act();
+      await onClick();
     } catch (error) {
-      if (error.name !== "AbortError") say(error.message);
+      if (error.name !== "AbortError") toast(error.message);
     } finally {
       element.removeAttribute("aria-disabled");
     }
@@ -42,68 +43,70 @@ export function button(text, act, attributes = {}) {
   return element;
 }
 
-/** A label around a field. */
-export function field(text, input, hint = null) {
-  return h("label", { class: "field" }, h("span", {}, text), input, hint && h("small", {}, hint));
+/** A label wrapped around an input, with an optional hint. */
+export function field(label, input, hint = null) {
+  return h("label", { class: "field" }, h("span", {}, label), input, hint && h("small", {}, hint));
 }
 
-/** A choice; `options`: values, or [value, text]. */
+/** A <select>; `options`: values, or [value, text] pairs. */
 export function select(options, attributes = {}) {
   const pairs = options.map((option) => (Array.isArray(option) ? option : [option, option]));
   return h("select", attributes, pairs.map(([value, text]) =>
     h("option", { value, selected: String(value) === String(attributes.value) }, text)));
 }
 
-/** Fill a choice anew where its options are others now. */
-export function offer(choice, values, chosen) {
-  if (choice.dataset.offered === values.join()) return;
-  choice.dataset.offered = values.join();
-  choice.replaceChildren(...values.map((value) => h("option", { value, selected: value === chosen }, value)));
+/** Replace the options of a <select>, only if they changed. */
+export function setOptions(element, values, selected) {
+  if (element.dataset.options === values.join()) return;
+  element.dataset.options = values.join();
+  element.replaceChildren(...values.map((value) => h("option", { value, selected: value === selected }, value)));
 }
 
-/** When something happened: how long ago, with the time itself to point at; `renewTimes` keeps it true. */
-export function when(time) {
+/** A <time> such as "5 min ago", with the absolute time as its tooltip; `refreshTimes` keeps it current. */
+export function relativeTime(time) {
   if (!time) return "–";
   const local = new Date(time);
   return h("time", { datetime: time, title: `${local.toLocaleString()} (${local.toISOString()})` }, ago(time));
 }
 
-export function renewTimes() {
+/** Update every relative time on the page. */
+export function refreshTimes() {
   for (const element of document.querySelectorAll("time[datetime]")) element.textContent = ago(element.dateTime);
 }
 
-/** A table that `update(rows)` changes in place, so that focus and selections stay where they are.
+/** A table whose `update(rows)` changes cells in place, so that focus, selection and scroll position survive.
  *
- * columns: {title, cell: row -> text or element, text: row -> what tells one content from another, number}.
+ * columns: {title, cell: row -> text or element, text: row -> change key of the cell (default: its text),
+ * number: right-aligned, nowrap}. `emptyText`: text or nodes.
  */
-export function table(caption, columns, keyOf, empty) {
+export function table(caption, columns, keyOf, emptyText) {
   const body = h("tbody");
-  const known = new Map();
-  const nothing = h("p", { class: "empty", hidden: true }, empty);
+  const lines = new Map(); // key -> <tr>
+  const empty = h("p", { class: "empty", hidden: true }, emptyText);
   const element = h("div", { class: "table", tabindex: 0, role: "region", "aria-label": caption },
-    h("table", {}, h("caption", { class: "hidden" }, caption),
+    h("table", {}, h("caption", { class: "visually-hidden" }, caption),
       h("thead", {}, h("tr", {}, columns.map((column) =>
-        h("th", { scope: "col", class: column.number && "number" }, column.title)))), body), nothing);
+        h("th", { scope: "col", class: classOf(column) }, column.title)))), body), empty);
 
   function update(rows) {
     const keys = new Set(rows.map(keyOf));
-    for (const [key, line] of known) {
+    for (const [key, line] of lines) {
       if (keys.has(key)) continue;
       line.remove();
-      known.delete(key);
+      lines.delete(key);
     }
     rows.forEach((row, index) => {
       const key = keyOf(row);
-      if (!known.has(key)) known.set(key, h("tr", {}, columns.map((c) => h("td", { class: c.number && "number" }))));
-      const line = known.get(key);
+      if (!lines.has(key)) lines.set(key, h("tr", {}, columns.map((column) => h("td", { class: classOf(column) }))));
+      const line = lines.get(key);
       if (body.children[index] !== line) body.insertBefore(line, body.children[index] ?? null);
-      columns.forEach((column, place) => put(line.children[place], column, row));
+      columns.forEach((column, position) => updateCell(line.children[position], column, row));
     });
-    nothing.hidden = rows.length > 0;
+    empty.hidden = rows.length > 0;
     element.firstChild.hidden = rows.length === 0;
   }
 
-  function put(cell, column, row) {
+  function updateCell(cell, column, row) {
     const content = column.cell(row) ?? "";
     const text = column.text ? column.text(row) : content.textContent ?? String(content);
     if (cell.dataset.text === text) return;
@@ -114,10 +117,13 @@ export function table(caption, columns, keyOf, empty) {
   return { element, update };
 }
 
-/** Tell what happened, aloud too, for some seconds. */
-export function say(text) {
-  const place = document.getElementById("said");
+function classOf({ number, nowrap }) {
+  return number ? "number" : nowrap && "nowrap";
+}
+
+/** Show a message for some seconds; screen readers announce it. */
+export function toast(text) {
   const note = h("p", {}, text);
-  place.append(note);
-  setTimeout(() => note.remove(), 8000);
+  document.getElementById("toasts").append(note);
+  setTimeout(() => note.remove(), TOAST_MILLISECONDS);
 }

@@ -1,39 +1,39 @@
-// What changes while one looks at it.
+// Timers: polling, throttle, debounce.
 
-/** Do it now and again every so many seconds, as long as the page is shown and seen, until `act` answers true.
+/** Run `refresh` now and every `intervalSeconds` while the tab is visible, until it returns true or `signal` aborts.
  *
- * What fails and may pass is tried again.
+ * Retryable errors are retried at the next interval; others are thrown.
  */
-export async function repeat(secondsBetween, signal, act) {
+export async function poll(intervalSeconds, signal, refresh) {
   while (!signal.aborted) {
-    const done = document.hidden ? false : await act().catch((error) => {
-      if (!error.passing) throw error;
+    const done = document.hidden ? false : await refresh().catch((error) => {
+      if (!error.retryable) throw error;
     });
     if (done === true) return;
-    await pause(secondsBetween * 1000);
+    await sleep(intervalSeconds * 1000);
   }
 }
 
-/** A function that calls `act` soon, and then not again for so many milliseconds. */
-export function seldom(milliseconds, signal, act) {
+/** Throttle: calls collapse into one run of `callback`, `interval()` milliseconds after the first of them. */
+export function throttle(interval, signal, callback) {
   let timer = 0;
   return () => {
     timer ||= setTimeout(() => {
       timer = 0;
-      if (!signal.aborted) act();
-    }, milliseconds());
+      if (!signal.aborted) callback();
+    }, interval());
   };
 }
 
-/** A function that calls `act` when it has not been called for so many milliseconds. */
-export function later(milliseconds, act) {
+/** Debounce: `callback` runs once there has been no call for so many milliseconds. */
+export function debounce(milliseconds, callback) {
   let timer = 0;
   return () => {
     clearTimeout(timer);
-    timer = setTimeout(act, milliseconds);
+    timer = setTimeout(callback, milliseconds);
   };
 }
 
-function pause(milliseconds) {
+function sleep(milliseconds) {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

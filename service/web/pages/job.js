@@ -1,122 +1,123 @@
-// One job: its curves as they grow, each epoch's decision, its network, its log, what can be taken home.
+// One job: live training curve, training history, predictions, replay of early stopping, network, spec, event log.
 
-import { all, follow, get, save, send, unique } from "../lib/api.js";
+import { download, get, listAll, newIdempotencyKey, send, streamJob } from "../lib/api.js";
+import { button, field, h, relativeTime, setOptions, table, toast } from "../lib/dom.js";
+import { bytes, flatten, metricList, number, specValue, words } from "../lib/format.js";
+import { throttle } from "../lib/polling.js";
 import { chart } from "../components/chart.js";
-import { decisions } from "../components/training_history.js";
-import { button, field, h, offer, say, table, when } from "../lib/dom.js";
-import { brief, bytes, flat, number } from "../lib/format.js";
-import { labels, progress, standing, status, trained } from "../components/job_columns.js";
-import { layers } from "../components/network.js";
-import { seldom } from "../lib/polling.js";
+import { durationCell, labelLinks, progressCell, statusBadge, statusDetail } from "../components/job_columns.js";
+import { networkDiagram } from "../components/network.js";
 import { predictForm } from "../components/predict_form.js";
-import { replay } from "../components/replay.js";
+import { replayPanel } from "../components/replay.js";
+import { trainingHistory } from "../components/training_history.js";
 
 export const title = "Job";
 
-const ENDED = ["succeeded", "failed", "cancelled"];
+const FINISHED = ["succeeded", "failed", "cancelled"];
+const MANY_EPOCHS = 5000; // above, redraw less often
 
 export async function show(root, { id, signal }) {
   let job = await get(`/v1/jobs/${id}`, signal);
   const epochs = [];
-  const head = h("div");
+  const header = h("div");
   const facts = h("dl", { class: "facts" });
   let metric = "loss";
-  const choice = h("select", { onchange: () => { metric = choice.value; draw(); } });
-  const curves = chart(`Losses of ${job.name ?? id} over its epochs`, field("Shown", choice));
-  const table = decisions(job);
-  const log = logOf(id, signal);
-  const rules = replay(job, signal);
-  const tryOut = h("div");
+  const metricSelect = h("select", { onchange: () => { metric = metricSelect.value; draw(); } });
+  const curves = chart(`Training curve of ${job.name ?? id}`, field("Metric", metricSelect));
+  const history = trainingHistory(job);
+  const log = eventLog(id, signal);
+  const replay = replayPanel(job, signal);
+  const predict = h("div");
   const network = h("div");
-  root.append(head, facts, h("section", {}, h("h2", {}, "Curves"), curves.element),
-    section("Decisions of early stopping", table.element, true), section("Try it", tryOut), section("Other stopping rules", rules.element),
-    section("Network", network),
-    section("Spec", spec(job)), section("Log", log.element, true));
+  root.append(header, facts, h("section", {}, h("h2", {}, "Training curve"), curves.element),
+    section("Training history", history.element, true), section("Predict", predict), section("Replay early stopping", replay.element),
+    section("Network", network), section("Spec", specTable(job)), section("Event log", log.element, true));
 
   function draw() {
-    offer(choice, ["loss", ...Object.keys(epochs[0]?.metrics ?? {})], metric);
-    curves.update(metric === "loss" ? losses(job, epochs) : measured(metric, job, epochs));
-    table.update(epochs);
-    rules.update(epochs.length);
+    setOptions(metricSelect, ["loss", ...Object.keys(epochs[0]?.metrics ?? {})], metric);
+    curves.update(metric === "loss" ? lossCurves(job, epochs) : metricCurve(metric, job, epochs));
+    history.update(epochs);
+    replay.update(epochs.length);
   }
 
-  function changed(next) {
-    if (ENDED.includes(job.status) && !ENDED.includes(next.status)) return; // an answer that the job's end has overtaken
-    if (ENDED.includes(next.status) && !ENDED.includes(job.status)) say(`${next.name ?? id}: ${next.status}`);
+  function setJob(next) {
+    if (FINISHED.includes(job.status) && !FINISHED.includes(next.status)) return; // a stale response
+    if (FINISHED.includes(next.status) && !FINISHED.includes(job.status)) toast(`${next.name ?? id}: ${next.status}`);
     job = next;
     document.title = `${job.name ?? id} – bestepoch`;
-    renew(head, [job.name, job.status, job.control, job.best?.checkpoint !== undefined], () =>
-      [h("h1", {}, job.name ?? id, " ", status(job.status)), actions(job, changed)]);
-    for (const [name, value] of factsOf(job)) fact(facts, name, value);
-    tryOut.parentElement.hidden = !job.best?.checkpoint;
+    replaceIfChanged(header, [job.name, job.status, job.control, job.best?.checkpoint !== undefined], () =>
+      [h("h1", {}, job.name ?? id, " ", statusBadge(job.status)), actions(job, setJob)]);
+    for (const [name, value] of factsOf(job)) setFact(facts, name, value);
+    predict.parentElement.hidden = !job.best?.checkpoint;
     log.update(job);
     draw();
   }
 
-  changed(job);
+  setJob(job);
   planOf(job, signal).then((plan) => {
-    network.replaceChildren(plan.layers ? layers(plan) : h("p", {}, `Its layers cannot be shown any more: ${plan.missing}.`));
-    tryOut.replaceChildren(plan.inputs ? predictForm(job, plan, signal) : h("p", {}, `Its columns are not known any more: ${plan.missing}.`));
+    network.replaceChildren(plan.layers ? networkDiagram(plan) : h("p", {}, `Network not available: ${plan.error}`));
+    predict.replaceChildren(plan.inputs ? predictForm(job, plan, signal) : h("p", {}, `Input columns not available: ${plan.error}`));
   }, () => {});
-  const drawSoon = seldom(() => (epochs.length > 5000 ? 1000 : 50), signal, draw);
-  await recorded(id, signal, (rows) => { epochs.push(...rows); drawSoon(); });
-  await follow(id, epochs.at(-1)?.epoch ?? 0, signal, (event, data) => {
+  const drawSoon = throttle(() => (epochs.length > MANY_EPOCHS ? 1000 : 50), signal, draw);
+  await loadHistory(id, signal, (rows) => { epochs.push(...rows); drawSoon(); });
+  await streamJob(id, epochs.at(-1)?.epoch ?? 0, signal, (event, data) => {
     if (event === "epoch") {
-      while (epochs.length && epochs.at(-1).epoch >= data.epoch) epochs.pop(); // tried again from an earlier one
+      while (epochs.length && epochs.at(-1).epoch >= data.epoch) epochs.pop(); // a new attempt resumed from an earlier epoch
       epochs.push(data);
       drawSoon();
     }
-    if (event === "job") changed(data);
+    if (event === "job") setJob(data);
   });
 }
 
-/** The epochs on record, a page at a time: thousands come sooner so than one by one. */
-async function recorded(id, signal, hear) {
+/** The recorded epochs, page by page: faster than replaying thousands through the stream. */
+async function loadHistory(id, signal, onRows) {
   for (let after = 0; after !== null; ) {
     const page = await get(`/v1/jobs/${id}/history?limit=1000&after_epoch=${after}`, signal);
-    hear(page.data);
+    onRows(page.data);
     after = page.next;
   }
 }
 
-/** Put other content only where it is other: focus stays, and nothing is read aloud twice. */
-function renew(element, key, make) {
+/** Replace an element's children only if `key` changed, so that focus stays and screen readers announce once. */
+function replaceIfChanged(element, key, makeChildren) {
   const text = JSON.stringify(key);
-  if (element.dataset.shown === text) return;
-  element.dataset.shown = text;
-  element.replaceChildren(...make());
+  if (element.dataset.key === text) return;
+  element.dataset.key = text;
+  element.replaceChildren(...makeChildren());
 }
 
-function fact(list, name, value) {
-  let line = [...list.querySelectorAll("dt")].find((each) => each.textContent === name)?.nextElementSibling;
-  if (!line) {
-    line = h("dd");
-    list.append(h("dt", {}, name), line);
+/** Add or update a <dt>/<dd> pair; hidden without a value. */
+function setFact(list, name, value) {
+  let item = [...list.querySelectorAll("dt")].find((each) => each.textContent === name)?.nextElementSibling;
+  if (!item) {
+    item = h("dd");
+    list.append(h("dt", {}, name), item);
   }
-  line.hidden = line.previousElementSibling.hidden = !value;
+  item.hidden = item.previousElementSibling.hidden = !value;
   const content = value || "";
-  renew(line, content.textContent ?? content, () => [content]);
+  replaceIfChanged(item, content.textContent ?? content, () => [content]);
 }
 
-/** What has happened, asked for again when the job has changed in more than its epochs. */
-function logOf(id, signal) {
+/** The job's events; reloaded when more than its epoch has changed. */
+function eventLog(id, signal) {
   const element = h("ol", { class: "log" });
-  let last = 0;
-  let asked = "";
-  let asking = Promise.resolve();
-  const more = async () => {
-    const events = await all(`/v1/jobs/${id}/events?limit=1000&after=${last}`, signal);
-    last = events.at(-1)?.number ?? last;
-    element.append(...events.map((event) => h("li", {}, when(event.at), ` ${event.kind}: ${event.message}`,
-      event.details.log_tail ? h("details", {}, h("summary", {}, "End of the log"), h("pre", {}, event.details.log_tail)) : "")));
+  let lastNumber = 0;
+  let loadedKey = "";
+  let loading = Promise.resolve();
+  const load = async () => {
+    const events = await listAll(`/v1/jobs/${id}/events?limit=1000&after=${lastNumber}`, signal);
+    lastNumber = events.at(-1)?.number ?? lastNumber;
+    element.append(...events.map((event) => h("li", { title: event.kind }, relativeTime(event.at), ` ${event.message}`,
+      event.details.log_tail ? h("details", {}, h("summary", {}, "Trainer log (tail)"), h("pre", {}, event.details.log_tail)) : "")));
   };
   return {
     element,
     update(job) {
       const key = JSON.stringify([job.status, job.control, job.attempt, job.best?.checkpoint?.epoch, job.priority, job.name]);
-      if (key === asked) return;
-      asked = key;
-      asking = asking.then(more).catch(() => { asked = ""; });
+      if (key === loadedKey) return;
+      loadedKey = key;
+      loading = loading.then(load).catch(() => { loadedKey = ""; });
     },
   };
 }
@@ -125,104 +126,109 @@ function section(name, content, open = false) {
   return h("details", { open }, h("summary", {}, h("h2", {}, name)), content);
 }
 
-function losses(job, epochs) {
+function lossCurves(job, epochs) {
   const last = epochs.at(-1);
   const series = [{ name: "training loss", dashed: true, points: epochs.map((row) => [row.epoch, row.train_loss ?? NaN]) }];
   if (!last || epochs.some((row) => row.val_loss !== null)) series.push({ name: "validation loss", points: epochs.map((row) => [row.epoch, row.val_loss ?? NaN]) });
-  const [on, name] = job.best?.monitor === "train_loss" ? ["train_loss", "training loss"] : ["val_loss", "validation loss"];
-  return { series, marks: best(name, epochs, (row) => row[on]), bands: patience(job, last) };
+  const [key, name] = job.best?.monitor === "train_loss" ? ["train_loss", "training loss"] : ["val_loss", "validation loss"];
+  return { series, markers: bestMarker(name, epochs, (row) => row[key]), bands: patienceBand(job, last) };
 }
 
-function measured(metric, job, epochs) {
+function metricCurve(metric, job, epochs) {
   const series = [{ name: metric, points: epochs.map((row) => [row.epoch, row.metrics[metric] ?? NaN]) }];
-  return { series, marks: best(metric, epochs, (row) => row.metrics[metric]), bands: patience(job, epochs.at(-1)) };
+  return { series, markers: bestMarker(metric, epochs, (row) => row.metrics[metric]), bands: patienceBand(job, epochs.at(-1)) };
 }
 
-function best(series, epochs, value) {
+function bestMarker(series, epochs, valueOf) {
   const row = epochs.findLast((each) => each.is_best);
-  return row && Number.isFinite(value(row)) ? [{ series, x: row.epoch, y: value(row), text: `best: epoch ${row.epoch}` }] : [];
+  return row && Number.isFinite(valueOf(row)) ? [{ series, x: row.epoch, y: valueOf(row), text: `best: epoch ${row.epoch}` }] : [];
 }
 
-/** From where patience started anew to where it stands, of the epochs that it lasts. */
-function patience(job, last) {
+/** The epochs without improvement that patience has counted so far. */
+function patienceBand(job, last) {
   const rule = job.spec.early_stopping;
   if (!last || rule?.rule !== "patience" || last.wait === 0) return [];
-  return [{ from: last.epoch - last.wait, to: last.epoch, text: `patience ${last.wait} of ${rule.patience}` }];
+  return [{ from: last.epoch - last.wait, to: last.epoch, text: `patience ${last.wait} / ${rule.patience}` }];
 }
 
-function actions(job, changed) {
-  const act = (action) => async () => changed(await send("POST", `/v1/jobs/${job.id}/${action}`));
+function actions(job, setJob) {
+  const request = (action) => async () => setJob(await send("POST", `/v1/jobs/${job.id}/${action}`));
   const submit = { "data-needs": "submit" };
-  const live = ["queued", "running", "paused"].includes(job.status);
+  const active = !FINISHED.includes(job.status);
   return h("div", { class: "controls" },
-    job.best?.checkpoint && button("Download the best", () => save(`/v1/jobs/${job.id}/checkpoints/best/download`), { class: "main" }),
-    job.best?.checkpoint && download(job),
-    live && button("Cancel", act("cancel"), submit),
-    ["queued", "running"].includes(job.status) && job.control !== "pause" && button("Pause", act("pause"), submit),
-    (job.status === "paused" || job.control === "pause") && button("Resume", act("resume"), submit),
-    !live && job.best && button("Train on", () => trainOn(job), submit),
-    h("a", { class: "button", href: `#/new?from=${job.id}`, ...submit }, "Another like it"),
+    job.best?.checkpoint && button("Download best checkpoint", () => download(`/v1/jobs/${job.id}/checkpoints/best/download`), { class: "primary" }),
+    job.best?.checkpoint && exportMenu(job),
+    active && button("Cancel", request("cancel"), submit),
+    ["queued", "running"].includes(job.status) && job.control !== "pause" && button("Pause", request("pause"), submit),
+    (job.status === "paused" || job.control === "pause") && button("Resume", request("resume"), submit),
+    !active && job.best && button("Continue training", () => continueTraining(job), { ...submit, title: "Fork from the last checkpoint, with twice the epochs and patience" }),
+    h("a", { class: "button", href: `#/new?from=${job.id}`, ...submit }, "Duplicate"),
     h("a", { class: "button", href: `#/compare?ids=${job.id}` }, "Compare"),
-    !live && button("Delete", async () => {
-      if (!confirm("Delete this job with its history and its checkpoints?")) return;
+    !active && button("Delete", async () => {
+      if (!confirm("Delete this job, its history and its checkpoints?")) return;
       await send("DELETE", `/v1/jobs/${job.id}`);
       location.hash = "#/jobs";
     }, { "data-needs": "admin" }));
 }
 
-function download(job) {
-  const choice = h("select", { "aria-label": "Download as" }, h("option", { value: "" }, "Download as…"),
-    [["pt", "PyTorch state dict"], ["onnx", "ONNX, raw columns in"], ["pt2", "torch.export"], ["bundle", "bundle with model card"]].map(([value, text]) => h("option", { value }, text)),
-    h("option", { value: "csv" }, "history as CSV"));
-  choice.onchange = async () => {
-    const format = choice.value;
-    choice.value = "";
+function exportMenu(job) {
+  const formats = [["pt", "PyTorch state dict"], ["onnx", "ONNX (raw columns in)"], ["pt2", "torch.export"], ["bundle", "Bundle with model card"], ["csv", "Training history (CSV)"]];
+  const menu = h("select", { "aria-label": "Export" }, h("option", { value: "" }, "Export…"), formats.map(([value, text]) => h("option", { value }, text)));
+  menu.onchange = async () => {
+    const format = menu.value;
+    menu.value = "";
     const path = format === "csv" ? `/v1/jobs/${job.id}/history` : `/v1/jobs/${job.id}/checkpoints/best/download?format=${format}`;
-    await save(path, format === "csv" ? "text/csv" : "*/*").catch((error) => say(error.message));
+    await download(path, format === "csv" ? "text/csv" : "*/*").catch((error) => toast(error.message));
   };
-  return choice;
+  return menu;
 }
 
-async function trainOn(job) {
+/** Fork from the last checkpoint, with twice the epochs and patience. */
+async function continueTraining(job) {
   const rule = job.spec.early_stopping;
   const changes = { max_epochs: Math.max(job.spec.max_epochs, job.progress.epoch) * 2 };
   if (rule?.rule === "patience") changes["early_stopping.patience"] = rule.patience * 2;
-  const next = await send("POST", `/v1/jobs/${job.id}/fork`, { checkpoint: "last", changes }, undefined, unique());
-  location.hash = `#/job/${next.id}`;
+  const fork = await send("POST", `/v1/jobs/${job.id}/fork`, { checkpoint: "last", changes }, undefined, newIdempotencyKey());
+  location.hash = `#/job/${fork.id}`;
 }
 
 function factsOf(job) {
-  const rows = [
-    ["Stands", standing(job)], ["Epochs", progress(job)],
-    ["Best", job.best && `${job.best.monitor} ${number(job.best.value)} at epoch ${number(job.best.epoch)}`],
-    ["Measured there", job.best && Object.entries(job.best.metrics).map(([name, value]) => `${name} ${number(value)}`).join(", ")],
-    ["Test rows", job.test && Object.entries(job.test.metrics).map(([name, value]) => `${name} ${number(value)}`).join(", ")],
-    ["Checkpoint", job.best?.checkpoint && `${bytes(job.best.checkpoint.size_bytes)}, SHA-256 ${job.best.checkpoint.sha256.slice(0, 16)}…`],
-    ["Trained", trained(job) && `${trained(job)} on ${job.device ?? "?"}, attempt ${job.attempt}`],
-    ["Submitted", when(job.created_at)], ["Ended", job.finished_at && when(job.finished_at)], ["Id", h("code", {}, job.id)],
-    ["Labels", Object.keys(job.labels).length > 0 && labels(job)],
-    ["Sweep", job.sweep && h("a", { href: `#/sweep/${job.sweep}` }, Object.entries(job.point ?? {}).map(([name, value]) => `${name} = ${brief(value)}`).join(", ") || job.sweep)],
-    ["Goes on from", job.forked && h("a", { href: `#/job/${job.forked.job}` }, `${job.forked.checkpoint}, epoch ${job.forked.epoch}`)],
-    ["Data", job.spec.data.id ? h("a", { href: `#/dataset/${job.spec.data.id}` }, job.spec.data.id) : job.spec.data.kind],
-    ["Failed", job.error && h("span", { class: "wrong" }, job.error.message)],
+  const { best, test, spec: { data } } = job;
+  const point = Object.entries(job.point ?? {}).map(([name, value]) => `${name} = ${specValue(value)}`).join(", ");
+  return [
+    ["Error", job.error && h("span", { class: "error" }, job.error.message)],
+    ["State", !job.stop_reason && !job.error && statusDetail(job)],
+    ["Stop reason", job.stop_reason && words(job.stop_reason)],
+    ["Epochs", progressCell(job)],
+    ["Best", best && `${best.monitor} ${number(best.value)} at epoch ${number(best.epoch)}`],
+    ["Metrics at best epoch", best && metricList(best.metrics)],
+    ["Test metrics", test && metricList(test.metrics)],
+    ["Warnings", job.warnings.length > 0 && h("ul", {}, job.warnings.map((warning) => h("li", { class: "warning" }, warning.message)))],
+    ["Duration", durationCell(job) && `${durationCell(job)} on ${job.device ?? "unknown device"}, attempt ${job.attempt}`],
+    ["Submitted", relativeTime(job.created_at)],
+    ["Finished", job.finished_at && relativeTime(job.finished_at)],
+    ["Labels", Object.keys(job.labels).length > 0 && labelLinks(job)],
+    ["Data set", data.id ? h("a", { href: `#/dataset/${data.id}` }, data.id) : `${data.kind} data`],
+    ["Sweep", job.sweep && h("a", { href: `#/sweep/${job.sweep}` }, point || job.sweep)],
+    ["Forked from", job.forked && h("a", { href: `#/job/${job.forked.job}` }, `${job.forked.checkpoint} checkpoint, epoch ${job.forked.epoch}`)],
+    ["Checkpoint", best?.checkpoint && `${bytes(best.checkpoint.size_bytes)}, SHA-256 ${best.checkpoint.sha256.slice(0, 16)}…`],
+    ["Job ID", h("code", {}, job.id)],
   ];
-  const warnings = job.warnings.length > 0 && h("ul", {}, job.warnings.map((warning) => h("li", { class: "warning" }, warning.message)));
-  return [...rows, ["Noticed", warnings]];
 }
 
-/** Its layers and columns, or why they are not known any more. */
+/** The job's plan, or {error} where its data set or spec can no longer be resolved. */
 async function planOf(job, signal) {
   try {
     return await send("POST", "/v1/jobs/plan", job.spec, signal);
   } catch (error) {
     if (signal.aborted) throw error;
-    return { missing: error.message };
+    return { error: error.message };
   }
 }
 
-function spec(job) {
-  const rows = Object.entries(flat(job.spec)).map(([name, value]) => ({ name, value }));
-  const shown = table("Spec", [{ title: "Setting", cell: (row) => h("code", {}, row.name) }, { title: "Value", cell: (row) => brief(row.value) }], (row) => row.name, "");
-  shown.update(rows);
-  return h("div", {}, button("Copy as JSON", () => navigator.clipboard.writeText(JSON.stringify(job.spec, null, 2)).then(() => say("copied"))), shown.element);
+function specTable(job) {
+  const rows = Object.entries(flatten(job.spec)).map(([name, value]) => ({ name, value }));
+  const list = table("Spec", [{ title: "Setting", cell: (row) => h("code", {}, row.name) }, { title: "Value", cell: (row) => specValue(row.value) }], (row) => row.name, "");
+  list.update(rows);
+  return h("div", {}, button("Copy as JSON", () => navigator.clipboard.writeText(JSON.stringify(job.spec, null, 2)).then(() => toast("Copied"))), list.element);
 }
