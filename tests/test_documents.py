@@ -132,7 +132,7 @@ def test_the_architecture_names_every_folder_of_the_package() -> None:
     code = [path.relative_to(ROOT / "service") for path in tracked_files() if ROOT / "service" in path.parents]
 
     folders = {f"{parent}/" for path in code for parent in path.parents if parent != Path()}
-    assert written == folders | {str(path) for path in code if path.parent == Path()} - {"__init__.py"}
+    assert written == folders | {str(path) for path in code if path.parent == Path()} - {"__init__.py", "py.typed"}
 
 
 def test_every_question_of_a_newcomer_has_a_file() -> None:
