@@ -27,6 +27,11 @@ class Commands(TyperGroup):
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] == "service":
+                raise
+            command = f"bestepoch {ctx.invoked_subcommand}"
+            raise Refused(f"`{command}` needs the server: pip install 'bestepoch[server]' ({error})") from error
         except BrokenPipeError:
             # Python would complain once more when it writes out what is left as it ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import httpx2
 
 from service.client import bar
+from service.client.optional_imports import needs
 from service.client.tables import CsvRows, as_file, history_frame
 from service.client.transport import AGAIN, ApiError
 from service.domain.epoch import Epoch
@@ -182,9 +183,10 @@ class Job:
     def best_model(self) -> Network:
         """The network with the best epoch's weights, in evaluation mode: (B, inputs) float32 -> (B, outputs).
 
-        Its inputs are what the fitted preprocessing makes of a row, see `predict` for raw ones.
+        Its inputs are preprocessed rows; `predict` takes raw ones. Raises ImportError without PyTorch.
         """
-        from service.training.checkpoint import from_bytes  # torch takes its time
+        with needs("best_model()", "PyTorch", "bestepoch[server]"):
+            from service.training.checkpoint import from_bytes
 
         return from_bytes(self.checkpoint()).network
 

@@ -6,6 +6,8 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from service.client.optional_imports import needs
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -38,7 +40,8 @@ def as_file(data: Any) -> tuple[Any, str | None]:
 
 
 def _arrays(data: Any) -> bytes:
-    import numpy as np
+    with needs("uploading arrays or lists", "NumPy", "numpy"):
+        import numpy as np
 
     file = io.BytesIO()
     if isinstance(data, tuple):
@@ -92,12 +95,8 @@ def columns_of_csv(answer: bytes, names: list[str]) -> NDArray[Any]:
 
 def history_frame(epochs: list[Epoch]) -> DataFrame:
     """A row an epoch, the columns of the service's own tables; raises ImportError without pandas."""
-    try:
+    with needs("history(as_frame=True)", "pandas", "bestepoch[pandas]"):
         import pandas
-    except ModuleNotFoundError as error:
-        if error.name != "pandas":
-            raise
-        raise ImportError("history(as_frame=True) needs pandas: pip install 'bestepoch[pandas]'") from error
     metrics = dict.fromkeys(name for epoch in epochs for name in epoch.metrics)
     head, tail = ("epoch", "train_loss", "val_loss"), ("lr", "seconds", *DECISION)
     rows = [{**epoch.metrics, **epoch.model_dump(exclude={"metrics", "non_finite"})} for epoch in epochs]

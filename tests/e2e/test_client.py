@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from service.client import ApiError, Client
+from bestepoch import ApiError, Client
 from service.client.tables import DECISION, history_frame
 from service.domain.status import Status
 

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 import httpx2
 import pytest
 
-from service.client import ApiError, Client
+from bestepoch import ApiError, Client
 from service.domain.status import Status
 from service.domain.sweep import Sweep as State
 from service.domain.sweep import SweepStatus

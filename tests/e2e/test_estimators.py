@@ -22,8 +22,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-import service.client
-from service.client import Client, RemoteClassifier, RemoteRegressor
+import bestepoch
+from bestepoch import Client, RemoteClassifier, RemoteRegressor
+from service.client.estimators import MAX_JSON_VALUES
 from service.domain.status import Status
 from tests.processes import until
 
@@ -118,7 +119,7 @@ def test_many_rows_go_as_a_file_and_are_answered_alike(kind: type, url: str) -> 
     whole = ask(x)
 
     parts = [ask(part) for part in np.array_split(x, 3)]
-    assert x.size > service.client.estimators.MAX_JSON_VALUES
+    assert x.size > MAX_JSON_VALUES
     assert np.array_equal(whole, np.concatenate(parts))
 
 
@@ -200,12 +201,12 @@ def test_a_key_that_is_a_secret_is_sent_and_not_shown() -> None:
 def test_without_scikit_learn_the_client_works_and_the_estimators_say_what_they_need() -> None:
     code = (
         "import sys; sys.modules['sklearn'] = None\n"
-        "from service.client import *\n"
+        "from bestepoch import *\n"
         "Client().close()\n"
-        "from service.client import RemoteClassifier"
+        "from bestepoch import RemoteClassifier"
     )
 
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert result.stderr.endswith("RemoteClassifier needs scikit-learn: pip install 'bestepoch[sklearn]'\n")
-    assert not hasattr(service.client, "RemoteTransformer")
+    assert not hasattr(bestepoch, "RemoteTransformer")

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from bestepoch import Client
 from service.cli import demo
 from service.cli.calling import Refused
-from service.client import Client
 from tests.documents import DOCS, blocks
 from tests.e2e.conftest import Run
 from tests.processes import ENDLESS, linux_only, until
