@@ -30,7 +30,7 @@ async function route() {
   document.getElementById("main").replaceChildren(root);
   scrollTo(0, 0);
   try {
-    if (!page) throw new Error(`page not found: ${name}`);
+    if (!page) throw new Error(`There is no page “${name}”. Choose one from the menu above.`);
     document.title = `${page.title} – bestepoch`;
     await page.show(root, { id, query: new URLSearchParams(query), signal });
   } catch (error) {

@@ -5,9 +5,9 @@ import { number, tickLabel } from "../lib/format.js";
 
 const HEIGHT = 300;
 const MIN_WIDTH = 280;
-const MARGIN = { left: 56, right: 12, top: 24, bottom: 38 };
+const MARGIN = { left: 60, right: 12, top: 24, bottom: 38 };
 const COLORS = 8; // .c0 to .c7 in style.css
-const CHARACTER_WIDTH = 7; // pixels, for text that must fit
+const CHARACTER_WIDTH = 7.5; // pixels, for text that must fit
 
 /** A chart whose `update(data)` may be called at any rate; it renders at most once per animation frame.
  *

@@ -8,7 +8,7 @@ const MONITORS = ["val_loss", "val_accuracy", "val_f1_macro", "val_roc_auc", "va
 const MAX_FEATURE_BOXES = 200;
 const MAX_CLASSES = 50; // distinct values of a text column that is suggested as the target
 const DEFAULT_TEST_FRACTION = 0.1; // the API's default is none
-export const SYNTHETIC = { kind: "synthetic", signal: 2 }; // with a signal of 0, the API's default, there is nothing to learn
+export const SYNTHETIC = { kind: "synthetic", signal: 2 }; // the API's default signal is 0: random labels
 
 const listOf = (text) => text.split(",").map((part) => part.trim()).filter(Boolean);
 const NUMBER_LIST = { parse: (text) => listOf(text).map(parseNumber), format: (value) => value.join(", ") };
@@ -206,7 +206,7 @@ export function specForm(spec, sets, set, loadDataset, onChange) {
   };
 }
 
-/** Undefined of an empty text, so that the API's default applies; text that is no number is left for the API to refuse. */
+/** Empty text is undefined, so that the API's default applies; an invalid number stays text, and the API rejects it. */
 function parseNumber(text) {
   const trimmed = text.trim();
   if (trimmed === "") return undefined;

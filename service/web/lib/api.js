@@ -83,7 +83,7 @@ export async function send(method, path, body, signal, idempotencyKey) {
   return response.status === 204 ? null : response.json();
 }
 
-/** Not crypto.randomUUID(): browsers hide it from pages served over plain HTTP by another machine. */
+/** Not crypto.randomUUID(): unavailable in insecure contexts, i.e. plain HTTP from another host. */
 export function newIdempotencyKey() {
   return `page-${[...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16)).join("")}`;
 }

@@ -2,7 +2,7 @@
 
 let clockOffset = 0; // milliseconds: the server's clock minus this machine's
 
-/** Set the clock offset from an answer's `Date` header, which has a resolution of one second. */
+/** Set the clock offset from a response's `Date` header, which has a resolution of one second. */
 export function syncClock(dateHeader) {
   const offset = Date.parse(dateHeader ?? "") - Date.now();
   if (Number.isFinite(offset)) clockOffset = Math.abs(offset) < 2000 ? 0 : offset;
@@ -21,9 +21,10 @@ export function plural(count, noun) {
   return `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** "3.2 s", "5 min 10 s", "2 h 5 min", "3 d 4 h". */
+/** "40 ms", "3.2 s", "5 min 10 s", "2 h 5 min", "3 d 4 h". */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   const [days, hours, minutes] = [Math.floor(whole / 86400), Math.floor(whole / 3600) % 24, Math.floor(whole / 60) % 60];

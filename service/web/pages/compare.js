@@ -92,7 +92,7 @@ function displayName(job, jobs) {
 function resultsTable(jobs) {
   const names = [...new Set(jobs.flatMap((job) => Object.keys(job.best?.metrics ?? {})))];
   return table("Results", [
-    { title: "Job", nowrap: true, cell: jobLink }, { title: "Status", nowrap: true, cell: statusCell },
+    { title: "Job", cell: jobLink }, { title: "Status", cell: statusCell },
     { title: "Epochs", number: true, cell: (job) => number(job.progress.epoch) },
     { title: "Best epoch", number: true, cell: (job) => number(job.best?.epoch) },
     ...names.map((name) => ({ title: name, number: true, cell: (job) => number(job.best?.metrics[name]) })),

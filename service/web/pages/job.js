@@ -20,7 +20,8 @@ export async function show(root, { id, signal }) {
   let job = await get(`/v1/jobs/${id}`, signal);
   const epochs = [];
   const header = h("div");
-  const facts = h("dl", { class: "facts" });
+  const summary = h("dl", { class: "facts" });
+  const details = h("dl", { class: "facts" });
   let metric = "loss";
   const metricSelect = h("select", { onchange: () => { metric = metricSelect.value; draw(); } });
   const curves = chart(`Training curve of ${job.name ?? id}`, field("Metric", metricSelect));
@@ -29,7 +30,7 @@ export async function show(root, { id, signal }) {
   const replay = replayPanel(job, signal);
   const predict = h("div");
   const network = h("div");
-  root.append(header, facts, h("section", {}, h("h2", {}, "Training curve"), curves.element),
+  root.append(header, summary, h("section", {}, h("h2", {}, "Training curve"), curves.element), section("Details", details, true),
     section("Training history", history.element, true), section("Predict", predict), section("Replay early stopping", replay.element),
     section("Network", network), section("Spec", specTable(job)), section("Event log", log.element, true));
 
@@ -47,7 +48,8 @@ export async function show(root, { id, signal }) {
     document.title = `${job.name ?? id} – bestepoch`;
     replaceIfChanged(header, [job.name, job.status, job.control, job.best?.checkpoint !== undefined], () =>
       [h("h1", {}, job.name ?? id, " ", statusBadge(job.status)), actions(job, setJob)]);
-    for (const [name, value] of factsOf(job)) setFact(facts, name, value);
+    for (const [name, value] of summaryOf(job)) setFact(summary, name, value);
+    for (const [name, value] of detailsOf(job)) setFact(details, name, value);
     predict.parentElement.hidden = !job.best?.checkpoint;
     log.update(job);
     draw();
@@ -192,9 +194,8 @@ async function continueTraining(job) {
   location.hash = `#/job/${fork.id}`;
 }
 
-function factsOf(job) {
-  const { best, test, spec: { data } } = job;
-  const point = Object.entries(job.point ?? {}).map(([name, value]) => `${name} = ${specValue(value)}`).join(", ");
+function summaryOf(job) {
+  const { best, test } = job;
   return [
     ["Error", job.error && h("span", { class: "error" }, job.error.message)],
     ["State", !job.stop_reason && !job.error && statusDetail(job)],
@@ -202,8 +203,20 @@ function factsOf(job) {
     ["Epochs", progressCell(job)],
     ["Best", best && `${best.monitor} ${number(best.value)} at epoch ${number(best.epoch)}`],
     ["Metrics at best epoch", best && metricList(best.metrics)],
-    ["Test metrics", test && metricList(test.metrics)],
+    ["Test metrics", test && metricList(testMetrics(test))],
     ["Warnings", job.warnings.length > 0 && h("ul", {}, job.warnings.map((warning) => h("li", { class: "warning" }, warning.message)))],
+  ];
+}
+
+/** Metrics as `test_accuracy`, also where the API names them `accuracy`. */
+function testMetrics({ metrics }) {
+  return Object.fromEntries(Object.entries(metrics).map(([name, value]) => [name.startsWith("test_") ? name : `test_${name}`, value]));
+}
+
+function detailsOf(job) {
+  const { best, spec: { data } } = job;
+  const point = Object.entries(job.point ?? {}).map(([name, value]) => `${name} = ${specValue(value)}`).join(", ");
+  return [
     ["Duration", durationCell(job) && `${durationCell(job)} on ${job.device ?? "unknown device"}, attempt ${job.attempt}`],
     ["Submitted", relativeTime(job.created_at)],
     ["Finished", job.finished_at && relativeTime(job.finished_at)],
