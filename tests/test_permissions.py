@@ -108,7 +108,7 @@ def test_the_doctor_warns_of_a_folder_that_others_may_use(tmp_path: Path, monkey
 
     examined = runner.invoke(app, ["doctor"])
 
-    assert f"warning: other users of this machine may use {tmp_path} (mode 755)" in examined.output
+    assert f"warning: other users of this machine can access {tmp_path} (mode 755)" in examined.output
     assert examined.exit_code == 0
     assert mode(tmp_path) == "0o755"  # an operator's folder stays as it is
 
@@ -117,7 +117,7 @@ API, WORKER, GROUP = 64_001, 64_002, 64_003
 AT_WORK = """
 import os, sys
 from service.artifacts import Artifacts
-from service.cli.opening import database_of, read_settings
+from service.cli.startup import database_of, read_settings
 from service.settings import Settings
 from service.store import keys
 

@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from service.cli import app
-from service.cli.opening import read_settings
+from service.cli.startup import read_settings
 from service.errors import Misconfigured
 from service.settings import Settings
 

@@ -74,5 +74,5 @@ def test_what_a_service_writes_is_its_users_alone(home: Path) -> None:
 def test_a_service_names_a_folder_that_others_may_use_once_and_leaves_it_so(home: Path) -> None:
     artifacts = home.parent / "artifacts"
 
-    assert (home.parent / "log").read_text().count(f"other users of this machine may use {artifacts}") == 1
+    assert (home.parent / "log").read_text().count(f"other users of this machine can access {artifacts}") == 1
     assert artifacts.stat().st_mode & 0o777 == 0o755
