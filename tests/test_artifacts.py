@@ -72,7 +72,7 @@ def test_a_file_that_cannot_be_deleted_is_said_to_be_there(
     assert not artifacts.delete("checkpoints/job_1/best")
 
     assert artifacts.path("checkpoints/job_1/best").exists()
-    assert "checkpoints/job_1/best could not be removed, trying again later" in caplog.text
+    assert "could not remove checkpoints/job_1/best, retrying later" in caplog.text
 
 
 def test_what_is_moved_to_the_trash_keeps_its_key_there_and_can_be_put_back(artifacts: Artifacts) -> None:

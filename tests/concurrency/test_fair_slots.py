@@ -48,7 +48,7 @@ def test_who_was_served_last_waits_for_those_who_came_after() -> None:
 
 def test_a_tenants_second_waits_while_anothers_first_has_none() -> None:
     async def scenario() -> list[str]:
-        limiter, gate, began = FairLimiter(3, each=2), threading.Event(), list[str]()
+        limiter, gate, began = FairLimiter(3, per_tenant=2), threading.Event(), list[str]()
 
         def work(name: str) -> None:
             began.append(name)

@@ -20,7 +20,7 @@ from service.artifacts import Artifacts
 from service.domain.checkpoint import CheckpointKind
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status
-from service.maintenance.deployment_id import join
+from service.maintenance.deployment_id import pair
 from service.maintenance.doctor import Doctor
 from service.store import checkpoints
 from service.store.engine import Database
@@ -168,7 +168,7 @@ def test_a_trainer_stopped_before_a_rename_and_overtaken_leaves_nothing_that_is_
     assert outcome(database, job_id) == before
     scraps = [artifacts.path(name) for name in artifacts.unfinished()]
     assert len(scraps) == (fate is signal.SIGKILL)
-    join(database, artifacts)
+    pair(database, artifacts)
     collect(Kitchen(database, artifacts))
     assert not any(path.exists() for path in scraps)
     keys = {file.key for file in artifacts.files()}

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from service.artifacts import sha256_of
-from service.concurrency.cancellation import CancellableTask, Cancelled, begin
+from service.concurrency.cancellation import CancellableTask, Cancelled, set_current
 from service.data.preprocess.dataset import prepare
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.job import Export
@@ -217,7 +217,7 @@ def test_an_export_ends_when_its_work_is_cancelled(predictor: Predictor, tmp_pat
     work, before = CancellableTask("a"), set(children(os.getpid()))
 
     def export() -> None:
-        begin(work)
+        set_current(work)
         predictor.export(path, sha256_of(path), asked, tmp_path / "export")
 
     with ThreadPoolExecutor(1) as thread:
@@ -239,12 +239,12 @@ def test_work_that_is_cancelled_while_its_helper_starts_ends_too(monkeypatch: py
         start(process)
 
     monkeypatch.setattr(SpawnProcess, "start", cancelled)
-    begin(work)
+    set_current(work)
     try:
         with Helper() as helper, pytest.raises(Cancelled), work.on_cancel(helper.kill):
             helper.call("learnt", "nowhere", "")
     finally:
-        begin(CancellableTask())
+        set_current(CancellableTask())
 
 
 def memory_of(pid: int) -> int:

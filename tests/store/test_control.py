@@ -25,9 +25,9 @@ def ask(database: Database, what: Callable[..., Job], job_id: str) -> Job:
         return what(connection, job_id)
 
 
-def release(database: Database, job_id: str, attempt: int = 1) -> None:
+def release(database: Database, job_id: str, number: int = 1) -> None:
     with database.transaction() as connection:
-        attempt.release(connection, job_id, attempt)
+        attempt.release(connection, job_id, number)
 
 
 def finish(database: Database, job_id: str) -> None:
@@ -100,7 +100,7 @@ def test_cancelling_goes_before_pausing(database: Database) -> None:
 
     assert ask(database, actions.cancel, submitted.id).control is Control.cancel
     for what in (actions.pause, actions.resume):
-        with pytest.raises(Conflict, match="about to be cancelled"):
+        with pytest.raises(Conflict, match="being cancelled"):
             ask(database, what, submitted.id)
 
     assert ask(database, actions.cancel, waiting.id).status is Status.cancelled

@@ -95,8 +95,8 @@ def test_requests_stand_in_the_log_as_often_as_they_changed_something(database: 
         actions.cancel(connection, submitted.id)
 
     assert [message for _, _, message in log(database, submitted.id)] == [
-        *("submitted", "paused", "no longer paused", "claimed by wrk_1"),
-        *("to be paused at the epoch's end", "not to be paused after all", "to be paused at the epoch's end"),
+        *("submitted", "paused", "resumed: queued again", "claimed by wrk_1"),
+        *("pausing at the end of the epoch", "request to pause withdrawn", "pausing at the end of the epoch"),
         *("paused after epoch 0", "priority is now 3", "cancelled"),
     ]
 

@@ -48,7 +48,7 @@ def test_the_position_counts_those_that_go_before(database: Database) -> None:
 def test_a_full_queue_refuses(database: Database) -> None:
     submit(database)
 
-    with pytest.raises(QueueFull, match="takes 1 jobs"), database.transaction(DEFAULT_TENANT) as connection:
+    with pytest.raises(QueueFull, match="limited to 1 jobs"), database.transaction(DEFAULT_TENANT) as connection:
         jobs.submit(connection, synthetic(), max_queued=1)
 
 

@@ -51,7 +51,7 @@ def test_recording_renewing_reaping_and_cancelling_at_once_are_no_deadlock(datab
         leases.renew(connection, "wrk_1", ids, 60.0)
 
     def cancel(connection: Any) -> None:
-        actions.stop(connection, jobs_table.c.tenant == DEFAULT_TENANT)
+        actions.cancel_all(connection, jobs_table.c.tenant == DEFAULT_TENANT)
         connection.rollback()
 
     def reap(connection: Any) -> None:

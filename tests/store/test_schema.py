@@ -133,7 +133,7 @@ def test_a_sqlite_file_is_copied_before_it_is_migrated_and_a_new_one_is_not(olde
 
 
 def test_the_newest_copies_are_kept(older: Path) -> None:
-    made = [sqlite_backup.copy_before_migration(older, number, sqlite_module.connect) for number in "98765"]
+    made = [sqlite_backup.back_up(older, number, sqlite_module.connect) for number in "98765"]
 
     assert copies(older) == sorted(made[-sqlite_backup.KEPT :])
 
@@ -143,7 +143,7 @@ def test_a_copy_that_an_operator_has_made_stays(older: Path) -> None:
     theirs.touch()
 
     for _ in range(sqlite_backup.KEPT + 1):
-        sqlite_backup.copy_before_migration(older, "0010", sqlite_module.connect)
+        sqlite_backup.back_up(older, "0010", sqlite_module.connect)
 
     assert theirs.exists()
     assert len(copies(older)) == sqlite_backup.KEPT + 1
@@ -151,10 +151,10 @@ def test_a_copy_that_an_operator_has_made_stays(older: Path) -> None:
 
 def test_a_file_that_cannot_be_copied_is_not_migrated(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_path: Path, _revision: str, connect: object) -> Path:
-        return sqlite_backup.copy_before_migration(older, "0010", lambda path: sqlite_module.connect(f"{path}/no"))
+        return sqlite_backup.back_up(older, "0010", lambda path: sqlite_module.connect(f"{path}/no"))
 
-    monkeypatch.setattr("service.store.engine.copy_before_migration", full)
-    with pytest.raises(StorageError, match="was not migrated, for no copy of it could be made first"):
+    monkeypatch.setattr("service.store.engine.back_up", full)
+    with pytest.raises(StorageError, match="was not migrated: the backup failed"):
         migrate(f"sqlite:///{older}")
 
     assert rows(older) == ("0010", 1)

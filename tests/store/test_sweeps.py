@@ -114,7 +114,7 @@ def test_thousands_of_jobs_keep_their_order(database: Database) -> None:
 def test_a_queue_without_room_for_all_takes_none(database: Database) -> None:
     create(database, replicates=2)
 
-    with pytest.raises(QueueFull, match="takes 4 jobs and has no room for 3 more"):
+    with pytest.raises(QueueFull, match="is limited to 4 jobs, with no room for 3 more"):
         create(database, replicates=3, max_queued=4)
 
     with database.reading() as connection:
@@ -292,9 +292,9 @@ def test_the_newest_live_job_is_told(database: Database) -> None:
     older, newer = jobs_of(database, sweep)
 
     with database.transaction() as connection:
-        seen = [sweeps.last_live(connection, sweep.id)]
+        seen = [sweeps.newest_live(connection, sweep.id)]
         for job in (newer, older):
             actions.cancel(connection, job.id)
-            seen.append(sweeps.last_live(connection, sweep.id))
+            seen.append(sweeps.newest_live(connection, sweep.id))
 
     assert seen == [newer.id, older.id, None]

@@ -162,7 +162,7 @@ def _read(service: Service, sweep_id: str) -> Sweep:
 
 def _last_live(service: Service, sweep_id: str) -> str | None:
     with service.database.reading() as connection:
-        return sweeps.last_live(connection, sweep_id)
+        return sweeps.newest_live(connection, sweep_id)
 
 
 @router.post(
