@@ -46,8 +46,8 @@ TITLES = {"jobs": "Jobs", "progress": "Progress", "checkpoints": "Checkpoints", 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A Markdown table; line breaks and bars in cells are made harmless."""
-    lines = [list(header)]
-    lines += [["---"] * len(lines[0]), *([_cell(cell) for cell in row] for row in rows)]
+    names = list(header)
+    lines = [names, ["---"] * len(names), *([_cell(cell) for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
 
 
@@ -196,6 +196,13 @@ def event() -> str:
     return _fields(Event.model_json_schema(mode="serialization"))
 
 
+def make_targets() -> str:
+    """The targets of the Makefile, as `make help` lists them."""
+    text = (DOCS.parent / "Makefile").read_text(encoding="utf-8")
+    found = re.findall(r"^([a-z][a-z-]*):[^#\n]*## (.+)$", text, re.MULTILINE)
+    return table(("command", "description"), ((f"`make {name}`", description) for name, description in found))
+
+
 def monitors() -> str:
     """The metrics that early stopping can monitor."""
     tasks = {**dict.fromkeys(CLASSIFICATION, "classification"), **dict.fromkeys(REGRESSION, "regression")}
@@ -308,6 +315,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
         read_options,
         history,
         event,
+        make_targets,
         monitors,
         client,
         states,
