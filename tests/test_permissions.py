@@ -123,7 +123,7 @@ from service.store import keys
 
 def work(settings, name):
     with database_of(settings) as database, database.transaction() as connection:
-        keys.exist(connection)
+        keys.any_exist(connection)
         connection.exec_driver_sql("CREATE TABLE " + name + " (x INTEGER)")
     artifacts = Artifacts(settings.artifacts)
     artifacts.put("datasets/ds_1/" + name, b"x")

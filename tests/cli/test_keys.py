@@ -44,7 +44,7 @@ def test_a_created_key_is_printed_once_with_its_tenant_scope_and_expiry(home: Pa
     assert listed.endswith("night script\n")
     database = Database(f"sqlite:///{home / 'bestepoch.db'}")
     with database.reading() as connection:
-        caller = keys.caller(connection, text)
+        caller = keys.authenticate(connection, text)
         (known,) = keys.find(connection)
     database.close()
     assert (caller.tenant, caller.scope, caller.key) == ("birds", "read", known.id)
