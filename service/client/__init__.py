@@ -12,14 +12,14 @@ from service.client.client import Client
 from service.client.job import Job
 from service.client.optional_imports import needs
 from service.client.sweep import Sweep
-from service.client.transport import ApiError
+from service.client.transport import ApiError, ServiceUnavailable
 
 if TYPE_CHECKING:
     from service.client.estimators import RemoteClassifier as RemoteClassifier
     from service.client.estimators import RemoteRegressor as RemoteRegressor
 
 # The estimators are not listed: `import *` would then need scikit-learn.
-__all__ = ["ApiError", "Client", "Job", "Sweep"]
+__all__ = ["ApiError", "Client", "Job", "ServiceUnavailable", "Sweep"]
 
 
 def __getattr__(name: str) -> Any:

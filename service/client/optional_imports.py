@@ -1,4 +1,4 @@
-"""An optional library that is not installed: the error says what needs it, and what to install."""
+"""Errors for optional libraries that are not installed: what needs them, and what to install."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def needs(what: str, library: str, install: str) -> Iterator[None]:
-    """Around the imports that `what` needs; raises ImportError for a missing library that says how to install it.
+    """Import `library` inside; raises ImportError that says `what` needs it and how to install it.
 
-    `install`: what pip is to install, as in `bestepoch[pandas]`.
+    `install`: the argument of `pip install`, as in `bestepoch[pandas]`.
     """
     try:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "service":
-            raise  # a fault of ours
+            raise  # a bug, not a missing library
         raise ImportError(f"{what} needs {library}: pip install '{install}'", name=error.name) from error

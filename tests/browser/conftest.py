@@ -1,4 +1,4 @@
-"""A browser that hears everything: console, failed requests, requests to other hosts."""
+"""Fixtures: a browser page that records console messages, page errors and requests to other hosts."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ PENGUINS = Path("examples/penguins.csv")
 
 @dataclass
 class Visitor:
-    """One who looks at the dashboard: `page` shows it, `faults` is what should not have happened."""
+    """A browser page on the dashboard. `faults`: console messages, page errors and requests to other hosts."""
 
     page: Page
     url: str
     faults: list[str] = field(default_factory=list)
 
     def go(self, place: str) -> Page:
-        """Show a page of the dashboard, such as `jobs`."""
+        """Open a page of the dashboard, such as `jobs`."""
         self.page.goto(f"{self.url}/#/{place}")
         self.page.wait_for_selector("h1")
         return self.page
 
     def listen(self) -> None:
-        """Take note of what should not happen."""
-        self.page.on("console", lambda said: self.faults.append(said.text) if said.type != "log" else None)
+        """Record faults."""
+        self.page.on("console", lambda message: self.faults.append(message.text) if message.type != "log" else None)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("request", lambda sent: self._own(sent.url))
+        self.page.on("request", lambda request: self._check_host(request.url))
 
-    def _own(self, url: str) -> None:
+    def _check_host(self, url: str) -> None:
         if not url.startswith((self.url, "blob:", "data:")):
             self.faults.append(f"a request to {url}")
 
@@ -75,7 +75,7 @@ def visitor(browser: Browser, service: httpx2.Client) -> Iterator[Visitor]:
 
 
 def visits(browser: Browser, url: str, **options: Any) -> Iterator[Visitor]:
-    """A visitor with a window of their own; at the end, nothing may have gone wrong."""
+    """A visitor with its own browser context; fails at the end if it recorded faults."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True, **options)
     context.set_default_timeout(20_000)
     visitor = Visitor(context.new_page(), url)
@@ -87,14 +87,14 @@ def visits(browser: Browser, url: str, **options: Any) -> Iterator[Visitor]:
 
 @pytest.fixture(scope="session")
 def penguins(service: httpx2.Client) -> str:
-    """The id of the stored table."""
+    """The id of the uploaded data set."""
     answer = service.post("/v1/datasets", params={"name": PENGUINS.name}, content=PENGUINS.read_bytes())
     return str(answer.json()["id"])
 
 
 @pytest.fixture(scope="session")
 def trained(service: httpx2.Client, penguins: str) -> list[dict[str, Any]]:
-    """Two jobs that have ended."""
+    """Two finished jobs."""
     jobs = []
     for name, batch_norm in (("with batch norm", True), ("without", False)):
         spec = {
