@@ -150,7 +150,7 @@ def _default(parameter: Any) -> str:
 
 def error_codes() -> str:
     """Every `code` of an error's answer, with its HTTP status."""
-    rows = {
+    rows: set[tuple[str, str, str]] = {
         (f"`{kind.code}`", str(int(status)), (kind.__doc__ or "").strip())
         for kind, status in problems.STATUSES.items()
         if kind is not errors.UnknownKey
