@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, SecretStr
 from starlette.testclient import TestClient
 
-from bestepoch import ApiError, Client, Job, Sweep
+import bestepoch
 from service import errors
 from service.api.app import create_app
 from service.api.http import problems
@@ -155,7 +155,8 @@ def error_codes() -> str:
         for kind, status in problems.STATUSES.items()
         if kind is not errors.UnknownKey
     }
-    return table(("code", "status", "meaning"), sorted(rows, key=lambda row: (row[1], row[0], row[2])))
+    ordered = sorted(rows, key=lambda row: (row[1], row[0], row[2]))
+    return table(("code", "status", "meaning"), ordered)
 
 
 def prometheus() -> str:
@@ -214,7 +215,12 @@ def monitors() -> str:
 
 def client() -> str:
     """The public methods of the Python client."""
-    return "\n".join(_class(each) for each in (Client, Job, Sweep, ApiError))
+    names = (name for name in bestepoch.__all__ if name[0] != "_")
+    return "\n".join(_class(getattr(bestepoch, name)) for name in sorted(names, key=_reading_order))
+
+
+def _reading_order(name: str) -> tuple[bool, str]:
+    return name not in ("Client", "Job", "Sweep"), name
 
 
 def _class(kind: type) -> str:
