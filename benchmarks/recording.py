@@ -31,7 +31,7 @@ from service.spec.sweep import SweepSpec
 from service.store import sweeps
 from service.store.engine import Database, migrate
 from service.store.jobs import queue
-from service.training.epoch import Pulse
+from service.training.epoch import ProgressCounter
 from service.training.loop import train
 from service.worker.trainer import Trainer
 
@@ -60,7 +60,7 @@ def measure(repetitions: int) -> list[float]:
             migrate(url)
             database = Database(url)
             trainer = Trainer(
-                database, Artifacts(Path(home) / "artifacts"), CPU, pipe, Pulse(), 10.0, {"last", "state"}
+                database, Artifacts(Path(home) / "artifacts"), CPU, pipe, ProgressCounter(), 10.0, {"last", "state"}
             )
             with database.transaction(DEFAULT_TENANT) as connection:
                 sweep = SweepSpec(base=spec, replicates=JOBS)

@@ -29,7 +29,7 @@ GATHER_VALUES = 2**17  # inputs gathered at once: 512 KiB, which stay in the cac
 
 
 @dataclass
-class Pulse:
+class ProgressCounter:
     """Steps counted, for those who watch whether training gets on."""
 
     value: int = 0
@@ -53,7 +53,7 @@ class Measured:
         return {**self.metrics, "train_loss": self.train_loss, "val_loss": self.val_loss}[monitor.value]
 
 
-class Group:
+class ArrayTrainer:
     """Jobs that share rows and layer shapes as one array, with the rows on the device."""
 
     def __init__(
@@ -62,10 +62,10 @@ class Group:
         data: Prepared,
         device: torch.device,
         after: Sequence[Snapshot | None],
-        pulse: Pulse | None = None,
+        progress: ProgressCounter | None = None,
     ) -> None:
         """Each job goes on `after` a snapshot, or begins."""
-        self._pulse = Pulse() if pulse is None else pulse  # a shared count of 0 is false
+        self._progress = ProgressCounter() if progress is None else progress  # a shared counter at 0 is falsy
         self._jobs, self._data, self._device = list(jobs), data, device
         begun = list(zip(jobs, after, strict=True))
         states = [initial_state(job.layers, job.spec.seed) if at is None else at.weights for job, at in begun]
@@ -150,7 +150,7 @@ class Group:
         weight: Tensor | float = 0.0
         for batch in self._batches(order, size):
             loss = self._step(batch)
-            self._pulse.value += 1
+            self._progress.value += 1
             total[:, : loss.rows.shape[1]] += loss.rows
             weight = loss.weight + weight
         means: list[float] = (total.sum(1) / weight).tolist()
@@ -193,7 +193,7 @@ class Group:
         each = []
         for chunk in torch.split(x, self._chunk):
             each.append(array.forward(chunk.expand(members, -1, -1), training=False)[..., : array.outputs])
-            self._pulse.value += 1
+            self._progress.value += 1
         outputs = torch.cat(each, 1)
         if self._jobs[0].spec.task is Task.classification:
             scores = metrics.classification(outputs, y)

@@ -19,7 +19,7 @@ from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
 from service.stopping.tracker import Decision, Tracker, followed
 from service.training import schedules
-from service.training.epoch import Group, Measured, Pulse
+from service.training.epoch import ArrayTrainer, Measured, ProgressCounter
 from service.training.metrics import Metrics
 from service.training.snapshot import Snapshot
 from service.training.weights import State
@@ -76,11 +76,11 @@ def train(
     data: Prepared,
     device: torch.device,
     starts: Sequence[Start | None] = (),
-    pulse: Pulse | None = None,
+    progress: ProgressCounter | None = None,
 ) -> Generator[list[Report], Collection[int] | None, None]:
     """Train jobs that share `data` and an `array_key` as one array; each yield has a report of every job under way.
 
-    A job with a start goes on there, to the bits it would have had without a stop; the others begin. `pulse` counts
+    A job with a start goes on there, to the bits it would have had without a stop; the others begin. `progress` counts
     the steps.
 
     A job leaves when early stopping, `max_epochs`, `max_seconds` or a non-finite loss ends it, or when its number is
@@ -91,7 +91,7 @@ def train(
     `val_loss` has neither. `seconds` is the epoch of the whole array.
     """
     starts = starts or [None] * len(jobs)
-    group = Group(jobs, data, device, [None if start is None else start.snapshot for start in starts], pulse)
+    group = ArrayTrainer(jobs, data, device, [None if start is None else start.snapshot for start in starts], progress)
     runs = [_start(member, job, start) for member, (job, start) in enumerate(zip(jobs, starts, strict=True))]
     while runs:
         started = perf_counter()
@@ -132,7 +132,7 @@ def _advance(run: _Run, measured: Measured) -> Decision:
 
 
 def _report(
-    group: Group, place: int, run: _Run, row: Epoch, decision: Decision, preprocessing: Preprocessing
+    group: ArrayTrainer, place: int, run: _Run, row: Epoch, decision: Decision, preprocessing: Preprocessing
 ) -> Report:
     stop, error = _stop(run.job.spec, row, decision, run.seconds), _error(run, row)
     found = run.tracker.best_value is not None

@@ -46,7 +46,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Falling:
+class ReduceOnPlateau:
     """ReduceLROnPlateau with a relative threshold: a lower rate after more than `patience` epochs without progress."""
 
     settings: spec.Plateau
@@ -59,7 +59,7 @@ class Falling:
         """See Schedule."""
         return self.rate
 
-    def update(self, value: float | None) -> Falling:
+    def update(self, value: float | None) -> ReduceOnPlateau:
         """See Schedule."""
         if value is not None and isfinite(value) and self._better(value):
             return replace(self, best=value, wait=0)
@@ -79,5 +79,5 @@ class Falling:
 def start(settings: spec.Schedule, lr: float, max_epochs: int, larger_is_better: bool) -> Schedule:
     """The schedule at epoch 1; `larger_is_better` is the monitor's."""
     if isinstance(settings, spec.Plateau):
-        return Falling(settings, lr, larger_is_better)
+        return ReduceOnPlateau(settings, lr, larger_is_better)
     return Curve(settings, lr, max_epochs)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Tally:
+class ClaimStats:
     """Counts and sums."""
 
     claims: int = 0

@@ -8,11 +8,11 @@ import time
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-class Contact:
-    """Measures unbroken contact by this machine's own clock, which neither a stopped process nor sleep holds up.
+class DbLiveness:
+    """Measures unbroken liveness by this machine's own clock, which neither a stopped process nor sleep holds up.
 
-    Two successes more than half a lease apart are not one contact: leases that others could not renew meanwhile may
-    have lapsed, through no fault of theirs. After a lease's time of contact whoever lives has renewed again.
+    Two successes more than half a lease apart are not one liveness: leases that others could not renew meanwhile may
+    have lapsed, through no fault of theirs. After a lease's time of liveness whoever lives has renewed again.
     """
 
     def __init__(self, lease_seconds: float) -> None:

@@ -8,17 +8,17 @@ import socket
 import subprocess
 from typing import TYPE_CHECKING
 
-from service.worker.protocol import Workplace
+from service.worker.protocol import TrainerConfig
 
 if TYPE_CHECKING:
     from service.settings import Settings
 
 
-def places(settings: Settings, worker: str, gpus: int) -> list[Workplace]:
+def places(settings: Settings, worker: str, gpus: int) -> list[TrainerConfig]:
     """One for each trainer."""
     count = settings.trainers or gpus or os.cpu_count() or 1
     return [
-        Workplace(
+        TrainerConfig(
             worker=worker,
             database_url=settings.database,
             statement_seconds=settings.statement_seconds,

@@ -35,7 +35,7 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class Heard:
+class FlushResult:
     """What a flush found out, by the members' numbers."""
 
     lost: frozenset[int] = frozenset()  # another attempt owns the job: nothing of it was written

@@ -26,7 +26,7 @@ class Stored:
     sha256: str
 
 
-class Shelf:
+class PreparedCache:
     """Prepared rows by what they were made from, the longest unused thrown out first."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ ToTrainer = list[Claim] | Literal["stop"]
 
 
 @dataclass(frozen=True)
-class Workplace:
+class TrainerConfig:
     """What a trainer needs to know of the machine and the service it works for."""
 
     worker: str

@@ -21,8 +21,8 @@ from service.store.jobs import attempt, queue
 from service.store.jobs.queue import Claim, Outcome
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import named
-from service.worker.member import Before, Ending, Heard, Member, Weights
-from service.worker.superseded_checkpoints import Superseded
+from service.worker.member import Before, Ending, FlushResult, Member, Weights
+from service.worker.superseded_checkpoints import SupersededCheckpoints
 
 if TYPE_CHECKING:
     from service.artifacts import Artifacts
@@ -51,7 +51,7 @@ class Recorder:
         members: Sequence[tuple[Claim, Monitor]],
         save_seconds: float,
         keep: Collection[str],
-        superseded: Superseded | None = None,
+        superseded: SupersededCheckpoints | None = None,
     ) -> None:
         """`save_seconds`: from one saved state to the next, or more where that would cost too much.
 
@@ -62,13 +62,13 @@ class Recorder:
         self._device = device
         self._members = {number: Member(*member) for number, member in enumerate(members)}
         self._save_seconds, self._keep = save_seconds, keep
-        self._superseded = superseded or Superseded(artifacts)
+        self._superseded = superseded or SupersededCheckpoints(artifacts)
         self._away = False  # the last flush was in vain
         self._flushed_at = time.monotonic()
         self._publish_from = self._flushed_at + len(members) * PUBLISHING_SECONDS / PUBLISHING_SHARE
         self._save_from = self._flushed_at + save_seconds
 
-    def go_back(self, before: Mapping[int, Before]) -> Heard:
+    def go_back(self, before: Mapping[int, Before]) -> FlushResult:
         """These members go on after an epoch: forget what an earlier attempt wrote of later ones."""
         for number, known in before.items():
             member = self._members[number]
@@ -80,7 +80,7 @@ class Recorder:
                 there = self._artifacts.path(known.published.path).exists()
                 member.published = known.published if there else None
         back = {number: self._members[number] for number in before}
-        return insist(lambda: self._commit(back, {}, {})) if back else Heard()
+        return retry(lambda: self._commit(back, {}, {})) if back else FlushResult()
 
     def add(self, member: int, row: Epoch, best: Weights | None, state: Weights | None = None) -> None:
         """Take a finished epoch, the best one so far and the state; both can be had until the next epoch."""
@@ -89,17 +89,17 @@ class Recorder:
         record.seconds += row.seconds
         record.best, record.state = best, state
 
-    def flush(self) -> Heard:
+    def flush(self) -> FlushResult:
         """At most every half second, commit what there is; while the database is away, keep it for later."""
         if not self._members or time.monotonic() - self._flushed_at < FLUSH_SECONDS:
-            return Heard()
+            return FlushResult()
         away, self._away = self._away, True
         try:
             published = {} if away else self._write_due()  # else files that no row can name yet would pile up
             heard = self._commit(self._members, published, {})
         except (Unavailable, StorageError) as error:
             log.warning("not recorded yet, training goes on: %s", error)
-            return Heard()
+            return FlushResult()
         finally:
             self._flushed_at = time.monotonic()
         self._away = False
@@ -126,7 +126,7 @@ class Recorder:
             self._publish_from = self._save_from = time.monotonic() + FULL_SECONDS
         return published
 
-    def release(self, numbers: Collection[int]) -> Heard:
+    def release(self, numbers: Collection[int]) -> FlushResult:
         """Give these members back with their states saved, at an epoch's end; waits for a database that is away."""
         members = {number: self._members[number] for number in numbers if number in self._members}
         published: dict[int, list[Checkpoint]] = {}
@@ -135,12 +135,12 @@ class Recorder:
                 published[number] = [*self._write_best(member), *self._write_state(member)]
         except StorageError as error:
             log.warning("given back without a saved state: %s", error)
-        heard = insist(lambda: self._commit(members, published, {}, release=True))
+        heard = retry(lambda: self._commit(members, published, {}, release=True))
         for number in members:
             self._members.pop(number, None)
         return heard
 
-    def finish(self, endings: Mapping[int, Ending]) -> Heard:
+    def finish(self, endings: Mapping[int, Ending]) -> FlushResult:
         """Publish these members' weights and end their jobs, all at once; waits for a database that is away."""
         published: dict[int, list[Checkpoint]] = {}
         outcomes: dict[int, Outcome] = {}
@@ -149,7 +149,7 @@ class Recorder:
             failed = problem and Outcome(Status.failed, error=problem)
             outcomes[number] = failed or ending.outcome
         ended = {number: self._members[number] for number in endings}
-        heard = insist(lambda: self._commit(ended, published, outcomes))
+        heard = retry(lambda: self._commit(ended, published, outcomes))
         for number in endings:
             self._members.pop(number, None)
         return heard
@@ -208,7 +208,7 @@ class Recorder:
         published: Mapping[int, Sequence[Checkpoint]],
         outcomes: Mapping[int, Outcome],
         release: bool = False,
-    ) -> Heard:
+    ) -> FlushResult:
         records = {number: member.record(published.get(number, ())) for number, member in members.items()}
         dropped = frozenset({CheckpointKind.state} - {*self._keep})
         for number, outcome in outcomes.items():
@@ -231,7 +231,7 @@ class Recorder:
         asked = {n: written.controls.get(record.job_id) for n, record in records.items() if n not in outcomes}
         cancelled = frozenset(number for number, control in asked.items() if control is Control.cancel)
         paused = frozenset(number for number, control in asked.items() if control is Control.pause)
-        return Heard(frozenset(lost), cancelled, paused)
+        return FlushResult(frozenset(lost), cancelled, paused)
 
     def _settle(
         self, members: Mapping[int, Member], published: Mapping[int, Sequence[Checkpoint]], lost: set[int]
@@ -249,7 +249,7 @@ class Recorder:
             log.warning("lease lost: attempt %s of %s is not ours any more", claim.attempt, claim.job_id)
 
 
-def insist(write: Callable[[], T]) -> T:
+def retry(write: Callable[[], T]) -> T:
     """Write, again and again while the database is away: a week of training must not be lost to a restart of it."""
     for delay in chain(RETRY_SECONDS, repeat(RETRY_SECONDS[-1])):
         try:

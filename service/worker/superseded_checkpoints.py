@@ -17,7 +17,7 @@ SUPERSEDED_BYTES = 4 * 1024**3
 LEAST_BYTES = 256 * 1024  # that a file counts as: folders of a hundred thousand small files are no good either
 
 
-class Superseded:
+class SupersededCheckpoints:
     """The files that one trainer has replaced, oldest first, whichever of its jobs they were of.
 
     The collector takes them after the grace period, so that a backup that is under way finds them. Until then they

@@ -21,8 +21,8 @@ from service.store.ids import new_id
 from service.store.jobs import queue
 from service.store.workers import WorkerInfo
 from service.worker import attempt_logs
-from service.worker.claim_stats import Tally
-from service.worker.db_liveness import Contact
+from service.worker.claim_stats import ClaimStats
+from service.worker.db_liveness import DbLiveness
 from service.worker.machine import count_gpus, places
 from service.worker.protocol import DONE, STOP, FromTrainer, Ready
 from service.worker.trainer_handle import start, start_context
@@ -59,9 +59,9 @@ class Supervisor:
         self._trainers = [start(self._context, place) for place in places(settings, self._id, gpus)]
         self._changes = database.changes()
         self._look_in_queue = True
-        self._started_at, self._tally = datetime.now(UTC), Tally()
+        self._started_at, self._claim_stats = datetime.now(UTC), ClaimStats()
         self._renew_at = self._reap_at = 0.0
-        self._contact = Contact(settings.lease_seconds)
+        self._liveness = DbLiveness(settings.lease_seconds)
         self._back_off = Pace(*BACK_OFF_SECONDS)
         self._logs = attempt_logs.Keeper(settings.logs, settings.max_log_bytes)
 
@@ -90,7 +90,7 @@ class Supervisor:
                     log.warning("the database is away, trying again in %.1f s: %s", seconds, error)
                     self._look_in_queue = True
                     for trainer in self._trainers:
-                        trainer.vitals.moved()  # trainers wait for the database too
+                        trainer.watchdog.moved()  # trainers wait for the database too
             self._stop()
         finally:
             for trainer in self._trainers:
@@ -132,8 +132,8 @@ class Supervisor:
         """A trainer died: give its job back with the reason, and start another."""
         trainer.process.join()
         trainer.pipe.close()
-        code, cause = trainer.vitals.cause_of_death(trainer.process.exitcode)
-        self._tally.trainer_restarts += 1
+        code, cause = trainer.watchdog.cause_of_death(trainer.process.exitcode)
+        self._claim_stats.trainer_restarts += 1
         log.error("a trainer died with %s, training %d jobs", cause, len(trainer.claims))
         if trainer.claims:
             error = JobError(
@@ -147,9 +147,9 @@ class Supervisor:
     def _end_stalled(self) -> None:
         """Kill trainers that do not get on; the next _listen() finds them dead."""
         for trainer in self._trainers:
-            still = trainer.vitals.still()
+            still = trainer.watchdog.still()
             if trainer.claims and still > self._settings.stall_seconds:
-                trainer.vitals.stalled_for = still
+                trainer.watchdog.stalled_for = still
                 trainer.process.kill()
 
     def _give_back(self, claims: Sequence[Claim], error: JobError | None) -> None:
@@ -178,7 +178,7 @@ class Supervisor:
         for place, trainer in enumerate(free):
             device = str(trainer.device).split(":")[0]
             width = self._settings.array_width or ARRAY_WIDTHS[device]
-            with self._tally.claiming() as claims, self._database.transaction() as connection:
+            with self._claim_stats.claiming() as claims, self._database.transaction() as connection:
                 claims += queue.claim(
                     connection,
                     self._id,
@@ -191,7 +191,7 @@ class Supervisor:
             if not claims:
                 return
             trainer.claims = claims
-            trainer.vitals.moved()
+            trainer.watchdog.moved()
             with suppress(OSError):  # it died just now: the next _listen() finds out and gives the jobs back
                 trainer.pipe.send(claims)
 
@@ -200,20 +200,20 @@ class Supervisor:
             held = [claim.job_id for trainer in self._trainers for claim in trainer.claims]
             queue.renew(connection, self._id, held, self._settings.lease_seconds)
             workers.beat(connection, self._introduction())
-        self._contact.made()
+        self._liveness.made()
         with self._database.reading() as connection:
             migrations.check(connection)  # it may have been migrated while we run
 
     def _reap(self) -> None:
         with self._database.reading() as connection:
             lapsed = queue.has_lapsed(connection)
-        self._contact.made()
-        if lapsed and self._contact.lasting:
+        self._liveness.made()
+        if lapsed and self._liveness.lasting:
             with self._database.transaction() as connection:
                 count = queue.reap(connection)
-                if self._contact.broken:  # stopped just now, for who knows how long: these leases prove nothing
+                if self._liveness.broken:  # stopped just now, for who knows how long: these leases prove nothing
                     raise Unavailable("out of touch for a while")
-            self._tally.lapsed_leases += count
+            self._claim_stats.lapsed_leases += count
             log.warning("took %d jobs from workers that gave no sign of life", count)
             self._look_in_queue = True
 
@@ -225,7 +225,7 @@ class Supervisor:
             trainers=len(self._trainers),
             device=next((trainer.device for trainer in self._trainers if trainer.device), "starting"),
             jobs=[],
-            **asdict(self._tally),
+            **asdict(self._claim_stats),
             started_at=self._started_at,
             seen_at=datetime.now(UTC),
         )

@@ -29,12 +29,12 @@ from service.training.fingerprint import fingerprint
 from service.training.loop import train
 from service.training.snapshot import to_bytes as to_state
 from service.worker import attempt_logs, resume
-from service.worker.member import Before, Ending, Heard, Weights
-from service.worker.prepared_cache import Shelf, Stored
-from service.worker.protocol import DONE, STOP, Ready, ToTrainer, Workplace
-from service.worker.recorder import Recorder, insist
+from service.worker.member import Before, Ending, FlushResult, Weights
+from service.worker.prepared_cache import PreparedCache, Stored
+from service.worker.protocol import DONE, STOP, Ready, ToTrainer, TrainerConfig
+from service.worker.recorder import Recorder, retry
 from service.worker.resume import Saved
-from service.worker.superseded_checkpoints import Superseded
+from service.worker.superseded_checkpoints import SupersededCheckpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from service.data.preprocess.preprocessing import Preprocessing
     from service.spec.resolved import Resolved
-    from service.training.epoch import Pulse
+    from service.training.epoch import ProgressCounter
     from service.training.loop import Report, Start
 
 log = logging.getLogger(__name__)
@@ -50,13 +50,13 @@ log = logging.getLogger(__name__)
 CANCELLED = Outcome(Status.cancelled, StopReason.cancelled)
 
 
-def main(pipe: Connection, place: Workplace, pulse: Pulse) -> None:
+def main(pipe: Connection, place: TrainerConfig, progress: ProgressCounter) -> None:
     """Train what comes down the pipe, until it says to stop or closes because the supervisor is gone."""
     _set_up(place)
     database = Database(place.database_url, place.statement_seconds)
     artifacts = Artifacts(place.artifacts)
-    superseded = Superseded(artifacts, place.superseded_bytes)
-    trainer = Trainer(database, artifacts, _device(place), pipe, pulse, place.save_seconds, place.keep, superseded)
+    superseded = SupersededCheckpoints(artifacts, place.superseded_bytes)
+    trainer = Trainer(database, artifacts, _device(place), pipe, progress, place.save_seconds, place.keep, superseded)
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
         attempt_logs.begin(place.log_file.parent, message)
@@ -88,22 +88,22 @@ class Trainer:
         artifacts: Artifacts,
         device: torch.device,
         pipe: Connection,
-        pulse: Pulse,
+        progress: ProgressCounter,
         save_seconds: float,
         keep: Collection[str],
-        superseded: Superseded | None = None,
+        superseded: SupersededCheckpoints | None = None,
     ) -> None:
-        """`save_seconds` and `keep`: see Workplace."""
-        self._database, self._artifacts, self._pipe, self._pulse = database, artifacts, pipe, pulse
-        self._saving = save_seconds, keep, superseded or Superseded(artifacts)
-        self._shelf = Shelf()
+        """`save_seconds` and `keep`: see TrainerConfig."""
+        self._database, self._artifacts, self._pipe, self._progress = database, artifacts, pipe, progress
+        self._saving = save_seconds, keep, superseded or SupersededCheckpoints(artifacts)
+        self._prepared_cache = PreparedCache()
         self.device = device
 
     def run(self, claims: Sequence[Claim]) -> None:
         """Train these jobs, which share an `array_key`, as one array."""
         device = torch.device("cpu") if claims[0].spec.device == "cpu" else self.device
         try:
-            jobs, stored, saved = insist(lambda: self._load(claims))
+            jobs, stored, saved = retry(lambda: self._load(claims))
         except (ServiceError, OSError) as error:
             log.exception("the jobs cannot start")
             failed = Outcome(Status.failed, error=_explain(error))
@@ -142,10 +142,10 @@ class Trainer:
         return jobs, Stored(self._artifacts.path(key), sha256), saved
 
     def _train(self, array: Array, stored: Stored | None, device: torch.device) -> None:
-        data = self._shelf.take(array.jobs[0], stored)
+        data = self._prepared_cache.take(array.jobs[0], stored)
         array.jobs = [data.counted(job) for job in array.jobs]
         begun = self._go_back(array, data.preprocessing, device)
-        training = train(array.jobs, data, device, begun, self._pulse)
+        training = train(array.jobs, data, device, begun, self._progress)
         reports = next(training)
         while True:
             leaving = self._record(array, [report for report in reports if report.member in array.under_way], device)
@@ -197,7 +197,7 @@ class Trainer:
         heard = array.recorder.flush()
         by_member = {report.member: report for report in reports}
         cancelled = {member: _ending(CANCELLED, array, by_member[member], states[member]) for member in heard.cancelled}
-        late = array.recorder.finish(cancelled) if cancelled else Heard()
+        late = array.recorder.finish(cancelled) if cancelled else FlushResult()
         if heard.paused:
             array.recorder.release(heard.paused)
         return set(endings) | set(cancelled) | heard.paused | lost | heard.lost | late.lost
@@ -217,12 +217,12 @@ class Trainer:
 
         for claim in claims:
             try:
-                insist(partial(attempt, claim))
+                retry(partial(attempt, claim))
             except LeaseLost:
                 log.warning("lease lost: attempt %s of %s is not ours any more", claim.attempt, claim.job_id)
 
 
-def _set_up(place: Workplace) -> None:
+def _set_up(place: TrainerConfig) -> None:
     """Log to a new file until there is a job; leave signals to the supervisor, who says "stop" when an epoch may still
     end."""
     place.log_file.unlink(missing_ok=True)
@@ -236,7 +236,7 @@ def _set_up(place: Workplace) -> None:
     torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32 = True, False
 
 
-def _device(place: Workplace) -> torch.device:
+def _device(place: TrainerConfig) -> torch.device:
     """The place's GPU if there is one that this build of torch can use; raises RuntimeError if there must be."""
     if place.device == "cpu" or (place.device == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")

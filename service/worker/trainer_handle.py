@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.worker import attempt_logs
-from service.worker.watchdog import Vitals, new_pulse
+from service.worker.watchdog import Watchdog, new_progress_counter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.store.jobs.queue import Claim
-    from service.training.epoch import Pulse
-    from service.worker.protocol import Workplace
+    from service.training.epoch import ProgressCounter
+    from service.worker.protocol import TrainerConfig
 
 
 @dataclass
 class TrainerHandle:
     """One trainer process and what it is doing."""
 
-    place: Workplace
+    place: TrainerConfig
     process: BaseProcess
     pipe: Connection
-    vitals: Vitals
+    watchdog: Watchdog
     device: str | None = None  # None until it is ready
     claims: Sequence[Claim] = ()  # what it trains as one array; some may have ended
 
@@ -44,14 +44,14 @@ class TrainerHandle:
         return [*attempt, self.place.log_file]
 
 
-def start(context: ForkServerContext | SpawnContext, place: Workplace) -> TrainerHandle:
+def start(context: ForkServerContext | SpawnContext, place: TrainerConfig) -> TrainerHandle:
     """Start a trainer process."""
     ours, theirs = context.Pipe()
-    pulse = new_pulse(context)
-    process = context.Process(target=_train, args=(theirs, place, pulse), daemon=True)
+    progress = new_progress_counter(context)
+    process = context.Process(target=_train, args=(theirs, place, progress), daemon=True)
     process.start()
     theirs.close()
-    return TrainerHandle(place, process, ours, Vitals(pulse))
+    return TrainerHandle(place, process, ours, Watchdog(progress))
 
 
 def start_context(cuda: bool) -> ForkServerContext | SpawnContext:
@@ -64,8 +64,8 @@ def start_context(cuda: bool) -> ForkServerContext | SpawnContext:
     return context
 
 
-def _train(pipe: Connection, place: Workplace, pulse: Pulse) -> None:
+def _train(pipe: Connection, place: TrainerConfig, progress: ProgressCounter) -> None:
     """Entry point of a trainer process; torch is imported there alone."""
     from service.worker import trainer
 
-    trainer.main(pipe, place, pulse)
+    trainer.main(pipe, place, progress)

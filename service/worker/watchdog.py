@@ -11,20 +11,20 @@ from service.domain.status import ErrorCode
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
-    from service.training.epoch import Pulse
+    from service.training.epoch import ProgressCounter
 
 
-def new_pulse(context: BaseContext) -> Pulse:
+def new_progress_counter(context: BaseContext) -> ProgressCounter:
     """A count that lies in memory which a process that `context` starts shares with this one."""
-    return cast("Pulse", context.RawValue("Q", 0))
+    return cast("ProgressCounter", context.RawValue("Q", 0))
 
 
-class Vitals:
+class Watchdog:
     """What the supervisor knows of a trainer's health."""
 
-    def __init__(self, pulse: Pulse) -> None:
-        self.pulse = pulse
-        self._seen = pulse.value
+    def __init__(self, progress: ProgressCounter) -> None:
+        self.progress = progress
+        self._seen = progress.value
         self._moved_at = time.monotonic()
         self._kills = _kills_for_memory()
         self.stalled_for = 0.0  # seconds; above 0: it was killed for that
@@ -35,8 +35,8 @@ class Vitals:
 
     def still(self) -> float:
         """Seconds without progress."""
-        if self.pulse.value != self._seen:
-            self._seen, self._moved_at = self.pulse.value, time.monotonic()
+        if self.progress.value != self._seen:
+            self._seen, self._moved_at = self.progress.value, time.monotonic()
         return time.monotonic() - self._moved_at
 
     def cause_of_death(self, code: int | None) -> tuple[ErrorCode, str]:

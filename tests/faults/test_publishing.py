@@ -27,7 +27,7 @@ from service.store.engine import Database
 from service.store.jobs import queue
 from service.store.jobs.queue import Claim
 from service.store.maintenance.artifact_refs import named
-from service.training.epoch import Pulse
+from service.training.epoch import ProgressCounter
 from service.worker import recorder
 from service.worker.trainer import Trainer
 from tests.api.states import Kitchen
@@ -54,7 +54,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trainer(database: Database, artifacts: Artifacts) -> Trainer:
     pipe = cast("Connection", Told())  # nobody says anything
-    return Trainer(database, artifacts, torch.device("cpu"), pipe, Pulse(), 0.0, {"last", "state"})
+    return Trainer(database, artifacts, torch.device("cpu"), pipe, ProgressCounter(), 0.0, {"last", "state"})
 
 
 def trains(url: str, artifacts: Artifacts, claims: list[Claim], prepare: Callable[[], None]) -> int:

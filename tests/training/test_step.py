@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from service.training import step as step_module
-from service.training.epoch import Group
+from service.training.epoch import ArrayTrainer
 from service.training.losses import BatchLoss
 from service.training.step import PLAIN_STEPS, Batch, Captured, Replay, Work, copy_of
 from tests.training.jobs import CPU, job
@@ -86,7 +86,7 @@ def test_a_smaller_batch_when_the_capture_is_due_does_not_take_its_place() -> No
 
 def test_a_group_is_freed_as_soon_as_nobody_holds_it() -> None:
     resolved, data = job(batch_size=8)
-    group = Group([resolved], data, CPU, [None])
+    group = ArrayTrainer([resolved], data, CPU, [None])
     group.epoch([1], [0.01])
     array = weakref.ref(group.array)
     gc.disable()
@@ -99,7 +99,7 @@ def test_a_group_is_freed_as_soon_as_nobody_holds_it() -> None:
 
 def trained(device: torch.device, **fields: Any) -> dict[str, Tensor]:
     resolved, data = job(batch_size=8, **fields)
-    group = Group([resolved], data, device, [None])
+    group = ArrayTrainer([resolved], data, device, [None])
     for epoch in (1, 2, 3):
         group.epoch([epoch], [0.01 / epoch])
     return group.array.state(0)

@@ -24,9 +24,9 @@ from service.store.jobs.events import Entry
 from service.store.jobs.queue import Claim, Outcome
 from service.store.schema import garbage
 from service.worker import recorder as recorder_module
-from service.worker.member import Before, Ending, Heard, Weights
+from service.worker.member import Before, Ending, FlushResult, Weights
 from service.worker.recorder import Recorder
-from service.worker.superseded_checkpoints import LEAST_BYTES, Superseded
+from service.worker.superseded_checkpoints import LEAST_BYTES, SupersededCheckpoints
 from tests.store.records import claim, epoch, job, submit
 
 DONE = Outcome(Status.succeeded, StopReason.max_epochs)
@@ -54,12 +54,12 @@ def weights(row: Epoch) -> Weights:
     return Weights(row, lambda: f"weights of epoch {row.epoch}".encode())
 
 
-def add(recorder: Recorder, row: Epoch, best: Weights | None) -> Heard:
+def add(recorder: Recorder, row: Epoch, best: Weights | None) -> FlushResult:
     recorder.add(0, row, best)
     return recorder.flush()
 
 
-def finish(recorder: Recorder, best: Weights | None, last: Weights | None) -> Heard:
+def finish(recorder: Recorder, best: Weights | None, last: Weights | None) -> FlushResult:
     return recorder.finish({0: Ending(DONE, best, last)})
 
 
@@ -156,7 +156,7 @@ def garbage_of(database: Database) -> set[str]:
 
 def bounded(database: Database, artifacts: Artifacts, claimed: Claim, most: int) -> Recorder:
     """A recorder that leaves so many replaced files."""
-    superseded = Superseded(artifacts, most * LEAST_BYTES)
+    superseded = SupersededCheckpoints(artifacts, most * LEAST_BYTES)
     return Recorder(database, artifacts, "cpu", [(claimed, Monitor.val_loss)], 10.0, {"last"}, superseded)
 
 
@@ -322,7 +322,7 @@ def test_an_end_that_was_committed_unheard_keeps_its_files(
 ) -> None:
     commit, tries = recorder._commit, []
 
-    def cut_off(*arguments: Any) -> Heard:
+    def cut_off(*arguments: Any) -> FlushResult:
         heard = commit(*arguments)
         tries.append(heard)
         if len(tries) == 1:

@@ -26,7 +26,7 @@ from service.store.jobs import actions, events, forks, queue
 from service.store.jobs import jobs as store_jobs
 from service.store.jobs.queue import Claim
 from service.store.schema import jobs
-from service.training.epoch import Pulse
+from service.training.epoch import ProgressCounter
 from service.training.fingerprint import fingerprint
 from service.worker import recorder, trainer
 from service.worker.trainer import Trainer
@@ -67,7 +67,9 @@ def attempt(
     database: Database, artifacts: Artifacts, pipe: Told, *, width: int = 1, keep: str = "last,state"
 ) -> list[Claim]:
     claims = claim(database, width=width)
-    own = Trainer(database, artifacts, torch.device("cpu"), cast("Connection", pipe), Pulse(), 0.0, keep.split(","))
+    own = Trainer(
+        database, artifacts, torch.device("cpu"), cast("Connection", pipe), ProgressCounter(), 0.0, keep.split(",")
+    )
     try:
         own.run(claims)
     except SystemExit:

@@ -22,7 +22,7 @@ from service.store import checkpoints, datasets, epochs
 from service.store.engine import Database
 from service.store.jobs import actions, jobs, queue
 from service.training.checkpoint import from_bytes
-from service.training.epoch import Pulse
+from service.training.epoch import ProgressCounter
 from service.training.loop import train
 from service.worker.protocol import STOP
 from service.worker.trainer import Trainer
@@ -38,7 +38,9 @@ def pipe() -> tuple[Connection, Connection]:
 def trainer(
     database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection], save_seconds: float = 10.0
 ) -> Trainer:
-    return Trainer(database, artifacts, torch.device("cpu"), pipe[1], Pulse(), save_seconds, {"last", "state"})
+    return Trainer(
+        database, artifacts, torch.device("cpu"), pipe[1], ProgressCounter(), save_seconds, {"last", "state"}
+    )
 
 
 def run(database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection], width: int = 1) -> Job:
@@ -305,7 +307,7 @@ def test_a_fault_in_scoring_test_rows_leaves_the_best_epoch_with_its_own_row_and
     def broken(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("service.training.epoch.Group.test", broken)
+    monkeypatch.setattr("service.training.epoch.ArrayTrainer.test", broken)
     failed = run(database, artifacts, pipe)
 
     assert (failed.status, failed.progress.epoch) == (Status.failed, 3)
