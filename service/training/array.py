@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from service.engine_constants import padded
 from service.spec import layers as spec
-from service.spec.layers import padded
 from service.training.image_layers import ChannelNorm, Convolution, Flatten, Pool, Unflatten
 from service.training.layers import Activate, BatchNorm, Dropout, LayerNorm, Linear, Operator, Parameter, Trained
 from service.training.weights import Layout, State, Weights

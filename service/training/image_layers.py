@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from service.engine_constants import padded
 from service.spec import layers as spec
-from service.spec.layers import padded
 from service.training.layers import Parameter, rough
 
 aten: Any = torch.ops.aten

@@ -13,9 +13,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from service.engine_constants import PAD, padded
 from service.spec import layers as spec
-from service.spec.layer_list import Activation
-from service.spec.layers import PAD, padded
+from service.spec.layer_specs import Activation
 
 aten: Any = torch.ops.aten
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from service.engine_constants import padded
 from service.spec.job import JobSpec, Task
-from service.spec.layers import padded
 
 aten: Any = torch.ops.aten
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from service.spec.layer_list import Activation
+from service.spec.layer_specs import Activation
 from service.spec.layers import (
     Activate,
     BatchNorm,

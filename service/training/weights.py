@@ -15,7 +15,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from service.spec.layers import Layer, padded
+from service.engine_constants import padded
+from service.spec.layers import Layer
 from service.training.models import build
 
 State = dict[str, Tensor]

@@ -25,8 +25,8 @@ from service.store.engine import Database
 from service.store.jobs import queue, resolutions
 from service.store.jobs.queue import Claim, Outcome
 from service.training.checkpoint import Metadata, to_bytes
-from service.training.fingerprint import fingerprint
 from service.training.loop import train
+from service.training.snapshot import fingerprint
 from service.training.snapshot import to_bytes as to_state
 from service.worker import attempt_logs, resume
 from service.worker.member import Before, Ending, FlushResult, Weights

@@ -15,9 +15,8 @@ from service.errors import CheckpointCorrupt
 from service.spec.resolve import Resolved
 from service.training.checkpoint import Metadata
 from service.training.checkpoint import to_bytes as checkpoint_bytes
-from service.training.fingerprint import fingerprint
 from service.training.loop import Start, train
-from service.training.snapshot import from_bytes, to_bytes
+from service.training.snapshot import fingerprint, from_bytes, to_bytes
 from tests.specs import synthetic
 from tests.training.arrays import arrays, assert_same, outcomes
 from tests.training.jobs import CPU

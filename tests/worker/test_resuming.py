@@ -27,7 +27,7 @@ from service.store.jobs import jobs as store_jobs
 from service.store.jobs.queue import Claim
 from service.store.schema import jobs
 from service.training.epoch import ProgressCounter
-from service.training.fingerprint import fingerprint
+from service.training.snapshot import fingerprint
 from service.worker import recorder, trainer
 from service.worker.trainer import Trainer
 from tests.specs import synthetic
