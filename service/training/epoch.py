@@ -36,7 +36,7 @@ class ProgressCounter:
 
 
 @dataclass(frozen=True)
-class Measured:
+class EpochMetrics:
     """What one epoch measured."""
 
     train_loss: float  # may be NaN or infinite, as may val_loss
@@ -109,11 +109,11 @@ class ArrayTrainer:
         self._optimizer.keep(members)
         self._prepare()
 
-    def epoch(self, epochs: Sequence[int], rates: Sequence[float]) -> list[Measured]:
+    def epoch(self, epochs: Sequence[int], rates: Sequence[float]) -> list[EpochMetrics]:
         """Train each member for its epoch at its rate, then score the validation rows with the weights it ends with."""
         train_losses = self._fit(epochs, rates)
         if not len(self._validation[0]):
-            return [Measured(loss, None, {}) for loss in train_losses]
+            return [EpochMetrics(loss, None, {}) for loss in train_losses]
         scores = self._score(self.array, *self._validation)
         return [_measured(loss, *score) for loss, score in zip(train_losses, scores, strict=True)]
 
@@ -208,10 +208,10 @@ def _or_nan(value: float | None) -> float:
     return nan if value is None else value
 
 
-def _measured(train_loss: float, val_loss: float, scores: metrics.Metrics) -> Measured:
+def _measured(train_loss: float, val_loss: float, scores: metrics.Metrics) -> EpochMetrics:
     if not isfinite(val_loss):
         scores = dict.fromkeys(scores)
-    return Measured(train_loss, val_loss, {f"val_{name}": value for name, value in scores.items()})
+    return EpochMetrics(train_loss, val_loss, {f"val_{name}": value for name, value in scores.items()})
 
 
 def batches(rows: int, size: int) -> Iterator[slice]:

@@ -54,9 +54,9 @@ def test_a_process_that_linux_kills_for_its_memory_is_told_apart_from_one_that_i
         else:
             process.kill()
         process.join(60)
-        causes.append(watchdog.cause_of_death(process.exitcode))
+        causes.append(watchdog.crash_cause(process.exitcode))
 
     assert causes == [
-        (ErrorCode.out_of_memory, "the kernel killing it as memory ran out"),
+        (ErrorCode.out_of_memory, "killed by the kernel: out of memory"),
         (ErrorCode.worker_lost, "signal 9"),
     ]

@@ -7,17 +7,16 @@ from typing import Any
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
-from service.training.loop import Report
-from tests.training.jobs import reports
+from tests.training.jobs import Observed, reports
 
 
 def inline(table: Any) -> dict[str, Any]:
     return {"kind": "inline", "x": table.data.tolist(), "y": table.target.tolist()}
 
 
-def scored(last: Report, metric: str) -> float:
+def scored(last: Observed, metric: str) -> float:
     """A metric of the best weights on the test rows."""
-    metrics = last.test()
+    metrics = last.test
     assert metrics is not None
     value = metrics[metric]
     assert value is not None

@@ -16,7 +16,7 @@ LEASE = 0.4
 def keep_in_touch(liveness: DbLiveness, seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        liveness.made()
+        liveness.record_answer()
         time.sleep(0.01)
 
 
@@ -24,10 +24,10 @@ def test_contact_lasts_after_a_leases_time_and_no_sooner() -> None:
     liveness = DbLiveness(LEASE)
 
     keep_in_touch(liveness, LEASE * 0.7)
-    assert not liveness.lasting
+    assert not liveness.stable
 
     keep_in_touch(liveness, LEASE * 0.5)
-    assert liveness.lasting
+    assert liveness.stable
 
 
 def test_an_outage_starts_the_time_anew() -> None:
@@ -35,12 +35,12 @@ def test_an_outage_starts_the_time_anew() -> None:
     keep_in_touch(liveness, LEASE * 1.2)
 
     time.sleep(LEASE * 0.6)
-    assert liveness.broken
-    liveness.made()
+    assert liveness.interrupted
+    liveness.record_answer()
 
-    assert not liveness.lasting
+    assert not liveness.stable
     keep_in_touch(liveness, LEASE * 1.2)
-    assert liveness.lasting
+    assert liveness.stable
 
 
 def test_a_moment_without_an_answer_is_no_outage() -> None:
@@ -48,16 +48,16 @@ def test_a_moment_without_an_answer_is_no_outage() -> None:
     keep_in_touch(liveness, LEASE * 1.2)
 
     time.sleep(LEASE * 0.2)
-    liveness.made()
+    liveness.record_answer()
 
-    assert liveness.lasting
+    assert liveness.stable
 
 
 def test_a_process_that_was_stopped_knows_that_it_was_out_of_touch() -> None:
     code = (
         "import sys; from service.worker.db_liveness import DbLiveness\n"
-        f"liveness = DbLiveness({LEASE}); liveness.made(); print('made', flush=True)\n"
-        "sys.stdin.readline(); print(liveness.broken)"
+        f"liveness = DbLiveness({LEASE}); liveness.record_answer(); print('made', flush=True)\n"
+        "sys.stdin.readline(); print(liveness.interrupted)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

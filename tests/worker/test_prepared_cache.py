@@ -13,38 +13,38 @@ from service.data.preprocess.dataset import Prepared, prepare
 from service.errors import DatasetCorrupt
 from service.spec.resolved import Resolved
 from service.worker import prepared_cache
-from service.worker.prepared_cache import PreparedCache, Stored
+from service.worker.prepared_cache import PreparedCache, TableFile
 from tests.specs import synthetic
 
 
 def test_jobs_on_the_same_rows_share_them_and_another_split_is_prepared_anew() -> None:
     cache = PreparedCache()
 
-    first = cache.take(synthetic(), None)
+    first = cache.get_or_prepare(synthetic(), None)
 
-    assert cache.take(synthetic(seed=1, optimizer={"lr": 0.1}), None) is first
-    assert cache.take(synthetic(split={"seed": 1}), None) is not first
+    assert cache.get_or_prepare(synthetic(seed=1, optimizer={"lr": 0.1}), None) is first
+    assert cache.get_or_prepare(synthetic(split={"seed": 1}), None) is not first
 
 
 def test_the_longest_unused_rows_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = PreparedCache()
     splits = [synthetic(split={"seed": seed}) for seed in range(3)]
-    one = cache.take(splits[0], None)
+    one = cache.get_or_prepare(splits[0], None)
     monkeypatch.setattr(prepared_cache, "MAX_BYTES", 2 * prepared_cache._size(one))
-    two = cache.take(splits[1], None)
-    cache.take(splits[0], None)
+    two = cache.get_or_prepare(splits[1], None)
+    cache.get_or_prepare(splits[0], None)
 
-    cache.take(splits[2], None)
+    cache.get_or_prepare(splits[2], None)
 
-    assert cache.take(splits[0], None) is one
-    assert cache.take(splits[1], None) is not two
+    assert cache.get_or_prepare(splits[0], None) is one
+    assert cache.get_or_prepare(splits[1], None) is not two
 
 
 def test_a_file_that_changed_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "data.parquet").write_bytes(b"other bytes")
 
     with pytest.raises(DatasetCorrupt, match="upload the file again"):
-        PreparedCache().take(synthetic(), Stored(tmp_path / "data.parquet", "ab" * 32))
+        PreparedCache().get_or_prepare(synthetic(), TableFile(tmp_path / "data.parquet", "ab" * 32))
 
 
 def digits(architecture: dict[str, Any]) -> Resolved:
@@ -56,8 +56,8 @@ def digits(architecture: dict[str, Any]) -> Resolved:
 def test_the_same_images_are_prepared_anew_for_a_network_that_keeps_their_constant_pixels() -> None:
     cache = PreparedCache()
 
-    flat = cache.take(digits({"kind": "mlp"}), None)
-    images = cache.take(digits({"kind": "cnn", "shape": [1, 2, 2], "channels": [4]}), None)
+    flat = cache.get_or_prepare(digits({"kind": "mlp"}), None)
+    images = cache.get_or_prepare(digits({"kind": "cnn", "shape": [1, 2, 2], "channels": [4]}), None)
 
     assert (flat.train.x.shape[1], images.train.x.shape[1]) == (3, 4)
 

@@ -25,6 +25,7 @@ from service.store.jobs import jobs, resolutions
 from service.store.sweeps import SweepJob
 from service.training.checkpoint import Checkpoint, from_bytes
 from service.training.epoch import ProgressCounter
+from service.worker.protocol import CheckpointPolicy
 from service.worker.trainer import Trainer
 from tests.data.tables import Stored, store
 from tests.store.records import claim, dataset, job
@@ -66,7 +67,8 @@ def train(database: Database, artifacts: Artifacts, width: int = 1) -> list[Chec
     """Train what is first in the queue; the best checkpoints."""
     claims = claim(database, width=width)
     pipe = Pipe()[1]
-    Trainer(database, artifacts, torch.device("cpu"), pipe, ProgressCounter(), 10.0, {"last", "state"}).run(claims)
+    policy = CheckpointPolicy(10.0, frozenset({"last", "state"}))
+    Trainer(database, artifacts, torch.device("cpu"), pipe, ProgressCounter(), policy).run(claims)
     found = []
     for each in claims:
         assert job(database, each.job_id).status is Status.succeeded
