@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,8 @@ def test_the_architecture_names_every_folder_of_the_package() -> None:
     code = [path.relative_to(ROOT / "service") for path in tracked_files() if ROOT / "service" in path.parents]
 
     folders = {f"{parent}/" for path in code for parent in path.parents if parent != Path()}
-    assert written == folders | {str(path) for path in code if path.parent == Path()} - {"__init__.py"}
+    modules = {path.name for path in code if path.parent == Path() and path.suffix == ".py"}
+    assert written == folders | modules - {"__init__.py"}
 
 
 def test_every_question_of_a_newcomer_has_a_file() -> None:
@@ -149,6 +151,13 @@ def test_every_term_of_the_glossary_has_a_file() -> None:
     assert len(rows) > 50
     assert [term for term, _, _ in rows] == sorted((term for term, _, _ in rows), key=str.lower)
     assert not [name for _, _, name in rows if not any((ROOT / folder / name).is_file() for folder in ("", "service"))]
+
+
+def test_the_installation_guide_lists_every_extra_for_users() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .+ \|$", (DOCS / "how-to/install.md").read_text("utf-8"), re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+    assert set(rows) == set(project["optional-dependencies"]) - {"dev", "browser"}
 
 
 def test_the_index_of_decisions_has_their_titles() -> None:

@@ -21,12 +21,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, SecretStr
 from starlette.testclient import TestClient
 
+from bestepoch import ApiError, Client, Job, Sweep
 from service import errors
 from service.api.app import create_app
 from service.api.http import problems
 from service.artifacts import Artifacts
 from service.cli import app as command_line
-from service.client import ApiError, Client, Job, Sweep
 from service.domain.epoch import Epoch
 from service.domain.event import Event
 from service.domain.status import ErrorCode, Status, StopReason

@@ -16,7 +16,7 @@ from service.domain.status import ErrorCode, StopReason
 from service.spec.early_stopping import Patience
 from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
-from service.stopping.tracker import Decision, Tracker, followed
+from service.stopping.tracker import Decision, Tracker, tracker_after
 from service.training import schedules
 from service.training.epoch import ArrayTrainer, EpochMetrics, ProgressCounter
 from service.training.metrics import Metrics
@@ -165,7 +165,7 @@ def _start(member: int, job: Resolved, point: ResumePoint | None) -> _Run:
     rows = point.rows if point else []
     for row in rows:
         schedule = schedule.update(row.value(monitor))
-    tracker, _ = followed(monitor, spec.early_stopping, rows)
+    tracker, _ = tracker_after(monitor, spec.early_stopping, rows)
     return _Run(member, job, tracker, schedule, len(rows), sum(row.seconds for row in rows))
 
 

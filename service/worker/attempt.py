@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from service.store.jobs.attempt import BestSoFar, Record
+from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from service.domain.checkpoint import Checkpoint, CheckpointKind
     from service.domain.epoch import Epoch
-    from service.store.jobs.events import Entry
-    from service.store.jobs.queue import Claim, Outcome
+    from service.store.jobs.events import NewEvent
+    from service.store.jobs.claim import Claim
     from service.training.loop import ResumePoint
 
 
@@ -34,7 +34,7 @@ class Attempt:
     resume_point: ResumePoint | None = None  # until training has taken it over; None: starts at epoch 1
     resumed_after: int | None = None  # set: delete the history past this epoch, which earlier attempts wrote
     pending: list[Epoch] = field(default_factory=list)  # rows to be written
-    events: list[Entry] = field(default_factory=list)  # entries of the job's log to be written
+    events: list[NewEvent] = field(default_factory=list)  # entries of the job's log to be written
     last: Epoch | None = None  # the last epoch of this attempt
     best: Epoch | None = None
     published: Checkpoint | None = None  # the best checkpoint that the database names
@@ -59,12 +59,12 @@ class Attempt:
         files: Sequence[Checkpoint],
         outcome: Outcome | None = None,
         dropped: frozenset[CheckpointKind] = frozenset(),
-    ) -> Record:
+    ) -> AttemptRecord:
         """What is to be written.
 
         `files`: new checkpoints. `outcome` ends the job, which then keeps no checkpoints of the kinds `dropped`.
         """
-        return Record(
+        return AttemptRecord(
             self.claim.job_id,
             self.claim.attempt,
             tuple(self.pending),

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.domain.status import Control, Status
 from service.errors import LeaseLost, StorageError, Unavailable
-from service.store.jobs import attempt as attempts_store
-from service.store.jobs import queue
-from service.store.jobs.queue import Claim, Outcome
+from service.store.jobs import attempt as store
+from service.store.jobs import leases
+from service.store.jobs.attempt import Outcome
+from service.store.jobs.claim import Claim
 from service.store.maintenance import garbage
-from service.store.maintenance.artifact_refs import named
+from service.store.maintenance.artifact_refs import referenced
 from service.worker.attempt import Attempt, FlushResult
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Recorder:
     def _crash(self, claim: Claim, error: JobError) -> None:
         def write() -> None:
             with self._database.transaction() as connection:
-                queue.crashed(connection, claim.job_id, claim.attempt, error)
+                leases.record_crash(connection, claim.job_id, claim.attempt, error)
 
         try:
             retry(write)
@@ -179,16 +180,16 @@ class Recorder:
         for attempt in attempts.values():
             attempt.committed = False
         with self._database.transaction() as connection:
-            written = attempts_store.write(connection, self._device, list(records.values()))
+            written = store.write(connection, self._device, list(records.values()))
             for record in records.values():
                 if release and record.job_id in written.controls:
-                    queue.release(connection, record.job_id, record.attempt)
+                    store.release(connection, record.job_id, record.attempt)
             lost = {number for number, record in records.items() if record.job_id not in written.controls}
             # An attempt counts as lost too when an earlier try was committed after all: its row names the file.
             unused = {file.path for number in lost for file in files.get(number, ())}
-            unused -= named(connection, unused)
+            unused -= referenced(connection, unused)
             garbage.discard(connection, unused)
-            shared = named(connection, written.replaced)
+            shared = referenced(connection, written.replaced)
         self._settle(attempts, files, lost)
         self._files.superseded.add(unused | (written.replaced - shared))
         asked = {n: written.controls.get(record.job_id) for n, record in records.items() if n not in outcomes}

@@ -10,7 +10,7 @@ from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.domain.event import EventKind
 from service.errors import CheckpointCorrupt
 from service.store import checkpoints, epochs
-from service.store.jobs.events import Entry
+from service.store.jobs.events import NewEvent
 from service.training.loop import ResumePoint
 from service.training.snapshot import from_bytes
 
@@ -76,21 +76,21 @@ def _read(artifacts: Artifacts, state: Checkpoint, rows: Sequence[Epoch]) -> tup
     return ResumePoint(snapshot, rows), made_by
 
 
-def _resumed(job_id: str, point: ResumePoint, differences: dict[str, list[str]]) -> Entry:
+def _resumed(job_id: str, point: ResumePoint, differences: dict[str, list[str]]) -> NewEvent:
     """The entry of the job's log; `differences`: see `_differences`."""
     epoch = point.snapshot.epoch
     details = {"epoch": epoch, "exact": not differences, "differs": differences}
     if not epoch:
-        return Entry(job_id, EventKind.resumed, "starts with the best weights of the parent job", details)
+        return NewEvent(job_id, EventKind.resumed, "starts with the best weights of the parent job", details)
     changed = "; ".join(f"{name} was {old}, is {new}" for name, (old, new) in differences.items())
     how = f"perhaps not bit-identical: {changed}" if changed else "bit-identical"
-    return Entry(job_id, EventKind.resumed, f"resumed after epoch {epoch} ({how})", details)
+    return NewEvent(job_id, EventKind.resumed, f"resumed after epoch {epoch} ({how})", details)
 
 
-def _start_over(job_id: str) -> Entry:
+def _start_over(job_id: str) -> NewEvent:
     """The entry of the job's log when its saved state is lost."""
     details = {"epoch": 0, "exact": True, "differs": {}}
-    return Entry(job_id, EventKind.resumed, "starts over: its saved state is missing or has changed", details)
+    return NewEvent(job_id, EventKind.resumed, "starts over: its saved state is missing or has changed", details)
 
 
 def _differences(before: dict[str, str], now: dict[str, str]) -> dict[str, list[str]]:

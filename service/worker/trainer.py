@@ -21,7 +21,8 @@ from service.spec.text import listed
 from service.store import datasets
 from service.store.engine import Database
 from service.store.jobs import resolutions
-from service.store.jobs.queue import Claim, Outcome
+from service.store.jobs.attempt import Outcome
+from service.store.jobs.claim import Claim
 from service.training.loop import Training
 from service.training.snapshot import fingerprint
 from service.worker import attempt_logs

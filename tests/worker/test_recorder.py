@@ -17,9 +17,10 @@ from service.domain.status import ErrorCode, Status, StopReason
 from service.errors import StorageError, Unavailable
 from service.store import checkpoints, epochs
 from service.store.engine import Database
-from service.store.jobs import actions, attempt, queue
-from service.store.jobs.events import Entry
-from service.store.jobs.queue import Claim, Outcome
+from service.store.jobs import actions, attempt, leases
+from service.store.jobs.attempt import Outcome
+from service.store.jobs.claim import Claim
+from service.store.jobs.events import NewEvent
 from service.store.schema import garbage
 from service.worker import recorder as recorder_module
 from service.worker.attempt import Attempt, FlushResult
@@ -249,7 +250,7 @@ def test_a_lost_lease_stops_every_write(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
 ) -> None:
     with database.transaction() as connection:
-        queue.crashed(
+        leases.record_crash(
             connection, claimed.job_id, 1, JobError(code=ErrorCode.worker_lost, message="taken for dead too early")
         )
     claim(database)
@@ -306,14 +307,14 @@ def test_a_best_checkpoint_whose_file_is_missing_is_published_again_by_the_next_
     add(recorder, epoch(1))
     with database.transaction() as connection:
         published = checkpoints.get(connection, claimed.job_id, CheckpointKind.best)
-        queue.release(connection, claimed.job_id, 1)
+        attempt.release(connection, claimed.job_id, 1)
     if not there:
         artifacts.delete(published.path)
 
     again = recorder_of(database, artifacts, claim(database)[0])
     (resumed,) = again.attempts
     resumed.resumed_after, resumed.best, resumed.published = 1, epoch(1), published
-    resumed.events.append(Entry(claimed.job_id, EventKind.resumed, "resumed after epoch 1"))
+    resumed.events.append(NewEvent(claimed.job_id, EventKind.resumed, "resumed after epoch 1"))
     again.start(TextPacker())
     finish(again)
 
@@ -371,7 +372,7 @@ def test_losing_the_lease_at_the_end_leaves_the_published_best_alone(
 ) -> None:
     add(recorder, epoch(1))
     with database.transaction() as connection:
-        queue.release(connection, claimed.job_id, 1)
+        attempt.release(connection, claimed.job_id, 1)
     claim(database, "wrk_2")
 
     assert finish(recorder).lost == {0}
