@@ -61,11 +61,11 @@ def main() -> None:
 def plainly(loop: Iterator[None]) -> Iterator[None]:
     """The loop, with each step's kernels launched one by one."""
     while True:
-        before, step.PLAIN_STEPS = step.PLAIN_STEPS, sys.maxsize
+        before, step.WARM_UP_STEPS = step.WARM_UP_STEPS, sys.maxsize
         try:
             next(loop)
         finally:
-            step.PLAIN_STEPS = before
+            step.WARM_UP_STEPS = before
         yield
 
 

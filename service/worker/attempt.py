@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from service.domain.checkpoint import Checkpoint, CheckpointKind
     from service.domain.epoch import Epoch
-    from service.store.jobs.events import NewEvent
     from service.store.jobs.claim import Claim
+    from service.store.jobs.events import NewEvent
     from service.training.loop import ResumePoint
 
 

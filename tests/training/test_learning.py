@@ -47,7 +47,7 @@ def test_bfloat16_takes_another_way_to_what_is_learnt_and_is_scored_in_float32()
     fields = {"data": inline(load_breast_cancer()), "split": {"validation": 0.2, "test": 0.2}, "max_epochs": 30}
 
     *_, plain = reports(**fields)
-    *_, rough = reports(**fields, precision="bfloat16")
+    *_, to_bf16 = reports(**fields, precision="bfloat16")
 
-    assert scored(rough, "accuracy") > 0.93
-    assert rough.row.train_loss != plain.row.train_loss
+    assert scored(to_bf16, "accuracy") > 0.93
+    assert to_bf16.row.train_loss != plain.row.train_loss
