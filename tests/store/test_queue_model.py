@@ -28,7 +28,7 @@ from service.domain.event import EventKind
 from service.domain.job import Job, JobError
 from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import Conflict, LeaseLost, NotFound
-from service.spec.change import JobChange
+from service.spec.job import JobChange
 from service.store.engine import Database
 from service.store.jobs import actions, attempt, jobs, leases
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write

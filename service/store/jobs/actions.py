@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Row
 
-    from service.spec.change import JobChange
+    from service.spec.job import JobChange
 
 _RUNS = jobs.c.status == Status.running
 
