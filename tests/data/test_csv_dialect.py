@@ -109,7 +109,9 @@ def test_a_closing_total_row_is_warned_of(tmp_path: Path, label: str) -> None:
     stored = store(tmp_path, f"region,amount\nnorth,1\nsouth,2\n{label},3\n")
 
     assert stored.rows == 3
-    assert stored.warnings == [f"the last row looks like a total ({label!r} in column 'region'): remove it from the file"]
+    assert stored.warnings == [
+        f"the last row looks like a total ({label!r} in column 'region'): remove it from the file"
+    ]
 
 
 def test_a_category_named_total_is_no_total_row(tmp_path: Path) -> None:

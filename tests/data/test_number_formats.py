@@ -98,7 +98,7 @@ def test_a_row_to_predict_gives_the_same_number_as_the_file(tmp_path: Path, text
     feature = FittedFeature(column="x", type=ColumnType.number, indicator=False)
 
     assert cell(text, feature) == number
-    assert [x for _, x in column(tmp_path, [text, text.strip("()")]).values()][0] == number
+    assert next(x for _, x in column(tmp_path, [text, text.strip("()")]).values()) == number
 
 
 @pytest.mark.parametrize("text", ["1,234", "1,234%", "€1,234", "1.234,5", "1.5", "abc", "", "$", "-"])

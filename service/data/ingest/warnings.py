@@ -37,8 +37,8 @@ def _number_formats(columns: Mapping[str, Typed]) -> Iterator[str]:
     number_like = [name for name, way in columns.items() if way.number_like]
     if number_like:
         yield (
-            f"values that look like numbers are read as text in {some(number_like)}, as they are ambiguous: say decimal=."
-            " where a comma separates thousands, decimal=, where it is the decimal sign, or write plain numbers"
+            f"values that look like numbers are read as text in {some(number_like)}: ambiguous; set decimal=."
+            " if a comma separates thousands, decimal=, if it is the decimal sign, or write plain numbers"
         )
 
 
