@@ -16,11 +16,12 @@ RUN /opt/build/bin/pip install --require-hashes --no-deps -r build.lock \
       /opt/bestepoch/bin/pip install -c constraints.txt --no-deps --index-url "$TORCH_INDEX_URL" torch; fi \
  && /opt/bestepoch/bin/pip install -c constraints.txt torch
 COPY pyproject.toml README.md LICENSE ./
+COPY bestepoch bestepoch
 COPY service service
 COPY migrations migrations
 COPY examples/penguins.csv examples/penguins.csv
 RUN /opt/build/bin/pip wheel --no-build-isolation --no-deps --wheel-dir /source/wheels . \
- && /opt/bestepoch/bin/pip install --no-index --no-deps /source/wheels/*.whl \
+ && /opt/bestepoch/bin/pip install --no-index --find-links /source/wheels 'bestepoch[server,onnx]' \
  && /opt/bestepoch/bin/pip check
 
 FROM ${PYTHON_IMAGE}

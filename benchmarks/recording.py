@@ -30,7 +30,7 @@ from service.spec.resolve import profile_of, resolve
 from service.spec.sweep import SweepSpec
 from service.store import sweeps
 from service.store.engine import Database, migrate
-from service.store.jobs import queue
+from service.store.jobs.claim import Claimant, claim_jobs
 from service.training.epoch import Pulse
 from service.training.loop import train
 from service.worker.trainer import Trainer
@@ -68,7 +68,7 @@ def measure(repetitions: int) -> list[float]:
                 sweeps.create(connection, new, max_queued=JOBS)
             for start in range(0, JOBS, WIDTH):
                 with database.transaction() as connection:
-                    claims = queue.claim(connection, "w", {"cpu"}, width=WIDTH, trainers=1, seconds=600)
+                    claims = claim_jobs(connection, Claimant("w", {"cpu"}, width=WIDTH, trainers=1), seconds=600)
                 recorded = seconds(trainer.run, claims)
                 alone = seconds(lambda *job: list(train(*job)), jobs[start : start + WIDTH], data, CPU)
                 ratios.append(recorded / alone)

@@ -1,4 +1,4 @@
-"""Documents taken apart: what is run, in which order, and what comes out. CONTRIBUTING.md says how they are written."""
+"""Parse and run documents: which blocks run, in which order, and what they print. See CONTRIBUTING.md."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TUTORIALS = ROOT / "docs/tutorials"
-HERE = "http://127.0.0.1:8000"  # where documents say that the service is
+DOCS = ROOT / "docs"
+TUTORIALS = DOCS / "tutorials"
+DECISIONS = DOCS / "decisions"
+HERE = "http://127.0.0.1:8000"  # the service's address in documents
 FENCE = re.compile(r"^```(?P<kind>\w+)(?: (?P<label>[^\n]+))?\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 RUN_SECONDS = 120
 
 RUN = {"sh", "python"}
-SAVED = {"python", "toml", "json"}  # where a file name stands behind the language
+SAVED = {"python", "toml", "json"}  # if a file name follows the language
 SHOWN = {"text"}
 NOT_RUN = {"console", "mermaid"}
 _WHY_NOT = re.compile(r"<!-- not run: (?P<reason>[^\n]+) -->\n\Z")
@@ -38,24 +41,39 @@ class Block:
     """A fenced block."""
 
     kind: str
-    label: str  # what stands behind the language: a file's name, or `exact`
+    label: str  # what follows the language: a file name, or `exact`
     text: str
     line: int
     why_not_run: str | None
 
 
 def documents() -> list[Path]:
-    """All that tell a reader to do something, but for the README and its neighbours, which have tests of their own."""
-    return [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(TUTORIALS.glob("*.md"))]
+    """Every document of this repository, except measurements."""
+    return [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
+
+
+def name_of(path: Path) -> str:
+    """A document's path from the root, as a test's id."""
+    return str(path.relative_to(ROOT))
 
 
 def to_run() -> list[Path]:
-    """Those documents with something to run."""
+    """The documents with something to run."""
     return [path for path in documents() if any(True for _ in steps(path))]
 
 
+def prose(path: Path) -> list[tuple[int, str]]:
+    """(line number, line) outside fenced blocks and tables."""
+    found, fenced = [], False
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        fenced ^= line.startswith("```")
+        if not fenced and not line.startswith(("```", "|")):
+            found.append((number, line))
+    return found
+
+
 def blocks(path: Path) -> list[Block]:
-    """The fenced blocks of a document in their order."""
+    """The fenced blocks of a document, in order."""
     text = path.read_text(encoding="utf-8")
     return [_block(text, found) for found in FENCE.finditer(text)]
 
@@ -67,10 +85,10 @@ def _block(text: str, found: re.Match[str]) -> Block:
 
 
 def pattern_of(shown: str) -> re.Pattern[str]:
-    """What an output that looks like `shown` matches as a whole.
+    """A pattern for outputs that look like `shown`.
 
-    `...` stands for anything, an id for any of its kind, a number for any that is whole where it is whole; what is
-    around them is meant to the letter, but for the width of space.
+    `...` matches anything, an id any id of its kind, a whole number any whole number, another number any number; the
+    rest must be equal, except for the width of white space.
     """
     parts = []
     for token in _TOKENS.finditer(shown.strip()):
@@ -86,24 +104,24 @@ def pattern_of(shown: str) -> re.Pattern[str]:
 
 
 def steps(path: Path) -> Iterator[tuple[Block, Block | None]]:
-    """Each block that is run or saved, with the output that is shown of it, if any."""
+    """Each block that is run or saved, with the output that the document shows for it, if any."""
     found = blocks(path)
-    for block, following in zip(found, [*found[1:], None], strict=True):
+    for block, following in zip_longest(found, found[1:]):
         if block.kind in RUN or (block.kind in SAVED and block.label):
             shown = following is not None and following.kind in SHOWN
             yield block, following if shown else None
 
 
-def run(path: Path, folder: Path, environment: Mapping[str, str], said: Mapping[str, str]) -> None:
-    """Run a document's blocks in `folder`, in one shell, in their order; AssertionError says which went wrong.
+def run(path: Path, folder: Path, environment: Mapping[str, str], replaced: Mapping[str, str]) -> None:
+    """Run a document's blocks in order, in one shell, in `folder`; AssertionError names the block that failed.
 
-    `said`: what stands in the document -> what it stands for here.
+    `replaced`: text of the document -> its replacement in this run.
     """
     (folder / "examples").symlink_to(ROOT / "examples")
     outputs = folder / "outputs"
     outputs.mkdir()
     script = folder / "script.sh"
-    script.write_text("set -euo pipefail\n" + "".join(_lines(path, folder, outputs, said)), encoding="utf-8")
+    script.write_text("set -euo pipefail\n" + "".join(_lines(path, folder, outputs, replaced)), encoding="utf-8")
     variables = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environment}
     with subprocess.Popen(["bash", script], cwd=folder, env=variables, start_new_session=True) as shell:
         try:
@@ -113,11 +131,11 @@ def run(path: Path, folder: Path, environment: Mapping[str, str], said: Mapping[
     _compare(path, outputs, code)
 
 
-def _lines(path: Path, folder: Path, outputs: Path, said: Mapping[str, str]) -> Iterator[str]:
+def _lines(path: Path, folder: Path, outputs: Path, replaced: Mapping[str, str]) -> Iterator[str]:
     for block, _ in steps(path):
         text = block.text
-        for there, here in said.items():
-            text = text.replace(there, here)
+        for before, after in replaced.items():
+            text = text.replace(before, after)
         if block.kind in SAVED and block.label:
             (folder / block.label).parent.mkdir(parents=True, exist_ok=True)
             (folder / block.label).write_text(text, encoding="utf-8")
@@ -129,7 +147,7 @@ def _lines(path: Path, folder: Path, outputs: Path, said: Mapping[str, str]) -> 
 
 
 def _end(shell: subprocess.Popen[bytes]) -> None:
-    """With all that it has left running in the background."""
+    """Kill the shell and its background processes."""
     with suppress(ProcessLookupError):
         os.killpg(shell.pid, signal.SIGKILL)
 

@@ -14,6 +14,7 @@ import tempfile
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 PYTHON = "3.11"  # the image's
 MACHINES = ("x86_64", "aarch64")
 GLIBC = 41  # 2.41: Debian trixie's, which the image is made of
-APART = {"torch", "bestepoch"}
+APART = {"torch"}
 
 
 def constraints() -> dict[str, str]:
@@ -32,8 +33,14 @@ def constraints() -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in pins}
 
 
+def project() -> dict[str, Any]:
+    """The `[project]` table of `pyproject.toml`: newer than what is installed of it."""
+    table: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return table
+
+
 def needed(machine: str) -> set[str]:
-    """What `bestepoch[onnx]` needs on such a machine, by what the installed packages say they need."""
+    """What `bestepoch[server,onnx]` needs on such a machine, by what the installed packages say they need."""
     environment = {
         "implementation_name": "cpython",
         "os_name": "posix",
@@ -45,7 +52,9 @@ def needed(machine: str) -> set[str]:
         "sys_platform": "linux",
     }
     extras: dict[str, set[str]] = {}
-    todo = [Requirement("bestepoch[onnx]")]
+    optional = project()["optional-dependencies"]
+    todo = [Requirement(text) for text in (*project()["dependencies"], *optional["server"], *optional["onnx"])]
+    todo = [each for each in todo if each.marker is None or each.marker.evaluate(environment)]
     while todo:
         requirement = todo.pop()
         name = canonicalize_name(requirement.name)

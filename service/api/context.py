@@ -156,7 +156,7 @@ Admin = Annotated[Service, Security(_door, scopes=[Scope.admin])]
 
 
 async def _operator(service: Admin) -> Service:
-    if not service.caller.operates:
+    if not service.caller.is_operator:
         raise Forbidden("this takes an admin key of the tenant `default`, which is the operator's")
     return service
 

@@ -82,7 +82,7 @@ def _csv(table: Table, parts: Parts) -> BinaryIO:
         target = folder / "table.csv"
         with target.open("w", encoding="utf-8", newline="") as lines:
             lines.writelines(map(_lines, csv_rows(table)))
-        return current().opened(target.open("rb"))
+        return current().close_on_discard(target.open("rb"))
 
 
 def _parquet(table: Table, parts: Parts) -> BinaryIO:
@@ -91,7 +91,7 @@ def _parquet(table: Table, parts: Parts) -> BinaryIO:
         target = folder / "table.parquet"
         write_rows(table.columns, table.pages, target, parts.allowed)
         try:
-            return current().opened(target.open("rb"))
+            return current().close_on_discard(target.open("rb"))
         except OSError as error:
             raise StorageError(f"the table could not be read: {error.strerror}") from error
 

@@ -1,7 +1,7 @@
 """The `bestepoch` command.
 
-Its modules import what a command needs where it runs: `--help`, and whoever calls a service, should not wait a second
-for the libraries of the database and the API.
+Its modules import the server's libraries inside the commands: without them, `--help` and the commands that call a
+service start a second faster, and need no server installed.
 """
 
 from __future__ import annotations
@@ -13,24 +13,29 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from service.cli import demo, keys, remote, servers, sweep, upkeep
-from service.cli.calling import Refused
+from service.cli import demo, jobs, keys, maintenance, serve, sweep
+from service.cli.common import CommandError
 from service.errors import ServiceError
 
-READER_GONE = 141  # what a shell says of a program that SIGPIPE has ended
+SIGPIPE_EXIT_CODE = 141  # 128 + SIGPIPE, as a shell reports it
 
 
 class Commands(TyperGroup):
-    """All commands; each ends quietly when whoever reads what it prints has enough, as in `bestepoch jobs | head`."""
+    """All commands: a closed pipe ends them quietly, a missing library says what to install."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] == "service":
+                raise
+            command = f"bestepoch {ctx.invoked_subcommand}"
+            raise CommandError(f"`{command}` needs the server: pip install 'bestepoch[server]' ({error})") from error
         except BrokenPipeError:
-            # Python would complain once more when it writes out what is left as it ends.
+            # Otherwise Python reports the error again when it flushes stdout at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(READER_GONE) from None
+            raise typer.Exit(SIGPIPE_EXIT_CODE) from None
 
 
 app = typer.Typer(
@@ -40,18 +45,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Training as a service.",
 )
-app.add_typer(servers.app)
-app.add_typer(remote.app)
+app.add_typer(serve.app)
+app.add_typer(jobs.app)
 app.add_typer(sweep.app)
 app.add_typer(demo.app, name="demo")
 app.add_typer(keys.app, name="keys")
-app.add_typer(upkeep.app)
+app.add_typer(maintenance.app)
 
 
 def main() -> None:
-    """Entry point of the `bestepoch` command; what an operator can mend is said in one line, with exit code 2."""
+    """Entry point of the `bestepoch` command; expected errors are printed as one line, with exit code 2."""
     try:
         app()
-    except (ServiceError, Refused, OSError) as error:
+    except (ServiceError, CommandError, OSError) as error:
         typer.echo(f"bestepoch: {error}", err=True)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""`bestepoch demo`: what batch norm and early stopping bring, measured on a small real table."""
+"""`bestepoch demo`: the effect of batch norm and early stopping, measured on a small real table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-import service as package
-from service.cli.calling import HERE, ApiKey, AsJson, Url, print_table, service
-from service.cli.sweep import as_dict, exit_code, follow, say_failures
+import service
+from service.cli.common import DEFAULT_URL, ApiKey, AsJson, Url, connect, print_table
+from service.cli.sweep import as_dict, exit_code, follow, print_failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,9 +25,9 @@ app = typer.Typer(no_args_is_help=True, help="Demonstrations on a small real tab
 TABLE = "examples/penguins.csv"
 NAME = "demo: batch norm and early stopping"
 BATCH_NORM, STOPPING = "architecture.batch_norm", "early_stopping"
-# On which island was a penguin met? What can be learnt of that is soon learnt; then networks learn rows by heart.
-# Plain gradient descent is what batch norm was made for: with Adam, whose steps have a scale of their own, it made no
-# difference here that chance does not make too. Each row validates once, since on one fifth of them chance decides.
+# Predicting a penguin's island overfits soon, which shows what early stopping does. The optimizer is plain SGD: with
+# Adam, which normalizes its steps, batch norm made no significant difference here. Cross-validation uses every row once
+# for validation, since a single fifth of them is too noisy.
 BASE = {"optimizer": {"kind": "sgd", "lr": 0.1}, "max_epochs": 200}
 POINTS = [{BATCH_NORM: norm, STOPPING: rule} for norm in (True, False) for rule in ({"patience": 20}, None)]
 FOLDS, SEEDS = 5, 3
@@ -35,7 +35,7 @@ FOLDS, SEEDS = 5, 3
 
 @dataclass(frozen=True)
 class Network:
-    """One of the four: means over all its jobs."""
+    """One of the four configurations: means over its jobs."""
 
     batch_norm: bool
     early_stopping: bool
@@ -45,9 +45,9 @@ class Network:
     best_epoch: float
     epochs: float
     seconds: float
-    """From when a trainer took the job to its end; jobs alike train side by side."""
+    """From claim to end of a job; similar jobs train together."""
     last_val_loss: float
-    """Of the last epoch, which training without a best epoch would have left."""
+    """Of the last epoch, whose weights are kept without best-epoch checkpoints."""
 
 
 @app.callback()
@@ -56,28 +56,28 @@ def demos() -> None:
 
 
 @app.command("batch-norm")
-def batch_norm(url: Url = HERE, api_key: ApiKey = None, as_json: AsJson = False) -> None:
-    """Train four networks, with and without batch norm and early stopping, and say what each of the two brings."""
-    with service(url, api_key) as client:
+def batch_norm(url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
+    """Train four networks, with and without batch norm and early stopping, and compare them."""
+    with connect(url, api_key) as client:
         data = {"kind": "dataset", "id": client.upload(table_file()).id, "target": "island"}
         sweep = client.sweep({**BASE, "data": data}, points=POINTS, folds=FOLDS, replicates=SEEDS, name=NAME)
         follow(sweep, url, quiet=as_json)
         code = exit_code(sweep.state)
         networks = [] if code else compare(client, sweep)
         if as_json:
-            found = as_dict(sweep, sweep.summary())
-            typer.echo(json.dumps({**found, "networks": [asdict(network) for network in networks]}))
+            result = as_dict(sweep, sweep.summary())
+            typer.echo(json.dumps({**result, "networks": [asdict(network) for network in networks]}))
         else:
-            say_failures(client, sweep)
+            print_failures(client, sweep)
     if networks and not as_json:
         _show(networks)
-        typer.echo(f"Every curve: {url.rstrip('/')}/#/sweep/{sweep.id}")
+        typer.echo(f"All curves: {url.rstrip('/')}/#/sweep/{sweep.id}")
     raise typer.Exit(code)
 
 
 def table_file() -> Path:
-    """The penguins: within the package in a wheel, beside it in a checkout."""
-    folder = Path(package.__file__).parent
+    """The path of the table: inside the package in a wheel, beside it in a checkout."""
+    folder = Path(service.__file__).parent
     inside = folder / TABLE
     return inside if inside.exists() else folder.parent / TABLE
 
@@ -105,7 +105,7 @@ def _network(rows: list[SweepResult], last: dict[str, float | None]) -> Network:
 
 
 def _mean(numbers: Iterable[float | None]) -> float:
-    """Of what there is: an epoch that diverged has no loss."""
+    """The mean without None: an epoch that diverged has no loss."""
     return fmean(number for number in numbers if number is not None)
 
 
@@ -115,19 +115,19 @@ def _show(networks: list[Network]) -> None:
         best = f"{each.best_val_loss:.4f} ± {stdev(each.best_val_loss_of_folds):.4f}"
         epochs = [f"{each.best_epoch:.0f}", f"{each.epochs:.0f}", f"{each.seconds:.2f}"]
         rows.append([_on(each.batch_norm), _on(each.early_stopping), best, *epochs, f"{each.last_val_loss:.4f}"])
-    measured = ("best val loss", "best\nepoch", "epochs", "seconds", "last epoch's\nval loss")
-    print_table(("batch\nnorm", "early\nstopping", *measured), rows)
-    typer.echo(f"Means over {FOLDS} folds with {SEEDS} seeds each, ± the deviation over the folds.")
-    typer.echo(what_batch_norm_brings(networks))
-    typer.echo(what_stopping_brings(networks))
+    headers = ("best val loss", "best\nepoch", "epochs", "seconds", "last epoch's\nval loss")
+    print_table(("batch\nnorm", "early\nstopping", *headers), rows)
+    typer.echo(f"Means over {FOLDS} folds with {SEEDS} seeds each, ± the standard deviation over the folds.")
+    typer.echo(batch_norm_effect(networks))
+    typer.echo(early_stopping_effect(networks))
 
 
 def _on(is_on: bool) -> str:
     return "on" if is_on else "off"
 
 
-def what_batch_norm_brings(networks: list[Network]) -> str:
-    """With early stopping, in a line."""
+def batch_norm_effect(networks: list[Network]) -> str:
+    """The effect of batch norm, with early stopping, in a line."""
     off, on = sorted((each for each in networks if each.early_stopping), key=lambda each: each.batch_norm)
     lower = sum(a < b for a, b in zip(on.best_val_loss_of_folds, off.best_val_loss_of_folds, strict=True))
     return (
@@ -136,8 +136,8 @@ def what_batch_norm_brings(networks: list[Network]) -> str:
     )
 
 
-def what_stopping_brings(networks: list[Network]) -> str:
-    """With batch norm, in a line."""
+def early_stopping_effect(networks: list[Network]) -> str:
+    """The effect of early stopping, with batch norm, in a line."""
     off, on = sorted((each for each in networks if each.batch_norm), key=lambda each: each.early_stopping)
     above = off.last_val_loss / off.best_val_loss - 1
     return (

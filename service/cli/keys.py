@@ -1,4 +1,4 @@
-"""`bestepoch keys`: make, list and revoke API keys."""
+"""`bestepoch keys`: create, list and revoke API keys."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from service.domain.access import DEFAULT_TENANT, TENANT, Scope
 if TYPE_CHECKING:
     from service.store.keys import Key
 
-app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
 
 
 @app.command(name="create")
 def create_key(
-    tenant: Annotated[str, typer.Option(help="Whose jobs and data sets it opens.")] = DEFAULT_TENANT,
-    scope: Annotated[Scope, typer.Option(help="read: look and predict; submit: train too; admin: delete too.")] = (
+    tenant: Annotated[str, typer.Option(help="Tenant that the key gives access to.")] = DEFAULT_TENANT,
+    scope: Annotated[Scope, typer.Option(help="read: view and predict; submit: also train; admin: also delete.")] = (
         Scope.submit
     ),
-    expires: Annotated[str | None, typer.Option(help="Days until it ends, as in 90, or a date: 2027-01-31.")] = None,
-    name: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+    expires: Annotated[str | None, typer.Option(help="Expiry: a number of days, or a date as in 2027-01-31.")] = None,
+    name: Annotated[str | None, typer.Option(help="Description.")] = None,
 ) -> None:
-    """Make a key and print it, once: only its SHA-256 is stored. From the first one on, nobody comes in without."""
-    from service.cli.opening import database_of, read_settings
+    """Create an API key and print it once; only its SHA-256 is stored. Once a key exists, every request needs one."""
+    from service.cli.startup import database_of, read_settings
     from service.store import keys
 
     if TENANT.fullmatch(tenant) is None:
         raise typer.BadParameter(f"{tenant!r} is not 1 to 63 of a-z, 0-9, - and _", param_hint="--tenant")
-    until = None if expires is None else _when(expires)
+    until = None if expires is None else _parse_expiry(expires)
     with database_of(read_settings()) as database, database.transaction() as connection:
         key, text = keys.create(connection, tenant, scope, name=name, expires_at=until)
     typer.echo(f"{key.id}: scope {key.scope}, tenant {key.tenant}, {_expiry(key)}", err=True)
@@ -38,9 +38,9 @@ def create_key(
 
 
 @app.command(name="list")
-def list_keys(tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None) -> None:
-    """Print all keys, without their text: id, tenant, scope, status, when they end, name."""
-    from service.cli.opening import database_of, read_settings
+def list_keys(tenant: Annotated[str | None, typer.Option(help="Only keys of this tenant.")] = None) -> None:
+    """List API keys without their secrets: id, tenant, scope, status, expiry, name."""
+    from service.cli.startup import database_of, read_settings
     from service.store import keys
 
     with database_of(read_settings()) as database, database.reading() as connection:
@@ -51,8 +51,8 @@ def list_keys(tenant: Annotated[str | None, typer.Option(help="Of this tenant al
 
 @app.command(name="revoke")
 def revoke_key(key: Annotated[str, typer.Argument(metavar="ID", help="As `bestepoch keys list` prints it.")]) -> None:
-    """Let a key open nothing any more, within a second."""
-    from service.cli.opening import database_of, read_settings
+    """Revoke an API key; takes effect within a second."""
+    from service.cli.startup import database_of, read_settings
     from service.store import keys
 
     with database_of(read_settings()) as database, database.transaction() as connection:
@@ -60,7 +60,7 @@ def revoke_key(key: Annotated[str, typer.Argument(metavar="ID", help="As `bestep
     typer.echo(f"{revoked.id} is revoked")
 
 
-def _when(expires: str) -> datetime:
+def _parse_expiry(expires: str) -> datetime:
     try:
         if expires.isdecimal():
             until = datetime.now(UTC) + timedelta(days=int(expires))
@@ -70,9 +70,9 @@ def _when(expires: str) -> datetime:
     except (ValueError, OverflowError):
         raise typer.BadParameter(f"{expires!r} is neither days nor a date", param_hint="--expires") from None
     if until <= datetime.now(UTC):
-        raise typer.BadParameter(f"{expires!r} is over", param_hint="--expires")
+        raise typer.BadParameter(f"{expires!r} is in the past", param_hint="--expires")
     return until
 
 
 def _expiry(key: Key) -> str:
-    return f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "without end"
+    return f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "no expiry"

@@ -1,4 +1,4 @@
-"""Whether somebody else on this machine can get at the service's files."""
+"""Checks whether other users of this machine can access the service's files."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ if TYPE_CHECKING:
 
 
 def exposed(settings: Settings) -> list[str]:
-    """A sentence for each folder or database file that others may use, or its group where it may not; with the remedy.
+    """A warning, with the `chmod` that fixes it, for each folder or database file that others can access.
 
-    Nothing is changed: an operator's folder may be as it is for a reason.
+    Without `group_access` the group counts too. Nothing is changed: the operator may have a reason for the mode.
     """
     home, artifacts, database = settings.home, settings.artifacts, _sqlite_file(settings.database)
     folders = [home, *(folder for folder in (artifacts, settings.logs) if home not in folder.parents)]
     files = [] if database is None or home in database.parents else [database]
     forbidden = stat.S_IRWXO if settings.group_access else stat.S_IRWXO | stat.S_IRWXG
-    remedies = ("2770", "660") if settings.group_access else ("700", "600")
+    modes = ("2770", "660") if settings.group_access else ("700", "600")
     return [
-        f"other users of this machine may use {path} (mode {mode:o}): chmod {remedies[path in files]} {path}"
+        f"other users of this machine can access {path} (mode {mode:o}): chmod {modes[path in files]} {path}"
         for path in (*folders, *files)
         if (mode := _mode(path)) & forbidden
     ]
 
 
 def _mode(path: Path) -> int:
-    """Its permissions; none where nothing is, or where we cannot look."""
+    """The permission bits of a path; 0 if it does not exist or is inaccessible."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except OSError:

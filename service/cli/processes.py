@@ -1,4 +1,4 @@
-"""What serve, api and worker run: all parts are built and wired here."""
+"""The processes of serve, api and worker: builds and wires all components."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import typer
 
 from service.artifacts import Artifacts
 from service.cli.open_files import backlog_within, connections_within, raise_limit
-from service.cli.opening import keeping, open_database
 from service.cli.permissions import exposed
+from service.cli.startup import keeping, open_database
 from service.data.processes.confinement import landlock_version
-from service.domain.access import id_in
+from service.domain.access import key_id_of
 from service.errors import Misconfigured
 from service.maintenance.collector import Collector
 from service.maintenance.deployment_id import join
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 5  # for requests in flight when the API stops
+DRAIN_SECONDS = 5  # for requests in flight at shutdown
 WORKER_STOP_SECONDS = 25
 COLLECTOR_STOP_SECONDS = 5
-MIN_KEY = 16  # characters of an operator's key where others can try to guess it
+MIN_KEY_LENGTH = 16  # of the operator's key on a public address, where it can be guessed
 
 
 def run_both(settings: Settings) -> None:
-    """The API, with a worker as its child."""
+    """Run the API with a worker as its child process."""
     if settings.database.startswith("sqlite:"):
         migrate(settings.database)
     worker = WorkerProcess()
@@ -51,7 +51,7 @@ def run_both(settings: Settings) -> None:
 
 
 def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> None:
-    """Answer requests until a signal stops it; `on_start` is called when it is about to."""
+    """Serve the API until a signal stops it; `on_start` is called just before."""
     from service.api.app import create_app
     from service.api.connections.server import Server
     from service.serving.predictor import Predictor
@@ -59,10 +59,10 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
     database, artifacts = open_database(settings), Artifacts(settings.artifacts)
     join(database, artifacts)
     predictor = Predictor(settings.max_model_bytes)
-    _check_guarded(settings, database)
-    _say_exposed(settings)
+    _check_api_keys(settings, database)
+    _warn_of_exposed_files(settings)
     if not landlock_version():
-        log.info("no Landlock on this machine: uploads are read within limits, but by a process that may open files")
+        log.info("Landlock is not available: uploads are read by a child process with limits that can open files")
     files = raise_limit()
     port = settings.port or free_port(settings.host)
     server = Server(
@@ -70,12 +70,12 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
         host=settings.host,
         port=port,
         log_config=None,
-        access_log=False,  # ours says more
+        access_log=False,  # the middleware logs more
         timeout_graceful_shutdown=DRAIN_SECONDS,
         connections=min(settings.max_connections or connections_within(files), connections_within(files)),
         backlog=backlog_within(files),
     )
-    # uvicorn raises the signal that stopped it once more when it is done: leave by an exception, so that we clean up
+    # uvicorn raises the signal again after its shutdown: exit by an exception, so that `finally` runs
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     stop = threading.Event()
     collecting = _start_collecting(settings, database, stop)
@@ -94,19 +94,19 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
 
 
 def run_worker(settings: Settings, *, until_eof: bool) -> None:
-    """Train until a signal stops it or, if told so, standard input closes."""
+    """Run a worker until a signal stops it or, with `until_eof`, standard input closes."""
     from service.worker.supervisor import Supervisor
 
     raise_limit()
     database = open_database(settings)
     join(database, Artifacts(settings.artifacts))
-    if not until_eof:  # else `serve` has said so
-        _say_exposed(settings)
+    if not until_eof:  # otherwise `serve` has warned already
+        _warn_of_exposed_files(settings)
     stop = threading.Event()
 
     def on_signal(number: int, _frame: Any) -> None:
         if stop.is_set():
-            sys.exit(128 + number)  # asked twice: at once
+            sys.exit(128 + number)  # the second signal: exit immediately
         stop.set()
 
     signal.signal(signal.SIGTERM, on_signal)
@@ -120,31 +120,31 @@ def run_worker(settings: Settings, *, until_eof: bool) -> None:
 
 
 class WorkerProcess:
-    """`bestepoch worker` as a child in a session of its own, started again should it die.
+    """`bestepoch worker` as a child process in its own session, restarted when it dies.
 
-    It ends with us, however we end: its standard input closes.
+    It stops when this process ends, however it ends: its standard input closes.
     """
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
-        self._keeper = threading.Thread(target=self._keep, daemon=True)
+        self._monitor = threading.Thread(target=self._restart, daemon=True)
 
     def start(self) -> None:
-        """Start it, and keep it running."""
-        self._keeper.start()
+        """Start the worker and restart it when it dies."""
+        self._monitor.start()
 
     def stop(self) -> None:
-        """Ask it to stop and wait until it has given its jobs back."""
+        """Stop the worker and wait until it has requeued its jobs."""
         self._stopping.set()
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
-        if self._keeper.is_alive():
-            self._keeper.join(WORKER_STOP_SECONDS)
+        if self._monitor.is_alive():
+            self._monitor.join(WORKER_STOP_SECONDS)
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
 
-    def _keep(self) -> None:
+    def _restart(self) -> None:
         command = [sys.executable, "-P", "-m", "service.cli", "worker", "--until-eof"]
         while not self._stopping.is_set():
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
@@ -159,28 +159,28 @@ def _stop_at_eof(stop: threading.Event) -> None:
     stop.set()
 
 
-def _check_guarded(settings: Settings, database: Database) -> None:
-    if settings.api_key and id_in(settings.api_key.get_secret_value()):
-        # Clients read the same variable: a shell that has it for them would make a tenant's key an operator's.
-        what = "BESTEPOCH_API_KEY holds a key that was made with `bestepoch keys create`"
-        raise Misconfigured(f"{what}: here it would be an admin's of the tenant default; start without it")
-    length = len(settings.api_key.get_secret_value()) if settings.api_key else MIN_KEY
-    if length < MIN_KEY and not settings.is_loopback:
-        what = f"BESTEPOCH_API_KEY has {length} characters, and the address {settings.host} is open to others"
-        raise Misconfigured(f"{what}: it takes {MIN_KEY} or more, as of `openssl rand -hex 24`")
+def _check_api_keys(settings: Settings, database: Database) -> None:
+    if settings.api_key and key_id_of(settings.api_key.get_secret_value()):
+        # Clients read the same variable: exported for them, it would turn a tenant's key into the operator's.
+        what = "BESTEPOCH_API_KEY contains a key that was created with `bestepoch keys create`"
+        raise Misconfigured(f"{what}: for the server it would be the admin key of tenant `default`; unset it")
+    length = len(settings.api_key.get_secret_value()) if settings.api_key else MIN_KEY_LENGTH
+    if length < MIN_KEY_LENGTH and not settings.is_loopback:
+        what = f"BESTEPOCH_API_KEY has {length} characters, and {settings.host} is a public address"
+        raise Misconfigured(f"{what}: use {MIN_KEY_LENGTH} or more, e.g. from `openssl rand -hex 24`")
     with database.reading() as connection:
-        if not (settings.is_loopback or settings.api_key or keys.exist(connection)):
-            how = "make a key with `bestepoch keys create`, or set BESTEPOCH_API_KEY"
-            raise Misconfigured(f"the address {settings.host} is open to others: {how}")
+        if not (settings.is_loopback or settings.api_key or keys.any_exist(connection)):
+            how = "create an API key with `bestepoch keys create`, or set BESTEPOCH_API_KEY"
+            raise Misconfigured(f"{settings.host} is a public address: {how}")
 
 
-def _say_exposed(settings: Settings) -> None:
-    for sentence in exposed(settings):
-        log.warning("%s", sentence)
+def _warn_of_exposed_files(settings: Settings) -> None:
+    for warning in exposed(settings):
+        log.warning("%s", warning)
 
 
 def _start_collecting(settings: Settings, database: Database, stop: threading.Event) -> threading.Thread:
-    """API and workers all do it, each time the one who comes first."""
+    """Start the garbage collector's thread; of all API and worker processes one collects at a time."""
     collector = Collector(database, Artifacts(settings.artifacts), keeping(settings))
     thread = threading.Thread(target=collector.run, args=(stop,), name="collector", daemon=True)
     thread.start()

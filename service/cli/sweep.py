@@ -1,4 +1,4 @@
-"""`bestepoch sweep`: many networks from one file, as a leaderboard."""
+"""`bestepoch sweep`: run a sweep from a file and print its leaderboard."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.calling import EXIT_CODES, HERE, ApiKey, AsJson, Url, print_table, service
+from service.cli.common import DEFAULT_URL, EXIT_CODES, ApiKey, AsJson, Url, connect, print_table
 from service.cli.sweep_file import SweepFile, read
 from service.domain.status import Status
 
@@ -20,59 +20,59 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-SHOWN = 20  # points of a leaderboard
-LONGEST = 40  # characters of a value in it
-SCORES = ("val_accuracy", "val_r2")  # what people know a network by, beside its loss
+MAX_ROWS = 20  # of the leaderboard
+MAX_VALUE_LENGTH = 40
+SCORES = ("val_accuracy", "val_r2")  # shown beside the monitored metric
 
 
-@app.command()
-def sweep(
-    file: Annotated[Path, typer.Argument(help="TOML or JSON: the table, the base, and the changes to try.")],
-    out: Annotated[Path | None, typer.Option(help="Folder or file for the best job's checkpoint.")] = None,
-    url: Url = HERE,
+@app.command(name="sweep")
+def run_sweep(
+    file: Annotated[Path, typer.Argument(help="Sweep file, TOML or JSON.")],
+    out: Annotated[Path | None, typer.Option(help="Where to save the best job's checkpoint: a file or folder.")] = None,
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train the many networks that a file asks for, and rank them.
+    """Train many networks from a sweep file, and rank them.
 
-    `file`, beside it, and `target`; a job spec in `base`; `grid` or `points`, as in "optimizer.lr" = [0.001, 0.01];
-    `replicates`, `folds`, `name`, `labels`.
+    The file has `file` (the table, relative to it) and `target`; `base`, a job spec; `grid` or `points`, as in
+    "optimizer.lr" = [0.001, 0.01]; and optionally `replicates`, `folds`, `name`, `labels`.
     """
-    asked = read(file)
-    with service(url, api_key) as client:
-        made = submit(client, asked)
-        follow(made, url, quiet=as_json)
-        points = made.summary()
+    sweep_file = read(file)
+    with connect(url, api_key) as client:
+        sweep = submit(client, sweep_file)
+        follow(sweep, url, quiet=as_json)
+        points = sweep.summary()
         if as_json:
-            typer.echo(json.dumps(as_dict(made, points)))
+            typer.echo(json.dumps(as_dict(sweep, points)))
         else:
-            _show(made.state, points)
-            say_failures(client, made)
-        if out is not None and made.state.best is not None:
-            saved = made.best().download(out)
+            _show(sweep.state, points)
+            print_failures(client, sweep)
+        if out is not None and sweep.state.best is not None:
+            saved = sweep.best().download(out)
             if not as_json:
                 typer.echo(f"Saved {saved}")
-    raise typer.Exit(exit_code(made.state))
+    raise typer.Exit(exit_code(sweep.state))
 
 
-def submit(client: Client, asked: SweepFile) -> Sweep:
-    """Upload the table, and queue the sweep."""
-    if asked.table is None:
-        return client.sweep(asked.base, **asked.changes)
-    dataset = client.upload(asked.table)
-    data = {"kind": "dataset", "id": dataset.id, "target": asked.target, **asked.base.get("data", {})}
-    return client.sweep({**asked.base, "data": data}, **asked.changes)
+def submit(client: Client, file: SweepFile) -> Sweep:
+    """Upload the table and submit the sweep."""
+    if file.table is None:
+        return client.sweep(file.base, **file.fields)
+    dataset = client.upload(file.table)
+    data = {"kind": "dataset", "id": dataset.id, "target": file.target, **file.base.get("data", {})}
+    return client.sweep({**file.base, "data": data}, **file.fields)
 
 
 def follow(sweep: Sweep, url: str, *, quiet: bool) -> None:
-    """Say where it can be seen and wait for its end."""
+    """Print the sweep's page of the dashboard, and wait until it has ended."""
     if not quiet:
         typer.echo(f"Sweep {sweep.id} of {sweep.state.jobs} jobs: {url.rstrip('/')}/#/sweep/{sweep.id}", err=True)
     sweep.wait(progress=not quiet)
 
 
 def as_dict(sweep: Sweep, points: list[SweepPoint]) -> dict[str, Any]:
-    """The service's JSON of both."""
+    """The sweep and its summary, as the service's JSON."""
     return {
         "sweep": sweep.state.model_dump(mode="json"),
         "summary": [point.model_dump(mode="json") for point in points],
@@ -80,16 +80,16 @@ def as_dict(sweep: Sweep, points: list[SweepPoint]) -> dict[str, Any]:
 
 
 def exit_code(state: State) -> int:
-    """What the command ends with: failed jobs weigh more than cancelled ones."""
+    """The exit code of the command: failed jobs take precedence over cancelled ones."""
     return next((EXIT_CODES[status] for status in (Status.failed, Status.cancelled) if state.counts.get(status)), 0)
 
 
-def say_failures(client: Client, sweep: Sweep) -> None:
-    """How many of its jobs have failed, and why the last one did."""
+def print_failures(client: Client, sweep: Sweep) -> None:
+    """Print how many jobs have failed, and the error of the last one."""
     if failed := sweep.state.counts.get(Status.failed):
         job = next(client.jobs(sweep=sweep.id, status=Status.failed))
-        why = job.state.error.message if job.state.error else ""
-        typer.echo(f"{failed} of {sweep.state.jobs} jobs failed; {job.id}: {why}", err=True)
+        message = job.state.error.message if job.state.error else ""
+        typer.echo(f"{failed} of {sweep.state.jobs} jobs failed; {job.id}: {message}", err=True)
 
 
 def _show(state: State, points: list[SweepPoint]) -> None:
@@ -103,40 +103,40 @@ def _show(state: State, points: list[SweepPoint]) -> None:
 def _leaderboard(state: State, points: list[SweepPoint]) -> None:
     names = list(dict.fromkeys(name for point in points for name in point.point))
     if state.folds is not None:
-        names.remove("split.folds")  # the same everywhere
+        names.remove("split.folds")  # the same in every row
     scores = [name for name in SCORES if name != state.monitor and any(name in point.metrics for point in points)]
     rows = []
-    for place, point in enumerate(points[:SHOWN], start=1):
-        changes = [_brief(point.point[name]) if name in point.point else "" for name in names]
-        measured = [_spread(point.value), _epochs(point.best_epoch)]
-        rows.append([str(place), *changes, *measured, *(_spread(point.metrics.get(name)) for name in scores)])
+    for rank, point in enumerate(points[:MAX_ROWS], start=1):
+        changes = [_shortened(point.point[name]) if name in point.point else "" for name in names]
+        measured = [_mean_and_std(point.value), _epochs(point.best_epoch)]
+        rows.append([str(rank), *changes, *measured, *(_mean_and_std(point.metrics.get(name)) for name in scores)])
     print_table(["", *map(partial(_short, names), names), state.monitor, "best epoch", *scores], rows)
-    if len(points) > SHOWN:
-        typer.echo(f"and {len(points) - SHOWN} more points")
-    several = max(point.value.n for point in points if point.value is not None)
-    if several > 1:
-        typer.echo(f"mean ± standard deviation over {several} {'folds' if state.folds else 'seeds'}")
+    if len(points) > MAX_ROWS:
+        typer.echo(f"and {len(points) - MAX_ROWS} more configurations")
+    count = max(point.value.n for point in points if point.value is not None)
+    if count > 1:
+        typer.echo(f"mean ± standard deviation over {count} {'folds' if state.folds else 'seeds'}")
 
 
 def _short(names: list[str], name: str) -> str:
-    """Its last part, where no other name ends alike."""
+    """The last part of a dotted name, unless another name ends with it."""
     last = [each.rpartition(".")[2] for each in names]
     return name.rpartition(".")[2] if last.count(name.rpartition(".")[2]) == 1 else name
 
 
-def _spread(found: Spread | None) -> str:
-    """Mean and deviation, the latter where there are several."""
-    if found is None or found.mean is None:
+def _mean_and_std(spread: Spread | None) -> str:
+    """Mean ± standard deviation; the latter for two or more values."""
+    if spread is None or spread.mean is None:
         return ""
-    return f"{found.mean:.4f}" + ("" if found.std is None else f" ± {found.std:.4f}")
+    return f"{spread.mean:.4f}" + ("" if spread.std is None else f" ± {spread.std:.4f}")
 
 
-def _epochs(found: EpochSpread | None) -> str:
-    if found is None:
+def _epochs(spread: EpochSpread | None) -> str:
+    if spread is None:
         return ""
-    return f"{found.median:g}" + ("" if found.min == found.max else f" ({found.min}-{found.max})")
+    return f"{spread.median:g}" + ("" if spread.min == spread.max else f" ({spread.min}-{spread.max})")
 
 
-def _brief(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 1] + "…"

@@ -1,4 +1,4 @@
-"""The file of `bestepoch sweep`, TOML or JSON: the table, the base, and the changes to try."""
+"""The sweep file of `bestepoch sweep`: parsed from TOML or JSON, and validated."""
 
 from __future__ import annotations
 
@@ -7,48 +7,49 @@ import math
 import tomllib
 from dataclasses import dataclass
 from datetime import date, time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from service.cli.calling import Refused
+from service.cli.common import CommandError
 
-BASE = ("file", "target", "base")
-CHANGES = ("name", "labels", "grid", "points", "replicates", "folds")  # as the service has them
+FILE_FIELDS = ("file", "target", "base")
+SWEEP_FIELDS = ("name", "labels", "grid", "points", "replicates", "folds")  # passed to the service
 
 
 @dataclass(frozen=True)
 class SweepFile:
-    """What stands in the file."""
+    """A parsed sweep file."""
 
     table: Path | None
-    """To be uploaded; None where `base` has its data."""
+    """The table to upload; None where `base` has its data."""
     target: str | None
-    """The table's column to predict."""
+    """The target column of the table."""
     base: dict[str, Any]
-    """The job spec that every point starts from, but for the table."""
-    changes: dict[str, Any]
-    """The rest of a sweep; whether it can be trained, the service says."""
+    """The job spec that every configuration starts from, without the table."""
+    fields: dict[str, Any]
+    """The other fields of the sweep, validated by the service."""
 
 
 def read(path: Path) -> SweepFile:
-    """The file at `path`: JSON if its name says so, else TOML; raises Refused with what is wrong and where, OSError."""
+    """Read a sweep file, as JSON if its name ends with .json, else TOML; raises CommandError, OSError."""
     try:
         return _sweep_file(_parsed(path), path.parent)
     except (ValueError, RecursionError) as error:
-        raise Refused(f"{path}: {error}") from None
+        raise CommandError(f"{path}: {error}") from None
 
 
 def _parsed(path: Path) -> dict[str, Any]:
     text = path.read_bytes().decode()
-    found = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-    if not isinstance(found, dict):
+    content = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+    if not isinstance(content, dict):
         raise ValueError("should be an object")
-    _check_values(found, "")
-    return found
+    _check_values(content, "")
+    return content
 
 
 def _check_values(value: Any, where: str) -> None:
-    """TOML has dates, and both have numbers, that a job spec cannot have."""
+    """Reject dates of TOML and non-finite numbers: a job spec cannot have them."""
     if isinstance(value, dict):
         for name, child in value.items():
             _check_values(child, f"{where}.{name}" if where else name)
@@ -56,34 +57,40 @@ def _check_values(value: Any, where: str) -> None:
         for index, child in enumerate(value):
             _check_values(child, f"{where}[{index}]")
     elif isinstance(value, date | time):  # a datetime is a date
-        raise ValueError(f"{where} is a date: put it in quotes")
+        raise ValueError(f"{where} is a date; put it in quotes")
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{where} is not a finite number")
 
 
-def _sweep_file(found: dict[str, Any], folder: Path) -> SweepFile:
-    known = (*BASE, *CHANGES)
-    if unknown := [name for name in found if name not in known]:
-        raise ValueError(f"there is no {unknown[0]!r} in a sweep; there are: {', '.join(known)}")
-    base, table, target = found.get("base", {}), found.get("file"), found.get("target")
+def _sweep_file(content: dict[str, Any], folder: Path) -> SweepFile:
+    known = (*FILE_FIELDS, *SWEEP_FIELDS)
+    if unknown := [name for name in content if name not in known]:
+        raise ValueError(f"unknown field {unknown[0]!r}{_suggestion(unknown[0], known)}")
+    base, table, target = content.get("base", {}), content.get("file"), content.get("target")
     for name, value, kind in (("base", base, dict), ("file", table, str), ("target", target, str)):
         if value is not None and not isinstance(value, kind):
             raise ValueError(f"{name} should be {'a table' if kind is dict else 'text'}")
     if not isinstance(base.get("data", {}), dict):
         raise ValueError("base.data should be a table")
     if (table is None) != (target is None):
-        have, lack = ("file", "target") if target is None else ("target", "file")
-        raise ValueError(f"{have} needs {lack} beside it")
+        given, missing = ("file", "target") if target is None else ("target", "file")
+        raise ValueError(f"{given} needs {missing}")
     if table is None and "data" not in base:
-        raise ValueError("nothing to train on: file and target are missing, or base.data")
-    _check_grid(found.get("grid"))
-    changes = {name: found[name] for name in CHANGES if name in found}
-    return SweepFile(None if table is None else folder / table, target, base, changes)
+        raise ValueError("no data: set file and target, or base.data")
+    _check_grid(content.get("grid"))
+    fields = {name: content[name] for name in SWEEP_FIELDS if name in content}
+    return SweepFile(None if table is None else folder / table, target, base, fields)
+
+
+def _suggestion(name: str, known: tuple[str, ...]) -> str:
+    """The most similar known field, else all of them."""
+    similar = get_close_matches(name, known, n=1)
+    return f"; did you mean {similar[0]!r}?" if similar else f"; the fields are {', '.join(known)}"
 
 
 def _check_grid(grid: Any) -> None:
-    """TOML reads `optimizer.lr = [...]` as a table `optimizer`, which the service could not make sense of."""
+    """Reject unquoted dotted names: TOML reads `optimizer.lr = [...]` as a table `optimizer`."""
     for name, values in grid.items() if isinstance(grid, dict) else ():
         if isinstance(values, dict):
             quoted = f'"{name}.{next(iter(values), "name")}" = [...]'
-            raise ValueError(f"grid.{name} should be a list; names with dots have quotes: {quoted}")
+            raise ValueError(f"grid.{name} should be a list; put names with dots in quotes: {quoted}")

@@ -1,4 +1,4 @@
-"""The service, from Python."""
+"""The client of a service: uploads, jobs, sweeps and data sets."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from service.client.job import Job
 from service.client.sweep import Sweep
-from service.client.tables import as_file
 from service.client.transport import Transport
+from service.client.uploads import as_file
 from service.domain.job import Job as State
 from service.domain.sweep import Sweep as SweepState
 from service.spec.table import Dataset, DatasetSummary
@@ -19,10 +19,11 @@ UPLOAD_SECONDS = 900.0
 
 
 class Client:
-    """A service at `url`.
+    """A client of the service at `url`.
 
-    `tries`: of each request, before an error that may pass (429, 503, a lost connection) is raised. What creates
-    something is sent with an Idempotency-Key of its own, so that it is created once. Refusals raise ApiError.
+    `tries`: attempts of each request before a transient error (429, 502, 503, 504, a lost connection) is raised.
+    Requests that create something carry an Idempotency-Key, so that a repeated one creates nothing more.
+    Methods raise ApiError when the service rejects a request, ServiceUnavailable when no service answers.
     """
 
     def __init__(
@@ -37,13 +38,14 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the HTTP connections."""
         self._transport.http.close()
 
     def train(self, data: Any, target: str | None = None, **spec: Any) -> Job:
-        """Upload `data` and train on it: see `upload` for what it may be, and a job spec for `spec`.
+        """Upload `data` and submit a job that trains on it.
 
-        `target`: the column to predict; left out for (X, y).
+        `data`: as for `upload`, or a data set of the service. `target`: the column to predict; not needed for (X, y).
+        `spec`: other fields of the job spec, such as `max_epochs=50`.
         """
         return self.submit(self._spec(data, target, spec))
 
@@ -60,58 +62,59 @@ class Client:
         labels: Mapping[str, str] | None = None,
         **spec: Any,
     ) -> Sweep:
-        """Queue many jobs that start from one base, once: a job spec, or data and `target` as in `train`.
+        """Submit a sweep: many jobs that vary one base.
 
-        `spec`: more of the base. `grid`: values to combine, by dotted name into the spec, as in
-        `{"optimizer.lr": [0.001, 0.01]}`; or `points`: changes one by one. `replicates`: jobs a point, each with its
-        own seed; `folds`: of cross-validation. `name` and `labels` are the sweep's.
+        `base`: a job spec, or data with `target` as in `train`. `spec`: other fields of the base. `grid`: values to
+        combine, by dotted name into the spec, as in `{"optimizer.lr": [0.001, 0.01]}`. `points`: instead of a grid,
+        one dict of changes per configuration. `replicates`: jobs per configuration, each with another random seed.
+        `folds`: cross-validation folds. `name`, `labels`: of the sweep.
         """
         if isinstance(base, dict) and target is not None:
-            raise TypeError("target= goes with data; a spec names its own in data.target")
-        whole = {**base, **spec} if isinstance(base, dict) else self._spec(base, target, spec)
-        asked: dict[str, Any] = {"name": name, "labels": labels, "base": whole, "grid": grid, "points": points}
-        asked |= {"replicates": replicates, "folds": folds}
-        body = {key: value for key, value in asked.items() if value is not None}
+            raise TypeError("target= needs data; a job spec has its target in data.target")
+        job = {**base, **spec} if isinstance(base, dict) else self._spec(base, target, spec)
+        fields: dict[str, Any] = {"name": name, "labels": labels, "base": job, "grid": grid, "points": points}
+        fields |= {"replicates": replicates, "folds": folds}
+        body = {key: value for key, value in fields.items() if value is not None}
         return Sweep(self._transport, SweepState.model_validate(self._transport.create("/v1/sweeps", body)))
 
     def upload(self, data: Any, name: str | None = None, **options: Any) -> Dataset:
-        """Store a table: a path, bytes, a pandas or polars DataFrame, an array, or (X, y).
+        """Upload a table as a data set: a path, bytes, a pandas or polars DataFrame, an array, or (X, y).
 
-        `options`: how a file is to be read, such as `delimiter=";"`; left out, all of it is found.
+        `options`: how to read a file, such as `delimiter=";"`; detected by default.
         """
-        content, found = as_file(data)
-        named = {"name": name or found} if name or found else {}
+        content, file_name = as_file(data)
+        named = {"name": name or file_name} if name or file_name else {}
         answer = self._transport.json(
             "POST", "/v1/datasets", params={**named, **options}, content=content, timeout=UPLOAD_SECONDS
         )
         return Dataset.model_validate(answer)
 
     def submit(self, spec: dict[str, Any]) -> Job:
-        """Queue a job, once."""
+        """Submit a job spec."""
         return Job(self._transport, State.model_validate(self._transport.create("/v1/jobs", spec)))
 
     def plan(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """What `submit` would train; creates nothing."""
+        """Preview what `submit` would train, without creating a job."""
         return dict(self._transport.json("POST", "/v1/jobs/plan", json=spec))
 
     def job(self, job_id: str) -> Job:
-        """The job of this id."""
+        """The job with this id."""
         return Job(self._transport, State.model_validate(self._transport.json("GET", f"/v1/jobs/{job_id}")))
 
     def jobs(self, **filters: Any) -> Iterator[Job]:
-        """Jobs that fit, newest first: `status=`, `name=`, `sweep=`, `labels={...}`."""
+        """Matching jobs, newest first: `status=`, `name=`, `sweep=`, `labels={...}`."""
         labels = filters.pop("labels", {})
-        asked = {**filters, **{f"label.{key}": value for key, value in labels.items()}}
-        for job in self._transport.pages("/v1/jobs", asked):
+        params = {**filters, **{f"label.{key}": value for key, value in labels.items()}}
+        for job in self._transport.pages("/v1/jobs", params):
             yield Job(self._transport, State.model_validate(job))
 
     def sweep_of(self, sweep_id: str) -> Sweep:
-        """The sweep of this id."""
+        """The sweep with this id."""
         state = self._transport.json("GET", f"/v1/sweeps/{sweep_id}")
         return Sweep(self._transport, SweepState.model_validate(state))
 
     def sweeps(self) -> Iterator[Sweep]:
-        """Sweeps, newest first."""
+        """All sweeps, newest first."""
         for sweep in self._transport.pages("/v1/sweeps", {}):
             yield Sweep(self._transport, SweepState.model_validate(sweep))
 
@@ -122,19 +125,19 @@ class Client:
     def datasets(self, *, columns: Literal[True]) -> Iterator[Dataset]: ...
 
     def datasets(self, *, columns: bool = False) -> Iterator[Dataset] | Iterator[DatasetSummary]:
-        """Stored data sets, newest first; `columns=True`: with what is known of their columns, long for wide tables."""
+        """Stored data sets, newest first; `columns=True` includes the profile of each column, long for wide tables."""
         if columns:
             return map(Dataset.model_validate, self._transport.pages("/v1/datasets", {"columns": "true"}))
         return map(DatasetSummary.model_validate, self._transport.pages("/v1/datasets", {"columns": "false"}))
 
     def usage(self) -> dict[str, Any]:
-        """What the key is, what its tenant takes, and how much that may be."""
+        """The API key's scope and tenant, with the tenant's usage and limits."""
         return dict(self._transport.json("GET", "/v1/usage"))
 
     def _spec(self, data: Any, target: str | None, spec: dict[str, Any]) -> dict[str, Any]:
         dataset = data if isinstance(data, Dataset | DatasetSummary) else self.upload(data)
         column = target or ("y" if isinstance(data, tuple) else None)
         if column is None:
-            raise TypeError("data needs target=, the column to predict")
+            raise TypeError("data needs target=, the name of the column to predict")
         chosen = spec.get("data", {})
         return {**spec, "data": {"kind": "dataset", "id": dataset.id, "target": column, **chosen}}

@@ -1,4 +1,4 @@
-"""Estimators of scikit-learn that train and predict on a service, for its pipelines, searches and cross-validation."""
+"""scikit-learn estimators that train and predict on a service, for pipelines, searches and cross-validation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from service.client.client import Client
-from service.client.tables import CsvRows, columns_of_csv, json_rows
 from service.client.transport import ApiError
+from service.client.uploads import CsvRows, columns_of_csv, json_rows
 from service.domain.status import Status
 
 if TYPE_CHECKING:
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
     from service.client.job import Job
 
-# Small tables travel in the job itself: that saves the tenths of a second that it takes to read a file, and a data set
-# that stays behind. More would weigh on every look at the job, which carries its spec.
+# Small tables are inline data of the job spec: this avoids an upload and a data set that is left behind. Larger ones
+# would slow down every read of the job, which includes its spec.
 MAX_INLINE_VALUES = 2_000
-# Rows to predict go as a file where there are more than the service takes as JSON: 10,000 rows in 2 MiB, with 36 bytes
-# for the longest value and its name. Below that a file, which takes it a second, is slower.
+# More rows than the service accepts as JSON (10,000 rows, 2 MiB, with 36 bytes for the longest value and its name) are
+# sent as a file. Fewer are faster as JSON: reading a file takes the service a second.
 MAX_JSON_ROWS, MAX_JSON_VALUES = 10_000, 50_000
 CHECKS: dict[str, Any] = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}  # of X
 
 
 class _Remote(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """What classifier and regressor share: settings, the wire, and what `fit` leaves."""
+    """What classifier and regressor share: parameters, requests, and the attributes that `fit` sets."""
 
     job_id_: str
     n_iter_: int
@@ -77,13 +77,13 @@ class _Remote(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True  # missing values, which the service imputes
+        tags.input_tags.allow_nan = True  # the service imputes missing values
         return tags
 
     def _checked(
         self, x: Any, y: Any, weight: Any, **checks: Any
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None]:
-        """Rows, targets and weights as arrays; what weighs nothing is left out, so that it does not validate either."""
+        """Validated rows, targets and weights; rows of weight 0 are dropped, so that they do not validate either."""
         x, y = validate_data(self, x, y, ensure_min_samples=3, **CHECKS, **checks)
         if weight is None:
             return x, y, None
@@ -92,10 +92,10 @@ class _Remote(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         return x[kept], y[kept], weight[kept]
 
     def _train(self, x: NDArray[Any], y: NDArray[Any], weight: NDArray[np.float64] | None, task: str) -> None:
-        """Train on what is checked, and keep what there is to know of the job."""
-        with self._client() as client, _refusals_as_value_errors():
-            spec = {**self._spec(task), "data": _sent(client, x, y, weight)}
-            job = _ended(client.submit(spec))
+        """Train on validated arrays, and set the fitted attributes."""
+        with self._client() as client, _rejections_as_value_errors():
+            spec = {**self._spec(task), "data": _data(client, x, y, weight)}
+            job = _wait(client.submit(spec))
         state = job.state
         if state.status is not Status.succeeded or state.best is None:
             why = f": {state.error.message}" if state.error else ""
@@ -103,8 +103,8 @@ class _Remote(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.job_id_, self.n_iter_, self.best_epoch_ = job.id, state.progress.epoch, state.best.epoch
 
     def _spec(self, task: str) -> dict[str, Any]:
-        """A job's spec but for its data."""
-        # Searches draw settings as numpy's numbers, which JSON does not know.
+        """The job spec without its data."""
+        # Searches set parameters to NumPy numbers, which JSON cannot encode.
         own = {k: v.item() if isinstance(v, np.generic) else v for k, v in self.get_params(deep=False).items()}
         seed = self._seed()
         patience, validation = own["patience"], own["validation"]
@@ -125,18 +125,18 @@ class _Remote(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         }
 
     def _seed(self) -> int:
-        """The number itself, so that a job with this seed, submitted by other means, gives the same network."""
+        """The random seed; an integer `random_state` is used as it is: a job with this seed trains the same network."""
         if isinstance(self.random_state, Integral):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _client(self) -> Client:
-        """A new one each time: connections can be neither copied nor pickled, as estimators are."""
+        """A new client: estimators are copied and pickled, connections cannot be."""
         key = self.api_key
         return Client(self.url, key.get_secret_value() if isinstance(key, SecretStr) else key)
 
     def _predicted(self, x: Any, names: list[str]) -> NDArray[np.float64]:
-        """(rows, names) what the best epoch answers, by the names of a file's columns of answers."""
+        """(rows, names) the best epoch's predictions, in these columns of a file of predictions."""
         check_is_fitted(self, "job_id_")
         x = validate_data(self, x, reset=False, **CHECKS)
         with self._client() as client:
@@ -144,26 +144,26 @@ class _Remote(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             if len(x) > MAX_JSON_ROWS or len(x) * max(x.shape[1], len(names)) > MAX_JSON_VALUES:
                 return columns_of_csv(job.predict_file(CsvRows(x)), names)
             columns = [f"x{number}" for number in range(x.shape[1])]
-            answers = job.predict([dict(zip(columns, row, strict=True)) for row in json_rows(x)])
-        return np.array([_numbers(answer) for answer in answers], dtype=np.float64)
+            predictions = job.predict([dict(zip(columns, row, strict=True)) for row in json_rows(x)])
+        return np.array(list(map(_numbers, predictions)), dtype=np.float64)
 
 
 class RemoteClassifier(ClassifierMixin, _Remote):  # type: ignore[misc]
-    """A classifier that trains on the service at `url`: a multi-layer perceptron, stopped early, its best epoch.
+    """A classifier that trains on the service at `url`: a multi-layer perceptron with early stopping.
 
-    `X`: numbers, NaN where one is missing. `y`: labels of any kind. Rows of `sample_weight` 0 are left out; other
-    weights count in training and not in validation.
+    `X`: numbers, NaN for missing values. `y`: labels of any type. Rows of `sample_weight` 0 are dropped; other weights
+    apply to training, not to validation.
 
-    `api_key`: as a `pydantic.SecretStr` it stays out of what is printed; a pickle holds it all the same.
-    `hidden`, `batch_norm`, `activation`, `dropout`: the network. `lr`, `weight_decay`: of Adam. `batch_size`: rows a
-    step, or "full". `patience`: epochs without improvement until training stops; None: `max_epochs` always.
-    `validation`: share of the rows that choose the best epoch; with 0 the training loss does. `random_state`: weights,
-    row order, dropout and the split; the same number gives the same bits. `spec`: anything else of a job's spec, such
-    as `{"loss": {"class_weight": "balanced"}}`; each of its sections takes the whole place of what is said above.
+    `api_key`: a `pydantic.SecretStr` is not printed; a pickle contains it all the same. `hidden`, `batch_norm`,
+    `activation`, `dropout`: the network. `lr`, `weight_decay`: of the Adam optimizer. `batch_size`: rows per step, or
+    "full". `patience`: of early stopping, in epochs; None trains `max_epochs` epochs. `validation`: fraction of the
+    rows for validation, which choose the best epoch; with 0 the training loss does. `random_state`: random seed of
+    weights, row order, dropout and split; results are reproducible bit by bit. `spec`: other fields of the job spec,
+    such as `{"loss": {"class_weight": "balanced"}}`; each replaces the whole section that the parameters set.
 
-    After `fit` there are `classes_`, `job_id_` (`Client.job` gives its history and weights), `n_iter_` epochs, of
-    which `best_epoch_` answers, and `n_features_in_`. The job stays on the service, and with it a larger table;
-    deleting the job ends the estimator.
+    Fitted attributes: `classes_`, `n_features_in_`, `n_iter_` (epochs), `best_epoch_`, whose weights predict, and
+    `job_id_` (`Client.job` gives its history and weights). The job stays on the service, with the data set of a larger
+    table; `predict` needs it.
     """
 
     classes_: NDArray[Any]
@@ -171,31 +171,31 @@ class RemoteClassifier(ClassifierMixin, _Remote):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on (n, features) `X` and (n,) `y`, and wait; an interrupt cancels the job.
 
-        Raises ValueError for what scikit-learn or the service refuses, RuntimeError when the job fails.
+        Raises ValueError for what scikit-learn or the service rejects, RuntimeError when the job fails.
         """
         x, labels, weight = self._checked(X, y, sample_weight)
         check_classification_targets(labels)
         classes, codes = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
-            raise ValueError(f"y has one class, {classes[0]}: there is nothing to learn")
+            raise ValueError(f"y has one class, {classes[0]}; training needs two or more")
         self._train(x, codes, weight, "classification")
         self.classes_ = classes
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """(n,) the likeliest class of each row."""
-        shares = self.predict_proba(X)
-        likeliest: NDArray[Any] = self.classes_[shares.argmax(axis=1)]
-        return likeliest
+        """(n,) the most probable class of each row."""
+        probabilities = self.predict_proba(X)
+        labels: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
+        return labels
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """(n, classes) each class's probability, in the order of `classes_`."""
+        """(n, classes) the probability of each class, in the order of `classes_`."""
         check_is_fitted(self, "job_id_")
         return self._predicted(X, [f"probability of {code}" for code in range(len(self.classes_))])
 
 
 class RemoteRegressor(RegressorMixin, _Remote):  # type: ignore[misc]
-    """A regressor that trains on the service at `url`; see RemoteClassifier, whose settings it has."""
+    """A regressor that trains on the service at `url`; for the parameters see RemoteClassifier."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on (n, features) `X` and (n,) `y`; see `RemoteClassifier.fit`."""
@@ -204,22 +204,22 @@ class RemoteRegressor(RegressorMixin, _Remote):  # type: ignore[misc]
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """(n,) the value of each row, in the units of `y`."""
+        """(n,) the predicted value of each row, in the units of `y`."""
         return self._predicted(X, ["prediction"])[:, 0]
 
 
-def _sent(client: Client, x: NDArray[Any], y: NDArray[Any], weight: NDArray[np.float64] | None) -> dict[str, Any]:
-    """Bring rows to the service: the `data` of a spec."""
+def _data(client: Client, x: NDArray[Any], y: NDArray[Any], weight: NDArray[np.float64] | None) -> dict[str, Any]:
+    """The `data` of a job spec; uploads larger tables."""
     if weight is None and x.size <= MAX_INLINE_VALUES:
         return {"kind": "inline", "x": json_rows(x), "y": y.tolist()}
-    # A weight is one more column, which is not learnt from.
+    # The weights are another column, not a feature.
     table = x if weight is None else np.column_stack([x, weight])
     name = None if weight is None else f"x{x.shape[1]}"
     return {"kind": "dataset", "id": client.upload((table, y)).id, "target": "y", "weight": name}
 
 
-def _ended(job: Job) -> Job:
-    """Wait for its end; who does not wait for it any more wants it no more."""
+def _wait(job: Job) -> Job:
+    """Wait until the job has ended; cancel it when interrupted."""
     try:
         return job.wait()
     except BaseException:
@@ -228,14 +228,16 @@ def _ended(job: Job) -> Job:
         raise
 
 
-def _numbers(answer: dict[str, Any]) -> list[float | None]:
-    """A row's answer: its probabilities, or the predicted number."""
-    return list(answer["probabilities"].values()) if "probabilities" in answer else [answer["prediction"]]
+def _numbers(prediction: dict[str, Any]) -> list[float | None]:
+    """The numbers of a prediction: the probabilities, or the predicted value."""
+    if "probabilities" in prediction:
+        return list(prediction["probabilities"].values())
+    return [prediction["prediction"]]
 
 
 @contextmanager
-def _refusals_as_value_errors() -> Iterator[None]:
-    """What scikit-learn expects of an estimator that is given wrong settings or data."""
+def _rejections_as_value_errors() -> Iterator[None]:
+    """Raise the ValueError that scikit-learn expects for wrong parameters or data, instead of ApiError."""
     try:
         yield
     except ApiError as error:

@@ -1,4 +1,4 @@
-"""A job of the service, from Python."""
+"""A job: follow it, control it, download its weights, predict with them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import httpx2
 
-from service.client import bar
-from service.client.tables import CsvRows, as_file, history_frame
-from service.client.transport import AGAIN, ApiError
+from service.client import progress_bar
+from service.client.optional_imports import needs
+from service.client.predictions import Predictor
+from service.client.transport import RETRIED, ApiError, ServiceUnavailable
+from service.client.uploads import CsvRows, history_frame
 from service.domain.epoch import Epoch
 from service.domain.job import Job as State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pandas import DataFrame
 
+    from service.client.predictions import Frame
     from service.client.transport import Transport
     from service.training.models import Network
 
@@ -28,7 +31,7 @@ Format = Literal["safetensors", "pt", "onnx", "pt2", "bundle"]
 
 
 class Job:
-    """One job: `state` is what the service said last; `refresh()` asks anew."""
+    """A job; `state` is its last known state, updated by `refresh()` and `wait()`."""
 
     def __init__(self, transport: Transport, state: State) -> None:
         self._transport, self.state = transport, state
@@ -36,16 +39,16 @@ class Job:
 
     def __repr__(self) -> str:
         best = self.state.best
-        found = "" if best is None else f", best {best.monitor} {best.value:.4g} at epoch {best.epoch}"
-        return f"<Job {self.id}: {self.state.status}, epoch {self.state.progress.epoch}{found}>"
+        summary = "" if best is None else f", best {best.monitor} {best.value:.4g} at epoch {best.epoch}"
+        return f"<Job {self.id}: {self.state.status}, epoch {self.state.progress.epoch}{summary}>"
 
     @property
     def id(self) -> str:
-        """Its id."""
+        """The job's id."""
         return self.state.id
 
     def refresh(self, wait: float = 0.0) -> Job:
-        """Ask how it stands; with `wait` the answer comes at its end, or after so many seconds (60 at most)."""
+        """Update `state`; with `wait`, once the job has ended or after that many seconds (60 at most)."""
         options = {"params": {"wait": wait}, "timeout": wait + 30.0} if wait else {}
         self.state = State.model_validate(self._transport.json("GET", self._path, **options))
         return self
@@ -53,13 +56,13 @@ class Job:
     def wait(
         self, seconds: float | None = None, each: Callable[[Epoch], None] | None = None, *, progress: bool = False
     ) -> Job:
-        """Return when it has ended; `each` is called with every epoch on the way. Raises TimeoutError.
+        """Wait until the job has ended; `each` is called with every epoch. Raises TimeoutError after `seconds`.
 
-        `progress`: in a terminal, a bar with the curve of the last losses in place of `each`.
+        `progress`: in a terminal, show a progress bar with the latest loss curve instead of calling `each`.
         """
         if progress:
-            with bar.of_epochs(self.state.progress.max_epochs) as shown:
-                return self.wait(seconds, shown or each)
+            with progress_bar.of_epochs(self.state.progress.max_epochs) as update:
+                return self.wait(seconds, update or each)
         deadline = None if seconds is None else time.monotonic() + seconds
         if each is not None:
             for epoch in self.follow():
@@ -67,14 +70,14 @@ class Job:
                 if deadline is not None and time.monotonic() > deadline:
                     raise TimeoutError(f"{self!r} has not ended within {seconds:g} s")
         while not self.state.status.terminal:
-            left = 60.0 if deadline is None else deadline - time.monotonic()
-            if left <= 0:
+            remaining = 60.0 if deadline is None else deadline - time.monotonic()
+            if remaining <= 0:
                 raise TimeoutError(f"{self!r} has not ended within {seconds:g} s")
-            self.refresh(min(left, 60.0))
+            self.refresh(min(remaining, 60.0))
         return self
 
     def follow(self) -> Iterator[Epoch]:
-        """Its epochs as they happen, from the first on, until it ends; lost connections are taken up again."""
+        """Stream the job's epochs, from the first one, until it ends; reconnects where a connection broke."""
         last, pauses = 0, self._transport.pauses()
         while True:
             try:
@@ -89,14 +92,15 @@ class Job:
                     elif event == "end":
                         self.refresh()
                         return
-            except httpx2.TransportError:
-                pass
+            except httpx2.TransportError as error:
+                reason: object = error
             except ApiError as error:
-                if error.status not in AGAIN:
+                if error.status not in RETRIED:
                     raise
+                reason = error
             pause = next(pauses)
             if pause is None:
-                raise ConnectionError(f"the stream of {self.id} breaks again and again")
+                raise ServiceUnavailable(self._transport.url, f"the stream of {self.id} broke: {reason}")
             time.sleep(pause)
 
     def _events(self, after: int) -> Iterator[tuple[str, Any]]:
@@ -115,9 +119,9 @@ class Job:
     @overload
     def history(self, after_epoch: int = 0, *, as_frame: Literal[True]) -> DataFrame: ...
     def history(self, after_epoch: int = 0, *, as_frame: bool = False) -> list[Epoch] | DataFrame:
-        """Every epoch so far, or those after one.
+        """The recorded epochs, or those after `after_epoch`.
 
-        `as_frame`: a row each in a pandas DataFrame, NaN where a number is undefined.
+        `as_frame`: as a pandas DataFrame, a row per epoch, NaN where a number is undefined.
         """
         rows, after = list[Epoch](), after_epoch
         while after is not None:
@@ -127,52 +131,74 @@ class Job:
         return history_frame(rows) if as_frame else rows
 
     def cancel(self) -> Job:
-        """Stop it for good; its best epoch stays."""
-        return self._ask("cancel")
+        """Cancel the job; its best checkpoint is kept."""
+        return self._control("cancel")
 
     def pause(self) -> Job:
-        """Set it aside."""
-        return self._ask("pause")
+        """Pause the job after the current epoch."""
+        return self._control("pause")
 
     def resume(self) -> Job:
-        """Let it go on."""
-        return self._ask("resume")
+        """Resume a paused job."""
+        return self._control("resume")
 
     def fork(self, checkpoint: Kind = "last", **changes: Any) -> Job:
-        """A new job that goes on from its weights; `changes`: of the spec, by dotted name with `__` for each dot."""
-        named = {name.replace("__", "."): value for name, value in changes.items()}
-        made = self._transport.create(f"{self._path}/fork", {"checkpoint": checkpoint, "changes": named})
+        """Submit a new job that continues from this job's weights.
+
+        `changes`: of the spec, by dotted name with `__` for each dot, as in `optimizer__lr=0.001`.
+        """
+        dotted = {name.replace("__", "."): value for name, value in changes.items()}
+        made = self._transport.create(f"{self._path}/fork", {"checkpoint": checkpoint, "changes": dotted})
         return Job(self._transport, State.model_validate(made))
 
     def delete(self) -> None:
-        """Take an ended job away, with its history and its weights; one that is gone already is fine."""
+        """Delete an ended job with its history and weights; idempotent."""
         try:
             self._transport.request("DELETE", self._path)
         except ApiError as error:
-            if error.status != 404:  # which a try says whose forerunner's answer was lost
+            if error.status != 404:  # deleted already, perhaps by a try whose answer was lost
                 raise
 
-    def predict(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The best epoch's answer to each row, given by column name."""
-        answer = self._transport.json("POST", f"{self._path}/predict", json={"rows": rows}, timeout=120.0)
-        return list(answer["predictions"])
+    @overload
+    def predict(self, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]: ...
+    @overload
+    def predict(self, rows: str | Path, out: None = None) -> list[dict[str, Any]]: ...
+    @overload
+    def predict(self, rows: str | Path, out: str | Path) -> Path: ...
+    @overload
+    def predict(self, rows: Frame) -> Frame: ...
+    def predict(self, rows: Any, out: str | Path | None = None) -> Any:
+        """Predict rows with the best epoch's weights; no prediction depends on other rows.
+
+        `rows`: dicts by column name; the path of a CSV, JSON Lines or Parquet file; or a pandas or polars DataFrame.
+        Returns a dict a row, `{"prediction": ..., "probabilities": {...}}`, the latter for classes; for a DataFrame,
+        one of the same library with the columns `prediction` and `probability of CLASS`, and the same index.
+
+        `out`: for a path, where to save the predictions, in the format of the rows; returns that path. Predictions for
+        a Parquet file need it. Raises ApiError, OSError, ValueError.
+        """
+        predictor = Predictor(self._transport, self._path)
+        if isinstance(rows, str | Path):
+            if out is None:
+                return predictor.of_path(Path(rows))
+            Path(out).write_bytes(predictor.bytes_of_path(Path(rows)))
+            return Path(out)
+        if out is not None:
+            raise TypeError("out= goes with the path of a file of rows")
+        return predictor.of_frame(rows) if hasattr(rows, "columns") else list(predictor.of_rows(rows))
 
     def predict_file(self, rows: str | Path | CsvRows) -> bytes:
-        """The best epoch's answers to the rows of a CSV file, given by its path, as CSV."""
-        content = rows if isinstance(rows, CsvRows) else as_file(rows)[0]
-        headers = {"Content-Type": "text/csv"}
-        answer = self._transport.request(
-            "POST", f"{self._path}/predict", content=content, headers=headers, timeout=900.0
-        )
-        return answer.content
+        """The predictions for a file of rows, given by its path, as the bytes of a file of the same format."""
+        predictor = Predictor(self._transport, self._path)
+        return predictor.of_file(rows) if isinstance(rows, CsvRows) else predictor.bytes_of_path(Path(rows))
 
     def checkpoint(self, kind: Kind = "best", format: Format = "safetensors") -> bytes:  # noqa: A002
-        """The weights as a file; `onnx`, `pt2` and `bundle` hold the preprocessing too."""
+        """The bytes of a checkpoint; `onnx`, `pt2` and `bundle` include the preprocessing."""
         path = f"{self._path}/checkpoints/{kind}/download"
         return self._transport.request("GET", path, params={"format": format}, timeout=300.0).content
 
     def download(self, path: str | Path, kind: Kind = "best", format: Format = "safetensors") -> Path:  # noqa: A002
-        """Save the weights at `path`, or in that folder under a name of their own; see `checkpoint`."""
+        """Save a checkpoint as the file `path`, or in the folder `path` under a default name; see `checkpoint`."""
         target, data = Path(path), self.checkpoint(kind, format)
         if target.is_dir():
             target /= f"{self.id}-{kind}.{'zip' if format == 'bundle' else format}"
@@ -180,14 +206,15 @@ class Job:
         return target
 
     def best_model(self) -> Network:
-        """The network with the best epoch's weights, in evaluation mode: (B, inputs) float32 -> (B, outputs).
+        """The PyTorch module with the best epoch's weights, in evaluation mode: (B, inputs) float32 -> (B, outputs).
 
-        Its inputs are what the fitted preprocessing makes of a row, see `predict` for raw ones.
+        Its inputs are preprocessed rows; `predict` takes raw ones. Raises ImportError without PyTorch.
         """
-        from service.training.checkpoint import from_bytes  # torch takes its time
+        with needs("best_model()", "PyTorch", "bestepoch[server]"):
+            from service.training.checkpoint import from_bytes
 
         return from_bytes(self.checkpoint()).network
 
-    def _ask(self, what: str) -> Job:
-        self.state = State.model_validate(self._transport.json("POST", f"{self._path}/{what}"))
+    def _control(self, action: str) -> Job:
+        self.state = State.model_validate(self._transport.json("POST", f"{self._path}/{action}"))
         return self

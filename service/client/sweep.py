@@ -1,11 +1,11 @@
-"""A sweep of the service, from Python."""
+"""A sweep: wait for its jobs, rank them, take the best one."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from service.client import bar
+from service.client import progress_bar
 from service.client.job import Job
 from service.domain.job import Job as JobState
 from service.domain.sweep import Sweep as State
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from service.client.transport import Transport
 
-LOOK_SECONDS = 0.5  # from one look to the next, for whoever watches
-PAGE = 1_000  # rows
+POLL_SECONDS = 0.5  # between updates of `each`
+PAGE_ROWS = 1_000
 
 
 class Sweep:
-    """Many jobs from one base: `state` is what the service said last; `refresh()` asks anew."""
+    """A sweep; `state` is its last known state, updated by `refresh()` and `wait()`."""
 
     def __init__(self, transport: Transport, state: State) -> None:
         self._transport, self.state = transport, state
@@ -30,17 +30,16 @@ class Sweep:
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.state.counts.items() if count)
         best = self.state.best
-        found = "" if best is None else f", best {best.monitor} {best.value:.4g} of {best.job}"
-        return f"<Sweep {self.id}: {self.state.status}, {counts or 'no jobs'}{found}>"
+        summary = "" if best is None else f", best {best.monitor} {best.value:.4g} of {best.job}"
+        return f"<Sweep {self.id}: {self.state.status}, {counts or 'no jobs'}{summary}>"
 
     @property
     def id(self) -> str:
-        """Its id."""
+        """The sweep's id."""
         return self.state.id
 
     def refresh(self, wait: float = 0.0) -> Sweep:
-        """Ask how it stands; with `wait` the answer comes when all jobs have ended, or after so many seconds (60 at
-        most)."""
+        """Update `state`; with `wait`, once all jobs have ended or after that many seconds (60 at most)."""
         options = {"params": {"wait": wait}, "timeout": wait + 30.0} if wait else {}
         self.state = State.model_validate(self._transport.json("GET", self._path, **options))
         return self
@@ -48,39 +47,41 @@ class Sweep:
     def wait(
         self, seconds: float | None = None, each: Callable[[State], None] | None = None, *, progress: bool = False
     ) -> Sweep:
-        """Return when all its jobs have ended; `each` is called with how it stands on the way. Raises TimeoutError.
+        """Wait until all jobs have ended; `each` is called with every new state. Raises TimeoutError after `seconds`.
 
-        `progress`: in a terminal, a bar of its jobs in place of `each`.
+        `progress`: in a terminal, show a progress bar of the jobs instead of calling `each`.
         """
         if progress:
-            with bar.of_jobs(self.state.jobs) as shown:
-                return self.wait(seconds, shown or each)
+            with progress_bar.of_jobs(self.state.jobs) as update:
+                return self.wait(seconds, update or each)
         deadline = None if seconds is None else time.monotonic() + seconds
-        longest = 60.0 if each is None else LOOK_SECONDS
+        interval = 60.0 if each is None else POLL_SECONDS
         while self.state.status is SweepStatus.running:
-            left = longest if deadline is None else deadline - time.monotonic()
-            if left <= 0:
+            remaining = interval if deadline is None else deadline - time.monotonic()
+            if remaining <= 0:
                 raise TimeoutError(f"{self!r} has not ended within {seconds:g} s")
-            self.refresh(min(left, longest))
+            self.refresh(min(remaining, interval))
             if each is not None:
                 each(self.state)
         return self
 
     def cancel(self) -> Sweep:
-        """Stop all its jobs for good; each keeps its best epoch."""
+        """Cancel all jobs of the sweep; their best checkpoints are kept."""
         self.state = State.model_validate(self._transport.json("POST", f"{self._path}/cancel"))
         return self
 
     def results(self) -> list[SweepResult]:
-        """A row a job, the best first; those without a value come last."""
-        return list(map(SweepResult.model_validate, self._transport.pages(f"{self._path}/results", {"limit": PAGE})))
+        """A row per job, best first; jobs without a value come last."""
+        rows = self._transport.pages(f"{self._path}/results", {"limit": PAGE_ROWS})
+        return list(map(SweepResult.model_validate, rows))
 
     def summary(self) -> list[SweepPoint]:
-        """A row a point, the best mean first: mean and deviation over its seeds, or over its folds."""
-        return list(map(SweepPoint.model_validate, self._transport.pages(f"{self._path}/summary", {"limit": PAGE})))
+        """A row per configuration, best mean first: mean and standard deviation over its seeds or folds."""
+        rows = self._transport.pages(f"{self._path}/summary", {"limit": PAGE_ROWS})
+        return list(map(SweepPoint.model_validate, rows))
 
     def best(self) -> Job:
-        """The best job of those that `state` knows of; raises LookupError while none has a value."""
+        """The best job in `state`; raises LookupError while no job has a value."""
         if self.state.best is None:
             raise LookupError(f"{self!r} has no best job")
         state = self._transport.json("GET", f"/v1/jobs/{self.state.best.job}")

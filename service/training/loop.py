@@ -17,7 +17,7 @@ from service.domain.status import ErrorCode, StopReason
 from service.spec.early_stopping import Patience
 from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
-from service.stopping.tracker import Decision, Tracker, followed
+from service.stopping.tracker import Decision, Tracker, tracker_after
 from service.training import schedules
 from service.training.epoch import Group, Measured, Pulse
 from service.training.metrics import Metrics
@@ -118,7 +118,7 @@ def _start(member: int, job: Resolved, start: Start | None) -> _Run:
     rows = start.rows if start else []
     for row in rows:
         schedule = schedule.update(row.value(monitor))
-    tracker, _ = followed(monitor, spec.early_stopping, rows)
+    tracker, _ = tracker_after(monitor, spec.early_stopping, rows)
     return _Run(member, job, tracker, schedule, len(rows), sum(row.seconds for row in rows))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from service.store.jobs.queue import Claim
+    from service.store.jobs.claim import Claim
 
 
 @dataclass

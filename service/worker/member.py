@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from service.domain.checkpoint import Checkpoint
 from service.domain.epoch import Epoch
-from service.store.jobs.attempt import BestSoFar, Record
-from service.store.jobs.events import Entry
-from service.store.jobs.queue import Claim, Outcome
+from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome
+from service.store.jobs.claim import Claim
+from service.store.jobs.events import NewEvent
 
 if TYPE_CHECKING:
     from service.spec.early_stopping import Monitor
@@ -48,7 +48,7 @@ class Before:
     """What earlier attempts have come to, up to the epoch after which this one goes on."""
 
     epoch: int
-    entry: Entry  # for the job's log
+    entry: NewEvent  # for the job's log
     seconds: float = 0.0  # of training
     best: Weights | None = None
     published: Checkpoint | None = None  # the best checkpoint that there is
@@ -65,7 +65,7 @@ class Member:
     best: Weights | None = None
     state: Weights | None = None
     published: Checkpoint | None = None
-    events: list[Entry] = field(default_factory=list)
+    events: list[NewEvent] = field(default_factory=list)
     back_to: int | None = None  # rows past this epoch are those of earlier attempts
     clean: bool = False  # our last commit succeeded: no row of another attempt or try stands behind it
 
@@ -74,9 +74,9 @@ class Member:
         """Whether there is nothing better than what is published."""
         return self.best is None or (self.published is not None and self.published.epoch == self.best.row.epoch)
 
-    def record(self, published: Sequence[Checkpoint]) -> Record:
+    def record(self, published: Sequence[Checkpoint]) -> AttemptRecord:
         """What is due of this job."""
-        return Record(
+        return AttemptRecord(
             self.claim.job_id,
             self.claim.attempt,
             tuple(self.rows),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from service.store.jobs.queue import Claim
+from service.store.jobs.claim import Claim
 
 STOP: Literal["stop"] = "stop"
 DONE: Literal["done"] = "done"

@@ -17,10 +17,11 @@ from service.domain.epoch import Epoch
 from service.domain.job import JobError
 from service.domain.status import Control, ErrorCode, Status
 from service.errors import StorageError, Unavailable
-from service.store.jobs import attempt, queue
-from service.store.jobs.queue import Claim, Outcome
+from service.store.jobs import attempt
+from service.store.jobs.attempt import Outcome
+from service.store.jobs.claim import Claim
 from service.store.maintenance import garbage
-from service.store.maintenance.artifact_refs import named
+from service.store.maintenance.artifact_refs import referenced
 from service.worker.member import Before, Ending, Heard, Member, Weights
 from service.worker.superseded_checkpoints import Superseded
 
@@ -219,13 +220,13 @@ class Recorder:
             written = attempt.write(connection, self._device, list(records.values()))
             for record in records.values():
                 if release and record.job_id in written.controls:
-                    queue.release(connection, record.job_id, record.attempt)
+                    attempt.release(connection, record.job_id, record.attempt)
             lost = {number for number, record in records.items() if record.job_id not in written.controls}
             # A member counts as lost too when an earlier try had committed after all: its row names the file.
             in_vain = {file.path for number in lost for file in published.get(number, ())}
-            in_vain -= named(connection, in_vain)
+            in_vain -= referenced(connection, in_vain)
             garbage.discard(connection, in_vain)
-            shared = named(connection, written.replaced)
+            shared = referenced(connection, written.replaced)
         self._settle(members, published, lost)
         self._superseded.add(in_vain | (written.replaced - shared))
         asked = {n: written.controls.get(record.job_id) for n, record in records.items() if n not in outcomes}

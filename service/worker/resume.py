@@ -13,7 +13,7 @@ from service.domain.epoch import Epoch
 from service.domain.event import EventKind
 from service.errors import CheckpointCorrupt
 from service.store import checkpoints, epochs
-from service.store.jobs.events import Entry
+from service.store.jobs.events import NewEvent
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.loop import Start
 from service.training.snapshot import from_bytes
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from service.data.preprocess.preprocessing import Preprocessing
     from service.spec.resolved import Resolved
     from service.store.engine import Database
-    from service.store.jobs.queue import Claim
+    from service.store.jobs.claim import Claim
 
 log = logging.getLogger(__name__)
 
@@ -78,21 +78,21 @@ def best(start: Start, job: Resolved, preprocessing: Preprocessing) -> Weights |
     return Weights(row, lambda: to_bytes(weights, Metadata.of(job, preprocessing, row)))
 
 
-def entry(job_id: str, start: Start, differs: dict[str, list[str]]) -> Entry:
+def entry(job_id: str, start: Start, differs: dict[str, list[str]]) -> NewEvent:
     """What the job's log says of a start; `differs`: see `differing`."""
     epoch = start.snapshot.epoch
     details = {"epoch": epoch, "exact": not differs, "differs": differs}
     if not epoch:
-        return Entry(job_id, EventKind.resumed, "begins with the best weights of the other job", details)
+        return NewEvent(job_id, EventKind.resumed, "begins with the best weights of the other job", details)
     changed = "; ".join(f"{name} was {old} and is {new}" for name, (old, new) in differs.items())
     how = f"perhaps not to the same bits: {changed}" if changed else "to the same bits"
-    return Entry(job_id, EventKind.resumed, f"goes on after epoch {epoch}, {how}", details)
+    return NewEvent(job_id, EventKind.resumed, f"goes on after epoch {epoch}, {how}", details)
 
 
-def anew(job_id: str) -> Entry:
+def anew(job_id: str) -> NewEvent:
     """The same of a job whose saved state is lost."""
     details = {"epoch": 0, "exact": True, "differs": {}}
-    return Entry(job_id, EventKind.resumed, "begins anew: its saved state is missing or has changed", details)
+    return NewEvent(job_id, EventKind.resumed, "begins anew: its saved state is missing or has changed", details)
 
 
 def differing(before: dict[str, str], now: dict[str, str]) -> dict[str, list[str]]:

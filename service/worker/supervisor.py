@@ -16,9 +16,10 @@ from service import logs
 from service.domain.job import JobError
 from service.errors import LeaseLost, SchemaMismatch, StorageError, Unavailable
 from service.store import migrations, workers
-from service.store.backoff import Pace
+from service.store.backoff import Backoff
 from service.store.ids import new_id
-from service.store.jobs import queue
+from service.store.jobs import attempt, leases
+from service.store.jobs.claim import Claimant, claim_jobs, has_queued
 from service.store.workers import WorkerInfo
 from service.worker import attempt_logs
 from service.worker.claim_stats import Tally
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from service.settings import Settings
     from service.store.engine import Database
-    from service.store.jobs.queue import Claim
+    from service.store.jobs.claim import Claim
     from service.worker.trainer_handle import TrainerHandle
 
 log = logging.getLogger(__name__)
@@ -57,12 +58,12 @@ class Supervisor:
         gpus = 0 if settings.device == "cpu" else count_gpus()
         self._context = start_context(gpus > 0)
         self._trainers = [start(self._context, place) for place in places(settings, self._id, gpus)]
-        self._changes = database.changes()
+        self._changes = database.listen()
         self._look_in_queue = True
         self._started_at, self._tally = datetime.now(UTC), Tally()
         self._renew_at = self._reap_at = 0.0
         self._contact = Contact(settings.lease_seconds)
-        self._back_off = Pace(*BACK_OFF_SECONDS)
+        self._back_off = Backoff(*BACK_OFF_SECONDS)
         self._logs = attempt_logs.Keeper(settings.logs, settings.max_log_bytes)
 
     def run(self, stop: Event) -> None:
@@ -75,7 +76,7 @@ class Supervisor:
             while not stop.is_set():
                 self._listen(LISTEN_SECONDS)
                 self._logs.keep(path for trainer in self._trainers for path in trainer.log_files)
-                if self._back_off.waits():
+                if self._back_off.is_waiting():
                     continue
                 try:
                     self._keep_leases()
@@ -86,7 +87,7 @@ class Supervisor:
                     self._stop()
                     raise
                 except (Unavailable, StorageError) as error:
-                    seconds = self._back_off.lengthen()
+                    seconds = self._back_off.failed()
                     log.warning("the database is away, trying again in %.1f s: %s", seconds, error)
                     self._look_in_queue = True
                     for trainer in self._trainers:
@@ -158,9 +159,9 @@ class Supervisor:
             try:
                 with self._database.transaction() as connection:
                     if error is None:
-                        queue.release(connection, claim.job_id, claim.attempt)
+                        attempt.release(connection, claim.job_id, claim.attempt)
                     else:
-                        queue.crashed(connection, claim.job_id, claim.attempt, error)
+                        leases.record_crash(connection, claim.job_id, claim.attempt, error)
             except LeaseLost:
                 log.info("%s had ended or was taken over before its trainer died", claim.job_id)
             except (Unavailable, StorageError) as problem:
@@ -171,7 +172,7 @@ class Supervisor:
         if not free or not self._look_in_queue:
             return
         with self._database.reading() as connection:
-            if not queue.has_queued(connection):
+            if not has_queued(connection):
                 self._look_in_queue = False
                 return
         self._look_in_queue = False
@@ -179,14 +180,11 @@ class Supervisor:
             device = str(trainer.device).split(":")[0]
             width = self._settings.array_width or ARRAY_WIDTHS[device]
             with self._tally.claiming() as claims, self._database.transaction() as connection:
-                claims += queue.claim(
+                claims += claim_jobs(
                     connection,
-                    self._id,
-                    {"cpu", device},
-                    width=width,
-                    trainers=len(free) - place,
+                    Claimant(self._id, {"cpu", device}, width=width, trainers=len(free) - place),
                     seconds=self._settings.lease_seconds,
-                    most=self._settings.max_running_jobs,
+                    max_running=self._settings.max_running_jobs,
                 )
             if not claims:
                 return
@@ -198,19 +196,19 @@ class Supervisor:
     def _renew(self) -> None:
         with self._database.transaction(quiet=True) as connection:
             held = [claim.job_id for trainer in self._trainers for claim in trainer.claims]
-            queue.renew(connection, self._id, held, self._settings.lease_seconds)
-            workers.beat(connection, self._introduction())
+            leases.renew(connection, self._id, held, self._settings.lease_seconds)
+            workers.heartbeat(connection, self._introduction())
         self._contact.made()
         with self._database.reading() as connection:
             migrations.check(connection)  # it may have been migrated while we run
 
     def _reap(self) -> None:
         with self._database.reading() as connection:
-            lapsed = queue.has_lapsed(connection)
+            lapsed = leases.has_expired(connection)
         self._contact.made()
         if lapsed and self._contact.lasting:
             with self._database.transaction() as connection:
-                count = queue.reap(connection)
+                count = leases.reap(connection)
                 if self._contact.broken:  # stopped just now, for who knows how long: these leases prove nothing
                     raise Unavailable("out of touch for a while")
             self._tally.lapsed_leases += count
@@ -246,6 +244,6 @@ class Supervisor:
             self._give_back(trainer.claims, None)
         try:
             with self._database.transaction() as connection:
-                workers.leave(connection, self._id)
+                workers.deregister(connection, self._id)
         except (Unavailable, StorageError) as problem:
             log.warning("could not sign off: %s", problem)

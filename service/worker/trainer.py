@@ -22,8 +22,9 @@ from service.spec.resolve import profile_of, resolve
 from service.spec.text import listed
 from service.store import datasets
 from service.store.engine import Database
-from service.store.jobs import queue, resolutions
-from service.store.jobs.queue import Claim, Outcome
+from service.store.jobs import attempt, leases, resolutions
+from service.store.jobs.attempt import Outcome
+from service.store.jobs.claim import Claim
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.fingerprint import fingerprint
 from service.training.loop import train
@@ -107,8 +108,8 @@ class Trainer:
         except (ServiceError, OSError) as error:
             log.exception("the jobs cannot start")
             failed = Outcome(Status.failed, error=_explain(error))
-            apart = partial(queue.crashed, error=_explain(error))  # perhaps it is one of them alone
-            self._write_each(claims, apart if len(claims) > 1 else partial(queue.finish, outcome=failed))
+            apart = partial(leases.record_crash, error=_explain(error))  # perhaps it is one of them alone
+            self._write_each(claims, apart if len(claims) > 1 else partial(attempt.finish, outcome=failed))
             return
         members = [(claim, job.monitor) for claim, job in zip(claims, jobs, strict=True)]
         recorder = Recorder(self._database, self._artifacts, str(device), members, *self._saving)
@@ -206,7 +207,7 @@ class Trainer:
         """An error in training: nobody knows whose it is in an array, so each member is tried again by itself."""
         claims = [array.claims[member] for member in array.under_way]
         if len(array.claims) > 1:
-            self._write_each(claims, partial(queue.crashed, error=error))
+            self._write_each(claims, partial(leases.record_crash, error=error))
         elif claims:
             array.recorder.finish({0: Ending(Outcome(Status.failed, error=error), array.best.get(0), None)})
 

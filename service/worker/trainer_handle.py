@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
-    from service.store.jobs.queue import Claim
+    from service.store.jobs.claim import Claim
     from service.training.epoch import Pulse
     from service.worker.protocol import Workplace
 

@@ -11,9 +11,9 @@ import httpx2
 import pytest
 from typer.testing import CliRunner, Result
 
+from bestepoch import Client
 from examples.local_service import running_service
 from service.cli import app
-from service.client import Client
 
 Run = Callable[..., Result]
 

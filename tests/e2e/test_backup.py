@@ -1,9 +1,8 @@
-"""A backup as the README says to make one, while a job trains."""
+"""A backup as the documentation describes it, made while a job trains."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +14,7 @@ from examples.local_service import running_service
 from service.artifacts import Artifacts
 from service.maintenance.doctor import Doctor
 from service.store.engine import Database, sqlite_module
+from tests.documents import DOCS, blocks
 from tests.processes import get, submit, until
 
 ALWAYS_BETTER: dict[str, Any] = {
@@ -27,9 +27,10 @@ ALWAYS_BETTER: dict[str, Any] = {
 
 
 def documented(which: int) -> list[str]:
-    """The lines of a block of commands in the README's section."""
-    section = Path("README.md").read_text().split("**Back up**")[1].split("\n## ")[0]
-    return str(re.findall(r"^```sh\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)[which]).splitlines()
+    """The commands of a block of the how-to guide."""
+    return [block for block in blocks(DOCS / "how-to/back-up.md") if "~/.bestepoch" in block.text][
+        which
+    ].text.splitlines()
 
 
 def run(line: str, home: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The Python client against a real service, and behind a wire that cuts connections."""
+"""The Python client against a real service, directly and through a proxy that drops connections."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ import numpy as np
 import pytest
 import torch
 
-from service.client import ApiError, Client
-from service.client.tables import DECISION, history_frame
+from bestepoch import ApiError, Client
+from service.client.uploads import DECISION, history_frame
 from service.domain.status import Status
 
 PENGUINS = Path("examples/penguins.csv")
 SMALL = {"data": {"kind": "synthetic"}, "max_epochs": 5}
 
 
-class Wire:
-    """Passes bytes on to a service; of the first `cuts` connections, the answers never arrive."""
+class DroppingProxy:
+    """A TCP proxy; the responses of its first `dropped` connections never arrive."""
 
-    def __init__(self, port: int, cuts: int) -> None:
-        self._upstream, self.cuts, self.used = port, cuts, 0
+    def __init__(self, port: int, dropped: int) -> None:
+        self._upstream, self.dropped, self.used = port, dropped, 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -39,19 +39,19 @@ class Wire:
             while True:
                 client, _ = self._listener.accept()
                 self.used += 1
-                threading.Thread(target=self._serve, args=(client, self.used <= self.cuts), daemon=True).start()
+                threading.Thread(target=self._serve, args=(client, self.used <= self.dropped), daemon=True).start()
 
-    def _serve(self, client: socket.socket, cut: bool) -> None:
+    def _serve(self, client: socket.socket, drop: bool) -> None:
         with client, socket.create_connection(("127.0.0.1", self._upstream)) as server:
             there = threading.Thread(target=self._pass, args=(client, server, False))
             there.start()
-            self._pass(server, client, cut)
+            self._pass(server, client, drop)
             there.join()
 
-    def _pass(self, source: socket.socket, target: socket.socket, cut: bool) -> None:
+    def _pass(self, source: socket.socket, target: socket.socket, drop: bool) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
-                if cut:
+                if drop:
                     break
                 target.sendall(data)
         for end in (source, target):
@@ -62,7 +62,7 @@ class Wire:
         self._listener.close()
 
 
-def test_a_table_is_uploaded_trained_on_followed_and_taken_home(client: Client, tmp_path: Path) -> None:
+def test_upload_train_follow_and_download(client: Client, tmp_path: Path) -> None:
     seen = list[int]()
 
     job = client.train(PENGUINS, target="species", max_epochs=30, early_stopping={"patience": 5}, seed=3)
@@ -85,22 +85,22 @@ def test_a_table_is_uploaded_trained_on_followed_and_taken_home(client: Client, 
     assert job.id in repr(job)
 
 
-def test_the_readmes_lines_do_what_they_say(service: httpx2.Client, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_readmes_python_example_runs(service: httpx2.Client, capsys: pytest.CaptureFixture[str]) -> None:
     code, _ = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
     names: dict[str, Any] = {}
 
     exec(code.replace("Client()", f"Client({str(service.base_url)!r})"), names)  # noqa: S102
 
-    said = capsys.readouterr().out
-    assert "succeeded" in said
-    assert "patience of 5 ran out" in said
-    assert "'prediction': 'Adelie'" in said
+    output = capsys.readouterr().out
+    assert "succeeded" in output
+    assert "patience of 5 ran out" in output
+    assert "'prediction': 'Adelie'" in output
     assert isinstance(names["model"], torch.nn.Module)
-    assert "SweepPoint" in said
+    assert "SweepPoint" in output
     assert names["sweep"].state.counts["succeeded"] == 6
 
 
-def test_arrays_frames_and_bytes_are_data_too(client: Client) -> None:
+def test_arrays_and_bytes_can_be_uploaded(client: Client) -> None:
     x, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
 
     job = client.train((x, y), max_epochs=2).wait(60)
@@ -148,7 +148,7 @@ def test_a_history_without_epochs_is_an_empty_frame_of_the_same_types() -> None:
     assert list(frame.columns) == ["epoch", "train_loss", "val_loss", "lr", "seconds", *DECISION]
 
 
-def test_without_pandas_a_frame_says_what_it_needs(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pandas_a_history_frame_says_what_to_install(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     job = client.submit(SMALL)
     monkeypatch.setitem(sys.modules, "pandas", None)
 
@@ -156,7 +156,7 @@ def test_without_pandas_a_frame_says_what_it_needs(client: Client, monkeypatch: 
         job.history(as_frame=True)
 
 
-def test_jobs_are_steered_listed_and_forked(client: Client) -> None:
+def test_jobs_are_paused_resumed_cancelled_listed_forked_and_deleted(client: Client) -> None:
     job = client.submit({**SMALL, "max_epochs": 1_000_000, "early_stopping": None, "labels": {"of": "client"}})
     for _ in job.follow():
         break
@@ -170,53 +170,48 @@ def test_jobs_are_steered_listed_and_forked(client: Client) -> None:
     assert fork.state.progress.epoch == job.state.progress.epoch + 2
     assert [each.id for each in client.jobs(labels={"of": "client"})] == [fork.id, job.id]
     fork.delete()
-    with pytest.raises(ApiError) as refused:
+    with pytest.raises(ApiError) as raised:
         fork.refresh()
-    assert (refused.value.status, refused.value.code) == (404, "not_found")
+    assert (raised.value.status, raised.value.code) == (404, "not_found")
     fork.delete()  # once more: its answer might have been lost
     assert client.usage()["tenant"] == "default"
     assert client.plan(SMALL)["parameters"] > 1_000
 
 
-def test_a_refusal_says_what_and_where_and_is_not_sent_again(client: Client) -> None:
-    with pytest.raises(ApiError, match="batch_size should be a whole number") as refused:
+def test_a_rejected_request_is_an_api_error_with_a_pointer(client: Client) -> None:
+    with pytest.raises(ApiError, match="batch_size should be a whole number") as raised:
         client.submit({**SMALL, "batch_size": "many"})
 
-    assert refused.value.errors[0]["pointer"] == "/batch_size"
-    assert refused.value.request_id
+    assert raised.value.errors[0]["pointer"] == "/batch_size"
+    assert raised.value.request_id
 
 
-def test_what_the_wire_swallows_is_sent_again_and_counts_once(service: httpx2.Client, client: Client) -> None:
-    wire = Wire(int(service.base_url.port or 0), cuts=2)
+def test_lost_responses_are_retried_without_duplicates(service: httpx2.Client, client: Client) -> None:
+    proxy = DroppingProxy(int(service.base_url.port or 0), dropped=2)
     before = len(list(client.jobs()))
-    with Client(wire.url) as behind:
+    with Client(proxy.url) as behind:
         job = behind.submit({**SMALL, "seed": 77})
         data = behind.upload(PENGUINS)
-    wire.close()
+    proxy.close()
 
-    assert wire.used >= 3
+    assert proxy.used >= 3
     assert data.rows == 344
     everything = [each.id for each in client.jobs()]
     assert len(everything) == before + 1
     assert everything[0] == job.id
 
 
-def test_a_stream_that_breaks_goes_on_where_it_was(service: httpx2.Client) -> None:
+def test_a_broken_stream_resumes_where_it_was(service: httpx2.Client) -> None:
     with Client(str(service.base_url)) as direct:
         job = direct.submit({**SMALL, "max_epochs": 200, "early_stopping": None})
-        wire = Wire(int(service.base_url.port or 0), cuts=0)
-        with Client(wire.url) as client:
+        proxy = DroppingProxy(int(service.base_url.port or 0), dropped=0)
+        with Client(proxy.url) as client:
             followed = client.job(job.id)
-            wire.cuts = wire.used + 2
+            proxy.dropped = proxy.used + 2
             client._transport.http.close()
-            client._transport.http = httpx2.Client(base_url=wire.url)
+            client._transport.http = httpx2.Client(base_url=proxy.url)
             epochs = [epoch.epoch for epoch in followed.follow()]
-        wire.close()
+        proxy.close()
 
     assert epochs == list(range(1, 201))
-    assert wire.used >= 3
-
-
-def test_a_service_that_is_not_there_is_an_error_after_some_tries() -> None:
-    with Client("http://127.0.0.1:9", tries=2) as client, pytest.raises(httpx2.TransportError):
-        client.usage()
+    assert proxy.used >= 3

@@ -1,4 +1,4 @@
-"""Sweeps through the Python client, against a real service."""
+"""Sweeps with the Python client, against a real service."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from statistics import fmean, stdev
 import httpx2
 import pytest
 
-from service.client import ApiError, Client
+from bestepoch import ApiError, Client
 from service.domain.status import Status
 from service.domain.sweep import Sweep as State
 from service.domain.sweep import SweepStatus
-from tests.e2e.test_client import Wire
+from tests.e2e.test_client import DroppingProxy
 from tests.processes import ENDLESS
 
 PENGUINS = Path("examples/penguins.csv")
 SMALL = {"data": {"kind": "synthetic", "signal": 3.0}, "architecture": {"hidden": [8]}, "max_epochs": 5}
 
 
-def test_a_table_becomes_many_networks_and_the_best_of_them(client: Client) -> None:
+def test_a_sweep_over_a_table_ranks_its_jobs(client: Client) -> None:
     looks = list[State]()
 
     sweep = client.sweep(
@@ -44,7 +44,7 @@ def test_a_table_becomes_many_networks_and_the_best_of_them(client: Client) -> N
     assert f"{sweep.id}: finished, 6 succeeded, best val_loss" in repr(sweep)
 
 
-def test_a_spec_is_a_base_as_well(client: Client) -> None:
+def test_a_job_spec_can_be_the_base(client: Client) -> None:
     points = [{"early_stopping": None}, {"early_stopping.patience": 1}]
 
     sweep = client.sweep({**SMALL, "name": "job"}, points=points, folds=2, labels={"of": "client"}, max_epochs=2).wait()
@@ -79,23 +79,23 @@ def test_a_sweep_without_a_finite_epoch_has_no_best_job(client: Client) -> None:
         sweep.best()
 
 
-def test_what_is_wrong_is_said_before_anything_is_queued(client: Client) -> None:
-    with pytest.raises(ApiError) as refused:
+def test_an_invalid_sweep_is_rejected_with_a_pointer(client: Client) -> None:
+    with pytest.raises(ApiError) as raised:
         client.sweep(SMALL, grid={"optimizer.lr": [0.1, -1.0]})
     with pytest.raises(TypeError, match=r"data\.target"):
         client.sweep(SMALL, "y")
     with pytest.raises(TypeError, match="target="):
         client.sweep(PENGUINS)
 
-    assert refused.value.errors[0]["pointer"] == "/grid/optimizer.lr/1"
+    assert raised.value.errors[0]["pointer"] == "/grid/optimizer.lr/1"
 
 
-def test_a_sweep_that_the_wire_swallows_is_made_once(service: httpx2.Client, client: Client) -> None:
-    wire, before = Wire(int(service.base_url.port or 0), cuts=2), len(list(client.sweeps()))
-    with Client(wire.url) as behind:
+def test_a_retried_sweep_is_created_once(service: httpx2.Client, client: Client) -> None:
+    proxy, before = DroppingProxy(int(service.base_url.port or 0), dropped=2), len(list(client.sweeps()))
+    with Client(proxy.url) as behind:
         sweep = behind.sweep({**SMALL, "seed": 78}, replicates=2)
-    wire.close()
+    proxy.close()
 
-    assert wire.used >= 3
+    assert proxy.used >= 3
     everything = list(client.sweeps())
     assert (len(everything), everything[0].id) == (before + 1, sweep.id)

@@ -12,8 +12,8 @@ import pytest
 
 from service.settings import free_port
 from tests.databases import postgres_database
-from tests.documents import HERE, TUTORIALS, blocks, run, to_run
-from tests.e2e.test_client import Wire
+from tests.documents import HERE, TUTORIALS, blocks, name_of, run, to_run
+from tests.e2e.test_client import DroppingProxy
 
 TEAM = TUTORIALS / "team.md"
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("path", [path for path in to_run() if path != TEAM], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in to_run() if path != TEAM], ids=name_of)
 def test_a_document_does_what_it_says(path: Path, service: httpx2.Client, tmp_path: Path) -> None:
     url = str(service.base_url).rstrip("/")
 
@@ -43,11 +43,11 @@ def test_a_team_works_as_its_document_says(postgres: str, tmp_path: Path) -> Non
         run(TEAM, tmp_path, environment, here)
 
 
-class Short(Wire):
-    """A wire on which of the first `cuts` connections' answers the first 2,000 bytes arrive and no more."""
+class TruncatingProxy(DroppingProxy):
+    """A TCP proxy; the responses of its first `dropped` connections break off after 2,000 bytes."""
 
-    def _pass(self, source: Any, target: Any, cut: bool) -> None:
-        super()._pass(Limited(source, 2_000) if cut else source, target, False)
+    def _pass(self, source: Any, target: Any, drop: bool) -> None:
+        super()._pass(Limited(source, 2_000) if drop else source, target, False)
 
 
 class Limited:
@@ -75,24 +75,24 @@ def documented() -> dict[str, Any]:
 
 
 @pytest.fixture
-def wire(service: httpx2.Client) -> Iterator[Short]:
-    wire = Short(int(service.base_url.port or 0), cuts=0)
-    yield wire
-    wire.close()
+def proxy(service: httpx2.Client) -> Iterator[TruncatingProxy]:
+    proxy = TruncatingProxy(int(service.base_url.port or 0), dropped=0)
+    yield proxy
+    proxy.close()
 
 
-def test_the_documents_client_bears_a_wire_that_cuts(
-    documented: dict[str, Any], service: httpx2.Client, wire: Short
+def test_the_tutorials_client_retries_dropped_connections(
+    documented: dict[str, Any], service: httpx2.Client, proxy: TruncatingProxy
 ) -> None:
-    client = documented["Client"](wire.url)
+    client = documented["Client"](proxy.url)
     before = service.get("/v1/jobs", params={"limit": 1}).json()["data"]
 
-    wire.cuts = 2
+    proxy.dropped = 2
     job = client.submit({"data": {"kind": "synthetic"}, "early_stopping": None, "max_epochs": 30, "name": "x" * 200})
-    wire.cuts = wire.used + 3
+    proxy.dropped = proxy.used + 3
     epochs = [epoch["epoch"] for epoch in client.epochs(job["id"])]
 
-    assert wire.used == 7  # two tries were cut, and one came through; three looks at the stream were, and one did
+    assert proxy.used == 7  # the submit: 2 dropped, 1 succeeded; the stream: 3 dropped, 1 succeeded
     assert epochs == list(range(1, 31))
     newest = service.get("/v1/jobs", params={"limit": 2}).json()["data"]
     assert [each["id"] for each in newest] == [job["id"], *(each["id"] for each in before)]

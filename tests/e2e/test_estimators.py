@@ -1,4 +1,4 @@
-"""scikit-learn's estimators on a real service: what scikit-learn asks of any, and what these promise beside."""
+"""RemoteClassifier and RemoteRegressor on a real service: scikit-learn's checks, and what else they guarantee."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-import service.client
-from service.client import Client, RemoteClassifier, RemoteRegressor
+import bestepoch
+from bestepoch import Client, RemoteClassifier, RemoteRegressor
+from service.client.estimators import MAX_JSON_VALUES
 from service.domain.status import Status
 from tests.processes import until
 
@@ -44,7 +45,7 @@ def url(service: httpx2.Client) -> str:
 
 
 def table(rows: int = 90, columns: int = 3) -> tuple[Any, Any]:
-    """Numbers, of which some are missing, and a value that follows from them."""
+    """Numeric features with missing values, and a target that depends on them."""
     x = np.random.default_rng(0).normal(size=(rows, columns))
     y = 3 * x[:, 0] - x[:, 1] + 100
     x[::7, 1] = np.nan
@@ -52,7 +53,7 @@ def table(rows: int = 90, columns: int = 3) -> tuple[Any, Any]:
 
 
 @ESTIMATORS
-def test_every_check_of_scikit_learn_passes_but_the_one_that_cannot(kind: type, url: str) -> None:
+def test_all_checks_of_scikit_learn_pass_except_the_expected_failure(kind: type, url: str) -> None:
     results = check_estimator(kind(url), expected_failed_checks=EXPECTED_TO_FAIL, on_skip=None, on_fail=None)
 
     failed = {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"}
@@ -62,7 +63,7 @@ def test_every_check_of_scikit_learn_passes_but_the_one_that_cannot(kind: type, 
     assert all(reason.startswith(NOT_INSTALLED) for reason in skipped)
 
 
-def test_a_search_over_a_pipeline_finds_texts_again(url: str) -> None:
+def test_grid_search_over_a_pipeline_with_text_labels(url: str) -> None:
     x, y = load_wine(return_X_y=True)
     names = np.array(["Barolo", "Grignolino", "Barbera"], dtype=object)[y]
     pipeline = make_pipeline(MinMaxScaler(), RemoteClassifier(url, random_state=0))
@@ -81,7 +82,7 @@ def test_a_search_over_a_pipeline_finds_texts_again(url: str) -> None:
 
 
 @pytest.mark.parametrize("columns", [3, 30])  # in the job itself, and as a data set
-def test_the_network_is_that_of_the_same_job_by_other_means(columns: int, url: str) -> None:
+def test_the_network_equals_that_of_a_job_with_the_same_spec_and_seed(columns: int, url: str) -> None:
     x, y = table(columns=columns)
     with Client(url) as client:
         job = client.train((x, y), seed=7, split={"seed": 7}, task="regression", max_epochs=20).wait(60)
@@ -95,7 +96,7 @@ def test_the_network_is_that_of_the_same_job_by_other_means(columns: int, url: s
         assert client.job(model.job_id_).state.spec.data.kind == ("inline" if columns == 3 else "dataset")
 
 
-def test_settings_reach_the_job_and_what_spec_says_goes_before_them(url: str) -> None:
+def test_parameters_reach_the_job_and_spec_overrides_them(url: str) -> None:
     x, y = table()
     spec = {"optimizer": {"kind": "sgd", "lr": 0.5}, "name": "mine"}
 
@@ -110,7 +111,7 @@ def test_settings_reach_the_job_and_what_spec_says_goes_before_them(url: str) ->
 
 
 @ESTIMATORS
-def test_many_rows_go_as_a_file_and_are_answered_alike(kind: type, url: str) -> None:
+def test_many_rows_are_sent_as_a_file_with_equal_predictions(kind: type, url: str) -> None:
     x, y = table(2_600, 20)
     model = kind(url, max_epochs=3, random_state=0).fit(x, y > 100)
     ask = model.predict if kind is RemoteRegressor else model.predict_proba
@@ -118,11 +119,11 @@ def test_many_rows_go_as_a_file_and_are_answered_alike(kind: type, url: str) -> 
     whole = ask(x)
 
     parts = [ask(part) for part in np.array_split(x, 3)]
-    assert x.size > service.client.estimators.MAX_JSON_VALUES
+    assert x.size > MAX_JSON_VALUES
     assert np.array_equal(whole, np.concatenate(parts))
 
 
-def test_weights_count_and_rows_of_weight_0_are_as_if_they_were_not_there(url: str) -> None:
+def test_sample_weights_apply_and_rows_of_weight_0_are_dropped(url: str) -> None:
     x = np.random.default_rng(0).normal(size=(100, 2))
     y, even = np.arange(100) % 2 * 10.0, np.arange(100) % 2 == 0
     model = RemoteRegressor(url, max_epochs=20, random_state=0)
@@ -137,20 +138,20 @@ def test_weights_count_and_rows_of_weight_0_are_as_if_they_were_not_there(url: s
         model.fit(x, y, np.full(100, -1))
 
 
-def test_what_the_service_refuses_is_a_value_error(url: str) -> None:
+def test_a_rejected_spec_is_a_value_error(url: str) -> None:
     x, y = table()
 
     with pytest.raises(ValueError, match="activation"):
         RemoteRegressor(url, activation="step").fit(x, y)
     with pytest.raises(ValueError, match="no usable column"):
         RemoteRegressor(url).fit(np.ones((90, 2)), y)
-    with pytest.raises(ValueError, match="one class, a:"):
+    with pytest.raises(ValueError, match="one class, a; training needs two"):
         RemoteClassifier(url).fit(x, ["a"] * 90)
 
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Ctrl-C is a KeyboardInterrupt, as in a terminal; a worker of pytest may take no notice of it."""
+    """Ctrl-C raises KeyboardInterrupt, as in a terminal; a pytest worker may ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -175,7 +176,7 @@ def test_an_interrupt_cancels_the_job(url: str) -> None:
         model.predict(x)
 
 
-def test_a_job_that_somebody_else_cancels_is_an_error_that_names_it(url: str) -> None:
+def test_a_job_cancelled_elsewhere_is_a_runtime_error(url: str) -> None:
     model, (x, y) = RemoteRegressor(url, spec={"labels": {"of": "others"}}, **ENDLESS), table()
     with Client(url) as client:
 
@@ -189,7 +190,7 @@ def test_a_job_that_somebody_else_cancels_is_an_error_that_names_it(url: str) ->
         other.join()
 
 
-def test_a_key_that_is_a_secret_is_sent_and_not_shown() -> None:
+def test_a_secret_api_key_is_sent_but_not_printed() -> None:
     model = clone(RemoteClassifier(api_key=SecretStr("s3cret")))
 
     with model._client() as client:
@@ -197,15 +198,15 @@ def test_a_key_that_is_a_secret_is_sent_and_not_shown() -> None:
     assert "s3cret" not in repr(make_pipeline(model)) + make_pipeline(model)._repr_html_()
 
 
-def test_without_scikit_learn_the_client_works_and_the_estimators_say_what_they_need() -> None:
+def test_without_scikit_learn_the_client_works_and_estimators_say_what_to_install() -> None:
     code = (
         "import sys; sys.modules['sklearn'] = None\n"
-        "from service.client import *\n"
+        "from bestepoch import *\n"
         "Client().close()\n"
-        "from service.client import RemoteClassifier"
+        "from bestepoch import RemoteClassifier"
     )
 
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert result.stderr.endswith("RemoteClassifier needs scikit-learn: pip install 'bestepoch[sklearn]'\n")
-    assert not hasattr(service.client, "RemoteTransformer")
+    assert not hasattr(bestepoch, "RemoteTransformer")

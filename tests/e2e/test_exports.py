@@ -18,7 +18,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from service.client import Client
+from bestepoch import Client
 from service.data.preprocess.sources import table_of_rows
 from service.training.checkpoint import from_bytes
 from tests.e2e.conftest import upload

@@ -6,7 +6,6 @@ import copy
 import csv
 import io
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load
 from torch import nn
 
+from tests.documents import DOCS, blocks
 from tests.e2e.conftest import upload
 from tests.specs import REFERENCE
 
@@ -164,10 +164,10 @@ def test_penguins_reach_097_with_default_settings(service: httpx2.Client, train:
     assert job["best"]["metrics"]["val_accuracy"] >= 0.97
 
 
-def test_the_readmes_ten_lines_load_the_penguins_checkpoint(
+def test_the_documented_lines_load_the_penguins_checkpoint(
     service: httpx2.Client, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, code = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    (code,) = (block.text for block in blocks(DOCS / "how-to/export-a-model.md") if block.kind == "python")
     dataset = upload(service, PENGUINS)
     job = train({"data": {"id": dataset["id"], "target": "species"}, "max_epochs": 2})
     (tmp_path / "best.safetensors").write_bytes(service.get(job["best"]["checkpoint"]["download_url"]).content)

@@ -54,14 +54,14 @@ def test_cancelling_a_running_job_keeps_its_best(own_service: httpx2.Client) -> 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"BESTEPOCH_HOST": "0.0.0.0"}, "make a key with `bestepoch keys create`, or set BESTEPOCH_API_KEY"),
+        ({"BESTEPOCH_HOST": "0.0.0.0"}, "create an API key with `bestepoch keys create`, or set BESTEPOCH_API_KEY"),
         (
             {"BESTEPOCH_API_KEY": new_key("key_" + "0" * 24)},
-            "BESTEPOCH_API_KEY holds a key that was made with",
+            "BESTEPOCH_API_KEY contains a key that was created with",
         ),
         (
             {"BESTEPOCH_HOST": "0.0.0.0", "BESTEPOCH_API_KEY": "fifteen-letters"},
-            "BESTEPOCH_API_KEY has 15 characters, and the address 0.0.0.0 is open to others: it takes 16 or more",
+            "BESTEPOCH_API_KEY has 15 characters, and 0.0.0.0 is a public address: use 16 or more",
         ),
         ({"BESTEPOCH_PORT": "many"}, "BESTEPOCH_PORT: Input should be a valid integer"),
         ({"BESTEPOCH_DATABASE_URL": "nonsense"}, "BESTEPOCH_DATABASE_URL must be"),
@@ -69,7 +69,7 @@ def test_cancelling_a_running_job_keeps_its_best(own_service: httpx2.Client) -> 
         ({"BESTEPOCH_HOME": "/dev/null/x"}, "Not a directory"),
     ],
 )
-def test_what_an_operator_can_mend_is_said_in_a_line(tmp_path: Path, settings: dict[str, str], said: str) -> None:
+def test_misconfiguration_is_one_line(tmp_path: Path, settings: dict[str, str], said: str) -> None:
     environment = {**os.environ, "BESTEPOCH_HOME": str(tmp_path), **settings}
 
     ended = subprocess.run(

@@ -1,4 +1,4 @@
-"""`bestepoch sweep` and `bestepoch demo` against a real service, as a person or a script runs them."""
+"""`bestepoch sweep` and `bestepoch demo` against a real service."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from typing import Any
 
 import pytest
 
+from bestepoch import Client
 from service.cli import demo
-from service.cli.calling import Refused
-from service.client import Client
+from service.cli.common import CommandError
 from tests.e2e.conftest import Run
 from tests.processes import ENDLESS, linux_only, until
 
 PENGUINS = Path("examples/penguins.csv").resolve()
 COMMAND = [sys.executable, "-m", "service.cli", "sweep"]
 SMALL: dict[str, Any] = {"data": {"kind": "synthetic"}, "architecture": {"hidden": [8]}, "max_epochs": 3}
-# At such a rate the loss grows until it overflows.
+# With this learning rate the loss grows until it overflows.
 EXPLODING = {"optimizer": {"kind": "sgd", "lr": 10.0}, "early_stopping": {"on_non_finite": "fail", "patience": 1000}}
 
 
-def written(folder: Path, **what: Any) -> str:
+def written(folder: Path, **content: Any) -> str:
     path = folder / "grid.json"
-    path.write_text(json.dumps(what))
+    path.write_text(json.dumps(content))
     return str(path)
 
 
-def test_the_readmes_file_becomes_a_leaderboard(run: Run, client: Client, tmp_path: Path) -> None:
+def test_the_readmes_sweep_file_prints_a_leaderboard(run: Run, client: Client, tmp_path: Path) -> None:
     (text,) = re.findall(r"```toml\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
     (tmp_path / "examples").symlink_to(PENGUINS.parent)  # a relative path is relative to the file
     (tmp_path / "grid.toml").write_text(text)
@@ -59,32 +59,32 @@ def test_the_readmes_file_becomes_a_leaderboard(run: Run, client: Client, tmp_pa
     assert (tmp_path / f"{best.job}-best.safetensors").read_bytes() == sweep.best().checkpoint()
 
 
-def test_scripts_get_the_services_json(run: Run, client: Client, tmp_path: Path) -> None:
+def test_json_output_is_the_services_json(run: Run, client: Client, tmp_path: Path) -> None:
     file = written(tmp_path, base=SMALL, points=[{}, {"seed": 5}], folds=2, name="night")
 
     ended = run("sweep", file, "--json", "--out", str(tmp_path / "best"))
 
     assert (ended.exit_code, ended.stderr) == (0, "")
-    said = json.loads(ended.stdout)
-    sweep = client.sweep_of(said["sweep"]["id"])
-    assert said["sweep"] == sweep.state.model_dump(mode="json")
-    assert said["summary"] == [point.model_dump(mode="json") for point in sweep.summary()]
+    output = json.loads(ended.stdout)
+    sweep = client.sweep_of(output["sweep"]["id"])
+    assert output["sweep"] == sweep.state.model_dump(mode="json")
+    assert output["summary"] == [point.model_dump(mode="json") for point in sweep.summary()]
     assert (tmp_path / "best").read_bytes() == sweep.best().checkpoint()
 
 
-def test_many_points_and_long_values_are_cut(run: Run, tmp_path: Path) -> None:
+def test_many_configurations_and_long_values_are_truncated(run: Run, tmp_path: Path) -> None:
     points = [{"labels": {"some": "long " * 20}, "seed": seed} for seed in range(3)]
     points += [{"architecture.hidden": [width]} for width in range(1, 22)]
 
     lines = run("sweep", written(tmp_path, base={**SMALL, "max_epochs": 1}, points=points)).stdout.splitlines()
 
     assert [line.split()[0] for line in lines if line[:1].isdecimal()] == [str(n) for n in range(1, 21)]
-    assert "and 2 more points" in lines
+    assert "and 2 more configurations" in lines
     assert "mean ± standard deviation over 3 seeds" in lines
     assert not any("long " * 10 in line for line in lines)
 
 
-def test_a_failed_job_is_said_and_has_an_exit_code(run: Run, tmp_path: Path) -> None:
+def test_a_failed_job_is_reported_with_an_exit_code(run: Run, tmp_path: Path) -> None:
     base = {**SMALL, "task": "regression", "architecture": {"hidden": []}, "batch_size": "full", "max_epochs": 500}
 
     ended = run("sweep", written(tmp_path, base=base, points=[{}, EXPLODING]))
@@ -94,20 +94,20 @@ def test_a_failed_job_is_said_and_has_an_exit_code(run: Run, tmp_path: Path) -> 
     assert "Best job: job_" in ended.stdout
 
 
-def test_a_cancelled_sweep_has_an_exit_code_of_its_own(client: Client, tmp_path: Path) -> None:
+def test_a_cancelled_sweep_has_its_own_exit_code(client: Client, tmp_path: Path) -> None:
     newest = next(client.sweeps(), None)
     url = str(client._transport.http.base_url)
     command = [*COMMAND, written(tmp_path, base=ENDLESS, replicates=2), "--url", url, "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         sweep = until(lambda: next((each for each in client.sweeps() if not newest or each.id > newest.id), None))
         sweep.cancel()
-        said = json.loads(process.communicate(timeout=60)[0])
+        output = json.loads(process.communicate(timeout=60)[0])
 
-    assert (process.returncode, said["sweep"]["status"]) == (3, "cancelled")
+    assert (process.returncode, output["sweep"]["status"]) == (3, "cancelled")
 
 
 @linux_only
-def test_a_terminal_shows_a_bar_that_fills(client: Client, tmp_path: Path) -> None:
+def test_a_terminal_shows_a_progress_bar(client: Client, tmp_path: Path) -> None:
     ours, theirs = os.openpty()
     shown = bytearray()
     url = str(client._transport.http.base_url)
@@ -135,26 +135,26 @@ def test_a_terminal_shows_a_bar_that_fills(client: Client, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("what", "said"),
+    ("content", "message"),
     [
         ({"base": SMALL, "grid": {"optimizer.lr": [0.1, -1]}}, "/grid/optimizer.lr/1 should be greater than 0"),
         ({"base": SMALL, "grid": {"optimizer.rate": [0.1]}}, "/grid/optimizer.rate is not a known field"),
         ({"file": str(PENGUINS), "target": "colour"}, "/base/data/target no column 'colour'"),
         ({"file": "nowhere.csv", "target": "colour"}, "No such file"),
-        ({"base": SMALL, "replicate": 3}, "grid.json: there is no 'replicate' in a sweep"),
+        ({"base": SMALL, "replicate": 3}, "grid.json: unknown field 'replicate'; did you mean 'replicates'?"),
     ],
 )
-def test_a_file_that_cannot_be_trained_is_refused_in_a_line(
-    run: Run, tmp_path: Path, what: dict[str, Any], said: str
+def test_an_invalid_sweep_file_is_rejected_in_one_line(
+    run: Run, tmp_path: Path, content: dict[str, Any], message: str
 ) -> None:
-    error = run("sweep", written(tmp_path, **what)).exception
+    error = run("sweep", written(tmp_path, **content)).exception
 
-    assert isinstance(error, Refused | OSError)
-    assert said in str(error)
+    assert isinstance(error, CommandError | OSError)
+    assert message in str(error)
     assert "\n" not in str(error)
 
 
-def test_the_demonstration_says_what_it_measured(run: Run, client: Client) -> None:
+def test_the_demo_prints_what_it_measured(run: Run, client: Client) -> None:
     ended = run("demo", "batch-norm")
 
     assert ended.exit_code == 0, ended.output
@@ -168,24 +168,24 @@ def test_the_demonstration_says_what_it_measured(run: Run, client: Client) -> No
         assert f"{spread.mean:.4f} ± {spread.std:.4f} {network.best_epoch:.0f} {network.epochs:.0f}" in line
         assert line.endswith(f"{network.last_val_loss:.4f}")
     assert lines[-3:] == [
-        demo.what_batch_norm_brings(networks),
-        demo.what_stopping_brings(networks),
-        f"Every curve: {str(client._transport.http.base_url).rstrip('/')}/#/sweep/{sweep.id}",
+        demo.batch_norm_effect(networks),
+        demo.early_stopping_effect(networks),
+        f"All curves: {str(client._transport.http.base_url).rstrip('/')}/#/sweep/{sweep.id}",
     ]
     with_both, with_norm, with_stopping, with_none = networks
-    assert with_both.best_epoch < with_stopping.best_epoch  # batch norm is sooner there
+    assert with_both.best_epoch < with_stopping.best_epoch  # batch norm reaches its best epoch sooner
     assert with_both.epochs < with_norm.epochs == with_none.epochs == 200
-    assert with_norm.last_val_loss > 1.2 * with_norm.best_val_loss  # and learns rows by heart afterwards
+    assert with_norm.last_val_loss > 1.2 * with_norm.best_val_loss  # and overfits afterwards
 
 
-def test_the_demonstration_has_json_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_prints_json(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "BASE", {**demo.BASE, "max_epochs": 3})
     monkeypatch.setattr(demo, "FOLDS", 2)
 
-    said = json.loads(run("demo", "batch-norm", "--json").stdout)
+    output = json.loads(run("demo", "batch-norm", "--json").stdout)
 
-    assert said["sweep"]["counts"]["succeeded"] == 24
-    assert len(said["summary"]) == 4
-    assert [(each["batch_norm"], each["early_stopping"], each["epochs"]) for each in said["networks"]] == [
+    assert output["sweep"]["counts"]["succeeded"] == 24
+    assert len(output["summary"]) == 4
+    assert [(each["batch_norm"], each["early_stopping"], each["epochs"]) for each in output["networks"]] == [
         *((True, True, 3.0), (True, False, 3.0), (False, True, 3.0), (False, False, 3.0))
     ]

@@ -24,9 +24,9 @@ from service.maintenance.deployment_id import join
 from service.maintenance.doctor import Doctor
 from service.store import checkpoints
 from service.store.engine import Database
-from service.store.jobs import queue
-from service.store.jobs.queue import Claim
-from service.store.maintenance.artifact_refs import named
+from service.store.jobs import leases
+from service.store.jobs.claim import Claim
+from service.store.maintenance.artifact_refs import referenced
 from service.training.epoch import Pulse
 from service.worker import recorder
 from service.worker.trainer import Trainer
@@ -132,7 +132,7 @@ def test_a_crash_at_any_step_of_publishing_leaves_whole_checkpoints_and_the_same
         assert wrong(database, artifacts) == [], step
         if records.job(database, disturbed).status is Status.running:
             with database.transaction() as connection:
-                queue.crashed(connection, disturbed, 1, CRASH)
+                leases.record_crash(connection, disturbed, 1, CRASH)
             assert train(database, artifacts) == disturbed
         assert outcome(database, disturbed) == undisturbed, step
     assert (code, step > 30) == (0, True)
@@ -158,7 +158,7 @@ def test_a_trainer_stopped_before_a_rename_and_overtaken_leaves_nothing_that_is_
     pid = trains(database_url, artifacts, claims, prepare)
     assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])
     with database.transaction() as connection:
-        queue.crashed(connection, job_id, 1, CRASH)
+        leases.record_crash(connection, job_id, 1, CRASH)
     train(database, artifacts)
     before = outcome(database, job_id)
     os.kill(pid, fate)
@@ -173,7 +173,7 @@ def test_a_trainer_stopped_before_a_rename_and_overtaken_leaves_nothing_that_is_
     assert not any(path.exists() for path in scraps)
     keys = {file.key for file in artifacts.files()}
     with database.reading() as connection:
-        assert keys == named(connection, keys)
+        assert keys == referenced(connection, keys)
     assert wrong(database, artifacts) == []
 
 

@@ -175,7 +175,7 @@ def test_the_way_out_is_a_command(tmp_path: Path) -> None:
 
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("bestepoch: the artifacts folder ")
-    assert adopted.stdout.strip().endswith("is this database's now, which names 0 of its 1 files")
+    assert adopted.stdout.strip().endswith("belongs to this database now, which references 0 of its 1 files")
     assert listed.stdout.splitlines() == [
         "checkpoints/job_0/a  would wait 24.0 hours more",
         "0 of 1 files would go",

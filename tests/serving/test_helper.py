@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from service.artifacts import sha256_of
-from service.concurrency.cancellation import Cancelled, Work, begin
+from service.concurrency.cancellation import CancellableTask, Cancelled, begin
 from service.data.preprocess.dataset import prepare
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.job import Export
@@ -214,7 +214,7 @@ def test_an_export_ends_when_its_work_is_cancelled(predictor: Predictor, tmp_pat
     path = Path(checkpoint(tmp_path / "k", [i % 3 for i in range(40)]))
     job = job_of(from_bytes(path.read_bytes()))
     asked = Export(format=CheckpointFormat.pt2, job=job, dataset=None, parquet=None, history=tmp_path)
-    work, before = Work("a"), set(children(os.getpid()))
+    work, before = CancellableTask("a"), set(children(os.getpid()))
 
     def export() -> None:
         begin(work)
@@ -232,7 +232,7 @@ def test_an_export_ends_when_its_work_is_cancelled(predictor: Predictor, tmp_pat
 
 @linux_only
 def test_work_that_is_cancelled_while_its_helper_starts_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    work, start = Work("a"), SpawnProcess.start
+    work, start = CancellableTask("a"), SpawnProcess.start
 
     def cancelled(process: SpawnProcess) -> None:
         work.cancel()
@@ -241,10 +241,10 @@ def test_work_that_is_cancelled_while_its_helper_starts_ends_too(monkeypatch: py
     monkeypatch.setattr(SpawnProcess, "start", cancelled)
     begin(work)
     try:
-        with Helper() as helper, pytest.raises(Cancelled), work.stopped_by(helper.kill):
+        with Helper() as helper, pytest.raises(Cancelled), work.on_cancel(helper.kill):
             helper.call("learnt", "nowhere", "")
     finally:
-        begin(Work())
+        begin(CancellableTask())
 
 
 def memory_of(pid: int) -> int:

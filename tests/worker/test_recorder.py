@@ -19,9 +19,10 @@ from service.errors import StorageError, Unavailable
 from service.spec.early_stopping import Monitor
 from service.store import checkpoints, epochs
 from service.store.engine import Database
-from service.store.jobs import actions, attempt, queue
-from service.store.jobs.events import Entry
-from service.store.jobs.queue import Claim, Outcome
+from service.store.jobs import actions, attempt, leases
+from service.store.jobs.attempt import Outcome
+from service.store.jobs.claim import Claim
+from service.store.jobs.events import NewEvent
 from service.store.schema import garbage
 from service.worker import recorder as recorder_module
 from service.worker.member import Before, Ending, Heard, Weights
@@ -227,7 +228,7 @@ def test_a_lost_lease_stops_every_write(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
 ) -> None:
     with database.transaction() as connection:
-        queue.crashed(
+        leases.record_crash(
             connection, claimed.job_id, 1, JobError(code=ErrorCode.worker_lost, message="taken for dead too early")
         )
     claim(database)
@@ -284,12 +285,12 @@ def test_a_best_checkpoint_whose_file_is_missing_is_published_again_by_the_next_
     add(recorder, epoch(1), weights(epoch(1)))
     with database.transaction() as connection:
         published = checkpoints.get(connection, claimed.job_id, CheckpointKind.best)
-        queue.release(connection, claimed.job_id, 1)
+        attempt.release(connection, claimed.job_id, 1)
     if not there:
         artifacts.delete(published.path)
 
     again = Recorder(database, artifacts, "cpu", [(claim(database)[0], Monitor.val_loss)], 10.0, {"last"})
-    goes_on = Entry(claimed.job_id, EventKind.resumed, "goes on after epoch 1")
+    goes_on = NewEvent(claimed.job_id, EventKind.resumed, "goes on after epoch 1")
     again.go_back({0: Before(1, goes_on, 0.1, weights(epoch(1)), published)})
     finish(again, weights(epoch(1)), None)
 
@@ -347,7 +348,7 @@ def test_losing_the_lease_at_the_end_leaves_the_published_best_alone(
 ) -> None:
     add(recorder, epoch(1), weights(epoch(1)))
     with database.transaction() as connection:
-        queue.release(connection, claimed.job_id, 1)
+        attempt.release(connection, claimed.job_id, 1)
     claim(database, "wrk_2")
 
     assert finish(recorder, weights(epoch(1)), weights(epoch(1))).lost == {0}

@@ -18,13 +18,13 @@ from service.domain.epoch import Epoch
 from service.domain.event import EventKind
 from service.domain.job import Forked, JobError
 from service.domain.status import ErrorCode, Status
-from service.maintenance.collector import Collector, Keeping
+from service.maintenance.collector import Collector, RetentionPolicy
 from service.maintenance.deployment_id import join
 from service.store import checkpoints, epochs
 from service.store.engine import Database
-from service.store.jobs import actions, events, forks, queue
+from service.store.jobs import actions, events, forks, leases
 from service.store.jobs import jobs as store_jobs
-from service.store.jobs.queue import Claim
+from service.store.jobs.claim import Claim
 from service.store.schema import jobs
 from service.training.epoch import Pulse
 from service.training.fingerprint import fingerprint
@@ -74,14 +74,14 @@ def attempt(
         error = JobError(code=ErrorCode.worker_lost, message="gone")
         with database.transaction() as connection:
             for each in claims:
-                queue.crashed(connection, each.job_id, each.attempt, error)
+                leases.record_crash(connection, each.job_id, each.attempt, error)
     return claims
 
 
 def collected(database: Database, artifacts: Artifacts) -> None:
     """The grace period of replaced files is over, and they are gone."""
     join(database, artifacts)
-    Collector(database, artifacts, Keeping(grace_hours=0.0)).collect(threading.Event())
+    Collector(database, artifacts, RetentionPolicy(grace_hours=0.0)).collect(threading.Event())
 
 
 def outcome(database: Database, job_id: str) -> tuple[list[Epoch], dict[str, str]]:

@@ -20,7 +20,7 @@ from service.spec.job import JobSpec
 from service.spec.resolve import RowCounts
 from service.store import checkpoints, datasets, epochs
 from service.store.engine import Database
-from service.store.jobs import actions, jobs, queue
+from service.store.jobs import actions, attempt, jobs
 from service.training.checkpoint import from_bytes
 from service.training.epoch import Pulse
 from service.training.loop import train
@@ -284,7 +284,7 @@ def test_a_member_that_another_attempt_owns_leaves_and_the_others_commit(
     stolen, kept = (submit(database, seed=seed, max_epochs=5, early_stopping=None).id for seed in (0, 1))
     claims = claim(database, width=8)
     with database.transaction() as connection:
-        queue.release(connection, stolen, 1)
+        attempt.release(connection, stolen, 1)
     claim(database, "wrk_thief")
 
     trainer(database, artifacts, pipe).run(claims)

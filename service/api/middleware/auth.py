@@ -15,7 +15,7 @@ from starlette.requests import Request
 from service.api import dashboard
 from service.api.http import problems
 from service.api.middleware.auth_throttle import FailedKeys, address_of
-from service.domain.access import DEFAULT_TENANT, Caller, Scope, digest, id_in
+from service.domain.access import DEFAULT_TENANT, Caller, Scope, digest, key_id_of
 from service.errors import InvalidKey, OpenBehindProxy, ServiceError, TooManyFailedKeys, Unauthorized, UnknownKey
 from service.store import keys
 
@@ -60,7 +60,7 @@ class Keys:
                 return OPERATOR
             self._may_be_open = False  # for good: keys are revoked, never forgotten
         text = _sent(headers)
-        if id_in(text) is None:
+        if key_id_of(text) is None:
             return self._operator(text, address)
         try:
             caller = await self._once(digest(text), partial(self._known, text))
@@ -101,11 +101,11 @@ class Keys:
 
     def _no_keys(self) -> Caller | None:
         with self._database.reading() as connection:
-            return None if keys.exist(connection) else OPERATOR
+            return None if keys.any_exist(connection) else OPERATOR
 
     def _known(self, text: str) -> Caller:
         with self._database.reading() as connection:
-            return keys.caller(connection, text)
+            return keys.authenticate(connection, text)
 
 
 def _check_not_forwarded(headers: Headers) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from service.domain.access import Caller
     from service.store.engine import Database
-    from service.store.maintenance.statistics import Figures
+    from service.store.maintenance.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class _OfService(Collector):
         yield from _of_workers(known)
 
 
-def _of_storage(known: Figures) -> Iterator[Metric]:
+def _of_storage(known: Statistics) -> Iterator[Metric]:
     collecting = known.collecting
     for name, text, value in (
         ("queue_oldest_seconds", "Since the first of the queued jobs was submitted.", known.waiting_seconds),
@@ -120,7 +120,7 @@ def _of_storage(known: Figures) -> Iterator[Metric]:
         yield CounterMetricFamily(f"bestepoch_{name}", text, value=value)
 
 
-def _of_workers(known: Figures) -> Iterator[Metric]:
+def _of_workers(known: Statistics) -> Iterator[Metric]:
     for name, text in (
         ("claims", "Times that a worker took jobs from the queue."),
         ("claimed", "Jobs that a worker took."),

@@ -101,7 +101,8 @@ async def download_checkpoint(
                     service.parts.predictor.to_pt(path, checkpoint.sha256, target)
                 else:
                     export(service, job_id, checkpoint, path, format, target)
-                return current().opened(target.open("rb")), sha256_of(target)  # sent from the disk; its name is gone
+                file = current().close_on_discard(target.open("rb"))  # sent from the disk; its name is gone
+                return file, sha256_of(target)
 
         limiter = service.parts.predicting if format is CheckpointFormat.pt else service.parts.exporting
         checkpoint, (file, sha256) = await with_weights(service, request, job_id, of, written, limiter=limiter)

@@ -104,7 +104,7 @@ def replay(service: Service, key: str | None, sha256: str) -> Job | None:
     if key is None:
         return None
     with service.database.reading() as connection:
-        return jobs.replay(connection, key, sha256)
+        return jobs.by_idempotency_key(connection, key, sha256)
 
 
 def fingerprint(asked: BaseModel) -> str:

@@ -68,7 +68,7 @@ async def predict_file(
     def answer(checkpoint: Checkpoint, path: Path) -> BinaryIO:
         answers = service.parts.predictor.predict_file(path, checkpoint.sha256, source, options, service.parts.allowed)
         try:
-            return current().opened(answers.open("rb"))  # which outlives its place in the folder
+            return current().close_on_discard(answers.open("rb"))  # which outlives its place in the folder
         except OSError as error:
             raise StorageError(f"the answer could not be read: {error.strerror}") from error
 

@@ -125,7 +125,7 @@ async def predict(
             return Response(body, media_type=JSON)
         with service.parts.artifacts.scratch() as folder:
             (folder / "answer").write_bytes(body)
-            file = current().opened((folder / "answer").open("rb"))
+            file = current().close_on_discard((folder / "answer").open("rb"))
         return whole(file, {}, JSON)
 
     _, response = await with_best(service, request, job_id, answer, limiter=service.parts.predicting)

@@ -73,7 +73,7 @@ def _create(service: Service, asked: SweepSpec, key: str | None) -> tuple[Sweep,
     sha256 = fingerprint(asked)
     if key is not None:
         with service.database.reading() as connection:
-            known = sweeps.replay(connection, key, sha256)
+            known = sweeps.by_idempotency_key(connection, key, sha256)
         if known is not None:
             return known, False
     planned = plan_sweep(service, asked)
@@ -91,7 +91,7 @@ def _store(service: Service, new: NewSweep) -> tuple[Sweep, bool]:
     try:
         if new.chunks:
             with service.database.reading() as connection:
-                jobs.make_room(connection, len(new.jobs), most)
+                jobs.check_queue_limit(connection, len(new.jobs), most)
         for chunk in new.chunks:
             began = time.monotonic()
             staged += [job["id"] for job in chunk]

@@ -1,0 +1,201 @@
+"""Commands for jobs: train, watch, jobs, show, cancel, download, predict."""
+
+from __future__ import annotations
+
+import csv
+import json
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.cli.common import DEFAULT_URL, EXIT_CODES, ApiKey, AsJson, CommandError, Url, connect
+from service.domain.checkpoint import CheckpointFormat
+from service.domain.status import Status
+
+if TYPE_CHECKING:
+    from service.client import Job
+
+app = typer.Typer()
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Job id.")]
+
+
+@app.command()
+def train(
+    file: Annotated[Path, typer.Argument(help="Training data: CSV, JSON Lines, Parquet, NPZ or a zip of images.")],
+    target: Annotated[str, typer.Option(help="Target column.")],
+    batch_norm: Annotated[bool, typer.Option(help="Batch normalization after each hidden layer.")] = True,
+    patience: Annotated[int, typer.Option(help="Early-stopping patience, in epochs; 0: no early stopping.")] = 10,
+    hidden: Annotated[str, typer.Option(help="Hidden layer widths, separated by commas.")] = "64,32",
+    max_epochs: Annotated[int, typer.Option(help="Max epochs.")] = 100,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any field of the job spec, as in optimizer.lr=0.01; repeatable."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where to save the best checkpoint: a file or folder.")] = Path(),
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a table, train on it, follow the job, and save the best checkpoint."""
+    widths = [_parse_width(width.strip()) for width in hidden.split(",") if width.strip()]
+    spec: dict[str, Any] = {
+        "architecture": {"hidden": widths, "batch_norm": batch_norm},
+        "early_stopping": {"patience": patience} if patience else None,
+        "max_epochs": max_epochs,
+        "seed": seed,
+    }
+    for text in set_ or ():
+        _set_field(spec, *_parse_setting(text))
+    with connect(url, api_key) as client:
+        job = client.train(client.upload(file), target, **spec)
+        job.wait(progress=not as_json)
+        saved = job.download(out) if job.state.best else None
+    _print_result(job, as_json=as_json)
+    if saved is not None and not as_json:
+        typer.echo(f"Saved {saved}")
+    raise typer.Exit(EXIT_CODES.get(job.state.status, 0))
+
+
+@app.command()
+def watch(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
+    """Follow a job until it has ended."""
+    with connect(url, api_key) as client:
+        job = client.job(job_id)
+        job.wait(progress=not as_json)
+    _print_result(job, as_json=as_json)
+    raise typer.Exit(EXIT_CODES.get(job.state.status, 0))
+
+
+@app.command()
+def jobs(
+    status: Annotated[Status | None, typer.Option(help="Only jobs with this status.")] = None,
+    limit: Annotated[int, typer.Option(help="Maximum number of jobs.")] = 20,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    with connect(url, api_key) as client:
+        found = list(islice(client.jobs(**({"status": status} if status else {})), limit))
+    if as_json:
+        typer.echo(json.dumps([job.state.model_dump(mode="json") for job in found]))
+        return
+    for job in found:
+        best = job.state.best
+        value = f"{best.monitor} {best.value:.4g} at {best.epoch}" if best else ""
+        typer.echo(f"{job.id}  {job.state.status:9}  {job.state.progress.epoch:6}  {value:28}  {job.state.name or ''}")
+
+
+@app.command()
+def show(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
+    """Print a job's state and spec."""
+    with connect(url, api_key) as client:
+        job = client.job(job_id)
+    if not as_json:
+        typer.echo(repr(job)[1:-1])
+    typer.echo(job.state.model_dump_json(indent=None if as_json else 2))
+
+
+@app.command()
+def cancel(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
+    """Cancel a job; its best checkpoint is kept."""
+    with connect(url, api_key) as client:
+        job = client.job(job_id).cancel()
+    typer.echo(job.state.model_dump_json() if as_json else repr(job)[1:-1])
+
+
+@app.command()
+def download(
+    job_id: JobId,
+    out: Annotated[Path, typer.Option(help="Where to save it: a file or folder.")] = Path(),
+    last: Annotated[bool, typer.Option("--last", help="The last epoch's weights instead of the best's.")] = False,
+    format_: Annotated[
+        CheckpointFormat,
+        typer.Option("--format", help="onnx, pt2 and bundle include the preprocessing."),
+    ] = CheckpointFormat.safetensors,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download a job's checkpoint."""
+    with connect(url, api_key) as client:
+        saved = client.job(job_id).download(out, "last" if last else "best", format_.value)
+    typer.echo(json.dumps({"path": str(saved)}) if as_json else f"Saved {saved}")
+
+
+@app.command()
+def predict(
+    job_id: JobId,
+    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet with the job's feature columns.")],
+    out: Annotated[Path | None, typer.Option(help="File for the predictions; default: standard output.")] = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict the rows of a file with the best epoch's weights, in the file's own format."""
+    with connect(url, api_key) as client:
+        try:
+            predictions = client.job(job_id).predict_file(file)
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+    if out is not None:
+        out.write_bytes(predictions)
+        typer.echo(json.dumps({"path": str(out)}) if as_json else f"Saved {out}")
+    elif as_json:
+        typer.echo(json.dumps(_parse_predictions(predictions)))
+    else:
+        typer.echo(predictions, nl=False)
+
+
+def _parse_predictions(predictions: bytes) -> list[Any]:
+    """The predictions in a file's bytes."""
+    if predictions.startswith(b"PAR1"):
+        raise CommandError("predictions for a Parquet file are a Parquet file: save it with --out")
+    lines = predictions.decode().splitlines()
+    return list(map(json.loads, lines) if predictions.startswith(b"{") else csv.DictReader(lines))
+
+
+def _parse_width(text: str) -> int:
+    if not text.isdecimal():
+        raise typer.BadParameter(f"{text!r} is not a whole number", param_hint="--hidden")
+    return int(text)
+
+
+def _parse_setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _set_field(spec: dict[str, Any], name: str, value: Any) -> None:
+    """Set the field at a dotted name; creates the objects on the way."""
+    *parents, last = name.split(".")
+    for parent in parents:
+        inner = spec.get(parent)
+        spec[parent] = spec = dict(inner) if isinstance(inner, dict) else {}
+    spec[last] = value
+
+
+def _print_result(job: Job, *, as_json: bool) -> None:
+    state = job.state
+    if as_json:
+        typer.echo(state.model_dump_json())
+        return
+    if state.error is not None:
+        typer.echo(f"The job failed: {state.error.message}", err=True)
+        return
+    typer.echo(f"Training stopped after {state.progress.epoch} epochs.")
+    if state.best is not None:
+        loss = state.best.metrics.get("val_loss")
+        name, value = ("validation loss", loss) if loss is not None else (state.best.monitor, state.best.value)
+        typer.echo(f"Best {name}: {value:.4f}")

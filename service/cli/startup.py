@@ -1,0 +1,60 @@
+"""What the server's commands start with: settings, logging, the database."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from service import logs
+from service.errors import Misconfigured
+from service.maintenance.collector import RetentionPolicy
+from service.settings import Settings
+from service.store import migrations
+from service.store.engine import Database, migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def read_settings(host: str | None = None, port: int | None = None) -> Settings:
+    """Read the settings, and set up logging and the umask accordingly; raises Misconfigured."""
+    overrides: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        message = problem["msg"].removeprefix("Value error, ")
+        name = "".join(str(part).upper() for part in problem["loc"])
+        raise Misconfigured(f"BESTEPOCH_{name}: {message}" if name else message) from None
+    logs.set_up(settings.log_level, settings.log_format)
+    # Other users can never read what this process and its children write; this is the only place that decides it.
+    os.umask(0o007 if settings.group_access else 0o077)
+    return settings
+
+
+@contextmanager
+def database_of(settings: Settings) -> Iterator[Database]:
+    """The database for a single command; SQLite is migrated first."""
+    if settings.database.startswith("sqlite:"):
+        migrate(settings.database)
+    database = open_database(settings)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def keeping(settings: Settings) -> RetentionPolicy:
+    """How long the garbage collector keeps files."""
+    return RetentionPolicy(settings.keep_days, settings.grace_hours, settings.trash_days)
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the database; raises SchemaMismatch when this version cannot use its schema."""
+    database = Database(settings.database, settings.statement_seconds)
+    with database.reading() as connection:
+        migrations.check(connection)
+    return database

@@ -1,0 +1,174 @@
+"""Predictions for rows, files and DataFrames, each in the matching shape."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from service.client.transport import ApiError
+from service.client.uploads import as_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from service.client.transport import Transport
+
+CSV, PARQUET, JSON_LINES = "text/csv", "application/vnd.apache.parquet", "application/x-ndjson"
+PREFIX = "probability of "  # column names of files: the prefix and a class
+FILE_SECONDS, ROWS_SECONDS = 900.0, 120.0
+# The service takes 10,000 rows in 2 MiB of JSON, and answers a million probabilities at most.
+MAX_ROWS, MAX_BYTES = 1_000, 2**20
+
+Row = dict[str, Any]
+
+
+class DataFrame(Protocol):
+    """A DataFrame of pandas or polars."""
+
+    @property
+    def columns(self) -> Any:
+        """The column names."""
+
+
+Frame = TypeVar("Frame", bound=DataFrame)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Predicts with the weights of a job's best epoch."""
+
+    transport: Transport
+    path: str
+    """The job's path, as in `/v1/jobs/job_1`."""
+
+    def of_rows(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+        """A prediction per row, requested in batches; raises ApiError."""
+        start = 0
+        for batch in _batches(rows):
+            body = b'{"rows":[' + b",".join(batch) + b"]}"
+            headers = {"Content-Type": "application/json"}
+            try:
+                answer = self._post(content=body, headers=headers, timeout=ROWS_SECONDS).json()
+            except ApiError as error:
+                raise _counted_from(start, error) from None
+            start += len(batch)
+            yield from answer["predictions"]
+
+    def of_file(self, content: Any, media_type: str = CSV) -> bytes:
+        """Predictions for a CSV or Parquet file, as a file of the same format; raises ApiError."""
+        return bytes(self._post(content=content, headers={"Content-Type": media_type}, timeout=FILE_SECONDS).content)
+
+    def of_path(self, path: Path) -> list[Row]:
+        """A prediction per row of a CSV or JSON Lines file; raises ApiError, OSError, ValueError for Parquet."""
+        media_type = media_type_of(path)
+        if media_type == JSON_LINES:
+            return list(self.of_rows(_json_lines(path)))
+        if media_type == PARQUET:
+            raise ValueError(f"predictions for a Parquet file are a Parquet file: say where to save it, for {path}")
+        columns = self._columns(self.of_file(as_file(path)[0]))
+        classes = {name: name.removeprefix(PREFIX) for name in columns if name.startswith(PREFIX)}
+        answers = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+        if not classes:
+            return list(answers)
+        return [
+            {"prediction": each["prediction"], "probabilities": {label: each[name] for name, label in classes.items()}}
+            for each in answers
+        ]
+
+    def bytes_of_path(self, path: Path) -> bytes:
+        """Predictions for a file of rows, as the bytes of a file of the same format; raises ApiError, OSError."""
+        media_type = media_type_of(path)
+        if media_type == JSON_LINES:
+            return "".join(f"{json.dumps(each)}\n" for each in self.of_rows(_json_lines(path))).encode()
+        return self.of_file(as_file(path)[0], media_type)
+
+    def of_frame(self, rows: Frame) -> Frame:
+        """A DataFrame with the columns `prediction` and, for classes, `probability of CLASS`; see `of_file`."""
+        columns = self._columns(self.of_file(as_file(rows)[0]))
+        make: Any = type(rows)  # pandas and polars both accept a dict of columns
+        frame: Frame = make(columns, index=rows.index) if hasattr(rows, "index") else make(columns)  # polars has none
+        return frame
+
+    def _columns(self, answer: bytes) -> dict[str, list[Any]]:
+        """The columns of a CSV file of predictions, with the types that JSON has."""
+        header, *lines = csv.reader(io.StringIO(answer.decode(), newline=""))
+        columns: dict[str, list[Any]] = {name: [line[i] for line in lines] for i, name in enumerate(header)}
+        for name in header[1:] or header:
+            columns[name] = [float(text) if text else None for text in columns[name]]
+        if header[1:]:
+            (example,) = self.of_rows([{}])  # missing values are allowed
+            columns["prediction"] = [_of_type(type(example["prediction"]), text) for text in columns["prediction"]]
+        return columns
+
+    def _post(self, **options: Any) -> Any:
+        return self.transport.request("POST", f"{self.path}/predict", **options)
+
+
+def media_type_of(path: Path) -> str:
+    """The format of a file of rows, detected from its first bytes; raises OSError."""
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if head.startswith(b"PAR1"):
+        return PARQUET
+    return JSON_LINES if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") else CSV
+
+
+def _json_lines(path: Path) -> Iterator[Row]:
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise ValueError(f"{path}:{number} is not JSON: {error}") from None
+                if not isinstance(row, dict):
+                    raise ValueError(f"{path}:{number} is not a JSON object")
+                yield row
+
+
+def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[bytes]]:
+    """The rows as JSON, in batches of a size that the service accepts."""
+    batch, size = list[bytes](), 0
+    for row in rows:
+        if not isinstance(row, Mapping):
+            raise TypeError("rows are dicts by column name, the path of a file, or a DataFrame")
+        text = json.dumps({name: _json_value(value) for name, value in row.items()}, allow_nan=False).encode()
+        if batch and (len(batch) == MAX_ROWS or size + len(text) > MAX_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
+        size += len(text)
+    if batch:
+        yield batch
+
+
+def _counted_from(start: int, error: ApiError) -> ApiError:
+    """The error of a batch, its row numbers relative to the first row of all batches."""
+
+    def shifted(text: str) -> str:
+        return re.sub(r"/rows/(\d+)", lambda found: f"/rows/{int(found[1]) + start}", text)
+
+    error.detail = shifted(error.detail)
+    error.errors = [{name: shifted(text) for name, text in each.items()} for each in error.errors]
+    error.args = (shifted(str(error)),)
+    return error
+
+
+def _json_value(value: Any) -> Any:
+    """NaN and NaT become null, NumPy numbers Python's, dates ISO 8601 text."""
+    if value != value:
+        return None
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return value.item() if hasattr(value, "item") else value
+
+
+def _of_type(kind: type, text: str) -> Any:
+    """A class label of a CSV file as the value that JSON has."""
+    return text == "true" if kind is bool else kind(text)
