@@ -112,7 +112,7 @@ def test_a_thousand_streams_and_those_who_do_not_read_them_cost_the_others_nothi
     usual, median = statistics.median(beside_followers), statistics.median(asked)
     print(f"/healthz {median:.3f} s, {usual:.3f} s without slow clients; {(used - before) / 1e6:.0f} MB more")
     # The machine's pace cancels out; a server that waits for its slow clients takes seconds.
-    assert (usual < 2, median < 2 * usual + 0.5) == (True, True)
+    assert (usual < 5, median < 2 * usual + 0.5) == (True, True)
     assert min(more) > 0, "somebody hears nothing any more"
     assert used - before < 400e6
     assert crowd.gone >= SLOW
