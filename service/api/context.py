@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from service.artifacts import Artifacts
     from service.domain.job import Export
     from service.settings import Settings
-    from service.spec.limits import Limits
+    from service.spec.limits import JobLimits
     from service.spec.read_options import ReadOptions
     from service.store.engine import Database, TenantDatabase
 
@@ -65,7 +65,7 @@ class Parts:
     """What the service is made of."""
 
     settings: Settings
-    limits: Limits
+    limits: JobLimits
     database: Database
     artifacts: Artifacts
     predictor: Predictor

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from service.domain.status import Status, StopReason
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 from service.spec.early_stopping import Monitor
 
 
@@ -19,7 +19,7 @@ class SweepStatus(StrEnum):
     cancelled = "cancelled"
 
 
-class SweepBest(Record):
+class SweepBest(FrozenModel):
     """The best job of a sweep so far."""
 
     job: str
@@ -36,7 +36,7 @@ class SweepBest(Record):
     """All losses and metrics of that epoch."""
 
 
-class Sweep(Record):
+class Sweep(FrozenModel):
     """A sweep: many jobs from one base spec."""
 
     id: str
@@ -71,7 +71,7 @@ class Sweep(Record):
     """Submission time (UTC)."""
 
 
-class SweepResult(Record):
+class SweepResult(FrozenModel):
     """The result of one job of a sweep."""
 
     job: str
@@ -96,7 +96,7 @@ class SweepResult(Record):
     """Wall time from claim to end; null before the end."""
 
 
-class Spread(Record):
+class Spread(FrozenModel):
     """Mean and std of a metric over the seeds of a point; with folds, over the folds' means."""
 
     n: int
@@ -107,7 +107,7 @@ class Spread(Record):
     """Standard deviation (divided by n - 1); null for n = 1."""
 
 
-class EpochSpread(Record):
+class EpochSpread(FrozenModel):
     """Range of best epochs over the jobs of a point."""
 
     min: int
@@ -118,7 +118,7 @@ class EpochSpread(Record):
     """Maximum."""
 
 
-class SweepPoint(Record):
+class SweepPoint(FrozenModel):
     """A point of a sweep: jobs that differ only in seed and fold."""
 
     point: dict[str, Any]

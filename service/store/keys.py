@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 
 from service.domain.access import Caller, Scope, digest, key_id_of, new_key
 from service.errors import InvalidKey, NotFound, UnknownKey
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 from service.store.ids import new_id
 from service.store.schema import keys
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 
-class Key(Record):
+class Key(FrozenModel):
     """An API key's metadata, without its secret."""
 
     id: str

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy import delete, func, insert, literal, select, update
 
 from service.domain.status import Status
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 from service.store.schema import Utc, jobs, workers
 from service.store.tenancy import in_tenant
 
@@ -19,7 +19,7 @@ DEAD_AFTER = timedelta(minutes=1)
 DELETED_AFTER = timedelta(days=1)  # rows of workers that did not deregister
 
 
-class WorkerInfo(Record):
+class WorkerInfo(FrozenModel):
     """A worker: a supervisor and its trainer processes."""
 
     id: str

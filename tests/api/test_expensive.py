@@ -32,7 +32,7 @@ from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
 from service.store.engine import Database
 from service.training.checkpoint import Metadata, to_bytes
-from service.training.loop import train
+from service.training.loop import Training
 from tests.api.conftest import CoinPredictor, serving
 from tests.api.states import Kitchen
 from tests.data.files import parquet
@@ -160,8 +160,10 @@ def wide_network() -> bytes:
     data = {"kind": "inline", "x": [[float(i), float(i % 7)] for i in range(40)], "y": [i % 2 for i in range(40)]}
     spec = JobSpec.model_validate({"data": data, "max_epochs": 1, "architecture": {"hidden": [2_048, 2_048]}})
     resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
-    *_, (last,) = train([resolved], prepare(resolved.preparation, None), torch.device("cpu"))
-    return to_bytes(last.best_state(), Metadata.of(resolved, last.preprocessing, last.row))
+    rows = prepare(resolved.preparation, None)
+    training = Training([resolved], rows, torch.device("cpu"))
+    *_, (last,) = training
+    return to_bytes(training.best_state(0), Metadata.of(resolved, rows.preprocessing, last.row))
 
 
 def test_a_small_prediction_does_not_wait_for_the_large_ones(

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from examples.local_service import running_service
 
@@ -25,6 +25,7 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+TIMEOUT_MILLISECONDS = 20_000  # of an action and of an expectation; a loaded machine needs more than the default 5 s
 PENGUINS = Path("examples/penguins.csv")
 
 
@@ -63,6 +64,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium: Debian's package `chromium`, or CHROMIUM=path")
+    expect.set_options(timeout=TIMEOUT_MILLISECONDS)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         yield chromium
@@ -77,7 +79,7 @@ def visitor(browser: Browser, service: httpx2.Client) -> Iterator[Visitor]:
 def visits(browser: Browser, url: str, **options: Any) -> Iterator[Visitor]:
     """A visitor with its own browser context; fails at the end if it recorded faults."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True, **options)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(TIMEOUT_MILLISECONDS)
     visitor = Visitor(context.new_page(), url)
     visitor.listen()
     yield visitor

@@ -127,4 +127,4 @@ def test_a_file_dropped_on_any_page_is_uploaded(visitor: Visitor) -> None:
     )
 
     expect(page.locator("h1")).to_have_text("Data sets")
-    expect(page.locator(".uploads")).to_contain_text("dropped.csv: 344 rows, 8 columns")
+    expect(page.locator(".uploads")).to_contain_text("dropped.csv: 344 rows, 8 columns", timeout=60_000)

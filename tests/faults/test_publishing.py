@@ -27,8 +27,9 @@ from service.store.engine import Database
 from service.store.jobs import leases
 from service.store.jobs.claim import Claim
 from service.store.maintenance.artifact_refs import referenced
-from service.training.epoch import Pulse
+from service.training.epoch import ProgressCounter
 from service.worker import recorder
+from service.worker.protocol import CheckpointPolicy
 from service.worker.trainer import Trainer
 from tests.api.states import Kitchen
 from tests.faults.teams import Team
@@ -54,7 +55,8 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trainer(database: Database, artifacts: Artifacts) -> Trainer:
     pipe = cast("Connection", Told())  # nobody says anything
-    return Trainer(database, artifacts, torch.device("cpu"), pipe, Pulse(), 0.0, {"last", "state"})
+    policy = CheckpointPolicy(0.0, frozenset({"last", "state"}))
+    return Trainer(database, artifacts, torch.device("cpu"), pipe, ProgressCounter(), policy)
 
 
 def trains(url: str, artifacts: Artifacts, claims: list[Claim], prepare: Callable[[], None]) -> int:
@@ -275,7 +277,7 @@ def test_a_flipped_bit_is_found_wherever_it_is(database_url: str, tmp_path: Path
         job = ended(client, job_id)
         assert job["best"]["checkpoint"]["sha256"] == undisturbed["best"]["checkpoint"]["sha256"]
         log = client.get(f"/v1/jobs/{job_id}/events").json()["data"]
-        assert "begins anew: its saved state is missing or has changed" in [event["message"] for event in log]
+        assert "starts over: its saved state is missing or has changed" in [event["message"] for event in log]
 
         flip(artifacts.path(job["best"]["checkpoint"]["path"]))
         rows_to_predict = {"rows": [{"a": 1}]}

@@ -26,7 +26,7 @@ from service.serving.predictor import Helper, Predictor
 from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
 from service.training.checkpoint import Metadata, from_bytes, to_bytes
-from service.training.loop import train
+from service.training.loop import Training
 from tests.processes import children, linux_only, until
 from tests.serving.exports.test_bundle import job_of
 
@@ -39,8 +39,10 @@ def checkpoint(path: Path, y: list[Any], null_values: tuple[str, ...] = (), **fi
     spec = JobSpec.model_validate({"data": {"kind": "inline", "x": X, "y": y}, "max_epochs": 3, **fields})
     profile = inline_profile(spec.data).model_copy(update={"null_values": list(null_values)})  # type: ignore[arg-type]
     resolved = resolve(spec, profile)
-    *_, (last,) = train([resolved], prepare(resolved.preparation, None), CPU)
-    path.write_bytes(to_bytes(last.best_state(), Metadata.of(resolved, last.preprocessing, last.row)))
+    rows = prepare(resolved.preparation, None)
+    training = Training([resolved], rows, CPU)
+    *_, (last,) = training
+    path.write_bytes(to_bytes(training.best_state(0), Metadata.of(resolved, rows.preprocessing, last.row)))
     return str(path)
 
 

@@ -10,7 +10,7 @@ from service.domain.access import DEFAULT_TENANT
 from service.domain.job import Job, JobError
 from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import Conflict, LeaseLost, NotFound, QueueFull
-from service.spec.change import JobChange
+from service.spec.job import JobChange
 from service.store.engine import Database
 from service.store.jobs import actions, attempt, jobs, leases
 from service.store.jobs.attempt import Outcome

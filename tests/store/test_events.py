@@ -9,7 +9,7 @@ from service.domain.event import EventKind
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status, StopReason
 from service.errors import LeaseLost
-from service.spec.change import JobChange
+from service.spec.job import JobChange
 from service.store.engine import Database
 from service.store.jobs import actions, attempt, events, jobs, leases
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -27,7 +28,7 @@ from service.domain.event import EventKind
 from service.domain.job import Job, JobError
 from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import Conflict, LeaseLost, NotFound
-from service.spec.change import JobChange
+from service.spec.job import JobChange
 from service.store.engine import Database
 from service.store.jobs import actions, attempt, jobs, leases
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
@@ -338,6 +339,7 @@ def seen(job: Row[Any]) -> Expected:
     )
 
 
+@pytest.mark.slow
 def test_the_queue_does_what_its_model_does(database: Database) -> None:
     run_state_machine_as_test(
         lambda: QueueMachine(database), settings=settings(max_examples=EXAMPLES, stateful_step_count=50)

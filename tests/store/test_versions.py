@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from service.domain.status import Status
-from service.spec.version import SPEC_VERSION
+from service.spec.job import SPEC_VERSION
 from service.store.engine import Database
 from service.store.jobs.claim import has_queued
 from service.store.schema import jobs

@@ -24,7 +24,7 @@ from service.concurrency.fair_slots import FairLimiter
 from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.errors import Conflict, NotFound
 from service.spec.base import Bool, ColumnName, Float, Strict
-from service.spec.capped import CapErrors
+from service.spec.capped_errors import CapErrors
 from service.spec.data import Int64
 from service.spec.table import Value
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Row
 
-    from service.spec.change import JobChange
+    from service.spec.job import JobChange
 
 _RUNNING = jobs.c.status == Status.running
 

@@ -13,8 +13,8 @@ from service.domain.job import Best, Forked, Job, Progress
 from service.domain.status import ENDED, Status
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull, Unavailable
 from service.spec.data import DatasetData
+from service.spec.job import version_needed
 from service.spec.limits import checkpoint_bytes_of
-from service.spec.version import version_needed
 from service.store.engine import allow_long_statements
 from service.store.ids import new_id
 from service.store.jobs import events, resolutions

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import NotFound
 from service.spec.data import DatasetData
-from service.spec.stored import InputsDocuments, decided, restored
+from service.spec.resolved_json import InputsDocuments, decided, restored
 from service.store.schema import dataset_inputs, jobs
 from service.store.tenancy import in_tenant
 
