@@ -34,7 +34,7 @@ from service.worker.trainer import Trainer
 from tests.api.states import Kitchen
 from tests.faults.teams import Team
 from tests.faults.test_resuming import ended
-from tests.maintenance.test_collector import collect
+from tests.maintenance.collector_helpers import collect
 from tests.processes import get, linux_only, submit, until
 from tests.store import records
 from tests.worker.test_resuming import Told, outcome
