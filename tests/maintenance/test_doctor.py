@@ -260,7 +260,7 @@ def test_a_missing_file_can_be_restored_from_the_trash(kitchen: Kitchen) -> None
 def test_a_sweep_without_jobs_is_no_problem(kitchen: Kitchen) -> None:
     sweep = kitchen.swept()
     with kitchen.database.transaction() as connection:
-        for job in jobs.find(connection, limit=10, sweep=sweep.id):
+        for job in jobs.find(connection, jobs.JobFilter(sweep=sweep.id), limit=10):
             jobs.remove(connection, job.id)
         assert sweeps.get(connection, sweep.id).jobs == 0
 

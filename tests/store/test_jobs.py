@@ -94,10 +94,12 @@ def test_jobs_are_found_by_every_filter_newest_first(database: Database) -> None
     submit(database, name="two", labels={"team": "y"})
 
     with database.reading() as connection:
-        assert [j.id for j in jobs.find(connection, limit=10, labels={"a.b/c": 'say "hi"'})] == [odd.id]
-        assert [j.id for j in jobs.find(connection, limit=10, labels={"team": "x"}, name="two")] == [odd.id]
-        assert [j.id for j in jobs.find(connection, limit=10, name="one")] == [plain.id]
-        assert jobs.find(connection, limit=10, status=Status.running) == []
+        assert [j.id for j in jobs.find(connection, jobs.JobFilter(labels={"a.b/c": 'say "hi"'}), limit=10)] == [odd.id]
+        assert [j.id for j in jobs.find(connection, jobs.JobFilter(labels={"team": "x"}, name="two"), limit=10)] == [
+            odd.id
+        ]
+        assert [j.id for j in jobs.find(connection, jobs.JobFilter(name="one"), limit=10)] == [plain.id]
+        assert jobs.find(connection, jobs.JobFilter(status=Status.running), limit=10) == []
         newest = jobs.find(connection, limit=2)
         assert [j.id for j in jobs.find(connection, limit=2, after=newest[-1].id)] == [plain.id]
 

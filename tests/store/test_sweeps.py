@@ -58,7 +58,7 @@ def get(database: Database, sweep: Sweep) -> Sweep:
 def jobs_of(database: Database, sweep: Sweep) -> list[Job]:
     """The sweep's jobs in submission order."""
     with database.reading() as connection:
-        return jobs.find(connection, limit=10_000, sweep=sweep.id)[::-1]
+        return jobs.find(connection, jobs.JobFilter(sweep=sweep.id), limit=10_000)[::-1]
 
 
 def train(database: Database, status: Status = Status.succeeded, **metrics: float | None) -> str:
@@ -105,7 +105,7 @@ def test_thousands_of_jobs_keep_their_order(database: Database) -> None:
     sweep = create(database, replicates=1_000, grid={"batch_size": [8, 16]})
 
     with database.reading() as connection:
-        newest = jobs.find(connection, limit=1_500, sweep=sweep.id)
+        newest = jobs.find(connection, jobs.JobFilter(sweep=sweep.id), limit=1_500)
 
     assert sweep.counts[Status.queued] == 2_000
     assert [job.spec.seed for job in newest] == [*range(999, -1, -1), *range(999, 499, -1)]

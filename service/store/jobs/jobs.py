@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -173,29 +174,37 @@ def get(connection: Connection, job_id: str) -> Job:
     return _job(connection, row)
 
 
-def find(
-    connection: Connection,
-    *,
-    limit: int,
-    after: str | None = None,
-    status: Status | None = None,
-    name: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    sweep: str | None = None,
-) -> list[Job]:
-    """Jobs that match every filter, newest first, at most `limit`, older than the job `after`."""
+@dataclass(frozen=True)
+class JobFilter:
+    """Conditions that jobs must match; None: any."""
+
+    status: Status | None = None
+    name: str | None = None
+    labels: Mapping[str, str] | None = None
+    sweep: str | None = None
+
+    def apply(self, query: Select[Any]) -> Select[Any]:
+        """The query with these conditions."""
+        if self.status is not None:
+            query = query.where(jobs.c.status == self.status)
+        if self.name is not None:
+            query = query.where(jobs.c.name == self.name)
+        if self.sweep is not None:
+            query = query.where(jobs.c.sweep_id == self.sweep)
+        for key, value in (self.labels or {}).items():
+            query = query.where(jobs.c.labels[key].as_string() == value)
+        return query
+
+
+ALL_JOBS = JobFilter()
+
+
+def find(connection: Connection, which: JobFilter = ALL_JOBS, *, limit: int, after: str | None = None) -> list[Job]:
+    """Jobs that match the filter, newest first, at most `limit`, older than the job `after`."""
     query = _SELECT.where(in_tenant(connection, jobs))
     if after is not None:
         query = query.where(jobs.c.id < after)
-    if status is not None:
-        query = query.where(jobs.c.status == status)
-    if name is not None:
-        query = query.where(jobs.c.name == name)
-    if sweep is not None:
-        query = query.where(jobs.c.sweep_id == sweep)
-    for key, value in (labels or {}).items():
-        query = query.where(jobs.c.labels[key].as_string() == value)
-    rows = connection.execute(query.order_by(jobs.c.id.desc()).limit(limit)).all()
+    rows = connection.execute(which.apply(query).order_by(jobs.c.id.desc()).limit(limit)).all()
     return [_job(connection, row) for row in rows]
 
 
