@@ -33,7 +33,7 @@ Encoding = Literal[
     "shift_jis", "euc_jp", "euc_kr", "gb18030", "big5",
 ]  # fmt: skip
 Decimal = Literal[".", ","]
-Delimiter = Annotated[str, StringConstraints(pattern=r'^[^\x00\r\n"\x80-\U0010ffff]$')]
+Delimiter = Annotated[str, StringConstraints(pattern=r"^[\x01-\x09\x0b\x0c\x0e-!#-\x7f]$")]
 Quote = Annotated[str, StringConstraints(pattern=r"^[!-/:-@\[-`{-~]?$")]
 DateFormat = Annotated[str, StringConstraints(min_length=2, max_length=100, pattern=r"^[^\x00-\x1f]*%[^\x00-\x1f]*$")]
 ImageShape = Annotated[str, StringConstraints(pattern=r"^[13]x[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")]
@@ -81,6 +81,10 @@ class ReadAs(Strict):
     """The decimal sign."""
     date_format: str | None = None
     """How dates are written; null where they are written as ISO 8601 has it, or there are none."""
+    index_column: str | None = None
+    """Name given to a first column that has none in the file: a row index, which is no feature unless named."""
+    skipped_lines: int | None = None
+    """Lines above the column names that were skipped: titles, or a `sep=` line; null where there are none."""
     arrays: dict[str, str] | None = None
     """Which array of the file is `x` and which is `y`."""
     shape: list[int] | None = None

@@ -68,8 +68,8 @@ def step_rows(widest: int, *, shaped: bool) -> int:
     """The number of rows of a step, by the width of the widest layer: 32, 64, 128 or 256.
 
     A multiple of 32 leaves no remainder in element-wise kernels, whatever the layer's width. Wider networks for images
-    or sequences (`shaped`) take one row per step: a row takes the same time alone. Flat layers read all weights in each
-    step.
+    or sequences (`shaped`) take one row per step: a row takes the same time alone, while flat layers read their weights
+    in each step.
     """
     rows = BLOCK_ROWS
     while rows > 32 and rows * widest > STEP_VALUES:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -338,6 +339,7 @@ def seen(job: Row[Any]) -> Expected:
     )
 
 
+@pytest.mark.slow
 def test_the_queue_does_what_its_model_does(database: Database) -> None:
     run_state_machine_as_test(
         lambda: QueueMachine(database), settings=settings(max_examples=EXAMPLES, stateful_step_count=50)

@@ -109,6 +109,7 @@ def test_a_row_of_a_wide_network_predicts_the_same_alone_and_in_a_batch(hidden: 
         assert torch.equal(model.shares(some(whole, [row]))[0], together[row])
 
 
+@pytest.mark.slow
 def test_a_model_that_answers_holds_its_weights_once() -> None:
     _, checkpoint = trained({"kind": "mlp", "hidden": [512, 512]})
     gc.collect()

@@ -249,6 +249,7 @@ def test_ceasing_to_iterate_cancels_and_leaves_the_best_epochs_weights() -> None
     assert all(values.isfinite().all() for values in report.best_state.values())
 
 
+@pytest.mark.slow
 def test_an_epoch_leaves_no_tensors_behind() -> None:
     alive = []
     for report in reports(max_epochs=30, early_stopping=None, batch_size=16):

@@ -30,6 +30,7 @@ def stopped_after(job: Resolved, epochs: int) -> ResumePoint:
     return ResumePoint(snapshot, rows)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(arrays(), st.data())
 def test_members_stopped_at_different_epochs_end_as_if_never_stopped(jobs: list[Resolved], data: st.DataObject) -> None:

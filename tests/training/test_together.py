@@ -19,6 +19,7 @@ from tests.training.arrays import arrays, assert_same, outcomes
 from tests.training.jobs import CPU, train
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(arrays())
 def test_every_member_is_bit_for_bit_what_it_is_alone(jobs: list[Resolved]) -> None:
