@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Fault:
+class FieldError:
     """One wrong place in what a client sent: a JSON pointer into the body, and what is wrong there."""
 
     pointer: str
@@ -24,9 +24,9 @@ class ServiceError(Exception):
     code = "internal"
     retry_seconds: int | None = None  # when to try again, where that may help
 
-    def __init__(self, detail: str | None = None, faults: tuple[Fault, ...] = ()) -> None:
+    def __init__(self, detail: str | None = None, field_errors: tuple[FieldError, ...] = ()) -> None:
         self.detail = detail or (type(self).__doc__ or "").strip()
-        self.faults = faults
+        self.field_errors = field_errors
         super().__init__(self.detail)
 
 
@@ -38,7 +38,7 @@ class InvalidSpec(ServiceError):
     @classmethod
     def at(cls, pointer: str, message: str) -> InvalidSpec:
         """One fault at one place, e.g. `InvalidSpec.at("/data/target", "no such column")`."""
-        return cls(message, (Fault(pointer, message),))
+        return cls(message, (FieldError(pointer, message),))
 
 
 class InvalidData(ServiceError):

@@ -187,4 +187,4 @@ def test_a_monitor_that_the_history_does_not_hold_is_named() -> None:
     with pytest.raises(InvalidSpec, match="the history has no val_mae") as refused:
         replay(spec(), None, rows_of([nan, 0.5]), [Patience(), Patience(monitor=Monitor.val_mae)])
 
-    assert refused.value.faults[0].pointer == "/rules/1/monitor"
+    assert refused.value.field_errors[0].pointer == "/rules/1/monitor"

@@ -115,7 +115,7 @@ def respond(
 
 def from_service_error(request: Request, error: errors.ServiceError) -> Response:
     """An error of our own."""
-    faults = [ProblemFault(pointer=fault.pointer, message=fault.message) for fault in error.faults[:20]]
+    faults = [ProblemFault(pointer=fault.pointer, message=fault.message) for fault in error.field_errors[:20]]
     status = STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
     again = {} if error.retry_seconds is None else {"Retry-After": f"{error.retry_seconds}"}
     return respond(request, status, error.code, error.detail, faults, {**HEADERS.get(type(error), {}), **again})

@@ -16,7 +16,7 @@ from service.api.routes.jobs import CREATED, IdempotencyKey, answer, fingerprint
 from service.api.strict_route import Route
 from service.domain.checkpoint import CheckpointKind
 from service.domain.job import Forked, Job
-from service.errors import Conflict, Fault, InvalidSpec, json_pointer
+from service.errors import Conflict, FieldError, InvalidSpec, json_pointer
 from service.spec.fork import ForkSpec, check_fork, resolve_fork
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.resolve import Resolved, SpecWarning, resolve
@@ -107,9 +107,9 @@ def _planned(service: Service, basis: Basis, asked: ForkSpec) -> tuple[Resolved,
         check_fork(parent, resolved, asked)
         return _after(basis, resolved)
     except InvalidSpec as error:
-        located = [replace(fault, pointer=point.locate(fault.pointer)) for fault in error.faults]
+        located = [replace(fault, pointer=point.locate(fault.pointer)) for fault in error.field_errors]
         faults = tuple(
-            Fault("/changes", f"{each.pointer.removeprefix('/base')} {each.message}")
+            FieldError("/changes", f"{each.pointer.removeprefix('/base')} {each.message}")
             if each.pointer.startswith("/base")
             else each
             for each in located

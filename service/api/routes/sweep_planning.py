@@ -11,7 +11,7 @@ from service.api.http.validation_errors import MAX_FAULTS, UNKNOWN_FIELD
 from service.api.routes.jobs import profile_for
 from service.api.spec_patch import apply
 from service.concurrency.cancellation import current
-from service.errors import Fault, InvalidSpec
+from service.errors import FieldError, InvalidSpec
 from service.spec.architecture import row_shape
 from service.spec.data import DatasetData
 from service.spec.resolve import Inputs, choose_inputs, resolve
@@ -47,7 +47,7 @@ def plan_sweep(service: Service, sweep: SweepSpec) -> list[SweepJob]:
     if sweep.size > most:
         where = "/grid" if sweep.grid else "/points" if sweep.points else "/replicates"
         raise InvalidSpec.at(where, f"the sweep would be {sweep.size:,} jobs; this server allows {most:,}")
-    resolver, faults = _Resolver(service, sweep.base), dict[tuple[str, str], Fault]()
+    resolver, faults = _Resolver(service, sweep.base), dict[tuple[str, str], FieldError]()
     planned, known, size = list[SweepJob](), set[bytes](), 0
     documents, inputs = InputsDocuments(), set[str]()
     for point in expand(sweep):
@@ -57,7 +57,7 @@ def plan_sweep(service: Service, sweep: SweepSpec) -> list[SweepJob]:
         try:
             resolved = resolver.resolve(point.changes)
         except InvalidSpec as error:
-            for fault in error.faults:
+            for fault in error.field_errors:
                 located = _located(fault, point, resolver.own_faults)
                 faults.setdefault((located.pointer, fault.message), located)
             continue
@@ -69,7 +69,9 @@ def plan_sweep(service: Service, sweep: SweepSpec) -> list[SweepJob]:
         if size > MAX_SPEC_BYTES:
             raise InvalidSpec.at("/base/data", _TOO_LARGE)
         if (digest := hashlib.sha256(spec).digest()) in known:
-            faults.setdefault((point.pointer, ""), Fault(point.pointer, f"gives the same job a second time: {point}"))
+            faults.setdefault(
+                (point.pointer, ""), FieldError(point.pointer, f"gives the same job a second time: {point}")
+            )
         known.add(digest)
         planned.append(SweepJob(point.changes, resolved))
     if faults:
@@ -124,12 +126,12 @@ class _Resolver:
         return found
 
     @cached_property
-    def own_faults(self) -> tuple[Fault, ...]:
+    def own_faults(self) -> tuple[FieldError, ...]:
         """What is wrong with the base as it stands."""
         try:
             self.resolve({})
         except InvalidSpec as error:
-            return error.faults
+            return error.field_errors
         return ()
 
 
@@ -137,10 +139,10 @@ def _size(profile: TableProfile) -> int:
     return sum(1 + len(column.values or ()) + len(column.top or ()) for column in profile.columns)
 
 
-def _located(fault: Fault, point: Point, own_faults: tuple[Fault, ...]) -> Fault:
+def _located(fault: FieldError, point: Point, own_faults: tuple[FieldError, ...]) -> FieldError:
     """The fault of a job as one of the sweep: at the value that brings it about, or at the base."""
     pointer = point.locate(fault.pointer)
     if fault.message == UNKNOWN_FIELD and point.pointer == "/grid" and pointer in point.places.values():
         pointer = pointer.rpartition("/")[0]  # the name is wrong, not one of its values
     caused = pointer.startswith("/base") and point.changes and fault not in own_faults
-    return Fault(pointer, f"{fault.message} (with {point})" if caused else fault.message)
+    return FieldError(pointer, f"{fault.message} (with {point})" if caused else fault.message)
