@@ -35,7 +35,7 @@ class _Known:
     stale_at: float
 
 
-class Quota:
+class StorageQuota:
     """One a process. `limit`: bytes of a tenant at most; 0: no limit.
 
     What jobs and data sets take is read from the database and remembered for a moment; unfinished uploads are known to
@@ -57,7 +57,9 @@ class Quota:
         self._known[tenant] = _Known(taken.stored.total, began, began + (1 + DUTY) * seconds)
         return taken
 
-    def check(self, database: TenantDatabase, tenant: str, more: int = 0, beside: Held | None = None) -> None:
+    def check(
+        self, database: TenantDatabase, tenant: str, more: int = 0, beside: UploadReservation | None = None
+    ) -> None:
         """Raise QuotaExceeded where `more` bytes do not fit; else they count at once. Blocks.
 
         `beside`: an upload that has become what is to be stored, and is about to be deleted. Nobody is refused by a
@@ -86,15 +88,15 @@ class Quota:
         return self._uploading[tenant]
 
     @contextmanager
-    def upload(self, database: TenantDatabase, tenant: str) -> Iterator[Held]:
+    def upload(self, database: TenantDatabase, tenant: str) -> Iterator[UploadReservation]:
         """An upload or its answer, as long as it lies on our disk."""
-        held = Held(self, database, tenant, self._uploading)
+        held = UploadReservation(self, database, tenant, self._uploading)
         try:
             yield held
         finally:
             held.resize(0)
 
-    def _exceeds(self, known: _Known, tenant: str, more: int, beside: Held | None) -> bool:
+    def _exceeds(self, known: _Known, tenant: str, more: int, beside: UploadReservation | None) -> bool:
         uploading = self._uploading[tenant] - (beside.size_bytes if beside else 0)
         return known.total + uploading + more > self._limit
 
@@ -105,10 +107,10 @@ class Quota:
         return f"{asked}{there}, and {self._limit:,} are allowed: delete data sets or jobs that are not needed"
 
 
-class Held:
+class UploadReservation:
     """Bytes of one unfinished upload."""
 
-    def __init__(self, quota: Quota, database: TenantDatabase, tenant: str, uploading: Counter[str]) -> None:
+    def __init__(self, quota: StorageQuota, database: TenantDatabase, tenant: str, uploading: Counter[str]) -> None:
         self._quota, self._database, self._tenant = quota, database, tenant
         self._uploading = uploading
         self.size_bytes = 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from service.api.http.validation_errors import faults_of
+from service.api.http.validation_errors import validation_errors
 from service.errors import FieldError, InvalidSpec
 from service.spec.job import JobSpec
 from service.spec.sweep import changed
@@ -22,4 +22,6 @@ def apply(base: JobSpec, changes: Mapping[str, Any]) -> JobSpec:
         return JobSpec.model_validate(asked)
     except ValidationError as error:
         found = ({**e, "loc": ("body", *e["loc"])} for e in error.errors())
-        raise InvalidSpec(field_errors=tuple(FieldError(**fault) for fault in faults_of(found, asked))) from error
+        raise InvalidSpec(
+            field_errors=tuple(FieldError(**fault) for fault in validation_errors(found, asked))
+        ) from error

@@ -13,17 +13,17 @@ from starlette.requests import Request
 
 from service.api.context import check_scopes, scopes_of
 from service.api.http.body_limit import limited
-from service.api.http.json_body import MAX_JSON_BYTES, JsonBody, ReadRequest
+from service.api.http.json_body import MAX_JSON_BYTES, JsonBody, ParsedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from starlette.responses import Response
 
-MAX_FAULTS = 20
+MAX_ERRORS = 20
 
 
-class Route(APIRoute):
+class StrictRoute(APIRoute):
     """A path operation that takes no body but JSON, of at most 2 MiB, and no query parameter that it doesn't know."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -45,8 +45,8 @@ class Route(APIRoute):
                 return await handle(request)
             _check_content_type(request)
             content = await Request(request.scope, limited(request, MAX_JSON_BYTES)).body()
-            value = await body.read(content, request.app.state.parts.parsing) if content else None
-            return await handle(ReadRequest(request.scope, request.receive, content, value))
+            value = await body.read(content, request.app.state.shared.parse_slots) if content else None
+            return await handle(ParsedRequest(request.scope, request.receive, content, value))
 
         return checked
 
@@ -66,7 +66,7 @@ def _check_parameters(request: Request, known: Mapping[str, bool]) -> None:
         elif "\0" in name + value:
             faults.append((name, "must not hold a NUL character"))
         seen.add(name)
-        if len(faults) >= MAX_FAULTS:
+        if len(faults) >= MAX_ERRORS:
             break
     if faults:
         raise RequestValidationError([{"type": "parameter", "loc": ("query", n), "msg": m} for n, m in faults])

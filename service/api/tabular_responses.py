@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from service.api.context import Parts, Service
+    from service.api.context import AppState, RequestContext
     from service.data.processes.write_parquet import Kind
 
 Accept = Annotated[str, Header(description=f"`{CSV}` or `{PARQUET}` gives every row as a table.")]
@@ -36,7 +36,7 @@ TABLES: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Table:
+class TabularData:
     """Rows a page at a time, a value a column; `name`: of the file, without its ending."""
 
     name: str
@@ -55,48 +55,50 @@ def preferred(accept: str) -> str:
     return next((name for name in known if weights[name] > 0), JSON)
 
 
-def as_csv(table: Table) -> StreamingResponse:
+def as_csv(table: TabularData) -> StreamingResponse:
     """All rows as CSV, sent as they are read."""
     return StreamingResponse(map(_lines, csv_rows(table)), headers=_headers(table, "csv"), media_type=CSV)
 
 
-async def as_file(table: Callable[[], Table], media_type: str, service: Service, request: Request) -> StreamingResponse:
+async def as_file(
+    table: Callable[[], TabularData], media_type: str, context: RequestContext, request: Request
+) -> StreamingResponse:
     """All rows as CSV or Parquet, which is written to the disk before and sent from there, at the client's pace."""
 
-    def written() -> tuple[Table, BinaryIO]:
+    def written() -> tuple[TabularData, BinaryIO]:
         found = table()
-        return found, (_csv if media_type == CSV else _parquet)(found, service.parts)
+        return found, (_csv if media_type == CSV else _parquet)(found, context.state)
 
-    limiter = service.parts.computing if media_type == CSV else service.parts.ingesting
-    found, file = await expensive_work.run(service, request, limiter, written)
+    limiter = context.state.compute_slots if media_type == CSV else context.state.ingest_slots
+    found, file = await expensive_work.run(context, request, limiter, written)
     return whole(file, _headers(found, "csv" if media_type == CSV else "parquet"), media_type)
 
 
-def _headers(table: Table, ending: str) -> dict[str, str]:
+def _headers(table: TabularData, ending: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="{table.name}.{ending}"', "Vary": "Accept"}
 
 
-def _csv(table: Table, parts: Parts) -> BinaryIO:
+def _csv(table: TabularData, state: AppState) -> BinaryIO:
     """A file whose name is gone already."""
-    with parts.artifacts.scratch() as folder:
+    with state.artifacts.scratch() as folder:
         target = folder / "table.csv"
         with target.open("w", encoding="utf-8", newline="") as lines:
             lines.writelines(map(_lines, csv_rows(table)))
         return current().opened(target.open("rb"))
 
 
-def _parquet(table: Table, parts: Parts) -> BinaryIO:
+def _parquet(table: TabularData, state: AppState) -> BinaryIO:
     """A file whose name is gone already."""
-    with parts.artifacts.scratch() as folder:
+    with state.artifacts.scratch() as folder:
         target = folder / "table.parquet"
-        write_rows(table.columns, table.pages, target, parts.allowed)
+        write_rows(table.columns, table.pages, target, state.file_process_limits)
         try:
             return current().opened(target.open("rb"))
         except OSError as error:
             raise StorageError(f"the table could not be read: {error.strerror}") from error
 
 
-def csv_rows(table: Table) -> Iterator[list[list[Any]]]:
+def csv_rows(table: TabularData) -> Iterator[list[list[Any]]]:
     """The header, then the rows a page at a time, as CSV has them."""
     yield [list(map(harmless, table.columns))]
     for rows in table.pages:

@@ -28,7 +28,7 @@ SHED = 16  # idle connections that make way where the process runs out of descri
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Capacity(ServerState):
+class ConnectionLimit(ServerState):
     """uvicorn's state of a server, with a limit of connections.
 
     `idle`: connections that wait for a request's head, those that have waited longest first.

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from service.api.connections.limit import Capacity
+from service.api.connections.limit import ConnectionLimit
 from service.api.connections.slow_clients import Connection
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from service.api.context import Parts
+    from service.api.context import AppState
 
 QUEUED = 2_048  # connections that wait to be accepted; one more would be tried again after a second
 
@@ -26,8 +26,8 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: FastAPI, *, connections: int = 10_000, **options: Any) -> None:
         super().__init__(uvicorn.Config(app, http=Connection, ws="none", **options))
-        self.server_state = self._capacity = Capacity(connections)
-        self._parts: Parts = app.state.parts
+        self.server_state = self._capacity = ConnectionLimit(connections)
+        self._state: AppState = app.state.shared
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Watch over the event loop first."""
@@ -49,5 +49,5 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End waits and streams, then everything else in uvicorn's order."""
-        self._parts.watcher.stop()
+        self._state.watcher.stop()
         await super().shutdown(sockets)

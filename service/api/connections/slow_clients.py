@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from service.api.connections.limit import Capacity
+from service.api.connections.limit import ConnectionLimit
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,7 +28,7 @@ class Connection(H11Protocol):
         super().__init__(*arguments, **options)
         self._began, self._received = time.monotonic(), 0
         self._unread_since: float | None = None
-        assert isinstance(self.server_state, Capacity)
+        assert isinstance(self.server_state, ConnectionLimit)
         self._capacity = self.server_state
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -49,7 +49,7 @@ class JsonBody:
             raise RequestValidationError(found, body=parsed) from None
 
 
-class ReadRequest(Request):
+class ParsedRequest(Request):
     """A request whose body is read and checked: FastAPI finds a model, and takes models as they are."""
 
     def __init__(self, scope: Scope, receive: Receive, content: bytes, value: Any) -> None:

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from service import errors
-from service.api.http.validation_errors import faults_of
+from service.api.http.validation_errors import validation_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ HEADERS: dict[type[errors.ServiceError], dict[str, str]] = {
 }
 
 
-class ProblemFault(BaseModel):
+class FieldProblem(BaseModel):
     """One wrong place of a request: in its body, or among its parameters."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -87,7 +87,7 @@ class Problem(BaseModel):
     """What went wrong, for a program: a stable name."""
     request_id: str
     """The request, as it stands in the server's log."""
-    errors: list[ProblemFault] | None = None
+    errors: list[FieldProblem] | None = None
     """The wrong places, at most 20."""
 
 
@@ -96,7 +96,7 @@ def respond(
     status: int,
     code: str,
     detail: str | None,
-    faults: list[ProblemFault] | None = None,
+    faults: list[FieldProblem] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A problem as a response."""
@@ -115,7 +115,7 @@ def respond(
 
 def from_service_error(request: Request, error: errors.ServiceError) -> Response:
     """An error of our own."""
-    faults = [ProblemFault(pointer=fault.pointer, message=fault.message) for fault in error.field_errors[:20]]
+    faults = [FieldProblem(pointer=fault.pointer, message=fault.message) for fault in error.field_errors[:20]]
     status = STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
     again = {} if error.retry_seconds is None else {"Retry-After": f"{error.retry_seconds}"}
     return respond(request, status, error.code, error.detail, faults, {**HEADERS.get(type(error), {}), **again})
@@ -136,7 +136,7 @@ async def _service_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    faults = [ProblemFault.model_validate(fault) for fault in faults_of(error.errors(), error.body)]
+    faults = [FieldProblem.model_validate(fault) for fault in validation_errors(error.errors(), error.body)]
     first = faults[0]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     where = first.parameter or _dotted(first.pointer or "") or "the body"

@@ -62,7 +62,7 @@ def serve(
     if request.method == "HEAD":
         file.close()
         return Response(status_code=status, headers=headers, media_type=media_type)
-    return FilePart(file, range(start, stop), status, headers, media_type)
+    return OpenFileResponse(file, range(start, stop), status, headers, media_type)
 
 
 def byte_range(header: str, size: int) -> range | None:
@@ -89,7 +89,7 @@ def _is_known(if_none_match: str | None, etag: str) -> bool:
     return etag in tags or tags == ["*"]
 
 
-class FilePart(StreamingResponse):
+class OpenFileResponse(StreamingResponse):
     """Some bytes of an open file, sent from the disk at the pace of the client.
 
     Closes the file in the end, whether or not the client has waited for it: the file may have no name any more.
@@ -109,10 +109,10 @@ class FilePart(StreamingResponse):
             self._file.close()
 
 
-def whole(file: BinaryIO, headers: dict[str, str], media_type: str) -> FilePart:
+def whole(file: BinaryIO, headers: dict[str, str], media_type: str) -> OpenFileResponse:
     """All of an open file, with its length among the headers; closes it in the end."""
     size = file.seek(0, 2)
-    return FilePart(file, range(size), 200, {"Content-Length": str(size), **headers}, media_type)
+    return OpenFileResponse(file, range(size), 200, {"Content-Length": str(size), **headers}, media_type)
 
 
 def _chunks(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:

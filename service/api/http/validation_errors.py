@@ -9,7 +9,7 @@ from service.errors import json_pointer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-MAX_FAULTS = 20
+MAX_ERRORS = 20
 UNKNOWN_FIELD = "is not a known field"
 
 _MESSAGES = {
@@ -40,7 +40,7 @@ _REPHRASED = (
 )
 
 
-def faults_of(found: Iterable[dict[str, Any]], body: Any) -> list[dict[str, str]]:
+def validation_errors(found: Iterable[dict[str, Any]], body: Any) -> list[dict[str, str]]:
     """At most 20 wrong places: `{"pointer": ..., "message": ...}` or `{"parameter": ..., "message": ...}`.
 
     `found`: pydantic's errors; `body`: what the client sent, which tells its fields from pydantic's own tags.
@@ -52,9 +52,9 @@ def faults_of(found: Iterable[dict[str, Any]], body: Any) -> list[dict[str, str]
         message = _message(error)
         if message not in messages.setdefault(place, []):
             messages[place].append(message)
-        if len(messages) > MAX_FAULTS:
+        if len(messages) > MAX_ERRORS:
             break
-    return [{kind: where, "message": _joined(said)} for (kind, where), said in list(messages.items())[:MAX_FAULTS]]
+    return [{kind: where, "message": _joined(said)} for (kind, where), said in list(messages.items())[:MAX_ERRORS]]
 
 
 def _pointer(location: Sequence[str | int], body: Any, error: dict[str, Any]) -> str:

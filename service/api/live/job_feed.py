@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class News:
+class JobUpdate:
     """A job, and epochs of it by their number; each also as JSON."""
 
     job: Job
@@ -25,13 +25,15 @@ class News:
     epochs: Sequence[tuple[int, str]]
 
 
-class NewsRoom:
+class JobFeed:
     """One a process, on the event loop. A thousand who follow one job cost one look at the database a change."""
 
     def __init__(self) -> None:
-        self._looking: dict[tuple[str, int, int | None], asyncio.Task[News]] = {}
+        self._looking: dict[tuple[str, int, int | None], asyncio.Task[JobUpdate]] = {}
 
-    async def since(self, database: TenantDatabase, job_id: str, epoch: int, version: int | None, limit: int) -> News:
+    async def since(
+        self, database: TenantDatabase, job_id: str, epoch: int, version: int | None, limit: int
+    ) -> JobUpdate:
         """The job, at `version` or newer, and its epochs after `epoch`; raises NotFound, Unavailable."""
         key = job_id, epoch, version
         looking = self._looking.get(key)
@@ -41,9 +43,9 @@ class NewsRoom:
         return await asyncio.shield(looking)  # who leaves does not take it from the others
 
 
-def _read(database: TenantDatabase, job_id: str, epoch: int, limit: int) -> News:
+def _read(database: TenantDatabase, job_id: str, epoch: int, limit: int) -> JobUpdate:
     with database.reading() as connection:
         # The job before its rows: once it has ended, all of them are there.
         job = jobs.get(connection, job_id)
         rows = epochs.read(connection, job_id, after_epoch=epoch, limit=limit)
-    return News(job, job.model_dump_json(), [(row.epoch, row.model_dump_json()) for row in rows])
+    return JobUpdate(job, job.model_dump_json(), [(row.epoch, row.model_dump_json()) for row in rows])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Reads:
+class ReadBatcher:
     """One a process, on the event loop. Those that come while the thread is busy are its next turn, all together."""
 
     def __init__(self) -> None:

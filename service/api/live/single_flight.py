@@ -17,7 +17,7 @@ T = TypeVar("T")
 ANSWER_SECONDS = 5.0
 
 
-class Probe:
+class SingleFlight:
     """One an application, on the event loop. A check has a thread to itself: those of requests may all be waiting."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ BACK_OFF_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class JobVersion:
     """A job at one moment; `version` grows with each change."""
 
     version: int
@@ -33,7 +33,7 @@ class Seen:
 class _Waiter:
     job_id: str
     version: int | None
-    future: asyncio.Future[Seen | None]
+    future: asyncio.Future[JobVersion | None]
 
 
 class Watcher:
@@ -62,7 +62,7 @@ class Watcher:
         if self._task is not None:
             await self._task
 
-    async def change(self, job_id: str, version: int | None, seconds: float) -> Seen | None:
+    async def wait_for_change(self, job_id: str, version: int | None, seconds: float) -> JobVersion | None:
         """The job as soon as it is not (any more) at `version`; None when it is gone, at `seconds`, or on `stop`."""
         if self.stopped:
             return None
@@ -78,12 +78,12 @@ class Watcher:
         finally:
             self._waiters.discard(waiter)
 
-    async def ended(self, job_id: str, seconds: float) -> None:
+    async def wait_for_end(self, job_id: str, seconds: float) -> None:
         """Return when the job has ended or is gone, and at `seconds` at the latest."""
         deadline = asyncio.get_running_loop().time() + seconds
-        seen = await self.change(job_id, None, seconds)
+        seen = await self.wait_for_change(job_id, None, seconds)
         while seen is not None and not seen.status.terminal:
-            seen = await self.change(job_id, seen.version, deadline - asyncio.get_running_loop().time())
+            seen = await self.wait_for_change(job_id, seen.version, deadline - asyncio.get_running_loop().time())
 
     async def _run(self) -> None:
         changes: Changes | None = None
@@ -115,11 +115,11 @@ class Watcher:
             self._newcomers = True  # nobody was answered: look again, change or not
             raise
 
-    def _read(self, job_ids: set[str]) -> dict[str, Seen]:
+    def _read(self, job_ids: set[str]) -> dict[str, JobVersion]:
         with self._database.reading() as connection:
-            return {job_id: Seen(*state) for job_id, state in jobs.versions(connection, job_ids).items()}
+            return {job_id: JobVersion(*state) for job_id, state in jobs.versions(connection, job_ids).items()}
 
-    def _wake(self, seen: dict[str, Seen], asked: set[str] | None = None) -> None:
+    def _wake(self, seen: dict[str, JobVersion], asked: set[str] | None = None) -> None:
         """Wake those whose job has changed or is gone; without `asked`, everybody."""
         for waiter in self._waiters:
             now = seen.get(waiter.job_id)

@@ -9,13 +9,14 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
-from service.api.context import Page, Reader
-from service.api.strict_route import Route
+from service.api.context import Reader
+from service.api.pagination import Page
+from service.api.strict_route import StrictRoute
 from service.spec.architecture import ARCHITECTURES
 from service.store import workers
 from service.store.workers import WorkerInfo
 
-router = APIRouter(tags=["service"], route_class=Route)
+router = APIRouter(tags=["service"], route_class=StrictRoute)
 
 
 class ArchitectureInfo(BaseModel):
@@ -60,18 +61,18 @@ async def list_architectures(_: Reader) -> Page[ArchitectureInfo]:
 
 
 @router.get("/workers", operation_id="list_workers", summary="List workers")
-def list_workers(service: Reader) -> Page[WorkerInfo]:
+def list_workers(context: Reader) -> Page[WorkerInfo]:
     """The workers that gave a sign of life within the last minute, and the jobs that each trains."""
-    with service.database.reading() as connection:
+    with context.database.reading() as connection:
         return Page(data=workers.find(connection))
 
 
 @router.get("/version", operation_id="get_version", summary="Read versions")
-async def get_version(service: Reader) -> Versions:
+async def get_version(context: Reader) -> Versions:
     """The versions of the service and of what it runs on."""
     return Versions(
         bestepoch=version("bestepoch"),
         python=platform.python_version(),
         torch=version("torch"),
-        database="sqlite" if service.database.is_sqlite else "postgresql",
+        database="sqlite" if context.database.is_sqlite else "postgresql",
     )

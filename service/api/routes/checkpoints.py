@@ -13,12 +13,13 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from service.api import expensive_work
-from service.api.context import JobId, Page, Reader, Service
+from service.api.context import JobId, Reader, RequestContext
 from service.api.http.openapi import problems
 from service.api.http.ranges import OCTETS, documented, serve
+from service.api.pagination import Page
 from service.api.routes.export_inputs import export
 from service.api.routes.jobs import read_job
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
 from service.artifacts import sha256_of
 from service.concurrency.cancellation import current
 from service.concurrency.fair_slots import FairLimiter
@@ -26,7 +27,7 @@ from service.domain.checkpoint import Checkpoint, CheckpointFormat, CheckpointKi
 from service.errors import CheckpointCorrupt
 from service.store import checkpoints
 
-router = APIRouter(prefix="/jobs", tags=["checkpoints"], route_class=Route)
+router = APIRouter(prefix="/jobs", tags=["checkpoints"], route_class=StrictRoute)
 
 ZIP = "application/zip"
 FORMATS = (
@@ -41,10 +42,10 @@ Kind = Annotated[Literal["best", "last"], InPath(description="Which epoch's weig
 @router.get(
     "/{job_id}/checkpoints", operation_id="list_checkpoints", summary="List checkpoints", responses=problems(404)
 )
-def list_checkpoints(job_id: JobId, service: Reader) -> Page[Checkpoint]:
+def list_checkpoints(job_id: JobId, context: Reader) -> Page[Checkpoint]:
     """The checkpoints that are published: none, the best, or the best and the last."""
-    read_job(service, job_id)
-    with service.database.reading() as connection:
+    read_job(context, job_id)
+    with context.database.reading() as connection:
         return Page(data=checkpoints.find(connection, job_id))
 
 
@@ -54,15 +55,15 @@ def list_checkpoints(job_id: JobId, service: Reader) -> Page[Checkpoint]:
     summary="Read about a checkpoint",
     responses=problems(404),
 )
-def get_checkpoint(job_id: JobId, kind: Kind, service: Reader) -> Checkpoint:
+def get_checkpoint(job_id: JobId, kind: Kind, context: Reader) -> Checkpoint:
     """Which epoch it is, what that epoch measured, the file's hash and size. While a job trains, its best moves on."""
-    return read_checkpoint(service, job_id, CheckpointKind(kind))
+    return read_checkpoint(context, job_id, CheckpointKind(kind))
 
 
-def read_checkpoint(service: Service, job_id: str, kind: CheckpointKind) -> Checkpoint:
+def read_checkpoint(context: RequestContext, job_id: str, kind: CheckpointKind) -> Checkpoint:
     """The job's checkpoint of this kind; raises NotFound, for the job or for the checkpoint."""
-    read_job(service, job_id)
-    with service.database.reading() as connection:
+    read_job(context, job_id)
+    with context.database.reading() as connection:
         return checkpoints.get(connection, job_id, kind)
 
 
@@ -77,7 +78,7 @@ def read_checkpoint(service: Service, job_id: str, kind: CheckpointKind) -> Chec
 async def download_checkpoint(
     job_id: JobId,
     kind: Kind,
-    service: Reader,
+    context: Reader,
     request: Request,
     format: Annotated[CheckpointFormat, Query(description=FORMATS)] = CheckpointFormat.safetensors,  # noqa: A002
 ) -> Response:
@@ -90,27 +91,27 @@ async def download_checkpoint(
     suffix, media_type = ("zip", ZIP) if format is CheckpointFormat.bundle else (format.value, OCTETS)
     filename, of = f"{job_id}-{kind}-epoch{{}}.{suffix}", CheckpointKind(kind)
     if format is CheckpointFormat.safetensors:
-        checkpoint, file = await with_weights(service, request, job_id, of, _open, limiter=None)
+        checkpoint, file = await with_weights(context, request, job_id, of, _open, limiter=None)
         sha256 = checkpoint.sha256
     else:
 
         def written(checkpoint: Checkpoint, path: Path) -> tuple[BinaryIO, str]:
-            with service.parts.artifacts.scratch() as folder:
+            with context.state.artifacts.scratch() as folder:
                 target = folder / "export"
                 if format is CheckpointFormat.pt:
-                    service.parts.predictor.to_pt(path, checkpoint.sha256, target)
+                    context.state.predictor.to_pt(path, checkpoint.sha256, target)
                 else:
-                    export(service, job_id, checkpoint, path, format, target)
+                    export(context, job_id, checkpoint, path, format, target)
                 return current().opened(target.open("rb")), sha256_of(target)  # sent from the disk; its name is gone
 
-        limiter = service.parts.predicting if format is CheckpointFormat.pt else service.parts.exporting
-        checkpoint, (file, sha256) = await with_weights(service, request, job_id, of, written, limiter=limiter)
+        limiter = context.state.predict_slots if format is CheckpointFormat.pt else context.state.export_slots
+        checkpoint, (file, sha256) = await with_weights(context, request, job_id, of, written, limiter=limiter)
     size = os.fstat(file.fileno()).st_size
     return serve(request, file, size, sha256, filename.format(checkpoint.epoch), media_type)
 
 
 async def with_weights(
-    service: Service,
+    context: RequestContext,
     request: Request,
     job_id: str,
     kind: CheckpointKind,
@@ -124,12 +125,12 @@ async def with_weights(
     """
     failed: str | None = None
     while True:
-        checkpoint = await run_in_threadpool(read_checkpoint, service, job_id, kind)
-        path = service.parts.artifacts.path(checkpoint.path)
+        checkpoint = await run_in_threadpool(read_checkpoint, context, job_id, kind)
+        path = context.state.artifacts.path(checkpoint.path)
         try:
             if limiter is None:
                 return checkpoint, await run_in_threadpool(use, checkpoint, path)
-            return checkpoint, await expensive_work.run(service, request, limiter, use, checkpoint, path)
+            return checkpoint, await expensive_work.run(context, request, limiter, use, checkpoint, path)
         except CheckpointCorrupt:
             if checkpoint.path == failed:
                 raise

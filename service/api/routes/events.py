@@ -11,11 +11,11 @@ from service.api.context import JobId, Reader
 from service.api.http.openapi import problems
 from service.api.routes.epochs import MAX_INT
 from service.api.routes.jobs import read_job
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
 from service.domain.event import Event
 from service.store.jobs import events
 
-router = APIRouter(prefix="/jobs", tags=["progress"], route_class=Route)
+router = APIRouter(prefix="/jobs", tags=["progress"], route_class=StrictRoute)
 
 
 class Events(BaseModel):
@@ -36,13 +36,13 @@ class Events(BaseModel):
 @router.get("/{job_id}/events", operation_id="list_events", summary="Read a job's log", responses=problems(404))
 def list_events(
     job_id: JobId,
-    service: Reader,
+    context: Reader,
     after: Annotated[int, Query(ge=0, le=MAX_INT, description="Only events after this number.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1_000, description="How many at most.")] = 100,
 ) -> Events:
     """What happened to the job and why, in order: who claimed it, after which epoch it went on, how it ended."""
-    read_job(service, job_id)
-    with service.database.reading() as connection:
+    read_job(context, job_id)
+    with context.database.reading() as connection:
         found = events.read(connection, job_id, after=after, limit=limit + 1)
     data, more = found[:limit], len(found) > limit
     return Events(data=data, has_more=more, next=data[-1].number if more else None)

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel
 
 from service.api import expensive_work, spec_patch
-from service.api.context import JobId, Service, Submitter
+from service.api.context import JobId, RequestContext, Submitter
 from service.api.http.openapi import problems
 from service.api.routes.jobs import CREATED, IdempotencyKey, answer, fingerprint, profile_for, replay
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
 from service.domain.checkpoint import CheckpointKind
 from service.domain.job import Forked, Job
 from service.errors import Conflict, FieldError, InvalidSpec, json_pointer
@@ -26,7 +26,7 @@ from service.store.jobs import forks, jobs
 from service.store.jobs.attempt import BestSoFar
 from service.store.jobs.forks import Basis
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Route)
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
 
 TRIES = 5  # a job under way saves its state every few seconds, and the old one is gone then
 
@@ -53,7 +53,7 @@ class _MovedError(Exception):
 async def fork_job(
     job_id: JobId,
     asked: Annotated[ForkSpec, Body(description="Where to go on, and what to change.")],
-    service: Submitter,
+    context: Submitter,
     request: Request,
     response: Response,
     key: IdempotencyKey = None,
@@ -65,27 +65,27 @@ async def fork_job(
     what the other would have done with this spec from there on. Data, split, preprocessing and layers must stay.
     """
     job, created = await expensive_work.run(
-        service, request, service.parts.planning, _create, service, job_id, asked, key
+        context, request, context.state.plan_slots, _create, context, job_id, asked, key
     )
     return answer(job, created, response)
 
 
-def _create(service: Service, job_id: str, asked: ForkSpec, key: str | None) -> tuple[Job, bool]:
+def _create(context: RequestContext, job_id: str, asked: ForkSpec, key: str | None) -> tuple[Job, bool]:
     sha256 = fingerprint(_Request(job=job_id, asked=asked))
-    known = replay(service, key, sha256)
+    known = replay(context, key, sha256)
     if known is not None:
         return known, False
     kind = CheckpointKind.state if asked.checkpoint == "last" else CheckpointKind.best
     for _ in range(TRIES):
-        with service.database.reading() as connection:
+        with context.database.reading() as connection:
             basis = forks.find(connection, job_id, kind)
-        resolved, best = _planned(service, basis, asked)
-        service.make_room(checkpoint_bytes_of(resolved))
-        with suppress(_MovedError), service.database.transaction() as connection:
+        resolved, best = _planned(context, basis, asked)
+        context.check_quota(checkpoint_bytes_of(resolved))
+        with suppress(_MovedError), context.database.transaction() as connection:
             job, created = jobs.submit(
                 connection,
                 resolved,
-                max_queued=service.parts.settings.max_queued_jobs,
+                max_queued=context.state.settings.max_queued_jobs,
                 idempotency_key=key,
                 request_sha256=sha256,
                 forked=Forked(job=job_id, checkpoint=asked.checkpoint, epoch=basis.epoch),
@@ -96,14 +96,14 @@ def _create(service: Service, job_id: str, asked: ForkSpec, key: str | None) -> 
     raise Conflict("the job moves on too fast to be forked; pause it first")
 
 
-def _planned(service: Service, basis: Basis, asked: ForkSpec) -> tuple[Resolved, BestSoFar | None]:
+def _planned(context: RequestContext, basis: Basis, asked: ForkSpec) -> tuple[Resolved, BestSoFar | None]:
     """The fork resolved, and the best of the rows that it takes over; raises InvalidSpec pointing into the request."""
     point = Point(asked.changes, {name: json_pointer("changes", name) for name in asked.changes}, "/changes")
     try:
         spec = spec_patch.apply(basis.parent.known_spec, asked.changes)
-        profile = profile_for(service, spec)
-        parent = basis.resolved or resolve(basis.parent.known_spec, profile_for(service, basis.parent.known_spec))
-        resolved = resolve_fork(spec, profile, service.parts.limits, parent)
+        profile = profile_for(context, spec)
+        parent = basis.resolved or resolve(basis.parent.known_spec, profile_for(context, basis.parent.known_spec))
+        resolved = resolve_fork(spec, profile, context.state.limits, parent)
         check_fork(parent, resolved, asked)
         return _after(basis, resolved)
     except InvalidSpec as error:

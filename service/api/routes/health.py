@@ -9,18 +9,18 @@ from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict
 
-from service.api.context import Everything, Operator
+from service.api.context import Operator, PublicState
 from service.api.http.openapi import problems
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
 from service.errors import StorageError, Unavailable
 from service.store import migrations, workers
 from service.store.engine import takes_writes
 
 if TYPE_CHECKING:
-    from service.api.context import Parts
+    from service.api.context import AppState
 
-router = APIRouter(tags=["service"], route_class=Route)
-figures = APIRouter(tags=["service"], route_class=Route)  # for the operator
+router = APIRouter(tags=["service"], route_class=StrictRoute)
+metrics_router = APIRouter(tags=["service"], route_class=StrictRoute)  # for the operator
 
 
 class Health(BaseModel):
@@ -50,32 +50,32 @@ async def get_health() -> Health:
 
 
 @router.get("/readyz", operation_id="get_readiness", summary="Ask whether the server can work", responses=problems(503))
-async def get_readiness(service: Everything) -> Readiness:
+async def get_readiness(state: PublicState) -> Readiness:
     """Whether the database can be reached, takes writes and has a schema that this version can use, and the artifact
     store can be written to; 503 as well when this is not known within five seconds."""
-    return await service.probe.run(partial(_check, service))
+    return await state.readiness_check.run(partial(_check, state))
 
 
-def _check(service: Parts) -> Readiness:
-    with service.database.reading() as connection:
+def _check(state: AppState) -> Readiness:
+    with state.database.reading() as connection:
         migrations.check(connection)
         if not takes_writes(connection):
             raise Unavailable("the database takes no writes: it is read-only")
         alive = workers.find(connection)
     try:
-        service.artifacts.check()
+        state.artifacts.check()
     except StorageError as error:
         raise Unavailable(error.detail) from error
     return Readiness(workers=len(alive))
 
 
-@figures.get(
+@metrics_router.get(
     "/metrics",
     operation_id="get_metrics",
-    summary="Read figures for Prometheus",
+    summary="Read metrics_router for Prometheus",
     response_class=PlainTextResponse,
     response_description="Prometheus's text format.",
 )
-def get_metrics(service: Operator) -> PlainTextResponse:
+def get_metrics(context: Operator) -> PlainTextResponse:
     """Jobs by status, stop reason and error code, how long the first has waited, workers, bytes stored; requests."""
-    return PlainTextResponse(service.parts.metrics.text())
+    return PlainTextResponse(context.state.metrics.text())

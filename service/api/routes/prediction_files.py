@@ -19,9 +19,9 @@ from service.api.context import JobId, Reader
 from service.api.http import uploads
 from service.api.http.media_types import CSV, PARQUET
 from service.api.http.ranges import whole
-from service.api.quota import Held
+from service.api.quota import UploadReservation
 from service.api.routes.predictions import with_best
-from service.api.strict_route import Route, is_json
+from service.api.strict_route import StrictRoute, is_json
 from service.concurrency.cancellation import current
 from service.domain.checkpoint import Checkpoint
 from service.errors import StorageError
@@ -34,7 +34,7 @@ FORMATS = {CSV: FileFormat.csv, PARQUET: FileFormat.parquet}
 ENCODINGS: dict[str, str] = {codecs.lookup(name).name: name for name in get_args(Encoding)}
 
 
-class FileRoute(Route):
+class FileRoute(StrictRoute):
     """The same path as for JSON rows, for a body that says it is something else."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -52,32 +52,34 @@ def _is_file(request: PlainRequest) -> bool:
 router = APIRouter(prefix="/jobs", route_class=FileRoute)
 
 
-async def _held(service: Reader) -> AsyncIterator[Held]:
+async def _held(context: Reader) -> AsyncIterator[UploadReservation]:
     """Counts the file, then its answer, among the tenant's bytes until the client has all of it or is gone."""
-    with service.parts.quota.upload(service.database, service.caller.tenant) as held:
+    with context.state.quota.upload(context.database, context.caller.tenant) as held:
         yield held
 
 
 @router.post("/{job_id}/predict", include_in_schema=False)
 async def predict_file(
-    job_id: JobId, request: Request, service: Reader, held: Annotated[Held, Depends(_held)]
+    job_id: JobId, request: Request, context: Reader, held: Annotated[UploadReservation, Depends(_held)]
 ) -> Response:
     """See `predict`. What the file needs goes through the disk: no step holds all of it in memory."""
     media_type, options = _told(request.headers["content-type"])
 
     def answer(checkpoint: Checkpoint, path: Path) -> BinaryIO:
-        answers = service.parts.predictor.predict_file(path, checkpoint.sha256, source, options, service.parts.allowed)
+        answers = context.state.predictor.predict_file(
+            path, checkpoint.sha256, source, options, context.state.file_process_limits
+        )
         try:
             return current().opened(answers.open("rb"))  # which outlives its place in the folder
         except OSError as error:
             raise StorageError(f"the answer could not be read: {error.strerror}") from error
 
     # Before the body is read: a job without a best epoch has no use for it.
-    await with_best(service, request, job_id, lambda *_: None, limiter=None)
-    async with contextmanager_in_threadpool(service.parts.artifacts.scratch()) as folder:
+    await with_best(context, request, job_id, lambda *_: None, limiter=None)
+    async with contextmanager_in_threadpool(context.state.artifacts.scratch()) as folder:
         source = folder / "source"
-        await uploads.receive(held.watch(request), source, service.parts.settings.max_upload_bytes)
-        checkpoint, file = await with_best(service, request, job_id, answer, limiter=service.parts.ingesting)
+        await uploads.receive(held.watch(request), source, context.state.settings.max_upload_bytes)
+        checkpoint, file = await with_best(context, request, job_id, answer, limiter=context.state.ingest_slots)
     held.resize(file.seek(0, 2))
     headers = {
         "Content-Disposition": f'attachment; filename="{job_id}-predictions.{options.format}"',

@@ -12,13 +12,13 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
-from service.api.context import JobId, Reader, Service
+from service.api.context import JobId, Reader, RequestContext
 from service.api.http.media_types import CSV, JSON, PARQUET
 from service.api.http.openapi import PREDICT_EXAMPLES, problems
 from service.api.http.ranges import whole
 from service.api.routes.checkpoints import with_weights
 from service.api.routes.jobs import read_job
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
 from service.concurrency.cancellation import current
 from service.concurrency.fair_slots import FairLimiter
 from service.domain.checkpoint import Checkpoint, CheckpointKind
@@ -28,7 +28,7 @@ from service.spec.capped import CapErrors
 from service.spec.data import Int64
 from service.spec.table import Value
 
-router = APIRouter(prefix="/jobs", tags=["predictions"], route_class=Route)
+router = APIRouter(prefix="/jobs", tags=["predictions"], route_class=StrictRoute)
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ async def predict(
     job_id: JobId,
     asked: Annotated[PredictRequest, Body(openapi_examples=PREDICT_EXAMPLES)],
     request: Request,
-    service: Reader,
+    context: Reader,
 ) -> Response:
     """Answer rows with the best epoch so far; 409 as long as there is none. A row's answer does not depend on others.
 
@@ -118,22 +118,22 @@ async def predict(
 
     def answer(checkpoint: Checkpoint, path: Path) -> Response:
         # Written here, in the thread: the event loop has others to serve.
-        answers = service.parts.predictor.predict(path, checkpoint.sha256, asked.rows)
+        answers = context.state.predictor.predict(path, checkpoint.sha256, asked.rows)
         by = {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256}
         body = json.dumps({"predictions": answers, "checkpoint": by}).encode()
         if len(body) <= MAX_HELD_BYTES:
             return Response(body, media_type=JSON)
-        with service.parts.artifacts.scratch() as folder:
+        with context.state.artifacts.scratch() as folder:
             (folder / "answer").write_bytes(body)
             file = current().opened((folder / "answer").open("rb"))
         return whole(file, {}, JSON)
 
-    _, response = await with_best(service, request, job_id, answer, limiter=service.parts.predicting)
+    _, response = await with_best(context, request, job_id, answer, limiter=context.state.predict_slots)
     return response
 
 
 async def with_best(
-    service: Service,
+    context: RequestContext,
     request: Request,
     job_id: str,
     use: Callable[[Checkpoint, Path], T],
@@ -142,7 +142,7 @@ async def with_best(
 ) -> tuple[Checkpoint, T]:
     """See `with_weights`; raises Conflict when the job has no best epoch."""
     try:
-        return await with_weights(service, request, job_id, CheckpointKind.best, use, limiter=limiter)
+        return await with_weights(context, request, job_id, CheckpointKind.best, use, limiter=limiter)
     except NotFound as error:
-        job = await run_in_threadpool(read_job, service, job_id)
+        job = await run_in_threadpool(read_job, context, job_id)
         raise Conflict(f"the job is {job.status.value} and has no best epoch to predict with") from error

@@ -14,7 +14,7 @@ from service.api.http.openapi import problems
 from service.api.middleware.auth_throttle import address_of
 from service.api.routes.epochs import MAX_INT, PAGE, AfterEpoch
 from service.api.routes.jobs import read_job
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
 from service.domain.job import Job
 from service.domain.status import Status, StopReason
 from service.errors import ServiceError
@@ -22,7 +22,7 @@ from service.errors import ServiceError
 IDLE_SECONDS = 60.0
 RETRY_MS = 1_000
 
-router = APIRouter(prefix="/jobs", tags=["progress"], route_class=Route)
+router = APIRouter(prefix="/jobs", tags=["progress"], route_class=StrictRoute)
 
 
 class End(BaseModel):
@@ -45,14 +45,14 @@ class Closing(BaseModel):
     """Why the stream ends before the job."""
 
 
-def _known_job(job_id: JobId, service: Reader) -> Job:
+def _known_job(job_id: JobId, context: Reader) -> Job:
     """As a dependency it runs before the stream begins, while a 404 is still possible."""
-    return read_job(service, job_id)
+    return read_job(context, job_id)
 
 
-async def _place(service: Reader) -> AsyncIterator[None]:
+async def _place(context: Reader) -> AsyncIterator[None]:
     """One of the streams that may be open; left when the answer ends, however it does."""
-    with service.parts.traffic.stream(service.caller.tenant):
+    with context.state.rate_limiter.stream(context.caller.tenant):
         yield
 
 
@@ -68,7 +68,7 @@ async def stream_job(
     request: Request,
     job: Annotated[Job, Depends(_known_job)],
     _: Annotated[None, Depends(_place)],
-    service: Reader,
+    context: Reader,
     after_epoch: AfterEpoch = 0,
     last_event_id: Annotated[
         int | None, Header(ge=0, le=MAX_INT, description="The last epoch received; browsers send it by themselves.")
@@ -84,8 +84,8 @@ async def stream_job(
     while True:
         try:
             # Who may have lost their key meanwhile.
-            await service.parts.keys.caller(request.headers, address_of(request.client))
-            news = await service.parts.news.since(service.database, job.id, epoch, version, PAGE)
+            await context.state.authenticator.caller(request.headers, address_of(request.client))
+            news = await context.state.job_feed.since(context.database, job.id, epoch, version, PAGE)
         except ServiceError:
             return  # the client comes back and hears why
         for epoch, text in news.epochs:
@@ -99,8 +99,8 @@ async def stream_job(
             end = End(status=news.job.status, stop_reason=news.job.stop_reason)
             yield ServerSentEvent(event="end", data=end)
             return
-        seen = await service.parts.watcher.change(job.id, version, IDLE_SECONDS)
+        seen = await context.state.watcher.wait_for_change(job.id, version, IDLE_SECONDS)
         version = version if seen is None else seen.version
-        if service.parts.watcher.stopped:
+        if context.state.watcher.stopped:
             yield ServerSentEvent(event="closing", data=Closing(), retry=RETRY_MS)
             return

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from service.api.http.validation_errors import MAX_FAULTS, UNKNOWN_FIELD
+from service.api.http.validation_errors import MAX_ERRORS, UNKNOWN_FIELD
 from service.api.routes.jobs import profile_for
 from service.api.spec_patch import apply
 from service.concurrency.cancellation import current
@@ -22,7 +22,7 @@ from service.store.sweeps import SweepJob
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
-    from service.api.context import Service
+    from service.api.context import RequestContext
     from service.spec.job import JobSpec
     from service.spec.resolve import Resolved
     from service.spec.sweep import Point, SweepSpec
@@ -38,20 +38,20 @@ _TOO_LARGE = "every job keeps its spec, and these would take more than 64 MiB: u
 T = TypeVar("T", bound="Hashable")
 
 
-def plan_sweep(service: Service, sweep: SweepSpec) -> list[SweepJob]:
+def plan_sweep(context: RequestContext, sweep: SweepSpec) -> list[SweepJob]:
     """The sweep's jobs in order; raises InvalidSpec with the first 20 wrong places.
 
     More jobs than the server allows, the same job twice, and specs that are too large together are wrong as well.
     """
-    most = min(service.parts.settings.max_sweep_jobs, service.parts.settings.max_queued_jobs)
+    most = min(context.state.settings.max_sweep_jobs, context.state.settings.max_queued_jobs)
     if sweep.size > most:
         where = "/grid" if sweep.grid else "/points" if sweep.points else "/replicates"
         raise InvalidSpec.at(where, f"the sweep would be {sweep.size:,} jobs; this server allows {most:,}")
-    resolver, faults = _Resolver(service, sweep.base), dict[tuple[str, str], FieldError]()
+    resolver, faults = _Resolver(context, sweep.base), dict[tuple[str, str], FieldError]()
     planned, known, size = list[SweepJob](), set[bytes](), 0
     documents, inputs = InputsDocuments(), set[str]()
     for point in expand(sweep):
-        if len(faults) >= MAX_FAULTS:
+        if len(faults) >= MAX_ERRORS:
             break
         current().check()
         try:
@@ -87,8 +87,8 @@ class _Resolver:
     Of all variants only what differs is kept: a profile, and a thousand columns' features and warnings, take megabytes.
     """
 
-    def __init__(self, service: Service, base: JobSpec) -> None:
-        self._service = service
+    def __init__(self, context: RequestContext, base: JobSpec) -> None:
+        self._context = context
         self._base = base
         self._profiles: OrderedDict[str, TableProfile] = OrderedDict()  # the least recently used first
         self._inputs: OrderedDict[tuple[str, Hashable], Inputs] = OrderedDict()
@@ -98,12 +98,12 @@ class _Resolver:
         """The base with these changes; raises InvalidSpec with pointers into the job's spec."""
         spec = apply(self._base, changes)
         profile = self._profile(spec)
-        return resolve(spec, profile, self._service.parts.limits, self._chosen(spec, profile))
+        return resolve(spec, profile, self._context.state.limits, self._chosen(spec, profile))
 
     def _profile(self, spec: JobSpec) -> TableProfile:
         key = spec.data.id if isinstance(spec.data, DatasetData) else spec.data.model_dump_json()
         if key not in self._profiles:
-            self._profiles[key] = profile_for(self._service, spec)
+            self._profiles[key] = profile_for(self._context, spec)
             while len(self._profiles) > 1 and sum(map(_size, self._profiles.values())) > PROFILE_VALUES:
                 self._profiles.popitem(last=False)
         self._profiles.move_to_end(key)
