@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
+from service.api.http.validation_errors import with_suggestions
 from service.errors import InvalidRequest, TooLarge
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ class JsonBody:
     """What a path operation takes as its body."""
 
     def __init__(self, field: ModelField) -> None:
-        annotation: Any = field.field_info.annotation
-        self._model: TypeAdapter[Any] = TypeAdapter(annotation)
+        self._annotation: Any = field.field_info.annotation
+        self._model: TypeAdapter[Any] = TypeAdapter(self._annotation)
 
     async def read(self, content: bytes, parsing: CapacityLimiter) -> Any:
         """The model; raises InvalidRequest where `content` is no JSON, RequestValidationError, TooLarge.
@@ -45,7 +46,8 @@ class JsonBody:
         try:
             return self._model.validate_python(parsed)
         except ValidationError as error:
-            found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
+            errors = with_suggestions(error.errors(include_url=False), self._annotation)
+            found = [{**each, "loc": ("body", *each["loc"])} for each in errors]
             raise RequestValidationError(found, body=parsed) from None
 
 

@@ -20,13 +20,15 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 PAGE_POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 # Swagger UI has inline scripts.
 DOCS_POLICY = f"{PAGE_POLICY}; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
+ANY_HOST = ("/healthz", "/readyz")  # probes call by IP address, e.g. a kubelet
 NO_PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
 class HostAndOriginMiddleware:
     """Refuses requests with a foreign `Host`, and state-changing requests that a page of another site sends.
 
-    `hosts`: accepted names in `Host`; empty: any. `origins`: sites whose pages may send requests.
+    `hosts`: accepted names in `Host`, which health probes need not have; empty: any. `origins`: sites whose pages may
+    send requests.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], origins: Collection[str]) -> None:
@@ -57,7 +59,7 @@ class HostAndOriginMiddleware:
     def _error(self, scope: Scope) -> ServiceError | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self._hosts and _hostname(host) not in self._hosts:
+        if self._hosts and scope["path"] not in ANY_HOST and _hostname(host) not in self._hosts:
             return WrongHost(f"host {host!r} not allowed; add it to BESTEPOCH_HOSTS")
         if scope["method"] in SAFE_METHODS:
             return None

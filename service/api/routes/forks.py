@@ -16,7 +16,7 @@ from service.api.routes.jobs import CREATED, IdempotencyKey, answer, fingerprint
 from service.api.strict_route import StrictRoute
 from service.domain.checkpoint import CheckpointKind
 from service.domain.job import Forked, Job
-from service.errors import Conflict, FieldError, InvalidSpec, json_pointer
+from service.errors import Conflict, FieldError, InvalidSpec, json_pointer, located
 from service.spec.fork import ForkSpec, check_fork, resolve_fork
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.resolve import Resolved, SpecWarning, resolve
@@ -107,14 +107,14 @@ def _planned(context: RequestContext, basis: Basis, asked: ForkSpec) -> tuple[Re
         check_fork(parent, resolved, asked)
         return _after(basis, resolved)
     except InvalidSpec as error:
-        located = [replace(fault, pointer=point.locate(fault.pointer)) for fault in error.field_errors]
-        faults = tuple(
+        in_request = [replace(each, pointer=point.locate(each.pointer)) for each in error.field_errors]
+        found = tuple(
             FieldError("/changes", f"{each.pointer.removeprefix('/base')} {each.message}")
             if each.pointer.startswith("/base")
             else each
-            for each in located
+            for each in in_request
         )
-        raise InvalidSpec(f"{faults[0].pointer} {faults[0].message}", faults) from error
+        raise InvalidSpec(located(found[0].pointer, found[0].message), found) from error
 
 
 def _after(basis: Basis, resolved: Resolved) -> tuple[Resolved, BestSoFar | None]:

@@ -96,7 +96,7 @@ def _told(content_type: str) -> tuple[str, ReadOptions]:
     media_type, charset = header.get_content_type(), header.get_param("charset")
     if media_type not in FORMATS or not content_type.strip().lower().startswith(media_type):
         known = ", ".join(["application/json", *FORMATS])
-        raise HTTPException(415, f"the body must be one of {known}, and its Content-Type says {content_type[:100]!r}")
+        raise HTTPException(415, f"the body must be one of {known}; its Content-Type is {content_type[:100]!r}")
     options: dict[str, Any] = {"format": FORMATS[media_type]}
     if charset is not None:
         options["encoding"] = _encoding(str(charset))
