@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from anyio import to_thread
 from fastapi.exceptions import RequestValidationError
@@ -30,7 +30,7 @@ class JsonBody:
 
     def __init__(self, field: ModelField) -> None:
         self._annotation: Any = field.field_info.annotation
-        self._model: TypeAdapter[Any] = TypeAdapter(self._annotation)
+        self._model: TypeAdapter[Any] = TypeAdapter(cast("Any", self._annotation))
 
     async def read(self, content: bytes, parsing: CapacityLimiter) -> Any:
         """The model; raises InvalidRequest where `content` is no JSON, RequestValidationError, TooLarge.
