@@ -29,9 +29,9 @@ from service.spec.data import SyntheticData
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve
 from service.store.engine import Database, migrate
-from service.store.jobs import jobs, queue
-from service.store.jobs.attempt import Record, write
-from service.store.jobs.queue import Claim, Outcome
+from service.store.jobs import attempt, jobs, leases
+from service.store.jobs.attempt import AttemptRecord, Outcome, write
+from service.store.jobs.claim import Claim, Claimant, claim_jobs, has_queued
 from service.store.schema import epochs, events
 from service.store.schema import jobs as jobs_table
 from tests.databases import postgres_database, postgres_server
@@ -85,7 +85,7 @@ def databases() -> Iterator[tuple[str, Callable[[], str]]]:
 def fill(database: Database, count: int) -> None:
     """Queue so many jobs, each like no other, so that none is claimed in company."""
     for start in range(0, count, 1_000):
-        rows = [jobs.row_of(RESOLVED, DEFAULT_TENANT) for _ in range(start, min(start + 1_000, count))]
+        rows = [jobs.new_row(RESOLVED, DEFAULT_TENANT) for _ in range(start, min(start + 1_000, count))]
         for row in rows:
             row["array_key"] = row["id"]
         with database.transaction(DEFAULT_TENANT) as connection:
@@ -126,13 +126,13 @@ def claimer(url: str, begin: float, number: int) -> tuple[list[str], list[float]
         ids += [claim.job_id for claim in claims]
         if not claims:
             with database.reading() as connection:
-                if not queue.has_queued(connection):
+                if not has_queued(connection):
                     return ids, seconds, time.time()
 
 
 def claim(database: Database, worker: str = "wrk_1") -> list[Claim]:
     with database.transaction() as connection:
-        return queue.claim(connection, worker, {"cpu"}, width=16, trainers=1, seconds=1_000.0)
+        return claim_jobs(connection, Claimant(worker, {"cpu"}, width=16, trainers=1), seconds=1_000.0)
 
 
 def time_claims(name: str, short: str, long: str, count: int) -> None:
@@ -151,7 +151,7 @@ def time_claims(name: str, short: str, long: str, count: int) -> None:
             if turn >= WARM:
                 seconds[length].append(time.perf_counter() - started)
             with database.transaction() as connection:
-                queue.finish(connection, taken.job_id, taken.attempt, DONE)
+                attempt.finish(connection, taken.job_id, taken.attempt, DONE)
             fill(database, 1)
     for length, own in seconds.items():
         each = f"{statistics.median(own) * 1000:.2f} ms, p99 {p99(own) * 1000:.2f} ms"
@@ -186,16 +186,16 @@ def zombies(url: str) -> int:
     lost = [claim(database)[0] for _ in range(ZOMBIES)]
     for each in lost:
         with database.transaction() as connection:
-            queue.crashed(connection, each.job_id, each.attempt, CRASH)
+            leases.record_crash(connection, each.job_id, each.attempt, CRASH)
     while claim(database, "wrk_2"):
         pass
     before = contents(database)
     accepted = 0
     for each in lost:
-        for attempt in WRITES:
+        for write_to in WRITES:
             try:
                 with database.transaction() as connection:
-                    accepted += attempt(connection, each)
+                    accepted += write_to(connection, each)
             except LeaseLost:
                 pass
     assert contents(database) == before
@@ -204,7 +204,7 @@ def zombies(url: str) -> int:
 
 
 def recorded(connection: Connection, lost: Claim, **what: Any) -> int:
-    return len(write(connection, "cpu", [Record(lost.job_id, lost.attempt, **what)]).controls)
+    return len(write(connection, "cpu", [AttemptRecord(lost.job_id, lost.attempt, **what)]).controls)
 
 
 def fenced(connection: Connection, lost: Claim, ask: Callable[..., None], *what: Any) -> int:
@@ -215,9 +215,9 @@ def fenced(connection: Connection, lost: Claim, ask: Callable[..., None], *what:
 WRITES: list[Callable[[Connection, Claim], int]] = [
     partial(recorded, back_to=0),
     partial(recorded, outcome=DONE),
-    partial(fenced, ask=queue.release),
-    lambda connection, lost: fenced(connection, lost, queue.crashed, CRASH),
-    lambda connection, lost: fenced(connection, lost, queue.finish, DONE),
+    partial(fenced, ask=attempt.release),
+    lambda connection, lost: fenced(connection, lost, leases.record_crash, CRASH),
+    lambda connection, lost: fenced(connection, lost, attempt.finish, DONE),
 ]
 
 

@@ -1,1 +1,1 @@
-"""What a person does with a running service, as scripts to read and run."""
+"""Example scripts for a running service."""

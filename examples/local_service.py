@@ -1,4 +1,4 @@
-"""A service of one's own for a demonstration or a measurement: `bestepoch serve` in a folder, stopped at the end."""
+"""A local service for a demo, a test or a benchmark: `bestepoch serve` in a folder, stopped at the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ START_SECONDS = 60.0
 
 @contextmanager
 def running_service(home: Path, **settings: str) -> Iterator[httpx2.Client]:
-    """An HTTP client of a fresh service in `home` whose trainers are warm; `settings` as in the environment."""
+    """Run a new service in `home`, with `settings` in its environment; yields an HTTP client once it can train."""
     port = free_port("127.0.0.1")
     environment = {**os.environ, "BESTEPOCH_HOME": str(home), "BESTEPOCH_LOG_LEVEL": "warning", **settings}
     key = settings.get("BESTEPOCH_API_KEY")
@@ -44,11 +44,11 @@ def wait_until_warm(
     workers: int = 1,
     headers: dict[str, str] | None = None,
 ) -> None:
-    """Return when that many workers are ready to train; raises RuntimeError if `process` has ended, TimeoutError."""
+    """Wait until that many workers are ready to train; raises RuntimeError if `process` has ended, TimeoutError."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"the service ended at once, with exit code {process.returncode}")
+            raise RuntimeError(f"the service exited with code {process.returncode}")
         try:
             listed = client.get("/v1/workers", headers=headers).raise_for_status().json()["data"]
             if sum(worker["device"] != "starting" for worker in listed) >= workers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,13 @@ from tests.databases import NoPostgres, postgres_database, postgres_server
 # The same examples on every run, and no failure because a machine was busy.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("tests")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_torch_thread() -> None:
+    """PyTorch computes on one thread, as in trainers: results are bit-identical, and test processes share the cores."""
+    if torch := sys.modules.get("torch"):  # imported by the tests that were collected, or not needed
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +85,16 @@ def test_python_m_bestepoch_is_the_command() -> None:
     result = subprocess.run([sys.executable, "-m", "bestepoch", "version"], capture_output=True, text=True, check=True)
 
     assert result.stdout == f"{version('bestepoch')}\n"
+
+
+def test_the_service_does_not_import_it() -> None:
+    imports = {
+        name
+        for path in Path(service.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in [getattr(node, "module", None), *(alias.name for alias in node.names)]
+    }
+
+    assert "service.client" in imports
+    assert not [name for name in imports if name and name.split(".")[0] == "bestepoch"]

@@ -1,4 +1,4 @@
-"""Who may read and change the service's files: modes of what it makes, and what it says of what it finds."""
+"""File permissions: the modes of new files, and warnings about folders that other users can access."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def mode(path: Path) -> str:
 
 
 @pytest.mark.parametrize(("group", "folder", "file"), [("false", "0o700", "0o600"), ("true", "0o770", "0o660")])
-def test_a_command_with_any_umask_makes_files_for_its_user_or_group_alone(
+def test_new_files_are_private_to_the_user_or_group_whatever_the_umask(
     tmp_path: Path, group: str, folder: str, file: str
 ) -> None:
     home = tmp_path / "home"
@@ -64,7 +64,7 @@ def test_the_umask_decides_the_modes_of_every_kind_of_file(tmp_path: Path, umask
     database.close()
 
 
-def test_new_files_belong_to_the_group_of_a_folder_that_passes_its_own_on(tmp_path: Path) -> None:
+def test_new_files_inherit_the_group_of_a_setgid_folder(tmp_path: Path) -> None:
     os.umask(0o007)
     root = tmp_path / "shared"
     root.mkdir()
@@ -76,14 +76,14 @@ def test_new_files_belong_to_the_group_of_a_folder_that_passes_its_own_on(tmp_pa
     assert mode(root / "artifacts/checkpoints/job_1") == "0o2770"
 
 
-def test_folders_of_ones_own_are_not_worth_a_word(tmp_path: Path) -> None:
+def test_private_folders_give_no_warning(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     (tmp_path / "artifacts").mkdir(mode=0o777)  # nobody gets there
 
     assert exposed(Settings(home=tmp_path)) == []
 
 
-def test_whatever_others_may_use_is_named_with_the_remedy(tmp_path: Path) -> None:
+def test_exposed_paths_are_warned_of_with_the_chmod_that_fixes_them(tmp_path: Path) -> None:
     home, elsewhere, database = tmp_path / "home", tmp_path / "artifacts", tmp_path / "x.db"
     home.mkdir()
     elsewhere.mkdir()
@@ -100,7 +100,7 @@ def test_whatever_others_may_use_is_named_with_the_remedy(tmp_path: Path) -> Non
     assert [sentence.partition(": ")[2] for sentence in together] == [f"chmod 2770 {home}", f"chmod 660 {database}"]
 
 
-def test_the_doctor_warns_of_a_folder_that_others_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_warns_of_exposed_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BESTEPOCH_HOME", str(tmp_path))
     tmp_path.chmod(0o755)
     runner = CliRunner()
@@ -123,7 +123,7 @@ from service.store import keys
 
 def work(settings, name):
     with database_of(settings) as database, database.transaction() as connection:
-        keys.exist(connection)
+        keys.any_exist(connection)
         connection.exec_driver_sql("CREATE TABLE " + name + " (x INTEGER)")
     artifacts = Artifacts(settings.artifacts)
     artifacts.put("datasets/ds_1/" + name, b"x")
@@ -154,7 +154,7 @@ def shared() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(("group", "works"), [("true", True), ("false", False)])
-def test_two_users_share_a_service_by_their_group_if_they_are_told_to(
+def test_two_users_of_a_group_share_a_service_with_group_access(
     shared: Path, tmp_path: Path, group: str, works: bool
 ) -> None:
     settings = {"BESTEPOCH_HOME": str(shared / "home"), "BESTEPOCH_GROUP_ACCESS": group}

@@ -1,4 +1,4 @@
-"""Secrets as files: what they say is what the variables would have said."""
+"""Secrets from files: equivalent to the environment variables."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def secret(tmp_path: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-def test_a_key_is_the_files_line_without_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+def test_the_line_ending_of_an_api_key_file_is_stripped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
     monkeypatch.setenv("BESTEPOCH_API_KEY_FILE", secret(tmp_path, f" correct-horse battery{end}"))
 
     key = Settings().api_key
@@ -40,7 +42,7 @@ def test_a_key_is_the_files_line_without_its_end(tmp_path: Path, monkeypatch: py
     assert "correct-horse" not in repr(Settings()) + str(Settings().model_dump())
 
 
-def test_a_password_of_any_characters_becomes_part_of_the_databases_url(
+def test_a_password_file_with_any_characters_is_part_of_the_database_url(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BESTEPOCH_DATABASE_URL", URL)
@@ -60,7 +62,7 @@ def test_a_password_of_any_characters_becomes_part_of_the_databases_url(
         ({"DATABASE_PASSWORD_FILE": "FILE", "DATABASE_URL": "postgresql://u:p@h/x"}, "has a password"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_a_sentence_without_the_secret(
+def test_invalid_secret_files_are_rejected_without_printing_the_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], said: str
 ) -> None:
     (tmp_path / "empty").write_text("\n")
@@ -75,6 +77,6 @@ def test_what_cannot_be_meant_is_refused_in_a_sentence_without_the_secret(
     assert CliRunner().invoke(app, ["migrate"]).exit_code != 0
 
 
-def test_settings_made_in_code_take_them_too(tmp_path: Path) -> None:
+def test_settings_made_in_code_accept_secret_files(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="both set"):
         Settings(api_key="x", api_key_file=Path(secret(tmp_path, "y")))

@@ -46,7 +46,7 @@ from service.api.routes import (
 )
 from service.concurrency.fair_slots import FairLimiter
 from service.settings import memory_bytes
-from service.spec.limits import Limits
+from service.spec.limits import JobLimits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -121,9 +121,9 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
     return app
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: Settings) -> JobLimits:
     """The upper bounds of a job spec."""
-    return Limits(
+    return JobLimits(
         parameters=settings.max_parameters,
         epochs=settings.max_epochs,
         seconds=settings.max_seconds or None,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from service.artifacts import Artifacts
     from service.domain.job import Export
     from service.settings import Settings
-    from service.spec.limits import Limits
+    from service.spec.limits import JobLimits
     from service.spec.read_options import ReadOptions
     from service.store.engine import Database, TenantDatabase
 
@@ -64,7 +64,7 @@ class AppState:
     """Everything that requests share: settings, database, limiters, caches. One per application."""
 
     settings: Settings
-    limits: Limits
+    limits: JobLimits
     database: Database
     artifacts: Artifacts
     predictor: Predictor
@@ -156,7 +156,7 @@ Admin = Annotated[RequestContext, Security(_api_key_auth, scopes=[Scope.admin])]
 
 
 async def _operator(context: Admin) -> RequestContext:
-    if not context.caller.operates:
+    if not context.caller.is_operator:
         raise Forbidden("this needs an admin key of the tenant `default`, the operator's")
     return context
 

@@ -6,10 +6,11 @@ from dataclasses import asdict
 
 from pydantic import BaseModel, ConfigDict
 
+from service.engine_constants import PROCESS_BYTES
 from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec, Task
 from service.spec.layers import Layer, Pool
-from service.spec.limits import PROCESS_BYTES, memory_of
+from service.spec.limits import memory_of
 from service.spec.resolve import MAX_AUTO_CLASSES
 from service.spec.resolved import Resolved, SpecWarning
 from service.spec.table import Column, ColumnType, TableProfile, Value

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import Message
 
     from service.store.engine import TenantDatabase
-    from service.store.usage import Taken
+    from service.store.usage import Usage
 
 DUTY = 20.0  # a figure is used for so many times as long as it took to read: 5% of the time at most goes into reading
 
@@ -48,7 +48,7 @@ class StorageQuota:
         self._uploading: Counter[str] = Counter()
         self._reading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
-    def read(self, database: TenantDatabase, tenant: str) -> Taken:
+    def read(self, database: TenantDatabase, tenant: str) -> Usage:
         """What the tenant takes now, as the database has it."""
         began = time.monotonic()
         with database.reading() as connection:

@@ -84,7 +84,7 @@ def _csv(table: TabularData, state: AppState) -> BinaryIO:
         target = folder / "table.csv"
         with target.open("w", encoding="utf-8", newline="") as lines:
             lines.writelines(map(_lines, csv_rows(table)))
-        return current().opened(target.open("rb"))
+        return current().close_on_discard(target.open("rb"))
 
 
 def _parquet(table: TabularData, state: AppState) -> BinaryIO:
@@ -93,7 +93,7 @@ def _parquet(table: TabularData, state: AppState) -> BinaryIO:
         target = folder / "table.parquet"
         write_rows(table.columns, table.pages, target, state.file_process_limits)
         try:
-            return current().opened(target.open("rb"))
+            return current().close_on_discard(target.open("rb"))
         except OSError as error:
             raise StorageError(f"the table could not be read: {error.strerror}") from error
 

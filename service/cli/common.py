@@ -31,7 +31,7 @@ class CommandError(Exception):
 
 
 @contextmanager
-def service(url: str, api_key: str | None) -> Iterator[Client]:
+def connect(url: str, api_key: str | None) -> Iterator[Client]:
     """A client of the service; a rejected request becomes a CommandError."""
     from service.client import ApiError, Client
 

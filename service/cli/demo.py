@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-import service as package
-from service.cli.common import DEFAULT_URL, ApiKey, AsJson, Url, print_table, service
+import service
+from service.cli.common import DEFAULT_URL, ApiKey, AsJson, Url, connect, print_table
 from service.cli.sweep import as_dict, exit_code, follow, print_failures
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def demos() -> None:
 @app.command("batch-norm")
 def batch_norm(url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """Train four networks, with and without batch norm and early stopping, and compare them."""
-    with service(url, api_key) as client:
+    with connect(url, api_key) as client:
         data = {"kind": "dataset", "id": client.upload(table_file()).id, "target": "island"}
         sweep = client.sweep({**BASE, "data": data}, points=POINTS, folds=FOLDS, replicates=SEEDS, name=NAME)
         follow(sweep, url, quiet=as_json)
@@ -77,7 +77,7 @@ def batch_norm(url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson =
 
 def table_file() -> Path:
     """The path of the table: inside the package in a wheel, beside it in a checkout."""
-    folder = Path(package.__file__).parent
+    folder = Path(service.__file__).parent
     inside = folder / TABLE
     return inside if inside.exists() else folder.parent / TABLE
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.common import DEFAULT_URL, EXIT_CODES, ApiKey, AsJson, CommandError, Url, service
+from service.cli.common import DEFAULT_URL, EXIT_CODES, ApiKey, AsJson, CommandError, Url, connect
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.status import Status
 
@@ -52,7 +52,7 @@ def train(
     }
     for text in set_ or ():
         _set_field(spec, *_parse_setting(text))
-    with service(url, api_key) as client:
+    with connect(url, api_key) as client:
         job = client.train(client.upload(file), target, **spec)
         job.wait(progress=not as_json)
         saved = job.download(out) if job.state.best else None
@@ -65,7 +65,7 @@ def train(
 @app.command()
 def watch(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """Follow a job until it has ended."""
-    with service(url, api_key) as client:
+    with connect(url, api_key) as client:
         job = client.job(job_id)
         job.wait(progress=not as_json)
     _print_result(job, as_json=as_json)
@@ -81,7 +81,7 @@ def jobs(
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    with service(url, api_key) as client:
+    with connect(url, api_key) as client:
         found = list(islice(client.jobs(**({"status": status} if status else {})), limit))
     if as_json:
         typer.echo(json.dumps([job.state.model_dump(mode="json") for job in found]))
@@ -95,7 +95,7 @@ def jobs(
 @app.command()
 def show(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """Print a job's state and spec."""
-    with service(url, api_key) as client:
+    with connect(url, api_key) as client:
         job = client.job(job_id)
     if not as_json:
         typer.echo(repr(job)[1:-1])
@@ -105,7 +105,7 @@ def show(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json:
 @app.command()
 def cancel(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """Cancel a job; its best checkpoint is kept."""
-    with service(url, api_key) as client:
+    with connect(url, api_key) as client:
         job = client.job(job_id).cancel()
     typer.echo(job.state.model_dump_json() if as_json else repr(job)[1:-1])
 
@@ -124,7 +124,7 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Download a job's checkpoint."""
-    with service(url, api_key) as client:
+    with connect(url, api_key) as client:
         saved = client.job(job_id).download(out, "last" if last else "best", format_.value)
     typer.echo(json.dumps({"path": str(saved)}) if as_json else f"Saved {saved}")
 
@@ -139,7 +139,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict the rows of a file with the best epoch's weights, in the file's own format."""
-    with service(url, api_key) as client:
+    with connect(url, api_key) as client:
         try:
             predictions = client.job(job_id).predict_file(file)
         except ValueError as error:

@@ -17,7 +17,7 @@ from service.cli.open_files import backlog_within, connections_within, raise_lim
 from service.cli.permissions import exposed
 from service.cli.startup import keeping, open_database
 from service.data.processes.confinement import landlock_version
-from service.domain.access import id_in
+from service.domain.access import key_id_of
 from service.errors import Misconfigured
 from service.maintenance.collector import Collector
 from service.maintenance.deployment_id import join
@@ -160,7 +160,7 @@ def _stop_at_eof(stop: threading.Event) -> None:
 
 
 def _check_api_keys(settings: Settings, database: Database) -> None:
-    if settings.api_key and id_in(settings.api_key.get_secret_value()):
+    if settings.api_key and key_id_of(settings.api_key.get_secret_value()):
         # Clients read the same variable: exported for them, it would turn a tenant's key into the operator's.
         what = "BESTEPOCH_API_KEY contains a key that was created with `bestepoch keys create`"
         raise Misconfigured(f"{what}: for the server it would be the admin key of tenant `default`; unset it")
@@ -169,7 +169,7 @@ def _check_api_keys(settings: Settings, database: Database) -> None:
         what = f"BESTEPOCH_API_KEY has {length} characters, and {settings.host} is a public address"
         raise Misconfigured(f"{what}: use {MIN_KEY_LENGTH} or more, e.g. from `openssl rand -hex 24`")
     with database.reading() as connection:
-        if not (settings.is_loopback or settings.api_key or keys.exist(connection)):
+        if not (settings.is_loopback or settings.api_key or keys.any_exist(connection)):
             how = "create an API key with `bestepoch keys create`, or set BESTEPOCH_API_KEY"
             raise Misconfigured(f"{settings.host} is a public address: {how}")
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from service import logs
 from service.errors import Misconfigured
-from service.maintenance.collector import Keeping
+from service.maintenance.collector import RetentionPolicy
 from service.settings import Settings
 from service.store import migrations
 from service.store.engine import Database, migrate
@@ -47,9 +47,9 @@ def database_of(settings: Settings) -> Iterator[Database]:
         database.close()
 
 
-def keeping(settings: Settings) -> Keeping:
+def keeping(settings: Settings) -> RetentionPolicy:
     """How long the garbage collector keeps files."""
-    return Keeping(settings.keep_days, settings.grace_hours, settings.trash_days)
+    return RetentionPolicy(settings.keep_days, settings.grace_hours, settings.trash_days)
 
 
 def open_database(settings: Settings) -> Database:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.common import DEFAULT_URL, EXIT_CODES, ApiKey, AsJson, Url, print_table, service
+from service.cli.common import DEFAULT_URL, EXIT_CODES, ApiKey, AsJson, Url, connect, print_table
 from service.cli.sweep_file import SweepFile, read
 from service.domain.status import Status
 
@@ -39,7 +39,7 @@ def run_sweep(
     "optimizer.lr" = [0.001, 0.01]; and optionally `replicates`, `folds`, `name`, `labels`.
     """
     sweep_file = read(file)
-    with service(url, api_key) as client:
+    with connect(url, api_key) as client:
         sweep = submit(client, sweep_file)
         follow(sweep, url, quiet=as_json)
         points = sweep.summary()

@@ -16,7 +16,7 @@ class Cancelled(Exception):
     """Nobody waits for the result any more."""
 
 
-class Work:
+class CancellableTask:
     """One piece of expensive work: whose it is, and how another thread ends it."""
 
     def __init__(self, tenant: str = "") -> None:
@@ -39,7 +39,7 @@ class Work:
         if self._cancelled:
             raise Cancelled
 
-    def opened(self, file: BinaryIO) -> BinaryIO:
+    def close_on_discard(self, file: BinaryIO) -> BinaryIO:
         """The file, which is part of the result: it is closed where nobody takes that."""
         self._files.append(file)
         return file
@@ -50,7 +50,7 @@ class Work:
             file.close()
 
     @contextmanager
-    def stopped_by(self, stop: Callable[[], None]) -> Iterator[None]:
+    def on_cancel(self, stop: Callable[[], None]) -> Iterator[None]:
         """While inside, cancelling calls `stop`, e.g. a process's kill; raises Cancelled.
 
         At once if it was before: what is to be stopped is there already, and somebody may wait for its end.
@@ -70,14 +70,14 @@ class Work:
         self.check()
 
 
-_current: ContextVar[Work | None] = ContextVar("work", default=None)
+_current: ContextVar[CancellableTask | None] = ContextVar("work", default=None)
 
 
-def begin(work: Work) -> None:
+def begin(work: CancellableTask) -> None:
     """Make it the current work of this context, and of the threads that are started from it."""
     _current.set(work)
 
 
-def current() -> Work:
+def current() -> CancellableTask:
     """The work that this thread does; one that nobody cancels where none was begun."""
-    return _current.get() or Work()
+    return _current.get() or CancellableTask()

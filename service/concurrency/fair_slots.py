@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
 
-from service.concurrency.cancellation import Work, begin
+from service.concurrency.cancellation import CancellableTask, begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,12 +51,12 @@ class FairLimiter:
     async def run(self, tenant: str, function: Callable[..., T], *args: object) -> T:
         """What `function` returns, in a thread apart from those of short requests, once `tenant` has a slot.
 
-        Cancelled while it waits, it never starts; while it runs, whatever `Work.stopped_by` names is stopped, and the
-        slot is free when the thread has ended.
+        Cancelled while it waits, it never starts. Cancelled while it runs, the callbacks of `CancellableTask.on_cancel`
+        are called, and the slot is freed when the thread has ended.
         """
         await self._acquire(tenant)
         try:
-            work = Work(tenant)
+            work = CancellableTask(tenant)
             thread = asyncio.ensure_future(self._in_thread(work, partial(function, *args)))
             try:
                 return await asyncio.shield(thread)
@@ -72,12 +72,12 @@ class FairLimiter:
             self._release(tenant)
 
     @contextmanager
-    def slot(self, work: Work) -> Iterator[None]:
+    def slot(self, work: CancellableTask) -> Iterator[None]:
         """A slot for this thread, waited for as long as the work is not cancelled. Raises Cancelled."""
         woken = threading.Event()
         waiter = self._enqueue(work.tenant, woken.set)
         try:
-            with work.stopped_by(woken.set):
+            with work.on_cancel(woken.set):
                 woken.wait()
         except BaseException:
             self._leave(work.tenant, waiter)
@@ -87,7 +87,7 @@ class FairLimiter:
         finally:
             self._release(work.tenant)
 
-    async def _in_thread(self, work: Work, function: Callable[[], T]) -> T:
+    async def _in_thread(self, work: CancellableTask, function: Callable[[], T]) -> T:
         begin(work)  # which the thread inherits; this task's context is its own
         return await to_thread.run_sync(function, limiter=self._threads)
 

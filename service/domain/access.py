@@ -37,7 +37,7 @@ class Caller:
     key: str | None = None  # the id of the key, where it has one
 
     @property
-    def operates(self) -> bool:
+    def is_operator(self) -> bool:
         """Whether the server's own figures are theirs to see."""
         return self.tenant == DEFAULT_TENANT and self.scope is Scope.admin
 
@@ -48,7 +48,7 @@ def new_key(key_id: str) -> str:
     return f"be_{key_id.removeprefix('key_')}_{secrets.token_urlsafe(32)}"
 
 
-def id_in(key: str) -> str | None:
+def key_id_of(key: str) -> str | None:
     """The id that the text of a key names; None where it is no key of ours."""
     match = _KEY.fullmatch(key)
     return match and f"key_{match[1]}"

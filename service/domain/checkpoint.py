@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 
 
 class CheckpointKind(StrEnum):
@@ -16,7 +16,7 @@ class CheckpointKind(StrEnum):
     state = "state"
 
 
-class Checkpoint(Record):
+class Checkpoint(FrozenModel):
     """Published weights."""
 
     kind: CheckpointKind
@@ -47,7 +47,7 @@ class CheckpointFormat(StrEnum):
     bundle = "bundle"
 
 
-class CheckpointRef(Record):
+class CheckpointRef(FrozenModel):
     """Where a checkpoint's file is."""
 
     epoch: int

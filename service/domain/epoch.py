@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 from service.spec.early_stopping import Monitor
 
 
-class Epoch(Record):
+class Epoch(FrozenModel):
     """One row of a history: what the epoch measured and what early stopping made of it."""
 
     epoch: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from service.spec.base import OpenEnum, Record
+from service.spec.base import FrozenModel, OpenEnum
 
 
 class EventKind(OpenEnum):
@@ -25,7 +25,7 @@ class EventKind(OpenEnum):
     ended = "ended"
 
 
-class Event(Record):
+class Event(FrozenModel):
     """One entry of a job's log, which only grows."""
 
     object: Literal["event"] = "event"

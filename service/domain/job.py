@@ -12,14 +12,14 @@ from pydantic.json_schema import SkipJsonSchema
 from service.domain.checkpoint import CheckpointFormat, CheckpointRef
 from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import Conflict
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec
 from service.spec.resolve import SpecWarning
 from service.spec.table import Dataset
 
 
-class Progress(Record):
+class Progress(FrozenModel):
     """How far training is."""
 
     epoch: int
@@ -30,7 +30,7 @@ class Progress(Record):
     """Seconds to `max_epochs` at the present pace; early stopping may end sooner. Null unless running."""
 
 
-class Best(Record):
+class Best(FrozenModel):
     """The best epoch so far."""
 
     epoch: int
@@ -45,7 +45,7 @@ class Best(Record):
     """The published best checkpoint; null until it is written."""
 
 
-class TestResult(Record):
+class TestResult(FrozenModel):
     """The test rows, scored once with the best weights."""
 
     __test__ = False  # not a test case, whatever pytest thinks of its name
@@ -54,7 +54,7 @@ class TestResult(Record):
     """The task's metrics on the test rows."""
 
 
-class Forked(Record):
+class Forked(FrozenModel):
     """Whose weights a job goes on from."""
 
     job: str
@@ -65,7 +65,7 @@ class Forked(Record):
     """The epoch of that job whose weights they are."""
 
 
-class JobError(Record):
+class JobError(FrozenModel):
     """Why a job failed."""
 
     code: ErrorCode
@@ -76,7 +76,7 @@ class JobError(Record):
     """The end of the trainer's log."""
 
 
-class Job(Record):
+class Job(FrozenModel):
     """One network to train: what was asked for, where it stands, what came out."""
 
     id: str
@@ -138,7 +138,7 @@ class Job(Record):
         raise Conflict("a newer version of the service wrote the job's spec, and this one cannot read it")
 
 
-class Export(Record):
+class Export(FrozenModel):
     """What is to be made of weights, and of what beside them."""
 
     format: CheckpointFormat

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from service.domain.status import Status, StopReason
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 from service.spec.early_stopping import Monitor
 
 
@@ -19,7 +19,7 @@ class SweepStatus(StrEnum):
     cancelled = "cancelled"
 
 
-class SweepBest(Record):
+class SweepBest(FrozenModel):
     """The best job of a sweep so far."""
 
     job: str
@@ -36,7 +36,7 @@ class SweepBest(Record):
     """Everything that epoch measured."""
 
 
-class Sweep(Record):
+class Sweep(FrozenModel):
     """Many jobs from one base spec."""
 
     id: str
@@ -71,7 +71,7 @@ class Sweep(Record):
     """When it was submitted (UTC)."""
 
 
-class SweepResult(Record):
+class SweepResult(FrozenModel):
     """One job of a sweep and what has come out of it."""
 
     job: str
@@ -96,7 +96,7 @@ class SweepResult(Record):
     """Wall time from when a worker took the job to its end; null before that."""
 
 
-class Spread(Record):
+class Spread(FrozenModel):
     """How a number varies over the seeds of a point; with folds, how its mean over the seeds varies over the folds."""
 
     n: int
@@ -107,7 +107,7 @@ class Spread(Record):
     """Their standard deviation (divided by n - 1); null for a single one."""
 
 
-class EpochSpread(Record):
+class EpochSpread(FrozenModel):
     """How the best epoch varies over the jobs of a point."""
 
     min: int
@@ -118,7 +118,7 @@ class EpochSpread(Record):
     """The latest."""
 
 
-class SweepPoint(Record):
+class SweepPoint(FrozenModel):
     """The jobs of a sweep that differ in nothing but their seed and their fold."""
 
     point: dict[str, Any]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from service.errors import Misconfigured, StorageError, Unavailable
 from service.maintenance import deployment_id
 from service.store.maintenance import garbage, retention
-from service.store.maintenance.artifact_refs import abandoned
+from service.store.maintenance.artifact_refs import collectable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from service.artifacts import Artifacts
     from service.store.engine import Database
-    from service.store.maintenance.garbage import Mark, Turn
+    from service.store.maintenance.garbage import CollectionRun, Mark
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ BREATH_SECONDS = 0.05  # between two, in which others get SQLite's write lock
 
 
 @dataclass(frozen=True)
-class Keeping:
+class RetentionPolicy:
     """How long things are kept."""
 
     days: int = 0
@@ -53,7 +53,7 @@ class Keeping:
 
 
 @dataclass
-class Collected:
+class CollectionReport:
     """What a collection found and did, and what the next ones are going to do."""
 
     jobs: int = 0
@@ -76,7 +76,7 @@ class Collected:
 
 
 @dataclass
-class Garbage:
+class Candidates:
     """What there is, by what is to become of it."""
 
     files: int = 0
@@ -116,7 +116,7 @@ class Garbage:
 class Collector:
     """Collects what is due of one database and its artifacts folder."""
 
-    def __init__(self, database: Database, artifacts: Artifacts, keeping: Keeping) -> None:
+    def __init__(self, database: Database, artifacts: Artifacts, keeping: RetentionPolicy) -> None:
         self._database, self._artifacts, self._keeping = database, artifacts, keeping
 
     def run(self, stop: Event) -> None:
@@ -134,7 +134,7 @@ class Collector:
                 self._count(failed=1)
             stop.wait(TURN_SECONDS * random.uniform(0.9, 1.3))
 
-    def collect(self, stop: Event, *, force: bool = False) -> Collected:
+    def collect(self, stop: Event, *, force: bool = False) -> CollectionReport:
         """Everything once, in steps that hold nobody up; ends early when `stop` is set.
 
         `force`: take files without a row however many they are. Raises Misconfigured where the artifacts are another
@@ -144,7 +144,7 @@ class Collector:
         assert done is not None
         return done
 
-    def _collect(self, stop: Event, *, force: bool, apart: float) -> Collected | None:
+    def _collect(self, stop: Event, *, force: bool, apart: float) -> CollectionReport | None:
         """See `collect`; None when the last collection was begun less than `apart` seconds ago."""
         deployment_id.check(self._database, self._artifacts)
         with self._database.transaction() as connection:
@@ -152,7 +152,7 @@ class Collector:
         if turn is None:
             return None
         self._forget_staged(stop)
-        done = Collected()
+        done = CollectionReport()
         if self._keeping.days:
             done.jobs = self._forget(turn, stop)
         found = self._find(turn.now, partial(self._mark, turn))
@@ -171,7 +171,7 @@ class Collector:
                 garbage.end(connection, turn, (found.files, found.bytes), trash)
         return done
 
-    def preview(self) -> Garbage:
+    def preview(self) -> Candidates:
         """What the next collection would find, and do with it; changes nothing. Raises as `collect` does."""
         deployment_id.check(self._database, self._artifacts)
         with self._database.reading() as connection:
@@ -187,7 +187,7 @@ class Collector:
             if count:
                 log.info("deleted %d jobs of sweeps that were never stored whole", count)
 
-    def _forget(self, turn: Turn, stop: Event) -> int:
+    def _forget(self, turn: CollectionRun, stop: Event) -> int:
         with self._database.reading() as connection:
             today = garbage.earliest_time(connection, turn, DAY)
         if today is None:
@@ -203,20 +203,20 @@ class Collector:
             log.info("forgot %d jobs and %d sweeps that ended before %s", forgotten, sweeps, before.date())
         return forgotten
 
-    def _find(self, now: float, marked: Callable[[list[str]], Mapping[str, Mark | None]]) -> Garbage:
+    def _find(self, now: float, marked: Callable[[list[str]], Mapping[str, Mark | None]]) -> Candidates:
         """First the files, then the rows: a file that is named only now is young, or its job is alive."""
-        found, files = Garbage(), self._artifacts.files()
+        found, files = Candidates(), self._artifacts.files()
         while page := list(islice(files, FILES)):
             found.files += len(page)
             found.bytes += sum(file.size_bytes for file in page)
             with self._database.reading() as connection:
-                left = abandoned(connection, [file.key for file in page])
+                left = collectable(connection, [file.key for file in page])
             if left:
                 for key, mark in marked(sorted(left)).items():
                     found.sort(key, mark, now, self._keeping.grace_hours * 3_600)
         return found
 
-    def _mark(self, turn: Turn, keys: list[str]) -> Mapping[str, Mark]:
+    def _mark(self, turn: CollectionRun, keys: list[str]) -> Mapping[str, Mark]:
         marks: dict[str, Mark] = {}
         for start in range(0, len(keys), FILES):  # the trash may hold many
             with self._database.transaction(quiet=True) as connection:
@@ -228,14 +228,16 @@ class Collector:
             known = garbage.marks(connection, keys)
         return {key: known.get(key) for key in keys}
 
-    def _take(self, keys: Sequence[str], remove: Callable[[str], bool], done: Collected, stop: Event) -> list[str]:
+    def _take(
+        self, keys: Sequence[str], remove: Callable[[str], bool], done: CollectionReport, stop: Event
+    ) -> list[str]:
         """Remove these, if still no row names them; the keys of those that are gone."""
         taken: list[str] = []
         for start in range(0, len(keys), FILES):
             if stop.is_set():
                 break
             with self._database.reading() as connection:
-                left = abandoned(connection, keys[start : start + FILES])
+                left = collectable(connection, keys[start : start + FILES])
             gone = [key for key in sorted(left) if remove(key)]
             done.failed += len(left) - len(gone)
             with self._database.transaction(quiet=True) as connection:
@@ -243,7 +245,7 @@ class Collector:
             taken += gone
         return taken
 
-    def _empty(self, turn: Turn, done: Collected, stop: Event) -> tuple[int, int]:
+    def _empty(self, turn: CollectionRun, done: CollectionReport, stop: Event) -> tuple[int, int]:
         """Delete what has been in the trash or unfinished for long enough; number and bytes of what is in the trash."""
         trash = {file.key: file.size_bytes for file in self._artifacts.trash()}
         kept = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from service.errors import Misconfigured
 from service.store.maintenance import deployment_id
-from service.store.maintenance.artifact_refs import named
+from service.store.maintenance.artifact_refs import referenced
 
 if TYPE_CHECKING:
     from service.artifacts import Artifacts
@@ -59,7 +59,7 @@ def adopt(database: Database, artifacts: Artifacts) -> tuple[int, int]:
     files = artifacts.files()
     while keys := [file.key for file in islice(files, FILES)]:
         with database.reading() as connection:
-            known += len(named(connection, keys))
+            known += len(referenced(connection, keys))
         number += len(keys)
     with database.reading() as connection:
         ours, _ = deployment_id.read(connection)
@@ -81,6 +81,6 @@ def _is_strange(database: Database, artifacts: Artifacts) -> bool:
     while keys := [file.key for file in islice(files, FILES)]:
         some = True
         with database.reading() as connection:
-            if named(connection, keys):
+            if referenced(connection, keys):
                 return False
     return some

@@ -10,15 +10,15 @@ from service.artifacts import TRASH, sha256_of
 from service.errors import StorageError
 from service.maintenance import deployment_id
 from service.store.maintenance import garbage, integrity
-from service.store.maintenance.artifact_refs import named
-from service.store.maintenance.integrity import Wrong
+from service.store.maintenance.artifact_refs import referenced
+from service.store.maintenance.integrity import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from service.artifacts import Artifacts, File
     from service.store.engine import Database
-    from service.store.maintenance.integrity import Named
+    from service.store.maintenance.integrity import FileRef
 
 FILES = 1_000  # looked up in one statement
 UNNAMED = {  # by kind: of one, and of several
@@ -37,7 +37,14 @@ LOST = {
     "state": "a live job begins anew, to the same end; an ended one cannot be forked from its last epoch",
 }
 LOST_WEIGHTS = "put the file back from a backup, or delete the job and submit it again"
-RULES = (integrity.references, integrity.queue, integrity.needs, integrity.histories, integrity.bests, integrity.logs)
+RULES = (
+    integrity.foreign_keys,
+    integrity.job_states,
+    integrity.missing_datasets,
+    integrity.histories,
+    integrity.best_epochs,
+    integrity.event_logs,
+)
 
 
 @dataclass
@@ -78,20 +85,20 @@ class Doctor:
         self._database, self._artifacts = database, artifacts
         self.findings = Findings()
 
-    def examine(self) -> Iterator[Wrong]:
+    def examine(self) -> Iterator[Violation]:
         """Everything that is wrong, as it is found; `findings` counts. Raises Unavailable."""
         for wrong in self._examine():
             self.findings.wrong += 1
             yield wrong
 
-    def _examine(self) -> Iterator[Wrong]:
-        damage = list(self._checked(integrity.integrity))
+    def _examine(self) -> Iterator[Violation]:
+        damage = list(self._checked(integrity.database_file))
         yield from damage
         if damage:
             return  # what else a damaged file says is not worth much
         strange = deployment_id.mismatch(self._database, self._artifacts)
         if strange:
-            yield Wrong("artifacts", strange, deployment_id.REMEDY)
+            yield Violation("artifacts", strange, deployment_id.REMEDY)
         with self._database.reading() as connection:
             self.findings.jobs, self.findings.datasets, self.findings.sweeps = integrity.count(connection)
         for rule in RULES:
@@ -100,15 +107,15 @@ class Doctor:
             yield from self._compared(file)
         self._count_unnamed()
 
-    def _checked(self, rule: Callable[[Any], Iterator[Wrong]]) -> Iterator[Wrong]:
+    def _checked(self, rule: Callable[[Any], Iterator[Violation]]) -> Iterator[Violation]:
         try:
             with self._database.reading() as connection:
                 yield from rule(connection)
         except StorageError as error:
-            yield Wrong("database", str(error), integrity.RESTORE)
+            yield Violation("database", str(error), integrity.RESTORE)
 
-    def _pages(self, read: Callable[[Any, Named | None], list[Named]]) -> Iterator[Named]:
-        last: Named | None = None
+    def _pages(self, read: Callable[[Any, FileRef | None], list[FileRef]]) -> Iterator[FileRef]:
+        last: FileRef | None = None
         while True:
             with self._database.reading() as connection:
                 page = read(connection, last)
@@ -119,22 +126,22 @@ class Doctor:
                     yield file
                 last = file
 
-    def _compared(self, file: Named) -> Iterator[Wrong]:
+    def _compared(self, file: FileRef) -> Iterator[Violation]:
         """Read the whole file. It may have been replaced since its row was read: then the row has gone too."""
         fault = self._fault(file)
         self.findings.files += 1
         self.findings.file_bytes += file.size_bytes
         if fault is not None:
             with self._database.reading() as connection:
-                still = named(connection, [file.path])
+                still = referenced(connection, [file.path])
             if still:
                 kept = self._artifacts.path(f"{TRASH}/{file.path}")
                 remedy = LOST.get(file.kind, LOST_WEIGHTS)
                 if kept.exists():
                     remedy = f"it is in the trash: move {kept} to {self._artifacts.path(file.path)}"
-                yield Wrong(file.owner, f"the file of its {file.kind} {fault} ({file.path})", remedy)
+                yield Violation(file.owner, f"the file of its {file.kind} {fault} ({file.path})", remedy)
 
-    def _fault(self, file: Named) -> str | None:
+    def _fault(self, file: FileRef) -> str | None:
         path = self._artifacts.path(file.path)
         try:
             size = path.stat().st_size
@@ -150,7 +157,7 @@ class Doctor:
         files = self._artifacts.files()
         while page := {file.key: file for file in islice(files, FILES)}:
             with self._database.reading() as connection:
-                unnamed = page.keys() - named(connection, page)
+                unnamed = page.keys() - referenced(connection, page)
                 marks = garbage.marks(connection, unnamed)
             for key in unnamed:
                 self.findings.count("discarded" if key in marks and marks[key].discarded else "stray", page[key])

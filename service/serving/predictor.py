@@ -168,7 +168,7 @@ class Predictor:
 
         The process is killed when the current work is cancelled. Raises Conflict, NotInstalled, Unavailable, Cancelled.
         """
-        with Helper() as helper, current().stopped_by(helper.kill):
+        with Helper() as helper, current().on_cancel(helper.kill):
             try:
                 helper.call("export", str(checkpoint), sha256, asked, str(target))
             except Unavailable:

@@ -33,12 +33,18 @@ def of_features(table: TableProfile, target: Column, features: list[str]) -> Ite
 
 
 def of_classes(target: Column) -> Iterator[SpecWarning]:
-    """Classes that few rows have, the rarest first."""
+    """Classes that few rows have, the rarest first, and classes that differ only in case or spaces."""
     few = sorted((value.count, str(value.value)[:60]) for value in target.values or [] if value.count < MIN_CLASS_ROWS)
     if few:
         shown = listed(f"{value!r} ({count})" for count, value in few)
         message = f"classes of fewer than {MIN_CLASS_ROWS} rows, too few to learn and to validate: {shown}"
         yield SpecWarning(code="rare_classes", message=message, pointer="/data/target")
+    if similar := target.similar_values:
+        message = (
+            f"classes of {target.name!r} differ only in case or spaces ({some(similar)}): each is a class of its own;"
+            " write them alike in the file"
+        )
+        yield SpecWarning(code="similar_classes", message=message, pointer="/data/target")
 
 
 def of_rows(table: TableProfile, split: Split) -> Iterator[SpecWarning]:

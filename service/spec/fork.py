@@ -9,14 +9,14 @@ from pydantic import Field
 
 from service.errors import FieldError, InvalidSpec
 from service.spec.base import Strict
-from service.spec.capped import CapErrors
+from service.spec.capped_errors import CapErrors
 from service.spec.layers import Dropout, Layer
 from service.spec.resolve import Resolved, choose_inputs, resolve
 from service.spec.sweep import MAX_NAMES, Change, DottedName
 
 if TYPE_CHECKING:
     from service.spec.job import JobSpec
-    from service.spec.limits import Limits
+    from service.spec.limits import JobLimits
     from service.spec.table import TableProfile
 
 FIXED = ("data", "task", "split", "preprocess")
@@ -32,7 +32,7 @@ class ForkSpec(Strict):
     """Dotted names into the other job's spec with their new values, e.g. `{"early_stopping.patience": 20}`."""
 
 
-def resolve_fork(spec: JobSpec, table: TableProfile, limits: Limits, parent: Resolved) -> Resolved:
+def resolve_fork(spec: JobSpec, table: TableProfile, limits: JobLimits, parent: Resolved) -> Resolved:
     """The fork, with the inputs and rows that `parent` is trained on, though this version might choose others.
 
     Raises InvalidSpec; what has to stay, `check_fork` compares.

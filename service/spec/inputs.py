@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from service.spec.job import JobSpec
     from service.spec.table import Column, TableProfile
 
+_INDEX = "it has no name in the file, as a row index; name it in data.features to use it"
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -102,7 +104,9 @@ def _usable(spec: JobSpec, table: TableProfile, target: str) -> tuple[list[Featu
         if column.name in (target, weight, *spec.split.columns):
             continue
         constant = column.distinct == 1 and column.missing == 0 and not images
-        if reason := _why_unusable(column) or ("it is constant" if constant else None):
+        index = column.name == table.index_column
+        reason = _why_unusable(column) or ("it is constant" if constant else _INDEX if index else None)
+        if reason:
             message = f"column {column.name!r} is left out: {reason}"
             warnings.append(SpecWarning(code="column_left_out", message=message, pointer="/data/features"))
         else:

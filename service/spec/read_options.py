@@ -81,6 +81,10 @@ class ReadAs(Strict):
     """The decimal sign."""
     date_format: str | None = None
     """How dates are written; null where they are written as ISO 8601 has it, or there are none."""
+    index_column: str | None = None
+    """Name given to a first column that has none in the file: a row index, which is no feature unless named."""
+    skipped_lines: int | None = None
+    """Lines above the column names that were skipped: titles, or a `sep=` line; null where there are none."""
     arrays: dict[str, str] | None = None
     """Which array of the file is `x` and which is `y`."""
     shape: list[int] | None = None

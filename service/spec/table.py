@@ -97,6 +97,17 @@ class Column(Strict):
         kinds = (ColumnType.integer, ColumnType.text)
         return self.type in kinds and present >= MIN_ID_ROWS and self.distinct >= ID_SHARE * present
 
+    @property
+    def similar_values(self) -> list[str]:
+        """Listed texts that differ from another one only in case or spaces."""
+        texts = [value.value for value in self.values or () if isinstance(value.value, str)]
+        times = Counter(map(_folded, texts))
+        return [text for text in texts if times[_folded(text)] > 1]
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
 
 class TableProfile(Strict):
     """Rows and columns of a table."""
@@ -111,6 +122,8 @@ class TableProfile(Strict):
     """How dates were written in the file; null where as ISO 8601 has it, or there are none."""
     duplicate_rows: int | None = None
     """Rows that equal an earlier one in every column; null where that is not known."""
+    index_column: str | None = None
+    """The row index: a column without a name in the file; no feature unless named."""
 
     def column(self, name: str) -> Column | None:
         """The column of this name, or None."""
@@ -179,6 +192,7 @@ class Dataset(Stored):
             null_values=self.null_values,
             date_format=self.read_as.date_format,
             duplicate_rows=self.duplicate_rows,
+            index_column=self.read_as.index_column,
         )
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from service.domain.epoch import Epoch
 from service.domain.status import StopReason
 from service.errors import InvalidSpec
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 from service.spec.early_stopping import EarlyStopping
 from service.spec.job import JobSpec
 from service.stopping.tracker import Tracker
 
 
-class Replayed(Record):
+class Replayed(FrozenModel):
     """Where a rule would have stopped, and what that would have cost and saved."""
 
     rule: EarlyStopping

@@ -166,7 +166,9 @@ class Tracker:
         return f"{name} {value:.4g} is the best so far{undecided}"
 
 
-def followed(monitor: Monitor, rule: EarlyStopping | None, rows: Iterable[Epoch]) -> tuple[Tracker, Decision | None]:
+def tracker_after(
+    monitor: Monitor, rule: EarlyStopping | None, rows: Iterable[Epoch]
+) -> tuple[Tracker, Decision | None]:
     """The state after a recorded history from epoch 1 on, and its last decision."""
     tracker, decision = Tracker(monitor, rule), None
     for row in rows:

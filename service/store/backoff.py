@@ -6,7 +6,7 @@ import random
 import time
 
 
-class Pace:
+class Backoff:
     """Waits from `first` to `most` seconds, twice as long after each failure, a random half to all of it."""
 
     def __init__(self, first: float, most: float) -> None:
@@ -14,11 +14,11 @@ class Pace:
         self._next = first
         self.until = 0.0  # on time.monotonic()
 
-    def waits(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether it is too soon to try again."""
         return time.monotonic() < self.until
 
-    def lengthen(self) -> float:
+    def failed(self) -> float:
         """It failed; the seconds until the next try."""
         seconds = self._next * random.uniform(0.5, 1.0)
         self.until = time.monotonic() + seconds

@@ -10,7 +10,7 @@ from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.errors import NotFound
 from service.store.jobs.jobs import download_url
 from service.store.schema import checkpoints
-from service.store.tenancy import own
+from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 
 def find(connection: Connection, job_id: str) -> list[Checkpoint]:
     """The job's checkpoints: none, best, or best and last."""
-    served = own(connection, checkpoints), checkpoints.c.job_id == job_id, checkpoints.c.kind != CheckpointKind.state
+    served = (
+        in_tenant(connection, checkpoints),
+        checkpoints.c.job_id == job_id,
+        checkpoints.c.kind != CheckpointKind.state,
+    )
     query = select(checkpoints).where(*served).order_by(checkpoints.c.kind)
     return [_checkpoint(row) for row in connection.execute(query)]
 
 
 def get(connection: Connection, job_id: str, kind: CheckpointKind) -> Checkpoint:
     """The job's checkpoint of this kind; raises NotFound when none is published (yet)."""
-    this = own(connection, checkpoints), checkpoints.c.job_id == job_id, checkpoints.c.kind == kind
+    this = in_tenant(connection, checkpoints), checkpoints.c.job_id == job_id, checkpoints.c.kind == kind
     query = select(checkpoints).where(*this)
     row = connection.execute(query).first()
     if row is None:
@@ -37,7 +41,7 @@ def get(connection: Connection, job_id: str, kind: CheckpointKind) -> Checkpoint
 
 def of_jobs(connection: Connection, job_ids: Collection[str], kind: CheckpointKind) -> dict[str, Checkpoint]:
     """The checkpoint of this kind of each of these jobs that has one."""
-    these = own(connection, checkpoints), checkpoints.c.job_id.in_(list(job_ids)), checkpoints.c.kind == kind
+    these = in_tenant(connection, checkpoints), checkpoints.c.job_id.in_(list(job_ids)), checkpoints.c.kind == kind
     query = select(checkpoints).where(*these)
     return {row.job_id: _checkpoint(row) for row in connection.execute(query)}
 

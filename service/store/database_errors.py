@@ -21,7 +21,7 @@ NO_SUCH = ("no such table", "no such column", "has no column named")  # the same
 
 
 @contextmanager
-def said_plainly() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn the database's errors into Unavailable, StorageError and SchemaMismatch; faults of this code stay."""
     try:
         yield

@@ -12,11 +12,11 @@ from sqlalchemy.exc import IntegrityError
 from service.domain.status import ENDED
 from service.errors import Conflict, NotFound, QuotaExceeded
 from service.spec.table import Dataset, DatasetSummary
-from service.store.engine import unhurried
+from service.store.engine import allow_long_statements
 from service.store.jobs.jobs import lock
 from service.store.maintenance import garbage
 from service.store.schema import datasets, jobs
-from service.store.tenancy import own, tenant_of
+from service.store.tenancy import in_tenant, tenant_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row, Select
@@ -40,7 +40,7 @@ def add(connection: Connection, dataset: Dataset, *, path: str, options: str) ->
         with connection.begin_nested():
             connection.execute(insert(datasets), row)
     except IntegrityError:
-        known = same(connection, dataset.sha256, options)
+        known = find_same(connection, dataset.sha256, options)
         if known is None:
             raise
         return known, False
@@ -62,7 +62,7 @@ def check_quota(connection: Connection, max_bytes: int, *, more: int = 0) -> Non
     Their Parquet files count, and their profiles in the database.
     """
     size = datasets.c.parquet_bytes + datasets.c.profile_bytes
-    total = select(func.coalesce(func.sum(size), 0)).where(own(connection, datasets))
+    total = select(func.coalesce(func.sum(size), 0)).where(in_tenant(connection, datasets))
     stored = int(connection.scalar(total) or 0)
     if stored + more > max_bytes:
         raise QuotaExceeded(
@@ -71,9 +71,9 @@ def check_quota(connection: Connection, max_bytes: int, *, more: int = 0) -> Non
         )
 
 
-def same(connection: Connection, sha256: str, options: str) -> Dataset | None:
+def find_same(connection: Connection, sha256: str, options: str) -> Dataset | None:
     """The data set that was made from these bytes with these options, if there is one."""
-    alike = and_(own(connection, datasets), datasets.c.sha256 == sha256, datasets.c.options == options)
+    alike = and_(in_tenant(connection, datasets), datasets.c.sha256 == sha256, datasets.c.options == options)
     query = select(*_COLUMNS).where(alike)
     row = connection.execute(query).first()
     return None if row is None else _dataset(row)
@@ -81,7 +81,7 @@ def same(connection: Connection, sha256: str, options: str) -> Dataset | None:
 
 def get(connection: Connection, dataset_id: str) -> Dataset:
     """The data set of this id; raises NotFound."""
-    query = select(*_COLUMNS).where(own(connection, datasets), datasets.c.id == dataset_id)
+    query = select(*_COLUMNS).where(in_tenant(connection, datasets), datasets.c.id == dataset_id)
     row = connection.execute(query).first()
     if row is None:
         raise NotFound(f"no data set {dataset_id!r}")
@@ -96,7 +96,7 @@ def path_of(connection: Connection, dataset_id: str) -> str:
 def file_of(connection: Connection, dataset_id: str) -> tuple[str, str]:
     """(key, SHA-256) of its Parquet file; raises NotFound."""
     columns = datasets.c.path, datasets.c.parquet_sha256
-    query = select(*columns).where(own(connection, datasets), datasets.c.id == dataset_id)
+    query = select(*columns).where(in_tenant(connection, datasets), datasets.c.id == dataset_id)
     row = connection.execute(query).first()
     if row is None:
         raise NotFound(f"no data set {dataset_id!r}")
@@ -109,7 +109,7 @@ def find(connection: Connection, *, limit: int, after: str | None = None) -> lis
     return [_dataset(row) for row in connection.execute(query)]
 
 
-def fitting(connection: Connection, *, limit: int, after: str | None, max_bytes: int) -> int:
+def count_within(connection: Connection, *, limit: int, after: str | None, max_bytes: int) -> int:
     """How many of those that `find` would give have columns of `max_bytes` together; at least one."""
     sizes = connection.scalars(_newest(connection, select(datasets.c.profile_bytes), limit, after))
     return max(1, sum(1 for total in accumulate(sizes) if total <= max_bytes))
@@ -122,7 +122,7 @@ def summaries(connection: Connection, *, limit: int, after: str | None = None) -
 
 
 def _newest(connection: Connection, query: Select[Any], limit: int, after: str | None) -> Select[Any]:
-    query = query.where(own(connection, datasets))
+    query = query.where(in_tenant(connection, datasets))
     if after is not None:
         query = query.where(datasets.c.id < after)
     return query.order_by(datasets.c.id.desc()).limit(limit)
@@ -130,16 +130,16 @@ def _newest(connection: Connection, query: Select[Any], limit: int, after: str |
 
 def remove(connection: Connection, dataset_id: str) -> None:
     """Delete it; its file is collected later. Raises NotFound, and Conflict while a live job needs it."""
-    unhurried(connection)  # hundreds of thousands of ended jobs may name it
+    allow_long_statements(connection)  # hundreds of thousands of ended jobs may name it
     path = path_of(connection, dataset_id)
-    this = and_(own(connection, datasets), datasets.c.id == dataset_id)
+    this = and_(in_tenant(connection, datasets), datasets.c.id == dataset_id)
     # On Postgres a job that names the data set waits for this lock, or we for it; on SQLite writers wait anyway.
     connection.execute(select(datasets.c.id).where(this).with_for_update())
-    needs = and_(own(connection, jobs), jobs.c.dataset_id == dataset_id, jobs.c.status.not_in(ENDED))
+    needs = and_(in_tenant(connection, jobs), jobs.c.dataset_id == dataset_id, jobs.c.status.not_in(ENDED))
     user = connection.scalar(select(jobs.c.id).where(needs).limit(1))
     if user is not None:
         raise Conflict(f"job {user!r} still needs this data set")
-    lock(connection, and_(own(connection, jobs), jobs.c.dataset_id == dataset_id))  # ended ones, which lose it
+    lock(connection, and_(in_tenant(connection, jobs), jobs.c.dataset_id == dataset_id))  # ended ones, which lose it
     connection.execute(delete(datasets).where(this))
     garbage.discard(connection, [path])
 

@@ -19,8 +19,8 @@ from sqlalchemy.exc import ArgumentError
 
 from service.errors import Misconfigured
 from service.store import migrations
-from service.store.database_errors import said_plainly
-from service.store.notifications import CHANNEL, PostgresChanges, SqliteChanges
+from service.store.database_errors import translate_errors
+from service.store.notifications import CHANNEL, PostgresChangeListener, SqliteChangeListener
 from service.store.postgres_connection import (
     MARGIN_SECONDS,
     PROMPT_SECONDS,
@@ -30,7 +30,7 @@ from service.store.postgres_connection import (
     set_up_session,
 )
 from service.store.sqlite_backup import copy_before_migration
-from service.store.tenancy import OPTION
+from service.store.tenancy import TENANT_OPTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import psycopg
     from sqlalchemy import URL, ColumnElement, Connection
 
-    from service.store.notifications import Changes
+    from service.store.notifications import ChangeListener
 
 try:
     import pysqlite3 as sqlite_module
@@ -92,9 +92,9 @@ class Database:
         It waits for a silent server for seconds only, so that it can be tried again before a lease lapses.
         Raises Unavailable when the database cannot be reached or stays locked, StorageError when its disk fails.
         """
-        with said_plainly(), self._engine.connect() as connection:
+        with translate_errors(), self._engine.connect() as connection:
             self._expect_statements(connection, prompt=quiet)
-            connection = connection.execution_options(bestepoch_writes=True, **{OPTION: tenant})
+            connection = connection.execution_options(bestepoch_writes=True, **{TENANT_OPTION: tenant})
             with connection.begin():
                 yield connection
                 if not (self.is_sqlite or quiet):
@@ -106,11 +106,11 @@ class Database:
 
         Raises Unavailable when the database cannot be reached.
         """
-        options: dict[str, Any] = {OPTION: tenant}
+        options: dict[str, Any] = {TENANT_OPTION: tenant}
         if not self.is_sqlite and tenant is not None:
             # There a statement sees what is committed as it begins, in a transaction or not: save two round trips.
             options["isolation_level"] = "AUTOCOMMIT"
-        with said_plainly(), self._engine.connect() as connection:
+        with translate_errors(), self._engine.connect() as connection:
             self._expect_statements(connection)
             yield connection.execution_options(**options)
 
@@ -122,18 +122,18 @@ class Database:
         """The database as this tenant may see it."""
         return TenantDatabase(self, tenant)
 
-    def changes(self) -> Changes:
+    def listen(self) -> ChangeListener:
         """A watch of its own for commits."""
         if self.is_sqlite:
             path = self.url.database
-            return SqliteChanges(sqlite_module.connect(path, isolation_level=None, check_same_thread=False))
+            return SqliteChangeListener(sqlite_module.connect(path, isolation_level=None, check_same_thread=False))
         arguments, options = self._engine.dialect.create_connect_args(self.url)
         listening = {**options, **self._tcp, "autocommit": True}
 
         def connect() -> psycopg.Connection[Any]:
             return GuardedConnection.connect(*arguments, **listening)
 
-        return PostgresChanges(connect)
+        return PostgresChangeListener(connect)
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -182,7 +182,7 @@ def _boot_id() -> str:
     return ""
 
 
-def unhurried(connection: Connection) -> None:
+def allow_long_statements(connection: Connection) -> None:
     """Let the statements of this transaction take hours: those of migrations and of mass deletions."""
     if connection.dialect.name == "postgresql":
         milliseconds = f"{UNHURRIED_SECONDS * 1_000:.0f}"
@@ -190,7 +190,7 @@ def unhurried(connection: Connection) -> None:
         _wait_for_answers(connection, UNHURRIED_SECONDS + MARGIN_SECONDS)
 
 
-def takes_writes(connection: Connection) -> bool:
+def is_writable(connection: Connection) -> bool:
     """Whether Postgres takes writes: it does not while it is a standby, or set to read-only as its disk is full."""
     if connection.dialect.name != "postgresql":
         return True
@@ -205,7 +205,7 @@ def migrate(url: str) -> None:
     database = Database(url)
     try:
         with database.transaction() as connection:
-            unhurried(connection)
+            allow_long_statements(connection)
             if database.is_sqlite:
                 _copy_first(database, connection)
             else:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, insert, select, update
 
-from service.domain.access import Caller, Scope, digest, id_in, new_key
+from service.domain.access import Caller, Scope, digest, key_id_of, new_key
 from service.errors import InvalidKey, NotFound, UnknownKey
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 from service.store.ids import new_id
 from service.store.schema import keys
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 
-class Key(Record):
+class Key(FrozenModel):
     """What is known of a key; never the key itself."""
 
     id: str
@@ -82,14 +82,14 @@ def revoke(connection: Connection, key_id: str) -> Key:
     return _key(row)
 
 
-def exist(connection: Connection) -> bool:
+def any_exist(connection: Connection) -> bool:
     """Whether a key was ever made: from then on nobody comes in without one."""
     return connection.scalar(select(keys.c.id).limit(1)) is not None
 
 
-def caller(connection: Connection, text: str) -> Caller:
+def authenticate(connection: Connection, text: str) -> Caller:
     """Who sends this key; raises InvalidKey."""
-    row: Row[Any] | None = connection.execute(_ONE, {"id": id_in(text)}).first()
+    row: Row[Any] | None = connection.execute(_ONE, {"id": key_id_of(text)}).first()
     if row is None or not hmac.compare_digest(row.sha256, digest(text)):
         raise UnknownKey
     key = _key(row)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from service.store.backoff import Pace
+from service.store.backoff import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,11 +25,11 @@ RETRY_SECONDS = (0.1, 5.0)  # until the next try to listen again: the first time
 HEARTBEAT_SECONDS = 15.0  # of silence, after which Postgres is asked whether it is still there
 
 
-class Changes(ABC):
+class ChangeListener(ABC):
     """A watch for commits by others, for one thread at a time."""
 
     @abstractmethod
-    def happened(self) -> bool:
+    def poll(self) -> bool:
         """Whether somebody may have committed something since the last look; does not wait."""
 
     @abstractmethod
@@ -41,7 +41,7 @@ class Changes(ABC):
         """Close the watching connection."""
 
 
-class SqliteChanges(Changes):
+class SqliteChangeListener(ChangeListener):
     """Asks SQLite how often the file was changed, at microseconds a look.
 
     `connection`: in autocommit and never inside a transaction, where the counter would stand still.
@@ -51,7 +51,7 @@ class SqliteChanges(Changes):
         self._connection = connection
         self._seen = self._look()
 
-    def happened(self) -> bool:
+    def poll(self) -> bool:
         """Whether the counter has moved."""
         version = self._look()
         changed, self._seen = version != self._seen, version
@@ -62,7 +62,7 @@ class SqliteChanges(Changes):
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             ready = _sleep(min(left, LOOK_SECONDS), pipes)
-            if self.happened():
+            if self.poll():
                 return True
             if ready:
                 return False
@@ -76,7 +76,7 @@ class SqliteChanges(Changes):
         self._connection.close()
 
 
-class PostgresChanges(Changes):
+class PostgresChangeListener(ChangeListener):
     """Listens on a connection of its own, opened by `connect` in autocommit.
 
     When it breaks, something may have happened: now, and once more when it is back or could not be had, which is
@@ -87,13 +87,13 @@ class PostgresChanges(Changes):
         self._connect = connect
         self._connection: psycopg.Connection | None = None
         self._quiet_until = self._heard_at = 0.0
-        self._pace = Pace(*RETRY_SECONDS)
+        self._backoff = Backoff(*RETRY_SECONDS)
         self._listen()
 
-    def happened(self) -> bool:
+    def poll(self) -> bool:
         """Whether Postgres told of a commit, or may have failed to."""
         if self._connection is None:
-            if self._pace.waits():
+            if self._backoff.is_waiting():
                 return False
             self._listen()
             return True
@@ -110,7 +110,7 @@ class PostgresChanges(Changes):
         except psycopg.Error as error:
             log.warning("the database tells of no changes, listening again soon: %s", error)
             self.close()
-            self._pace.lengthen()
+            self._backoff.failed()
             return True
         return told
 
@@ -119,18 +119,18 @@ class PostgresChanges(Changes):
         now = time.monotonic()
         deadline = now + seconds
         if now < self._quiet_until and _sleep(min(self._quiet_until, deadline) - now, pipes):
-            return self.happened()
-        while not self.happened():
+            return self.poll()
+        while not self.poll():
             now = time.monotonic()
             if now >= deadline:
                 return False
             if self._connection is None:
-                ready = _sleep(min(deadline, self._pace.until) - now, pipes)
+                ready = _sleep(min(deadline, self._backoff.until) - now, pipes)
             else:
                 until = min(deadline, self._heard_at + HEARTBEAT_SECONDS)
                 ready = _sleep(until - now, [*pipes, self._connection])
             if any(one is not self._connection for one in ready):
-                return self.happened()
+                return self.poll()
         self._quiet_until = time.monotonic() + PAUSE_SECONDS
         return True
 
@@ -142,9 +142,9 @@ class PostgresChanges(Changes):
         except psycopg.Error as error:
             log.info("cannot listen for changes yet: %s", error)
             self.close()
-            self._pace.lengthen()
+            self._backoff.failed()
         else:
-            self._pace.reset()
+            self._backoff.reset()
 
     def close(self) -> None:
         """Close the listening connection."""

@@ -47,7 +47,7 @@ class Utc(TypeDecorator[datetime]):
 
 # Jobs of a sweep that is being stored: in no state that anybody knows, and of no tenant. Both names say so to versions
 # of the service that know of neither, too.
-STAGED, NOBODY = "staged", "~"
+STAGED, NO_TENANT = "staged", "~"
 
 metadata = MetaData(
     naming_convention={

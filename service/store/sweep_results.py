@@ -15,7 +15,7 @@ from service.errors import NotFound
 from service.spec.early_stopping import Monitor
 from service.store.schema import jobs, sweeps
 from service.store.sweeps import BEST_FIRST, VALUE
-from service.store.tenancy import own
+from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,7 +55,7 @@ def results(
     query = (
         select(*_COLUMNS)
         .join(sweeps, sweeps.c.id == jobs.c.sweep_id)
-        .where(own(connection, jobs, sweeps), sweeps.c.id == sweep_id)
+        .where(in_tenant(connection, jobs, sweeps), sweeps.c.id == sweep_id)
         .order_by(*(BEST_FIRST if order is Order.value else [jobs.c.id]))
     )
     return [_result(row) for row in connection.execute(query.limit(limit).offset(offset))]
@@ -82,7 +82,7 @@ def summarize(rows: Iterable[SweepResult], *, larger_is_better: bool) -> list[Sw
 
 
 def _monitor(connection: Connection, sweep_id: str) -> Monitor:
-    monitor = connection.scalar(select(sweeps.c.monitor).where(own(connection, sweeps), sweeps.c.id == sweep_id))
+    monitor = connection.scalar(select(sweeps.c.monitor).where(in_tenant(connection, sweeps), sweeps.c.id == sweep_id))
     if monitor is None:
         raise NotFound(f"no sweep {sweep_id!r}")
     return Monitor(monitor)

@@ -15,9 +15,9 @@ from service.errors import IdempotencyMismatch, NotFound
 from service.spec.early_stopping import LARGER_IS_BETTER, Monitor
 from service.store.ids import new_id
 from service.store.jobs.actions import stop
-from service.store.jobs.jobs import add, make_room, row_of, unveil
+from service.store.jobs.jobs import add, check_queue_limit, new_row, publish_staged
 from service.store.schema import datasets, jobs, sweeps
-from service.store.tenancy import own, tenant_of
+from service.store.tenancy import in_tenant, tenant_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -83,7 +83,7 @@ def prepare(
         "request_sha256": request_sha256,
         "created_at": datetime.now(UTC),
     }
-    return NewSweep(row, [{**row_of(job.resolved, tenant), "point": job.point} for job in planned])
+    return NewSweep(row, [{**new_row(job.resolved, tenant), "point": job.point} for job in planned])
 
 
 def create(connection: Connection, new: NewSweep, *, staged: Sequence[str] = (), max_queued: int) -> tuple[Sweep, bool]:
@@ -97,13 +97,13 @@ def create(connection: Connection, new: NewSweep, *, staged: Sequence[str] = (),
         with connection.begin_nested():
             connection.execute(insert(sweeps), new.row)
     except IntegrityError:
-        known = key and replay(connection, key, new.row["request_sha256"])
+        known = key and by_idempotency_key(connection, key, new.row["request_sha256"])
         if not known:
             raise
         return known, False
-    make_room(connection, len(new.jobs), max_queued)
+    check_queue_limit(connection, len(new.jobs), max_queued)
     _need(connection, {job["dataset_id"] for job in new.jobs} - {None})
-    unveil(connection, staged, tenant, new.row["id"])
+    publish_staged(connection, staged, tenant, new.row["id"])
     left = [{**job, "sweep_id": new.row["id"]} for job in new.jobs[len(staged) :]]
     for start in range(0, len(left), CHUNK):
         add(connection, left[start : start + CHUNK])
@@ -112,15 +112,15 @@ def create(connection: Connection, new: NewSweep, *, staged: Sequence[str] = (),
 
 def _need(connection: Connection, dataset_ids: Collection[str]) -> None:
     """Keep these data sets from being deleted until the transaction's end; raises NotFound where one is gone."""
-    these = select(datasets.c.id).where(own(connection, datasets), datasets.c.id.in_(list(dataset_ids)))
+    these = select(datasets.c.id).where(in_tenant(connection, datasets), datasets.c.id.in_(list(dataset_ids)))
     held = these.order_by(datasets.c.id).with_for_update(read=True, key_share=True)
     if dataset_ids and len(connection.scalars(held).all()) < len(dataset_ids):
         raise NotFound("the data set is gone")
 
 
-def replay(connection: Connection, key: str, request_sha256: str | None) -> Sweep | None:
+def by_idempotency_key(connection: Connection, key: str, request_sha256: str | None) -> Sweep | None:
     """The sweep that this Idempotency-Key created, if there is one; raises IdempotencyMismatch for another request."""
-    query = select(sweeps).where(own(connection, sweeps), sweeps.c.idempotency_key == key)
+    query = select(sweeps).where(in_tenant(connection, sweeps), sweeps.c.idempotency_key == key)
     row = connection.execute(query).first()
     if row is not None and row.request_sha256 != request_sha256:
         raise IdempotencyMismatch
@@ -129,7 +129,7 @@ def replay(connection: Connection, key: str, request_sha256: str | None) -> Swee
 
 def get(connection: Connection, sweep_id: str) -> Sweep:
     """The sweep of this id; raises NotFound."""
-    row = connection.execute(select(sweeps).where(own(connection, sweeps), sweeps.c.id == sweep_id)).first()
+    row = connection.execute(select(sweeps).where(in_tenant(connection, sweeps), sweeps.c.id == sweep_id)).first()
     if row is None:
         raise NotFound(f"no sweep {sweep_id!r}")
     return _sweeps(connection, [row])[0]
@@ -137,7 +137,7 @@ def get(connection: Connection, sweep_id: str) -> Sweep:
 
 def find(connection: Connection, *, limit: int, after: str | None = None) -> list[Sweep]:
     """Sweeps, newest first, at most `limit`, older than the sweep `after`."""
-    query = select(sweeps).where(own(connection, sweeps))
+    query = select(sweeps).where(in_tenant(connection, sweeps))
     if after is not None:
         query = query.where(sweeps.c.id < after)
     return _sweeps(connection, connection.execute(query.order_by(sweeps.c.id.desc()).limit(limit)).all())
@@ -145,7 +145,7 @@ def find(connection: Connection, *, limit: int, after: str | None = None) -> lis
 
 def last_live(connection: Connection, sweep_id: str) -> str | None:
     """The newest job of the sweep that has not ended; None when all have."""
-    live = select(jobs.c.id).where(own(connection, jobs), jobs.c.sweep_id == sweep_id, jobs.c.status.in_(LIVE))
+    live = select(jobs.c.id).where(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id, jobs.c.status.in_(LIVE))
     return connection.scalar(live.order_by(jobs.c.id.desc()).limit(1))
 
 
@@ -154,8 +154,8 @@ def cancel(connection: Connection, sweep_id: str) -> Sweep:
 
     A sweep that has ended stays as it is.
     """
-    if stop(connection, and_(own(connection, jobs), jobs.c.sweep_id == sweep_id)):
-        this = and_(own(connection, sweeps), sweeps.c.id == sweep_id)
+    if stop(connection, and_(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id)):
+        this = and_(in_tenant(connection, sweeps), sweeps.c.id == sweep_id)
         connection.execute(update(sweeps).where(this).values(cancelled_at=datetime.now(UTC)))
     return get(connection, sweep_id)
 
@@ -171,7 +171,7 @@ def _sweeps(connection: Connection, rows: Sequence[Row[Any]]) -> list[Sweep]:
             func.row_number().over(partition_by=by_status, order_by=BEST_FIRST).label("rank"),
         )
         .join(sweeps, sweeps.c.id == jobs.c.sweep_id)
-        .where(own(connection, jobs, sweeps), jobs.c.sweep_id.in_([row.id for row in rows]))
+        .where(in_tenant(connection, jobs, sweeps), jobs.c.sweep_id.in_([row.id for row in rows]))
         .subquery()
     )
     leaders: dict[str, list[Row[Any]]] = {row.id: [] for row in rows}

@@ -9,19 +9,19 @@ from sqlalchemy import bindparam, true
 if TYPE_CHECKING:
     from sqlalchemy import Alias, ColumnElement, Connection, CursorResult, Select, Table
 
-OPTION = "bestepoch_tenant"
+TENANT_OPTION = "bestepoch_tenant"
 
 
-def own(connection: Connection, *tables: Table | Alias) -> ColumnElement[bool]:
+def in_tenant(connection: Connection, *tables: Table | Alias) -> ColumnElement[bool]:
     """The rows of these tables that are for this connection to see and to change: a part of every WHERE."""
-    tenant = connection.get_execution_options()[OPTION]
+    tenant = connection.get_execution_options()[TENANT_OPTION]
     condition: ColumnElement[bool] = true()
     for table in tables:
         condition = condition if tenant is None else condition & (table.c.tenant == tenant)
     return condition
 
 
-class Prepared:
+class CachedSelect:
     """A SELECT of rows that are for the connection to see, built once: what polls ask for, whom building it would cost
     more than running it."""
 
@@ -30,9 +30,9 @@ class Prepared:
         self._of_all = statement
         self._own = statement.where(*(table.c.tenant == bindparam("tenant") for table in tables))
 
-    def on(self, connection: Connection, **arguments: Any) -> CursorResult[Any]:
+    def execute(self, connection: Connection, **arguments: Any) -> CursorResult[Any]:
         """Run it."""
-        tenant = connection.get_execution_options()[OPTION]
+        tenant = connection.get_execution_options()[TENANT_OPTION]
         if tenant is None:
             return connection.execute(self._of_all, arguments)
         return connection.execute(self._own, {**arguments, "tenant": tenant})
@@ -40,6 +40,6 @@ class Prepared:
 
 def tenant_of(connection: Connection) -> str:
     """Whose new rows are; the service itself makes none but for rows that are somebody's."""
-    tenant: str | None = connection.get_execution_options()[OPTION]
+    tenant: str | None = connection.get_execution_options()[TENANT_OPTION]
     assert tenant is not None, "opened for nobody in particular"
     return tenant

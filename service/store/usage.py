@@ -9,7 +9,7 @@ from sqlalchemy import case, func, select
 
 from service.domain.status import LIVE, Status
 from service.store.schema import checkpoints, dataset_inputs, datasets, jobs
-from service.store.tenancy import own
+from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Row
@@ -42,7 +42,7 @@ class StoredBytes:
 
 
 @dataclass(frozen=True)
-class Taken:
+class Usage:
     """Of one tenant."""
 
     waiting: int
@@ -53,22 +53,22 @@ class Taken:
     """Bytes."""
 
 
-def read(connection: Connection) -> Taken:
+def read(connection: Connection) -> Usage:
     """Everything is computed from the rows, whichever version has written them.
 
     Costs a look at each job of the tenant, some 150 ms for 100,000: callers that ask often keep the answer for a while.
     """
     by_status = {row.status: row for row in connection.execute(_jobs(connection))}
     parquet, profiles = connection.execute(
-        select(_sum(datasets.c.parquet_bytes), _sum(datasets.c.profile_bytes)).where(own(connection, datasets))
+        select(_sum(datasets.c.parquet_bytes), _sum(datasets.c.profile_bytes)).where(in_tenant(connection, datasets))
     ).one()
-    files = select(checkpoints.c.path, checkpoints.c.size_bytes).where(own(connection, checkpoints)).distinct()
+    files = select(checkpoints.c.path, checkpoints.c.size_bytes).where(in_tenant(connection, checkpoints)).distinct()
     written = connection.scalar(select(_sum(files.subquery().c.size_bytes)))
 
     def count(*statuses: Status) -> int:
         return sum(by_status[status].number for status in statuses if status in by_status)
 
-    return Taken(
+    return Usage(
         waiting=count(Status.queued, Status.paused),
         running=count(Status.running),
         stored=StoredBytes(
@@ -92,7 +92,7 @@ def _jobs(connection: Connection) -> Any:
             _sum(_size(connection, jobs.c.spec) + _size(connection, jobs.c.resolved)).label("specs"),
             _sum(live).label("expected"),
         )
-        .where(own(connection, jobs))
+        .where(in_tenant(connection, jobs))
         .group_by(jobs.c.status)
     )
 
@@ -108,7 +108,7 @@ def _expected(connection: Connection, by_status: dict[str, Row[Any]]) -> int:
     if not begun:
         return queued
     mine = checkpoints.join(jobs, jobs.c.id == checkpoints.c.job_id)
-    busy = own(connection, jobs, checkpoints), jobs.c.status.in_([Status.running, Status.paused])
+    busy = in_tenant(connection, jobs, checkpoints), jobs.c.status.in_([Status.running, Status.paused])
     has = connection.scalar(select(_sum(checkpoints.c.size_bytes)).select_from(mine).where(*busy))
     return queued + max(begun - int(has or 0), 0)
 
@@ -117,7 +117,7 @@ def _inputs(connection: Connection) -> int:
     """How columns become inputs, stored once for the jobs that share it: megabytes where there are many categories."""
     mine = dataset_inputs.join(datasets, datasets.c.id == dataset_inputs.c.dataset_id)
     size = _sum(_size(connection, dataset_inputs.c.inputs))
-    return int(connection.scalar(select(size).select_from(mine).where(own(connection, datasets))) or 0)
+    return int(connection.scalar(select(size).select_from(mine).where(in_tenant(connection, datasets))) or 0)
 
 
 def _size(connection: Connection, column: ColumnElement[Any]) -> ColumnElement[int]:

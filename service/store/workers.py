@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy import delete, func, insert, literal, select, update
 
 from service.domain.status import Status
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 from service.store.schema import Utc, jobs, workers
-from service.store.tenancy import own
+from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
@@ -19,7 +19,7 @@ GONE_AFTER = timedelta(minutes=1)
 FORGOTTEN_AFTER = timedelta(days=1)  # those that could not sign off
 
 
-class WorkerInfo(Record):
+class WorkerInfo(FrozenModel):
     """One worker: a supervisor and its trainer processes."""
 
     id: str
@@ -54,7 +54,7 @@ class WorkerInfo(Record):
     """When it last gave a sign of life (UTC)."""
 
 
-def beat(connection: Connection, worker: WorkerInfo) -> None:
+def heartbeat(connection: Connection, worker: WorkerInfo) -> None:
     """Say that this worker lives, and what it is now."""
     row = worker.model_dump(exclude={"object", "jobs"}) | {"seen_at": _ago(connection)}
     if connection.execute(update(workers).where(workers.c.id == worker.id).values(row)).rowcount == 0:
@@ -71,7 +71,7 @@ def _ago(connection: Connection, age: timedelta = timedelta()) -> ColumnElement[
     return literal(datetime.now(UTC) - age, Utc)
 
 
-def leave(connection: Connection, worker_id: str) -> None:
+def deregister(connection: Connection, worker_id: str) -> None:
     """Take a worker off the list, as it stops."""
     connection.execute(delete(workers).where(workers.c.id == worker_id))
 
@@ -80,7 +80,7 @@ def find(connection: Connection) -> list[WorkerInfo]:
     """The workers that gave a sign of life within the last minute, with the jobs that they train, of
     those that this connection may see."""
     alive = select(workers).where(workers.c.seen_at > _ago(connection, GONE_AFTER)).order_by(workers.c.id)
-    running = select(jobs.c.worker, jobs.c.id).where(own(connection, jobs), jobs.c.status == Status.running)
+    running = select(jobs.c.worker, jobs.c.id).where(in_tenant(connection, jobs), jobs.c.status == Status.running)
     trains: dict[str, list[str]] = {}
     for row in connection.execute(running.order_by(jobs.c.id)):
         trains.setdefault(row.worker, []).append(row.id)

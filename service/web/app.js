@@ -1,80 +1,85 @@
-// Which page the address asks for; the key; light and dark.
+// Entry point: hash router, API key dialog, colour theme, file drop, outage banner.
 
-import { get, Refused, setKey } from "./api.js";
-import { button, field, h, renewTimes, say } from "./dom.js";
-import * as compare from "./compare.js";
-import * as dataset from "./dataset.js";
-import * as datasets from "./datasets.js";
-import * as job from "./job.js";
-import * as jobs from "./jobs.js";
-import * as newJob from "./new_job.js";
-import * as service from "./service.js";
-import * as sweep from "./sweep.js";
-import * as sweeps from "./sweeps.js";
+import { ApiError, get, setApiKey } from "./lib/api.js";
+import { button, field, h, refreshTimes, toast } from "./lib/dom.js";
+import * as compare from "./pages/compare.js";
+import * as dataset from "./pages/dataset.js";
+import * as datasets from "./pages/datasets.js";
+import * as job from "./pages/job.js";
+import * as jobs from "./pages/jobs.js";
+import * as newJob from "./pages/new_job.js";
+import * as service from "./pages/service.js";
+import * as sweep from "./pages/sweep.js";
+import * as sweeps from "./pages/sweeps.js";
 
 const PAGES = { jobs, job, new: newJob, compare, sweeps, sweep, datasets, dataset, service };
+const TIME_REFRESH_MILLISECONDS = 10000;
 
-let leave = new AbortController();
+let navigation = new AbortController();
 
-/** #/job/job_1?x=2 -> the page `job`, shown with {id: "job_1", query}. */
-async function show() {
-  leave.abort(); // ends what the page before still asks or follows
-  leave = new AbortController();
-  const { signal } = leave;
+/** Render the page of the current hash: #/job/job_1?x=2 -> PAGES.job.show(root, {id: "job_1", query, signal}). */
+async function route() {
+  navigation.abort(); // cancels requests, polls and streams of the previous page
+  navigation = new AbortController();
+  const { signal } = navigation;
   const [path, query] = location.hash.slice(2).split("?");
   const [name, id] = (path || "jobs").split("/");
-  const main = document.getElementById("main");
-  for (const link of document.querySelectorAll("nav a")) {
-    const here = link.hash === `#/${name}` || link.hash === `#/${name}s`;
-    if (here) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  }
+  highlightNavigation(name);
   const page = PAGES[name];
   const root = h("div");
-  main.replaceChildren(root);
+  document.getElementById("main").replaceChildren(root);
   scrollTo(0, 0);
   try {
-    if (!page) throw new Error(`there is no page ${name}`);
+    if (!page) throw new Error(`There is no page “${name}”. Choose one from the menu above.`);
     document.title = `${page.title} – bestepoch`;
     await page.show(root, { id, query: new URLSearchParams(query), signal });
   } catch (error) {
     if (signal.aborted) return;
-    if (error instanceof Refused && error.status === 401) {
-      root.append(h("p", {}, "This service asks for a key. ", button("Enter one", askForKey)));
+    if (!root.querySelector("h1")) root.prepend(h("h1", {}, page?.title ?? "Page not found"));
+    if (error instanceof ApiError && error.status === 401) {
+      root.append(h("p", {}, "This service requires an API key. ", button("Enter API key", askForApiKey)));
       return;
     }
-    root.append(h("p", { class: "wrong", role: "alert" }, error.message));
+    root.append(h("p", { class: "error", role: "alert" }, error.message));
   }
 }
 
-/** A dialog, once, for whoever has no key or a wrong one. */
-function askForKey() {
+function highlightNavigation(name) {
+  for (const link of document.querySelectorAll("nav a")) {
+    const current = link.hash === `#/${name}` || link.hash === `#/${name}s`;
+    if (current) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+/** Open the API key dialog, unless it is open. */
+function askForApiKey() {
   if (document.querySelector("dialog[open]")) return;
   const input = h("input", { type: "password", autocomplete: "off", required: true, size: 40 });
-  const enter = (event) => {
+  const submit = (event) => {
     event.preventDefault();
-    setKey(input.value.trim());
+    setApiKey(input.value.trim());
     dialog.close();
-    ask();
-    show();
+    loadScope();
+    route();
   };
-  const dialog = h("dialog", { "aria-label": "Key", onclose: () => dialog.remove() },
-    h("form", { onsubmit: enter },
-      h("h2", {}, "This service asks for a key"),
-      h("p", {}, "Whoever runs it makes one with ", h("code", {}, "bestepoch keys create"), ". It is kept until this tab is closed."),
-      field("Key", input), h("button", { class: "main" }, "Enter")));
+  const dialog = h("dialog", { "aria-label": "API key", onclose: () => dialog.remove() },
+    h("form", { onsubmit: submit },
+      h("h2", {}, "API key required"),
+      h("p", {}, "The operator creates keys with ", h("code", {}, "bestepoch keys create"), ". The key is kept in this tab and forgotten when it is closed."),
+      field("API key", input), h("button", { class: "primary" }, "Sign in")));
   document.body.append(dialog);
   dialog.showModal();
 }
 
-function theme() {
+function setUpTheme() {
   const toggle = document.getElementById("theme");
   const system = matchMedia("(prefers-color-scheme: dark)");
   const apply = () => {
     const dark = (localStorage.getItem("bestepoch.theme") ?? (system.matches ? "dark" : "light")) === "dark";
     document.documentElement.style.colorScheme = dark ? "dark" : "light";
     toggle.textContent = dark ? "Light" : "Dark";
-    toggle.setAttribute("aria-label", `Change to ${dark ? "light" : "dark"} colours`);
+    toggle.setAttribute("aria-label", `Switch to ${dark ? "light" : "dark"} theme`);
   };
   toggle.onclick = () => {
     localStorage.setItem("bestepoch.theme", toggle.textContent.toLowerCase());
@@ -84,59 +89,59 @@ function theme() {
   apply();
 }
 
-/** What the key allows: buttons that need more are left out (style.css). */
-async function ask() {
+/** Set the key's scope on <body>; style.css hides the controls that need a higher one. */
+async function loadScope() {
   const usage = await get("/v1/usage").catch(() => null);
   document.body.dataset.scope = usage?.scope ?? "admin";
 }
 
-/** Say that what is shown may be old, as long as nobody answers. */
-function outages() {
-  const bar = h("p", { class: "lost", role: "status", hidden: true });
-  document.querySelector("header").after(bar);
-  addEventListener("service-lost", (event) => {
-    if (!bar.hidden) return;
-    bar.textContent = `No answer since ${new Date().toLocaleTimeString()}: ${event.detail}. What you see is from then; it is asked for again and again.`;
-    bar.hidden = false;
+/** Show a banner while the service cannot be reached: the page is stale. */
+function setUpOutageBanner() {
+  const banner = h("p", { class: "offline-banner", role: "status", hidden: true });
+  document.querySelector("header").after(banner);
+  addEventListener("connection-lost", (event) => {
+    if (!banner.hidden) return;
+    banner.textContent = `Connection lost at ${new Date().toLocaleTimeString()}: ${event.detail}. The page shows old data; retrying.`;
+    banner.hidden = false;
   });
-  addEventListener("service-back", () => { bar.hidden = true; });
+  addEventListener("connection-restored", () => { banner.hidden = true; });
 }
 
-/** A file dropped anywhere is uploaded. */
-function drops() {
+/** A file dropped on any page is uploaded. */
+function setUpFileDrop() {
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {
     event.preventDefault();
-    const [file] = event.dataTransfer.files;
-    if (!file) return;
-    datasets.take(file);
+    const files = [...event.dataTransfer.files];
+    if (!files.length) return;
+    datasets.queueUpload(files);
     location.hash = "#/datasets";
   });
 }
 
-let page = "";
+let currentPath = "";
 addEventListener("hashchange", () => {
-  const [before, field] = [page, document.activeElement?.name];
-  page = location.hash.split("?")[0];
+  const [previousPath, focused] = [currentPath, document.activeElement?.name];
+  currentPath = location.hash.split("?")[0];
   const main = document.getElementById("main");
-  if (page !== before) main.focus();
-  show();
-  // Another filter of the same list: whoever set it goes on there.
-  if (page === before && field) main.querySelector(`[name="${CSS.escape(field)}"]`)?.focus();
+  if (currentPath !== previousPath) main.focus();
+  route();
+  // Only the query changed, e.g. a filter: keep focus on the input that changed it.
+  if (currentPath === previousPath && focused) main.querySelector(`[name="${CSS.escape(focused)}"]`)?.focus();
 });
-document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault(); // its address would be taken for a page
+document.querySelector(".skip-link").addEventListener("click", (event) => {
+  event.preventDefault(); // the router would take #main for a page
   document.getElementById("main").focus();
 });
-addEventListener("key-needed", askForKey);
+addEventListener("api-key-required", askForApiKey);
 addEventListener("unhandledrejection", (event) => {
   if (event.reason?.name === "AbortError") event.preventDefault();
-  else say(event.reason?.message ?? "something went wrong");
+  else toast(event.reason?.message ?? "Something went wrong");
 });
-theme();
-drops();
-outages();
-ask();
-show();
-page = location.hash.split("?")[0];
-setInterval(renewTimes, 10000);
+setUpTheme();
+setUpFileDrop();
+setUpOutageBanner();
+loadScope();
+route();
+currentPath = location.hash.split("?")[0];
+setInterval(refreshTimes, TIME_REFRESH_MILLISECONDS);

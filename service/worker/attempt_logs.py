@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from service.store.jobs.queue import Claim
+    from service.store.jobs.claim import Claim
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from service.domain.sweep import Sweep
 from service.spec.sweep import SweepSpec
 from service.store import sweeps
 from service.store.engine import Database
-from service.store.jobs import jobs, queue
-from service.store.jobs.attempt import BestSoFar, Record, write
-from service.store.jobs.queue import Claim, Outcome
+from service.store.jobs import attempt, jobs
+from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
+from service.store.jobs.claim import Claim, Claimant, claim_jobs
 from service.store.sweeps import SweepJob
 from tests.specs import synthetic
 
@@ -48,12 +48,12 @@ class Kitchen:
         """A job of its own, claimed; nothing else may be queued."""
         self.queued(**fields)
         with self.database.transaction() as connection:
-            return queue.claim(connection, "wrk_1", {"cpu"}, width=1, trainers=1, seconds=60.0)[0]
+            return claim_jobs(connection, Claimant("wrk_1", {"cpu"}, width=1, trainers=1), seconds=60.0)[0]
 
     def record(self, claim: Claim, *epochs: Epoch) -> None:
         best = BestSoFar(epochs[-1].epoch, 0.5, {"val_loss": 0.5})
         with self.database.transaction() as connection:
-            write(connection, "cpu", [Record(claim.job_id, claim.attempt, epochs, best, eta_seconds=1.0)])
+            write(connection, "cpu", [AttemptRecord(claim.job_id, claim.attempt, epochs, best, eta_seconds=1.0)])
 
     def publish(
         self, claim: Claim, number: int, kind: CheckpointKind = CheckpointKind.best, data: bytes | None = None
@@ -73,7 +73,7 @@ class Kitchen:
             created_at=datetime.now(UTC),
         )
         with self.database.transaction() as connection:
-            written = write(connection, "cpu", [Record(claim.job_id, claim.attempt, published=[checkpoint])])
+            written = write(connection, "cpu", [AttemptRecord(claim.job_id, claim.attempt, published=[checkpoint])])
         for old in written.replaced:
             self.artifacts.delete(old)
         return data
@@ -81,7 +81,7 @@ class Kitchen:
     def finish(self, claim: Claim, status: Status = Status.succeeded) -> None:
         reason = StopReason.early_stopped if status is Status.succeeded else None
         with self.database.transaction() as connection:
-            queue.finish(connection, claim.job_id, claim.attempt, Outcome(status, reason))
+            attempt.finish(connection, claim.job_id, claim.attempt, Outcome(status, reason))
 
     def trained(self, epochs: int = 3, **fields: Any) -> Claim:
         """A job that has ended well, with a best checkpoint."""

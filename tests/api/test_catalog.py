@@ -37,7 +37,7 @@ def test_living_workers_are_listed_with_their_jobs(client: TestClient, database:
     claim = kitchen.running()
     with database.transaction() as connection:
         for name, seen in (("wrk_1", now), ("wrk_gone", now - timedelta(minutes=2))):
-            workers.beat(connection, worker(name, now))
+            workers.heartbeat(connection, worker(name, now))
             connection.execute(update(schema.workers).where(schema.workers.c.id == name).values(seen_at=seen))
 
     (alive,) = client.get("/v1/workers").json()["data"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from service.store.jobs import queue
+from service.store.jobs import attempt
 from tests.api.conftest import both_databases
 from tests.api.states import Kitchen, epoch
 
@@ -33,7 +33,7 @@ def test_a_running_job_is_paused_at_its_epochs_end(client: TestClient, kitchen: 
     asked = client.post(f"/v1/jobs/{claim.job_id}/pause")
     assert (asked.status_code, asked.json()["status"], asked.json()["control"]) == (202, "running", "pause")
     with kitchen.database.transaction() as connection:
-        queue.release(connection, claim.job_id, claim.attempt)
+        attempt.release(connection, claim.job_id, claim.attempt)
 
     paused = client.get(f"/v1/jobs/{claim.job_id}").json()
     assert (paused["status"], paused["control"], paused["progress"]["epoch"]) == ("paused", None, 1)

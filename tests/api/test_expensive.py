@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 from service.api.app import create_app
 from service.artifacts import Artifacts
-from service.concurrency.cancellation import Work, current
+from service.concurrency.cancellation import CancellableTask, current
 from service.concurrency.fair_slots import FairLimiter
 from service.data.preprocess.dataset import prepare
 from service.data.processes import preview
@@ -32,7 +32,7 @@ from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
 from service.store.engine import Database
 from service.training.checkpoint import Metadata, to_bytes
-from service.training.loop import train
+from service.training.loop import Training
 from tests.api.conftest import CoinPredictor, serving
 from tests.api.states import Kitchen
 from tests.data.files import parquet
@@ -93,7 +93,7 @@ class StuckPredictor(CoinPredictor):
     def export(self, checkpoint: Path, sha256: str, asked: Export, target: Path) -> None:
         if self.stuck:
             process = subprocess.Popen(["sleep", "600"])
-            with process, current().stopped_by(process.kill):
+            with process, current().on_cancel(process.kill):
                 process.wait()
         super().export(checkpoint, sha256, asked, target)
 
@@ -121,7 +121,7 @@ def test_cheap_reads_and_sweeps_do_not_wait_for_those_who_read_uploads(client: T
 
     with ExitStack() as stack:
         for tenant in ("one", "one", "other"):
-            stack.enter_context(app.state.shared.ingest_slots.slot(Work(tenant)))
+            stack.enter_context(app.state.shared.ingest_slots.slot(CancellableTask(tenant)))
 
         assert client.get(f"/v1/datasets/{dataset}/preview").json()["data"] == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
         assert client.post("/v1/sweeps", json={"base": base, "replicates": 2}).status_code == 201
@@ -133,7 +133,7 @@ def test_jobs_that_are_planned_and_submitted_take_no_thread_from_short_requests(
 
     with serving(app) as (_, url), ExitStack() as stack:
         for _ in range(planning.each):
-            stack.enter_context(planning.slot(Work("default")))
+            stack.enter_context(planning.slot(CancellableTask("default")))
         with connections(url) as clients:
             for path, body in (("", spec), ("/plan", spec), (f"/{known}/fork", b"{}")):
                 clients += [ask(url, "POST", f"/v1/jobs{path}", body) for _ in range(20)]
@@ -149,8 +149,8 @@ def test_of_every_kind_of_work_a_tenant_leaves_slots_to_others(app: FastAPI) -> 
     for limiter in limiters:
         with ExitStack() as stack:
             for _ in range(limiter.each):
-                stack.enter_context(limiter.slot(Work("greedy")))
-            stack.enter_context(limiter.slot(Work("other")))  # waits for nobody
+                stack.enter_context(limiter.slot(CancellableTask("greedy")))
+            stack.enter_context(limiter.slot(CancellableTask("other")))  # waits for nobody
     assert len(limiters) == 6
 
 
@@ -160,8 +160,10 @@ def wide_network() -> bytes:
     data = {"kind": "inline", "x": [[float(i), float(i % 7)] for i in range(40)], "y": [i % 2 for i in range(40)]}
     spec = JobSpec.model_validate({"data": data, "max_epochs": 1, "architecture": {"hidden": [2_048, 2_048]}})
     resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
-    *_, (last,) = train([resolved], prepare(resolved.preparation, None), torch.device("cpu"))
-    return to_bytes(last.best_state(), Metadata.of(resolved, last.preprocessing, last.row))
+    rows = prepare(resolved.preparation, None)
+    training = Training([resolved], rows, torch.device("cpu"))
+    *_, (last,) = training
+    return to_bytes(training.best_state(0), Metadata.of(resolved, rows.preprocessing, last.row))
 
 
 def test_a_small_prediction_does_not_wait_for_the_large_ones(

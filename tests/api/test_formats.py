@@ -54,7 +54,8 @@ def test_the_query_overrules_what_is_seen_and_makes_another_data_set(client: Tes
     assert found.json()["id"] != told.json()["id"] == again.json()["id"]
     assert [column["type"] for column in told.json()["columns"]] == ["number", "datetime"]
     assert told.json()["read_as"] | {"compression": None} == {
-        **query, "header": True, "date_format": "%d/%m/%Y", "compression": None, "arrays": None, "shape": None,
+        **query, "header": True, "date_format": "%d/%m/%Y", "compression": None, "index_column": None,
+        "skipped_lines": None, "arrays": None, "shape": None,
     }  # fmt: skip
 
 

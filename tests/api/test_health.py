@@ -30,7 +30,7 @@ from tests.specs import REFERENCE
 @both_databases
 def test_a_server_with_everything_is_ready_and_counts_workers(client: TestClient, database: Database) -> None:
     with database.transaction() as connection:
-        workers.beat(connection, worker("wrk_1", datetime.now(UTC)))
+        workers.heartbeat(connection, worker("wrk_1", datetime.now(UTC)))
 
     response = client.get("/readyz")
 

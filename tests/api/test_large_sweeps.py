@@ -14,10 +14,11 @@ from starlette.testclient import TestClient
 
 from service.domain.access import DEFAULT_TENANT
 from service.errors import Unavailable
-from service.maintenance.collector import Collector, Keeping
+from service.maintenance.collector import Collector, RetentionPolicy
 from service.store import sweeps, usage
 from service.store.engine import Database, TenantDatabase
-from service.store.jobs import jobs, queue
+from service.store.jobs import jobs
+from service.store.jobs.claim import Claimant, claim_jobs, has_queued
 from service.store.maintenance import retention, statistics
 from service.store.schema import events
 from service.store.schema import jobs as jobs_table
@@ -70,8 +71,8 @@ def test_half_a_sweep_is_seen_by_nobody(client: TestClient, kitchen: Kitchen, mo
         assert count(database) == 130
         assert client.get("/v1/jobs").json()["data"] == client.get("/v1/sweeps").json()["data"] == []
         with database.transaction() as connection:
-            assert not queue.has_queued(connection)
-            assert queue.claim(connection, "wrk_1", {"cpu"}, width=16, trainers=1, seconds=15.0) == []
+            assert not has_queued(connection)
+            assert claim_jobs(connection, Claimant("wrk_1", {"cpu"}, width=16, trainers=1), seconds=15.0) == []
         with database.reading() as connection:
             assert statistics.read(connection).jobs == {}
             assert usage.read(connection).waiting == 0
@@ -137,11 +138,11 @@ def test_parallel_posts_of_one_large_sweep_with_one_key_make_one(client: TestCli
 def test_what_a_killed_process_has_staged_is_collected_later(kitchen: Kitchen) -> None:
     database = kitchen.database
     kitchen.queued()
-    rows = [{**jobs.row_of(synthetic(), DEFAULT_TENANT), "point": {}} for _ in range(30)]
+    rows = [{**jobs.new_row(synthetic(), DEFAULT_TENANT), "point": {}} for _ in range(30)]
     with database.transaction(DEFAULT_TENANT) as connection:
         jobs.stage(connection, rows)
 
-    Collector(database, kitchen.artifacts, Keeping()).collect(threading.Event())
+    Collector(database, kitchen.artifacts, RetentionPolicy()).collect(threading.Event())
     assert count(database) == 31  # they may yet be needed
     with database.transaction() as connection:
         assert retention.forget_staged(connection, datetime.now(UTC) + timedelta(hours=1), 20) == 20

@@ -16,13 +16,13 @@ from service.api.middleware.prometheus import Metrics
 from service.artifacts import Artifacts
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status
-from service.maintenance.collector import Collector, Keeping
+from service.maintenance.collector import Collector, RetentionPolicy
 from service.maintenance.deployment_id import join
 from service.settings import Settings
 from service.store import workers
 from service.store.engine import Database
-from service.store.jobs import queue
-from service.store.jobs.queue import Outcome
+from service.store.jobs import attempt
+from service.store.jobs.attempt import Outcome
 from service.store.maintenance import garbage
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.states import Kitchen
@@ -43,10 +43,10 @@ def test_the_whole_service_in_figures(client: TestClient, kitchen: Kitchen) -> N
     broken = kitchen.running()
     error = JobError(code=ErrorCode.out_of_memory, message="no memory")
     with kitchen.database.transaction() as connection:
-        queue.finish(connection, broken.job_id, 1, Outcome(Status.failed, error=error))
+        attempt.finish(connection, broken.job_id, 1, Outcome(Status.failed, error=error))
         counted = {"claims": 2, "claimed": 5, "claim_seconds": 0.25, "waited_seconds": 40.0}
         counted |= {"lapsed_leases": 3, "trainer_restarts": 4}
-        workers.beat(connection, worker("wrk_1", datetime.now(UTC)).model_copy(update=counted))
+        workers.heartbeat(connection, worker("wrk_1", datetime.now(UTC)).model_copy(update=counted))
     kitchen.queued()
     client.post("/v1/datasets", content=b"a,b\n1,2\n3,4\n")
 
@@ -74,7 +74,7 @@ def test_what_is_stored_and_collected_and_how_much_room_there_is(client: TestCli
     kitchen.artifacts.put("trash/checkpoints/job_0/a", b"abc")
     before = figures(client)
     join(kitchen.database, kitchen.artifacts)
-    Collector(kitchen.database, kitchen.artifacts, Keeping()).collect(threading.Event())
+    Collector(kitchen.database, kitchen.artifacts, RetentionPolicy()).collect(threading.Event())
     with kitchen.database.transaction() as connection:
         garbage.count(connection, failed=1, refused=2, undeleted=3)
 

@@ -23,7 +23,7 @@ from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
 from service.store.engine import Database
 from service.training.checkpoint import Metadata, to_bytes
-from service.training.loop import train
+from service.training.loop import Training
 from tests.api.states import Kitchen
 from tests.data.files import FAULTS, parquet
 
@@ -35,8 +35,10 @@ def weights(y: list[Any], **fields: Any) -> bytes:
     data = {"kind": "inline", "x": [[float(i % 7), float(i)] for i in range(40)], "y": y}
     spec = JobSpec.model_validate({"data": data, "max_epochs": 3, **fields})
     resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
-    *_, (last,) = train([resolved], prepare(resolved.preparation, None), torch.device("cpu"))
-    return to_bytes(last.best_state(), Metadata.of(resolved, last.preprocessing, last.row))
+    rows = prepare(resolved.preparation, None)
+    training = Training([resolved], rows, torch.device("cpu"))
+    *_, (last,) = training
+    return to_bytes(training.best_state(0), Metadata.of(resolved, rows.preprocessing, last.row))
 
 
 @pytest.fixture(scope="module")

@@ -177,7 +177,7 @@ def test_reading_takes_a_small_share_of_the_time_and_nobody_is_refused_by_an_old
 ) -> None:
     reads, read = [], usage.read
 
-    def slow(connection: Any) -> usage.Taken:
+    def slow(connection: Any) -> usage.Usage:
         reads.append(read(connection))
         time.sleep(0.2)
         return reads[-1]

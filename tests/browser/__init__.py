@@ -1,1 +1,1 @@
-"""The dashboard in a real Chromium, over a real service."""
+"""Browser tests of the dashboard: Chromium against a running service."""

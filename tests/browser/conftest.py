@@ -1,4 +1,4 @@
-"""A browser that hears everything: console, failed requests, requests to other hosts."""
+"""Fixtures: a browser page that records console messages, page errors and requests to other hosts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from examples.local_service import running_service
 
@@ -25,30 +25,31 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+TIMEOUT_MILLISECONDS = 20_000  # of an action and of an expectation; a loaded machine needs more than the default 5 s
 PENGUINS = Path("examples/penguins.csv")
 
 
 @dataclass
 class Visitor:
-    """One who looks at the dashboard: `page` shows it, `faults` is what should not have happened."""
+    """A browser page on the dashboard. `faults`: console messages, page errors and requests to other hosts."""
 
     page: Page
     url: str
     faults: list[str] = field(default_factory=list)
 
     def go(self, place: str) -> Page:
-        """Show a page of the dashboard, such as `jobs`."""
+        """Open a page of the dashboard, such as `jobs`."""
         self.page.goto(f"{self.url}/#/{place}")
         self.page.wait_for_selector("h1")
         return self.page
 
     def listen(self) -> None:
-        """Take note of what should not happen."""
-        self.page.on("console", lambda said: self.faults.append(said.text) if said.type != "log" else None)
+        """Record faults."""
+        self.page.on("console", lambda message: self.faults.append(message.text) if message.type != "log" else None)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("request", lambda sent: self._own(sent.url))
+        self.page.on("request", lambda request: self._check_host(request.url))
 
-    def _own(self, url: str) -> None:
+    def _check_host(self, url: str) -> None:
         if not url.startswith((self.url, "blob:", "data:")):
             self.faults.append(f"a request to {url}")
 
@@ -63,6 +64,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium: Debian's package `chromium`, or CHROMIUM=path")
+    expect.set_options(timeout=TIMEOUT_MILLISECONDS)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         yield chromium
@@ -75,9 +77,9 @@ def visitor(browser: Browser, service: httpx2.Client) -> Iterator[Visitor]:
 
 
 def visits(browser: Browser, url: str, **options: Any) -> Iterator[Visitor]:
-    """A visitor with a window of their own; at the end, nothing may have gone wrong."""
+    """A visitor with its own browser context; fails at the end if it recorded faults."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True, **options)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(TIMEOUT_MILLISECONDS)
     visitor = Visitor(context.new_page(), url)
     visitor.listen()
     yield visitor
@@ -87,14 +89,14 @@ def visits(browser: Browser, url: str, **options: Any) -> Iterator[Visitor]:
 
 @pytest.fixture(scope="session")
 def penguins(service: httpx2.Client) -> str:
-    """The id of the stored table."""
+    """The id of the uploaded data set."""
     answer = service.post("/v1/datasets", params={"name": PENGUINS.name}, content=PENGUINS.read_bytes())
     return str(answer.json()["id"])
 
 
 @pytest.fixture(scope="session")
 def trained(service: httpx2.Client, penguins: str) -> list[dict[str, Any]]:
-    """Two jobs that have ended."""
+    """Two finished jobs."""
     jobs = []
     for name, batch_norm in (("with batch norm", True), ("without", False)):
         spec = {

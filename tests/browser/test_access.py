@@ -1,4 +1,4 @@
-"""For everyone: WCAG AA by axe-core on every page, light, dark and on a phone; by keyboard alone; quick to show."""
+"""Accessibility: WCAG AA (axe-core) on every page in both themes and two widths, keyboard use, first paint."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import Visitor, visits
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
-SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
+SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-def test_every_page_meets_wcag_aa_and_fits(
+def test_every_page_meets_wcag_aa_without_horizontal_overflow(
     browser: Browser, service: httpx2.Client, penguins: str, trained: list[dict[str, Any]], scheme: str, size: str
 ) -> None:
     grid = {"optimizer.lr": [0.001, 0.01], "architecture.dropout": [0.0, 0.5]}
@@ -39,10 +39,10 @@ def test_every_page_meets_wcag_aa_and_fits(
             "service",
         ):
             page = visitor.go(place)
-            page.wait_for_timeout(700)  # what it shows comes from the service
+            page.wait_for_timeout(700)  # content is loaded from the API
             page.evaluate("document.querySelectorAll('main details').forEach(each => { each.open = true })")
             assert violations(page) == [], f"{place}, {scheme}, {size}"
-            assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), f"{place} is too wide"
+            assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), f"{place} overflows"
 
 
 def violations(page: Page) -> list[str]:
@@ -50,10 +50,10 @@ def violations(page: Page) -> list[str]:
     return [f"{each['id']}: {each['nodes'][0]['html'][:200]} {each['nodes'][0]['failureSummary']}" for each in found]
 
 
-def test_a_curve_is_read_and_zoomed_by_keyboard(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
+def test_chart_values_are_read_and_zoomed_by_keyboard(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
     page = visitor.go(f"job/{trained[0]['id']}")
     chart = page.locator("svg.chart")
-    expect(page.locator(".mark text")).to_be_visible()
+    expect(page.locator(".marker text")).to_be_visible()
     chart.focus()
     page.keyboard.press("Home")
     expect(page.locator(".readout")).to_contain_text("Epoch 1 ·")
@@ -67,34 +67,34 @@ def test_a_curve_is_read_and_zoomed_by_keyboard(visitor: Visitor, trained: list[
     expect(page.locator("polyline.line").first).to_have_attribute("points", whole or "")
 
 
-def test_a_log_scale_shows_the_same_best(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
+def test_log_scale_keeps_the_best_epoch_marker(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
     page = visitor.go(f"job/{trained[0]['id']}")
-    mark = page.locator(".mark text")
-    expect(mark).to_be_visible()
-    before = page.locator(".mark circle").get_attribute("cy")
+    marker = page.locator(".marker text")
+    expect(marker).to_be_visible()
+    before = page.locator(".marker circle").get_attribute("cy")
 
-    page.get_by_label("Logarithmic").check()
+    page.get_by_label("Log scale").check()
 
-    expect(page.locator(".mark circle")).not_to_have_attribute("cy", before or "")
-    expect(mark).to_have_text(f"best: epoch {trained[0]['best']['epoch']}")
+    expect(page.locator(".marker circle")).not_to_have_attribute("cy", before or "")
+    expect(marker).to_have_text(f"best: epoch {trained[0]['best']['epoch']}")
 
 
-def test_a_list_that_renews_itself_keeps_focus_and_choice(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
+def test_polling_a_list_keeps_focus_and_selection(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
     page = visitor.go("jobs?label=team%3Dbirds")
-    box = page.get_by_label("Choose with batch norm").first
+    box = page.get_by_label("Select with batch norm").first
     box.check()
     box.focus()
 
-    with page.expect_response(lambda answer: "/v1/jobs?" in answer.url):
+    with page.expect_response(lambda response: "/v1/jobs?" in response.url):
         pass
-    with page.expect_response(lambda answer: "/v1/jobs?" in answer.url):
+    with page.expect_response(lambda response: "/v1/jobs?" in response.url):
         pass
 
     expect(box).to_be_checked()
     expect(box).to_be_focused()
 
 
-def test_the_first_paint_is_measured(visitor: Visitor, capsys: pytest.CaptureFixture[str]) -> None:
+def test_first_contentful_paint(visitor: Visitor, capsys: pytest.CaptureFixture[str]) -> None:
     times = []
     for _ in range(5):
         page = visitor.go("jobs")

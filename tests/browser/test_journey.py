@@ -1,4 +1,4 @@
-"""What people come for: a file dropped, a job built, watched, compared, its best taken home."""
+"""Main workflows: upload, create a job, follow it, compare, predict, download the best checkpoint."""
 
 from __future__ import annotations
 
@@ -15,59 +15,59 @@ from examples.local_service import running_service
 from tests.browser.conftest import PENGUINS, Visitor, visits
 
 
-def test_a_table_becomes_a_model_without_a_line_of_code(
+def test_upload_train_download_and_compare(
     visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     page = visitor.go("datasets")
     page.set_input_files("input[type=file]", PENGUINS)
-    page.locator(".uploads").get_by_text("Train on it").click()
+    page.locator(".uploads").get_by_text("Train a model").click()
 
-    expect(page.get_by_label("Plan")).to_contain_text("classification: the target 'species' holds text")
-    page.get_by_label("Name", exact=False).first.fill("by hand")
+    expect(page.get_by_label("Preview")).to_contain_text("classification")
+    page.get_by_label("Name", exact=False).first.fill("from the form")
     page.get_by_label("Batch normalization").uncheck()
     page.get_by_label("Patience").fill("4")
-    expect(page.get_by_label("Plan")).to_contain_text("parameters")
+    expect(page.get_by_label("Preview")).to_contain_text("parameters")
     page.get_by_role("button", name="Train", exact=True).click()
 
-    expect(page.locator("h1")).to_contain_text("by hand")
+    expect(page.locator("h1")).to_contain_text("from the form")
     expect(page.locator("h1 .status")).to_have_text("succeeded", timeout=60_000)
-    expect(page.locator(".band text")).to_have_text("patience 4 of 4")
+    expect(page.locator(".band text")).to_have_text("patience 4 / 4")
     job_id = page.url.rpartition("/")[2]
     job = service.get(f"/v1/jobs/{job_id}").json()
     assert (job["spec"]["architecture"]["batch_norm"], job["spec"]["early_stopping"]["patience"]) == (False, 4)
-    expect(page.locator(".mark text")).to_have_text(f"best: epoch {job['best']['epoch']}")
-    assert page.locator("[aria-label=Decisions] tbody tr").count() == job["progress"]["epoch"]
+    expect(page.locator(".marker text")).to_have_text(f"best: epoch {job['best']['epoch']}")
+    assert page.locator("[aria-label='Training history'] tbody tr").count() == job["progress"]["epoch"]
 
     with page.expect_download() as downloading:
-        page.get_by_role("button", name="Download the best").click()
+        page.get_by_role("button", name="Download best checkpoint").click()
     saved = tmp_path / "best.safetensors"
     downloading.value.save_as(saved)
     with safe_open(saved, "pt") as file:
         assert json.loads(file.metadata()["bestepoch"])["epoch"] == job["best"]["epoch"]
 
     page.get_by_role("link", name="Compare").click()
-    page.get_by_label("One more job").fill(trained[0]["id"])
+    page.get_by_label("Add a job by ID").fill(trained[0]["id"])
     page.get_by_role("button", name="Add").click()
-    differences = page.locator("[aria-label=Differences]")
+    differences = page.locator("[aria-label='Parameter differences']")
     expect(differences).to_contain_text("architecture.batch_norm")
     expect(differences).not_to_contain_text("optimizer.lr")
     expect(page.locator(".chart polyline.line")).to_have_count(2)
 
 
-def test_a_spec_that_does_not_fit_says_so_beside_its_field(visitor: Visitor, penguins: str) -> None:
+def test_validation_errors_are_shown_beside_their_field(visitor: Visitor, penguins: str) -> None:
     page = visitor.go(f"new?data={penguins}")
 
     page.get_by_label("Learning rate").fill("-1")
 
     expect(page.get_by_label("Learning rate")).to_have_attribute("aria-invalid", "true")
-    expect(page.locator("label", has_text="Learning rate")).to_contain_text("should be greater than")
+    expect(page.locator("label", has_text="Learning rate").locator(".error")).not_to_be_empty()
     visitor.faults[:] = [each for each in visitor.faults if "422" not in each]  # the console lists refused requests
 
 
-def test_the_spec_can_be_written_as_json_and_the_fields_follow(visitor: Visitor, penguins: str) -> None:
+def test_editing_the_spec_as_json_updates_the_fields(visitor: Visitor, penguins: str) -> None:
     page = visitor.go(f"new?data={penguins}")
-    page.get_by_text("The spec as JSON").click()
-    text = page.get_by_label("Spec as JSON")
+    page.get_by_text("Edit as JSON").click()
+    text = page.get_by_label("Job spec (JSON)")
     spec = json.loads(text.input_value())
 
     text.fill(json.dumps({**spec, "optimizer": {"kind": "sgd", "lr": 0.05, "momentum": 0.9}}))
@@ -77,24 +77,25 @@ def test_the_spec_can_be_written_as_json_and_the_fields_follow(visitor: Visitor,
     expect(page.get_by_label("Optimizer")).to_have_value("sgd")
 
 
-def test_a_running_job_is_seen_growing_and_is_cancelled(visitor: Visitor, service: httpx2.Client) -> None:
+def test_a_running_job_updates_live_and_is_cancelled(visitor: Visitor, service: httpx2.Client) -> None:
     spec = {"data": {"kind": "synthetic", "rows": 2000}, "max_epochs": 1_000_000, "early_stopping": None}
     job = service.post("/v1/jobs", json=spec).json()
     page = visitor.go(f"job/{job['id']}")
     line = page.locator("polyline.line").first
     expect(line).to_have_attribute("points", re.compile(r"( .*){5,}"))
-    before = page.locator("[aria-label=Decisions] tbody td").first.inner_text()
+    before = page.locator("[aria-label='Training history'] tbody td").first.inner_text()
 
     page.wait_for_function(
-        "before => document.querySelector('[aria-label=Decisions] tbody td').textContent !== before", arg=before
+        """before => document.querySelector("[aria-label='Training history'] tbody td").textContent !== before""",
+        arg=before,
     )
     page.get_by_role("button", name="Cancel").click()
 
     expect(page.locator("h1 .status")).to_have_text("cancelled", timeout=30_000)
-    expect(page.get_by_role("button", name="Download the best")).to_be_visible()
+    expect(page.get_by_role("button", name="Download best checkpoint")).to_be_visible()
 
 
-def test_several_jobs_are_chosen_and_cancelled(visitor: Visitor, service: httpx2.Client) -> None:
+def test_bulk_cancel_of_selected_and_of_all_matching_jobs(visitor: Visitor, service: httpx2.Client) -> None:
     spec = {
         "labels": {"bulk": "yes"},
         "data": {"kind": "synthetic", "rows": 2000},
@@ -106,19 +107,19 @@ def test_several_jobs_are_chosen_and_cancelled(visitor: Visitor, service: httpx2
     expect(page.locator("[aria-label=Jobs] tbody tr")).to_have_count(3)
 
     for job_id in ids[:2]:
-        page.get_by_label(f"Choose {job_id}").check()
-    page.get_by_role("button", name="Cancel chosen").click()
-    expect(page.locator("#said")).to_contain_text("cancel asked for 2 of 2 jobs")
+        page.get_by_label(f"Select {job_id}").check()
+    page.get_by_role("button", name="Cancel selected").click()
+    expect(page.locator("#toasts")).to_contain_text("Requested cancel of 2 of 2 jobs")
     expect(page.locator(".status.cancelled")).to_have_count(2, timeout=30_000)
 
     page.on("dialog", lambda dialog: dialog.accept())
-    page.get_by_role("button", name="Cancel all that fit").click()
+    page.get_by_role("button", name="Cancel all matching").click()
     expect(page.locator(".status.cancelled")).to_have_count(3, timeout=30_000)
 
 
-def test_a_row_by_hand_is_answered(visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]]) -> None:
+def test_predict_one_row(visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]]) -> None:
     page = visitor.go(f"job/{trained[0]['id']}")
-    page.get_by_text("Try it").click()
+    page.get_by_role("heading", name="Predict").click()
     row = {"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "flipper_length_mm": 181, "island": "Torgersen"}
     for name, value in row.items():
         place = page.locator(f"[name={name}]")
@@ -126,11 +127,11 @@ def test_a_row_by_hand_is_answered(visitor: Visitor, service: httpx2.Client, tra
     page.get_by_role("button", name="Predict").click()
 
     asked = service.post(f"/v1/jobs/{trained[0]['id']}/predict", json={"rows": [row]}).json()["predictions"][0]
-    expect(page.get_by_text(f"Predicted: {asked['prediction']}")).to_be_visible()
+    expect(page.get_by_text(f"Prediction: {asked['prediction']}")).to_be_visible()
 
     page.locator("[name=body_mass_g]").fill("heavy")
     page.get_by_role("button", name="Predict").click()
-    expect(page.get_by_role("alert").filter(has_text="a number is needed, not the text 'heavy'")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="heavy")).to_be_visible()
     visitor.faults[:] = [each for each in visitor.faults if "422" not in each]
 
 
@@ -138,24 +139,26 @@ def test_an_export_is_downloaded(visitor: Visitor, trained: list[dict[str, Any]]
     page = visitor.go(f"job/{trained[0]['id']}")
 
     with page.expect_download(timeout=60_000) as downloading:
-        page.get_by_label("Download as").select_option("bundle")
+        page.get_by_label("Export").select_option("bundle")
 
     assert downloading.value.suggested_filename.endswith(".zip")
 
 
-def test_other_stopping_rules_are_tried_on_the_recorded_curve(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
+def test_replay_early_stopping_on_the_recorded_history(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
     page = visitor.go(f"job/{trained[0]['id']}")
-    page.get_by_text("Other stopping rules").click()
-    page.get_by_role("button", name="Replay").click()
+    page.get_by_text("Replay early stopping").click()
+    page.get_by_role("button", name="Replay", exact=True).click()
 
-    rows = page.locator("[aria-label='Other rules'] tbody tr")
+    rows = page.locator("[aria-label='Replayed rules'] tbody tr")
     expect(rows).to_have_count(8)
-    page.get_by_label("One more rule").fill('{"patience": 1}')
+    page.get_by_label("Custom rule").fill('{"patience": 1}')
     page.get_by_role("button", name="Add").click()
     expect(rows).to_have_count(9)
 
 
-def test_a_sweep_is_a_leaderboard_and_a_map(visitor: Visitor, service: httpx2.Client, penguins: str) -> None:
+def test_a_sweep_shows_leaderboard_configurations_and_heatmap(
+    visitor: Visitor, service: httpx2.Client, penguins: str
+) -> None:
     asked = {
         "name": "rates",
         "base": {"data": {"kind": "dataset", "id": penguins, "target": "species"}, "max_epochs": 10},
@@ -169,11 +172,11 @@ def test_a_sweep_is_a_leaderboard_and_a_map(visitor: Visitor, service: httpx2.Cl
     page = visitor.go(f"sweep/{sweep['id']}")
     expect(page.locator("[aria-label=Leaderboard] tbody tr")).to_have_count(8)
     expect(page.locator("[aria-label=Leaderboard] tbody a").first).to_have_attribute("href", f"#/job/{best}")
-    expect(page.locator(".map .heat")).to_have_count(4)
-    expect(page.locator("[aria-label=Points] tbody tr")).to_have_count(4)
+    expect(page.locator(".heatmap .heat")).to_have_count(4)
+    expect(page.locator("[aria-label=Configurations] tbody tr")).to_have_count(4)
 
 
-def test_what_people_wrote_is_text_and_never_markup(visitor: Visitor, service: httpx2.Client) -> None:
+def test_names_are_shown_as_text_and_never_parsed_as_html(visitor: Visitor, service: httpx2.Client) -> None:
     name = "<img src=x onerror=alert(1)>"
     job = service.post("/v1/jobs", json={"name": name, "data": {"kind": "synthetic"}, "max_epochs": 1}).json()
 
@@ -184,13 +187,13 @@ def test_what_people_wrote_is_text_and_never_markup(visitor: Visitor, service: h
     assert page.locator("main img").count() == 0
 
 
-def test_whoever_needs_a_key_is_asked_for_it(browser: Browser, tmp_path: Path) -> None:
+def test_a_missing_or_wrong_api_key_opens_the_key_dialog(browser: Browser, tmp_path: Path) -> None:
     with running_service(tmp_path, BESTEPOCH_API_KEY="a-key-for-the-browser") as client:
         for visitor in visits(browser, str(client.base_url).rstrip("/")):
             page = visitor.page
             page.goto(f"{visitor.url}/#/service")
             for key in ("wrong", "a-key-for-the-browser"):
                 page.locator("dialog input").fill(key)
-                page.get_by_role("button", name="Enter", exact=True).click()
-            expect(page.locator("main")).to_contain_text("It is ready to work.")
+                page.get_by_role("button", name="Sign in").click()
+            expect(page.locator("main .status")).to_have_text("Ready")
             visitor.faults[:] = [each for each in visitor.faults if "401" not in each]

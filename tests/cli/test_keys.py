@@ -44,7 +44,7 @@ def test_a_created_key_is_printed_once_with_its_tenant_scope_and_expiry(home: Pa
     assert listed.endswith("night script\n")
     database = Database(f"sqlite:///{home / 'bestepoch.db'}")
     with database.reading() as connection:
-        caller = keys.caller(connection, text)
+        caller = keys.authenticate(connection, text)
         (known,) = keys.find(connection)
     database.close()
     assert (caller.tenant, caller.scope, caller.key) == ("birds", "read", known.id)
@@ -65,7 +65,7 @@ def test_a_revoked_key_is_listed_as_revoked(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--tenant", "Birds of prey"), "is not 1 to 63 of"),
         (("--tenant", ""), "is not 1 to 63 of"),
@@ -76,9 +76,9 @@ def test_a_revoked_key_is_listed_as_revoked(home: Path) -> None:
         (("--scope", "root"), "'root' is not one of 'read', 'submit', 'admin'"),
     ],
 )
-def test_invalid_options_are_rejected(home: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_rejected(home: Path, arguments: tuple[str, ...], message: str) -> None:
     ended = run("create", *arguments)
 
     assert ended.exit_code == 2
-    assert said in " ".join(ended.stderr.replace("│", " ").split())
+    assert message in " ".join(ended.stderr.replace("│", " ").split())
     assert run("list").stdout == ""

@@ -51,7 +51,7 @@ def test_points_are_tables_and_json_has_null(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("a.toml", TABLE + "replicate = 3", "unknown field 'replicate'; did you mean 'replicates'?"),
         ("a.toml", TABLE + "rate = 3", "unknown field 'rate'; the fields are file, target, base, name, labels, grid"),
@@ -74,16 +74,16 @@ def test_points_are_tables_and_json_has_null(tmp_path: Path) -> None:
         ("a.toml", "\0", "Invalid statement"),
     ],
 )  # fmt: skip
-def test_an_error_names_the_file_and_the_place(tmp_path: Path, name: str, text: str, said: str) -> None:
+def test_an_error_names_the_file_and_the_place(tmp_path: Path, name: str, text: str, message: str) -> None:
     path = tmp_path / name
     path.write_text(text)
 
-    with pytest.raises(CommandError) as refused:
+    with pytest.raises(CommandError) as raised:
         read(path)
 
-    assert str(refused.value).startswith(f"{path}: ")
-    assert said in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_binary_and_a_missing_file_are_errors(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.concurrency.cancellation import Cancelled, Work, current
+from service.concurrency.cancellation import CancellableTask, Cancelled, current
 from service.concurrency.fair_slots import FairLimiter
 from tests.processes import until
 
@@ -89,7 +89,7 @@ def test_work_that_is_cancelled_while_it_waits_never_starts() -> None:
 
 def sleep_long() -> None:
     process = subprocess.Popen(["sleep", "600"])
-    with process, current().stopped_by(process.kill):
+    with process, current().on_cancel(process.kill):
         process.wait()
 
 
@@ -112,7 +112,7 @@ def test_a_file_that_nobody_takes_any_more_is_closed(tmp_path: Path) -> None:
 
     def work() -> Any:
         gate.wait()
-        files.append(current().opened((tmp_path / "answer").open("rb")))
+        files.append(current().close_on_discard((tmp_path / "answer").open("rb")))
         return files[0]
 
     async def scenario() -> None:
@@ -130,16 +130,16 @@ def test_a_file_that_nobody_takes_any_more_is_closed(tmp_path: Path) -> None:
 def test_threads_take_turns_too_and_leave_when_they_are_cancelled() -> None:
     limiter, gate, served = FairLimiter(1), threading.Event(), list[str]()
 
-    def turn(work: Work, wait: bool = False) -> None:
+    def turn(work: CancellableTask, wait: bool = False) -> None:
         with limiter.slot(work):
             served.append(work.tenant)
             if wait:
                 gate.wait()
 
     with ThreadPoolExecutor() as threads:
-        tasks: list[Any] = [threads.submit(turn, Work("a"), True)]
+        tasks: list[Any] = [threads.submit(turn, CancellableTask("a"), True)]
         until(lambda: served)
-        works = [Work(tenant) for tenant in "aab"]
+        works = [CancellableTask(tenant) for tenant in "aab"]
         for place, work in enumerate(works, start=1):
             tasks.append(threads.submit(turn, work))
             until(lambda place=place: limiter.waiting == place)
@@ -151,9 +151,9 @@ def test_threads_take_turns_too_and_leave_when_they_are_cancelled() -> None:
 
 
 def test_cancelled_work_starts_nothing_more() -> None:
-    work, stopped = Work(), threading.Event()
+    work, stopped = CancellableTask(), threading.Event()
     work.cancel()
 
-    with pytest.raises(Cancelled), work.stopped_by(stopped.set):
+    with pytest.raises(Cancelled), work.on_cancel(stopped.set):
         pytest.fail("it goes on")
     assert stopped.is_set()

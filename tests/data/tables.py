@@ -48,7 +48,12 @@ class Stored:
 
     @property
     def profile(self) -> TableProfile:
-        return TableProfile(rows=self.rows, columns=self.columns, duplicate_rows=self.duplicate_rows)
+        return TableProfile(
+            rows=self.rows,
+            columns=self.columns,
+            duplicate_rows=self.duplicate_rows,
+            index_column=self.read_as.index_column,
+        )
 
 
 def store(folder: Path, content: str | bytes | Path, limits: Limits = LIMITS, **options: Any) -> Stored:

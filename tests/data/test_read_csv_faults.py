@@ -24,7 +24,7 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
     "half of UTF-16": ("a,b\n1,2\n".encode("utf-16")[:-1], "starts as UTF-16 but goes on as something else"),
     "a name twice": ("a,b,a\n1,2,3\n", "'a' names 2 columns"),
     "names that differ in case": ("T,t\n1,2\n", "'T' and 't' differ only in case"),
-    "no first name": (",a\n0,1\n", "column 1 has no name"),
+    "no first and last name": (",a,\n0,1,\n", "column 1 has no name"),
     "no last name": ("a,b,\n1,2,\n", "column 3 has no name"),
     "a long name": ("x" * 1_001 + ",y\n1,2\n", "the name of column 1 is longer than 1,000 characters"),
     "too many columns": (f"{MANY}\n{MANY}\n", "100,000 columns; at most 10,000"),

@@ -95,6 +95,33 @@ def test_numbers_with_a_decimal_comma_are_found(read: Read) -> None:
     assert read("length;id\n1,5;a\n-2;b\n", learnt("length")) == {"length": [1.5, -2.0]}
 
 
+@pytest.mark.parametrize(
+    ("text", "number"), [("$1,234", 1234.0), ("12.5%", 0.125), ("(1,000)", -1000.0), ("1,234,567", 1234567.0)]
+)
+def test_formatted_numbers_are_those_of_the_data_set(read: Read, text: str, number: float) -> None:
+    assert read(f'length,id\n"{text}",a\n2,b\n', learnt("length")) == {"length": [number, 2.0]}
+
+
+def test_the_decimal_option_decides_whether_a_comma_separates_thousands(read: Read) -> None:
+    content = 'length,id\n"1,234",a\n'
+
+    with pytest.raises(InvalidData, match="line 2, column 'length': a number is needed, not '1,234'"):
+        read(content, learnt("length"))
+    assert read(content, learnt("length"), decimal=".") == {"length": [1234.0]}
+    assert read(content, learnt("length"), decimal=",") == {"length": [1.234]}
+
+
+def test_rows_without_any_value_keep_their_place(read: Read) -> None:
+    assert read("length,id\n1,a\n,\n3,c\n", learnt("length")) == {"length": [1.0, None, 3.0]}
+
+
+def test_a_fault_below_title_lines_has_its_line(read: Read) -> None:
+    text = "Report\n\nlength,id\n1,2\nx,2\n"
+
+    with pytest.raises(InvalidData, match="line 5, column 'length': a number is needed, not 'x'"):
+        read(text, learnt("length"))
+
+
 def test_numbers_that_are_not_finite_are_missing(read: Read) -> None:
     assert read("length,id\ninf,a\n1e999,b\n2,c\n", learnt("length")) == {"length": [None, None, 2.0]}
 
@@ -173,6 +200,7 @@ def test_a_wide_file_is_read_slice_by_slice(read: Read) -> None:
     assert len(found) == 1_100
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)), min_size=1, max_size=50))
 def test_numbers_come_through_csv_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, numbers: list[float | None]

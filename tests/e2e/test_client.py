@@ -91,12 +91,12 @@ def test_the_readmes_python_example_runs(service: httpx2.Client, capsys: pytest.
 
     exec(code.replace("Client()", f"Client({str(service.base_url)!r})"), names)  # noqa: S102
 
-    said = capsys.readouterr().out
-    assert "succeeded" in said
-    assert "patience of 5 ran out" in said
-    assert "'prediction': 'Adelie'" in said
+    output = capsys.readouterr().out
+    assert "succeeded" in output
+    assert "patience of 5 ran out" in output
+    assert "'prediction': 'Adelie'" in output
     assert isinstance(names["model"], torch.nn.Module)
-    assert "SweepPoint" in said
+    assert "SweepPoint" in output
     assert names["sweep"].state.counts["succeeded"] == 6
 
 
@@ -170,20 +170,20 @@ def test_jobs_are_paused_resumed_cancelled_listed_forked_and_deleted(client: Cli
     assert fork.state.progress.epoch == job.state.progress.epoch + 2
     assert [each.id for each in client.jobs(labels={"of": "client"})] == [fork.id, job.id]
     fork.delete()
-    with pytest.raises(ApiError) as refused:
+    with pytest.raises(ApiError) as raised:
         fork.refresh()
-    assert (refused.value.status, refused.value.code) == (404, "not_found")
+    assert (raised.value.status, raised.value.code) == (404, "not_found")
     fork.delete()  # once more: its answer might have been lost
     assert client.usage()["tenant"] == "default"
     assert client.plan(SMALL)["parameters"] > 1_000
 
 
 def test_a_rejected_request_is_an_api_error_with_a_pointer(client: Client) -> None:
-    with pytest.raises(ApiError, match="batch_size should be a whole number") as refused:
+    with pytest.raises(ApiError, match="batch_size should be a whole number") as raised:
         client.submit({**SMALL, "batch_size": "many"})
 
-    assert refused.value.errors[0]["pointer"] == "/batch_size"
-    assert refused.value.request_id
+    assert raised.value.errors[0]["pointer"] == "/batch_size"
+    assert raised.value.request_id
 
 
 def test_lost_responses_are_retried_without_duplicates(service: httpx2.Client, client: Client) -> None:

@@ -80,14 +80,14 @@ def test_a_sweep_without_a_finite_epoch_has_no_best_job(client: Client) -> None:
 
 
 def test_an_invalid_sweep_is_rejected_with_a_pointer(client: Client) -> None:
-    with pytest.raises(ApiError) as refused:
+    with pytest.raises(ApiError) as raised:
         client.sweep(SMALL, grid={"optimizer.lr": [0.1, -1.0]})
     with pytest.raises(TypeError, match=r"data\.target"):
         client.sweep(SMALL, "y")
     with pytest.raises(TypeError, match="target="):
         client.sweep(PENGUINS)
 
-    assert refused.value.errors[0]["pointer"] == "/grid/optimizer.lr/1"
+    assert raised.value.errors[0]["pointer"] == "/grid/optimizer.lr/1"
 
 
 def test_a_retried_sweep_is_created_once(service: httpx2.Client, client: Client) -> None:

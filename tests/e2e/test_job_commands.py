@@ -104,7 +104,7 @@ def test_a_closed_pipe_ends_a_command_quietly(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("train", PENGUINS, "--target", "colour"), "no column 'colour'; there are: 'species'"),
         (("show", "job_0"), "no job 'job_0'"),
@@ -113,11 +113,11 @@ def test_a_closed_pipe_ends_a_command_quietly(
         (("demo", "batch-norm", "--url", "http://127.0.0.1:9"), "`bestepoch serve` starts one"),
     ],
 )
-def test_expected_errors_are_one_line(run: Run, arguments: tuple[str, ...], said: str) -> None:
+def test_expected_errors_are_one_line(run: Run, arguments: tuple[str, ...], message: str) -> None:
     error: Any = run(*arguments).exception
 
     assert isinstance(error, CommandError | OSError)
-    assert said in str(error)
+    assert message in str(error)
 
 
 @pytest.mark.parametrize("wrong", [("--hidden", "wide"), ("--set", "nonsense"), ("--patience", "few")])

@@ -1,4 +1,4 @@
-"""An API that may open few files serves newcomers whoever else is connected, and does not flood its log."""
+"""An API with a low limit of open files serves new clients despite idle connections, and does not flood its log."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def open_in(connections: list[socket.socket]) -> int:
 
 
 @linux_only
-def test_newcomers_are_served_where_idle_clients_hold_all_that_may_be_open(tmp_path: Path) -> None:
+def test_new_clients_are_served_while_idle_ones_hold_all_connections(tmp_path: Path) -> None:
     with api(tmp_path, 256, 256) as (_, port, log), ExitStack() as stack:
         idle = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(IDLE)]
 
@@ -85,7 +85,7 @@ def test_newcomers_are_served_where_idle_clients_hold_all_that_may_be_open(tmp_p
 
 
 @linux_only
-def test_the_limit_of_open_files_is_raised_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_the_soft_limit_of_open_files_is_raised_to_the_hard_limit(tmp_path: Path) -> None:
     with api(tmp_path, 256, 2_048) as (process, port, log), ExitStack() as stack:
         idle = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(IDLE)]
 
@@ -96,7 +96,7 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_goes(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("files", [256, 1_024, 4_096, 65_536, 1_048_576])
-def test_what_a_limit_of_files_allows_leaves_room_for_a_file_a_connection_and_the_rest(files: int) -> None:
+def test_the_connection_limit_leaves_descriptors_for_files_and_the_database(files: int) -> None:
     connections, backlog = connections_within(files), backlog_within(files)
 
     assert 2 * connections + max(128, 4 * backlog) <= files

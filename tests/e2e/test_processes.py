@@ -69,7 +69,7 @@ def test_cancelling_a_running_job_keeps_its_best(own_service: httpx2.Client) -> 
         ({"BESTEPOCH_HOME": "/dev/null/x"}, "Not a directory"),
     ],
 )
-def test_what_an_operator_can_mend_is_said_in_a_line(tmp_path: Path, settings: dict[str, str], said: str) -> None:
+def test_misconfiguration_is_one_line(tmp_path: Path, settings: dict[str, str], said: str) -> None:
     environment = {**os.environ, "BESTEPOCH_HOME": str(tmp_path), **settings}
 
     ended = subprocess.run(

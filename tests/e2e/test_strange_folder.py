@@ -16,7 +16,18 @@ from service.settings import free_port
 from tests.processes import get, submit
 
 # What API, supervisor, trainers, helpers and readers import, among them what starts Python's own helper processes.
-STRANGERS = ("duckdb", "numpy", "torch", "multiprocessing", "runpy", "json", "sqlalchemy", "service", "sitecustomize")
+STRANGERS = (
+    "duckdb",
+    "numpy",
+    "torch",
+    "multiprocessing",
+    "runpy",
+    "json",
+    "sqlalchemy",
+    "service",
+    "bestepoch",
+    "sitecustomize",
+)
 TABLE = "size,kind\n" + "".join(f"{number},{'ab'[number % 2]}\n" for number in range(40))
 
 

@@ -26,9 +26,9 @@ SMALL: dict[str, Any] = {"data": {"kind": "synthetic"}, "architecture": {"hidden
 EXPLODING = {"optimizer": {"kind": "sgd", "lr": 10.0}, "early_stopping": {"on_non_finite": "fail", "patience": 1000}}
 
 
-def written(folder: Path, **what: Any) -> str:
+def written(folder: Path, **content: Any) -> str:
     path = folder / "grid.json"
-    path.write_text(json.dumps(what))
+    path.write_text(json.dumps(content))
     return str(path)
 
 
@@ -65,10 +65,10 @@ def test_json_output_is_the_services_json(run: Run, client: Client, tmp_path: Pa
     ended = run("sweep", file, "--json", "--out", str(tmp_path / "best"))
 
     assert (ended.exit_code, ended.stderr) == (0, "")
-    said = json.loads(ended.stdout)
-    sweep = client.sweep_of(said["sweep"]["id"])
-    assert said["sweep"] == sweep.state.model_dump(mode="json")
-    assert said["summary"] == [point.model_dump(mode="json") for point in sweep.summary()]
+    output = json.loads(ended.stdout)
+    sweep = client.sweep_of(output["sweep"]["id"])
+    assert output["sweep"] == sweep.state.model_dump(mode="json")
+    assert output["summary"] == [point.model_dump(mode="json") for point in sweep.summary()]
     assert (tmp_path / "best").read_bytes() == sweep.best().checkpoint()
 
 
@@ -101,9 +101,9 @@ def test_a_cancelled_sweep_has_its_own_exit_code(client: Client, tmp_path: Path)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         sweep = until(lambda: next((each for each in client.sweeps() if not newest or each.id > newest.id), None))
         sweep.cancel()
-        said = json.loads(process.communicate(timeout=60)[0])
+        output = json.loads(process.communicate(timeout=60)[0])
 
-    assert (process.returncode, said["sweep"]["status"]) == (3, "cancelled")
+    assert (process.returncode, output["sweep"]["status"]) == (3, "cancelled")
 
 
 @linux_only
@@ -135,7 +135,7 @@ def test_a_terminal_shows_a_progress_bar(client: Client, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("what", "said"),
+    ("content", "message"),
     [
         ({"base": SMALL, "grid": {"optimizer.lr": [0.1, -1]}}, "/grid/optimizer.lr/1 should be greater than 0"),
         ({"base": SMALL, "grid": {"optimizer.rate": [0.1]}}, "/grid/optimizer.rate: unknown field"),
@@ -145,12 +145,12 @@ def test_a_terminal_shows_a_progress_bar(client: Client, tmp_path: Path) -> None
     ],
 )
 def test_an_invalid_sweep_file_is_rejected_in_one_line(
-    run: Run, tmp_path: Path, what: dict[str, Any], said: str
+    run: Run, tmp_path: Path, content: dict[str, Any], message: str
 ) -> None:
-    error = run("sweep", written(tmp_path, **what)).exception
+    error = run("sweep", written(tmp_path, **content)).exception
 
     assert isinstance(error, CommandError | OSError)
-    assert said in str(error)
+    assert message in str(error)
     assert "\n" not in str(error)
 
 
@@ -182,10 +182,10 @@ def test_the_demo_prints_json(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(demo, "BASE", {**demo.BASE, "max_epochs": 3})
     monkeypatch.setattr(demo, "FOLDS", 2)
 
-    said = json.loads(run("demo", "batch-norm", "--json").stdout)
+    output = json.loads(run("demo", "batch-norm", "--json").stdout)
 
-    assert said["sweep"]["counts"]["succeeded"] == 24
-    assert len(said["summary"]) == 4
-    assert [(each["batch_norm"], each["early_stopping"], each["epochs"]) for each in said["networks"]] == [
+    assert output["sweep"]["counts"]["succeeded"] == 24
+    assert len(output["summary"]) == 4
+    assert [(each["batch_norm"], each["early_stopping"], each["epochs"]) for each in output["networks"]] == [
         *((True, True, 3.0), (True, False, 3.0), (False, True, 3.0), (False, False, 3.0))
     ]

@@ -87,8 +87,8 @@ def test_the_command_works_and_says_what_the_server_needs(environment: Path, tmp
     assert run(command, "version", cwd=tmp_path).stdout == f"{project()['version']}\n"
     assert run(python, "-m", "bestepoch", "version", cwd=tmp_path).stdout == f"{project()['version']}\n"
     assert "predict" in run(command, "--help", cwd=tmp_path).stdout
-    refused = run(command, "serve", cwd=tmp_path, code=2)
-    assert re.fullmatch(r"bestepoch: .*: pip install 'bestepoch\[server\]' .*\n", refused.stderr)
+    raised = run(command, "serve", cwd=tmp_path, code=2)
+    assert re.fullmatch(r"bestepoch: .*: pip install 'bestepoch\[server\]' .*\n", raised.stderr)
 
 
 def test_the_client_uploads_trains_predicts_and_downloads(
@@ -97,11 +97,11 @@ def test_the_client_uploads_trains_predicts_and_downloads(
     (tmp_path / "script.py").write_text(SCRIPT)
     arguments = ["script.py", str(service.base_url), str(PENGUINS), "."]
 
-    said = json.loads(run(str(environment / "python"), *arguments, cwd=tmp_path).stdout.splitlines()[-1])
+    output = json.loads(run(str(environment / "python"), *arguments, cwd=tmp_path).stdout.splitlines()[-1])
 
-    assert (said["status"], said["code"]) == ("succeeded", "not_found")
-    assert said["answer"]["prediction"] in said["answer"]["probabilities"]
-    assert (tmp_path / said["saved"]).stat().st_size > 1_000
+    assert (output["status"], output["code"]) == ("succeeded", "not_found")
+    assert output["answer"]["prediction"] in output["answer"]["probabilities"]
+    assert (tmp_path / output["saved"]).stat().st_size > 1_000
 
 
 def test_the_command_line_trains_and_predicts(environment: Path, service: httpx2.Client, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from service.domain.event import EventKind
 from service.domain.status import Status, StopReason
 from service.errors import Conflict, LeaseLost
 from service.store.engine import Database
-from service.store.jobs import actions, events, queue
-from service.store.jobs.queue import Outcome
+from service.store.jobs import actions, attempt, events
+from service.store.jobs.attempt import Outcome
 from tests.faults.teams import Team
 from tests.processes import linux_only, until
 from tests.specs import REFERENCE
@@ -129,11 +129,11 @@ def test_cancelling_races_completion_a_thousand_times(database: Database) -> Non
             submitted = submit(database)
             (taken,) = claim(database)
             own = submitted.id, taken.attempt
-            racing = [(queue.finish, *own, done), (actions.cancel, submitted.id), (queue.release, *own)]
+            racing = [(attempt.finish, *own, done), (actions.cancel, submitted.id), (attempt.release, *own)]
             started = [racers.submit(race, *each) for each in chance.sample(racing, chance.choice([2, 3]))]
             for each in started:
                 each.result()
-            race(queue.finish, *own, done)
+            race(attempt.finish, *own, done)
             race(actions.cancel, submitted.id)
 
             ended = job(database, submitted.id)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from service.domain.status import ErrorCode
-from service.worker.watchdog import Vitals, new_pulse
+from service.worker.watchdog import Watchdog, new_progress_counter
 from tests.processes import linux_only
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -47,16 +47,16 @@ def test_a_process_that_linux_kills_for_its_memory_is_told_apart_from_one_that_i
         ours, theirs = context.Pipe()
         process = context.Process(target=greedy, args=(theirs,))
         process.start()
-        vitals = Vitals(new_pulse(context))
+        watchdog = Watchdog(new_progress_counter(context))
         if confined:
             little_memory.write_text(str(process.pid))
             ours.send("go")
         else:
             process.kill()
         process.join(60)
-        causes.append(vitals.cause_of_death(process.exitcode))
+        causes.append(watchdog.crash_cause(process.exitcode))
 
     assert causes == [
-        (ErrorCode.out_of_memory, "the kernel killing it as memory ran out"),
+        (ErrorCode.out_of_memory, "killed by the kernel: out of memory"),
         (ErrorCode.worker_lost, "signal 9"),
     ]

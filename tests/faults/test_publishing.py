@@ -24,11 +24,12 @@ from service.maintenance.deployment_id import join
 from service.maintenance.doctor import Doctor
 from service.store import checkpoints
 from service.store.engine import Database
-from service.store.jobs import queue
-from service.store.jobs.queue import Claim
-from service.store.maintenance.artifact_refs import named
-from service.training.epoch import Pulse
+from service.store.jobs import leases
+from service.store.jobs.claim import Claim
+from service.store.maintenance.artifact_refs import referenced
+from service.training.epoch import ProgressCounter
 from service.worker import recorder
+from service.worker.protocol import CheckpointPolicy
 from service.worker.trainer import Trainer
 from tests.api.states import Kitchen
 from tests.faults.teams import Team
@@ -54,7 +55,8 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trainer(database: Database, artifacts: Artifacts) -> Trainer:
     pipe = cast("Connection", Told())  # nobody says anything
-    return Trainer(database, artifacts, torch.device("cpu"), pipe, Pulse(), 0.0, {"last", "state"})
+    policy = CheckpointPolicy(0.0, frozenset({"last", "state"}))
+    return Trainer(database, artifacts, torch.device("cpu"), pipe, ProgressCounter(), policy)
 
 
 def trains(url: str, artifacts: Artifacts, claims: list[Claim], prepare: Callable[[], None]) -> int:
@@ -132,7 +134,7 @@ def test_a_crash_at_any_step_of_publishing_leaves_whole_checkpoints_and_the_same
         assert wrong(database, artifacts) == [], step
         if records.job(database, disturbed).status is Status.running:
             with database.transaction() as connection:
-                queue.crashed(connection, disturbed, 1, CRASH)
+                leases.record_crash(connection, disturbed, 1, CRASH)
             assert train(database, artifacts) == disturbed
         assert outcome(database, disturbed) == undisturbed, step
     assert (code, step > 30) == (0, True)
@@ -158,7 +160,7 @@ def test_a_trainer_stopped_before_a_rename_and_overtaken_leaves_nothing_that_is_
     pid = trains(database_url, artifacts, claims, prepare)
     assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])
     with database.transaction() as connection:
-        queue.crashed(connection, job_id, 1, CRASH)
+        leases.record_crash(connection, job_id, 1, CRASH)
     train(database, artifacts)
     before = outcome(database, job_id)
     os.kill(pid, fate)
@@ -173,7 +175,7 @@ def test_a_trainer_stopped_before_a_rename_and_overtaken_leaves_nothing_that_is_
     assert not any(path.exists() for path in scraps)
     keys = {file.key for file in artifacts.files()}
     with database.reading() as connection:
-        assert keys == named(connection, keys)
+        assert keys == referenced(connection, keys)
     assert wrong(database, artifacts) == []
 
 
@@ -275,7 +277,7 @@ def test_a_flipped_bit_is_found_wherever_it_is(database_url: str, tmp_path: Path
         job = ended(client, job_id)
         assert job["best"]["checkpoint"]["sha256"] == undisturbed["best"]["checkpoint"]["sha256"]
         log = client.get(f"/v1/jobs/{job_id}/events").json()["data"]
-        assert "begins anew: its saved state is missing or has changed" in [event["message"] for event in log]
+        assert "starts over: its saved state is missing or has changed" in [event["message"] for event in log]
 
         flip(artifacts.path(job["best"]["checkpoint"]["path"]))
         rows_to_predict = {"rows": [{"a": 1}]}

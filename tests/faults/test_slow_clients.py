@@ -75,10 +75,12 @@ class Crowd:
             await asyncio.sleep(0.2)
         return own
 
-    async def gather(self) -> tuple[list[float], list[int], int]:
-        """Seconds of /healthz, epochs that each follower heard at the end, and the API's memory."""
+    async def gather(self) -> tuple[list[float], list[float], list[int], int]:
+        """Seconds of /healthz beside the followers alone and beside all, epochs that each follower heard, memory."""
         async with asyncio.TaskGroup() as group:
             everybody = [group.create_task(self.follow(number)) for number in range(FOLLOWERS)]
+            await asyncio.sleep(10)
+            beside_followers = await self.ask(10)
             for _ in range(DEAF):
                 everybody.append(group.create_task(self.annoy(self.request(self.long), b"")))
             for _ in range(SLOW):
@@ -91,7 +93,7 @@ class Crowd:
             used = memory(self.team.api.pid)
             for each in everybody:
                 each.cancel()
-        return asked, more, used
+        return beside_followers, asked, more, used
 
 
 @linux_only
@@ -105,10 +107,12 @@ def test_a_thousand_streams_and_those_who_do_not_read_them_cost_the_others_nothi
     before = memory(team.api.pid)
 
     crowd = Crowd(team, live, long)
-    asked, more, used = asyncio.run(crowd.gather())
+    beside_followers, asked, more, used = asyncio.run(crowd.gather())
 
-    print(f"/healthz {statistics.median(asked):.3f} s, at most {max(asked):.3f} s; {(used - before) / 1e6:.0f} MB more")
-    assert statistics.median(asked) < 0.5
+    usual, median = statistics.median(beside_followers), statistics.median(asked)
+    print(f"/healthz {median:.3f} s, {usual:.3f} s without slow clients; {(used - before) / 1e6:.0f} MB more")
+    # The machine's pace cancels out; a server that waits for its slow clients takes seconds.
+    assert (usual < 2, median < 2 * usual + 0.5) == (True, True)
     assert min(more) > 0, "somebody hears nothing any more"
     assert used - before < 400e6
     assert crowd.gone >= SLOW

@@ -24,7 +24,7 @@ from service.domain.checkpoint import CheckpointKind
 from service.domain.status import Status
 from service.errors import Misconfigured, NotFound
 from service.maintenance import collector as collector_module
-from service.maintenance.collector import DAY, JOBS, STRAYS, Collected, Collector, Keeping
+from service.maintenance.collector import DAY, JOBS, STRAYS, CollectionReport, Collector, RetentionPolicy
 from service.maintenance.deployment_id import join
 from service.store import datasets, sweeps
 from service.store.engine import Database
@@ -48,9 +48,11 @@ def paired(request: pytest.FixtureRequest) -> None:
         join(kitchen.database, kitchen.artifacts)
 
 
-def once(kitchen: Kitchen, keep_days: int = 0, *, force: bool = False) -> Collected:
+def once(kitchen: Kitchen, keep_days: int = 0, *, force: bool = False) -> CollectionReport:
     """One collection."""
-    return Collector(kitchen.database, kitchen.artifacts, Keeping(keep_days)).collect(threading.Event(), force=force)
+    return Collector(kitchen.database, kitchen.artifacts, RetentionPolicy(keep_days)).collect(
+        threading.Event(), force=force
+    )
 
 
 def pass_time(database: Database, seconds: float = DAY) -> None:
@@ -63,7 +65,7 @@ def pass_time(database: Database, seconds: float = DAY) -> None:
         connection.execute(update(garbage_table).values(since=garbage_table.c.since - seconds))
 
 
-def collect(kitchen: Kitchen, keep_days: int = 0) -> Collected:
+def collect(kitchen: Kitchen, keep_days: int = 0) -> CollectionReport:
     """Two collections a day apart."""
     once(kitchen, keep_days)
     pass_time(kitchen.database)
@@ -289,7 +291,7 @@ def test_a_file_that_another_job_names_too_outlives_a_job(kitchen: Kitchen, arti
 
 def test_one_turn_an_hour_is_taken_by_whoever_comes_first(kitchen: Kitchen, artifacts: Artifacts) -> None:
     stop = threading.Event()
-    collectors = [Collector(kitchen.database, Artifacts(artifacts.root), Keeping()) for _ in range(2)]
+    collectors = [Collector(kitchen.database, Artifacts(artifacts.root), RetentionPolicy()) for _ in range(2)]
     threads = [threading.Thread(target=collector.run, args=(stop,)) for collector in collectors]
 
     for thread in threads:
@@ -303,16 +305,16 @@ def test_one_turn_an_hour_is_taken_by_whoever_comes_first(kitchen: Kitchen, arti
     assert told(kitchen.database).collections == 1
 
 
-def told(database: Database) -> garbage.Told:
+def told(database: Database) -> garbage.CollectionStatistics:
     with database.reading() as connection:
-        return garbage.told(connection)
+        return garbage.statistics(connection)
 
 
 def test_a_database_that_is_away_ends_no_collector(artifacts: Artifacts, tmp_path: Path) -> None:
     put(artifacts, "checkpoints/job_0/a")
     away = Database(f"postgresql://nobody@/nothing?host={tmp_path}")
     stop = threading.Event()
-    thread = threading.Thread(target=Collector(away, artifacts, Keeping(7)).run, args=(stop,))
+    thread = threading.Thread(target=Collector(away, artifacts, RetentionPolicy(7)).run, args=(stop,))
 
     thread.start()
     time.sleep(0.5)
@@ -357,7 +359,9 @@ def test_no_error_ends_the_collector(
     once(kitchen)
     pass_time(kitchen.database)
     stop = threading.Event()
-    thread = threading.Thread(target=Collector(kitchen.database, artifacts, Keeping()).run, args=(stop,), daemon=True)
+    thread = threading.Thread(
+        target=Collector(kitchen.database, artifacts, RetentionPolicy()).run, args=(stop,), daemon=True
+    )
 
     def broken(*_: object, **__: object) -> Iterator[Any]:
         raise RuntimeError("never thought of")
@@ -381,7 +385,7 @@ def test_another_databases_folder_is_left_alone(
     kitchen: Kitchen, artifacts: Artifacts, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(artifacts, "checkpoints/job_0/a")
-    collector, stop = Collector(kitchen.database, artifacts, Keeping()), threading.Event()
+    collector, stop = Collector(kitchen.database, artifacts, RetentionPolicy()), threading.Event()
     once(kitchen)
     pass_time(kitchen.database, 10 * DAY)
 
@@ -454,7 +458,7 @@ def test_a_full_trash_is_marked_in_steps_that_hold_nobody_up(
     monkeypatch.setattr(collector_module, "FILES", 3)
     mark, numbers = garbage.mark, list[int]()
 
-    def counted(connection: Any, turn: garbage.Turn, names: Any) -> Any:
+    def counted(connection: Any, turn: garbage.CollectionRun, names: Any) -> Any:
         numbers.append(len(names))
         return mark(connection, turn, names)
 
@@ -501,7 +505,7 @@ def test_without_a_grace_period_what_was_deleted_goes_at_once_and_what_may_yet_b
     with kitchen.database.transaction() as connection:
         jobs.remove(connection, claim.job_id)
 
-    done = Collector(kitchen.database, artifacts, Keeping(grace_hours=0.0)).collect(threading.Event())
+    done = Collector(kitchen.database, artifacts, RetentionPolicy(grace_hours=0.0)).collect(threading.Event())
 
     assert [key.split("/")[1] for key in done.deleted] == [claim.job_id]
     assert keys(artifacts) == {"datasets/ds_0/data.parquet"}
@@ -530,11 +534,11 @@ def test_collections_at_once_and_a_transaction_that_discards_the_same_files_fail
     strays = [f"checkpoints/job_0/{number}" for number in range(60)]
     put(artifacts, *strays)
 
-    def discard() -> Collected:
+    def discard() -> CollectionReport:
         for _ in range(5):
             with kitchen.database.transaction() as connection:
                 garbage.discard(connection, strays)
-        return Collected()
+        return CollectionReport()
 
     with ThreadPoolExecutor() as pool:
         running = [pool.submit(once, kitchen), pool.submit(discard), pool.submit(once, kitchen), pool.submit(discard)]
@@ -611,7 +615,7 @@ def test_what_a_collection_would_do_can_be_asked(kitchen: Kitchen, artifacts: Ar
     put(artifacts, "checkpoints/job_0/a")
     with kitchen.database.transaction() as connection:
         jobs.remove(connection, claim.job_id)
-    collector = Collector(kitchen.database, artifacts, Keeping(grace_hours=48))
+    collector = Collector(kitchen.database, artifacts, RetentionPolicy(grace_hours=48))
     (path,) = [key for key in keys(artifacts) if claim.job_id in key]
     said = [list(collector.preview().lines())]
     collector.collect(threading.Event())

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from service.artifacts import sha256_of
-from service.concurrency.cancellation import Cancelled, Work, begin
+from service.concurrency.cancellation import CancellableTask, Cancelled, begin
 from service.data.preprocess.dataset import prepare
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.job import Export
@@ -26,7 +26,7 @@ from service.serving.predictor import Helper, Predictor
 from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
 from service.training.checkpoint import Metadata, from_bytes, to_bytes
-from service.training.loop import train
+from service.training.loop import Training
 from tests.processes import children, linux_only, until
 from tests.serving.exports.test_bundle import job_of
 
@@ -39,8 +39,10 @@ def checkpoint(path: Path, y: list[Any], null_values: tuple[str, ...] = (), **fi
     spec = JobSpec.model_validate({"data": {"kind": "inline", "x": X, "y": y}, "max_epochs": 3, **fields})
     profile = inline_profile(spec.data).model_copy(update={"null_values": list(null_values)})  # type: ignore[arg-type]
     resolved = resolve(spec, profile)
-    *_, (last,) = train([resolved], prepare(resolved.preparation, None), CPU)
-    path.write_bytes(to_bytes(last.best_state(), Metadata.of(resolved, last.preprocessing, last.row)))
+    rows = prepare(resolved.preparation, None)
+    training = Training([resolved], rows, CPU)
+    *_, (last,) = training
+    path.write_bytes(to_bytes(training.best_state(0), Metadata.of(resolved, rows.preprocessing, last.row)))
     return str(path)
 
 
@@ -214,7 +216,7 @@ def test_an_export_ends_when_its_work_is_cancelled(predictor: Predictor, tmp_pat
     path = Path(checkpoint(tmp_path / "k", [i % 3 for i in range(40)]))
     job = job_of(from_bytes(path.read_bytes()))
     asked = Export(format=CheckpointFormat.pt2, job=job, dataset=None, parquet=None, history=tmp_path)
-    work, before = Work("a"), set(children(os.getpid()))
+    work, before = CancellableTask("a"), set(children(os.getpid()))
 
     def export() -> None:
         begin(work)
@@ -232,7 +234,7 @@ def test_an_export_ends_when_its_work_is_cancelled(predictor: Predictor, tmp_pat
 
 @linux_only
 def test_work_that_is_cancelled_while_its_helper_starts_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    work, start = Work("a"), SpawnProcess.start
+    work, start = CancellableTask("a"), SpawnProcess.start
 
     def cancelled(process: SpawnProcess) -> None:
         work.cancel()
@@ -241,10 +243,10 @@ def test_work_that_is_cancelled_while_its_helper_starts_ends_too(monkeypatch: py
     monkeypatch.setattr(SpawnProcess, "start", cancelled)
     begin(work)
     try:
-        with Helper() as helper, pytest.raises(Cancelled), work.stopped_by(helper.kill):
+        with Helper() as helper, pytest.raises(Cancelled), work.on_cancel(helper.kill):
             helper.call("learnt", "nowhere", "")
     finally:
-        begin(Work())
+        begin(CancellableTask())
 
 
 def memory_of(pid: int) -> int:

@@ -13,9 +13,9 @@ from service.errors import LeaseLost
 from service.spec.read_options import FileFormat, ReadAs
 from service.spec.table import Column, ColumnType, Dataset
 from service.store.engine import Database
-from service.store.jobs import jobs, queue
-from service.store.jobs.attempt import BestSoFar, Record, write
-from service.store.jobs.queue import Claim
+from service.store.jobs import jobs
+from service.store.jobs.attempt import AttemptRecord, BestSoFar, write
+from service.store.jobs.claim import Claim, Claimant, claim_jobs
 from tests.specs import synthetic
 
 
@@ -28,7 +28,7 @@ def claim(
     database: Database, worker: str = "wrk_1", *, width: int = 1, trainers: int = 1, seconds: float = 15.0
 ) -> list[Claim]:
     with database.transaction() as connection:
-        return queue.claim(connection, worker, {"cpu"}, width=width, trainers=trainers, seconds=seconds)
+        return claim_jobs(connection, Claimant(worker, {"cpu"}, width=width, trainers=trainers), seconds=seconds)
 
 
 def job(database: Database, job_id: str) -> Job:
@@ -46,7 +46,7 @@ def record(database: Database, claim: Claim, *epochs: Epoch) -> Any:
     """What was asked of the job meanwhile; raises LeaseLost."""
     best = BestSoFar(epochs[-1].epoch, 0.5, {"val_loss": 0.5})
     with database.transaction() as connection:
-        written = write(connection, "cpu", [Record(claim.job_id, claim.attempt, epochs, best, eta_seconds=1.0)])
+        written = write(connection, "cpu", [AttemptRecord(claim.job_id, claim.attempt, epochs, best, eta_seconds=1.0)])
     if claim.job_id not in written.controls:
         raise LeaseLost
     return written.controls[claim.job_id]
@@ -55,7 +55,7 @@ def record(database: Database, claim: Claim, *epochs: Epoch) -> Any:
 def publish(database: Database, claim: Claim, *files: Checkpoint) -> frozenset[str]:
     """The keys of the files that these replace."""
     with database.transaction() as connection:
-        return write(connection, "cpu", [Record(claim.job_id, claim.attempt, published=files)]).replaced
+        return write(connection, "cpu", [AttemptRecord(claim.job_id, claim.attempt, published=files)]).replaced
 
 
 def checkpoint(kind: CheckpointKind, number: int) -> Checkpoint:

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import text
 
 from service.store.engine import Database
-from service.store.jobs import queue
-from service.store.notifications import Changes
+from service.store.jobs import leases
+from service.store.notifications import ChangeListener
 from service.store.postgres_connection import GuardedConnection
 from tests.databases import cut_off
 from tests.store.records import claim, submit
@@ -22,13 +22,13 @@ postgres_only = pytest.mark.parametrize("backend", ["postgres"], indirect=True)
 
 
 @pytest.fixture
-def changes(database: Database) -> Iterator[Changes]:
-    watching = database.changes()
+def changes(database: Database) -> Iterator[ChangeListener]:
+    watching = database.listen()
     yield watching
     watching.close()
 
 
-def test_a_commit_wakes_who_waits_within_a_tenth_of_a_second(database: Database, changes: Changes) -> None:
+def test_a_commit_wakes_who_waits_within_a_tenth_of_a_second(database: Database, changes: ChangeListener) -> None:
     woken: list[float] = []
     waiting = threading.Thread(target=lambda: woken.append(time.monotonic() if changes.wait(5.0) else 0.0))
     waiting.start()
@@ -41,19 +41,19 @@ def test_a_commit_wakes_who_waits_within_a_tenth_of_a_second(database: Database,
     assert abs(woken[0] - committed) < 0.1
 
 
-def test_a_commit_before_the_wait_is_not_missed(database: Database, changes: Changes) -> None:
+def test_a_commit_before_the_wait_is_not_missed(database: Database, changes: ChangeListener) -> None:
     submit(database)
 
     assert changes.wait(1.0)
-    assert not changes.happened()
+    assert not changes.poll()
 
 
-def test_without_a_commit_nothing_is_heard(changes: Changes) -> None:
-    assert not changes.happened()
+def test_without_a_commit_nothing_is_heard(changes: ChangeListener) -> None:
+    assert not changes.poll()
     assert not changes.wait(0.1)
 
 
-def test_a_transaction_that_fails_or_writes_nothing_wakes_nobody(database: Database, changes: Changes) -> None:
+def test_a_transaction_that_fails_or_writes_nothing_wakes_nobody(database: Database, changes: ChangeListener) -> None:
     claim(database)
     with pytest.raises(ZeroDivisionError), database.transaction() as connection:
         connection.execute(text("DELETE FROM alembic_version")).rowcount / 0
@@ -62,20 +62,20 @@ def test_a_transaction_that_fails_or_writes_nothing_wakes_nobody(database: Datab
 
 
 @postgres_only
-def test_a_sign_of_life_wakes_nobody(database: Database, changes: Changes) -> None:
+def test_a_sign_of_life_wakes_nobody(database: Database, changes: ChangeListener) -> None:
     job = submit(database)
     claim(database)
     assert changes.wait(1.0)
     time.sleep(0.1)
-    changes.happened()
+    changes.poll()
 
     with database.transaction(quiet=True) as connection:
-        queue.renew(connection, "wrk_1", [job.id], 60.0)
+        leases.renew(connection, "wrk_1", [job.id], 60.0)
 
     assert not changes.wait(0.1)
 
 
-def test_a_pipe_that_can_be_read_ends_the_wait(database: Database, changes: Changes) -> None:
+def test_a_pipe_that_can_be_read_ends_the_wait(database: Database, changes: ChangeListener) -> None:
     ours, theirs = Pipe()
     threading.Timer(0.1, lambda: theirs.send("ready")).start()
 
@@ -87,7 +87,7 @@ def test_a_pipe_that_can_be_read_ends_the_wait(database: Database, changes: Chan
     assert ours.recv() == "ready"
 
 
-def test_a_storm_of_commits_is_no_storm_of_wakes(database: Database, changes: Changes) -> None:
+def test_a_storm_of_commits_is_no_storm_of_wakes(database: Database, changes: ChangeListener) -> None:
     stop = time.monotonic() + 1.0
     storm = threading.Thread(target=lambda: [submit(database) for _ in iter(lambda: time.monotonic() < stop, False)])
     storm.start()
@@ -102,11 +102,11 @@ def test_a_storm_of_commits_is_no_storm_of_wakes(database: Database, changes: Ch
 
 @postgres_only
 def test_a_broken_connection_counts_as_a_change_and_comes_back(
-    database: Database, database_url: str, postgres: str, changes: Changes
+    database: Database, database_url: str, postgres: str, changes: ChangeListener
 ) -> None:
     with cut_off(postgres, database_url):
         assert changes.wait(1.0)
-        assert not changes.happened()  # the next try is not due yet
+        assert not changes.poll()  # the next try is not due yet
     began = time.monotonic()
     while changes.wait(1.0):  # back, or tried in vain once more
         assert time.monotonic() - began < 10
@@ -129,7 +129,7 @@ def test_a_database_away_is_asked_less_and_less_often(
 
     with cut_off(postgres, database_url):
         monkeypatch.setattr(GuardedConnection, "connect", counted)
-        watching = database.changes()
+        watching = database.listen()
         deadline = time.monotonic() + 2.0
         while time.monotonic() < deadline:
             watching.wait(deadline - time.monotonic())
@@ -139,7 +139,7 @@ def test_a_database_away_is_asked_less_and_less_often(
 
 
 @postgres_only
-def test_who_waits_sends_no_statement(database: Database, database_url: str, changes: Changes) -> None:
+def test_who_waits_sends_no_statement(database: Database, database_url: str, changes: ChangeListener) -> None:
     asked = "SELECT query_start, state_change FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = :name"
     name = {"name": database.url.database}
     with database.reading() as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from service.domain.job import JobError
 from service.domain.status import ErrorCode
 from service.store.engine import Database
-from service.store.jobs import queue
+from service.store.jobs import leases
 from tests.store.records import claim, submit
 
 
@@ -30,7 +30,7 @@ def test_a_job_that_has_crashed_goes_alone(database: Database) -> None:
     crashed, fresh = submit(database), submit(database, seed=1)
     claim(database)
     with database.transaction() as connection:
-        queue.crashed(connection, crashed.id, 1, JobError(code=ErrorCode.worker_lost, message="it died"))
+        leases.record_crash(connection, crashed.id, 1, JobError(code=ErrorCode.worker_lost, message="it died"))
 
     assert [c.job_id for c in claim(database, width=16)] == [crashed.id]
     assert [c.job_id for c in claim(database, width=16)] == [fresh.id]

@@ -10,10 +10,10 @@ from service.domain.access import DEFAULT_TENANT
 from service.domain.job import Job, JobError
 from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import Conflict, LeaseLost, NotFound, QueueFull
-from service.spec.change import JobChange
+from service.spec.job import JobChange
 from service.store.engine import Database
-from service.store.jobs import actions, jobs, queue
-from service.store.jobs.queue import Outcome
+from service.store.jobs import actions, attempt, jobs, leases
+from service.store.jobs.attempt import Outcome
 from tests.specs import synthetic
 from tests.store.records import claim, epoch, job, record, submit
 
@@ -27,12 +27,12 @@ def ask(database: Database, what: Callable[..., Job], job_id: str) -> Job:
 
 def release(database: Database, job_id: str, attempt: int = 1) -> None:
     with database.transaction() as connection:
-        queue.release(connection, job_id, attempt)
+        attempt.release(connection, job_id, attempt)
 
 
 def finish(database: Database, job_id: str) -> None:
     with database.transaction() as connection:
-        queue.finish(connection, job_id, 1, Outcome(Status.succeeded, StopReason.max_epochs))
+        attempt.finish(connection, job_id, 1, Outcome(Status.succeeded, StopReason.max_epochs))
 
 
 def test_a_queued_job_is_paused_at_once_and_nobody_claims_it(database: Database) -> None:
@@ -86,7 +86,7 @@ def test_a_job_that_crashes_while_it_is_to_be_paused_is_paused(database: Databas
     ask(database, actions.pause, submitted.id)
 
     with database.transaction() as connection:
-        queue.crashed(connection, submitted.id, 1, CRASH)
+        leases.record_crash(connection, submitted.id, 1, CRASH)
 
     paused = job(database, submitted.id)
     assert (paused.status, paused.failures, paused.finished_at) == (Status.paused, 1, None)

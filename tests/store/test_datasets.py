@@ -19,8 +19,8 @@ def test_a_data_set_comes_back_as_it_was_stored(database: Database) -> None:
     with database.reading() as connection:
         assert datasets.get(connection, "ds_1") == stored
         assert datasets.path_of(connection, "ds_1") == "datasets/ds_1"
-        assert datasets.same(connection, stored.sha256, "{}") == stored
-        assert datasets.same(connection, stored.sha256, '{"null": []}') is None
+        assert datasets.find_same(connection, stored.sha256, "{}") == stored
+        assert datasets.find_same(connection, stored.sha256, '{"null": []}') is None
 
 
 def test_the_same_bytes_with_the_same_options_are_one_data_set(database: Database) -> None:

@@ -9,11 +9,10 @@ from service.domain.event import EventKind
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status, StopReason
 from service.errors import LeaseLost
-from service.spec.change import JobChange
+from service.spec.job import JobChange
 from service.store.engine import Database
-from service.store.jobs import actions, events, jobs, queue
-from service.store.jobs.attempt import BestSoFar, Record, write
-from service.store.jobs.queue import Outcome
+from service.store.jobs import actions, attempt, events, jobs, leases
+from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
 from tests.store.records import checkpoint, claim, epoch, submit
 
 CRASH = JobError(code=ErrorCode.out_of_memory, message="it died")
@@ -33,12 +32,12 @@ def test_a_life_from_queue_to_end(database: Database) -> None:
     done = Outcome(Status.succeeded, StopReason.early_stopped)
     with database.transaction() as connection:
         files = [checkpoint(CheckpointKind.best, 1), checkpoint(CheckpointKind.last, 1)]
-        write(connection, "cpu", [Record(submitted.id, 1, [epoch(1)], best, published=files, outcome=done)])
+        write(connection, "cpu", [AttemptRecord(submitted.id, 1, [epoch(1)], best, published=files, outcome=done)])
 
     assert log(database, submitted.id) == [
         (EventKind.queued, 0, "submitted"),
         (EventKind.claimed, 1, "claimed by wrk_7"),
-        (EventKind.best, 1, "the best so far, epoch 1, is published"),
+        (EventKind.best, 1, "best checkpoint of epoch 1 published"),
         (EventKind.ended, 1, "succeeded: early stopped"),
     ]
     assert taken.job_id == submitted.id
@@ -46,28 +45,28 @@ def test_a_life_from_queue_to_end(database: Database) -> None:
 
 def test_crashes_say_why(database: Database) -> None:
     submitted = submit(database)
-    for attempt in (1, 2, 3):
+    for number in (1, 2, 3):
         claim(database)
         with database.transaction() as connection:
-            queue.crashed(connection, submitted.id, attempt, CRASH)
+            leases.record_crash(connection, submitted.id, number, CRASH)
 
     kinds = [(kind, message) for kind, _, message in log(database, submitted.id) if kind != EventKind.claimed]
     again = (EventKind.retried, "queued again: it died")
-    last = (EventKind.ended, "failed: 3 crashes without getting on; the last: it died")
+    last = (EventKind.ended, "failed: 3 crashes without progress; the last: it died")
     assert kinds == [(EventKind.queued, "submitted"), again, again, last]
 
 
 def test_every_crash_keeps_the_end_of_its_log(database: Database) -> None:
     failing, cancelled, paused = (submit(database).id for _ in range(3))
-    for attempt in (1, 2, 3):
+    for number in (1, 2, 3):
         claimed = [each.job_id for each in (*claim(database), *claim(database), *claim(database))]
         with database.transaction() as connection:
-            if attempt == 1:
+            if number == 1:
                 actions.cancel(connection, cancelled)
                 actions.pause(connection, paused)
             for job_id in claimed:
-                error = CRASH.model_copy(update={"log_tail": f"dump {attempt} of {job_id}"})
-                queue.crashed(connection, job_id, attempt, error)
+                error = CRASH.model_copy(update={"log_tail": f"dump {number} of {job_id}"})
+                leases.record_crash(connection, job_id, number, error)
 
     def tails(job_id: str) -> list[tuple[EventKind, str]]:
         with database.reading() as connection:
@@ -89,7 +88,7 @@ def test_requests_stand_in_the_log_as_often_as_they_changed_something(database: 
     with database.transaction() as connection:
         for ask in (actions.pause, actions.resume, actions.pause):
             ask(connection, submitted.id)
-        queue.release(connection, submitted.id, 1)
+        attempt.release(connection, submitted.id, 1)
         actions.change(connection, submitted.id, JobChange(priority=3))
         actions.change(connection, submitted.id, JobChange())
         actions.cancel(connection, submitted.id)
@@ -106,29 +105,29 @@ def test_a_worker_that_stops_gives_its_job_back(database: Database) -> None:
     submitted = submit(database)
     claim(database)
     with database.transaction() as connection:
-        queue.release(connection, submitted.id, 1)
+        attempt.release(connection, submitted.id, 1)
 
-    assert log(database, submitted.id)[-1] == (EventKind.released, 1, "given back after epoch 0: its worker stops")
+    assert log(database, submitted.id)[-1] == (EventKind.released, 1, "requeued after epoch 0: worker stopping")
 
 
 def test_an_attempt_that_has_lost_its_job_adds_nothing(database: Database) -> None:
     submitted = submit(database)
     claim(database)
     with database.transaction() as connection:
-        queue.crashed(connection, submitted.id, 1, CRASH)
+        leases.record_crash(connection, submitted.id, 1, CRASH)
     claim(database)
     before = log(database, submitted.id)
 
     for write_late in (
-        lambda connection: queue.release(connection, submitted.id, 1),
-        lambda connection: queue.crashed(connection, submitted.id, 1, CRASH),
-        lambda connection: queue.finish(connection, submitted.id, 1, Outcome(Status.succeeded)),
+        lambda connection: attempt.release(connection, submitted.id, 1),
+        lambda connection: leases.record_crash(connection, submitted.id, 1, CRASH),
+        lambda connection: attempt.finish(connection, submitted.id, 1, Outcome(Status.succeeded)),
     ):
         with pytest.raises(LeaseLost), database.transaction() as connection:
             write_late(connection)
     with database.transaction() as connection:
         done = Outcome(Status.succeeded, StopReason.max_epochs)
-        write(connection, "cpu", [Record(submitted.id, 1, [epoch(1)], outcome=done)])
+        write(connection, "cpu", [AttemptRecord(submitted.id, 1, [epoch(1)], outcome=done)])
 
     assert log(database, submitted.id) == before
 

@@ -13,8 +13,8 @@ from service.domain.status import Status, StopReason
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
 from service.store import datasets, epochs
 from service.store.engine import Database
-from service.store.jobs import actions, jobs, queue
-from service.store.jobs.queue import Outcome
+from service.store.jobs import actions, attempt, jobs
+from service.store.jobs.attempt import Outcome
 from service.store.maintenance import garbage
 from tests.specs import synthetic
 from tests.store.records import checkpoint, claim, dataset, epoch, job, publish, record, submit
@@ -22,7 +22,7 @@ from tests.store.records import checkpoint, claim, dataset, epoch, job, publish,
 
 def finish(database: Database, job_id: str) -> None:
     with database.transaction() as connection:
-        queue.finish(connection, job_id, 1, Outcome(Status.succeeded, StopReason.max_epochs))
+        attempt.finish(connection, job_id, 1, Outcome(Status.succeeded, StopReason.max_epochs))
 
 
 def test_a_submitted_job_is_queued_with_its_whole_spec(database: Database) -> None:

@@ -16,8 +16,8 @@ from service.domain.access import DEFAULT_TENANT
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status
 from service.store.engine import Database
-from service.store.jobs import actions, jobs, queue
-from service.store.jobs.attempt import Record, write
+from service.store.jobs import actions, jobs, leases
+from service.store.jobs.attempt import AttemptRecord, write
 from service.store.schema import jobs as jobs_table
 from tests.specs import synthetic
 from tests.store.records import claim, epoch
@@ -31,7 +31,7 @@ SECONDS = 2.0
 
 def scrambled(database: Database) -> list[str]:
     """Jobs that lie in the table in another order than that of their ids."""
-    rows = [jobs.row_of(synthetic(), DEFAULT_TENANT) for _ in range(JOBS)]
+    rows = [jobs.new_row(synthetic(), DEFAULT_TENANT) for _ in range(JOBS)]
     with database.transaction(DEFAULT_TENANT) as connection:
         jobs.add(connection, rows[::-1])
     return [row["id"] for row in rows]
@@ -45,17 +45,17 @@ def test_recording_renewing_reaping_and_cancelling_at_once_are_no_deadlock(datab
     deadlocks, wrong, done = list[str](), list[BaseException](), threading.Event()
 
     def record(connection: Any) -> None:
-        write(connection, "cpu", [Record(each.job_id, each.attempt, [epoch(1)]) for each in claims])
+        write(connection, "cpu", [AttemptRecord(each.job_id, each.attempt, [epoch(1)]) for each in claims])
 
     def renew(connection: Any) -> None:
-        queue.renew(connection, "wrk_1", ids, 60.0)
+        leases.renew(connection, "wrk_1", ids, 60.0)
 
     def cancel(connection: Any) -> None:
         actions.stop(connection, jobs_table.c.tenant == DEFAULT_TENANT)
         connection.rollback()
 
     def reap(connection: Any) -> None:
-        queue._give_up(connection, jobs_table.c.status == Status.running, CRASH)
+        leases._requeue(connection, jobs_table.c.status == Status.running, CRASH)
         connection.rollback()
 
     def rename(connection: Any) -> None:

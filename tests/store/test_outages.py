@@ -16,7 +16,7 @@ from service.domain.access import DEFAULT_TENANT
 from service.domain.status import Status
 from service.errors import StorageError, Unavailable
 from service.store import datasets, engine, postgres_connection
-from service.store.engine import Database, takes_writes, unhurried
+from service.store.engine import Database, allow_long_statements, is_writable
 from service.store.schema import jobs
 from tests.databases import read_only
 from tests.proxy import Proxy, proxied
@@ -50,11 +50,11 @@ def test_a_database_that_has_become_read_only_is_unavailable_to_writers_and_serv
             submit(database)
         with database.reading() as connection:
             assert connection.scalar(text("SELECT count(*) FROM jobs")) == 1
-            assert not takes_writes(connection)
+            assert not is_writable(connection)
 
     submit(database)
     with database.reading() as connection:
-        assert takes_writes(connection)
+        assert is_writable(connection)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_sign_of_life_is_not_held_up_for_as_long_as_a_statement_may_take(proxy
 def test_who_listens_notices_a_silent_server_and_listens_again(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.store.notifications.HEARTBEAT_SECONDS", 0.2)
     database = Database(proxy.url)
-    changes = database.changes()
+    changes = database.listen()
     while changes.wait(0.1):
         pass  # what it cannot rule out as it begins
     proxy.silent.set()
@@ -165,7 +165,7 @@ def test_who_listens_notices_a_silent_server_and_listens_again(proxy: Proxy, mon
     deadline = time.monotonic() + 30
     while changes._connection is None and time.monotonic() < deadline:  # type: ignore[attr-defined]
         changes.wait(0.2)
-    changes.happened()
+    changes.poll()
     submit(database)
 
     assert changes.wait(5.0)
@@ -179,7 +179,7 @@ def test_a_statement_that_takes_too_long_is_ended_but_for_those_that_may(databas
     with pytest.raises(Unavailable), database.transaction() as connection:
         connection.execute(text("SELECT pg_sleep(5)"))
     with database.transaction() as connection:
-        unhurried(connection)
+        allow_long_statements(connection)
         connection.execute(text("SELECT pg_sleep(0.3)"))
     with pytest.raises(Unavailable), database.transaction() as connection:
         connection.execute(text("SELECT pg_sleep(5)"))  # the same connection: the leave was for one transaction
@@ -214,7 +214,7 @@ def test_every_connection_has_timeouts_and_the_address_may_choose_others(proxy: 
         assert connection.scalar(text("SHOW statement_timeout")) == "7s"
         pooled: psycopg.Connection[Any] = connection.connection.dbapi_connection  # type: ignore[assignment]
         parameters = pooled.info.get_parameters()
-    changes = database.changes()
+    changes = database.listen()
     listening = changes._connection.info.get_parameters()  # type: ignore[attr-defined]
     changes.close()
     database.close()

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import time
 
-from service.store.backoff import Pace
+from service.store.backoff import Backoff
 
 
 def test_each_failure_doubles_the_wait_up_to_the_most() -> None:
-    pace = Pace(0.1, 2.0)
+    backoff = Backoff(0.1, 2.0)
 
-    waits = [pace.lengthen() for _ in range(8)]
+    waits = [backoff.failed() for _ in range(8)]
 
     for wait, full in zip(waits, [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0], strict=True):
         assert full / 2 <= wait <= full
 
 
 def test_success_begins_anew() -> None:
-    pace = Pace(0.1, 2.0)
+    backoff = Backoff(0.1, 2.0)
     for _ in range(5):
-        pace.lengthen()
+        backoff.failed()
 
-    pace.reset()
+    backoff.reset()
 
-    assert pace.lengthen() <= 0.1
+    assert backoff.failed() <= 0.1
 
 
 def test_it_waits_as_long_as_it_says() -> None:
-    pace = Pace(0.05, 0.05)
-    assert not pace.waits()
+    backoff = Backoff(0.05, 0.05)
+    assert not backoff.is_waiting()
 
-    seconds = pace.lengthen()
-    assert pace.waits()
+    seconds = backoff.failed()
+    assert backoff.is_waiting()
     time.sleep(seconds)
 
-    assert not pace.waits()
+    assert not backoff.is_waiting()

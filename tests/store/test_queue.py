@@ -16,21 +16,22 @@ from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import LeaseLost
 from service.store import checkpoints, epochs, schema
 from service.store.engine import Database
-from service.store.jobs import actions, queue
-from service.store.jobs.attempt import Record, write
-from service.store.jobs.queue import MAX_FAILURES, Claim, Outcome
+from service.store.jobs import actions, attempt, leases
+from service.store.jobs.attempt import AttemptRecord, Outcome, write
+from service.store.jobs.claim import Claim, Claimant, claim_jobs
+from service.store.jobs.leases import MAX_FAILURES
 from tests.store.records import checkpoint, claim, epoch, job, publish, record, submit
 
 CRASH = JobError(code=ErrorCode.worker_lost, message="it died", log_tail="Segmentation fault")
 
 
 def claim_on(connection: Any, device: str) -> list[Claim]:
-    return queue.claim(connection, "wrk_2", {"cpu", device}, width=1, trainers=1, seconds=15.0)
+    return claim_jobs(connection, Claimant("wrk_2", {"cpu", device}, width=1, trainers=1), seconds=15.0)
 
 
 def crash(database: Database, job_id: str, attempt: int) -> None:
     with database.transaction() as connection:
-        queue.crashed(connection, job_id, attempt, CRASH)
+        leases.record_crash(connection, job_id, attempt, CRASH)
 
 
 def test_the_highest_priority_goes_first_and_then_the_oldest(database: Database) -> None:
@@ -88,9 +89,9 @@ def test_a_write_of_an_older_attempt_changes_nothing(database: Database) -> None
     with pytest.raises(LeaseLost):
         record(database, old, epoch(1), epoch(2))
     with pytest.raises(LeaseLost), database.transaction() as connection:
-        queue.finish(connection, old.job_id, old.attempt, Outcome(Status.succeeded, StopReason.max_epochs))
+        attempt.finish(connection, old.job_id, old.attempt, Outcome(Status.succeeded, StopReason.max_epochs))
     with pytest.raises(LeaseLost), database.transaction() as connection:
-        queue.release(connection, old.job_id, old.attempt)
+        attempt.release(connection, old.job_id, old.attempt)
 
     assert job(database, submitted.id).status is Status.running
     assert job(database, submitted.id).progress.epoch == 1
@@ -157,7 +158,7 @@ def test_a_thousand_files_are_published_at_once(database: Database) -> None:
     files = [[checkpoint(kind, 1) for kind in CheckpointKind] for _ in claims]
 
     with database.transaction() as connection:
-        records = [Record(c.job_id, c.attempt, published=own) for c, own in zip(claims, files, strict=True)]
+        records = [AttemptRecord(c.job_id, c.attempt, published=own) for c, own in zip(claims, files, strict=True)]
         written = write(connection, "cpu", records)
 
     assert len(written.controls) == len(claims) == 520
@@ -167,7 +168,7 @@ def test_a_finished_job_never_changes_again(database: Database) -> None:
     submitted = submit(database)
     (taken,) = claim(database)
     with database.transaction() as connection:
-        queue.finish(connection, submitted.id, 1, Outcome(Status.succeeded, StopReason.early_stopped, {"loss": 0.5}))
+        attempt.finish(connection, submitted.id, 1, Outcome(Status.succeeded, StopReason.early_stopped, {"loss": 0.5}))
     ended = job(database, submitted.id)
 
     with pytest.raises(LeaseLost):
@@ -185,7 +186,7 @@ def test_a_released_job_waits_again_unharmed(database: Database) -> None:
     claim(database)
 
     with database.transaction() as connection:
-        queue.release(connection, submitted.id, 1)
+        attempt.release(connection, submitted.id, 1)
 
     waiting = job(database, submitted.id)
     assert (waiting.status, waiting.failures, waiting.worker) == (Status.queued, 0, None)
@@ -195,13 +196,13 @@ def test_a_released_job_waits_again_unharmed(database: Database) -> None:
 def test_a_job_whose_trainer_crashes_again_and_again_fails_with_the_reason(database: Database) -> None:
     submitted = submit(database)
 
-    for attempt in range(1, MAX_FAILURES + 1):
+    for number in range(1, MAX_FAILURES + 1):
         assert job(database, submitted.id).status is Status.queued
         claim(database)
-        crash(database, submitted.id, attempt)
+        crash(database, submitted.id, number)
 
     failed = job(database, submitted.id)
-    message = "3 crashes without getting on; the last: it died"
+    message = "3 crashes without progress; the last: it died"
     assert (failed.status, failed.failures) == (Status.failed, MAX_FAILURES)
     assert failed.error == CRASH.model_copy(update={"message": message})
     assert failed.stop_reason is None
@@ -249,19 +250,19 @@ def test_a_lapsed_lease_returns_the_job_and_a_renewed_one_does_not(database: Dat
     claim(database, "wrk_dead", seconds=0.05)
     claim(database, "wrk_alive", seconds=0.05)
     with database.transaction() as connection:
-        queue.renew(connection, "wrk_alive", [lapses.id, renewed.id], 15.0)
+        leases.renew(connection, "wrk_alive", [lapses.id, renewed.id], 15.0)
     time.sleep(0.1)
 
     with database.reading() as connection:
-        assert queue.has_lapsed(connection)
+        assert leases.has_expired(connection)
     with database.transaction() as connection:
-        assert queue.reap(connection) == 1
+        assert leases.reap(connection) == 1
 
     assert job(database, lapses.id).status is Status.queued
     assert job(database, lapses.id).failures == 1
     assert job(database, renewed.id).status is Status.running
     with database.reading() as connection:
-        assert not queue.has_lapsed(connection)
+        assert not leases.has_expired(connection)
 
 
 def test_a_running_job_is_asked_to_stop_and_its_trainer_hears_at_the_next_flush(database: Database) -> None:
@@ -284,11 +285,11 @@ def test_a_job_asked_to_stop_is_cancelled_when_its_attempt_is_lost(database: Dat
 
     with database.transaction() as connection:
         if how == "crash":
-            queue.crashed(connection, submitted.id, 1, CRASH)
+            leases.record_crash(connection, submitted.id, 1, CRASH)
         elif how == "lapse":
-            queue.reap(connection)
+            leases.reap(connection)
         else:
-            queue.release(connection, submitted.id, 1)
+            attempt.release(connection, submitted.id, 1)
 
     ended = job(database, submitted.id)
     assert (ended.status, ended.stop_reason, ended.control) == (Status.cancelled, StopReason.cancelled, None)
@@ -304,7 +305,7 @@ def test_a_lease_of_another_boot_has_lapsed(database: Database, monkeypatch: pyt
     monkeypatch.setattr("service.store.engine._boot_id", lambda: "after the reboot")
 
     with database.transaction() as connection:
-        assert queue.reap(connection) == 1
+        assert leases.reap(connection) == 1
 
 
 def test_a_job_whose_spec_this_version_cannot_read_fails_and_holds_up_no_other(database: Database) -> None:
@@ -329,11 +330,11 @@ def test_a_worker_renews_only_what_it_still_holds(database: Database) -> None:
     forgotten = submit(database)
     claim(database, "wrk_1", seconds=0.05)
     with database.transaction() as connection:
-        queue.renew(connection, "wrk_1", [], 15.0)
+        leases.renew(connection, "wrk_1", [], 15.0)
     time.sleep(0.1)
 
     with database.transaction() as connection:
-        assert queue.reap(connection) == 1
+        assert leases.reap(connection) == 1
     assert job(database, forgotten.id).status is Status.queued
 
 
@@ -342,7 +343,7 @@ def test_who_claims_while_another_one_claims_gets_the_next_job(database: Databas
     first, second = submit(database), submit(database, batch_size=7)
 
     with database.transaction() as connection:
-        (one,) = queue.claim(connection, "wrk_1", {"cpu"}, width=1, trainers=1, seconds=15.0)
+        (one,) = claim_jobs(connection, Claimant("wrk_1", {"cpu"}, width=1, trainers=1), seconds=15.0)
         (other,) = claim(database, "wrk_2")
 
     assert (one.job_id, other.job_id) == (first.id, second.id)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -27,11 +28,12 @@ from service.domain.event import EventKind
 from service.domain.job import Job, JobError
 from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import Conflict, LeaseLost, NotFound
-from service.spec.change import JobChange
+from service.spec.job import JobChange
 from service.store.engine import Database
-from service.store.jobs import actions, jobs, queue
-from service.store.jobs.attempt import BestSoFar, Record, write
-from service.store.jobs.queue import MAX_FAILURES, Claim, Outcome
+from service.store.jobs import actions, attempt, jobs, leases
+from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
+from service.store.jobs.claim import Claim, Claimant, claim_jobs
+from service.store.jobs.leases import MAX_FAILURES
 from service.store.schema import epochs, events
 from service.store.schema import jobs as jobs_table
 from tests.specs import synthetic
@@ -132,7 +134,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def claim(self, width: int, seconds: float) -> object:
         with self.database.transaction() as connection:
-            claims = queue.claim(connection, "wrk_1", {"cpu"}, width=width, trainers=1, seconds=seconds)
+            claims = claim_jobs(connection, Claimant("wrk_1", {"cpu"}, width=width, trainers=1), seconds=seconds)
         assert [claim.job_id for claim in claims] == self.first(width)
         self.claimed += 1
         for claim in claims:
@@ -171,7 +173,7 @@ class QueueMachine(RuleBasedStateMachine):
         job = self.owned(claim)
         reached = (job.epochs if job else 0) + rows
         written = self.write(
-            Record(
+            AttemptRecord(
                 claim.job_id,
                 claim.attempt,
                 [epoch(number) for number in range(reached - rows + 1, reached + 1)],
@@ -192,22 +194,22 @@ class QueueMachine(RuleBasedStateMachine):
     def go_back(self, claim: Claim) -> None:
         job = self.owned(claim)
         back_to = job.saved if job else 0
-        self.write(Record(claim.job_id, claim.attempt, back_to=back_to))
+        self.write(AttemptRecord(claim.job_id, claim.attempt, back_to=back_to))
         if job:
             job.epochs = back_to
 
-    def write(self, record: Record) -> dict[str, Control | None]:
+    def write(self, record: AttemptRecord) -> dict[str, Control | None]:
         with self.database.transaction() as connection:
             return write(connection, "cpu", [record]).controls
 
-    @rule(claim=claims, how=st.sampled_from([queue.finish, write]))
+    @rule(claim=claims, how=st.sampled_from([attempt.finish, write]))
     def finish(self, claim: Claim, how: object) -> None:
         done = Outcome(Status.succeeded, StopReason.max_epochs)
         job = self.owned(claim)
         if how is write:
-            self.write(Record(claim.job_id, claim.attempt, outcome=done))
+            self.write(AttemptRecord(claim.job_id, claim.attempt, outcome=done))
         else:
-            self.fenced(job, lambda connection: queue.finish(connection, claim.job_id, claim.attempt, done))
+            self.fenced(job, lambda connection: attempt.finish(connection, claim.job_id, claim.attempt, done))
         if job:
             job.status, job.control = Status.succeeded, None
 
@@ -215,9 +217,9 @@ class QueueMachine(RuleBasedStateMachine):
     def give_back(self, claim: Claim, unharmed: bool) -> None:
         job = self.owned(claim)
         if unharmed:
-            self.fenced(job, lambda connection: queue.release(connection, claim.job_id, claim.attempt))
+            self.fenced(job, lambda connection: attempt.release(connection, claim.job_id, claim.attempt))
         else:
-            self.fenced(job, lambda connection: queue.crashed(connection, claim.job_id, claim.attempt, CRASH))
+            self.fenced(job, lambda connection: leases.record_crash(connection, claim.job_id, claim.attempt, CRASH))
         if job and unharmed:
             job.given_back(Status.paused if job.control is Control.pause else Status.queued)
         elif job:
@@ -240,7 +242,7 @@ class QueueMachine(RuleBasedStateMachine):
     def renew(self) -> None:
         running = [job_id for job_id, job in self.expected.items() if job.status is Status.running]
         with self.database.transaction() as connection:
-            queue.renew(connection, "wrk_1", running, HELD)
+            leases.renew(connection, "wrk_1", running, HELD)
         for job_id in running:
             self.expected[job_id].lapsed = False
 
@@ -248,7 +250,7 @@ class QueueMachine(RuleBasedStateMachine):
     def reap(self) -> None:
         lapsed = [job for job in self.expected.values() if job.status is Status.running and job.lapsed]
         with self.database.transaction() as connection:
-            assert queue.reap(connection) == len(lapsed)
+            assert leases.reap(connection) == len(lapsed)
         for job in lapsed:
             job.crash()
 
@@ -337,6 +339,7 @@ def seen(job: Row[Any]) -> Expected:
     )
 
 
+@pytest.mark.slow
 def test_the_queue_does_what_its_model_does(database: Database) -> None:
     run_state_machine_as_test(
         lambda: QueueMachine(database), settings=settings(max_examples=EXAMPLES, stateful_step_count=50)

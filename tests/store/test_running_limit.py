@@ -6,8 +6,9 @@ import threading
 
 from service.domain.status import Status, StopReason
 from service.store.engine import Database
-from service.store.jobs import jobs, queue
-from service.store.jobs.queue import Outcome
+from service.store.jobs import attempt, jobs
+from service.store.jobs.attempt import Outcome
+from service.store.jobs.claim import Claimant, claim_jobs
 from tests.specs import synthetic
 from tests.store.records import submit
 
@@ -19,12 +20,14 @@ def test_a_tenant_with_as_many_running_jobs_as_it_may_have_lets_others_go_first(
 
     def claims() -> list[str]:
         with database.transaction() as connection:
-            found = queue.claim(connection, "wrk_1", {"cpu"}, width=16, trainers=1, seconds=15.0, most=2)
+            found = claim_jobs(
+                connection, Claimant("wrk_1", {"cpu"}, width=16, trainers=1), seconds=15.0, max_running=2
+            )
         return [each.job_id for each in found]
 
     assert [claims(), claims(), claims()] == [[first.id, second.id], [other.id], []]
     with database.transaction() as connection:
-        queue.finish(connection, first.id, 1, Outcome(Status.succeeded, StopReason.max_epochs))
+        attempt.finish(connection, first.id, 1, Outcome(Status.succeeded, StopReason.max_epochs))
     assert [claims(), claims()] == [[third.id], []]
 
 
@@ -36,7 +39,9 @@ def test_claimers_at_once_keep_to_the_limit(database: Database) -> None:
     def claim_all() -> None:
         for _ in range(5):
             with database.transaction() as connection:
-                found = queue.claim(connection, "wrk_1", {"cpu"}, width=2, trainers=1, seconds=15.0, most=5)
+                found = claim_jobs(
+                    connection, Claimant("wrk_1", {"cpu"}, width=2, trainers=1), seconds=15.0, max_running=5
+                )
             claimed.extend(each.job_id for each in found)
 
     threads = [threading.Thread(target=claim_all) for _ in range(4)]

@@ -63,6 +63,7 @@ def test_a_statement_on_a_column_that_is_gone_says_so(database: Database) -> Non
         jobs.find(connection, limit=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_a_worker_whose_database_is_migrated_away_gives_its_jobs_back_and_says_why(
     database: Database, database_url: str, tmp_path: Path

@@ -21,9 +21,8 @@ from service.spec.resolve import profile_of, resolve
 from service.spec.sweep import SweepSpec, changed, expand
 from service.store import sweeps
 from service.store.engine import Database
-from service.store.jobs import actions, jobs, queue
-from service.store.jobs.attempt import BestSoFar, Record, write
-from service.store.jobs.queue import Outcome
+from service.store.jobs import actions, attempt, jobs
+from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
 from service.store.sweeps import SweepJob
 from tests.store.records import claim, epoch
 
@@ -68,8 +67,8 @@ def train(database: Database, status: Status = Status.succeeded, **metrics: floa
     best = BestSoFar(2, 0.0, metrics) if metrics else None
     reason = StopReason.max_epochs if status is Status.succeeded else None
     with database.transaction() as connection:
-        write(connection, "cpu", [Record(taken.job_id, taken.attempt, [epoch(1), epoch(2)], best)])
-        queue.finish(connection, taken.job_id, taken.attempt, Outcome(status, reason))
+        write(connection, "cpu", [AttemptRecord(taken.job_id, taken.attempt, [epoch(1), epoch(2)], best)])
+        attempt.finish(connection, taken.job_id, taken.attempt, Outcome(status, reason))
     return taken.job_id
 
 
@@ -161,7 +160,7 @@ def test_parallel_posts_with_one_key_make_one_sweep(database: Database) -> None:
     with database.reading() as connection:
         assert len(jobs.find(connection, limit=100)) == 5
         with pytest.raises(IdempotencyMismatch):
-            sweeps.replay(connection, "k", "another request")
+            sweeps.by_idempotency_key(connection, "k", "another request")
 
 
 def test_a_sweep_runs_until_its_last_job_has_ended(database: Database) -> None:
@@ -249,7 +248,7 @@ def test_cancelling_ends_what_waits_and_asks_what_runs(database: Database) -> No
     assert {status: n for status, n in asked.counts.items() if n} == {"succeeded": 1, "running": 1, "cancelled": 18}
     assert [job.control for job in jobs_of(database, sweep) if job.id == running.job_id] == [Control.cancel]
     with database.transaction() as connection:
-        queue.finish(connection, running.job_id, running.attempt, Outcome(Status.cancelled, StopReason.cancelled))
+        attempt.finish(connection, running.job_id, running.attempt, Outcome(Status.cancelled, StopReason.cancelled))
     assert get(database, sweep).status is SweepStatus.cancelled
 
 

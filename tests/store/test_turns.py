@@ -11,8 +11,9 @@ from sqlalchemy import event, text
 from service.domain.job import Job
 from service.domain.status import Status, StopReason
 from service.store.engine import Database
-from service.store.jobs import jobs, queue
-from service.store.jobs.queue import Outcome
+from service.store.jobs import attempt, jobs
+from service.store.jobs.attempt import Outcome
+from service.store.jobs.claim import Claimant, claim_jobs
 from tests.specs import synthetic
 
 DONE = Outcome(Status.succeeded, StopReason.max_epochs)
@@ -25,13 +26,15 @@ def submit(database: Database, tenant: str, **fields: Any) -> Job:
 
 def claim(database: Database, *, width: int = 1, most: int = 0, devices: tuple[str, ...] = ("cpu",)) -> list[str]:
     with database.transaction() as connection:
-        taken = queue.claim(connection, "wrk_1", devices, width=width, trainers=1, seconds=15.0, most=most)
+        taken = claim_jobs(
+            connection, Claimant("wrk_1", devices, width=width, trainers=1), seconds=15.0, max_running=most
+        )
     return [each.job_id for each in taken]
 
 
 def finish(database: Database, job_id: str) -> None:
     with database.transaction() as connection:
-        queue.finish(connection, job_id, 1, DONE)
+        attempt.finish(connection, job_id, 1, DONE)
 
 
 def test_a_tenants_priority_does_not_come_before_anothers_turn(database: Database) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import select, update
 
 from service.domain.status import Status
-from service.spec.version import SPEC_VERSION
+from service.spec.job import SPEC_VERSION
 from service.store.engine import Database
-from service.store.jobs import queue
+from service.store.jobs.claim import has_queued
 from service.store.schema import jobs
 from tests.store.records import claim, submit
 
@@ -38,7 +38,7 @@ def test_a_job_that_needs_a_newer_version_stays_queued_and_those_behind_it_are_c
     assert claim(database) == []
     assert status(database, newer.id) == Status.queued
     with database.reading() as connection:
-        assert not queue.has_queued(connection)
+        assert not has_queued(connection)
 
 
 def test_a_newer_versions_job_that_asks_for_nothing_new_is_claimed(database: Database) -> None:

@@ -20,14 +20,14 @@ def test_a_worker_is_listed_with_its_jobs_until_it_leaves(database: Database) ->
     claim(database, "wrk_1")
     for _ in range(2):
         with database.transaction() as connection:
-            workers.beat(connection, me)
+            workers.heartbeat(connection, me)
 
     with database.reading() as connection:
         (listed,) = workers.find(connection)
     assert (listed.id, listed.jobs, listed.device) == ("wrk_1", [submitted.id], "cpu")
 
     with database.transaction() as connection:
-        workers.leave(connection, "wrk_1")
+        workers.deregister(connection, "wrk_1")
         assert workers.find(connection) == []
 
 
@@ -38,11 +38,11 @@ def test_workers_that_could_not_sign_off_are_not_listed_and_then_forgotten(datab
             id=f"wrk_{number}", hostname="", pid=7, trainers=2, device="cpu", jobs=[], started_at=now, seen_at=now
         )
         with database.transaction() as connection:
-            workers.beat(connection, me)
+            workers.heartbeat(connection, me)
             connection.execute(update(table).where(table.c.id == me.id).values(seen_at=now - age))
 
     with database.transaction() as connection:
         assert [worker.id for worker in workers.find(connection)] == ["wrk_2"]
         assert connection.scalars(select(table.c.id).order_by(table.c.id)).all() == ["wrk_1", "wrk_2"]
-        workers.beat(connection, WorkerInfo(**(me.model_dump() | {"seen_at": now - timedelta(hours=3)})))
+        workers.heartbeat(connection, WorkerInfo(**(me.model_dump() | {"seen_at": now - timedelta(hours=3)})))
         assert len(workers.find(connection)) == 1  # a worker's own clock may be wrong

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.store.jobs.queue import Claim
+from service.store.jobs.claim import Claim
 from service.worker import attempt_logs
 from service.worker.attempt_logs import Keeper, path_of, prune_logs, tail, trim
 from tests.specs import synthetic

@@ -12,7 +12,7 @@ from service.store.jobs import jobs
 if TYPE_CHECKING:
     from service.domain.status import Status
     from service.store.engine import Database
-    from service.store.notifications import Changes
+    from service.store.notifications import ChangeListener
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Watcher:
             seen = await self.wait_for_change(job_id, seen.version, deadline - asyncio.get_running_loop().time())
 
     async def _run(self) -> None:
-        changes: Changes | None = None
+        changes: ChangeListener | None = None
         while not self.stopped:
             if not self._waiters:
                 self._wanted.clear()
@@ -94,7 +94,7 @@ class Watcher:
                 continue
             try:
                 if changes is None:
-                    changes = await asyncio.to_thread(self._database.changes)
+                    changes = await asyncio.to_thread(self._database.listen)
                 await self._look(changes)
                 await asyncio.sleep(PAUSE_SECONDS)
             except Exception as error:  # whatever it is: a watcher that dies would leave everybody waiting
@@ -103,7 +103,7 @@ class Watcher:
         if changes is not None:
             changes.close()
 
-    async def _look(self, changes: Changes) -> None:
+    async def _look(self, changes: ChangeListener) -> None:
         changed = await asyncio.to_thread(changes.wait, LOOK_SECONDS)
         if not (changed or self._newcomers):
             return

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from service.api import dashboard
 from service.api.http import problems
 from service.api.middleware.auth_throttle import AuthThrottle, address_of
-from service.domain.access import DEFAULT_TENANT, Caller, Scope, digest, id_in
+from service.domain.access import DEFAULT_TENANT, Caller, Scope, digest, key_id_of
 from service.errors import InvalidKey, OpenBehindProxy, ServiceError, TooManyFailedKeys, Unauthorized, UnknownKey
 from service.store import keys
 
@@ -65,7 +65,7 @@ class ApiKeyAuthenticator:
                 return OPERATOR
             self._may_need_no_key = False  # permanently: revoked keys keep their rows
         text = _bearer_token(headers)
-        if id_in(text) is None:
+        if key_id_of(text) is None:
             return self._operator(text, address)
         try:
             caller = await self._cached(digest(text), partial(self._stored_key, text))
@@ -106,11 +106,11 @@ class ApiKeyAuthenticator:
 
     def _operator_without_keys(self) -> Caller | None:
         with self._database.reading() as connection:
-            return None if keys.exist(connection) else OPERATOR
+            return None if keys.any_exist(connection) else OPERATOR
 
     def _stored_key(self, text: str) -> Caller:
         with self._database.reading() as connection:
-            return keys.caller(connection, text)
+            return keys.authenticate(connection, text)
 
 
 def _check_not_forwarded(headers: Headers) -> None:

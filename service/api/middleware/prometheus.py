@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from service.domain.access import Caller
     from service.store.engine import Database
-    from service.store.maintenance.statistics import Figures
+    from service.store.maintenance.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class _ServiceCollector(Collector):
         yield from _worker_metrics(known)
 
 
-def _storage_metrics(known: Figures) -> Iterator[Metric]:
+def _storage_metrics(known: Statistics) -> Iterator[Metric]:
     collecting = known.collecting
     for name, text, value in (
         ("queue_oldest_seconds", "Time since the oldest queued job was submitted.", known.waiting_seconds),
@@ -133,7 +133,7 @@ def _storage_metrics(known: Figures) -> Iterator[Metric]:
         yield CounterMetricFamily(f"bestepoch_{name}", text, value=value)
 
 
-def _worker_metrics(known: Figures) -> Iterator[Metric]:
+def _worker_metrics(known: Statistics) -> Iterator[Metric]:
     for name, text in (
         ("claims", "Claim transactions that took jobs from the queue."),
         ("claimed", "Jobs claimed."),

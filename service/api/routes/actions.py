@@ -10,7 +10,7 @@ from service.api.context import JobId, RequestContext, Submitter
 from service.api.http.openapi import problems
 from service.api.strict_route import StrictRoute
 from service.domain.job import Job
-from service.spec.change import JobChange
+from service.spec.job import JobChange
 from service.store.jobs import actions
 
 if TYPE_CHECKING:

@@ -102,7 +102,9 @@ async def download_checkpoint(
                     context.state.predictor.to_pt(path, checkpoint.sha256, target)
                 else:
                     export(context, job_id, checkpoint, path, format, target)
-                return current().opened(target.open("rb")), sha256_of(target)  # sent from the disk; its name is gone
+                return current().close_on_discard(target.open("rb")), sha256_of(
+                    target
+                )  # sent from the disk; its name is gone
 
         limiter = context.state.predict_slots if format is CheckpointFormat.pt else context.state.export_slots
         checkpoint, (file, sha256) = await with_weights(context, request, job_id, of, written, limiter=limiter)

@@ -81,6 +81,6 @@ def _as_csv(context: RequestContext, dataset_id: str) -> tuple[BinaryIO, str]:
 
 def _open(path: Path) -> BinaryIO:
     try:
-        return current().opened(path.open("rb"))
+        return current().close_on_discard(path.open("rb"))
     except OSError as error:
         raise DatasetCorrupt(f"the data set's file cannot be read: {error.strerror}") from error

@@ -101,7 +101,7 @@ def _take(
     """Read the file, store it as Parquet, then its row; the known data set and False if it is one."""
     canonical = options.model_dump_json(exclude_none=True)
     with context.database.reading() as connection:
-        known = datasets.same(connection, upload.sha256, canonical)
+        known = datasets.find_same(connection, upload.sha256, canonical)
         if known is None:
             datasets.check_quota(connection, context.state.settings.max_dataset_bytes, more=1)
     if known is not None:
@@ -157,7 +157,7 @@ def list_datasets(
         if not columns:
             summaries = datasets.summaries(connection, limit=limit + 1, after=after)
             return page_of(summaries, limit, lambda summary: summary.id)
-        limit = datasets.fitting(connection, limit=limit, after=after, max_bytes=PAGE_BYTES)
+        limit = datasets.count_within(connection, limit=limit, after=after, max_bytes=PAGE_BYTES)
         found = datasets.find(connection, limit=limit + 1, after=after)
     return page_of(found, limit, lambda dataset: dataset.id)
 

@@ -21,10 +21,10 @@ from service.spec.fork import ForkSpec, check_fork, resolve_fork
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.resolve import Resolved, SpecWarning, resolve
 from service.spec.sweep import Point
-from service.stopping.tracker import followed
+from service.stopping.tracker import tracker_after
 from service.store.jobs import forks, jobs
 from service.store.jobs.attempt import BestSoFar
-from service.store.jobs.forks import Basis
+from service.store.jobs.forks import ForkSource
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
 
@@ -96,7 +96,7 @@ def _create(context: RequestContext, job_id: str, asked: ForkSpec, key: str | No
     raise Conflict("the job moves on too fast to be forked; pause it first")
 
 
-def _planned(context: RequestContext, basis: Basis, asked: ForkSpec) -> tuple[Resolved, BestSoFar | None]:
+def _planned(context: RequestContext, basis: ForkSource, asked: ForkSpec) -> tuple[Resolved, BestSoFar | None]:
     """The fork resolved, and the best of the rows that it takes over; raises InvalidSpec pointing into the request."""
     point = Point(asked.changes, {name: json_pointer("changes", name) for name in asked.changes}, "/changes")
     try:
@@ -117,15 +117,15 @@ def _planned(context: RequestContext, basis: Basis, asked: ForkSpec) -> tuple[Re
         raise InvalidSpec(located(found[0].pointer, found[0].message), found) from error
 
 
-def _after(basis: Basis, resolved: Resolved) -> tuple[Resolved, BestSoFar | None]:
+def _after(basis: ForkSource, resolved: Resolved) -> tuple[Resolved, BestSoFar | None]:
     """What the fork's own rule makes of the rows that it takes over."""
     if not basis.rows:
         return resolved, None
     spec, rows = resolved.spec, basis.rows
     if spec.max_epochs <= len(rows):
         raise InvalidSpec.at("/max_epochs", f"{len(rows)} epochs are trained already: ask for more")
-    tracker, decision = followed(resolved.monitor, spec.early_stopping, rows)
-    before, _ = followed(basis.parent.known_spec.monitor, basis.parent.known_spec.early_stopping, rows)
+    tracker, decision = tracker_after(resolved.monitor, spec.early_stopping, rows)
+    before, _ = tracker_after(basis.parent.known_spec.monitor, basis.parent.known_spec.early_stopping, rows)
     if tracker.best_epoch != before.best_epoch:
         message = f"by {resolved.monitor.value} epoch {tracker.best_epoch} is the best, whose weights are not kept"
         raise InvalidSpec.at("/early_stopping/monitor", f"{message}; fork from `best`")

@@ -14,7 +14,7 @@ from service.api.http.openapi import problems
 from service.api.strict_route import StrictRoute
 from service.errors import StorageError, Unavailable
 from service.store import migrations, workers
-from service.store.engine import takes_writes
+from service.store.engine import is_writable
 
 if TYPE_CHECKING:
     from service.api.context import AppState
@@ -59,7 +59,7 @@ async def get_readiness(state: PublicState) -> Readiness:
 def _check(state: AppState) -> Readiness:
     with state.database.reading() as connection:
         migrations.check(connection)
-        if not takes_writes(connection):
+        if not is_writable(connection):
             raise Unavailable("the database takes no writes: it is read-only")
         alive = workers.find(connection)
     try:

@@ -105,7 +105,7 @@ def replay(context: RequestContext, key: str | None, sha256: str) -> Job | None:
     if key is None:
         return None
     with context.database.reading() as connection:
-        return jobs.replay(connection, key, sha256)
+        return jobs.by_idempotency_key(connection, key, sha256)
 
 
 def fingerprint(asked: BaseModel) -> str:

@@ -70,7 +70,7 @@ async def predict_file(
             path, checkpoint.sha256, source, options, context.state.file_process_limits
         )
         try:
-            return current().opened(answers.open("rb"))  # which outlives its place in the folder
+            return current().close_on_discard(answers.open("rb"))  # which outlives its place in the folder
         except OSError as error:
             raise StorageError(f"the answer could not be read: {error.strerror}") from error
 

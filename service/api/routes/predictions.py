@@ -24,7 +24,7 @@ from service.concurrency.fair_slots import FairLimiter
 from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.errors import Conflict, NotFound
 from service.spec.base import Bool, ColumnName, Float, Strict
-from service.spec.capped import CapErrors
+from service.spec.capped_errors import CapErrors
 from service.spec.data import Int64
 from service.spec.table import Value
 
@@ -125,7 +125,7 @@ async def predict(
             return Response(body, media_type=JSON)
         with context.state.artifacts.scratch() as folder:
             (folder / "answer").write_bytes(body)
-            file = current().opened((folder / "answer").open("rb"))
+            file = current().close_on_discard((folder / "answer").open("rb"))
         return whole(file, {}, JSON)
 
     _, response = await with_best(context, request, job_id, answer, limiter=context.state.predict_slots)

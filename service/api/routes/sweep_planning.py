@@ -15,7 +15,7 @@ from service.errors import FieldError, InvalidSpec, located
 from service.spec.architecture import row_shape
 from service.spec.data import DatasetData
 from service.spec.resolve import Inputs, choose_inputs, resolve
-from service.spec.stored import InputsDocuments
+from service.spec.resolved_json import InputsDocuments
 from service.spec.sweep import expand
 from service.store.sweeps import SweepJob
 

@@ -76,7 +76,7 @@ def _create(context: RequestContext, asked: SweepSpec, key: str | None) -> tuple
     sha256 = fingerprint(asked)
     if key is not None:
         with context.database.reading() as connection:
-            known = sweeps.replay(connection, key, sha256)
+            known = sweeps.by_idempotency_key(connection, key, sha256)
         if known is not None:
             return known, False
     planned = plan_sweep(context, asked)
@@ -94,7 +94,7 @@ def _store(context: RequestContext, new: NewSweep) -> tuple[Sweep, bool]:
     try:
         if new.chunks:
             with context.database.reading() as connection:
-                jobs.make_room(connection, len(new.jobs), most)
+                jobs.check_queue_limit(connection, len(new.jobs), most)
         for chunk in new.chunks:
             began = time.monotonic()
             staged += [job["id"] for job in chunk]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -26,8 +27,7 @@ def read_csv(connection: DuckDBPyConnection, text: Text, work: Path, options: Re
     null_values = tuple(DEFAULT_NULL_VALUES if options.null is None else options.null)
     dialect = detect(text.path, null_values, options)
     warnings = [*text.warnings]
-    if not dialect.header and options.header is None:
-        warnings.append("the first line holds values, not names: the columns are called column1, column2, ...")
+    warnings += _dialect_warnings(dialect, options)
     scan = _scan(connection, text.path, dialect, null_values)
     slices: list[Raw] = []
     for start in range(0, len(dialect.names), SLICE_COLUMNS):
@@ -46,6 +46,8 @@ def read_csv(connection: DuckDBPyConnection, text: Text, work: Path, options: Re
         quote=dialect.quote,
         header=dialect.header,
         decimal=options.decimal or ".",
+        index_column=dialect.index_column,
+        skipped_lines=dialect.skipped_lines if dialect.title or dialect.separator_line else None,
     )
     return Reading(
         tuple(slices),
@@ -58,16 +60,34 @@ def read_csv(connection: DuckDBPyConnection, text: Text, work: Path, options: Re
     )
 
 
+def _dialect_warnings(dialect: Dialect, options: ReadOptions) -> Iterator[str]:
+    if dialect.title:
+        last = dialect.skipped_lines
+        lines = "line 1 is" if last == 1 else f"lines 1 to {last} are"
+        yield (
+            f"{lines} skipped as a title: the column names are in line {last + 1}; header=true keeps line 1 as header"
+        )
+    if dialect.index_column:
+        yield (
+            f"the first column has no name: it is read as {dialect.index_column!r}, and is no feature unless"
+            " data.features names it (pandas: to_csv(index=False))"
+        )
+    if not dialect.header and options.header is None:
+        yield "no header found in the first line: the columns are named column1, column2, ..."
+
+
 def _line_of(text: Path, dialect: Dialect, row: int) -> int:
     """The line at which a row begins; values in quotes may go over several, and blank lines are no rows."""
-    left, line = row + dialect.header, 1
+    left, line = row + dialect.header, dialect.skipped_lines + 1
     with text.open(encoding="utf-8-sig", newline="") as file:
+        for _ in range(dialect.skipped_lines):
+            next(file)
         reader = cut(file, dialect.delimiter, dialect.quote, strict=False)
         for record in reader:
             left -= bool(record)
             if not left:
                 break
-            line = reader.line_num + 1
+            line = dialect.skipped_lines + reader.line_num + 1
     return line
 
 
@@ -82,7 +102,7 @@ def _scan(
         quotechar=dialect.quote,
         escapechar=dialect.quote,
         header=dialect.header,
-        skiprows=dialect.blank_lines,
+        skiprows=dialect.skipped_lines,
         columns={f"c{i}": "VARCHAR" for i in range(len(dialect.names))},
         na_values=list(null_values),
         max_line_size=MAX_LINE_BYTES,

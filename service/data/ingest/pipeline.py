@@ -19,6 +19,7 @@ from service.data.formats.jsonl import read_jsonl
 from service.data.formats.numpy import read_npy, read_npz
 from service.data.formats.parquet import read_parquet
 from service.data.formats.sniff import binary_format, text_format
+from service.data.ingest.stray_rows import total_row, without_empty_rows
 from service.data.ingest.types import Typed, infer
 from service.data.ingest.warnings import remarks
 from service.data.profile.columns import profile
@@ -66,6 +67,7 @@ def read_table(source: Path, parquet: Path, options: ReadOptions, limits: Limits
 def _read_table(source: Path, parquet: Path, options: ReadOptions, limits: Limits) -> Found:
     work = parquet.parent
     connection, reading, compression = take_apart(source, work, options, limits)
+    reading = without_empty_rows(connection, reading)
     typed = infer(connection, reading, options)
     slices = [
         _store(connection, raw, ways, work / f"slice{number}.parquet")
@@ -82,7 +84,13 @@ def _read_table(source: Path, parquet: Path, options: ReadOptions, limits: Limit
         rows=reading.rows,
         columns=columns,
         duplicate_rows=duplicates,
-        warnings=[*reading.warnings, *remarks(ways, options), *findings(named, reading.rows, duplicates), *cut],
+        warnings=[
+            *reading.warnings,
+            *remarks(ways, options),
+            *total_row(connection, reading),
+            *findings(named, reading.rows, duplicates),
+            *cut,
+        ],
         read_as=_read_as(reading.read_as, ways).model_copy(update={"compression": compression}),
         null_values=sorted(set(reading.null_values)),
     )

@@ -17,7 +17,7 @@ from service.data.preprocess.preprocessing import Preprocessing
 from service.data.sql import NUMBERS, TEXTS, aggregate
 from service.data.staging import Limits, Raw, Reading, write_parquet
 from service.errors import InvalidData
-from service.spec.read_options import ReadOptions
+from service.spec.read_options import Decimal, ReadOptions
 from service.spec.table import ColumnType
 from service.spec.text import some
 
@@ -39,6 +39,7 @@ class _Way:
     """A way to read a column: `sql` gives what the feature needs, and NULL for what does not fit."""
 
     sql: str
+    count_sql: str
     date_format: str | None = None
 
 
@@ -58,7 +59,7 @@ def read_rows(source: Path, folder: Path, options: ReadOptions, learnt: Preproce
         _refuse_absent(reading, learnt.features)
         for place, part in enumerate(reading.slices):
             if columns := _columns(connection, part, reading, learnt):
-                ways = _ways(connection, part, columns, reading, learnt)
+                ways = _ways(connection, part, columns, reading, learnt, options.decimal)
                 values = ", ".join(f"{way.sql} AS v{c.number}" for c, way in zip(columns, ways, strict=True))
                 staged = ", ".join(f"{_staged(c)} AS c{c.number}" for c in columns)
                 rows = connection.sql(f"FROM (FROM {part.sql} SELECT {values}) SELECT {staged}")
@@ -87,19 +88,24 @@ def _columns(connection: DuckDBPyConnection, part: Raw, reading: Reading, learnt
 
 
 def _ways(
-    connection: DuckDBPyConnection, part: Raw, columns: Sequence[_Column], reading: Reading, learnt: Preprocessing
+    connection: DuckDBPyConnection,
+    part: Raw,
+    columns: Sequence[_Column],
+    reading: Reading,
+    learnt: Preprocessing,
+    decimal: Decimal | None,
 ) -> Iterator[_Way]:
     """How to read each column so that every value fits."""
     for start in range(0, len(columns), BATCH_COLUMNS):
         batch = columns[start : start + BATCH_COLUMNS]
         seen = aggregate(connection, part.sql, [(f"count({c.raw})", f"any_value({c.raw})::VARCHAR") for c in batch])
         ways = [
-            _fitting(column, ways_to_read(column.raw, column.kind, first or "", reading, learnt.date_format))
+            _fitting(column, ways_to_read(column.raw, column.kind, first or "", reading, learnt.date_format, decimal))
             for column, (_, first) in zip(batch, seen, strict=True)
         ]
-        counts = aggregate(connection, part.sql, [[f"count({way.sql})" for way in each] for each in ways])
+        counts = aggregate(connection, part.sql, [[way.count_sql for way in each] for each in ways])
         for column, each, (present, _), fits in zip(batch, ways, seen, counts, strict=True):
-            fitting = [way for way, n in zip(each, fits, strict=True) if n == present] if present else [_Way("NULL")]
+            fitting = [way for way, n in zip(each, fits, strict=True) if n == present] if present else [_way("NULL")]
             if not fitting:
                 nearest = max(zip(each, fits, strict=True), key=lambda pair: pair[1], default=(None, 0))[0]
                 _refuse(connection, part, column, nearest, reading)
@@ -112,16 +118,20 @@ def _fitting(column: _Column, ways: Sequence[Typed]) -> list[_Way]:
     raw, text = column.raw, column.kind in TEXTS
     match column.feature.type:
         case ColumnType.text:
-            return [_Way(f"{raw}::VARCHAR")] if text else []
+            return [_way(f"{raw}::VARCHAR")] if text else []
         case ColumnType.datetime:
-            return [_Way(_seconds(way, column.feature), way.date_format) for way in ways if way.type == "datetime"]
+            return [_way(_seconds(way, column.feature), way.date_format) for way in ways if way.type == "datetime"]
         case ColumnType.boolean if column.kind in NUMBERS:
-            return [_Way(f"CASE WHEN {raw} IN (0, 1) THEN {raw} END")]
+            return [_way(f"CASE WHEN {raw} IN (0, 1) THEN {raw} END")]
         case ColumnType.boolean:
-            return [_Way(f"TRY_CAST({raw} AS BOOLEAN)")] if text or column.kind == "boolean" else []
+            return [_way(f"TRY_CAST({raw} AS BOOLEAN)")] if text or column.kind == "boolean" else []
         case _:
-            numbers = [_Way(way.sql) for way in ways if way.type is ColumnType.number]
-            return [_Way(raw)] if column.kind == "boolean" else numbers
+            numbers = [_Way(way.sql, way.count_sql) for way in ways if way.type is ColumnType.number]
+            return [_way(raw)] if column.kind == "boolean" else numbers
+
+
+def _way(sql: str, date_format: str | None = None) -> _Way:
+    return _Way(sql, f"count({sql})", date_format)
 
 
 def _seconds(way: Typed, feature: FittedFeature) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
+from service.data.number_formats import NUMBER_LIKE, consistent_sql, formatted_sql, unambiguous_sql
 from service.data.sql import NUMBERS, STAMPS, TEXTS, aggregate, sql_text
 from service.data.staging import Raw, Reading
 from service.spec.read_options import Decimal, ReadOptions
@@ -36,7 +38,16 @@ class Typed:
     lost: int = 0  # numbers that are infinite or NaN
     decimal: Decimal | None = None
     date_format: str | None = None
-    date_or: str | None = None  # with day and month changed about, which fits every value and every column too
+    date_or: str | None = None  # with day and month swapped, which fits every value and every column too
+    condition: str | None = None  # SQL aggregate that must hold for the column as a whole
+    formatted: bool = False  # numbers with thousands separators, currency, % or parentheses
+    number_like: bool = False  # text that a person may mean as numbers
+
+    @property
+    def count_sql(self) -> str:
+        """SQL aggregate: how many values are of the type; -1 where the condition does not hold."""
+        count = f"count({self.sql})"
+        return count if self.condition is None else f"CASE WHEN {self.condition} THEN {count} ELSE -1 END"
 
 
 @dataclass
@@ -98,17 +109,22 @@ def _number(text: str) -> float | None:
     return number if abs(number) < float("inf") else None
 
 
-def ways_to_read(raw: str, kind: str, first: str, reading: Reading, date_format: str | None) -> list[Typed]:
+def ways_to_read(
+    raw: str, kind: str, first: str, reading: Reading, date_format: str | None, decimal: Decimal | None
+) -> list[Typed]:
     """Every way in which a column may be stored, the likeliest first.
 
-    `raw` is the SQL of its values, `kind` their type, `first` one of them, `date_format` how dates may be written
-    beside ISO 8601 and what is tried anyway.
+    `raw` is the SQL of its values, `kind` their type, `first` one of them; `date_format` is tried before ISO 8601 and
+    the usual formats; `decimal` is the decimal sign that the client names.
     """
     column = _Column(raw, kind)
     if kind not in TEXTS:
         return [_as_declared(column)]
     given = [_date(column, date_format)] if date_format else []
-    found = [*given, *_likely(column, reading, ReadOptions()), *_rest(column, first, reading, ReadOptions())]
+    options = ReadOptions(decimal=decimal)
+    found = [*given, *_likely(column, reading, options), *_rest(column, first, reading, options)]
+    if not reading.typed and decimal != ",":
+        found.append(_formatted(column, None if decimal == "." else unambiguous_sql(raw)))
     return found if any(way.type is ColumnType.datetime for way in found) else [*found, _iso(column)]
 
 
@@ -138,15 +154,18 @@ def _try_on_texts(
         connection,
         rows,
         [
-            (f"count({c.raw})", f"any_value({c.raw})::VARCHAR", *(f"count({way.sql})" for way in ways))
+            (f"count({c.raw})", f"any_value({c.raw})::VARCHAR", *(way.count_sql for way in ways))
             for c, ways in zip(texts, likely, strict=True)
         ],
     )
     for column, ways, (present, _, *numbers) in zip(texts, likely, counts, strict=True):
         column.fits = [way for way, fit in zip(ways, numbers, strict=True) if 0 < fit == present]
     left = [(c, n, first) for c, (n, first, *_) in zip(texts, counts, strict=True) if n and not c.fits]
-    rest = [list(_rest(column, first, reading, options)) for column, _, first in left]
-    counts = aggregate(connection, rows, [[f"count({way.sql})" for way in ways] for ways in rest])
+    rest = [
+        [*_rest(column, first, reading, options), *_numbers_as_text(column, first, reading, options)]
+        for column, _, first in left
+    ]
+    counts = aggregate(connection, rows, [[way.count_sql for way in ways] for ways in rest])
     for (column, present, _), ways, fit in zip(left, rest, counts, strict=True):
         column.fits = [way for way, n in zip(ways, fit, strict=True) if n == present]
     for column in texts:
@@ -177,6 +196,21 @@ def _rest(column: _Column, first: str, reading: Reading, options: ReadOptions) -
         yield Typed(ColumnType.datetime, f"TRY_CAST({column.raw} AS TIME)")
         if options.date_format is None:
             yield from (_date(column, way) for way in DATES if _is_date(first, way))
+
+
+def _numbers_as_text(column: _Column, first: str, reading: Reading, options: ReadOptions) -> Iterator[Typed]:
+    """Formatted numbers; else text that looks like numbers but is ambiguous."""
+    if reading.typed or reading.names or not re.fullmatch(NUMBER_LIKE, first):
+        return
+    if options.decimal != ",":
+        units = consistent_sql(column.raw)
+        yield _formatted(column, units if options.decimal else f"{units} AND {unambiguous_sql(column.raw)}")
+    like = f"CASE WHEN regexp_full_match({column.raw}, '{NUMBER_LIKE}') THEN {column.raw} END"
+    yield Typed(ColumnType.text, like, number_like=True)
+
+
+def _formatted(column: _Column, condition: str | None) -> Typed:
+    return Typed(ColumnType.number, formatted_sql(column.raw), condition=condition, formatted=True)
 
 
 def _decimal(column: _Column, sign: Decimal) -> Typed:

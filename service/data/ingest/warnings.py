@@ -20,10 +20,26 @@ def remarks(columns: Mapping[str, Typed], options: ReadOptions) -> Iterator[str]
                 f"column {name!r}: the dates could be {way.date_or} as well as {way.date_format}, which was taken;"
                 " date_format= decides"
             )
+    yield from _number_formats(columns)
     yield from _mixed_decimals(columns)
     yield from _mixed_dates(columns)
     if options.date_format and not any(way.date_format for way in columns.values()):
         yield f"no column holds dates as {options.date_format!r} says"
+
+
+def _number_formats(columns: Mapping[str, Typed]) -> Iterator[str]:
+    formatted = [name for name, way in columns.items() if way.formatted]
+    if formatted:
+        yield (
+            "formatted numbers (thousands separators, currency, percent, parentheses for negatives) are read as numbers"
+            f" in {some(formatted)}; 12% is 0.12"
+        )
+    number_like = [name for name, way in columns.items() if way.number_like]
+    if number_like:
+        yield (
+            f"values that look like numbers are read as text in {some(number_like)}: ambiguous; set decimal=."
+            " if a comma separates thousands, decimal=, if it is the decimal sign, or write plain numbers"
+        )
 
 
 def _mixed_decimals(columns: Mapping[str, Typed]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, time
 from math import nan
 from typing import TYPE_CHECKING
 
+from service.data.number_formats import parse_formatted
 from service.spec.table import ColumnType
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ def cell(value: Value, feature: FittedFeature) -> str | float:
     if feature.type is ColumnType.boolean and (isinstance(value, str) or value not in (0, 1)):
         raise ValueError(f"true or false is needed, not {str(value)[:60]!r}")
     if isinstance(value, str):
-        raise ValueError(f"a number is needed, not the text {value[:60]!r}")
+        number = parse_formatted(value)
+        if number is None:
+            raise ValueError(f"a number is needed, not the text {value[:60]!r}")
+        value = number
     return float(value) if abs(value) <= sys.float_info.max else nan
 
 

@@ -79,7 +79,7 @@ def ask(module: str, request: BaseModel, allowed: Allowance) -> Any:
         cwd=folder,
         env={**allowed.environment, **ONE_THREAD, "PYTHONPATH": _modules(), "TMPDIR": folder},
     )
-    with child, current().stopped_by(child.kill):
+    with child, current().on_cancel(child.kill):
         try:
             found, said = child.communicate(question.model_dump_json().encode(), timeout=allowed.seconds)
         except subprocess.TimeoutExpired:

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 from service.spec.table import Column
 from service.spec.text import some
 
+MAX_SIMILAR = 5
+"""Columns that are named with their similar values."""
+
 
 def findings(columns: Sequence[Column], rows: int, duplicates: int) -> Iterator[str]:
     """Warnings about columns that teach nothing, columns like ids, and rows that stand there twice."""
@@ -19,6 +22,12 @@ def findings(columns: Sequence[Column], rows: int, duplicates: int) -> Iterator[
     ids = [column.name for column in columns if column.resembles_an_id(rows)]
     if ids:
         yield f"nearly every row has a value of its own, as an id has, in {some(ids)}"
+    similar = [(column.name, values) for column in columns if (values := column.similar_values)]
+    for name, values in similar[:MAX_SIMILAR]:
+        yield (
+            f"values of column {name!r} differ only in case or spaces ({some(values)}): each counts as a"
+            " category of its own; write them alike in the file"
+        )
     if duplicates:
         what = "row equals" if duplicates == 1 else "rows equal"
         yield f"{duplicates:,} {what} an earlier row in every column"

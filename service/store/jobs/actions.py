@@ -12,17 +12,17 @@ from service.domain.job import Job
 from service.domain.status import LIVE, Control, Status, StopReason
 from service.errors import Conflict
 from service.store.jobs import events
-from service.store.jobs.events import Entry, ended
-from service.store.jobs.jobs import get, lock, touched
+from service.store.jobs.events import NewEvent, ended
+from service.store.jobs.jobs import get, lock, with_next_version
 from service.store.schema import jobs
-from service.store.tenancy import own
+from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row
 
-    from service.spec.change import JobChange
+    from service.spec.job import JobChange
 
 _RUNS = jobs.c.status == Status.running
 
@@ -46,7 +46,7 @@ def stop(connection: Connection, which: ColumnElement[bool]) -> int:
     end = {"status": Status.cancelled, "stop_reason": StopReason.cancelled, "finished_at": datetime.now(UTC)}
     rows = _ask(connection, which, waits, end, runs, Control.cancel)
     entries = [
-        Entry(row.id, EventKind.cancel_requested, "to be cancelled at the epoch's end")
+        NewEvent(row.id, EventKind.cancel_requested, "to be cancelled at the epoch's end")
         if row.status == Status.running
         else ended(row.id, Status.cancelled, StopReason.cancelled)
         for row in rows
@@ -64,7 +64,7 @@ def pause(connection: Connection, job_id: str) -> Job:
     for row in _ask(connection, _this(connection, job_id), waits, {"status": Status.paused}, runs, Control.pause):
         asked = EventKind.pause_requested, "to be paused at the epoch's end"
         events.append(
-            connection, [Entry(row.id, *(asked if row.status == Status.running else (EventKind.paused, "paused")))]
+            connection, [NewEvent(row.id, *(asked if row.status == Status.running else (EventKind.paused, "paused")))]
         )
     return _goes_on(connection, job_id)
 
@@ -78,7 +78,7 @@ def resume(connection: Connection, job_id: str) -> Job:
     for row in _ask(connection, _this(connection, job_id), waits, {"status": Status.queued}, runs, None):
         withdrawn = EventKind.pause_withdrawn, "not to be paused after all"
         again = EventKind.queued, "no longer paused"
-        events.append(connection, [Entry(row.id, *(withdrawn if row.status == Status.running else again))])
+        events.append(connection, [NewEvent(row.id, *(withdrawn if row.status == Status.running else again))])
     return _goes_on(connection, job_id)
 
 
@@ -89,15 +89,15 @@ def change(connection: Connection, job_id: str, asked: JobChange) -> Job:
         which = _this(connection, job_id)
         if "priority" in values:
             which = and_(which, jobs.c.status.in_(LIVE))
-        if connection.execute(update(jobs).where(which).values(touched(**values))).rowcount == 0:
+        if connection.execute(update(jobs).where(which).values(with_next_version(**values))).rowcount == 0:
             _live(connection, job_id)
         words = ", ".join(f"{name} is now {value!r}" for name, value in values.items())
-        events.append(connection, [Entry(job_id, EventKind.changed, words, values)])
+        events.append(connection, [NewEvent(job_id, EventKind.changed, words, values)])
     return get(connection, job_id)
 
 
 def _this(connection: Connection, job_id: str) -> ColumnElement[bool]:
-    return and_(own(connection, jobs), jobs.c.id == job_id)
+    return and_(in_tenant(connection, jobs), jobs.c.id == job_id)
 
 
 def _live(connection: Connection, job_id: str) -> Job:
@@ -129,6 +129,6 @@ def _ask(
     these = and_(which, or_(waits, runs))
     lock(connection, these)
     values = {name: case((waits, value), else_=jobs.c[name]) for name, value in at_once.items()}
-    asked = touched(**values, control=case((runs, control), else_=jobs.c.control))
+    asked = with_next_version(**values, control=case((runs, control), else_=jobs.c.control))
     statement = update(jobs).where(these).values(asked)
     return connection.execute(statement.returning(jobs.c.id, jobs.c.status)).all()

@@ -1,4 +1,7 @@
-"""What trainers write while they train: epochs, checkpoints and ends of many jobs in a few statements, each fenced."""
+"""Writes of running attempts: epochs, checkpoints, releases and ends of jobs.
+
+Every write is fenced: it names the job and the attempt, and matches no row once another attempt owns the job.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +14,28 @@ from sqlalchemy import Integer, and_, bindparam, case, delete, insert, select, t
 
 from service.domain.checkpoint import CheckpointKind
 from service.domain.event import EventKind
-from service.domain.status import Control, Status
+from service.domain.job import JobError
+from service.domain.status import Control, Status, StopReason
+from service.errors import LeaseLost
 from service.store.jobs import events
-from service.store.jobs.events import Entry, ended
-from service.store.jobs.jobs import touched
-from service.store.jobs.queue import Outcome
+from service.store.jobs.events import NewEvent, ended
+from service.store.jobs.jobs import with_next_version
 from service.store.maintenance import garbage
 from service.store.schema import checkpoints, epochs, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from service.domain.checkpoint import Checkpoint
     from service.domain.epoch import Epoch
 
+RELEASED: dict[str, Any] = {"worker": None, "lease_until": None, "lease_boot": None, "eta_seconds": None}
 _OWNED = and_(jobs.c.id == bindparam("job"), jobs.c.attempt == bindparam("fence"), jobs.c.status == Status.running)
 _RECORDED = bindparam("recorded", type_=Integer)
 _FURTHER = jobs.c.furthest_epoch < _RECORDED
-# An epoch beyond those of all earlier attempts is progress: crashes are counted anew.
+# An epoch beyond those of all earlier attempts is progress, and resets the count of crashes.
 _PROGRESS = {
     "failures": case((_FURTHER, 0), else_=jobs.c.failures),
     "furthest_epoch": case((_FURTHER, _RECORDED), else_=jobs.c.furthest_epoch),
@@ -47,44 +52,54 @@ class BestSoFar:
 
 
 @dataclass(frozen=True)
-class Record:
-    """What one attempt at a job has to say."""
+class Outcome:
+    """How an attempt ends a job."""
+
+    status: Status
+    stop_reason: StopReason | None = None
+    test: dict[str, float | None] | None = None
+    error: JobError | None = None
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """What one attempt records about its job in one transaction."""
 
     job_id: str
     attempt: int
     rows: Sequence[Epoch] = ()
-    best: BestSoFar | None = None  # written where there are rows, or a way back
+    best: BestSoFar | None = None  # written together with `rows` or `back_to`
     eta_seconds: float | None = None
-    replace: bool = True  # rows from the first on, left by an earlier attempt or an earlier try at this, go first
-    back_to: int | None = None  # the attempt goes on after this epoch: what stands behind it goes
-    published: Sequence[Checkpoint] = ()  # their bytes are already safe
-    dropped: frozenset[CheckpointKind] = frozenset()  # kinds that the job has no use for any more
-    events: Sequence[Entry] = ()  # what else is to be known of it
+    replace: bool = True  # first delete stored epochs from the first of `rows` on: an earlier attempt or try left them
+    back_to: int | None = None  # training resumes after this epoch: delete all later ones
+    published: Sequence[Checkpoint] = ()  # their files are already stored
+    dropped: frozenset[CheckpointKind] = frozenset()  # kinds of checkpoints to delete
+    events: Sequence[NewEvent] = ()
     outcome: Outcome | None = None  # ends the job
 
     @property
     def reached(self) -> int | None:
-        """The last epoch; None where there is nothing to say of it."""
+        """The job's last epoch after this write; None: unchanged."""
         return self.rows[-1].epoch if self.rows else self.back_to
 
     @property
     def stale(self) -> int | None:
-        """The rows from this epoch on are to go."""
+        """Stored epochs from this one on are deleted; None: none are."""
         if self.back_to is not None:
             return self.back_to + 1
         return self.rows[0].epoch if self.rows and self.replace else None
 
 
 @dataclass(frozen=True)
-class Written:
-    """What came of it."""
+class WriteResult:
+    """Result of `write`."""
 
-    controls: dict[str, Control | None]  # of each job that its attempt still owns: what was asked of it meanwhile
-    replaced: frozenset[str]  # keys of checkpoints that others have replaced, or that are dropped: now garbage
+    controls: dict[str, Control | None]  # pending requests of the jobs that their attempts still own; others are lost
+    replaced: frozenset[str]  # artifact keys of replaced and dropped checkpoints: now garbage
 
 
-def write(connection: Connection, device: str, records: Sequence[Record]) -> Written:
-    """Commit these records; of a job that its attempt owns no more, nothing is written."""
+def write(connection: Connection, device: str, records: Sequence[AttemptRecord]) -> WriteResult:
+    """Write these records in a few statements; skips jobs that their attempts no longer own."""
     owned = _lock(connection, records)
     kept = [record for record in records if record.job_id in owned]
     tenants = {job_id: row.tenant for job_id, row in owned.items()}
@@ -95,13 +110,13 @@ def write(connection: Connection, device: str, records: Sequence[Record]) -> Wri
     replaced |= _publish(connection, files, tenants)
     garbage.discard(connection, replaced)
     _finish(connection, kept)
-    events.append(connection, [entry for record in kept for entry in _entries(record)])
+    events.append(connection, [event for record in kept for event in _events(record)])
     controls = {job_id: row.control and Control(row.control) for job_id, row in owned.items()}
-    return Written(controls, replaced)
+    return WriteResult(controls, replaced)
 
 
-def _lock(connection: Connection, records: Sequence[Record]) -> dict[str, Row[Any]]:
-    """The jobs that are still theirs until the transaction's end: SQLite's write lock, or the rows' in Postgres."""
+def _lock(connection: Connection, records: Sequence[AttemptRecord]) -> dict[str, Row[Any]]:
+    """Lock the jobs that these attempts still own, until the transaction ends; on SQLite, all writers wait anyway."""
     attempts = {record.job_id: record.attempt for record in records}
     wanted = select(jobs.c.id, jobs.c.tenant, jobs.c.attempt, jobs.c.control).where(
         jobs.c.id.in_(list(attempts)), jobs.c.status == Status.running
@@ -110,11 +125,11 @@ def _lock(connection: Connection, records: Sequence[Record]) -> dict[str, Row[An
     return {row.id: row for row in found if row.attempt == attempts[row.id]}
 
 
-def _progress(connection: Connection, device: str, records: Sequence[Record]) -> None:
+def _progress(connection: Connection, device: str, records: Sequence[AttemptRecord]) -> None:
     fenced = update(jobs).where(_OWNED)
     fresh = [_key(record) for record in records if record.reached is None]
     if fresh:
-        connection.execute(fenced.values(touched(device=device)), fresh)
+        connection.execute(fenced.values(with_next_version(device=device)), fresh)
     names = ("epoch", "eta_seconds", "best_epoch", "best_value", "best_metrics")
     moved = [
         {
@@ -131,10 +146,10 @@ def _progress(connection: Connection, device: str, records: Sequence[Record]) ->
     ]
     if moved:
         values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
-        connection.execute(fenced.values(touched(device=device, **values, **_PROGRESS)), moved)
+        connection.execute(fenced.values(with_next_version(device=device, **values, **_PROGRESS)), moved)
 
 
-def _history(connection: Connection, records: Sequence[Record], tenants: Mapping[str, str]) -> None:
+def _history(connection: Connection, records: Sequence[AttemptRecord], tenants: Mapping[str, str]) -> None:
     for record in records:
         if record.stale is not None:
             old = and_(epochs.c.job_id == record.job_id, epochs.c.epoch >= record.stale)
@@ -149,7 +164,7 @@ def _history(connection: Connection, records: Sequence[Record], tenants: Mapping
 
 
 def _drop(connection: Connection, kinds: Sequence[tuple[str, CheckpointKind]]) -> frozenset[str]:
-    """Jobs have no such checkpoint any more; the keys of those they had."""
+    """Delete these checkpoints (job, kind); returns their artifact keys."""
     if not kinds:
         return frozenset()
     these = tuple_(checkpoints.c.job_id, checkpoints.c.kind).in_(kinds)
@@ -159,7 +174,7 @@ def _drop(connection: Connection, kinds: Sequence[tuple[str, CheckpointKind]]) -
 def _publish(
     connection: Connection, files: Sequence[tuple[str, Checkpoint]], tenants: Mapping[str, str]
 ) -> frozenset[str]:
-    """Point jobs at checkpoints; the keys of those that they replace."""
+    """Store the rows of new checkpoints; returns the artifact keys of those that they replace."""
     if not files:
         return frozenset()
     old = _drop(connection, [(job_id, file.kind) for job_id, file in files])
@@ -171,7 +186,16 @@ def _publish(
     return old - {file.path for _, file in files}
 
 
-def _finish(connection: Connection, records: Sequence[Record]) -> None:
+def finish(connection: Connection, job_id: str, attempt: int, outcome: Outcome) -> None:
+    """End the job, with nothing else to write; raises LeaseLost when another attempt owns it."""
+    record = AttemptRecord(job_id, attempt, outcome=outcome)
+    if _finish(connection, [record]) == 0:
+        raise LeaseLost
+    events.append(connection, list(_events(record)))
+
+
+def _finish(connection: Connection, records: Sequence[AttemptRecord]) -> int:
+    """End the jobs of the records that have an outcome; returns the number of jobs ended."""
     ends = [
         {
             **_key(record),
@@ -183,26 +207,57 @@ def _finish(connection: Connection, records: Sequence[Record]) -> None:
         for record in records
         if record.outcome is not None
     ]
-    if ends:
-        values: dict[str, Any] = {
-            name: bindparam(f"new_{name}") for name in ("status", "stop_reason", "test_metrics", "error")
-        }
-        let_go = dict.fromkeys(("control", "lease_until", "lease_boot", "eta_seconds"))
-        end = touched(finished_at=datetime.now(UTC), **values, **let_go)
-        connection.execute(update(jobs).where(_OWNED).values(end), ends)
+    if not ends:
+        return 0
+    values: dict[str, Any] = {
+        name: bindparam(f"new_{name}") for name in ("status", "stop_reason", "test_metrics", "error")
+    }
+    cleared = dict.fromkeys(("control", "lease_until", "lease_boot", "eta_seconds"))  # `worker` stays
+    end = with_next_version(finished_at=datetime.now(UTC), **values, **cleared)
+    return connection.execute(update(jobs).where(_OWNED).values(end), ends).rowcount
 
 
-def _entries(record: Record) -> Iterator[Entry]:
-    """The job's log of all this."""
+def release(connection: Connection, job_id: str, attempt: int) -> None:
+    """Requeue the job as its worker stops, or pause or cancel it as a client has asked; raises LeaseLost."""
+    cancelled, paused = jobs.c.control == Control.cancel, jobs.c.control == Control.pause
+    values = with_next_version(
+        status=case((cancelled, Status.cancelled), (paused, Status.paused), else_=Status.queued),
+        stop_reason=case((cancelled, StopReason.cancelled), else_=None),
+        finished_at=case((cancelled, datetime.now(UTC)), else_=None),
+        control=None,
+        **RELEASED,
+    )
+    statement = update(jobs).where(owned_by(job_id, attempt)).values(values)
+    job = connection.execute(statement.returning(jobs.c.status, jobs.c.epoch)).first()
+    if job is None:
+        raise LeaseLost
+    details = {"epoch": job.epoch}
+    if job.status == Status.cancelled:
+        event = ended(job_id, Status.cancelled, StopReason.cancelled)
+    elif job.status == Status.paused:
+        event = NewEvent(job_id, EventKind.paused, f"paused after epoch {job.epoch}", details)
+    else:
+        message = f"requeued after epoch {job.epoch}: worker stopping"
+        event = NewEvent(job_id, EventKind.released, message, details)
+    events.append(connection, [event])
+
+
+def owned_by(job_id: str, attempt: int) -> ColumnElement[bool]:
+    """The job, if this attempt still owns it."""
+    return and_(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.status == Status.running)
+
+
+def _events(record: AttemptRecord) -> Iterator[NewEvent]:
+    """The events of this write."""
     yield from record.events
     for file in record.published:
         if file.kind is CheckpointKind.best:
             value = record.best.value if record.best else None
             details = {"epoch": file.epoch, "value": value}
-            yield Entry(record.job_id, EventKind.best, f"the best so far, epoch {file.epoch}, is published", details)
+            yield NewEvent(record.job_id, EventKind.best, f"best checkpoint of epoch {file.epoch} published", details)
     if record.outcome is not None:
         yield ended(record.job_id, record.outcome.status, record.outcome.stop_reason, record.outcome.error)
 
 
-def _key(record: Record) -> dict[str, Any]:
+def _key(record: AttemptRecord) -> dict[str, Any]:
     return {"job": record.job_id, "fence": record.attempt}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Integer, and_, bindparam, func, literal, select
 
 from service.domain.status import Status
-from service.spec.version import SPEC_VERSION
+from service.spec.job import SPEC_VERSION
 from service.store.schema import jobs
 
 if TYPE_CHECKING:

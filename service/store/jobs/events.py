@@ -13,7 +13,7 @@ from service.domain.event import Event, EventKind
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status, StopReason
 from service.store.schema import events, jobs
-from service.store.tenancy import own
+from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ _COLUMNS = [events.c[name] for name in Event.model_fields if name != "object"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class NewEvent:
     """Something that has just happened to a job."""
 
     job_id: str
@@ -43,16 +43,18 @@ def begin(connection: Connection, jobs_of: Sequence[tuple[str, str, str]]) -> No
     connection.execute(insert(events), rows)
 
 
-def append(connection: Connection, entries: Sequence[Entry]) -> None:
+def append(connection: Connection, entries: Sequence[NewEvent]) -> None:
     """Add to the logs of jobs that this transaction has changed or made: nobody else can number their events now."""
     for start in range(0, len(entries), CHUNK):
         _append(connection, entries[start : start + CHUNK])
 
 
-def _append(connection: Connection, entries: Sequence[Entry]) -> None:
+def _append(connection: Connection, entries: Sequence[NewEvent]) -> None:
     columns = jobs.c.id, jobs.c.tenant, jobs.c.attempt
     query = select(*columns, func.coalesce(func.max(events.c.number), 0).label("number")).outerjoin(events)
-    wanted = query.where(own(connection, jobs), jobs.c.id.in_({entry.job_id for entry in entries})).group_by(*columns)
+    wanted = query.where(in_tenant(connection, jobs), jobs.c.id.in_({entry.job_id for entry in entries})).group_by(
+        *columns
+    )
     found = {row.id: row for row in connection.execute(wanted)}
     numbers = Counter({job_id: row.number for job_id, row in found.items()})
     now, rows = datetime.now(UTC), []
@@ -76,16 +78,16 @@ def _append(connection: Connection, entries: Sequence[Entry]) -> None:
 
 def ended(
     job_id: str, status: Status, stop_reason: StopReason | None, error: JobError | None = None, **more: Any
-) -> Entry:
+) -> NewEvent:
     """The entry for a job's end, whichever way it came to it; `more` goes into its details."""
     why = error.message if error else stop_reason.value.replace("_", " ") if stop_reason else ""
     code: ErrorCode | None = error.code if error else None
     details = {"status": status, "stop_reason": stop_reason, "code": code, **more}
-    return Entry(job_id, EventKind.ended, f"{status.value}: {why}" if why != status.value else why, details)
+    return NewEvent(job_id, EventKind.ended, f"{status.value}: {why}" if why != status.value else why, details)
 
 
 def read(connection: Connection, job_id: str, *, after: int = 0, limit: int) -> list[Event]:
     """The job's events after number `after` in order, at most `limit`."""
-    query = select(*_COLUMNS).where(own(connection, events), events.c.job_id == job_id, events.c.number > after)
+    query = select(*_COLUMNS).where(in_tenant(connection, events), events.c.job_id == job_id, events.c.number > after)
     rows = connection.execute(query.order_by(events.c.number).limit(limit))
     return [Event.model_validate(dict(row._mapping)) for row in rows]

@@ -13,7 +13,7 @@ from service.store.epochs import read as read_epochs
 from service.store.jobs import jobs as job_store
 from service.store.jobs import resolutions
 from service.store.schema import checkpoints, epochs, jobs
-from service.store.tenancy import own
+from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Basis:
+class ForkSource:
     """What a fork goes on from."""
 
     parent: Job
@@ -38,7 +38,7 @@ class Basis:
     resolved: Resolved | None  # what the other job trains; None where an older version did not store it
 
 
-def find(connection: Connection, job_id: str, kind: CheckpointKind) -> Basis:
+def find(connection: Connection, job_id: str, kind: CheckpointKind) -> ForkSource:
     """What a fork of this job would go on from; raises NotFound, and Conflict when nothing is saved (yet)."""
     parent = job_store.get(connection, job_id)
     file = _file(connection, job_id, kind)
@@ -47,15 +47,15 @@ def find(connection: Connection, job_id: str, kind: CheckpointKind) -> Basis:
         raise Conflict(f"the job is {parent.status.value} and has no {what} to go on from")
     rows = read_epochs(connection, job_id, limit=file.epoch) if kind is CheckpointKind.state else []
     resolved = resolutions.of_job(connection, job_id, parent.known_spec)
-    return Basis(parent, kind, file.epoch, file.path, rows, resolved)
+    return ForkSource(parent, kind, file.epoch, file.path, rows, resolved)
 
 
-def begin(connection: Connection, job_id: str, basis: Basis, best: BestSoFar | None) -> bool:
+def begin(connection: Connection, job_id: str, basis: ForkSource, best: BestSoFar | None) -> bool:
     """Give the new job what it goes on from; False: the other job has moved on since `find`, ask again.
 
     `best`: of the rows taken over. The files are shared: each stays as long as one row names it.
     """
-    parent = select(jobs.c.id).where(own(connection, jobs), jobs.c.id == basis.parent.id)
+    parent = select(jobs.c.id).where(in_tenant(connection, jobs), jobs.c.id == basis.parent.id)
     if connection.execute(parent.with_for_update()).first() is None:  # its recorder locks the row too
         raise NotFound(f"no job {basis.parent.id!r}")
     file = _file(connection, basis.parent.id, basis.kind)
@@ -71,13 +71,13 @@ def begin(connection: Connection, job_id: str, basis: Basis, best: BestSoFar | N
             published = _file(connection, basis.parent.id, CheckpointKind.best)
             if published is not None and published.epoch == best.epoch:
                 _share(connection, job_id, published)
-        connection.execute(update(jobs).where(own(connection, jobs), jobs.c.id == job_id).values(values))
+        connection.execute(update(jobs).where(in_tenant(connection, jobs), jobs.c.id == job_id).values(values))
     return True
 
 
 def _file(connection: Connection, job_id: str, kind: CheckpointKind) -> Row[Any] | None:
     query = select(checkpoints).where(
-        own(connection, checkpoints), checkpoints.c.job_id == job_id, checkpoints.c.kind == kind
+        in_tenant(connection, checkpoints), checkpoints.c.job_id == job_id, checkpoints.c.kind == kind
     )
     return connection.execute(query).first()
 
@@ -88,6 +88,6 @@ def _share(connection: Connection, job_id: str, file: Row[Any], **changes: Any) 
 
 def _take_rows_over(connection: Connection, job_id: str, parent: str, until: int) -> None:
     others = [column for column in epochs.c if column.name != "job_id"]
-    taken = own(connection, epochs), epochs.c.job_id == parent, epochs.c.epoch <= until
+    taken = in_tenant(connection, epochs), epochs.c.job_id == parent, epochs.c.epoch <= until
     rows = select(literal(job_id), *others).where(*taken)
     connection.execute(insert(epochs).from_select(["job_id", *(column.name for column in others)], rows))

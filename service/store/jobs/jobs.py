@@ -1,4 +1,4 @@
-"""Jobs: the table is the queue. Clients submit, read and delete here; the worker's side is in `queue.py`."""
+"""Jobs as clients see them: submit, read, find, delete. Workers use `claim`, `leases` and `attempt`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from service.domain.job import Best, Forked, Job, Progress
 from service.domain.status import ENDED, Status
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull, Unavailable
 from service.spec.data import DatasetData
+from service.spec.job import version_needed
 from service.spec.limits import checkpoint_bytes_of
-from service.spec.version import version_needed
-from service.store.engine import unhurried
+from service.store.engine import allow_long_statements
 from service.store.ids import new_id
 from service.store.jobs import events, resolutions
 from service.store.maintenance import garbage
-from service.store.maintenance.artifact_refs import named
-from service.store.schema import NOBODY, STAGED, checkpoints, jobs
-from service.store.tenancy import Prepared, own, tenant_of
+from service.store.maintenance.artifact_refs import referenced
+from service.store.schema import NO_TENANT, STAGED, checkpoints, jobs
+from service.store.tenancy import CachedSelect, in_tenant, tenant_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ _SELECT: Select[Any] = select(
     *_READ, _best.c.epoch.label("ckpt_epoch"), _best.c.sha256, _best.c.size_bytes, _best.c.path
 ).select_from(jobs.outerjoin(_best, and_(_best.c.job_id == jobs.c.id, _best.c.kind == CheckpointKind.best)))
 
-_ONE = Prepared(_SELECT.where(jobs.c.id == bindparam("id")), jobs)
+_ONE = CachedSelect(_SELECT.where(jobs.c.id == bindparam("id")), jobs)
 _earlier = and_(jobs.c.priority == bindparam("priority"), jobs.c.id < bindparam("id"))
 _mine = and_(jobs.c.status == "queued", jobs.c.tenant == bindparam("tenant"))
 _ahead = select(literal(1)).where(_mine, or_(jobs.c.priority > bindparam("priority"), _earlier))
@@ -64,11 +64,11 @@ def submit(
 
     Raises QueueFull, IdempotencyMismatch, and NotFound when the data set has just been deleted.
     """
-    if idempotency_key and (known := replay(connection, idempotency_key, request_sha256)):
+    if idempotency_key and (known := by_idempotency_key(connection, idempotency_key, request_sha256)):
         return known, False
-    make_room(connection, 1, max_queued)
+    check_queue_limit(connection, 1, max_queued)
     row = {
-        **row_of(resolved, tenant_of(connection)),
+        **new_row(resolved, tenant_of(connection)),
         "idempotency_key": idempotency_key,
         "request_sha256": request_sha256,
         "forked": forked and forked.model_dump(mode="json"),
@@ -77,43 +77,43 @@ def submit(
         with connection.begin_nested():
             add(connection, [row])
     except IntegrityError as error:
-        if idempotency_key and (known := replay(connection, idempotency_key, request_sha256)):
+        if idempotency_key and (known := by_idempotency_key(connection, idempotency_key, request_sha256)):
             return known, False
         raise NotFound("the data set is gone") from error
     return get(connection, row["id"]), True
 
 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Put these new jobs, made by `row_of`, into the queue."""
+    """Put these new jobs, made by `new_row`, into the queue."""
     connection.execute(insert(jobs), resolutions.stored(connection, rows))
     events.begin(connection, [(row["id"], row["tenant"], _origin(row.get("forked"))) for row in rows])
 
 
 def stage(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Store these new jobs so that nobody sees them before `unveil`: they are no tenant's, and in no known state.
+    """Store new jobs that nobody sees before `publish_staged`: they have no tenant, and a status that no query names.
 
     Raises NotFound when a data set has just been deleted.
     """
     try:
         ready = resolutions.stored(connection, rows)
-        connection.execute(insert(jobs), [{**row, "tenant": NOBODY, "status": STAGED} for row in ready])
+        connection.execute(insert(jobs), [{**row, "tenant": NO_TENANT, "status": STAGED} for row in ready])
     except IntegrityError as error:
         raise NotFound("the data set is gone") from error
     events.begin(connection, [(row["id"], row["tenant"], _origin(row.get("forked"))) for row in rows])
 
 
-def unveil(connection: Connection, job_ids: Sequence[str], tenant: str, sweep_id: str) -> None:
+def publish_staged(connection: Connection, job_ids: Sequence[str], tenant: str, sweep_id: str) -> None:
     """Put staged jobs into the queue; raises Unavailable where some are gone, as they were taken for abandoned ones."""
     values = {"tenant": tenant, "sweep_id": sweep_id, "status": Status.queued}
     for start in range(0, len(job_ids), CHUNK):
-        these = and_(jobs.c.id.in_(job_ids[start : start + CHUNK]), jobs.c.tenant == NOBODY, jobs.c.status == STAGED)
+        these = and_(jobs.c.id.in_(job_ids[start : start + CHUNK]), jobs.c.tenant == NO_TENANT, jobs.c.status == STAGED)
         if connection.execute(update(jobs).where(these).values(values)).rowcount < len(job_ids[start : start + CHUNK]):
             raise Unavailable("the jobs took too long to store; try again")
 
 
 def discard_staged(connection: Connection, job_ids: Sequence[str]) -> None:
     """Delete these staged jobs."""
-    these = and_(jobs.c.id.in_(job_ids), jobs.c.tenant == NOBODY, jobs.c.status == STAGED)
+    these = and_(jobs.c.id.in_(job_ids), jobs.c.tenant == NO_TENANT, jobs.c.status == STAGED)
     connection.execute(delete(jobs).where(these))
 
 
@@ -121,16 +121,16 @@ def _origin(forked: Mapping[str, Any] | None) -> str:
     return f"to go on from epoch {forked['epoch']} of {forked['job']}" if forked else "submitted"
 
 
-def make_room(connection: Connection, wanted: int, max_queued: int) -> None:
+def check_queue_limit(connection: Connection, wanted: int, max_queued: int) -> None:
     """Raises QueueFull unless the queue has room for so many jobs more; paused ones keep their places."""
     most = max(max_queued - wanted + 1, 0)
     waits = jobs.c.status.in_([Status.queued, Status.paused])
-    queued = select(literal(1)).where(own(connection, jobs), waits).limit(most)
+    queued = select(literal(1)).where(in_tenant(connection, jobs), waits).limit(most)
     if connection.scalar(select(func.count()).select_from(queued.subquery())) == most:
         raise QueueFull(f"the queue takes {max_queued:,} jobs and has no room for {wanted:,} more; try again later")
 
 
-def row_of(resolved: Resolved, tenant: str) -> dict[str, Any]:
+def new_row(resolved: Resolved, tenant: str) -> dict[str, Any]:
     """The row of a new job, with a new id; `add` takes it."""
     spec = resolved.spec
     return {
@@ -155,9 +155,9 @@ def row_of(resolved: Resolved, tenant: str) -> dict[str, Any]:
     }
 
 
-def replay(connection: Connection, key: str, request_sha256: str | None) -> Job | None:
+def by_idempotency_key(connection: Connection, key: str, request_sha256: str | None) -> Job | None:
     """The job that this Idempotency-Key created, if there is one; raises IdempotencyMismatch for another request."""
-    row = connection.execute(_SELECT.where(own(connection, jobs), jobs.c.idempotency_key == key)).first()
+    row = connection.execute(_SELECT.where(in_tenant(connection, jobs), jobs.c.idempotency_key == key)).first()
     if row is not None and row.request_sha256 != request_sha256:
         raise IdempotencyMismatch
     return None if row is None else _job(connection, row)
@@ -165,7 +165,7 @@ def replay(connection: Connection, key: str, request_sha256: str | None) -> Job 
 
 def get(connection: Connection, job_id: str) -> Job:
     """The job of this id; raises NotFound."""
-    row = _ONE.on(connection, id=job_id).first()
+    row = _ONE.execute(connection, id=job_id).first()
     if row is None:
         raise NotFound(f"no job {job_id!r}")
     return _job(connection, row)
@@ -182,7 +182,7 @@ def find(
     sweep: str | None = None,
 ) -> list[Job]:
     """Jobs that fit every filter, newest first, at most `limit`, older than the job `after`."""
-    query = _SELECT.where(own(connection, jobs))
+    query = _SELECT.where(in_tenant(connection, jobs))
     if after is not None:
         query = query.where(jobs.c.id < after)
     if status is not None:
@@ -208,14 +208,14 @@ def remove(connection: Connection, job_id: str) -> None:
 
     Raises NotFound, and Conflict while the job is live.
     """
-    unhurried(connection)  # it may have a million epochs
-    of_job = and_(own(connection, checkpoints), checkpoints.c.job_id == job_id)
+    allow_long_statements(connection)  # it may have a million epochs
+    of_job = and_(in_tenant(connection, checkpoints), checkpoints.c.job_id == job_id)
     paths = connection.scalars(select(checkpoints.c.path).where(of_job)).all()
-    ended = and_(own(connection, jobs), jobs.c.id == job_id, jobs.c.status.in_(ENDED))
+    ended = and_(in_tenant(connection, jobs), jobs.c.id == job_id, jobs.c.status.in_(ENDED))
     if connection.execute(delete(jobs).where(ended)).rowcount == 0:
         job = get(connection, job_id)
         raise Conflict(f"the job is {job.status.value}; cancel it first")
-    garbage.discard(connection, set(paths) - named(connection, paths))
+    garbage.discard(connection, set(paths) - referenced(connection, paths))
 
 
 def lock(connection: Connection, which: ColumnElement[bool]) -> Sequence[str]:
@@ -227,7 +227,7 @@ def lock(connection: Connection, which: ColumnElement[bool]) -> Sequence[str]:
     return connection.scalars(select(jobs.c.id).where(which).order_by(jobs.c.id).with_for_update()).all()
 
 
-def touched(**values: Any) -> dict[str, Any]:
+def with_next_version(**values: Any) -> dict[str, Any]:
     """`values` and a raised version, so that watchers see the change."""
     return {**values, "version": jobs.c.version + 1}
 

@@ -10,9 +10,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import NotFound
 from service.spec.data import DatasetData
-from service.spec.stored import InputsDocuments, decided, restored
+from service.spec.resolved_json import InputsDocuments, decided, restored
 from service.store.schema import dataset_inputs, jobs
-from service.store.tenancy import own
+from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +43,10 @@ def stored(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[di
     insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert
     for (dataset_id, sha256), content in sorted(shared.items(), key=lambda item: item[0]):
         this = dataset_inputs.c.dataset_id == dataset_id, dataset_inputs.c.sha256 == sha256
-        if connection.scalar(select(dataset_inputs.c.sha256).where(own(connection, dataset_inputs), *this)) is None:
+        if (
+            connection.scalar(select(dataset_inputs.c.sha256).where(in_tenant(connection, dataset_inputs), *this))
+            is None
+        ):
             values = {"dataset_id": dataset_id, "sha256": sha256, **content}
             connection.execute(insert(dataset_inputs).values(values).on_conflict_do_nothing())
     return ready
@@ -57,7 +60,7 @@ def read(connection: Connection, jobs_alike: Sequence[tuple[JobSpec, Mapping[str
     spec, first = jobs_alike[0]
     if isinstance(spec.data, DatasetData):
         this = dataset_inputs.c.dataset_id == spec.data.id, dataset_inputs.c.sha256 == first["inputs"]
-        query = select(dataset_inputs.c.inputs).where(own(connection, dataset_inputs), *this)
+        query = select(dataset_inputs.c.inputs).where(in_tenant(connection, dataset_inputs), *this)
         inputs = connection.scalar(query)
         if inputs is None:
             raise NotFound(f"no data set {spec.data.id!r}")  # with which it goes
@@ -69,7 +72,7 @@ def read(connection: Connection, jobs_alike: Sequence[tuple[JobSpec, Mapping[str
 def of_job(connection: Connection, job_id: str, spec: JobSpec) -> Resolved | None:
     """What was resolved for this job of this spec; None where an older version did not store it, or its data set is
     gone."""
-    found = connection.scalar(select(jobs.c.resolved).where(own(connection, jobs), jobs.c.id == job_id))
+    found = connection.scalar(select(jobs.c.resolved).where(in_tenant(connection, jobs), jobs.c.id == job_id))
     try:
         return None if found is None else read(connection, [(spec, found)])[0]
     except NotFound:

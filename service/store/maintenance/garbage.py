@@ -28,7 +28,7 @@ NAMES = 500  # in one statement
 
 
 @dataclass(frozen=True)
-class Turn:
+class CollectionRun:
     """A collection under way: its number, and the time by the clock of collections at its start."""
 
     number: int
@@ -44,7 +44,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Told:
+class CollectionStatistics:
     """What collections have to tell: counts over all of them, and what the last complete one found."""
 
     collections: int
@@ -57,7 +57,7 @@ class Told:
     trash_bytes: int
 
 
-def begin(connection: Connection, apart: float = 0.0) -> Turn | None:
+def begin(connection: Connection, apart: float = 0.0) -> CollectionRun | None:
     """Begin a collection: move the clock, and date what was discarded since the last one.
 
     None when the last one was begun less than `apart` seconds ago, by whichever process.
@@ -78,17 +78,17 @@ def begin(connection: Connection, apart: float = 0.0) -> Turn | None:
     connection.execute(delete(collections).where(*old))
     undated = garbage.c.since.is_(None)
     _one_by_one(connection, update(garbage).where(undated).values(since=now, seen=number), _names(connection, undated))
-    return Turn(number, now)
+    return CollectionRun(number, now)
 
 
-def latest(connection: Connection) -> Turn:
+def latest(connection: Connection) -> CollectionRun:
     """The last collection that was begun; one of number 0 when there was none."""
     query = select(collections.c.number, collections.c.clock).order_by(collections.c.number.desc()).limit(1)
     row = connection.execute(query).first()
-    return Turn(0, 0.0) if row is None else Turn(row.number, row.clock)
+    return CollectionRun(0, 0.0) if row is None else CollectionRun(row.number, row.clock)
 
 
-def earliest_time(connection: Connection, turn: Turn, apart: float) -> datetime | None:
+def earliest_time(connection: Connection, turn: CollectionRun, apart: float) -> datetime | None:
     """The earliest time of day of the collections from at least `apart` seconds ago until now; None: none is as old.
 
     What is due by it was due at every one of these, so a time of day that was wrong at some of them decides nothing.
@@ -122,7 +122,7 @@ def marks(connection: Connection, names: Collection[str]) -> dict[str, Mark]:
     return found
 
 
-def mark(connection: Connection, turn: Turn, names: Collection[str]) -> dict[str, Mark]:
+def mark(connection: Connection, turn: CollectionRun, names: Collection[str]) -> dict[str, Mark]:
     """These files are garbage at this collection: mark those that were not yet, and give the marks of all."""
     fresh = {"since": turn.now, "seen": turn.number, "discarded": False}
     for some in _pages(names):
@@ -136,7 +136,7 @@ def forget(connection: Connection, names: Collection[str]) -> None:
     _one_by_one(connection, delete(garbage), names)
 
 
-def end(connection: Connection, turn: Turn, files: tuple[int, int], trash: tuple[int, int]) -> None:
+def end(connection: Connection, turn: CollectionRun, files: tuple[int, int], trash: tuple[int, int]) -> None:
     """A collection has seen everything: (number, bytes) of the files and of the trash.
 
     A mark that it did not confirm goes: its file is named again, or is gone.
@@ -153,12 +153,14 @@ def count(connection: Connection, *, failed: int = 0, refused: int = 0, undelete
     connection.execute(update(deployment).values({name: deployment.c[name] + number for name, number in added.items()}))
 
 
-def told(connection: Connection) -> Told:
+def statistics(connection: Connection) -> CollectionStatistics:
     """For /metrics; no file is looked at."""
     counted = connection.execute(select(deployment.c.failed, deployment.c.refused, deployment.c.undeleted)).one()
     found = select(*(collections.c[name] for name in ("files", "bytes", "trash_files", "trash_bytes")))
     complete = found.where(collections.c.files.is_not(None)).order_by(collections.c.number.desc()).limit(1)
-    return Told(latest(connection).number, *counted, *(connection.execute(complete).first() or (0, 0, 0, 0)))
+    return CollectionStatistics(
+        latest(connection).number, *counted, *(connection.execute(complete).first() or (0, 0, 0, 0))
+    )
 
 
 def _insert(connection: Connection) -> sqlite.Insert | postgresql.Insert:

@@ -11,7 +11,7 @@ from service.domain.checkpoint import CheckpointKind
 from service.domain.event import EventKind
 from service.domain.status import LIVE, Status
 from service.spec.early_stopping import Monitor
-from service.store.engine import unhurried
+from service.store.engine import allow_long_statements
 from service.store.schema import STAGED, checkpoints, datasets, epochs, events, jobs, sweeps
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _RERUN = "its record cannot be trusted: submit the job again, or restore a backu
 
 
 @dataclass(frozen=True)
-class Wrong:
+class Violation:
     """Something that breaks a rule: whose row, what is wrong, and what to do about it."""
 
     subject: str
@@ -37,7 +37,7 @@ class Wrong:
 
 
 @dataclass(frozen=True)
-class Named:
+class FileRef:
     """A file that a row names, and what the row says of it."""
 
     owner: str  # the id of a job or a data set
@@ -47,24 +47,24 @@ class Named:
     size_bytes: int
 
 
-def integrity(connection: Connection) -> Iterator[Wrong]:
+def database_file(connection: Connection) -> Iterator[Violation]:
     """What SQLite itself finds wrong with its file; Postgres keeps its own house."""
     if connection.dialect.name != "sqlite":
         return
     for (said,) in connection.exec_driver_sql("PRAGMA integrity_check(20)"):
         if said != "ok":
-            yield Wrong("database", f"SQLite's integrity_check says: {said}", RESTORE)
+            yield Violation("database", f"SQLite's integrity_check says: {said}", RESTORE)
 
 
-def references(connection: Connection) -> Iterator[Wrong]:
+def foreign_keys(connection: Connection) -> Iterator[Violation]:
     """Rows that name a row of another table that is not there, such as a job's sweep; Postgres lets none be."""
     if connection.dialect.name != "sqlite":
         return
     for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-        yield Wrong("database", f"row {row} of {table} names a row of {parent} that is not there", RESTORE)
+        yield Violation("database", f"row {row} of {table} names a row of {parent} that is not there", RESTORE)
 
 
-def queue(connection: Connection) -> Iterator[Wrong]:
+def job_states(connection: Connection) -> Iterator[Violation]:
     """Jobs whose state is none that the service brings about."""
     held = or_(jobs.c.worker.is_(None), jobs.c.lease_until.is_(None), jobs.c.attempt < 1)
     live = jobs.c.status.in_(LIVE)
@@ -86,7 +86,7 @@ def queue(connection: Connection) -> Iterator[Wrong]:
         yield from _jobs(connection, which, what, stands)
 
 
-def needs(connection: Connection) -> Iterator[Wrong]:
+def missing_datasets(connection: Connection) -> Iterator[Violation]:
     """Live jobs whose data set is not there."""
     named = jobs.c.spec["data"]["kind"].as_string() == "dataset"
     there = exists().where(datasets.c.id == jobs.c.dataset_id)
@@ -94,7 +94,7 @@ def needs(connection: Connection) -> Iterator[Wrong]:
     yield from _jobs(connection, lost, "its data set is not there", "cancel it, upload the file and submit it again")
 
 
-def histories(connection: Connection) -> Iterator[Wrong]:
+def histories(connection: Connection) -> Iterator[Violation]:
     """Jobs whose epochs are not 1, 2, ... up to the last one that the job speaks of."""
     of_job = epochs.c.job_id == jobs.c.id
     number = select(func.count()).where(of_job).scalar_subquery()
@@ -104,10 +104,10 @@ def histories(connection: Connection) -> Iterator[Wrong]:
     query = select(jobs.c.id, jobs.c.epoch, number.label("number"), first.label("first"), last.label("last"))
     for row in _stream(connection, query.where(wrong)):
         found = f"{row.number} of them, {row.first} to {row.last}" if row.number else "none"
-        yield Wrong(row.id, f"it speaks of epochs 1 to {row.epoch}, but there are {found}", _RERUN)
+        yield Violation(row.id, f"it speaks of epochs 1 to {row.epoch}, but there are {found}", _RERUN)
 
 
-def bests(connection: Connection) -> Iterator[Wrong]:
+def best_epochs(connection: Connection) -> Iterator[Violation]:
     """Jobs whose best epoch is not in their history, or measured something else there, or was not published."""
     row_of_best = and_(epochs.c.job_id == jobs.c.id, epochs.c.epoch == jobs.c.best_epoch)
     file_of_best = and_(checkpoints.c.job_id == jobs.c.id, checkpoints.c.kind == CheckpointKind.best)
@@ -118,18 +118,18 @@ def bests(connection: Connection) -> Iterator[Wrong]:
     )
     for row in _stream(connection, query.where(jobs.c.best_epoch.is_not(None))):
         if row.epoch is None:
-            yield Wrong(row.id, f"its best epoch, {row.best_epoch}, is not in its history", _RERUN)
+            yield Violation(row.id, f"its best epoch, {row.best_epoch}, is not in its history", _RERUN)
         elif (measured := _measured(row)) != row.best_value:
             said = f"its best {row.monitor} is {row.best_value}, but epoch {row.best_epoch} measured {measured}"
-            yield Wrong(row.id, said, _RERUN)
+            yield Violation(row.id, said, _RERUN)
         if row.status == Status.succeeded and row.published != row.best_epoch:
             has = "none is" if row.published is None else f"that of epoch {row.published} is"
-            yield Wrong(
+            yield Violation(
                 row.id, f"the checkpoint of its best epoch, {row.best_epoch}, should be published; {has}", _RERUN
             )
 
 
-def logs(connection: Connection) -> Iterator[Wrong]:
+def event_logs(connection: Connection) -> Iterator[Violation]:
     """Jobs whose log lacks an entry, or does not tell of one end if there is one, and of none if there is none."""
     ends = func.sum(case((events.c.kind == EventKind.ended, 1), else_=0)).label("ends")
     log = select(events.c.job_id, func.count().label("number"), func.max(events.c.number).label("last"), ends)
@@ -140,12 +140,12 @@ def logs(connection: Connection) -> Iterator[Wrong]:
     for row in _stream(connection, query.where(jobs.c.status != STAGED, wrong)):
         if row.number != row.last:
             has = _of(row.number, "entry", "entries")
-            yield Wrong(row.id, f"its log has {has}, the last of which is number {row.last}", _RERUN)
+            yield Violation(row.id, f"its log has {has}, the last of which is number {row.last}", _RERUN)
         if row.ends != (Status(row.status) not in LIVE):
-            yield Wrong(row.id, f"it is {row.status}, but its log tells of {_of(row.ends, 'end', 'ends')}", _RERUN)
+            yield Violation(row.id, f"it is {row.status}, but its log tells of {_of(row.ends, 'end', 'ends')}", _RERUN)
 
 
-def checkpoint_files(connection: Connection, after: Named | None = None) -> list[Named]:
+def checkpoint_files(connection: Connection, after: FileRef | None = None) -> list[FileRef]:
     """The next files that checkpoints name; none at the end.
 
     A page at a time: reading all the files takes long, and no transaction should be open meanwhile.
@@ -153,29 +153,29 @@ def checkpoint_files(connection: Connection, after: Named | None = None) -> list
     place = tuple_(checkpoints.c.job_id, checkpoints.c.kind)
     columns = [checkpoints.c[name] for name in ("job_id", "kind", "path", "sha256", "size_bytes")]
     query = select(*columns).where(place > (("", "") if after is None else (after.owner, after.kind)))
-    return [Named(*row) for row in connection.execute(query.order_by(*columns[:2]).limit(ROWS))]
+    return [FileRef(*row) for row in connection.execute(query.order_by(*columns[:2]).limit(ROWS))]
 
 
-def dataset_files(connection: Connection, after: Named | None = None) -> list[Named]:
+def dataset_files(connection: Connection, after: FileRef | None = None) -> list[FileRef]:
     """The next files that data sets name; none at the end."""
     columns = [datasets.c[name] for name in ("path", "parquet_sha256", "parquet_bytes")]
     query = select(datasets.c.id, *columns).where(datasets.c.id > ("" if after is None else after.owner))
     page = connection.execute(query.order_by(datasets.c.id).limit(ROWS))
-    return [Named(row.id, "rows", *row[1:]) for row in page]
+    return [FileRef(row.id, "rows", *row[1:]) for row in page]
 
 
 def count(connection: Connection) -> tuple[int, int, int]:
     """How many (jobs, data sets, sweeps) there are."""
-    unhurried(connection)
+    allow_long_statements(connection)
     queries = (select(func.count()).select_from(table) for table in (jobs, datasets, sweeps))
     of_jobs, *others = queries
     numbers = [connection.scalar(query) or 0 for query in (of_jobs.where(jobs.c.status != STAGED), *others)]
     return numbers[0], numbers[1], numbers[2]
 
 
-def _jobs(connection: Connection, which: ColumnElement[bool], what: str, remedy: str) -> Iterator[Wrong]:
+def _jobs(connection: Connection, which: ColumnElement[bool], what: str, remedy: str) -> Iterator[Violation]:
     for row in _stream(connection, select(jobs.c.id, jobs.c.status).where(which)):
-        yield Wrong(row.id, f"{what} (status {row.status})", remedy)
+        yield Violation(row.id, f"{what} (status {row.status})", remedy)
 
 
 def _of(number: int, one: str, several: str) -> str:
@@ -183,7 +183,7 @@ def _of(number: int, one: str, several: str) -> str:
 
 
 def _stream(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
-    unhurried(connection)
+    allow_long_statements(connection)
     yield from connection.execute(query.execution_options(yield_per=ROWS))
 
 

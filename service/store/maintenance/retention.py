@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, delete, exists, select
 
 from service.domain.status import ENDED
-from service.store.engine import unhurried
+from service.store.engine import allow_long_statements
 from service.store.maintenance import garbage
-from service.store.maintenance.artifact_refs import named
-from service.store.schema import NOBODY, STAGED, checkpoints, jobs, sweeps
+from service.store.maintenance.artifact_refs import referenced
+from service.store.schema import NO_TENANT, STAGED, checkpoints, jobs, sweeps
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def forget_jobs(connection: Connection, before: datetime, limit: int) -> int:
     """Delete at most `limit` jobs that ended earlier, with their history and checkpoints; how many."""
-    unhurried(connection)  # each may have a million epochs
+    allow_long_statements(connection)  # each may have a million epochs
     old = select(jobs.c.id).where(jobs.c.status.in_(ENDED), jobs.c.finished_at < before)
     held = old.order_by(jobs.c.id).limit(limit).with_for_update(skip_locked=True)  # what is in use, goes next time
     ids = list(connection.scalars(held))
@@ -28,13 +28,13 @@ def forget_jobs(connection: Connection, before: datetime, limit: int) -> int:
         return 0
     keys = set(connection.scalars(select(checkpoints.c.path).where(checkpoints.c.job_id.in_(ids))))
     count = connection.execute(delete(jobs).where(jobs.c.id.in_(ids))).rowcount
-    garbage.discard(connection, keys - named(connection, keys))
+    garbage.discard(connection, keys - referenced(connection, keys))
     return count
 
 
 def forget_staged(connection: Connection, before: datetime, limit: int) -> int:
     """Delete at most `limit` jobs of sweeps that were begun earlier and never finished being stored; how many."""
-    old = select(jobs.c.id).where(jobs.c.status == STAGED, jobs.c.tenant == NOBODY, jobs.c.created_at < before)
+    old = select(jobs.c.id).where(jobs.c.status == STAGED, jobs.c.tenant == NO_TENANT, jobs.c.created_at < before)
     held = old.order_by(jobs.c.id).limit(limit).with_for_update(skip_locked=True)
     ids = list(connection.scalars(held))
     return connection.execute(delete(jobs).where(jobs.c.id.in_(ids))).rowcount if ids else 0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Figures:
+class Statistics:
     """Of all tenants, at one moment."""
 
     jobs: Mapping[tuple[str, str, str], int]
@@ -38,10 +38,10 @@ class Figures:
     dataset_bytes: int
     database_bytes: int
     """Of SQLite's file with its log, or of the database in Postgres."""
-    collecting: garbage.Told
+    collecting: garbage.CollectionStatistics
 
 
-def read(connection: Connection) -> Figures:
+def read(connection: Connection) -> Statistics:
     """A few statements, whatever there is: none reads a table of epochs, events or files."""
     stored_whole = jobs.c.status != STAGED
     code = jobs.c.error["code"].as_string()
@@ -52,7 +52,7 @@ def read(connection: Connection) -> Figures:
     first = select(func.min(jobs.c.created_at)).where(jobs.c.status == Status.queued)
     since: datetime | None = connection.scalar(first)
     stored = connection.execute(select(func.count(), func.coalesce(func.sum(datasets.c.parquet_bytes), 0))).one()
-    return Figures(
+    return Statistics(
         jobs={(status, reason or "", error or ""): number for status, reason, error, number, _ in counted},
         waiting_seconds=(datetime.now(UTC) - since).total_seconds() if since else 0.0,
         epochs=sum(int(row[4]) for row in counted),
@@ -60,7 +60,7 @@ def read(connection: Connection) -> Figures:
         datasets=stored[0],
         dataset_bytes=int(stored[1]),
         database_bytes=database_bytes(connection),
-        collecting=garbage.told(connection),
+        collecting=garbage.statistics(connection),
     )
 
 

@@ -1,0 +1,54 @@
+// Form for a prediction on one row with the best checkpoint.
+
+import { send } from "../lib/api.js";
+import { field, h, select } from "../lib/dom.js";
+import { number } from "../lib/format.js";
+
+const MAX_COLUMNS = 60; // more are not worth a form
+const MAX_CLASSES = 10;
+
+/** plan: response of POST /v1/jobs/plan for the job's spec; its inputs are the form's fields. */
+export function predictForm(job, plan, signal) {
+  if (plan.inputs.length > MAX_COLUMNS) return h("p", {}, `The model has ${plan.inputs.length} input columns, too many for a form. Send rows to `, h("code", {}, `POST /v1/jobs/${job.id}/predict`), ".");
+  const inputs = new Map(plan.inputs.map((input) => [input.column, inputFor(input)]));
+  const error = h("p", { class: "error", role: "alert" });
+  const result = h("div", { "aria-live": "polite" });
+  const submit = async (event) => {
+    event.preventDefault();
+    const row = Object.fromEntries([...inputs].map(([name, input]) => [name, valueOf(input)]));
+    result.replaceChildren(h("p", {}, "Predicting… The first prediction loads the model and takes a few seconds."));
+    try {
+      const { predictions } = await send("POST", `/v1/jobs/${job.id}/predict`, { rows: [row] }, signal);
+      error.textContent = "";
+      result.replaceChildren(predictionView(predictions[0]));
+    } catch (failure) {
+      result.replaceChildren();
+      if (!signal.aborted) error.textContent = failure.message;
+    }
+  };
+  return h("form", { onsubmit: submit }, h("p", {}, "Empty fields are missing values."),
+    h("div", { class: "fields" }, [...inputs].map(([name, input]) => field(name, input))), error, h("button", { class: "primary" }, "Predict"), result);
+}
+
+function inputFor({ column, categories }) {
+  if (categories) return select([["", "(missing)"], ...categories], { name: column });
+  return h("input", { name: column, autocomplete: "off" });
+}
+
+/** Numbers and booleans are parsed; dates and text are sent as they are. */
+function valueOf(input) {
+  const text = input.value.trim();
+  if (text === "") return null;
+  if (input.tagName === "SELECT") return input.value;
+  if (text === "true" || text === "false") return text === "true";
+  return Number.isNaN(Number(text)) ? text : Number(text);
+}
+
+function predictionView({ prediction, probabilities }) {
+  const text = prediction === null ? "overflow (not a finite number)" : typeof prediction === "number" ? number(prediction) : String(prediction);
+  const headline = h("p", {}, "Prediction: ", h("strong", {}, text));
+  if (!probabilities) return headline;
+  const top = Object.entries(probabilities).sort(([, a], [, b]) => b - a).slice(0, MAX_CLASSES);
+  return h("div", {}, headline, h("ul", { class: "bars", "aria-label": "Class probabilities" }, top.map(([name, probability]) =>
+    h("li", {}, h("span", {}, name), h("meter", { min: 0, max: 1, value: probability, "aria-label": `${name}: ${number(probability)}` }), h("span", {}, `${number(Math.round(probability * 1000) / 10)}%`)))));
+}
