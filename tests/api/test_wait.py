@@ -174,7 +174,7 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(
 
     assert seen is not None
     assert seen.status is Status.failed
-    assert "cannot look for changes" in caplog.text
+    assert "cannot query changes" in caplog.text
 
 
 def test_a_job_that_is_gone_is_not_waited_for(database_url: str) -> None:

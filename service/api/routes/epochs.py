@@ -1,4 +1,4 @@
-"""The epochs of a job over HTTP: a page as JSON, or all of them as CSV or Parquet."""
+"""GET /v1/jobs/{id}/history: the epochs of a job, a page as JSON or all as CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from starlette.responses import Response
 from service.api.context import JobId, Reader, RequestContext
 from service.api.http.media_types import CSV, JSON
 from service.api.http.openapi import problems
-from service.api.routes.jobs import read_job
 from service.api.strict_route import StrictRoute
 from service.api.tabular_responses import TABLES, Accept, TabularData, as_csv, as_file, preferred
 from service.data.processes.write_parquet import Kind
@@ -75,10 +74,10 @@ async def get_history(
     limit: Annotated[int, Query(ge=1, le=PAGE, description="How many at most; a table has no limit.")] = PAGE,
     accept: Accept = JSON,
 ) -> History | Response:
-    """What each epoch measured, and what early stopping made of it and why.
+    """The losses and metrics of each epoch, and the decision of early stopping with its reason.
 
-    With `Accept: text/csv` or `application/vnd.apache.parquet` all of them come at once, as a table.
-    Parquet is written before it is sent, which takes some 25 seconds for a million epochs.
+    With `Accept: text/csv` or `application/vnd.apache.parquet` all epochs are sent as one table.
+    A Parquet file is complete before the response starts: about 25 seconds for a million epochs.
     """
     wanted = preferred(accept)
     everything = partial(table, context, job_id, after_epoch)
@@ -96,12 +95,12 @@ def _read(context: RequestContext, job_id: str, after_epoch: int, limit: int) ->
     with context.database.reading() as connection:
         found = epochs.read(connection, job_id, after_epoch=after_epoch, limit=limit)
         if not found:
-            jobs.get(connection, job_id)  # says so where there is no such job
+            jobs.require(connection, job_id)
         return found
 
 
 def pages(context: RequestContext, job_id: str, after_epoch: int = 0) -> Iterator[list[Epoch]]:
-    """Every epoch after `after_epoch`, a page at a time, at least one; no transaction is open between two."""
+    """All epochs after `after_epoch` in pages, at least one (empty); no transaction is open between pages."""
     while True:
         with context.database.reading() as connection:
             rows = epochs.read(connection, job_id, after_epoch=after_epoch, limit=PAGE)
@@ -112,8 +111,9 @@ def pages(context: RequestContext, job_id: str, after_epoch: int = 0) -> Iterato
 
 
 def table(context: RequestContext, job_id: str, after_epoch: int = 0) -> TabularData:
-    """Every epoch after `after_epoch`, a column a metric of the first; the rest is read page by page."""
-    read_job(context, job_id)  # says so where there is no such job
+    """All epochs after `after_epoch`, with a column per metric of the first epoch; read lazily. Raises NotFound."""
+    with context.database.reading() as connection:
+        jobs.require(connection, job_id)
     following = pages(context, job_id, after_epoch)
     first = next(following)
     metrics = list(first[0].metrics) if first else []
