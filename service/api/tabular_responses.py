@@ -1,4 +1,4 @@
-"""Lists as tables, in CSV or Parquet: which of them a client prefers, and all rows as a download."""
+"""Lists as CSV or Parquet downloads: content negotiation by `Accept`, and streaming of all rows."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from service.api.context import AppState, RequestContext
     from service.data.processes.write_parquet import Kind
 
-Accept = Annotated[str, Header(description=f"`{CSV}` or `{PARQUET}` gives every row as a table.")]
-TABLES: dict[str, Any] = {
+Accept = Annotated[str, Header(description=f"`{CSV}` or `{PARQUET}` returns all rows as a table.")]
+TABULAR_CONTENT: dict[str, Any] = {
     CSV: {"schema": {"type": "string"}},
     PARQUET: {"schema": {"type": "string", "format": "binary"}},
 }
-"""What is answered beside JSON, for the documentation of an endpoint."""
+"""Media types of responses besides JSON, for the OpenAPI document."""
 
 
 @dataclass(frozen=True)
 class TabularData:
-    """Rows a page at a time, a value a column; `name`: of the file, without its ending."""
+    """Columns, and rows in pages; `name`: the file name without suffix."""
 
     name: str
     columns: dict[str, Kind]
@@ -45,7 +45,7 @@ class TabularData:
 
 
 def preferred(accept: str) -> str:
-    """Which of JSON, CSV and Parquet has the highest weight, of equals the first; JSON where the header names none."""
+    """The one of JSON, CSV and Parquet with the highest weight, the first of equals; JSON if `accept` names none."""
     weights: dict[str, float] = {}
     for item in accept.split(","):
         media_type, *parameters = (part.strip().lower() for part in item.split(";"))
@@ -56,14 +56,14 @@ def preferred(accept: str) -> str:
 
 
 def as_csv(table: TabularData) -> StreamingResponse:
-    """All rows as CSV, sent as they are read."""
+    """Stream all rows as CSV while they are read."""
     return StreamingResponse(map(_lines, csv_rows(table)), headers=_headers(table, "csv"), media_type=CSV)
 
 
 async def as_file(
     table: Callable[[], TabularData], media_type: str, context: RequestContext, request: Request
 ) -> StreamingResponse:
-    """All rows as CSV or Parquet, which is written to the disk before and sent from there, at the client's pace."""
+    """All rows as CSV or Parquet, written to disk first and sent from there, so that slow clients hold no memory."""
 
     def written() -> tuple[TabularData, BinaryIO]:
         found = table()
@@ -79,7 +79,7 @@ def _headers(table: TabularData, ending: str) -> dict[str, str]:
 
 
 def _csv(table: TabularData, state: AppState) -> BinaryIO:
-    """A file whose name is gone already."""
+    """An open file that is already unlinked."""
     with state.artifacts.scratch() as folder:
         target = folder / "table.csv"
         with target.open("w", encoding="utf-8", newline="") as lines:
@@ -88,7 +88,7 @@ def _csv(table: TabularData, state: AppState) -> BinaryIO:
 
 
 def _parquet(table: TabularData, state: AppState) -> BinaryIO:
-    """A file whose name is gone already."""
+    """An open file that is already unlinked."""
     with state.artifacts.scratch() as folder:
         target = folder / "table.parquet"
         write_rows(table.columns, table.pages, target, state.file_process_limits)
@@ -99,7 +99,7 @@ def _parquet(table: TabularData, state: AppState) -> BinaryIO:
 
 
 def csv_rows(table: TabularData) -> Iterator[list[list[Any]]]:
-    """The header, then the rows a page at a time, as CSV has them."""
+    """The header, then the rows in pages, as CSV cells."""
     yield [list(map(harmless, table.columns))]
     for rows in table.pages:
         yield [list(map(_cell, row)) for row in rows]

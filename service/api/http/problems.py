@@ -71,7 +71,7 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """What went wrong, after RFC 9457."""
+    """Problem details (RFC 9457)."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -82,7 +82,7 @@ class Problem(BaseModel):
     status: int
     """The HTTP status."""
     detail: str | None = None
-    """What went wrong, for a person."""
+    """Explanation of this error."""
     code: str
     """What went wrong, for a program: a stable name."""
     request_id: str

@@ -1,4 +1,4 @@
-"""Stored data sets as files to download, as they are stored or as CSV."""
+"""GET /v1/datasets/{id}/download: the table as Parquet or CSV."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=StrictRout
 
 
 class DownloadFormat(StrEnum):
-    """What the file is."""
+    """Format of the download."""
 
     parquet = "parquet"
     csv = "csv"
@@ -47,10 +47,10 @@ async def download_dataset(
     context: Reader,
     request: Request,
     format: Annotated[  # noqa: A002
-        DownloadFormat, Query(description="`csv`: written anew from the stored Parquet file.")
+        DownloadFormat, Query(description="`csv`: converted from the stored Parquet file.")
     ] = DownloadFormat.parquet,
 ) -> Response:
-    """The table as it is stored, with the file's SHA-256 as ETag: `Range` and `If-Range` resume a download."""
+    """The stored table, with the file's SHA-256 as ETag: `Range` and `If-Range` resume a download."""
     if format is DownloadFormat.parquet:
         file, sha256 = await to_thread.run_sync(_stored, context, dataset_id)
     else:
@@ -62,17 +62,17 @@ async def download_dataset(
 
 
 def _stored(context: RequestContext, dataset_id: str) -> tuple[BinaryIO, str]:
-    """The Parquet file, which goes on being read when its name is gone, and its SHA-256."""
+    """The open Parquet file, readable even after it is deleted, and its SHA-256."""
     with context.database.reading() as connection:
         dataset, key = datasets.get(connection, dataset_id), datasets.path_of(connection, dataset_id)
     return _open(context.state.artifacts.path(key)), dataset.parquet_sha256
 
 
 def _as_csv(context: RequestContext, dataset_id: str) -> tuple[BinaryIO, str]:
-    """A CSV file of the table, whose name is gone already, and its SHA-256."""
+    """The table as an open, already unlinked CSV file, and its SHA-256."""
     with context.database.reading() as connection:
         parquet = context.state.artifacts.path(datasets.path_of(connection, dataset_id))
-    _open(parquet).close()  # says what is wrong where there is no file
+    _open(parquet).close()  # raises DatasetCorrupt if the file is missing
     with context.state.artifacts.scratch() as folder:
         csv = folder / "table.csv"
         sha256 = export_csv(parquet, csv, context.state.file_process_limits)

@@ -1,4 +1,4 @@
-"""Data sets over HTTP: upload, list, read, look inside, delete."""
+"""Data sets: upload, list, read, preview, delete."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from service.store.ids import new_id
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=StrictRoute)
 
 PAGE_BYTES = 16 * 1024**2
-"""Of what is known of the columns of a page's data sets; a single one is never left out."""
+"""Column profiles of a page of data sets; a page has at least one data set."""
 
 _BINARY = {"type": "string", "format": "binary"}
 _FORM = {"type": "object", "properties": {"file": {**_BINARY, "description": "The file."}}, "required": ["file"]}
@@ -37,7 +37,7 @@ _UPLOAD = {
     "content": {"application/octet-stream": {"schema": _BINARY}, "multipart/form-data": {"schema": _FORM}},
     "required": True,
 }
-_LOCATION = {"Location": {"description": "Where the data set is.", "schema": {"type": "string"}}}
+_LOCATION = {"Location": {"description": "URL of the data set.", "schema": {"type": "string"}}}
 
 
 class Preview(BaseModel):
@@ -60,7 +60,7 @@ class Preview(BaseModel):
     openapi_extra={"requestBody": _UPLOAD},
     responses={
         **problems(400, 413, 507),
-        200: {"model": Dataset, "description": "These bytes, read like this, were uploaded before."},
+        200: {"model": Dataset, "description": "The same bytes were uploaded before with the same options."},
         201: {"headers": _LOCATION},
     },
 )
@@ -69,20 +69,20 @@ async def create_dataset(
     response: Response,
     context: Submitter,
     options: Options,
-    name: Annotated[Name | None, Query(description="A name for people.")] = None,
+    name: Annotated[Name | None, Query(description="An optional name.")] = None,
 ) -> Dataset:
     """Upload a file as the request's body (`curl --data-binary @file.csv`), or as the field `file` of a form.
 
     CSV, JSON Lines, Parquet, NPZ, NPY or a zip of PNG and JPEG images in a folder per class, as it is or packed with
-    gzip or zstd: all of it is found by looking at the bytes, and `read_as` says what was found. The same bytes read
-    with the same options are the same data set: the second upload answers 200.
+    gzip or zstd: the format is detected from the bytes, and `read_as` reports it. The same bytes with the same options
+    are the same data set: the second upload answers 200.
     """
     with context.state.quota.upload(context.database, context.caller.tenant) as held:
         async with contextmanager_in_threadpool(context.state.artifacts.scratch()) as folder:
             source, limit = folder / "source", context.state.settings.max_upload_bytes
             upload = await uploads.receive(held.watch(request), source, limit)
             dataset, created = await expensive_work.run(
-                context, request, context.state.ingest_slots, _take, context, folder, upload, held, name, options
+                context, request, context.state.ingest_slots, _ingest, context, folder, upload, held, name, options
             )
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     if not created:
@@ -90,15 +90,15 @@ async def create_dataset(
     return dataset
 
 
-def _take(
+def _ingest(
     context: RequestContext,
     folder: Path,
-    upload: uploads.Upload,
+    upload: uploads.ReceivedUpload,
     held: UploadReservation,
     name: str | None,
     options: ReadOptions,
 ) -> tuple[Dataset, bool]:
-    """Read the file, store it as Parquet, then its row; the known data set and False if it is one."""
+    """Ingest the file: store it as Parquet, then its row; the existing data set and False for a repeated upload."""
     canonical = options.model_dump_json(exclude_none=True)
     with context.database.reading() as connection:
         known = datasets.find_same(connection, upload.sha256, canonical)
@@ -135,7 +135,7 @@ def _take(
                 datasets.check_quota(connection, context.state.settings.max_dataset_bytes)
             committing = created
     finally:
-        # A commit that fails may have been made: a row may name the file, and only the collector can tell.
+        # A failed commit may have succeeded: a row may name the file, so only the garbage collector may delete it.
         if not committing:
             context.state.artifacts.delete(key)
     return dataset, created
@@ -150,8 +150,8 @@ def list_datasets(
 ) -> Page[DatasetSummary] | Page[Dataset]:
     """Data sets, newest first.
 
-    Without what is known of their columns, a kilobyte or two each, and images have thousands: that is in
-    `GET /v1/datasets/{dataset_id}`, or here with `columns=true`, where a page ends early if they take more than 16 MiB.
+    Column profiles, of one or two kilobytes each, are left out: they are in `GET /v1/datasets/{dataset_id}`, or here
+    with `columns=true`, where a page has fewer items if their profiles exceed 16 MiB.
     """
     with context.database.reading() as connection:
         if not columns:
@@ -170,7 +170,7 @@ def get_dataset(dataset_id: DatasetId, context: Reader) -> Dataset:
 
 
 @router.get(
-    "/{dataset_id}/preview", operation_id="preview_dataset", summary="Look at the first rows", responses=problems(404)
+    "/{dataset_id}/preview", operation_id="preview_dataset", summary="Preview the first rows", responses=problems(404)
 )
 async def preview_dataset(
     dataset_id: DatasetId,
@@ -178,10 +178,10 @@ async def preview_dataset(
     request: Request,
     rows: Annotated[int, Query(ge=1, le=100, description="How many at most.")] = 10,
 ) -> Preview:
-    """The first rows as they are stored: times as text, null where a value is missing.
+    """The first rows as stored: times as text, null for missing values.
 
-    A text of more than 1,000 characters is cut, and ends in an ellipsis. There are fewer rows than asked for where they
-    would hold more than 100,000 values, or take more than 4 MiB.
+    Text of more than 1,000 characters is truncated with an ellipsis. There are fewer rows than requested if they would
+    have more than 100,000 values or 4 MiB.
     """
 
     def read() -> list[dict[str, Any]]:
@@ -197,10 +197,10 @@ async def preview_dataset(
     status_code=204,
     operation_id="delete_dataset",
     summary="Delete a data set",
-    response_description="The data set is gone.",
+    response_description="The data set is deleted.",
     responses=problems(404, 409),
 )
 def delete_dataset(dataset_id: DatasetId, context: Admin) -> None:
-    """Delete a data set. One that a job still needs is refused; jobs that have ended keep their results."""
+    """Delete a data set; 409 while a live job needs it. Ended jobs keep their results."""
     with context.database.transaction() as connection:
         datasets.remove(connection, dataset_id)

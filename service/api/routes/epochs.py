@@ -15,7 +15,7 @@ from service.api.context import JobId, Reader, RequestContext
 from service.api.http.media_types import CSV, JSON
 from service.api.http.openapi import problems
 from service.api.strict_route import StrictRoute
-from service.api.tabular_responses import TABLES, Accept, TabularData, as_csv, as_file, preferred
+from service.api.tabular_responses import TABULAR_CONTENT, Accept, TabularData, as_csv, as_file, preferred
 from service.data.processes.write_parquet import Kind
 from service.domain.epoch import Epoch
 from service.store import epochs
@@ -62,7 +62,7 @@ class History(BaseModel):
     response_model=History,
     responses={
         **problems(404, 413, 507),
-        200: {"content": TABLES, "description": "Epochs, as JSON, CSV or Parquet."},
+        200: {"content": TABULAR_CONTENT, "description": "Epochs, as JSON, CSV or Parquet."},
     },
 )
 async def get_history(

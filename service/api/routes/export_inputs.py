@@ -1,4 +1,4 @@
-"""What an export is made of: the weights, the job, its data set if there still is one, its history."""
+"""Collects the inputs of an export: weights, job, data set unless deleted, history."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def export(
 
 
 def _data(context: RequestContext, dataset_id: str | None) -> tuple[Dataset | None, Path | None]:
-    """The data set and where its table is; None for one that is deleted, and for data that travels in the spec."""
+    """The data set and the path of its table; None for a deleted one, and for data in the spec."""
     if dataset_id is None:
         return None, None
     try:

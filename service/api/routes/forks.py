@@ -1,4 +1,4 @@
-"""Forks over HTTP: a new job that goes on from the weights of another."""
+"""Forks: a new job that continues from the weights of another."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from service.store.jobs.forks import ForkSource
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
 
-TRIES = 5  # a job under way saves its state every few seconds, and the old one is gone then
+MAX_ATTEMPTS = 5  # a running job replaces its saved state every few seconds
 
 
 class _Request(BaseModel):
-    """What an Idempotency-Key stands for."""
+    """The request that an Idempotency-Key identifies."""
 
     job: str
     asked: ForkSpec
 
 
-class _MovedError(Exception):
-    """The other job has saved anew meanwhile."""
+class _CheckpointReplacedError(Exception):
+    """The source job has replaced the checkpoint meanwhile."""
 
 
 @router.post(
@@ -52,17 +52,17 @@ class _MovedError(Exception):
 )
 async def fork_job(
     job_id: JobId,
-    asked: Annotated[ForkSpec, Body(description="Where to go on, and what to change.")],
+    asked: Annotated[ForkSpec, Body(description="The checkpoint to continue from, and the changes.")],
     context: Submitter,
     request: Request,
     response: Response,
     key: IdempotencyKey = None,
 ) -> Job:
-    """Start a new job from the weights of another, whether that has ended or not: more patience, more epochs, another
-    rate.
+    """Start a new job from the weights of another, ended or not, with changes: more patience, more epochs, another
+    learning rate.
 
-    From `last` the optimizer's state and the history are taken over, and the rule sees all of it: the new job does
-    what the other would have done with this spec from there on. Data, split, preprocessing and layers must stay.
+    From `last`, the optimizer's state and the history are taken over, and early stopping sees all of it: the new job
+    does what the other would have done with this spec. Data, split, preprocessing and layers cannot change.
     """
     job, created = await expensive_work.run(
         context, request, context.state.plan_slots, _create, context, job_id, asked, key
@@ -76,12 +76,12 @@ def _create(context: RequestContext, job_id: str, asked: ForkSpec, key: str | No
     if known is not None:
         return known, False
     kind = CheckpointKind.state if asked.checkpoint == "last" else CheckpointKind.best
-    for _ in range(TRIES):
+    for _ in range(MAX_ATTEMPTS):
         with context.database.reading() as connection:
             basis = forks.find(connection, job_id, kind)
         resolved, best = _planned(context, basis, asked)
         context.check_quota(checkpoint_bytes_of(resolved))
-        with suppress(_MovedError), context.database.transaction() as connection:
+        with suppress(_CheckpointReplacedError), context.database.transaction() as connection:
             job, created = jobs.submit(
                 connection,
                 resolved,
@@ -91,13 +91,13 @@ def _create(context: RequestContext, job_id: str, asked: ForkSpec, key: str | No
                 forked=Forked(job=job_id, checkpoint=asked.checkpoint, epoch=basis.epoch),
             )
             if created and not forks.begin(connection, job.id, basis, best):
-                raise _MovedError
+                raise _CheckpointReplacedError
             return jobs.get(connection, job.id), created
-    raise Conflict("the job moves on too fast to be forked; pause it first")
+    raise Conflict("the job's checkpoint changes too often to be forked; pause the job first")
 
 
 def _planned(context: RequestContext, basis: ForkSource, asked: ForkSpec) -> tuple[Resolved, BestSoFar | None]:
-    """The fork resolved, and the best of the rows that it takes over; raises InvalidSpec pointing into the request."""
+    """The resolved fork, and the best of its inherited epochs; raises InvalidSpec with pointers into the request."""
     point = Point(asked.changes, {name: json_pointer("changes", name) for name in asked.changes}, "/changes")
     try:
         spec = spec_patch.apply(basis.parent.known_spec, asked.changes)
@@ -118,7 +118,7 @@ def _planned(context: RequestContext, basis: ForkSource, asked: ForkSpec) -> tup
 
 
 def _after(basis: ForkSource, resolved: Resolved) -> tuple[Resolved, BestSoFar | None]:
-    """What the fork's own rule makes of the rows that it takes over."""
+    """Replay the fork's early stopping over the inherited epochs."""
     if not basis.rows:
         return resolved, None
     spec, rows = resolved.spec, basis.rows

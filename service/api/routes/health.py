@@ -1,4 +1,4 @@
-"""Whether the server lives, whether it can work, and what it has to do."""
+"""Liveness and readiness probes, and Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from service.api.context import AppState
 
 router = APIRouter(tags=["service"], route_class=StrictRoute)
-metrics_router = APIRouter(tags=["service"], route_class=StrictRoute)  # for the operator
+metrics_router = APIRouter(tags=["service"], route_class=StrictRoute)  # needs the operator's key
 
 
 class Health(BaseModel):
-    """The server lives."""
+    """Liveness."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -33,26 +33,26 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """The server can work."""
+    """Readiness."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     status: Literal["ready"] = "ready"
     """Always `ready`: a server that is not answers 503."""
     workers: int
-    """Workers alive; without one, jobs stay queued."""
+    """Live workers; without one, jobs stay queued."""
 
 
-@router.get("/healthz", operation_id="get_health", summary="Ask whether the server lives")
+@router.get("/healthz", operation_id="get_health", summary="Liveness probe")
 async def get_health() -> Health:
-    """Answers without asking the database, so that a slow one restarts nobody."""
+    """Does not query the database, so that a slow database does not cause restarts. Answers any `Host`."""
     return Health()
 
 
-@router.get("/readyz", operation_id="get_readiness", summary="Ask whether the server can work", responses=problems(503))
+@router.get("/readyz", operation_id="get_readiness", summary="Readiness probe", responses=problems(503))
 async def get_readiness(state: PublicState) -> Readiness:
-    """Whether the database can be reached, takes writes and has a schema that this version can use, and the artifact
-    store can be written to; 503 as well when this is not known within five seconds."""
+    """200 if the database is reachable, writable and has a compatible schema, and the artifact store is writable; else
+    503, as after five seconds without a result. Answers any `Host`."""
     return await state.readiness_check.run(partial(_check, state))
 
 
@@ -72,10 +72,10 @@ def _check(state: AppState) -> Readiness:
 @metrics_router.get(
     "/metrics",
     operation_id="get_metrics",
-    summary="Read metrics_router for Prometheus",
+    summary="Read Prometheus metrics",
     response_class=PlainTextResponse,
     response_description="Prometheus's text format.",
 )
 def get_metrics(context: Operator) -> PlainTextResponse:
-    """Jobs by status, stop reason and error code, how long the first has waited, workers, bytes stored; requests."""
+    """Jobs by status, stop reason and error code, queue time, workers, stored bytes; requests of this process."""
     return PlainTextResponse(context.state.metrics.text())

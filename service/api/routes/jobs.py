@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit, plan, read, wait, delete."""
+"""Jobs: submit, plan, list, read, wait, delete."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from service.store.jobs import jobs
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
 
-Spec = Annotated[JobSpec, Body(description="What to train.", openapi_examples=SPEC_EXAMPLES)]
+Spec = Annotated[JobSpec, Body(description="The network to train.", openapi_examples=SPEC_EXAMPLES)]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -39,10 +39,9 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x20-\x7e]+$",
-        description="Any text of your choice; sending the same again under the same key creates nothing new.",
+        description="Any text; repeating a request with the same key creates nothing new.",
     ),
 ]
-KnownStatus = Annotated[Status, AfterValidator(known)]
 _LABELS = TypeAdapter(Labels)
 REPLAYED = {"Idempotent-Replayed": {"description": "`true`.", "schema": {"type": "string"}}}
 CREATED: dict[int | str, dict[str, Any]] = {
@@ -92,7 +91,7 @@ def _create(context: RequestContext, spec: JobSpec, key: str | None) -> tuple[Jo
 
 
 def answer(job: Job, created: bool, response: Response) -> Job:
-    """The answer to who asked for a new job: `created`, or known by its key."""
+    """The response to a submission; not `created`: replayed by its Idempotency-Key."""
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if not created:
         response.status_code = 200
@@ -109,12 +108,12 @@ def replay(context: RequestContext, key: str | None, sha256: str) -> Job | None:
 
 
 def fingerprint(asked: BaseModel) -> str:
-    """SHA-256 of a request, the same whatever the order of its fields, with or without the defaults written out."""
+    """SHA-256 of a request, independent of the order of fields and of whether defaults are written out."""
     return hashlib.sha256(json.dumps(asked.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
 def profile_for(context: RequestContext, spec: JobSpec) -> TableProfile:
-    """The profile of the table that `spec` names or holds; raises InvalidSpec where there is no such data set."""
+    """The profile of the data of `spec`; raises InvalidSpec for an unknown data set."""
     if not isinstance(spec.data, DatasetData):
         return profile_of(spec.data)
     try:
@@ -126,7 +125,7 @@ def profile_for(context: RequestContext, spec: JobSpec) -> TableProfile:
 
 @router.post("/plan", operation_id="plan_job", summary="Plan a job", responses=problems(400, 413, 415))
 async def plan_job(spec: Spec, context: Reader, request: Request) -> Plan:
-    """What would be trained: the spec with every default, the layers, the rows of each part. Creates nothing."""
+    """Preview a job: the spec with every default, the layers, the rows of each part. Creates nothing."""
     return await expensive_work.run(context, request, context.state.plan_slots, _plan, context, spec)
 
 
@@ -157,12 +156,12 @@ def list_jobs(
     status: Annotated[
         Annotated[Status, AfterValidator(known)] | None, Query(description="Only jobs in this state.")
     ] = None,
-    name: Annotated[str | None, Query(max_length=200, description="Only jobs of exactly this name.")] = None,
+    name: Annotated[str | None, Query(max_length=200, description="Only jobs with exactly this name.")] = None,
     sweep: Annotated[str | None, Query(max_length=100, description="Only jobs of the sweep with this id.")] = None,
     limit: Limit = 20,
     after: Annotated[str | None, cursor("job")] = None,
 ) -> Page[Job]:
-    """Jobs that fit every filter, newest first."""
+    """Jobs that match every filter, newest first."""
     with context.database.reading() as connection:
         found = jobs.find(
             connection, limit=limit + 1, after=after, status=status, name=name, labels=labels, sweep=sweep
@@ -174,9 +173,9 @@ def list_jobs(
 async def get_job(
     job_id: JobId,
     context: Reader,
-    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the job's end.")] = 0,
+    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the job to end.")] = 0,
 ) -> Job:
-    """The job as it stands. With `wait` the answer comes when the job has ended, or else after so many seconds."""
+    """The job's current state. With `wait`, the response is delayed until the job has ended, at most that long."""
     read = partial(read_job, context, job_id)
     job = await context.state.read_batcher.run(read)
     if wait and not job.status.terminal:
@@ -197,10 +196,10 @@ def read_job(context: RequestContext, job_id: str) -> Job:
     status_code=204,
     operation_id="delete_job",
     summary="Delete a job",
-    response_description="The job is gone.",
+    response_description="The job is deleted.",
     responses=problems(404, 409),
 )
 def delete_job(job_id: JobId, context: Admin) -> None:
-    """Delete an ended job with its history and its checkpoints. Any other is refused: cancel it first."""
+    """Delete an ended job with its history and checkpoints; 409 for a live job: cancel it first."""
     with context.database.transaction() as connection:
         jobs.remove(connection, job_id)

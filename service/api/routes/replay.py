@@ -1,4 +1,4 @@
-"""Other stopping rules over a recorded history, over HTTP."""
+"""Replay of other early-stopping rules over a recorded history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from service.stopping.replay import Replayed, replay
 
 router = APIRouter(prefix="/jobs", tags=["progress"], route_class=StrictRoute)
 
-MAX_DECISIONS = 1_000_000  # rules x epochs of a request: some 8 seconds of work
+MAX_DECISIONS = 1_000_000  # rules x epochs of a request: about 8 seconds of CPU time
 
 EXAMPLE = {
     "rules": [
@@ -34,14 +34,14 @@ EXAMPLE = {
 
 
 class ReplayRequest(Strict):
-    """Rules to try."""
+    """Early-stopping rules to replay."""
 
     rules: Annotated[list[EarlyStopping], Field(min_length=1, max_length=100)]
     """Each as `early_stopping` of a job spec."""
 
 
 class Replays(BaseModel):
-    """What each rule makes of the history."""
+    """The result of each rule."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -50,7 +50,7 @@ class Replays(BaseModel):
     epochs: int
     """Epochs recorded, over which the rules were run."""
     data: list[Replayed]
-    """One a rule, in the rules' order."""
+    """One per rule, in the rules' order."""
 
 
 @router.post(

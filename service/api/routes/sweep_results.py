@@ -1,4 +1,4 @@
-"""What a sweep has found, over HTTP: its jobs as a leaderboard, and its points over seeds and folds."""
+"""Results of a sweep: its jobs as a leaderboard, and its configurations averaged over seeds and folds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.api.http.media_types import CSV, JSON
 from service.api.http.openapi import problems
 from service.api.pagination import Page, offset_page
 from service.api.strict_route import StrictRoute
-from service.api.tabular_responses import TABLES, Accept, TabularData, as_file, preferred
+from service.api.tabular_responses import TABULAR_CONTENT, Accept, TabularData, as_file, preferred
 from service.data.processes.write_parquet import Kind
 from service.domain.sweep import SweepPoint, SweepResult
 from service.store import sweep_results
@@ -37,7 +37,7 @@ Rows = Annotated[int, Query(ge=1, le=PAGE, description="How many at most; a tabl
     response_model=Page[SweepResult],
     responses={
         **problems(404, 413, 507),
-        200: {"content": TABLES, "description": "A row a job, as JSON, CSV or Parquet."},
+        200: {"content": TABULAR_CONTENT, "description": "A row a job, as JSON, CSV or Parquet."},
     },
 )
 async def get_sweep_results(
@@ -52,10 +52,10 @@ async def get_sweep_results(
     after: Offset = 0,
     accept: Accept = JSON,
 ) -> Page[SweepResult] | Response:
-    """What each job has changed and what came out, the best first; jobs without a value come last.
+    """The changes and the metrics of each job, best first; jobs without a value come last.
 
     `next` counts rows: while jobs train, a row may move from one page to another. With `Accept: text/csv` or
-    `application/vnd.apache.parquet` all of them come at once, as a table.
+    `application/vnd.apache.parquet` all rows are sent as one table.
     """
     wanted = preferred(accept)
     if wanted != JSON:
@@ -76,7 +76,7 @@ def _read(context: RequestContext, sweep_id: str, order: Order, limit: int | Non
 @router.get(
     "/{sweep_id}/summary",
     operation_id="get_sweep_summary",
-    summary="Compare the points of a sweep",
+    summary="Compare the configurations of a sweep",
     responses=problems(404),
 )
 async def get_sweep_summary(
@@ -86,10 +86,10 @@ async def get_sweep_summary(
     limit: Annotated[int, Query(ge=1, le=PAGE, description="How many at most.")] = 100,
     after: Offset = 0,
 ) -> Page[SweepPoint]:
-    """Mean and standard deviation over jobs that differ in nothing but their seed and their fold, the best mean first.
+    """Mean and standard deviation over jobs that differ only in seed and fold, best mean first.
 
     Seeds come from `replicates`, or from `seed` in the grid or the points; folds from `folds`, or `split.fold`. With
-    folds, the seeds of each are averaged first: the deviation is that over folds.
+    folds, the seeds of each fold are averaged first: the deviation is over folds.
     """
     found = await expensive_work.run(context, request, context.state.compute_slots, _summary, context, sweep_id)
     return offset_page(found[after : after + limit + 1], limit, after)
@@ -101,7 +101,7 @@ def _summary(context: RequestContext, sweep_id: str) -> list[SweepPoint]:
 
 
 def _table(sweep_id: str, found: list[SweepResult], *, typed: bool) -> TabularData:
-    """A row a job; `typed`: numbers and booleans that a sweep changes are such, and not their text."""
+    """One row per job; `typed`: changed numbers and booleans keep their type, instead of text."""
     names = list(dict.fromkeys(name for row in found for name in row.point))
     changed = {name: _kind([row.point.get(name) for row in found]) if typed else Kind.text for name in names}
     measured = list(dict.fromkeys(name for row in found for name in row.metrics))
@@ -121,7 +121,7 @@ def _table(sweep_id: str, found: list[SweepResult], *, typed: bool) -> TabularDa
 
 
 def _kind(values: list[Any]) -> Kind:
-    """What holds these values as they are; text where they differ, or are no numbers and no booleans."""
+    """The column type of these values; text for mixed types, and for anything but numbers and booleans."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {bool}:
         return Kind.flag

@@ -1,4 +1,4 @@
-"""Sweeps over HTTP: submit, list, read, wait, cancel."""
+"""Sweeps: submit, list, read, wait, cancel."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/sweeps", tags=["sweeps"], route_class=StrictRoute)
 
-_LOCATION = {"Location": {"description": "Where the sweep is.", "schema": {"type": "string"}}}
+_LOCATION = {"Location": {"description": "URL of the sweep.", "schema": {"type": "string"}}}
 
 
 @router.post(
@@ -49,7 +49,7 @@ _LOCATION = {"Location": {"description": "Where the sweep is.", "schema": {"type
     },
 )
 async def create_sweep(
-    asked: Annotated[SweepSpec, Body(description="What to try.", openapi_examples=SWEEP_EXAMPLES)],
+    asked: Annotated[SweepSpec, Body(description="The base spec and its variations.", openapi_examples=SWEEP_EXAMPLES)],
     context: Submitter,
     request: Request,
     response: Response,
@@ -58,10 +58,10 @@ async def create_sweep(
     """Queue many jobs at once: a `grid` of values to combine, or `points` one by one; `replicates` adds seeds, and
     `folds` cross-validates.
 
-    Names are dotted paths into the spec, as in `optimizer.lr`. Every job is checked first: all are queued, or none,
-    and a fault points at the value that brings it about. Two equal jobs are refused.
+    Names are dotted paths into the spec, as in `optimizer.lr`. Every job is validated first: all are queued, or none,
+    and an error points at the value that causes it. Duplicate jobs are refused.
     """
-    # Thousands of jobs take seconds to check: in a thread apart from those that answer short requests.
+    # Validating thousands of jobs takes seconds: use threads apart from those of short requests.
     sweep, created = await expensive_work.run(
         context, request, context.state.compute_slots, _create, context, asked, key
     )
@@ -89,7 +89,7 @@ def _create(context: RequestContext, asked: SweepSpec, key: str | None) -> tuple
 
 
 def _store(context: RequestContext, new: NewSweep) -> tuple[Sweep, bool]:
-    """In transactions so short that others get a turn in between; nothing is seen of the sweep before the last one."""
+    """Store the sweep in short transactions, so that others are not blocked; it is visible only after the last one."""
     most, staged, stored = context.state.settings.max_queued_jobs, list[str](), False
     try:
         if new.chunks:
@@ -100,7 +100,7 @@ def _store(context: RequestContext, new: NewSweep) -> tuple[Sweep, bool]:
             staged += [job["id"] for job in chunk]
             with context.database.transaction() as connection:
                 jobs.stage(connection, chunk)
-            if context.database.is_sqlite:  # whose lock goes to whoever looks next
+            if context.database.is_sqlite:  # SQLite's write lock is not fair: give other writers time to take it
                 time.sleep(time.monotonic() - began)
         with context.database.transaction() as connection:
             sweep, created = sweeps.create(connection, new, staged=staged, max_queued=most)
@@ -112,13 +112,13 @@ def _store(context: RequestContext, new: NewSweep) -> tuple[Sweep, bool]:
 
 
 def _discard(context: RequestContext, staged: Sequence[str]) -> None:
-    """What cannot be deleted now, the collector deletes later."""
+    """Delete staged jobs; the garbage collector deletes what is left."""
     for start in range(0, len(staged), sweeps.CHUNK):
         try:
             with context.database.transaction() as connection:
                 jobs.discard_staged(connection, staged[start : start + sweeps.CHUNK])
         except (Unavailable, StorageError) as error:
-            log.warning("%d staged jobs of a sweep are left to the collector: %s", len(staged) - start, error)
+            log.warning("%d staged jobs of a sweep are left to the garbage collector: %s", len(staged) - start, error)
             return
 
 
@@ -134,10 +134,10 @@ def list_sweeps(context: Reader, limit: Limit = 20, after: Annotated[str | None,
 async def get_sweep(
     sweep_id: SweepId,
     context: Reader,
-    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the end of all its jobs.")] = 0,
+    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for all its jobs to end.")] = 0,
 ) -> Sweep:
-    """The sweep with its counts and its best job. With `wait` the answer comes when no job is live any more, or else
-    after so many seconds."""
+    """The sweep with its counts and its best job. With `wait`, the response is delayed until no job is live, at most so
+    many seconds."""
     sweep = await run_in_threadpool(_read, context, sweep_id)
     if wait and sweep.status is SweepStatus.running:
         with context.state.rate_limiter.stream(context.caller.tenant):
@@ -147,8 +147,7 @@ async def get_sweep(
 
 
 async def _ended(context: RequestContext, sweep_id: str, seconds: float) -> None:
-    """Return when no job of the sweep is live, and at `seconds` at the latest: wait for its newest live job, again and
-    again."""
+    """Wait until no job of the sweep is live, at most `seconds`: wait for its newest live job, repeatedly."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
     while (left := deadline - clock()) > 0 and not context.state.watcher.stopped:
@@ -172,13 +171,15 @@ def _last_live(context: RequestContext, sweep_id: str) -> str | None:
     "/{sweep_id}/cancel",
     operation_id="cancel_sweep",
     summary="Cancel a sweep",
-    response_description="None of its jobs is live.",
-    responses={**problems(404), 202: {"model": Sweep, "description": "Running jobs will stop at their epoch's end."}},
+    response_description="No job of the sweep is live.",
+    responses={
+        **problems(404),
+        202: {"model": Sweep, "description": "Running jobs will stop at the end of their epoch."},
+    },
 )
 def cancel_sweep(sweep_id: SweepId, context: Submitter, response: Response) -> Sweep:
-    """Stop all jobs of a sweep for good: waiting ones at once, running ones at their epoch's end; each keeps its best.
-
-    A sweep that has ended stays as it is.
+    """Stop all jobs of a sweep permanently: queued ones at once, running ones at the end of their epoch, keeping their
+    best. An ended sweep does not change.
     """
     with context.database.transaction() as connection:
         sweep = sweeps.cancel(connection, sweep_id)
