@@ -83,7 +83,7 @@ def test_name_labels_and_priority_can_be_changed(client: TestClient, kitchen: Ki
         ({"labels": {"team": 1}}, "/labels/team", "text"),
         ({"labels": None}, "/labels", "object"),
         ({"name": "x" * 1_000}, "/name", "at most"),
-        ({"seed": 1}, "/seed", "not a known field"),
+        ({"seed": 1}, "/seed", "unknown field"),
         ([], "", "object"),
     ],
 )

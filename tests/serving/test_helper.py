@@ -126,7 +126,7 @@ def test_the_helper_answers_and_hands_on_what_is_wrong(predictor: Predictor, tmp
     with pytest.raises(CheckpointCorrupt, match="No such file"):
         predictor.to_pt(tmp_path / "nowhere", "", tmp_path / "export")
 
-    assert wrong.value.faults[0].pointer == "/rows/0/x0"
+    assert wrong.value.field_errors[0].pointer == "/rows/0/x0"
 
 
 def test_a_helper_that_dies_is_replaced(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_many_rows_are_answered_in_parts_to_the_same_bits(predictor: Predictor, 
     assert answers == [answer for row in rows for answer in predictor.predict(path, sha256_of(path), [row])]
     with pytest.raises(InvalidData) as wrong:
         predictor.predict(path, sha256_of(path), [*rows, {"x0": "one", "x1": 2.0}])
-    assert wrong.value.faults[0].pointer == "/rows/150/x0"
+    assert wrong.value.field_errors[0].pointer == "/rows/150/x0"
 
 
 def test_models_are_kept_by_bytes_and_the_least_recently_used_goes_first(tmp_path: Path) -> None:
