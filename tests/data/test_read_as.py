@@ -158,7 +158,7 @@ def test_a_date_format_of_the_client_comes_before_numbers(tmp_path: Path) -> Non
 
 def test_a_date_format_that_fits_nothing_says_so_and_one_that_is_none_is_refused(tmp_path: Path) -> None:
     assert store(tmp_path, CSV, date_format="%d.%m.%Y").warnings == ["no column holds dates as '%d.%m.%Y' says"]
-    with pytest.raises(InvalidData, match="date_format '%Q' is none"):
+    with pytest.raises(InvalidData, match="date_format '%Q' is invalid"):
         store(tmp_path, CSV, date_format="%Q")
 
 

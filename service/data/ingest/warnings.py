@@ -9,7 +9,7 @@ from service.spec.read_options import ReadOptions
 from service.spec.text import some
 
 
-def remarks(columns: Mapping[str, Typed], options: ReadOptions) -> Iterator[str]:
+def type_warnings(columns: Mapping[str, Typed], options: ReadOptions) -> Iterator[str]:
     """Warnings about values that were lost and choices that could have been others; columns by name."""
     for name, way in columns.items():
         if way.lost:

@@ -11,7 +11,7 @@ MAX_SIMILAR = 5
 """Columns that are named with their similar values."""
 
 
-def findings(columns: Sequence[Column], rows: int, duplicates: int) -> Iterator[str]:
+def table_warnings(columns: Sequence[Column], rows: int, duplicates: int) -> Iterator[str]:
     """Warnings about columns that teach nothing, columns like ids, and rows that stand there twice."""
     empty = [column.name for column in columns if column.distinct == 0]
     if empty:
