@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from service.data.staging import ReadLimits
 from service.errors import InvalidData, TooLarge
 from tests.data.files import BOMB, CSV, FAULTS, ROWS, X, npy, npz, parquet, zipped
-from tests.data.pictures import IMAGE_FAULTS, PAINTING, PHOTO, encrypted, grey, png, zip_of
+from tests.data.image_files import IMAGE_FAULTS, PAINTING, PHOTO, encrypted, grey, png, zip_of
 from tests.data.tables import MEMORY, store
 
 ALL_FAULTS = {**FAULTS, **IMAGE_FAULTS}

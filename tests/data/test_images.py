@@ -21,7 +21,7 @@ from service.errors import InvalidData
 from service.spec.read_options import ReadOptions
 from service.spec.table import ColumnType
 from tests.data.files import zipped
-from tests.data.pictures import DOT, NOISE, coloured, grey, jpeg, png, two_classes, zip_of
+from tests.data.image_files import DOT, NOISE, coloured, grey, jpeg, png, two_classes, zip_of
 from tests.data.tables import MEMORY, store
 
 
