@@ -144,7 +144,7 @@ def test_dates_are_read_as_they_were_in_the_data_set(read: Read) -> None:
 def test_dates_that_could_be_two_days_are_refused_where_the_data_set_does_not_tell(read: Read) -> None:
     model = learnt("d", ColumnType.datetime, origin=1.7e9)
 
-    with pytest.raises(InvalidData, match=r"column 'd': the dates could be %d/%m/%Y as well as %m/%d/%Y"):
+    with pytest.raises(InvalidData, match=r"column 'd': ambiguous dates, %m/%d/%Y and %d/%m/%Y fit"):
         read("d,i\n03/04/2024,1\n", model)
     assert read("d,i\n30/04/2024,1\n", model) == {"d": [1714435200.0]}
 

@@ -172,6 +172,6 @@ def _refuse_open_question(column: _Column, ways: Sequence[_Way], learnt: Preproc
     swapped = first.translate(str.maketrans("dm", "md"))
     if any(way.date_format == swapped for way in ways[1:]):
         raise InvalidData(
-            f"column {column.feature.column!r}: the dates could be {swapped} as well as {first}; write them as the data"
-            " set has them, or as 2024-05-01"
+            f"column {column.feature.column!r}: ambiguous dates, {first} and {swapped} fit; write them as in the data"
+            " set, or as 2024-05-01"
         )
