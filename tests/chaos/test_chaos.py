@@ -1,4 +1,4 @@
-"""A storm over a service at work: processes are killed, stopped and cut off; then everything must be as it should.
+"""Chaos test: kill, stop and disconnect processes of a busy service, then check every invariant.
 
 CHAOS_MINUTES (2), CHAOS_JOBS (1,000) and CHAOS_SEED, which is printed, make it longer, larger and the same again.
 """

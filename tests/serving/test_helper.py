@@ -1,4 +1,4 @@
-"""Predictions and exports from a checkpoint's file, and the helper process around them."""
+"""The prediction helper: predictions and exports, and its process."""
 
 from __future__ import annotations
 

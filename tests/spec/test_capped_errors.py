@@ -1,4 +1,4 @@
-"""However many values of a request are wrong, validation makes few errors, and says where the first of them are."""
+"""Validation of a request with many wrong values creates few errors, the first ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warnings about what would spoil a job: said where there is reason to, and not where there is none."""
+"""Data warnings: present where they apply, absent where not."""
 
 from __future__ import annotations
 

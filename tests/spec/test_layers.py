@@ -1,4 +1,4 @@
-"""The one layer list: shapes that chain, and as many parameters as the formula says."""
+"""The layer list: shapes and parameter counts."""
 
 from __future__ import annotations
 

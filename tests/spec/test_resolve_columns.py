@@ -1,4 +1,4 @@
-"""Resolving a spec against a table's columns: the task, the classes, the inputs, and every refusal with its place."""
+"""Resolving a spec against columns: task, classes, inputs, and each error with its pointer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resolving how a job trains: the split, the monitor, batches, limits, and what is worth a warning."""
+"""Resolving training settings: split, monitor, batches, limits and warnings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was resolved survives being stored as JSON, in little room."""
+"""A resolved job survives the round trip through JSON."""
 
 from __future__ import annotations
 

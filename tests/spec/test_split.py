@@ -1,4 +1,4 @@
-"""What a split may ask for: which wishes exclude each other, what is left open, and the sizes."""
+"""The split of a spec: exclusive fields, defaults, and sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Profiles of data that travels in the spec: inline rows and made-up rows."""
+"""Profiles of inline and synthetic data."""
 
 from __future__ import annotations
 

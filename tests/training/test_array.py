@@ -1,4 +1,4 @@
-"""The batched array is K plain networks: same values, same gradients, and each member the same bits as alone."""
+"""The array equals K plain networks: values, gradients, and each member's bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint's bytes give back the network and its description, and nothing but data is read."""
+"""Checkpoint files: round trip of network and metadata; damaged files are refused, no code is executed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers of sequences and images: values, gradients and bits, as for flat ones; wrong shapes are named."""
+"""Layers for sequences and images: values, gradients and bits; wrong shapes are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row's answer is bit for bit the same alone and in any company."""
+"""Predictions of a row are bit-identical alone and in any batch."""
 
 from __future__ import annotations
 

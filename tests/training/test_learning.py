@@ -1,4 +1,4 @@
-"""Jobs learn what there is to learn from real tables."""
+"""Jobs reach good test metrics on real tables."""
 
 from __future__ import annotations
 

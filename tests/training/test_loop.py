@@ -1,4 +1,4 @@
-"""The generator of reports: what it measures, when it ends, and what it leaves behind."""
+"""The training loop: measurements, stop reasons, and the states that it leaves."""
 
 from __future__ import annotations
 

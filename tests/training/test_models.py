@@ -1,4 +1,4 @@
-"""The plain module and its first weights are what anyone gets in plain PyTorch."""
+"""The torch module of a layer list and its initial weights equal plain PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The optimizers move a matrix of members as torch.optim moves each of them."""
+"""Optimizers on a matrix of members equal torch.optim for each member."""
 
 from __future__ import annotations
 

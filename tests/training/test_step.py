@@ -1,4 +1,4 @@
-"""A captured step does what the plain one does; a step that cannot be captured goes on plainly.
+"""A replayed CUDA graph equals the eager step; a step that cannot be captured runs eagerly.
 
 The capture itself needs a CUDA device. What is around it is tested with a capture that works over again.
 """

@@ -1,4 +1,4 @@
-"""Who was out of touch with the database judges nobody for the time of a lease."""
+"""Database liveness: a reconnected supervisor reaps no leases until a lease's time has passed."""
 
 from __future__ import annotations
 

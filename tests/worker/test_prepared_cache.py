@@ -1,4 +1,4 @@
-"""Rows that were prepared are kept, the latest used longest, and a changed file is found when it is read."""
+"""The cache of prepared data: LRU eviction, keys, and detection of a changed file."""
 
 from __future__ import annotations
 

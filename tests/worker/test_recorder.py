@@ -1,4 +1,4 @@
-"""What the recorder writes and when, on both databases and a real folder."""
+"""The recorder: what it writes and when, on both databases and a real folder."""
 
 from __future__ import annotations
 

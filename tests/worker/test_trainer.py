@@ -1,4 +1,4 @@
-"""One claimed job through a trainer, without the process around it."""
+"""The trainer: claimed jobs from load to end, without a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model card: what people have written is no markup in it, wherever it stands."""
+"""The model card: user text is escaped everywhere."""
 
 from __future__ import annotations
 

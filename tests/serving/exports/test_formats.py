@@ -1,4 +1,4 @@
-"""Every export answers as the service does: any network, any columns, one row or many; others are refused."""
+"""Every export predicts the same as the service: any network, any columns, one row or many."""
 
 from __future__ import annotations
 

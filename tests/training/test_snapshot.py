@@ -1,4 +1,4 @@
-"""A job that goes on from a snapshot ends as if it had never stopped, bit for bit, whoever it is trained with."""
+"""Resuming from a snapshot is bit-identical to an uninterrupted run, in any array."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attempts at a job that follow upon others: what was saved is gone on from, and the end is the same to the bit."""
+"""Resuming attempts from a saved state: the result is bit-identical to an uninterrupted run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was shown at submission is what is trained, whatever version of the service trains it."""
+"""The job that was resolved at submission is trained, even by a newer version of the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs trained as one array give, each, the same history and the same weights as alone, bit for bit."""
+"""Jobs trained as one array are bit-identical to the same jobs alone."""
 
 from __future__ import annotations
 
