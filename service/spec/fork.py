@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from service.errors import Fault, InvalidSpec
+from service.errors import FieldError, InvalidSpec
 from service.spec.base import Strict
 from service.spec.capped_errors import CapErrors
 from service.spec.layers import Dropout, Layer
@@ -46,22 +46,22 @@ def resolve_fork(spec: JobSpec, table: TableProfile, limits: JobLimits, parent: 
 
 def check_fork(parent: Resolved, fork: Resolved, asked: ForkSpec) -> None:
     """Raise InvalidSpec, pointing into the spec, where the weights or the optimizer would not fit the fork."""
-    faults = [
-        Fault(f"/{part}", "cannot be changed in a fork: the weights depend on it")
+    errors = [
+        FieldError(f"/{part}", "cannot be changed in a fork: the weights depend on it")
         for part in FIXED
         if getattr(parent.spec, part) != getattr(fork.spec, part)
     ]
-    if not faults and list(map(_shape, parent.layers)) != list(map(_shape, fork.layers)):
-        faults.append(Fault("/architecture", "must keep its layers: the weights depend on them"))
+    if not errors and list(map(_shape, parent.layers)) != list(map(_shape, fork.layers)):
+        errors.append(FieldError("/architecture", "must keep its layers: the weights depend on them"))
     if asked.checkpoint == "last" and parent.spec.optimizer.kind != fork.spec.optimizer.kind:
-        faults.append(
-            Fault(
+        errors.append(
+            FieldError(
                 "/optimizer/kind",
                 "cannot be changed for `last`, which continues the optimizer's state; fork from `best`",
             )
         )
-    if faults:
-        raise InvalidSpec(f"{faults[0].pointer} {faults[0].message}", tuple(faults))
+    if errors:
+        raise InvalidSpec(f"{errors[0].pointer} {errors[0].message}", tuple(errors))
 
 
 def _shape(layer: Layer) -> Layer:

@@ -78,11 +78,11 @@ def test_an_upload_whose_client_has_gone_is_read_no_further(tmp_path: Path, data
     with serving(app) as (_, url):
         with connections(url) as clients:
             clients += [ask(url, "POST", "/v1/datasets", file, "application/octet-stream") for _ in range(3)]
-            until(lambda: readers() and app.state.parts.ingesting.waiting == 1)  # the third waits for its turn
+            until(lambda: readers() and app.state.shared.ingest_slots.waiting == 1)  # the third waits for its turn
         until(lambda: not readers(), seconds=5)
         until(lambda: not list(settings.artifacts.joinpath("tmp").iterdir()))
 
-        assert app.state.parts.ingesting.waiting == 0
+        assert app.state.shared.ingest_slots.waiting == 0
 
 
 class StuckPredictor(CoinPredictor):
@@ -109,10 +109,10 @@ def test_exports_whose_clients_have_gone_hold_up_nobody(
     with serving(app) as (_, url):
         with connections(url) as clients:
             clients += [ask(url, "GET", path) for _ in range(4)]
-            until(lambda: app.state.parts.exporting.waiting == 3)
+            until(lambda: app.state.shared.export_slots.waiting == 3)
             predictor.stuck = False
         assert httpx2.get(url + path, timeout=30).status_code == 200
-        assert app.state.parts.exporting.waiting == 0
+        assert app.state.shared.export_slots.waiting == 0
 
 
 def test_cheap_reads_and_sweeps_do_not_wait_for_those_who_read_uploads(client: TestClient, app: FastAPI) -> None:
@@ -121,18 +121,18 @@ def test_cheap_reads_and_sweeps_do_not_wait_for_those_who_read_uploads(client: T
 
     with ExitStack() as stack:
         for tenant in ("one", "one", "other"):
-            stack.enter_context(app.state.parts.ingesting.slot(CancellableTask(tenant)))
+            stack.enter_context(app.state.shared.ingest_slots.slot(CancellableTask(tenant)))
 
         assert client.get(f"/v1/datasets/{dataset}/preview").json()["data"] == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
         assert client.post("/v1/sweeps", json={"base": base, "replicates": 2}).status_code == 201
 
 
 def test_jobs_that_are_planned_and_submitted_take_no_thread_from_short_requests(app: FastAPI, kitchen: Kitchen) -> None:
-    known, planning = kitchen.trained().job_id, app.state.parts.planning
+    known, planning = kitchen.trained().job_id, app.state.shared.plan_slots
     spec = b'{"data": {"kind": "synthetic"}}'
 
     with serving(app) as (_, url), ExitStack() as stack:
-        for _ in range(planning.each):
+        for _ in range(planning.per_tenant):
             stack.enter_context(planning.slot(CancellableTask("default")))
         with connections(url) as clients:
             for path, body in (("", spec), ("/plan", spec), (f"/{known}/fork", b"{}")):
@@ -144,11 +144,11 @@ def test_jobs_that_are_planned_and_submitted_take_no_thread_from_short_requests(
 
 
 def test_of_every_kind_of_work_a_tenant_leaves_slots_to_others(app: FastAPI) -> None:
-    limiters = [each for each in vars(app.state.parts).values() if isinstance(each, FairLimiter)]
+    limiters = [each for each in vars(app.state.shared).values() if isinstance(each, FairLimiter)]
 
     for limiter in limiters:
         with ExitStack() as stack:
-            for _ in range(limiter.each):
+            for _ in range(limiter.per_tenant):
                 stack.enter_context(limiter.slot(CancellableTask("greedy")))
             stack.enter_context(limiter.slot(CancellableTask("other")))  # waits for nobody
     assert len(limiters) == 6

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from service.artifacts import sha256_of
-from service.concurrency.cancellation import CancellableTask, Cancelled, begin
+from service.concurrency.cancellation import CancellableTask, Cancelled, set_current
 from service.data.preprocess.dataset import prepare
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.job import Export
@@ -126,7 +126,7 @@ def test_the_helper_answers_and_hands_on_what_is_wrong(predictor: Predictor, tmp
     with pytest.raises(CheckpointCorrupt, match="No such file"):
         predictor.to_pt(tmp_path / "nowhere", "", tmp_path / "export")
 
-    assert wrong.value.faults[0].pointer == "/rows/0/x0"
+    assert wrong.value.field_errors[0].pointer == "/rows/0/x0"
 
 
 def test_a_helper_that_dies_is_replaced(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_many_rows_are_answered_in_parts_to_the_same_bits(predictor: Predictor, 
     assert answers == [answer for row in rows for answer in predictor.predict(path, sha256_of(path), [row])]
     with pytest.raises(InvalidData) as wrong:
         predictor.predict(path, sha256_of(path), [*rows, {"x0": "one", "x1": 2.0}])
-    assert wrong.value.faults[0].pointer == "/rows/150/x0"
+    assert wrong.value.field_errors[0].pointer == "/rows/150/x0"
 
 
 def test_models_are_kept_by_bytes_and_the_least_recently_used_goes_first(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_an_export_ends_when_its_work_is_cancelled(predictor: Predictor, tmp_pat
     work, before = CancellableTask("a"), set(children(os.getpid()))
 
     def export() -> None:
-        begin(work)
+        set_current(work)
         predictor.export(path, sha256_of(path), asked, tmp_path / "export")
 
     with ThreadPoolExecutor(1) as thread:
@@ -241,12 +241,12 @@ def test_work_that_is_cancelled_while_its_helper_starts_ends_too(monkeypatch: py
         start(process)
 
     monkeypatch.setattr(SpawnProcess, "start", cancelled)
-    begin(work)
+    set_current(work)
     try:
         with Helper() as helper, pytest.raises(Cancelled), work.on_cancel(helper.kill):
             helper.call("learnt", "nowhere", "")
     finally:
-        begin(CancellableTask())
+        set_current(CancellableTask())
 
 
 def memory_of(pid: int) -> int:

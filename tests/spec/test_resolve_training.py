@@ -207,7 +207,7 @@ def test_a_job_may_ask_for_as_much_as_the_server_allows_and_no_more() -> None:
     ):
         with pytest.raises(InvalidSpec) as error:
             resolve(spec(**fields), TABLE, bound)
-        assert pointer in (None, error.value.faults[0].pointer)
+        assert pointer in (None, error.value.field_errors[0].pointer)
         assert said in error.value.detail
 
 
@@ -230,4 +230,4 @@ def test_what_takes_the_most_memory_is_blamed(fields: Any, pointer: str) -> None
     with pytest.raises(InvalidSpec) as error:
         resolve(job, profile_of(job.data), limits(memory_bytes=2**20))
 
-    assert [fault.pointer for fault in error.value.faults] == [pointer]
+    assert [fault.pointer for fault in error.value.field_errors] == [pointer]

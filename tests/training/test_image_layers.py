@@ -93,7 +93,7 @@ def test_a_layer_that_does_not_fit_is_named(architecture: Any, pointer: str) -> 
     with pytest.raises(InvalidSpec) as error:
         lowered(architecture)
 
-    assert [fault.pointer for fault in error.value.faults] == [pointer]
+    assert [fault.pointer for fault in error.value.field_errors] == [pointer]
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
