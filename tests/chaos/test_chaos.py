@@ -181,7 +181,7 @@ def server(backend: str, request: pytest.FixtureRequest) -> str | None:
 
 
 @linux_only
-def test_after_the_storm_everything_is_as_it_should_be(database_url: str, server: str | None, tmp_path: Path) -> None:
+def test_all_invariants_hold_after_chaos(database_url: str, server: str | None, tmp_path: Path) -> None:
     print(f"CHAOS_SEED={SEED}")
     settings = {"BESTEPOCH_SAVE_SECONDS": "1", "BESTEPOCH_LOG_LEVEL": "error"}
     with Team(database_url, tmp_path / "home", **settings).at_work(workers=2) as team:

@@ -26,7 +26,7 @@ def twice(profile: TableProfile = TABLE) -> TableProfile:
     return profile.model_copy(update={"duplicate_rows": 7})
 
 
-def test_a_column_that_gives_the_target_away_is_named() -> None:
+def test_target_leakage_is_warned_of() -> None:
     target = column("y", "boolean").model_copy(update={"given_away_by": ["b", "c", "not learnt from"]})
 
     found = warning(table(column("a"), column("b"), column("c"), target))
@@ -35,13 +35,13 @@ def test_a_column_that_gives_the_target_away_is_named() -> None:
     assert found.message.startswith("each of the columns 'b', 'c' alone nearly gives 'y' away: ")
 
 
-def test_what_gives_another_column_away_leaks_no_target() -> None:
+def test_a_feature_that_determines_another_feature_is_no_leakage() -> None:
     given_away = column("a").model_copy(update={"given_away_by": ["b"]})
 
     assert resolved(table(given_away, column("b"), column("y", "boolean")), "y").warnings == ()
 
 
-def test_whole_numbers_of_each_rows_own_are_named() -> None:
+def test_integers_unique_per_row_are_warned_of_as_ids() -> None:
     found = warning(table(column("a"), column("id", "integer"), column("y", "boolean")))
 
     assert (found.code, found.pointer) == ("id_like_column", "/data/features")

@@ -57,7 +57,7 @@ def stored(resolved: Resolved) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("resolved", JOBS.values(), ids=JOBS.keys())
-def test_a_stored_job_comes_back_as_it_was(resolved: Resolved) -> None:
+def test_a_resolved_job_round_trips(resolved: Resolved) -> None:
     spec = JobSpec.model_validate(resolved.spec.model_dump(mode="json"))
 
     back = restored(spec, *stored(resolved))

@@ -32,7 +32,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_whatever_a_process_writes_ends_up_in_its_attempts_log_and_others_of_the_array_find_it(tmp_path: Path) -> None:
+def test_all_output_of_a_process_is_in_its_attempts_log_which_the_array_shares(tmp_path: Path) -> None:
     code = f"""
 import faulthandler, os, pathlib, sys
 from types import SimpleNamespace as Claim
@@ -55,7 +55,7 @@ os.abort()
     assert (tmp_path / "job_b-7.log").read_text() == second
 
 
-def test_a_tail_is_short_and_fits_into_json(tmp_path: Path) -> None:
+def test_a_log_tail_is_short_and_valid_in_json(tmp_path: Path) -> None:
     path = log(tmp_path, "job_a-1.log", b"start" + b"\0\xff" * 10_000 + b"end")
 
     found = tail(tmp_path / "missing.log", path)
