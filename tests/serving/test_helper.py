@@ -242,7 +242,7 @@ def test_a_task_cancelled_while_its_helper_starts_ends(monkeypatch: pytest.Monke
     set_current(work)
     try:
         with Helper() as helper, pytest.raises(Cancelled), work.on_cancel(helper.kill):
-            helper.call("learnt", "nowhere", "")
+            helper.call("prediction_schema", "nowhere", "")
     finally:
         set_current(CancellableTask())
 
