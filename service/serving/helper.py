@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from service.data.ingest.predictions import write_answers
-from service.data.preprocess.sources import table_of_rows, table_of_staged
+from service.data.formats.array_columns import write_predictions
+from service.data.preprocess.sources import table_from_rows, table_from_staged
 from service.domain.checkpoint import CheckpointFormat
 from service.errors import CheckpointCorrupt, Conflict, InvalidData, NotInstalled, ServiceError, StorageError
 from service.serving.exports.bundle import to_bundle
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from service.data.table import Table
+    from service.data.preprocess.preprocessing import Table
     from service.domain.job import Export
     from service.serving.exports.model import Rows
     from service.spec.table import Value
@@ -103,7 +103,7 @@ def check_rows(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> N
     if len(rows) * len(classes or ()) > MAX_PROBABILITIES:
         most = MAX_PROBABILITIES // len(classes or ())
         raise InvalidData(f"{len(rows):,} rows are too many for so many classes; send at most {most:,} at once")
-    table_of_rows(rows, fitted)
+    table_from_rows(rows, fitted)
 
 
 def predict(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> tuple[list[dict[str, Any]], float]:
@@ -120,7 +120,7 @@ def predict(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> tupl
 def _answers(model: InferenceModel, rows: list[dict[str, Value | None]]) -> list[dict[str, Any]]:
     fitted = model.preprocessing
     classes = fitted.target.classes
-    table = table_of_rows(rows, fitted)
+    table = table_from_rows(rows, fitted)
     if classes is None:
         values = model.numbers(table).tolist()
         return [{"prediction": value if isfinite(value) else None} for value in values]
@@ -146,7 +146,7 @@ def predict_part(path: str, sha256: str, staged: str, rows: range, answers: str)
     """
     model = MODELS.load(path, sha256)
     began = time.monotonic()
-    _write_part(model, table_of_staged(Path(staged), model.preprocessing, rows), Path(answers))
+    _write_part(model, table_from_staged(Path(staged), model.preprocessing, rows), Path(answers))
     return time.monotonic() - began
 
 
@@ -154,11 +154,11 @@ def _write_part(model: InferenceModel, table: Table, answers: Path) -> None:
     classes = model.preprocessing.target.classes
     if classes is None:
         values = model.numbers(table)
-        write_answers(answers, [np.where(np.isfinite(values), values, np.nan)])
+        write_predictions(answers, [np.where(np.isfinite(values), values, np.nan)])
         return
     shares = model.shares(table)
     best = _array(classes)[shares.argmax(dim=1).numpy()]
-    write_answers(answers, [best, *shares.numpy().T])
+    write_predictions(answers, [best, *shares.numpy().T])
 
 
 def export_pt(path: str, sha256: str, target: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from service.concurrency.cancellation import current
 from service.concurrency.fair_slots import FairLimiter
 from service.data.processes.ingest_prediction_rows import ingest_rows
-from service.data.processes.join_predictions import join_answers
+from service.data.processes.join_predictions import join_predictions
 from service.errors import ServiceError, TooLarge, Unavailable
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Predictor:
             raise TooLarge(f"{rows:,} rows are too many for one file; send at most {most:,} at once")
         at_once = max(FIRST_PART_ROWS, PART_CELLS // (schema.features + len(schema.answers)))
         parts = self._predict_parts(model, source.parent, rows, at_once)
-        join_answers(parts, schema.answers, options.format, answer, allowed)
+        join_predictions(parts, schema.answers, options.format, answer, allowed)
         return answer
 
     def _predict_parts(self, model: tuple[str, str], folder: Path, rows: int, at_once: int) -> list[Path]:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from service.data.table import Table
+from service.data.preprocess.preprocessing import Table
 from service.training.array import NetworkArray
 from service.training.checkpoint import LoadedCheckpoint
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.data.preprocess.dataset import prepare
-from service.data.table import Table
+from service.data.preprocess.preprocessing import Table
 from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
 from service.training.checkpoint import LoadedCheckpoint

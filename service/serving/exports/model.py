@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from service.data.preprocess.sources import table_of_rows
+from service.data.preprocess.sources import table_from_rows
 from service.errors import Conflict
 from service.serving.exports.standalone import Standalone
 from service.spec.read_options import DEFAULT_NULL_VALUES
@@ -79,7 +79,7 @@ def check(checkpoint: LoadedCheckpoint, answer: Callable[[Rows], Any], rows: Row
 
 def _answers(checkpoint: LoadedCheckpoint, rows: Rows) -> Any:
     """Predictions of the service: (rows, classes) probabilities or (rows,) numbers, float64."""
-    model, table = InferenceModel(checkpoint), table_of_rows(rows, checkpoint.preprocessing)
+    model, table = InferenceModel(checkpoint), table_from_rows(rows, checkpoint.preprocessing)
     if checkpoint.preprocessing.target.classes is None:
         return model.numbers(table)
     return model.shares(table).numpy()

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from service.data.csv_injection import harmless
+from service.data.csv_injection import escape_formula
 from service.data.preprocess.preprocessing import FittedTarget, Preprocessing
 from service.domain.job import Job
 from service.serving.exports import standalone as loader
@@ -102,7 +102,7 @@ def test_its_loader_knows_a_column_by_its_name_in_a_csv_file_of_the_service(
     data = to_bundle(checkpoint, [{}], job_of(checkpoint), None, tmp_path / "history.csv")
     zipfile.ZipFile(io.BytesIO(data)).extractall(tmp_path / "taken")
     with (tmp_path / "rows.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([map(harmless, names), row])
+        csv.writer(file).writerows([map(escape_formula, names), row])
 
     loader.main(str(tmp_path / "rows.csv"), tmp_path / "taken")
 
