@@ -179,7 +179,7 @@ def _training_warnings(resolved: Resolved) -> list[SpecWarning]:
         message = (
             "with one step an epoch, batch normalization's running statistics lag some"
             f" {round(2 / min(norm.momentum for norm in norms))} epochs behind the weights: early validation losses"
-            " mean little (the momentum of batch norm sets their pace)"
+            " mean little (raise the momentum of batch norm to shorten it)"
         )
         warnings.append(_warn("one_step_per_epoch", message, "/batch_size"))
     return warnings
