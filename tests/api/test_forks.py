@@ -109,11 +109,15 @@ def test_a_rule_that_has_fired_is_warned_of(client: TestClient, parent: Claim) -
         ({"changes": {"optimizer.speed": 1}}, "/changes/optimizer.speed", "unknown field"),
         ({"changes": {"a~b/c": 1}}, "/changes/a~0b~1c", "unknown field"),
         ({"changes": {"architecture.hidden": [9]}}, "/changes/architecture.hidden", "must keep its layers"),
-        ({"changes": {"split.seed": 9}}, "/changes/split.seed", "must stay: the weights belong to it"),
+        (
+            {"changes": {"split.seed": 9}},
+            "/changes/split.seed",
+            "cannot be changed in a fork",
+        ),
         (
             {"changes": {"optimizer": {"kind": "sgd"}}},
             "/changes/optimizer/kind",
-            "must stay for `last`, whose optimizer goes on; fork from `best`",
+            "cannot be changed for `last`, which continues the optimizer's state; fork from `best`",
         ),
         (
             {"changes": {"early_stopping.monitor": "val_accuracy"}},
