@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, func, select
 
 from service.domain.status import LIVE, Status
+from service.spec.base import FrozenModel
 from service.store.schema import checkpoints, dataset_inputs, datasets, jobs
 from service.store.tenancy import in_tenant
 
@@ -18,8 +19,7 @@ HISTORY_ROW_BYTES = 400
 """About what an epoch takes in the database, with its index entry."""
 
 
-@dataclass(frozen=True)
-class StoredBytes:
+class StoredBytes(FrozenModel):
     """Bytes of one tenant, by what takes them."""
 
     datasets: int

@@ -90,26 +90,26 @@ def test_keys_that_opened_nothing_are_counted(strict: TestClient) -> None:
 def test_tokens_come_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
     monkeypatch.setattr(auth_throttle.time, "monotonic", lambda: now)
-    failed = AuthThrottle(60)
+    throttle = AuthThrottle(60)
     for _ in range(60):
-        failed.failed("a")
+        throttle.record_failure("a")
     with pytest.raises(TooManyFailedKeys):
-        failed.check("a")
-    failed.check("b")
+        throttle.check("a")
+    throttle.check("b")
 
     now += 1.0
-    failed.check("a")
+    throttle.check("a")
 
 
 def test_no_more_addresses_are_remembered_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth_throttle, "MOST_ADDRESSES", 100)
-    failed = AuthThrottle(1)
+    monkeypatch.setattr(auth_throttle, "MAX_ADDRESSES", 100)
+    throttle = AuthThrottle(1)
     for number in range(1_000):
-        failed.failed(f"10.0.{number // 256}.{number % 256}")
+        throttle.record_failure(f"10.0.{number // 256}.{number % 256}")
 
-    assert len(failed._known) == 100
+    assert len(throttle._buckets) == 100
     with pytest.raises(TooManyFailedKeys):
-        failed.check("10.0.3.231")  # the last one
+        throttle.check("10.0.3.231")  # the last one
 
 
 @pytest.mark.parametrize(
