@@ -14,7 +14,7 @@ from service.api import expensive_work
 from service.api.http.media_types import CSV, JSON, PARQUET
 from service.api.http.ranges import whole
 from service.concurrency.cancellation import current
-from service.data.csv_injection import harmless
+from service.data.csv_injection import escape_formula
 from service.data.processes.write_parquet import write_rows
 from service.errors import StorageError
 
@@ -100,14 +100,14 @@ def _parquet(table: TabularData, state: AppState) -> BinaryIO:
 
 def csv_rows(table: TabularData) -> Iterator[list[list[Any]]]:
     """The header, then the rows in pages, as CSV cells."""
-    yield [list(map(harmless, table.columns))]
+    yield [list(map(escape_formula, table.columns))]
     for rows in table.pages:
         yield [list(map(_cell, row)) for row in rows]
 
 
 def _cell(value: Any) -> Any:
     if isinstance(value, str):
-        return harmless(value)
+        return escape_formula(value)
     return str(value).lower() if isinstance(value, bool) else value
 
 

@@ -7,13 +7,13 @@ import re
 _FORMULA = re.compile("'*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")  # the last four are the wide forms of the first
 
 
-def harmless(text: str) -> str:
+def escape_formula(text: str) -> str:
     """The text, behind an apostrophe if a spreadsheet would take it for a formula; numbers are none."""
     return f"'{text}" if _is_formula(text) else text
 
 
-def original(text: str) -> str:
-    """What `harmless` has made this text of."""
+def unescape_formula(text: str) -> str:
+    """What `escape_formula` has made this text of."""
     return text[1:] if text.startswith("'") and _is_formula(text) else text
 
 

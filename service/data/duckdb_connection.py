@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 from duckdb import DuckDBPyConnection
 
 from service.data.sql import sql_text
+from service.errors import InvalidData
+
+OURS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOENT, errno.EACCES)
 
 
 def sandbox(file: Path, work: Path | None = None, memory_bytes: int | None = None) -> DuckDBPyConnection:
@@ -28,3 +36,29 @@ def sandbox(file: Path, work: Path | None = None, memory_bytes: int | None = Non
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise InvalidData, OSError (EFBIG where a file grew too large) or MemoryError in place of DuckDB's errors."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise MemoryError from None
+    except duckdb.IOException as error:
+        raise _input_output_fault(str(error)) from error
+    except duckdb.Error as error:
+        raise _invalid(str(error)) from error
+
+
+def _input_output_fault(message: str) -> Exception:
+    """DuckDB has one exception for full disks and for damaged files."""
+    for number in (errno.EFBIG, *OURS):
+        if os.strerror(number) in message:
+            return OSError(number, os.strerror(number))
+    return _invalid(message)
+
+
+def _invalid(message: str) -> InvalidData:
+    first = re.sub(r"""\s*(['"])/.*?\1""", "", message.splitlines()[0])  # paths of this machine tell a client nothing
+    return InvalidData(f"the file cannot be read: {first[:200]}")

@@ -23,7 +23,7 @@ ROW_GROUP_CELLS = 4_000_000
 
 
 @dataclass(frozen=True)
-class Limits:
+class ReadLimits:
     """What reading one file may take."""
 
     memory_bytes: int
@@ -32,7 +32,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Raw:
+class RawSlice:
     """Some columns of a file: `sql`, to stand after FROM, gives them as c0, c1, ... in the order of `names`."""
 
     sql: str
@@ -55,7 +55,7 @@ class Reading:
     Texts hold no NUL, and names have passed `check_names`.
     """
 
-    slices: tuple[Raw, ...]
+    slices: tuple[RawSlice, ...]
     rows: int
     read_as: ReadAs
     null_values: tuple[str, ...] = ()  # texts that mean a missing value

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from datetime import datetime
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from service.spec.base import OpenEnum, Strict
 from service.spec.data import InlineData, SyntheticData
@@ -139,7 +139,28 @@ class TableProfile(Strict):
         return {column.name: column for column in self.columns}
 
 
-class Stored(Strict):
+class Ingested(Strict):
+    """The result of reading an uploaded file: the table's profile, how it was read, and its Parquet file."""
+
+    rows: int
+    """Number of rows."""
+    columns: list[Column]
+    """Schema and profile, a column each."""
+    duplicate_rows: int
+    """Rows that equal an earlier one in every column."""
+    warnings: list[str]
+    """What may be wrong with the file, or with how it was read."""
+    read_as: ReadAs
+    """How the file was read."""
+    null_values: list[str]
+    """Texts that were read as a missing value."""
+    parquet_sha256: str
+    """SHA-256 of the Parquet file."""
+    parquet_bytes: int
+    """Size of the Parquet file in bytes."""
+
+
+class StoredDataset(Strict):
     """What is known of an uploaded table besides its columns."""
 
     id: str
@@ -170,18 +191,23 @@ class Stored(Strict):
     """When it was uploaded (UTC)."""
 
 
-class DatasetSummary(Stored):
+class DatasetSummary(StoredDataset):
     """An uploaded table without its columns, of which there may be thousands."""
 
     column_count: int
     """Number of columns."""
 
 
-class Dataset(Stored):
+class Dataset(StoredDataset):
     """An uploaded table, stored once as Parquet."""
 
     columns: list[Column]
     """Schema and profile, a column each."""
+
+    @classmethod
+    def of(cls, ingested: Ingested, **fields: Any) -> Dataset:
+        """The data set of a file that was read; `fields` are those that reading does not give."""
+        return cls(**dict(ingested), **fields)
 
     @property
     def profile(self) -> TableProfile:

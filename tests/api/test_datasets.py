@@ -24,7 +24,7 @@ from service.store.engine import Database
 from tests.api.conftest import CoinPredictor, both_databases
 
 CSV = b"size,kind,seen,ok\n1.5,a,2024-01-02,true\n2.5,b,2024-01-03,false\nNA,a,2024-01-04,true\n"
-WARNING = "2,040 rows equal an earlier row in every column"
+WARNING = "2,040 rows are duplicates of an earlier row"
 PART = b"--x\r\nContent-Disposition: form-data; %s\r\n\r\na,b\r\n--x--\r\n"
 
 

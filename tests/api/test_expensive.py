@@ -132,7 +132,7 @@ def test_jobs_that_are_planned_and_submitted_take_no_thread_from_short_requests(
     spec = b'{"data": {"kind": "synthetic"}}'
 
     with serving(app) as (_, url), ExitStack() as stack:
-        for _ in range(planning.each):
+        for _ in range(planning.per_tenant):
             stack.enter_context(planning.slot(CancellableTask("default")))
         with connections(url) as clients:
             for path, body in (("", spec), ("/plan", spec), (f"/{known}/fork", b"{}")):
@@ -148,7 +148,7 @@ def test_of_every_kind_of_work_a_tenant_leaves_slots_to_others(app: FastAPI) -> 
 
     for limiter in limiters:
         with ExitStack() as stack:
-            for _ in range(limiter.each):
+            for _ in range(limiter.per_tenant):
                 stack.enter_context(limiter.slot(CancellableTask("greedy")))
             stack.enter_context(limiter.slot(CancellableTask("other")))  # waits for nobody
     assert len(limiters) == 6

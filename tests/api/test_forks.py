@@ -140,8 +140,8 @@ def test_a_job_with_nothing_saved_cannot_be_forked_yet(client: TestClient, kitch
     last, best = (fork(client, job.id, checkpoint=kind) for kind in ("last", "best"))
 
     assert (last.status_code, best.status_code) == (409, 409)
-    assert last.json()["detail"] == "the job is queued and has no saved state to go on from"
-    assert best.json()["detail"] == "the job is queued and has no best checkpoint to go on from"
+    assert last.json()["detail"] == "the job is queued and has no saved state to fork from"
+    assert best.json()["detail"] == "the job is queued and has no best checkpoint to fork from"
 
 
 def test_a_job_that_is_not_there_cannot_be_forked(client: TestClient) -> None:

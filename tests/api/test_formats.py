@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 from service.artifacts import Artifacts
 from tests.api.conftest import both_databases
 from tests.data.files import BOMB, CSV, FAULTS, X, npy, npz, parquet
-from tests.data.pictures import IMAGE_FAULTS, zip_of
-from tests.data.test_read_csv_faults import FAULTS as CSV_FAULTS
+from tests.data.image_files import IMAGE_FAULTS, zip_of
+from tests.data.test_csv_errors import FAULTS as CSV_FAULTS
 
 FORMATS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "csv": (CSV, {"format": "csv", "delimiter": ","}),

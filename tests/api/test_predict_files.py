@@ -198,7 +198,7 @@ def test_packed_files_and_other_encodings_are_read_as_uploads_are(client: TestCl
         ("x0,x1\n1,2\n", "text/csv; charset=martian", 415, "the charset 'martian' is none of utf-8"),
         ("x0,x1\n1,2\n", "text/plain", 415, "one of application/json, text/csv, application/vnd.apache.parquet"),
         ("x0,x1\n1,2\n", "csv", 415, "its Content-Type is 'csv'"),
-        ("x0,x1\n" + "1,2\n" * 5_000, CSV, 413, "5,000 rows are too many to answer in one file; send at most 4,166"),
+        ("x0,x1\n" + "1,2\n" * 5_000, CSV, 413, "5,000 rows are too many for one file; send at most 4,166"),
         (b"x" * 100_001, CSV, 413, "the body is larger than 100,000 bytes"),
         (gzip.compress(b"x0,x1\n" + b"1,2\n" * 99_999), CSV, 413, "unpacks to more than 100,000 bytes"),
     ],

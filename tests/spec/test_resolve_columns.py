@@ -113,7 +113,7 @@ def test_numbers_are_one_input_dates_seven_texts_one_per_value_and_missing_ones_
     [
         (column("z", distinct=0, missing=100), "it has no values"),
         (column("z", distinct=1), "it is constant"),
-        (column("z", "text", distinct=51), "none of its 51 different texts stands in 5 rows or more"),
+        (column("z", "text", distinct=51), "too many rare values: none of its 51 distinct values has 5 rows"),
         (column("z", "text", distinct=1_001), "its texts are too long or too many"),
     ],
 )
@@ -241,8 +241,7 @@ def test_of_texts_too_many_to_list_the_most_frequent_decide() -> None:
     (warning,) = result.warnings
     assert (warning.code, warning.pointer) == ("rare_categories", "/data/features")
     assert warning.message == (
-        "of the 5,000 different texts of column 'city' the 2 most frequent have an input each;"
-        " the other 4,998 share the input `other`"
+        "column 'city' has 5,000 distinct values: top 2 one-hot encoded, rest (4,998) grouped as (other)"
     )
 
 

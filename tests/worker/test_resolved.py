@@ -23,7 +23,7 @@ from service.store import checkpoints, datasets, schema, sweeps
 from service.store.engine import Database
 from service.store.jobs import jobs, resolutions
 from service.store.sweeps import SweepJob
-from service.training.checkpoint import Checkpoint, from_bytes
+from service.training.checkpoint import LoadedCheckpoint, from_bytes
 from service.training.epoch import ProgressCounter
 from service.worker.protocol import CheckpointPolicy
 from service.worker.trainer import Trainer
@@ -63,7 +63,7 @@ def upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.spec.inputs.MIN_CATEGORY_ROWS", 15)
 
 
-def train(database: Database, artifacts: Artifacts, width: int = 1) -> list[Checkpoint]:
+def train(database: Database, artifacts: Artifacts, width: int = 1) -> list[LoadedCheckpoint]:
     """Train what is first in the queue; the best checkpoints."""
     claims = claim(database, width=width)
     pipe = Pipe()[1]
@@ -78,7 +78,7 @@ def train(database: Database, artifacts: Artifacts, width: int = 1) -> list[Chec
     return found
 
 
-def inputs(job: Resolved | Checkpoint) -> list[tuple[Any, ...]]:
+def inputs(job: Resolved | LoadedCheckpoint) -> list[tuple[Any, ...]]:
     features = job.features if isinstance(job, Resolved) else job.preprocessing.features
     return [(f.column, f.type, f.categories and tuple(f.categories), f.other, f.indicator) for f in features]
 

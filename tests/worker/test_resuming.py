@@ -19,7 +19,7 @@ from service.domain.event import EventKind
 from service.domain.job import Forked, JobError
 from service.domain.status import ErrorCode, Status
 from service.maintenance.collector import Collector, RetentionPolicy
-from service.maintenance.deployment_id import join
+from service.maintenance.deployment_id import pair
 from service.store import checkpoints, epochs
 from service.store.engine import Database
 from service.store.jobs import actions, events, forks, leases
@@ -82,7 +82,7 @@ def attempt(
 
 def collected(database: Database, artifacts: Artifacts) -> None:
     """The grace period of replaced files is over, and they are gone."""
-    join(database, artifacts)
+    pair(database, artifacts)
     Collector(database, artifacts, RetentionPolicy(grace_hours=0.0)).collect(threading.Event())
 
 
@@ -176,9 +176,9 @@ def test_paused_members_of_an_array_leave_it_and_come_to_the_same_end(database: 
     for one, other in zip(undisturbed, disturbed, strict=True):
         assert outcome(database, one) == outcome(database, other)
     assert log(database, aside[0])[2:-1] == [
-        (EventKind.pause_requested, "to be paused at the epoch's end"),
+        (EventKind.pause_requested, "pausing at the end of the epoch"),
         (EventKind.paused, "paused after epoch 5"),
-        (EventKind.queued, "no longer paused"),
+        (EventKind.queued, "resumed: queued again"),
         (EventKind.claimed, "claimed by wrk_1"),
         (EventKind.resumed, "resumed after epoch 5 (bit-identical)"),
     ]

@@ -108,19 +108,12 @@ def _ingest(
         return known, False
     parquet, dataset_id = folder / "data.parquet", new_id("ds")
     ingested = ingest(folder / "source", parquet, options, context.state.file_process_limits)
-    dataset = Dataset(
+    dataset = Dataset.of(
+        ingested,
         id=dataset_id,
         name=name,
-        rows=ingested.rows,
-        duplicate_rows=ingested.duplicate_rows,
-        columns=ingested.columns,
-        null_values=ingested.null_values,
-        read_as=ingested.read_as,
-        warnings=ingested.warnings,
         sha256=upload.sha256,
         source_bytes=upload.size_bytes,
-        parquet_sha256=ingested.parquet_sha256,
-        parquet_bytes=ingested.parquet_bytes,
         created_at=datetime.now(UTC),
     )
     more = dataset.parquet_bytes + datasets.profile_bytes(dataset)

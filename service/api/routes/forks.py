@@ -90,7 +90,7 @@ def _create(context: RequestContext, job_id: str, asked: ForkSpec, key: str | No
                 request_sha256=sha256,
                 forked=Forked(job=job_id, checkpoint=asked.checkpoint, epoch=basis.epoch),
             )
-            if created and not forks.begin(connection, job.id, basis, best):
+            if created and not forks.attach(connection, job.id, basis, best):
                 raise _CheckpointReplacedError
             return jobs.get(connection, job.id), created
     raise Conflict("the job's checkpoint changes too often to be forked; pause the job first")

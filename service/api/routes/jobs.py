@@ -163,9 +163,8 @@ def list_jobs(
 ) -> Page[Job]:
     """Jobs that match every filter, newest first."""
     with context.database.reading() as connection:
-        found = jobs.find(
-            connection, limit=limit + 1, after=after, status=status, name=name, labels=labels, sweep=sweep
-        )
+        which = jobs.JobFilter(status=status, name=name, labels=labels, sweep=sweep)
+        found = jobs.find(connection, which, limit=limit + 1, after=after)
     return page_of(found, limit, lambda job: job.id)
 
 

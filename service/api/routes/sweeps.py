@@ -164,7 +164,7 @@ def _read(context: RequestContext, sweep_id: str) -> Sweep:
 
 def _last_live(context: RequestContext, sweep_id: str) -> str | None:
     with context.database.reading() as connection:
-        return sweeps.last_live(connection, sweep_id)
+        return sweeps.newest_live(connection, sweep_id)
 
 
 @router.post(

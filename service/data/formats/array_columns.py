@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 from duckdb import DuckDBPyConnection
 from numpy.typing import NDArray
 
-from service.data.formats.npy_header import Array
-from service.data.staging import MAX_COLUMNS, SLICE_COLUMNS, Limits, Raw, parquet_sql, write_parquet
+from service.data.duckdb_connection import translated_errors
+from service.data.formats.npy_header import NpyArray
+from service.data.staging import MAX_COLUMNS, SLICE_COLUMNS, RawSlice, ReadLimits, parquet_sql, write_parquet
 from service.errors import InvalidData
 
 BLOCK_BYTES = 8 * 2**20
 
 
 def stage_features(
-    connection: DuckDBPyConnection, path: Path, x: Array, work: Path, limits: Limits
-) -> tuple[list[Raw], int]:
+    connection: DuckDBPyConnection, path: Path, x: NpyArray, work: Path, limits: ReadLimits
+) -> tuple[list[RawSlice], int]:
     """Stage the array `x` of the file `path`, flattened to (rows, columns): its slices, and the number of rows.
 
     Writes to the folder `work`. Raises InvalidData, with the array's name, for what are no rows of numbers, and
@@ -51,7 +53,7 @@ def stage_features(
 
 
 def _blocks(
-    path: Path, x: Array, rows: int, columns: int, taken: range
+    path: Path, x: NpyArray, rows: int, columns: int, taken: range
 ) -> Iterator[tuple[tuple[slice, slice], NDArray[Any]]]:
     """Pieces of X transposed: (where in the (taken, rows) array, the values)."""
     everything = slice(None)
@@ -69,9 +71,19 @@ def _blocks(
             yield (everything, slice(start, start + count)), block[:, taken.start : taken.stop].T
 
 
-def stage(connection: DuckDBPyConnection, values: NDArray[Any], names: tuple[str, ...], path: Path) -> Raw:
+def stage(connection: DuckDBPyConnection, values: NDArray[Any], names: tuple[str, ...], path: Path) -> RawSlice:
     """Write `values`, (columns, rows), to a Parquet file; NaN becomes a missing value."""
     connection.register("arrays", {f"c{i}": column for i, column in enumerate(values)})
     write_parquet(connection.table("arrays"), path, len(names))
     connection.unregister("arrays")
-    return Raw(parquet_sql(path), names)
+    return RawSlice(parquet_sql(path), names)
+
+
+def write_predictions(path: Path, columns: Sequence[NDArray[Any]]) -> None:
+    """Write columns of the same length to the Parquet file `path`, as c0, c1, ...; NaN becomes a missing value.
+
+    Raises OSError when the disk fails.
+    """
+    with translated_errors(), duckdb.connect(config={"threads": 1}) as connection:
+        connection.register("arrays", {f"c{i}": column for i, column in enumerate(columns)})
+        write_parquet(connection.table("arrays"), path, len(columns))

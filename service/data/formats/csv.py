@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 from service.data.formats.csv_dialect import Dialect, cut, detect
 from service.data.formats.encoding import Text
 from service.data.sql import aggregate
-from service.data.staging import MAX_LINE_BYTES, SLICE_COLUMNS, Raw, Reading, parquet_sql, write_parquet
+from service.data.staging import MAX_LINE_BYTES, SLICE_COLUMNS, RawSlice, Reading, parquet_sql, write_parquet
 from service.errors import InvalidData
 from service.spec.read_options import DEFAULT_NULL_VALUES, FileFormat, ReadAs, ReadOptions
 
@@ -29,13 +29,13 @@ def read_csv(connection: DuckDBPyConnection, text: Text, work: Path, options: Re
     warnings = [*text.warnings]
     warnings += _dialect_warnings(dialect, options)
     scan = _scan(connection, text.path, dialect, null_values)
-    slices: list[Raw] = []
+    slices: list[RawSlice] = []
     for start in range(0, len(dialect.names), SLICE_COLUMNS):
         names = dialect.names[start : start + SLICE_COLUMNS]
         staged = work / f"csv{len(slices)}.parquet"
         write_parquet(scan.project(", ".join(f"c{start + i} AS c{i}" for i in range(len(names)))), staged, len(names))
         _refuse_rejects(connection, dialect)
-        slices.append(Raw(parquet_sql(staged), names))
+        slices.append(RawSlice(parquet_sql(staged), names))
     [(rows,)] = aggregate(connection, slices[0].sql, [["count(*)"]])
     if not rows:
         raise InvalidData("the file has a line of column names but no rows")

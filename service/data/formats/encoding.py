@@ -26,7 +26,7 @@ class Text:
     warnings: tuple[str, ...] = ()
 
 
-def as_utf8(source: Path, work: Path, asked: str | None = None) -> Text:
+def to_utf8(source: Path, work: Path, asked: str | None = None) -> Text:
     """The text of `source`, `source` itself if it is UTF-8 with one kind of line ending already.
 
     Reads it as `asked`, else UTF-8, UTF-16 and UTF-32 by their byte order mark or zero bytes, and anything else as

@@ -13,9 +13,9 @@ from duckdb import DuckDBPyConnection
 from service.data.formats.array_columns import stage, stage_features
 from service.data.formats.class_folders import class_folders
 from service.data.formats.image_decoder import Looks, decode, look
-from service.data.formats.npy_header import Array
+from service.data.formats.npy_header import NpyArray
 from service.data.formats.zip_archive import check_size, open_zip, read_member
-from service.data.staging import MAX_COLUMNS, Limits, Reading
+from service.data.staging import MAX_COLUMNS, Reading, ReadLimits
 from service.errors import InvalidData, TooLarge
 from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 
@@ -24,7 +24,7 @@ PIXEL_BYTES = 16
 
 
 def read_images(
-    connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: Limits
+    connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: ReadLimits
 ) -> Reading:
     """The images of a zip archive, all resized to one shape; their pixels, 0 to 255, are staged in the folder `work`.
 
@@ -47,7 +47,7 @@ def read_images(
         with pixels.open("wb") as out:
             for image in images:
                 out.write(decode(read_member(archive, image.info), image.name, shape).tobytes())
-    x = Array("the images", np.dtype(np.uint8), False, (len(images), *shape), 0)
+    x = NpyArray("the images", np.dtype(np.uint8), False, (len(images), *shape), 0)
     slices, rows = stage_features(connection, pixels, x, work, limits)
     labels = np.array([image.label for image in images], dtype=object)
     slices.append(stage(connection, labels[None], ("label",), work / "label.parquet"))

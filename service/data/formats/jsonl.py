@@ -16,7 +16,7 @@ from service.data.staging import (
     MAX_COLUMNS,
     MAX_LINE_BYTES,
     SLICE_COLUMNS,
-    Raw,
+    RawSlice,
     Reading,
     check_names,
     parquet_sql,
@@ -52,7 +52,7 @@ def read_jsonl(connection: DuckDBPyConnection, text: Text, work: Path, options: 
         )
     types = {key: _sql_type(kinds) for key, kinds in keys.items()}
     names = list(keys)
-    slices: list[Raw] = []
+    slices: list[RawSlice] = []
     for start in range(0, len(names), SLICE_COLUMNS):
         part = names[start : start + SLICE_COLUMNS]
         relation = connection.read_json(
@@ -64,7 +64,7 @@ def read_jsonl(connection: DuckDBPyConnection, text: Text, work: Path, options: 
         staged = work / f"jsonl{len(slices)}.parquet"
         aliases = ", ".join(f"#{i + 1} AS c{i}" for i in range(len(part)))
         write_parquet(relation.project(aliases), staged, len(part))
-        slices.append(Raw(parquet_sql(staged), tuple(part)))
+        slices.append(RawSlice(parquet_sql(staged), tuple(part)))
     mixed = tuple(
         f"column {key!r} holds texts and other values: all were read as text"
         for key, kinds in keys.items()

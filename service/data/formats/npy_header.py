@@ -23,7 +23,7 @@ _PLAIN = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|U\d{1,6}|S\d{1,6})")
 
 
 @dataclass(frozen=True)
-class Array:
+class NpyArray:
     """What an NPY file says it holds: its values follow the header."""
 
     name: str  # for messages
@@ -38,7 +38,7 @@ class Array:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_header(file: BinaryIO, name: str, size: int) -> Array:
+def read_header(file: BinaryIO, name: str, size: int) -> NpyArray:
     """The header of the NPY file of `size` bytes at whose start `file` stands; leaves it at the first value.
 
     Raises InvalidData, with the array's `name`, for a header that is damaged, forged or of objects.
@@ -55,7 +55,7 @@ def read_header(file: BinaryIO, name: str, size: int) -> Array:
     fields = _fields(header, name)
     shape = _shape(fields["shape"], name)
     dtype = _dtype(fields["descr"], name)
-    array = Array(name, dtype, fields["fortran_order"] == "True", shape, 8 + width + length)
+    array = NpyArray(name, dtype, fields["fortran_order"] == "True", shape, 8 + width + length)
     rest = size - array.offset
     if array.size_bytes != rest:
         told = f"{array.size_bytes:,} bytes (shape {shape})"

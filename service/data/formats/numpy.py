@@ -11,9 +11,9 @@ from duckdb import DuckDBPyConnection
 from numpy.typing import NDArray
 
 from service.data.formats.array_columns import stage, stage_features
-from service.data.formats.npy_header import Array, read_header
+from service.data.formats.npy_header import NpyArray, read_header
 from service.data.formats.zip_archive import extract
-from service.data.staging import Limits, Raw, Reading
+from service.data.staging import RawSlice, Reading, ReadLimits
 from service.errors import InvalidData
 from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 
@@ -21,7 +21,9 @@ X_NAMES = ("X", "x", "data")
 Y_NAMES = ("y", "Y", "target", "labels")
 
 
-def read_npy(connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: Limits) -> Reading:
+def read_npy(
+    connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: ReadLimits
+) -> Reading:
     """The array of an NPY file as the columns x0, x1, ...; raises InvalidData saying what is wrong with it."""
     x = _array(source, "the array")
     slices, rows = stage_features(connection, source, x, work, limits)
@@ -29,7 +31,9 @@ def read_npy(connection: DuckDBPyConnection, source: Path, work: Path, options: 
     return Reading(tuple(slices), rows, read_as, tuple(options.null or ()))
 
 
-def read_npz(connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: Limits) -> Reading:
+def read_npz(
+    connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: ReadLimits
+) -> Reading:
     """The arrays X and y of an NPZ file as the columns x0, x1, ... and y.
 
     Raises InvalidData naming the array and what is wrong with it, TooLarge for arrays beyond the limits.
@@ -47,12 +51,12 @@ def read_npz(connection: DuckDBPyConnection, source: Path, work: Path, options: 
     return Reading(tuple(slices), rows, read_as, tuple(options.null or ()), warnings=warnings)
 
 
-def _array(path: Path, name: str) -> Array:
+def _array(path: Path, name: str) -> NpyArray:
     with path.open("rb") as file:
         return read_header(file, name, path.stat().st_size)
 
 
-def _target(connection: DuckDBPyConnection, path: Path, y: Array, rows: int, limits: Limits) -> Raw:
+def _target(connection: DuckDBPyConnection, path: Path, y: NpyArray, rows: int, limits: ReadLimits) -> RawSlice:
     if math.prod(y.shape[1:]) != 1 or y.shape[:1] != (rows,):
         raise InvalidData(f"{y.name} has the shape {y.shape}: one value for each of the {rows:,} rows of X is needed")
     if y.size_bytes > limits.memory_bytes // 8:
@@ -64,7 +68,7 @@ def _target(connection: DuckDBPyConnection, path: Path, y: Array, rows: int, lim
     return stage(connection, values[None], ("y",), path.with_suffix(".parquet"))
 
 
-def _texts(raw: NDArray[Any], y: Array) -> NDArray[Any]:
+def _texts(raw: NDArray[Any], y: NpyArray) -> NDArray[Any]:
     try:
         texts = [value.decode() if isinstance(value, bytes) else str(value) for value in raw.tolist()]
         for text in texts:

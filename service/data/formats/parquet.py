@@ -7,7 +7,7 @@ from pathlib import Path
 from duckdb import DuckDBPyConnection
 
 from service.data.sql import PLAIN, aggregate, sql_name, sql_text
-from service.data.staging import SLICE_COLUMNS, Limits, Raw, Reading, check_names, parquet_sql
+from service.data.staging import SLICE_COLUMNS, RawSlice, Reading, ReadLimits, check_names, parquet_sql
 from service.errors import InvalidData
 from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 
@@ -16,7 +16,7 @@ MAX_CELLS = 2**31
 
 
 def read_parquet(
-    connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: Limits
+    connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: ReadLimits
 ) -> Reading:
     """The columns of a Parquet file; nothing is staged.
 
@@ -37,7 +37,7 @@ def read_parquet(
     if rows * len(names) > MAX_CELLS:
         raise InvalidData(f"{rows:,} rows of {len(names):,} columns are more than {MAX_CELLS:,} values, the limit here")
     slices = [
-        Raw(
+        RawSlice(
             f"(FROM {parquet_sql(source)} SELECT {', '.join(f'{sql_name(c)} AS c{i}' for i, c in enumerate(columns))})",
             tuple(names[start : start + SLICE_COLUMNS]),
         )
@@ -60,7 +60,7 @@ def _names(connection: DuckDBPyConnection, source: Path) -> list[str]:
     return names
 
 
-def _refuse_nul(connection: DuckDBPyConnection, slices: list[Raw]) -> None:
+def _refuse_nul(connection: DuckDBPyConnection, slices: list[RawSlice]) -> None:
     for part in slices:
         kinds = connection.sql(f"FROM {part.sql}").types
         texts = [i for i, kind in enumerate(kinds) if kind.id == "varchar"]

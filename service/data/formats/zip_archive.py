@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.data.staging import Limits
+from service.data.staging import ReadLimits
 from service.errors import InvalidData, TooLarge
 from service.spec.read_options import FileFormat
 
@@ -52,7 +52,7 @@ def check_members(members: Iterable[zipfile.ZipInfo]) -> None:
         names.add(name)
 
 
-def check_size(members: Iterable[zipfile.ZipInfo], what: str, limits: Limits) -> None:
+def check_size(members: Iterable[zipfile.ZipInfo], what: str, limits: ReadLimits) -> None:
     """Raise TooLarge where the members, called `what`, unpack to more than is allowed."""
     size = sum(info.file_size for info in members)
     if size > limits.unpacked_bytes:
@@ -66,7 +66,7 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 def extract(
-    source: Path, work: Path, wanted: Mapping[str, Sequence[str]], limits: Limits
+    source: Path, work: Path, wanted: Mapping[str, Sequence[str]], limits: ReadLimits
 ) -> tuple[dict[str, str], list[str]]:
     """Write the NPY members of an NPZ file to ROLE.npy in `work`: ({role: the array's name}, names of the others).
 

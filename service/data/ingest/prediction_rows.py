@@ -9,13 +9,13 @@ from typing import NoReturn
 
 from duckdb import DuckDBPyConnection
 
-from service.data.duckdb_errors import duckdb_faults
-from service.data.ingest.pipeline import take_apart
+from service.data.duckdb_connection import translated_errors
+from service.data.ingest.pipeline import open_source
 from service.data.ingest.types import BATCH_COLUMNS, Typed, ways_to_read, with_nulls
 from service.data.preprocess.features import FittedFeature
 from service.data.preprocess.preprocessing import Preprocessing
 from service.data.sql import NUMBERS, TEXTS, aggregate
-from service.data.staging import Limits, Raw, Reading, write_parquet
+from service.data.staging import RawSlice, Reading, ReadLimits, write_parquet
 from service.errors import InvalidData
 from service.spec.read_options import Decimal, ReadOptions
 from service.spec.table import ColumnType
@@ -43,19 +43,19 @@ class _Way:
     date_format: str | None = None
 
 
-def read_rows(source: Path, folder: Path, options: ReadOptions, learnt: Preprocessing, limits: Limits) -> int:
-    """Stage the features of every row of the file `source` in `folder`, for `table_of_staged`; the number of rows.
+def read_rows(source: Path, folder: Path, options: ReadOptions, learnt: Preprocessing, limits: ReadLimits) -> int:
+    """Stage the features of every row of the file `source` in `folder`, for `table_from_staged`; the number of rows.
 
     Columns go by name, in any order; others than features are passed over. What means a missing value, and how dates
     are written, is first what it was in the data set that was learnt from. Raises InvalidData naming a column that is
     absent, or line and column of the first value that does not fit, and all that `read_table` raises.
     """
-    with duckdb_faults():
+    with translated_errors():
         nulls = {text for feature in learnt.features for text in learnt.nulls_of(feature)}
         categories = {text for feature in learnt.features for text in feature.categories or ()}
         # A category of one column may mean a missing value in another: what is both is told column by column.
         options = options.model_copy(update={"null": sorted(nulls - categories)})
-        connection, reading, _ = take_apart(source, folder, options, limits)
+        connection, reading, _ = open_source(source, folder, options, limits)
         _refuse_absent(reading, learnt.features)
         for place, part in enumerate(reading.slices):
             if columns := _columns(connection, part, reading, learnt):
@@ -74,7 +74,7 @@ def _refuse_absent(reading: Reading, features: Sequence[FittedFeature]) -> None:
         raise InvalidData(f"the file has no column {some(absent)}, which the network learnt from")
 
 
-def _columns(connection: DuckDBPyConnection, part: Raw, reading: Reading, learnt: Preprocessing) -> list[_Column]:
+def _columns(connection: DuckDBPyConnection, part: RawSlice, reading: Reading, learnt: Preprocessing) -> list[_Column]:
     kinds = [kind.id for kind in connection.sql(f"FROM {part.sql}").types]
     places = {name: place for place, name in enumerate(part.names)}
     gone = () if reading.typed else reading.null_values  # read as NULL already
@@ -89,7 +89,7 @@ def _columns(connection: DuckDBPyConnection, part: Raw, reading: Reading, learnt
 
 def _ways(
     connection: DuckDBPyConnection,
-    part: Raw,
+    part: RawSlice,
     columns: Sequence[_Column],
     reading: Reading,
     learnt: Preprocessing,
@@ -148,7 +148,9 @@ def _staged(column: _Column) -> str:
     return f"CASE WHEN isfinite({value}::DOUBLE) THEN {value}::DOUBLE ELSE 'nan'::DOUBLE END"
 
 
-def _refuse(connection: DuckDBPyConnection, part: Raw, column: _Column, way: _Way | None, reading: Reading) -> NoReturn:
+def _refuse(
+    connection: DuckDBPyConnection, part: RawSlice, column: _Column, way: _Way | None, reading: Reading
+) -> NoReturn:
     """Raise InvalidData naming the first value that does not fit."""
     name, needed = column.feature.column, NEEDED.get(column.feature.type, "a number")
     if way is None:
@@ -170,6 +172,6 @@ def _refuse_open_question(column: _Column, ways: Sequence[_Way], learnt: Preproc
     swapped = first.translate(str.maketrans("dm", "md"))
     if any(way.date_format == swapped for way in ways[1:]):
         raise InvalidData(
-            f"column {column.feature.column!r}: the dates could be {swapped} as well as {first}; write them as the data"
-            " set has them, or as 2024-05-01"
+            f"column {column.feature.column!r}: ambiguous dates, {first} and {swapped} fit; write them as in the data"
+            " set, or as 2024-05-01"
         )

@@ -13,7 +13,7 @@ from duckdb import DuckDBPyConnection
 
 from service.data.number_formats import NUMBER_LIKE, consistent_sql, formatted_sql, unambiguous_sql
 from service.data.sql import NUMBERS, STAMPS, TEXTS, aggregate, sql_text
-from service.data.staging import Raw, Reading
+from service.data.staging import RawSlice, Reading
 from service.spec.read_options import Decimal, ReadOptions
 from service.spec.table import ColumnType
 
@@ -77,7 +77,7 @@ def _best(fits: list[Typed], popular: Counter[str | None]) -> Typed:
     return replace(best, date_or=swapped if open_question else None)
 
 
-def _slice(connection: DuckDBPyConnection, raw: Raw, reading: Reading, options: ReadOptions) -> list[list[Typed]]:
+def _slice(connection: DuckDBPyConnection, raw: RawSlice, reading: Reading, options: ReadOptions) -> list[list[Typed]]:
     kinds = [kind.id for kind in connection.sql(f"FROM {raw.sql}").types]
     nulls = reading.null_values if reading.typed else ()
     columns = [_Column(with_nulls(f"c{i}", kind, nulls), kind) for i, kind in enumerate(kinds)]

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.data.preprocess.features import class_indexes
-from service.data.preprocess.preprocessing import Preprocessing
+from service.data.preprocess.preprocessing import Preprocessing, Table
 from service.data.preprocess.sources import load
-from service.data.preprocess.split import Parts, split_rows
-from service.data.table import Table
+from service.data.preprocess.split import SplitIndices, split_rows
 from service.errors import InvalidSpec
 from service.spec.data import Data, DatasetData
 from service.spec.early_stopping import Monitor
@@ -69,7 +68,7 @@ def prepare(preparation: Preparation, parquet: Path | None) -> Prepared:
     return Prepared(train, validation, test, preprocessing)
 
 
-def _weight(data: Data, table: Table, parts: Parts) -> NDArray[np.float32] | None:
+def _weight(data: Data, table: Table, parts: SplitIndices) -> NDArray[np.float32] | None:
     if not isinstance(data, DatasetData) or data.weight is None:
         return None
     weight = table.columns[data.weight][parts.train]

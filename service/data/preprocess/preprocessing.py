@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,22 @@ from numpy.typing import NDArray
 
 from service.data.preprocess.features import FittedFeature, class_indexes
 from service.data.preprocess.scaling import moments, standardized
-from service.data.table import Table
 from service.errors import DatasetCorrupt
 from service.spec.base import Strict
 from service.spec.read_options import DEFAULT_NULL_VALUES
 from service.spec.resolved import Preparation, Target
 from service.spec.table import Value
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns by name, all of `rows` values.
+
+    Numbers, integers and booleans are (rows,) float64 with NaN where missing; texts are (rows,) objects, str or None.
+    """
+
+    columns: dict[str, NDArray[Any]]
+    rows: int
 
 
 class FittedTarget(Strict):

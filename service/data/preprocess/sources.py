@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from service.data.duckdb_connection import sandbox
 from service.data.preprocess.cells import cell
 from service.data.preprocess.features import FittedFeature
-from service.data.preprocess.preprocessing import Preprocessing
+from service.data.preprocess.preprocessing import Preprocessing, Table
 from service.data.sql import sql_name
-from service.data.table import Table
 from service.errors import DatasetCorrupt, FieldError, InvalidData, json_pointer
 from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.resolved import Preparation
@@ -39,7 +38,7 @@ def load(preparation: Preparation, parquet: Path | None) -> Table:
     return _stored(data, preparation, parquet)
 
 
-def table_of_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: Preprocessing) -> Table:
+def table_from_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: Preprocessing) -> Table:
     """Rows to predict, as JSON objects by column name, as a Table of the features.
 
     Nulls, absent columns, texts such as "NA" and numbers that are not finite are missing values; dates are RFC 3339 or
@@ -66,7 +65,7 @@ def table_of_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: Pre
     return Table(columns, len(rows))
 
 
-def table_of_staged(folder: Path, preprocessing: Preprocessing, rows: range) -> Table:
+def table_from_staged(folder: Path, preprocessing: Preprocessing, rows: range) -> Table:
     """Some of the rows to predict that `read_rows` has staged in `folder`, as a Table of the features."""
     columns: dict[str, NDArray[Any]] = {}
     for path in folder.glob("rows*.parquet"):

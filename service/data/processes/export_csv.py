@@ -25,8 +25,8 @@ class _Written(BaseModel):
 
 
 def export_csv(parquet: Path, csv: Path, allowed: Allowance) -> str:
-    """Write a table to the new file `csv`, the same bytes every time, missing values empty, names as `harmless` has
-    them; its SHA-256.
+    """Write a table to the new file `csv` and return its SHA-256: deterministic bytes, missing values empty, formulas
+    in column names escaped.
 
     Blocks for `allowed.seconds` at most. Raises DatasetCorrupt when the table cannot be read, TooLarge when the CSV
     file needs far more than `allowed.unpacked_bytes`, StorageError when the disk fails.
@@ -42,15 +42,14 @@ def _export(asked: dict[str, Any], allowed: Allowance) -> _Written:
     """In the child: answer the request."""
     import hashlib
 
-    from service.data.csv_injection import harmless
-    from service.data.duckdb_connection import sandbox
-    from service.data.duckdb_errors import duckdb_faults
+    from service.data.csv_injection import escape_formula
+    from service.data.duckdb_connection import sandbox, translated_errors
     from service.data.sql import sql_name
 
     request = _Request.model_validate(asked)
-    with duckdb_faults():
+    with translated_errors():
         table = sandbox(request.parquet, request.csv.parent, allowed.memory_bytes).read_parquet(str(request.parquet))
-        names = ((name, harmless(name)) for name in table.columns)
+        names = ((name, escape_formula(name)) for name in table.columns)
         named = table.project(", ".join(f"{sql_name(name)} AS {sql_name(shown)}" for name, shown in names))
         named.write_csv(str(request.csv), header=True)
     with request.csv.open("rb") as file:
@@ -58,4 +57,4 @@ def _export(asked: dict[str, Any], allowed: Allowance) -> _Written:
 
 
 if __name__ == "__main__":
-    respond(_export, "service.data.duckdb_errors", "service.data.duckdb_connection", "service.data.csv_injection")
+    respond(_export, "service.data.duckdb_connection", "service.data.csv_injection")

@@ -27,7 +27,7 @@ class _Staged(BaseModel):
 
 
 def ingest_rows(source: Path, folder: Path, options: ReadOptions, learnt: str, allowed: Allowance) -> int:
-    """Stage the rows of the file `source` in the folder `folder`, for `table_of_staged`; how many there are.
+    """Stage the rows of the file `source` in the folder `folder`, for `table_from_staged`; how many there are.
 
     `learnt` is the network's Preprocessing as JSON: the API itself knows no numpy. Blocks and raises as `ask` does, and
     InvalidData as `read_rows`.
@@ -40,11 +40,11 @@ def _read(asked: dict[str, Any], allowed: Allowance) -> _Staged:
     """In the child: answer the request."""
     from service.data.ingest.prediction_rows import read_rows
     from service.data.preprocess.preprocessing import Preprocessing
-    from service.data.staging import Limits
+    from service.data.staging import ReadLimits
 
     request = _Request.model_validate(asked)
     learnt = Preprocessing.model_validate_json(request.learnt)
-    limits = Limits(allowed.memory_bytes, allowed.unpacked_bytes)
+    limits = ReadLimits(allowed.memory_bytes, allowed.unpacked_bytes)
     return _Staged(rows=read_rows(request.source, request.folder, request.options, learnt, limits))
 
 

@@ -51,10 +51,10 @@ def preview_rows(parquet: Path, rows: int, allowed: Allowance) -> list[dict[str,
 
 def _preview(asked: dict[str, Any], allowed: Allowance) -> _Rows:
     """In the child: answer the request."""
-    from service.data.duckdb_errors import duckdb_faults
+    from service.data.duckdb_connection import translated_errors
 
     request = _Request.model_validate(asked)
-    with duckdb_faults():
+    with translated_errors():
         found = first_rows(request.parquet, request.rows, memory_bytes=allowed.memory_bytes, cells=MAX_CELLS)
     return _Rows(rows=list(_within(found, MAX_BYTES)))
 
@@ -106,4 +106,4 @@ def _plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    respond(_preview, "service.data.duckdb_errors", "service.data.duckdb_connection", "service.data.staging")
+    respond(_preview, "service.data.duckdb_connection", "service.data.staging")

@@ -55,19 +55,18 @@ def write_rows(
 
 def _write(asked: dict[str, Any], allowed: Allowance) -> None:
     """In the child: answer the request."""
-    from service.data.duckdb_connection import sandbox
-    from service.data.duckdb_errors import duckdb_faults
+    from service.data.duckdb_connection import sandbox, translated_errors
     from service.data.sql import sql_name
     from service.data.staging import write_parquet
 
     request = _Request.model_validate(asked)
     types = {f"c{i}": kind.value for i, kind in enumerate(request.columns.values())}
     names = ", ".join(f"c{i} AS {sql_name(name)}" for i, name in enumerate(request.columns))
-    with duckdb_faults():
+    with translated_errors():
         connection = sandbox(request.lines, request.target.parent, allowed.memory_bytes)
         rows = connection.read_json(str(request.lines), columns=types, format="newline_delimited")
         write_parquet(rows.project(names), request.target, len(types))
 
 
 if __name__ == "__main__":
-    respond(_write, "service.data.duckdb_errors", "service.data.duckdb_connection", "service.data.staging")
+    respond(_write, "service.data.duckdb_connection", "service.data.staging")

@@ -21,7 +21,7 @@ GIVEN_AWAY = 0.95
 MAX_GIVERS = 10
 
 
-def find_giveaways(
+def add_leakage(
     connection: DuckDBPyConnection, slices: Sequence[Slice], columns: Sequence[Column], rows: int
 ) -> list[Column]:
     """`columns` with `given_away_by` filled in; of wide tables for those nearest to the ends, where targets stand."""

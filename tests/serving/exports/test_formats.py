@@ -24,7 +24,7 @@ from service.serving.exports.model import check, standalone
 from service.serving.exports.onnx_file import feed, to_onnx
 from service.serving.exports.program import to_pt2
 from service.serving.exports.rows import rows_for
-from service.training.checkpoint import Checkpoint
+from service.training.checkpoint import LoadedCheckpoint
 from tests.serving.exports.networks import MIXED_ROWS, TARGETS, mixed, numbers, texts, untrained
 from tests.training.arrays import NETWORKS
 from tests.training.test_inference import trained
@@ -55,7 +55,7 @@ def exported(to_file: Callable[..., bytes], target: int) -> bytes:
     return to_file(mixed(TARGETS[target]), MIXED_ROWS)
 
 
-def rows_of(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+def rows_of(checkpoint: LoadedCheckpoint) -> list[dict[str, Any]]:
     rows = rows_for(checkpoint, None)
     return [*rows, {"x0": None, "x1": 1e6, "x2": -1e6}, dict.fromkeys(rows[0])]
 
@@ -170,15 +170,15 @@ def test_an_export_that_answers_otherwise_is_refused() -> None:
         answers[-1] += 2e-5 if len(rows) > 1 else 0.0  # in a batch alone
         return answers
 
-    with pytest.raises(Conflict, match=r"^the file of this network is not offered: it differs by 2"):
+    with pytest.raises(Conflict, match=r"^the file of this network cannot be exported: its predictions differ by 2"):
         check(checkpoint, wrong, MIXED_ROWS, "file")
-    with pytest.raises(Conflict, match="it differs in shape from"):
+    with pytest.raises(Conflict, match="its predictions differ in shape from"):
         check(checkpoint, lambda rows: np.zeros((1, 3)), MIXED_ROWS, "file")
     with pytest.raises(Conflict):
         check(checkpoint, lambda rows: np.full((len(rows), 3), np.nan), MIXED_ROWS, "file")
 
 
-def test_rows_are_made_up_where_the_data_set_is_gone() -> None:
+def test_rows_are_synthetic_if_the_data_set_is_deleted() -> None:
     checkpoint = mixed(TARGETS[0])
 
     rows = rows_for(checkpoint, None)

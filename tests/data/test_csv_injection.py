@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.api.tabular_responses import TabularData, csv_rows
-from service.data.csv_injection import harmless, original
+from service.data.csv_injection import escape_formula, unescape_formula
 from service.data.processes.export_csv import export_csv
 from service.data.processes.ingest import ingest
 from service.data.processes.runner import Allowance
@@ -25,16 +25,16 @@ FORMULAS = ('=HYPERLINK("http://x";"y")', "+1+cmd|' /C calc'!A0", "-log10(p)", "
 
 @given(text=st.text("'=+-@\t\r\uff1d\uff0b\uff0d\uff20 a1.", max_size=8))
 def test_no_text_begins_as_a_formula_and_each_comes_back(text: str) -> None:
-    shown = harmless(text)
+    shown = escape_formula(text)
 
-    assert original(shown) == standalone.original(shown) == text
+    assert unescape_formula(shown) == standalone.original(shown) == text
     if shown[:1] in tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20"):
         float(shown)  # a number, and nothing to compute
 
 
 @pytest.mark.parametrize("text", ["a", "", "'quoted'", "it's", "-1", "+1e5", "-inf", "1-2", "a=b"])
 def test_what_no_spreadsheet_computes_stays_as_it_is(text: str) -> None:
-    assert harmless(text) == original(text) == standalone.original(text) == text
+    assert escape_formula(text) == unescape_formula(text) == standalone.original(text) == text
 
 
 def test_names_of_a_table_that_is_downloaded_are_no_formulas_and_are_read_back_as_they_were(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from sklearn.datasets import load_digits
 
 from service.data.formats.npy_header import read_header
-from service.data.staging import Limits
+from service.data.staging import ReadLimits
 from service.errors import InvalidData
 from tests.data.files import X, npy, npz
 from tests.data.tables import store
@@ -76,7 +76,7 @@ def test_an_array_is_read_in_blocks_and_slices(tmp_path: Path, monkeypatch: pyte
 
 def test_an_array_of_too_many_rows_for_the_memory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MemoryError):
-        store(tmp_path, npy(np.zeros((100_000, 1), "i1")), Limits(1_000_000, 2**30))
+        store(tmp_path, npy(np.zeros((100_000, 1), "i1")), ReadLimits(1_000_000, 2**30))
 
 
 NUMBERS = st.sampled_from("?bBhHiIfd").map(np.dtype) | st.sampled_from([">f4", ">i2", "<f2"]).map(np.dtype)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from service.data.formats.image_decoder import decode, look
-from tests.data.pictures import NOISE, PAINTING, coloured, grey, jpeg, png, saved, turned
+from tests.data.image_files import NOISE, PAINTING, coloured, grey, jpeg, png, saved, turned
 
 RAMP = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
 

@@ -146,7 +146,7 @@ def test_dates_that_could_be_others_are_warned_of_and_decided_by_the_client(tmp_
 
     found, told = store(tmp_path, text), store(tmp_path, text, date_format="%d/%m/%Y")
 
-    assert "could be %d/%m/%Y as well as %m/%d/%Y, which was taken" in found.warnings[0]
+    assert "ambiguous dates, read as %m/%d/%Y but %d/%m/%Y fits too" in found.warnings[0]
     assert (told.warnings, told.column("when").type.value) == ([], "datetime")
 
 
@@ -157,8 +157,8 @@ def test_a_date_format_of_the_client_comes_before_numbers(tmp_path: Path) -> Non
 
 
 def test_a_date_format_that_fits_nothing_says_so_and_one_that_is_none_is_refused(tmp_path: Path) -> None:
-    assert store(tmp_path, CSV, date_format="%d.%m.%Y").warnings == ["no column holds dates as '%d.%m.%Y' says"]
-    with pytest.raises(InvalidData, match="date_format '%Q' is none"):
+    assert store(tmp_path, CSV, date_format="%d.%m.%Y").warnings == ["no column has dates in the format '%d.%m.%Y'"]
+    with pytest.raises(InvalidData, match="date_format '%Q' is invalid"):
         store(tmp_path, CSV, date_format="%Q")
 
 

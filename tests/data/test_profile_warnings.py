@@ -14,13 +14,13 @@ def test_a_sound_table_has_no_warnings(tmp_path: Path) -> None:
 def test_columns_that_teach_nothing_are_named(tmp_path: Path) -> None:
     stored = store(tmp_path, "x,same,none,some\n" + "".join(f"{i},7,,{'' if i else 7}\n" for i in range(9)))
 
-    assert stored.warnings == ["no values at all in 'none'", "the same value in every row in 'same'"]
+    assert stored.warnings == ["empty columns: 'none'", "constant columns: 'same'"]
 
 
 def test_columns_whose_values_are_nearly_all_different_resemble_ids(tmp_path: Path) -> None:
     stored = store(tmp_path, "id,name,size,few\n" + "".join(f"{max(i, 1)},n{i},{i / 7},{i % 50}\n" for i in range(200)))
 
-    assert stored.warnings == ["nearly every row has a value of its own, as an id has, in 'id', 'name'"]
+    assert stored.warnings == ["likely ID columns, distinct in nearly every row: 'id', 'name'"]
 
 
 def test_a_few_rows_say_nothing_about_ids(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_a_few_rows_say_nothing_about_ids(tmp_path: Path) -> None:
 def test_equal_rows_are_counted(tmp_path: Path) -> None:
     stored = store(tmp_path, "a,b\n1,x\n1,x\n2,x\n1,x\n1,y\n")
 
-    assert stored.warnings == ["2 rows equal an earlier row in every column"]
+    assert stored.warnings == ["2 rows are duplicates of an earlier row"]
 
 
 def test_of_many_columns_a_few_are_named(tmp_path: Path) -> None:
@@ -40,4 +40,4 @@ def test_of_many_columns_a_few_are_named(tmp_path: Path) -> None:
         tmp_path, ",".join(["x", *names]) + "\n" + "".join(f"{i}{',1' * 8}\n" for i in range(3))
     ).warnings
 
-    assert warning == "the same value in every row in 'c0', 'c1', 'c2', 'c3', 'c4' and 3 more"
+    assert warning == "constant columns: 'c0', 'c1', 'c2', 'c3', 'c4' and 3 more"

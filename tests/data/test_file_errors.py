@@ -14,10 +14,10 @@ from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.data.staging import Limits
+from service.data.staging import ReadLimits
 from service.errors import InvalidData, TooLarge
 from tests.data.files import BOMB, CSV, FAULTS, ROWS, X, npy, npz, parquet, zipped
-from tests.data.pictures import IMAGE_FAULTS, PAINTING, PHOTO, encrypted, grey, png, zip_of
+from tests.data.image_files import IMAGE_FAULTS, PAINTING, PHOTO, encrypted, grey, png, zip_of
 from tests.data.tables import MEMORY, store
 
 ALL_FAULTS = {**FAULTS, **IMAGE_FAULTS}
@@ -48,7 +48,7 @@ BOMBS = {
 @pytest.mark.parametrize("kind", BOMBS)
 def test_a_bomb_is_refused_as_too_large_before_it_has_unpacked(tmp_path: Path, kind: str) -> None:
     with pytest.raises(TooLarge, match="unpack"):
-        store(tmp_path, BOMBS[kind], Limits(MEMORY, 10_000_000))
+        store(tmp_path, BOMBS[kind], ReadLimits(MEMORY, 10_000_000))
 
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < len(BOMBS[kind]) + 11_000_000
 

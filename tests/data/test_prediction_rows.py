@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from service.data.ingest.prediction_rows import read_rows
 from service.data.preprocess.features import FittedFeature
 from service.data.preprocess.preprocessing import FittedTarget, Preprocessing
-from service.data.preprocess.sources import table_of_rows, table_of_staged
+from service.data.preprocess.sources import table_from_rows, table_from_staged
 from service.errors import InvalidData
 from service.spec.read_options import ReadOptions
 from service.spec.table import ColumnType
@@ -49,7 +49,7 @@ def read(tmp_path: Path) -> Read:
         source = tmp_path / "source"
         source.write_bytes(content.encode() if isinstance(content, str) else content)
         rows = read_rows(source, tmp_path, ReadOptions.model_validate(options), learnt, LIMITS)
-        table = table_of_staged(tmp_path, learnt, range(rows))
+        table = table_from_staged(tmp_path, learnt, range(rows))
         return {name: [None if v != v else v for v in values.tolist()] for name, values in table.columns.items()}
 
     return read
@@ -69,7 +69,7 @@ def test_the_same_rows_are_the_same_table_as_csv_as_parquet_and_as_json(read: Re
     )
     stored = parquet(f"SELECT {typed} FROM (VALUES {values}) AS t(length, sex, tagged, seen, clock)")
 
-    columns = table_of_rows(rows, LEARNT).columns
+    columns = table_from_rows(rows, LEARNT).columns
     expected = {name: [None if v != v else v for v in values.tolist()] for name, values in columns.items()}
 
     assert read(csv) == expected
@@ -144,7 +144,7 @@ def test_dates_are_read_as_they_were_in_the_data_set(read: Read) -> None:
 def test_dates_that_could_be_two_days_are_refused_where_the_data_set_does_not_tell(read: Read) -> None:
     model = learnt("d", ColumnType.datetime, origin=1.7e9)
 
-    with pytest.raises(InvalidData, match=r"column 'd': the dates could be %d/%m/%Y as well as %m/%d/%Y"):
+    with pytest.raises(InvalidData, match=r"column 'd': ambiguous dates, %m/%d/%Y and %d/%m/%Y fit"):
         read("d,i\n03/04/2024,1\n", model)
     assert read("d,i\n30/04/2024,1\n", model) == {"d": [1714435200.0]}
 
@@ -211,13 +211,13 @@ def test_numbers_come_through_csv_bit_for_bit(
     rows = read_rows(folder / "source", folder, ReadOptions(), learnt("x"), LIMITS)
 
     expected = np.array([np.nan if n is None else n for n in numbers])
-    np.testing.assert_array_equal(table_of_staged(folder, learnt("x"), range(rows)).columns["x"], expected)
+    np.testing.assert_array_equal(table_from_staged(folder, learnt("x"), range(rows)).columns["x"], expected)
 
 
 def test_rows_can_be_taken_up_some_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "source").write_text("x,i\n" + "".join(f"{i},a\n" for i in range(5_000)))
     read_rows(tmp_path / "source", tmp_path, ReadOptions(), learnt("x"), LIMITS)
 
-    table = table_of_staged(tmp_path, learnt("x"), range(2_040, 4_100))
+    table = table_from_staged(tmp_path, learnt("x"), range(2_040, 4_100))
 
     assert (table.rows, table.columns["x"].tolist()) == (2_060, [float(i) for i in range(2_040, 4_100)])

@@ -11,9 +11,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from service.data.preprocess.features import FittedFeature, Numeric
-from service.data.preprocess.preprocessing import Preprocessing
+from service.data.preprocess.preprocessing import Preprocessing, Table
 from service.data.preprocess.sources import load
-from service.data.table import Table
 from service.errors import DatasetCorrupt
 from service.spec.job import JobSpec
 from service.spec.resolve import Feature, Resolved, profile_of, resolve

@@ -16,12 +16,12 @@ from sklearn.datasets import load_digits
 from service.data.duckdb_connection import sandbox
 from service.data.formats.image_decoder import Looks, look
 from service.data.formats.images import read_images, usual_shape
-from service.data.staging import MAX_COLUMNS, Limits
+from service.data.staging import MAX_COLUMNS, ReadLimits
 from service.errors import InvalidData
 from service.spec.read_options import ReadOptions
 from service.spec.table import ColumnType
 from tests.data.files import zipped
-from tests.data.pictures import DOT, NOISE, coloured, grey, jpeg, png, two_classes, zip_of
+from tests.data.image_files import DOT, NOISE, coloured, grey, jpeg, png, two_classes, zip_of
 from tests.data.tables import MEMORY, store
 
 
@@ -122,7 +122,7 @@ def test_without_a_shape_colour_and_median_size_decide_within_the_columns_that_t
 ) -> None:
     content = zipped({f"{'ab'[n % 2]}/{n}": content for n, content in enumerate(contents)})
 
-    stored = store(tmp_path, content, Limits(2**30, 2**30))
+    stored = store(tmp_path, content, ReadLimits(2**30, 2**30))
 
     assert stored.read_as.shape == shape
     assert len(stored.columns) == math.prod(shape) + 1
@@ -177,7 +177,7 @@ def test_an_image_beyond_the_memory_is_refused_before_it_is_decoded(
     source.write_bytes(zip_of({"cats/2.jpg": jpeg(NOISE, quality=50)}))
 
     with pytest.raises(InvalidData, match=f"'cats/2.jpg' has [\\d,]* ?{reason}"):
-        read_images(sandbox(source, tmp_path), source, tmp_path, ReadOptions(), Limits(bytes_of_memory, MEMORY))
+        read_images(sandbox(source, tmp_path), source, tmp_path, ReadOptions(), ReadLimits(bytes_of_memory, MEMORY))
 
 
 def test_more_members_than_are_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

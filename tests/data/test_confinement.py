@@ -15,7 +15,7 @@ import pytest
 from service.data.processes import runner
 from service.data.processes.confinement import landlock_version
 from service.data.processes.runner import Allowance, ask
-from tests.data.nosy import Asked, Seen
+from tests.data.hostile_reader import Asked, Seen
 from tests.processes import linux_only
 
 ALLOWED = Allowance(memory_bytes=2**28, unpacked_bytes=2**20, seconds=60, environment={"TZ": "Asia/Tokyo"})
@@ -44,7 +44,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, secret: Path) -> Iterator[See
         request = Asked(
             given=given, target=scratch / "out", port=server.getsockname()[1], elsewhere=str(secret.absolute())
         )
-        yield Seen.model_validate(ask("tests.data.nosy", request, ALLOWED))
+        yield Seen.model_validate(ask("tests.data.hostile_reader", request, ALLOWED))
 
 
 def test_its_environment_has_nothing_secret(seen: Seen) -> None:
