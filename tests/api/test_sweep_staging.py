@@ -61,7 +61,9 @@ def pausing(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[tuple[thre
 
 
 @both_databases
-def test_half_a_sweep_is_seen_by_nobody(client: TestClient, kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partly_stored_sweep_is_invisible(
+    client: TestClient, kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database, answers = kitchen.database, list[Any]()
     with pausing(monkeypatch, 8) as (there, go_on):
         posting = threading.Thread(target=lambda: answers.append(client.post("/v1/sweeps", json=SWEEP)))
@@ -91,7 +93,7 @@ def test_half_a_sweep_is_seen_by_nobody(client: TestClient, kitchen: Kitchen, mo
 
 
 @both_databases
-def test_what_cannot_be_stored_whole_leaves_nothing_and_can_be_sent_again(
+def test_a_failed_sweep_leaves_nothing_and_can_be_retried(
     client: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, chunks = jobs.stage, list[int]()
@@ -135,7 +137,7 @@ def test_parallel_posts_of_one_large_sweep_with_one_key_make_one(client: TestCli
 
 
 @both_databases
-def test_what_a_killed_process_has_staged_is_collected_later(kitchen: Kitchen) -> None:
+def test_staged_jobs_of_a_killed_process_are_garbage_collected(kitchen: Kitchen) -> None:
     database = kitchen.database
     kitchen.queued()
     rows = [{**jobs.new_row(synthetic(), DEFAULT_TENANT), "point": {}} for _ in range(30)]

@@ -47,7 +47,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.mark.parametrize("form", [False, True], ids=["raw", "form"])
-def test_an_upload_that_a_full_disk_cuts_short_is_a_507(client: TestClient, form: bool) -> None:
+def test_an_upload_on_a_full_disk_is_a_507(client: TestClient, form: bool) -> None:
     data = table(1_900_000)
 
     with files_of_at_most(1_500_000):  # reached within the last write
@@ -61,9 +61,7 @@ def test_an_upload_that_a_full_disk_cuts_short_is_a_507(client: TestClient, form
     assert client.post("/v1/datasets", content=data).json()["source_bytes"] == len(data)
 
 
-def test_a_form_without_room_in_the_temporary_folder_is_a_507(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_form_on_a_full_temporary_folder_is_a_507(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
 
     response = client.post("/v1/datasets", files={"file": table(1_900_000)})
@@ -111,7 +109,7 @@ class LosesTheAnswerToCommit:
 
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
-def test_a_data_set_whose_commit_got_no_answer_keeps_its_file(
+def test_a_data_set_with_an_unknown_commit_result_keeps_its_file(
     database_url: str, settings: Settings, artifacts: Artifacts
 ) -> None:
     url = urlsplit(database_url)
@@ -137,9 +135,7 @@ def test_a_data_set_whose_commit_got_no_answer_keeps_its_file(
         shutil.rmtree(folder)
 
 
-def test_a_data_set_that_is_refused_in_the_end_leaves_no_file(
-    database: Database, tmp_path: Path, artifacts: Artifacts
-) -> None:
+def test_a_refused_data_set_leaves_no_file(database: Database, tmp_path: Path, artifacts: Artifacts) -> None:
     settings = Settings(home=tmp_path / "home", max_dataset_bytes=1)
     app = create_app(settings, database, artifacts, CoinPredictor())
 

@@ -62,12 +62,12 @@ POST = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/
 
 
 @pytest.mark.parametrize("first", [b"", b"GET /healthz HTTP/1.1\r\nX-Slow: ", POST], ids=["nothing", "headers", "body"])
-def test_a_request_that_trickles_in_is_cut_off(hasty: httpx2.Client, first: bytes) -> None:
+def test_a_slow_request_is_disconnected(hasty: httpx2.Client, first: bytes) -> None:
     with connected(hasty) as slow:
         assert 0.9 < trickle(slow, forever(first, b" " if first else b"")) < 5
 
 
-def test_a_request_that_gets_on_is_served_however_long_it_takes(hasty: httpx2.Client) -> None:
+def test_a_long_request_that_makes_progress_is_served(hasty: httpx2.Client) -> None:
     def body() -> Iterator[bytes]:
         yield b"a,b\n"
         for _ in range(25):
@@ -77,7 +77,7 @@ def test_a_request_that_gets_on_is_served_however_long_it_takes(hasty: httpx2.Cl
     assert hasty.post("/v1/datasets", content=body()).status_code == 201
 
 
-def test_a_client_that_does_not_read_is_cut_off_and_one_that_does_is_not(
+def test_a_client_that_does_not_read_is_disconnected(
     hasty: httpx2.Client, kitchen: Kitchen, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -116,7 +116,7 @@ def everything(connected: socket.socket) -> int:
     return count
 
 
-def test_a_connection_at_rest_is_kept_for_the_next_request(hasty: httpx2.Client) -> None:
+def test_an_idle_connection_is_kept_alive(hasty: httpx2.Client) -> None:
     statuses: list[Any] = []
     for _ in range(3):
         statuses.append(hasty.get("/healthz").status_code)
@@ -125,7 +125,7 @@ def test_a_connection_at_rest_is_kept_for_the_next_request(hasty: httpx2.Client)
     assert statuses == [200] * 3
 
 
-def test_beyond_the_limit_of_connections_the_longest_idle_one_makes_way(app: FastAPI) -> None:
+def test_at_the_connection_limit_the_longest_idle_one_is_closed(app: FastAPI) -> None:
     with serving(app, connections=3) as (_, url), httpx2.Client(base_url=url) as client:
         first, second, third = (connected(client) for _ in range(3))
         with first, second, third:
@@ -139,7 +139,7 @@ def test_beyond_the_limit_of_connections_the_longest_idle_one_makes_way(app: Fas
                 assert ask(third).startswith(b"HTTP/1.1 200")
 
 
-def test_where_all_connections_are_at_work_one_more_is_a_503(app: FastAPI, kitchen: Kitchen) -> None:
+def test_at_the_connection_limit_without_idle_ones_a_new_one_gets_a_503(app: FastAPI, kitchen: Kitchen) -> None:
     job_id = kitchen.queued().id
     with serving(app, connections=1) as (_, url), httpx2.Client(base_url=url) as client:
         with connected(client) as busy:
