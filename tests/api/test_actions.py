@@ -1,4 +1,4 @@
-"""Pausing, resuming and changing jobs over HTTP."""
+"""Pause, resume and change of jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may come in and what for: every route with every kind of key that is wrong for it."""
+"""Authentication and scopes: every route with every kind of invalid key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Without keys, what a proxy forwards is refused: it may come from anybody."""
+"""A service without keys refuses forwarded requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever sends unknown keys by the dozen may not go on guessing; right keys go on opening."""
+"""Brute-force protection: unknown keys are throttled per address, valid keys are not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPERATORS = "the-operators-own-key"
 
 @pytest.fixture
 def strict(settings: Settings, database: Database, artifacts: Artifacts) -> Iterator[TestClient]:
-    """A service with an operator's key that takes three wrong ones a minute."""
+    """A service with an operator's key, and a limit of three unknown keys per minute."""
     changed = Settings.model_validate({"home": settings.home, "api_key": OPERATORS, "max_failed_keys_per_minute": 3})
     with TestClient(create_app(changed, database, artifacts, CoinPredictor())) as client:
         yield client

@@ -1,4 +1,4 @@
-"""What the server says of itself."""
+"""Architectures, workers and versions."""
 
 from __future__ import annotations
 

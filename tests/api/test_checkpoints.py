@@ -1,4 +1,4 @@
-"""The weights of a job: what is published, and downloads that can be checked, skipped and resumed."""
+"""Checkpoints: list, download, conditional and range requests, exports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.api.states import Kitchen
 
 @pytest.fixture
 def file(kitchen: Kitchen) -> tuple[str, bytes]:
-    """Where a best checkpoint is downloaded, and its bytes."""
+    """The download URL of a best checkpoint, and its bytes."""
     claim = kitchen.running()
     data = kitchen.publish(claim, 7)
     kitchen.finish(claim)

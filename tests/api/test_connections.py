@@ -1,4 +1,4 @@
-"""Clients that neither send nor read: their connections are closed, others' are not."""
+"""Slow clients are disconnected; the connection limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.processes import until
 
 @pytest.fixture
 def hasty(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx2.Client]:
-    """A client of a server that waits for a second."""
+    """A client of a server with timeouts of one second."""
     monkeypatch.setattr(slow_clients, "GRACE_SECONDS", 1.0)
     monkeypatch.setattr(slow_clients, "READ_SECONDS", 1.0)
     with serving(app) as (_, url), httpx2.Client(base_url=url, timeout=30) as client:
@@ -28,7 +28,7 @@ def hasty(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx2.Clie
 
 
 def connected(client: httpx2.Client) -> socket.socket:
-    """A connection whose end takes in little before it is full."""
+    """A connection with a small receive buffer."""
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     made.settimeout(10)
@@ -37,7 +37,7 @@ def connected(client: httpx2.Client) -> socket.socket:
 
 
 def trickle(connected: socket.socket, chunks: Iterator[bytes]) -> float:
-    """Send a chunk every 0.1 s; how many seconds until the server had enough."""
+    """Send a chunk every 0.1 s; returns the seconds until the server disconnects."""
     connected.settimeout(0.1)
     began = time.monotonic()
     while time.monotonic() - began < 10:
@@ -106,7 +106,7 @@ def test_a_client_that_does_not_read_is_disconnected(
 
 
 def everything(connected: socket.socket) -> int:
-    """Bytes until the other end closes, which it has."""
+    """The bytes received until the other end closes."""
     count = 0
     try:
         while data := connected.recv(2**20):
@@ -154,7 +154,7 @@ def test_at_the_connection_limit_without_idle_ones_a_new_one_gets_a_503(app: Fas
 
 
 def ask(connected: socket.socket) -> bytes:
-    """The whole answer to a request on this connection."""
+    """The complete response to a request on this connection."""
     connected.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     answer = b""
     while not answer.endswith(b"}"):

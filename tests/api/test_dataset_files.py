@@ -1,4 +1,4 @@
-"""Stored data sets as files: downloaded whole or in part, and the room that all of them may take."""
+"""Downloads of data sets, and the quota of all data sets."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_missing_data_set_cannot_be_downloaded(client: TestClient, artifacts: 
 
 @pytest.fixture
 def tight(settings: Settings, database: Database, artifacts: Artifacts) -> Iterator[TestClient]:
-    """A service whose data sets may take 12,000 bytes together: one of these has room, a second has not."""
+    """A service with a quota of 12,000 bytes for data sets: enough for one, not for two."""
     narrow = settings.model_copy(update={"max_dataset_bytes": 12_000})
     with TestClient(create_app(narrow, database, artifacts, CoinPredictor())) as client:
         yield client

@@ -1,4 +1,4 @@
-"""Uploads, raw or as a form: stored once, described, looked into, deleted."""
+"""Data sets: upload, deduplication, profile, preview, delete."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def upload(client: TestClient | httpx2.Client, data: bytes = CSV, **query: Any) 
 
 
 def files(artifacts: Artifacts, folder: str) -> list[Path]:
-    """Folders may go while we look."""
+    """All files below the folder; subfolders may disappear meanwhile."""
     return [Path(place) / name for place, _, names in os.walk(artifacts.path(folder)) for name in names]
 
 

@@ -1,4 +1,4 @@
-"""The epochs of a job, a page at a time or all as CSV or Parquet."""
+"""The history of a job: pagination, CSV, Parquet."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_long_history_is_complete_as_csv(client: TestClient, kitchen: Kitchen)
 
 
 def as_parquet(client: TestClient, path: str, folder: Path) -> tuple[httpx2.Response, duckdb.DuckDBPyRelation]:
-    """The answer, and the table in it."""
+    """The response, and its table."""
     response = client.get(path, headers={"Accept": PARQUET})
     file = folder / "answer.parquet"
     file.write_bytes(response.content)

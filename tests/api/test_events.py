@@ -1,4 +1,4 @@
-"""A job's log over HTTP."""
+"""The event log of a job."""
 
 from __future__ import annotations
 

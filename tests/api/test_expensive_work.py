@@ -1,4 +1,4 @@
-"""Expensive work: whom it holds up, what it holds in memory, and what ends it."""
+"""Concurrency limits, memory and cancellation of expensive work."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SIZE = 32 * 2**20
 
 @contextmanager
 def connections(url: str) -> Iterator[list[socket.socket]]:
-    """Clients that send what they are told to, and read nothing by themselves; they hang up in the end."""
+    """Raw clients that send requests, read nothing, and disconnect at the end."""
     opened: list[socket.socket] = []
     try:
         yield opened
@@ -86,7 +86,7 @@ def test_an_upload_is_cancelled_when_its_client_disconnects(tmp_path: Path, data
 
 
 class StuckPredictor(CoinPredictor):
-    """An export takes for ever, as long as anybody waits for it."""
+    """An export that runs until it is cancelled."""
 
     stuck = True
 
@@ -156,7 +156,7 @@ def test_every_kind_of_work_leaves_slots_to_other_tenants(app: FastAPI) -> None:
 
 @pytest.fixture(scope="module")
 def wide_network() -> bytes:
-    """A checkpoint that takes a while for a row."""
+    """A checkpoint with slow predictions."""
     data = {"kind": "inline", "x": [[float(i), float(i % 7)] for i in range(40)], "y": [i % 2 for i in range(40)]}
     spec = JobSpec.model_validate({"data": data, "max_epochs": 1, "architecture": {"hidden": [2_048, 2_048]}})
     resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Forks over HTTP: what they take over, and what is refused."""
+"""Forks: what they inherit, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server lives without its database, but is ready only with everything."""
+"""Liveness and readiness."""
 
 from __future__ import annotations
 

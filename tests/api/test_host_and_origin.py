@@ -36,7 +36,7 @@ OWN = [
 
 @pytest.fixture
 def team(settings: Settings, database: Database, artifacts: Artifacts) -> Iterator[TestClient]:
-    """A server that one other site may call."""
+    """A server with one allowed origin."""
     friendly = settings.model_copy(update={"origins": "https://team.example"})
     with TestClient(create_app(friendly, database, artifacts, CoinPredictor())) as client:
         yield client

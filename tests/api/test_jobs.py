@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit once however often it is sent, find, cancel, delete."""
+"""Jobs: idempotent submission, lists, cancellation, deletion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a client sends as JSON gets an answer that says what is wrong and where."""
+"""JSON bodies: syntax, validation errors with pointers, size and media type."""
 
 from __future__ import annotations
 

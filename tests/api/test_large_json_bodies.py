@@ -1,4 +1,4 @@
-"""Large bodies, right or wrong, keep nobody else waiting, and those that will be refused are not read."""
+"""Large JSON bodies do not block other requests, and refused ones are not read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation is whole: it names what every operation takes, gives and refuses, and needs no internet."""
+"""The OpenAPI document is complete, and the docs page needs no internet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan says what would be trained, and why, and creates nothing."""
+"""Plans: layers, rows, task and warnings; nothing is created."""
 
 from __future__ import annotations
 

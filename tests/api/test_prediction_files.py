@@ -1,4 +1,4 @@
-"""Predictions of CSV and Parquet files, by a real network in the real helper process."""
+"""Predictions for CSV and Parquet files, by a real network in the real helper process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions by the best epoch so far."""
+"""Predictions for JSON rows by the best epoch."""
 
 from __future__ import annotations
 

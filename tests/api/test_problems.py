@@ -1,4 +1,4 @@
-"""Every error is a problem that a person can read and a program can tell from others."""
+"""Problem responses (RFC 9457): status, code, detail, field errors."""
 
 from __future__ import annotations
 

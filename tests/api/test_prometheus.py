@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.api.test_catalog import worker
 
 
 def figures(client: TestClient) -> dict[tuple[str, ...], float]:
-    """Values by name and labels' values, in the order of the labels' names."""
+    """Values by metric name and label values, sorted by label name."""
     answer = client.get("/metrics")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
     families = text_string_to_metric_families(answer.text)

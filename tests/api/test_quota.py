@@ -1,4 +1,4 @@
-"""All bytes of a tenant against one limit: what is stored, what is being uploaded, what queued jobs will write."""
+"""The storage quota: stored bytes, uploads and expected checkpoints."""
 
 from __future__ import annotations
 

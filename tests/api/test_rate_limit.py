@@ -1,4 +1,4 @@
-"""How much a tenant may ask for, and what it hears beyond."""
+"""Rate limit, stream limit, and limits of a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other stopping rules over a job's recorded epochs."""
+"""Replay of early-stopping rules over a job's recorded epochs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def replays(client: TestClient, job_id: str, *rules: dict[str, Any]) -> Any:
 
 @pytest.fixture
 def job_id(kitchen: Kitchen) -> str:
-    """A running job with six epochs on record."""
+    """A running job with six recorded epochs."""
     claim = kitchen.running()
     kitchen.record(claim, *(epoch(n, val_loss=loss) for n, loss in enumerate(LOSSES, start=1)))
     return claim.job_id

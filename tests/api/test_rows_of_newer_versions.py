@@ -1,4 +1,4 @@
-"""What a newer version of the service has stored is read by this one, as it is stored."""
+"""Rows stored by a newer version of the service are shown unchanged."""
 
 from __future__ import annotations
 

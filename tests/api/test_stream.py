@@ -1,4 +1,4 @@
-"""Following a job: each epoch once, the job when it changes, the end."""
+"""Server-sent events: each epoch once, the job when it changes, the end."""
 
 from __future__ import annotations
 

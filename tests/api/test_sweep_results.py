@@ -1,4 +1,4 @@
-"""What a sweep has found, over HTTP: the leaderboard as JSON, CSV and Parquet, and points over seeds and folds."""
+"""Results of a sweep: leaderboard as JSON, CSV and Parquet; configurations over seeds and folds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep of many jobs: nobody waits long behind it, and nobody sees half of it."""
+"""Large sweeps are stored in chunks: atomic, and without blocking others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SWEEP: dict[str, Any] = {"base": REFERENCE, "replicates": 50, "grid": {"optimize
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """150 jobs are many."""
+    """Lower the chunk size, so that 150 jobs take several chunks."""
     monkeypatch.setattr(sweeps, "CHUNK", 20)
 
 
@@ -43,7 +43,7 @@ def count(database: Database, table: Any = jobs_table) -> int:
 
 @contextmanager
 def pausing(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[tuple[threading.Event, threading.Event]]:
-    """Requests stop before their transaction of this number: (they have come there, let them go on)."""
+    """Requests block before their transaction of this number: gives (event of arrival, event to continue)."""
     there, go_on, real, begun = threading.Event(), threading.Event(), TenantDatabase.transaction, list[int]()
 
     def transaction(tenants: TenantDatabase) -> Any:

@@ -1,4 +1,4 @@
-"""Sweeps over HTTP: all jobs or none, faults that point at their cause, waiting, cancelling."""
+"""Sweeps: all jobs or none, errors with their cause, waiting, cancellation."""
 
 from __future__ import annotations
 

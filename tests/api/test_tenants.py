@@ -1,4 +1,4 @@
-"""What one tenant has does not exist for another, whatever the route; no statement forgets whose rows it is about."""
+"""Tenant isolation: on every route, and in every SQL statement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploads of every format over HTTP: told by their bytes, overruled by the query, refused with a 4xx."""
+"""Uploads of every format: detection, options, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploads while a disk fills up, and while the database goes away in the middle of a commit."""
+"""Uploads on a full disk, and with a database that fails during the commit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROW = b"%07d,some words that fill a line of the file\n"
 
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
-    """As on a disk with little room left: a write that would exceed it is cut short, the next one fails."""
+    """Simulates a full disk: the write that exceeds the space is short, the next one fails."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -70,7 +70,7 @@ def test_a_form_on_a_full_temporary_folder_is_a_507(client: TestClient, monkeypa
 
 
 class LosesTheAnswerToCommit:
-    """Stands between the service and Postgres; once told so, it hangs up when the server has answered a COMMIT."""
+    """A Postgres proxy that, when enabled, disconnects after the server's response to a COMMIT."""
 
     def __init__(self, folder: str, server: str) -> None:
         self.losing = False

@@ -1,4 +1,4 @@
-"""Waiting for a job's end: prompt, cheap, and no burden to others."""
+"""Waiting for a job's end: prompt, cheap, no load on other requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WAIT = 60
 
 @contextmanager
 def timed() -> Iterator[list[float]]:
-    """A list that holds the seconds that the block took."""
+    """A list with the duration of the block in seconds."""
     seconds: list[float] = []
     began = time.perf_counter()
     yield seconds
@@ -103,7 +103,7 @@ def test_a_shutdown_answers_waiting_requests(app: FastAPI, kitchen: Kitchen) -> 
 
 
 class CountingDatabase(Database):
-    """Counts its reads, and fails as long as it is told to."""
+    """Counts reads, and fails while told to."""
 
     reads = 0
     down = False
