@@ -1,4 +1,4 @@
-"""Unknown fields and parameters: the message names the field that was probably meant."""
+"""Unknown fields and parameters suggest the likely one."""
 
 from __future__ import annotations
 
