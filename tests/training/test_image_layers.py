@@ -18,7 +18,7 @@ from service.training.array import NetworkArray
 from service.training.losses import CrossEntropy
 from service.training.models import build, initial_state
 from tests.specs import synthetic
-from tests.training.test_together import assert_same, outcomes
+from tests.training.test_array_bits import assert_same, outcomes
 
 CPU = torch.device("cpu")
 CONV = {"kind": "conv2d", "out_channels": 3, "kernel_size": 2, "padding": 1}
