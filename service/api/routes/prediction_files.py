@@ -17,8 +17,7 @@ from starlette.routing import Match
 
 from service.api.context import JobId, Reader
 from service.api.http import uploads
-from service.api.http.media_types import CSV, PARQUET
-from service.api.http.ranges import whole
+from service.api.http.ranges import CSV, PARQUET, whole
 from service.api.quota import UploadReservation
 from service.api.routes.predictions import with_best
 from service.api.strict_route import StrictRoute, is_json
