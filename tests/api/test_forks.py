@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from service.domain.checkpoint import CheckpointKind
 from service.maintenance.collector import Collector, RetentionPolicy
-from service.maintenance.deployment_id import join
+from service.maintenance.deployment_id import pair
 from service.store.jobs.claim import Claim
 from tests.api.conftest import both_databases
 from tests.api.states import Kitchen, epoch
@@ -72,7 +72,7 @@ def test_files_that_a_fork_shares_outlive_the_other_job(client: TestClient, pare
 def test_a_shared_file_is_deleted_with_the_last_job_that_names_it(
     client: TestClient, kitchen: Kitchen, parent: Claim
 ) -> None:
-    join(kitchen.database, kitchen.artifacts)
+    pair(kitchen.database, kitchen.artifacts)
     collector = Collector(kitchen.database, kitchen.artifacts, RetentionPolicy(grace_hours=0.0))
     job = fork(client, parent.job_id).json()
     client.post(f"/v1/jobs/{job['id']}/cancel")
@@ -111,11 +111,15 @@ def test_a_fork_warns_of_a_rule_that_has_already_fired(client: TestClient, paren
         ({"changes": {"optimizer.speed": 1}}, "/changes/optimizer.speed", "unknown field"),
         ({"changes": {"a~b/c": 1}}, "/changes/a~0b~1c", "unknown field"),
         ({"changes": {"architecture.hidden": [9]}}, "/changes/architecture.hidden", "must keep its layers"),
-        ({"changes": {"split.seed": 9}}, "/changes/split.seed", "must stay: the weights belong to it"),
+        (
+            {"changes": {"split.seed": 9}},
+            "/changes/split.seed",
+            "cannot be changed in a fork",
+        ),
         (
             {"changes": {"optimizer": {"kind": "sgd"}}},
             "/changes/optimizer/kind",
-            "must stay for `last`, whose optimizer goes on; fork from `best`",
+            "cannot be changed for `last`, which continues the optimizer's state; fork from `best`",
         ),
         (
             {"changes": {"early_stopping.monitor": "val_accuracy"}},

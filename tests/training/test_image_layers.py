@@ -1,4 +1,4 @@
-"""Layers of sequences and images: values, gradients and bits, as for flat ones; wrong shapes are named."""
+"""Layers for sequences and images: values, gradients and bits; wrong shapes are refused."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_values_and_gradients_are_those_of_plain_networks(architecture: Any) -> 
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
-def test_every_member_is_bit_for_bit_what_it_is_alone(architecture: Any) -> None:
+def test_every_member_is_bit_identical_to_the_job_alone(architecture: Any) -> None:
     data = {"kind": "synthetic", "rows": 61, "features": 20, "classes": 3}
     jobs = [synthetic(data=data, seed=s, architecture=architecture, max_epochs=3, batch_size=16) for s in range(4)]
 
