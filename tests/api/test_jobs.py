@@ -84,10 +84,10 @@ def test_a_network_over_the_servers_limit_is_refused(tmp_path: Path, database: D
     settings = Settings(home=tmp_path, max_parameters=10)
     with TestClient(create_app(settings, database, artifacts, CoinPredictor())) as client:
         for path in ("/v1/jobs", "/v1/jobs/plan"):
-            (fault,) = client.post(path, json=SPEC).json()["errors"]
+            (error,) = client.post(path, json=SPEC).json()["errors"]
 
-            assert fault["pointer"] == "/architecture"
-            assert fault["message"].endswith("this server allows 10")
+            assert error["pointer"] == "/architecture"
+            assert error["message"].endswith("this server allows 10")
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/plan"])

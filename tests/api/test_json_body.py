@@ -41,7 +41,7 @@ def test_invalid_json_is_a_400_with_its_position(client: TestClient, body: bytes
 
 
 @pytest.mark.parametrize(
-    ("body", "fault"),
+    ("body", "error"),
     [
         (b"[]", ("", "should be a JSON object")),
         (b"null", ("", "should be a JSON object")),
@@ -59,15 +59,15 @@ def test_invalid_json_is_a_400_with_its_position(client: TestClient, body: bytes
         ),
     ],
 )
-def test_an_invalid_field_is_a_422_with_its_pointer(client: TestClient, body: bytes, fault: tuple[str, str]) -> None:
+def test_an_invalid_field_is_a_422_with_its_pointer(client: TestClient, body: bytes, error: tuple[str, str]) -> None:
     status, problem = post(client, body)
 
     assert (status, problem["code"]) == (422, "invalid_spec")
-    assert [(found["pointer"], found["message"]) for found in problem["errors"]] == [fault]
+    assert [(found["pointer"], found["message"]) for found in problem["errors"]] == [error]
 
 
 @pytest.mark.parametrize(
-    ("fields", "fault"),
+    ("fields", "error"),
     [
         ({"data": {"id": "ds_1", "target": "y", "features": ["y"]}}, ("/data", "features must not contain the target")),
         ({"seed": int("9" * 4000)}, ("/seed", "should be less than or equal to 4294967295")),
@@ -96,12 +96,12 @@ def test_an_invalid_field_is_a_422_with_its_pointer(client: TestClient, body: by
     ],
 )
 def test_an_invalid_value_is_a_422_with_its_pointer(
-    client: TestClient, fields: dict[str, Any], fault: tuple[str, str]
+    client: TestClient, fields: dict[str, Any], error: tuple[str, str]
 ) -> None:
     problem = client.post("/v1/jobs", json={"data": SYNTHETIC, **fields}).json()
 
-    assert [(found["pointer"], found["message"]) for found in problem["errors"]] == [fault]
-    assert problem["detail"] == located(fault[0][1:].replace("/", "."), fault[1])
+    assert [(found["pointer"], found["message"]) for found in problem["errors"]] == [error]
+    assert problem["detail"] == located(error[0][1:].replace("/", "."), error[1])
 
 
 @pytest.mark.parametrize("name", ['"name": "\\ud800"', '"labels": {"\\ud800": "x"}', '"\\ud800": 1'])
@@ -116,7 +116,7 @@ def test_at_most_20_errors_are_listed(client: TestClient) -> None:
 
     problem = client.post("/v1/jobs", json={"data": data}).json()
 
-    assert [fault["pointer"] for fault in problem["errors"]] == [f"/data/x/{row}/0" for row in range(20)]
+    assert [error["pointer"] for error in problem["errors"]] == [f"/data/x/{row}/0" for row in range(20)]
     assert problem["detail"] == "data.x.0.0 should be a number (and 19 more)"
 
 

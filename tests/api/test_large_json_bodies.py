@@ -84,6 +84,6 @@ def test_too_many_lists_and_objects_are_a_413(client: TestClient) -> None:
 
 
 def test_a_query_with_thousands_of_unknown_names_lists_the_first(client: TestClient) -> None:
-    faults = client.get("/v1/jobs?" + "&".join(f"a{number}" for number in range(9_000))).json()["errors"]
+    errors = client.get("/v1/jobs?" + "&".join(f"a{number}" for number in range(9_000))).json()["errors"]
 
-    assert [fault["parameter"] for fault in faults] == [f"a{number}" for number in range(20)]
+    assert [error["parameter"] for error in errors] == [f"a{number}" for number in range(20)]

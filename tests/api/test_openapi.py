@@ -109,7 +109,7 @@ def test_the_examples_can_be_trained(client: TestClient, name: str) -> None:
 def test_the_penguins_example_lacks_only_its_data_set(client: TestClient) -> None:
     response = client.post("/v1/jobs/plan", json=SPEC_EXAMPLES["penguins"]["value"])
 
-    assert [fault["pointer"] for fault in response.json()["errors"]] == ["/data/id"]
+    assert [error["pointer"] for error in response.json()["errors"]] == ["/data/id"]
 
 
 def test_the_documentation_page_loads_nothing_from_elsewhere(client: TestClient) -> None:

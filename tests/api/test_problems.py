@@ -144,7 +144,7 @@ def test_an_offset_cursor_is_a_number(client: TestClient, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "fault"),
+    ("query", "error"),
     [
         ("limit=0", {"parameter": "limit", "message": "should be greater than or equal to 1"}),
         ("limit=many", {"parameter": "limit", "message": "should be a whole number"}),
@@ -162,13 +162,13 @@ def test_an_offset_cursor_is_a_number(client: TestClient, path: str) -> None:
         ("label.=1", {"parameter": "label.", "message": "should match pattern"}),
     ],
 )
-def test_an_invalid_parameter_is_named(client: TestClient, query: str, fault: dict[str, str]) -> None:
+def test_an_invalid_parameter_is_named(client: TestClient, query: str, error: dict[str, str]) -> None:
     response = client.get(f"/v1/jobs?{query}")
 
     (found,) = response.json()["errors"]
     assert response.status_code == 422
-    assert found["parameter"] == fault["parameter"]
-    assert found["message"].startswith(fault["message"])
+    assert found["parameter"] == error["parameter"]
+    assert found["message"].startswith(error["message"])
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "caf\xe9"])

@@ -29,7 +29,7 @@ from tests.api.states import Kitchen
 from tests.api.test_catalog import worker
 
 
-def figures(client: TestClient) -> dict[tuple[str, ...], float]:
+def metrics(client: TestClient) -> dict[tuple[str, ...], float]:
     """Values by metric name and label values, sorted by label name."""
     answer = client.get("/metrics")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
@@ -50,7 +50,7 @@ def test_metrics_of_the_whole_service(client: TestClient, kitchen: Kitchen) -> N
     kitchen.queued()
     client.post("/v1/datasets", content=b"a,b\n1,2\n3,4\n")
 
-    found = figures(client)
+    found = metrics(client)
 
     assert found["bestepoch_database_up",] == 1
     assert found["bestepoch_jobs", "", "succeeded", "early_stopped"] == 1
@@ -72,13 +72,13 @@ def test_metrics_of_the_whole_service(client: TestClient, kitchen: Kitchen) -> N
 def test_metrics_of_storage_and_garbage_collection(client: TestClient, kitchen: Kitchen) -> None:
     kitchen.trained()
     kitchen.artifacts.put("trash/checkpoints/job_0/a", b"abc")
-    before = figures(client)
+    before = metrics(client)
     pair(kitchen.database, kitchen.artifacts)
     Collector(kitchen.database, kitchen.artifacts, RetentionPolicy()).collect(threading.Event())
     with kitchen.database.transaction() as connection:
         garbage.count(connection, failed=1, refused=2, undeleted=3)
 
-    found = figures(client)
+    found = metrics(client)
 
     names = ("collections_total", "artifact_files", "artifact_bytes", "trash_files", "trash_bytes")
     assert [before[f"bestepoch_{name}",] for name in names] == [0] * 5
@@ -100,7 +100,7 @@ def test_free_disk_space_is_exported_without_the_database_and_without_missing_fo
 
 
 def test_an_empty_service_has_metrics(client: TestClient) -> None:
-    found = figures(client)
+    found = metrics(client)
 
     assert (found["bestepoch_queue_oldest_seconds",], found["bestepoch_dataset_bytes",]) == (0, 0)
     assert not [name for name in found if name[0] == "bestepoch_jobs"]
@@ -114,7 +114,7 @@ def test_requests_are_counted_by_route_and_unmatched_ones_together(client: TestC
     sent = b"a,b\n1,2\n3,4\n"
     client.post("/v1/datasets", content=sent)
 
-    found = figures(client)
+    found = metrics(client)
 
     seconds = "bestepoch_http_request_seconds_count"
     assert found[seconds, "GET", "/v1/jobs/{job_id}", "200"] == 2
@@ -131,7 +131,7 @@ def test_an_unavailable_database_is_a_metric(settings: Settings, artifacts: Arti
     guarded = Settings.model_validate({"home": settings.home, "api_key": "s3cret"})
     with TestClient(create_app(guarded, away, artifacts, CoinPredictor())) as client:
         client.headers["Authorization"] = "Bearer s3cret"
-        found = figures(client)
+        found = metrics(client)
     away.close()
 
     assert found["bestepoch_database_up",] == 0

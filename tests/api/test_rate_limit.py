@@ -56,14 +56,14 @@ def test_the_rate_limit_of_a_tenant_does_not_affect_others(
 
 
 def test_the_token_bucket_allows_a_burst_of_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, traffic = 100.0, RateLimiter(rate=5.0, streams=1)
+    now, limiter = 100.0, RateLimiter(rate=5.0, streams=1)
     monkeypatch.setattr("service.api.middleware.rate_limit.time.monotonic", lambda: now)
 
     def passed(asked: int) -> int:
         answers = []
         for _ in range(asked):
             with suppress(RateLimited):
-                traffic.request("eager")
+                limiter.request("eager")
                 answers.append(True)
         return len(answers)
 
@@ -72,7 +72,7 @@ def test_the_token_bucket_allows_a_burst_of_two_seconds(monkeypatch: pytest.Monk
     assert passed(20) == 5
     now += 0.1
     with pytest.raises(RateLimited) as refused:
-        traffic.request("eager")
+        limiter.request("eager")
     assert refused.value.retry_seconds == 1
     now += 1_000.0
     assert passed(20) == 10
@@ -157,9 +157,9 @@ def test_a_job_that_does_not_fit_the_memory_is_refused(
         swept = client.post("/v1/sweeps", json=sweep)
 
     assert answer.status_code == 422
-    (fault,) = answer.json()["errors"]
-    assert fault["pointer"] == "/architecture"
-    assert fault["message"].endswith("; this server has 0.9 GiB for a job")
+    (error,) = answer.json()["errors"]
+    assert error["pointer"] == "/architecture"
+    assert error["message"].endswith("; this server has 0.9 GiB for a job")
     assert swept.json()["errors"][0]["pointer"] == "/grid/architecture.hidden/1"
 
 

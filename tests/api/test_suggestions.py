@@ -33,6 +33,7 @@ TABLE = {"kind": "dataset", "id": "ds_1", "target": "y"}
         ({"split": {"val": 0.1}}, "/split/val", None),
         ({"data": {**TABLE, "targt": "y"}}, "/data/targt", "target"),
         ({"zzz": 1}, "/zzz", None),
+        ({"epochs" * 100: 1}, "/" + "epochs" * 100, None),
         ({"data": {**DATA, "target": "y"}}, "/data/target", None),
     ],
 )

@@ -31,11 +31,11 @@ def submit(client: TestClient | httpx2.Client, key: str | None = None, **fields:
     return client.post("/v1/sweeps", content=json.dumps({"base": BASE, **fields}), headers=headers)
 
 
-def faults(client: TestClient, **fields: Any) -> list[tuple[str, str]]:
+def errors(client: TestClient, **fields: Any) -> list[tuple[str, str]]:
     response = submit(client, **fields)
     assert (response.status_code, response.json()["code"]) == (422, "invalid_spec"), response.text
     assert client.get("/v1/jobs").json()["data"] == []
-    return [(fault["pointer"], fault["message"]) for fault in response.json()["errors"]]
+    return [(error["pointer"], error["message"]) for error in response.json()["errors"]]
 
 
 @both_databases
@@ -97,13 +97,13 @@ def test_jobs_are_found_by_their_sweep_alone(client: TestClient) -> None:
     ],
 )
 def test_an_error_points_at_the_value_that_causes_it(client: TestClient, fields: Any, expected: list[str]) -> None:
-    assert [pointer for pointer, _ in faults(client, **fields)] == expected
+    assert [pointer for pointer, _ in errors(client, **fields)] == expected
 
 
 def test_an_error_in_the_base_names_the_point_that_causes_it(client: TestClient) -> None:
     base = {**BASE, "architecture": {"batch_norm": False}, "batch_size": 1}
 
-    found = faults(client, base=base, grid={"architecture.batch_norm": [False, True], "seed": [1, 2]})
+    found = errors(client, base=base, grid={"architecture.batch_norm": [False, True], "seed": [1, 2]})
 
     assert found == [
         (
@@ -114,7 +114,7 @@ def test_an_error_in_the_base_names_the_point_that_causes_it(client: TestClient)
 
 
 def test_an_error_of_the_base_alone_is_listed_once(client: TestClient) -> None:
-    found = faults(client, base={**BASE, "batch_size": 1}, grid={"seed": [1, 2, 3]})
+    found = errors(client, base={**BASE, "batch_size": 1}, grid={"seed": [1, 2, 3]})
 
     assert found == [("/base/batch_size", "batch normalization needs at least 2 rows in a batch")]
 
@@ -134,7 +134,7 @@ def test_at_most_twenty_errors_of_a_sweep_are_listed(client: TestClient) -> None
     ],
 )
 def test_duplicate_jobs_are_refused(client: TestClient, fields: Any, pointer: str) -> None:
-    ((where, message),) = faults(client, **fields)
+    ((where, message),) = errors(client, **fields)
 
     assert where == pointer
     assert message.startswith("duplicate job: ")
@@ -153,7 +153,7 @@ def test_a_sweep_over_the_servers_limit_is_refused(
 ) -> None:
     settings = Settings(home=tmp_path, max_sweep_jobs=5)
     with TestClient(create_app(settings, database, artifacts, CoinPredictor())) as client:
-        assert faults(client, **fields) == [(pointer, "the sweep would be 6 jobs; this server allows 5")]
+        assert errors(client, **fields) == [(pointer, "the sweep would be 6 jobs; this server allows 5")]
 
 
 def test_a_sweep_over_the_queue_limit_is_a_429(tmp_path: Path, database: Database, artifacts: Artifacts) -> None:
@@ -170,7 +170,7 @@ def test_a_sweep_over_the_queue_limit_is_a_429(tmp_path: Path, database: Databas
 def test_inline_rows_are_not_stored_a_thousand_times(client: TestClient) -> None:
     data = {"kind": "inline", "x": [[0.123456789 * i] * 10 for i in range(1, 2_001)], "y": [0, 1] * 1_000}
 
-    ((pointer, message),) = faults(client, base={"data": data}, replicates=1_000)
+    ((pointer, message),) = errors(client, base={"data": data}, replicates=1_000)
 
     assert pointer == "/base/data"
     assert "more than 64 MiB" in message

@@ -81,5 +81,5 @@ def test_every_statement_of_a_request_names_the_tenant(
             if re.search(rf"\b(FROM|UPDATE|INTO) {table}\b", sql):
                 assert re.search(rf"\b{table}\.tenant = |INSERT INTO {table} \([^)]*\btenant\b", sql), sql
     unbound = {sql for tenant, sql in heard if tenant is None and any(f"FROM {table}" in sql for table in TABLES)}
-    figures = ("count(", "min(", "jobs.worker", "jobs.version")  # of /metrics, and what wakes those who wait
-    assert all(any(word in sql for word in figures) for sql in unbound), unbound
+    metrics = ("count(", "min(", "jobs.worker", "jobs.version")  # of /metrics, and what wakes those who wait
+    assert all(any(word in sql for word in metrics) for sql in unbound), unbound
