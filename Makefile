@@ -6,12 +6,18 @@ BIN := .venv/bin
 TORCH_INDEX_URL ?=
 # Test processes at once: one a core, four at most.
 TEST_PROCESSES ?= auto
+PYTEST := $(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile
+# What `make test` leaves to targets of their own.
+SLOW := e2e serving/exports faults chaos fuzz browser generated
+# What `make test-fast` runs, but for tests that are marked as slow or need Postgres.
+FAST := tests/spec tests/data tests/training tests/store tests/api/test_jobs.py tests/api/test_sweeps.py \
+  tests/api/test_plan.py tests/test_house_rules.py tests/domain tests/stopping
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test faults chaos fuzz browser generated check bench lock
+.PHONY: help setup demo serve test-fast test e2e faults chaos fuzz browser generated check bench lock
 
-help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+help: ## List the commands, with the time that each takes on two cores
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: .venv/installed ## Install everything into .venv
 
@@ -33,31 +39,35 @@ demo: setup ## Train on a small table, from upload to download
 serve: setup ## Start the API and a worker
 	$(BIN)/bestepoch serve
 
-test: setup ## Run every test but those of the five targets below
-	$(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile -rs \
-	  --ignore tests/faults --ignore tests/chaos --ignore tests/fuzz --ignore tests/browser \
-	  --ignore tests/generated
+test-fast: setup ## Run the quick tests of the core while you work, on SQLite alone (under 1 minute)
+	$(PYTEST) -m "not slow" -k "not postgres" $(FAST)
 
-faults: setup ## Kill, stop, fill and cut real processes, and see that nothing is lost
+test: setup ## Run every test but those of the targets below (4 minutes)
+	$(PYTEST) -rs $(SLOW:%=--ignore tests/%)
+
+e2e: setup ## Run whole services, the documents' commands, exports and the client's estimators (4 minutes)
+	$(PYTEST) -rs tests/e2e tests/serving/exports
+
+faults: setup ## Kill, stop, fill and cut real processes, and see that nothing is lost (13 minutes)
 	$(BIN)/pytest tests/faults -rs
 
-chaos: setup ## Strike at random at a service at work, on either database, and look what is lost
-	TEST_EXAMPLES=100 $(BIN)/pytest tests/store/test_queue_model.py
+chaos: setup ## Strike at random at a service at work, on either database, and look what is lost (5 minutes)
+	TEST_EXAMPLES=100 $(PYTEST) --dist load tests/store/test_queue_model.py
 	$(BIN)/pytest tests/chaos -s
 
-fuzz: setup ## Make up requests, files and specs, and see that each is answered as documented
-	$(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 tests/fuzz
+fuzz: setup ## Make up requests, files and specs, and see that each is answered as documented (3 minutes)
+	$(PYTEST) --dist load tests/fuzz
 
-browser: setup ## Use the dashboard in Chromium
+browser: setup ## Use the dashboard in Chromium (2 minutes)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,browser]'
 	$(BIN)/pytest tests/browser -rs
 
-generated: setup ## Have a public generator build a client from /openapi.json, and use it
+generated: setup ## Have a public generator build a client from /openapi.json, and use it (half a minute)
 	$(BIN)/python -m venv .venv/generator
 	.venv/generator/bin/python -m pip install --quiet -r tests/generated/requirements.txt
 	$(BIN)/pytest tests/generated -rs
 
-check: setup ## Lint, check formatting, types and import rules
+check: setup ## Lint, check formatting, types and import rules (half a minute)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

@@ -25,7 +25,7 @@ from service.data.preprocess.dataset import prepare
 from service.spec.data import SyntheticData
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve
-from service.training.loop import train
+from service.training.loop import Training
 from service.training.models import build
 
 WIDTHS = (1, 4, 16, 64)
@@ -92,7 +92,7 @@ def print_table(seconds: dict[str, float]) -> None:
 
 def ours(width: int, device: torch.device = CPU) -> Iterator[None]:
     jobs = [replace(RESOLVED, spec=SPEC.model_copy(update={"seed": seed})) for seed in range(width)]
-    for _ in train(jobs, DATA, device):
+    for _ in Training(jobs, DATA, device):
         yield
 
 

@@ -22,7 +22,7 @@ from service.spec.data import SyntheticData
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve
 from service.training import step
-from service.training.loop import train
+from service.training.loop import Training
 
 GPU = torch.device("cuda")
 WIDTHS = (1, 16, 64, 256)
@@ -61,11 +61,11 @@ def main() -> None:
 def plainly(loop: Iterator[None]) -> Iterator[None]:
     """The loop, with each step's kernels launched one by one."""
     while True:
-        before, step.PLAIN_STEPS = step.PLAIN_STEPS, sys.maxsize
+        before, step.WARM_UP_STEPS = step.WARM_UP_STEPS, sys.maxsize
         try:
             next(loop)
         finally:
-            step.PLAIN_STEPS = before
+            step.WARM_UP_STEPS = before
         yield
 
 
@@ -73,7 +73,7 @@ def ours(fields: dict[str, Any]) -> Iterator[None]:
     spec = JobSpec.model_validate({**fields, "device": "cuda", "max_epochs": 1_000_000, "early_stopping": None})
     assert isinstance(spec.data, SyntheticData)
     resolved = resolve(spec, profile_of(spec.data))
-    for _ in train([resolved], prepare(resolved.preparation, None), GPU):
+    for _ in Training([resolved], prepare(resolved.preparation, None), GPU):
         yield
 
 

@@ -31,8 +31,9 @@ from service.spec.sweep import SweepSpec
 from service.store import sweeps
 from service.store.engine import Database, migrate
 from service.store.jobs.claim import Claimant, claim_jobs
-from service.training.epoch import Pulse
-from service.training.loop import train
+from service.training.epoch import ProgressCounter
+from service.training.loop import Training
+from service.worker.protocol import CheckpointPolicy
 from service.worker.trainer import Trainer
 
 JOBS, WIDTH = 64, 16
@@ -59,9 +60,8 @@ def measure(repetitions: int) -> list[float]:
             url = f"sqlite:///{home}/bestepoch.db"
             migrate(url)
             database = Database(url)
-            trainer = Trainer(
-                database, Artifacts(Path(home) / "artifacts"), CPU, pipe, Pulse(), 10.0, {"last", "state"}
-            )
+            policy = CheckpointPolicy(10.0, frozenset({"last", "state"}))
+            trainer = Trainer(database, Artifacts(Path(home) / "artifacts"), CPU, pipe, ProgressCounter(), policy)
             with database.transaction(DEFAULT_TENANT) as connection:
                 sweep = SweepSpec(base=spec, replicates=JOBS)
                 new = sweeps.prepare(sweep, [sweeps.SweepJob({}, job) for job in jobs], DEFAULT_TENANT)
@@ -70,7 +70,7 @@ def measure(repetitions: int) -> list[float]:
                 with database.transaction() as connection:
                     claims = claim_jobs(connection, Claimant("w", {"cpu"}, width=WIDTH, trainers=1), seconds=600)
                 recorded = seconds(trainer.run, claims)
-                alone = seconds(lambda *job: list(train(*job)), jobs[start : start + WIDTH], data, CPU)
+                alone = seconds(lambda *job: list(Training(*job)), jobs[start : start + WIDTH], data, CPU)
                 ratios.append(recorded / alone)
             with database.reading() as connection:
                 assert sweeps.find(connection, limit=1)[0].counts[Status.succeeded] == JOBS

@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that `service.store.engine.migrate` hands over."""
+"""Alembic environment: runs migrations on the connection that `service.store.engine.migrate` passes."""
 
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ from service.store.schema import Utc, metadata
 
 
 def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:
-    """Write our own types as the plain ones that they are in the database: migrations import nothing of ours."""
+    """Render custom types as SQLAlchemy's own: migrations must not import the service."""
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, Utc) else False
 
 

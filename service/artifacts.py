@@ -1,4 +1,4 @@
-"""Bytes by key in a folder: data sets and checkpoints. What `put` or `adopt` has returned from survives a power cut."""
+"""Artifact store: immutable files by key in a folder. `put` and `adopt` are durable (fsync) when they return."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOLDERS = ("checkpoints", "datasets")  # what keys begin with
-TRASH = "trash"  # and what the keys of files begin with that were moved away, before the keys that they had
+FOLDERS = ("checkpoints", "datasets")  # first parts of keys
+TRASH = "trash"  # prefix of the keys of files in the trash
 SCRATCH = "tmp"
-DEPLOYMENT = "deployment-id"
+DEPLOYMENT_ID = "deployment-id"
 
 
 @dataclass(frozen=True)
 class File:
-    """A finished file: its key and its size in bytes."""
+    """A stored file: key and size in bytes."""
 
     key: str
     size_bytes: int
 
 
 class Artifacts:
-    """A folder of immutable files. Keys are made by this service alone."""
+    """An artifact store in a folder. Keys are never chosen by clients."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -44,18 +44,18 @@ class Artifacts:
         self._scratch.mkdir(parents=True, exist_ok=True)
 
     def path(self, key: str) -> Path:
-        """Where the file of this key is, whether or not it exists."""
+        """Path of this key's file, which need not exist."""
         parts = PurePosixPath(key).parts
         if not parts or ".." in parts or PurePosixPath(key).is_absolute():
             raise ValueError(f"not an artifact key: {key!r}")
         return self.root.joinpath(*parts)
 
     def put(self, key: str, data: bytes) -> None:
-        """Write, fsync, rename, fsync the folder; raises StorageError, and then the key is as it was."""
+        """Store `data` atomically: write, fsync, rename, fsync the folder; raises StorageError, with no effect."""
         with _storage_errors():
-            source = self._unused()
+            source = self._new_scratch_path()
             try:
-                with source.open("xb") as file:  # not by mkstemp, which does not go by the umask
+                with source.open("xb") as file:  # not mkstemp, which ignores the umask
                     file.write(data)
                 self.adopt(source, key)
             finally:
@@ -73,104 +73,104 @@ class Artifacts:
                 _fsync(folder)
 
     def delete(self, key: str) -> bool:
-        """Remove the file of this key, if there is one, and its folder when it was the last there.
+        """Delete this key's file if it exists, and its folder if empty; returns whether it no longer exists.
 
-        Whether it is gone: a file that cannot be removed is nothing that anybody's work should fail for.
+        Logs errors instead of raising: the garbage collector tries again later.
         """
         path = self.path(key)
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            log.warning("%s could not be removed, trying again later: %s", key, error.strerror or error)
+            log.warning("could not remove %s, retrying later: %s", key, error.strerror or error)
             return False
         self._remove_empty(path.parent)
         return True
 
     def move_to_trash(self, key: str) -> bool:
-        """Move the file of this key to the same place below `trash`; whether it is gone from where it was."""
+        """Move this key's file to the trash; returns whether it is no longer at its key."""
         path, target = self.path(key), self.path(f"{TRASH}/{key}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
         except FileNotFoundError:
-            return True  # somebody else was quicker
+            return True  # another process was faster
         except OSError as error:
-            log.warning("%s could not be moved to the trash, trying again later: %s", key, error.strerror or error)
+            log.warning("could not move %s to the trash, retrying later: %s", key, error.strerror or error)
             return False
         self._remove_empty(path.parent)
         return True
 
     def _remove_empty(self, folder: Path) -> None:
-        with suppress(OSError):  # others are in it, or somebody else has just removed it
+        with suppress(OSError):  # not empty, or removed by another process
             folder.rmdir()
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A folder for unfinished files, on the same disk as the finished ones; it is removed at the end."""
+        """A temporary folder on the same file system, for `adopt`; removed at the end."""
         with _storage_errors():
-            folder = self._unused()
+            folder = self._new_scratch_path()
             folder.mkdir()
             try:
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _unused(self) -> Path:
-        """Where nothing is yet."""
+    def _new_scratch_path(self) -> Path:
+        """An unused path in the scratch folder."""
         return self._scratch / secrets.token_hex(16)
 
     def files(self) -> Iterator[File]:
-        """Every finished file: `put` and `adopt` make two folders deep keys, such as checkpoints/JOB/NAME.
+        """All stored files; keys have three parts, such as checkpoints/JOB/NAME.
 
-        Whatever else lies in the folder is not ours. Raises StorageError.
+        Other files in the folder are ignored. Raises StorageError.
         """
         for kind in FOLDERS:
-            yield from self._found(f"{kind}/*/*")
+            yield from self._glob(f"{kind}/*/*")
 
     def trash(self) -> Iterator[File]:
-        """Every file in the trash. Raises StorageError."""
+        """All files in the trash. Raises StorageError."""
         for kind in FOLDERS:
-            yield from self._found(f"{TRASH}/{kind}/*/*")
+            yield from self._glob(f"{TRASH}/{kind}/*/*")
 
-    def _found(self, pattern: str) -> Iterator[File]:
+    def _glob(self, pattern: str) -> Iterator[File]:
         with _storage_errors():
             for path in self.root.glob(pattern):
-                with suppress(FileNotFoundError):  # replaced a moment ago
-                    known = path.stat()
-                    if S_ISREG(known.st_mode):
-                        yield File(path.relative_to(self.root).as_posix(), known.st_size)
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    stat = path.stat()
+                    if S_ISREG(stat.st_mode):
+                        yield File(path.relative_to(self.root).as_posix(), stat.st_size)
 
     def unfinished(self) -> list[str]:
-        """What lies in the scratch folder: somebody is writing it, or was killed meanwhile. Raises StorageError."""
+        """Names in the scratch folder: files being written, or left by killed processes. Raises StorageError."""
         with _storage_errors():
             return [f"{SCRATCH}/{path.name}" for path in self._scratch.iterdir()]
 
     def remove_unfinished(self, name: str) -> bool:
-        """Remove what `unfinished` named; whether it is gone."""
+        """Delete a file or folder listed by `unfinished`; returns whether it no longer exists."""
         path = self.path(name)
         try:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         except FileNotFoundError:
-            return True  # somebody has just finished it
+            return True  # its writer has just finished
         except OSError as error:
-            log.warning("%s could not be removed, trying again later: %s", name, error.strerror or error)
+            log.warning("could not remove %s, retrying later: %s", name, error.strerror or error)
             return False
         return True
 
     def deployment_id(self) -> str | None:
-        """Whose folder it is; None where it has no id yet. Raises StorageError."""
+        """The deployment id stored in the folder; None if there is none yet. Raises StorageError."""
         with _storage_errors():
             try:
-                return self.path(DEPLOYMENT).read_text().strip()
+                return self.path(DEPLOYMENT_ID).read_text().strip()
             except FileNotFoundError:
                 return None
 
     def set_deployment_id(self, deployment: str) -> None:
-        """Say whose folder it is. Raises StorageError."""
-        self.put(DEPLOYMENT, f"{deployment}\n".encode())
+        """Store the deployment id in the folder. Raises StorageError."""
+        self.put(DEPLOYMENT_ID, f"{deployment}\n".encode())
 
     def check(self) -> None:
-        """Raise StorageError when nothing can be written."""
+        """Raise StorageError if the folder is not writable."""
         with _storage_errors(), tempfile.TemporaryFile(dir=self._scratch) as file:
             file.write(b"x")
 

@@ -1,4 +1,4 @@
-"""Everything that can go wrong on purpose: each error has a stable `code`, and none knows of HTTP."""
+"""The service's exceptions, each with a stable `code`. Their HTTP status is in api/http/problems.py."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One wrong place in what a client sent: a JSON pointer into the body, and what is wrong there."""
+class FieldError:
+    """One error in a request's body: a JSON pointer to the field, and a message."""
 
     pointer: str
     message: str
@@ -18,15 +18,20 @@ def json_pointer(*parts: str | int) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
+def located(where: str, message: str) -> str:
+    """A field and what is wrong there as one sentence: "limit should be a whole number", "epochs: unknown field"."""
+    return f"{where}: {message}" if message.startswith("unknown ") else f"{where} {message}"
+
+
 class ServiceError(Exception):
     """The request could not be served."""
 
     code = "internal"
-    retry_seconds: int | None = None  # when to try again, where that may help
+    retry_seconds: int | None = None  # Retry-After, where a retry may succeed
 
-    def __init__(self, detail: str | None = None, faults: tuple[Fault, ...] = ()) -> None:
+    def __init__(self, detail: str | None = None, field_errors: tuple[FieldError, ...] = ()) -> None:
         self.detail = detail or (type(self).__doc__ or "").strip()
-        self.faults = faults
+        self.field_errors = field_errors
         super().__init__(self.detail)
 
 
@@ -37,8 +42,8 @@ class InvalidSpec(ServiceError):
 
     @classmethod
     def at(cls, pointer: str, message: str) -> InvalidSpec:
-        """One fault at one place, e.g. `InvalidSpec.at("/data/target", "no such column")`."""
-        return cls(message, (Fault(pointer, message),))
+        """An error with one field error, e.g. `InvalidSpec.at("/data/target", "no such column")`."""
+        return cls(message, (FieldError(pointer, message),))
 
 
 class InvalidData(ServiceError):

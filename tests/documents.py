@@ -19,7 +19,7 @@ TUTORIALS = DOCS / "tutorials"
 DECISIONS = DOCS / "decisions"
 HERE = "http://127.0.0.1:8000"  # the service's address in documents
 FENCE = re.compile(r"^```(?P<kind>\w+)(?: (?P<label>[^\n]+))?\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
-RUN_SECONDS = 120
+RUN_SECONDS = 300
 
 RUN = {"sh", "python"}
 SAVED = {"python", "toml", "json"}  # if a file name follows the language

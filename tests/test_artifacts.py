@@ -1,4 +1,4 @@
-"""Bytes by key in a folder: what is put is there, whole, and nothing else is."""
+"""The artifact store: files are stored atomically and durably, under their keys only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def artifacts(tmp_path: Path) -> Artifacts:
     return Artifacts(tmp_path)
 
 
-def test_what_is_put_is_there_and_can_be_replaced(artifacts: Artifacts) -> None:
+def test_a_stored_file_can_be_read_and_replaced(artifacts: Artifacts) -> None:
     artifacts.put("checkpoints/job_1/best", b"first")
     artifacts.put("checkpoints/job_1/best", b"second")
 
@@ -38,7 +38,7 @@ def test_a_file_and_every_new_folder_are_synced_before_put_returns(
     assert synced[1:] == [tmp_path / "a/b", tmp_path / "a", tmp_path]
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_scraps(
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_files(
     artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifacts.put("key", b"old")
@@ -54,7 +54,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_scraps(
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_deleting_takes_the_empty_folder_too_and_twice_is_fine(artifacts: Artifacts) -> None:
+def test_delete_removes_empty_folders_and_is_idempotent(artifacts: Artifacts) -> None:
     artifacts.put("checkpoints/job_1/best", b"x")
 
     for _ in range(2):
@@ -63,19 +63,17 @@ def test_deleting_takes_the_empty_folder_too_and_twice_is_fine(artifacts: Artifa
     assert not artifacts.path("checkpoints/job_1").exists()
 
 
-def test_a_file_that_cannot_be_deleted_is_said_to_be_there(
-    artifacts: Artifacts, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A folder in its place cannot be unlinked, by whomever."""
+def test_a_failed_delete_is_logged_and_returned(artifacts: Artifacts, caplog: pytest.LogCaptureFixture) -> None:
+    """A folder at the path cannot be unlinked, not even by root."""
     artifacts.path("checkpoints/job_1/best").mkdir(parents=True)
 
     assert not artifacts.delete("checkpoints/job_1/best")
 
     assert artifacts.path("checkpoints/job_1/best").exists()
-    assert "checkpoints/job_1/best could not be removed, trying again later" in caplog.text
+    assert "could not remove checkpoints/job_1/best, retrying later" in caplog.text
 
 
-def test_what_is_moved_to_the_trash_keeps_its_key_there_and_can_be_put_back(artifacts: Artifacts) -> None:
+def test_files_in_the_trash_keep_their_key_and_can_be_restored(artifacts: Artifacts) -> None:
     artifacts.put("checkpoints/job_1/best", b"x")
     artifacts.put("checkpoints/job_2/best", b"y")
 
@@ -87,7 +85,7 @@ def test_what_is_moved_to_the_trash_keeps_its_key_there_and_can_be_put_back(arti
     assert not artifacts.path("checkpoints/job_1").exists()
 
 
-def test_unfinished_files_are_named_and_can_be_removed(artifacts: Artifacts) -> None:
+def test_unfinished_files_are_listed_and_can_be_removed(artifacts: Artifacts) -> None:
     with artifacts.scratch() as folder:
         (folder / "upload").write_bytes(b"x")
         (name,) = artifacts.unfinished()
@@ -99,7 +97,7 @@ def test_unfinished_files_are_named_and_can_be_removed(artifacts: Artifacts) -> 
         folder.mkdir()
 
 
-def test_a_folder_is_told_whose_it_is(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_the_deployment_id_is_stored_in_the_folder(artifacts: Artifacts, tmp_path: Path) -> None:
     assert artifacts.deployment_id() is None
 
     artifacts.set_deployment_id("dep_1")
@@ -109,6 +107,6 @@ def test_a_folder_is_told_whose_it_is(artifacts: Artifacts, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("key", ["", "/etc/passwd", "../outside", "a/../../b"])
-def test_a_key_cannot_lead_outside(artifacts: Artifacts, key: str) -> None:
+def test_keys_cannot_escape_the_folder(artifacts: Artifacts, key: str) -> None:
     with pytest.raises(ValueError, match="not an artifact key"):
         artifacts.path(key)

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, SecretStr
 from starlette.testclient import TestClient
 
-from bestepoch import ApiError, Client, Job, Sweep
+import bestepoch
 from service import errors
 from service.api.app import create_app
 from service.api.http import problems
@@ -46,8 +46,8 @@ TITLES = {"jobs": "Jobs", "progress": "Progress", "checkpoints": "Checkpoints", 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A Markdown table; line breaks and bars in cells are made harmless."""
-    lines = [list(header)]
-    lines += [["---"] * len(lines[0]), *([_cell(cell) for cell in row] for row in rows)]
+    names = list(header)
+    lines = [names, ["---"] * len(names), *([_cell(cell) for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
 
 
@@ -150,12 +150,13 @@ def _default(parameter: Any) -> str:
 
 def error_codes() -> str:
     """Every `code` of an error's answer, with its HTTP status."""
-    rows = {
+    rows: set[tuple[str, str, str]] = {
         (f"`{kind.code}`", str(int(status)), (kind.__doc__ or "").strip())
         for kind, status in problems.STATUSES.items()
         if kind is not errors.UnknownKey
     }
-    return table(("code", "status", "meaning"), sorted(rows, key=lambda row: (row[1], row[0], row[2])))
+    ordered = sorted(rows, key=lambda row: (row[1], row[0], row[2]))
+    return table(("code", "status", "meaning"), ordered)
 
 
 def prometheus() -> str:
@@ -196,6 +197,13 @@ def event() -> str:
     return _fields(Event.model_json_schema(mode="serialization"))
 
 
+def make_targets() -> str:
+    """The targets of the Makefile, as `make help` lists them."""
+    text = (DOCS.parent / "Makefile").read_text(encoding="utf-8")
+    found = re.findall(r"^([a-z][a-z-]*):[^#\n]*## (.+)$", text, re.MULTILINE)
+    return table(("command", "description"), ((f"`make {name}`", description) for name, description in found))
+
+
 def monitors() -> str:
     """The metrics that early stopping can monitor."""
     tasks = {**dict.fromkeys(CLASSIFICATION, "classification"), **dict.fromkeys(REGRESSION, "regression")}
@@ -207,7 +215,12 @@ def monitors() -> str:
 
 def client() -> str:
     """The public methods of the Python client."""
-    return "\n".join(_class(each) for each in (Client, Job, Sweep, ApiError))
+    names = (name for name in bestepoch.__all__ if name[0] != "_")
+    return "\n".join(_class(getattr(bestepoch, name)) for name in sorted(names, key=_reading_order))
+
+
+def _reading_order(name: str) -> tuple[bool, str]:
+    return name not in ("Client", "Job", "Sweep"), name
 
 
 def _class(kind: type) -> str:
@@ -308,6 +321,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
         read_options,
         history,
         event,
+        make_targets,
         monitors,
         client,
         states,

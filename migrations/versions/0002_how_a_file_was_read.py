@@ -1,4 +1,4 @@
-"""How an uploaded file was read: every one before was CSV."""
+"""Add datasets.read_as: the format of the uploaded file. Existing data sets are CSV."""
 
 import sqlalchemy as sa
 from alembic import op

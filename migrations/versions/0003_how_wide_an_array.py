@@ -1,4 +1,4 @@
-"""How many jobs like this one may be trained together, in place of the number of parameters; queued ones go alone."""
+"""Replace jobs.parameters by jobs.array_limit, the maximum array size; jobs already queued train alone."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""How many rows of a data set equal an earlier one; unknown of those stored before."""
+"""Add datasets.duplicate_rows; null for existing data sets."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Which job's weights a job goes on from."""
+"""Add jobs.forked: the job and checkpoint that a job was forked from."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The log of what happened to each job and why."""
+"""Add table events: the event log of each job."""
 
 import sqlalchemy as sa
 from alembic import op

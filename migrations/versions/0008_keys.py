@@ -1,4 +1,4 @@
-"""Keys, of tenants."""
+"""Add table keys: API keys of tenants."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""How often, how long and after what wait workers take jobs from the queue."""
+"""Add claim statistics to workers: count, duration and queue time."""
 
 import sqlalchemy as sa
 from alembic import op

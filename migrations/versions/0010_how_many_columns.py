@@ -1,4 +1,4 @@
-"""How many columns a data set has, beside what is known of each."""
+"""Add datasets.column_count."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,4 +9,6 @@ down_revision = "0009"
 
 def upgrade() -> None:
     op.add_column("datasets", sa.Column("column_count", sa.Integer(), server_default="0", nullable=False))
-    op.execute("UPDATE datasets SET column_count = json_array_length(columns)")  # both databases call it so
+    op.execute(
+        "UPDATE datasets SET column_count = json_array_length(columns)"
+    )  # the same function in SQLite and Postgres

@@ -1,4 +1,4 @@
-"""The deployment's id, the collections made, and marks on what they may take."""
+"""Add tables for garbage collection: deployment (with its id), collections, and garbage marks."""
 
 import secrets
 

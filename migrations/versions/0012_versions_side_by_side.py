@@ -1,6 +1,6 @@
-"""Which version can read a job's spec, what was resolved at submission, how far attempts got; who may use the schema.
+"""Add spec_version, resolved and furthest_epoch to jobs; tables dataset_inputs and schema_compatibility.
 
-Expanding only: processes of the version before go on working on this schema.
+Expand-only: processes of the previous version keep working with this schema.
 """
 
 import sqlalchemy as sa

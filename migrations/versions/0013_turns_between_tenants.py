@@ -1,6 +1,6 @@
-"""Indexes for claims that take turns between tenants, and for counting a tenant's queue; what workers count of losses.
+"""Replace the claim indexes by per-tenant ones; add lapsed_leases and trainer_restarts to workers.
 
-They replace those of one line for all. Workers of the version before go on, with claims that read past the whole queue.
+Workers of the previous version keep working, but their claims scan the whole queue.
 """
 
 import sqlalchemy as sa

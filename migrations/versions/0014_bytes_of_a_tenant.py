@@ -1,4 +1,4 @@
-"""What a tenant stores, to be added up by index: profiles, checkpoints, and what jobs are expected to write."""
+"""Add datasets.profile_bytes, jobs.expected_bytes, and covering indexes to sum a tenant's bytes."""
 
 import sqlalchemy as sa
 from alembic import op

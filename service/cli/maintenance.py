@@ -23,7 +23,7 @@ def migrate() -> None:
 
 @app.command()
 def doctor() -> None:
-    """Check the integrity of database, files and queue; exit code 1 when something is wrong."""
+    """Check the integrity of database, files and queue; exit code 1 if it finds problems."""
     from service.artifacts import Artifacts
     from service.cli.permissions import exposed
     from service.cli.startup import open_database, read_settings
@@ -38,7 +38,7 @@ def doctor() -> None:
         typer.echo(str(finding))
     typer.echo(str(examination.findings))
     database.close()
-    if examination.findings.wrong:
+    if examination.findings.problems:
         raise typer.Exit(1)
 
 

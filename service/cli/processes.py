@@ -20,7 +20,7 @@ from service.data.processes.confinement import landlock_version
 from service.domain.access import key_id_of
 from service.errors import Misconfigured
 from service.maintenance.collector import Collector
-from service.maintenance.deployment_id import join
+from service.maintenance.deployment_id import pair
 from service.settings import free_port
 from service.store import keys
 from service.store.engine import migrate
@@ -57,7 +57,7 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
     from service.serving.predictor import Predictor
 
     database, artifacts = open_database(settings), Artifacts(settings.artifacts)
-    join(database, artifacts)
+    pair(database, artifacts)
     predictor = Predictor(settings.max_model_bytes)
     _check_api_keys(settings, database)
     _warn_of_exposed_files(settings)
@@ -99,7 +99,7 @@ def run_worker(settings: Settings, *, until_eof: bool) -> None:
 
     raise_limit()
     database = open_database(settings)
-    join(database, Artifacts(settings.artifacts))
+    pair(database, Artifacts(settings.artifacts))
     if not until_eof:  # otherwise `serve` has warned already
         _warn_of_exposed_files(settings)
     stop = threading.Event()

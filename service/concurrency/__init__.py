@@ -1,1 +1,1 @@
-"""Limits on expensive work: fair slots for tenants, and cancellation."""
+"""Concurrency limits for expensive work: slots shared fairly between tenants, and cancellation."""

@@ -1,4 +1,4 @@
-"""A piece of expensive work: whose it is, and a cancellation that reaches its thread and its processes."""
+"""Cooperative cancellation of expensive tasks that run in threads and child processes."""
 
 from __future__ import annotations
 
@@ -13,71 +13,71 @@ if TYPE_CHECKING:
 
 
 class Cancelled(Exception):
-    """Nobody waits for the result any more."""
+    """The task was cancelled: its client has disconnected."""
 
 
 class CancellableTask:
-    """One piece of expensive work: whose it is, and how another thread ends it."""
+    """A task that runs in a thread and that another thread can cancel."""
 
     def __init__(self, tenant: str = "") -> None:
         self.tenant = tenant
         self._lock = threading.Lock()
         self._cancelled = False
-        self._stops: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
         self._files: list[BinaryIO] = []
 
     def cancel(self) -> None:
-        """End it: what it waits for is stopped, and `check` raises from now on."""
+        """Cancel: calls the `on_cancel` callbacks; `check` raises from now on."""
         with self._lock:
             self._cancelled = True
-            stops = list(self._stops)
-        for stop in stops:
-            stop()
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            callback()
 
     def check(self) -> None:
-        """Raise Cancelled if it was."""
+        """Raise Cancelled if the task was cancelled."""
         if self._cancelled:
             raise Cancelled
 
     def close_on_discard(self, file: BinaryIO) -> BinaryIO:
-        """The file, which is part of the result: it is closed where nobody takes that."""
+        """Register a file that is part of the result, to be closed by `discard`; returns it."""
         self._files.append(file)
         return file
 
     def discard(self) -> None:
-        """Nobody takes the result."""
+        """Close the files of a result that is not delivered."""
         for file in self._files:
             file.close()
 
     @contextmanager
-    def on_cancel(self, stop: Callable[[], None]) -> Iterator[None]:
-        """While inside, cancelling calls `stop`, e.g. a process's kill; raises Cancelled.
+    def on_cancel(self, callback: Callable[[], None]) -> Iterator[None]:
+        """While in this context, `cancel` calls `callback`, e.g. a process's `kill`; raises Cancelled.
 
-        At once if it was before: what is to be stopped is there already, and somebody may wait for its end.
+        If the task is already cancelled, the callback is called at once: the process has already started.
         """
         with self._lock:
-            late = self._cancelled
-            if not late:
-                self._stops.append(stop)
-        if late:
-            stop()
+            already = self._cancelled
+            if not already:
+                self._callbacks.append(callback)
+        if already:
+            callback()
             raise Cancelled
         try:
             yield
         finally:
             with self._lock:
-                self._stops.remove(stop)
+                self._callbacks.remove(callback)
         self.check()
 
 
-_current: ContextVar[CancellableTask | None] = ContextVar("work", default=None)
+_current: ContextVar[CancellableTask | None] = ContextVar("task", default=None)
 
 
-def begin(work: CancellableTask) -> None:
-    """Make it the current work of this context, and of the threads that are started from it."""
-    _current.set(work)
+def set_current(task: CancellableTask) -> None:
+    """Make it the current task of this context and of threads started from it."""
+    _current.set(task)
 
 
 def current() -> CancellableTask:
-    """The work that this thread does; one that nobody cancels where none was begun."""
+    """The current task of this thread; one that is never cancelled if none was set."""
     return _current.get() or CancellableTask()

@@ -1,4 +1,4 @@
-"""Slots for expensive work, which tenants share fairly."""
+"""A concurrency limiter that is fair between tenants, for expensive task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
 
-from service.concurrency.cancellation import CancellableTask, begin
+from service.concurrency.cancellation import CancellableTask, set_current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,76 +26,76 @@ class _Waiter:
 
 
 class FairLimiter:
-    """Slots for one kind of work: first come, first served within a tenant, and fair between tenants.
+    """Limits concurrency of one kind of task: FIFO within a tenant, fair between tenants. Thread-safe.
 
-    A free slot goes to the waiting tenant that holds the fewest; of equals, to the one that was served longest ago. No
-    tenant holds more than `each`, so that one with long work leaves slots to others. Of any thread.
+    A free slot goes to the waiting tenant with the fewest slots; ties go to the least recently served one. No tenant
+    gets more than `per_tenant` slots, so that long tasks of one leave slots to others.
     """
 
-    def __init__(self, slots: int, each: int | None = None) -> None:
+    def __init__(self, slots: int, per_tenant: int | None = None) -> None:
         self._free = slots
-        self.each = slots if each is None else each
+        self.per_tenant = slots if per_tenant is None else per_tenant
         self._lock = threading.Lock()
         self._held: Counter[str] = Counter()
-        self._served: Counter[str] = Counter()  # the number of the last grant
+        self._served: Counter[str] = Counter()  # number of the last grant
         self._grants = 0
         self._waiting: dict[str, deque[_Waiter]] = {}
         self._threads = CapacityLimiter(slots)
 
     @property
     def waiting(self) -> int:
-        """How many wait for a slot."""
+        """Number of waiting tasks."""
         with self._lock:
             return sum(map(len, self._waiting.values()))
 
     async def run(self, tenant: str, function: Callable[..., T], *args: object) -> T:
-        """What `function` returns, in a thread apart from those of short requests, once `tenant` has a slot.
+        """Run `function` in a thread of a separate pool once `tenant` has a slot; returns its result.
 
         Cancelled while it waits, it never starts. Cancelled while it runs, the callbacks of `CancellableTask.on_cancel`
         are called, and the slot is freed when the thread has ended.
         """
         await self._acquire(tenant)
         try:
-            work = CancellableTask(tenant)
-            thread = asyncio.ensure_future(self._in_thread(work, partial(function, *args)))
+            task = CancellableTask(tenant)
+            thread = asyncio.ensure_future(self._in_thread(task, partial(function, *args)))
             try:
                 return await asyncio.shield(thread)
             except asyncio.CancelledError:
-                work.cancel()
-                with CancelScope(shield=True):  # files of the request go when this returns
+                task.cancel()
+                with CancelScope(shield=True):  # temporary files of the request are deleted when this returns
                     await asyncio.wait([thread])
                 with suppress(BaseException):
                     thread.result()
-                work.discard()
+                task.discard()
                 raise
         finally:
             self._release(tenant)
 
     @contextmanager
-    def slot(self, work: CancellableTask) -> Iterator[None]:
-        """A slot for this thread, waited for as long as the work is not cancelled. Raises Cancelled."""
+    def slot(self, task: CancellableTask) -> Iterator[None]:
+        """Block until the task's tenant has a slot, which is held in this context. Raises Cancelled."""
         woken = threading.Event()
-        waiter = self._enqueue(work.tenant, woken.set)
+        waiter = self._enqueue(task.tenant, woken.set)
         try:
-            with work.on_cancel(woken.set):
+            with task.on_cancel(woken.set):
                 woken.wait()
         except BaseException:
-            self._leave(work.tenant, waiter)
+            self._withdraw(task.tenant, waiter)
             raise
         try:
             yield
         finally:
-            self._release(work.tenant)
+            self._release(task.tenant)
 
-    async def _in_thread(self, work: CancellableTask, function: Callable[[], T]) -> T:
-        begin(work)  # which the thread inherits; this task's context is its own
+    async def _in_thread(self, task: CancellableTask, function: Callable[[], T]) -> T:
+        set_current(task)  # inherited by the thread; the context is that of this asyncio task alone
         return await to_thread.run_sync(function, limiter=self._threads)
 
     async def _acquire(self, tenant: str) -> None:
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
-            with suppress(RuntimeError):  # the loop is closed: the service stops
+            with suppress(RuntimeError):  # the loop is closed at shutdown
                 loop.call_soon_threadsafe(woken.set)
 
         waiter = self._enqueue(tenant, wake)
@@ -103,7 +103,7 @@ class FairLimiter:
             if not waiter.granted:
                 await woken.wait()
         except BaseException:
-            self._leave(tenant, waiter)
+            self._withdraw(tenant, waiter)
             raise
 
     def _enqueue(self, tenant: str, wake: Callable[[], None]) -> _Waiter:
@@ -113,7 +113,7 @@ class FairLimiter:
             self._grant()
         return waiter
 
-    def _leave(self, tenant: str, waiter: _Waiter) -> None:
+    def _withdraw(self, tenant: str, waiter: _Waiter) -> None:
         with self._lock:
             if not waiter.granted:
                 self._waiting[tenant].remove(waiter)
@@ -131,12 +131,12 @@ class FairLimiter:
             self._grant()
 
     def _grant(self) -> None:
-        """Give away free slots; holds the lock."""
+        """Assign free slots to waiters; the caller holds the lock."""
         while self._free:
-            able = [tenant for tenant in self._waiting if self._held[tenant] < self.each]
-            if not able:
+            eligible = [tenant for tenant in self._waiting if self._held[tenant] < self.per_tenant]
+            if not eligible:
                 return
-            tenant = min(able, key=lambda tenant: (self._held[tenant], self._served[tenant]))
+            tenant = min(eligible, key=lambda tenant: (self._held[tenant], self._served[tenant]))
             waiter = self._waiting[tenant].popleft()
             if not self._waiting[tenant]:
                 del self._waiting[tenant]

@@ -1,1 +1,1 @@
-"""The records that every room shares, and the states of a job. Pure Python."""
+"""Records and enums shared by all packages: jobs, epochs, checkpoints, sweeps, events, access. Pure Python."""

@@ -1,4 +1,4 @@
-"""Who may come in and what for: tenants, scopes, and keys as they are written."""
+"""Access control: tenants, scopes, callers, and the format of API keys."""
 
 from __future__ import annotations
 
@@ -9,51 +9,50 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 DEFAULT_TENANT = "default"
-"""Whose everything is until there are keys for others; its admins are the server's operators."""
+"""The tenant of requests while there are no keys; its admins are the operators of the server."""
 TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 _KEY = re.compile(r"be_([0-9a-f]{24})_[A-Za-z0-9_-]{43}")
 
 
 class Scope(StrEnum):
-    """What a key allows; each allows what those before it do."""
+    """What an API key allows; each scope includes those before it."""
 
-    read = "read"  # all that changes nothing: reading, planning, predicting
-    submit = "submit"  # new jobs, sweeps and data sets, and jobs under way
+    read = "read"  # requests that change nothing: reading, planning, predicting
+    submit = "submit"  # create jobs, sweeps and data sets; cancel, pause and change jobs
     admin = "admin"  # deleting
 
     def covers(self, needed: Scope) -> bool:
-        """Whether this allows what `needed` does."""
+        """Whether this scope includes `needed`."""
         order = list(Scope)
         return order.index(self) >= order.index(needed)
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sends a request."""
+    """The authenticated sender of a request."""
 
     tenant: str
     scope: Scope
-    key: str | None = None  # the id of the key, where it has one
+    key: str | None = None  # id of the API key, if any
 
     @property
     def is_operator(self) -> bool:
-        """Whether the server's own figures are theirs to see."""
+        """Whether the caller may see statistics of the whole server."""
         return self.tenant == DEFAULT_TENANT and self.scope is Scope.admin
 
 
 def new_key(key_id: str) -> str:
-    """The text of a new key with this id: a prefix that scanners for leaked secrets can find, the id, 256 random
-    bits."""
+    """The text of a new key: a prefix for secret scanners, the id, and 256 random bits."""
     return f"be_{key_id.removeprefix('key_')}_{secrets.token_urlsafe(32)}"
 
 
 def key_id_of(key: str) -> str | None:
-    """The id that the text of a key names; None where it is no key of ours."""
+    """The key id within the text of a key; None if the text is not an API key of this service."""
     match = _KEY.fullmatch(key)
     return match and f"key_{match[1]}"
 
 
 def digest(key: str) -> str:
-    """What is stored of a key: its SHA-256. No salt or stretching: nobody guesses 256 random bits."""
+    """SHA-256 of a key, which is stored. No salt or key stretching: 256 random bits cannot be guessed."""
     return hashlib.sha256(key.encode()).hexdigest()

@@ -1,30 +1,30 @@
-"""Published weights of a job, and the formats they are offered in."""
+"""Checkpoints: published weights of a job, and their download formats."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
 
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 
 
 class CheckpointKind(StrEnum):
-    """Which epoch's weights. `state` is the trainers' own: what a job goes on from."""
+    """Kind of checkpoint. `state` is internal: the training state that a job resumes from."""
 
     best = "best"
     last = "last"
     state = "state"
 
 
-class Checkpoint(Record):
-    """Published weights."""
+class Checkpoint(FrozenModel):
+    """A checkpoint: published weights of one epoch."""
 
     kind: CheckpointKind
     """`best`: the epoch with the best monitored value. `last`: the final epoch."""
     epoch: int
-    """The epoch whose weights these are."""
+    """The epoch of the weights."""
     metrics: dict[str, float | None]
-    """What that epoch measured."""
+    """Losses and metrics of that epoch."""
     sha256: str
     """SHA-256 of the safetensors file, which is also its ETag."""
     size_bytes: int
@@ -32,13 +32,13 @@ class Checkpoint(Record):
     path: str
     """The file's key in the artifact store."""
     download_url: str
-    """Where to download it, relative to this server."""
+    """Download URL, relative to this server."""
     created_at: datetime
     """When it was published (UTC)."""
 
 
 class CheckpointFormat(StrEnum):
-    """What weights are written as; the last three with their preprocessing."""
+    """Download formats; the last three include preprocessing."""
 
     safetensors = "safetensors"
     pt = "pt"
@@ -47,11 +47,11 @@ class CheckpointFormat(StrEnum):
     bundle = "bundle"
 
 
-class CheckpointRef(Record):
-    """Where a checkpoint's file is."""
+class CheckpointRef(FrozenModel):
+    """Reference to a checkpoint's file."""
 
     epoch: int
-    """The epoch whose weights these are: the best one, or for a moment the best before it."""
+    """The epoch of the weights: the best one, or the previous best until the new one is published."""
     sha256: str
     """SHA-256 of the file."""
     size_bytes: int
@@ -59,4 +59,4 @@ class CheckpointRef(Record):
     path: str
     """The file's key in the artifact store."""
     download_url: str
-    """Where to download it, relative to this server."""
+    """Download URL, relative to this server."""

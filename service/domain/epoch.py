@@ -1,18 +1,18 @@
-"""One epoch of a job's history."""
+"""The record of one epoch in a job's training history."""
 
 from __future__ import annotations
 
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 from service.spec.early_stopping import Monitor
 
 
-class Epoch(Record):
-    """One row of a history: what the epoch measured and what early stopping made of it."""
+class Epoch(FrozenModel):
+    """One epoch of the training history: losses, metrics, and the early-stopping decision."""
 
     epoch: int
     """Counted from 1."""
     train_loss: float | None
-    """Mean loss over the training rows, in training mode, while the weights moved."""
+    """Mean loss over the training rows, in training mode, while the weights changed."""
     val_loss: float | None
     """Mean loss over the validation rows with the epoch's final weights; no smoothing, no class weights."""
     metrics: dict[str, float | None]
@@ -22,21 +22,21 @@ class Epoch(Record):
     seconds: float
     """Wall time of the epoch, training and evaluation."""
     improved: bool
-    """The monitored value improved by more than `min_delta`: patience starts anew."""
+    """The monitored value improved by more than `min_delta`: patience is reset."""
     is_best: bool
-    """The monitored value is the best so far: the best checkpoint is this epoch's."""
+    """The monitored value is the best so far: this epoch becomes the best checkpoint."""
     wait: int
-    """Epochs since patience last started anew; for the other rules, since the best epoch."""
+    """Epochs since patience was last reset; for other rules, since the best epoch."""
     closeness: float | None
     """How close the stopping rule is to firing, from 0 to 1 and beyond: `wait` over `patience`, GL or PQ over `alpha`,
     successive rises over `s`. Null without a rule, where GL or PQ is undefined, and for PQ within a strip."""
     reason: str
-    """The early-stopping decision in words."""
+    """The early-stopping decision, as text."""
     non_finite: bool = False
-    """A loss was NaN or infinite; it stands as null."""
+    """A loss was NaN or infinite; it is stored as null."""
 
     def value(self, monitor: Monitor) -> float | None:
-        """What this epoch measured for `monitor`; None where it is undefined or not finite."""
+        """The monitored value of this epoch; None if undefined or not finite."""
         if monitor is Monitor.train_loss:
             return self.train_loss
         return self.val_loss if monitor is Monitor.val_loss else self.metrics.get(monitor)

@@ -1,15 +1,15 @@
-"""What happens to a job and why: the log of its life."""
+"""Events of a job's log: what happened and why."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, Literal
 
-from service.spec.base import OpenEnum, Record
+from service.spec.base import FrozenModel, OpenEnum
 
 
 class EventKind(OpenEnum):
-    """What happened."""
+    """Kind of event."""
 
     queued = "queued"
     claimed = "claimed"
@@ -25,22 +25,22 @@ class EventKind(OpenEnum):
     ended = "ended"
 
 
-class Event(Record):
-    """One entry of a job's log, which only grows."""
+class Event(FrozenModel):
+    """One entry of a job's append-only event log."""
 
     object: Literal["event"] = "event"
     """What this JSON object is."""
     number: int
     """Counted from 1 for each job, without gaps."""
     at: datetime
-    """When it happened (UTC)."""
+    """Time of the event (UTC)."""
     kind: EventKind
-    """What happened. Clients must accept kinds that they don't know."""
+    """Kind of event. Clients must accept unknown kinds."""
     attempt: int
     """The job's attempt at that time; 0 before the first."""
     message: str
-    """What happened and why, in words."""
+    """What happened and why, as text."""
     details: dict[str, Any]
-    """The same for programs: `worker` of `claimed`; `epoch`, `exact` and `differs` of `resumed`; `epoch` and `value`
-    of `best`; `code` of `retried`; `status`, `stop_reason` and `code` of `ended`; what `changed`. Where a trainer has
-    crashed, `log_tail` is the end of its log."""
+    """Machine-readable details: `worker` of `claimed`; `epoch`, `exact` and `differs` of `resumed`; `epoch` and `value`
+    of `best`; `code` of `retried`; `status`, `stop_reason` and `code` of `ended`; the new values of `changed`. After a
+    crash, `log_tail` is the end of the trainer's log."""

@@ -1,4 +1,4 @@
-"""A job: the record that store, worker, API and client share."""
+"""The job record, shared by store, worker, API and client."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from pydantic.json_schema import SkipJsonSchema
 from service.domain.checkpoint import CheckpointFormat, CheckpointRef
 from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import Conflict
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec
 from service.spec.resolve import SpecWarning
 from service.spec.table import Dataset
 
 
-class Progress(Record):
-    """How far training is."""
+class Progress(FrozenModel):
+    """Training progress."""
 
     epoch: int
     """Epochs finished and recorded."""
     max_epochs: int
-    """Epochs at most."""
+    """Maximum number of epochs."""
     eta_seconds: float | None
-    """Seconds to `max_epochs` at the present pace; early stopping may end sooner. Null unless running."""
+    """Estimated seconds until `max_epochs`; early stopping may end sooner. Null unless running."""
 
 
-class Best(Record):
+class Best(FrozenModel):
     """The best epoch so far."""
 
     epoch: int
     """The best epoch."""
     monitor: Monitor
-    """The number that decides."""
+    """The monitored metric."""
     value: float
     """Its value at that epoch."""
     metrics: dict[str, float | None]
-    """Everything that epoch measured."""
+    """All losses and metrics of that epoch."""
     checkpoint: CheckpointRef | None
     """The published best checkpoint; null until it is written."""
 
 
-class TestResult(Record):
-    """The test rows, scored once with the best weights."""
+class TestResult(FrozenModel):
+    """Metrics of the test rows, computed once with the best weights."""
 
     __test__ = False  # not a test case, whatever pytest thinks of its name
 
@@ -54,95 +54,95 @@ class TestResult(Record):
     """The task's metrics on the test rows."""
 
 
-class Forked(Record):
-    """Whose weights a job goes on from."""
+class Forked(FrozenModel):
+    """The job and checkpoint that a job was forked from."""
 
     job: str
-    """The other job's id; it may be deleted by now."""
+    """The parent job's id; it may have been deleted since."""
     checkpoint: str
-    """Which of its weights: `best` or `last`."""
+    """Its checkpoint: `best` or `last`."""
     epoch: int
-    """The epoch of that job whose weights they are."""
+    """The epoch of that checkpoint."""
 
 
-class JobError(Record):
+class JobError(FrozenModel):
     """Why a job failed."""
 
     code: ErrorCode
-    """A stable name for the cause."""
+    """Stable error code."""
     message: str
-    """The cause in a sentence."""
+    """Description of the cause."""
     log_tail: str | None = None
     """The end of the trainer's log."""
 
 
-class Job(Record):
-    """One network to train: what was asked for, where it stands, what came out."""
+class Job(FrozenModel):
+    """A training job: spec, status and results."""
 
     id: str
     """The job's id; ids sort by time of submission."""
     object: Literal["job"] = "job"
     """What this JSON object is."""
     name: str | None
-    """A name for people."""
+    """Optional name."""
     labels: dict[str, str]
-    """Free key-value pairs to find jobs by."""
+    """Key-value pairs to filter jobs by."""
     priority: int
-    """Of a tenant's jobs those of a higher priority are claimed first."""
+    """A tenant's jobs of higher priority are claimed first."""
     sweep: str | None
     """The sweep that it belongs to."""
     point: dict[str, Any] | None
-    """What the sweep has changed for this job, by dotted name into the spec."""
+    """Fields changed by the sweep, by dotted name in the spec."""
     forked: Forked | None
-    """Where it goes on from; null: it begins with random weights."""
+    """What it was forked from; null: it starts from random weights."""
     status: Status
-    """Where the job stands. Clients must accept states that they don't know."""
+    """Status of the job. Clients must accept unknown values."""
     stop_reason: StopReason | None
     """Why training ended; null before that and for failed jobs."""
     control: Control | None
-    """A request that waits for the running epoch's end."""
+    """A pending request, which takes effect at the end of the current epoch."""
     spec: Annotated[JobSpec | SkipJsonSchema[dict[str, Any]], Field(union_mode="left_to_right")]
-    """Everything asked for at submission, with every default written out; what a newer version stored, as it is."""
+    """The submitted spec with all defaults filled in; a spec of a newer version is returned unchanged."""
     progress: Progress
-    """How far training is."""
+    """Training progress."""
     best: Best | None
     """The best epoch so far; null before the first finite evaluation."""
     test: TestResult | None
-    """The test rows' score; null without a test split and before the end."""
+    """Test metrics; null without a test split and before the end."""
     warnings: list[SpecWarning]
-    """What was noticed at submission."""
+    """Warnings of the submission."""
     attempt: int
-    """How many times a worker has claimed the job."""
+    """How often the job has been claimed."""
     failures: int
-    """How many of these ended in a crash since an epoch beyond those of earlier attempts was recorded; 3 end it."""
+    """Crashes since the last progress beyond earlier attempts; the third one ends the job."""
     device: str | None
-    """What it trains on."""
+    """Training device."""
     worker: str | None
-    """Who trains it."""
+    """Id of the worker that trains it."""
     queue_position: Annotated[int, Field(ge=1)] | None
-    """While queued: its place among its tenant's queued jobs, counted to 1,000 at most; tenants take turns."""
+    """Position among the tenant's queued jobs, at most 1,000; null unless queued. Tenants are served in turn."""
     created_at: datetime
-    """When it was submitted (UTC)."""
+    """Submission time (UTC)."""
     started_at: datetime | None
-    """When its present attempt was claimed (UTC)."""
+    """Time when the current attempt was claimed (UTC)."""
     finished_at: datetime | None
-    """When it ended (UTC)."""
+    """End time (UTC)."""
     error: JobError | None
-    """Why it failed; null otherwise."""
+    """The error of a failed job; null otherwise."""
 
     @property
     def known_spec(self) -> JobSpec:
-        """The spec; raises Conflict where this version cannot read it."""
+        """The spec; raises Conflict if this version cannot read it."""
         if isinstance(self.spec, JobSpec):
             return self.spec
         raise Conflict("a newer version of the service wrote the job's spec, and this one cannot read it")
 
 
-class Export(Record):
-    """What is to be made of weights, and of what beside them."""
+class Export(FrozenModel):
+    """Inputs of an export of weights."""
 
     format: CheckpointFormat
     job: Job
-    dataset: Dataset | None  # with `parquet`, its table; None where there is none, or none any more
-    parquet: Path | None
+    dataset: Dataset | None  # None: no data set, or deleted
+    parquet: Path | None  # its table
     history: Path  # every epoch as CSV

@@ -1,4 +1,4 @@
-"""The states of a job, why it stopped, and why it failed."""
+"""The state machine of a job; stop reasons and error codes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from service.spec.base import OpenEnum
 
 
 class Status(OpenEnum):
-    """Where a job stands."""
+    """Status of a job."""
 
     queued = "queued"
     running = "running"
@@ -17,13 +17,14 @@ class Status(OpenEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether this state never changes again."""
+        """Whether the job has ended for good."""
         return self in (Status.succeeded, Status.failed, Status.cancelled)
 
 
-# queued <-> running -> succeeded | failed | cancelled; running -> paused <-> queued; queued, paused -> cancelled.
+# Transitions: queued <-> running -> succeeded | failed | cancelled; running -> paused <-> queued;
+# queued, paused -> cancelled.
 LIVE = tuple(status for status in Status if not status.terminal)
-ENDED = tuple(status for status in Status if status.terminal)  # a state that this version does not know is neither
+ENDED = tuple(status for status in Status if status.terminal)  # an unknown status of a newer version is in neither
 
 
 class StopReason(OpenEnum):
@@ -52,7 +53,7 @@ class ErrorCode(OpenEnum):
 
 
 class Control(OpenEnum):
-    """A request that waits for the running epoch's end."""
+    """A pending request, which takes effect at the end of the current epoch."""
 
     pause = "pause"
     cancel = "cancel"

@@ -1,4 +1,4 @@
-"""Sweeps as the rest of the service sees them: where one stands, what its jobs and its points have given."""
+"""Sweep records: status, results per job, and summaries per point."""
 
 from __future__ import annotations
 
@@ -7,127 +7,127 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from service.domain.status import Status, StopReason
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 from service.spec.early_stopping import Monitor
 
 
 class SweepStatus(StrEnum):
-    """Where a sweep stands."""
+    """Status of a sweep."""
 
     running = "running"
     finished = "finished"
     cancelled = "cancelled"
 
 
-class SweepBest(Record):
+class SweepBest(FrozenModel):
     """The best job of a sweep so far."""
 
     job: str
     """The job's id."""
     point: dict[str, Any]
-    """What the sweep has changed for it, by dotted name into the spec."""
+    """Fields changed by the sweep, by dotted name in the spec."""
     epoch: int
     """The job's best epoch."""
     monitor: Monitor
-    """The number that decides."""
+    """The monitored metric."""
     value: float
     """Its value at that epoch."""
     metrics: dict[str, float | None]
-    """Everything that epoch measured."""
+    """All losses and metrics of that epoch."""
 
 
-class Sweep(Record):
-    """Many jobs from one base spec."""
+class Sweep(FrozenModel):
+    """A sweep: many jobs from one base spec."""
 
     id: str
     """The sweep's id; ids sort by time of submission."""
     object: Literal["sweep"] = "sweep"
     """What this JSON object is."""
     name: str | None
-    """A name for people."""
+    """Optional name."""
     labels: dict[str, str]
-    """Free key-value pairs of the sweep."""
+    """Key-value pairs of the sweep."""
     status: SweepStatus
-    """`running` while any job is live; then `cancelled` if that was asked for and ended a job, else `finished`."""
+    """`running` while any job is live; then `cancelled` if a request has cancelled a job, else `finished`."""
     jobs: int
-    """How many jobs it has; deleted ones don't count."""
+    """Number of jobs, without deleted ones."""
     counts: dict[Status, int]
-    """How many of them are in each state."""
+    """Number of jobs by status."""
     monitor: Monitor
-    """The number by which the jobs are compared, larger or smaller being better as it is for jobs: the base's."""
+    """The metric by which jobs are compared: the monitored metric of the base spec."""
     best: SweepBest | None
     """The best job so far; null before the first finite evaluation."""
     base: dict[str, Any]
-    """The job spec that every point starts from, as asked for."""
+    """The base job spec, as submitted."""
     grid: dict[str, list[Any]] | None
-    """The values to combine, by dotted name, as asked for."""
+    """Lists of values to combine, by dotted name, as submitted."""
     points: list[dict[str, Any]] | None
-    """The points one by one, as asked for."""
+    """Explicit points, as submitted."""
     replicates: int
-    """Jobs a point, and a fold, each with its own seed."""
+    """Number of jobs per point and fold, each with its own seed."""
     folds: int | None = None
-    """Parts of the rows that take turns to validate; null without cross-validation."""
+    """Number of cross-validation folds; null without cross-validation."""
     created_at: datetime
-    """When it was submitted (UTC)."""
+    """Submission time (UTC)."""
 
 
-class SweepResult(Record):
-    """One job of a sweep and what has come out of it."""
+class SweepResult(FrozenModel):
+    """The result of one job of a sweep."""
 
     job: str
     """The job's id."""
     status: Status
-    """Where the job stands."""
+    """Status of the job."""
     stop_reason: StopReason | None
     """Why training ended; null before that and for failed jobs."""
     point: dict[str, Any]
-    """What the sweep has changed for it, by dotted name into the spec."""
+    """Fields changed by the sweep, by dotted name in the spec."""
     best_epoch: int | None
     """The job's best epoch so far; null before the first finite evaluation."""
     value: float | None
-    """What the sweep's monitor measured at that epoch."""
+    """The sweep's monitored metric at that epoch."""
     metrics: dict[str, float | None]
-    """Everything that epoch measured; empty while there is none."""
+    """All losses and metrics of that epoch; empty before the first finite evaluation."""
     test_metrics: dict[str, float | None] | None
     """The task's metrics on the test rows; null without a test split and before the end."""
     epochs: int
     """Epochs finished and recorded."""
     seconds: float | None
-    """Wall time from when a worker took the job to its end; null before that."""
+    """Wall time from claim to end; null before the end."""
 
 
-class Spread(Record):
-    """How a number varies over the seeds of a point; with folds, how its mean over the seeds varies over the folds."""
+class Spread(FrozenModel):
+    """Mean and std of a metric over the seeds of a point; with folds, over the folds' means."""
 
     n: int
-    """How many jobs, or folds, have it."""
+    """Number of jobs, or folds, that have a value."""
     mean: float | None
-    """Their mean."""
+    """Mean."""
     std: float | None
-    """Their standard deviation (divided by n - 1); null for a single one."""
+    """Standard deviation (divided by n - 1); null for n = 1."""
 
 
-class EpochSpread(Record):
-    """How the best epoch varies over the jobs of a point."""
+class EpochSpread(FrozenModel):
+    """Range of best epochs over the jobs of a point."""
 
     min: int
-    """The earliest."""
+    """Minimum."""
     median: float
-    """The one in the middle."""
+    """Median."""
     max: int
-    """The latest."""
+    """Maximum."""
 
 
-class SweepPoint(Record):
-    """The jobs of a sweep that differ in nothing but their seed and their fold."""
+class SweepPoint(FrozenModel):
+    """A point of a sweep: jobs that differ only in seed and fold."""
 
     point: dict[str, Any]
-    """What the sweep has changed for them, by dotted name into the spec; `seed` and `split.fold` are left out."""
+    """Fields changed by the sweep, by dotted name in the spec, without `seed` and `split.fold`."""
     jobs: int
-    """How many jobs there are."""
+    """Number of jobs."""
     value: Spread | None
-    """What the sweep's monitor measured at their best epochs; null while none has one."""
+    """The sweep's monitored metric at their best epochs; null if no job has a value."""
     metrics: dict[str, Spread]
-    """The same of everything that was measured at their best epochs."""
+    """Mean and std of all losses and metrics at their best epochs."""
     best_epoch: EpochSpread | None
-    """Their best epochs; null while there is none."""
+    """Range of their best epochs; null if no job has one."""

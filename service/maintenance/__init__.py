@@ -1,1 +1,1 @@
-"""What keeps a deployment sound: garbage collection, integrity checks, the deployment's id."""
+"""Maintenance of a deployment: garbage collection, integrity checks, the deployment id."""

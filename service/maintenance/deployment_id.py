@@ -1,4 +1,4 @@
-"""Keeps a database and an artifacts folder that belong together together: both have the deployment's id."""
+"""Guards against a mismatched database and artifacts folder: both store the same deployment id."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from service.errors import Misconfigured
-from service.store.maintenance import deployment_id
-from service.store.maintenance.artifact_refs import referenced
+from service.store.maintenance import artifact_refs
 
 if TYPE_CHECKING:
     from service.artifacts import Artifacts
@@ -15,72 +14,72 @@ if TYPE_CHECKING:
 
 FILES = 1_000  # looked up in one statement
 REMEDY = (
-    "set BESTEPOCH_DATABASE_URL and BESTEPOCH_ARTIFACTS_URL to what belongs together; "
-    "if you have put these two together on purpose, run `bestepoch adopt`"
+    "set BESTEPOCH_DATABASE_URL and BESTEPOCH_ARTIFACTS_URL to a matching pair; "
+    "if you have combined these two on purpose, run `bestepoch adopt`"
 )
 
 
-def join(database: Database, artifacts: Artifacts) -> None:
-    """As a process starts: give a new folder the database's id; raises Misconfigured where the two do not match."""
+def pair(database: Database, artifacts: Artifacts) -> None:
+    """At start-up: write the database's id to a new folder; raises Misconfigured where the two do not match."""
     check(database, artifacts)
     with database.reading() as connection:
-        ours, paired = deployment_id.read(connection)
+        ours, paired = artifact_refs.deployment_id(connection)
     if not paired:
-        _pair(database, artifacts, ours)
+        _write_id(database, artifacts, ours)
 
 
 def check(database: Database, artifacts: Artifacts) -> None:
-    """Raises Misconfigured where database and folder do not match, Unavailable and StorageError."""
-    wrong = mismatch(database, artifacts)
-    if wrong is not None:
-        raise Misconfigured(f"{wrong}; no file was touched: {REMEDY}")
+    """Raises Misconfigured if database and folder do not match; also Unavailable and StorageError."""
+    problem = mismatch(database, artifacts)
+    if problem is not None:
+        raise Misconfigured(f"{problem}; no file was changed: {REMEDY}")
 
 
 def mismatch(database: Database, artifacts: Artifacts) -> str | None:
-    """How the folder turns out to be another database's; None where it does not."""
+    """Why database and folder do not match; None if they do."""
     with database.reading() as connection:
-        ours, paired = deployment_id.read(connection)
-    theirs = artifacts.deployment_id()  # after: who pairs them at this moment writes the file before the row
+        ours, paired = artifact_refs.deployment_id(connection)
+    theirs = artifacts.deployment_id()  # read after the row: a concurrent `pair` writes the file first
     folder = f"the artifacts folder {artifacts.root}"
     if theirs == ours:
         return None
     if theirs is not None:
         return f"{folder} belongs to another database: its id is {theirs}, the database's is {ours}"
     if paired:
-        return f"{folder} is not the one that this database has used, or its id is lost (is the volume mounted?)"
-    if _is_strange(database, artifacts):
-        return f"{folder} has files, and the database names none of them: is it a new or a wrong database?"
+        return f"{folder} is not the one that this database has used, or has lost its id (is the volume mounted?)"
+    if _is_unknown(database, artifacts):
+        return f"{folder} has files, but the database refers to none of them: is the database new or wrong?"
     return None
 
 
 def adopt(database: Database, artifacts: Artifacts) -> tuple[int, int]:
-    """Make the folder this database's, whatever it was; the number of its files, and of those that rows name."""
-    number = known = 0
+    """Pair the folder with this database, whatever its id; returns (number of files, number of referenced files)."""
+    number = in_use = 0
     files = artifacts.files()
     while keys := [file.key for file in islice(files, FILES)]:
         with database.reading() as connection:
-            known += len(referenced(connection, keys))
+            in_use += len(artifact_refs.referenced(connection, keys))
         number += len(keys)
     with database.reading() as connection:
-        ours, _ = deployment_id.read(connection)
-    _pair(database, artifacts, ours)
-    return number, known
+        ours, _ = artifact_refs.deployment_id(connection)
+    _write_id(database, artifacts, ours)
+    return number, in_use
 
 
-def _pair(database: Database, artifacts: Artifacts, ours: str) -> None:
-    """File first: processes that start at once write the same, and one that dies in between is made up for."""
+def _write_id(database: Database, artifacts: Artifacts, ours: str) -> None:
+    """File first, then row: concurrent starts write the same id; the next start completes an interrupted pairing."""
     artifacts.set_deployment_id(ours)
     with database.transaction() as connection:
-        deployment_id.pair(connection)
+        artifact_refs.set_paired(connection)
 
 
-def _is_strange(database: Database, artifacts: Artifacts) -> bool:
-    """Whether there are files, and none is named: a deployment from before there were ids names at least one."""
+def _is_unknown(database: Database, artifacts: Artifacts) -> bool:
+    """Whether there are files and none is referenced; deployments older than the id refer to at least one."""
     files = artifacts.files()
-    some = False
+    has_files = False
     while keys := [file.key for file in islice(files, FILES)]:
-        some = True
+        has_files = True
         with database.reading() as connection:
-            if referenced(connection, keys):
+            if artifact_refs.referenced(connection, keys):
                 return False
-    return some
+    return has_files

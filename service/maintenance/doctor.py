@@ -1,4 +1,4 @@
-"""`bestepoch doctor`: checks rows against artifacts and the queue against its own rules, while the service runs."""
+"""`bestepoch doctor`: checks the integrity of database and artifacts while the service runs."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from service.store.maintenance.integrity import FileRef
 
 FILES = 1_000  # looked up in one statement
-UNNAMED = {  # by kind: of one, and of several
+UNREFERENCED = {  # by kind: singular, plural
     "discarded": (
-        "was replaced or deleted and goes after the grace period",
-        "were replaced or deleted and go after the grace period",
+        "was replaced or deleted and will be removed after the grace period",
+        "were replaced or deleted and will be removed after the grace period",
     ),
-    "stray": (
-        "has no row, which may yet come: it goes to the trash once it has had none for a day",
-        "have no row, which may yet come: they go to the trash once they have had none for a day",
+    "orphan": (
+        "is orphaned (no row refers to it) and will be moved to the trash after a day",
+        "are orphaned (no row refers to them) and will be moved to the trash after a day",
     ),
     "trash": ("is in the trash", "are in the trash"),
 }
 LOST = {
-    "rows": "put the file back from a backup, or delete the data set and upload it again",
-    "state": "a live job begins anew, to the same end; an ended one cannot be forked from its last epoch",
+    "rows": "restore the file from a backup, or delete the data set and upload it again",
+    "state": "a live job restarts, with the same result; an ended one cannot be forked from its last epoch",
 }
-LOST_WEIGHTS = "put the file back from a backup, or delete the job and submit it again"
+LOST_WEIGHTS = "restore the file from a backup, or delete the job and submit it again"
 RULES = (
     integrity.foreign_keys,
     integrity.job_states,
@@ -49,65 +49,64 @@ RULES = (
 
 @dataclass
 class Findings:
-    """What an examination has counted on its way."""
+    """Counts of an examination."""
 
     jobs: int = 0
     datasets: int = 0
     sweeps: int = 0
     files: int = 0
     file_bytes: int = 0
-    wrong: int = 0
-    unnamed: dict[str, tuple[int, int]] = field(default_factory=lambda: dict.fromkeys(UNNAMED, (0, 0)))
-    """Files that no row names, and their bytes, by what becomes of them."""
+    problems: int = 0
+    unreferenced: dict[str, tuple[int, int]] = field(default_factory=lambda: dict.fromkeys(UNREFERENCED, (0, 0)))
+    """(number, bytes) of unreferenced files, by kind."""
 
     def count(self, kind: str, file: File) -> None:
-        """One more file that no row names."""
-        number, size = self.unnamed[kind]
-        self.unnamed[kind] = number + 1, size + file.size_bytes
+        """Count an unreferenced file."""
+        number, size = self.unreferenced[kind]
+        self.unreferenced[kind] = number + 1, size + file.size_bytes
 
     def __str__(self) -> str:
         lines = [
             f"{_of(self.jobs, 'job')}, {_of(self.sweeps, 'sweep')}, {_of(self.datasets, 'data set')}; "
-            f"{_of(self.files, 'file')} of {_megabytes(self.file_bytes)} compared"
+            f"{_of(self.files, 'file')} ({_megabytes(self.file_bytes)}) verified"
         ]
-        for kind, (number, size) in self.unnamed.items():
+        for kind, (number, size) in self.unreferenced.items():
             if number:
                 one = number == 1
-                lines.append(f"{_of(number, 'file')} of {_megabytes(size)} {UNNAMED[kind][0 if one else 1]}")
-        wrong = f"{_of(self.wrong, 'thing')} {'is' if self.wrong == 1 else 'are'} wrong"
-        return "\n".join([*lines, wrong if self.wrong else "nothing is wrong"])
+                lines.append(f"{_of(number, 'file')} ({_megabytes(size)}) {UNREFERENCED[kind][0 if one else 1]}")
+        return "\n".join([*lines, f"{_of(self.problems, 'problem')} found" if self.problems else "no problems found"])
 
 
 class Doctor:
-    """Examines a service; changes nothing."""
+    """Checks a deployment; read-only."""
 
     def __init__(self, database: Database, artifacts: Artifacts) -> None:
         self._database, self._artifacts = database, artifacts
         self.findings = Findings()
 
     def examine(self) -> Iterator[Violation]:
-        """Everything that is wrong, as it is found; `findings` counts. Raises Unavailable."""
-        for wrong in self._examine():
-            self.findings.wrong += 1
-            yield wrong
+        """Yield problems as they are found, counted in `findings`. Raises Unavailable."""
+        for violation in self._examine():
+            self.findings.problems += 1
+            yield violation
 
     def _examine(self) -> Iterator[Violation]:
-        damage = list(self._checked(integrity.database_file))
+        damage = list(self._check(integrity.database_file))
         yield from damage
         if damage:
-            return  # what else a damaged file says is not worth much
-        strange = deployment_id.mismatch(self._database, self._artifacts)
-        if strange:
-            yield Violation("artifacts", strange, deployment_id.REMEDY)
+            return  # further checks of a damaged file are pointless
+        mismatch = deployment_id.mismatch(self._database, self._artifacts)
+        if mismatch:
+            yield Violation("artifacts", mismatch, deployment_id.REMEDY)
         with self._database.reading() as connection:
             self.findings.jobs, self.findings.datasets, self.findings.sweeps = integrity.count(connection)
         for rule in RULES:
-            yield from self._checked(rule)
+            yield from self._check(rule)
         for file in chain(self._pages(integrity.checkpoint_files), self._pages(integrity.dataset_files)):
-            yield from self._compared(file)
-        self._count_unnamed()
+            yield from self._verify(file)
+        self._count_unreferenced()
 
-    def _checked(self, rule: Callable[[Any], Iterator[Violation]]) -> Iterator[Violation]:
+    def _check(self, rule: Callable[[Any], Iterator[Violation]]) -> Iterator[Violation]:
         try:
             with self._database.reading() as connection:
                 yield from rule(connection)
@@ -122,45 +121,45 @@ class Doctor:
             if not page:
                 return
             for file in page:
-                if last is None or file.path != last.path:  # best and last are often one file
+                if last is None or file.path != last.path:  # best and last often share a file
                     yield file
                 last = file
 
-    def _compared(self, file: FileRef) -> Iterator[Violation]:
-        """Read the whole file. It may have been replaced since its row was read: then the row has gone too."""
-        fault = self._fault(file)
+    def _verify(self, file: FileRef) -> Iterator[Violation]:
+        """Verify size and SHA-256. If the file was replaced since its row was read, the row no longer refers to it."""
+        problem = self._compare(file)
         self.findings.files += 1
         self.findings.file_bytes += file.size_bytes
-        if fault is not None:
+        if problem is not None:
             with self._database.reading() as connection:
-                still = referenced(connection, [file.path])
-            if still:
-                kept = self._artifacts.path(f"{TRASH}/{file.path}")
+                in_use = referenced(connection, [file.path])
+            if in_use:
+                trashed = self._artifacts.path(f"{TRASH}/{file.path}")
                 remedy = LOST.get(file.kind, LOST_WEIGHTS)
-                if kept.exists():
-                    remedy = f"it is in the trash: move {kept} to {self._artifacts.path(file.path)}"
-                yield Violation(file.owner, f"the file of its {file.kind} {fault} ({file.path})", remedy)
+                if trashed.exists():
+                    remedy = f"it is in the trash: move {trashed} to {self._artifacts.path(file.path)}"
+                yield Violation(file.owner, f"the file of its {file.kind} {problem} ({file.path})", remedy)
 
-    def _fault(self, file: FileRef) -> str | None:
+    def _compare(self, file: FileRef) -> str | None:
         path = self._artifacts.path(file.path)
         try:
             size = path.stat().st_size
             if size != file.size_bytes:
                 return f"has {_of(size, 'byte')} instead of {file.size_bytes}"
-            return None if sha256_of(path) == file.sha256 else "has changed: its SHA-256 is another"
+            return None if sha256_of(path) == file.sha256 else "is corrupt: its SHA-256 differs"
         except FileNotFoundError:
             return "is missing"
         except OSError as error:
             return f"cannot be read: {error.strerror}"
 
-    def _count_unnamed(self) -> None:
+    def _count_unreferenced(self) -> None:
         files = self._artifacts.files()
         while page := {file.key: file for file in islice(files, FILES)}:
             with self._database.reading() as connection:
-                unnamed = page.keys() - referenced(connection, page)
-                marks = garbage.marks(connection, unnamed)
-            for key in unnamed:
-                self.findings.count("discarded" if key in marks and marks[key].discarded else "stray", page[key])
+                unreferenced = page.keys() - referenced(connection, page)
+                marks = garbage.marks(connection, unreferenced)
+            for key in unreferenced:
+                self.findings.count("discarded" if key in marks and marks[key].discarded else "orphan", page[key])
         for file in self._artifacts.trash():
             self.findings.count("trash", file)
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, Tag, field_validator
 
 from service.spec.base import Bool, Strict, kind_or
-from service.spec.capped import CapErrors
-from service.spec.layer_list import Activation, Eps, Kernel, Momentum, Probability, Width, WrittenLayer
+from service.spec.capped_errors import CapErrors
+from service.spec.layer_specs import Activation, Eps, Kernel, LayerSpec, Momentum, Probability, Width
 
 Side = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 RowShape = Annotated[tuple[Side, ...], Field(min_length=2, max_length=3), CapErrors()]
@@ -72,7 +72,7 @@ class Layers(Strict):
     """The architecture's name."""
     shape: RowShape | None = None
     """What a row holds, its values in this order: [channels, height, width] or [channels, length]; null: flat rows."""
-    layers: Annotated[list[WrittenLayer], Field(max_length=200)]
+    layers: Annotated[list[LayerSpec], Field(max_length=200)]
     """The layers in order; before the output layer, what is not flat is flattened."""
 
 

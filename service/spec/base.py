@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from service.spec.capped import MAX_ERRORS
+from service.spec.capped_errors import MAX_ERRORS
 
 
 def _whole(value: Any) -> Any:
@@ -109,7 +109,7 @@ def kind_or(default: str, field: str = "kind") -> Discriminator:
     return Discriminator(kind)
 
 
-class Record(BaseModel):
+class FrozenModel(BaseModel):
     """A frozen record; its field comments are the API's documentation."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)

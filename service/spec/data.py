@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import FailFast, Field, StringConstraints, Tag, field_validator, model_validator
 
 from service.spec.base import Bool, ColumnName, Float, Int, Seed, Strict, kind_or
-from service.spec.capped import CapErrors
+from service.spec.capped_errors import CapErrors
 
 MAX_INLINE_VALUES = 20_000
 MAX_SYNTHETIC_VALUES = 50_000_000

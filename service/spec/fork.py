@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from service.errors import Fault, InvalidSpec
+from service.errors import FieldError, InvalidSpec
 from service.spec.base import Strict
-from service.spec.capped import CapErrors
+from service.spec.capped_errors import CapErrors
 from service.spec.layers import Dropout, Layer
 from service.spec.resolve import Resolved, choose_inputs, resolve
 from service.spec.sweep import MAX_NAMES, Change, DottedName
 
 if TYPE_CHECKING:
     from service.spec.job import JobSpec
-    from service.spec.limits import Limits
+    from service.spec.limits import JobLimits
     from service.spec.table import TableProfile
 
 FIXED = ("data", "task", "split", "preprocess")
@@ -32,7 +32,7 @@ class ForkSpec(Strict):
     """Dotted names into the other job's spec with their new values, e.g. `{"early_stopping.patience": 20}`."""
 
 
-def resolve_fork(spec: JobSpec, table: TableProfile, limits: Limits, parent: Resolved) -> Resolved:
+def resolve_fork(spec: JobSpec, table: TableProfile, limits: JobLimits, parent: Resolved) -> Resolved:
     """The fork, with the inputs and rows that `parent` is trained on, though this version might choose others.
 
     Raises InvalidSpec; what has to stay, `check_fork` compares.
@@ -47,14 +47,14 @@ def resolve_fork(spec: JobSpec, table: TableProfile, limits: Limits, parent: Res
 def check_fork(parent: Resolved, fork: Resolved, asked: ForkSpec) -> None:
     """Raise InvalidSpec, pointing into the spec, where the weights or the optimizer would not fit the fork."""
     faults = [
-        Fault(f"/{part}", "must stay: the weights belong to it")
+        FieldError(f"/{part}", "must stay: the weights belong to it")
         for part in FIXED
         if getattr(parent.spec, part) != getattr(fork.spec, part)
     ]
     if not faults and list(map(_shape, parent.layers)) != list(map(_shape, fork.layers)):
-        faults.append(Fault("/architecture", "must keep its layers: the weights belong to them"))
+        faults.append(FieldError("/architecture", "must keep its layers: the weights belong to them"))
     if asked.checkpoint == "last" and parent.spec.optimizer.kind != fork.spec.optimizer.kind:
-        faults.append(Fault("/optimizer/kind", "must stay for `last`, whose optimizer goes on; fork from `best`"))
+        faults.append(FieldError("/optimizer/kind", "must stay for `last`, whose optimizer goes on; fork from `best`"))
     if faults:
         raise InvalidSpec(f"{faults[0].pointer} {faults[0].message}", tuple(faults))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from service.errors import Fault, InvalidSpec
+from service.errors import FieldError, InvalidSpec
 from service.spec import data_warnings
 from service.spec.architecture import row_shape
 from service.spec.data import DatasetData
@@ -86,9 +86,9 @@ def _named(spec: JobSpec, table: TableProfile, asked: list[str]) -> list[Feature
     for place, name in enumerate(asked):
         column = table.column(name)
         if column is None:
-            faults.append(Fault(f"/data/features/{place}", f"no column {name!r}"))
+            faults.append(FieldError(f"/data/features/{place}", f"no column {name!r}"))
         elif reason := _why_unusable(column):
-            faults.append(Fault(f"/data/features/{place}", f"column {name!r}: {reason}"))
+            faults.append(FieldError(f"/data/features/{place}", f"column {name!r}: {reason}"))
         else:
             features.append(_feature(column, table.rows, spec.preprocess))
     if faults:

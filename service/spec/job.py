@@ -1,7 +1,8 @@
-"""The job spec: everything a client asks for."""
+"""The job spec: the request body of a job, its update (PATCH), and the spec version that a worker must know."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -9,7 +10,7 @@ from pydantic import Field, StringConstraints
 
 from service.spec.architecture import Architecture, Mlp
 from service.spec.base import Float, Int, Name, Seed, Strict
-from service.spec.capped import CapErrors
+from service.spec.capped_errors import CapErrors
 from service.spec.data import Data, Preprocess
 from service.spec.early_stopping import EarlyStopping, Monitor, Patience
 from service.spec.optimizer import Adam, Constant, Loss, Optimizer, Schedule
@@ -75,3 +76,31 @@ class JobSpec(Strict):
         if self.early_stopping is not None:
             return self.early_stopping.monitor
         return Monitor.val_loss if self.split.validates else Monitor.train_loss
+
+
+class JobChange(Strict):
+    """New values; fields that are left out stay unchanged."""
+
+    name: Name | None = None
+    """A new name; null removes it."""
+    labels: Labels = {}
+    """New labels, which replace all existing ones."""
+    priority: Priority = 0
+    """A new priority, as long as the job has not ended."""
+
+
+SINCE: dict[int, Callable[[JobSpec], bool]] = {}
+"""Spec version -> whether a spec uses a feature that this version added to specs, or to stored resolved jobs.
+
+Workers of several versions run side by side during an update. A job that needs a newer version stays queued until a
+worker that knows it claims it; any worker trains the others, and ignores fields that it does not know. For example
+`2: lambda spec: spec.label_noise > 0`.
+"""
+
+SPEC_VERSION = max(SINCE, default=1)
+"""The newest spec version that this version of the service can train."""
+
+
+def version_needed(spec: JobSpec) -> int:
+    """The smallest spec version whose workers train this spec as intended."""
+    return max((version for version, uses in SINCE.items() if uses(spec)), default=1)

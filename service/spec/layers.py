@@ -10,16 +10,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal, TypeAlias
 
-from service.spec.layer_list import Activation
+from service.engine_constants import padded
+from service.spec.layer_specs import Activation
 
 Shape: TypeAlias = tuple[int, ...]
-
-PAD = 32  # floats: the engine pads flat widths to a multiple of this (see training/weights.py)
-
-
-def padded(width: int) -> int:
-    """The next multiple of PAD."""
-    return -(-width // PAD) * PAD
 
 
 class _Sizes:

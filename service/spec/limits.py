@@ -5,6 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from service.engine_constants import (
+    CELL_BYTES,
+    FILE_BYTES,
+    INPUT_BYTES,
+    PARAMETER_BYTES,
+    PROCESS_BYTES,
+    STEP_BYTES,
+    VALUE_BYTES,
+)
 from service.errors import InvalidSpec
 from service.spec.optimizer import Sgd
 
@@ -12,23 +21,9 @@ if TYPE_CHECKING:
     from service.spec.job import JobSpec
     from service.spec.resolved import Resolved
 
-# Bytes that a trainer's process takes on a CPU, measured at its peak (benchmarks/memory.py): as it is,
-PROCESS_BYTES = 200 * 2**20
-# a trained value: weights, gradient, the optimizer's, the best epoch's, and copies of these as the state is saved,
-PARAMETER_BYTES = 64
-# a value between the layers of a step,
-STEP_BYTES = 6
-# and a cell of the table: as it is read, prepared and put in order.
-CELL_BYTES = 16
-# Of checkpoint files: a value,
-VALUE_BYTES = 4
-# and what else a file says of its weights: names, preprocessing, metrics.
-FILE_BYTES = 4_096
-INPUT_BYTES = 100
-
 
 @dataclass(frozen=True)
-class Limits:
+class JobLimits:
     """Bounds of one job."""
 
     parameters: int

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from service.errors import InvalidSpec
 from service.spec.architecture import Architecture, Cnn, Layers, Mlp, row_shape
-from service.spec.layer_list import (
+from service.spec.layer_specs import (
     ActivationLayer,
     AvgPoolLayer,
     BatchNormLayer,
@@ -17,9 +17,9 @@ from service.spec.layer_list import (
     DropoutLayer,
     FlattenLayer,
     LayerNormLayer,
+    LayerSpec,
     LinearLayer,
     MaxPoolLayer,
-    WrittenLayer,
 )
 from service.spec.layers import (
     Activate,
@@ -68,7 +68,7 @@ def lower(architecture: Architecture, inputs: int, outputs: int) -> tuple[Layer,
     return tuple(layers)
 
 
-def _written(architecture: Mlp | Cnn | Layers) -> Iterator[tuple[WrittenLayer, str]]:
+def _written(architecture: Mlp | Cnn | Layers) -> Iterator[tuple[LayerSpec, str]]:
     """The layers as a client would write them one by one, and where in the architecture each comes from."""
     match architecture:
         case Layers():
@@ -81,7 +81,7 @@ def _written(architecture: Mlp | Cnn | Layers) -> Iterator[tuple[WrittenLayer, s
             yield from _hidden(architecture)
 
 
-def _convolutions(cnn: Cnn) -> Iterator[tuple[WrittenLayer, str]]:
+def _convolutions(cnn: Cnn) -> Iterator[tuple[LayerSpec, str]]:
     for index, channels in enumerate(cnn.channels):
         place, size = f"channels/{index}", {"kernel_size": cnn.kernel_size, "padding": cnn.kernel_size // 2}
         if len(cnn.shape) == 3:
@@ -93,7 +93,7 @@ def _convolutions(cnn: Cnn) -> Iterator[tuple[WrittenLayer, str]]:
             yield MaxPoolLayer(kind="max_pool", kernel_size=cnn.pool), place
 
 
-def _hidden(architecture: Mlp | Cnn) -> Iterator[tuple[WrittenLayer, str]]:
+def _hidden(architecture: Mlp | Cnn) -> Iterator[tuple[LayerSpec, str]]:
     for index, width in enumerate(architecture.hidden):
         place = f"hidden/{index}"
         yield LinearLayer(kind="linear", out_features=width), place
@@ -101,7 +101,7 @@ def _hidden(architecture: Mlp | Cnn) -> Iterator[tuple[WrittenLayer, str]]:
         yield DropoutLayer(kind="dropout", p=architecture.dropout), place
 
 
-def _behind(architecture: Mlp | Cnn, place: str) -> Iterator[tuple[WrittenLayer, str]]:
+def _behind(architecture: Mlp | Cnn, place: str) -> Iterator[tuple[LayerSpec, str]]:
     """Batch norm and activation of a hidden layer."""
     if architecture.batch_norm:
         momentum, eps = architecture.batch_norm_momentum, architecture.batch_norm_eps
@@ -109,7 +109,7 @@ def _behind(architecture: Mlp | Cnn, place: str) -> Iterator[tuple[WrittenLayer,
     yield ActivationLayer(kind="activation", function=architecture.activation), place
 
 
-def _layer(written: WrittenLayer, shape: Shape) -> Layer:  # noqa: C901
+def _layer(written: LayerSpec, shape: Shape) -> Layer:  # noqa: C901
     """The layer that takes rows of `shape`; raises ValueError where it cannot."""
     layer: Layer
     match written:

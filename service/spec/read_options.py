@@ -33,7 +33,7 @@ Encoding = Literal[
     "shift_jis", "euc_jp", "euc_kr", "gb18030", "big5",
 ]  # fmt: skip
 Decimal = Literal[".", ","]
-Delimiter = Annotated[str, StringConstraints(pattern=r'^[^\x00\r\n"\x80-\U0010ffff]$')]
+Delimiter = Annotated[str, StringConstraints(pattern=r"^[\x01-\x09\x0b\x0c\x0e-!#-\x7f]$")]
 Quote = Annotated[str, StringConstraints(pattern=r"^[!-/:-@\[-`{-~]?$")]
 DateFormat = Annotated[str, StringConstraints(min_length=2, max_length=100, pattern=r"^[^\x00-\x1f]*%[^\x00-\x1f]*$")]
 ImageShape = Annotated[str, StringConstraints(pattern=r"^[13]x[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")]

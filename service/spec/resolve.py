@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from service.engine_constants import MAX_STEP_VALUES
 from service.errors import InvalidSpec
 from service.spec import data_warnings
 from service.spec.data import DatasetData, InlineData, SyntheticData
@@ -15,10 +16,10 @@ from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
 from service.spec.inputs import Inputs, choose_inputs
 from service.spec.job import JobSpec, Task
 from service.spec.layers import BatchNorm
-from service.spec.limits import Limits
+from service.spec.limits import JobLimits
 from service.spec.lowering import lower
 from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target
-from service.spec.rows import count_rows
+from service.spec.row_counts import count_rows
 from service.spec.split import split_sizes
 from service.spec.table import (
     MAX_VALUES,
@@ -43,7 +44,6 @@ __all__ = [
 ]
 
 MAX_AUTO_CLASSES = 20
-MAX_STEP_VALUES = 2**31
 _CANNOT_FIRE = {"patience": "patience", "gl": "min_epochs", "pq": "k", "up": "s"}  # the field to blame
 
 
@@ -52,7 +52,9 @@ def profile_of(data: SyntheticData | InlineData) -> TableProfile:
     return synthetic_profile(data) if isinstance(data, SyntheticData) else inline_profile(data)
 
 
-def resolve(spec: JobSpec, table: TableProfile, limits: Limits | None = None, inputs: Inputs | None = None) -> Resolved:
+def resolve(
+    spec: JobSpec, table: TableProfile, limits: JobLimits | None = None, inputs: Inputs | None = None
+) -> Resolved:
     """Check `spec` against the table it names and decide everything it left open.
 
     `limits`: of whoever takes the job. `inputs`: what `choose_inputs` gave for this spec and table, from those who

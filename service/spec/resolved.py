@@ -6,18 +6,14 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 
+from service.engine_constants import MAX_ARRAY_PARAMETERS, MAX_ARRAY_VALUES, padded
 from service.spec.base import Strict
 from service.spec.data import Data, Preprocess
 from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec
-from service.spec.layers import Dropout, Layer, count_parameters, padded, values_held
+from service.spec.layers import Dropout, Layer, count_parameters, values_held
 from service.spec.split import Split
 from service.spec.table import ColumnType, Value
-
-# Of all members of an array together: beyond, arithmetic outweighs what an array saves,
-MAX_ARRAY_PARAMETERS = 2**21
-# and the values between the layers of a step fill the memory: 256 MiB, several times over.
-MAX_ARRAY_VALUES = 2**26
 
 
 class SpecWarning(Strict, extra="ignore"):

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, f
 
 from service.errors import json_pointer
 from service.spec.base import Int, Name, Strict
-from service.spec.capped import CapErrors
+from service.spec.capped_errors import CapErrors
 from service.spec.job import JobSpec, Labels
 
 if TYPE_CHECKING:

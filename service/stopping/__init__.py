@@ -1,1 +1,1 @@
-"""Early stopping as values: the rules' tracker and its replay. Pure Python, no torch."""
+"""Early stopping: the tracker that applies a rule, and its replay on recorded histories. Pure Python."""

@@ -1,4 +1,4 @@
-"""What other stopping rules would have made of a recorded history: the trackers of training, fed from the record."""
+"""Replays other early-stopping rules on a recorded history, with the tracker that training uses."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from dataclasses import dataclass
 from service.domain.epoch import Epoch
 from service.domain.status import StopReason
 from service.errors import InvalidSpec
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 from service.spec.early_stopping import EarlyStopping
 from service.spec.job import JobSpec
 from service.stopping.tracker import Tracker
 
 
-class Replayed(Record):
-    """Where a rule would have stopped, and what that would have cost and saved."""
+class Replayed(FrozenModel):
+    """Where a rule would have stopped, its regret, and the epochs saved."""
 
     rule: EarlyStopping
-    """The rule with every default written out."""
+    """The rule with all defaults filled in."""
     stop_epoch: int | None
-    """The epoch at which it would have stopped; null: not within the recorded history."""
+    """Epoch of the stop; null: not within the recorded history."""
     stop_reason: StopReason | None
-    """`early_stopped`, `target_reached`, or `diverged` at a loss that is not finite and that the rule does not ignore
-    (with `fail` the job fails there); null where it would not have stopped."""
+    """`early_stopped`, `target_reached`, or `diverged` at a non-finite loss that the rule does not ignore (with `fail`
+    the job fails there); null if it would not have stopped."""
     best_epoch: int | None
-    """The best epoch up to the stop, whose weights would be the best checkpoint; null: no finite value by then."""
+    """Best epoch up to the stop, which would be the best checkpoint; null: no finite value by then."""
     best_value: float | None
     """The rule's monitored value at that epoch."""
     regret: float | None
-    """How much worse that is than the best value of the whole recorded history, in the monitor's unit; 0 or more."""
+    """Difference to the best value of the whole recorded history, in the monitor's unit; 0 or more."""
     relative_regret: float | None
-    """`regret` as a share of that best value's magnitude; null where it is 0."""
+    """`regret` relative to the magnitude of that best value; null if the value is 0."""
     epochs_saved: int
     """Recorded epochs after the stop."""
     exact: bool
-    """Whether this job, submitted with this rule, would have ended just so. No: the record ends before the rule does,
-    or the monitor would have steered a `plateau` schedule otherwise."""
+    """Whether the job, submitted with this rule, would have ended exactly so. False if the history ends before the rule
+    stops, or if its monitor would have changed a `plateau` schedule."""
 
 
 @dataclass
 class _Run:
-    """A rule on its way through the history."""
+    """State of one rule during the replay."""
 
     rule: EarlyStopping
-    tracker: Tracker  # as it was when the rule stopped
+    tracker: Tracker  # its state at the stop
     stop_epoch: int | None = None
     stop_reason: StopReason | None = None
     best: float | None = None  # of the whole history
@@ -64,16 +64,15 @@ class _Run:
 def replay(
     spec: JobSpec, stop_reason: StopReason | None, rows: Iterable[Epoch], rules: Sequence[EarlyStopping]
 ) -> list[Replayed]:
-    """What each rule makes of the epochs of a job, in order from the first, in one pass.
+    """Replay the rules on the epochs of a job, from the first one in order, in one pass.
 
-    `spec`, `stop_reason`: the job's, the latter None while it lives. An answer is `exact` where both hold:
+    `spec`, `stop_reason`: those of the job; None while it is live. A result is `exact` if both hold:
     - The epochs would have been the same: the schedule is not `plateau`, or the rule's monitor is the job's.
-    - The end is known: the rule stops within these epochs, or the job's own limit would have ended it with them: the
-      last one is `max_epochs`, or the job ran into `max_seconds` there (at the same pace, that is). It is not known
-      where the job's own rule, a cancellation, a failure or a loss that its rule did not ignore cut the record short,
-      nor while the job still lives.
+    - The end is known: the rule stops within these epochs, or the job reached `max_epochs`, or `max_seconds`
+      (assuming equal speed). It is unknown if the history was cut short by the job's own rule, by a cancellation,
+      failure or non-finite loss, or if the job is still live.
 
-    Raises InvalidSpec with a pointer such as `/rules/0/monitor` where the history does not hold a rule's monitor.
+    Raises InvalidSpec with a pointer such as `/rules/0/monitor` if the history lacks a rule's monitor.
     """
     runs = [_Run(rule, Tracker(rule.monitor, rule)) for rule in rules]
     epochs = 0
@@ -84,11 +83,11 @@ def replay(
                 message = f"the history has no {run.rule.monitor.value}"
                 raise InvalidSpec.at(f"/rules/{index}/monitor", message)
             run.add(row)
-    whole = epochs >= spec.max_epochs or stop_reason is StopReason.max_time
-    return [_replayed(run, epochs, whole, spec) for run in runs]
+    complete = epochs >= spec.max_epochs or stop_reason is StopReason.max_time
+    return [_replayed(run, epochs, complete, spec) for run in runs]
 
 
-def _replayed(run: _Run, epochs: int, whole: bool, spec: JobSpec) -> Replayed:
+def _replayed(run: _Run, epochs: int, complete: bool, spec: JobSpec) -> Replayed:
     same_epochs = spec.schedule.kind != "plateau" or run.rule.monitor is spec.monitor
     value = run.tracker.best_value
     regret = None if value is None or run.best is None else abs(value - run.best)
@@ -101,5 +100,5 @@ def _replayed(run: _Run, epochs: int, whole: bool, spec: JobSpec) -> Replayed:
         regret=regret,
         relative_regret=regret / abs(run.best) if regret is not None and run.best else None,
         epochs_saved=epochs - (run.stop_epoch or epochs),
-        exact=same_epochs and (run.stop_epoch is not None or whole),
+        exact=same_epochs and (run.stop_epoch is not None or complete),
     )

@@ -1,1 +1,1 @@
-"""The database: the only room that knows SQL. Functions never commit; `Database.transaction()` does."""
+"""The database, on SQLite or Postgres: all SQL is here. Functions never commit; `Database.transaction()` does."""

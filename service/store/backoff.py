@@ -1,4 +1,4 @@
-"""When to try the database again: later each time, and not when everybody else does."""
+"""Exponential backoff with jitter, as a value that event loops can poll."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import time
 
 
 class Backoff:
-    """Waits from `first` to `most` seconds, twice as long after each failure, a random half to all of it."""
+    """Delays from `initial` to `maximum` seconds: doubled after each failure, times a random 0.5 to 1."""
 
-    def __init__(self, first: float, most: float) -> None:
-        self._first, self._most = first, most
-        self._next = first
+    def __init__(self, initial: float, maximum: float) -> None:
+        self._initial, self._maximum = initial, maximum
+        self._next = initial
         self.until = 0.0  # on time.monotonic()
 
     def is_waiting(self) -> bool:
-        """Whether it is too soon to try again."""
+        """Whether it is too early for the next try."""
         return time.monotonic() < self.until
 
     def failed(self) -> float:
-        """It failed; the seconds until the next try."""
+        """Record a failure; returns the seconds until the next try."""
         seconds = self._next * random.uniform(0.5, 1.0)
         self.until = time.monotonic() + seconds
-        self._next = min(2 * self._next, self._most)
+        self._next = min(2 * self._next, self._maximum)
         return seconds
 
     def reset(self) -> None:
-        """It went well."""
-        self._next = self._first
+        """Record a success: the next failure waits for the initial delay."""
+        self._next = self._initial

@@ -1,4 +1,4 @@
-"""The published checkpoints of a job."""
+"""Published checkpoints of jobs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 def find(connection: Connection, job_id: str) -> list[Checkpoint]:
     """The job's checkpoints: none, best, or best and last."""
-    served = (
+    public = (
         in_tenant(connection, checkpoints),
         checkpoints.c.job_id == job_id,
         checkpoints.c.kind != CheckpointKind.state,
     )
-    query = select(checkpoints).where(*served).order_by(checkpoints.c.kind)
+    query = select(checkpoints).where(*public).order_by(checkpoints.c.kind)
     return [_checkpoint(row) for row in connection.execute(query)]
 
 
@@ -40,7 +40,7 @@ def get(connection: Connection, job_id: str, kind: CheckpointKind) -> Checkpoint
 
 
 def of_jobs(connection: Connection, job_ids: Collection[str], kind: CheckpointKind) -> dict[str, Checkpoint]:
-    """The checkpoint of this kind of each of these jobs that has one."""
+    """Checkpoints of one kind, by job id, of those jobs that have one."""
     these = in_tenant(connection, checkpoints), checkpoints.c.job_id.in_(list(job_ids)), checkpoints.c.kind == kind
     query = select(checkpoints).where(*these)
     return {row.job_id: _checkpoint(row) for row in connection.execute(query)}

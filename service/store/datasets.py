@@ -1,4 +1,4 @@
-"""Uploaded data sets: the same bytes read with the same options are one data set."""
+"""Uploaded data sets; deduplicated by SHA-256 and reading options."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _SUMMARY = [datasets.c[name] for name in DatasetSummary.model_fields if name != 
 
 
 def add(connection: Connection, dataset: Dataset, *, path: str, options: str) -> tuple[Dataset, bool]:
-    """Store the row of a data set whose Parquet file is safe at `path`; (the known one, False) for known bytes.
+    """Insert a data set whose Parquet file is stored at `path`; (existing one, False) for a duplicate.
 
-    `options`: how the bytes were read, as canonical JSON.
+    `options`: reading options as canonical JSON.
     """
     row = {**dataset.model_dump(exclude={"object"}), "path": path, "options": options}
     row["tenant"] = tenant_of(connection)
@@ -48,7 +48,7 @@ def add(connection: Connection, dataset: Dataset, *, path: str, options: str) ->
 
 
 def profile_bytes(dataset: Dataset) -> int:
-    """Bytes that the database takes for what is known of its columns."""
+    """Size of the column profiles in the database, in bytes."""
     return len(json.dumps(_profile(dataset)))
 
 
@@ -57,22 +57,22 @@ def _profile(dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def check_quota(connection: Connection, max_bytes: int, *, more: int = 0) -> None:
-    """Raise QuotaExceeded when all data sets together take more than `max_bytes`, or would with so many bytes more.
+    """Raise QuotaExceeded if the tenant's data sets, with `more` bytes, would take more than `max_bytes`.
 
-    Their Parquet files count, and their profiles in the database.
+    Counts Parquet files and column profiles.
     """
     size = datasets.c.parquet_bytes + datasets.c.profile_bytes
     total = select(func.coalesce(func.sum(size), 0)).where(in_tenant(connection, datasets))
     stored = int(connection.scalar(total) or 0)
     if stored + more > max_bytes:
         raise QuotaExceeded(
-            f"with this one, the stored data sets would take more than the {max_bytes:,} bytes that they may together:"
+            f"with this data set, stored data sets would exceed the quota of {max_bytes:,} bytes:"
             " delete some that are not needed"
         )
 
 
 def find_same(connection: Connection, sha256: str, options: str) -> Dataset | None:
-    """The data set that was made from these bytes with these options, if there is one."""
+    """The data set with this SHA-256 and these reading options, if any."""
     alike = and_(in_tenant(connection, datasets), datasets.c.sha256 == sha256, datasets.c.options == options)
     query = select(*_COLUMNS).where(alike)
     row = connection.execute(query).first()
@@ -89,12 +89,12 @@ def get(connection: Connection, dataset_id: str) -> Dataset:
 
 
 def path_of(connection: Connection, dataset_id: str) -> str:
-    """The key of its Parquet file; raises NotFound."""
+    """Artifact key of its Parquet file; raises NotFound."""
     return file_of(connection, dataset_id)[0]
 
 
 def file_of(connection: Connection, dataset_id: str) -> tuple[str, str]:
-    """(key, SHA-256) of its Parquet file; raises NotFound."""
+    """(artifact key, SHA-256) of its Parquet file; raises NotFound."""
     columns = datasets.c.path, datasets.c.parquet_sha256
     query = select(*columns).where(in_tenant(connection, datasets), datasets.c.id == dataset_id)
     row = connection.execute(query).first()
@@ -105,23 +105,23 @@ def file_of(connection: Connection, dataset_id: str) -> tuple[str, str]:
 
 def find(connection: Connection, *, limit: int, after: str | None = None) -> list[Dataset]:
     """Data sets, newest first, at most `limit`, older than the data set `after`."""
-    query = _newest(connection, select(*_COLUMNS), limit, after)
+    query = _page(connection, select(*_COLUMNS), limit, after)
     return [_dataset(row) for row in connection.execute(query)]
 
 
 def count_within(connection: Connection, *, limit: int, after: str | None, max_bytes: int) -> int:
-    """How many of those that `find` would give have columns of `max_bytes` together; at least one."""
-    sizes = connection.scalars(_newest(connection, select(datasets.c.profile_bytes), limit, after))
+    """How many results of `find` fit into `max_bytes` of column profiles; at least one."""
+    sizes = connection.scalars(_page(connection, select(datasets.c.profile_bytes), limit, after))
     return max(1, sum(1 for total in accumulate(sizes) if total <= max_bytes))
 
 
 def summaries(connection: Connection, *, limit: int, after: str | None = None) -> list[DatasetSummary]:
-    """The same without what is known of their columns, which is neither read nor parsed: megabytes of a wide table."""
-    query = _newest(connection, select(*_SUMMARY), limit, after)
+    """As `find`, without column profiles: those of a wide table take megabytes to read and parse."""
+    query = _page(connection, select(*_SUMMARY), limit, after)
     return [DatasetSummary.model_validate(dict(row._mapping), extra="ignore") for row in connection.execute(query)]
 
 
-def _newest(connection: Connection, query: Select[Any], limit: int, after: str | None) -> Select[Any]:
+def _page(connection: Connection, query: Select[Any], limit: int, after: str | None) -> Select[Any]:
     query = query.where(in_tenant(connection, datasets))
     if after is not None:
         query = query.where(datasets.c.id < after)
@@ -129,20 +129,21 @@ def _newest(connection: Connection, query: Select[Any], limit: int, after: str |
 
 
 def remove(connection: Connection, dataset_id: str) -> None:
-    """Delete it; its file is collected later. Raises NotFound, and Conflict while a live job needs it."""
-    allow_long_statements(connection)  # hundreds of thousands of ended jobs may name it
+    """Delete a data set; its file is collected later. Raises NotFound, and Conflict while a live job needs it."""
+    allow_long_statements(connection)  # hundreds of thousands of ended jobs may refer to it
     path = path_of(connection, dataset_id)
     this = and_(in_tenant(connection, datasets), datasets.c.id == dataset_id)
-    # On Postgres a job that names the data set waits for this lock, or we for it; on SQLite writers wait anyway.
+    # On Postgres, serializes with inserts of jobs that refer to it; on SQLite, writers are serialized anyway.
     connection.execute(select(datasets.c.id).where(this).with_for_update())
-    needs = and_(in_tenant(connection, jobs), jobs.c.dataset_id == dataset_id, jobs.c.status.not_in(ENDED))
-    user = connection.scalar(select(jobs.c.id).where(needs).limit(1))
-    if user is not None:
-        raise Conflict(f"job {user!r} still needs this data set")
-    lock(connection, and_(in_tenant(connection, jobs), jobs.c.dataset_id == dataset_id))  # ended ones, which lose it
+    live = and_(in_tenant(connection, jobs), jobs.c.dataset_id == dataset_id, jobs.c.status.not_in(ENDED))
+    job_id = connection.scalar(select(jobs.c.id).where(live).limit(1))
+    if job_id is not None:
+        raise Conflict(f"job {job_id!r} still needs this data set")
+    # Ended jobs stay; the deletion sets their foreign key to NULL.
+    lock(connection, and_(in_tenant(connection, jobs), jobs.c.dataset_id == dataset_id))
     connection.execute(delete(datasets).where(this))
     garbage.discard(connection, [path])
 
 
 def _dataset(row: Row[Any]) -> Dataset:
-    return Dataset.model_validate(dict(row._mapping), extra="ignore")  # a newer version may know more of a column
+    return Dataset.model_validate(dict(row._mapping), extra="ignore")  # a newer version may store more fields

@@ -1,4 +1,4 @@
-"""One database, SQLite or Postgres: connections, transactions, the lease clock, migrations."""
+"""Database engine for SQLite and Postgres: connection pool, transactions, the lease clock, migrations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from service.store.postgres_connection import (
     GuardedConnection,
     set_up_session,
 )
-from service.store.sqlite_backup import copy_before_migration
+from service.store.sqlite_backup import back_up
 from service.store.tenancy import TENANT_OPTION
 
 if TYPE_CHECKING:
@@ -49,26 +49,26 @@ except ImportError:  # no wheel for this platform
 log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 5.0
-UNHURRIED_SECONDS = 6 * 3_600.0  # of a statement that may take long: even that wait has an end
+LONG_STATEMENT_SECONDS = 6 * 3_600.0
 WAL_RETRY_SECONDS = 0.005
 SAFE_SQLITE = (3, 51, 3)
-# Nobody is told of a transaction that wrote nothing, else two that look would wake each other for ever.
-_TELL = text(f"SELECT pg_notify('{CHANNEL}', '') WHERE pg_current_xact_id_if_assigned() IS NOT NULL")
+# No NOTIFY for read-only transactions; pollers would wake each other.
+_NOTIFY = text(f"SELECT pg_notify('{CHANNEL}', '') WHERE pg_current_xact_id_if_assigned() IS NOT NULL")
 _URLS = "BESTEPOCH_DATABASE_URL must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
 
 
 class Database:
-    """A pool of connections to one database."""
+    """A connection pool of one database."""
 
     def __init__(self, url: str, statement_seconds: float = STATEMENT_SECONDS) -> None:
-        """`statement_seconds`: how long a statement may take, of Postgres alone; SQLite's run in this process."""
+        """`statement_seconds`: Postgres's statement timeout; SQLite runs in this process and has none."""
         self.url = _normalize(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._statement_seconds = statement_seconds
         self._tcp = {name: value for name, value in TCP.items() if name not in self.url.query}
         if self.is_sqlite:
             _warn_if_unsafe()
-            _make_file(Path(self.url.database or ""))
+            _create_file(Path(self.url.database or ""))
             arguments: dict[str, Any] = {
                 "module": sqlite_module,
                 "connect_args": {"isolation_level": None, "timeout": LOCK_SECONDS},
@@ -77,53 +77,52 @@ class Database:
             arguments = {"pool_pre_ping": True, "connect_args": self._tcp}
         self._engine = create_engine(self.url, pool_size=8, max_overflow=32, pool_timeout=LOCK_SECONDS, **arguments)
         if self.is_sqlite:
-            event.listen(self._engine, "connect", _prepare_sqlite)
+            event.listen(self._engine, "connect", _set_up_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         else:
             event.listen(self._engine, "do_connect", _connect_postgres)
             event.listen(self._engine, "connect", lambda new, _record: set_up_session(new, statement_seconds))
-            event.listen(self._engine, "reset", _expect_prompt_answers)
+            event.listen(self._engine, "reset", _set_pool_timeout)
 
     @contextmanager
     def transaction(self, tenant: str | None = None, *, quiet: bool = False) -> Iterator[Connection]:
         """A read-write transaction: commits at the end, rolls back on any error. `tenant`: as for `reading`.
 
-        Who waits for changes hears of it, on Postgres not if it is `quiet`: a sign of life is no news to anybody.
-        It waits for a silent server for seconds only, so that it can be tried again before a lease lapses.
+        `quiet`, for heartbeats: sends no NOTIFY, and times out within seconds, before a lease expires.
         Raises Unavailable when the database cannot be reached or stays locked, StorageError when its disk fails.
         """
         with translate_errors(), self._engine.connect() as connection:
-            self._expect_statements(connection, prompt=quiet)
+            self._set_timeout(connection, prompt=quiet)
             connection = connection.execution_options(bestepoch_writes=True, **{TENANT_OPTION: tenant})
             with connection.begin():
                 yield connection
                 if not (self.is_sqlite or quiet):
-                    connection.execute(_TELL)
+                    connection.execute(_NOTIFY)
 
     @contextmanager
     def reading(self, tenant: str | None = None) -> Iterator[Connection]:
-        """A connection for reads, of one tenant's rows, or for the service itself, which serves all of them.
+        """A read-only connection: to one tenant's rows, or (None) to those of all tenants.
 
         Raises Unavailable when the database cannot be reached.
         """
         options: dict[str, Any] = {TENANT_OPTION: tenant}
         if not self.is_sqlite and tenant is not None:
-            # There a statement sees what is committed as it begins, in a transaction or not: save two round trips.
+            # READ COMMITTED gives each statement its own snapshot anyway: autocommit saves two round trips.
             options["isolation_level"] = "AUTOCOMMIT"
         with translate_errors(), self._engine.connect() as connection:
-            self._expect_statements(connection)
+            self._set_timeout(connection)
             yield connection.execution_options(**options)
 
-    def _expect_statements(self, connection: Connection, *, prompt: bool = False) -> None:
+    def _set_timeout(self, connection: Connection, *, prompt: bool = False) -> None:
         if not self.is_sqlite:
-            _wait_for_answers(connection, PROMPT_SECONDS if prompt else self._statement_seconds + MARGIN_SECONDS)
+            _set_answer_timeout(connection, PROMPT_SECONDS if prompt else self._statement_seconds + MARGIN_SECONDS)
 
     def of(self, tenant: str) -> TenantDatabase:
-        """The database as this tenant may see it."""
+        """The database, limited to this tenant's rows."""
         return TenantDatabase(self, tenant)
 
     def listen(self) -> ChangeListener:
-        """A watch of its own for commits."""
+        """A listener for commits, on a connection of its own."""
         if self.is_sqlite:
             path = self.url.database
             return SqliteChangeListener(sqlite_module.connect(path, isolation_level=None, check_same_thread=False))
@@ -142,14 +141,14 @@ class Database:
 
 @dataclass(frozen=True)
 class TenantDatabase:
-    """The same database, with nobody's rows but one tenant's."""
+    """A database limited to one tenant's rows."""
 
     _all: Database
     _tenant: str
 
     @property
     def is_sqlite(self) -> bool:
-        """Which of the two it is."""
+        """Whether this is SQLite, not Postgres."""
         return self._all.is_sqlite
 
     def reading(self) -> AbstractContextManager[Connection]:
@@ -162,9 +161,9 @@ class TenantDatabase:
 
 
 def lease_clock(connection: Connection) -> tuple[ColumnElement[float], str]:
-    """(now in seconds, boot id): the clock that leases are measured by, which no change of the wall clock moves.
+    """(now in seconds, boot id) of the clock for leases; changes of the wall clock do not affect it.
 
-    Postgres: the server's own clock. SQLite: this machine's monotonic clock, which starts anew with each boot.
+    Postgres: the server's clock. SQLite: this machine's monotonic clock, which restarts at each boot.
     """
     if connection.dialect.name == "sqlite":
         return literal(time.monotonic(), Float), _boot_id()
@@ -183,31 +182,31 @@ def _boot_id() -> str:
 
 
 def allow_long_statements(connection: Connection) -> None:
-    """Let the statements of this transaction take hours: those of migrations and of mass deletions."""
+    """Raise the statement timeout of this transaction to hours, for migrations and mass deletions."""
     if connection.dialect.name == "postgresql":
-        milliseconds = f"{UNHURRIED_SECONDS * 1_000:.0f}"
+        milliseconds = f"{LONG_STATEMENT_SECONDS * 1_000:.0f}"
         connection.execute(select(func.set_config("statement_timeout", milliseconds, True)))
-        _wait_for_answers(connection, UNHURRIED_SECONDS + MARGIN_SECONDS)
+        _set_answer_timeout(connection, LONG_STATEMENT_SECONDS + MARGIN_SECONDS)
 
 
 def is_writable(connection: Connection) -> bool:
-    """Whether Postgres takes writes: it does not while it is a standby, or set to read-only as its disk is full."""
+    """Whether the database accepts writes: Postgres does not as a standby, or if set read-only on a full disk."""
     if connection.dialect.name != "postgresql":
         return True
     return bool(connection.scalar(text("SHOW transaction_read_only")) == "off")
 
 
 def migrate(url: str) -> None:
-    """Bring the database to the newest schema; safe to run twice, and at once from several machines.
+    """Migrate the database to the newest schema; idempotent, and safe to run concurrently from several machines.
 
-    A SQLite file with an older schema is copied first. Raises SchemaMismatch, and StorageError without room for a copy.
+    A SQLite file with an older schema is backed up first. Raises SchemaMismatch, and StorageError if the backup fails.
     """
     database = Database(url)
     try:
         with database.transaction() as connection:
             allow_long_statements(connection)
             if database.is_sqlite:
-                _copy_first(database, connection)
+                _back_up(database, connection)
             else:
                 connection.execute(text("SELECT pg_advisory_xact_lock(4717)"))
             migrations.upgrade(connection)
@@ -215,11 +214,11 @@ def migrate(url: str) -> None:
         database.close()
 
 
-def _copy_first(database: Database, connection: Connection) -> None:
+def _back_up(database: Database, connection: Connection) -> None:
     revision = migrations.revision_of(connection)
     if revision is not None and migrations.is_behind(revision):
-        copy = copy_before_migration(Path(database.url.database or ""), revision, sqlite_module.connect)
-        log.warning("the database is migrated; as it was before, it is in %s", copy)
+        backup = back_up(Path(database.url.database or ""), revision, sqlite_module.connect)
+        log.warning("migrating the database; backup: %s", backup)
 
 
 def _normalize(url: str) -> URL:
@@ -235,18 +234,18 @@ def _normalize(url: str) -> URL:
     raise Misconfigured(_URLS)
 
 
-def _make_file(path: Path) -> None:
-    """Make an empty file if there is none, with its folder: SQLite's own are never writable by the group."""
+def _create_file(path: Path) -> None:
+    """Create an empty file with its folder: one created by SQLite would never be group-writable."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA synchronous=FULL").close()
     connection.execute("PRAGMA foreign_keys=ON").close()
     deadline = time.monotonic() + LOCK_SECONDS
-    while True:  # switching a new file to WAL does not wait for a lock by itself
+    while True:  # the switch to WAL ignores the busy timeout
         try:
             connection.execute("PRAGMA journal_mode=WAL").close()
             return
@@ -265,14 +264,14 @@ def _connect_postgres(_dialect: Any, _record: Any, arguments: Any, options: Any)
     return GuardedConnection.connect(*arguments, **options)
 
 
-def _expect_prompt_answers(connection: Any, *_: Any) -> None:
-    """Back in the pool it is asked nothing that takes time: a rollback, and a ping before it is lent again."""
+def _set_pool_timeout(connection: Any, *_: Any) -> None:
+    """In the pool, a connection only runs rollbacks and pings: a short timeout."""
     connection.answer_seconds = PROMPT_SECONDS
 
 
-def _wait_for_answers(connection: Connection, seconds: float) -> None:
-    own: Any = connection.connection.dbapi_connection
-    own.answer_seconds = seconds
+def _set_answer_timeout(connection: Connection, seconds: float) -> None:
+    guarded: Any = connection.connection.dbapi_connection
+    guarded.answer_seconds = seconds
 
 
 def _warn_if_unsafe() -> None:

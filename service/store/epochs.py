@@ -1,4 +1,4 @@
-"""The recorded epochs of a job."""
+"""Recorded epochs of jobs: the training history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.store.tenancy import CachedSelect
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-ALL = 2**31 - 1
+NO_LIMIT = 2**31 - 1
 
 _of_job = epochs.c.job_id == bindparam("job_id"), epochs.c.epoch > bindparam("after")
 _PAGE = CachedSelect(
@@ -27,5 +27,5 @@ _PAGE = CachedSelect(
 
 def read(connection: Connection, job_id: str, *, after_epoch: int = 0, limit: int | None = None) -> list[Epoch]:
     """Epochs after `after_epoch` in order, at most `limit`."""
-    rows = _PAGE.execute(connection, job_id=job_id, after=after_epoch, limit=ALL if limit is None else limit)
+    rows = _PAGE.execute(connection, job_id=job_id, after=after_epoch, limit=NO_LIMIT if limit is None else limit)
     return [Epoch.model_validate(dict(row._mapping)) for row in rows]

@@ -1,4 +1,4 @@
-"""Keys: made, listed, revoked, and asked for. Of a key's text nothing is stored but its SHA-256."""
+"""API keys: create, list, revoke, authenticate. Only the SHA-256 of a key is stored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 
 from service.domain.access import Caller, Scope, digest, key_id_of, new_key
 from service.errors import InvalidKey, NotFound, UnknownKey
-from service.spec.base import Record
+from service.spec.base import FrozenModel
 from service.store.ids import new_id
 from service.store.schema import keys
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 
-class Key(Record):
-    """What is known of a key; never the key itself."""
+class Key(FrozenModel):
+    """An API key's metadata, without its secret."""
 
     id: str
-    """Its id, which its text has in it."""
+    """The key's id, which is also part of its text."""
     tenant: str
-    """Whose it is."""
+    """The tenant whose data it opens."""
     name: str | None
-    """A name for people."""
+    """Optional name."""
     scope: Scope
-    """What it allows."""
+    """What requests it allows."""
     created_at: datetime
-    """When it was made (UTC)."""
+    """Creation time (UTC)."""
     expires_at: datetime | None
-    """When it ends by itself; null: never."""
+    """Expiry time (UTC); null: never expires."""
     revoked_at: datetime | None
-    """When it was revoked; null: it was not."""
+    """Revocation time (UTC); null: not revoked."""
 
     @property
     def status(self) -> str:
-        """`valid`, or why it is not."""
+        """`valid`, `expired` or `revoked`."""
         if self.revoked_at is not None:
             return "revoked"
         return "expired" if self.expires_at is not None and self.expires_at <= datetime.now(UTC) else "valid"
@@ -51,7 +51,7 @@ _ONE = select(keys).where(keys.c.id == bindparam("id"))
 def create(
     connection: Connection, tenant: str, scope: Scope, *, name: str | None = None, expires_at: datetime | None = None
 ) -> tuple[Key, str]:
-    """A new key and its text, which cannot be had again."""
+    """Create a key; returns it with its text, which cannot be recovered later."""
     key = Key(
         id=new_id("key"),
         tenant=tenant,
@@ -67,13 +67,13 @@ def create(
 
 
 def find(connection: Connection, tenant: str | None = None) -> list[Key]:
-    """All keys, or those of one tenant, in the order they were made."""
+    """All keys, or those of one tenant, oldest first."""
     query = select(*_COLUMNS).order_by(keys.c.id)
     return [_key(row) for row in connection.execute(query if tenant is None else query.where(keys.c.tenant == tenant))]
 
 
 def revoke(connection: Connection, key_id: str) -> Key:
-    """From now on the key opens nothing; revoking twice changes nothing. Raises NotFound."""
+    """Revoke a key; idempotent. Raises NotFound."""
     now = func.coalesce(keys.c.revoked_at, datetime.now(UTC))
     statement = update(keys).where(keys.c.id == key_id).values(revoked_at=now)
     row = connection.execute(statement.returning(*_COLUMNS)).first()
@@ -83,12 +83,12 @@ def revoke(connection: Connection, key_id: str) -> Key:
 
 
 def any_exist(connection: Connection) -> bool:
-    """Whether a key was ever made: from then on nobody comes in without one."""
+    """Whether any key was ever created: from then on, requests need one."""
     return connection.scalar(select(keys.c.id).limit(1)) is not None
 
 
 def authenticate(connection: Connection, text: str) -> Caller:
-    """Who sends this key; raises InvalidKey."""
+    """The caller that this key belongs to; raises UnknownKey, and InvalidKey if it has expired or was revoked."""
     row: Row[Any] | None = connection.execute(_ONE, {"id": key_id_of(text)}).first()
     if row is None or not hmac.compare_digest(row.sha256, digest(text)):
         raise UnknownKey

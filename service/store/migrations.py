@@ -1,4 +1,4 @@
-"""The database's schema: whether this version of the service can use it, and how it is brought up to date."""
+"""Schema migrations with Alembic: checks compatibility of the schema with this version, and upgrades it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from service.store.schema import schema_compatibility
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-OLDER = "the database lacks tables of this version: run `bestepoch migrate`"
+OLDER = "the database schema is older than this version: run `bestepoch migrate`"
 NEWER = (
     "a newer version of bestepoch has migrated the database to a schema that this version cannot use:"
-    " install that version, or restore the copy of the database from before"
+    " install that version, or restore the backup from before the migration"
 )
 
 
 def check(connection: Connection) -> None:
-    """Raise SchemaMismatch, with what to do, unless this version can use the database.
+    """Raise SchemaMismatch, with the remedy, unless this version can use the database.
 
-    It can if the revision is its own newest, or a later one whose migrations were only expanding: then the revision
-    that the database names as `usable_since` is one that this version knows.
+    It can if the revision is its own head, or a later one reached by expand-only migrations: then the revision in
+    `usable_since` is one that this version knows.
     """
     revision = revision_of(connection)
     if revision == head():
@@ -44,9 +44,9 @@ def check(connection: Connection) -> None:
 
 
 def upgrade(connection: Connection) -> None:
-    """Run the migrations that are due; a database that a newer version has migrated stays as it is.
+    """Run pending migrations; a database of a newer version is left alone.
 
-    Raises SchemaMismatch where this version cannot use such a one.
+    Raises SchemaMismatch if this version cannot use it.
     """
     revision = revision_of(connection)
     if revision is not None and revision not in _known():
@@ -58,7 +58,7 @@ def upgrade(connection: Connection) -> None:
 
 
 def is_behind(revision: str) -> bool:
-    """Whether `upgrade` has something to do at this revision."""
+    """Whether migrations are pending at this revision."""
     return revision in _known() - {head()}
 
 
@@ -81,7 +81,7 @@ def _known() -> frozenset[str]:
 
 
 def alembic_config() -> Config:
-    """Where the migrations are: in a wheel inside the package, in a checkout beside it."""
+    """Alembic's configuration: migrations are inside the package in a wheel, beside it in a checkout."""
     package = Path(service.__file__).parent
     inside = package / "migrations"
     config = Config()

@@ -1,4 +1,4 @@
-"""Notices that others have committed: SQLite counts commits in its file, Postgres tells those who listen."""
+"""Change notifications: SQLite's data_version counter is polled, Postgres sends NOTIFY to listeners."""
 
 from __future__ import annotations
 
@@ -19,106 +19,106 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHANNEL = "bestepoch"
-LOOK_SECONDS = 0.005
-PAUSE_SECONDS = 0.02  # between two that Postgres tells of, so that a storm of commits is no storm of looks
-RETRY_SECONDS = (0.1, 5.0)  # until the next try to listen again: the first time, and at most
-HEARTBEAT_SECONDS = 15.0  # of silence, after which Postgres is asked whether it is still there
+POLL_SECONDS = 0.005
+DEBOUNCE_SECONDS = 0.02  # between two notifications, so that a burst of commits causes few reads
+RETRY_SECONDS = (0.1, 5.0)  # initial and maximum delay before reconnecting
+HEARTBEAT_SECONDS = 15.0  # without a notification, then the connection is tested
 
 
 class ChangeListener(ABC):
-    """A watch for commits by others, for one thread at a time."""
+    """Listens for commits of other connections; not thread-safe."""
 
     @abstractmethod
     def poll(self) -> bool:
-        """Whether somebody may have committed something since the last look; does not wait."""
+        """Whether there may have been a commit since the last call; does not block."""
 
     @abstractmethod
     def wait(self, seconds: float, pipes: Sequence[Pipe] = ()) -> bool:
-        """Block until something happened or one of `pipes` can be read, for at most `seconds`; whether it happened."""
+        """Block for `seconds`, until a commit or until one of `pipes` is readable; whether there was a commit."""
 
     @abstractmethod
     def close(self) -> None:
-        """Close the watching connection."""
+        """Close the listening connection."""
 
 
 class SqliteChangeListener(ChangeListener):
-    """Asks SQLite how often the file was changed, at microseconds a look.
+    """Polls SQLite's data_version, at microseconds a call.
 
-    `connection`: in autocommit and never inside a transaction, where the counter would stand still.
+    `connection` must be in autocommit: inside a transaction, the counter stands still.
     """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._seen = self._look()
+        self._seen = self._data_version()
 
     def poll(self) -> bool:
-        """Whether the counter has moved."""
-        version = self._look()
+        """See `ChangeListener.poll`."""
+        version = self._data_version()
         changed, self._seen = version != self._seen, version
         return changed
 
     def wait(self, seconds: float, pipes: Sequence[Pipe] = ()) -> bool:
-        """A look every 5 ms."""
+        """See `ChangeListener.wait`; polls every 5 ms."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            ready = _sleep(min(left, LOOK_SECONDS), pipes)
+            ready = _sleep(min(left, POLL_SECONDS), pipes)
             if self.poll():
                 return True
             if ready:
                 return False
         return False
 
-    def _look(self) -> int:
+    def _data_version(self) -> int:
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     def close(self) -> None:
-        """Close the watching connection."""
+        """Close the listening connection."""
         self._connection.close()
 
 
 class PostgresChangeListener(ChangeListener):
-    """Listens on a connection of its own, opened by `connect` in autocommit.
+    """LISTENs on a connection of its own, opened by `connect` in autocommit.
 
-    When it breaks, something may have happened: now, and once more when it is back or could not be had, which is
-    tried again and again, less and less often.
+    Notifications may be lost with the connection: `poll` reports a change when it breaks and at each attempt to
+    reconnect, which are made with exponential backoff.
     """
 
     def __init__(self, connect: Callable[[], psycopg.Connection]) -> None:
         self._connect = connect
         self._connection: psycopg.Connection | None = None
-        self._quiet_until = self._heard_at = 0.0
+        self._debounce_until = self._heard_at = 0.0
         self._backoff = Backoff(*RETRY_SECONDS)
         self._listen()
 
     def poll(self) -> bool:
-        """Whether Postgres told of a commit, or may have failed to."""
+        """See `ChangeListener.poll`; also true when notifications may have been lost."""
         if self._connection is None:
             if self._backoff.is_waiting():
                 return False
             self._listen()
             return True
-        told = False
+        notified = False
         try:
             self._connection.pgconn.consume_input()
             while self._connection.pgconn.notifies() is not None:
-                told = True
-            if not told and time.monotonic() - self._heard_at > HEARTBEAT_SECONDS:
-                self._connection.execute("SELECT 1")  # raises where nobody answers in time
-                told = True  # psycopg keeps to itself what it was told of meanwhile
-            if told:
+                notified = True
+            if not notified and time.monotonic() - self._heard_at > HEARTBEAT_SECONDS:
+                self._connection.execute("SELECT 1")  # raises when the server does not answer in time
+                notified = True  # psycopg swallows notifications received meanwhile
+            if notified:
                 self._heard_at = time.monotonic()
         except psycopg.Error as error:
-            log.warning("the database tells of no changes, listening again soon: %s", error)
+            log.warning("connection for notifications lost, reconnecting: %s", error)
             self.close()
             self._backoff.failed()
             return True
-        return told
+        return notified
 
     def wait(self, seconds: float, pipes: Sequence[Pipe] = ()) -> bool:
-        """Sleeps until Postgres speaks: no statement is sent."""
+        """See `ChangeListener.wait`; blocks on the socket without sending statements."""
         now = time.monotonic()
         deadline = now + seconds
-        if now < self._quiet_until and _sleep(min(self._quiet_until, deadline) - now, pipes):
+        if now < self._debounce_until and _sleep(min(self._debounce_until, deadline) - now, pipes):
             return self.poll()
         while not self.poll():
             now = time.monotonic()
@@ -131,7 +131,7 @@ class PostgresChangeListener(ChangeListener):
                 ready = _sleep(until - now, [*pipes, self._connection])
             if any(one is not self._connection for one in ready):
                 return self.poll()
-        self._quiet_until = time.monotonic() + PAUSE_SECONDS
+        self._debounce_until = time.monotonic() + DEBOUNCE_SECONDS
         return True
 
     def _listen(self) -> None:
@@ -140,7 +140,7 @@ class PostgresChangeListener(ChangeListener):
             self._connection.execute(f"LISTEN {CHANNEL}")
             self._heard_at = time.monotonic()
         except psycopg.Error as error:
-            log.info("cannot listen for changes yet: %s", error)
+            log.info("cannot connect for notifications yet: %s", error)
             self.close()
             self._backoff.failed()
         else:
@@ -154,7 +154,7 @@ class PostgresChangeListener(ChangeListener):
 
 
 def _sleep(seconds: float, until_readable: Sequence[Any]) -> list[Any]:
-    """For at most `seconds`, until one of these can be read; those that can."""
+    """Sleep for `seconds` or until one of these is readable; returns the readable ones."""
     return list(wait_for_any(until_readable, max(seconds, 0.0))) if until_readable else _nap(seconds)
 
 

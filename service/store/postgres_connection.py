@@ -1,4 +1,4 @@
-"""Connections to Postgres that notice a server which no longer answers: timeouts in TCP, server and client."""
+"""Connections to Postgres with timeouts for TCP, server and client, to detect a server that does not answer."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 RV = TypeVar("RV")
 
 STATEMENT_SECONDS = 30.0  # the default of BESTEPOCH_STATEMENT_SECONDS
-MARGIN_SECONDS = 5.0  # a client waits longer than the server's statement_timeout, whose error says more
-PROMPT_SECONDS = 5.0  # for what takes no time: pings, rollbacks of pooled connections, heartbeats of listeners
-IDLE_IN_TRANSACTION = "5min"  # a process that is stopped in a transaction keeps its row locks no longer
+MARGIN_SECONDS = 5.0  # client timeout beyond statement_timeout, whose error says more
+PROMPT_SECONDS = 5.0  # for pings, rollbacks in the pool, heartbeats
+IDLE_IN_TRANSACTION = "5min"  # limits row locks of a process that hangs in a transaction
 
-# libpq's parameters; those that BESTEPOCH_DATABASE_URL names itself take precedence. A host that vanishes is noticed
-# within 10 s where data was sent (tcp_user_timeout, Linux only), else within half a minute (keepalives).
+# libpq parameters; those in BESTEPOCH_DATABASE_URL take precedence. A vanished host is detected within 10 s after
+# data was sent (tcp_user_timeout, Linux only), else within 30 s (keepalives).
 TCP: Mapping[str, Any] = {
     "connect_timeout": 5,
     "keepalives": 1,
@@ -27,7 +27,7 @@ TCP: Mapping[str, Any] = {
     "keepalives_count": 4,
     "tcp_user_timeout": 10_000,
 }
-# The same the other way round: the server lets go of a vanished client's locks.
+# The same for the server, which then releases the locks of a vanished client.
 _SERVER_TCP = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
@@ -37,26 +37,26 @@ _SERVER_TCP = {
 
 
 class GuardedConnection(psycopg.Connection[Any]):
-    """Closes itself with an OperationalError when the server is silent for `answer_seconds` while an answer is due.
+    """Closes itself with an OperationalError when the server does not answer for `answer_seconds`.
 
-    TCP's own timeouts notice a vanished host, but not a proxy or a stopped server that still acknowledges packets.
+    TCP timeouts detect a vanished host, but not a proxy or a stopped server that still acknowledges packets.
     """
 
     answer_seconds = PROMPT_SECONDS
 
     def wait(self, gen: Generator[Any, Any, RV], *arguments: Any, **options: Any) -> RV:
-        """Run `gen`, psycopg's exchange with the server, to its end."""
-        return super().wait(self._guarded(gen), *arguments, **options)
+        """Run `gen`, psycopg's protocol exchange, with the timeout."""
+        return super().wait(self._with_timeout(gen), *arguments, **options)
 
-    def _guarded(self, gen: Generator[Any, Any, RV]) -> Generator[Any, Any, RV]:
-        heard_at = time.monotonic()
+    def _with_timeout(self, gen: Generator[Any, Any, RV]) -> Generator[Any, Any, RV]:
+        answered_at = time.monotonic()
         try:
             wanted = next(gen)
             while True:
                 ready = yield wanted
                 if ready:
-                    heard_at = time.monotonic()
-                elif time.monotonic() - heard_at > self.answer_seconds:
+                    answered_at = time.monotonic()
+                elif time.monotonic() - answered_at > self.answer_seconds:
                     self.pgconn.finish()
                     raise psycopg.OperationalError(f"the server has not answered for {self.answer_seconds:g} s")
                 wanted = gen.send(ready)
@@ -65,13 +65,13 @@ class GuardedConnection(psycopg.Connection[Any]):
 
 
 def set_up_session(connection: psycopg.Connection[Any], statement_seconds: float) -> None:
-    """Bound what the server does for this new connection: statements, idle transactions, clients that have vanished."""
+    """Set server timeouts of a new connection: statements, idle transactions, vanished clients."""
     values = {
         "statement_timeout": f"{statement_seconds * 1000:.0f}",
         "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
         **_SERVER_TCP,
     }
-    before, connection.autocommit = connection.autocommit, True
+    autocommit, connection.autocommit = connection.autocommit, True
     settings = ", ".join(["set_config(%s, %s, false)"] * len(values))
     connection.execute(f"SELECT {settings}", [part for item in values.items() for part in item])
-    connection.autocommit = before
+    connection.autocommit = autocommit

@@ -1,4 +1,4 @@
-"""The tables. What clients make has a `tenant`, whose it is, and every change of a job raises its `version`."""
+"""The database schema. Rows that clients create have a `tenant`; every change of a job increments its `version`."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Utc(TypeDecorator[datetime]):
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """From what the database gives, aware or not."""
+        """To an aware UTC time."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-# Jobs of a sweep that is being stored: in no state that anybody knows, and of no tenant. Both names say so to versions
-# of the service that know of neither, too.
+# Status and tenant of staged jobs, whose sweep is still being stored. No query of any version of the service, also of
+# older ones, selects this status or this tenant.
 STAGED, NO_TENANT = "staged", "~"
 
 metadata = MetaData(
@@ -65,26 +65,28 @@ datasets = Table(
     Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
     Column("name", String),
     Column("sha256", String, nullable=False),
-    Column("options", String, nullable=False),  # canonical JSON: the same bytes read otherwise are another data set
+    Column("options", String, nullable=False),  # reading options, as canonical JSON
     Column("source_bytes", BigInteger, nullable=False),
     Column("rows", BigInteger, nullable=False),
-    Column("duplicate_rows", BigInteger),  # unknown of data sets stored before they were counted
+    Column("duplicate_rows", BigInteger),  # null: stored before duplicates were counted
     Column("columns", JSON, nullable=False),
-    Column("column_count", Integer, nullable=False, server_default="0"),  # to count those of a wide table takes long
+    Column("column_count", Integer, nullable=False, server_default="0"),  # `columns` is slow to read
     Column("null_values", JSON, nullable=False),
     Column("read_as", JSON, nullable=False, server_default='{"format": "csv"}'),
     Column("warnings", JSON, nullable=False),
     Column("path", String, nullable=False),
     Column("parquet_sha256", String, nullable=False),
     Column("parquet_bytes", BigInteger, nullable=False),
-    Column("profile_bytes", BigInteger, nullable=False, server_default="0"),  # of `columns` as it stands here
+    Column("profile_bytes", BigInteger, nullable=False, server_default="0"),  # size of `columns`
     Column("created_at", Utc, nullable=False),
     UniqueConstraint("tenant", "sha256", "options"),
     Index(None, "tenant", "id"),
-    Index("ix_datasets_bytes", "tenant", "parquet_bytes", "profile_bytes"),  # to add up: rows are megabytes wide
+    Index(
+        "ix_datasets_bytes", "tenant", "parquet_bytes", "profile_bytes"
+    ),  # covering index for sums: rows may take megabytes
 )
 
-# How the columns of a data set go into networks, as resolved at submission: one row for all jobs that share it.
+# Input encoding of a data set, as resolved at submission; shared by jobs.
 dataset_inputs = Table(
     "dataset_inputs",
     metadata,
@@ -101,8 +103,8 @@ sweeps = Table(
     Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
     Column("name", String),
     Column("labels", JSON, nullable=False),
-    Column("spec", JSON, nullable=False),  # base, grid, points, replicates and folds as asked for
-    Column("monitor", String, nullable=False),  # the number by which its jobs are compared
+    Column("spec", JSON, nullable=False),  # base, grid, points, replicates and folds as submitted
+    Column("monitor", String, nullable=False),  # the metric by which its jobs are compared
     Column("idempotency_key", String),
     Column("request_sha256", String),
     Column("created_at", Utc, nullable=False),
@@ -119,23 +121,23 @@ jobs = Table(
     Column("name", String),
     Column("labels", JSON, nullable=False),
     Column("spec", JSON, nullable=False),
-    Column("spec_version", Integer, nullable=False, server_default="1"),  # workers that know an older one leave it
-    Column("resolved", JSON(none_as_null=True)),  # what is trained; null: resolved at the claim, as older versions did
+    Column("spec_version", Integer, nullable=False, server_default="1"),  # older workers leave it queued
+    Column("resolved", JSON(none_as_null=True)),  # null: an older version has submitted it
     Column("warnings", JSON, nullable=False),
     Column("dataset_id", ForeignKey("datasets.id", ondelete="SET NULL")),
     Column("sweep_id", ForeignKey("sweeps.id")),
-    Column("point", JSON(none_as_null=True)),  # what the sweep has changed for this job, by dotted name
-    Column("forked", JSON(none_as_null=True)),  # the job and epoch whose weights it goes on from
+    Column("point", JSON(none_as_null=True)),  # fields changed by the sweep, by dotted name
+    Column("forked", JSON(none_as_null=True)),  # parent job, checkpoint and epoch
     Column("array_key", String, nullable=False),  # jobs with the same key can be trained as one array
-    Column("array_limit", Integer, nullable=False, server_default="1"),  # how many of them together at most
+    Column("array_limit", Integer, nullable=False, server_default="1"),  # maximum number of jobs in an array
     Column("idempotency_key", String),
     Column("request_sha256", String),
     Column("priority", Integer, nullable=False),
     Column("device_request", String, nullable=False),
     Column("max_epochs", Integer, nullable=False),
     Column("monitor", String, nullable=False),
-    Column("expected_bytes", BigInteger, nullable=False, server_default="0"),  # of its checkpoints, estimated
-    # what changes while the job lives
+    Column("expected_bytes", BigInteger, nullable=False, server_default="0"),  # estimated size of its checkpoints
+    # columns that change while the job is live
     Column("version", Integer, nullable=False, server_default="0"),
     Column("status", String, nullable=False),
     Column("stop_reason", String),
@@ -147,7 +149,7 @@ jobs = Table(
     Column("lease_until", Float),
     Column("lease_boot", String),
     Column("epoch", Integer, nullable=False, server_default="0"),
-    Column("furthest_epoch", Integer, nullable=False, server_default="0"),  # that any attempt has recorded
+    Column("furthest_epoch", Integer, nullable=False, server_default="0"),  # of all attempts
     Column("eta_seconds", Float),
     Column("best_epoch", Integer),
     Column("best_value", Float),
@@ -197,7 +199,7 @@ checkpoints = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("path", String, nullable=False),
     Column("created_at", Utc, nullable=False),
-    Index("ix_checkpoints_bytes", "tenant", "path", "size_bytes"),  # to add up files, each of which counts once
+    Index("ix_checkpoints_bytes", "tenant", "path", "size_bytes"),  # covering index for sums over distinct files
 )
 
 events = Table(
@@ -239,40 +241,40 @@ keys = Table(
     Column("tenant", String, nullable=False),
     Column("name", String),
     Column("scope", String, nullable=False),
-    Column("sha256", String, nullable=False),  # of the key's text, which is nowhere
+    Column("sha256", String, nullable=False),  # of the key's text, which is not stored
     Column("created_at", Utc, nullable=False),
     Column("expires_at", Utc),
-    Column("revoked_at", Utc),  # a row stays: a server that has had keys is never open again
+    Column("revoked_at", Utc),  # rows are never deleted: a server that had keys stays protected
 )
 
-# One row: processes that know this revision of the schema may use the database, whatever its present revision.
+# One row: the oldest revision that a process must know to use the database.
 schema_compatibility = Table(
     "schema_compatibility",
     metadata,
     Column("usable_since", String, primary_key=True),
 )
 
-# Of the service itself, and nobody's: no row of these has a tenant.
+# Tables of the service itself, without tenants.
 
-deployment = Table(  # one row, made by the migration
+deployment = Table(  # one row, inserted by the migration
     "deployment",
     metadata,
-    Column("id", String, primary_key=True),  # the artifacts folder has the same
-    Column("paired", Boolean, nullable=False),  # the folder has been given it
-    Column("failed", Integer, nullable=False, server_default="0"),  # collections that an error ended
-    Column("refused", Integer, nullable=False, server_default="0"),  # collections that would have taken too much
-    Column("undeleted", Integer, nullable=False, server_default="0"),  # times that a file could not be removed
+    Column("id", String, primary_key=True),  # also stored in the artifacts folder
+    Column("paired", Boolean, nullable=False),  # the id was written to the artifacts folder
+    Column("failed", Integer, nullable=False, server_default="0"),  # collections that ended with an error
+    Column("refused", Integer, nullable=False, server_default="0"),  # collections that would have deleted too many
+    Column("undeleted", Integer, nullable=False, server_default="0"),  # files that could not be removed
 )
 
 collections = Table(
     "collections",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("clock", Float, nullable=False),  # seconds, at its start: see store/garbage.py
-    Column("reading", Float, nullable=False),  # of the lease clock then, and the boot it belongs to
+    Column("clock", Float, nullable=False),  # seconds at its start: see store/maintenance/garbage.py
+    Column("reading", Float, nullable=False),  # lease clock and its boot id at the start
     Column("boot", String, nullable=False),
-    Column("wall", Utc, nullable=False),  # the time of day then
-    Column("files", BigInteger),  # what it found; unknown unless it came to its end
+    Column("wall", Utc, nullable=False),  # wall clock at the start
+    Column("files", BigInteger),  # found; null unless completed
     Column("bytes", BigInteger),
     Column("trash_files", BigInteger),
     Column("trash_bytes", BigInteger),
@@ -281,8 +283,8 @@ collections = Table(
 garbage = Table(
     "garbage",
     metadata,
-    Column("name", String, primary_key=True),  # of a file below the artifacts folder
-    Column("since", Float),  # by the clock of collections; unknown until the first one after it was discarded
-    Column("seen", Integer, nullable=False),  # the number of the last collection that found it so
-    Column("discarded", Boolean, nullable=False),  # by a transaction that took its row away
+    Column("name", String, primary_key=True),  # path relative to the artifacts folder
+    Column("since", Float),  # by the collection clock; null until the first collection after it was discarded
+    Column("seen", Integer, nullable=False),  # number of the last collection that confirmed the mark
+    Column("discarded", Boolean, nullable=False),  # its row was deleted or replaced
 )

@@ -1,4 +1,4 @@
-"""What a sweep has found: a row a job, best first, and a row a point over its seeds and folds."""
+"""Results of a sweep: one row per job, and one row per point with mean and std over seeds and folds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Order(StrEnum):
-    """How the jobs of a sweep are sorted."""
+    """Sort order of a sweep's jobs."""
 
     value = "value"
     submitted = "submitted"
@@ -47,7 +47,7 @@ def results(
     limit: int | None = None,
     offset: int = 0,
 ) -> list[SweepResult]:
-    """The sweep's jobs from `offset` on, best first or as they were submitted; those without a value come last.
+    """The sweep's jobs from `offset` on, best first (those without a value last) or as submitted.
 
     Raises NotFound.
     """
@@ -62,23 +62,23 @@ def results(
 
 
 def summary(connection: Connection, sweep_id: str) -> list[SweepPoint]:
-    """The sweep's points, the best mean first, those without a value last; raises NotFound."""
+    """The sweep's points, best mean first, those without a value last; raises NotFound."""
     monitor = _monitor(connection, sweep_id)
     rows = results(connection, sweep_id, order=Order.submitted)
     return summarize(rows, larger_is_better=monitor.larger_is_better)
 
 
 def summarize(rows: Iterable[SweepResult], *, larger_is_better: bool) -> list[SweepPoint]:
-    """One row for the jobs that differ in nothing but their seed and their fold, the best mean first."""
+    """Group jobs that differ only in seed and fold; best mean first."""
     points: dict[str, list[SweepResult]] = {}
     for row in rows:
-        points.setdefault(json.dumps(_setting(row.point), sort_keys=True), []).append(row)
+        points.setdefault(json.dumps(_without_replicates(row.point), sort_keys=True), []).append(row)
 
-    def worse(point: SweepPoint) -> tuple[bool, float]:
+    def sort_key(point: SweepPoint) -> tuple[bool, float]:
         mean = None if point.value is None else point.value.mean
         return (True, 0.0) if mean is None else (False, -mean if larger_is_better else mean)
 
-    return sorted(map(_point, points.values()), key=worse)
+    return sorted(map(_point, points.values()), key=sort_key)
 
 
 def _monitor(connection: Connection, sweep_id: str) -> Monitor:
@@ -96,7 +96,7 @@ def _result(row: Row[Any]) -> SweepResult:
     return SweepResult(**fields, metrics=metrics, seconds=seconds)
 
 
-def _setting(point: dict[str, Any]) -> dict[str, Any]:
+def _without_replicates(point: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in point.items() if name not in ("seed", "split.fold")}
 
 
@@ -105,7 +105,7 @@ def _point(rows: Sequence[SweepResult]) -> SweepPoint:
     metrics = {name: _spread((row.point, row.metrics.get(name)) for row in rows) for name in names}
     epochs = [row.best_epoch for row in rows if row.best_epoch is not None]
     return SweepPoint(
-        point=_setting(rows[0].point),
+        point=_without_replicates(rows[0].point),
         jobs=len(rows),
         value=_spread((row.point, row.value) for row in rows),
         metrics={name: spread for name, spread in metrics.items() if spread is not None},
@@ -114,18 +114,17 @@ def _point(rows: Sequence[SweepResult]) -> SweepPoint:
 
 
 def _spread(found: Iterable[tuple[dict[str, Any], float | None]]) -> Spread | None:
-    """Over jobs; where there are folds over these, each as the mean of its seeds: seeds on the same rows are no
-    further evidence about other rows."""
+    """Mean and std over jobs; with folds, over the folds' means: seeds on the same rows are not independent samples."""
     units: dict[Any, list[float]] = {}
-    for place, (point, value) in enumerate(found):
+    for index, (point, value) in enumerate(found):
         if value is not None:
-            units.setdefault(point.get("split.fold", -1 - place), []).append(value)
+            units.setdefault(point.get("split.fold", -1 - index), []).append(value)
     values = [sum(unit) / len(unit) for unit in units.values()]
     if not values:
         return None
     n = len(values)
     mean = sum(values) / n
-    # A product, not a power: the square of a huge float is then infinite, where `**` would raise.
+    # Not `**`, which raises OverflowError for huge floats; the product is infinite.
     std = math.sqrt(sum((v - mean) * (v - mean) for v in values) / (n - 1)) if n > 1 else None
     return Spread(n=n, mean=_finite(mean), std=None if std is None else _finite(std))
 

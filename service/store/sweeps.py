@@ -1,4 +1,4 @@
-"""Sweeps: their jobs all appear at once, read with the counts and the best of them, cancelled together."""
+"""Sweeps: created with all their jobs at once, read with counts and the best job, cancelled together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.domain.sweep import Sweep, SweepBest, SweepStatus
 from service.errors import IdempotencyMismatch, NotFound
 from service.spec.early_stopping import LARGER_IS_BETTER, Monitor
 from service.store.ids import new_id
-from service.store.jobs.actions import stop
+from service.store.jobs.actions import cancel_all
 from service.store.jobs.jobs import add, check_queue_limit, new_row, publish_staged
 from service.store.schema import datasets, jobs, sweeps
 from service.store.tenancy import in_tenant, tenant_of
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from service.spec.resolve import Resolved
     from service.spec.sweep import SweepSpec
 
-CHUNK = 200  # jobs in one transaction, for which others wait on SQLite: some 50 ms
+CHUNK = 200  # jobs in one transaction: holds SQLite's write lock for about 50 ms
 
-# What the sweep's monitor measured at a job's best epoch; `->>` reads JSON alike in SQLite and Postgres.
+# The monitored metric at a job's best epoch; SQLite and Postgres share `->>`.
 VALUE: ColumnElement[float] = cast(jobs.c.best_metrics.op("->>", return_type=String())(sweeps.c.monitor), Float)
 BEST_FIRST = (
     VALUE.is_(None),
@@ -40,7 +40,7 @@ BEST_FIRST = (
 
 @dataclass(frozen=True)
 class SweepJob:
-    """One job to be: what the sweep changes for it, by dotted name, and all that follows."""
+    """A job to be submitted: its point (changed fields, by dotted name) and its resolved spec."""
 
     point: dict[str, Any]
     resolved: Resolved
@@ -48,14 +48,14 @@ class SweepJob:
 
 @dataclass(frozen=True)
 class NewSweep:
-    """The rows of a sweep and of its jobs, not stored yet: made outside of every transaction, as it takes long."""
+    """Rows of a new sweep and its jobs, built outside of transactions, as that takes long."""
 
     row: dict[str, Any]
     jobs: Sequence[dict[str, Any]]
 
     @property
     def chunks(self) -> Sequence[Sequence[dict[str, Any]]]:
-        """The jobs that are staged before the last transaction, as many at a time as others can wait for."""
+        """The jobs to be staged before the last transaction, in chunks of one transaction each."""
         early = self.jobs[: max(len(self.jobs) - CHUNK, 0)]
         return [early[start : start + CHUNK] for start in range(0, len(early), CHUNK)]
 
@@ -68,7 +68,7 @@ def prepare(
     idempotency_key: str | None = None,
     request_sha256: str | None = None,
 ) -> NewSweep:
-    """Make the rows of a new sweep."""
+    """Build the rows of a new sweep."""
     row = {
         "id": new_id("swp"),
         "tenant": tenant,
@@ -87,10 +87,10 @@ def prepare(
 
 
 def create(connection: Connection, new: NewSweep, *, staged: Sequence[str] = (), max_queued: int) -> tuple[Sweep, bool]:
-    """Queue every job, or none; (sweep, False) when this key and request were taken before.
+    """Queue all jobs or none; (sweep, False) when this Idempotency-Key and request were accepted before.
 
     `staged`: the ids of the first jobs, which `jobs.stage` has stored. Raises QueueFull, IdempotencyMismatch, NotFound
-    when a data set has just been deleted, and Unavailable when staged jobs are gone.
+    when a data set was deleted meanwhile, and Unavailable when staged jobs were deleted.
     """
     tenant, key = tenant_of(connection), new.row["idempotency_key"]
     try:
@@ -102,7 +102,7 @@ def create(connection: Connection, new: NewSweep, *, staged: Sequence[str] = (),
             raise
         return known, False
     check_queue_limit(connection, len(new.jobs), max_queued)
-    _need(connection, {job["dataset_id"] for job in new.jobs} - {None})
+    _lock_datasets(connection, {job["dataset_id"] for job in new.jobs} - {None})
     publish_staged(connection, staged, tenant, new.row["id"])
     left = [{**job, "sweep_id": new.row["id"]} for job in new.jobs[len(staged) :]]
     for start in range(0, len(left), CHUNK):
@@ -110,12 +110,12 @@ def create(connection: Connection, new: NewSweep, *, staged: Sequence[str] = (),
     return get(connection, new.row["id"]), True
 
 
-def _need(connection: Connection, dataset_ids: Collection[str]) -> None:
-    """Keep these data sets from being deleted until the transaction's end; raises NotFound where one is gone."""
+def _lock_datasets(connection: Connection, dataset_ids: Collection[str]) -> None:
+    """Prevent deletion of these data sets until the transaction ends; raises NotFound if one was deleted."""
     these = select(datasets.c.id).where(in_tenant(connection, datasets), datasets.c.id.in_(list(dataset_ids)))
     held = these.order_by(datasets.c.id).with_for_update(read=True, key_share=True)
     if dataset_ids and len(connection.scalars(held).all()) < len(dataset_ids):
-        raise NotFound("the data set is gone")
+        raise NotFound("the data set was deleted")
 
 
 def by_idempotency_key(connection: Connection, key: str, request_sha256: str | None) -> Sweep | None:
@@ -143,25 +143,25 @@ def find(connection: Connection, *, limit: int, after: str | None = None) -> lis
     return _sweeps(connection, connection.execute(query.order_by(sweeps.c.id.desc()).limit(limit)).all())
 
 
-def last_live(connection: Connection, sweep_id: str) -> str | None:
+def newest_live(connection: Connection, sweep_id: str) -> str | None:
     """The newest job of the sweep that has not ended; None when all have."""
     live = select(jobs.c.id).where(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id, jobs.c.status.in_(LIVE))
     return connection.scalar(live.order_by(jobs.c.id.desc()).limit(1))
 
 
 def cancel(connection: Connection, sweep_id: str) -> Sweep:
-    """Cancel its waiting jobs at once and ask the running ones to stop; raises NotFound.
+    """Cancel all live jobs of the sweep, as `actions.cancel` does; raises NotFound.
 
-    A sweep that has ended stays as it is.
+    A finished sweep stays as it is.
     """
-    if stop(connection, and_(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id)):
+    if cancel_all(connection, and_(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id)):
         this = and_(in_tenant(connection, sweeps), sweeps.c.id == sweep_id)
         connection.execute(update(sweeps).where(this).values(cancelled_at=datetime.now(UTC)))
     return get(connection, sweep_id)
 
 
 def _sweeps(connection: Connection, rows: Sequence[Row[Any]]) -> list[Sweep]:
-    """The records of these rows, with what one statement says of all their jobs: number and best by status."""
+    """The records of these rows; one statement reads the counts and best jobs of all of them."""
     by_status = (jobs.c.sweep_id, jobs.c.status)
     ranked = (
         select(
@@ -181,7 +181,7 @@ def _sweeps(connection: Connection, rows: Sequence[Row[Any]]) -> list[Sweep]:
 
 
 def _sweep(row: Row[Any], leaders: list[Row[Any]]) -> Sweep:
-    """`leaders`: the best job of each status, with the number of jobs that have it."""
+    """`leaders`: for each status, the best job and the number of jobs."""
     counts = dict.fromkeys(Status, 0) | {Status(leader.status): leader.number for leader in leaders}
     if any(counts[status] for status in LIVE):
         status = SweepStatus.running

@@ -1,4 +1,4 @@
-"""Whose rows a connection may see: each is opened for one tenant, or for the service itself, which serves them all."""
+"""Multi-tenancy: each connection belongs to one tenant, or to the service, which sees all rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TENANT_OPTION = "bestepoch_tenant"
 
 
 def in_tenant(connection: Connection, *tables: Table | Alias) -> ColumnElement[bool]:
-    """The rows of these tables that are for this connection to see and to change: a part of every WHERE."""
+    """A WHERE condition: rows of these tables that belong to the connection's tenant; all rows for the service."""
     tenant = connection.get_execution_options()[TENANT_OPTION]
     condition: ColumnElement[bool] = true()
     for table in tables:
@@ -22,24 +22,23 @@ def in_tenant(connection: Connection, *tables: Table | Alias) -> ColumnElement[b
 
 
 class CachedSelect:
-    """A SELECT of rows that are for the connection to see, built once: what polls ask for, whom building it would cost
-    more than running it."""
+    """Cached SELECT with the tenant filter: building it costs more than running it."""
 
     def __init__(self, statement: Select[Any], *tables: Table) -> None:
-        """`statement`, with a bindparam for each argument of `on`, reads these tables."""
-        self._of_all = statement
-        self._own = statement.where(*(table.c.tenant == bindparam("tenant") for table in tables))
+        """`statement`, with a bindparam for each argument of `execute`, reads these tables."""
+        self._all_tenants = statement
+        self._one_tenant = statement.where(*(table.c.tenant == bindparam("tenant") for table in tables))
 
     def execute(self, connection: Connection, **arguments: Any) -> CursorResult[Any]:
-        """Run it."""
+        """Run it with these parameters, for the connection's tenant."""
         tenant = connection.get_execution_options()[TENANT_OPTION]
         if tenant is None:
-            return connection.execute(self._of_all, arguments)
-        return connection.execute(self._own, {**arguments, "tenant": tenant})
+            return connection.execute(self._all_tenants, arguments)
+        return connection.execute(self._one_tenant, {**arguments, "tenant": tenant})
 
 
 def tenant_of(connection: Connection) -> str:
-    """Whose new rows are; the service itself makes none but for rows that are somebody's."""
+    """The tenant of the connection, for new rows; it must have one."""
     tenant: str | None = connection.get_execution_options()[TENANT_OPTION]
-    assert tenant is not None, "opened for nobody in particular"
+    assert tenant is not None, "the connection has no tenant"
     return tenant

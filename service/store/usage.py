@@ -1,4 +1,4 @@
-"""What a tenant takes of the service now: jobs, and bytes of files and of the database."""
+"""Usage of a tenant: numbers of jobs, and bytes in files and in the database."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Row
 
 HISTORY_ROW_BYTES = 400
-"""About what an epoch takes in the database, with its index entry."""
+"""Approximate size of an epoch's row with its index entry."""
 
 
 @dataclass(frozen=True)
 class StoredBytes:
-    """Bytes of one tenant, by what takes them."""
+    """Stored bytes of one tenant, by kind."""
 
     datasets: int
-    """The Parquet files of data sets."""
+    """Parquet files of data sets."""
     profiles: int
-    """What the database holds of their columns."""
+    """Column profiles in the database."""
     checkpoints: int
-    """Checkpoint files: best, last, and the states that jobs go on from. A file that several jobs share counts once."""
+    """Checkpoint files: best, last, and saved states. A file shared by several jobs counts once."""
     histories: int
     """Recorded epochs in the database, estimated from their number."""
     specs: int
-    """The specs of jobs in the database, with the rows that they hold inline and what was resolved of them."""
+    """Specs and resolved specs of jobs in the database, with inline rows."""
     expected: int
-    """What jobs that have not ended are expected to add: the estimate of their checkpoints, less what they have."""
+    """Estimated size of checkpoints that live jobs have yet to write."""
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Sum of all kinds."""
         return self.datasets + self.profiles + self.checkpoints + self.histories + self.specs + self.expected
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Of one tenant."""
+    """Usage of one tenant."""
 
     waiting: int
-    """Jobs that are queued or paused."""
+    """Queued and paused jobs."""
     running: int
-    """Jobs that train."""
+    """Running jobs."""
     stored: StoredBytes
-    """Bytes."""
+    """Stored bytes."""
 
 
 def read(connection: Connection) -> Usage:
-    """Everything is computed from the rows, whichever version has written them.
+    """Compute the usage of the connection's tenant from its rows.
 
-    Costs a look at each job of the tenant, some 150 ms for 100,000: callers that ask often keep the answer for a while.
+    Reads each job of the tenant, about 150 ms for 100,000: frequent callers should cache the result.
     """
     by_status = {row.status: row for row in connection.execute(_jobs(connection))}
     parquet, profiles = connection.execute(
@@ -98,7 +98,7 @@ def _jobs(connection: Connection) -> Any:
 
 
 def _expected(connection: Connection, by_status: dict[str, Row[Any]]) -> int:
-    """Queued jobs have no files yet, or hardly any; those that train or are paused have some of what is expected."""
+    """Expected bytes of live jobs, less what running and paused ones have written; queued ones have hardly any."""
     queued, begun = 0, 0
     for status, row in by_status.items():
         if status == Status.queued:
@@ -114,14 +114,14 @@ def _expected(connection: Connection, by_status: dict[str, Row[Any]]) -> int:
 
 
 def _inputs(connection: Connection) -> int:
-    """How columns become inputs, stored once for the jobs that share it: megabytes where there are many categories."""
+    """Size of shared input encodings: megabytes for columns with many categories."""
     mine = dataset_inputs.join(datasets, datasets.c.id == dataset_inputs.c.dataset_id)
     size = _sum(_size(connection, dataset_inputs.c.inputs))
     return int(connection.scalar(select(size).select_from(mine).where(in_tenant(connection, datasets))) or 0)
 
 
 def _size(connection: Connection, column: ColumnElement[Any]) -> ColumnElement[int]:
-    """Bytes of JSON as the database keeps it, without reading a large one where the database can do that."""
+    """Stored size of a JSON column in bytes, without reading large values where the database can."""
     if connection.dialect.name == "postgresql":
         measure = func.pg_column_size
     else:

@@ -1,4 +1,4 @@
-"""K networks of one shape, trained as one batched computation."""
+"""An array of K networks with the same layer shapes, computed as one batch."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from service.engine_constants import padded
 from service.spec import layers as spec
-from service.spec.layers import padded
 from service.training.image_layers import ChannelNorm, Convolution, Flatten, Pool, Unflatten
 from service.training.layers import Activate, BatchNorm, Dropout, LayerNorm, Linear, Operator, Parameter, Trained
 from service.training.weights import Layout, State, Weights
 
 
-class Array:
-    """The weights of K members, their gradient (K, P), and a copy of each member's best weights."""
+class NetworkArray:
+    """The weights of K networks (members), their gradient (K, P), and a copy of each member's best weights."""
 
     def __init__(
         self,
         layers: Sequence[Sequence[spec.Layer]],
         states: Sequence[State],
         device: torch.device,
-        rounded: bool = False,
+        bf16_matmul: bool = False,
         trained: bool = True,
     ) -> None:
-        """Each member's layers, which may differ in their dropout's probability, and its first weights.
+        """Each member's layers, which may differ only in dropout probabilities, and its initial weights.
 
-        `rounded`: products of training round their factors to bfloat16. `trained`: false for one that is only to
-        answer, which has neither a gradient nor best weights, and so a third of the memory.
+        `bf16_matmul`: training rounds the factors of matrix products to bfloat16. `trained`: False for inference,
+        without gradient and best weights, which takes a third of the memory.
         """
-        self._rounded, self._trained = rounded, trained
+        self._bf16_matmul, self._trained = bf16_matmul, trained
         self.inputs, self.outputs = layers[0][0].inputs, layers[0][-1].outputs
         self._layers = list(layers)
         self._layout = Layout(layers[0])
@@ -43,18 +43,18 @@ class Array:
 
     @property
     def size_bytes(self) -> int:
-        """Memory of the present weights and running statistics."""
-        held = (self._weights.parameters, *self._weights.buffers.values())
-        return sum(tensor.element_size() * tensor.nelement() for tensor in held)
+        """Memory of the current weights and running statistics."""
+        tensors = (self._weights.parameters, *self._weights.buffers.values())
+        return sum(tensor.element_size() * tensor.nelement() for tensor in tensors)
 
     @property
     def parameters(self) -> Tensor:
-        """(K, P) float32: a row is a member."""
+        """(K, P) float32: one row per member."""
         return self._weights.parameters
 
     @property
     def decayed(self) -> Tensor:
-        """(1, P) float32: 1 at the weights of linear layers and convolutions, else 0."""
+        """(1, P) float32 mask of weight decay: 1 for weights of linear layers and convolutions, else 0."""
         weights = [
             f"layers.{place}.weight"
             for place, layer in enumerate(self._layers[0])
@@ -63,7 +63,7 @@ class Array:
         return self._mask(weights)
 
     def named(self, matrix: Tensor) -> State:
-        """Views of each parameter's part of a matrix shaped as `parameters`, without padding: (K, *shape)."""
+        """Views of each parameter in a matrix like `parameters`, without padding: (K, *shape)."""
         return self._layout.named(matrix)
 
     def pad(self, x: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class Array:
         return x
 
     def backward(self, grad: Tensor) -> None:
-        """Fill `gradient` after a forward pass in training; grad: (K, B, padded outputs), of the loss at the logits."""
+        """Compute `gradient` after a training forward pass; grad: (K, B, padded outputs), of the outputs."""
         for operator in reversed(self._operators[self._first_trained + 1 :]):
             grad = operator.backward(grad)
         first = self._operators[self._first_trained]
@@ -88,35 +88,35 @@ class Array:
 
     @property
     def draws(self) -> bool:
-        """Whether a step of training draws random numbers."""
+        """Whether a training step draws random numbers."""
         return any(isinstance(operator, Dropout) for operator in self._operators)
 
     def draw_dropout_from(self, generators: list[Generator]) -> None:
-        """Each member's source of dropout masks from now on."""
+        """Set each member's generator of dropout masks."""
         for operator in self._operators:
             if isinstance(operator, Dropout):
                 operator.generators = generators
 
     def keep(self, members: Sequence[int]) -> None:
-        """Go on with these members alone, in this order."""
+        """Keep only these members, in this order."""
         self._layers = [self._layers[member] for member in members]
         self._weights, self._best = self._weights.of(members), self._best.of(members)
         self._connect()
 
     def keep_best(self, members: Sequence[int]) -> None:
-        """Copy the present weights and running statistics of these members."""
+        """Copy the current weights and running statistics of these members as their best."""
         self._best.copy_rows(self._weights, members)
 
     def load_best(self, member: int, state: State) -> None:
-        """Take over a state dict as the member's best."""
+        """Load a state dict as the member's best weights."""
         self._best.load(member, state)
 
     def state(self, member: int) -> State:
-        """The member's present state dict, unpadded copies on the CPU; Network loads it with strict=True."""
+        """The member's current state dict: unpadded copies on the CPU, for Network.load_state_dict(strict=True)."""
         return self._weights.state(member)
 
     def best_state(self, member: int) -> State:
-        """The state dict of the member's last `keep_best`; of its first weights before that."""
+        """The state dict of the member's last `keep_best`; its initial weights before that."""
         return self._best.state(member)
 
     def _mask(self, keys: Iterable[str]) -> Tensor:
@@ -126,8 +126,8 @@ class Array:
         return mask
 
     def _connect(self) -> None:
-        """Make the operators, on views of the present weights."""
-        # Without training, zeros that take no memory stand for it.
+        """Create the operators on views of the current weights."""
+        # Without training, an expanded zero takes no memory.
         shape = self.parameters.shape
         self.gradient = torch.zeros_like(self.parameters) if self._trained else torch.zeros(1, 1).expand(shape)
         places = list(zip(*self._layers, strict=True))  # the same layer of every member
@@ -140,11 +140,12 @@ class Array:
     def _operator(self, name: str, layers: Sequence[spec.Layer], following: spec.Layer | None) -> Operator:
         match layer := layers[0]:
             case spec.Linear():
-                # The batch norm takes the mean away, so its true gradient is zero; Adam would turn rounding into steps.
-                return Linear(*self._pair(name), held=isinstance(following, spec.BatchNorm), rounded=self._rounded)
+                # Batch norm removes the bias, so its true gradient is zero; Adam would amplify the rounding error.
+                frozen = isinstance(following, spec.BatchNorm)
+                return Linear(*self._pair(name), frozen_bias=frozen, bf16_matmul=self._bf16_matmul)
             case spec.Convolution():
-                held = isinstance(following, spec.BatchNorm)
-                return Convolution(*self._pair(name), held=held, rounded=self._rounded, layer=layer)
+                frozen = isinstance(following, spec.BatchNorm)
+                return Convolution(*self._pair(name), frozen_bias=frozen, bf16_matmul=self._bf16_matmul, layer=layer)
             case spec.BatchNorm():
                 mean, variance = (self._weights.buffers[f"{name}.{part}"] for part in ("running_mean", "running_var"))
                 norm = BatchNorm if len(layer.shape) == 1 else ChannelNorm

@@ -1,4 +1,4 @@
-"""The bytes of a checkpoint: safetensors, with everything needed to use the weights as JSON in the header."""
+"""LoadedCheckpoint files: safetensors, with spec, preprocessing and metrics as JSON in the header."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from service.spec.lowering import lower
 from service.spec.resolve import Resolved
 from service.training.models import Network, build
 
-KEY = "bestepoch"  # a single key: the header's order is arbitrary, and the same weights must give the same bytes
+KEY = "bestepoch"  # a single key, because the order of keys is arbitrary, and equal weights must give equal bytes
 
 
 class Metadata(BaseModel):
-    """What a checkpoint says about its weights."""
+    """Metadata of a checkpoint's weights."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,7 +40,7 @@ class Metadata(BaseModel):
 
     @classmethod
     def of(cls, resolved: Resolved, preprocessing: Preprocessing, row: Epoch) -> Metadata:
-        """What the weights of the epoch `row` need to be used."""
+        """The metadata of the weights of the epoch `row`."""
         return cls(
             spec=resolved.spec,
             inputs=resolved.inputs,
@@ -51,8 +51,8 @@ class Metadata(BaseModel):
         )
 
 
-class Checkpoint(NamedTuple):
-    """A network ready to be used, in evaluation mode, and what it needs to be fed and understood."""
+class LoadedCheckpoint(NamedTuple):
+    """A loaded checkpoint: the network in evaluation mode, and its metadata."""
 
     network: Network
     layers: Sequence[Layer]
@@ -63,12 +63,12 @@ class Checkpoint(NamedTuple):
 
 
 def to_bytes(state: dict[str, Tensor], metadata: Metadata) -> bytes:
-    """A safetensors file; equal arguments give equal bytes."""
+    """Serialize as a safetensors file; equal arguments give equal bytes."""
     return safetensors.torch.save(state, {KEY: metadata.model_dump_json()})
 
 
-def from_bytes(data: bytes) -> Checkpoint:
-    """Read what `to_bytes` wrote; nothing in it is executed. Raises CheckpointCorrupt for a damaged file."""
+def from_bytes(data: bytes) -> LoadedCheckpoint:
+    """Read a file of `to_bytes`, without executing code from it. Raises CheckpointCorrupt for a damaged file."""
     state = _tensors(data)
     try:
         metadata = Metadata.model_validate_json(description(data)[KEY])
@@ -77,14 +77,15 @@ def from_bytes(data: bytes) -> Checkpoint:
         network.load_state_dict(state, strict=True)
     except (KeyError, ValidationError, RuntimeError) as error:
         raise CheckpointCorrupt("the checkpoint's weights and its description do not fit together") from error
-    return Checkpoint(network.eval(), layers, metadata.preprocessing, metadata.spec, metadata.epoch, metadata.metrics)
+    return LoadedCheckpoint(
+        network.eval(), layers, metadata.preprocessing, metadata.spec, metadata.epoch, metadata.metrics
+    )
 
 
 def to_pt(data: bytes) -> bytes:
-    """The same weights as torch.save writes a state dict, for `torch.load(..., weights_only=True)`; the same bytes each
-    time."""
+    """Convert to a state dict of torch.save, for `torch.load(weights_only=True)`; equal input gives equal bytes."""
     buffer = io.BytesIO()
-    torch.save(dict(sorted(_tensors(data).items())), buffer)  # safetensors gives them in an order of its own
+    torch.save(dict(sorted(_tensors(data).items())), buffer)  # safetensors does not keep the order
     return buffer.getvalue()
 
 
@@ -96,7 +97,7 @@ def _tensors(data: bytes) -> dict[str, Tensor]:
 
 
 def description(data: bytes) -> dict[str, str]:
-    """What a safetensors file says of itself: its head is a length, 8 bytes little-endian, and that much JSON.
+    """The metadata of a safetensors file, which starts with the length of its JSON header (8 bytes little-endian).
 
     Raises CheckpointCorrupt for a damaged file.
     """
@@ -104,5 +105,5 @@ def description(data: bytes) -> dict[str, str]:
     try:
         found: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
     except ValueError as error:
-        raise CheckpointCorrupt("the file is damaged: its head cannot be read") from error
+        raise CheckpointCorrupt("the file is damaged: its header cannot be read") from error
     return found

@@ -1,7 +1,7 @@
-"""The layers of K networks that take sequences or images: values are (K, B, channels, length or height, width) float32.
+"""Layers of K networks for sequences and images, (K, B, channels, length or height, width) float32.
 
-Arithmetic outweighs dispatch here, so what has parameters goes member by member: then a member's result cannot depend
-on the others. Each gradient is written out, as calls of PyTorch's own kernels.
+Computation takes longer than dispatch here, so layers with parameters loop over the members: then a member's result
+cannot depend on the others. Gradients are written by hand, as calls of PyTorch's own kernels.
 """
 
 from __future__ import annotations
@@ -13,21 +13,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from service.engine_constants import padded
 from service.spec import layers as spec
-from service.spec.layers import padded
-from service.training.layers import Parameter, rough
+from service.training.layers import Parameter, to_bf16
 
 aten: Any = torch.ops.aten
 
 
 class Convolution:
-    """Cross-correlation; weight: (K, outputs, inputs, *kernel), bias: (K, outputs), no gradient where it is `held`.
+    """Cross-correlation; weight: (K, outputs, inputs, *kernel), bias: (K, outputs).
 
-    `rounded`: as in layers.Linear.
+    `frozen_bias`: the bias gets no gradient. `bf16_matmul`: as in layers.Linear.
     """
 
-    def __init__(self, weight: Parameter, bias: Parameter, held: bool, rounded: bool, layer: spec.Convolution) -> None:
-        self._weight, self._bias, self._held, self._rounded = weight, bias, held, rounded
+    def __init__(
+        self, weight: Parameter, bias: Parameter, frozen_bias: bool, bf16_matmul: bool, layer: spec.Convolution
+    ) -> None:
+        self._weight, self._bias, self._frozen_bias, self._bf16_matmul = weight, bias, frozen_bias, bf16_matmul
         sides = len(layer.shape) - 1
         # stride, padding, dilation, transposed, output_padding, groups: as torch.convolution takes them
         self._geometry = [layer.stride] * sides, [layer.padding] * sides, [1] * sides, False, [0] * sides, 1
@@ -36,15 +38,15 @@ class Convolution:
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """See Operator."""
         weights, biases = self._weight.value, self._bias.value
-        rounded = training and self._rounded
-        if rounded:
-            x = rough(x)
+        rounds = training and self._bf16_matmul
+        if rounds:
+            x = to_bf16(x)
         if training:
             self._x = x
-        if not rounded:
+        if not rounds:
             members = zip(x, weights, biases, strict=True)
             return torch.stack([aten.convolution(*member, *self._geometry) for member in members])
-        pairs = zip(x, rough(weights), strict=True)
+        pairs = zip(x, to_bf16(weights), strict=True)
         y = torch.stack([aten.convolution(*pair, None, *self._geometry) for pair in pairs]).float()
         return y.add_(biases.view(len(y), 1, -1, *[1] * (y.dim() - 3)))
 
@@ -57,11 +59,11 @@ class Convolution:
         self._backward(grad, inputs=False)
 
     def _backward(self, grad: Tensor, inputs: bool) -> list[Tensor]:
-        """Each member's gradient at its inputs, where that is asked for."""
-        wanted, channels = [inputs, True, not self._held and not self._rounded], [grad.shape[2]]
+        """Compute the gradients of the parameters; returns each member's gradient of its inputs if `inputs`."""
+        wanted, channels = [inputs, True, not self._frozen_bias and not self._bf16_matmul], [grad.shape[2]]
         weights, grads = self._weight.value, grad
-        if self._rounded:
-            weights, grads = rough(weights), rough(grads)
+        if self._bf16_matmul:
+            weights, grads = to_bf16(weights), to_bf16(grads)
         at_inputs = []
         for member, (own, x, weight) in enumerate(zip(grads, self._x, weights, strict=True)):
             x_grad, weight_grad, bias_grad = aten.convolution_backward(
@@ -70,19 +72,19 @@ class Convolution:
             self._weight.grad[member] = weight_grad
             if wanted[2]:
                 self._bias.grad[member] = bias_grad
-            elif not self._held:  # of the gradient as it was before rounding
+            elif not self._frozen_bias:  # from the gradient before rounding
                 self._bias.grad[member] = grad[member].flatten(2).sum((0, 2))
             at_inputs.append(x_grad)
         return at_inputs
 
 
 def _aligned(x: Tensor) -> Tensor:
-    """`x`, or a copy where it does not begin at a multiple of 64 bytes: gradients of weights may depend on that."""
+    """`x`, copied unless it is 64-byte aligned: the bits of weight gradients may depend on alignment."""
     return x if x.data_ptr() % 64 == 0 else x.clone(memory_format=torch.contiguous_format)
 
 
 class ChannelNorm:
-    """Batch normalization of each channel over rows and places; all parameters and statistics: (K, channels)."""
+    """Batch normalization of each channel over rows and positions; parameters and statistics: (K, channels)."""
 
     def __init__(
         self, scale: Parameter, shift: Parameter, mean: Tensor, variance: Tensor, layer: spec.BatchNorm
@@ -118,7 +120,7 @@ class ChannelNorm:
 
 
 class Pool:
-    """The largest value or the mean of each window; a sequence is an image of height 1."""
+    """Max or average pooling; a sequence is pooled as an image of height 1."""
 
     def __init__(self, layer: spec.Pool) -> None:
         self._largest = layer.function == "max"

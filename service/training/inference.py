@@ -1,4 +1,4 @@
-"""Answers to rows, each bit for bit the same whatever rows it came with (on the CPU, with one thread)."""
+"""Inference: predictions of rows, each bit-identical whatever batch it is in (on the CPU, with one thread)."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from service.data.preprocess.preprocessing import Table
-from service.training.array import Array
-from service.training.checkpoint import Checkpoint
+from service.training.array import NetworkArray
+from service.training.checkpoint import LoadedCheckpoint
 
 BLOCK_ROWS = 256
-"""Rows made into inputs at once."""
+"""Rows that are preprocessed at once."""
 STEP_VALUES = 2**15
-"""Values of the widest layer in one step: more gained no speed, and a single row pays for a whole step."""
+"""Values of the widest layer per step: larger steps are not faster, and a single row takes a whole step."""
 
 
-class Model:
-    """A checkpoint put to use.
+class InferenceModel:
+    """A checkpoint that is loaded for inference.
 
-    Every step takes the same number of rows, what is missing filled up with empty ones, and goes through the engine
-    that training uses, whose padded widths make a row's place in a step irrelevant.
+    Every step has the same number of rows, filled up with empty ones, and uses the engine of training, whose padded
+    widths make a row's bits independent of its place in the step.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: LoadedCheckpoint) -> None:
         self.preprocessing = checkpoint.preprocessing
         state = checkpoint.network.state_dict()
-        self._array = Array([checkpoint.layers], [state], torch.device("cpu"), trained=False)
+        self._array = NetworkArray([checkpoint.layers], [state], torch.device("cpu"), trained=False)
         self.size_bytes = self._array.size_bytes + len(self.preprocessing.model_dump_json())
-        """Memory of its weights, and about that of its preprocessing."""
+        """Memory of the weights, and an estimate for the preprocessing."""
         shaped = any(len(layer.output_shape) > 1 for layer in checkpoint.layers)
         self._step = step_rows(max(layer.outputs for layer in checkpoint.layers), shaped=shaped)
 
@@ -49,11 +49,11 @@ class Model:
         return torch.softmax(self.outputs(table).double(), dim=1)
 
     def numbers(self, table: Table) -> NDArray[np.float64]:
-        """(rows,) in the target's own unit; infinite beyond float64."""
+        """(rows,) predictions in the target's unit; infinite beyond float64."""
         return self.preprocessing.unstandardize(self.outputs(table)[:, 0].numpy())
 
     def _inputs(self, table: Table, start: int) -> Tensor:
-        """The block of rows from `start` on: (rows, padded inputs) float32, whole steps as far as there are rows."""
+        """Inputs of a block of rows from `start` on: (rows, padded inputs) float32, in whole steps."""
         stop = min(start + BLOCK_ROWS, table.rows)
         missing = BLOCK_ROWS - (stop - start)
         columns = {
@@ -65,11 +65,11 @@ class Model:
 
 
 def step_rows(widest: int, *, shaped: bool) -> int:
-    """How many rows a step takes, by the values of the widest layer: 32, 64, 128 or 256.
+    """The number of rows of a step, by the width of the widest layer: 32, 64, 128 or 256.
 
-    A multiple of 32 leaves no remainder to the kernels that work element by element, whatever the layer's width. Wider
-    networks of images or sequences (`shaped`) take each row alone: a row costs them the same alone and in a step, while
-    flat layers read all their weights anew in each step.
+    A multiple of 32 leaves no remainder in element-wise kernels, whatever the layer's width. Wider networks for images
+    or sequences (`shaped`) take one row per step: a row takes the same time alone, while flat layers read their weights
+    in each step.
     """
     rows = BLOCK_ROWS
     while rows > 32 and rows * widest > STEP_VALUES:

@@ -1,7 +1,7 @@
-"""The layers of K networks at once, each with its forward pass and its gradient written out.
+"""Layers of K networks at once, each with forward pass and hand-written gradient.
 
-Values between layers are (K, B, F) float32, contiguous: member, row, feature; F is padded, and the padding stays 0. A
-hand-written backward pass takes half the time of autograd's here, because small networks spend their time in dispatch.
+Activations are (K, B, F) float32, contiguous: member, row, feature; F is padded, and the padding stays 0. Small
+networks spend their time in dispatch, so a hand-written backward pass takes half the time of autograd.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from service.engine_constants import PAD, padded
 from service.spec import layers as spec
-from service.spec.layer_list import Activation
-from service.spec.layers import PAD, padded
+from service.spec.layer_specs import Activation
 
 aten: Any = torch.ops.aten
 
@@ -24,11 +24,11 @@ class Operator(Protocol):
     """One layer of K networks."""
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        """The layer's values; x: (K, B, inputs) -> (K, B, outputs). Training remembers what `backward` needs."""
+        """x: (K, B, inputs) -> (K, B, outputs). With `training`, saves what `backward` needs."""
         ...
 
     def backward(self, grad: Tensor) -> Tensor:
-        """Write the gradients of the layer's parameters; (K, B, outputs) -> (K, B, inputs), both of the loss."""
+        """Compute the gradients of parameters and inputs; gradient of the loss (K, B, outputs) -> (K, B, inputs)."""
         ...
 
 
@@ -37,38 +37,39 @@ class Trained(Operator, Protocol):
     """A layer with parameters."""
 
     def backward_parameters(self, grad: Tensor) -> None:
-        """The parameters' gradients alone: all that a first layer needs."""
+        """Compute the gradients of the parameters only: enough for a first layer."""
         ...
 
 
 class Parameter(NamedTuple):
-    """Views of one parameter of K networks and of its gradient, both (K, *padded shape)."""
+    """Views of a parameter of K networks and of its gradient, both (K, *padded shape)."""
 
     value: Tensor
     grad: Tensor
 
 
 class Linear:
-    """y = x W^T + b; weight: (K, outputs, inputs), bias: (K, outputs). A bias that is `held` gets no gradient.
+    """y = x W^T + b; weight: (K, outputs, inputs), bias: (K, outputs).
 
-    `rounded`: in training, factors are rounded to bfloat16; evaluation is what the checkpoint will give, in float32.
+    `frozen_bias`: the bias gets no gradient. `bf16_matmul`: training rounds factors to bfloat16; evaluation is float32,
+    as with the checkpoint.
     """
 
-    def __init__(self, weight: Parameter, bias: Parameter, held: bool, *, rounded: bool) -> None:
+    def __init__(self, weight: Parameter, bias: Parameter, frozen_bias: bool, *, bf16_matmul: bool) -> None:
         self._weight, self._weight_grad = weight
         self._transposed = self._weight.mT
         self._bias, self._bias_grad = (each.unsqueeze(1) for each in bias)
-        self._held = held
-        self._multiply = _rough_product if rounded else torch.bmm
-        self._rounded = rounded
+        self._frozen_bias = frozen_bias
+        self._multiply = _bf16_bmm if bf16_matmul else torch.bmm
+        self._bf16_matmul = bf16_matmul
         self._x: Tensor
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """See Operator."""
         if training:
             self._x = x
-            if self._rounded:
-                return _rough_product(x, self._transposed).add_(self._bias)
+            if self._bf16_matmul:
+                return _bf16_bmm(x, self._transposed).add_(self._bias)
         return torch.baddbmm(self._bias, x, self._transposed)
 
     def backward(self, grad: Tensor) -> Tensor:
@@ -78,21 +79,21 @@ class Linear:
 
     def backward_parameters(self, grad: Tensor) -> None:
         """See Trained."""
-        # A product written straight into the rows of the gradient's matrix goes member by member, and takes longer.
+        # bmm with out= into the strided gradient matrix would loop over the members, which takes longer.
         self._weight_grad.copy_(self._multiply(grad.mT, self._x))
-        if not self._held:
+        if not self._frozen_bias:
             torch.sum(grad, 1, keepdim=True, out=self._bias_grad)
 
 
-def _rough_product(one: Tensor, other: Tensor) -> Tensor:
-    """torch.bmm of factors rounded to bfloat16; float32 as they were."""
-    return torch.bmm(rough(one), rough(other)).float()
+def _bf16_bmm(one: Tensor, other: Tensor) -> Tensor:
+    """torch.bmm with factors rounded to bfloat16; the result is float32."""
+    return torch.bmm(to_bf16(one), to_bf16(other)).float()
 
 
-def rough(x: Tensor) -> Tensor:
-    """`x` rounded to bfloat16: as such on a GPU, which multiplies these faster; on a CPU as float32.
+def to_bf16(x: Tensor) -> Tensor:
+    """`x` rounded to bfloat16: of dtype bfloat16 on a GPU, which multiplies these faster; float32 on a CPU.
 
-    A CPU's own products of bfloat16 gave a member other bits in company than alone.
+    Bfloat16 products on a CPU gave a member other bits in an array than alone.
     """
     return x.bfloat16() if x.is_cuda else x.bfloat16().float()
 
@@ -100,8 +101,8 @@ def rough(x: Tensor) -> Tensor:
 class BatchNorm:
     """Batch normalization over the rows of each member; all parameters and statistics: (K, F).
 
-    Written out, as PyTorch's own kernel wants the members side by side in each row, (B, K * F), and the copies into
-    that order and back cost more than they save.
+    Written by hand: PyTorch's kernel needs the layout (B, K * F), and the copies to that layout and back cost more than
+    the kernel saves.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class BatchNorm:
     def backward(self, grad: Tensor) -> Tensor:
         """See Operator.
 
-        With n = (x - mean) / deviation the gradient at x is (g - mean(g) - n mean(g n)) scale / deviation.
+        With n = (x - mean) / std, the gradient of x is (g - mean(g) - n mean(g n)) scale / std.
         """
         centred, inverse, factor = self._saved
         torch.sum(grad, 1, keepdim=True, out=self._shift_grad)
@@ -162,7 +163,7 @@ class LayerNorm:
         normalized, mean, inverse = torch.native_layer_norm(rows, [self._values], None, None, self._layer.eps)
         if training:
             self._saved = rows, normalized, mean, inverse
-        # Two steps, each rounded: one fused kernel rounds differently where a row's length leaves a remainder.
+        # Two roundings: a fused kernel rounds differently where the row's length leaves a remainder.
         return self._like(x, (normalized * self._scale).add_(self._shift))
 
     def backward(self, grad: Tensor) -> Tensor:
@@ -193,7 +194,7 @@ class LayerNorm:
         return F.pad(values, (0, x[0, 0].numel() - self._values)).view(x.shape)
 
 
-# Per activation: y = f(x), and the gradient at x from (gradient at y, x, y); PyTorch's own kernels and constants.
+# Per activation: y = f(x), and the gradient of x from (gradient of y, x, y); PyTorch's kernels and constants.
 _FUNCTIONS: dict[Activation, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
     Activation.relu: (torch.relu, lambda g, x, y: aten.threshold_backward(g, y, 0)),
     Activation.leaky_relu: (F.leaky_relu, lambda g, x, y: aten.leaky_relu_backward(g, x, 0.01, False)),
@@ -206,7 +207,7 @@ _FUNCTIONS: dict[Activation, tuple[Callable[[Tensor], Tensor], Callable[[Tensor,
 
 
 class Activate:
-    """An element-wise non-linearity on rows of `shape`."""
+    """An element-wise activation function on rows of `shape`."""
 
     def __init__(self, function: Activation, shape: spec.Shape) -> None:
         self._function, self._gradient = _FUNCTIONS[function]
@@ -230,9 +231,9 @@ class Activate:
 
 
 def _aligned(x: Tensor) -> Tensor:
-    """x, or (K, padded values) where a member's values would leave a remainder in an element-wise kernel.
+    """x, padded to (K, padded values) where a member's values would leave a remainder in an element-wise kernel.
 
-    Contiguous, as GELU has another kernel, of other rounding, for what is not.
+    Contiguous, because GELU has another kernel, with other rounding, for other layouts.
     """
     values = x[0].numel()
     return F.pad(x.flatten(1), (0, padded(values) - values)) if values % PAD else x.contiguous()

@@ -1,10 +1,9 @@
-"""Training one job or an array of them: a generator that yields a report per job and epoch."""
+"""The training loop: one job, or an array of jobs trained together, an epoch at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import isfinite
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -19,31 +18,23 @@ from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
 from service.stopping.tracker import Decision, Tracker, tracker_after
 from service.training import schedules
-from service.training.epoch import Group, Measured, Pulse
+from service.training.epoch import ArrayTrainer, EpochMetrics, ProgressCounter
 from service.training.metrics import Metrics
 from service.training.snapshot import Snapshot
 from service.training.weights import State
 
 if TYPE_CHECKING:
     from service.data.preprocess.dataset import Prepared
-    from service.data.preprocess.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
-class Report:
-    """One finished epoch of one job. The states are those of this moment: fetch them before the next reports."""
+class EpochReport:
+    """One finished epoch of one job."""
 
-    member: int  # the job's place among those that train together
+    member: int  # the job's place in the array
     row: Epoch
-    stop: StopReason | None  # on the last report of a job that succeeded
-    error: JobError | None  # on the last report of a job that failed
-    # On the last report the best weights' loss and metrics on the test rows, where there are any; else None. Called by
-    # whoever has this report, so that a fault in scoring cannot keep the row of the new best weights from them.
-    test: Callable[[], Metrics | None]
-    preprocessing: Preprocessing  # what the inputs went through
-    best_state: Callable[[], State]  # copies on the CPU; the first weights until there is a best
-    last_state: Callable[[], State]
-    snapshot: Callable[[], Snapshot]  # what the job goes on from
+    stop: StopReason | None  # set in the last report of a job that succeeded
+    error: JobError | None  # set in the last report of a job that failed
 
     @property
     def ended(self) -> bool:
@@ -52,16 +43,16 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Start:
-    """Where a job goes on: the end of an epoch, and the rows of its history up to there."""
+class ResumePoint:
+    """Where a job resumes: a snapshot at the end of an epoch, and its history up to there."""
 
     snapshot: Snapshot
-    rows: Sequence[Epoch]  # 1 to snapshot.epoch
+    rows: Sequence[Epoch]  # of epochs 1 to snapshot.epoch
 
 
 @dataclass
 class _Run:
-    """One job on its way."""
+    """One job in training."""
 
     member: int
     job: Resolved
@@ -69,61 +60,117 @@ class _Run:
     schedule: schedules.Schedule
     epoch: int = 0
     seconds: float = 0.0  # of training so far
+    ended: bool = False
 
 
-def train(
-    jobs: Sequence[Resolved],
-    data: Prepared,
-    device: torch.device,
-    starts: Sequence[Start | None] = (),
-    pulse: Pulse | None = None,
-) -> Generator[list[Report], Collection[int] | None, None]:
-    """Train jobs that share `data` and an `array_key` as one array; each yield has a report of every job under way.
+class Training:
+    """Jobs that share `data` and an `array_key`, trained as one array.
 
-    A job with a start goes on there, to the bits it would have had without a stop; the others begin. `pulse` counts
-    the steps.
+    Each `epoch()` trains every active job for one epoch and returns a report for each of them. A job ends by early
+    stopping, `max_epochs`, `max_seconds` or a non-finite loss, or leaves by `drop`; the others go on, with the same
+    bits as alone. A job with a resume point continues from there, bit-identical to an uninterrupted run.
 
-    A job leaves when early stopping, `max_epochs`, `max_seconds` or a non-finite loss ends it, or when its number is
-    sent back in answer to a yield; the others go on, to the same bits as alone. To cancel all, stop iterating.
+    Weights are copied when they are asked for. `best_state`, `last_state`, `snapshot` and `test` describe a job as of
+    its last finished epoch; a job that has ended can be asked until the next `epoch()`, later ones raise KeyError.
 
-    A row's `train_loss` is the mean over the epoch's training rows while the weights moved, with smoothing and class
-    weights as trained (with weights: the weighted sum divided by the sum of weights, as nn.CrossEntropyLoss has it);
-    `val_loss` has neither. `seconds` is the epoch of the whole array.
+    In a row, `train_loss` is the mean over the epoch's training rows while the weights moved, with label smoothing and
+    class weights as trained (with weights: the weighted sum divided by the sum of weights, as in nn.CrossEntropyLoss);
+    `val_loss` has neither. `seconds` is the time of the whole array's epoch.
     """
-    starts = starts or [None] * len(jobs)
-    group = Group(jobs, data, device, [None if start is None else start.snapshot for start in starts], pulse)
-    runs = [_start(member, job, start) for member, (job, start) in enumerate(zip(jobs, starts, strict=True))]
-    while runs:
+
+    def __init__(
+        self,
+        jobs: Sequence[Resolved],
+        data: Prepared,
+        device: torch.device,
+        resume: Sequence[ResumePoint | None] = (),
+        progress: ProgressCounter | None = None,
+    ) -> None:
+        """`resume`: a resume point or None for each job. `progress` counts the steps."""
+        resume = resume or [None] * len(jobs)
+        snapshots = [None if point is None else point.snapshot for point in resume]
+        self._trainer = ArrayTrainer(jobs, data, device, snapshots, progress)
+        self._runs = [_start(member, *each) for member, each in enumerate(zip(jobs, resume, strict=True))]
+
+    @property
+    def active(self) -> list[int]:
+        """The jobs that are still training, by their places in the array."""
+        return [run.member for run in self._runs if not run.ended]
+
+    def __iter__(self) -> Iterator[list[EpochReport]]:
+        """Train to the end of all jobs, an epoch at a time."""
+        while self.active:
+            yield self.epoch()
+
+    def drop(self, members: Collection[int]) -> None:
+        """These jobs leave the array before the next epoch."""
+        for run in self._runs:
+            run.ended = run.ended or run.member in members
+
+    def epoch(self) -> list[EpochReport]:
+        """Train every active job for one epoch; its reports, none when all jobs have ended."""
+        if not self.active:
+            return []
+        self._remove_ended()
         started = perf_counter()
-        rates = [run.schedule.lr(run.epoch + 1) for run in runs]
-        measured = group.epoch([run.epoch + 1 for run in runs], rates)
-        decisions = [_advance(*each) for each in zip(runs, measured, strict=True)]
-        group.array.keep_best([place for place, decision in enumerate(decisions) if decision.is_best])
+        rates = [run.schedule.lr(run.epoch + 1) for run in self._runs]
+        measured = self._trainer.epoch([run.epoch + 1 for run in self._runs], rates)
+        decisions = [_advance(*each) for each in zip(self._runs, measured, strict=True)]
+        self._trainer.array.keep_best([place for place, decision in enumerate(decisions) if decision.is_best])
         seconds = perf_counter() - started
         reports = []
-        for place, run in enumerate(runs):
+        for place, run in enumerate(self._runs):
             run.seconds += seconds
             row = _row(run.epoch, measured[place], rates[place], seconds, decisions[place])
-            reports.append(_report(group, place, run, row, decisions[place], data.preprocessing))
-        leaving = set((yield reports) or ()) | {report.member for report in reports if report.ended}
-        staying = [place for place, run in enumerate(runs) if run.member not in leaving]
-        if staying and len(staying) < len(runs):
-            group.keep(staying)
-        runs = [runs[place] for place in staying]
+            reports.append(_report(run, row, decisions[place]))
+            run.ended = reports[-1].ended
+        return reports
+
+    def best_state(self, member: int) -> State:
+        """A copy of the best epoch's weights, on the CPU; the initial weights until there is a best epoch."""
+        return self._trainer.array.best_state(self._place(member))
+
+    def last_state(self, member: int) -> State:
+        """A copy of the current weights, on the CPU."""
+        return self._trainer.array.state(self._place(member))
+
+    def snapshot(self, member: int) -> Snapshot:
+        """A copy of all that training needs to resume after the last finished epoch."""
+        place = self._place(member)
+        run = self._runs[place]
+        return self._trainer.snapshot(place, run.epoch, run.tracker.best_epoch)
+
+    def test(self, member: int) -> Metrics | None:
+        """Loss and metrics of the best weights on the test rows; None without test rows or without a best epoch."""
+        place = self._place(member)
+        return None if self._runs[place].tracker.best_value is None else self._trainer.test(place)
+
+    def _place(self, member: int) -> int:
+        """Where the job is in the array now; raises KeyError when it has left."""
+        for place, run in enumerate(self._runs):
+            if run.member == member:
+                return place
+        raise KeyError(member)
+
+    def _remove_ended(self) -> None:
+        staying = [place for place, run in enumerate(self._runs) if not run.ended]
+        if len(staying) < len(self._runs):
+            self._trainer.keep(staying)
+            self._runs = [self._runs[place] for place in staying]
 
 
-def _start(member: int, job: Resolved, start: Start | None) -> _Run:
+def _start(member: int, job: Resolved, point: ResumePoint | None) -> _Run:
     spec, monitor = job.spec, job.monitor
     schedule = schedules.start(spec.schedule, spec.optimizer.lr, spec.max_epochs, monitor.larger_is_better)
-    rows = start.rows if start else []
+    rows = point.rows if point else []
     for row in rows:
         schedule = schedule.update(row.value(monitor))
     tracker, _ = tracker_after(monitor, spec.early_stopping, rows)
     return _Run(member, job, tracker, schedule, len(rows), sum(row.seconds for row in rows))
 
 
-def _advance(run: _Run, measured: Measured) -> Decision:
-    """Take in what the run's next epoch measured."""
+def _advance(run: _Run, measured: EpochMetrics) -> Decision:
+    """Update early stopping and the schedule with what the epoch measured."""
     run.epoch += 1
     value = measured.value(run.job.monitor)
     run.tracker, decision = run.tracker.update(run.epoch, value, measured.train_loss)
@@ -131,37 +178,23 @@ def _advance(run: _Run, measured: Measured) -> Decision:
     return decision
 
 
-def _report(
-    group: Group, place: int, run: _Run, row: Epoch, decision: Decision, preprocessing: Preprocessing
-) -> Report:
+def _report(run: _Run, row: Epoch, decision: Decision) -> EpochReport:
     stop, error = _stop(run.job.spec, row, decision, run.seconds), _error(run, row)
-    found = run.tracker.best_value is not None
-    if stop is not None and (not found or (stop is StopReason.diverged and _on_non_finite(run.job.spec) == "fail")):
+    has_best = run.tracker.best_value is not None
+    if stop is not None and (not has_best or (stop is StopReason.diverged and _on_non_finite(run.job.spec) == "fail")):
         error = JobError(code=ErrorCode.non_finite_loss, message=f"epoch {row.epoch}: {row.reason}")
-    if error is not None:
-        stop = None
-    test = partial(group.test, place) if found and (stop or error) else _not_scored
-    states = (
-        partial(group.array.best_state, place),
-        partial(group.array.state, place),
-        partial(group.snapshot, place, run.epoch, run.tracker.best_epoch),
-    )
-    return Report(run.member, row, stop, error, test, preprocessing, *states)
-
-
-def _not_scored() -> None:
-    """The test rows of a job that goes on, or has no best epoch."""
+    return EpochReport(run.member, row, stop if error is None else None, error)
 
 
 def _error(run: _Run, row: Epoch) -> JobError | None:
-    """A metric that is not defined on these validation rows cannot be monitored."""
+    """A metric that is undefined on these validation rows cannot be monitored."""
     if row.non_finite or row.value(run.job.monitor) is not None:
         return None
     message = f"{run.job.monitor.value} is not defined on these validation rows; monitor something else"
     return JobError(code=ErrorCode.invalid_spec, message=message)
 
 
-def _row(epoch: int, measured: Measured, lr: float, seconds: float, decision: Decision) -> Epoch:
+def _row(epoch: int, measured: EpochMetrics, lr: float, seconds: float, decision: Decision) -> Epoch:
     return Epoch(
         epoch=epoch,
         train_loss=_finite(measured.train_loss),
@@ -187,7 +220,7 @@ def _on_non_finite(spec: JobSpec) -> str:
 
 
 def _stop(spec: JobSpec, row: Epoch, decision: Decision, seconds: float) -> StopReason | None:
-    """Why training ends after this epoch, if it does; `seconds` is the training time so far."""
+    """Why training ends after this epoch, if it does; `seconds`: training time so far."""
     if row.non_finite and _on_non_finite(spec) != "ignore":
         return StopReason.diverged
     if decision.stop is not None:

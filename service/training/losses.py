@@ -1,4 +1,4 @@
-"""What is minimized, for K members at once: the loss summed over a batch, and its gradient."""
+"""Loss functions of K members at once, with their gradients: cross-entropy and mean squared error."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from service.engine_constants import padded
 from service.spec.job import JobSpec, Task
-from service.spec.layers import padded
 
 aten: Any = torch.ops.aten
 
@@ -18,15 +18,15 @@ aten: Any = torch.ops.aten
 class BatchLoss(NamedTuple):
     """The loss of one batch."""
 
-    rows: Tensor  # (K, B): each row's own
-    weight: Tensor | float  # (K,) or one number: what the sum over the rows is divided by to give the mean
-    gradient: Tensor  # (K, B, padded outputs): of the mean, at the network's outputs; 0 in the padding
+    rows: Tensor  # (K, B): loss of each row
+    weight: Tensor | float  # (K,) or a number: the mean loss is the sum over the rows divided by this
+    gradient: Tensor  # (K, B, padded outputs): gradient of the mean loss at the outputs; 0 in the padding
 
 
 class Loss(Protocol):
-    """A loss: outputs (K, B, padded outputs), which may be overwritten, targets and rows' weights (K, B) -> BatchLoss.
+    """A loss: outputs (K, B, padded outputs), which may be overwritten, targets and sample weights (K, B) -> BatchLoss.
 
-    A row's weight multiplies its loss; the mean divides by what it divides by without.
+    A sample weight multiplies the row's loss; the divisor of the mean ignores it.
     """
 
     def __call__(self, outputs: Tensor, y: Tensor, weight: Tensor | None = None) -> BatchLoss:
@@ -40,8 +40,8 @@ class CrossEntropy:
     With smoothing s, weights w and C classes a row of class c costs -sum_j w_j (s / C + [j = c] (1 - s)) log p_j, and
     the mean divides the sum by the rows' summed weights w_c.
 
-    All is computed at the padded width, where no class is as likely as nothing: PyTorch's kernel for a width that
-    fills its registers takes a fifth of the time of that for ten.
+    It is computed at the padded width, with logits of -1e30 in the padding: PyTorch's kernel for a width that fills its
+    registers takes a fifth of the time of the kernel for ten classes.
     """
 
     def __init__(self, classes: int, smoothing: Sequence[float], weight: Tensor | None, device: torch.device) -> None:
@@ -51,20 +51,22 @@ class CrossEntropy:
         tables = [torch.eye(classes, device=device).mul_(1.0 - share).add_(share / classes) for share in different]
         costs = torch.cat(tables) if weight is None else torch.cat(tables) * weight.to(device)
         padding = padded(classes) - classes
-        self._costs = F.pad(costs.neg_(), (0, padding))  # (class of the row, class), a table a smoothing
+        self._costs = F.pad(costs.neg_(), (0, padding))  # (class of the row, class), one table per smoothing
         self._table = torch.tensor([[different.index(share) * classes] for share in smoothing], device=device)
-        self._impossible = F.pad(torch.zeros(classes, device=device), (0, padding), value=-1e30) if padding else None
+        self._padding_logits = (
+            F.pad(torch.zeros(classes, device=device), (0, padding), value=-1e30) if padding else None
+        )
 
     def __call__(self, outputs: Tensor, y: Tensor, weight: Tensor | None = None) -> BatchLoss:
         """outputs: (K, B, padded classes) logits, y: (K, B) int64, weight: (K, B)."""
-        if self._impossible is not None:
-            outputs.add_(self._impossible)
+        if self._padding_logits is not None:
+            outputs.add_(self._padding_logits)
         log_p = torch.log_softmax(outputs, -1)
         costs = torch.embedding(self._costs, y + self._table)
         if weight is not None:
             costs *= weight.unsqueeze(2)
         rows = (costs * log_p).sum(2)
-        # In float64 the sum of weights is exact, so that it does not depend on the order that K implies.
+        # In float64 the sum of weights is exact, so its bits do not depend on the order of summation, which K changes.
         total = y.shape[1] if self._weight is None else self._weight[y].sum(1).float()
         costs /= total if isinstance(total, int) else total.view(-1, 1, 1)
         return BatchLoss(rows, total, aten._log_softmax_backward_data(costs, log_p, -1, log_p.dtype))
@@ -83,13 +85,13 @@ class SquaredError:
 
 
 def balanced(y: Tensor, classes: int) -> Tensor:
-    """The weight rows / (classes x rows of the class) of each class; 1 for a class without rows. y: (N,) int64."""
+    """Balanced class weights, rows / (classes x rows of the class); 1 for a class without rows. y: (N,) int64."""
     counts = torch.bincount(y, minlength=classes)
     return torch.where(counts > 0, len(y) / (classes * counts.clamp(min=1)), 1.0)
 
 
 def of(specs: Sequence[JobSpec], y: Tensor, classes: int) -> Loss:
-    """The loss that the members' specs ask for; y: the training rows' targets."""
+    """The loss of the members' specs; y: targets of the training rows."""
     if specs[0].task is Task.regression:
         return SquaredError()
     weight = balanced(y, classes) if specs[0].loss.class_weight == "balanced" else None

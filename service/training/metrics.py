@@ -1,6 +1,6 @@
-"""The metrics of K members on the same rows; where scikit-learn defines one, the same value. Undefined is None.
+"""Metrics of K members on the same rows, with the values of scikit-learn; undefined ones are None.
 
-Names carry no prefix here: the history's `val_accuracy` is `accuracy` on the validation rows.
+Names have no prefix here: the history's `val_accuracy` is `accuracy` on the validation rows.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 Metrics = dict[str, float | None]
 
-SORTED_AT_ONCE = 2**22  # probabilities in one call: their ranks take 8 bytes each, several times
+SORTED_AT_ONCE = 2**22  # probabilities per call: their ranks take 8 bytes each, several times
 
 
 def classification(logits: Tensor, y: Tensor) -> list[Metrics]:
@@ -56,7 +56,7 @@ def f1_macro(predicted: Tensor, y: Tensor, classes: int) -> Tensor:
 def roc_auc(probabilities: Tensor, y: Tensor) -> Tensor:
     """Area under the ROC curve: of class 1 where there are two, else the mean of each class against the rest.
 
-    It is the share of (positive, negative) pairs that are in order, ties counting half (Mann and Whitney, 1947).
+    It is the fraction of (positive, negative) pairs in the right order, ties counting half (Mann and Whitney, 1947).
     probabilities: (K, N, C), y: (N,) int64 -> (K,), NaN where a class has no rows.
     """
     classes = probabilities.shape[2]
@@ -73,9 +73,9 @@ def roc_auc(probabilities: Tensor, y: Tensor) -> Tensor:
 
 
 def _smaller_and_not_larger(ordered: Tensor) -> Tensor:
-    """For each value, how many are smaller plus how many are not larger; (..., N) in order along N -> int64.
+    """For each value, the number of smaller plus the number of not larger values; (..., N) sorted along N -> int64.
 
-    That is twice its midrank, counted from 0, plus 1: of values without ties 1, 3, 5, ...
+    This is twice its midrank, counted from 0, plus 1; without ties 1, 3, 5, ...
     """
     rows = ordered.shape[-1]
     places = torch.arange(rows, device=ordered.device)
@@ -87,13 +87,13 @@ def _smaller_and_not_larger(ordered: Tensor) -> Tensor:
 
 
 def r2(prediction: Tensor, y: Tensor) -> Tensor:
-    """1 minus the squared error over that of the mean; (K, N) and (N,) -> (K,), NaN for one row or a constant y."""
+    """R squared, the coefficient of determination; (K, N) and (N,) -> (K,), NaN for one row or a constant y."""
     if len(y) < 2 or bool((y == y[0]).all()):
         return prediction.new_full((len(prediction),), torch.nan)
     return 1.0 - (prediction - y).square().sum(1) / (y - y.mean()).square().sum()
 
 
 def _by_member(values: dict[str, Tensor]) -> list[Metrics]:
-    """Columns (K,) -> a dict a member, None for what is not finite."""
+    """Columns (K,) -> one dict per member; values that are not finite become None."""
     rows = torch.stack(list(values.values()), 1).tolist()
     return [{name: v if isfinite(v) else None for name, v in zip(values, row, strict=True)} for row in rows]

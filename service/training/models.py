@@ -1,4 +1,4 @@
-"""The plain torch module of a layer list, and the weights that training starts from."""
+"""The torch module of a layer list, and its initial weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from service.spec.layer_list import Activation
+from service.spec.layer_specs import Activation
 from service.spec.layers import (
     Activate,
     BatchNorm,
@@ -33,7 +33,7 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
 
 
 class Network(nn.Module):
-    """A layer list as a module; its state dict's keys are `layers.N.weight`, ..."""
+    """A layer list as a torch module; the keys of its state dict are `layers.N.weight`, ..."""
 
     def __init__(self, layers: nn.Sequential) -> None:
         super().__init__()
@@ -51,13 +51,13 @@ def build(layers: Sequence[Layer]) -> Network:
 
 
 def initial_state(layers: Sequence[Layer], seed: int) -> dict[str, Tensor]:
-    """The weights that `torch.manual_seed(seed)` and then `build(layers)` give; the caller's generator stays put."""
+    """The initial weights of `torch.manual_seed(seed); build(layers)`, without changing the global generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(layers).state_dict()
 
 
-# The modules for sequences, of shape (channels, length), and for images, by the number of dimensions.
+# By number of dimensions: 1 flat, 2 sequences (channels, length), 3 images (channels, height, width).
 _CONVOLUTIONS: dict[int, type[nn.Module]] = {2: nn.Conv1d, 3: nn.Conv2d}
 _NORMS: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm1d, 3: nn.BatchNorm2d}
 _POOLS: dict[tuple[str, int], type[nn.Module]] = {

@@ -1,7 +1,7 @@
-"""SGD, Adam and AdamW on a (K, P) matrix of parameters: a row is a member with its own rate, decay and momentum.
+"""SGD, Adam and AdamW on a (K, P) matrix of parameters: each row has its own learning rate, decay and momentum.
 
-The formulas are those of torch.optim; `decayed` (1, P) holds 1 where weight decay applies. Nothing is left out where a
-member's setting is 0, so that a member's result does not depend on the settings of the others.
+The formulas are those of torch.optim; `decayed` (1, P) is 1 where weight decay applies. No operation is skipped where a
+member's setting is 0, so that a member's bits do not depend on the settings of the others.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor
 from service.spec import optimizer as spec
 
 LOOK_AHEAD = 256
-SMALLEST = torch.finfo(torch.float32).tiny  # the square root of zeros, of which padding is full, is ten times slower
+SMALLEST = torch.finfo(torch.float32).tiny  # the square root of zeros, as in the padding, is ten times slower
 
 
 class Optimizer(Protocol):
-    """Moves parameters against their gradient and remembers what it needs for the next step."""
+    """Updates parameters by their gradient; keeps moments for the next step."""
 
     def advance(self) -> None:
-        """Before each step: change in place what it takes from the count of steps."""
+        """Before each step: update in place what depends on the step count."""
         ...
 
     def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor) -> None:
@@ -31,19 +31,19 @@ class Optimizer(Protocol):
         ...
 
     def keep(self, members: Sequence[int]) -> None:
-        """Go on with these members alone, in this order."""
+        """Keep only these members, in this order."""
         ...
 
     def moments(self) -> dict[str, Tensor]:
-        """What it remembers by name, (K, P) each: changed in place, it remembers that."""
+        """Its moments by name, (K, P) each; they may be changed in place."""
         ...
 
     def steps(self, member: int) -> int:
-        """How many steps the member has taken, as far as that matters."""
+        """The member's step count, if the optimizer depends on it."""
         ...
 
     def resume(self, steps: Sequence[int]) -> None:
-        """Go on as after so many steps of each member."""
+        """Set each member's step count."""
         ...
 
 
@@ -57,7 +57,7 @@ class Sgd:
         self._velocity = torch.zeros_like(self._decay)
 
     def advance(self) -> None:
-        """See Optimizer; nothing here depends on the count."""
+        """See Optimizer; SGD does not depend on the step count."""
 
     def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor) -> None:
         """See Optimizer."""
@@ -78,15 +78,15 @@ class Sgd:
         return {"velocity": self._velocity}
 
     def steps(self, member: int) -> int:
-        """See Optimizer; nothing here depends on the count."""
+        """See Optimizer; SGD does not depend on the step count."""
         return 0
 
     def resume(self, steps: Sequence[int]) -> None:
-        """See Optimizer; nothing here depends on the count."""
+        """See Optimizer; SGD does not depend on the step count."""
 
 
 class Adam:
-    """Adam; weight decay is added to the gradient, or taken from the weights themselves when `decoupled` (AdamW).
+    """Adam; weight decay is added to the gradient, or subtracted from the weights directly if `decoupled` (AdamW).
 
     With m and v the running means of the gradient and its square, step t subtracts
     lr * r / (1 - b1^t) * m / (sqrt(v) + r * eps), where r = sqrt(1 - b2^t): PyTorch's formula, multiplied through by r.
@@ -140,7 +140,7 @@ class Adam:
         self._prepare()
 
     def _prepare(self) -> None:
-        """The members' constants as columns (K, 1), and the corrections of the steps to come."""
+        """The members' constants as columns (K, 1), and the bias corrections of the next steps."""
         self._new_share = _column([1.0 - each.betas[0] for each in self._settings], self._decay)
         self._new_square = _column([1.0 - each.betas[1] for each in self._settings], self._decay)
         self._scratch = torch.empty_like(self._mean), torch.empty_like(self._mean)
@@ -148,7 +148,7 @@ class Adam:
         self._now = torch.empty(2, len(self._settings), 1, device=self._mean.device)
 
     def _correct(self, taken: Sequence[int]) -> Iterator[Tensor]:
-        """(r / (1 - b1^t), r * eps), as (2, K, 1), for each step t after those taken; many at once, for speed."""
+        """(r / (1 - b1^t), r * eps), as (2, K, 1), for each next step t; computed many at a time."""
         device = self._decay.device
         beta1, beta2, eps = (
             torch.tensor(values, dtype=torch.float64, device=device).view(-1, 1)
@@ -157,7 +157,7 @@ class Adam:
         first = torch.tensor(taken, dtype=torch.float64, device=device).view(-1, 1) + 1.0
         while True:
             steps = torch.arange(LOOK_AHEAD, dtype=torch.float64, device=device).view(-1, 1, 1) + first
-            # Powers of tensors that are not expanded: a kernel takes such whole, and each number by the same way.
+            # Contiguous powers: the kernel for expanded tensors rounds some elements differently.
             root = (1.0 - beta2.expand_as(steps).contiguous() ** steps).sqrt()
             share = 1.0 - beta1.expand_as(steps).contiguous() ** steps
             yield from torch.stack([root / share, root * eps], 1).float()
@@ -165,18 +165,18 @@ class Adam:
 
 
 class Clipping:
-    """Scales each member's gradient down to its longest allowed norm, as torch.nn.utils.clip_grad_norm_ does."""
+    """Gradient clipping: scales each member's gradient down to its `max_grad_norm`, as clip_grad_norm_ does."""
 
     def __init__(self, settings: Sequence[spec.Optimizer], like: Tensor) -> None:
-        longest = [inf if each.max_grad_norm is None else each.max_grad_norm for each in settings]
-        self._longest = _column(longest, like) if min(longest) < inf else None
+        max_norms = [inf if each.max_grad_norm is None else each.max_grad_norm for each in settings]
+        self._max_norm = _column(max_norms, like) if min(max_norms) < inf else None
 
     def __call__(self, gradient: Tensor) -> None:
-        """Change `gradient` (K, P) in place; a member without a limit keeps its own to the bit."""
-        if self._longest is not None:
+        """Change `gradient` (K, P) in place; the gradient of a member without a limit stays bit-identical."""
+        if self._max_norm is not None:
             norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-            share = (self._longest / (norm + 1e-6)).clamp_(max=1.0)
-            gradient.mul_(share.masked_fill_(self._longest.isinf(), 1.0))
+            share = (self._max_norm / (norm + 1e-6)).clamp_(max=1.0)
+            gradient.mul_(share.masked_fill_(self._max_norm.isinf(), 1.0))
 
 
 def _column(values: Sequence[float], like: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ def _column(values: Sequence[float], like: Tensor) -> Tensor:
 
 
 def of(settings: Sequence[spec.Optimizer], decayed: Tensor) -> Optimizer:
-    """The optimizer of members that ask for the same kind of one; decayed: (1, P)."""
+    """The optimizer of members with the same kind of optimizer; decayed: (1, P)."""
     match settings[0]:
         case spec.Sgd():
             return Sgd([each for each in settings if isinstance(each, spec.Sgd)], decayed)

@@ -1,4 +1,4 @@
-"""The learning rate of each epoch: closed formulas of the epoch, and a plateau that watches the monitored value."""
+"""Learning-rate schedules: functions of the epoch (constant, cosine, step) and reduce-on-plateau."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.spec import optimizer as spec
 
 
 class Schedule(Protocol):
-    """A frozen state that knows an epoch's rate and moves on with that epoch's monitored value."""
+    """An immutable schedule: gives an epoch's learning rate, and its next state after that epoch."""
 
     def lr(self, epoch: int) -> float:
         """The learning rate of `epoch`, counted from 1."""
@@ -22,15 +22,15 @@ class Schedule(Protocol):
 
 
 @dataclass(frozen=True)
-class Curve:
-    """A rate that depends on the epoch alone: constant, cosine or step."""
+class EpochSchedule:
+    """A schedule that depends only on the epoch: constant, cosine or step."""
 
     settings: spec.Constant | spec.Cosine | spec.Step
     initial: float
     max_epochs: int
 
     def lr(self, epoch: int) -> float:
-        """See Schedule; the formulas are those of StepLR and CosineAnnealingLR, the latter held after its end."""
+        """See Schedule. As StepLR and CosineAnnealingLR, the latter constant after its end."""
         match self.settings:
             case spec.Constant():
                 return self.initial
@@ -40,14 +40,14 @@ class Curve:
                 length = epochs or self.max_epochs
                 return low + (self.initial - low) * (1 + cos(pi * min(epoch - 1, length) / length)) / 2
 
-    def update(self, value: float | None) -> Curve:
+    def update(self, value: float | None) -> EpochSchedule:
         """See Schedule."""
         return self
 
 
 @dataclass(frozen=True)
-class Falling:
-    """ReduceLROnPlateau with a relative threshold: a lower rate after more than `patience` epochs without progress."""
+class ReduceOnPlateau:
+    """ReduceLROnPlateau with a relative threshold: lower rate after more than `patience` epochs without progress."""
 
     settings: spec.Plateau
     rate: float
@@ -59,7 +59,7 @@ class Falling:
         """See Schedule."""
         return self.rate
 
-    def update(self, value: float | None) -> Falling:
+    def update(self, value: float | None) -> ReduceOnPlateau:
         """See Schedule."""
         if value is not None and isfinite(value) and self._better(value):
             return replace(self, best=value, wait=0)
@@ -77,7 +77,7 @@ class Falling:
 
 
 def start(settings: spec.Schedule, lr: float, max_epochs: int, larger_is_better: bool) -> Schedule:
-    """The schedule at epoch 1; `larger_is_better` is the monitor's."""
+    """The schedule at epoch 1; `larger_is_better`: of the monitored metric."""
     if isinstance(settings, spec.Plateau):
-        return Falling(settings, lr, larger_is_better)
-    return Curve(settings, lr, max_epochs)
+        return ReduceOnPlateau(settings, lr, larger_is_better)
+    return EpochSchedule(settings, lr, max_epochs)

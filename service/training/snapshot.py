@@ -1,14 +1,21 @@
-"""A job at the end of an epoch, as bytes: with its history up to there, all that training needs to go on exactly.
+"""Snapshot of a job at the end of an epoch, from which training resumes bit-identically; its file format.
 
-Early stopping and schedule are functions of the history, row order and dropout of (seed, epoch): none of them is kept.
+Early stopping and the schedule are functions of the history; row order and dropout are functions of (seed, epoch). So
+none of them is stored: weights, best weights and the optimizer's moments suffice. `fingerprint` names what else decides
+the bits of a result: hardware, versions and threads.
 """
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import safetensors.torch
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 
@@ -21,18 +28,18 @@ KEY = "bestepoch_state"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Tensors on the CPU, without padding, by key in the network's state dict."""
+    """State of one job after an epoch: CPU tensors without padding, by key of the network's state dict."""
 
-    epoch: int  # epochs trained; 0: weights to begin with
-    steps: int  # steps that the optimizer has taken
+    epoch: int  # epochs trained; 0: initial weights
+    steps: int  # optimizer steps taken
     best_epoch: int  # 0: none yet
     weights: State
-    best: State | None  # None: there is none yet, or this epoch's is
-    optimizer: State  # its moments by kind and key, e.g. mean.layers.0.weight
+    best: State | None  # None: no best epoch yet, or it is this epoch
+    optimizer: State  # moments by kind and key, e.g. mean.layers.0.weight
 
 
 class _Metadata(BaseModel):
-    """What the file says of its tensors."""
+    """Metadata of the file."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,7 +51,7 @@ class _Metadata(BaseModel):
 
 
 def to_bytes(snapshot: Snapshot, made_by: dict[str, str]) -> bytes:
-    """A safetensors file; `made_by`: see `fingerprint`."""
+    """Serialize as a safetensors file; `made_by`: the fingerprint of the machine."""
     metadata = _Metadata(
         epoch=snapshot.epoch, steps=snapshot.steps, best_epoch=snapshot.best_epoch, made_by=made_by
     ).model_dump_json()
@@ -54,9 +61,10 @@ def to_bytes(snapshot: Snapshot, made_by: dict[str, str]) -> bytes:
 
 
 def from_bytes(data: bytes) -> tuple[Snapshot, dict[str, str]]:
-    """What `to_bytes` wrote, and what made it; of a checkpoint, its weights to begin with, made by nothing.
+    """Read a file of `to_bytes`: the snapshot and its fingerprint. A checkpoint gives a snapshot of epoch 0 with its
+    weights and an empty fingerprint.
 
-    Nothing in it is executed. Raises CheckpointCorrupt for a damaged file.
+    Executes no code from the file. Raises CheckpointCorrupt for a damaged file.
     """
     described = checkpoint.description(data)
     if KEY not in described:
@@ -74,3 +82,23 @@ def from_bytes(data: bytes) -> tuple[Snapshot, dict[str, str]]:
     best = parts["best"] or None
     at = metadata.epoch, metadata.steps, metadata.best_epoch
     return Snapshot(*at, parts["weights"], best, parts["optimizer"]), metadata.made_by
+
+
+def fingerprint(device: torch.device) -> dict[str, str]:
+    """The device, CPU, threads and library versions that results depend on: equal ones give equal bits."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "cpu": _cpu(),
+        "threads": str(torch.get_num_threads()),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+@cache
+def _cpu() -> str:
+    """The CPU model and the instruction set that torch uses on it."""
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"

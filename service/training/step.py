@@ -1,6 +1,7 @@
-"""One step of training: forward, backward, optimizer; on a GPU captured once as a CUDA graph and replayed.
+"""One training step: forward, backward, clipping, optimizer; on a GPU captured as a CUDA graph and replayed.
 
-A step of small networks is some fifty kernels of a few microseconds each: launched one by one, a GPU waits for the CPU.
+A step of small networks is about fifty kernels of a few microseconds each; without a graph, a GPU waits for the CPU to
+launch them.
 """
 
 from __future__ import annotations
@@ -12,40 +13,40 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from service.training.array import Array
+from service.training.array import NetworkArray
 from service.training.losses import BatchLoss, Loss
 from service.training.optimizers import Clipping, Optimizer
 
 log = logging.getLogger(__name__)
 
-PLAIN_STEPS = 8  # before a capture: libraries set themselves up in the first ones
+WARM_UP_STEPS = 8  # before the capture: libraries initialize in the first steps
 
 
 class Batch(NamedTuple):
-    """The rows of one step."""
+    """The rows of one training step."""
 
     x: Tensor  # (K, B, padded inputs)
     y: Tensor  # (K, B)
-    weight: Tensor | None = None  # (K, B): what each row counts
+    weight: Tensor | None = None  # (K, B): sample weights
 
 
 Work = Callable[[Batch], BatchLoss]
 
 
-class Step:
-    """The step of an array: kernels on tensors that stay where they are, and nothing that waits for the device."""
+class TrainingStep:
+    """The training step of an array: kernels on tensors at fixed addresses, without synchronizing with the device."""
 
-    def __init__(self, array: Array, loss: Loss, clip: Clipping, optimizer: Optimizer) -> None:
+    def __init__(self, array: NetworkArray, loss: Loss, clip: Clipping, optimizer: Optimizer) -> None:
         self._array, self._loss, self._clip, self._optimizer = array, loss, clip, optimizer
         self._rates = torch.empty(len(array.parameters), 1, device=array.parameters.device)
-        self._replay = Replay(capture_on_cuda) if array.parameters.is_cuda and not array.draws else None
+        self._replay = GraphReplay(capture_on_cuda) if array.parameters.is_cuda and not array.draws else None
 
     def set_rates(self, rates: list[float]) -> None:
-        """Each member's learning rate from now on."""
+        """Set each member's learning rate."""
         self._rates.copy_(torch.tensor(rates).view(-1, 1))
 
     def __call__(self, batch: Batch) -> BatchLoss:
-        """Train on a batch. What it returns holds until the next step."""
+        """Train on a batch. The returned tensors are overwritten by the next step."""
         self._optimizer.advance()
         return self._work(batch) if self._replay is None else self._replay(self._work, batch)
 
@@ -57,34 +58,39 @@ class Step:
         return loss
 
 
-class Captured(NamedTuple):
-    """A step on a batch, to be repeated with others in its place."""
+class CapturedStep(NamedTuple):
+    """A captured step, to be replayed with other values in the batch's tensors."""
 
     batch: Batch
     loss: BatchLoss  # of the last replay
     replay: Callable[[], None]
 
 
-class Replay:
-    """Runs the first steps plainly, captures the next of the first one's size, and replays it; others run plainly.
+class GraphReplay:
+    """Runs the first steps eagerly, then captures one and replays it; batches of another size run eagerly.
 
-    It is handed the work anew each time: a Step that held itself would be freed late, and a GPU's memory with it.
+    The work is passed on each call: a reference cycle through TrainingStep would free GPU memory late.
     """
 
-    def __init__(self, capture: Callable[[Work, Batch], Captured]) -> None:
+    def __init__(self, capture: Callable[[Work, Batch], CapturedStep]) -> None:
         self._capture = capture
         self._shape: torch.Size | None = None
-        self._plain = 0
-        self._captured: Captured | None = None
+        self._eager_steps = 0
+        self._captured: CapturedStep | None = None
         self._possible = True
 
     def __call__(self, work: Work, batch: Batch) -> BatchLoss:
-        """As the work itself, which must be the same each time."""
+        """Run the work, which must be the same in each call."""
         self._shape = self._shape or batch.x.shape
-        if batch.x.shape == self._shape and self._captured is None and self._possible and self._plain >= PLAIN_STEPS:
+        if (
+            batch.x.shape == self._shape
+            and self._captured is None
+            and self._possible
+            and self._eager_steps >= WARM_UP_STEPS
+        ):
             self._try(work, batch)
         if self._captured is None or batch.x.shape != self._shape:
-            self._plain += 1
+            self._eager_steps += 1
             return work(batch)
         for place, values in zip(self._captured.batch, batch, strict=True):
             if place is not None and values is not None:
@@ -95,19 +101,19 @@ class Replay:
     def _try(self, work: Work, batch: Batch) -> None:
         try:
             self._captured = self._capture(work, batch)
-        except RuntimeError as error:  # a kernel that cannot be captured costs speed, not the job
-            log.warning("the step cannot be captured as a CUDA graph, it goes on without: %s", error)
+        except RuntimeError as error:  # without a graph the job is slower but correct
+            log.warning("the step cannot be captured as a CUDA graph, training continues without: %s", error)
             self._possible = False
 
 
-def capture_on_cuda(work: Work, batch: Batch) -> Captured:
-    """The work as a CUDA graph; capturing launches nothing. Raises RuntimeError where it cannot be captured."""
+def capture_on_cuda(work: Work, batch: Batch) -> CapturedStep:
+    """Capture the work as a CUDA graph, without running it. Raises RuntimeError if it cannot be captured."""
     own, graph = copy_of(batch), torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         loss = work(own)
-    return Captured(own, loss, graph.replay)
+    return CapturedStep(own, loss, graph.replay)
 
 
 def copy_of(batch: Batch) -> Batch:
-    """The same values in other memory."""
+    """A copy of the batch in new memory."""
     return Batch(batch.x.clone(), batch.y.clone(), None if batch.weight is None else batch.weight.clone())

@@ -1,9 +1,9 @@
-"""Parameters and buffers of K networks of one shape: a row of one matrix is a member's parameters.
+"""Parameters and buffers of K networks with the same layer shapes: a (K, P) matrix, one row per member.
 
-Every width of a flat layer is padded with zeros to a multiple of 32 floats: two AVX-512 registers, what PyTorch's
-element-wise kernels take at a time. Then no value of a member falls into a kernel's scalar remainder, whatever K is,
-and its result is bit for bit that of the same network alone (on the CPU, with one thread). Layers of sequences and
-images go member by member; there each parameter as a whole ends at such a multiple.
+The width of each flat layer is padded with zeros to a multiple of 32 floats: two AVX-512 registers, which PyTorch's
+element-wise kernels process at a time. So no value of a member falls into a kernel's scalar remainder, whatever K is,
+and its result is bit-identical to that of the same network alone (on the CPU, with one thread). Layers for sequences
+and images loop over the members; there each parameter as a whole is padded to such a multiple.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from math import prod
 import torch
 from torch import Tensor
 
-from service.spec.layers import Layer, padded
+from service.engine_constants import padded
+from service.spec.layers import Layer
 from service.training.models import build
 
 State = dict[str, Tensor]
 
 
 def _crop(rows: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The first values of each dimension; rows: (K, *padded shape) -> (K, *shape), a view."""
+    """Remove the padding; rows: (K, *padded shape) -> (K, *shape), a view."""
     for dimension, width in enumerate(shape, start=1):
         rows = rows.narrow(dimension, 0, width)
     return rows
@@ -30,11 +31,11 @@ def _crop(rows: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 @dataclass(frozen=True)
 class Block:
-    """Where one parameter lies in every row of a (K, P) matrix, and its shape in the state dict."""
+    """Position of a parameter in each row of a (K, P) matrix, and its shape in the state dict."""
 
     offset: int
     shape: tuple[int, ...]
-    padded: tuple[int, ...]  # the shape inside the matrix
+    padded: tuple[int, ...]  # the shape in the matrix
 
     @property
     def end(self) -> int:
@@ -51,7 +52,7 @@ class Block:
 
 
 class Layout:
-    """Where each parameter and each buffer of a layer list lies, by its key in Network's state dict."""
+    """Positions of the parameters and buffers of a layer list, by their keys in Network's state dict."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         with torch.device("meta"):
@@ -71,7 +72,7 @@ class Layout:
         }
 
     def named(self, matrix: Tensor) -> State:
-        """Views of each parameter's part of a (K, P) matrix, without padding: (K, *shape)."""
+        """Views of each parameter in a (K, P) matrix, without padding: (K, *shape)."""
         return {key: block.inner(matrix) for key, block in self.parameters.items()}
 
 
@@ -81,7 +82,8 @@ class Weights:
     def __init__(self, layout: Layout, size: int, device: torch.device) -> None:
         self.layout = layout
         self.parameters = torch.zeros(size, layout.columns, device=device)
-        self.batches = torch.zeros(size, dtype=torch.int64, device=device)  # every num_batches_tracked of a member
+        # num_batches_tracked, which is equal for all batch norms of a member
+        self.batches = torch.zeros(size, dtype=torch.int64, device=device)
         self.buffers = {
             key: torch.ones(size, *shape, device=device) if shape else self.batches
             for key, shape in layout.padded_buffers.items()
@@ -95,12 +97,12 @@ class Weights:
         return named
 
     def load(self, member: int, state: State) -> None:
-        """Take over a state dict of Network."""
+        """Load a state dict of Network into a member."""
         for key, values in self.named().items():
             values[member] = state[key]
 
     def state(self, member: int) -> State:
-        """Network's state dict: copies on the CPU, to be loaded with strict=True."""
+        """A member's state dict: copies on the CPU, for Network.load_state_dict(strict=True)."""
         return {
             key: values[member].cpu().clone(memory_format=torch.contiguous_format)
             for key, values in self.named().items()
@@ -123,6 +125,6 @@ class Weights:
             own[rows] = other[rows]
 
     def _pairs(self, other: Weights) -> list[tuple[Tensor, Tensor]]:
-        """Every tensor beside its counterpart; num_batches_tracked is one tensor under several keys."""
+        """Pairs of corresponding tensors; num_batches_tracked is one tensor under several keys."""
         buffers = {id(self.buffers[key]): (self.buffers[key], other.buffers[key]) for key in self.buffers}
         return [(self.parameters, other.parameters), *buffers.values()]

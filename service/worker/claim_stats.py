@@ -1,4 +1,4 @@
-"""What a worker has claimed, and has seen die, since it started, for those who watch it."""
+"""Statistics of a worker's claims and crashes since it started; shown by the API and as metrics."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Tally:
-    """Counts and sums."""
+class ClaimStats:
+    """Counters and sums."""
 
     claims: int = 0
     claimed: int = 0
@@ -26,7 +26,7 @@ class Tally:
 
     @contextmanager
     def claiming(self) -> Iterator[list[Claim]]:
-        """Put what was claimed within into the list: it is counted, and the time that it took."""
+        """Time a claim; put the claimed jobs into the yielded list to have them counted."""
         claims: list[Claim] = []
         began = time.perf_counter()
         yield claims

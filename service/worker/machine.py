@@ -1,4 +1,4 @@
-"""The machine that a worker runs on: its GPUs, and the places of its trainers."""
+"""The machine that a worker runs on: its GPUs, and the configuration of each of its trainers."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import socket
 import subprocess
 from typing import TYPE_CHECKING
 
-from service.worker.protocol import Workplace
+from service.worker.protocol import CheckpointPolicy, TrainerConfig
 
 if TYPE_CHECKING:
     from service.settings import Settings
 
 
-def places(settings: Settings, worker: str, gpus: int) -> list[Workplace]:
+def trainer_configs(settings: Settings, worker: str, gpus: int) -> list[TrainerConfig]:
     """One for each trainer."""
     count = settings.trainers or gpus or os.cpu_count() or 1
+    policy = CheckpointPolicy(settings.save_seconds, frozenset(settings.keep.split(",")), settings.max_superseded_bytes)
     return [
-        Workplace(
+        TrainerConfig(
             worker=worker,
             database_url=settings.database,
             statement_seconds=settings.statement_seconds,
@@ -28,16 +29,14 @@ def places(settings: Settings, worker: str, gpus: int) -> list[Workplace]:
             device=settings.device,
             gpu=number,
             threads=settings.trainer_threads,
-            save_seconds=settings.save_seconds,
-            keep=frozenset(settings.keep.split(",")),
-            superseded_bytes=settings.max_superseded_bytes,
+            checkpoints=policy,
         )
         for number in range(count)
     ]
 
 
 def count_gpus() -> int:
-    """How many NVIDIA GPUs this machine shows, without importing torch."""
+    """The number of NVIDIA GPUs of this machine, without importing torch."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return 0

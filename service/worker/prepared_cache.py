@@ -1,4 +1,4 @@
-"""The rows that a trainer had last, ready to train on: the next job on the same data starts at once."""
+"""Cache of prepared data sets in a trainer, so that the next job on the same data starts at once."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ MAX_BYTES = 512 * 1024**2
 
 
 @dataclass(frozen=True)
-class Stored:
-    """The Parquet file of a data set, and the SHA-256 that it had when it was stored."""
+class TableFile:
+    """The Parquet file of a data set, and its SHA-256 at the upload."""
 
     parquet: Path
     sha256: str
 
 
-class Shelf:
-    """Prepared rows by what they were made from, the longest unused thrown out first."""
+class PreparedCache:
+    """An LRU cache of prepared rows, keyed by everything that they depend on, bounded in bytes."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, Prepared] = OrderedDict()
+        self._entries: OrderedDict[str, Prepared] = OrderedDict()
 
-    def take(self, resolved: Resolved, stored: Stored | None) -> Prepared:
-        """As `prepare`, whose result it keeps. Raises DatasetCorrupt if the file is not what was stored."""
+    def get_or_prepare(self, resolved: Resolved, table: TableFile | None) -> Prepared:
+        """The prepared rows of this job. Raises DatasetCorrupt if the file is missing or has changed."""
         preparation = resolved.preparation
         key = preparation.key
-        if key not in self._kept:
-            if stored is not None and not (stored.parquet.exists() and sha256_of(stored.parquet) == stored.sha256):
+        if key not in self._entries:
+            if table is not None and not (table.parquet.exists() and sha256_of(table.parquet) == table.sha256):
                 raise DatasetCorrupt("the stored rows are missing or changed; upload the file again")
-            self._kept[key] = prepare(preparation, stored.parquet if stored else None)
-        self._kept.move_to_end(key)
-        while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > MAX_BYTES:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+            self._entries[key] = prepare(preparation, table.parquet if table else None)
+        self._entries.move_to_end(key)
+        while len(self._entries) > 1 and sum(map(_size, self._entries.values())) > MAX_BYTES:
+            self._entries.popitem(last=False)
+        return self._entries[key]
 
 
 def _size(data: Prepared) -> int:

@@ -1,4 +1,4 @@
-"""What supervisor and trainers say to each other down a pipe: claims or STOP one way, Ready and DONE the other."""
+"""Messages between supervisor and trainers, through a pipe: claims or STOP one way, Ready and DONE the other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from service.store.jobs.claim import Claim
+from service.worker.superseded_checkpoints import SUPERSEDED_BYTES
 
 STOP: Literal["stop"] = "stop"
 DONE: Literal["done"] = "done"
@@ -15,26 +16,33 @@ ToTrainer = list[Claim] | Literal["stop"]
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """What a trainer needs to know of the machine and the service it works for."""
+class CheckpointPolicy:
+    """Which checkpoint files are written and kept."""
+
+    save_seconds: float  # between two saved states
+    keep: frozenset[str]  # checkpoints that an ended job keeps beside the best: last, state
+    superseded_bytes: int = SUPERSEDED_BYTES  # of replaced files that wait for the garbage collector
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """What a trainer process needs to know about its machine and the service."""
 
     worker: str
     database_url: str
-    statement_seconds: float  # that a statement may take
+    statement_seconds: float  # timeout of a database statement
     artifacts: Path
     log_file: Path
     log_format: str
     device: str  # auto, cpu or cuda
-    gpu: int  # which one, counted around those that torch sees
+    gpu: int  # the index of its GPU, modulo the number of GPUs
     threads: int
-    save_seconds: float  # from one saved state to the next
-    keep: frozenset[str]  # the checkpoints that an ended job leaves beside the best: last, state
-    superseded_bytes: int  # of files that a trainer has replaced and that wait to be collected
+    checkpoints: CheckpointPolicy
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A trainer can take jobs; `device` is what it trains on unless a job asks for the CPU."""
+    """The trainer can take jobs; `device` is where it trains jobs that do not ask for the CPU."""
 
     device: str
 

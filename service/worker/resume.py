@@ -1,100 +1,98 @@
-"""Where claimed jobs go on: their saved states and the histories up to there, checked."""
+"""Resumes attempts: reads the saved state and the history up to there, checks them, and sets the resume point."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.domain.checkpoint import Checkpoint, CheckpointKind
-from service.domain.epoch import Epoch
 from service.domain.event import EventKind
 from service.errors import CheckpointCorrupt
 from service.store import checkpoints, epochs
 from service.store.jobs.events import NewEvent
-from service.training.checkpoint import Metadata, to_bytes
-from service.training.loop import Start
+from service.training.loop import ResumePoint
 from service.training.snapshot import from_bytes
-from service.worker.member import Weights
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from service.artifacts import Artifacts
-    from service.data.preprocess.preprocessing import Preprocessing
-    from service.spec.resolved import Resolved
+    from service.domain.epoch import Epoch
     from service.store.engine import Database
-    from service.store.jobs.claim import Claim
+    from service.worker.attempt import Attempt
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Saved:
-    """What the database knows of where a job goes on."""
-
-    state: Checkpoint | None
-    rows: Sequence[Epoch] = ()
-    best: Checkpoint | None = None
+SavedState = tuple[Checkpoint, "Sequence[Epoch]", "Checkpoint | None"]
+"""The file of a saved state, the history up to its epoch, and the best checkpoint published by then."""
 
 
-def saved(database: Database, claims: Sequence[Claim]) -> list[Saved]:
-    """What is saved of each job."""
-    ids = [claim.job_id for claim in claims]
+def saved_states(database: Database, attempts: Sequence[Attempt]) -> list[SavedState | None]:
+    """What the database has of each attempt's job to resume from."""
+    ids = [attempt.claim.job_id for attempt in attempts]
     with database.reading() as connection:
         states = checkpoints.of_jobs(connection, ids, CheckpointKind.state)
         bests = checkpoints.of_jobs(connection, states.keys(), CheckpointKind.best)
         rows = {job_id: epochs.read(connection, job_id, limit=state.epoch) for job_id, state in states.items()}
-    return [Saved(states.get(job_id), rows.get(job_id, ()), bests.get(job_id)) for job_id in ids]
+    return [(states[i], rows[i], bests.get(i)) if i in states else None for i in ids]
 
 
-def start(artifacts: Artifacts, saved: Saved) -> tuple[Start, dict[str, str]] | None:
-    """Where the job goes on, and what made the state; None: it begins, as nothing sound is saved.
+def resume(artifacts: Artifacts, attempt: Attempt, saved: SavedState | None, machine: dict[str, str]) -> None:
+    """Set where the attempt resumes; `machine`: this one's fingerprint.
 
-    Beginning anew costs time alone: it leads to the same bits.
+    Without a sound state it starts at epoch 1, which takes time but gives the same bits. Raises CheckpointCorrupt for a
+    fork, which cannot start without its parent's weights.
     """
-    if saved.state is None:
-        return None
+    if saved is None:
+        return
+    state, rows, best = saved
     try:
-        data = artifacts.path(saved.state.path).read_bytes()
-        if hashlib.sha256(data).hexdigest() != saved.state.sha256:
-            raise CheckpointCorrupt("the saved state has changed")
-        snapshot, made_by = from_bytes(data)
-        if [row.epoch for row in saved.rows] != list(range(1, snapshot.epoch + 1)):
-            raise CheckpointCorrupt("the history does not reach to the saved state")
+        point, made_by = _read(artifacts, state, rows)
     except (CheckpointCorrupt, OSError) as error:
-        log.warning("a job begins anew: %s", error)
-        return None
-    return Start(snapshot, saved.rows), made_by
+        if attempt.claim.forked:
+            message = "the saved state that the fork resumes from is missing or has changed"
+            raise CheckpointCorrupt(message) from error
+        log.warning("a job starts over: %s", error)
+        attempt.resumed_after = 0
+        attempt.events.append(_start_over(attempt.claim.job_id))
+        return
+    snapshot = point.snapshot
+    attempt.resume_point, attempt.resumed_after = point, snapshot.epoch
+    attempt.seconds = sum(row.seconds for row in rows)
+    attempt.best = rows[snapshot.best_epoch - 1] if snapshot.best_epoch else None
+    attempt.published = best
+    attempt.events.append(_resumed(attempt.claim.job_id, point, _differences(made_by, machine)))
 
 
-def best(start: Start, job: Resolved, preprocessing: Preprocessing) -> Weights | None:
-    """The best weights so far, packed from the saved state; None: there are none yet."""
-    snapshot = start.snapshot
-    if not snapshot.best_epoch:
-        return None
-    row = start.rows[snapshot.best_epoch - 1]
-    weights = snapshot.weights if snapshot.best is None else snapshot.best
-    return Weights(row, lambda: to_bytes(weights, Metadata.of(job, preprocessing, row)))
+def _read(artifacts: Artifacts, state: Checkpoint, rows: Sequence[Epoch]) -> tuple[ResumePoint, dict[str, str]]:
+    """The resume point, and the fingerprint of the machine that made it."""
+    data = artifacts.path(state.path).read_bytes()
+    if hashlib.sha256(data).hexdigest() != state.sha256:
+        raise CheckpointCorrupt("the saved state has changed")
+    snapshot, made_by = from_bytes(data)
+    if [row.epoch for row in rows] != list(range(1, snapshot.epoch + 1)):
+        raise CheckpointCorrupt("the history does not reach the saved state")
+    return ResumePoint(snapshot, rows), made_by
 
 
-def entry(job_id: str, start: Start, differs: dict[str, list[str]]) -> NewEvent:
-    """What the job's log says of a start; `differs`: see `differing`."""
-    epoch = start.snapshot.epoch
-    details = {"epoch": epoch, "exact": not differs, "differs": differs}
+def _resumed(job_id: str, point: ResumePoint, differences: dict[str, list[str]]) -> NewEvent:
+    """The entry of the job's log; `differences`: see `_differences`."""
+    epoch = point.snapshot.epoch
+    details = {"epoch": epoch, "exact": not differences, "differs": differences}
     if not epoch:
-        return NewEvent(job_id, EventKind.resumed, "begins with the best weights of the other job", details)
-    changed = "; ".join(f"{name} was {old} and is {new}" for name, (old, new) in differs.items())
-    how = f"perhaps not to the same bits: {changed}" if changed else "to the same bits"
-    return NewEvent(job_id, EventKind.resumed, f"goes on after epoch {epoch}, {how}", details)
+        return NewEvent(job_id, EventKind.resumed, "starts with the best weights of the parent job", details)
+    changed = "; ".join(f"{name} was {old}, is {new}" for name, (old, new) in differences.items())
+    how = f"perhaps not bit-identical: {changed}" if changed else "bit-identical"
+    return NewEvent(job_id, EventKind.resumed, f"resumed after epoch {epoch} ({how})", details)
 
 
-def anew(job_id: str) -> NewEvent:
-    """The same of a job whose saved state is lost."""
+def _start_over(job_id: str) -> NewEvent:
+    """The entry of the job's log when its saved state is lost."""
     details = {"epoch": 0, "exact": True, "differs": {}}
-    return NewEvent(job_id, EventKind.resumed, "begins anew: its saved state is missing or has changed", details)
+    return NewEvent(job_id, EventKind.resumed, "starts over: its saved state is missing or has changed", details)
 
 
-def differing(before: dict[str, str], now: dict[str, str]) -> dict[str, list[str]]:
-    """What decides on the bits of a result and is not what it was: {name: [before, now]}."""
+def _differences(before: dict[str, str], now: dict[str, str]) -> dict[str, list[str]]:
+    """The parts of a fingerprint that have changed: {name: [before, now]}."""
     return {name: [old, now[name]] for name, old in before.items() if now.get(name, old) != old}

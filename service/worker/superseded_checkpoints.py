@@ -1,8 +1,7 @@
-"""Bounds the checkpoint files that a trainer has replaced and that wait to be collected."""
+"""Bounds the superseded checkpoint files of a trainer: those that are replaced and wait for the garbage collector."""
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -11,41 +10,39 @@ if TYPE_CHECKING:
 
     from service.artifacts import Artifacts
 
-log = logging.getLogger(__name__)
-
 SUPERSEDED_BYTES = 4 * 1024**3
-LEAST_BYTES = 256 * 1024  # that a file counts as: folders of a hundred thousand small files are no good either
+MIN_FILE_BYTES = 256 * 1024  # each file counts as at least this: a hundred thousand small files are a burden too
 
 
-class Superseded:
-    """The files that one trainer has replaced, oldest first, whichever of its jobs they were of.
+class SupersededCheckpoints:
+    """The files that one trainer has replaced, oldest first, of all its jobs.
 
-    The collector takes them after the grace period, so that a backup that is under way finds them. Until then they
-    may take so many bytes, or what is left of the disk; beyond it the oldest go at once.
+    The garbage collector deletes them after the grace period, so that a running backup still finds them. Until then
+    they may take `max_bytes`; beyond that, or when the disk is full, the oldest are deleted at once.
     """
 
-    def __init__(self, artifacts: Artifacts, most_bytes: int = SUPERSEDED_BYTES) -> None:
-        self._artifacts, self._most = artifacts, most_bytes
+    def __init__(self, artifacts: Artifacts, max_bytes: int = SUPERSEDED_BYTES) -> None:
+        self._artifacts, self._max_bytes = artifacts, max_bytes
         self._files: deque[tuple[str, int]] = deque()
         self._bytes = 0
 
     def add(self, keys: Iterable[str]) -> None:
-        """No row names these any more."""
+        """No row names these files any more."""
         for key in sorted(keys):
-            size = max(self._size(key), LEAST_BYTES)
+            size = max(self._size(key), MIN_FILE_BYTES)
             self._files.append((key, size))
             self._bytes += size
-        self._shrink(self._most)
+        self._shrink(self._max_bytes)
 
     def make_room(self) -> bool:
-        """The disk is full: delete them all; whether there were any."""
+        """The disk is full: delete them all. Returns whether there were any."""
         before = len(self._files)
         self._shrink(0)
         return len(self._files) < before
 
-    def _shrink(self, most: int) -> None:
-        """Those that cannot be deleted are left to the collector."""
-        while self._files and self._bytes > most:
+    def _shrink(self, max_bytes: int) -> None:
+        """Files that cannot be deleted are left to the garbage collector."""
+        while self._files and self._bytes > max_bytes:
             key, size = self._files.popleft()
             self._bytes -= size
             self._artifacts.delete(key)

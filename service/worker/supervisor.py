@@ -1,4 +1,4 @@
-"""The supervisor: claims jobs for its trainers, renews their leases, notices the dead, and stops in good order."""
+"""The supervisor: claims jobs for its trainers, renews their leases, replaces crashed trainers, reaps lapsed leases."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from service.store.jobs import attempt, leases
 from service.store.jobs.claim import Claimant, claim_jobs, has_queued
 from service.store.workers import WorkerInfo
 from service.worker import attempt_logs
-from service.worker.claim_stats import Tally
-from service.worker.db_liveness import Contact
-from service.worker.machine import count_gpus, places
+from service.worker.claim_stats import ClaimStats
+from service.worker.db_liveness import DbLiveness
+from service.worker.machine import count_gpus, trainer_configs
 from service.worker.protocol import DONE, STOP, FromTrainer, Ready
 from service.worker.trainer_handle import start, start_context
 
@@ -42,13 +42,13 @@ log = logging.getLogger(__name__)
 REAP_SECONDS = 1.0
 STOP_SECONDS = 20.0
 RESTART_SECONDS = 1.0
-LISTEN_SECONDS = 0.1  # at most, until it is seen that it is time to stop, or for one of the duties below
+LISTEN_SECONDS = 0.1  # at most, between looks at the stop event and the duties of the loop
 BACK_OFF_SECONDS = (0.1, 2.0)
 ARRAY_WIDTHS = {"cpu": 16, "cuda": 256}
 
 
 class Supervisor:
-    """One worker: run() trains jobs until the event is set."""
+    """One worker: `run` trains jobs until the event is set."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
@@ -57,21 +57,21 @@ class Supervisor:
         logs.always_about(worker=self._id)
         gpus = 0 if settings.device == "cpu" else count_gpus()
         self._context = start_context(gpus > 0)
-        self._trainers = [start(self._context, place) for place in places(settings, self._id, gpus)]
+        self._trainers = [start(self._context, config) for config in trainer_configs(settings, self._id, gpus)]
         self._changes = database.listen()
         self._look_in_queue = True
-        self._started_at, self._tally = datetime.now(UTC), Tally()
+        self._started_at, self._claim_stats = datetime.now(UTC), ClaimStats()
         self._renew_at = self._reap_at = 0.0
-        self._contact = Contact(settings.lease_seconds)
+        self._liveness = DbLiveness(settings.lease_seconds)
         self._back_off = Backoff(*BACK_OFF_SECONDS)
         self._logs = attempt_logs.Keeper(settings.logs, settings.max_log_bytes)
 
     def run(self, stop: Event) -> None:
-        """Claim and watch until `stop` is set; then let every trainer end its epoch and give its jobs back.
+        """Claim and supervise until `stop` is set; then let every trainer finish its epoch and requeue its jobs.
 
-        However this ends, no trainer is left behind. Raises SchemaMismatch, having stopped in the same way.
+        However this ends, no trainer process survives. Raises SchemaMismatch after stopping in the same way.
         """
-        log.info("starts %d trainers", len(self._trainers))
+        log.info("starting %d trainers", len(self._trainers))
         try:
             while not stop.is_set():
                 self._listen(LISTEN_SECONDS)
@@ -83,15 +83,15 @@ class Supervisor:
                     self._claim()
                     self._back_off.reset()
                 except SchemaMismatch as mismatch:
-                    log.error("stops: %s", mismatch)
+                    log.error("stopping: %s", mismatch)
                     self._stop()
                     raise
                 except (Unavailable, StorageError) as error:
                     seconds = self._back_off.failed()
-                    log.warning("the database is away, trying again in %.1f s: %s", seconds, error)
+                    log.warning("the database is unavailable, next try in %.1f s: %s", seconds, error)
                     self._look_in_queue = True
                     for trainer in self._trainers:
-                        trainer.vitals.moved()  # trainers wait for the database too
+                        trainer.watchdog.reset()  # trainers wait for the database too
             self._stop()
         finally:
             for trainer in self._trainers:
@@ -105,14 +105,14 @@ class Supervisor:
         if now >= self._renew_at:
             self._renew()
             self._renew_at = now + self._settings.lease_seconds / 3
-            self._look_in_queue = True  # should a change ever go unheard
+            self._look_in_queue = True  # in case a notification was missed
         if now >= self._reap_at:
             self._end_stalled()
             self._reap()
             self._reap_at = now + REAP_SECONDS
 
     def _listen(self, seconds: float) -> None:
-        """Wait until the database changes or a trainer speaks; hear what trainers say, and replace those that died."""
+        """Wait for a database change or a message; handle trainers' messages, and replace crashed trainers."""
         handles = {trainer.pipe: trainer for trainer in self._trainers}
         self._look_in_queue |= self._changes.wait(seconds, list(handles))
         for pipe in pipes.wait(list(handles), timeout=0):
@@ -124,37 +124,37 @@ class Supervisor:
                 continue
             if isinstance(message, Ready):
                 trainer.device = message.device
-                self._renew_at = 0.0  # tell everybody
+                self._renew_at = 0.0  # publish the device soon
             elif message == DONE:
                 trainer.claims = ()
             self._look_in_queue = True
 
     def _replace(self, trainer: TrainerHandle) -> None:
-        """A trainer died: give its job back with the reason, and start another."""
+        """A trainer died: requeue its jobs with the reason, and start another trainer."""
         trainer.process.join()
         trainer.pipe.close()
-        code, cause = trainer.vitals.cause_of_death(trainer.process.exitcode)
-        self._tally.trainer_restarts += 1
-        log.error("a trainer died with %s, training %d jobs", cause, len(trainer.claims))
+        code, cause = trainer.watchdog.crash_cause(trainer.process.exitcode)
+        self._claim_stats.trainer_restarts += 1
+        log.error("a trainer crashed (%s), training %d jobs", cause, len(trainer.claims))
         if trainer.claims:
             error = JobError(
-                code=code, message=f"the trainer died with {cause}", log_tail=attempt_logs.tail(*trainer.log_files)
+                code=code, message=f"the trainer crashed: {cause}", log_tail=attempt_logs.tail(*trainer.log_files)
             )
-            self._give_back(trainer.claims, error)
+            self._requeue(trainer.claims, error)
         elif trainer.device is None:
-            time.sleep(RESTART_SECONDS)  # it cannot even start: do not spin
-        self._trainers[self._trainers.index(trainer)] = start(self._context, trainer.place)
+            time.sleep(RESTART_SECONDS)  # it crashed during its start: do not restart in a busy loop
+        self._trainers[self._trainers.index(trainer)] = start(self._context, trainer.config)
 
     def _end_stalled(self) -> None:
-        """Kill trainers that do not get on; the next _listen() finds them dead."""
+        """Kill trainers without progress; the next _listen() replaces them."""
         for trainer in self._trainers:
-            still = trainer.vitals.still()
-            if trainer.claims and still > self._settings.stall_seconds:
-                trainer.vitals.stalled_for = still
+            seconds = trainer.watchdog.seconds_without_progress()
+            if trainer.claims and seconds > self._settings.stall_seconds:
+                trainer.watchdog.stalled_seconds = seconds
                 trainer.process.kill()
 
-    def _give_back(self, claims: Sequence[Claim], error: JobError | None) -> None:
-        """Back to the queue with these jobs: because of `error`, or unharmed."""
+    def _requeue(self, claims: Sequence[Claim], error: JobError | None) -> None:
+        """Requeue these jobs: as crashed with `error`, or as released without one."""
         for claim in claims:
             try:
                 with self._database.transaction() as connection:
@@ -163,9 +163,9 @@ class Supervisor:
                     else:
                         leases.record_crash(connection, claim.job_id, claim.attempt, error)
             except LeaseLost:
-                log.info("%s had ended or was taken over before its trainer died", claim.job_id)
+                log.info("%s had ended or was reclaimed before its trainer died", claim.job_id)
             except (Unavailable, StorageError) as problem:
-                log.warning("%s goes back when its lease lapses: %s", claim.job_id, problem)
+                log.warning("%s is requeued when its lease lapses: %s", claim.job_id, problem)
 
     def _claim(self) -> None:
         free = [trainer for trainer in self._trainers if trainer.free]
@@ -176,46 +176,46 @@ class Supervisor:
                 self._look_in_queue = False
                 return
         self._look_in_queue = False
-        for place, trainer in enumerate(free):
+        for served, trainer in enumerate(free):
             device = str(trainer.device).split(":")[0]
             width = self._settings.array_width or ARRAY_WIDTHS[device]
-            with self._tally.claiming() as claims, self._database.transaction() as connection:
+            with self._claim_stats.claiming() as claims, self._database.transaction() as connection:
                 claims += claim_jobs(
                     connection,
-                    Claimant(self._id, {"cpu", device}, width=width, trainers=len(free) - place),
+                    Claimant(self._id, {"cpu", device}, width=width, trainers=len(free) - served),
                     seconds=self._settings.lease_seconds,
                     max_running=self._settings.max_running_jobs,
                 )
             if not claims:
                 return
             trainer.claims = claims
-            trainer.vitals.moved()
-            with suppress(OSError):  # it died just now: the next _listen() finds out and gives the jobs back
+            trainer.watchdog.reset()
+            with suppress(OSError):  # it just died: the next _listen() requeues the jobs
                 trainer.pipe.send(claims)
 
     def _renew(self) -> None:
         with self._database.transaction(quiet=True) as connection:
             held = [claim.job_id for trainer in self._trainers for claim in trainer.claims]
             leases.renew(connection, self._id, held, self._settings.lease_seconds)
-            workers.heartbeat(connection, self._introduction())
-        self._contact.made()
+            workers.heartbeat(connection, self._info())
+        self._liveness.record_answer()
         with self._database.reading() as connection:
-            migrations.check(connection)  # it may have been migrated while we run
+            migrations.check(connection)  # it may have been migrated since the start
 
     def _reap(self) -> None:
         with self._database.reading() as connection:
             lapsed = leases.has_expired(connection)
-        self._contact.made()
-        if lapsed and self._contact.lasting:
+        self._liveness.record_answer()
+        if lapsed and self._liveness.stable:
             with self._database.transaction() as connection:
                 count = leases.reap(connection)
-                if self._contact.broken:  # stopped just now, for who knows how long: these leases prove nothing
-                    raise Unavailable("out of touch for a while")
-            self._tally.lapsed_leases += count
-            log.warning("took %d jobs from workers that gave no sign of life", count)
+                if self._liveness.interrupted:  # this process was stopped: the leases may have lapsed only for that
+                    raise Unavailable("the connection was interrupted")
+            self._claim_stats.lapsed_leases += count
+            log.warning("requeued %d jobs whose leases had lapsed", count)
             self._look_in_queue = True
 
-    def _introduction(self) -> WorkerInfo:
+    def _info(self) -> WorkerInfo:
         return WorkerInfo(
             id=self._id,
             hostname=socket.gethostname(),
@@ -223,15 +223,15 @@ class Supervisor:
             trainers=len(self._trainers),
             device=next((trainer.device for trainer in self._trainers if trainer.device), "starting"),
             jobs=[],
-            **asdict(self._tally),
+            **asdict(self._claim_stats),
             started_at=self._started_at,
             seen_at=datetime.now(UTC),
         )
 
     def _stop(self) -> None:
-        """Tell every trainer to stop at its epoch's end; those that take too long are killed, their jobs given back."""
+        """Tell every trainer to stop at its epoch's end; kill those that take too long, and requeue their jobs."""
         for trainer in self._trainers:
-            with suppress(OSError):  # it died just now: its jobs are given back below
+            with suppress(OSError):  # it just died: its jobs are requeued below
                 trainer.pipe.send(STOP)
         deadline = time.monotonic() + STOP_SECONDS
         while any(trainer.process.is_alive() for trainer in self._trainers) and time.monotonic() < deadline:
@@ -241,9 +241,9 @@ class Supervisor:
         for trainer in self._trainers:
             trainer.process.kill()
             trainer.process.join()
-            self._give_back(trainer.claims, None)
+            self._requeue(trainer.claims, None)
         try:
             with self._database.transaction() as connection:
                 workers.deregister(connection, self._id)
         except (Unavailable, StorageError) as problem:
-            log.warning("could not sign off: %s", problem)
+            log.warning("the worker's row could not be removed: %s", problem)

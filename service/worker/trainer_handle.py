@@ -1,4 +1,4 @@
-"""A trainer process as its supervisor holds it: started here, with the pipe to it and what it is doing."""
+"""The supervisor's handle on a trainer process: starts it, and holds its pipe, watchdog and claims."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.worker import attempt_logs
-from service.worker.watchdog import Vitals, new_pulse
+from service.worker.watchdog import Watchdog, new_progress_counter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,46 +17,46 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.store.jobs.claim import Claim
-    from service.training.epoch import Pulse
-    from service.worker.protocol import Workplace
+    from service.training.epoch import ProgressCounter
+    from service.worker.protocol import TrainerConfig
 
 
 @dataclass
 class TrainerHandle:
-    """One trainer process and what it is doing."""
+    """One trainer process and what it is training."""
 
-    place: Workplace
+    config: TrainerConfig
     process: BaseProcess
     pipe: Connection
-    vitals: Vitals
+    watchdog: Watchdog
     device: str | None = None  # None until it is ready
-    claims: Sequence[Claim] = ()  # what it trains as one array; some may have ended
+    claims: Sequence[Claim] = ()  # the jobs that it trains as one array; some may have ended
 
     @property
     def free(self) -> bool:
-        """Whether it can take a job now."""
+        """Whether it can take jobs now."""
         return self.device is not None and not self.claims
 
     @property
     def log_files(self) -> list[Path]:
-        """What it writes to, the present one first."""
-        attempt = [attempt_logs.path_of(self.place.log_file.parent, self.claims)] if self.claims else []
-        return [*attempt, self.place.log_file]
+        """The files that it logs to, the current one first."""
+        attempt = [attempt_logs.path_of(self.config.log_file.parent, self.claims)] if self.claims else []
+        return [*attempt, self.config.log_file]
 
 
-def start(context: ForkServerContext | SpawnContext, place: Workplace) -> TrainerHandle:
+def start(context: ForkServerContext | SpawnContext, config: TrainerConfig) -> TrainerHandle:
     """Start a trainer process."""
-    ours, theirs = context.Pipe()
-    pulse = new_pulse(context)
-    process = context.Process(target=_train, args=(theirs, place, pulse), daemon=True)
+    pipe, trainers_end = context.Pipe()
+    progress = new_progress_counter(context)
+    process = context.Process(target=_train, args=(trainers_end, config, progress), daemon=True)
     process.start()
-    theirs.close()
-    return TrainerHandle(place, process, ours, Vitals(pulse))
+    trainers_end.close()
+    return TrainerHandle(config, process, pipe, Watchdog(progress))
 
 
 def start_context(cuda: bool) -> ForkServerContext | SpawnContext:
-    """How trainers are started: on a CPU forked from a server that has torch imported, so that a dead one is replaced
-    at once; CUDA forbids forking."""
+    """How trainers are started. Without CUDA they are forked from a server that has imported torch, so that a crashed
+    one is replaced at once; CUDA does not work in forked processes."""
     if cuda:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -64,8 +64,8 @@ def start_context(cuda: bool) -> ForkServerContext | SpawnContext:
     return context
 
 
-def _train(pipe: Connection, place: Workplace, pulse: Pulse) -> None:
-    """Entry point of a trainer process; torch is imported there alone."""
+def _train(pipe: Connection, config: TrainerConfig, progress: ProgressCounter) -> None:
+    """Entry point of a trainer process; only this process imports torch."""
     from service.worker import trainer
 
-    trainer.main(pipe, place, pulse)
+    trainer.main(pipe, config, progress)

@@ -10,6 +10,8 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
+from service.errors import located
+
 JSON = {"Content-Type": "application/json"}
 SYNTHETIC: dict[str, Any] = {"kind": "synthetic", "rows": 60, "features": 3}
 
@@ -50,7 +52,7 @@ def test_what_is_not_json_is_a_400_that_says_where(client: TestClient, body: byt
         (b'{"data": {"kind": "csv"}}', ("/data/kind", "should be one of 'dataset', 'synthetic', 'inline'")),
         (b'{"data": {"kind": "synthetic", "rows": 2}}', ("/data/rows", "should be greater than or equal to 3")),
         (b'{"data": {"kind": "synthetic", "signal": 1e400}}', ("/data/signal", "should be a finite number")),
-        (b'{"data": {"kind": "synthetic", "a/b~c": 1}}', ("/data/a~1b~0c", "is not a known field")),
+        (b'{"data": {"kind": "synthetic", "a/b~c": 1}}', ("/data/a~1b~0c", "unknown field")),
         (
             b'{"data": {"id": "ds_1", "target": "y", "features": []}}',
             ("/data/features", "should have at least 1 item, not 0"),
@@ -79,7 +81,7 @@ def test_a_wrong_field_is_pointed_to(client: TestClient, body: bytes, fault: tup
             ("/early_stopping/min_delta", "should be greater than or equal to 0"),
         ),
         ({"early_stopping": {"patience": 0}}, ("/early_stopping/patience", "should be greater than or equal to 1")),
-        ({"early_stopping": {"rule": "gl", "patience": 5}}, ("/early_stopping/patience", "is not a known field")),
+        ({"early_stopping": {"rule": "gl", "patience": 5}}, ("/early_stopping/patience", "unknown field")),
         (
             {"early_stopping": {"rule": "best"}},
             ("/early_stopping/rule", "should be one of 'patience', 'gl', 'pq', 'up'"),
@@ -97,7 +99,7 @@ def test_a_wrong_value_is_pointed_to(client: TestClient, fields: dict[str, Any],
     problem = client.post("/v1/jobs", json={"data": SYNTHETIC, **fields}).json()
 
     assert [(found["pointer"], found["message"]) for found in problem["errors"]] == [fault]
-    assert problem["detail"] == f"{fault[0][1:].replace('/', '.')} {fault[1]}"
+    assert problem["detail"] == located(fault[0][1:].replace("/", "."), fault[1])
 
 
 @pytest.mark.parametrize("name", ['"name": "\\ud800"', '"labels": {"\\ud800": "x"}', '"\\ud800": 1'])
@@ -123,7 +125,7 @@ def test_a_body_of_another_type_is_a_415(client: TestClient, content_type: str |
     response = client.post("/v1/jobs", content=b"{}", headers=headers)
 
     assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
-    assert response.json()["detail"].endswith(f"its Content-Type says {content_type or 'nothing'}")
+    assert response.json()["detail"].endswith(f"its Content-Type is {content_type or 'missing'}")
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON", "application/x+json"])

@@ -242,7 +242,7 @@ def test_a_lost_or_changed_file_is_no_full_disk_to_whoever_wants_something_made_
     predictor.close()
 
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(500, "checkpoint_corrupt")] * 4
-    said = "cannot be read: No such file or directory" if left is None else "has changed: its SHA-256 is another"
+    said = "cannot be read: No such file or directory" if left is None else "has changed: its SHA-256 differs"
     assert all(answer.json()["detail"] == f"the checkpoint's file {said}" for answer in answers)
 
 

@@ -144,7 +144,7 @@ def test_where_all_connections_are_at_work_one_more_is_a_503(app: FastAPI, kitch
     with serving(app, connections=1) as (_, url), httpx2.Client(base_url=url) as client:
         with connected(client) as busy:
             busy.sendall(f"GET /v1/jobs/{job_id}?wait=30 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-            until(lambda: app.state.parts.metrics.open._value.get() == 1)
+            until(lambda: app.state.shared.metrics.open._value.get() == 1)
             with connected(client) as refused:
                 answer = ask(refused)
 

@@ -47,7 +47,7 @@ def test_what_has_ended_or_is_about_to_is_neither_paused_nor_resumed(
     ended, ending = kitchen.trained(), kitchen.running()
     client.post(f"/v1/jobs/{ending.job_id}/cancel")
 
-    for claim, detail in ((ended, "the job has ended: it is succeeded"), (ending, "the job is about to be cancelled")):
+    for claim, detail in ((ended, "the job has ended: it is succeeded"), (ending, "the job is being cancelled")):
         response = client.post(f"/v1/jobs/{claim.job_id}/{what}")
         assert (response.status_code, response.json()["detail"]) == (409, detail)
     assert client.post(f"/v1/jobs/job_1/{what}").status_code == 404
@@ -83,7 +83,7 @@ def test_name_labels_and_priority_can_be_changed(client: TestClient, kitchen: Ki
         ({"labels": {"team": 1}}, "/labels/team", "text"),
         ({"labels": None}, "/labels", "object"),
         ({"name": "x" * 1_000}, "/name", "at most"),
-        ({"seed": 1}, "/seed", "not a known field"),
+        ({"seed": 1}, "/seed", "unknown field"),
         ([], "", "object"),
     ],
 )

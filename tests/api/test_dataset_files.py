@@ -111,7 +111,7 @@ def test_a_data_set_beyond_the_room_for_all_is_refused_until_one_is_deleted(
     tight.delete(f"/v1/datasets/{first['id']}")
 
     assert (refused.status_code, refused.json()["code"]) == (413, "quota_exceeded")
-    assert "more than the 12,000 bytes that they may together: delete some" in refused.json()["detail"]
+    assert "exceed the quota of 12,000 bytes: delete some" in refused.json()["detail"]
     assert (known.status_code, len(kept), files(artifacts, "tmp")) == (200, 1, [])
     assert upload(tight, large(11)).status_code == 201
 

@@ -32,7 +32,7 @@ from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
 from service.store.engine import Database
 from service.training.checkpoint import Metadata, to_bytes
-from service.training.loop import train
+from service.training.loop import Training
 from tests.api.conftest import CoinPredictor, serving
 from tests.api.states import Kitchen
 from tests.data.files import parquet
@@ -78,11 +78,11 @@ def test_an_upload_whose_client_has_gone_is_read_no_further(tmp_path: Path, data
     with serving(app) as (_, url):
         with connections(url) as clients:
             clients += [ask(url, "POST", "/v1/datasets", file, "application/octet-stream") for _ in range(3)]
-            until(lambda: readers() and app.state.parts.ingesting.waiting == 1)  # the third waits for its turn
+            until(lambda: readers() and app.state.shared.ingest_slots.waiting == 1)  # the third waits for its turn
         until(lambda: not readers(), seconds=5)
         until(lambda: not list(settings.artifacts.joinpath("tmp").iterdir()))
 
-        assert app.state.parts.ingesting.waiting == 0
+        assert app.state.shared.ingest_slots.waiting == 0
 
 
 class StuckPredictor(CoinPredictor):
@@ -109,10 +109,10 @@ def test_exports_whose_clients_have_gone_hold_up_nobody(
     with serving(app) as (_, url):
         with connections(url) as clients:
             clients += [ask(url, "GET", path) for _ in range(4)]
-            until(lambda: app.state.parts.exporting.waiting == 3)
+            until(lambda: app.state.shared.export_slots.waiting == 3)
             predictor.stuck = False
         assert httpx2.get(url + path, timeout=30).status_code == 200
-        assert app.state.parts.exporting.waiting == 0
+        assert app.state.shared.export_slots.waiting == 0
 
 
 def test_cheap_reads_and_sweeps_do_not_wait_for_those_who_read_uploads(client: TestClient, app: FastAPI) -> None:
@@ -121,18 +121,18 @@ def test_cheap_reads_and_sweeps_do_not_wait_for_those_who_read_uploads(client: T
 
     with ExitStack() as stack:
         for tenant in ("one", "one", "other"):
-            stack.enter_context(app.state.parts.ingesting.slot(CancellableTask(tenant)))
+            stack.enter_context(app.state.shared.ingest_slots.slot(CancellableTask(tenant)))
 
         assert client.get(f"/v1/datasets/{dataset}/preview").json()["data"] == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
         assert client.post("/v1/sweeps", json={"base": base, "replicates": 2}).status_code == 201
 
 
 def test_jobs_that_are_planned_and_submitted_take_no_thread_from_short_requests(app: FastAPI, kitchen: Kitchen) -> None:
-    known, planning = kitchen.trained().job_id, app.state.parts.planning
+    known, planning = kitchen.trained().job_id, app.state.shared.plan_slots
     spec = b'{"data": {"kind": "synthetic"}}'
 
     with serving(app) as (_, url), ExitStack() as stack:
-        for _ in range(planning.each):
+        for _ in range(planning.per_tenant):
             stack.enter_context(planning.slot(CancellableTask("default")))
         with connections(url) as clients:
             for path, body in (("", spec), ("/plan", spec), (f"/{known}/fork", b"{}")):
@@ -144,11 +144,11 @@ def test_jobs_that_are_planned_and_submitted_take_no_thread_from_short_requests(
 
 
 def test_of_every_kind_of_work_a_tenant_leaves_slots_to_others(app: FastAPI) -> None:
-    limiters = [each for each in vars(app.state.parts).values() if isinstance(each, FairLimiter)]
+    limiters = [each for each in vars(app.state.shared).values() if isinstance(each, FairLimiter)]
 
     for limiter in limiters:
         with ExitStack() as stack:
-            for _ in range(limiter.each):
+            for _ in range(limiter.per_tenant):
                 stack.enter_context(limiter.slot(CancellableTask("greedy")))
             stack.enter_context(limiter.slot(CancellableTask("other")))  # waits for nobody
     assert len(limiters) == 6
@@ -160,8 +160,10 @@ def wide_network() -> bytes:
     data = {"kind": "inline", "x": [[float(i), float(i % 7)] for i in range(40)], "y": [i % 2 for i in range(40)]}
     spec = JobSpec.model_validate({"data": data, "max_epochs": 1, "architecture": {"hidden": [2_048, 2_048]}})
     resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
-    *_, (last,) = train([resolved], prepare(resolved.preparation, None), torch.device("cpu"))
-    return to_bytes(last.best_state(), Metadata.of(resolved, last.preprocessing, last.row))
+    rows = prepare(resolved.preparation, None)
+    training = Training([resolved], rows, torch.device("cpu"))
+    *_, (last,) = training
+    return to_bytes(training.best_state(0), Metadata.of(resolved, rows.preprocessing, last.row))
 
 
 def test_a_small_prediction_does_not_wait_for_the_large_ones(

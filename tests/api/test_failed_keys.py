@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from service.api.app import create_app
 from service.api.middleware import auth_throttle
-from service.api.middleware.auth_throttle import FailedKeys, address_of
+from service.api.middleware.auth_throttle import AuthThrottle, address_of
 from service.artifacts import Artifacts
 from service.domain.access import DEFAULT_TENANT, Scope
 from service.errors import TooManyFailedKeys
@@ -83,14 +83,14 @@ def test_keys_that_opened_nothing_are_counted(strict: TestClient) -> None:
         ask(strict, f"guess-{number}")
     strict.get("/v1/jobs")  # without a key
 
-    app_metrics = strict.app.state.parts.metrics.text().decode()  # type: ignore[attr-defined]
+    app_metrics = strict.app.state.shared.metrics.text().decode()  # type: ignore[attr-defined]
     assert "bestepoch_failed_keys_total 5.0" in app_metrics
 
 
 def test_tokens_come_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
     monkeypatch.setattr(auth_throttle.time, "monotonic", lambda: now)
-    failed = FailedKeys(60)
+    failed = AuthThrottle(60)
     for _ in range(60):
         failed.failed("a")
     with pytest.raises(TooManyFailedKeys):
@@ -103,7 +103,7 @@ def test_tokens_come_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_more_addresses_are_remembered_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth_throttle, "MOST_ADDRESSES", 100)
-    failed = FailedKeys(1)
+    failed = AuthThrottle(1)
     for number in range(1_000):
         failed.failed(f"10.0.{number // 256}.{number % 256}")
 

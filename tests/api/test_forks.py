@@ -106,8 +106,8 @@ def test_a_rule_that_has_fired_is_warned_of(client: TestClient, parent: Claim) -
     [
         ({"changes": {"max_epochs": 5}}, "/changes/max_epochs", "5 epochs are trained already: ask for more"),
         ({"changes": {"optimizer.lr": -1}}, "/changes/optimizer.lr", "should be greater than"),
-        ({"changes": {"optimizer.speed": 1}}, "/changes/optimizer.speed", "is not a known field"),
-        ({"changes": {"a~b/c": 1}}, "/changes/a~0b~1c", "is not a known field"),
+        ({"changes": {"optimizer.speed": 1}}, "/changes/optimizer.speed", "unknown field"),
+        ({"changes": {"a~b/c": 1}}, "/changes/a~0b~1c", "unknown field"),
         ({"changes": {"architecture.hidden": [9]}}, "/changes/architecture.hidden", "must keep its layers"),
         ({"changes": {"split.seed": 9}}, "/changes/split.seed", "must stay: the weights belong to it"),
         (
@@ -121,7 +121,7 @@ def test_a_rule_that_has_fired_is_warned_of(client: TestClient, parent: Claim) -
             "by val_accuracy epoch 1 is the best, whose weights are not kept; fork from `best`",
         ),
         ({"checkpoint": "first"}, "/checkpoint", "'best' or 'last'"),
-        ({"change": {}}, "/change", "is not a known field"),
+        ({"change": {}}, "/change", "unknown field; did you mean `changes`?"),
     ],
 )
 def test_what_does_not_fit_the_weights_is_pointed_to(
@@ -140,8 +140,8 @@ def test_a_job_with_nothing_saved_cannot_be_forked_yet(client: TestClient, kitch
     last, best = (fork(client, job.id, checkpoint=kind) for kind in ("last", "best"))
 
     assert (last.status_code, best.status_code) == (409, 409)
-    assert last.json()["detail"] == "the job is queued and has no saved state to go on from"
-    assert best.json()["detail"] == "the job is queued and has no best checkpoint to go on from"
+    assert last.json()["detail"] == "the job is queued and has no saved state to fork from"
+    assert best.json()["detail"] == "the job is queued and has no best checkpoint to fork from"
 
 
 def test_a_job_that_is_not_there_cannot_be_forked(client: TestClient) -> None:

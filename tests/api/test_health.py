@@ -51,7 +51,7 @@ def test_a_server_without_its_tables_lives_but_is_not_ready(unmigrated: TestClie
 
     assert unmigrated.get("/healthz").json() == {"status": "ok"}
     assert (response.status_code, response.headers["retry-after"]) == (503, "2")
-    assert response.json()["detail"] == "the database lacks tables of this version: run `bestepoch migrate`"
+    assert response.json()["detail"] == "the database schema is older than this version: run `bestepoch migrate`"
 
 
 @both_databases

@@ -15,7 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.api.app import create_app
-from service.api.middleware.rate_limit import Traffic
+from service.api.middleware.rate_limit import RateLimiter
 from service.artifacts import Artifacts
 from service.domain.access import Scope
 from service.errors import RateLimited
@@ -56,7 +56,7 @@ def test_too_many_requests_are_refused_and_other_tenants_notice_nothing(
 
 
 def test_two_seconds_worth_may_come_at_once_and_then_as_many_as_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, traffic = 100.0, Traffic(rate=5.0, streams=1)
+    now, traffic = 100.0, RateLimiter(rate=5.0, streams=1)
     monkeypatch.setattr("service.api.middleware.rate_limit.time.monotonic", lambda: now)
 
     def passed(asked: int) -> int:

@@ -150,7 +150,7 @@ def test_a_plan_says_why_it_is_this_task(client: TestClient, y: list[Any], task:
 def test_a_plan_takes_the_task_that_the_spec_names(client: TestClient) -> None:
     planned = plan(client, inline([1, 2, 3, 4] * 5), task="regression")
 
-    assert (planned["task"], planned["task_reason"]) == ("regression", "the spec asks for it")
+    assert (planned["task"], planned["task_reason"]) == ("regression", "set in the spec")
 
 
 def test_a_plan_warns_and_points(client: TestClient) -> None:

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from service.api.app import create_app
 from service.artifacts import Artifacts
-from service.errors import Fault, InvalidData
+from service.errors import FieldError, InvalidData
 from service.settings import Settings
 from service.store.engine import Database
 from tests.api.conftest import CoinPredictor
@@ -69,7 +69,7 @@ class Numbers(CoinPredictor):
     def predict(self, checkpoint: Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for index, row in enumerate(rows):
             if set(row) != {"x0"}:
-                raise InvalidData("a row lacks a column", (Fault(f"/rows/{index}", "has no x0"),))
+                raise InvalidData("a row lacks a column", (FieldError(f"/rows/{index}", "has no x0"),))
         return [{"prediction": index + 0.5} for index, _ in enumerate(rows)]
 
 

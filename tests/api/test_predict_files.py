@@ -23,7 +23,7 @@ from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
 from service.store.engine import Database
 from service.training.checkpoint import Metadata, to_bytes
-from service.training.loop import train
+from service.training.loop import Training
 from tests.api.states import Kitchen
 from tests.data.files import FAULTS, parquet
 
@@ -35,8 +35,10 @@ def weights(y: list[Any], **fields: Any) -> bytes:
     data = {"kind": "inline", "x": [[float(i % 7), float(i)] for i in range(40)], "y": y}
     spec = JobSpec.model_validate({"data": data, "max_epochs": 3, **fields})
     resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
-    *_, (last,) = train([resolved], prepare(resolved.preparation, None), torch.device("cpu"))
-    return to_bytes(last.best_state(), Metadata.of(resolved, last.preprocessing, last.row))
+    rows = prepare(resolved.preparation, None)
+    training = Training([resolved], rows, torch.device("cpu"))
+    *_, (last,) = training
+    return to_bytes(training.best_state(0), Metadata.of(resolved, rows.preprocessing, last.row))
 
 
 @pytest.fixture(scope="module")
@@ -195,8 +197,8 @@ def test_packed_files_and_other_encodings_are_read_as_uploads_are(client: TestCl
         ("größe,x0,x1\n1,1,2\n".encode("cp1252"), "text/csv; charset=utf-8", 422, "line 1 is not utf-8"),
         ("x0,x1\n1,2\n", "text/csv; charset=martian", 415, "the charset 'martian' is none of utf-8"),
         ("x0,x1\n1,2\n", "text/plain", 415, "one of application/json, text/csv, application/vnd.apache.parquet"),
-        ("x0,x1\n1,2\n", "csv", 415, "its Content-Type says 'csv'"),
-        ("x0,x1\n" + "1,2\n" * 5_000, CSV, 413, "5,000 rows are too many to answer in one file; send at most 4,166"),
+        ("x0,x1\n1,2\n", "csv", 415, "its Content-Type is 'csv'"),
+        ("x0,x1\n" + "1,2\n" * 5_000, CSV, 413, "5,000 rows are too many for one file; send at most 4,166"),
         (b"x" * 100_001, CSV, 413, "the body is larger than 100,000 bytes"),
         (gzip.compress(b"x0,x1\n" + b"1,2\n" * 99_999), CSV, 413, "decompresses to more than 100,000 bytes"),
     ],

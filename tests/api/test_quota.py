@@ -16,7 +16,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.api.app import create_app
-from service.api.quota import Quota
+from service.api.quota import StorageQuota
 from service.artifacts import Artifacts
 from service.domain.access import Scope
 from service.domain.checkpoint import CheckpointKind
@@ -183,7 +183,7 @@ def test_reading_takes_a_small_share_of_the_time_and_nobody_is_refused_by_an_old
         return reads[-1]
 
     monkeypatch.setattr("service.api.quota.usage.read", slow)
-    quota, rows = Quota(100_000), database.of("default")
+    quota, rows = StorageQuota(100_000), database.of("default")
 
     for _ in range(50):
         quota.check(rows, "default", 1_000)

@@ -66,7 +66,7 @@ def test_a_job_that_is_not_there_is_a_404(client: TestClient) -> None:
         ([{}, {"monitor": "val_mae"}], "/rules/1/monitor", "the history has no val_mae"),
         ([{"patience": 5, "min_delta": "x"}], "/rules/0/min_delta", "should be a number"),
         ([{"rule": "up"}, {"rule": "best"}], "/rules/1/rule", "should be one of 'patience', 'gl', 'pq', 'up'"),
-        ([{"rule": "gl", "s": 3}], "/rules/0/s", "is not a known field"),
+        ([{"rule": "gl", "s": 3}], "/rules/0/s", "unknown field"),
         ([], "/rules", "should have at least 1 item, not 0"),
         ([{}] * 101, "/rules", "should have at most 100 items, not 101"),
     ],

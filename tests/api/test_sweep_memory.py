@@ -6,7 +6,7 @@ import tracemalloc
 
 from fastapi import FastAPI
 
-from service.api.context import Service
+from service.api.context import RequestContext
 from service.api.routes.sweep_planning import plan_sweep
 from service.domain.access import Caller, Scope
 from service.spec.sweep import SweepSpec
@@ -41,10 +41,10 @@ def held_while_planning(app: FastAPI, database: Database, dataset_id: str, varia
     base = {"data": {"kind": "dataset", "id": dataset_id, "target": "y"}, "architecture": {"hidden": [4]}}
     grid = {"preprocess.max_categories": list(range(TEXTS, TEXTS + variants))}
     sweep = SweepSpec.model_validate({"base": base, "grid": grid})
-    service = Service(app.state.parts, Caller("default", Scope.admin), database.of("default"))
+    context = RequestContext(app.state.shared, Caller("default", Scope.admin), database.of("default"))
     tracemalloc.start()
     try:
-        assert len(plan_sweep(service, sweep)) == variants
+        assert len(plan_sweep(context, sweep)) == variants
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

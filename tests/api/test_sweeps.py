@@ -137,7 +137,7 @@ def test_the_same_job_twice_is_refused(client: TestClient, fields: Any, pointer:
     ((where, message),) = faults(client, **fields)
 
     assert where == pointer
-    assert message.startswith("gives the same job a second time: ")
+    assert message.startswith("duplicate job: ")
 
 
 @pytest.mark.parametrize(

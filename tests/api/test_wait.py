@@ -135,7 +135,7 @@ def test_nobody_waiting_costs_nothing_and_many_cost_a_query_a_change(database_ur
     claims = [kitchen.running() for _ in range(20)]
 
     async def wait_for_all(watcher: Watcher) -> None:
-        await asyncio.gather(*(watcher.ended(claims[i % 20].job_id, 30) for i in range(1_000)))
+        await asyncio.gather(*(watcher.wait_for_end(claims[i % 20].job_id, 30) for i in range(1_000)))
 
     with watching(database_url) as (watcher, database, runner):
         runner.run(asyncio.sleep(0.3))
@@ -155,7 +155,7 @@ def test_looks_are_at_most_50_a_second(database_url: str, kitchen: Kitchen) -> N
         writing = threading.Thread(target=lambda: [kitchen.record(claim, epoch(n)) for n in range(1, 300)])
         writing.start()
         with timed() as seconds:
-            runner.run(watcher.ended(claim.job_id, 1.0))
+            runner.run(watcher.wait_for_end(claim.job_id, 1.0))
         writing.join()
 
         assert 1 < database.reads <= 55 * seconds[0]
@@ -170,15 +170,15 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(
         database.down = True
         kitchen.finish(claim, Status.failed)
         threading.Timer(0.5, lambda: setattr(database, "down", False)).start()
-        seen = runner.run(watcher.change(claim.job_id, None, 10))
+        seen = runner.run(watcher.wait_for_change(claim.job_id, None, 10))
 
     assert seen is not None
     assert seen.status is Status.failed
-    assert "cannot look for changes" in caplog.text
+    assert "cannot query changes" in caplog.text
 
 
 def test_a_job_that_is_gone_is_not_waited_for(database_url: str) -> None:
     with watching(database_url) as (watcher, _, runner), timed() as seconds:
-        assert runner.run(watcher.change("job_0", None, WAIT)) is None
+        assert runner.run(watcher.wait_for_change("job_0", None, WAIT)) is None
 
     assert seconds[0] < WAIT / 2

@@ -219,7 +219,7 @@ def check(team: Team, clients: Clients) -> None:
             assert job_id in clients.cancelled
     failed = [job for job in found.values() if job["status"] == "failed"]
     assert len(failed) < len(found) / 50, failed
-    assert team.wrong() == []
+    assert team.problems() == []
 
 
 def compare(team: Team, clients: Clients) -> None:

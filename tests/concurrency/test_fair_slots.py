@@ -1,4 +1,4 @@
-"""Slots for expensive work: who gets the next one, and what becomes of work that nobody waits for."""
+"""The fair limiter: order between tenants, and cancellation of waiting and running tasks."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ async def order_of(limiter: FairLimiter, tenants: str) -> str:
 @pytest.mark.parametrize(
     ("asked", "served"), [("aaaa", "aaaa"), ("aaab", "abaa"), ("aaabbcc", "abcabca"), ("abab", "abab")]
 )
-def test_tenants_take_turns_and_each_is_served_in_its_own_order(asked: str, served: str) -> None:
+def test_tenants_are_served_in_turn_and_fifo_within_a_tenant(asked: str, served: str) -> None:
     assert asyncio.run(order_of(FairLimiter(1), asked)) == served
 
 
-def test_who_was_served_last_waits_for_those_who_came_after() -> None:
+def test_the_least_recently_served_tenant_goes_first() -> None:
     async def both() -> str:
         limiter = FairLimiter(1)
         await order_of(limiter, "a")
@@ -46,9 +46,9 @@ def test_who_was_served_last_waits_for_those_who_came_after() -> None:
     assert asyncio.run(both()) == "ba"
 
 
-def test_a_tenants_second_waits_while_anothers_first_has_none() -> None:
+def test_a_tenant_at_its_limit_leaves_slots_to_others() -> None:
     async def scenario() -> list[str]:
-        limiter, gate, began = FairLimiter(3, each=2), threading.Event(), list[str]()
+        limiter, gate, began = FairLimiter(3, per_tenant=2), threading.Event(), list[str]()
 
         def work(name: str) -> None:
             began.append(name)
@@ -68,7 +68,7 @@ def test_a_tenants_second_waits_while_anothers_first_has_none() -> None:
     assert (sorted(began[:3]), began[3]) == (["a0", "a1", "b0"], "a2")
 
 
-def test_work_that_is_cancelled_while_it_waits_never_starts() -> None:
+def test_a_task_cancelled_while_waiting_never_starts() -> None:
     async def scenario() -> list[str]:
         limiter, gate, began = FairLimiter(1), threading.Event(), list[str]()
         running = asyncio.create_task(limiter.run("a", gate.wait))
@@ -93,7 +93,7 @@ def sleep_long() -> None:
         process.wait()
 
 
-def test_work_that_is_cancelled_while_it_runs_is_stopped_and_frees_its_slot() -> None:
+def test_a_task_cancelled_while_running_is_stopped_and_frees_its_slot() -> None:
     async def scenario() -> str:
         limiter = FairLimiter(1)
         running = asyncio.create_task(limiter.run("a", sleep_long))
@@ -106,7 +106,7 @@ def test_work_that_is_cancelled_while_it_runs_is_stopped_and_frees_its_slot() ->
     assert asyncio.run(asyncio.wait_for(scenario(), 30)) == "free"
 
 
-def test_a_file_that_nobody_takes_any_more_is_closed(tmp_path: Path) -> None:
+def test_files_of_a_discarded_result_are_closed(tmp_path: Path) -> None:
     (tmp_path / "answer").touch()
     gate, files = threading.Event(), list[Any]()
 
@@ -127,7 +127,7 @@ def test_a_file_that_nobody_takes_any_more_is_closed(tmp_path: Path) -> None:
     assert files[0].closed
 
 
-def test_threads_take_turns_too_and_leave_when_they_are_cancelled() -> None:
+def test_threads_are_served_in_turn_and_leave_the_queue_when_cancelled() -> None:
     limiter, gate, served = FairLimiter(1), threading.Event(), list[str]()
 
     def turn(work: CancellableTask, wait: bool = False) -> None:
@@ -150,7 +150,7 @@ def test_threads_take_turns_too_and_leave_when_they_are_cancelled() -> None:
     assert served == ["a", "b", "a"]
 
 
-def test_cancelled_work_starts_nothing_more() -> None:
+def test_a_cancelled_task_starts_no_process() -> None:
     work, stopped = CancellableTask(), threading.Event()
     work.cancel()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.tabular_responses import Table, csv_rows
+from service.api.tabular_responses import TabularData, csv_rows
 from service.data.csv_injection import escape_formula, unescape_formula
 from service.data.processes.export_csv import export_csv
 from service.data.processes.ingest import ingest
@@ -56,6 +56,6 @@ def test_names_of_a_table_that_is_downloaded_are_no_formulas_and_are_read_back_a
     ("cell", "shown"), [("=1+1", "'=1+1"), ("-0.5", "-0.5"), (-0.5, -0.5), (True, "true"), (None, None)]
 )
 def test_reports_of_the_service_compute_neither_names_nor_texts(cell: Any, shown: Any) -> None:
-    table = Table("sweep", {"job": Kind.text, "=x": Kind.text}, [[("job_1", cell)]])
+    table = TabularData("sweep", {"job": Kind.text, "=x": Kind.text}, [[("job_1", cell)]])
 
     assert list(csv_rows(table)) == [[["job", "'=x"]], [["job_1", shown]]]

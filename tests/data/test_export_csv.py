@@ -17,6 +17,7 @@ from tests.data.files import parquet
 ALLOWED = Allowance(memory_bytes=2**28, unpacked_bytes=2**20, seconds=60)
 
 
+@pytest.mark.slow
 def test_exported_csv_round_trip(tmp_path: Path) -> None:
     rows = "SELECT range / 3 AS n, CASE WHEN range > 2 THEN 'a, \"' || range END AS t, range = 5 AS b FROM range(50)"
     (tmp_path / "source").write_bytes(parquet(rows))

@@ -93,12 +93,12 @@ def test_a_sparse_file_is_read_as_long_as_its_table_is_small_or_full_enough(
 
 def test_the_last_of_many_keys_twice_in_a_line_is_found_at_once(tmp_path: Path) -> None:
     keys = ",".join(f'"{i}":1' for i in range(40_000))
-    began = time.monotonic()
+    began = time.process_time()  # whatever else the machine does
 
     with pytest.raises(InvalidData, match="line 1: key '39999' is duplicated"):
         store(tmp_path, f'{{{keys},"39999":1}}\n')
 
-    assert time.monotonic() - began < 5  # 10 s where each key is looked for among all the others
+    assert time.process_time() - began < 5  # 10 s where each key is looked for among all the others
 
 
 def test_a_csv_file_may_begin_with_a_brace(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def test_a_number_column_is_described_as_numpy_does(tmp_path: Path) -> None:
     assert column.values is None
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     x=st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=30),

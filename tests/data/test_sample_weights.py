@@ -67,7 +67,7 @@ def test_what_cannot_be_a_weight_is_refused(tmp_path: Path, weights: list[Any], 
     with pytest.raises(InvalidSpec) as error:
         in_order(weighed(tmp_path, weights), weight=column)
 
-    (fault,) = error.value.faults
+    (fault,) = error.value.field_errors
     assert fault.pointer == "/data/weight"
     assert reason in fault.message
 

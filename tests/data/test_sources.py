@@ -148,7 +148,7 @@ def test_a_row_that_does_not_fit_is_refused_naming_the_place(row: dict[str, Any]
     with pytest.raises(InvalidData, match=reason) as refused:
         table_from_rows([{"length": 1.0, "sex": "f"}, row], MODEL)
 
-    [fault] = refused.value.faults
+    [fault] = refused.value.field_errors
     assert fault.pointer == pointer
 
 
@@ -170,7 +170,7 @@ def test_a_date_or_boolean_that_is_none_is_refused_naming_the_place(
     with pytest.raises(InvalidData, match=reason) as refused:
         table_from_rows([{}, row], TYPED)
 
-    assert [fault.pointer for fault in refused.value.faults] == [pointer]
+    assert [fault.pointer for fault in refused.value.field_errors] == [pointer]
 
 
 def test_dates_to_predict_are_iso_texts_in_utc_where_no_zone_is_named() -> None:
@@ -200,4 +200,4 @@ def test_many_faults_are_reported_together_up_to_twenty() -> None:
     with pytest.raises(InvalidData) as refused:
         table_from_rows([{"length": "x", "sex": 1}] * 50, MODEL)
 
-    assert len(refused.value.faults) == 20
+    assert len(refused.value.field_errors) == 20

@@ -26,6 +26,7 @@ def test_values_come_back_as_they_were_and_what_is_not_finite_is_missing(tmp_pat
     assert table.fetchall() == [*rows, (1, None, True, "null"), (2, 1.0, True, "1e3")]
 
 
+@pytest.mark.slow
 def test_many_rows_stay_in_order(tmp_path: Path) -> None:
     pages = ([(n, f"row {n}") for n in range(start, start + 1_000)] for start in range(0, 300_000, 1_000))
 
@@ -45,6 +46,7 @@ def test_a_failed_child_is_unavailable(tmp_path: Path) -> None:
         write_rows({"n": Kind.whole}, [[("no number",)]], tmp_path / "t", ALLOWED)
 
 
+@pytest.mark.slow
 def test_a_table_that_would_be_huge_is_refused(tmp_path: Path) -> None:
     letters = ([(f"{page * 7919 + n:x}" * 40,) for n in range(20_000)] for page in range(40))
     tight = ALLOWED.model_copy(update={"unpacked_bytes": -(2**24) + 1_000})  # of which there are four, and 64 MiB

@@ -1,4 +1,4 @@
-"""The life of a job: which states are its end. The moves between them are the store's, and its model's to check."""
+"""The terminal states of a job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from service.domain.status import LIVE, Status
 
 
 @pytest.mark.parametrize("status", Status)
-def test_a_job_has_ended_when_it_succeeded_failed_or_was_cancelled(status: Status) -> None:
+def test_succeeded_failed_and_cancelled_are_terminal(status: Status) -> None:
     ended = status in {Status.succeeded, Status.failed, Status.cancelled}
 
     assert status.terminal == ended

@@ -1,4 +1,4 @@
-"""Faults brought about in real processes; after each, nothing that was accepted is lost and nothing has happened twice.
+"""Fault injection in real processes: after each fault, nothing that was accepted is lost or has happened twice.
 
 A trainer or a worker is killed                         test_killing, test_resuming, test_outage
 a worker is stopped, and wakes too late                 test_zombies, test_outage

@@ -1,4 +1,4 @@
-"""Teams on either database."""
+"""Fixtures: deployments on either database."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.faults.teams import Team
 
 @pytest.fixture
 def server(postgres: str) -> str:
-    """The URL of the Postgres server itself."""
+    """URL of the Postgres server."""
     return postgres
 
 
 @pytest.fixture
 def team(database_url: str, tmp_path: Path) -> Iterator[Team]:
-    """An API and two workers of one trainer each."""
+    """An API process and two workers with one trainer each."""
     with Team(database_url, tmp_path / "home").at_work() as team:
         yield team

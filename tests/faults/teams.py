@@ -1,4 +1,4 @@
-"""An API and its workers on one database, to be maltreated."""
+"""A deployment of an API process and workers on one database, for fault injection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEASE = 2.0
 
 @contextmanager
 def bestepoch(environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """One process of the service; at the end it must stop as it is told to, if it is still there."""
+    """Run one process of the service; at the end it must stop on SIGTERM if it is still running."""
     process = subprocess.Popen([sys.executable, "-m", "service.cli", *arguments], env=environment)
     code = 0
     try:
@@ -39,7 +39,7 @@ def bestepoch(environment: dict[str, str], *arguments: str) -> Iterator[subproce
 
 
 class Team:
-    """A client of the API, and the processes."""
+    """A client of the API, and the processes of the deployment."""
 
     def __init__(self, url: str, home: Path, **settings: str) -> None:
         self.url, self.home, self.port = url, home, free_port("127.0.0.1")
@@ -121,8 +121,8 @@ class Team:
     def artifacts(self) -> Artifacts:
         return Artifacts(Path(self.environment.get("BESTEPOCH_ARTIFACTS_URL", self.home / "artifacts")))
 
-    def wrong(self) -> Sequence[str]:
-        """What the doctor finds."""
+    def problems(self) -> Sequence[str]:
+        """Problems that the doctor reports."""
         database = Database(self.url)
         try:
             return [str(each) for each in Doctor(database, self.artifacts()).examine()]

@@ -1,4 +1,4 @@
-"""The wall clock jumps under a worker: leases are measured by other clocks, so nobody is robbed."""
+"""Jumps of the wall clock do not affect leases."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
 @pytest.fixture
-def jumpy(database_url: str, tmp_path: Path) -> Iterator[tuple[Team, Path]]:
-    """Two workers, and the file that says how many seconds the second one's wall clock is off."""
+def jumping_clock(database_url: str, tmp_path: Path) -> Iterator[tuple[Team, Path]]:
+    """Two workers, and the file with the offset of the second one's wall clock in seconds."""
     offset = tmp_path / "offset"
     offset.write_text("+0")
     with Team(database_url, tmp_path / "home").at_work(workers=1) as team:
@@ -36,8 +36,8 @@ def jumpy(database_url: str, tmp_path: Path) -> Iterator[tuple[Team, Path]]:
 @linux_only
 @pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime (Debian's package faketime)")
 @pytest.mark.parametrize("jump", ["+3600", "-3600"])
-def test_a_clock_that_jumps_by_an_hour_robs_nobody(jumpy: tuple[Team, Path], jump: str) -> None:
-    team, offset = jumpy
+def test_a_clock_jump_of_an_hour_takes_no_job_from_a_worker(jumping_clock: tuple[Team, Path], jump: str) -> None:
+    team, offset = jumping_clock
     before = team.running(2)
     assert {team.pid_of(job) for job in before} == {worker.pid for worker in team.workers}
 
@@ -54,4 +54,4 @@ def test_a_clock_that_jumps_by_an_hour_robs_nobody(jumpy: tuple[Team, Path], jum
     assert [job["status"] for job in ended] == ["cancelled"] * 2
     one, other = (datetime.fromisoformat(job["finished_at"]) for job in ended)
     assert 3_500 < abs((one - other).total_seconds()) < 3_700, "the clock has not jumped"
-    assert team.wrong() == []
+    assert team.problems() == []

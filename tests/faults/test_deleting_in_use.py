@@ -1,4 +1,4 @@
-"""What is in use is not deleted, or is gone only when nobody reads it any more."""
+"""Deletion of objects in use: refused, or invisible to current readers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.faults.test_resuming import ended
 from tests.processes import get, submit, until
 
 
-def test_what_is_deleted_while_somebody_downloads_it_arrives_whole(team: Team) -> None:
+def test_a_download_completes_although_its_file_is_deleted(team: Team) -> None:
     client = team.client
     table = b"a,b\n" + b"".join(b"%d,%d\n" % (number * 7919 % 10_007, number % 2) for number in range(400_000))
     dataset = client.post("/v1/datasets", content=table).json()
@@ -32,10 +32,10 @@ def test_what_is_deleted_while_somebody_downloads_it_arrives_whole(team: Team) -
                 received.update(part)
         assert received.hexdigest() == hashlib.sha256(whole.content).hexdigest()
         assert client.get(path).status_code == 404
-    assert team.wrong() == []
+    assert team.problems() == []
 
 
-def test_what_a_job_needs_is_not_deleted_before_it_has_ended(team: Team) -> None:
+def test_the_data_set_of_a_live_job_cannot_be_deleted(team: Team) -> None:
     client = team.client
     table = b"a,b\n" + b"".join(b"%d,%d\n" % (number, number % 2) for number in range(2_000))
     dataset = client.post("/v1/datasets", content=table).json()
@@ -56,4 +56,4 @@ def test_what_a_job_needs_is_not_deleted_before_it_has_ended(team: Team) -> None
 
     assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
     assert client.delete(f"/v1/jobs/{job_id}").status_code == 204
-    assert team.wrong() == []
+    assert team.problems() == []

@@ -1,4 +1,4 @@
-"""Requests that come twice, at once, or race the end of a job: everything happens once."""
+"""Repeated, concurrent and racing requests take effect exactly once."""
 
 from __future__ import annotations
 
@@ -53,32 +53,32 @@ main()
 
 
 @pytest.fixture
-def idle(database_url: str, tmp_path: Path) -> Team:
-    """A team that has yet to start, and has no workers."""
+def without_workers(database_url: str, tmp_path: Path) -> Team:
+    """A deployment that is not started yet, without workers."""
     return Team(database_url, tmp_path / "home")
 
 
-def test_an_api_killed_between_commit_and_answer_gives_the_same_job_to_who_asks_again(idle: Team) -> None:
-    command = [sys.executable, "-c", DIES_AFTER_THE_COMMIT, "api", "--port", str(idle.port)]
-    with subprocess.Popen(command, env=idle.environment) as deadly:
+def test_a_retry_after_a_crash_between_commit_and_response_gets_the_same_job(without_workers: Team) -> None:
+    command = [sys.executable, "-c", DIES_AFTER_THE_COMMIT, "api", "--port", str(without_workers.port)]
+    with subprocess.Popen(command, env=without_workers.environment) as deadly:
         try:
-            until(idle.answers)
+            until(without_workers.answers)
             with pytest.raises(httpx2.TransportError):
-                idle.client.post("/v1/jobs", json=REFERENCE, headers=KEY)
+                without_workers.client.post("/v1/jobs", json=REFERENCE, headers=KEY)
             assert deadly.wait(20) == 9
         finally:
             deadly.kill()
 
-    with idle.at_work(workers=0):
-        again = [idle.client.post("/v1/jobs", json=REFERENCE, headers=KEY) for _ in range(2)]
+    with without_workers.at_work(workers=0):
+        again = [without_workers.client.post("/v1/jobs", json=REFERENCE, headers=KEY) for _ in range(2)]
 
         assert [answer.status_code for answer in again] == [200, 200]
-        (found,) = idle.client.get("/v1/jobs").json()["data"]
+        (found,) = without_workers.client.get("/v1/jobs").json()["data"]
         assert {answer.json()["id"] for answer in again} == {found["id"]}
-        assert idle.wrong() == []
+        assert without_workers.problems() == []
 
 
-def test_an_api_killed_amid_an_upload_has_no_half_data_set(idle: Team) -> None:
+def test_an_api_killed_during_an_upload_stores_no_partial_data_set(without_workers: Team) -> None:
     table = b"a,b\n" + b"1,2\n" * 1_000
     started, killed = threading.Event(), threading.Event()
 
@@ -88,30 +88,30 @@ def test_an_api_killed_amid_an_upload_has_no_half_data_set(idle: Team) -> None:
         killed.wait(30)
         yield table
 
-    with idle.at_work(workers=0), ThreadPoolExecutor(1) as one:
-        uploading = one.submit(idle.client.post, "/v1/datasets", content=halting())
+    with without_workers.at_work(workers=0), ThreadPoolExecutor(1) as one:
+        uploading = one.submit(without_workers.client.post, "/v1/datasets", content=halting())
         started.wait(30)
-        idle.api.kill()
-        idle.api.wait(20)
+        without_workers.api.kill()
+        without_workers.api.wait(20)
         killed.set()
         with pytest.raises(httpx2.TransportError):
             uploading.result(30)
-        idle.start_api()
+        without_workers.start_api()
 
-        assert idle.client.get("/v1/datasets").json()["data"] == []
-        assert idle.client.post("/v1/datasets", content=table).status_code == 201
-        assert idle.wrong() == []
+        assert without_workers.client.get("/v1/datasets").json()["data"] == []
+        assert without_workers.client.post("/v1/datasets", content=table).status_code == 201
+        assert without_workers.problems() == []
 
 
-def test_fifty_requests_at_once_with_one_key_make_one_job(idle: Team) -> None:
-    with idle.at_work(workers=0), ThreadPoolExecutor(50) as crowd:
-        asked = [crowd.submit(idle.client.post, "/v1/jobs", json=REFERENCE, headers=KEY) for _ in range(50)]
+def test_fifty_concurrent_requests_with_one_key_create_one_job(without_workers: Team) -> None:
+    with without_workers.at_work(workers=0), ThreadPoolExecutor(50) as crowd:
+        asked = [crowd.submit(without_workers.client.post, "/v1/jobs", json=REFERENCE, headers=KEY) for _ in range(50)]
         answers = [each.result() for each in asked]
-        other = idle.client.post("/v1/jobs", json={**REFERENCE, "seed": 1}, headers=KEY)
+        other = without_workers.client.post("/v1/jobs", json={**REFERENCE, "seed": 1}, headers=KEY)
 
         assert sorted(answer.status_code for answer in answers) == [200] * 49 + [201]
         assert len({answer.json()["id"] for answer in answers}) == 1
-        assert len(idle.client.get("/v1/jobs").json()["data"]) == 1
+        assert len(without_workers.client.get("/v1/jobs").json()["data"]) == 1
         assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
 
 

@@ -1,4 +1,4 @@
-"""Processes that are killed, stopped and started: no job is lost, nothing is left behind."""
+"""Processes are killed, stopped and restarted: no job is lost, no process is left behind."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.specs import REFERENCE
 
 @pytest.fixture
 def own_service(tmp_path: Path) -> Iterator[httpx2.Client]:
-    """A service for one test alone, to be maltreated."""
+    """A service for one test, for fault injection."""
     with running_service(tmp_path, BESTEPOCH_TRAINERS="1", BESTEPOCH_LEASE_SECONDS="2") as client:
         yield client
 
 
 def counted(client: httpx2.Client, what: str) -> float:
-    """What the workers that live have counted, as `/metrics` says."""
+    """A counter of live workers, from `/metrics`."""
     lines = client.get("/metrics").text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(f"bestepoch_worker_{what}_total{{"))
 
 
 @linux_only
-def test_a_killed_trainer_costs_the_job_nothing_but_time(own_service: httpx2.Client) -> None:
+def test_a_killed_trainer_only_delays_the_job(own_service: httpx2.Client) -> None:
     spec = {**REFERENCE, "early_stopping": None, "max_epochs": 1_500}
     undisturbed = get(own_service, submit(own_service, spec), wait=60)
 
@@ -49,7 +49,7 @@ def test_a_killed_trainer_costs_the_job_nothing_but_time(own_service: httpx2.Cli
 
 
 @linux_only
-def test_a_job_that_kills_its_trainer_every_time_fails_and_keeps_the_log_of_each(
+def test_a_job_that_always_kills_its_trainer_fails_and_keeps_every_log(
     own_service: httpx2.Client, tmp_path: Path
 ) -> None:
     job_id = submit(own_service, ENDLESS)
@@ -74,7 +74,7 @@ def test_a_job_that_kills_its_trainer_every_time_fails_and_keeps_the_log_of_each
 
 
 @linux_only
-def test_a_killed_worker_is_replaced_and_its_job_goes_on(own_service: httpx2.Client) -> None:
+def test_a_killed_worker_is_replaced_and_its_job_resumes(own_service: httpx2.Client) -> None:
     job_id = submit(own_service, ENDLESS)
     until(lambda: get(own_service, job_id)["progress"]["epoch"] > 0)
     before = worker_of(own_service)
@@ -88,7 +88,7 @@ def test_a_killed_worker_is_replaced_and_its_job_goes_on(own_service: httpx2.Cli
 
 
 @linux_only
-def test_a_worker_that_dies_with_its_trainers_loses_its_jobs_when_the_lease_lapses(own_service: httpx2.Client) -> None:
+def test_jobs_of_a_dead_worker_are_requeued_when_the_lease_expires(own_service: httpx2.Client) -> None:
     job_id = submit(own_service, ENDLESS)
     until(lambda: get(own_service, job_id)["progress"]["epoch"] > 0)
     worker = worker_of(own_service)
@@ -102,7 +102,7 @@ def test_a_worker_that_dies_with_its_trainers_loses_its_jobs_when_the_lease_laps
 
 
 @linux_only
-def test_asked_twice_a_worker_stops_at_once(own_service: httpx2.Client) -> None:
+def test_a_second_signal_stops_a_worker_at_once(own_service: httpx2.Client) -> None:
     job_id = submit(own_service, {**ENDLESS, "data": {"kind": "synthetic", "rows": 2_000_000}, "batch_size": 1_000})
     until(lambda: get(own_service, job_id)["status"] == "running")
     worker = worker_of(own_service)
@@ -117,7 +117,7 @@ def test_asked_twice_a_worker_stops_at_once(own_service: httpx2.Client) -> None:
 
 @linux_only
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_the_service_stops_cleanly_and_gives_its_job_back(tmp_path: Path, how: signal.Signals) -> None:
+def test_the_service_stops_gracefully_and_requeues_its_job(tmp_path: Path, how: signal.Signals) -> None:
     with running_service(tmp_path, BESTEPOCH_TRAINERS="1") as client:
         job_id = submit(client, ENDLESS)
         until(lambda: get(client, job_id)["progress"]["epoch"] > 0)
@@ -133,7 +133,7 @@ def test_the_service_stops_cleanly_and_gives_its_job_back(tmp_path: Path, how: s
 
 
 @linux_only
-def test_nothing_survives_a_service_that_is_killed(tmp_path: Path) -> None:
+def test_no_process_survives_a_killed_service(tmp_path: Path) -> None:
     with running_service(tmp_path, BESTEPOCH_TRAINERS="1") as client:
         submit(client, ENDLESS)
         service = parent_of(worker_of(client))

@@ -1,4 +1,4 @@
-"""Somebody else holds SQLite's write lock: requests wait for a while, and then say so."""
+"""Another process holds SQLite's write lock: requests wait, then get a 503."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 @contextmanager
 def locked(url: str) -> Iterator[None]:
-    """Nobody can write."""
+    """Hold the write lock."""
     connection = sqlite3.connect(Path(url.removeprefix("sqlite:///")), isolation_level=None, check_same_thread=False)
     deadline = time.monotonic() + 30
     while True:
@@ -50,7 +50,7 @@ def test_a_lock_of_two_seconds_is_waited_for(team: Team) -> None:
     assert asked == [201]
 
 
-def test_a_lock_of_a_minute_is_a_503_and_costs_no_job_anything_but_time(team: Team) -> None:
+def test_a_lock_of_a_minute_gives_503_and_only_delays_jobs(team: Team) -> None:
     spec = {**SPEC, "max_epochs": 400}
     undisturbed = ended(team.client, submit(team.client, spec))
     job_id = submit(team.client, spec)
@@ -68,4 +68,4 @@ def test_a_lock_of_a_minute_is_a_503_and_costs_no_job_anything_but_time(team: Te
     assert job["status"] == "succeeded", job["error"]
     assert outcome(team.client, job) == outcome(team.client, undisturbed)
     assert len(team.client.get("/v1/jobs").json()["data"]) == 2
-    assert team.wrong() == []
+    assert team.problems() == []

@@ -1,4 +1,4 @@
-"""Linux kills a trainer as memory runs out: told apart from other deaths."""
+"""A trainer killed by Linux's OOM killer is distinguished from other crashes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from service.domain.status import ErrorCode
-from service.worker.watchdog import Vitals, new_pulse
+from service.worker.watchdog import Watchdog, new_progress_counter
 from tests.processes import linux_only
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -20,7 +20,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 @pytest.fixture
 def little_memory() -> Iterator[Path]:
-    """The file that a process id is written to, for its process to have little memory from then on."""
+    """The `cgroup.procs` file of a cgroup with little memory."""
     old = (CGROUPS / "memory/memory.limit_in_bytes").exists()
     folder = CGROUPS / ("memory" if old else "") / f"bestepoch-test-{os.getpid()}"
     try:
@@ -40,23 +40,23 @@ def greedy(told: Connection) -> None:
 
 
 @linux_only
-def test_a_process_that_linux_kills_for_its_memory_is_told_apart_from_one_that_is_killed(little_memory: Path) -> None:
+def test_an_oom_kill_is_distinguished_from_other_kills(little_memory: Path) -> None:
     context = get_context("forkserver")
     causes = []
     for confined in (True, False):
         ours, theirs = context.Pipe()
         process = context.Process(target=greedy, args=(theirs,))
         process.start()
-        vitals = Vitals(new_pulse(context))
+        watchdog = Watchdog(new_progress_counter(context))
         if confined:
             little_memory.write_text(str(process.pid))
             ours.send("go")
         else:
             process.kill()
         process.join(60)
-        causes.append(vitals.cause_of_death(process.exitcode))
+        causes.append(watchdog.crash_cause(process.exitcode))
 
     assert causes == [
-        (ErrorCode.out_of_memory, "the kernel killing it as memory ran out"),
+        (ErrorCode.out_of_memory, "killed by the kernel: out of memory"),
         (ErrorCode.worker_lost, "signal 9"),
     ]

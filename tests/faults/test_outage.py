@@ -1,4 +1,4 @@
-"""Postgres goes away and comes back under an API and two workers at work: nothing is lost, nobody is robbed."""
+"""Postgres outages under load: nothing is lost, and no worker loses its jobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.specs import REFERENCE
 pytestmark = pytest.mark.parametrize("backend", ["postgres"], indirect=True)
 
 
-def test_while_the_database_is_away_the_api_says_so_and_afterwards_every_job_completes(team: Team, server: str) -> None:
+def test_during_an_outage_requests_get_503_and_afterwards_every_job_completes(team: Team, server: str) -> None:
     longer = {**REFERENCE, "early_stopping": None, "max_epochs": 300}
     specs = [{**longer, "batch_size": size} for size in (64, 100, 128, 200)]
     ids = [submit(team.client, spec) for spec in specs]
@@ -41,7 +41,7 @@ def test_while_the_database_is_away_the_api_says_so_and_afterwards_every_job_com
         assert [row["epoch"] for row in history] == list(range(1, 301))
 
 
-def test_a_database_that_takes_no_writes_for_a_while_is_waited_for_by_workers_and_api(team: Team, server: str) -> None:
+def test_workers_and_api_survive_a_read_only_database(team: Team, server: str) -> None:
     longer = {**REFERENCE, "early_stopping": None, "max_epochs": 300}
     ids = [submit(team.client, {**longer, "batch_size": size}) for size in (64, 100, 128)]
     until(lambda: get(team.client, ids[0])["progress"]["epoch"])
@@ -59,7 +59,7 @@ def test_a_database_that_takes_no_writes_for_a_while_is_waited_for_by_workers_an
         assert (job["status"], job["failures"]) == ("succeeded", 0)
 
 
-def test_sessions_that_are_thrown_out_again_and_again_cost_no_job_and_no_500(team: Team, server: str) -> None:
+def test_repeatedly_terminated_sessions_lose_no_job_and_cause_no_500(team: Team, server: str) -> None:
     longer = {**REFERENCE, "early_stopping": None, "max_epochs": 300}
     ids = [submit(team.client, {**longer, "batch_size": size}) for size in (64, 100, 128)]
     told: list[int] = []
@@ -87,7 +87,7 @@ def test_sessions_that_are_thrown_out_again_and_again_cost_no_job_and_no_500(tea
 
 
 @linux_only
-def test_the_first_worker_back_after_an_outage_leaves_the_others_their_jobs(team: Team, server: str) -> None:
+def test_the_first_worker_to_reconnect_does_not_reap_jobs_of_others(team: Team, server: str) -> None:
     before = team.running(2)
     other = next(worker for worker in team.workers if worker.pid != team.pid_of(before[0]))
 
@@ -107,7 +107,7 @@ def test_the_first_worker_back_after_an_outage_leaves_the_others_their_jobs(team
 
 
 @linux_only
-def test_a_worker_that_was_stopped_robs_nobody_as_it_wakes(team: Team) -> None:
+def test_a_suspended_worker_does_not_reap_jobs_of_others_when_it_wakes(team: Team) -> None:
     before = team.running(2)
 
     for worker in team.workers:
@@ -123,7 +123,7 @@ def test_a_worker_that_was_stopped_robs_nobody_as_it_wakes(team: Team) -> None:
 
 
 @linux_only
-def test_a_dead_workers_job_is_still_taken_within_lease_and_a_second_or_two(team: Team) -> None:
+def test_the_job_of_a_dead_worker_is_requeued_soon_after_its_lease_expires(team: Team) -> None:
     (job,) = team.running(1)
     time.sleep(LEASE)  # the other one has been in touch for a while
     dead = next(worker for worker in team.workers if worker.pid == team.pid_of(job))
@@ -137,7 +137,7 @@ def test_a_dead_workers_job_is_still_taken_within_lease_and_a_second_or_two(team
     assert time.monotonic() - began < LEASE + 2
 
 
-def test_a_client_that_follows_a_job_through_an_outage_hears_of_each_epoch_once(team: Team, server: str) -> None:
+def test_a_client_that_follows_a_job_through_an_outage_gets_each_epoch_once(team: Team, server: str) -> None:
     (job,) = team.running(1)
     heard: list[int] = []
     back = threading.Event()

@@ -1,4 +1,4 @@
-"""Checkpoints while processes crash, stop and find the disk full or broken: the old one or the new one, never half."""
+"""Checkpoints during crashes, suspensions and disk errors: always a complete old or new one."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from service.artifacts import Artifacts
 from service.domain.checkpoint import CheckpointKind
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status
-from service.maintenance.deployment_id import join
+from service.maintenance.deployment_id import pair
 from service.maintenance.doctor import Doctor
 from service.store import checkpoints
 from service.store.engine import Database
 from service.store.jobs import leases
 from service.store.jobs.claim import Claim
 from service.store.maintenance.artifact_refs import referenced
-from service.training.epoch import Pulse
+from service.training.epoch import ProgressCounter
 from service.worker import recorder
+from service.worker.protocol import CheckpointPolicy
 from service.worker.trainer import Trainer
 from tests.api.states import Kitchen
 from tests.faults.teams import Team
 from tests.faults.test_resuming import ended
-from tests.maintenance.test_collector import collect
+from tests.maintenance.collector_helpers import collect
 from tests.processes import get, linux_only, submit, until
 from tests.store import records
 from tests.worker.test_resuming import Told, outcome
@@ -45,7 +46,7 @@ CRASH = JobError(code=ErrorCode.worker_lost, message="it died")
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Publish and save after every epoch, in a process that can be forked."""
+    """Publish and save after every epoch, in a forkable process."""
     monkeypatch.setattr(recorder, "FLUSH_SECONDS", 0.0)
     monkeypatch.setattr(recorder, "PUBLISHING_SHARE", float("inf"))
     monkeypatch.setattr(recorder, "SAVING_SHARE", float("inf"))
@@ -54,11 +55,12 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trainer(database: Database, artifacts: Artifacts) -> Trainer:
     pipe = cast("Connection", Told())  # nobody says anything
-    return Trainer(database, artifacts, torch.device("cpu"), pipe, Pulse(), 0.0, {"last", "state"})
+    policy = CheckpointPolicy(0.0, frozenset({"last", "state"}))
+    return Trainer(database, artifacts, torch.device("cpu"), pipe, ProgressCounter(), policy)
 
 
 def trains(url: str, artifacts: Artifacts, claims: list[Claim], prepare: Callable[[], None]) -> int:
-    """Train in a process of its own, once `prepare` has made it one that fails; its process id."""
+    """Train in a child process after `prepare` has injected a fault; returns its process id."""
     pid = os.fork()
     if pid:
         return pid
@@ -71,14 +73,14 @@ def trains(url: str, artifacts: Artifacts, claims: list[Claim], prepare: Callabl
 
 
 def train(database: Database, artifacts: Artifacts) -> str:
-    """Train what is queued here, to its end and undisturbed; the job's id."""
+    """Train the queued job in this process, without faults; returns its id."""
     claims = records.claim(database)
     trainer(database, artifacts).run(claims)
     return claims[0].job_id
 
 
 def crash_at(step: int) -> Callable[[], None]:
-    """Make this process end without a word at so many a step of writing files and committing rows."""
+    """Make this process exit at the given step of writing files and committing rows."""
 
     def prepare() -> None:
         done = 0
@@ -117,7 +119,7 @@ def wrong(database: Database, artifacts: Artifacts) -> list[str]:
 
 
 @linux_only
-def test_a_crash_at_any_step_of_publishing_leaves_whole_checkpoints_and_the_same_end(
+def test_a_crash_at_any_step_of_publishing_leaves_complete_checkpoints_and_the_same_result(
     database: Database, database_url: str, artifacts: Artifacts, tmp_path: Path
 ) -> None:
     records.submit(database, **SPEC)
@@ -140,7 +142,7 @@ def test_a_crash_at_any_step_of_publishing_leaves_whole_checkpoints_and_the_same
 
 @linux_only
 @pytest.mark.parametrize("fate", [signal.SIGCONT, signal.SIGKILL], ids=["goes on", "is killed"])
-def test_a_trainer_stopped_before_a_rename_and_overtaken_leaves_nothing_that_is_not_collected(
+def test_files_of_a_suspended_and_superseded_trainer_are_collected(
     database: Database, database_url: str, artifacts: Artifacts, fate: signal.Signals
 ) -> None:
     job_id = records.submit(database, **SPEC).id
@@ -168,7 +170,7 @@ def test_a_trainer_stopped_before_a_rename_and_overtaken_leaves_nothing_that_is_
     assert outcome(database, job_id) == before
     scraps = [artifacts.path(name) for name in artifacts.unfinished()]
     assert len(scraps) == (fate is signal.SIGKILL)
-    join(database, artifacts)
+    pair(database, artifacts)
     collect(Kitchen(database, artifacts))
     assert not any(path.exists() for path in scraps)
     keys = {file.key for file in artifacts.files()}
@@ -178,7 +180,7 @@ def test_a_trainer_stopped_before_a_rename_and_overtaken_leaves_nothing_that_is_
 
 
 @linux_only
-def test_a_disk_that_cannot_sync_publishes_nothing_and_fails_the_job_saying_so(
+def test_a_disk_that_cannot_sync_fails_the_job_with_storage_error(
     database: Database, database_url: str, artifacts: Artifacts, tmp_path: Path
 ) -> None:
     job_id = records.submit(database, **SPEC).id
@@ -203,7 +205,7 @@ def test_a_disk_that_cannot_sync_publishes_nothing_and_fails_the_job_saying_so(
 
 @pytest.fixture
 def little_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB."""
+    """A file system with 4 MB."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True, text=True)
@@ -217,7 +219,7 @@ def little_disk(tmp_path: Path) -> Iterator[Path]:
 
 @linux_only
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_on_a_full_disk_uploads_get_507_jobs_keep_their_best_and_reading_goes_on(
+def test_on_a_full_disk_uploads_get_507_and_jobs_keep_their_best_checkpoint(
     database_url: str, tmp_path: Path, little_disk: Path
 ) -> None:
     settings = {"BESTEPOCH_ARTIFACTS_URL": str(little_disk), "BESTEPOCH_SAVE_SECONDS": "0"}
@@ -239,21 +241,21 @@ def test_on_a_full_disk_uploads_get_507_jobs_keep_their_best_and_reading_goes_on
         assert team.client.get(best["download_url"]).status_code == 200
         assert team.client.get("/v1/datasets").status_code == 200
         assert team.client.get(f"/v1/jobs/{job_id}/history").json()["data"]
-        assert team.wrong() == []
+        assert team.problems() == []
 
         (little_disk / "filler").unlink()
         assert ended(team.client, submit(team.client, {"data": {"kind": "synthetic"}}))["status"] == "succeeded"
 
 
 def flip(path: Path) -> None:
-    """One bit in the middle."""
+    """Flip one bit in the middle of a file."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_a_flipped_bit_is_found_wherever_it_is(database_url: str, tmp_path: Path) -> None:
+def test_a_flipped_bit_is_detected_in_every_kind_of_file(database_url: str, tmp_path: Path) -> None:
     with Team(database_url, tmp_path / "home").at_work(workers=1) as team:
         client, artifacts = team.client, team.artifacts()
         rows = "".join(f"{number},{number % 2}\n" for number in range(200))
@@ -270,19 +272,19 @@ def test_a_flipped_bit_is_found_wherever_it_is(database_url: str, tmp_path: Path
         database.close()
 
         flip(artifacts.path(state.path))
-        assert any(state.path in each for each in team.wrong())
+        assert any(state.path in each for each in team.problems())
         client.post(f"/v1/jobs/{job_id}/resume")
         job = ended(client, job_id)
         assert job["best"]["checkpoint"]["sha256"] == undisturbed["best"]["checkpoint"]["sha256"]
         log = client.get(f"/v1/jobs/{job_id}/events").json()["data"]
-        assert "begins anew: its saved state is missing or has changed" in [event["message"] for event in log]
+        assert "starts over: its saved state is missing or has changed" in [event["message"] for event in log]
 
         flip(artifacts.path(job["best"]["checkpoint"]["path"]))
         rows_to_predict = {"rows": [{"a": 1}]}
         answer = client.post(f"/v1/jobs/{job_id}/predict", json=rows_to_predict)
         assert (answer.status_code, answer.json()["code"]) == (500, "checkpoint_corrupt"), answer.text
         assert client.post(f"/v1/jobs/{undisturbed['id']}/predict", json=rows_to_predict).status_code == 200
-        assert any(job["best"]["checkpoint"]["path"] in each for each in team.wrong())
+        assert any(job["best"]["checkpoint"]["path"] in each for each in team.problems())
 
         (parquet,) = artifacts.path("datasets").glob("*/*")
         flip(parquet)

@@ -1,4 +1,4 @@
-"""A job whose trainer is killed, stopped or hangs at any moment ends with the weights of an undisturbed run."""
+"""A job whose trainer is killed, suspended or hangs ends with the weights of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ SPEC: dict[str, Any] = {
 
 @pytest.fixture
 def saving_often(tmp_path: Path) -> Iterator[httpx2.Client]:
-    """A service that saves the state of its jobs with every flush."""
+    """A service that saves the state of jobs at every flush."""
     settings = {"BESTEPOCH_SAVE_SECONDS": "0", "BESTEPOCH_TRAINERS": "1", "BESTEPOCH_LOG_LEVEL": "error"}
     with running_service(tmp_path, **settings, BESTEPOCH_STALL_SECONDS="5", BESTEPOCH_LEASE_SECONDS="2") as client:
         yield client
 
 
 def outcome(client: httpx2.Client, job: dict[str, Any]) -> tuple[str, str, list[dict[str, Any]]]:
-    """SHA-256 of best and last, and the history but for its seconds."""
+    """SHA-256 of best and last, and the history without its seconds."""
     best, last = (client.get(f"/v1/jobs/{job['id']}/checkpoints/{kind}").json()["sha256"] for kind in ("best", "last"))
     rows: list[dict[str, Any]] = []
     while page := client.get(f"/v1/jobs/{job['id']}/history", params={"limit": 1000, "after_epoch": len(rows)}).json()[
@@ -50,7 +50,7 @@ def ended(client: httpx2.Client, job_id: str, seconds: float = 300.0) -> dict[st
 
 
 @linux_only
-def test_a_trainer_killed_at_random_moments_again_and_again(saving_often: httpx2.Client) -> None:
+def test_a_trainer_killed_repeatedly_at_random_moments(saving_often: httpx2.Client) -> None:
     client, chance = saving_often, random.Random(4)
     spec = {**SPEC, "max_epochs": EPOCHS}
     undisturbed = ended(client, submit(client, spec))
@@ -73,7 +73,7 @@ def test_a_trainer_killed_at_random_moments_again_and_again(saving_often: httpx2
 
 
 @linux_only
-def test_a_trainer_that_hangs_is_killed_and_its_job_goes_on(saving_often: httpx2.Client) -> None:
+def test_a_hanging_trainer_is_killed_and_its_job_resumes(saving_often: httpx2.Client) -> None:
     spec = {**SPEC, "max_epochs": 400}
     undisturbed = ended(saving_often, submit(saving_often, spec))
     job_id = submit(saving_often, spec)
@@ -88,7 +88,7 @@ def test_a_trainer_that_hangs_is_killed_and_its_job_goes_on(saving_often: httpx2
 
 
 @linux_only
-def test_a_worker_told_to_stop_saves_and_another_goes_on(tmp_path: Path) -> None:
+def test_a_stopping_worker_saves_and_another_one_resumes(tmp_path: Path) -> None:
     settings = {"BESTEPOCH_TRAINERS": "1", "BESTEPOCH_LOG_LEVEL": "error"}
     with running_service(tmp_path, **settings) as client:
         spec = {**SPEC, "max_epochs": 400}

@@ -1,4 +1,4 @@
-"""A thousand clients that follow a job, a hundred that do not read, fifty that cannot finish a sentence."""
+"""A thousand streaming clients, a hundred that do not read, fifty that send incomplete requests."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FOLLOWERS, DEAF, SLOW = 900, 100, 50
 
 
 def memory(pid: int) -> int:
-    """Bytes of a process in memory."""
+    """Resident memory of a process in bytes."""
     (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) * 1_024
 
 
 class Crowd:
-    """Everybody, in one event loop."""
+    """All clients, in one event loop."""
 
     def __init__(self, team: Team, live: str, long: str) -> None:
         self.team, self.live, self.long = team, live, long
@@ -75,10 +75,12 @@ class Crowd:
             await asyncio.sleep(0.2)
         return own
 
-    async def gather(self) -> tuple[list[float], list[int], int]:
-        """Seconds of /healthz, epochs that each follower heard at the end, and the API's memory."""
+    async def gather(self) -> tuple[list[float], list[float], list[int], int]:
+        """Seconds of /healthz beside the followers alone and beside all, epochs that each follower heard, memory."""
         async with asyncio.TaskGroup() as group:
             everybody = [group.create_task(self.follow(number)) for number in range(FOLLOWERS)]
+            await asyncio.sleep(10)
+            beside_followers = await self.ask(10)
             for _ in range(DEAF):
                 everybody.append(group.create_task(self.annoy(self.request(self.long), b"")))
             for _ in range(SLOW):
@@ -91,12 +93,12 @@ class Crowd:
             used = memory(self.team.api.pid)
             for each in everybody:
                 each.cancel()
-        return asked, more, used
+        return beside_followers, asked, more, used
 
 
 @linux_only
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_a_thousand_streams_and_those_who_do_not_read_them_cost_the_others_nothing(team: Team) -> None:
+def test_a_thousand_streams_and_slow_readers_do_not_slow_other_requests(team: Team) -> None:
     small = {"data": {"kind": "synthetic", "rows": 50, "features": 2}, "architecture": {"hidden": [2]}}
     long = ended(team.client, submit(team.client, {**small, "early_stopping": None, "max_epochs": 20_000}))["id"]
     slow_epochs = {"kind": "synthetic", "rows": 200_000}  # one or two a second
@@ -105,11 +107,13 @@ def test_a_thousand_streams_and_those_who_do_not_read_them_cost_the_others_nothi
     before = memory(team.api.pid)
 
     crowd = Crowd(team, live, long)
-    asked, more, used = asyncio.run(crowd.gather())
+    beside_followers, asked, more, used = asyncio.run(crowd.gather())
 
-    print(f"/healthz {statistics.median(asked):.3f} s, at most {max(asked):.3f} s; {(used - before) / 1e6:.0f} MB more")
-    assert statistics.median(asked) < 0.5
-    assert min(more) > 0, "somebody hears nothing any more"
+    usual, median = statistics.median(beside_followers), statistics.median(asked)
+    print(f"/healthz {median:.3f} s, {usual:.3f} s without slow clients; {(used - before) / 1e6:.0f} MB more")
+    # The machine's speed cancels out; a server that waits for its slow clients takes seconds.
+    assert (usual < 5, median < 2 * usual + 0.5) == (True, True)
+    assert min(more) > 0, "a stream has stalled"
     assert used - before < 400e6
     assert crowd.gone >= SLOW
     until(lambda: len(list(Path(f"/proc/{team.api.pid}/fd").iterdir())) < 100, 60)  # all have been noticed to be gone

@@ -1,4 +1,4 @@
-"""The API is told to stop, and started again, while many talk to it: what it has accepted is done, nothing is lost."""
+"""Graceful shutdown and restart of the API under load: accepted requests complete, nothing is lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TINY: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 100}, "max_epochs"
 
 
 @linux_only
-def test_an_api_that_stops_under_load_answers_what_it_has_accepted_and_ends_its_streams(team: Team) -> None:
+def test_a_stopping_api_completes_accepted_requests_and_closes_streams(team: Team) -> None:
     (followed,) = team.running(1)
     statuses: list[int] = []
     told: list[str] = []
@@ -49,11 +49,11 @@ def test_an_api_that_stops_under_load_answers_what_it_has_accepted_and_ends_its_
     team.start_api()
     team.client.post(f"/v1/jobs/{followed['id']}/cancel")
     assert len(team.jobs()) == len(statuses) + 1
-    assert team.wrong() == []
+    assert team.problems() == []
 
 
 @linux_only
-def test_a_rolling_restart_of_everything_under_load_loses_and_repeats_nothing(team: Team) -> None:
+def test_a_rolling_restart_under_load_loses_and_repeats_nothing(team: Team) -> None:
     accepted: dict[int, str] = {}
     over = threading.Event()
 
@@ -91,4 +91,4 @@ def test_a_rolling_restart_of_everything_under_load_loses_and_repeats_nothing(te
         job = ended(team.client, job_id)
         assert (job["status"], job["failures"], job["progress"]["epoch"]) == ("succeeded", 0, 3)
     assert len(set(accepted.values())) == len(accepted)
-    assert team.wrong() == []
+    assert team.problems() == []

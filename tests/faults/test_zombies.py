@@ -1,4 +1,4 @@
-"""A worker that was stopped past its lease, and wakes after another has ended its job: it changes nothing."""
+"""A suspended worker that wakes after its lease has expired changes nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.processes import get, linux_only, submit, until
 
 
 @linux_only
-def test_a_worker_stopped_past_its_lease_changes_nothing_when_it_comes_back(team: Team) -> None:
+def test_writes_of_a_worker_suspended_past_its_lease_are_fenced_off(team: Team) -> None:
     spec = {**SPEC, "max_epochs": 300}
     undisturbed = ended(team.client, submit(team.client, spec))
     job_id = submit(team.client, spec)
@@ -32,4 +32,4 @@ def test_a_worker_stopped_past_its_lease_changes_nothing_when_it_comes_back(team
     assert job["worker"] != before["worker"]
     assert get(team.client, job_id) == job
     assert outcome(team.client, job) == outcome(team.client, undisturbed)
-    assert team.wrong() == []
+    assert team.problems() == []

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from service.data.preprocess.dataset import prepare
 from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve
-from service.training.loop import train
+from service.training.loop import Training
 from tests.fuzz import EXAMPLES, many
 
 DATA = (
@@ -49,7 +49,7 @@ def test_a_spec_that_is_accepted_trains(client: TestClient) -> None:
             short = resolved_spec.model_copy(update={"max_epochs": min(resolved_spec.max_epochs, 3)})
             resolved = resolve(short, profile_of(short.data))  # type: ignore[arg-type]
             if resolved.parameters < SMALL and resolved.step_values < SMALL:
-                epochs = list(train([resolved], prepare(resolved.preparation, None), torch.device("cpu")))
+                epochs = list(Training([resolved], prepare(resolved.preparation, None), torch.device("cpu")))
                 assert 1 <= len(epochs) <= 3
                 assert all(math.isfinite(report.row.lr) for (report,) in epochs)
                 trained.append(job.json()["id"])

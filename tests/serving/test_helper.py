@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from service.artifacts import sha256_of
-from service.concurrency.cancellation import CancellableTask, Cancelled, begin
+from service.concurrency.cancellation import CancellableTask, Cancelled, set_current
 from service.data.preprocess.dataset import prepare
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.job import Export
@@ -26,7 +26,7 @@ from service.serving.predictor import Helper, Predictor
 from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
 from service.training.checkpoint import Metadata, from_bytes, to_bytes
-from service.training.loop import train
+from service.training.loop import Training
 from tests.processes import children, linux_only, until
 from tests.serving.exports.test_bundle import job_of
 
@@ -39,8 +39,10 @@ def checkpoint(path: Path, y: list[Any], null_values: tuple[str, ...] = (), **fi
     spec = JobSpec.model_validate({"data": {"kind": "inline", "x": X, "y": y}, "max_epochs": 3, **fields})
     profile = inline_profile(spec.data).model_copy(update={"null_values": list(null_values)})  # type: ignore[arg-type]
     resolved = resolve(spec, profile)
-    *_, (last,) = train([resolved], prepare(resolved.preparation, None), CPU)
-    path.write_bytes(to_bytes(last.best_state(), Metadata.of(resolved, last.preprocessing, last.row)))
+    rows = prepare(resolved.preparation, None)
+    training = Training([resolved], rows, CPU)
+    *_, (last,) = training
+    path.write_bytes(to_bytes(training.best_state(0), Metadata.of(resolved, rows.preprocessing, last.row)))
     return str(path)
 
 
@@ -124,7 +126,7 @@ def test_the_helper_answers_and_hands_on_what_is_wrong(predictor: Predictor, tmp
     with pytest.raises(CheckpointCorrupt, match="No such file"):
         predictor.to_pt(tmp_path / "nowhere", "", tmp_path / "export")
 
-    assert wrong.value.faults[0].pointer == "/rows/0/x0"
+    assert wrong.value.field_errors[0].pointer == "/rows/0/x0"
 
 
 def test_a_helper_that_dies_is_replaced(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +159,7 @@ def test_what_an_exporter_cannot_write_is_refused_and_the_helper_goes_on(
     monkeypatch.setattr(helper, "to_pt2", fails)
     job = job_of(from_bytes(Path(path).read_bytes()))
     asked = Export(format=CheckpointFormat.pt2, job=job, dataset=None, parquet=None, history=tmp_path)
-    with pytest.raises(Conflict, match=r"^this network cannot be written as pt2: no such operator$"):
+    with pytest.raises(Conflict, match=r"^this network cannot be exported as pt2: no such operator$"):
         helper.export(path, sha256_of(Path(path)), asked, str(tmp_path / "export"))
 
 
@@ -170,15 +172,15 @@ def test_many_rows_are_answered_in_parts_to_the_same_bits(predictor: Predictor, 
     assert answers == [answer for row in rows for answer in predictor.predict(path, sha256_of(path), [row])]
     with pytest.raises(InvalidData) as wrong:
         predictor.predict(path, sha256_of(path), [*rows, {"x0": "one", "x1": 2.0}])
-    assert wrong.value.faults[0].pointer == "/rows/150/x0"
+    assert wrong.value.field_errors[0].pointer == "/rows/150/x0"
 
 
 def test_models_are_kept_by_bytes_and_the_least_recently_used_goes_first(tmp_path: Path) -> None:
     paths = [checkpoint(tmp_path / f"m{i}", [i % 3 for i in range(40)], seed=i) for i in range(3)]
     large = checkpoint(tmp_path / "large", [i % 3 for i in range(40)], architecture={"hidden": [512]})
     first, second, third = ((path, sha256_of(Path(path))) for path in paths)
-    one = helper.Models(2**30).load(*first).size_bytes
-    models = helper.Models(2 * one + one // 2)
+    one = helper.ModelCache(2**30).load(*first).size_bytes
+    models = helper.ModelCache(2 * one + one // 2)
 
     kept = models.load(*first)
     models.load(*second)
@@ -187,7 +189,7 @@ def test_models_are_kept_by_bytes_and_the_least_recently_used_goes_first(tmp_pat
 
     assert models.size_bytes == 2 * one
     assert models.load(*first) is kept
-    assert models.load(large, sha256_of(Path(large))).size_bytes > models.most_bytes  # it serves, and is not kept
+    assert models.load(large, sha256_of(Path(large))).size_bytes > models.max_bytes  # it predicts, and is not cached
     assert (models.load(*first) is kept, models.size_bytes) == (True, 2 * one)
 
 
@@ -217,7 +219,7 @@ def test_an_export_ends_when_its_work_is_cancelled(predictor: Predictor, tmp_pat
     work, before = CancellableTask("a"), set(children(os.getpid()))
 
     def export() -> None:
-        begin(work)
+        set_current(work)
         predictor.export(path, sha256_of(path), asked, tmp_path / "export")
 
     with ThreadPoolExecutor(1) as thread:
@@ -239,12 +241,12 @@ def test_work_that_is_cancelled_while_its_helper_starts_ends_too(monkeypatch: py
         start(process)
 
     monkeypatch.setattr(SpawnProcess, "start", cancelled)
-    begin(work)
+    set_current(work)
     try:
         with Helper() as helper, pytest.raises(Cancelled), work.on_cancel(helper.kill):
             helper.call("learnt", "nowhere", "")
     finally:
-        begin(CancellableTask())
+        set_current(CancellableTask())
 
 
 def memory_of(pid: int) -> int:

@@ -57,5 +57,5 @@ def refused(profile: TableProfile = TABLE, target: str = "species", **fields: An
     """(pointer, message) of the one fault for which resolving refuses."""
     with pytest.raises(InvalidSpec) as error:
         resolved(profile, target, **fields)
-    (fault,) = error.value.faults
+    (fault,) = error.value.field_errors
     return fault.pointer, fault.message

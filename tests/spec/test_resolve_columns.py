@@ -147,7 +147,7 @@ def test_every_named_feature_that_cannot_be_used_is_pointed_at() -> None:
     with pytest.raises(InvalidSpec) as error:
         resolve(spec("y", ["x", "void", "id", "essay", "nope"]), table(column("x"), *columns, column("y", "boolean")))
 
-    assert [fault.pointer for fault in error.value.faults] == [f"/data/features/{i}" for i in (1, 2, 3, 4)]
+    assert [fault.pointer for fault in error.value.field_errors] == [f"/data/features/{i}" for i in (1, 2, 3, 4)]
 
 
 def test_a_table_without_a_usable_column_is_refused() -> None:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.engine_constants import PROCESS_BYTES
 from service.errors import InvalidSpec
 from service.spec.job import JobSpec
-from service.spec.limits import PROCESS_BYTES, Limits, memory_of
+from service.spec.limits import JobLimits, memory_of
 from service.spec.resolve import RowCounts, profile_of, resolve
 from service.spec.split import Split, split_sizes
 from tests.spec.tables import TABLE, column, refused, resolved, spec, table
@@ -188,9 +189,9 @@ def test_nesterov_needs_a_momentum() -> None:
     resolved(optimizer={"kind": "sgd", "nesterov": True, "momentum": 0.9})
 
 
-def limits(**fields: Any) -> Limits:
+def limits(**fields: Any) -> JobLimits:
     wide: dict[str, Any] = {"parameters": 10**9, "epochs": 10**6, "seconds": None, "memory_bytes": 2**50}
-    return Limits(**{**wide, **fields})
+    return JobLimits(**{**wide, **fields})
 
 
 def test_a_job_may_ask_for_as_much_as_the_server_allows_and_no_more() -> None:
@@ -206,7 +207,7 @@ def test_a_job_may_ask_for_as_much_as_the_server_allows_and_no_more() -> None:
     ):
         with pytest.raises(InvalidSpec) as error:
             resolve(spec(**fields), TABLE, bound)
-        assert pointer in (None, error.value.faults[0].pointer)
+        assert pointer in (None, error.value.field_errors[0].pointer)
         assert said in error.value.detail
 
 
@@ -229,4 +230,4 @@ def test_what_takes_the_most_memory_is_blamed(fields: Any, pointer: str) -> None
     with pytest.raises(InvalidSpec) as error:
         resolve(job, profile_of(job.data), limits(memory_bytes=2**20))
 
-    assert [fault.pointer for fault in error.value.faults] == [pointer]
+    assert [fault.pointer for fault in error.value.field_errors] == [pointer]

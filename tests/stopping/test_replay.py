@@ -1,4 +1,4 @@
-"""Replaying rules over a record: what a run with the rule would have given, and whether that is certain."""
+"""Replaying rules on a recorded history gives what a run with the rule would have given."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def spec(**fields: Any) -> JobSpec:
 
 
 def rows_of(values: list[float], train_losses: list[float] | None = None, **metrics: list[float]) -> list[Epoch]:
-    """A history with these losses; NaN stands as training records it."""
+    """A history with these losses, with NaN as training records it."""
     return [
         epoch(
             number,
@@ -79,7 +79,7 @@ histories = st.lists(
 
 
 @given(histories, rules)
-def test_a_jobs_own_rule_gives_its_own_stop_and_its_own_best(rows: list[Epoch], rule: EarlyStopping) -> None:
+def test_the_jobs_own_rule_reproduces_its_stop_and_best(rows: list[Epoch], rule: EarlyStopping) -> None:
     tracker, recorded, stop = run(rows, rule)
 
     (found,) = replay(spec(), stop or StopReason.max_epochs, recorded, [rule])
@@ -91,7 +91,7 @@ def test_a_jobs_own_rule_gives_its_own_stop_and_its_own_best(rows: list[Epoch], 
 
 
 @given(histories, rules, rules)
-def test_an_exact_answer_is_what_a_run_with_the_rule_gives(
+def test_an_exact_result_equals_a_run_with_the_rule(
     rows: list[Epoch], own: EarlyStopping, other: EarlyStopping
 ) -> None:
     _, recorded, ended = run(rows, own)
@@ -106,14 +106,14 @@ def test_an_exact_answer_is_what_a_run_with_the_rule_gives(
 
 
 @given(histories, st.lists(rules, min_size=1, max_size=4))
-def test_rules_replayed_together_give_what_each_gives_alone(rows: list[Epoch], several: list[EarlyStopping]) -> None:
+def test_rules_replayed_together_give_the_same_as_alone(rows: list[Epoch], several: list[EarlyStopping]) -> None:
     alone = [replay(spec(), None, rows, [rule])[0] for rule in several]
 
     assert replay(spec(), None, iter(rows), several) == alone
     assert all(found.regret is None or found.regret >= 0 for found in alone)
 
 
-def test_regret_and_savings_are_measured_against_the_whole_record() -> None:
+def test_regret_and_saved_epochs_refer_to_the_whole_history() -> None:
     found = replayed([0.5, 0.6, 0.6, 0.4, 0.7], Patience(patience=2))
 
     assert (found.stop_epoch, found.best_epoch, found.best_value) == (3, 1, 0.5)
@@ -121,7 +121,7 @@ def test_regret_and_savings_are_measured_against_the_whole_record() -> None:
     assert found.epochs_saved == 2
 
 
-def test_regret_of_a_score_is_what_is_missing_to_the_highest() -> None:
+def test_regret_of_a_score_is_the_difference_to_the_highest() -> None:
     rows = rows_of([0.5] * 4, val_accuracy=[0.8, 0.7, 0.6, 0.9])
     rule = Patience(patience=2, monitor=Monitor.val_accuracy)
 
@@ -130,13 +130,13 @@ def test_regret_of_a_score_is_what_is_missing_to_the_highest() -> None:
     assert (found.best_value, found.regret) == (0.8, pytest.approx(0.1))
 
 
-def test_a_share_of_a_best_value_of_zero_is_undefined() -> None:
+def test_relative_regret_of_a_best_value_of_zero_is_undefined() -> None:
     found = replayed([0.5, 0.6, 0.0], Patience(patience=1))
 
     assert (found.regret, found.relative_regret) == (0.5, None)
 
 
-def test_a_loss_that_is_not_finite_ends_a_rule_that_does_not_ignore_it() -> None:
+def test_a_non_finite_loss_stops_a_rule_that_does_not_ignore_it() -> None:
     history = [0.5, nan, 0.4]
 
     assert replayed(history, Patience()).stop_reason is StopReason.diverged
@@ -159,7 +159,7 @@ def test_a_loss_that_is_not_finite_ends_a_rule_that_does_not_ignore_it() -> None
         (None, 9, False),
     ],
 )
-def test_a_rule_that_does_not_stop_is_certain_only_where_the_jobs_own_limits_ended_it(
+def test_a_rule_that_does_not_stop_is_exact_only_if_the_jobs_limits_ended_it(
     ended: StopReason | None, epochs: int, exact: bool
 ) -> None:
     found = replayed([1 / n for n in range(1, epochs + 1)], Patience(), ended)
@@ -175,16 +175,14 @@ def test_a_rule_that_does_not_stop_is_certain_only_where_the_jobs_own_limits_end
         ("cosine", Monitor.train_loss, True),
     ],
 )
-def test_another_monitor_would_have_steered_a_plateau_schedule_otherwise(
-    schedule: str, monitor: Monitor, exact: bool
-) -> None:
+def test_another_monitor_with_a_plateau_schedule_is_not_exact(schedule: str, monitor: Monitor, exact: bool) -> None:
     found = replayed([0.5] * 4, Patience(patience=1, monitor=monitor), schedule={"kind": schedule})
 
     assert (found.stop_epoch, found.exact) == (2, exact)
 
 
-def test_a_monitor_that_the_history_does_not_hold_is_named() -> None:
+def test_a_monitor_missing_from_the_history_is_an_error() -> None:
     with pytest.raises(InvalidSpec, match="the history has no val_mae") as refused:
         replay(spec(), None, rows_of([nan, 0.5]), [Patience(), Patience(monitor=Monitor.val_mae)])
 
-    assert refused.value.faults[0].pointer == "/rules/1/monitor"
+    assert refused.value.field_errors[0].pointer == "/rules/1/monitor"

@@ -1,4 +1,4 @@
-"""Prechelt's rules: GL, PQ and UP as he wrote them, decided anew each epoch and in words."""
+"""Prechelt's stopping rules GL, PQ and UP, compared with their formulas."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GL, PQ, UP = GeneralizationLoss, ProgressQuotient, SuccessiveRises
 
 
 def decisions(values: Values, rule: EarlyStopping, train_losses: Values | None = None) -> list[Decision]:
-    """Every epoch's decision, as if nobody obeyed them."""
+    """The decision of every epoch, continuing past stops."""
     tracker, made = Tracker(rule.monitor, rule), []
     for epoch, (value, train_loss) in enumerate(zip(values, train_losses or values, strict=True), start=1):
         tracker, decision = tracker.update(epoch, value, train_loss)
@@ -34,7 +34,7 @@ def stop_epoch(values: Values, rule: EarlyStopping, train_losses: Values | None 
 
 
 def naive(rule: EarlyStopping, values: Values, train_losses: Values, t: int) -> bool:
-    """Whether the rule's formula holds after epoch `t`, worked out from the whole lists."""
+    """Whether the rule's formula holds after epoch `t`, computed from the whole lists."""
     e = [v if v is not None and isfinite(v) else None for v in values[:t]]
     if isinstance(rule, SuccessiveRises):
         ends = e[rule.k - 1 :: rule.k][-rule.s - 1 :]
@@ -76,7 +76,7 @@ def test_a_rule_stops_where_its_formula_holds_and_not_before_min_epochs(
 
 
 @given(histories, rules)
-def test_the_best_is_the_same_whatever_the_rule(
+def test_the_best_epoch_does_not_depend_on_the_rule(
     history: list[tuple[float | None, float | None]], rule: EarlyStopping
 ) -> None:
     values, train_losses = zip(*history, strict=True)
@@ -88,7 +88,7 @@ def test_the_best_is_the_same_whatever_the_rule(
 
 
 @given(histories, rules)
-def test_closeness_passes_one_just_where_the_formula_holds(
+def test_closeness_exceeds_one_exactly_when_the_formula_holds(
     history: list[tuple[float | None, float | None]], rule: EarlyStopping
 ) -> None:
     values, train_losses = zip(*history, strict=True)
@@ -109,7 +109,7 @@ def test_gl_stops_at_the_first_value_more_than_alpha_percent_above_the_best() ->
     assert [d.stop for d in made] == [None] * 4 + [StopReason.early_stopped]
 
 
-def test_pq_is_looked_at_after_each_strip_only() -> None:
+def test_pq_is_evaluated_only_at_the_end_of_a_strip() -> None:
     made = decisions([0.5, 0.6, 0.9, 0.9, 0.9, 0.9], PQ(k=3, alpha=1.0), [1.0, 0.9, 0.8, 0.8, 0.7, 0.6])
 
     assert [d.closeness for d in made] == [
@@ -123,32 +123,32 @@ def test_pq_is_looked_at_after_each_strip_only() -> None:
     assert all(d.stop is None for d in made)
 
 
-def test_pq_bears_a_loss_as_long_as_training_progresses() -> None:
+def test_pq_tolerates_generalization_loss_while_training_progresses() -> None:
     values = [0.5, 0.55, 0.6, 0.6]
 
     assert stop_epoch(values, PQ(k=2), [1.0, 0.5, 0.4, 0.3]) is None
     assert stop_epoch(values, PQ(k=2), [1.0, 0.5, 0.4, 0.399]) == 4
 
 
-def test_pq_without_any_progress_stops_at_any_loss() -> None:
+def test_pq_without_progress_stops_at_any_generalization_loss() -> None:
     last = decisions([0.5, 0.5001], PQ(k=2), [0.25, 0.25])[-1]
 
     assert (last.stop, last.closeness) == (StopReason.early_stopped, None)
     assert decisions([0.6, 0.5], PQ(k=2), [0.25, 0.25])[-1].closeness == 0
 
 
-def test_up_compares_the_ends_of_strips_and_a_fall_starts_the_count_anew() -> None:
+def test_up_compares_the_ends_of_strips_and_a_fall_resets_the_count() -> None:
     made = decisions([0.5, 0.4, 0.9, 0.5, 0.1, 0.45, 0.1, 0.6, 0.1, 0.7], UP(s=2, k=2))
 
     assert [d.closeness for d in made] == [0, 0, 0, 0.5, 0.5, 0, 0, 0.5, 0.5, 1]
     assert [d.stop is not None for d in made] == [False] * 9 + [True]
 
 
-def test_up_takes_a_value_that_is_not_finite_for_a_rise_and_what_follows_for_none() -> None:
+def test_up_counts_a_non_finite_value_as_a_rise() -> None:
     assert [d.closeness for d in decisions([0.5, nan, None, 0.9], UP(s=4, k=1))] == [0, 0.25, 0.5, 0]
 
 
-def test_a_strip_that_fired_before_min_epochs_is_forgotten_until_the_next_one_ends() -> None:
+def test_a_rule_that_fires_before_min_epochs_is_not_latched() -> None:
     values = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
 
     assert stop_epoch(values, UP(s=1, k=2, min_epochs=5)) == 6
@@ -156,7 +156,7 @@ def test_a_strip_that_fired_before_min_epochs_is_forgotten_until_the_next_one_en
 
 
 @pytest.mark.parametrize("rule", [GL(target=0.3, alpha=1e6), PQ(target=0.3), UP(target=0.3)])
-def test_a_target_stands_beside_every_rule(rule: EarlyStopping) -> None:
+def test_a_target_works_with_every_rule(rule: EarlyStopping) -> None:
     assert decisions([0.5, 0.3], rule)[-1].stop is StopReason.target_reached
 
 
@@ -187,11 +187,11 @@ def test_a_target_stands_beside_every_rule(rule: EarlyStopping) -> None:
         ([0.5, 0.6], UP(s=1, k=1), "1 of 1 strips of 1 epochs rose in a row (best 0.5 at epoch 1)"),
     ],
 )  # fmt: skip
-def test_each_decision_says_why(values: Values, rule: EarlyStopping, reason: str) -> None:
+def test_each_decision_has_a_reason(values: Values, rule: EarlyStopping, reason: str) -> None:
     assert decisions(values, rule, values)[-1].reason == reason
 
 
-def test_a_training_loss_that_means_nothing_is_named() -> None:
+def test_an_unusable_training_loss_is_given_as_the_reason() -> None:
     reason = decisions([0.5, 0.6], PQ(k=2), [0.5, nan])[-1].reason
 
     assert "PQ is undefined as not every train_loss of these 2 epochs is above 0" in reason

@@ -1,4 +1,4 @@
-"""Patience: best follows any improvement, patience only those that matter, and nothing is latched."""
+"""Patience: any improvement makes a new best epoch, only one beyond min_delta resets patience."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Values = Sequence[float | None]
 
 
 def decisions(values: Values, rule: Patience | None, monitor: Monitor = Monitor.val_loss) -> list[Decision]:
-    """Every epoch's decision, as if nobody obeyed them."""
+    """The decision of every epoch, continuing past stops."""
     tracker, made = Tracker(monitor, rule), []
     for epoch, value in enumerate(values, start=1):
         tracker, decision = tracker.update(epoch, value, None)
@@ -63,7 +63,7 @@ histories = st.lists(
 
 
 @given(histories, rules, st.sampled_from([Monitor.val_loss, Monitor.val_r2]))
-def test_every_decision_is_that_of_the_naive_rule(values: Values, rule: Patience, monitor: Monitor) -> None:
+def test_decisions_equal_those_of_a_naive_implementation(values: Values, rule: Patience, monitor: Monitor) -> None:
     made = decisions(values, rule, monitor)
 
     rows = [(d.improved, d.is_best, d.wait, d.stop is not None) for d in made]
@@ -71,7 +71,7 @@ def test_every_decision_is_that_of_the_naive_rule(values: Values, rule: Patience
 
 
 @given(histories, rules)
-def test_the_best_is_the_first_of_the_best_values(values: Values, rule: Patience) -> None:
+def test_the_first_of_equal_best_values_is_best(values: Values, rule: Patience) -> None:
     tracker = Tracker(Monitor.val_loss, rule)
     for epoch, value in enumerate(values, start=1):
         tracker, _ = tracker.update(epoch, value, None)
@@ -85,19 +85,19 @@ def test_patience_runs_out_after_that_many_epochs_without_improvement() -> None:
     assert stop_epoch([1.0, 0.5, 0.6, 0.6, 0.6, 0.6], Patience(patience=3)) == 5
 
 
-def test_a_gain_within_min_delta_is_best_but_does_not_restart_patience() -> None:
+def test_an_improvement_within_min_delta_is_best_but_does_not_reset_patience() -> None:
     last = decisions([1.0, 0.95], Patience(min_delta=0.1))[-1]
 
     assert (last.is_best, last.improved, last.wait) == (True, False, 1)
 
 
-def test_slow_progress_that_adds_up_restarts_patience() -> None:
+def test_accumulated_slow_progress_resets_patience() -> None:
     made = decisions([1.0, 0.96, 0.92, 0.88], Patience(min_delta=0.1, patience=9))
 
     assert [d.wait for d in made] == [0, 1, 2, 0]
 
 
-def test_a_relative_min_delta_is_a_share_of_the_magnitude_also_for_negative_values() -> None:
+def test_a_relative_min_delta_uses_the_magnitude_of_negative_values() -> None:
     rule = Patience(min_delta=0.1, min_delta_mode="relative", monitor=Monitor.val_r2)
 
     made = decisions([-2.0, -1.9, -1.7], rule, Monitor.val_r2)
@@ -105,7 +105,7 @@ def test_a_relative_min_delta_is_a_share_of_the_magnitude_also_for_negative_valu
     assert [d.improved for d in made] == [True, False, True]
 
 
-def test_closeness_is_the_share_of_patience_that_is_used_up() -> None:
+def test_closeness_is_wait_over_patience() -> None:
     assert [d.closeness for d in decisions([0.5, 0.6, 0.6, 0.6], Patience(patience=2))] == [0, 0.5, 1, 1.5]
     assert decisions([0.5, 0.6], None)[-1].closeness is None
 
@@ -117,7 +117,7 @@ def test_min_epochs_delays_stopping_and_nothing_else() -> None:
     assert [d.stop for d in made] == [None, None, None, None, StopReason.early_stopped]
 
 
-def test_patience_that_ran_out_before_min_epochs_is_forgotten_when_the_value_improves() -> None:
+def test_patience_that_ran_out_before_min_epochs_is_not_latched() -> None:
     assert stop_epoch([0.5, 0.6, 0.6, 0.4, 0.5], Patience(patience=2, min_epochs=4)) is None
 
 
@@ -144,7 +144,7 @@ def test_a_non_finite_first_epoch_is_no_best(bad: float | None) -> None:
     assert [(d.is_best, d.wait) for d in made] == [(False, 1), (True, 0)]
 
 
-def test_epochs_that_are_not_finite_use_up_patience() -> None:
+def test_non_finite_epochs_count_towards_patience() -> None:
     assert stop_epoch([1.0, nan, nan, nan], Patience(patience=2)) == 3
     assert stop_epoch([nan, nan], Patience(patience=2)) == 2
 
@@ -178,5 +178,5 @@ def test_equal_values_are_no_improvement() -> None:
         ),
     ],
 )
-def test_each_decision_says_why(values: Values, rule: Patience | None, reason: str) -> None:
+def test_each_decision_has_a_reason(values: Values, rule: Patience | None, reason: str) -> None:
     assert decisions(values, rule)[-1].reason == reason

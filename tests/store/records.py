@@ -1,4 +1,4 @@
-"""Rows that the store's tests write."""
+"""Helpers that write rows for the tests of the store."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def epoch(number: int, **fields: Any) -> Epoch:
 
 
 def record(database: Database, claim: Claim, *epochs: Epoch) -> Any:
-    """What was asked of the job meanwhile; raises LeaseLost."""
+    """Record epochs; returns the pending request of the job. Raises LeaseLost."""
     best = BestSoFar(epochs[-1].epoch, 0.5, {"val_loss": 0.5})
     with database.transaction() as connection:
         written = write(connection, "cpu", [AttemptRecord(claim.job_id, claim.attempt, epochs, best, eta_seconds=1.0)])
@@ -53,7 +53,7 @@ def record(database: Database, claim: Claim, *epochs: Epoch) -> Any:
 
 
 def publish(database: Database, claim: Claim, *files: Checkpoint) -> frozenset[str]:
-    """The keys of the files that these replace."""
+    """Publish checkpoints; returns the artifact keys that they replace."""
     with database.transaction() as connection:
         return write(connection, "cpu", [AttemptRecord(claim.job_id, claim.attempt, published=files)]).replaced
 

@@ -1,4 +1,4 @@
-"""Data sets: the same bytes once, on both databases."""
+"""Data sets are deduplicated by bytes and options, on both databases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.store.engine import Database
 from tests.store.records import dataset
 
 
-def test_a_data_set_comes_back_as_it_was_stored(database: Database) -> None:
+def test_a_stored_data_set_is_read_back_unchanged(database: Database) -> None:
     stored = dataset()
     with database.transaction(DEFAULT_TENANT) as connection:
         assert datasets.add(connection, stored, path="datasets/ds_1", options="{}") == (stored, True)
@@ -43,7 +43,7 @@ def test_data_sets_are_listed_newest_first_in_pages(database: Database) -> None:
         assert [d.id for d in datasets.find(connection, limit=2, after="ds_1")] == ["ds_0"]
 
 
-def test_a_summary_is_the_data_set_without_its_columns_and_says_how_many_there_are(database: Database) -> None:
+def test_a_summary_has_the_number_of_columns_instead_of_their_profiles(database: Database) -> None:
     stored = dataset()
     with database.transaction(DEFAULT_TENANT) as connection:
         datasets.add(connection, stored, path="a", options="{}")
@@ -54,7 +54,7 @@ def test_a_summary_is_the_data_set_without_its_columns_and_says_how_many_there_a
     assert summary.model_dump() == {**stored.model_dump(exclude={"columns"}), "column_count": 2}
 
 
-def test_summaries_are_listed_as_data_sets_are(database: Database) -> None:
+def test_summaries_are_listed_in_the_same_order(database: Database) -> None:
     with database.transaction(DEFAULT_TENANT) as connection:
         for number in range(3):
             datasets.add(connection, dataset(f"ds_{number}", f"{number}" * 64), path="a", options="{}")
@@ -67,12 +67,12 @@ def test_summaries_are_listed_as_data_sets_are(database: Database) -> None:
 
 
 @pytest.mark.parametrize("call", [datasets.get, datasets.path_of, datasets.remove])
-def test_an_unknown_data_set_is_said_so(database: Database, call: object) -> None:
+def test_an_unknown_data_set_is_not_found(database: Database, call: object) -> None:
     with pytest.raises(NotFound, match="ds_none"), database.transaction() as connection:
         call(connection, "ds_none")  # type: ignore[operator]
 
 
-def test_data_sets_beyond_the_quota_are_refused_and_a_deleted_one_makes_room(database: Database) -> None:
+def test_data_sets_beyond_the_quota_are_refused_until_one_is_deleted(database: Database) -> None:
     size = dataset().parquet_bytes + datasets.profile_bytes(dataset())  # in files and in the database
     with database.transaction(DEFAULT_TENANT) as connection:
         for number in range(2):

@@ -22,7 +22,7 @@ def test_the_migrations_build_exactly_the_tables_of_the_code(database: Database)
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_migrating_twice_and_at_once_is_safe(blank_database_url: str) -> None:
+def test_repeated_and_concurrent_migrations_are_safe(blank_database_url: str) -> None:
     threads = [threading.Thread(target=migrate, args=(blank_database_url,)) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -71,7 +71,7 @@ def test_a_database_that_stays_locked_is_unavailable(
     impatient.close()
 
 
-def test_a_postgres_that_is_not_there_is_unavailable() -> None:
+def test_an_unreachable_postgres_is_unavailable() -> None:
     database = Database("postgresql://nobody@127.0.0.1:1/none")
 
     with pytest.raises(Unavailable), database.reading():
@@ -79,6 +79,6 @@ def test_a_postgres_that_is_not_there_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize("url", ["mysql://localhost/x", "sqlite://", "sqlite:///:memory:", "nonsense"])
-def test_other_databases_are_refused(url: str) -> None:
+def test_other_database_urls_are_refused(url: str) -> None:
     with pytest.raises(Misconfigured, match="DATABASE_URL must be"):
         Database(url)

@@ -1,4 +1,4 @@
-"""The log of a job: whatever happens to it stands there once, in order, on both databases."""
+"""The event log of a job has each event once and in order, on both databases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.domain.event import EventKind
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status, StopReason
 from service.errors import LeaseLost
-from service.spec.change import JobChange
+from service.spec.job import JobChange
 from service.store.engine import Database
 from service.store.jobs import actions, attempt, events, jobs, leases
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
@@ -25,7 +25,7 @@ def log(database: Database, job_id: str) -> list[tuple[EventKind, int, str]]:
     return [(event.kind, event.attempt, event.message) for event in found]
 
 
-def test_a_life_from_queue_to_end(database: Database) -> None:
+def test_events_from_submission_to_end(database: Database) -> None:
     submitted = submit(database)
     (taken,) = claim(database, "wrk_7")
     best = BestSoFar(1, 0.5, {"val_loss": 0.5})
@@ -43,7 +43,7 @@ def test_a_life_from_queue_to_end(database: Database) -> None:
     assert taken.job_id == submitted.id
 
 
-def test_crashes_say_why(database: Database) -> None:
+def test_crash_events_have_the_error(database: Database) -> None:
     submitted = submit(database)
     for number in (1, 2, 3):
         claim(database)
@@ -56,7 +56,7 @@ def test_crashes_say_why(database: Database) -> None:
     assert kinds == [(EventKind.queued, "submitted"), again, again, last]
 
 
-def test_every_crash_keeps_the_end_of_its_log(database: Database) -> None:
+def test_every_crash_event_has_the_tail_of_the_trainer_log(database: Database) -> None:
     failing, cancelled, paused = (submit(database).id for _ in range(3))
     for number in (1, 2, 3):
         claimed = [each.job_id for each in (*claim(database), *claim(database), *claim(database))]
@@ -79,7 +79,7 @@ def test_every_crash_keeps_the_end_of_its_log(database: Database) -> None:
     assert tails(paused) == [(EventKind.paused, f"dump 1 of {paused}")]
 
 
-def test_requests_stand_in_the_log_as_often_as_they_changed_something(database: Database) -> None:
+def test_requests_are_logged_only_if_they_change_something(database: Database) -> None:
     submitted = submit(database)
     with database.transaction() as connection:
         for ask in (actions.pause, actions.pause, actions.resume, actions.resume):
@@ -95,13 +95,13 @@ def test_requests_stand_in_the_log_as_often_as_they_changed_something(database: 
         actions.cancel(connection, submitted.id)
 
     assert [message for _, _, message in log(database, submitted.id)] == [
-        *("submitted", "paused", "no longer paused", "claimed by wrk_1"),
-        *("to be paused at the epoch's end", "not to be paused after all", "to be paused at the epoch's end"),
+        *("submitted", "paused", "resumed: queued again", "claimed by wrk_1"),
+        *("pausing at the end of the epoch", "request to pause withdrawn", "pausing at the end of the epoch"),
         *("paused after epoch 0", "priority is now 3", "cancelled"),
     ]
 
 
-def test_a_worker_that_stops_gives_its_job_back(database: Database) -> None:
+def test_a_stopping_worker_releases_its_job(database: Database) -> None:
     submitted = submit(database)
     claim(database)
     with database.transaction() as connection:
@@ -110,7 +110,7 @@ def test_a_worker_that_stops_gives_its_job_back(database: Database) -> None:
     assert log(database, submitted.id)[-1] == (EventKind.released, 1, "requeued after epoch 0: worker stopping")
 
 
-def test_an_attempt_that_has_lost_its_job_adds_nothing(database: Database) -> None:
+def test_an_attempt_that_lost_its_lease_logs_nothing(database: Database) -> None:
     submitted = submit(database)
     claim(database)
     with database.transaction() as connection:
@@ -132,7 +132,7 @@ def test_an_attempt_that_has_lost_its_job_adds_nothing(database: Database) -> No
     assert log(database, submitted.id) == before
 
 
-def test_a_page_of_the_log(database: Database) -> None:
+def test_events_are_paged(database: Database) -> None:
     submitted = submit(database)
     claim(database)
 
@@ -143,7 +143,7 @@ def test_a_page_of_the_log(database: Database) -> None:
     assert (first.number, second.number, second.details) == (1, 2, {"worker": "wrk_1"})
 
 
-def test_a_deleted_jobs_log_goes_with_it(database: Database) -> None:
+def test_events_are_deleted_with_their_job(database: Database) -> None:
     submitted = submit(database)
     with database.transaction() as connection:
         actions.cancel(connection, submitted.id)

@@ -1,4 +1,4 @@
-"""Ids sort by time and are made once."""
+"""Ids are unique and sort by time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from service.store.ids import new_id
 
 
-def test_ids_of_one_process_sort_in_the_order_they_were_made() -> None:
+def test_ids_of_one_process_sort_in_creation_order() -> None:
     ids = [new_id("job") for _ in range(100_000)]
 
     assert ids == sorted(set(ids))
@@ -23,7 +23,7 @@ def test_ids_sort_by_time_even_when_the_clock_is_set_back(monkeypatch: pytest.Mo
     assert new_id("job") > before
 
 
-def test_threads_never_make_the_same_id() -> None:
+def test_ids_are_unique_across_threads() -> None:
     with ThreadPoolExecutor(8) as pool:
         ids = list(pool.map(new_id, ["ds"] * 20_000))
 

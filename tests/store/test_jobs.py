@@ -1,4 +1,4 @@
-"""Submitting, finding, cancelling and deleting jobs, on both databases."""
+"""Submitting, finding and deleting jobs, on both databases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def finish(database: Database, job_id: str) -> None:
         attempt.finish(connection, job_id, 1, Outcome(Status.succeeded, StopReason.max_epochs))
 
 
-def test_a_submitted_job_is_queued_with_its_whole_spec(database: Database) -> None:
+def test_a_submitted_job_is_queued_with_all_defaults(database: Database) -> None:
     resolved = synthetic(name="first", labels={"team": "a"}, max_epochs=7)
 
     with database.transaction(DEFAULT_TENANT) as connection:
@@ -38,7 +38,7 @@ def test_a_submitted_job_is_queued_with_its_whole_spec(database: Database) -> No
     assert job(database, submitted.id) == submitted
 
 
-def test_the_position_counts_those_that_go_before(database: Database) -> None:
+def test_the_queue_position_counts_jobs_ahead(database: Database) -> None:
     late, urgent = submit(database), submit(database, priority=1)
 
     assert job(database, urgent.id).queue_position == 1
@@ -48,11 +48,11 @@ def test_the_position_counts_those_that_go_before(database: Database) -> None:
 def test_a_full_queue_refuses(database: Database) -> None:
     submit(database)
 
-    with pytest.raises(QueueFull, match="takes 1 jobs"), database.transaction(DEFAULT_TENANT) as connection:
+    with pytest.raises(QueueFull, match="limited to 1 jobs"), database.transaction(DEFAULT_TENANT) as connection:
         jobs.submit(connection, synthetic(), max_queued=1)
 
 
-def test_the_same_key_gives_the_same_job_and_another_request_is_refused(database: Database) -> None:
+def test_an_idempotency_key_returns_its_job_and_refuses_another_request(database: Database) -> None:
     def post(request: str) -> tuple[str, bool]:
         with database.transaction(DEFAULT_TENANT) as connection:
             given, created = jobs.submit(
@@ -67,7 +67,7 @@ def test_the_same_key_gives_the_same_job_and_another_request_is_refused(database
         post("request b")
 
 
-def test_parallel_posts_with_one_key_make_one_job(database: Database) -> None:
+def test_concurrent_submissions_with_one_key_create_one_job(database: Database) -> None:
     seen: list[tuple[str, bool]] = []
 
     def post() -> None:
@@ -94,15 +94,17 @@ def test_jobs_are_found_by_every_filter_newest_first(database: Database) -> None
     submit(database, name="two", labels={"team": "y"})
 
     with database.reading() as connection:
-        assert [j.id for j in jobs.find(connection, limit=10, labels={"a.b/c": 'say "hi"'})] == [odd.id]
-        assert [j.id for j in jobs.find(connection, limit=10, labels={"team": "x"}, name="two")] == [odd.id]
-        assert [j.id for j in jobs.find(connection, limit=10, name="one")] == [plain.id]
-        assert jobs.find(connection, limit=10, status=Status.running) == []
+        assert [j.id for j in jobs.find(connection, jobs.JobFilter(labels={"a.b/c": 'say "hi"'}), limit=10)] == [odd.id]
+        assert [j.id for j in jobs.find(connection, jobs.JobFilter(labels={"team": "x"}, name="two"), limit=10)] == [
+            odd.id
+        ]
+        assert [j.id for j in jobs.find(connection, jobs.JobFilter(name="one"), limit=10)] == [plain.id]
+        assert jobs.find(connection, jobs.JobFilter(status=Status.running), limit=10) == []
         newest = jobs.find(connection, limit=2)
         assert [j.id for j in jobs.find(connection, limit=2, after=newest[-1].id)] == [plain.id]
 
 
-def test_another_tenants_jobs_do_not_exist(database: Database) -> None:
+def test_jobs_of_other_tenants_are_not_found(database: Database) -> None:
     submitted = submit(database)
 
     with database.reading("other") as connection:
@@ -111,7 +113,7 @@ def test_another_tenants_jobs_do_not_exist(database: Database) -> None:
             jobs.get(connection, submitted.id)
 
 
-def test_a_waiting_job_is_cancelled_at_once_and_twice_is_fine(database: Database) -> None:
+def test_a_queued_job_is_cancelled_at_once_and_cancel_is_idempotent(database: Database) -> None:
     submitted = submit(database)
 
     for _ in range(2):
@@ -131,7 +133,7 @@ def test_a_finished_job_cannot_be_cancelled(database: Database) -> None:
         actions.cancel(connection, submitted.id)
 
 
-def test_deleting_takes_the_history_and_leaves_the_files_to_the_collector(database: Database) -> None:
+def test_deletion_removes_the_history_and_leaves_files_to_the_collector(database: Database) -> None:
     submitted = submit(database)
     (taken,) = claim(database)
     record(database, taken, epoch(1))
@@ -150,7 +152,7 @@ def test_deleting_takes_the_history_and_leaves_the_files_to_the_collector(databa
             jobs.get(connection, submitted.id)
 
 
-def test_every_change_raises_the_version(database: Database) -> None:
+def test_every_change_increments_the_version(database: Database) -> None:
     submitted = submit(database)
     seen = []
 
@@ -170,7 +172,7 @@ def test_every_change_raises_the_version(database: Database) -> None:
     assert [status for _, status in seen] == [Status.queued, Status.running, Status.running, Status.succeeded]
 
 
-def test_the_job_shows_where_its_best_checkpoint_is(database: Database) -> None:
+def test_a_job_refers_to_its_best_checkpoint(database: Database) -> None:
     submitted = submit(database)
     (taken,) = claim(database)
     record(database, taken, epoch(1), epoch(2))

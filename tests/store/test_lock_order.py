@@ -1,4 +1,4 @@
-"""Whoever changes several jobs locks them in the same order: on Postgres nobody ends in a deadlock."""
+"""Transactions that change several jobs lock them in one order: no deadlocks on Postgres."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ SECONDS = 2.0
 
 
 def scrambled(database: Database) -> list[str]:
-    """Jobs that lie in the table in another order than that of their ids."""
+    """Jobs whose physical order in the table differs from that of their ids."""
     rows = [jobs.new_row(synthetic(), DEFAULT_TENANT) for _ in range(JOBS)]
     with database.transaction(DEFAULT_TENANT) as connection:
         jobs.add(connection, rows[::-1])
     return [row["id"] for row in rows]
 
 
-def test_recording_renewing_reaping_and_cancelling_at_once_are_no_deadlock(database: Database) -> None:
+def test_concurrent_writes_renewals_reaps_and_cancels_do_not_deadlock(database: Database) -> None:
     ids = scrambled(database)
     claims = claim(database, width=JOBS, seconds=60.0)
     assert {each.job_id for each in claims} == {*ids}
@@ -51,7 +51,7 @@ def test_recording_renewing_reaping_and_cancelling_at_once_are_no_deadlock(datab
         leases.renew(connection, "wrk_1", ids, 60.0)
 
     def cancel(connection: Any) -> None:
-        actions.stop(connection, jobs_table.c.tenant == DEFAULT_TENANT)
+        actions.cancel_all(connection, jobs_table.c.tenant == DEFAULT_TENANT)
         connection.rollback()
 
     def reap(connection: Any) -> None:

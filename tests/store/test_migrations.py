@@ -1,4 +1,4 @@
-"""What an older version of the service has stored is read by this one, on both databases."""
+"""Rows stored by older versions of the service are readable after migration, on both databases."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def stored_at(revision: str, url: str, columns: list[dict[str, Any]]) -> Databas
     return database
 
 
-def test_a_data_set_from_before_duplicates_were_counted_is_read_without(blank_database_url: str) -> None:
+def test_data_sets_from_before_0004_have_no_duplicate_count(blank_database_url: str) -> None:
     database = stored_at("0003", blank_database_url, [COLUMN])
 
     migrate(blank_database_url)
@@ -57,7 +57,7 @@ def test_a_data_set_from_before_duplicates_were_counted_is_read_without(blank_da
     assert (column.max, column.quantiles, column.histogram, column.given_away_by) == (3.0, None, None, [])
 
 
-def test_the_columns_of_a_data_set_from_before_they_were_counted_are_counted(blank_database_url: str) -> None:
+def test_migration_0010_counts_columns(blank_database_url: str) -> None:
     database = stored_at("0009", blank_database_url, [{**COLUMN, "name": name} for name in "abc"])
 
     migrate(blank_database_url)
@@ -68,7 +68,7 @@ def test_the_columns_of_a_data_set_from_before_they_were_counted_are_counted(bla
     assert (found.id, found.column_count) == ("ds_1", 3)
 
 
-def test_the_profile_of_a_data_set_from_before_it_was_counted_counts(blank_database_url: str) -> None:
+def test_migration_0014_measures_profiles(blank_database_url: str) -> None:
     database = stored_at("0010", blank_database_url, [COLUMN])
 
     migrate(blank_database_url)

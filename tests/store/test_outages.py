@@ -1,4 +1,4 @@
-"""What the service makes of a Postgres that is read-only, that does not answer any more, or that takes too long."""
+"""Postgres read-only, silent or too slow: requests fail in bounded time, and the service recovers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.parametrize("backend", ["postgres"], indirect=True)
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds become tenths, so that the tests take no longer than they must."""
+    """Shorten timeouts tenfold to speed up the tests."""
     monkeypatch.setattr(postgres_connection.GuardedConnection, "answer_seconds", 0.3)
     for module in (postgres_connection, engine):
         monkeypatch.setattr(module, "PROMPT_SECONDS", 0.3)
@@ -40,7 +40,7 @@ def proxy(database_url: str) -> Iterator[Proxy]:
         yield proxy
 
 
-def test_a_database_that_has_become_read_only_is_unavailable_to_writers_and_serves_readers(
+def test_a_read_only_database_refuses_writes_and_serves_reads(
     database: Database, database_url: str, postgres: str
 ) -> None:
     submit(database)
@@ -76,9 +76,7 @@ def test_a_database_that_has_become_read_only_is_unavailable_to_writers_and_serv
         ("22012", exc.DBAPIError),
     ],
 )
-def test_what_postgres_says_is_an_outage_or_a_fault_of_ours(
-    database: Database, state: str, expected: type[Exception]
-) -> None:
+def test_postgres_errors_are_translated(database: Database, state: str, expected: type[Exception]) -> None:
     raising = text(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$")
 
     with pytest.raises(expected), database.transaction() as connection:
@@ -86,7 +84,7 @@ def test_what_postgres_says_is_an_outage_or_a_fault_of_ours(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_server_that_falls_silent_is_unavailable_in_bounded_time_and_comes_back(proxy: Proxy) -> None:
+def test_a_silent_server_is_unavailable_in_bounded_time_until_it_answers(proxy: Proxy) -> None:
     database = Database(f"{proxy.url}?connect_timeout=2", statement_seconds=0.3)
     submit(database)
     told: list[str] = []
@@ -108,7 +106,7 @@ def test_a_server_that_falls_silent_is_unavailable_in_bounded_time_and_comes_bac
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_server_that_falls_silent_in_the_middle_of_a_transaction_is_unavailable(proxy: Proxy) -> None:
+def test_a_server_that_falls_silent_in_a_transaction_is_unavailable(proxy: Proxy) -> None:
     database = Database(proxy.url, statement_seconds=0.3)
     told: list[str] = []
 
@@ -130,7 +128,7 @@ def test_a_server_that_falls_silent_in_the_middle_of_a_transaction_is_unavailabl
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_sign_of_life_is_not_held_up_for_as_long_as_a_statement_may_take(proxy: Proxy) -> None:
+def test_heartbeats_have_a_shorter_timeout_than_statements(proxy: Proxy) -> None:
     database = Database(proxy.url, statement_seconds=600)
     told: list[str] = []
 
@@ -152,7 +150,7 @@ def test_a_sign_of_life_is_not_held_up_for_as_long_as_a_statement_may_take(proxy
 
 
 @pytest.mark.usefixtures("impatient")
-def test_who_listens_notices_a_silent_server_and_listens_again(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_listener_detects_a_silent_server_and_reconnects(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.store.notifications.HEARTBEAT_SECONDS", 0.2)
     database = Database(proxy.url)
     changes = database.listen()
@@ -173,7 +171,7 @@ def test_who_listens_notices_a_silent_server_and_listens_again(proxy: Proxy, mon
     database.close()
 
 
-def test_a_statement_that_takes_too_long_is_ended_but_for_those_that_may(database_url: str) -> None:
+def test_slow_statements_time_out_unless_long_statements_are_allowed(database_url: str) -> None:
     database = Database(database_url, statement_seconds=0.1)
 
     with pytest.raises(Unavailable), database.transaction() as connection:
@@ -187,9 +185,7 @@ def test_a_statement_that_takes_too_long_is_ended_but_for_those_that_may(databas
     database.close()
 
 
-def test_a_data_set_that_many_ended_jobs_name_takes_as_long_to_delete_as_it_needs(
-    database: Database, database_url: str
-) -> None:
+def test_the_deletion_of_a_data_set_with_many_jobs_has_no_short_timeout(database: Database, database_url: str) -> None:
     slow = "CREATE FUNCTION slow() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END' LANGUAGE plpgsql"
     ended = submit(database)
     with database.transaction(DEFAULT_TENANT) as connection:
@@ -207,7 +203,7 @@ def test_a_data_set_that_many_ended_jobs_name_takes_as_long_to_delete_as_it_need
         assert connection.scalar(select(jobs.c.dataset_id).where(jobs.c.id == ended.id)) is None
 
 
-def test_every_connection_has_timeouts_and_the_address_may_choose_others(proxy: Proxy) -> None:
+def test_every_connection_has_timeouts_that_the_url_may_override(proxy: Proxy) -> None:
     database = Database(f"{proxy.url}?keepalives_idle=77", statement_seconds=7)
 
     with database.reading() as connection:

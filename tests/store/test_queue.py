@@ -1,4 +1,4 @@
-"""Claiming, leases, fences: what makes the jobs table a queue, on both databases."""
+"""The job queue: claims, leases and fenced writes, on both databases."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def crash(database: Database, job_id: str, attempt: int) -> None:
         leases.record_crash(connection, job_id, attempt, CRASH)
 
 
-def test_the_highest_priority_goes_first_and_then_the_oldest(database: Database) -> None:
+def test_claims_are_ordered_by_priority_and_age(database: Database) -> None:
     first, second, urgent = submit(database), submit(database), submit(database, priority=5)
 
     taken = [*claim(database), *claim(database)]
@@ -43,7 +43,7 @@ def test_the_highest_priority_goes_first_and_then_the_oldest(database: Database)
     assert job(database, second.id).status is Status.queued
 
 
-def test_a_claim_starts_the_job_and_raises_its_attempt(database: Database) -> None:
+def test_a_claim_starts_the_job_and_increments_its_attempt(database: Database) -> None:
     submitted = submit(database)
 
     (taken,) = claim(database, "wrk_7")
@@ -54,7 +54,7 @@ def test_a_claim_starts_the_job_and_raises_its_attempt(database: Database) -> No
     assert running.started_at is not None
 
 
-def test_a_job_that_wants_a_gpu_waits_for_a_worker_that_has_one(database: Database) -> None:
+def test_a_job_for_a_gpu_waits_for_a_worker_with_one(database: Database) -> None:
     wants_gpu = submit(database, device="cuda")
 
     assert claim(database) == []
@@ -62,7 +62,7 @@ def test_a_job_that_wants_a_gpu_waits_for_a_worker_that_has_one(database: Databa
         assert [c.job_id for c in claim_on(connection, "cuda")] == [wants_gpu.id]
 
 
-def test_many_claimers_take_each_job_once(database: Database) -> None:
+def test_concurrent_claims_take_each_job_once(database: Database) -> None:
     submitted = {submit(database).id for _ in range(60)}
     taken: list[str] = []
 
@@ -79,7 +79,7 @@ def test_many_claimers_take_each_job_once(database: Database) -> None:
     assert Counter(taken) == Counter(submitted)
 
 
-def test_a_write_of_an_older_attempt_changes_nothing(database: Database) -> None:
+def test_writes_of_older_attempts_are_fenced_off(database: Database) -> None:
     submitted = submit(database)
     (old,) = claim(database)
     crash(database, submitted.id, old.attempt)
@@ -97,7 +97,7 @@ def test_a_write_of_an_older_attempt_changes_nothing(database: Database) -> None
     assert job(database, submitted.id).progress.epoch == 1
 
 
-def test_epochs_are_recorded_with_best_and_progress(database: Database) -> None:
+def test_epochs_are_recorded_with_best_epoch_and_progress(database: Database) -> None:
     submitted = submit(database)
     (taken,) = claim(database)
     rows = [epoch(1), epoch(2, val_loss=None, non_finite=True, metrics={"val_accuracy": None})]
@@ -114,7 +114,7 @@ def test_epochs_are_recorded_with_best_and_progress(database: Database) -> None:
     assert (running.best.epoch, running.best.checkpoint) == (2, None)
 
 
-def test_a_new_attempt_replaces_the_rows_of_the_one_before(database: Database) -> None:
+def test_a_new_attempt_replaces_epochs_of_the_previous_one(database: Database) -> None:
     submitted = submit(database)
     (old,) = claim(database)
     record(database, old, *[epoch(n) for n in range(1, 6)])
@@ -128,7 +128,7 @@ def test_a_new_attempt_replaces_the_rows_of_the_one_before(database: Database) -
     assert job(database, submitted.id).progress.epoch == 2
 
 
-def test_the_same_flush_twice_leaves_each_epoch_once(database: Database) -> None:
+def test_a_repeated_flush_is_idempotent(database: Database) -> None:
     submitted = submit(database)
     (taken,) = claim(database)
 
@@ -139,7 +139,7 @@ def test_the_same_flush_twice_leaves_each_epoch_once(database: Database) -> None
         assert [row.epoch for row in epochs.read(connection, submitted.id)] == [1, 2]
 
 
-def test_publishing_replaces_the_checkpoint_and_names_the_old_file(database: Database) -> None:
+def test_publishing_replaces_the_checkpoint_and_returns_the_old_key(database: Database) -> None:
     submitted = submit(database)
     (taken,) = claim(database)
     assert publish(database, taken, checkpoint(CheckpointKind.best, 1)) == frozenset()
@@ -181,7 +181,7 @@ def test_a_finished_job_never_changes_again(database: Database) -> None:
     assert claim(database) == []
 
 
-def test_a_released_job_waits_again_unharmed(database: Database) -> None:
+def test_a_released_job_is_requeued_without_a_failure(database: Database) -> None:
     submitted = submit(database)
     claim(database)
 
@@ -193,7 +193,7 @@ def test_a_released_job_waits_again_unharmed(database: Database) -> None:
     assert claim(database)[0].attempt == 2
 
 
-def test_a_job_whose_trainer_crashes_again_and_again_fails_with_the_reason(database: Database) -> None:
+def test_the_third_crash_fails_the_job_with_the_error(database: Database) -> None:
     submitted = submit(database)
 
     for number in range(1, MAX_FAILURES + 1):
@@ -210,7 +210,7 @@ def test_a_job_whose_trainer_crashes_again_and_again_fails_with_the_reason(datab
 
 
 def crash_at(database: Database, job_id: str, *reached: int) -> Job:
-    """One attempt for each of these epochs, which records all epochs up to it from the first on, and crashes."""
+    """Run one attempt per given epoch: record all epochs up to it, then crash."""
     for last in reached:
         (taken,) = claim(database)
         record(database, taken, *(epoch(number) for number in range(1, last + 1)))
@@ -218,13 +218,13 @@ def crash_at(database: Database, job_id: str, *reached: int) -> Job:
     return job(database, job_id)
 
 
-def test_crashes_of_attempts_that_each_get_further_do_not_add_up(database: Database) -> None:
+def test_progress_resets_the_count_of_crashes(database: Database) -> None:
     waiting = crash_at(database, submit(database).id, 5, 20, 40, 41)
 
     assert (waiting.status, waiting.attempt, waiting.failures) == (Status.queued, 4, 1)
 
 
-def test_crashes_add_up_until_an_epoch_is_recorded_beyond_the_furthest(database: Database) -> None:
+def test_only_epochs_beyond_the_furthest_reset_the_count_of_crashes(database: Database) -> None:
     submitted = submit(database)
 
     assert crash_at(database, submitted.id, 12, 12).failures == 2
@@ -234,7 +234,7 @@ def test_crashes_add_up_until_an_epoch_is_recorded_beyond_the_furthest(database:
     assert (failed.status, failed.failures) == (Status.failed, MAX_FAILURES)
 
 
-def test_a_saved_state_of_an_epoch_reached_before_is_no_progress(database: Database) -> None:
+def test_a_saved_state_of_an_earlier_epoch_is_no_progress(database: Database) -> None:
     submitted = submit(database)
     crash_at(database, submitted.id, 12)
 
@@ -245,7 +245,7 @@ def test_a_saved_state_of_an_epoch_reached_before_is_no_progress(database: Datab
     assert job(database, submitted.id).failures == 1
 
 
-def test_a_lapsed_lease_returns_the_job_and_a_renewed_one_does_not(database: Database) -> None:
+def test_jobs_with_expired_leases_are_requeued_and_renewed_ones_are_not(database: Database) -> None:
     lapses, renewed = submit(database), submit(database)
     claim(database, "wrk_dead", seconds=0.05)
     claim(database, "wrk_alive", seconds=0.05)
@@ -265,7 +265,7 @@ def test_a_lapsed_lease_returns_the_job_and_a_renewed_one_does_not(database: Dat
         assert not leases.has_expired(connection)
 
 
-def test_a_running_job_is_asked_to_stop_and_its_trainer_hears_at_the_next_flush(database: Database) -> None:
+def test_a_trainer_learns_of_a_cancellation_at_the_next_flush(database: Database) -> None:
     submitted = submit(database)
     (taken,) = claim(database)
 
@@ -277,7 +277,7 @@ def test_a_running_job_is_asked_to_stop_and_its_trainer_hears_at_the_next_flush(
 
 
 @pytest.mark.parametrize("how", ["crash", "lapse", "release"])
-def test_a_job_asked_to_stop_is_cancelled_when_its_attempt_is_lost(database: Database, how: str) -> None:
+def test_a_pending_cancellation_takes_effect_when_the_attempt_is_lost(database: Database, how: str) -> None:
     submitted = submit(database)
     claim(database, seconds=-1.0)
     with database.transaction() as connection:
@@ -298,7 +298,7 @@ def test_a_job_asked_to_stop_is_cancelled_when_its_attempt_is_lost(database: Dat
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_a_lease_of_another_boot_has_lapsed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_of_an_earlier_boot_has_expired(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     submit(database)
     claim(database, seconds=3_600.0)
 
@@ -308,7 +308,7 @@ def test_a_lease_of_another_boot_has_lapsed(database: Database, monkeypatch: pyt
         assert leases.reap(connection) == 1
 
 
-def test_a_job_whose_spec_this_version_cannot_read_fails_and_holds_up_no_other(database: Database) -> None:
+def test_a_job_with_an_unreadable_spec_fails_without_blocking_others(database: Database) -> None:
     newer, fine = submit(database), submit(database, seed=1)
     with database.transaction() as connection:
         spec = fine.known_spec.model_dump(mode="json") | {"precision": "qubits"}
@@ -326,7 +326,7 @@ def job_row(database: Database, job_id: str) -> tuple[str, str]:
     return row.status, row.error["code"]
 
 
-def test_a_worker_renews_only_what_it_still_holds(database: Database) -> None:
+def test_a_worker_renews_only_its_own_leases(database: Database) -> None:
     forgotten = submit(database)
     claim(database, "wrk_1", seconds=0.05)
     with database.transaction() as connection:
@@ -339,7 +339,7 @@ def test_a_worker_renews_only_what_it_still_holds(database: Database) -> None:
 
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
-def test_who_claims_while_another_one_claims_gets_the_next_job(database: Database) -> None:
+def test_concurrent_claims_skip_locked_jobs(database: Database) -> None:
     first, second = submit(database), submit(database, batch_size=7)
 
     with database.transaction() as connection:

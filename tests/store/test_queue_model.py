@@ -1,4 +1,4 @@
-"""The queue against a small model of it: whatever is asked in whatever order, both come to the same."""
+"""The queue agrees with a simple model under random sequences of operations (stateful property test)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -27,7 +28,7 @@ from service.domain.event import EventKind
 from service.domain.job import Job, JobError
 from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import Conflict, LeaseLost, NotFound
-from service.spec.change import JobChange
+from service.spec.job import JobChange
 from service.store.engine import Database
 from service.store.jobs import actions, attempt, jobs, leases
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
@@ -53,7 +54,7 @@ LAPSED, HELD = -1.0, 1_000.0  # seconds of a lease
 
 @dataclass
 class Expected:
-    """What the model knows of a job."""
+    """A job in the model."""
 
     number: int  # in the order of submission
     tenant: str = DEFAULT_TENANT
@@ -93,7 +94,7 @@ class Expected:
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Clients, workers, and attempts that have lost their jobs and don't know."""
+    """Operations of clients, workers, and stale attempts that have lost their lease."""
 
     ids = Bundle("ids")
     claims = Bundle("claims")
@@ -322,7 +323,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 def seen(job: Row[Any]) -> Expected:
-    """The job's row in the model's words."""
+    """The job's row, as the model represents it."""
     asked = job.control and Control(job.control)
     return Expected(
         0,
@@ -338,7 +339,8 @@ def seen(job: Row[Any]) -> Expected:
     )
 
 
-def test_the_queue_does_what_its_model_does(database: Database) -> None:
+@pytest.mark.slow
+def test_the_queue_agrees_with_its_model(database: Database) -> None:
     run_state_machine_as_test(
         lambda: QueueMachine(database), settings=settings(max_examples=EXAMPLES, stateful_step_count=50)
     )

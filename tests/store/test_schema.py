@@ -1,4 +1,4 @@
-"""Which schemas this version can use, and the copy that is made of a SQLite file before it is migrated."""
+"""Schema compatibility between versions, and the backup of a SQLite file before a migration."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def migrated_by_a_newer_version(database: Database, usable_since: str) -> None:
         connection.execute(update(schema_compatibility).values(usable_since=usable_since))
 
 
-def test_a_newer_schema_that_was_only_expanded_can_be_used_and_is_left_alone(database: Database) -> None:
+def test_a_newer_expand_only_schema_is_usable_and_left_alone(database: Database) -> None:
     migrated_by_a_newer_version(database, migrations.head())
 
     migrate(database.url.render_as_string(hide_password=False))
@@ -40,7 +40,7 @@ def test_a_newer_schema_that_was_only_expanded_can_be_used_and_is_left_alone(dat
         assert migrations.revision_of(connection) == "9999"
 
 
-def test_a_newer_schema_that_was_contracted_since_is_refused_with_what_to_do(database: Database) -> None:
+def test_a_newer_contracted_schema_is_refused_with_the_remedy(database: Database) -> None:
     migrated_by_a_newer_version(database, FUTURE)
 
     with database.reading() as connection, pytest.raises(SchemaMismatch, match="install that version, or restore"):
@@ -49,12 +49,12 @@ def test_a_newer_schema_that_was_contracted_since_is_refused_with_what_to_do(dat
         migrate(database.url.render_as_string(hide_password=False))
 
 
-def test_the_database_names_a_revision_that_the_release_before_knows(database: Database) -> None:
+def test_usable_since_is_known_to_the_previous_release(database: Database) -> None:
     with database.reading() as connection:
         assert connection.scalar(select(schema_compatibility.c.usable_since)) == "0010"
 
 
-def test_a_statement_on_a_column_that_is_gone_says_so(database: Database) -> None:
+def test_a_missing_column_is_a_schema_mismatch(database: Database) -> None:
     submit(database)
     with database.transaction() as connection:
         connection.execute(text("ALTER TABLE jobs RENAME COLUMN eta_seconds TO eta"))
@@ -63,8 +63,9 @@ def test_a_statement_on_a_column_that_is_gone_says_so(database: Database) -> Non
         jobs.find(connection, limit=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_a_worker_whose_database_is_migrated_away_gives_its_jobs_back_and_says_why(
+def test_a_worker_releases_its_jobs_when_the_schema_becomes_incompatible(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
     settings = {"DATABASE_URL": database_url, "HOME": str(tmp_path), "TRAINERS": "1", "LEASE_SECONDS": "1.5"}
@@ -92,7 +93,7 @@ def seen(database: Database) -> bool:
 
 @pytest.fixture
 def older(tmp_path: Path) -> Iterator[Path]:
-    """A SQLite file of the revision before the newest, with a row."""
+    """A SQLite file at the second newest revision, with a row."""
     path = tmp_path / "old.db"
     database = Database(f"sqlite:///{path}")
     with database.transaction() as connection:
@@ -107,54 +108,54 @@ def older(tmp_path: Path) -> Iterator[Path]:
 
 
 def rows(path: Path) -> tuple[str, int]:
-    """The revision, and how many workers there are."""
+    """The revision and the number of workers."""
     with closing(sqlite_module.connect(str(path))) as connection:
         (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         (number,) = connection.execute("SELECT count(*) FROM workers").fetchone()
     return str(version), int(number)
 
 
-def copies(path: Path) -> list[Path]:
+def backups(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{path.name}.*.backup"))
 
 
-def test_a_sqlite_file_is_copied_before_it_is_migrated_and_a_new_one_is_not(older: Path) -> None:
+def test_a_sqlite_file_is_backed_up_before_a_migration(older: Path) -> None:
     migrate(f"sqlite:///{older}")
     migrate(f"sqlite:///{older}")  # nothing to do
     new = older.with_name("new.db")
     migrate(f"sqlite:///{new}")
 
-    (copy,) = copies(older)
+    (copy,) = backups(older)
     assert (rows(copy), rows(older)) == (("0010", 1), (migrations.head(), 1))
     assert copy.name.startswith("old.db.0010.")
     assert copy.stat().st_mode & 0o777 == 0o600
-    assert not copies(new)
+    assert not backups(new)
     assert not [path for path in older.parent.iterdir() if "unfinished" in path.name]
 
 
-def test_the_newest_copies_are_kept(older: Path) -> None:
-    made = [sqlite_backup.copy_before_migration(older, number, sqlite_module.connect) for number in "98765"]
+def test_only_the_newest_backups_are_kept(older: Path) -> None:
+    made = [sqlite_backup.back_up(older, number, sqlite_module.connect) for number in "98765"]
 
-    assert copies(older) == sorted(made[-sqlite_backup.KEPT :])
+    assert backups(older) == sorted(made[-sqlite_backup.KEPT :])
 
 
-def test_a_copy_that_an_operator_has_made_stays(older: Path) -> None:
+def test_backups_with_other_names_are_kept(older: Path) -> None:
     theirs = older.with_name("old.db.0010.2020-the-move.backup")
     theirs.touch()
 
     for _ in range(sqlite_backup.KEPT + 1):
-        sqlite_backup.copy_before_migration(older, "0010", sqlite_module.connect)
+        sqlite_backup.back_up(older, "0010", sqlite_module.connect)
 
     assert theirs.exists()
-    assert len(copies(older)) == sqlite_backup.KEPT + 1
+    assert len(backups(older)) == sqlite_backup.KEPT + 1
 
 
-def test_a_file_that_cannot_be_copied_is_not_migrated(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_backup_prevents_the_migration(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_path: Path, _revision: str, connect: object) -> Path:
-        return sqlite_backup.copy_before_migration(older, "0010", lambda path: sqlite_module.connect(f"{path}/no"))
+        return sqlite_backup.back_up(older, "0010", lambda path: sqlite_module.connect(f"{path}/no"))
 
-    monkeypatch.setattr("service.store.engine.copy_before_migration", full)
-    with pytest.raises(StorageError, match="was not migrated, for no copy of it could be made first"):
+    monkeypatch.setattr("service.store.engine.back_up", full)
+    with pytest.raises(StorageError, match="was not migrated: the backup failed"):
         migrate(f"sqlite:///{older}")
 
     assert rows(older) == ("0010", 1)

@@ -1,4 +1,4 @@
-"""The leaderboard of a sweep and its points over their seeds, on both databases."""
+"""The leaderboard of a sweep, and its summary per point, on both databases."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ def row(value: float | None, best_epoch: int | None = 3, **point: Any) -> SweepR
 
 
 @pytest.mark.parametrize(("monitor", "order"), [("val_loss", [1, 2, 0]), ("val_accuracy", [0, 2, 1])])
-def test_the_leaderboard_begins_with_the_best_and_ends_with_those_without_a_value(
-    database: Database, monitor: str, order: list[int]
-) -> None:
+def test_the_leaderboard_is_sorted_with_missing_values_last(database: Database, monitor: str, order: list[int]) -> None:
     sweep = create(database, base={**BASE, "early_stopping": {"monitor": monitor}}, replicates=5)
     valued = [train(database, **{monitor: value}) for value in (0.7, 0.2, 0.5)]
     failed = train(database, Status.failed)
@@ -57,7 +55,7 @@ def test_the_leaderboard_begins_with_the_best_and_ends_with_those_without_a_valu
     assert part == best_first[1:3]
 
 
-def test_a_row_says_what_was_changed_and_what_came_out(database: Database) -> None:
+def test_a_row_has_the_point_and_the_result(database: Database) -> None:
     sweep = create(database, grid={"optimizer.lr": [0.1, 0.2]})
     trained = train(database, val_loss=0.5, val_accuracy=0.75)
     claim(database)
@@ -73,7 +71,7 @@ def test_a_row_says_what_was_changed_and_what_came_out(database: Database) -> No
     assert (second.point, second.value, second.metrics, second.seconds) == ({"optimizer.lr": 0.2}, None, {}, None)
 
 
-def test_a_sweep_that_is_not_there_has_no_results(database: Database) -> None:
+def test_results_of_an_unknown_sweep_are_not_found(database: Database) -> None:
     sweep = create(database)
 
     with database.reading(DEFAULT_TENANT) as ours, database.reading("other") as theirs:
@@ -85,7 +83,7 @@ def test_a_sweep_that_is_not_there_has_no_results(database: Database) -> None:
 
 
 @pytest.mark.parametrize(("monitor", "best"), [("val_loss", 16), ("val_accuracy", 8)])
-def test_points_are_sorted_by_their_mean_over_the_seeds(database: Database, monitor: str, best: int) -> None:
+def test_points_are_sorted_by_mean(database: Database, monitor: str, best: int) -> None:
     base = {**BASE, "early_stopping": {"monitor": monitor}}
     sweep = create(database, base=base, grid={"batch_size": [8, 16, 32]}, replicates=2)
     for value in (0.6, 0.4, 0.1, 0.2):
@@ -100,7 +98,7 @@ def test_points_are_sorted_by_their_mean_over_the_seeds(database: Database, moni
 
 
 @given(st.dictionaries(st.integers(0, 5), st.lists(NUMBERS, min_size=1, max_size=6), min_size=1), st.booleans())
-def test_a_summary_gives_numpys_mean_and_deviation(groups: dict[int, list[float]], larger: bool) -> None:
+def test_mean_and_std_equal_numpys(groups: dict[int, list[float]], larger: bool) -> None:
     rows = [row(v, lr=group, seed=seed) for group, values in groups.items() for seed, v in enumerate(values)]
 
     points = summarize(rows, larger_is_better=larger)
@@ -118,7 +116,7 @@ def test_a_summary_gives_numpys_mean_and_deviation(groups: dict[int, list[float]
     assert means == sorted(means, reverse=larger)
 
 
-def test_a_summary_counts_what_is_there() -> None:
+def test_a_summary_skips_missing_values() -> None:
     rows = [row(0.5, 4, seed=0), row(0.7, 9, seed=1), row(None, None, seed=2), row(0.6, 5, seed=3)]
 
     (point,) = summarize(rows, larger_is_better=False)
@@ -129,7 +127,7 @@ def test_a_summary_counts_what_is_there() -> None:
     assert (point.best_epoch.min, point.best_epoch.median, point.best_epoch.max) == (4, 5.0, 9)
 
 
-def test_numbers_too_large_to_add_are_null() -> None:
+def test_overflowing_sums_are_null() -> None:
     (point,) = summarize([row(1.7e308, seed=0), row(1.7e308, seed=1)], larger_is_better=False)
 
     assert point.value is not None
@@ -137,7 +135,7 @@ def test_numbers_too_large_to_add_are_null() -> None:
     json.dumps(point.model_dump(), allow_nan=False)
 
 
-def test_the_seeds_of_a_fold_are_averaged_before_the_folds() -> None:
+def test_seeds_are_averaged_before_folds() -> None:
     values = {1: [0.0, 2.0], 2: [2.0, 4.0], 3: [5.0, None]}
     rows = [
         row(value, None if value is None else 3, **{"split.folds": 3, "split.fold": fold, "seed": seed, "lr": 0.1})

@@ -1,4 +1,4 @@
-"""Sweeps on both databases: all jobs or none, counts and the best by two statements, cancelled together."""
+"""Sweeps: created with all jobs or none, read in two statements, cancelled together, on both databases."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def get(database: Database, sweep: Sweep) -> Sweep:
 
 
 def jobs_of(database: Database, sweep: Sweep) -> list[Job]:
-    """In the order of their submission."""
+    """The sweep's jobs in submission order."""
     with database.reading() as connection:
-        return jobs.find(connection, limit=10_000, sweep=sweep.id)[::-1]
+        return jobs.find(connection, jobs.JobFilter(sweep=sweep.id), limit=10_000)[::-1]
 
 
 def train(database: Database, status: Status = Status.succeeded, **metrics: float | None) -> str:
-    """Claim the next job and end it with these metrics at its best epoch; its id."""
+    """Claim the next job and end it with these metrics at its best epoch; returns its id."""
     (taken,) = claim(database)
     best = BestSoFar(2, 0.0, metrics) if metrics else None
     reason = StopReason.max_epochs if status is Status.succeeded else None
@@ -74,7 +74,7 @@ def train(database: Database, status: Status = Status.succeeded, **metrics: floa
 
 @contextmanager
 def counting(connection: Connection) -> Iterator[list[str]]:
-    """The statements that run inside, apart from BEGIN."""
+    """Collect the statements executed inside, except BEGIN."""
     statements: list[str] = []
 
     def note(_connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
@@ -105,16 +105,16 @@ def test_thousands_of_jobs_keep_their_order(database: Database) -> None:
     sweep = create(database, replicates=1_000, grid={"batch_size": [8, 16]})
 
     with database.reading() as connection:
-        newest = jobs.find(connection, limit=1_500, sweep=sweep.id)
+        newest = jobs.find(connection, jobs.JobFilter(sweep=sweep.id), limit=1_500)
 
     assert sweep.counts[Status.queued] == 2_000
     assert [job.spec.seed for job in newest] == [*range(999, -1, -1), *range(999, 499, -1)]
 
 
-def test_a_queue_without_room_for_all_takes_none(database: Database) -> None:
+def test_a_sweep_that_exceeds_the_queue_limit_queues_nothing(database: Database) -> None:
     create(database, replicates=2)
 
-    with pytest.raises(QueueFull, match="takes 4 jobs and has no room for 3 more"):
+    with pytest.raises(QueueFull, match="is limited to 4 jobs, with no room for 3 more"):
         create(database, replicates=3, max_queued=4)
 
     with database.reading() as connection:
@@ -123,7 +123,7 @@ def test_a_queue_without_room_for_all_takes_none(database: Database) -> None:
     create(database, replicates=2, max_queued=4)
 
 
-def test_a_sweep_on_a_deleted_data_set_leaves_nothing(database: Database) -> None:
+def test_a_sweep_on_a_deleted_data_set_stores_nothing(database: Database) -> None:
     spec, (first, second) = plan(replicates=2)
     data = DatasetData(id="ds_gone", target="y")
     orphan = second.resolved.__class__(
@@ -140,7 +140,7 @@ def test_a_sweep_on_a_deleted_data_set_leaves_nothing(database: Database) -> Non
         assert jobs.find(connection, limit=10) == []
 
 
-def test_parallel_posts_with_one_key_make_one_sweep(database: Database) -> None:
+def test_concurrent_submissions_with_one_key_create_one_sweep(database: Database) -> None:
     spec, planned = plan(replicates=5)
     seen: list[tuple[str, bool]] = []
 
@@ -163,7 +163,7 @@ def test_parallel_posts_with_one_key_make_one_sweep(database: Database) -> None:
             sweeps.by_idempotency_key(connection, "k", "another request")
 
 
-def test_a_sweep_runs_until_its_last_job_has_ended(database: Database) -> None:
+def test_a_sweep_is_running_until_its_last_job_has_ended(database: Database) -> None:
     sweep = create(database, replicates=2)
     train(database, val_loss=0.5)
     assert get(database, sweep).status is SweepStatus.running
@@ -179,7 +179,7 @@ def test_a_sweep_runs_until_its_last_job_has_ended(database: Database) -> None:
     ("monitor", "values", "best"),
     [("val_loss", [0.5, 0.1, 0.3], 1), ("val_accuracy", [0.5, 0.9, 0.9], 1), ("val_roc_auc", [None, None, 0.1], 2)],
 )
-def test_the_best_follows_the_bases_monitor(
+def test_the_best_job_is_chosen_by_the_base_monitor(
     database: Database, monitor: str, values: list[float | None], best: int
 ) -> None:
     sweep = create(database, base={**BASE, "early_stopping": {"monitor": monitor}}, replicates=4)
@@ -196,7 +196,7 @@ def test_the_best_follows_the_bases_monitor(
     assert (found.point, found.metrics["train_loss"]) == ({"seed": best}, 0.2)
 
 
-def test_jobs_with_another_monitor_are_compared_by_the_bases(database: Database) -> None:
+def test_jobs_with_other_monitors_are_compared_by_the_base_monitor(database: Database) -> None:
     sweep = create(database, grid={"early_stopping.monitor": ["val_accuracy", "val_loss"]})
     by_accuracy = train(database, val_accuracy=0.9, val_loss=0.2)
     train(database, val_accuracy=0.8, val_loss=0.3)
@@ -222,7 +222,7 @@ def test_sweeps_are_listed_newest_first_each_with_its_own_best(database: Databas
     assert all(sweep.best and values[sweep.best.job] == sweep.best.value for sweep in page)
 
 
-def test_reading_takes_two_statements_however_many_jobs_and_sweeps(database: Database) -> None:
+def test_reading_sweeps_takes_two_statements(database: Database) -> None:
     sweep = create(database, replicates=30)
     create(database, replicates=30)
 
@@ -235,7 +235,7 @@ def test_reading_takes_two_statements_however_many_jobs_and_sweeps(database: Dat
     assert (len(one), len(many)) == (2, 2)
 
 
-def test_cancelling_ends_what_waits_and_asks_what_runs(database: Database) -> None:
+def test_cancelling_cancels_queued_jobs_and_requests_it_of_running_ones(database: Database) -> None:
     sweep = create(database, replicates=20)
     train(database, val_loss=0.5)
     (running,) = claim(database)
@@ -252,7 +252,7 @@ def test_cancelling_ends_what_waits_and_asks_what_runs(database: Database) -> No
     assert get(database, sweep).status is SweepStatus.cancelled
 
 
-def test_cancelling_leaves_other_jobs_alone(database: Database) -> None:
+def test_cancelling_does_not_affect_other_jobs(database: Database) -> None:
     sweep, other = create(database), create(database)
 
     with database.transaction() as connection:
@@ -263,7 +263,7 @@ def test_cancelling_leaves_other_jobs_alone(database: Database) -> None:
     assert get(database, other).status is SweepStatus.running
 
 
-def test_a_sweep_that_has_ended_stays_as_it_is(database: Database) -> None:
+def test_a_finished_sweep_cannot_be_cancelled(database: Database) -> None:
     sweep = create(database, replicates=2)
     train(database, val_loss=0.5)
     with database.transaction() as connection:
@@ -276,7 +276,7 @@ def test_a_sweep_that_has_ended_stays_as_it_is(database: Database) -> None:
     assert (ended.status, ended.counts[Status.cancelled]) == (SweepStatus.finished, 1)
 
 
-def test_a_deleted_job_is_counted_no_more(database: Database) -> None:
+def test_deleted_jobs_are_not_counted(database: Database) -> None:
     sweep = create(database, replicates=2)
     first, second = train(database, val_loss=0.1), train(database, val_loss=0.2)
 
@@ -287,14 +287,14 @@ def test_a_deleted_job_is_counted_no_more(database: Database) -> None:
     assert (left.jobs, left.best and left.best.job) == (1, second)
 
 
-def test_the_newest_live_job_is_told(database: Database) -> None:
+def test_the_newest_live_job_is_found(database: Database) -> None:
     sweep = create(database, replicates=2)
     older, newer = jobs_of(database, sweep)
 
     with database.transaction() as connection:
-        seen = [sweeps.last_live(connection, sweep.id)]
+        seen = [sweeps.newest_live(connection, sweep.id)]
         for job in (newer, older):
             actions.cancel(connection, job.id)
-            seen.append(sweeps.last_live(connection, sweep.id))
+            seen.append(sweeps.newest_live(connection, sweep.id))
 
     assert seen == [newer.id, older.id, None]

@@ -1,4 +1,4 @@
-"""What a tenant takes is added up by indexes, whoever has written the rows."""
+"""Usage of a tenant is summed by index scans."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.store.records import checkpoint, claim, dataset, publish, submit
 
 
 def explained(database: Database) -> list[str]:
-    """The plans of all statements that a look at the use takes."""
+    """Query plans of all statements that reading the usage takes."""
     said: list[tuple[str, Any]] = []
 
     def listen(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -37,7 +37,7 @@ def explained(database: Database) -> list[str]:
     return ["\n".join(str(row) for row in plan) for plan in plans]
 
 
-def test_files_and_data_sets_are_added_up_from_an_index_alone(database: Database) -> None:
+def test_files_and_data_sets_are_summed_by_covering_indexes(database: Database) -> None:
     submit(database)
     plans = explained(database)
 
@@ -47,7 +47,7 @@ def test_files_and_data_sets_are_added_up_from_an_index_alone(database: Database
 
 
 @pytest.mark.parametrize("kind", list(CheckpointKind))
-def test_what_a_job_under_way_has_written_is_not_expected_once_more(database: Database, kind: CheckpointKind) -> None:
+def test_bytes_that_a_running_job_has_written_are_no_longer_expected(database: Database, kind: CheckpointKind) -> None:
     submit(database)
     with database.reading("default") as connection:
         before = usage.read(connection).stored
@@ -63,11 +63,11 @@ def test_what_a_job_under_way_has_written_is_not_expected_once_more(database: Da
 
 
 def digests(seed: int) -> tuple[str, ...]:
-    """20 texts that Postgres cannot pack much."""
+    """20 texts that Postgres can hardly compress."""
     return tuple(hashlib.sha256(f"{seed} {number}".encode()).hexdigest() for number in range(20))
 
 
-def test_what_was_resolved_of_jobs_counts_as_long_as_it_is_stored(database: Database) -> None:
+def test_resolved_specs_count_while_they_are_stored(database: Database) -> None:
     texts = [tables.column(f"text {number}", "text", distinct=20) for number in range(200)]
     resolved = tables.resolved(tables.table(tables.column("species", "text", distinct=3), *texts))
     inputs = [replace(feature, categories=digests(place)) for place, feature in enumerate(resolved.features)]

@@ -1,4 +1,4 @@
-"""Who trains, on both databases."""
+"""The worker registry, on both databases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.store.workers import WorkerInfo
 from tests.store.records import claim, submit
 
 
-def test_a_worker_is_listed_with_its_jobs_until_it_leaves(database: Database) -> None:
+def test_a_worker_is_listed_with_its_jobs_until_it_deregisters(database: Database) -> None:
     now = datetime.now(UTC)
     me = WorkerInfo(id="wrk_1", hostname="here", pid=7, trainers=2, device="cpu", jobs=[], started_at=now, seen_at=now)
     submitted = submit(database)
@@ -31,7 +31,7 @@ def test_a_worker_is_listed_with_its_jobs_until_it_leaves(database: Database) ->
         assert workers.find(connection) == []
 
 
-def test_workers_that_could_not_sign_off_are_not_listed_and_then_forgotten(database: Database) -> None:
+def test_workers_without_heartbeats_are_not_listed_and_later_deleted(database: Database) -> None:
     now = datetime.now(UTC)
     for number, age in enumerate([timedelta(days=2), timedelta(minutes=2), timedelta()]):
         me = WorkerInfo(

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from service.data.preprocess.dataset import prepare
 from service.spec.resolve import Resolved
-from service.training.loop import Start, train
+from service.training.loop import ResumePoint
 from tests.specs import synthetic
-from tests.training.jobs import CPU
+from tests.training.jobs import CPU, train
 
 State = dict[str, Tensor]
 Outcome = tuple[list[dict[str, Any]], State, State]
@@ -118,7 +118,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
 
 
 def outcomes(
-    jobs: list[Resolved], weight: NDArray[np.float32] | None = None, starts: Sequence[Start | None] = ()
+    jobs: list[Resolved], weight: NDArray[np.float32] | None = None, starts: Sequence[ResumePoint | None] = ()
 ) -> list[Outcome]:
     """(rows but for seconds, best weights, last weights) of each job, trained together."""
     data = prepare(jobs[0].preparation, None)
@@ -127,9 +127,9 @@ def outcomes(
     ends: dict[int, tuple[State, State]] = {}
     for reports in train(jobs, data, CPU, starts):
         for report in reports:
-            rows[report.member].append(report.row.model_dump(exclude={"seconds"}) | {"test": report.test()})
+            rows[report.member].append(report.row.model_dump(exclude={"seconds"}) | {"test": report.test})
             if report.ended:
-                ends[report.member] = report.best_state(), report.last_state()
+                ends[report.member] = report.best_state, report.last_state
     return [(rows[member], *ends[member]) for member in range(len(jobs))]
 
 

@@ -1,20 +1,62 @@
-"""Jobs that several tests train."""
+"""Jobs that several tests train, and what they observe after each epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from service.data.preprocess.dataset import Prepared, prepare
+from service.domain.epoch import Epoch
+from service.domain.job import JobError
+from service.domain.status import StopReason
 from service.spec.resolve import Resolved
-from service.training.loop import Report, train
+from service.training.loop import EpochReport, ResumePoint, Training
+from service.training.metrics import Metrics
 from service.training.models import Network, build
+from service.training.snapshot import Snapshot
+from service.training.weights import State
 from tests.specs import synthetic
 
 CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A job after one of its epochs."""
+
+    member: int
+    row: Epoch
+    stop: StopReason | None
+    error: JobError | None
+    best_state: State
+    last_state: State
+    snapshot: Snapshot
+    test: Metrics | None  # of a job that has ended
+
+    @property
+    def ended(self) -> bool:
+        return self.stop is not None or self.error is not None
+
+
+def observe(training: Training, report: EpochReport) -> Observed:
+    """The job of this report as it is now."""
+    member = report.member
+    states = training.best_state(member), training.last_state(member), training.snapshot(member)
+    test = training.test(member) if report.ended else None
+    return Observed(member, report.row, report.stop, report.error, *states, test)
+
+
+def train(
+    jobs: Sequence[Resolved], data: Prepared, device: torch.device, resume: Sequence[ResumePoint | None] = ()
+) -> Iterator[list[Observed]]:
+    """Train these jobs to their ends as one array."""
+    training = Training(jobs, data, device, resume)
+    for reports in training:
+        yield [observe(training, report) for report in reports]
 
 
 def job(**fields: Any) -> tuple[Resolved, Prepared]:
@@ -23,8 +65,8 @@ def job(**fields: Any) -> tuple[Resolved, Prepared]:
     return resolved, prepare(resolved.preparation, None)
 
 
-def reports(**fields: Any) -> Iterator[Report]:
-    """The reports of such a job."""
+def reports(**fields: Any) -> Iterator[Observed]:
+    """Such a job after each of its epochs."""
     resolved, data = job(**fields)
     return (report for (report,) in train([resolved], data, CPU))
 

@@ -12,7 +12,7 @@ from service.spec.layers import Layer
 from service.spec.lowering import lower
 from service.spec.optimizer import Adam
 from service.training import optimizers
-from service.training.array import Array
+from service.training.array import NetworkArray
 from service.training.layers import Dropout
 from service.training.losses import CrossEntropy
 from service.training.models import Network, build, initial_state
@@ -26,8 +26,8 @@ SHAPES = [
 ] + [pytest.param(Mlp(hidden=[7, 20], batch_norm_momentum=0.5, batch_norm_eps=1e-8), id="norm-of-its-own")]
 
 
-def array_of(layers: tuple[Layer, ...], *seeds: int) -> Array:
-    return Array([layers] * len(seeds), [initial_state(layers, seed) for seed in seeds], CPU)
+def array_of(layers: tuple[Layer, ...], *seeds: int) -> NetworkArray:
+    return NetworkArray([layers] * len(seeds), [initial_state(layers, seed) for seed in seeds], CPU)
 
 
 def network_of(layers: tuple[Layer, ...], state: dict[str, Tensor]) -> Network:
@@ -77,7 +77,9 @@ def test_evaluation_gives_what_the_loaded_plain_network_gives(architecture: Mlp)
         torch.testing.assert_close(outputs[member, :, :CLASSES], network(x), atol=1e-6, rtol=1e-6)
 
 
-def trained(layers: tuple[Layer, ...], seeds: list[int], weight: Tensor | None = None) -> tuple[Array, Tensor, Tensor]:
+def trained(
+    layers: tuple[Layer, ...], seeds: list[int], weight: Tensor | None = None
+) -> tuple[NetworkArray, Tensor, Tensor]:
     """(array, each step's losses (S, K, B), outputs after training (K, N, C)); rows and masks follow each seed."""
     array, loss = array_of(layers, *seeds), CrossEntropy(CLASSES, [0.1] * len(seeds), weight, CPU)
     adam = optimizers.of([Adam(weight_decay=0.01)] * len(seeds), array.decayed)
@@ -119,7 +121,7 @@ def test_padding_stays_zero(architecture: Mlp) -> None:
 
     array, _, _ = trained(layers, [0, 1])
 
-    assert torch.equal(array.parameters, Array([layers] * 2, [array.state(0), array.state(1)], CPU).parameters)
+    assert torch.equal(array.parameters, NetworkArray([layers] * 2, [array.state(0), array.state(1)], CPU).parameters)
 
 
 def test_biases_before_a_batch_norm_keep_their_first_value_and_others_move() -> None:
@@ -136,7 +138,7 @@ def test_a_state_goes_in_and_comes_out_unchanged_and_as_a_copy() -> None:
     layers = lower(Mlp(hidden=[7]), INPUTS, CLASSES)
     state = trained(layers, [0])[0].state(0)
 
-    array = Array([layers] * 2, [state, initial_state(layers, 1)], CPU)
+    array = NetworkArray([layers] * 2, [state, initial_state(layers, 1)], CPU)
     back = array.state(0)
     array.parameters.zero_()
 
@@ -178,7 +180,7 @@ def test_a_gpu_gives_the_same_values_and_gradients_but_for_rounding() -> None:
     layers = lower(Mlp(hidden=[7, 20], dropout=0.0), INPUTS, CLASSES)
     results = []
     for device in (CPU, torch.device("cuda")):
-        array = Array([layers] * 2, [initial_state(layers, seed) for seed in (0, 1)], device)
+        array = NetworkArray([layers] * 2, [initial_state(layers, seed) for seed in (0, 1)], device)
         x, y = array.pad(drawn(2, ROWS, INPUTS).to(device)), labels(2, ROWS).to(device)
         array.backward(CrossEntropy(CLASSES, [0.1, 0.1], None, device)(array.forward(x, training=True), y).gradient)
         results.append(array.gradient.cpu())

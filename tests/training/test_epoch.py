@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from service.training.epoch import Group, batches, row_order
+from service.training.epoch import ArrayTrainer, batches, row_order
 from service.training.models import build, initial_state
 from tests.specs import synthetic
 from tests.training.jobs import CPU, job
 
 
-def group(**fields: Any) -> Group:
+def group(**fields: Any) -> ArrayTrainer:
     resolved, data = job(**fields)
-    return Group([resolved], data, CPU, [None])
+    return ArrayTrainer([resolved], data, CPU, [None])
 
 
 @given(st.integers(1, 300), st.integers(1, 80))
@@ -51,7 +51,7 @@ def test_the_order_of_rows_is_a_function_of_seed_and_epoch() -> None:
 
 def test_epochs_in_batches_move_the_weights_as_a_plain_loop_over_the_same_rows_does() -> None:
     resolved, data = job(batch_size=9, seed=3, architecture={"hidden": [8], "batch_norm": False, "activation": "tanh"})
-    member = Group([resolved], data, CPU, [None])
+    member = ArrayTrainer([resolved], data, CPU, [None])
     network = build(resolved.layers)
     network.load_state_dict(initial_state(resolved.layers, 3))
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)

@@ -14,7 +14,7 @@ from service.errors import InvalidSpec
 from service.spec.architecture import Architecture
 from service.spec.layers import Layer, count_parameters
 from service.spec.lowering import lower
-from service.training.array import Array
+from service.training.array import NetworkArray
 from service.training.losses import CrossEntropy
 from service.training.models import build, initial_state
 from tests.specs import synthetic
@@ -43,7 +43,7 @@ def lowered(architecture: Any, inputs: int = 20) -> tuple[Layer, ...]:
 def test_values_and_gradients_are_those_of_plain_networks(architecture: Any) -> None:
     layers = lowered({**architecture, "dropout": 0.0} if architecture["kind"] == "cnn" else architecture)
     layers = tuple(layer for layer in layers if layer.kind != "dropout")
-    array = Array([layers] * 2, [initial_state(layers, seed) for seed in (0, 1)], CPU)
+    array = NetworkArray([layers] * 2, [initial_state(layers, seed) for seed in (0, 1)], CPU)
     x, y = torch.randn(2, 9, 20), torch.randint(0, 3, (2, 9))
     before = [array.state(member) for member in range(2)]
     assert sum(p.numel() for p in build(layers).parameters()) == count_parameters(layers)
@@ -93,13 +93,13 @@ def test_a_layer_that_does_not_fit_is_named(architecture: Any, pointer: str) -> 
     with pytest.raises(InvalidSpec) as error:
         lowered(architecture)
 
-    assert [fault.pointer for fault in error.value.faults] == [pointer]
+    assert [fault.pointer for fault in error.value.field_errors] == [pointer]
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
 def test_nothing_of_the_rows_is_held_after_an_evaluation(architecture: Any) -> None:
     layers = lowered(architecture)
-    array = Array([layers], [initial_state(layers, 0)], CPU)
+    array = NetworkArray([layers], [initial_state(layers, 0)], CPU)
     x = array.pad(torch.randn(1, 9, 20))
     before = {id(each) for each in tensors()}
 

@@ -15,27 +15,27 @@ from service.data.preprocess.dataset import prepare
 from service.data.preprocess.preprocessing import Table
 from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
-from service.training.checkpoint import Checkpoint
-from service.training.inference import BLOCK_ROWS, Model, step_rows
-from service.training.loop import train
+from service.training.checkpoint import LoadedCheckpoint
+from service.training.inference import BLOCK_ROWS, InferenceModel, step_rows
 from service.training.models import build
 from tests.training.arrays import NETWORKS
-from tests.training.jobs import CPU
+from tests.training.jobs import CPU, train
 
 FEATURES = 12
 ROWS = [[(i * j) % 7 / 9 + i % 5 for j in range(1, FEATURES + 1)] for i in range(45)]
 
 
-def trained(architecture: dict[str, Any], **fields: Any) -> tuple[Model, Checkpoint]:
+def trained(architecture: dict[str, Any], **fields: Any) -> tuple[InferenceModel, LoadedCheckpoint]:
     """A network that has trained for an epoch on 45 rows of 12 numbers, of three classes."""
     data = {"kind": "inline", "x": ROWS, "y": [i % 3 for i in range(45)]}
     spec = JobSpec.model_validate({"data": data, "architecture": architecture, "max_epochs": 1, **fields})
     resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
-    *_, (last,) = train([resolved], prepare(resolved.preparation, None), CPU)
+    rows = prepare(resolved.preparation, None)
+    *_, (last,) = train([resolved], rows, CPU)
     network = build(resolved.layers).eval()
-    network.load_state_dict(last.best_state())
-    checkpoint = Checkpoint(network, resolved.layers, last.preprocessing, spec, 1, {})
-    return Model(checkpoint), checkpoint
+    network.load_state_dict(last.best_state)
+    checkpoint = LoadedCheckpoint(network, resolved.layers, rows.preprocessing, spec, 1, {})
+    return InferenceModel(checkpoint), checkpoint
 
 
 def table(rows: int, seed: int = 0) -> Table:
@@ -69,10 +69,11 @@ def test_images_predict_the_same_alone_and_in_a_batch_however_many_fit_in_a_step
     architecture = {"kind": "cnn", "shape": [1, side, side], "channels": [7, 16]}
     spec = JobSpec.model_validate({"data": data, "architecture": architecture, "max_epochs": 1})
     resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
-    *_, (last,) = train([resolved], prepare(resolved.preparation, None), CPU)
+    rows = prepare(resolved.preparation, None)
+    *_, (last,) = train([resolved], rows, CPU)
     network = build(resolved.layers).eval()
-    network.load_state_dict(last.best_state())
-    model = Model(Checkpoint(network, resolved.layers, last.preprocessing, spec, 1, {}))
+    network.load_state_dict(last.best_state)
+    model = InferenceModel(LoadedCheckpoint(network, resolved.layers, rows.preprocessing, spec, 1, {}))
     whole = Table({f"x{j}": np.array([row[j] for row in x]) for j in range(side * side)}, len(x))
 
     together = model.shares(whole)
@@ -108,12 +109,13 @@ def test_a_row_of_a_wide_network_predicts_the_same_alone_and_in_a_batch(hidden: 
         assert torch.equal(model.shares(some(whole, [row]))[0], together[row])
 
 
+@pytest.mark.slow
 def test_a_model_that_answers_holds_its_weights_once() -> None:
     _, checkpoint = trained({"kind": "mlp", "hidden": [512, 512]})
     gc.collect()
     before = {id(found) for found in gc.get_objects() if issubclass(type(found), torch.Tensor)}
 
-    model = Model(checkpoint)
+    model = InferenceModel(checkpoint)
 
     gc.collect()
     made = [found for found in gc.get_objects() if issubclass(type(found), torch.Tensor) and id(found) not in before]

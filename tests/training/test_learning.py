@@ -7,17 +7,16 @@ from typing import Any
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
-from service.training.loop import Report
-from tests.training.jobs import reports
+from tests.training.jobs import Observed, reports
 
 
 def inline(table: Any) -> dict[str, Any]:
     return {"kind": "inline", "x": table.data.tolist(), "y": table.target.tolist()}
 
 
-def scored(last: Report, metric: str) -> float:
+def scored(last: Observed, metric: str) -> float:
     """A metric of the best weights on the test rows."""
-    metrics = last.test()
+    metrics = last.test
     assert metrics is not None
     value = metrics[metric]
     assert value is not None
@@ -48,7 +47,7 @@ def test_bfloat16_takes_another_way_to_what_is_learnt_and_is_scored_in_float32()
     fields = {"data": inline(load_breast_cancer()), "split": {"validation": 0.2, "test": 0.2}, "max_epochs": 30}
 
     *_, plain = reports(**fields)
-    *_, rough = reports(**fields, precision="bfloat16")
+    *_, to_bf16 = reports(**fields, precision="bfloat16")
 
-    assert scored(rough, "accuracy") > 0.93
-    assert rough.row.train_loss != plain.row.train_loss
+    assert scored(to_bf16, "accuracy") > 0.93
+    assert to_bf16.row.train_loss != plain.row.train_loss

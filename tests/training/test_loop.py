@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from service.domain.epoch import Epoch
 from service.domain.status import ErrorCode, StopReason
 from service.training import metrics
-from service.training.loop import Report, train
 from service.training.losses import balanced
 from service.training.models import initial_state
-from tests.training.jobs import CPU, job, network_of, reports
+from tests.training.jobs import CPU, Observed, job, network_of, reports, train
 
 EXPLODING: dict[str, Any] = {
     "task": "regression",
@@ -48,14 +47,14 @@ def test_two_identical_jobs_give_identical_rows_and_weights_whatever_others_draw
     fields: dict[str, Any] = {"max_epochs": 6, "architecture": {"hidden": [8], "dropout": 0.2}, "batch_size": 16}
     *_, undisturbed = first = list(reports(**fields))
 
-    second: list[Report] = []
+    second: list[Observed] = []
     for report in reports(**fields):
         torch.manual_seed(len(second))
         second.append(report)
 
     assert without_seconds([r.row for r in first]) == without_seconds([r.row for r in second])
-    assert same(undisturbed.last_state(), second[-1].last_state())
-    assert same(undisturbed.best_state(), second[-1].best_state())
+    assert same(undisturbed.last_state, second[-1].last_state)
+    assert same(undisturbed.best_state, second[-1].best_state)
 
 
 def test_training_draws_nothing_from_the_global_generator() -> None:
@@ -99,13 +98,13 @@ def test_early_stopping_ends_training_with_the_best_epochs_weights_kept() -> Non
     rows, states = [], {}
     for report in reports(max_epochs=60, early_stopping={"patience": 3}):
         rows.append(report.row)
-        states[report.row.epoch] = report.last_state()
+        states[report.row.epoch] = report.last_state
 
     best = min(rows, key=val_loss)
     assert report.stop is StopReason.early_stopped
     assert report.row.epoch == best.epoch + 3
-    assert same(report.best_state(), states[best.epoch])
-    assert not same(report.best_state(), report.last_state())
+    assert same(report.best_state, states[best.epoch])
+    assert not same(report.best_state, report.last_state)
 
 
 def test_without_early_stopping_the_best_is_kept_all_the_same() -> None:
@@ -131,7 +130,7 @@ def test_the_best_weights_evaluate_to_the_recorded_best_value(monitor: str) -> N
     *rows, last = reports(**fields)
     best = [report.row for report in (*rows, last) if report.row.is_best][-1]
 
-    logits = network_of(resolved, last.best_state())(torch.tensor(data.validation.x)).detach()
+    logits = network_of(resolved, last.best_state)(torch.tensor(data.validation.x)).detach()
 
     (found,) = metrics.classification(logits.unsqueeze(0), torch.tensor(data.validation.y))
     recorded = {"val_loss": best.val_loss, **best.metrics}[monitor]
@@ -145,11 +144,11 @@ def test_test_rows_are_scored_once_with_the_best_weights() -> None:
     resolved, data = job(**fields)
     *before, last = reports(**fields)
 
-    logits = network_of(resolved, last.best_state())(torch.tensor(data.test.x)).detach()
+    logits = network_of(resolved, last.best_state)(torch.tensor(data.test.x)).detach()
 
     (found,) = metrics.classification(logits.unsqueeze(0), torch.tensor(data.test.y))
-    assert all(report.test() is None for report in before)
-    assert last.test() == pytest.approx({"loss": found["log_loss"], **found}, abs=1e-6)
+    assert all(report.test is None for report in before)
+    assert last.test == pytest.approx({"loss": found["log_loss"], **found}, abs=1e-6)
 
 
 def test_without_validation_rows_the_training_loss_decides() -> None:
@@ -157,7 +156,7 @@ def test_without_validation_rows_the_training_loss_decides() -> None:
 
     *_, last = reports(**fields)
 
-    assert (last.row.val_loss, last.row.metrics, last.test()) == (None, {}, None)
+    assert (last.row.val_loss, last.row.metrics, last.test) == (None, {}, None)
     assert last.row.is_best
 
 
@@ -171,7 +170,7 @@ def test_the_training_loss_is_as_trained_and_the_validation_loss_is_plain(loss: 
     as_trained = nn.CrossEntropyLoss(weight, label_smoothing=loss.get("label_smoothing", 0.0))
 
     before = network_of(resolved, initial_state(resolved.layers, 0)).train()
-    after = network_of(resolved, report.last_state())
+    after = network_of(resolved, report.last_state)
 
     assert report.row.train_loss == pytest.approx(as_trained(before(x), y).item(), abs=1e-6)
     plain = nn.CrossEntropyLoss()(after(torch.tensor(data.validation.x)), torch.tensor(data.validation.y))
@@ -199,7 +198,7 @@ def test_a_loss_that_is_not_finite_stops_training_with_the_best_kept() -> None:
     assert last.row.non_finite
     assert last.row.train_loss is None
     assert any(report.row.is_best for report in before)
-    assert all(values.isfinite().all() for values in last.best_state().values())
+    assert all(values.isfinite().all() for values in last.best_state.values())
 
 
 def test_a_loss_that_is_not_finite_fails_a_job_that_asked_for_it() -> None:
@@ -208,7 +207,7 @@ def test_a_loss_that_is_not_finite_fails_a_job_that_asked_for_it() -> None:
     assert last.stop is None
     assert last.error is not None
     assert last.error.code is ErrorCode.non_finite_loss
-    assert all(values.isfinite().all() for values in last.best_state().values())
+    assert all(values.isfinite().all() for values in last.best_state.values())
 
 
 def test_a_loss_that_is_not_finite_counts_as_no_improvement_if_it_is_to_be_ignored() -> None:
@@ -246,11 +245,11 @@ def test_ceasing_to_iterate_cancels_and_leaves_the_best_epochs_weights() -> None
     for report in training:
         if report.row.epoch == 4:
             break
-    training.close()  # type: ignore[attr-defined]
 
-    assert all(values.isfinite().all() for values in report.best_state().values())
+    assert all(values.isfinite().all() for values in report.best_state.values())
 
 
+@pytest.mark.slow
 def test_an_epoch_leaves_no_tensors_behind() -> None:
     alive = []
     for report in reports(max_epochs=30, early_stopping=None, batch_size=16):
@@ -268,7 +267,7 @@ def test_regression_measures_in_the_targets_own_units() -> None:
     resolved, prepared = job(**fields)
     *_, last = reports(**fields)
 
-    outputs = network_of(resolved, last.last_state())(torch.tensor(prepared.validation.x)).detach()[:, 0]
+    outputs = network_of(resolved, last.last_state)(torch.tensor(prepared.validation.x)).detach()[:, 0]
 
     y = torch.tensor(prepared.validation.y)
     target = prepared.preprocessing.target

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from service.spec.layers import padded
+from service.engine_constants import padded
 from service.training.losses import CrossEntropy, SquaredError, balanced
 
 CPU = torch.device("cpu")

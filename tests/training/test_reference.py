@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from service.data.preprocess.dataset import Prepared
-from service.training.loop import Report
 from tests.specs import REFERENCE
-from tests.training.jobs import job, reports
+from tests.training.jobs import Observed, job, reports
 
 SEEDS = [0, 1, 2]
 
@@ -72,7 +71,7 @@ def lesson(data: Prepared, seed: int, hold_biases: bool = True, keep_copies: boo
     return history
 
 
-def ours(seed: int) -> list[Report]:
+def ours(seed: int) -> list[Observed]:
     return list(reports(**REFERENCE, seed=seed))
 
 
@@ -111,7 +110,7 @@ def test_the_best_weights_load_into_the_lessons_class_and_give_back_the_recorded
     *before, last = ours(seed)
     model = Lesson()
 
-    model.load_state_dict(last.best_state(), strict=True)
+    model.load_state_dict(last.best_state, strict=True)
 
     best = [report.row for report in (*before, last) if report.row.is_best][-1]
     assert evaluate(model, reference_rows(seed)) == pytest.approx(best.val_loss, abs=1e-6)
@@ -123,7 +122,7 @@ def test_keeping_references_would_restore_the_last_epoch_where_copies_restore_th
     by_reference, by_copy = Lesson(), Lesson()
 
     by_reference.load_state_dict(lesson(data, 0, keep_copies=False).best)
-    by_copy.load_state_dict(last.best_state())
+    by_copy.load_state_dict(last.best_state)
 
     assert evaluate(by_reference, data) == pytest.approx(last.row.val_loss, abs=1e-6)
     assert evaluate(by_copy, data) < evaluate(by_reference, data) - 1e-4

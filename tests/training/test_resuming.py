@@ -15,27 +15,27 @@ from service.errors import CheckpointCorrupt
 from service.spec.resolve import Resolved
 from service.training.checkpoint import Metadata
 from service.training.checkpoint import to_bytes as checkpoint_bytes
-from service.training.fingerprint import fingerprint
-from service.training.loop import Start, train
-from service.training.snapshot import from_bytes, to_bytes
+from service.training.loop import ResumePoint
+from service.training.snapshot import fingerprint, from_bytes, to_bytes
 from tests.specs import synthetic
 from tests.training.arrays import arrays, assert_same, outcomes
-from tests.training.jobs import CPU
+from tests.training.jobs import CPU, train
 
 
-def stopped_after(job: Resolved, epochs: int) -> Start:
+def stopped_after(job: Resolved, epochs: int) -> ResumePoint:
     """As it comes back from a file and a database."""
     reports = [report for (report,) in islice(train([job], prepare(job.preparation, None), CPU), epochs)]
     rows = [Epoch.model_validate_json(report.row.model_dump_json()) for report in reports]
-    snapshot, _ = from_bytes(to_bytes(reports[-1].snapshot(), fingerprint(CPU)))
-    return Start(snapshot, rows)
+    snapshot, _ = from_bytes(to_bytes(reports[-1].snapshot, fingerprint(CPU)))
+    return ResumePoint(snapshot, rows)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(arrays(), st.data())
 def test_members_stopped_at_different_epochs_end_as_if_never_stopped(jobs: list[Resolved], data: st.DataObject) -> None:
     undisturbed = outcomes(jobs)
-    starts: list[Start | None] = []
+    starts: list[ResumePoint | None] = []
     for job, (rows, *_) in zip(jobs, undisturbed, strict=True):
         epochs = data.draw(st.integers(0, len(rows) - 1))
         starts.append(stopped_after(job, epochs) if epochs else None)
@@ -51,12 +51,12 @@ def test_a_job_may_stop_after_each_epoch() -> None:
     job = synthetic(max_epochs=300, architecture={"hidden": [8], "dropout": 0.2}, early_stopping=None)
     (undisturbed,) = outcomes([job])
 
-    start: Start | None = None
+    start: ResumePoint | None = None
     rows: list[Epoch] = []
     for _ in range(299):
         report = next(train([job], prepare(job.preparation, None), CPU, [start]))[0]
         rows.append(report.row)
-        start = Start(from_bytes(to_bytes(report.snapshot(), {}))[0], list(rows))
+        start = ResumePoint(from_bytes(to_bytes(report.snapshot, {}))[0], list(rows))
     (resumed,) = outcomes([job], starts=[start])
 
     assert_same((undisturbed[0][299:], *undisturbed[1:]), resumed)
@@ -67,7 +67,7 @@ def test_the_time_used_before_a_stop_counts() -> None:
     start = stopped_after(job, 3)
     late = [row.model_copy(update={"seconds": 2.0}) for row in start.rows]
 
-    ((report,),) = train([job], prepare(job.preparation, None), CPU, [Start(start.snapshot, late)])
+    ((report,),) = train([job], prepare(job.preparation, None), CPU, [ResumePoint(start.snapshot, late)])
 
     assert (report.row.epoch, report.stop) == (4, "max_time")
 
@@ -76,7 +76,7 @@ def test_a_checkpoint_gives_weights_to_begin_with() -> None:
     job = synthetic(max_epochs=2)
     data = prepare(job.preparation, None)
     *_, (report,) = train([job], data, CPU)
-    weights = report.best_state()
+    weights = report.best_state
     file = checkpoint_bytes(weights, Metadata.of(job, data.preprocessing, report.row))
 
     snapshot, made_by = from_bytes(file)
@@ -84,9 +84,9 @@ def test_a_checkpoint_gives_weights_to_begin_with() -> None:
     assert (snapshot.epoch, snapshot.best_epoch, snapshot.optimizer, made_by) == (0, 0, {}, {})
     torch.testing.assert_close(snapshot.weights, weights, rtol=0, atol=0)
     other = synthetic(max_epochs=1, seed=5, optimizer={"lr": 1e-9})
-    ((first,),) = train([other], data, CPU, [Start(snapshot, [])])
+    ((first,),) = train([other], data, CPU, [ResumePoint(snapshot, [])])
     assert first.row.epoch == 1
-    torch.testing.assert_close(first.last_state()["layers.0.weight"], weights["layers.0.weight"], atol=1e-6, rtol=0)
+    torch.testing.assert_close(first.last_state["layers.0.weight"], weights["layers.0.weight"], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 100, b"\x02\0\0\0\0\0\0\0{}", b"\xff" * 100])

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from service.training import step as step_module
-from service.training.epoch import Group
+from service.training.epoch import ArrayTrainer
 from service.training.losses import BatchLoss
-from service.training.step import PLAIN_STEPS, Batch, Captured, Replay, Work, copy_of
+from service.training.step import WARM_UP_STEPS, Batch, CapturedStep, GraphReplay, Work, copy_of
 from tests.training.jobs import CPU, job
 
 
-def capture_by_doing_it_again(work: Work, batch: Batch) -> Captured:
+def capture_by_doing_it_again(work: Work, batch: Batch) -> CapturedStep:
     """Like a CUDA graph: runs nothing now, then works on the same memory each time, whatever its caller holds."""
     own = copy_of(batch)
     loss = BatchLoss(torch.empty(own.y.shape), own.y.shape[1], torch.empty(0))
@@ -29,7 +29,7 @@ def capture_by_doing_it_again(work: Work, batch: Batch) -> Captured:
     def replay() -> None:
         loss.rows.copy_(work(own).rows)
 
-    return Captured(own, loss, replay)
+    return CapturedStep(own, loss, replay)
 
 
 def adding(seen: list[Tensor]) -> Work:
@@ -44,14 +44,14 @@ def adding(seen: list[Tensor]) -> Work:
 
 def test_after_some_plain_steps_batches_of_the_captured_size_are_replayed() -> None:
     seen: list[Tensor] = []
-    replay, work = Replay(capture_by_doing_it_again), adding(seen)
-    batches = [Batch(torch.full((1, 4, 2), float(n)), torch.full((1, 4), float(n))) for n in range(PLAIN_STEPS + 5)]
+    replay, work = GraphReplay(capture_by_doing_it_again), adding(seen)
+    batches = [Batch(torch.full((1, 4, 2), float(n)), torch.full((1, 4), float(n))) for n in range(WARM_UP_STEPS + 5)]
     odd = Batch(torch.ones(1, 3, 2), torch.ones(1, 3))
 
     results = [replay(work, batch).rows.clone() for batch in batches[:-1]]
     results += [replay(work, odd).rows, replay(work, batches[-1]).rows]
 
-    assert [x.shape[1] for x in seen] == [4] * (PLAIN_STEPS + 4) + [3, 4]
+    assert [x.shape[1] for x in seen] == [4] * (WARM_UP_STEPS + 4) + [3, 4]
     for x, rows, batch in zip(seen, results, [*batches[:-1], odd, batches[-1]], strict=True):
         assert torch.equal(x, batch[0])
         assert torch.equal(rows, batch[1] * 2)
@@ -61,23 +61,23 @@ def test_a_step_that_cannot_be_captured_is_tried_once_and_goes_on_plainly(caplog
     seen: list[Tensor] = []
     tries = []
 
-    def refuse(work: Work, batch: Batch) -> Captured:
+    def refuse(work: Work, batch: Batch) -> CapturedStep:
         tries.append(1)
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    replay, work = Replay(refuse), adding(seen)
-    for _ in range(PLAIN_STEPS + 5):
+    replay, work = GraphReplay(refuse), adding(seen)
+    for _ in range(WARM_UP_STEPS + 5):
         replay(work, Batch(torch.ones(1, 4, 2), torch.ones(1, 4)))
 
-    assert (len(seen), len(tries)) == (PLAIN_STEPS + 5, 1)
+    assert (len(seen), len(tries)) == (WARM_UP_STEPS + 5, 1)
     assert "cannot be captured" in caplog.text
 
 
 def test_a_smaller_batch_when_the_capture_is_due_does_not_take_its_place() -> None:
     seen: list[Tensor] = []
-    replay, work = Replay(capture_by_doing_it_again), adding(seen)
+    replay, work = GraphReplay(capture_by_doing_it_again), adding(seen)
     full, tail = Batch(torch.ones(1, 4, 2), torch.ones(1, 4)), Batch(torch.ones(1, 3, 2), torch.ones(1, 3))
-    for batch in [*[full] * PLAIN_STEPS, tail, full]:
+    for batch in [*[full] * WARM_UP_STEPS, tail, full]:
         replay(work, batch)
 
     assert replay._captured is not None
@@ -86,7 +86,7 @@ def test_a_smaller_batch_when_the_capture_is_due_does_not_take_its_place() -> No
 
 def test_a_group_is_freed_as_soon_as_nobody_holds_it() -> None:
     resolved, data = job(batch_size=8)
-    group = Group([resolved], data, CPU, [None])
+    group = ArrayTrainer([resolved], data, CPU, [None])
     group.epoch([1], [0.01])
     array = weakref.ref(group.array)
     gc.disable()
@@ -99,7 +99,7 @@ def test_a_group_is_freed_as_soon_as_nobody_holds_it() -> None:
 
 def trained(device: torch.device, **fields: Any) -> dict[str, Tensor]:
     resolved, data = job(batch_size=8, **fields)
-    group = Group([resolved], data, device, [None])
+    group = ArrayTrainer([resolved], data, device, [None])
     for epoch in (1, 2, 3):
         group.epoch([epoch], [0.01 / epoch])
     return group.array.state(0)
@@ -117,13 +117,13 @@ KINDS: list[dict[str, Any]] = [
 def test_a_step_takes_all_it_needs_from_memory_that_stays(fields: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = trained(CPU, **fields)
 
-    init: Callable[..., None] = step_module.Step.__init__
+    init: Callable[..., None] = step_module.TrainingStep.__init__
 
-    def captured(self: step_module.Step, *arguments: Any) -> None:
+    def captured(self: step_module.TrainingStep, *arguments: Any) -> None:
         init(self, *arguments)
-        self._replay = Replay(capture_by_doing_it_again)
+        self._replay = GraphReplay(capture_by_doing_it_again)
 
-    monkeypatch.setattr(step_module.Step, "__init__", captured)
+    monkeypatch.setattr(step_module.TrainingStep, "__init__", captured)
     replayed = trained(CPU, **fields)
 
     assert all(torch.equal(plain[key], replayed[key]) for key in plain)
@@ -136,7 +136,7 @@ def test_on_a_gpu_a_captured_step_gives_the_same_bits_as_a_plain_one(
 ) -> None:
     device = torch.device("cuda")
     captured = trained(device, **fields)
-    monkeypatch.setattr(step_module, "PLAIN_STEPS", 10**9)
+    monkeypatch.setattr(step_module, "WARM_UP_STEPS", 10**9)
 
     plain = trained(device, **fields)
 

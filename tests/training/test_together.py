@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from service.data.preprocess.dataset import Rows, prepare
 from service.domain.status import StopReason
 from service.spec.resolve import Resolved
-from service.training.loop import Report, train
+from service.training.loop import EpochReport, Training
 from tests.specs import synthetic
 from tests.training.arrays import arrays, assert_same, outcomes
-from tests.training.jobs import CPU
+from tests.training.jobs import CPU, train
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(arrays())
 def test_every_member_is_bit_for_bit_what_it_is_alone(jobs: list[Resolved]) -> None:
@@ -69,24 +70,23 @@ def test_members_of_images_begin_anywhere_in_memory_and_are_the_same(batch_size:
         assert_same(outcome, outcomes([job])[0])
 
 
-def test_a_member_that_is_sent_away_leaves_at_once_and_the_others_do_not_notice() -> None:
+def test_a_dropped_member_leaves_at_once_and_the_others_stay_bit_identical() -> None:
     jobs = [synthetic(seed=seed, max_epochs=6, early_stopping=None) for seed in range(3)]
-    training = train(jobs, prepare(jobs[0].preparation, None), CPU)
+    training = Training(jobs, prepare(jobs[0].preparation, None), CPU)
     seen: list[list[int]] = []
-    last: dict[int, Report] = {}
+    last: dict[int, EpochReport] = {}
 
-    reports = next(training)
-    while True:
+    for reports in training:
         seen.append([report.member for report in reports])
         last |= {report.member: report for report in reports}
-        states = {report.member: report.last_state() for report in reports}
-        try:
-            reports = training.send({1} if len(seen) == 2 else None)
-        except StopIteration:
-            break
+        states = {report.member: training.last_state(report.member) for report in reports}
+        if len(seen) == 2:
+            training.drop({1})
 
     assert seen == [[0, 1, 2]] * 2 + [[0, 2]] * 4
     assert last[2].stop is StopReason.max_epochs
+    with pytest.raises(KeyError):
+        training.last_state(1)
     alone = outcomes(jobs[2:])[0]
     assert all(torch.equal(alone[2][key], states[2][key]) for key in alone[2])
 
@@ -104,7 +104,7 @@ def test_rows_that_weigh_nothing_are_as_good_as_absent_and_weights_leave_members
     for job, outcome in zip(jobs, together, strict=True):
         assert_same(outcome, outcomes([job], weight)[0])
         *_, (without,) = train([replace(job, rows=replace(job.rows, train=20))], first, CPU)
-        for key, values in without.last_state().items():
+        for key, values in without.last_state.items():
             torch.testing.assert_close(outcome[2][key], values, atol=1e-5, rtol=1e-5)
 
 

@@ -8,56 +8,56 @@ import subprocess
 import sys
 import time
 
-from service.worker.db_liveness import Contact
+from service.worker.db_liveness import DbLiveness
 
 LEASE = 0.4
 
 
-def keep_in_touch(contact: Contact, seconds: float) -> None:
+def keep_in_touch(liveness: DbLiveness, seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        contact.made()
+        liveness.record_answer()
         time.sleep(0.01)
 
 
 def test_contact_lasts_after_a_leases_time_and_no_sooner() -> None:
-    contact = Contact(LEASE)
+    liveness = DbLiveness(LEASE)
 
-    keep_in_touch(contact, LEASE * 0.7)
-    assert not contact.lasting
+    keep_in_touch(liveness, LEASE * 0.7)
+    assert not liveness.stable
 
-    keep_in_touch(contact, LEASE * 0.5)
-    assert contact.lasting
+    keep_in_touch(liveness, LEASE * 0.5)
+    assert liveness.stable
 
 
 def test_an_outage_starts_the_time_anew() -> None:
-    contact = Contact(LEASE)
-    keep_in_touch(contact, LEASE * 1.2)
+    liveness = DbLiveness(LEASE)
+    keep_in_touch(liveness, LEASE * 1.2)
 
     time.sleep(LEASE * 0.6)
-    assert contact.broken
-    contact.made()
+    assert liveness.interrupted
+    liveness.record_answer()
 
-    assert not contact.lasting
-    keep_in_touch(contact, LEASE * 1.2)
-    assert contact.lasting
+    assert not liveness.stable
+    keep_in_touch(liveness, LEASE * 1.2)
+    assert liveness.stable
 
 
 def test_a_moment_without_an_answer_is_no_outage() -> None:
-    contact = Contact(LEASE)
-    keep_in_touch(contact, LEASE * 1.2)
+    liveness = DbLiveness(LEASE)
+    keep_in_touch(liveness, LEASE * 1.2)
 
     time.sleep(LEASE * 0.2)
-    contact.made()
+    liveness.record_answer()
 
-    assert contact.lasting
+    assert liveness.stable
 
 
 def test_a_process_that_was_stopped_knows_that_it_was_out_of_touch() -> None:
     code = (
-        "import sys; from service.worker.db_liveness import Contact\n"
-        f"contact = Contact({LEASE}); contact.made(); print('made', flush=True)\n"
-        "sys.stdin.readline(); print(contact.broken)"
+        "import sys; from service.worker.db_liveness import DbLiveness\n"
+        f"liveness = DbLiveness({LEASE}); liveness.record_answer(); print('made', flush=True)\n"
+        "sys.stdin.readline(); print(liveness.interrupted)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

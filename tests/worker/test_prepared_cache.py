@@ -12,39 +12,39 @@ from hypothesis import strategies as st
 from service.data.preprocess.dataset import Prepared, prepare
 from service.errors import DatasetCorrupt
 from service.spec.resolved import Resolved
-from service.worker import prepared_cache as shelf_module
-from service.worker.prepared_cache import Shelf, Stored
+from service.worker import prepared_cache
+from service.worker.prepared_cache import PreparedCache, TableFile
 from tests.specs import synthetic
 
 
 def test_jobs_on_the_same_rows_share_them_and_another_split_is_prepared_anew() -> None:
-    shelf = Shelf()
+    cache = PreparedCache()
 
-    first = shelf.take(synthetic(), None)
+    first = cache.get_or_prepare(synthetic(), None)
 
-    assert shelf.take(synthetic(seed=1, optimizer={"lr": 0.1}), None) is first
-    assert shelf.take(synthetic(split={"seed": 1}), None) is not first
+    assert cache.get_or_prepare(synthetic(seed=1, optimizer={"lr": 0.1}), None) is first
+    assert cache.get_or_prepare(synthetic(split={"seed": 1}), None) is not first
 
 
 def test_the_longest_unused_rows_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    shelf = Shelf()
+    cache = PreparedCache()
     splits = [synthetic(split={"seed": seed}) for seed in range(3)]
-    one = shelf.take(splits[0], None)
-    monkeypatch.setattr(shelf_module, "MAX_BYTES", 2 * shelf_module._size(one))
-    two = shelf.take(splits[1], None)
-    shelf.take(splits[0], None)
+    one = cache.get_or_prepare(splits[0], None)
+    monkeypatch.setattr(prepared_cache, "MAX_BYTES", 2 * prepared_cache._size(one))
+    two = cache.get_or_prepare(splits[1], None)
+    cache.get_or_prepare(splits[0], None)
 
-    shelf.take(splits[2], None)
+    cache.get_or_prepare(splits[2], None)
 
-    assert shelf.take(splits[0], None) is one
-    assert shelf.take(splits[1], None) is not two
+    assert cache.get_or_prepare(splits[0], None) is one
+    assert cache.get_or_prepare(splits[1], None) is not two
 
 
 def test_a_file_that_changed_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "data.parquet").write_bytes(b"other bytes")
 
     with pytest.raises(DatasetCorrupt, match="upload the file again"):
-        Shelf().take(synthetic(), Stored(tmp_path / "data.parquet", "ab" * 32))
+        PreparedCache().get_or_prepare(synthetic(), TableFile(tmp_path / "data.parquet", "ab" * 32))
 
 
 def digits(architecture: dict[str, Any]) -> Resolved:
@@ -54,10 +54,10 @@ def digits(architecture: dict[str, Any]) -> Resolved:
 
 
 def test_the_same_images_are_prepared_anew_for_a_network_that_keeps_their_constant_pixels() -> None:
-    shelf = Shelf()
+    cache = PreparedCache()
 
-    flat = shelf.take(digits({"kind": "mlp"}), None)
-    images = shelf.take(digits({"kind": "cnn", "shape": [1, 2, 2], "channels": [4]}), None)
+    flat = cache.get_or_prepare(digits({"kind": "mlp"}), None)
+    images = cache.get_or_prepare(digits({"kind": "cnn", "shape": [1, 2, 2], "channels": [4]}), None)
 
     assert (flat.train.x.shape[1], images.train.x.shape[1]) == (3, 4)
 

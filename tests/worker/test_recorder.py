@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from service.domain.event import EventKind
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status, StopReason
 from service.errors import StorageError, Unavailable
-from service.spec.early_stopping import Monitor
 from service.store import checkpoints, epochs
 from service.store.engine import Database
 from service.store.jobs import actions, attempt, leases
@@ -25,9 +23,10 @@ from service.store.jobs.claim import Claim
 from service.store.jobs.events import NewEvent
 from service.store.schema import garbage
 from service.worker import recorder as recorder_module
-from service.worker.member import Before, Ending, Heard, Weights
+from service.worker.attempt import Attempt, FlushResult
+from service.worker.checkpoint_files import CheckpointFiles
 from service.worker.recorder import Recorder
-from service.worker.superseded_checkpoints import LEAST_BYTES, Superseded
+from service.worker.superseded_checkpoints import MIN_FILE_BYTES, SupersededCheckpoints
 from tests.store.records import claim, epoch, job, submit
 
 DONE = Outcome(Status.succeeded, StopReason.max_epochs)
@@ -39,9 +38,32 @@ def claimed(database: Database) -> Claim:
     return claim(database)[0]
 
 
+class TextPacker:
+    """Checkpoint files that say of which epoch they are."""
+
+    def pack(self, number: int, attempt: Attempt, kind: CheckpointKind) -> bytes:
+        row = attempt.best if kind is CheckpointKind.best else attempt.last
+        assert row is not None
+        return f"weights of epoch {row.epoch}".encode()
+
+
+def recorder_of(
+    database: Database,
+    artifacts: Artifacts,
+    claimed: Claim,
+    superseded_bytes: int = 2**30,
+    save_seconds: float = 10.0,
+    keep: str = "last",
+) -> Recorder:
+    files = CheckpointFiles(artifacts, SupersededCheckpoints(artifacts, superseded_bytes), {keep})
+    return Recorder(database, files, "cpu", [claimed], save_seconds)
+
+
 @pytest.fixture
 def recorder(database: Database, artifacts: Artifacts, claimed: Claim) -> Recorder:
-    return Recorder(database, artifacts, "cpu", [(claimed, Monitor.val_loss)], 10.0, {"last"})
+    made = recorder_of(database, artifacts, claimed)
+    made.start(TextPacker())
+    return made
 
 
 @pytest.fixture
@@ -51,34 +73,33 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder_module, "PUBLISHING_SHARE", float("inf"))
 
 
-def weights(row: Epoch) -> Weights:
-    return Weights(row, lambda: f"weights of epoch {row.epoch}".encode())
-
-
-def add(recorder: Recorder, row: Epoch, best: Weights | None) -> Heard:
-    recorder.add(0, row, best)
+def add(recorder: Recorder, row: Epoch) -> FlushResult:
+    recorder.add(0, row)
     return recorder.flush()
 
 
-def finish(recorder: Recorder, best: Weights | None, last: Weights | None) -> Heard:
-    return recorder.finish({0: Ending(DONE, best, last)})
+def finish(recorder: Recorder) -> FlushResult:
+    return recorder.finish({0: DONE})
 
 
 def test_states_are_saved_less_often_where_that_takes_long(
     database: Database, artifacts: Artifacts, claimed: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "FLUSH_SECONDS", 0.0)
-    recorder = Recorder(database, artifacts, "cpu", [(claimed, Monitor.val_loss)], 0.0, {"state"})
     saved = []
 
-    def slowly(number: int) -> bytes:
-        saved.append(number)
-        time.sleep(0.05)  # 1.5% of more than three seconds
-        return b"state"
+    class SlowPacker(TextPacker):
+        def pack(self, number: int, attempt: Attempt, kind: CheckpointKind) -> bytes:
+            assert attempt.last is not None
+            saved.append(attempt.last.epoch)
+            time.sleep(0.05)  # 1.5% of more than three seconds
+            return super().pack(number, attempt, kind)
+
+    recorder = recorder_of(database, artifacts, claimed, save_seconds=0.0, keep="state")
+    recorder.start(SlowPacker())
 
     for number in range(1, 6):
-        recorder.add(0, epoch(number), None, Weights(epoch(number), partial(slowly, number)))
-        recorder.flush()
+        add(recorder, epoch(number, is_best=False))
 
     assert saved == [1]
 
@@ -90,7 +111,7 @@ def files(artifacts: Artifacts) -> list[str]:
 
 def test_short_epochs_cost_no_transaction_each(database: Database, recorder: Recorder, claimed: Claim) -> None:
     for number in range(1, 20):
-        add(recorder, epoch(number), weights(epoch(number)))
+        add(recorder, epoch(number))
 
     with database.reading() as connection:
         assert epochs.read(connection, claimed.job_id) == []
@@ -102,9 +123,9 @@ def test_the_end_publishes_everything(
 ) -> None:
     rows = [epoch(1), epoch(2), epoch(3, is_best=False, val_loss=9.0)]
     for row in rows:
-        add(recorder, row, weights(rows[1]))
+        add(recorder, row)
 
-    finish(recorder, weights(rows[1]), weights(rows[2]))
+    finish(recorder)
 
     ended = job(database, claimed.job_id)
     assert (ended.status, ended.progress.epoch) == (Status.succeeded, 3)
@@ -123,8 +144,8 @@ def test_the_end_publishes_everything(
 def test_best_and_last_of_the_same_epoch_share_a_file(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
 ) -> None:
-    add(recorder, epoch(1), weights(epoch(1)))
-    finish(recorder, weights(epoch(1)), weights(epoch(1)))
+    add(recorder, epoch(1))
+    finish(recorder)
 
     with database.reading() as connection:
         best, last = checkpoints.find(connection, claimed.job_id)
@@ -138,7 +159,7 @@ def test_a_better_best_replaces_the_one_before_whose_file_stays_for_backups(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
 ) -> None:
     for number in (1, 2, 3):
-        add(recorder, epoch(number), weights(epoch(number)))
+        add(recorder, epoch(number))
 
     running = job(database, claimed.job_id)
     assert running.status is Status.running
@@ -157,8 +178,9 @@ def garbage_of(database: Database) -> set[str]:
 
 def bounded(database: Database, artifacts: Artifacts, claimed: Claim, most: int) -> Recorder:
     """A recorder that leaves so many replaced files."""
-    superseded = Superseded(artifacts, most * LEAST_BYTES)
-    return Recorder(database, artifacts, "cpu", [(claimed, Monitor.val_loss)], 10.0, {"last"}, superseded)
+    made = recorder_of(database, artifacts, claimed, superseded_bytes=most * MIN_FILE_BYTES)
+    made.start(TextPacker())
+    return made
 
 
 @pytest.mark.usefixtures("eager")
@@ -168,7 +190,7 @@ def test_of_too_many_replaced_files_the_oldest_go_at_once(
     recorder = bounded(database, artifacts, claimed, most=2)
 
     for number in range(1, 6):
-        add(recorder, epoch(number), weights(epoch(number)))
+        add(recorder, epoch(number))
 
     assert files(artifacts) == [f"1-best-{number}.safetensors" for number in (3, 4, 5)]
 
@@ -187,7 +209,7 @@ def test_on_a_full_disk_replaced_files_make_room(
     monkeypatch.setattr(artifacts, "put", three_files_fit)
 
     for number in range(1, 5):
-        add(recorder, epoch(number), weights(epoch(number)))
+        add(recorder, epoch(number))
 
     best = job(database, claimed.job_id).best
     assert best is not None
@@ -202,13 +224,13 @@ def test_a_replaced_file_that_cannot_be_removed_fails_no_job(
 ) -> None:
     """A folder in its place cannot be unlinked, by whomever."""
     recorder = bounded(database, artifacts, claimed, most=0)
-    add(recorder, epoch(1), weights(epoch(1)))
+    add(recorder, epoch(1))
     first = artifacts.path(f"checkpoints/{claimed.job_id}/1-best-1.safetensors")
     first.unlink()
     first.mkdir()
 
-    add(recorder, epoch(2), weights(epoch(2)))
-    finish(recorder, weights(epoch(2)), weights(epoch(2)))
+    add(recorder, epoch(2))
+    finish(recorder)
 
     assert job(database, claimed.job_id).status is Status.succeeded
     assert first.exists()
@@ -220,7 +242,7 @@ def test_a_request_to_cancel_is_heard(database: Database, recorder: Recorder, cl
     with database.transaction() as connection:
         actions.cancel(connection, claimed.job_id)
 
-    assert add(recorder, epoch(1), weights(epoch(1))).cancelled == {0}
+    assert add(recorder, epoch(1)).cancelled == {0}
 
 
 @pytest.mark.usefixtures("eager")
@@ -233,7 +255,7 @@ def test_a_lost_lease_stops_every_write(
         )
     claim(database)
 
-    assert add(recorder, epoch(1), weights(epoch(1))).lost == {0}
+    assert add(recorder, epoch(1)).lost == {0}
 
     assert job(database, claimed.job_id).best is None
     assert garbage_of(database) == {f"checkpoints/{claimed.job_id}/{name}" for name in files(artifacts)}
@@ -248,8 +270,8 @@ def test_training_goes_on_while_the_database_is_away(
 
     with monkeypatch.context() as patch:
         patch.setattr(attempt, "write", away)
-        add(recorder, epoch(1), weights(epoch(1)))
-    add(recorder, epoch(2), weights(epoch(2)))
+        add(recorder, epoch(1))
+    add(recorder, epoch(2))
 
     with database.reading() as connection:
         assert [row.epoch for row in epochs.read(connection, claimed.job_id)] == [1, 2]
@@ -265,10 +287,10 @@ def test_files_do_not_pile_up_while_no_row_can_name_them(
     with monkeypatch.context() as patch:
         patch.setattr(attempt, "write", away)
         for number in range(1, 6):
-            add(recorder, epoch(number), weights(epoch(number)))
+            add(recorder, epoch(number))
     during = files(artifacts)
     for number in (6, 7):
-        add(recorder, epoch(number), weights(epoch(number)))
+        add(recorder, epoch(number))
 
     assert during == ["1-best-1.safetensors"]
     best = job(database, claimed.job_id).best
@@ -282,17 +304,19 @@ def test_files_do_not_pile_up_while_no_row_can_name_them(
 def test_a_best_checkpoint_whose_file_is_missing_is_published_again_by_the_next_attempt(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, there: bool
 ) -> None:
-    add(recorder, epoch(1), weights(epoch(1)))
+    add(recorder, epoch(1))
     with database.transaction() as connection:
         published = checkpoints.get(connection, claimed.job_id, CheckpointKind.best)
         attempt.release(connection, claimed.job_id, 1)
     if not there:
         artifacts.delete(published.path)
 
-    again = Recorder(database, artifacts, "cpu", [(claim(database)[0], Monitor.val_loss)], 10.0, {"last"})
-    goes_on = NewEvent(claimed.job_id, EventKind.resumed, "goes on after epoch 1")
-    again.go_back({0: Before(1, goes_on, 0.1, weights(epoch(1)), published)})
-    finish(again, weights(epoch(1)), None)
+    again = recorder_of(database, artifacts, claim(database)[0])
+    (resumed,) = again.attempts
+    resumed.resumed_after, resumed.best, resumed.published = 1, epoch(1), published
+    resumed.events.append(NewEvent(claimed.job_id, EventKind.resumed, "resumed after epoch 1"))
+    again.start(TextPacker())
+    finish(again)
 
     with database.reading() as connection:
         best = checkpoints.get(connection, claimed.job_id, CheckpointKind.best)
@@ -307,9 +331,9 @@ def test_a_full_disk_at_the_end_fails_the_job_and_keeps_the_history(
         raise StorageError("the artifact store could not write: No space left on device")
 
     monkeypatch.setattr(artifacts, "put", full)
-    add(recorder, epoch(1), weights(epoch(1)))
+    add(recorder, epoch(1))
 
-    finish(recorder, weights(epoch(1)), weights(epoch(1)))
+    finish(recorder)
 
     failed = job(database, claimed.job_id)
     assert failed.status is Status.failed
@@ -323,7 +347,7 @@ def test_an_end_that_was_committed_unheard_keeps_its_files(
 ) -> None:
     commit, tries = recorder._commit, []
 
-    def cut_off(*arguments: Any) -> Heard:
+    def cut_off(*arguments: Any) -> FlushResult:
         heard = commit(*arguments)
         tries.append(heard)
         if len(tries) == 1:
@@ -332,9 +356,9 @@ def test_an_end_that_was_committed_unheard_keeps_its_files(
 
     monkeypatch.setattr(recorder, "_commit", cut_off)
     monkeypatch.setattr(recorder_module, "RETRY_SECONDS", (0.0,))
-    add(recorder, epoch(1), weights(epoch(1)))
+    add(recorder, epoch(1))
 
-    finish(recorder, weights(epoch(1)), weights(epoch(1)))
+    finish(recorder)
 
     with database.reading() as connection:
         best = checkpoints.get(connection, claimed.job_id, CheckpointKind.best)
@@ -346,12 +370,12 @@ def test_an_end_that_was_committed_unheard_keeps_its_files(
 def test_losing_the_lease_at_the_end_leaves_the_published_best_alone(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
 ) -> None:
-    add(recorder, epoch(1), weights(epoch(1)))
+    add(recorder, epoch(1))
     with database.transaction() as connection:
         attempt.release(connection, claimed.job_id, 1)
     claim(database, "wrk_2")
 
-    assert finish(recorder, weights(epoch(1)), weights(epoch(1))).lost == {0}
+    assert finish(recorder).lost == {0}
 
     assert files(artifacts) == ["1-best-1.safetensors"]
 
@@ -367,10 +391,10 @@ def test_a_last_that_cannot_be_written_does_not_take_the_best_with_it(
         put(key, data)
 
     monkeypatch.setattr(artifacts, "put", only_best)
-    add(recorder, epoch(1), weights(epoch(1)))
-    add(recorder, epoch(2, is_best=False), weights(epoch(1)))
+    add(recorder, epoch(1))
+    add(recorder, epoch(2, is_best=False))
 
-    finish(recorder, weights(epoch(1)), weights(epoch(2)))
+    finish(recorder)
 
     failed = job(database, claimed.job_id)
     assert failed.status is Status.failed

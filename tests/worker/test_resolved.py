@@ -16,20 +16,21 @@ from service.domain.checkpoint import CheckpointKind
 from service.domain.job import Job
 from service.domain.status import Status
 from service.spec.fork import ForkSpec, check_fork, resolve_fork
-from service.spec.limits import Limits
+from service.spec.limits import JobLimits
 from service.spec.resolve import Resolved
 from service.spec.sweep import SweepSpec
 from service.store import checkpoints, datasets, schema, sweeps
 from service.store.engine import Database
 from service.store.jobs import jobs, resolutions
 from service.store.sweeps import SweepJob
-from service.training.checkpoint import Checkpoint, from_bytes
-from service.training.epoch import Pulse
+from service.training.checkpoint import LoadedCheckpoint, from_bytes
+from service.training.epoch import ProgressCounter
+from service.worker.protocol import CheckpointPolicy
 from service.worker.trainer import Trainer
 from tests.data.tables import Stored, store
 from tests.store.records import claim, dataset, job
 
-LIMITS = Limits(parameters=10_000, epochs=100, seconds=None, memory_bytes=2**40)
+LIMITS = JobLimits(parameters=10_000, epochs=100, seconds=None, memory_bytes=2**40)
 FIELDS: dict[str, Any] = {"max_epochs": 1, "split": {"validation": 0.2}}
 ROWS = "".join(f"{n % 7},{'abc'[n % 3] if n % 10 else 'rare'},{'xy'[n % 2]}\n" for n in range(60))  # 6 are rare
 on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -62,11 +63,12 @@ def upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.spec.inputs.MIN_CATEGORY_ROWS", 15)
 
 
-def train(database: Database, artifacts: Artifacts, width: int = 1) -> list[Checkpoint]:
+def train(database: Database, artifacts: Artifacts, width: int = 1) -> list[LoadedCheckpoint]:
     """Train what is first in the queue; the best checkpoints."""
     claims = claim(database, width=width)
     pipe = Pipe()[1]
-    Trainer(database, artifacts, torch.device("cpu"), pipe, Pulse(), 10.0, {"last", "state"}).run(claims)
+    policy = CheckpointPolicy(10.0, frozenset({"last", "state"}))
+    Trainer(database, artifacts, torch.device("cpu"), pipe, ProgressCounter(), policy).run(claims)
     found = []
     for each in claims:
         assert job(database, each.job_id).status is Status.succeeded
@@ -76,7 +78,7 @@ def train(database: Database, artifacts: Artifacts, width: int = 1) -> list[Chec
     return found
 
 
-def inputs(job: Resolved | Checkpoint) -> list[tuple[Any, ...]]:
+def inputs(job: Resolved | LoadedCheckpoint) -> list[tuple[Any, ...]]:
     features = job.features if isinstance(job, Resolved) else job.preprocessing.features
     return [(f.column, f.type, f.categories and tuple(f.categories), f.other, f.indicator) for f in features]
 

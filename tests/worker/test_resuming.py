@@ -19,16 +19,17 @@ from service.domain.event import EventKind
 from service.domain.job import Forked, JobError
 from service.domain.status import ErrorCode, Status
 from service.maintenance.collector import Collector, RetentionPolicy
-from service.maintenance.deployment_id import join
+from service.maintenance.deployment_id import pair
 from service.store import checkpoints, epochs
 from service.store.engine import Database
 from service.store.jobs import actions, events, forks, leases
 from service.store.jobs import jobs as store_jobs
 from service.store.jobs.claim import Claim
 from service.store.schema import jobs
-from service.training.epoch import Pulse
-from service.training.fingerprint import fingerprint
+from service.training.epoch import ProgressCounter
+from service.training.snapshot import fingerprint
 from service.worker import recorder, trainer
+from service.worker.protocol import CheckpointPolicy
 from service.worker.trainer import Trainer
 from tests.specs import synthetic
 from tests.store.records import claim, job, submit
@@ -67,7 +68,8 @@ def attempt(
     database: Database, artifacts: Artifacts, pipe: Told, *, width: int = 1, keep: str = "last,state"
 ) -> list[Claim]:
     claims = claim(database, width=width)
-    own = Trainer(database, artifacts, torch.device("cpu"), cast("Connection", pipe), Pulse(), 0.0, keep.split(","))
+    policy = CheckpointPolicy(0.0, frozenset(keep.split(",")))
+    own = Trainer(database, artifacts, torch.device("cpu"), cast("Connection", pipe), ProgressCounter(), policy)
     try:
         own.run(claims)
     except SystemExit:
@@ -80,7 +82,7 @@ def attempt(
 
 def collected(database: Database, artifacts: Artifacts) -> None:
     """The grace period of replaced files is over, and they are gone."""
-    join(database, artifacts)
+    pair(database, artifacts)
     Collector(database, artifacts, RetentionPolicy(grace_hours=0.0)).collect(threading.Event())
 
 
@@ -174,11 +176,11 @@ def test_paused_members_of_an_array_leave_it_and_come_to_the_same_end(database: 
     for one, other in zip(undisturbed, disturbed, strict=True):
         assert outcome(database, one) == outcome(database, other)
     assert log(database, aside[0])[2:-1] == [
-        (EventKind.pause_requested, "to be paused at the epoch's end"),
+        (EventKind.pause_requested, "pausing at the end of the epoch"),
         (EventKind.paused, "paused after epoch 5"),
-        (EventKind.queued, "no longer paused"),
+        (EventKind.queued, "resumed: queued again"),
         (EventKind.claimed, "claimed by wrk_1"),
-        (EventKind.resumed, "goes on after epoch 5, to the same bits"),
+        (EventKind.resumed, "resumed after epoch 5 (bit-identical)"),
     ]
 
 
@@ -225,8 +227,8 @@ def test_a_job_whose_saved_state_is_damaged_begins_anew_and_comes_to_the_same_en
     attempt(database, artifacts, Told())
 
     assert outcome(database, disturbed.id) == outcome(database, undisturbed.id)
-    anew = EventKind.resumed, "begins anew: its saved state is missing or has changed"
-    assert log(database, disturbed.id)[-2] == anew
+    start_over = EventKind.resumed, "starts over: its saved state is missing or has changed"
+    assert log(database, disturbed.id)[-2] == start_over
 
 
 def test_a_fork_whose_saved_state_is_lost_fails_as_it_cannot_begin_anew(
@@ -246,7 +248,7 @@ def test_a_fork_whose_saved_state_is_lost_fails_as_it_cannot_begin_anew(
     failed = job(database, fork.id)
     assert failed.error is not None
     assert (failed.status, failed.error.code) == (Status.failed, ErrorCode.checkpoint_corrupt)
-    assert "the saved state that the fork goes on from" in failed.error.message
+    assert "the saved state that the fork resumes from" in failed.error.message
 
 
 def test_what_went_on_with_other_versions_says_so(
@@ -258,7 +260,7 @@ def test_what_went_on_with_other_versions_says_so(
 
     attempt(database, artifacts, Told())
 
-    said = f"goes on after epoch 5, perhaps not to the same bits: torch was {torch.__version__} and is 99"
+    said = f"resumed after epoch 5 (perhaps not bit-identical: torch was {torch.__version__}, is 99)"
     assert (EventKind.resumed, said) in log(database, submitted.id)
 
 

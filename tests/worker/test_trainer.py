@@ -22,9 +22,9 @@ from service.store import checkpoints, datasets, epochs
 from service.store.engine import Database
 from service.store.jobs import actions, attempt, jobs
 from service.training.checkpoint import from_bytes
-from service.training.epoch import Pulse
-from service.training.loop import train
-from service.worker.protocol import STOP
+from service.training.epoch import ProgressCounter
+from service.training.loop import Training
+from service.worker.protocol import STOP, CheckpointPolicy
 from service.worker.trainer import Trainer
 from tests.specs import synthetic
 from tests.store.records import claim, dataset, job, submit
@@ -38,7 +38,8 @@ def pipe() -> tuple[Connection, Connection]:
 def trainer(
     database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection], save_seconds: float = 10.0
 ) -> Trainer:
-    return Trainer(database, artifacts, torch.device("cpu"), pipe[1], Pulse(), save_seconds, {"last", "state"})
+    policy = CheckpointPolicy(save_seconds, frozenset({"last", "state"}))
+    return Trainer(database, artifacts, torch.device("cpu"), pipe[1], ProgressCounter(), policy)
 
 
 def run(database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection], width: int = 1) -> Job:
@@ -79,7 +80,7 @@ def test_a_full_batch_holds_all_rows_of_the_groups_that_train(
     job = synthetic(data=data, **fields)
     rows = prepare(job.preparation, None)
     exact = replace(job, rows=RowCounts(train=40, validation=20, test=0, dropped=0))
-    ((report,),) = train([exact], rows, torch.device("cpu"))
+    ((report,),) = Training([exact], rows, torch.device("cpu"))
     assert (job.rows.train, job.rows.exact) == (33, False)
     assert ended.best is not None
     assert ended.best.metrics["train_loss"] == report.row.train_loss
@@ -107,7 +108,7 @@ def test_memory_that_torch_cannot_have_is_told_apart_from_other_faults(
     database: Database, artifacts: Artifacts, pipe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit(database)
-    monkeypatch.setattr("service.worker.trainer.train", lambda *_: iter([torch.empty(2**60)]))
+    monkeypatch.setattr("service.worker.trainer.Training", lambda *_: torch.empty(2**60))
 
     failed = run(database, artifacts, pipe)
 
@@ -305,7 +306,7 @@ def test_a_fault_in_scoring_test_rows_leaves_the_best_epoch_with_its_own_row_and
     def broken(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("service.training.epoch.Group.test", broken)
+    monkeypatch.setattr("service.training.epoch.ArrayTrainer.test", broken)
     failed = run(database, artifacts, pipe)
 
     assert (failed.status, failed.progress.epoch) == (Status.failed, 3)

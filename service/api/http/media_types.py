@@ -1,4 +1,4 @@
-"""Names of what bodies hold."""
+"""Media types of request and response bodies."""
 
 JSON = "application/json"
 CSV = "text/csv"

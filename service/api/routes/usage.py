@@ -8,10 +8,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
 from service.api.context import Reader
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
 from service.domain.access import Scope
 
-router = APIRouter(tags=["service"], route_class=Route)
+router = APIRouter(tags=["service"], route_class=StrictRoute)
 
 
 class Use(BaseModel):
@@ -95,11 +95,11 @@ class Usage(BaseModel):
 
 
 @router.get("/usage", operation_id="get_usage", summary="Read use and limits")
-def get_usage(service: Reader) -> Usage:
-    """What this key is, what its tenant takes of the service, and how much that may be."""
-    settings, limits, caller = service.parts.settings, service.parts.limits, service.caller
-    quota = service.parts.quota
-    taken = quota.read(service.database, caller.tenant)
+def get_usage(context: Reader) -> Usage:
+    """What this key is, what its tenant uses of the service, and the limits."""
+    settings, limits, caller = context.state.settings, context.state.limits, context.caller
+    quota = context.state.quota
+    taken = quota.read(context.database, caller.tenant)
     stored, uploads = taken.stored, quota.uploading(caller.tenant)
     return Usage(
         tenant=caller.tenant,
@@ -110,7 +110,7 @@ def get_usage(service: Reader) -> Usage:
         dataset_bytes=Use(used=stored.datasets + stored.profiles, limit=settings.max_dataset_bytes),
         stored_bytes=Use(used=stored.total + uploads, limit=settings.max_tenant_bytes or None),
         stored=Stored(**asdict(stored), uploads=uploads),
-        streams=Use(used=service.parts.traffic.streams(caller.tenant), limit=settings.max_streams),
+        streams=Use(used=context.state.rate_limiter.streams(caller.tenant), limit=settings.max_streams),
         bounds=Bounds(
             upload_bytes=settings.max_upload_bytes,
             sweep_jobs=settings.max_sweep_jobs,

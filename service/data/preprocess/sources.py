@@ -15,7 +15,7 @@ from service.data.preprocess.cells import cell
 from service.data.preprocess.features import FittedFeature
 from service.data.preprocess.preprocessing import Preprocessing, Table
 from service.data.sql import sql_name
-from service.errors import DatasetCorrupt, Fault, InvalidData, json_pointer
+from service.errors import DatasetCorrupt, FieldError, InvalidData, json_pointer
 from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.resolved import Preparation
 from service.spec.table import Value
@@ -48,7 +48,7 @@ def table_from_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: P
     """
     features = preprocessing.features
     known = {feature.column for feature in features}
-    faults: list[Fault] = []
+    faults: list[FieldError] = []
     for number, row in enumerate(rows):
         faults += _misspelled(number, row, known, preprocessing.target.column)
         if len(faults) >= MAX_FAULTS:
@@ -140,19 +140,19 @@ def _inline(data: InlineData, preparation: Preparation) -> Table:
     return Table(columns, len(kept))
 
 
-def _misspelled(number: int, row: Mapping[str, Value | None], known: set[str], target: str) -> Iterator[Fault]:
+def _misspelled(number: int, row: Mapping[str, Value | None], known: set[str], target: str) -> Iterator[FieldError]:
     missing = known - row.keys()
     if not missing:
         return
     for name in row:
         if name not in known and name != target:
-            yield Fault(
+            yield FieldError(
                 json_pointer("rows", number, name), f"no such feature, and {min(missing)!r} is absent: a misspelling?"
             )
 
 
 def _column_of_rows(
-    rows: Sequence[Mapping[str, Value | None]], feature: FittedFeature, null_values: set[str], faults: list[Fault]
+    rows: Sequence[Mapping[str, Value | None]], feature: FittedFeature, null_values: set[str], faults: list[FieldError]
 ) -> NDArray[Any]:
     """The values of one feature; appends to `faults` what does not fit."""
     text = feature.categories is not None
@@ -165,7 +165,7 @@ def _column_of_rows(
         try:
             column[number] = cell(value, feature)
         except ValueError as error:
-            faults.append(Fault(json_pointer("rows", number, feature.column), str(error)))
+            faults.append(FieldError(json_pointer("rows", number, feature.column), str(error)))
     return column
 
 

@@ -1,1 +1,1 @@
-"""The jobs table, which is the queue: submission, claims, leases, attempts and events."""
+"""The job queue in the jobs table: submission, claims, leases, attempts, forks and events."""

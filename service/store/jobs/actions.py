@@ -1,7 +1,8 @@
-"""What clients ask of jobs under way: cancel, pause, resume, change."""
+"""Actions of clients on live jobs: cancel, pause, resume, change."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,77 +23,88 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Row
 
-    from service.spec.change import JobChange
+    from service.spec.job import JobChange
 
-_RUNS = jobs.c.status == Status.running
+_RUNNING = jobs.c.status == Status.running
+
+
+@dataclass(frozen=True)
+class _Action:
+    """A change of waiting jobs at once, and of running ones through their `control`, which trainers read."""
+
+    waiting: ColumnElement[bool]  # jobs that get `values`
+    values: dict[str, Any]
+    running: ColumnElement[bool]  # jobs that get `control`
+    control: Control | None
 
 
 def cancel(connection: Connection, job_id: str) -> Job:
-    """Cancel at once what waits; ask a running job to stop at its epoch's end.
+    """Cancel a queued or paused job at once; ask a running one to stop at the end of its epoch.
 
-    Raises NotFound, and Conflict when the job has ended otherwise.
+    Raises NotFound, and Conflict when the job has succeeded or failed.
     """
-    stop(connection, _this(connection, job_id))
+    cancel_all(connection, _this(connection, job_id))
     job = get(connection, job_id)
     if job.status in (Status.succeeded, Status.failed):
         raise Conflict(f"the job has already {job.status.value}")
     return job
 
 
-def stop(connection: Connection, which: ColumnElement[bool]) -> int:
-    """Cancel at once those of these jobs that wait, and ask those that run; how many there were."""
-    waits = jobs.c.status.in_([Status.queued, Status.paused])
-    runs = and_(_RUNS, or_(jobs.c.control.is_(None), jobs.c.control != Control.cancel))
+def cancel_all(connection: Connection, which: ColumnElement[bool]) -> int:
+    """Cancel all live jobs that match `which`, as `cancel` does; returns their number."""
+    waiting = jobs.c.status.in_([Status.queued, Status.paused])
+    running = and_(_RUNNING, or_(jobs.c.control.is_(None), jobs.c.control != Control.cancel))
     end = {"status": Status.cancelled, "stop_reason": StopReason.cancelled, "finished_at": datetime.now(UTC)}
-    rows = _ask(connection, which, waits, end, runs, Control.cancel)
-    entries = [
-        NewEvent(row.id, EventKind.cancel_requested, "to be cancelled at the epoch's end")
+    rows = _apply(connection, which, _Action(waiting, end, running, Control.cancel))
+    new_events = [
+        NewEvent(row.id, EventKind.cancel_requested, "cancelling at the end of the epoch")
         if row.status == Status.running
         else ended(row.id, Status.cancelled, StopReason.cancelled)
         for row in rows
     ]
-    events.append(connection, entries)
+    events.append(connection, new_events)
     return len(rows)
 
 
 def pause(connection: Connection, job_id: str) -> Job:
-    """Set aside at once what is queued; ask a running job to save its state and stop at its epoch's end.
+    """Pause a queued job at once; ask a running one to save its state and stop at the end of its epoch.
 
-    Raises NotFound, and Conflict when the job has ended or is about to be cancelled.
+    Raises NotFound, and Conflict when the job has ended or is being cancelled.
     """
-    waits, runs = jobs.c.status == Status.queued, and_(_RUNS, jobs.c.control.is_(None))
-    for row in _ask(connection, _this(connection, job_id), waits, {"status": Status.paused}, runs, Control.pause):
-        asked = EventKind.pause_requested, "to be paused at the epoch's end"
-        events.append(
-            connection, [NewEvent(row.id, *(asked if row.status == Status.running else (EventKind.paused, "paused")))]
-        )
-    return _goes_on(connection, job_id)
+    running = and_(_RUNNING, jobs.c.control.is_(None))
+    action = _Action(jobs.c.status == Status.queued, {"status": Status.paused}, running, Control.pause)
+    for row in _apply(connection, _this(connection, job_id), action):
+        requested = EventKind.pause_requested, "pausing at the end of the epoch"
+        paused = EventKind.paused, "paused"
+        events.append(connection, [NewEvent(row.id, *(requested if row.status == Status.running else paused))])
+    return _get_not_cancelling(connection, job_id)
 
 
 def resume(connection: Connection, job_id: str) -> Job:
-    """Queue a paused job again, in its old place; withdraw a request to pause.
+    """Requeue a paused job at its old position; withdraw a pending request to pause.
 
-    Raises NotFound, and Conflict when the job has ended or is about to be cancelled.
+    Raises NotFound, and Conflict when the job has ended or is being cancelled.
     """
-    waits, runs = jobs.c.status == Status.paused, and_(_RUNS, jobs.c.control == Control.pause)
-    for row in _ask(connection, _this(connection, job_id), waits, {"status": Status.queued}, runs, None):
-        withdrawn = EventKind.pause_withdrawn, "not to be paused after all"
-        again = EventKind.queued, "no longer paused"
-        events.append(connection, [NewEvent(row.id, *(withdrawn if row.status == Status.running else again))])
-    return _goes_on(connection, job_id)
+    running = and_(_RUNNING, jobs.c.control == Control.pause)
+    action = _Action(jobs.c.status == Status.paused, {"status": Status.queued}, running, None)
+    for row in _apply(connection, _this(connection, job_id), action):
+        withdrawn = EventKind.pause_withdrawn, "request to pause withdrawn"
+        queued = EventKind.queued, "resumed: queued again"
+        events.append(connection, [NewEvent(row.id, *(withdrawn if row.status == Status.running else queued))])
+    return _get_not_cancelling(connection, job_id)
 
 
 def change(connection: Connection, job_id: str, asked: JobChange) -> Job:
-    """Change what may still be changed; raises NotFound, and Conflict for the priority of a job that has ended."""
+    """Change name, labels or priority; raises NotFound, and Conflict for the priority of a job that has ended."""
     values = asked.model_dump(exclude_unset=True)
     if values:
         which = _this(connection, job_id)
         if "priority" in values:
             which = and_(which, jobs.c.status.in_(LIVE))
         if connection.execute(update(jobs).where(which).values(with_next_version(**values))).rowcount == 0:
-            _live(connection, job_id)
-        words = ", ".join(f"{name} is now {value!r}" for name, value in values.items())
-        events.append(connection, [NewEvent(job_id, EventKind.changed, words, values)])
+            _get_live(connection, job_id)
+        message = ", ".join(f"{name} is now {value!r}" for name, value in values.items())
+        events.append(connection, [NewEvent(job_id, EventKind.changed, message, values)])
     return get(connection, job_id)
 
 
@@ -100,35 +112,28 @@ def _this(connection: Connection, job_id: str) -> ColumnElement[bool]:
     return and_(in_tenant(connection, jobs), jobs.c.id == job_id)
 
 
-def _live(connection: Connection, job_id: str) -> Job:
+def _get_live(connection: Connection, job_id: str) -> Job:
     job = get(connection, job_id)
     if job.status.terminal:
         raise Conflict(f"the job has ended: it is {job.status.value}")
     return job
 
 
-def _goes_on(connection: Connection, job_id: str) -> Job:
-    job = _live(connection, job_id)
+def _get_not_cancelling(connection: Connection, job_id: str) -> Job:
+    job = _get_live(connection, job_id)
     if job.control is Control.cancel:
-        raise Conflict("the job is about to be cancelled")
+        raise Conflict("the job is being cancelled")
     return job
 
 
-def _ask(
-    connection: Connection,
-    which: ColumnElement[bool],
-    waits: ColumnElement[bool],
-    at_once: dict[str, Any],
-    runs: ColumnElement[bool],
-    control: Control | None,
-) -> Sequence[Row[Any]]:
-    """What waits gets the values `at_once`, what runs is asked for `control`; (id, status) of each such job now.
+def _apply(connection: Connection, which: ColumnElement[bool], action: _Action) -> Sequence[Row[Any]]:
+    """Apply the action to the jobs that match `which`; returns (id, status) of each changed job.
 
-    The state in which a job is locked decides: one that is claimed or given back meanwhile is met in either.
+    The state at the time of the row lock decides, so a concurrent claim or release is not missed.
     """
-    these = and_(which, or_(waits, runs))
+    these = and_(which, or_(action.waiting, action.running))
     lock(connection, these)
-    values = {name: case((waits, value), else_=jobs.c[name]) for name, value in at_once.items()}
-    asked = with_next_version(**values, control=case((runs, control), else_=jobs.c.control))
-    statement = update(jobs).where(these).values(asked)
+    values = {name: case((action.waiting, value), else_=jobs.c[name]) for name, value in action.values.items()}
+    control = case((action.running, action.control), else_=jobs.c.control)
+    statement = update(jobs).where(these).values(with_next_version(**values, control=control))
     return connection.execute(statement.returning(jobs.c.id, jobs.c.status)).all()

@@ -1,4 +1,4 @@
-"""Which jobs a claim takes: tenants take turns, the fewest running jobs first, and jobs alike go as one array."""
+"""The order of claims: round-robin between tenants, then priority and age; similar jobs form one array."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Integer, and_, bindparam, func, literal, select
 
 from service.domain.status import Status
-from service.spec.version import SPEC_VERSION
+from service.spec.job import SPEC_VERSION
 from service.store.schema import jobs
 
 if TYPE_CHECKING:
@@ -16,37 +16,37 @@ if TYPE_CHECKING:
 
     from sqlalchemy import CTE, Connection, Row, Select
 
-MANY = 2**31 - 1  # running jobs that no tenant has
-KNOWN = jobs.c.spec_version <= SPEC_VERSION  # others stay queued, for a worker of a newer version
+UNLIMITED = 2**31 - 1  # more running jobs than any tenant has
+KNOWN = jobs.c.spec_version <= SPEC_VERSION  # newer specs stay queued for a newer worker
 CLAIMABLE = and_(jobs.c.status == Status.queued, KNOWN, jobs.c.device_request.in_(bindparam("devices", expanding=True)))
-_OF_ARRAY = jobs.c.tenant == bindparam("tenant"), jobs.c.array_key == bindparam("array_key"), jobs.c.failures == 0
-_ALIKE = and_(CLAIMABLE, *_OF_ARRAY)
+_SAME_ARRAY = jobs.c.tenant == bindparam("tenant"), jobs.c.array_key == bindparam("array_key"), jobs.c.failures == 0
+_ALIKE = and_(CLAIMABLE, *_SAME_ARRAY)
 
 
-def in_turn(connection: Connection, devices: Collection[str], most: int) -> Sequence[str]:
-    """The tenants with a job that one of `devices` can train, in the order of their turns.
+def in_turn(connection: Connection, devices: Collection[str], max_running: int) -> Sequence[str]:
+    """Tenants with a claimable job for one of `devices`, in the order in which they are served.
 
-    The fewest running jobs first; among equals the one whose last claim is longest ago, then the one whose next job
-    was submitted first. `most`: a tenant with so many running jobs has no turn; 0: any number.
+    Fewest running jobs first; ties go to the longest time since the last claim, then to the oldest next job.
+    `max_running`: skip tenants with this many running jobs; 0: no limit.
 
-    A few index look-ups for each tenant that waits, however many jobs do. Claims that are not committed yet are not
-    seen, so that claimers at the same moment may take the same turn; the next claims make up for it.
+    Costs a few index look-ups per waiting tenant, regardless of the number of jobs. Uncommitted claims are not seen:
+    concurrent claims may serve the same tenant, and later claims balance that.
     """
-    return connection.scalars(_turns(), {"devices": ["auto", *devices], "most": most or MANY}).all()
+    return connection.scalars(_turns(), {"devices": ["auto", *devices], "max_running": max_running or UNLIMITED}).all()
 
 
 def head(connection: Connection, devices: Collection[str], tenant: str) -> Row[Any] | None:
-    """The tenant's next job that one of `devices` can train, locked; others who claim meanwhile get the one after."""
+    """The tenant's next claimable job for one of `devices`, locked; concurrent claims skip it."""
     return connection.execute(_head(), {"devices": ["auto", *devices], "tenant": tenant}).first()
 
 
-def count_alike(connection: Connection, devices: Collection[str], head: Row[Any], most: int) -> int:
-    """How many queued jobs, counted to `most`, can be trained as one array with `head`, itself among them."""
-    return connection.scalar(_count_alike(), {**_array_of(devices, head), "most": most}) or 0
+def count_alike(connection: Connection, devices: Collection[str], head: Row[Any], limit: int) -> int:
+    """How many queued jobs, `head` included, can be trained as one array with it; stops counting at `limit`."""
+    return connection.scalar(_count_alike(), {**_array_of(devices, head), "limit": limit}) or 0
 
 
 def alike(connection: Connection, devices: Collection[str], head: Row[Any], width: int) -> Sequence[str]:
-    """The ids of the first `width` of these, locked; without those that others have locked."""
+    """The ids of the first `width` of these jobs, locked; skips jobs locked by others."""
     ids: Sequence[str] = connection.scalars(_alike(), {**_array_of(devices, head), "width": width}).all()
     return ids
 
@@ -55,7 +55,7 @@ def _array_of(devices: Collection[str], head: Row[Any]) -> dict[str, Any]:
     return {"devices": ["auto", *devices], "tenant": head.tenant, "array_key": head.array_key}
 
 
-# Each statement is built once: that takes longer than to run it.
+# Cached statements: building one takes longer than running it.
 
 
 @cache
@@ -66,7 +66,7 @@ def _head() -> Select[Any]:
 
 @cache
 def _count_alike() -> Select[Any]:
-    some = select(literal(1)).where(_ALIKE).limit(bindparam("most", type_=Integer))
+    some = select(literal(1)).where(_ALIKE).limit(bindparam("limit", type_=Integer))
     return select(func.count()).select_from(some.subquery())
 
 
@@ -85,7 +85,7 @@ def _turns() -> Select[Any]:
     next_one = _first(select(jobs.c.id).where(mine, CLAIMABLE)).scalar_subquery()
     query = select(waiting.c.tenant, next_one.label("head"), running.label("running"), claimed_at.label("claimed_at"))
     found = query.where(waiting.c.tenant.is_not(None)).subquery()
-    turns = select(found.c.tenant).where(found.c.head.is_not(None), found.c.running < bindparam("most"))
+    turns = select(found.c.tenant).where(found.c.head.is_not(None), found.c.running < bindparam("max_running"))
     return turns.order_by(found.c.running, found.c.claimed_at.nulls_first(), found.c.head)
 
 
@@ -94,7 +94,7 @@ def _first(query: Select[Any]) -> Select[Any]:
 
 
 def _waiting() -> CTE:
-    """Each tenant with queued jobs and a NULL at the end, found by skipping from one to the next in the index."""
+    """Tenants with queued jobs, then a NULL: a loose index scan, as Postgres and SQLite have no skip scan."""
     queued = jobs.c.status == Status.queued
     waiting = select(func.min(jobs.c.tenant).label("tenant")).where(queued).cte("waiting", recursive=True)
     following = select(func.min(jobs.c.tenant)).where(queued, jobs.c.tenant > waiting.c.tenant).scalar_subquery()

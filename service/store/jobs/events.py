@@ -1,4 +1,4 @@
-"""The log of each job: appended to in the transaction that changes the job, so that neither is without the other."""
+"""The event log of each job, written in the same transaction as the change that it tells of."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-CHUNK = 1_000
+CHUNK = 1_000  # events in one statement
 _COLUMNS = [events.c[name] for name in Event.model_fields if name != "object"]
 
 
 @dataclass(frozen=True)
 class NewEvent:
-    """Something that has just happened to a job."""
+    """An event to be appended to a job's log."""
 
     job_id: str
     kind: EventKind
@@ -34,43 +34,41 @@ class NewEvent:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def begin(connection: Connection, jobs_of: Sequence[tuple[str, str, str]]) -> None:
-    """Begin the logs of new jobs, as (id, tenant, message): no other entry can be there yet."""
+def append_first(connection: Connection, new_jobs: Sequence[tuple[str, str, str]]) -> None:
+    """Write the first event of new jobs, given as (id, tenant, message)."""
     now, first = datetime.now(UTC), {"number": 1, "kind": EventKind.queued, "attempt": 0, "details": {}}
     rows = [
-        {**first, "job_id": job_id, "tenant": tenant, "at": now, "message": text} for job_id, tenant, text in jobs_of
+        {**first, "job_id": job_id, "tenant": tenant, "at": now, "message": text} for job_id, tenant, text in new_jobs
     ]
     connection.execute(insert(events), rows)
 
 
-def append(connection: Connection, entries: Sequence[NewEvent]) -> None:
-    """Add to the logs of jobs that this transaction has changed or made: nobody else can number their events now."""
-    for start in range(0, len(entries), CHUNK):
-        _append(connection, entries[start : start + CHUNK])
+def append(connection: Connection, new: Sequence[NewEvent]) -> None:
+    """Append to the logs of jobs that this transaction has changed: their row locks make the numbering safe."""
+    for start in range(0, len(new), CHUNK):
+        _append(connection, new[start : start + CHUNK])
 
 
-def _append(connection: Connection, entries: Sequence[NewEvent]) -> None:
+def _append(connection: Connection, new: Sequence[NewEvent]) -> None:
     columns = jobs.c.id, jobs.c.tenant, jobs.c.attempt
     query = select(*columns, func.coalesce(func.max(events.c.number), 0).label("number")).outerjoin(events)
-    wanted = query.where(in_tenant(connection, jobs), jobs.c.id.in_({entry.job_id for entry in entries})).group_by(
-        *columns
-    )
+    wanted = query.where(in_tenant(connection, jobs), jobs.c.id.in_({event.job_id for event in new})).group_by(*columns)
     found = {row.id: row for row in connection.execute(wanted)}
     numbers = Counter({job_id: row.number for job_id, row in found.items()})
     now, rows = datetime.now(UTC), []
-    for entry in entries:
-        numbers[entry.job_id] += 1
-        job = found[entry.job_id]
+    for event in new:
+        numbers[event.job_id] += 1
+        job = found[event.job_id]
         rows.append(
             {
-                "job_id": entry.job_id,
-                "number": numbers[entry.job_id],
+                "job_id": event.job_id,
+                "number": numbers[event.job_id],
                 "tenant": job.tenant,
                 "at": now,
-                "kind": entry.kind,
+                "kind": event.kind,
                 "attempt": job.attempt,
-                "message": entry.message,
-                "details": entry.details,
+                "message": event.message,
+                "details": event.details,
             }
         )
     connection.execute(insert(events), rows)
@@ -79,7 +77,7 @@ def _append(connection: Connection, entries: Sequence[NewEvent]) -> None:
 def ended(
     job_id: str, status: Status, stop_reason: StopReason | None, error: JobError | None = None, **more: Any
 ) -> NewEvent:
-    """The entry for a job's end, whichever way it came to it; `more` goes into its details."""
+    """The event of a job's end; `more` is added to its details."""
     why = error.message if error else stop_reason.value.replace("_", " ") if stop_reason else ""
     code: ErrorCode | None = error.code if error else None
     details = {"status": status, "stop_reason": stop_reason, "code": code, **more}

@@ -1,4 +1,4 @@
-"""Jobs that go on from the weights of others: what they take over."""
+"""Forks: jobs that start from the weights of another job, and may take over its history."""
 
 from __future__ import annotations
 
@@ -28,47 +28,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ForkSource:
-    """What a fork goes on from."""
+    """The job and checkpoint that a fork starts from."""
 
     parent: Job
-    kind: CheckpointKind  # of the file: best, or the state after the last saved epoch
-    epoch: int  # whose weights they are
+    kind: CheckpointKind  # best, or state (of the last saved epoch)
+    epoch: int  # of the checkpoint
     path: str
-    rows: Sequence[Epoch]  # the history that it takes over
-    resolved: Resolved | None  # what the other job trains; None where an older version did not store it
+    rows: Sequence[Epoch]  # epochs that the fork takes over
+    resolved: Resolved | None  # what the parent trains; None: an older version did not store it
 
 
 def find(connection: Connection, job_id: str, kind: CheckpointKind) -> ForkSource:
-    """What a fork of this job would go on from; raises NotFound, and Conflict when nothing is saved (yet)."""
+    """What a fork of this job would start from; raises NotFound, and Conflict when no checkpoint exists (yet)."""
     parent = job_store.get(connection, job_id)
     file = _file(connection, job_id, kind)
     if file is None:
         what = "best checkpoint" if kind is CheckpointKind.best else "saved state"
-        raise Conflict(f"the job is {parent.status.value} and has no {what} to go on from")
+        raise Conflict(f"the job is {parent.status.value} and has no {what} to fork from")
     rows = read_epochs(connection, job_id, limit=file.epoch) if kind is CheckpointKind.state else []
     resolved = resolutions.of_job(connection, job_id, parent.known_spec)
     return ForkSource(parent, kind, file.epoch, file.path, rows, resolved)
 
 
-def begin(connection: Connection, job_id: str, basis: ForkSource, best: BestSoFar | None) -> bool:
-    """Give the new job what it goes on from; False: the other job has moved on since `find`, ask again.
+def attach(connection: Connection, job_id: str, source: ForkSource, best: BestSoFar | None) -> bool:
+    """Give the new job the checkpoint and history of its parent; False: the parent has changed since `find`, retry.
 
-    `best`: of the rows taken over. The files are shared: each stays as long as one row names it.
+    `best`: the best of the epochs taken over. Files are shared: one is collected when no row refers to it any more.
     """
-    parent = select(jobs.c.id).where(in_tenant(connection, jobs), jobs.c.id == basis.parent.id)
-    if connection.execute(parent.with_for_update()).first() is None:  # its recorder locks the row too
-        raise NotFound(f"no job {basis.parent.id!r}")
-    file = _file(connection, basis.parent.id, basis.kind)
-    if file is None or file.path != basis.path:
+    parent = select(jobs.c.id).where(in_tenant(connection, jobs), jobs.c.id == source.parent.id)
+    if connection.execute(parent.with_for_update()).first() is None:  # serializes with its recorder
+        raise NotFound(f"no job {source.parent.id!r}")
+    file = _file(connection, source.parent.id, source.kind)
+    if file is None or file.path != source.path:
         return False
-    start = file.epoch if basis.kind is CheckpointKind.state else 0
+    start = file.epoch if source.kind is CheckpointKind.state else 0
     _share(connection, job_id, file, kind=CheckpointKind.state, epoch=start)
     if start:
-        _take_rows_over(connection, job_id, basis.parent.id, start)
+        _copy_epochs(connection, job_id, source.parent.id, start)
         values = {"epoch": start, "best_epoch": None, "best_value": None, "best_metrics": None}
         if best is not None:
             values |= {"best_epoch": best.epoch, "best_value": best.value, "best_metrics": best.metrics}
-            published = _file(connection, basis.parent.id, CheckpointKind.best)
+            published = _file(connection, source.parent.id, CheckpointKind.best)
             if published is not None and published.epoch == best.epoch:
                 _share(connection, job_id, published)
         connection.execute(update(jobs).where(in_tenant(connection, jobs), jobs.c.id == job_id).values(values))
@@ -86,7 +86,7 @@ def _share(connection: Connection, job_id: str, file: Row[Any], **changes: Any) 
     connection.execute(insert(checkpoints), {**file._mapping, "job_id": job_id, **changes})
 
 
-def _take_rows_over(connection: Connection, job_id: str, parent: str, until: int) -> None:
+def _copy_epochs(connection: Connection, job_id: str, parent: str, until: int) -> None:
     others = [column for column in epochs.c if column.name != "job_id"]
     taken = in_tenant(connection, epochs), epochs.c.job_id == parent, epochs.c.epoch <= until
     rows = select(literal(job_id), *others).where(*taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from service.domain.job import Best, Forked, Job, Progress
 from service.domain.status import ENDED, Status
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull, Unavailable
 from service.spec.data import DatasetData
+from service.spec.job import version_needed
 from service.spec.limits import checkpoint_bytes_of
-from service.spec.version import version_needed
 from service.store.engine import allow_long_statements
 from service.store.ids import new_id
 from service.store.jobs import events, resolutions
@@ -30,24 +31,25 @@ if TYPE_CHECKING:
 
     from service.spec.resolve import Resolved
 
-POSITIONS = 1_000
+MAX_POSITION = 1_000  # of queue positions; counting further takes long
 CHUNK = 1_000  # jobs in one statement
 
 _best = checkpoints.alias("best")
-_READ = [column for column in jobs.c if column is not jobs.c.resolved]  # that is the trainers', and may be large
+_READ = [column for column in jobs.c if column is not jobs.c.resolved]  # large, and only for trainers
 _SELECT: Select[Any] = select(
     *_READ, _best.c.epoch.label("ckpt_epoch"), _best.c.sha256, _best.c.size_bytes, _best.c.path
 ).select_from(jobs.outerjoin(_best, and_(_best.c.job_id == jobs.c.id, _best.c.kind == CheckpointKind.best)))
 
 _ONE = CachedSelect(_SELECT.where(jobs.c.id == bindparam("id")), jobs)
-_earlier = and_(jobs.c.priority == bindparam("priority"), jobs.c.id < bindparam("id"))
-_mine = and_(jobs.c.status == "queued", jobs.c.tenant == bindparam("tenant"))
-_ahead = select(literal(1)).where(_mine, or_(jobs.c.priority > bindparam("priority"), _earlier))
-_AHEAD = select(func.count()).select_from(_ahead.limit(POSITIONS - 1).subquery())
+_EXISTS = CachedSelect(select(literal(1)).where(jobs.c.id == bindparam("id")), jobs)
+_older = and_(jobs.c.priority == bindparam("priority"), jobs.c.id < bindparam("id"))
+_queued = and_(jobs.c.status == "queued", jobs.c.tenant == bindparam("tenant"))
+_ahead = select(literal(1)).where(_queued, or_(jobs.c.priority > bindparam("priority"), _older))
+_AHEAD = select(func.count()).select_from(_ahead.limit(MAX_POSITION - 1).subquery())
 
 
 def download_url(job_id: str, kind: str) -> str:
-    """Where the API serves a checkpoint's file."""
+    """URL path of a checkpoint's file."""
     return f"/v1/jobs/{job_id}/checkpoints/{kind}/download"
 
 
@@ -60,9 +62,9 @@ def submit(
     request_sha256: str | None = None,
     forked: Forked | None = None,
 ) -> tuple[Job, bool]:
-    """Queue a job; (job, False) when this key and request were taken before.
+    """Queue a job; (job, False) when this Idempotency-Key and request were accepted before.
 
-    Raises QueueFull, IdempotencyMismatch, and NotFound when the data set has just been deleted.
+    Raises QueueFull, IdempotencyMismatch, and NotFound when the data set was deleted meanwhile.
     """
     if idempotency_key and (known := by_idempotency_key(connection, idempotency_key, request_sha256)):
         return known, False
@@ -79,31 +81,31 @@ def submit(
     except IntegrityError as error:
         if idempotency_key and (known := by_idempotency_key(connection, idempotency_key, request_sha256)):
             return known, False
-        raise NotFound("the data set is gone") from error
+        raise NotFound("the data set was deleted") from error
     return get(connection, row["id"]), True
 
 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Put these new jobs, made by `new_row`, into the queue."""
+    """Insert new jobs, made by `new_row`, into the queue."""
     connection.execute(insert(jobs), resolutions.stored(connection, rows))
-    events.begin(connection, [(row["id"], row["tenant"], _origin(row.get("forked"))) for row in rows])
+    events.append_first(connection, [(row["id"], row["tenant"], _first_message(row.get("forked"))) for row in rows])
 
 
 def stage(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Store new jobs that nobody sees before `publish_staged`: they have no tenant, and a status that no query names.
 
-    Raises NotFound when a data set has just been deleted.
+    Raises NotFound when a data set was deleted meanwhile.
     """
     try:
         ready = resolutions.stored(connection, rows)
         connection.execute(insert(jobs), [{**row, "tenant": NO_TENANT, "status": STAGED} for row in ready])
     except IntegrityError as error:
-        raise NotFound("the data set is gone") from error
-    events.begin(connection, [(row["id"], row["tenant"], _origin(row.get("forked"))) for row in rows])
+        raise NotFound("the data set was deleted") from error
+    events.append_first(connection, [(row["id"], row["tenant"], _first_message(row.get("forked"))) for row in rows])
 
 
 def publish_staged(connection: Connection, job_ids: Sequence[str], tenant: str, sweep_id: str) -> None:
-    """Put staged jobs into the queue; raises Unavailable where some are gone, as they were taken for abandoned ones."""
+    """Move staged jobs into the queue; raises Unavailable if some were deleted as abandoned."""
     values = {"tenant": tenant, "sweep_id": sweep_id, "status": Status.queued}
     for start in range(0, len(job_ids), CHUNK):
         these = and_(jobs.c.id.in_(job_ids[start : start + CHUNK]), jobs.c.tenant == NO_TENANT, jobs.c.status == STAGED)
@@ -117,21 +119,23 @@ def discard_staged(connection: Connection, job_ids: Sequence[str]) -> None:
     connection.execute(delete(jobs).where(these))
 
 
-def _origin(forked: Mapping[str, Any] | None) -> str:
-    return f"to go on from epoch {forked['epoch']} of {forked['job']}" if forked else "submitted"
+def _first_message(forked: Mapping[str, Any] | None) -> str:
+    return f"forked from epoch {forked['epoch']} of {forked['job']}" if forked else "submitted"
 
 
 def check_queue_limit(connection: Connection, wanted: int, max_queued: int) -> None:
-    """Raises QueueFull unless the queue has room for so many jobs more; paused ones keep their places."""
-    most = max(max_queued - wanted + 1, 0)
-    waits = jobs.c.status.in_([Status.queued, Status.paused])
-    queued = select(literal(1)).where(in_tenant(connection, jobs), waits).limit(most)
-    if connection.scalar(select(func.count()).select_from(queued.subquery())) == most:
-        raise QueueFull(f"the queue takes {max_queued:,} jobs and has no room for {wanted:,} more; try again later")
+    """Raises QueueFull if `wanted` more jobs would exceed `max_queued` queued and paused jobs of the tenant."""
+    limit = max(max_queued - wanted + 1, 0)
+    waiting = jobs.c.status.in_([Status.queued, Status.paused])
+    queued = select(literal(1)).where(in_tenant(connection, jobs), waiting).limit(limit)
+    if connection.scalar(select(func.count()).select_from(queued.subquery())) == limit:
+        raise QueueFull(
+            f"the queue is limited to {max_queued:,} jobs, with no room for {wanted:,} more; try again later"
+        )
 
 
 def new_row(resolved: Resolved, tenant: str) -> dict[str, Any]:
-    """The row of a new job, with a new id; `add` takes it."""
+    """The row of a new job, with a new id, for `add` or `stage`."""
     spec = resolved.spec
     return {
         "id": new_id("job"),
@@ -171,44 +175,58 @@ def get(connection: Connection, job_id: str) -> Job:
     return _job(connection, row)
 
 
-def find(
-    connection: Connection,
-    *,
-    limit: int,
-    after: str | None = None,
-    status: Status | None = None,
-    name: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    sweep: str | None = None,
-) -> list[Job]:
-    """Jobs that fit every filter, newest first, at most `limit`, older than the job `after`."""
+def require(connection: Connection, job_id: str) -> None:
+    """Raise NotFound unless there is a job of this id: one look into the primary key, without reading the job."""
+    if _EXISTS.execute(connection, id=job_id).first() is None:
+        raise NotFound(f"no job {job_id!r}")
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Conditions that jobs must match; None: any."""
+
+    status: Status | None = None
+    name: str | None = None
+    labels: Mapping[str, str] | None = None
+    sweep: str | None = None
+
+    def apply(self, query: Select[Any]) -> Select[Any]:
+        """The query with these conditions."""
+        if self.status is not None:
+            query = query.where(jobs.c.status == self.status)
+        if self.name is not None:
+            query = query.where(jobs.c.name == self.name)
+        if self.sweep is not None:
+            query = query.where(jobs.c.sweep_id == self.sweep)
+        for key, value in (self.labels or {}).items():
+            query = query.where(jobs.c.labels[key].as_string() == value)
+        return query
+
+
+ALL_JOBS = JobFilter()
+
+
+def find(connection: Connection, which: JobFilter = ALL_JOBS, *, limit: int, after: str | None = None) -> list[Job]:
+    """Jobs that match the filter, newest first, at most `limit`, older than the job `after`."""
     query = _SELECT.where(in_tenant(connection, jobs))
     if after is not None:
         query = query.where(jobs.c.id < after)
-    if status is not None:
-        query = query.where(jobs.c.status == status)
-    if name is not None:
-        query = query.where(jobs.c.name == name)
-    if sweep is not None:
-        query = query.where(jobs.c.sweep_id == sweep)
-    for key, value in (labels or {}).items():
-        query = query.where(jobs.c.labels[key].as_string() == value)
-    rows = connection.execute(query.order_by(jobs.c.id.desc()).limit(limit)).all()
+    rows = connection.execute(which.apply(query).order_by(jobs.c.id.desc()).limit(limit)).all()
     return [_job(connection, row) for row in rows]
 
 
 def versions(connection: Connection, job_ids: Iterable[str]) -> dict[str, tuple[int, Status]]:
-    """(version, status) of each of these jobs that exists: one query however many are watched."""
+    """(version, status) of each of these jobs that exists, in one query."""
     query = select(jobs.c.id, jobs.c.version, jobs.c.status).where(jobs.c.id.in_(list(job_ids)))
     return {row.id: (row.version, Status(row.status)) for row in connection.execute(query)}
 
 
 def remove(connection: Connection, job_id: str) -> None:
-    """Delete an ended job with its history and its checkpoints, whose files are collected later.
+    """Delete an ended job with its history and checkpoints; their files are garbage-collected later.
 
     Raises NotFound, and Conflict while the job is live.
     """
-    allow_long_statements(connection)  # it may have a million epochs
+    allow_long_statements(connection)  # a job may have a million epochs
     of_job = and_(in_tenant(connection, checkpoints), checkpoints.c.job_id == job_id)
     paths = connection.scalars(select(checkpoints.c.path).where(of_job)).all()
     ended = and_(in_tenant(connection, jobs), jobs.c.id == job_id, jobs.c.status.in_(ENDED))
@@ -219,21 +237,21 @@ def remove(connection: Connection, job_id: str) -> None:
 
 
 def lock(connection: Connection, which: ColumnElement[bool]) -> Sequence[str]:
-    """Lock these jobs until the transaction's end, in the order of their ids; which they are.
+    """Lock these jobs in the order of their ids until the transaction ends; returns the ids.
 
-    Whatever changes several jobs locks them in this order first: an UPDATE takes them in any order, and two that meet
-    would be a deadlock on Postgres. Data sets are locked before jobs, sweeps after them.
+    Whatever updates several jobs calls this first: an UPDATE locks rows in any order, and two of them could deadlock
+    on Postgres. Lock order between tables: data sets, jobs, sweeps.
     """
     return connection.scalars(select(jobs.c.id).where(which).order_by(jobs.c.id).with_for_update()).all()
 
 
 def with_next_version(**values: Any) -> dict[str, Any]:
-    """`values` and a raised version, so that watchers see the change."""
+    """`values` and an incremented version, by which watchers notice the change."""
     return {**values, "version": jobs.c.version + 1}
 
 
 def _position(connection: Connection, row: Row[Any]) -> int:
-    """Among the jobs of its tenant: between tenants, claims take turns."""
+    """Position among the queued jobs of its tenant."""
     return 1 + (connection.scalar(_AHEAD, {"tenant": row.tenant, "priority": row.priority, "id": row.id}) or 0)
 
 

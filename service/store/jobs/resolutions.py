@@ -1,4 +1,4 @@
-"""What was resolved at submission, as the rows hold it: workers train exactly that, whatever version they are of."""
+"""Stores and reads resolved specs: workers of any version train exactly what was resolved at submission."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import NotFound
 from service.spec.data import DatasetData
-from service.spec.stored import InputsDocuments, decided, restored
+from service.spec.resolved_json import InputsDocuments, decided, restored
 from service.store.schema import dataset_inputs, jobs
 from service.store.tenancy import in_tenant
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def stored(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """These new jobs' rows with what is stored in place of their `resolved`.
+    """Rows of new jobs, with `resolved` in its stored form.
 
-    How the columns of a data set become inputs is stored once for all jobs that share it. Jobs for which it differs are
-    not trained as one array, though they may ask for the same.
+    The input encoding of a data set is stored once and shared by jobs. It is part of the array key: jobs with
+    different encodings are never trained as one array.
     """
     documents, shared = InputsDocuments(), dict[tuple[str, str], dict[str, Any]]()
     ready = []
@@ -53,9 +53,9 @@ def stored(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[di
 
 
 def read(connection: Connection, jobs_alike: Sequence[tuple[JobSpec, Mapping[str, Any]]]) -> list[Resolved]:
-    """What (spec, `resolved` of its row) says of jobs that share their inputs, as those with one `array_key` do.
+    """Restore jobs from (spec, stored `resolved`); all must share one array key, and so their input encoding.
 
-    Raises NotFound when their data set is gone.
+    Raises NotFound when their data set was deleted.
     """
     spec, first = jobs_alike[0]
     if isinstance(spec.data, DatasetData):
@@ -63,15 +63,14 @@ def read(connection: Connection, jobs_alike: Sequence[tuple[JobSpec, Mapping[str
         query = select(dataset_inputs.c.inputs).where(in_tenant(connection, dataset_inputs), *this)
         inputs = connection.scalar(query)
         if inputs is None:
-            raise NotFound(f"no data set {spec.data.id!r}")  # with which it goes
+            raise NotFound(f"no data set {spec.data.id!r}")  # its inputs are deleted with it
     else:
         inputs = first["inputs"]
     return [restored(spec, resolved, inputs) for spec, resolved in jobs_alike]
 
 
 def of_job(connection: Connection, job_id: str, spec: JobSpec) -> Resolved | None:
-    """What was resolved for this job of this spec; None where an older version did not store it, or its data set is
-    gone."""
+    """What was resolved for this job; None if an older version did not store it or the data set was deleted."""
     found = connection.scalar(select(jobs.c.resolved).where(in_tenant(connection, jobs), jobs.c.id == job_id))
     try:
         return None if found is None else read(connection, [(spec, found)])[0]

@@ -1,1 +1,1 @@
-"""Reads and writes for upkeep: integrity checks, garbage collection, retention, statistics."""
+"""Database side of maintenance: integrity checks, garbage collection, retention, statistics."""

@@ -1,14 +1,17 @@
-"""Which artifacts the rows name. A column called `path` holds an artifact's key, in whatever table it stands."""
+"""References from rows to artifacts, and the deployment id that database and artifacts folder share.
+
+Every column named `path`, in any table, holds an artifact key.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from service.domain.status import ENDED
 from service.store.maintenance import garbage
-from service.store.schema import jobs, metadata
+from service.store.schema import deployment, jobs, metadata
 from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ TABLES = [table for table in metadata.sorted_tables if "path" in table.c]
 
 
 def referenced(connection: Connection, keys: Collection[str]) -> set[str]:
-    """Those of these keys that a row names."""
+    """Those of these artifact keys that a row refers to."""
     wanted = list(keys)
     if not wanted:
         return set()
@@ -29,14 +32,24 @@ def referenced(connection: Connection, keys: Collection[str]) -> set[str]:
 
 
 def collectable(connection: Connection, keys: Collection[str]) -> set[str]:
-    """Those of these keys that no row names and none will: a transaction discarded them, or their job or data set, the
-    second part, is not alive.
+    """Those of these keys that are garbage: unreferenced, and either discarded by a transaction or without a live job.
 
-    A live job's trainer may have written a file long ago and wait for the database since.
+    Files of live jobs are kept: a trainer may have written a file and be waiting for the database to record it.
     """
-    left = set(keys) - referenced(connection, keys)
-    discarded = {key for key, mark in garbage.marks(connection, left).items() if mark.discarded}
-    owners = {key: key.split("/")[1] for key in left - discarded}
+    unreferenced = set(keys) - referenced(connection, keys)
+    discarded = {key for key, mark in garbage.marks(connection, unreferenced).items() if mark.discarded}
+    owners = {key: key.split("/")[1] for key in unreferenced - discarded}
     query = select(jobs.c.id).where(jobs.c.id.in_(list(set(owners.values()))), jobs.c.status.not_in(ENDED))
-    alive = set(connection.scalars(query)) if owners else set()
-    return discarded | {key for key, owner in owners.items() if owner not in alive}
+    live = set(connection.scalars(query)) if owners else set()
+    return discarded | {key for key, owner in owners.items() if owner not in live}
+
+
+def deployment_id(connection: Connection) -> tuple[str, bool]:
+    """(deployment id, whether it was written to the artifacts folder). A migration has created the id."""
+    row = connection.execute(select(deployment.c.id, deployment.c.paired)).one()
+    return row.id, row.paired
+
+
+def set_paired(connection: Connection) -> None:
+    """Record that the artifacts folder has the deployment id."""
+    connection.execute(update(deployment).values(paired=True))

@@ -1,4 +1,4 @@
-"""What the database has to say against itself: each check streams what breaks its rule, and nothing else."""
+"""Integrity checks of the database: each check streams the rows that violate its rule."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
 
-ROWS = 1_000  # in memory at once
-RESTORE = "stop the service and restore the last backup"
-_RERUN = "its record cannot be trusted: submit the job again, or restore a backup"
+ROWS = 1_000  # fetched at once
+RESTORE = "stop the service and restore the latest backup"
+_RERUN = "its results cannot be trusted: submit the job again, or restore a backup"
 
 
 @dataclass(frozen=True)
 class Violation:
-    """Something that breaks a rule: whose row, what is wrong, and what to do about it."""
+    """A violated rule: whose row, the problem, and the remedy."""
 
     subject: str
-    what: str
+    problem: str
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.what}; {self.remedy}"
+        return f"{self.subject}: {self.problem}; {self.remedy}"
 
 
 @dataclass(frozen=True)
 class FileRef:
-    """A file that a row names, and what the row says of it."""
+    """A file as described by the row that refers to it."""
 
     owner: str  # the id of a job or a data set
     kind: str  # best, last, state or rows
@@ -48,54 +48,54 @@ class FileRef:
 
 
 def database_file(connection: Connection) -> Iterator[Violation]:
-    """What SQLite itself finds wrong with its file; Postgres keeps its own house."""
+    """Problems that SQLite's own integrity_check finds; nothing on Postgres."""
     if connection.dialect.name != "sqlite":
         return
-    for (said,) in connection.exec_driver_sql("PRAGMA integrity_check(20)"):
-        if said != "ok":
-            yield Violation("database", f"SQLite's integrity_check says: {said}", RESTORE)
+    for (result,) in connection.exec_driver_sql("PRAGMA integrity_check(20)"):
+        if result != "ok":
+            yield Violation("database", f"SQLite's integrity_check reports: {result}", RESTORE)
 
 
 def foreign_keys(connection: Connection) -> Iterator[Violation]:
-    """Rows that name a row of another table that is not there, such as a job's sweep; Postgres lets none be."""
+    """Violated foreign keys, which are possible in SQLite alone."""
     if connection.dialect.name != "sqlite":
         return
     for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-        yield Violation("database", f"row {row} of {table} names a row of {parent} that is not there", RESTORE)
+        yield Violation("database", f"row {row} of {table} refers to a missing row of {parent}", RESTORE)
 
 
 def job_states(connection: Connection) -> Iterator[Violation]:
-    """Jobs whose state is none that the service brings about."""
-    held = or_(jobs.c.worker.is_(None), jobs.c.lease_until.is_(None), jobs.c.attempt < 1)
+    """Jobs in an inconsistent state."""
+    unleased = or_(jobs.c.worker.is_(None), jobs.c.lease_until.is_(None), jobs.c.attempt < 1)
     live = jobs.c.status.in_(LIVE)
     staged = jobs.c.status == STAGED
     leased = jobs.c.lease_until.is_not(None)
-    report = "cancel it if it does not go on by itself, and report it as a fault of the service"
-    for which, what in (
-        (and_(jobs.c.status == Status.running, held), "it is running without a worker, a lease or an attempt"),
-        (and_(jobs.c.status.in_([Status.queued, Status.paused]), leased), "it waits, but somebody has a lease on it"),
-        (and_(live, jobs.c.finished_at.is_not(None)), "it has not ended, but has a time when it did"),
+    remedy = "cancel it if it makes no progress, and report a bug"
+    for which, problem in (
+        (and_(jobs.c.status == Status.running, unleased), "running without a worker, a lease or an attempt"),
+        (and_(jobs.c.status.in_([Status.queued, Status.paused]), leased), "waiting, but it has a lease"),
+        (and_(live, jobs.c.finished_at.is_not(None)), "not ended, but it has an end time"),
     ):
-        yield from _jobs(connection, which, what, report)
-    stands = "its results stand; delete the job when you do not need them"
-    for which, what in (
-        (and_(~live, ~staged, jobs.c.finished_at.is_(None)), "it has ended, but nobody knows when"),
-        (and_(~live, leased), "it has ended, but somebody has a lease on it"),
-        (jobs.c.status.not_in([*Status, STAGED]), "this version does not know its status"),
+        yield from _jobs(connection, which, problem, remedy)
+    remedy = "its results are valid; delete the job when you no longer need them"
+    for which, problem in (
+        (and_(~live, ~staged, jobs.c.finished_at.is_(None)), "ended, but it has no end time"),
+        (and_(~live, leased), "ended, but it has a lease"),
+        (jobs.c.status.not_in([*Status, STAGED]), "unknown status"),
     ):
-        yield from _jobs(connection, which, what, stands)
+        yield from _jobs(connection, which, problem, remedy)
 
 
 def missing_datasets(connection: Connection) -> Iterator[Violation]:
-    """Live jobs whose data set is not there."""
-    named = jobs.c.spec["data"]["kind"].as_string() == "dataset"
+    """Live jobs whose data set is missing."""
+    needed = jobs.c.spec["data"]["kind"].as_string() == "dataset"
     there = exists().where(datasets.c.id == jobs.c.dataset_id)
-    lost = and_(jobs.c.status.in_(LIVE), named, ~there)
-    yield from _jobs(connection, lost, "its data set is not there", "cancel it, upload the file and submit it again")
+    lost = and_(jobs.c.status.in_(LIVE), needed, ~there)
+    yield from _jobs(connection, lost, "its data set is missing", "cancel it, upload the file and submit it again")
 
 
 def histories(connection: Connection) -> Iterator[Violation]:
-    """Jobs whose epochs are not 1, 2, ... up to the last one that the job speaks of."""
+    """Jobs whose stored epochs are not 1, 2, ... up to `jobs.epoch`."""
     of_job = epochs.c.job_id == jobs.c.id
     number = select(func.count()).where(of_job).scalar_subquery()
     first = select(func.min(epochs.c.epoch)).where(of_job).scalar_subquery()
@@ -103,12 +103,12 @@ def histories(connection: Connection) -> Iterator[Violation]:
     wrong = or_(number != jobs.c.epoch, and_(number > 0, or_(first != 1, last != jobs.c.epoch)))
     query = select(jobs.c.id, jobs.c.epoch, number.label("number"), first.label("first"), last.label("last"))
     for row in _stream(connection, query.where(wrong)):
-        found = f"{row.number} of them, {row.first} to {row.last}" if row.number else "none"
-        yield Violation(row.id, f"it speaks of epochs 1 to {row.epoch}, but there are {found}", _RERUN)
+        found = f"{row.number} epochs, {row.first} to {row.last}" if row.number else "none"
+        yield Violation(row.id, f"its history should have epochs 1 to {row.epoch}, but has {found}", _RERUN)
 
 
 def best_epochs(connection: Connection) -> Iterator[Violation]:
-    """Jobs whose best epoch is not in their history, or measured something else there, or was not published."""
+    """Jobs whose best epoch is not in their history, has another value there, or has no published checkpoint."""
     row_of_best = and_(epochs.c.job_id == jobs.c.id, epochs.c.epoch == jobs.c.best_epoch)
     file_of_best = and_(checkpoints.c.job_id == jobs.c.id, checkpoints.c.kind == CheckpointKind.best)
     columns = [jobs.c[name] for name in ("id", "status", "monitor", "best_epoch", "best_value")]
@@ -120,35 +120,36 @@ def best_epochs(connection: Connection) -> Iterator[Violation]:
         if row.epoch is None:
             yield Violation(row.id, f"its best epoch, {row.best_epoch}, is not in its history", _RERUN)
         elif (measured := _measured(row)) != row.best_value:
-            said = f"its best {row.monitor} is {row.best_value}, but epoch {row.best_epoch} measured {measured}"
-            yield Violation(row.id, said, _RERUN)
+            problem = f"its best {row.monitor} is {row.best_value}, but epoch {row.best_epoch} has {measured}"
+            yield Violation(row.id, problem, _RERUN)
         if row.status == Status.succeeded and row.published != row.best_epoch:
-            has = "none is" if row.published is None else f"that of epoch {row.published} is"
-            yield Violation(
-                row.id, f"the checkpoint of its best epoch, {row.best_epoch}, should be published; {has}", _RERUN
-            )
+            published = "none" if row.published is None else f"epoch {row.published}"
+            problem = f"its best checkpoint is not of epoch {row.best_epoch}; published: {published}"
+            yield Violation(row.id, problem, _RERUN)
 
 
 def event_logs(connection: Connection) -> Iterator[Violation]:
-    """Jobs whose log lacks an entry, or does not tell of one end if there is one, and of none if there is none."""
+    """Jobs whose event log has gaps, or whose number of end events does not match their status."""
     ends = func.sum(case((events.c.kind == EventKind.ended, 1), else_=0)).label("ends")
     log = select(events.c.job_id, func.count().label("number"), func.max(events.c.number).label("last"), ends)
-    each = log.group_by(events.c.job_id).subquery()  # a job of before there were logs may have none
+    each = log.group_by(events.c.job_id).subquery()  # a job from before event logs may have none
     query = select(jobs.c.id, jobs.c.status, each.c.number, each.c.last, each.c.ends).join(each)
     due = case((jobs.c.status.in_(LIVE), 0), else_=1)
     wrong = or_(each.c.number != each.c.last, each.c.ends != due)
     for row in _stream(connection, query.where(jobs.c.status != STAGED, wrong)):
         if row.number != row.last:
-            has = _of(row.number, "entry", "entries")
-            yield Violation(row.id, f"its log has {has}, the last of which is number {row.last}", _RERUN)
+            found = _count(row.number, "event")
+            yield Violation(row.id, f"its event log has {found}, but the last one is number {row.last}", _RERUN)
         if row.ends != (Status(row.status) not in LIVE):
-            yield Violation(row.id, f"it is {row.status}, but its log tells of {_of(row.ends, 'end', 'ends')}", _RERUN)
+            yield Violation(
+                row.id, f"it is {row.status}, but its event log has {_count(row.ends, 'end event')}", _RERUN
+            )
 
 
 def checkpoint_files(connection: Connection, after: FileRef | None = None) -> list[FileRef]:
-    """The next files that checkpoints name; none at the end.
+    """The next page of files of checkpoints; empty at the end.
 
-    A page at a time: reading all the files takes long, and no transaction should be open meanwhile.
+    Paged, because reading the files takes long, and no transaction should be open meanwhile.
     """
     place = tuple_(checkpoints.c.job_id, checkpoints.c.kind)
     columns = [checkpoints.c[name] for name in ("job_id", "kind", "path", "sha256", "size_bytes")]
@@ -157,7 +158,7 @@ def checkpoint_files(connection: Connection, after: FileRef | None = None) -> li
 
 
 def dataset_files(connection: Connection, after: FileRef | None = None) -> list[FileRef]:
-    """The next files that data sets name; none at the end."""
+    """The next page of files of data sets; empty at the end."""
     columns = [datasets.c[name] for name in ("path", "parquet_sha256", "parquet_bytes")]
     query = select(datasets.c.id, *columns).where(datasets.c.id > ("" if after is None else after.owner))
     page = connection.execute(query.order_by(datasets.c.id).limit(ROWS))
@@ -165,7 +166,7 @@ def dataset_files(connection: Connection, after: FileRef | None = None) -> list[
 
 
 def count(connection: Connection) -> tuple[int, int, int]:
-    """How many (jobs, data sets, sweeps) there are."""
+    """Number of (jobs, data sets, sweeps)."""
     allow_long_statements(connection)
     queries = (select(func.count()).select_from(table) for table in (jobs, datasets, sweeps))
     of_jobs, *others = queries
@@ -173,13 +174,13 @@ def count(connection: Connection) -> tuple[int, int, int]:
     return numbers[0], numbers[1], numbers[2]
 
 
-def _jobs(connection: Connection, which: ColumnElement[bool], what: str, remedy: str) -> Iterator[Violation]:
+def _jobs(connection: Connection, which: ColumnElement[bool], problem: str, remedy: str) -> Iterator[Violation]:
     for row in _stream(connection, select(jobs.c.id, jobs.c.status).where(which)):
-        yield Violation(row.id, f"{what} (status {row.status})", remedy)
+        yield Violation(row.id, f"{problem} (status {row.status})", remedy)
 
 
-def _of(number: int, one: str, several: str) -> str:
-    return f"{number} {one if number == 1 else several}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _stream(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:

@@ -1,4 +1,4 @@
-"""Forgets what ended long ago: jobs in batches, and sweeps of which no job is left."""
+"""Retention: deletes old ended jobs in batches, and sweeps without jobs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-def forget_jobs(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete at most `limit` jobs that ended earlier, with their history and checkpoints; how many."""
-    allow_long_statements(connection)  # each may have a million epochs
+def delete_jobs(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` jobs that ended before, with history and checkpoints; returns their number."""
+    allow_long_statements(connection)  # a job may have a million epochs
     old = select(jobs.c.id).where(jobs.c.status.in_(ENDED), jobs.c.finished_at < before)
-    held = old.order_by(jobs.c.id).limit(limit).with_for_update(skip_locked=True)  # what is in use, goes next time
+    held = old.order_by(jobs.c.id).limit(limit).with_for_update(skip_locked=True)  # locked jobs are deleted next time
     ids = list(connection.scalars(held))
     if not ids:
         return 0
@@ -32,16 +32,16 @@ def forget_jobs(connection: Connection, before: datetime, limit: int) -> int:
     return count
 
 
-def forget_staged(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete at most `limit` jobs of sweeps that were begun earlier and never finished being stored; how many."""
+def delete_staged(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` staged jobs of sweeps that were never completed; returns their number."""
     old = select(jobs.c.id).where(jobs.c.status == STAGED, jobs.c.tenant == NO_TENANT, jobs.c.created_at < before)
     held = old.order_by(jobs.c.id).limit(limit).with_for_update(skip_locked=True)
     ids = list(connection.scalars(held))
     return connection.execute(delete(jobs).where(jobs.c.id.in_(ids))).rowcount if ids else 0
 
 
-def forget_sweeps(connection: Connection, before: datetime) -> int:
-    """Delete sweeps that were created earlier and have no job any more; how many."""
+def delete_sweeps(connection: Connection, before: datetime) -> int:
+    """Delete sweeps that were created before and have no jobs; returns their number."""
     empty = and_(sweeps.c.created_at < before, ~exists().where(jobs.c.sweep_id == sweeps.c.id))
     ids = connection.scalars(select(sweeps.c.id).where(empty).order_by(sweeps.c.id).with_for_update()).all()
     return connection.execute(delete(sweeps).where(sweeps.c.id.in_(ids), empty)).rowcount

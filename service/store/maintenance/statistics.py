@@ -1,4 +1,4 @@
-"""What an operator watches: jobs by how they are doing, how long the first has waited, who works, what is stored."""
+"""Statistics for operators: jobs by status, queue time, workers, stored bytes."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of all tenants, at one moment."""
+    """Statistics over all tenants."""
 
     jobs: Mapping[tuple[str, str, str], int]
     """By status, stop_reason and error code; empty where a job has none."""
     waiting_seconds: float
-    """Since the submission of the queued job that was submitted first; 0 when none is queued."""
+    """Age of the oldest queued job; 0 if none is queued."""
     epochs: int
-    """Of all jobs that are stored."""
+    """Recorded epochs of all stored jobs."""
     workers: Sequence[WorkerInfo]
-    """Those alive."""
+    """Workers with a recent heartbeat."""
     datasets: int
     dataset_bytes: int
     database_bytes: int
-    """Of SQLite's file with its log, or of the database in Postgres."""
+    """Size of SQLite's file with its WAL, or of the Postgres database."""
     collecting: garbage.CollectionStatistics
 
 
 def read(connection: Connection) -> Statistics:
-    """A few statements, whatever there is: none reads a table of epochs, events or files."""
+    """Read the statistics, in a few statements that do not scan epochs, events or checkpoints."""
     stored_whole = jobs.c.status != STAGED
     code = jobs.c.error["code"].as_string()
     by = jobs.c.status, jobs.c.stop_reason, code
@@ -65,7 +65,7 @@ def read(connection: Connection) -> Statistics:
 
 
 def database_bytes(connection: Connection) -> int:
-    """What the database takes on its disk."""
+    """Size of the database on disk."""
     if connection.dialect.name == "postgresql":
         return int(connection.scalar(select(func.pg_database_size(func.current_database()))) or 0)
     path = connection.engine.url.database or ""

@@ -24,14 +24,14 @@ from service.serving.exports import standalone as loader
 from service.serving.exports.bundle import to_bundle
 from service.serving.exports.curves import Point, curves
 from service.serving.exports.model import standalone
-from service.training.checkpoint import Checkpoint
+from service.training.checkpoint import LoadedCheckpoint
 from tests.serving.exports.networks import MIXED_ROWS, TARGETS, mixed, numbers, untrained
 
 HISTORY = "epoch,train_loss,val_loss,reason\n1,0.9,0.8,first\n2,0.5,,\n3,0.4,0.5,best\n"
 ASKED: list[dict[str, Any]] = [{"size": "2.5", "city": "Ulm", "when": "1970-01-20T10:30:00Z", "smoker": "true"}, {}]
 
 
-def job_of(checkpoint: Checkpoint, **fields: Any) -> Job:
+def job_of(checkpoint: LoadedCheckpoint, **fields: Any) -> Job:
     values = {"name": "birds", "labels": {}, "priority": 0, "sweep": None, "point": None, "forked": None}
     ended = {"status": "succeeded", "stop_reason": "early_stopped", "control": None, "error": None, "attempt": 1}
     rest = {"failures": 0, "device": "cpu", "worker": None, "queue_position": None, "best": None, "test": None}
@@ -41,7 +41,7 @@ def job_of(checkpoint: Checkpoint, **fields: Any) -> Job:
     return Job.model_validate({**values, **ended, **rest, **times, **known, **fields})
 
 
-def taken(tmp_path: Path, target: FittedTarget = TARGETS[0], **fields: Any) -> tuple[Checkpoint, Path]:
+def taken(tmp_path: Path, target: FittedTarget = TARGETS[0], **fields: Any) -> tuple[LoadedCheckpoint, Path]:
     """The network and the folder of its bundle."""
     checkpoint, history = mixed(target), tmp_path / "history.csv"
     history.write_text(HISTORY)

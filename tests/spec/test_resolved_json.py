@@ -10,7 +10,7 @@ import pytest
 
 from service.spec.job import JobSpec
 from service.spec.resolve import Resolved, Target, profile_of, resolve
-from service.spec.stored import InputsDocuments, decided, restored
+from service.spec.resolved_json import InputsDocuments, decided, restored
 from tests.spec import tables
 from tests.specs import synthetic
 

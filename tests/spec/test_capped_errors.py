@@ -10,10 +10,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from service.api.routes.predictions import PredictRequest
 from service.api.routes.replay import ReplayRequest
-from service.spec.change import JobChange
 from service.spec.data import InlineData
 from service.spec.fork import ForkSpec
-from service.spec.job import JobSpec
+from service.spec.job import JobChange, JobSpec
 from service.spec.sweep import SweepSpec
 
 MANY = 5_000

@@ -1,4 +1,4 @@
-"""Claims take turns between tenants, on both databases."""
+"""The order of claims: tenants are served in turn, on both databases."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def finish(database: Database, job_id: str) -> None:
         attempt.finish(connection, job_id, 1, DONE)
 
 
-def test_a_tenants_priority_does_not_come_before_anothers_turn(database: Database) -> None:
+def test_priority_does_not_override_the_turn_of_another_tenant(database: Database) -> None:
     loud = [submit(database, "loud", priority=100).id for _ in range(4)]
     quiet = [submit(database, "quiet").id for _ in range(2)]
 
@@ -46,7 +46,7 @@ def test_a_tenants_priority_does_not_come_before_anothers_turn(database: Databas
     assert claimed == [[loud[0]], [quiet[0]], [loud[1]], [quiet[1]], [loud[2]], [loud[3]]]
 
 
-def test_the_tenant_with_the_fewest_running_jobs_goes_first(database: Database) -> None:
+def test_the_tenant_with_the_fewest_running_jobs_is_served_first(database: Database) -> None:
     wide = [submit(database, "wide", seed=seed).id for seed in range(6)]
     assert claim(database, width=3) == wide[:3]
     single = [submit(database, "single").id for _ in range(4)]
@@ -57,7 +57,7 @@ def test_the_tenant_with_the_fewest_running_jobs_goes_first(database: Database) 
     assert claimed[3] == [wide[3]]
 
 
-def test_with_one_trainer_tenants_alternate_however_long_the_first_ones_queue_is(database: Database) -> None:
+def test_with_one_trainer_tenants_alternate(database: Database) -> None:
     whose = {submit(database, tenant).id: tenant for tenant in ("first",) * 6 + ("second", "third")}
     order = []
     for _ in range(8):
@@ -68,14 +68,14 @@ def test_with_one_trainer_tenants_alternate_however_long_the_first_ones_queue_is
     assert order == ["first", "second", "third", *["first"] * 5]
 
 
-def test_an_array_is_of_one_tenant(database: Database) -> None:
+def test_arrays_do_not_mix_tenants(database: Database) -> None:
     ours = {tenant: {submit(database, tenant, seed=seed).id for seed in range(3)} for tenant in ("one", "two")}
 
     assert {*claim(database, width=16)} == ours["one"]
     assert {*claim(database, width=16)} == ours["two"]
 
 
-def test_a_tenant_whose_jobs_need_another_device_or_that_runs_as_many_as_it_may_is_passed_over(
+def test_tenants_without_claimable_jobs_are_skipped(
     database: Database,
 ) -> None:
     submit(database, "gpu", device="cuda")
@@ -89,7 +89,7 @@ def test_a_tenant_whose_jobs_need_another_device_or_that_runs_as_many_as_it_may_
     assert claim(database, most=1) == [other[1]]
 
 
-def test_many_tenants_get_as_many_running_jobs_each(database: Database) -> None:
+def test_many_tenants_get_equal_numbers_of_running_jobs(database: Database) -> None:
     whose = {submit(database, f"t{number % 7}").id: f"t{number % 7}" for number in range(70)}
 
     running = Counter(whose[job_id] for _ in range(21) for job_id in claim(database))
@@ -97,7 +97,7 @@ def test_many_tenants_get_as_many_running_jobs_each(database: Database) -> None:
     assert set(running.values()) == {3}
 
 
-def test_a_place_in_the_queue_is_one_among_the_tenants_own(database: Database) -> None:
+def test_the_queue_position_counts_only_the_tenants_own_jobs(database: Database) -> None:
     for _ in range(5):
         submit(database, "long")
 
@@ -106,7 +106,7 @@ def test_a_place_in_the_queue_is_one_among_the_tenants_own(database: Database) -
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_no_statement_of_a_claim_reads_the_queue_from_end_to_end(database: Database) -> None:
+def test_claims_do_not_scan_the_queue(database: Database) -> None:
     submit(database, "one")
     asked: list[tuple[str, Any]] = []
     event.listen(database._engine, "before_cursor_execute", lambda _c, _k, sql, values, *_: asked.append((sql, values)))

@@ -1,4 +1,4 @@
-"""Rows of a newer version of the service: claimed by workers that know them, read by all."""
+"""Rows of newer versions: claimed only by workers that can read them, and readable by all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from service.domain.status import Status
-from service.spec.version import SPEC_VERSION
+from service.spec.job import SPEC_VERSION
 from service.store.engine import Database
 from service.store.jobs.claim import has_queued
 from service.store.schema import jobs
@@ -15,7 +15,7 @@ from tests.store.records import claim, submit
 
 
 def rewrite(database: Database, job_id: str, **values: Any) -> None:
-    """Change the job's row; `new` is put into its spec."""
+    """Change the job's row; `new` is added to its spec."""
     with database.transaction() as connection:
         if "new" in values:
             spec = connection.scalar(select(jobs.c.spec).where(jobs.c.id == job_id))
@@ -28,7 +28,7 @@ def status(database: Database, job_id: str) -> str:
         return str(connection.scalar(select(jobs.c.status).where(jobs.c.id == job_id)))
 
 
-def test_a_job_that_needs_a_newer_version_stays_queued_and_those_behind_it_are_claimed(database: Database) -> None:
+def test_a_job_of_a_newer_spec_version_stays_queued_without_blocking_others(database: Database) -> None:
     newer, behind = submit(database), submit(database)
     rewrite(database, newer.id, new={"label_noise": 0.1}, spec_version=SPEC_VERSION + 1)
 
@@ -41,7 +41,7 @@ def test_a_job_that_needs_a_newer_version_stays_queued_and_those_behind_it_are_c
         assert not has_queued(connection)
 
 
-def test_a_newer_versions_job_that_asks_for_nothing_new_is_claimed(database: Database) -> None:
+def test_a_job_of_a_newer_version_without_new_features_is_claimed(database: Database) -> None:
     submitted = submit(database)
     rewrite(database, submitted.id, new={"label_noise": 0.0, "optimizer": {"kind": "adam", "lr": 0.1, "fused": False}})
 

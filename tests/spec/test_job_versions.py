@@ -1,4 +1,4 @@
-"""A spec that says something new has a version, so that older workers leave it queued."""
+"""A spec with a new feature needs a newer spec version, so that older workers leave it queued."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from service.spec import version
-from service.spec.job import JobSpec
+from service.spec import job as job_spec
+from service.spec.job import SPEC_VERSION, JobSpec, version_needed
 from service.spec.resolved import Feature, RowCounts
-from service.spec.stored import _KINDS
-from service.spec.version import SPEC_VERSION, version_needed
+from service.spec.resolved_json import LAYER_TYPES
 
-WORDS_OF: dict[int, str] = {1: "fcab832e1ff0b193"}
+DIGESTS: dict[int, str] = {1: "fcab832e1ff0b193"}
 
 
 def values(schema: Any) -> Iterator[str]:
@@ -27,30 +26,32 @@ def values(schema: Any) -> Iterator[str]:
         yield from values(part)
 
 
-def words() -> Iterator[str]:
+def vocabulary() -> Iterator[str]:
     """Every field that a spec may have, with its values, and every field of what is stored beside it."""
     schema = JobSpec.model_json_schema()
     for name, part in {**schema.pop("$defs"), "JobSpec": schema}.items():
         yield from (f"{name}={value}" for value in part.get("enum", []))
         for field, what in part.get("properties", {}).items():
             yield from (f"{name}.{field}", *(f"{name}.{field}={value}" for value in values(what)))
-    for kind in (*_KINDS, Feature, RowCounts):
+    for kind in (*LAYER_TYPES, Feature, RowCounts):
         yield from (f"{kind.__name__}.{field.name}" for field in fields(kind))
 
 
 def digest() -> str:
-    return hashlib.sha256(json.dumps(sorted(set(words()))).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(sorted(set(vocabulary()))).encode()).hexdigest()[:16]
 
 
-def test_what_specs_can_say_is_that_of_their_version() -> None:
-    assert digest() == WORDS_OF[SPEC_VERSION], (
-        "specs, or resolved jobs, can say something that they could not: add to SINCE in service/spec/version.py which"
-        " specs make use of it, and here the digest of the new version"
+def test_the_fields_and_values_of_specs_match_the_digest_of_their_version() -> None:
+    assert digest() == DIGESTS[SPEC_VERSION], (
+        "specs or resolved jobs have a new field or value: add to SINCE in service/spec/job.py which specs use it,"
+        " and add the digest of the new version here"
     )
 
 
-def test_a_spec_has_the_smallest_version_that_trains_it(monkeypatch: Any) -> None:
-    monkeypatch.setattr(version, "SINCE", {2: lambda spec: spec.seed > 5, 3: lambda spec: spec.precision == "bfloat16"})
+def test_a_spec_needs_the_smallest_version_that_trains_it(monkeypatch: Any) -> None:
+    monkeypatch.setattr(
+        job_spec, "SINCE", {2: lambda spec: spec.seed > 5, 3: lambda spec: spec.precision == "bfloat16"}
+    )
     spec = JobSpec.model_validate({"data": {"kind": "synthetic"}})
 
     needed = [

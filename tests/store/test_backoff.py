@@ -1,4 +1,4 @@
-"""A database that is away is tried again: soon at first, then less often, never all at once."""
+"""Exponential backoff with jitter."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from service.store.backoff import Backoff
 
 
-def test_each_failure_doubles_the_wait_up_to_the_most() -> None:
+def test_each_failure_doubles_the_delay_up_to_the_maximum() -> None:
     backoff = Backoff(0.1, 2.0)
 
     waits = [backoff.failed() for _ in range(8)]
@@ -16,7 +16,7 @@ def test_each_failure_doubles_the_wait_up_to_the_most() -> None:
         assert full / 2 <= wait <= full
 
 
-def test_success_begins_anew() -> None:
+def test_reset_restores_the_initial_delay() -> None:
     backoff = Backoff(0.1, 2.0)
     for _ in range(5):
         backoff.failed()
@@ -26,7 +26,7 @@ def test_success_begins_anew() -> None:
     assert backoff.failed() <= 0.1
 
 
-def test_it_waits_as_long_as_it_says() -> None:
+def test_it_waits_for_the_returned_delay() -> None:
     backoff = Backoff(0.05, 0.05)
     assert not backoff.is_waiting()
 

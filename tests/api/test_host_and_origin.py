@@ -1,4 +1,4 @@
-"""Other sites' pages, other servers' names: what a visitor's browser is made to send is refused."""
+"""Host and Origin checks: DNS rebinding and cross-site requests (CSRF) are refused."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.api.conftest import CoinPredictor
 from tests.api.states import Kitchen
 from tests.specs import REFERENCE
 
+PROBES = ["/healthz", "/readyz"]
 FOREIGN = [
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
@@ -44,32 +45,43 @@ def team(settings: Settings, database: Database, artifacts: Artifacts) -> Iterat
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8000", "", "localhost.evil.example", "[::2]", "[", "a b"]
 )
-def test_a_name_that_is_not_ours_is_refused_on_every_method(app: FastAPI, client: TestClient, host: str) -> None:
+def test_a_host_that_is_not_allowed_is_refused_on_every_method(app: FastAPI, client: TestClient, host: str) -> None:
     asked = {
         (method, route.path, client.request(method, route.path, headers={"Host": host}).status_code)
         for route in iter_route_contexts(app.routes)
+        if route.path not in PROBES
         for method in route.methods or ()
     }
 
     assert len(asked) > 35
     assert {status for _, _, status in asked} == {421}
     if host:
-        assert client.get("/healthz", headers={"Host": host}).json()["code"] == "wrong_host"
+        problem = client.get("/v1/version", headers={"Host": host}).json()
+        assert problem["code"] == "wrong_host"
+        assert problem["detail"] == f"host {host!r} not allowed; add it to BESTEPOCH_HOSTS"
+
+
+@pytest.mark.parametrize("host", ["10.0.3.17:8000", "[fd00::17]:8000", "evil.example", ""])
+@pytest.mark.parametrize("path", PROBES)
+def test_health_probes_answer_any_host(client: TestClient, path: str, host: str) -> None:
+    assert client.get(path, headers={"Host": host}).status_code == 200
+    assert client.get(f"{path}/", headers={"Host": host}).status_code == 421
+    assert client.get(f"/v1{path}", headers={"Host": host}).status_code == 421
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000", "testserver"])
-def test_our_own_names_are_known(client: TestClient, host: str) -> None:
-    assert client.get("/healthz", headers={"Host": host}).status_code == 200
+def test_allowed_hosts_are_accepted(client: TestClient, host: str) -> None:
+    assert client.get("/v1/version", headers={"Host": host}).status_code == 200
 
 
-def test_where_others_are_let_in_any_name_will_do_until_names_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_off_loopback_any_host_is_accepted_until_hosts_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BESTEPOCH_HOSTS")
     assert Settings(host="0.0.0.0").names == frozenset()
     assert Settings(host="0.0.0.0", hosts="gpu.example, GPU2.example").names >= {"gpu.example", "gpu2.example"}
 
 
 @pytest.mark.parametrize("headers", FOREIGN)
-def test_another_sites_page_changes_nothing(
+def test_cross_site_requests_change_nothing(
     app: FastAPI, client: TestClient, kitchen: Kitchen, headers: dict[str, str]
 ) -> None:
     job = kitchen.queued()
@@ -90,11 +102,11 @@ class Ids(dict[str, str]):
 
 
 @pytest.mark.parametrize("headers", OWN)
-def test_our_own_pages_and_programs_may(client: TestClient, headers: dict[str, str]) -> None:
+def test_same_origin_requests_and_other_programs_are_accepted(client: TestClient, headers: dict[str, str]) -> None:
     assert client.post("/v1/jobs", json=REFERENCE, headers=headers).status_code == 201
 
 
-def test_a_site_that_is_let_in_may_and_others_still_may_not(team: TestClient) -> None:
+def test_an_allowed_origin_is_accepted_and_others_are_not(team: TestClient) -> None:
     friend, foe = ({"Origin": f"https://{name}.example", "Sec-Fetch-Site": "cross-site"} for name in ("team", "evil"))
     asking = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
 
@@ -106,14 +118,14 @@ def test_a_site_that_is_let_in_may_and_others_still_may_not(team: TestClient) ->
     assert team.post("/v1/jobs", json=REFERENCE, headers=foe).status_code == 403
 
 
-def test_nobody_is_let_in_unless_it_is_set(client: TestClient) -> None:
+def test_no_origin_is_allowed_by_default(client: TestClient) -> None:
     answer = client.get("/v1/jobs", headers={"Origin": "https://team.example"})
 
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/job_1", "/healthz", "/openapi.json", "/nowhere", "/v1/nowhere"])
-def test_no_answer_is_taken_for_a_page_or_kept_by_a_proxy(client: TestClient, path: str) -> None:
+def test_responses_are_never_sniffed_framed_or_cached_by_proxies(client: TestClient, path: str) -> None:
     headers = client.get(path).headers
 
     assert headers["x-content-type-options"] == "nosniff"
@@ -121,7 +133,7 @@ def test_no_answer_is_taken_for_a_page_or_kept_by_a_proxy(client: TestClient, pa
     assert headers["cache-control"] == "private, no-cache"
 
 
-def test_the_documentation_loads_nothing_from_elsewhere_and_is_in_nobodys_frame(client: TestClient) -> None:
+def test_the_docs_page_loads_only_its_own_files_and_cannot_be_framed(client: TestClient) -> None:
     policy = client.get("/docs").headers["content-security-policy"]
 
     assert policy.startswith("default-src 'self'; ")
@@ -131,14 +143,14 @@ def test_the_documentation_loads_nothing_from_elsewhere_and_is_in_nobodys_frame(
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
 )
-def test_what_a_form_could_send_is_no_json(client: TestClient, kitchen: Kitchen, content_type: str) -> None:
+def test_content_types_of_html_forms_are_a_415(client: TestClient, kitchen: Kitchen, content_type: str) -> None:
     job_id = kitchen.trained().job_id
     for path in ("/v1/jobs", "/v1/jobs/plan", "/v1/sweeps", f"/v1/jobs/{job_id}/fork"):
         answer = client.post(path, content=b'{"data": {"kind": "synthetic"}}', headers={"Content-Type": content_type})
         assert answer.status_code == 415, path
 
 
-def test_files_are_saved_and_not_shown(client: TestClient, kitchen: Kitchen) -> None:
+def test_files_are_sent_as_attachments(client: TestClient, kitchen: Kitchen) -> None:
     job_id = kitchen.trained().job_id
 
     for query in ("", "?format=pt"):

@@ -1,4 +1,4 @@
-"""Who waits hears of commits: at once, of every one, and after an outage too."""
+"""Change notifications: listeners hear of every commit at once, and after an outage too."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def changes(database: Database) -> Iterator[ChangeListener]:
     watching.close()
 
 
-def test_a_commit_wakes_who_waits_within_a_tenth_of_a_second(database: Database, changes: ChangeListener) -> None:
+def test_a_commit_wakes_a_listener_within_100_ms(database: Database, changes: ChangeListener) -> None:
     woken: list[float] = []
     waiting = threading.Thread(target=lambda: woken.append(time.monotonic() if changes.wait(5.0) else 0.0))
     waiting.start()
@@ -48,12 +48,12 @@ def test_a_commit_before_the_wait_is_not_missed(database: Database, changes: Cha
     assert not changes.poll()
 
 
-def test_without_a_commit_nothing_is_heard(changes: ChangeListener) -> None:
+def test_without_a_commit_the_wait_times_out(changes: ChangeListener) -> None:
     assert not changes.poll()
     assert not changes.wait(0.1)
 
 
-def test_a_transaction_that_fails_or_writes_nothing_wakes_nobody(database: Database, changes: ChangeListener) -> None:
+def test_failed_and_read_only_transactions_do_not_wake_listeners(database: Database, changes: ChangeListener) -> None:
     claim(database)
     with pytest.raises(ZeroDivisionError), database.transaction() as connection:
         connection.execute(text("DELETE FROM alembic_version")).rowcount / 0
@@ -62,7 +62,7 @@ def test_a_transaction_that_fails_or_writes_nothing_wakes_nobody(database: Datab
 
 
 @postgres_only
-def test_a_sign_of_life_wakes_nobody(database: Database, changes: ChangeListener) -> None:
+def test_heartbeats_do_not_wake_listeners(database: Database, changes: ChangeListener) -> None:
     job = submit(database)
     claim(database)
     assert changes.wait(1.0)
@@ -75,7 +75,7 @@ def test_a_sign_of_life_wakes_nobody(database: Database, changes: ChangeListener
     assert not changes.wait(0.1)
 
 
-def test_a_pipe_that_can_be_read_ends_the_wait(database: Database, changes: ChangeListener) -> None:
+def test_a_readable_pipe_ends_the_wait(database: Database, changes: ChangeListener) -> None:
     ours, theirs = Pipe()
     threading.Timer(0.1, lambda: theirs.send("ready")).start()
 
@@ -87,7 +87,7 @@ def test_a_pipe_that_can_be_read_ends_the_wait(database: Database, changes: Chan
     assert ours.recv() == "ready"
 
 
-def test_a_storm_of_commits_is_no_storm_of_wakes(database: Database, changes: ChangeListener) -> None:
+def test_a_burst_of_commits_is_debounced(database: Database, changes: ChangeListener) -> None:
     stop = time.monotonic() + 1.0
     storm = threading.Thread(target=lambda: [submit(database) for _ in iter(lambda: time.monotonic() < stop, False)])
     storm.start()
@@ -101,7 +101,7 @@ def test_a_storm_of_commits_is_no_storm_of_wakes(database: Database, changes: Ch
 
 
 @postgres_only
-def test_a_broken_connection_counts_as_a_change_and_comes_back(
+def test_a_broken_connection_reports_a_change_and_reconnects(
     database: Database, database_url: str, postgres: str, changes: ChangeListener
 ) -> None:
     with cut_off(postgres, database_url):
@@ -117,7 +117,7 @@ def test_a_broken_connection_counts_as_a_change_and_comes_back(
 
 
 @postgres_only
-def test_a_database_away_is_asked_less_and_less_often(
+def test_reconnects_back_off_exponentially(
     database: Database, database_url: str, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: list[float] = []
@@ -139,7 +139,7 @@ def test_a_database_away_is_asked_less_and_less_often(
 
 
 @postgres_only
-def test_who_waits_sends_no_statement(database: Database, database_url: str, changes: ChangeListener) -> None:
+def test_waiting_sends_no_statement(database: Database, database_url: str, changes: ChangeListener) -> None:
     asked = "SELECT query_start, state_change FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = :name"
     name = {"name": database.url.database}
     with database.reading() as connection:

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from service.spec.data import DatasetData
-from service.spec.layer_list import Activation
+from service.spec.layer_specs import Activation
 from service.spec.layers import (
     Activate,
     BatchNorm,
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from service.spec.job import JobSpec
 
-_KINDS = (Linear, Convolution, BatchNorm, LayerNorm, Activate, Dropout, Pool, Flatten, Unflatten)
-_LAYERS: dict[str, type[Layer]] = {kind.__name__: kind for kind in _KINDS}
+LAYER_TYPES = (Linear, Convolution, BatchNorm, LayerNorm, Activate, Dropout, Pool, Flatten, Unflatten)
+_LAYERS: dict[str, type[Layer]] = {kind.__name__: kind for kind in LAYER_TYPES}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which jobs a free trainer gets at once, on both databases."""
+"""Jobs that one claim takes as an array, on both databases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.store.jobs import leases
 from tests.store.records import claim, submit
 
 
-def test_jobs_alike_are_claimed_together_and_others_are_not(database: Database) -> None:
+def test_similar_jobs_are_claimed_together(database: Database) -> None:
     alike = [submit(database, seed=seed, optimizer={"lr": 0.1 / (seed + 1)}).id for seed in range(3)]
     other = submit(database, batch_size=7)
 
@@ -17,7 +17,7 @@ def test_jobs_alike_are_claimed_together_and_others_are_not(database: Database) 
     assert [c.job_id for c in claim(database, width=16)] == [other.id]
 
 
-def test_the_width_bounds_an_array_and_free_trainers_share(database: Database) -> None:
+def test_arrays_have_at_most_width_jobs_and_idle_trainers_share(database: Database) -> None:
     for seed in range(10):
         submit(database, seed=seed)
 
@@ -26,7 +26,7 @@ def test_the_width_bounds_an_array_and_free_trainers_share(database: Database) -
     assert len(claim(database, width=16)) == 3
 
 
-def test_a_job_that_has_crashed_goes_alone(database: Database) -> None:
+def test_a_job_that_has_crashed_is_claimed_alone(database: Database) -> None:
     crashed, fresh = submit(database), submit(database, seed=1)
     claim(database)
     with database.transaction() as connection:
@@ -36,14 +36,14 @@ def test_a_job_that_has_crashed_goes_alone(database: Database) -> None:
     assert [c.job_id for c in claim(database, width=16)] == [fresh.id]
 
 
-def test_large_networks_go_in_smaller_arrays(database: Database) -> None:
+def test_large_networks_form_smaller_arrays(database: Database) -> None:
     for seed in range(4):
         submit(database, seed=seed, architecture={"hidden": [1_000, 1_000]})
 
     assert len(claim(database, width=16)) == 2
 
 
-def test_large_batches_of_images_go_in_smaller_arrays(database: Database) -> None:
+def test_large_batches_of_images_form_smaller_arrays(database: Database) -> None:
     data = {"kind": "synthetic", "rows": 5_000, "features": 64}
     images = {"kind": "cnn", "shape": [1, 8, 8], "channels": [16], "hidden": []}
     for seed in range(12):

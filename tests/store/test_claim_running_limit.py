@@ -1,4 +1,4 @@
-"""How many jobs of a tenant run at a time."""
+"""The limit on running jobs of a tenant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.specs import synthetic
 from tests.store.records import submit
 
 
-def test_a_tenant_with_as_many_running_jobs_as_it_may_have_lets_others_go_first(database: Database) -> None:
+def test_a_tenant_at_its_running_limit_is_skipped(database: Database) -> None:
     first, second, third = (submit(database) for _ in range(3))
     with database.transaction("other") as connection:
         other, _ = jobs.submit(connection, synthetic(), max_queued=10)
@@ -31,7 +31,7 @@ def test_a_tenant_with_as_many_running_jobs_as_it_may_have_lets_others_go_first(
     assert [claims(), claims()] == [[third.id], []]
 
 
-def test_claimers_at_once_keep_to_the_limit(database: Database) -> None:
+def test_concurrent_claims_respect_the_limit(database: Database) -> None:
     for _ in range(12):
         submit(database, seed=1, architecture={"hidden": [8]})
     claimed = list[str]()

@@ -1,4 +1,4 @@
-"""Pausing, resuming and changing jobs, on both databases."""
+"""Actions on live jobs: pause, resume, change, on both databases."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.domain.access import DEFAULT_TENANT
 from service.domain.job import Job, JobError
 from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import Conflict, LeaseLost, NotFound, QueueFull
-from service.spec.change import JobChange
+from service.spec.job import JobChange
 from service.store.engine import Database
 from service.store.jobs import actions, attempt, jobs, leases
 from service.store.jobs.attempt import Outcome
@@ -25,9 +25,9 @@ def ask(database: Database, what: Callable[..., Job], job_id: str) -> Job:
         return what(connection, job_id)
 
 
-def release(database: Database, job_id: str, attempt: int = 1) -> None:
+def release(database: Database, job_id: str, number: int = 1) -> None:
     with database.transaction() as connection:
-        attempt.release(connection, job_id, attempt)
+        attempt.release(connection, job_id, number)
 
 
 def finish(database: Database, job_id: str) -> None:
@@ -35,7 +35,7 @@ def finish(database: Database, job_id: str) -> None:
         attempt.finish(connection, job_id, 1, Outcome(Status.succeeded, StopReason.max_epochs))
 
 
-def test_a_queued_job_is_paused_at_once_and_nobody_claims_it(database: Database) -> None:
+def test_a_queued_job_is_paused_at_once_and_not_claimed(database: Database) -> None:
     submitted = submit(database)
 
     for _ in range(2):
@@ -44,7 +44,7 @@ def test_a_queued_job_is_paused_at_once_and_nobody_claims_it(database: Database)
     assert claim(database) == []
 
 
-def test_a_running_job_is_paused_as_its_worker_gives_it_back(database: Database) -> None:
+def test_a_running_job_is_paused_when_its_worker_releases_it(database: Database) -> None:
     submitted = submit(database)
     (taken,) = claim(database)
 
@@ -59,7 +59,7 @@ def test_a_running_job_is_paused_as_its_worker_gives_it_back(database: Database)
         record(database, taken, epoch(1), epoch(2))
 
 
-def test_a_resumed_job_goes_first_again(database: Database) -> None:
+def test_a_resumed_job_returns_to_its_old_position(database: Database) -> None:
     first, second = submit(database), submit(database)
     ask(database, actions.pause, first.id)
 
@@ -80,7 +80,7 @@ def test_a_request_to_pause_can_be_withdrawn(database: Database) -> None:
     assert (resumed.status, resumed.control) == (Status.running, None)
 
 
-def test_a_job_that_crashes_while_it_is_to_be_paused_is_paused(database: Database) -> None:
+def test_a_crash_during_a_pending_pause_pauses_the_job(database: Database) -> None:
     submitted = submit(database)
     claim(database)
     ask(database, actions.pause, submitted.id)
@@ -92,7 +92,7 @@ def test_a_job_that_crashes_while_it_is_to_be_paused_is_paused(database: Databas
     assert (paused.status, paused.failures, paused.finished_at) == (Status.paused, 1, None)
 
 
-def test_cancelling_goes_before_pausing(database: Database) -> None:
+def test_cancel_takes_precedence_over_pause(database: Database) -> None:
     submitted, waiting = submit(database), submit(database)
     claim(database)
     ask(database, actions.pause, submitted.id)
@@ -100,7 +100,7 @@ def test_cancelling_goes_before_pausing(database: Database) -> None:
 
     assert ask(database, actions.cancel, submitted.id).control is Control.cancel
     for what in (actions.pause, actions.resume):
-        with pytest.raises(Conflict, match="about to be cancelled"):
+        with pytest.raises(Conflict, match="being cancelled"):
             ask(database, what, submitted.id)
 
     assert ask(database, actions.cancel, waiting.id).status is Status.cancelled
@@ -109,7 +109,7 @@ def test_cancelling_goes_before_pausing(database: Database) -> None:
 
 
 @pytest.mark.parametrize("what", [actions.pause, actions.resume])
-def test_what_has_ended_stays_so(database: Database, what: Callable[..., Job]) -> None:
+def test_ended_jobs_cannot_be_paused_or_resumed(database: Database, what: Callable[..., Job]) -> None:
     submitted = submit(database)
     claim(database)
     finish(database, submitted.id)
@@ -120,14 +120,14 @@ def test_what_has_ended_stays_so(database: Database, what: Callable[..., Job]) -
         what(connection, submitted.id)
 
 
-def test_paused_jobs_keep_their_places_in_a_full_queue(database: Database) -> None:
+def test_paused_jobs_count_towards_the_queue_limit(database: Database) -> None:
     ask(database, actions.pause, submit(database).id)
 
     with pytest.raises(QueueFull), database.transaction(DEFAULT_TENANT) as connection:
         jobs.submit(connection, synthetic(), max_queued=1)
 
 
-def test_what_is_changed_is_changed_and_nothing_else(database: Database) -> None:
+def test_a_change_affects_only_the_given_fields(database: Database) -> None:
     submitted = submit(database, name="old", labels={"a": "1"})
 
     with database.transaction() as connection:
@@ -139,7 +139,7 @@ def test_what_is_changed_is_changed_and_nothing_else(database: Database) -> None
     assert (changed.spec, changed.queue_position) == (submitted.spec, 1)
 
 
-def test_a_job_of_a_raised_priority_goes_first(database: Database) -> None:
+def test_a_job_with_raised_priority_is_claimed_first(database: Database) -> None:
     submit(database)
     late = submit(database)
 
@@ -149,7 +149,7 @@ def test_a_job_of_a_raised_priority_goes_first(database: Database) -> None:
     assert [c.job_id for c in claim(database)] == [late.id]
 
 
-def test_an_ended_job_gets_another_name_but_no_other_priority(database: Database) -> None:
+def test_an_ended_job_can_be_renamed_but_not_reprioritized(database: Database) -> None:
     submitted = submit(database)
     ask(database, actions.cancel, submitted.id)
 

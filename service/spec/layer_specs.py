@@ -130,7 +130,7 @@ class FlattenLayer(Strict):
     """The layer's name."""
 
 
-WrittenLayer = Annotated[
+LayerSpec = Annotated[
     LinearLayer
     | Conv1dLayer
     | Conv2dLayer

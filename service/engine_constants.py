@@ -1,0 +1,41 @@
+"""Constants of the training engine that the spec needs too: padding, memory factors, and sizes of arrays.
+
+`spec` estimates at submission what `training` will use, without importing torch.
+"""
+
+from __future__ import annotations
+
+PAD = 32
+"""The engine pads the width of flat layers to a multiple of this many floats (see training/weights.py)."""
+
+
+def padded(width: int) -> int:
+    """The next multiple of PAD."""
+    return -(-width // PAD) * PAD
+
+
+# Peak memory of a trainer process on a CPU, in bytes, measured by benchmarks/memory.py:
+PROCESS_BYTES = 200 * 2**20
+"""The process itself."""
+PARAMETER_BYTES = 64
+"""Per parameter: weight, gradient, optimizer moments, best weights, and copies while a state is saved."""
+STEP_BYTES = 6
+"""Per activation value of a training step."""
+CELL_BYTES = 16
+"""Per cell of the table: read, prepared and shuffled."""
+
+# Size of checkpoint files, in bytes:
+VALUE_BYTES = 4
+"""Per stored value."""
+FILE_BYTES = 4_096
+"""Per file, for metadata: names, preprocessing, metrics."""
+INPUT_BYTES = 100
+"""Per input, for its preprocessing."""
+
+# Sizes of all members of an array together:
+MAX_ARRAY_PARAMETERS = 2**21
+"""Beyond it, arithmetic outweighs what training together saves."""
+MAX_ARRAY_VALUES = 2**26
+"""Activation values of a step: 256 MiB, several of which are held at a time."""
+MAX_STEP_VALUES = 2**31
+"""Activation values of a step of one job."""

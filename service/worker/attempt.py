@@ -1,0 +1,99 @@
+"""One attempt at a job: what of it is not in the database yet, and what came of writing it there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from service.domain.checkpoint import Checkpoint, CheckpointKind
+    from service.domain.epoch import Epoch
+    from service.store.jobs.claim import Claim
+    from service.store.jobs.events import NewEvent
+    from service.training.loop import ResumePoint
+
+
+@dataclass(frozen=True)
+class FlushResult:
+    """What a commit found out, by the attempts' numbers in their array."""
+
+    lost: frozenset[int] = frozenset()  # another attempt owns the job: nothing of this one was written
+    cancelled: frozenset[int] = frozenset()  # a client asked to cancel: at this epoch's end
+    paused: frozenset[int] = frozenset()  # a client asked to pause: at this epoch's end
+
+
+@dataclass
+class Attempt:
+    """One attempt at a job, from its claim to its end."""
+
+    claim: Claim
+    resume_point: ResumePoint | None = None  # until training has taken it over; None: starts at epoch 1
+    resumed_after: int | None = None  # set: delete the history past this epoch, which earlier attempts wrote
+    pending: list[Epoch] = field(default_factory=list)  # rows to be written
+    events: list[NewEvent] = field(default_factory=list)  # entries of the job's log to be written
+    last: Epoch | None = None  # the last epoch of this attempt
+    best: Epoch | None = None
+    published: Checkpoint | None = None  # the best checkpoint that the database names
+    seconds: float = 0.0  # of training, including earlier attempts
+    committed: bool = False  # the last commit succeeded: no row of another attempt, or of an earlier try, is behind it
+
+    def add(self, row: Epoch) -> None:
+        """Take a finished epoch."""
+        self.pending.append(row)
+        self.seconds += row.seconds
+        self.last = row
+        if row.is_best:
+            self.best = row
+
+    @property
+    def best_is_published(self) -> bool:
+        """Whether the published checkpoint is of the best epoch, or there is no best epoch."""
+        return self.best is None or (self.published is not None and self.published.epoch == self.best.epoch)
+
+    def record(
+        self,
+        files: Sequence[Checkpoint],
+        outcome: Outcome | None = None,
+        dropped: frozenset[CheckpointKind] = frozenset(),
+    ) -> AttemptRecord:
+        """What is to be written.
+
+        `files`: new checkpoints. `outcome` ends the job, which then keeps no checkpoints of the kinds `dropped`.
+        """
+        return AttemptRecord(
+            self.claim.job_id,
+            self.claim.attempt,
+            tuple(self.pending),
+            self._best_so_far(),
+            self._eta(),
+            replace=not self.committed,
+            back_to=self.resumed_after,
+            published=files,
+            dropped=dropped if outcome else frozenset(),
+            events=tuple(self.events),
+            outcome=outcome,
+        )
+
+    def written(self) -> None:
+        """A commit succeeded: nothing is left to be written."""
+        self.pending.clear()
+        self.events.clear()
+        self.resumed_after, self.committed = None, True
+
+    def _best_so_far(self) -> BestSoFar | None:
+        if self.best is None:
+            return None
+        value = self.best.value(self.claim.spec.monitor)
+        assert value is not None, "a best epoch has a finite value"
+        return BestSoFar(self.best.epoch, value, self.best.measured())
+
+    def _eta(self) -> float | None:
+        """Seconds to the last epoch at the average speed so far."""
+        if not self.pending:
+            return None
+        done = self.pending[-1].epoch
+        return (self.claim.spec.max_epochs - done) * self.seconds / done
