@@ -93,7 +93,7 @@ def test_the_stored_profile_of_a_data_set_is_limited_in_bytes(
     long, short, _ = dataset["columns"]
     assert (long["distinct"], long["values"], len(short["values"])) == (700, None, 2)
     assert 10 < len(long["top"]) < 100
-    assert any("the values of 'long' would take too much room" in warning for warning in dataset["warnings"])
+    assert any("the values of 'long' exceed the profile" in warning for warning in dataset["warnings"])
     assert len(json.dumps(dataset["columns"])) < 22_000
     assert used["stored"]["profiles"] == len(json.dumps(dataset["columns"]))
     assert used["dataset_bytes"]["used"] == dataset["parquet_bytes"] + used["stored"]["profiles"]

@@ -186,7 +186,7 @@ def test_compressed_files_and_other_encodings_are_read_like_uploads(client: Test
 @pytest.mark.parametrize(
     ("content", "content_type", "status", "detail"),
     [
-        ("x0,y\n1,2\n", CSV, 422, "the file has no column 'x1', which the network learnt from"),
+        ("x0,y\n1,2\n", CSV, 422, "the file has no column 'x1', which is a feature of the network"),
         ("x0,x1\n1,2\n3,four\n", CSV, 422, "line 3, column 'x1': a number is needed, not 'four'"),
         ("x0,x1\n1,2\n3\n", CSV, 422, "line 3 has 1 value where 2 columns are named"),
         ('x0,x1\n1,"2\n', CSV, 422, "line 2, column 'x1': a quote is never closed"),
@@ -200,7 +200,7 @@ def test_compressed_files_and_other_encodings_are_read_like_uploads(client: Test
         ("x0,x1\n1,2\n", "csv", 415, "its Content-Type is 'csv'"),
         ("x0,x1\n" + "1,2\n" * 5_000, CSV, 413, "5,000 rows are too many for one file; send at most 4,166"),
         (b"x" * 100_001, CSV, 413, "the body is larger than 100,000 bytes"),
-        (gzip.compress(b"x0,x1\n" + b"1,2\n" * 99_999), CSV, 413, "unpacks to more than 100,000 bytes"),
+        (gzip.compress(b"x0,x1\n" + b"1,2\n" * 99_999), CSV, 413, "decompresses to more than 100,000 bytes"),
     ],
 )  # fmt: skip
 def test_an_invalid_file_is_refused_before_any_prediction(

@@ -93,7 +93,7 @@ def test_a_decompression_bomb_is_a_413(client: TestClient, pack: Any) -> None:
     response = client.post("/v1/datasets", content=bomb)
 
     assert (response.status_code, response.json()["code"]) == (413, "too_large")
-    assert response.json()["detail"].startswith("the file unpacks to more than 100,000 bytes")
+    assert response.json()["detail"].startswith("the file decompresses to more than 100,000 bytes")
 
 
 def test_a_job_on_arrays_names_their_columns(client: TestClient) -> None:

@@ -1,4 +1,4 @@
-"""A reader that looks around: what a process reading a stranger's file could do if the file had taken it over."""
+"""A reader under the control of a malicious file: what it could access."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images as bytes, zip archives of them in class folders, and what can be wrong with both."""
+"""Images as bytes, zip archives of class folders, and invalid ones of both."""
 
 from __future__ import annotations
 

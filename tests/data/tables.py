@@ -1,4 +1,4 @@
-"""Files that many tests read, and what reading one gives."""
+"""Tables that many tests read, and a reader for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process that reads a stranger's file is given, and what it cannot do even if the file takes it over."""
+"""The sandbox of child processes: what a compromised reader can access."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_it_can_get_no_new_privileges(seen: Seen) -> None:
 
 
 @needs_landlock
-def test_it_reads_what_it_was_given_and_writes_where_it_was_told_to_and_no_more(seen: Seen, secret: Path) -> None:
+def test_the_child_accesses_only_the_files_of_its_request(seen: Seen, secret: Path) -> None:
     allowed = {"read what it was given", "write where it was told to"}
     since = {"connect": 4, "listen": 4, "signal whoever started it": 6}
     not_yet = {name for name, version in since.items() if landlock_version() < version}
@@ -78,7 +78,7 @@ def test_it_reads_what_it_was_given_and_writes_where_it_was_told_to_and_no_more(
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda path: path.stem)
-def test_a_reader_has_its_libraries_before_it_gives_up_its_rights(reader: Path) -> None:
+def test_libraries_are_imported_before_the_sandbox_starts(reader: Path) -> None:
     nodes = list(ast.walk(ast.parse(reader.read_text())))
     calls = [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == "respond"]
     named = ["sys", *(ast.literal_eval(argument) for argument in calls[0].args[1:])]

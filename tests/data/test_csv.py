@@ -1,4 +1,4 @@
-"""Files that can be read: encodings, separators, headers, types, wide and long ones."""
+"""The CSV reader: encodings, delimiters, headers, types, wide and long files."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
     names=st.lists(CELLS.map("n{}".format), min_size=2, max_size=4, unique_by=str.lower),
     rows=st.lists(st.lists(CELLS.map("_{}".format), min_size=4, max_size=4), min_size=1, max_size=6),
 )
-def test_whatever_a_csv_writer_wrote_is_read_back(names: list[str], rows: list[list[str]]) -> None:
+def test_csv_round_trip(names: list[str], rows: list[list[str]]) -> None:
     text = io.StringIO()
     csv.writer(text).writerows([names, *(row[: len(names)] for row in rows)])
     expected = list(csv.reader(io.StringIO(io.IncrementalNewlineDecoder(None, translate=True).decode(text.getvalue()))))

@@ -1,4 +1,4 @@
-"""Files that cannot be read are refused with a sentence that says where and why."""
+"""Invalid CSV files are refused with a message that says where and why."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
     "too many values": ("a,b\n1,2\n3,4\n5,6,7,8\n", "line 4 has 4 values where 2 columns are named: '5,6,7,8'"),
     "too few values at the end": ("a,b\n1,2\n3", "line 3 has 1 value"),
     "too few after blank lines": ("\n\na,b\n1,2\n3\n", "line 5 has 1 value"),
-    "NUL": ("a,b\n1,2\n3,\0\n", "line 3 holds a NUL character"),
+    "NUL": ("a,b\n1,2\n3,\0\n", "line 3 contains a NUL character"),
     "no known encoding": (b"a,b\n1,\x81\xff\n", "neither UTF-8 nor Windows-1252"),
     "half of UTF-16": ("a,b\n1,2\n".encode("utf-16")[:-1], "starts as UTF-16 but goes on as something else"),
     "a name twice": ("a,b,a\n1,2,3\n", "'a' names 2 columns"),
@@ -37,7 +37,7 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_file_with_a_fault_is_refused_saying_what_to_mend(tmp_path: Path, fault: str) -> None:
+def test_an_invalid_file_is_refused_saying_what_to_fix(tmp_path: Path, fault: str) -> None:
     content, reason = FAULTS[fault]
 
     with pytest.raises(InvalidData) as refused:
@@ -48,7 +48,7 @@ def test_a_file_with_a_fault_is_refused_saying_what_to_mend(tmp_path: Path, faul
     assert not (tmp_path / "table.parquet").exists()
 
 
-def test_text_in_a_number_column_of_a_file_makes_it_text_rather_than_a_fault(tmp_path: Path) -> None:
+def test_one_text_among_numbers_makes_the_column_text(tmp_path: Path) -> None:
     assert store(tmp_path, "x\n" + "1\n" * 50_000 + "oops\n").column("x").distinct == 2
 
 

@@ -1,4 +1,4 @@
-"""CSV files that a spreadsheet opens without computing what people wrote, and that are read back as they were."""
+"""CSV injection: formulas are escaped for spreadsheets, and restored when read."""
 
 from __future__ import annotations
 

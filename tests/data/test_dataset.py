@@ -1,4 +1,4 @@
-"""From a file to the arrays a job trains on."""
+"""The prepared data set: from a file to the arrays of a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stored table as CSV: every value as it is read back, in a child process with limits."""
+"""Export of a stored table as CSV: round trip, and limits of the child process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALLOWED = Allowance(memory_bytes=2**28, unpacked_bytes=2**20, seconds=60)
 
 
 @pytest.mark.slow
-def test_a_table_comes_back_from_its_csv_as_it_was(tmp_path: Path) -> None:
+def test_exported_csv_round_trip(tmp_path: Path) -> None:
     rows = "SELECT range / 3 AS n, CASE WHEN range > 2 THEN 'a, \"' || range END AS t, range = 5 AS b FROM range(50)"
     (tmp_path / "source").write_bytes(parquet(rows))
     first = ingest(tmp_path / "source", tmp_path / "table", ReadOptions(), ALLOWED)
@@ -41,5 +41,5 @@ def test_a_table_that_is_damaged_is_said_so(tmp_path: Path) -> None:
 def test_a_small_file_that_would_be_a_huge_csv_is_refused(tmp_path: Path) -> None:
     (tmp_path / "table").write_bytes(parquet("SELECT repeat('x', 1000) AS a FROM range(80_000)"))
 
-    with pytest.raises(TooLarge, match="more room on the disk"):
+    with pytest.raises(TooLarge, match="more disk space"):
         export_csv(tmp_path / "table", tmp_path / "csv", ALLOWED.model_copy(update={"unpacked_bytes": 1}))

@@ -1,4 +1,4 @@
-"""One column at a time: what dates, booleans, rare texts and missing values become."""
+"""Feature encoding of one column: dates, booleans, rare texts, missing values."""
 
 from __future__ import annotations
 

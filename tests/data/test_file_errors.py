@@ -1,4 +1,4 @@
-"""Files of any format that cannot be read are refused with a sentence that says what, and where."""
+"""Invalid files of any format are refused with a message that says what is wrong, and where."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALL_FAULTS = {**FAULTS, **IMAGE_FAULTS}
 
 
 @pytest.mark.parametrize("fault", ALL_FAULTS)
-def test_a_file_with_a_fault_is_refused_saying_what_to_mend(tmp_path: Path, fault: str) -> None:
+def test_an_invalid_file_is_refused_saying_what_to_fix(tmp_path: Path, fault: str) -> None:
     content, reason = ALL_FAULTS[fault]
 
     with pytest.raises(InvalidData) as refused:
@@ -46,14 +46,14 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("kind", BOMBS)
-def test_a_bomb_is_refused_as_too_large_before_it_has_unpacked(tmp_path: Path, kind: str) -> None:
-    with pytest.raises(TooLarge, match="unpack"):
+def test_a_decompression_bomb_is_refused_before_it_is_decompressed(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(TooLarge, match="decompress"):
         store(tmp_path, BOMBS[kind], ReadLimits(MEMORY, 10_000_000))
 
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < len(BOMBS[kind]) + 11_000_000
 
 
-def test_a_zip_that_lies_of_a_members_size_gives_no_more_than_it_told(tmp_path: Path) -> None:
+def test_a_zip_member_yields_no_more_than_its_declared_size(tmp_path: Path) -> None:
     honest = zipped({"x.npy": npy(np.zeros(100_000))})
     lying = honest.replace((800_128).to_bytes(4, "little"), (160).to_bytes(4, "little"))
     assert lying != honest
@@ -67,7 +67,7 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
         store(tmp_path, encrypted(npz(x=X)))
 
 
-def test_parquet_that_stands_for_too_many_values_is_refused_by_its_counts(
+def test_parquet_with_too_many_values_is_refused_by_its_metadata(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.data.formats.parquet.MAX_CELLS", 9_999)

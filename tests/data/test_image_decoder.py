@@ -1,4 +1,4 @@
-"""An image's pixels come out as a person sees them, whatever way they were stored."""
+"""Image decoding: orientation, transparency, bit depth, resizing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.data.formats.image_decoder import decode, look
+from service.data.formats.image_decoder import decode, inspect_header
 from tests.data.image_files import NOISE, PAINTING, coloured, grey, jpeg, png, saved, turned
 
 RAMP = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
@@ -21,12 +21,12 @@ def pixels(content: bytes, *shape: int) -> Any:
     return decode(content, "it", (channels, height, width))
 
 
-def test_an_image_of_the_right_size_comes_back_as_it_was() -> None:
+def test_an_image_of_the_requested_size_is_unchanged() -> None:
     assert np.array_equal(pixels(png(Image.fromarray(RAMP)), 1, 4, 6), [RAMP])
     assert np.array_equal(pixels(PAINTING, 3, 40, 40), np.asarray(NOISE).transpose(2, 0, 1))
 
 
-def test_a_jpeg_comes_back_nearly_as_it_was() -> None:
+def test_a_jpeg_is_nearly_unchanged() -> None:
     [found] = pixels(jpeg(Image.fromarray(RAMP), quality=95), 1, 4, 6)
 
     assert np.abs(found.astype(int) - RAMP).max() <= 5
@@ -70,7 +70,7 @@ SOME: dict[str, tuple[bytes, list[int], int]] = {
 @pytest.mark.parametrize("kind", SOME)
 def test_pixels_are_what_a_person_sees_on_white_paper(kind: str) -> None:
     content, colour, as_grey = SOME[kind]
-    side = look(content, "it", 100).height
+    side = inspect_header(content, "it", 100).height
 
     for size in (side, 1):
         found = pixels(content, 3, size, size)
@@ -89,7 +89,7 @@ def test_an_image_is_put_upright_by_its_exif_orientation(save: Any, orientation:
 
     content = save(Image.fromarray(stored), exif=turned(orientation))
 
-    seen = look(content, "it", 1_000)
+    seen = inspect_header(content, "it", 1_000)
     assert (seen.height, seen.width) == (8, 16)
     assert np.abs(pixels(content, 1, 8, 16).astype(int) - upright).max() < 10
 
@@ -98,7 +98,7 @@ def test_of_a_photo_that_holds_several_the_first_is_read() -> None:
     content = saved(coloured(8, 8, "red"), "MPO", save_all=True, append_images=[coloured(8, 8, "blue")])
 
     assert content.startswith(b"\xff\xd8\xff")
-    assert look(content, "it", 100).height == 8
+    assert inspect_header(content, "it", 100).height == 8
     assert np.abs(pixels(content, 3, 1, 1).flatten().astype(int) - RED).max() <= 2
 
 
@@ -108,12 +108,12 @@ def test_exif_that_is_damaged_turns_nothing() -> None:
 
     for junk in (b"\xff" * 8, b"MM\0*\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff"):
         broken = content[:place] + junk + content[place + len(junk) :]
-        assert (look(broken, "it", 100).height, pixels(broken, 1, 4, 6).shape) == (4, (1, 4, 6))
+        assert (inspect_header(broken, "it", 100).height, pixels(broken, 1, 4, 6).shape) == (4, (1, 4, 6))
 
 
-def test_the_header_tells_what_is_grey_deep_and_see_through() -> None:
+def test_the_header_says_whether_an_image_is_greyscale_16_bit_or_transparent() -> None:
     def told(content: bytes) -> tuple[bool, bool, bool]:
-        seen = look(content, "it", 10_000)
+        seen = inspect_header(content, "it", 10_000)
         return seen.grey, seen.deep, seen.see_through
 
     assert told(png(grey([1]))) == told(jpeg(grey([1]))) == told(png(coloured(1, 1, 1, "1"))) == (True, False, False)

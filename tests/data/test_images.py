@@ -1,4 +1,4 @@
-"""A zip of images in class folders: pixels in columns, classes by folder, one shape for all."""
+"""The image reader: class folders in a zip, pixels as columns, one shape for all."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from service.data.duckdb_connection import sandbox
-from service.data.formats.image_decoder import Looks, look
-from service.data.formats.images import read_images, usual_shape
+from service.data.formats.image_decoder import ImageHeader, inspect_header
+from service.data.formats.images import default_shape, read_images
 from service.data.staging import MAX_COLUMNS, ReadLimits
 from service.errors import InvalidData
 from service.spec.read_options import ReadOptions
@@ -66,19 +66,19 @@ def test_digits_as_files_are_the_digits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("top", ["", "pets/", "a/b/c/"])
-def test_folders_that_hold_all_others_are_looked_through(tmp_path: Path, top: str) -> None:
+def test_common_parent_folders_are_skipped(tmp_path: Path, top: str) -> None:
     stored = store(tmp_path, zipped({top + path: content for path, content in two_classes().items()}))
 
     assert [row[-1] for row in stored.values()] == ["cats", "dogs"]
 
 
-def test_hidden_files_and_those_of_other_systems_are_counted_and_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_and_system_files_are_counted_and_skipped(tmp_path: Path) -> None:
     hidden = [".DS_Store", "cats/.DS_Store", "__MACOSX/cats/._1.png", ".git/config", "cats/Thumbs.db", "desktop.ini"]
 
     stored = store(tmp_path, zip_of({**dict.fromkeys(hidden, b"?"), "empty/": b"", "cats/": b""}))
 
     assert stored.rows == 2
-    assert stored.warnings == ["hidden files in the zip archive that were passed over: 6"]
+    assert stored.warnings == ["hidden files in the zip archive skipped: 6"]
 
 
 @pytest.mark.parametrize(
@@ -126,11 +126,11 @@ def test_without_a_shape_colour_and_median_size_decide_within_the_columns_that_t
 
     assert stored.read_as.shape == shape
     assert len(stored.columns) == math.prod(shape) + 1
-    assert stored.warnings[:1] == ([f"the images have {warning}; shape= says otherwise"] if warning else [])
+    assert stored.warnings[:1] == ([f"the images have {warning}; set shape= for another size"] if warning else [])
 
 
 def test_large_images_are_shrunk_to_the_columns_of_a_table() -> None:
-    assert usual_shape([look(LARGE, "large", 10**9)] * 2) == (3, 40, 81)
+    assert default_shape([inspect_header(LARGE, "large", 10**9)] * 2) == (3, 40, 81)
 
 
 @pytest.mark.parametrize("shape", ["1x5x3", "3x4x6", "3x1x1"])
@@ -148,22 +148,24 @@ def test_a_shape_of_more_values_than_columns_are_read_is_refused(tmp_path: Path)
 SIDES = st.integers(1, 65_535)
 
 
-@given(st.lists(st.builds(Looks, SIDES, SIDES, st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=5))
-def test_the_usual_shape_always_fits_and_is_the_images_own_where_that_does(looks: list[Looks]) -> None:
-    channels, height, width = usual_shape(looks)
+@given(
+    st.lists(st.builds(ImageHeader, SIDES, SIDES, st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=5)
+)
+def test_the_default_shape_always_fits_and_is_the_original_size_if_that_fits(looks: list[ImageHeader]) -> None:
+    channels, height, width = default_shape(looks)
 
     assert 1 <= channels * height * width <= MAX_COLUMNS
     if len(looks) == 1 and (3 - 2 * looks[0].grey) * looks[0].height * looks[0].width <= MAX_COLUMNS:
         assert (height, width) == (looks[0].height, looks[0].width)
 
 
-def test_what_was_lost_is_counted(tmp_path: Path) -> None:
+def test_lossy_conversions_are_counted(tmp_path: Path) -> None:
     deep = png(Image.fromarray(np.full((2, 2), 4_660, np.uint16)))
     see_through = png(coloured(2, 2, (9, 128), "LA"))
 
     assert store(tmp_path, zip_of({"cats/2": deep, "cats/3": see_through, "dogs/2": deep})).warnings == [
-        "images with 16 bits a value, of which the upper 8 were read: 2",
-        "images with an alpha channel, which were laid on white: 1",
+        "16-bit images reduced to 8 bits: 2",
+        "transparent images composited on white: 1",
     ]
 
 
@@ -189,10 +191,10 @@ def test_more_members_than_are_read_are_refused(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_an_image_that_stands_twice_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_image_is_refused(tmp_path: Path) -> None:
     content = zip_of({"dogs/2.png": DOT}).replace(b"dogs/2.png", b"dogs/1.png")
 
-    with pytest.raises(InvalidData, match=r"'dogs/1\.png' stands twice in the zip archive"):
+    with pytest.raises(InvalidData, match=r"'dogs/1\.png' is duplicated in the zip archive"):
         store(tmp_path, content)
 
 

@@ -1,4 +1,4 @@
-"""Answers to a file, written part by part and joined to one file in a child process."""
+"""Predictions written in parts and joined to one file in a child process."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def test_an_answer_that_needs_too_much_room_is_refused(tmp_path: Path) -> None:
     written = parts(tmp_path, [np.array(["x" * 1_000] * 80_000, dtype=object)])
     narrow = ALLOWED.model_copy(update={"unpacked_bytes": 1})
 
-    with pytest.raises(TooLarge, match="more room on the disk"):
+    with pytest.raises(TooLarge, match="more disk space"):
         join_predictions(written, ["prediction"], FileFormat.csv, tmp_path / "answer", narrow)
 
 
-def test_a_part_that_cannot_be_written_is_the_disks_fault(tmp_path: Path) -> None:
+def test_a_part_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         write_predictions(tmp_path / "gone" / "part", [LABELS])

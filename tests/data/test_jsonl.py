@@ -1,4 +1,4 @@
-"""JSON Lines: a column a key, types as JSON has them."""
+"""The JSON Lines reader: a column per key, types as in JSON."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_key_with_texts_and_numbers_is_text_and_says_so(tmp_path: Path) -> Non
     stored = store(tmp_path, '{"a":1}\n{"a":"x"}\n')
 
     assert stored.values() == [("1",), ("x",)]
-    assert stored.warnings == ["column 'a' holds texts and other values: all were read as text"]
+    assert stored.warnings == ["column 'a' has text and other values: all are read as text"]
 
 
 def test_nothing_is_missing_but_null_unless_the_client_says_so(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_more_keys_than_a_slice_holds_keep_their_order(tmp_path: Path, monkeypat
     assert store(tmp_path, '{"a":1,"b":2,"c":"x","d":4,"e":5}\n').values() == [(1, 2, "x", 4, 5)]
 
 
-def test_a_small_file_that_stands_for_a_huge_table_is_refused(tmp_path: Path) -> None:
+def test_a_small_file_that_expands_to_a_huge_table_is_refused(tmp_path: Path) -> None:
     file = "".join(f'{{"k{i}":{i}}}\n' for i in range(1_500))
 
     with pytest.raises(InvalidData) as refused:
@@ -95,7 +95,7 @@ def test_the_last_of_many_keys_twice_in_a_line_is_found_at_once(tmp_path: Path) 
     keys = ",".join(f'"{i}":1' for i in range(40_000))
     began = time.process_time()  # whatever else the machine does
 
-    with pytest.raises(InvalidData, match="line 1: key '39999' stands twice"):
+    with pytest.raises(InvalidData, match="line 1: key '39999' is duplicated"):
         store(tmp_path, f'{{{keys},"39999":1}}\n')
 
     assert time.process_time() - began < 5  # 10 s where each key is looked for among all the others
@@ -114,7 +114,7 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53
     names=st.lists(TEXTS.map("n{}".format), min_size=2, max_size=4, unique_by=str.lower),
     rows=st.lists(st.tuples(NUMBERS, TEXTS.map("_{}".format)), min_size=1, max_size=6),
 )
-def test_whatever_json_wrote_is_read_back(names: list[str], rows: list[tuple[float, str]]) -> None:
+def test_json_lines_round_trip(names: list[str], rows: list[tuple[float, str]]) -> None:
     objects = [dict(zip(names, row, strict=False)) for row in rows]
 
     with tempfile.TemporaryDirectory() as folder:

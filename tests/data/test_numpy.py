@@ -1,4 +1,4 @@
-"""NPY and NPZ: what numpy saved comes back, row by row."""
+"""The NPY and NPZ readers: round trip of arrays."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_arrays_are_found_by_their_usual_names(tmp_path: Path, x: str, y: str) -
     assert stored.read_as.arrays == {"x": x, "y": y}
 
 
-def test_images_are_flattened_and_their_shape_is_told(tmp_path: Path) -> None:
+def test_images_are_flattened_and_their_shape_is_reported(tmp_path: Path) -> None:
     digits = load_digits()
 
     stored = store(tmp_path, npz(np.savez_compressed, X=digits.images, y=digits.target))
@@ -56,7 +56,7 @@ def test_y_may_hold_texts_booleans_and_numbers(tmp_path: Path, array: Any, kind:
 
 
 def test_other_arrays_are_left_out_with_a_warning(tmp_path: Path) -> None:
-    assert store(tmp_path, npz(x=X, y=X[:, 0], weights=X)).warnings == ["arrays that were not read: 'weights'"]
+    assert store(tmp_path, npz(x=X, y=X[:, 0], weights=X)).warnings == ["arrays skipped: 'weights'"]
 
 
 def test_infinite_numbers_count_as_missing(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ NUMBERS = st.sampled_from("?bBhHiIfd").map(np.dtype) | st.sampled_from([">f4", "
     x=arrays.arrays(NUMBERS, arrays.array_shapes(min_dims=1, max_dims=3, max_side=4)),
     version=st.sampled_from([(1, 0), (2, 0), (3, 0)]),
 )
-def test_whatever_numpy_saved_is_read_back(x: np.ndarray, version: tuple[int, int]) -> None:
+def test_numpy_round_trip(x: np.ndarray, version: tuple[int, int]) -> None:
     file = io.BytesIO()
     np.lib.format.write_array(file, x, version=version)
 

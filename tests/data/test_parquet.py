@@ -1,4 +1,4 @@
-"""Parquet: the types that the file itself tells, in any of its compressions."""
+"""The Parquet reader: the file's own types, every compression."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows to predict from a file: columns by name, read as the data set was, and every wrong cell with its place."""
+"""Rows to predict from a file: columns by name, parsed as in training, errors with line and column."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from service.spec.table import ColumnType
 from tests.data.files import parquet
 from tests.data.tables import LIMITS
 
-LEARNT = Preprocessing(
+FITTED = Preprocessing(
     features=[
         FittedFeature(column="length", type=ColumnType.number, indicator=True),
         FittedFeature(column="sex", type=ColumnType.text, categories=["None", "f", "m"], other=True, indicator=True),
@@ -36,7 +36,7 @@ HEADER = "length,sex,tagged,seen,at\n"
 Read = Callable[..., dict[str, list[Any]]]
 
 
-def learnt(column: str, kind: ColumnType = ColumnType.number, **fields: Any) -> Preprocessing:
+def fitted(column: str, kind: ColumnType = ColumnType.number, **fields: Any) -> Preprocessing:
     feature = FittedFeature(column=column, type=kind, indicator=True, **fields)
     return Preprocessing(features=[feature], target=FittedTarget(column="y"))
 
@@ -45,11 +45,11 @@ def learnt(column: str, kind: ColumnType = ColumnType.number, **fields: Any) -> 
 def read(tmp_path: Path) -> Read:
     """The staged columns of a file, as lists, None where missing."""
 
-    def read(content: str | bytes, learnt: Preprocessing = LEARNT, **options: Any) -> dict[str, list[Any]]:
+    def read(content: str | bytes, preprocessing: Preprocessing = FITTED, **options: Any) -> dict[str, list[Any]]:
         source = tmp_path / "source"
         source.write_bytes(content.encode() if isinstance(content, str) else content)
-        rows = read_rows(source, tmp_path, ReadOptions.model_validate(options), learnt, LIMITS)
-        table = table_from_staged(tmp_path, learnt, range(rows))
+        rows = read_rows(source, tmp_path, ReadOptions.model_validate(options), preprocessing, LIMITS)
+        table = table_from_staged(tmp_path, preprocessing, range(rows))
         return {name: [None if v != v else v for v in values.tolist()] for name, values in table.columns.items()}
 
     return read
@@ -69,7 +69,7 @@ def test_the_same_rows_are_the_same_table_as_csv_as_parquet_and_as_json(read: Re
     )
     stored = parquet(f"SELECT {typed} FROM (VALUES {values}) AS t(length, sex, tagged, seen, clock)")
 
-    columns = table_from_rows(rows, LEARNT).columns
+    columns = table_from_rows(rows, FITTED).columns
     expected = {name: [None if v != v else v for v in values.tolist()] for name, values in columns.items()}
 
     assert read(csv) == expected
@@ -77,13 +77,13 @@ def test_the_same_rows_are_the_same_table_as_csv_as_parquet_and_as_json(read: Re
 
 
 def test_columns_go_by_name_in_any_order_and_others_are_passed_over(read: Read) -> None:
-    found = read("id,seen,y,length\n7,2024-05-01,a,1.5\n", learnt("length"))
+    found = read("id,seen,y,length\n7,2024-05-01,a,1.5\n", fitted("length"))
 
     assert found == {"length": [1.5]}
 
 
 def test_what_the_data_set_took_for_missing_is_missing_and_its_categories_are_not(read: Read) -> None:
-    model = LEARNT.model_copy(update={"features": LEARNT.features[:2], "null_values": ["-999", "None", "gone"]})
+    model = FITTED.model_copy(update={"features": FITTED.features[:2], "null_values": ["-999", "None", "gone"]})
 
     assert read("length,sex\n-999,None\nNone,gone\n3,NA\n", model) == {
         "length": [None, None, 3.0],
@@ -92,47 +92,47 @@ def test_what_the_data_set_took_for_missing_is_missing_and_its_categories_are_no
 
 
 def test_numbers_with_a_decimal_comma_are_found(read: Read) -> None:
-    assert read("length;id\n1,5;a\n-2;b\n", learnt("length")) == {"length": [1.5, -2.0]}
+    assert read("length;id\n1,5;a\n-2;b\n", fitted("length")) == {"length": [1.5, -2.0]}
 
 
 @pytest.mark.parametrize(
     ("text", "number"), [("$1,234", 1234.0), ("12.5%", 0.125), ("(1,000)", -1000.0), ("1,234,567", 1234567.0)]
 )
 def test_formatted_numbers_are_those_of_the_data_set(read: Read, text: str, number: float) -> None:
-    assert read(f'length,id\n"{text}",a\n2,b\n', learnt("length")) == {"length": [number, 2.0]}
+    assert read(f'length,id\n"{text}",a\n2,b\n', fitted("length")) == {"length": [number, 2.0]}
 
 
 def test_the_decimal_option_decides_whether_a_comma_separates_thousands(read: Read) -> None:
     content = 'length,id\n"1,234",a\n'
 
     with pytest.raises(InvalidData, match="line 2, column 'length': a number is needed, not '1,234'"):
-        read(content, learnt("length"))
-    assert read(content, learnt("length"), decimal=".") == {"length": [1234.0]}
-    assert read(content, learnt("length"), decimal=",") == {"length": [1.234]}
+        read(content, fitted("length"))
+    assert read(content, fitted("length"), decimal=".") == {"length": [1234.0]}
+    assert read(content, fitted("length"), decimal=",") == {"length": [1.234]}
 
 
 def test_rows_without_any_value_keep_their_place(read: Read) -> None:
-    assert read("length,id\n1,a\n,\n3,c\n", learnt("length")) == {"length": [1.0, None, 3.0]}
+    assert read("length,id\n1,a\n,\n3,c\n", fitted("length")) == {"length": [1.0, None, 3.0]}
 
 
-def test_a_fault_below_title_lines_has_its_line(read: Read) -> None:
+def test_an_error_below_title_lines_has_the_right_line(read: Read) -> None:
     text = "Report\n\nlength,id\n1,2\nx,2\n"
 
     with pytest.raises(InvalidData, match="line 5, column 'length': a number is needed, not 'x'"):
-        read(text, learnt("length"))
+        read(text, fitted("length"))
 
 
 def test_numbers_that_are_not_finite_are_missing(read: Read) -> None:
-    assert read("length,id\ninf,a\n1e999,b\n2,c\n", learnt("length")) == {"length": [None, None, 2.0]}
+    assert read("length,id\ninf,a\n1e999,b\n2,c\n", fitted("length")) == {"length": [None, None, 2.0]}
 
 
-def test_zeros_and_ones_are_booleans_where_booleans_were_learnt(read: Read) -> None:
-    assert read("b,id\n1,x\n0,y\n", learnt("b", ColumnType.boolean)) == {"b": [1.0, 0.0]}
-    assert read(parquet("SELECT unnest([1, 0, NULL]) AS b"), learnt("b", ColumnType.boolean)) == {"b": [1, 0, None]}
+def test_zeros_and_ones_are_booleans_for_a_boolean_feature(read: Read) -> None:
+    assert read("b,id\n1,x\n0,y\n", fitted("b", ColumnType.boolean)) == {"b": [1.0, 0.0]}
+    assert read(parquet("SELECT unnest([1, 0, NULL]) AS b"), fitted("b", ColumnType.boolean)) == {"b": [1, 0, None]}
 
 
 def test_dates_are_read_as_they_were_in_the_data_set(read: Read) -> None:
-    model = learnt("d", ColumnType.datetime, origin=1.7e9)
+    model = fitted("d", ColumnType.datetime, origin=1.7e9)
 
     day_first = read("d,i\n03/04/2024,1\n", model.model_copy(update={"date_format": "%d/%m/%Y"}))
     month_first = read("d,i\n03/04/2024,1\n", model.model_copy(update={"date_format": "%m/%d/%Y"}))
@@ -142,24 +142,24 @@ def test_dates_are_read_as_they_were_in_the_data_set(read: Read) -> None:
 
 
 def test_dates_that_could_be_two_days_are_refused_where_the_data_set_does_not_tell(read: Read) -> None:
-    model = learnt("d", ColumnType.datetime, origin=1.7e9)
+    model = fitted("d", ColumnType.datetime, origin=1.7e9)
 
     with pytest.raises(InvalidData, match=r"column 'd': ambiguous dates, %m/%d/%Y and %d/%m/%Y fit"):
         read("d,i\n03/04/2024,1\n", model)
     assert read("d,i\n30/04/2024,1\n", model) == {"d": [1714435200.0]}
 
 
-def test_a_time_of_day_is_a_date_only_where_such_were_learnt(read: Read) -> None:
-    assert read("d,i\n10:30:00,1\n", learnt("d", ColumnType.datetime, origin=0.0)) == {"d": [37800.0]}
+def test_a_time_of_day_is_a_date_only_for_a_feature_of_such(read: Read) -> None:
+    assert read("d,i\n10:30:00,1\n", fitted("d", ColumnType.datetime, origin=0.0)) == {"d": [37800.0]}
     with pytest.raises(InvalidData, match="line 2, column 'd': a date is needed, not '10:30:00'"):
-        read("d,i\n10:30:00,1\n", learnt("d", ColumnType.datetime, origin=1.7e9))
+        read("d,i\n10:30:00,1\n", fitted("d", ColumnType.datetime, origin=1.7e9))
 
 
 def test_texts_longer_than_any_category_are_cut_but_stay_unseen(read: Read) -> None:
-    found = read("sex,i\nfff,1\nNones,2\nNone,3\n", LEARNT.model_copy(update={"features": LEARNT.features[1:2]}))
+    found = read("sex,i\nfff,1\nNones,2\nNone,3\n", FITTED.model_copy(update={"features": FITTED.features[1:2]}))
 
     assert found == {"sex": ["fff", "Nones", "None"]}
-    assert read("sex,i\nNonesuch,1\n", LEARNT.model_copy(update={"features": LEARNT.features[1:2]})) == {
+    assert read("sex,i\nNonesuch,1\n", FITTED.model_copy(update={"features": FITTED.features[1:2]})) == {
         "sex": ["Nones"]
     }
 
@@ -167,7 +167,7 @@ def test_texts_longer_than_any_category_are_cut_but_stay_unseen(read: Read) -> N
 @pytest.mark.parametrize(
     ("content", "detail"),
     [
-        ("length,sex\n1,f\n", "the file has no column 'tagged', 'seen', 'at', which the network learnt from"),
+        ("length,sex\n1,f\n", "the file has no column 'tagged', 'seen', 'at', which is a feature of the network"),
         (HEADER + "1,f,true,2024-05-01,10:30\nx,f,true,2024-05-01,10:30\n", "line 3, column 'length': a number"),
         (HEADER + '1,"f\nf",true,,\n\n2,"m",maybe,,\n',
          "line 5, column 'tagged': true or false is needed, not 'maybe'"),
@@ -208,16 +208,16 @@ def test_numbers_come_through_csv_bit_for_bit(
     folder = tmp_path_factory.mktemp("rows")
     (folder / "source").write_text("x,i\n" + "".join(f"{'' if n is None else repr(n)},1\n" for n in numbers))
 
-    rows = read_rows(folder / "source", folder, ReadOptions(), learnt("x"), LIMITS)
+    rows = read_rows(folder / "source", folder, ReadOptions(), fitted("x"), LIMITS)
 
     expected = np.array([np.nan if n is None else n for n in numbers])
-    np.testing.assert_array_equal(table_from_staged(folder, learnt("x"), range(rows)).columns["x"], expected)
+    np.testing.assert_array_equal(table_from_staged(folder, fitted("x"), range(rows)).columns["x"], expected)
 
 
 def test_rows_can_be_taken_up_some_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "source").write_text("x,i\n" + "".join(f"{i},a\n" for i in range(5_000)))
-    read_rows(tmp_path / "source", tmp_path, ReadOptions(), learnt("x"), LIMITS)
+    read_rows(tmp_path / "source", tmp_path, ReadOptions(), fitted("x"), LIMITS)
 
-    table = table_from_staged(tmp_path, learnt("x"), range(2_040, 4_100))
+    table = table_from_staged(tmp_path, fitted("x"), range(2_040, 4_100))
 
     assert (table.rows, table.columns["x"].tolist()) == (2_060, [float(i) for i in range(2_040, 4_100)])

@@ -1,4 +1,4 @@
-"""Preprocessing: what scikit-learn computes, fitted on training rows only, the same after a trip through JSON."""
+"""Preprocessing equals scikit-learn, is fitted on training rows only, and survives a JSON round trip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an upload's answer says of the values: nothing where there is nothing to say."""
+"""Warnings of the profile: none for sound tables."""
 
 from __future__ import annotations
 

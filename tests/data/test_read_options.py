@@ -1,4 +1,4 @@
-"""How a file is written is found, reported, and overruled by the client."""
+"""Detection of dialect, encoding, compression and dates, and the options that override it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.data.files import CSV, ROWS
 from tests.data.tables import store
 
 
-def test_a_european_spreadsheet_is_read_as_it_was_meant(tmp_path: Path) -> None:
+def test_a_european_spreadsheet_is_read(tmp_path: Path) -> None:
     text = "Größe;Tag;n\n1,5;31.12.2020;1\n-2,25;01.02.2021 10:30;2\n"
 
     stored = store(tmp_path, text.encode("cp1252"))
@@ -33,19 +33,19 @@ def test_a_european_spreadsheet_is_read_as_it_was_meant(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("pack", "name"), [(gzip.compress, "gzip"), (zstd.compress, "zstd")])
-def test_a_packed_file_is_told_by_its_bytes(tmp_path: Path, pack: Any, name: str) -> None:
+def test_compression_is_detected_by_its_magic_number(tmp_path: Path, pack: Any, name: str) -> None:
     stored = store(tmp_path, pack(CSV))
 
     assert (stored.values(), stored.read_as.compression) == ([(1, "x"), (2, "y")], name)
 
 
-def test_packed_pieces_one_after_another_are_one_file(tmp_path: Path) -> None:
+def test_concatenated_compressed_streams_are_one_file(tmp_path: Path) -> None:
     for pack in (gzip.compress, zstd.compress):
         assert store(tmp_path, pack(CSV) + pack(b"3,z\n")).rows == 3
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_utf_16_is_told_by_its_zero_bytes_without_a_mark(tmp_path: Path, encoding: str) -> None:
+def test_utf_16_without_a_byte_order_mark_is_detected(tmp_path: Path, encoding: str) -> None:
     stored = store(tmp_path, "a,größe\n1,2\n".encode(encoding))
 
     assert ([c.name for c in stored.columns], stored.read_as.encoding) == (["a", "größe"], encoding)
@@ -68,7 +68,7 @@ def test_single_quotes_are_quotes_where_no_double_ones_are_seen(tmp_path: Path) 
         ({"null": ["1"]}, ["a", "b;c"], [(None, "x;'y'")]),
     ],
 )
-def test_options_overrule_what_is_seen(
+def test_options_override_detection(
     tmp_path: Path, options: dict[str, Any], names: list[str], values: list[Any]
 ) -> None:
     stored = store(tmp_path, "a,b;c\n1,x;'y'\n", **options)
@@ -86,7 +86,7 @@ def test_a_quote_that_is_the_delimiter_is_refused(tmp_path: Path) -> None:
         store(tmp_path, CSV, delimiter="'", quote="'")
 
 
-def test_an_encoding_of_the_client_is_taken_and_its_faults_have_a_line(tmp_path: Path) -> None:
+def test_the_encoding_option_is_used_and_errors_have_a_line(tmp_path: Path) -> None:
     text = "a,b\n1,щ\n".encode("cp1251")
 
     assert store(tmp_path, text, encoding="cp1251").values() == [(1, "щ")]
@@ -141,7 +141,7 @@ def test_a_column_that_leaves_day_and_month_open_follows_one_that_does_not(tmp_p
     assert (stored.values()[0][0], stored.warnings) == (datetime(2020, 4, 3), [])
 
 
-def test_dates_that_could_be_others_are_warned_of_and_decided_by_the_client(tmp_path: Path) -> None:
+def test_ambiguous_dates_are_warned_of_and_the_option_decides(tmp_path: Path) -> None:
     text = "when\n03/04/2020\n05/06/2020\n"
 
     found, told = store(tmp_path, text), store(tmp_path, text, date_format="%d/%m/%Y")
@@ -170,12 +170,14 @@ def test_a_date_format_that_fits_nothing_says_so_and_one_that_is_none_is_refused
         (CSV, "jsonl", "line 1, column 1 is not JSON"),
     ],
 )
-def test_a_format_that_the_bytes_deny_is_refused(tmp_path: Path, content: bytes, asked: str, reason: str) -> None:
+def test_a_format_that_contradicts_the_bytes_is_refused(
+    tmp_path: Path, content: bytes, asked: str, reason: str
+) -> None:
     with pytest.raises(InvalidData, match=reason):
         store(tmp_path, content, format=asked)
 
 
-def test_a_format_of_the_client_settles_what_text_is(tmp_path: Path) -> None:
+def test_the_format_option_overrides_text_detection(tmp_path: Path) -> None:
     text = '{"a"\n1\n'
 
     assert store(tmp_path, text, format="csv", quote="").columns[0].name == '{"a"'

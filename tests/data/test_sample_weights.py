@@ -1,4 +1,4 @@
-"""A column of row weights: checked before anything is queued, made relative to the training rows."""
+"""Sample weights: validated at submission, normalized over the training rows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_weights_as_large_as_a_double_stay_finite(tmp_path: Path) -> None:
     assert weight.tolist() == [1.0] * 30
 
 
-def test_a_weight_is_learnt_from_where_it_is_named(tmp_path: Path) -> None:
+def test_a_weight_column_is_a_feature_only_if_named(tmp_path: Path) -> None:
     stored = weighed(tmp_path, list(range(ROWS)))
 
     assert [f.column for f in in_order(stored, features=["w", "x"]).features] == ["w", "x"]

@@ -1,4 +1,4 @@
-"""The listed values of a table take no more bytes than they may, and short lists stay whole."""
+"""The size limit of a profile: long value lists are truncated, short ones are complete."""
 
 from __future__ import annotations
 

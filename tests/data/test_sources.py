@@ -1,4 +1,4 @@
-"""Where rows come from: stored tables, made-up rows, rows of a request, rows to predict."""
+"""Data sources: stored data sets, synthetic data, inline rows, rows to predict."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_rows_of_a_request_keep_their_gaps_and_lose_those_without_a_target() -> 
 
 def test_rows_to_predict_may_lack_values_and_hold_the_whole_table() -> None:
     rows: list[dict[str, Value | None]] = [
-        {"length": 1, "sex": "m", "species": "a", "comment": "more than was learnt from"},
+        {"length": 1, "sex": "m", "species": "a", "comment": "no feature"},
         {"length": "NA", "sex": None},
         {"length": True, "sex": "None"},
         {"sex": "NaN", "species": "b"},

@@ -1,4 +1,4 @@
-"""Splits: every row once, exact sizes where there can be, class shares kept, groups whole, a function of the seed."""
+"""Splits: exact sizes, stratified, grouped, ordered; deterministic in the seed."""
 
 from __future__ import annotations
 

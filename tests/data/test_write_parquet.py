@@ -1,4 +1,4 @@
-"""Rows of the service's own as a Parquet file: every value as it was, in a child process with limits."""
+"""Writing rows of the service to Parquet in a child process: round trip and limits."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def test_many_rows_stay_in_order(tmp_path: Path) -> None:
     assert [n for n, _ in duckdb.read_parquet(str(tmp_path / "t")).fetchall()] == list(range(300_000))
 
 
-def test_names_that_differ_only_in_case_are_told_apart(tmp_path: Path) -> None:
+def test_names_that_differ_only_in_case_stay_distinct(tmp_path: Path) -> None:
     write_rows({"a": Kind.whole, "A": Kind.whole}, [[(1, 2)]], tmp_path / "t", ALLOWED)
 
     assert duckdb.read_parquet(str(tmp_path / "t")).columns == ["a", "A_1"]
 
 
-def test_what_the_child_cannot_write_is_the_services_fault(tmp_path: Path) -> None:
+def test_a_failed_child_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="could not be written as Parquet"):
         write_rows({"n": Kind.whole}, [[("no number",)]], tmp_path / "t", ALLOWED)
 
@@ -51,5 +51,5 @@ def test_a_table_that_would_be_huge_is_refused(tmp_path: Path) -> None:
     letters = ([(f"{page * 7919 + n:x}" * 40,) for n in range(20_000)] for page in range(40))
     tight = ALLOWED.model_copy(update={"unpacked_bytes": -(2**24) + 1_000})  # of which there are four, and 64 MiB
 
-    with pytest.raises(TooLarge, match="more room on the disk"):
+    with pytest.raises(TooLarge, match="more disk space"):
         write_rows({"t": Kind.text}, letters, tmp_path / "t", tight)

@@ -114,7 +114,7 @@ def test_the_width_of_a_feature_by_its_type_and_missing_values() -> None:
         (column("z", distinct=0, missing=100), "it has no values"),
         (column("z", distinct=1), "it is constant"),
         (column("z", "text", distinct=51), "too many rare values: none of its 51 distinct values has 5 rows"),
-        (column("z", "text", distinct=1_001), "its texts are too long or too many"),
+        (column("z", "text", distinct=1_001), "its texts are too long, or too many"),
     ],
 )
 def test_a_useless_column_is_left_out_with_a_warning(useless: Any, why: str) -> None:

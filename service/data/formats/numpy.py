@@ -1,4 +1,4 @@
-"""NPY and NPZ: the arrays X and y, read in blocks by numpy once their headers are found sound."""
+"""NPY and NPZ readers: the arrays X and y, read in blocks after their headers are validated."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Y_NAMES = ("y", "Y", "target", "labels")
 def read_npy(
     connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: ReadLimits
 ) -> Reading:
-    """The array of an NPY file as the columns x0, x1, ...; raises InvalidData saying what is wrong with it."""
+    """The array of an NPY file as the columns x0, x1, ...; raises InvalidData with the reason."""
     x = _array(source, "the array")
     slices, rows = stage_features(connection, source, x, work, limits)
     read_as = ReadAs(format=FileFormat.npy, shape=list(x.shape[1:]))
@@ -36,7 +36,7 @@ def read_npz(
 ) -> Reading:
     """The arrays X and y of an NPZ file as the columns x0, x1, ... and y.
 
-    Raises InvalidData naming the array and what is wrong with it, TooLarge for arrays beyond the limits.
+    Raises InvalidData naming the array and the reason, TooLarge for arrays beyond the limits.
     """
     chosen, others = extract(source, work, {"x": X_NAMES, "y": Y_NAMES}, limits)
     if "x" not in chosen:
@@ -46,7 +46,7 @@ def read_npz(
     if "y" in chosen:
         y = _array(work / "y.npy", f"array {chosen['y']!r}")
         slices.append(_target(connection, work / "y.npy", y, rows, limits))
-    warnings = (f"arrays that were not read: {', '.join(map(repr, others))[:200]}",) if others else ()
+    warnings = (f"arrays skipped: {', '.join(map(repr, others))[:200]}",) if others else ()
     read_as = ReadAs(format=FileFormat.npz, arrays=chosen, shape=list(x.shape[1:]))
     return Reading(tuple(slices), rows, read_as, tuple(options.null or ()), warnings=warnings)
 
@@ -74,7 +74,7 @@ def _texts(raw: NDArray[Any], y: NpyArray) -> NDArray[Any]:
         for text in texts:
             text.encode()
     except (UnicodeError, ValueError):
-        raise InvalidData(f"{y.name} holds a text that is not Unicode") from None
+        raise InvalidData(f"{y.name} contains text that is not Unicode") from None
     if any("\0" in text for text in texts):
-        raise InvalidData(f"{y.name} holds a text with a NUL character")
+        raise InvalidData(f"{y.name} contains text with a NUL character")
     return np.array(texts, dtype=object)

@@ -1,4 +1,4 @@
-"""Parquet with flat columns, read by DuckDB where it lies."""
+"""Parquet reader: flat columns, read by DuckDB in place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.errors import InvalidData
 from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 
 MAX_CELLS = 2**31
-"""Values at most: a few bytes of Parquet can stand for any number of equal ones."""
+"""Maximum number of values: a few bytes of Parquet can encode any number of equal ones."""
 
 
 def read_parquet(
@@ -20,7 +20,7 @@ def read_parquet(
 ) -> Reading:
     """The columns of a Parquet file; nothing is staged.
 
-    Raises InvalidData for a broken file, and for columns of a nested or binary type by their names.
+    Raises InvalidData for a damaged file, and for columns of a nested or binary type.
     """
     table = connection.read_parquet(str(source))
     names = _names(connection, source)
@@ -49,10 +49,10 @@ def read_parquet(
 
 
 def _names(connection: DuckDBPyConnection, source: Path) -> list[str]:
-    """The columns' own names, which DuckDB changes where one stands twice."""
+    """The column names in the schema; DuckDB would rename duplicates."""
     schema = connection.sql(f"FROM parquet_schema({sql_text(str(source))})").project("name, num_children").fetchall()
     names: list[str] = []
-    inside = 0  # elements still to come that belong to the last column
+    inside = 0  # remaining schema elements of a nested column
     for name, children in schema[1:]:
         if not inside:
             names.append(str(name))
@@ -67,4 +67,4 @@ def _refuse_nul(connection: DuckDBPyConnection, slices: list[RawSlice]) -> None:
         found = aggregate(connection, part.sql, [(f"bool_or(contains(c{i}, chr(0)))",) for i in texts])
         for i, (has_nul,) in zip(texts, found, strict=True):
             if has_nul:
-                raise InvalidData(f"column {part.names[i]!r} holds a text with a NUL character")
+                raise InvalidData(f"column {part.names[i]!r} contains text with a NUL character")

@@ -10,7 +10,7 @@ import duckdb
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from service.data.duckdb_connection import sandbox, translated_errors
-from service.data.formats.compression import Compression, unpack
+from service.data.formats.compression import Compression, decompress
 from service.data.formats.csv import read_csv
 from service.data.formats.encoding import to_utf8
 from service.data.formats.images import read_images
@@ -99,7 +99,7 @@ def open_source(
 
     Raises what `read_table` raises, and DuckDB's own errors.
     """
-    inside, compression = unpack(source, work, limits.unpacked_bytes)
+    inside, compression = decompress(source, work, limits.unpacked_bytes)
     connection = sandbox(inside, work, limits.memory_bytes)
     _check_date_format(connection, options)
     return connection, _read(connection, inside, work, options, limits), compression

@@ -1,4 +1,4 @@
-"""Which rows train, which validate, which test: by chance, in order, by whole groups, or as a column says."""
+"""Train/validation/test split: random, stratified, by order, by group, or by a column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Indexes = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SplitIndices:
-    """Row numbers of each part, (n,) int64; together every row once."""
+    """Row numbers of each part, (n,) int64; each row is in exactly one."""
 
     train: Indexes
     validation: Indexes

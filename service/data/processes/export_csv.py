@@ -1,4 +1,4 @@
-"""A stored table as CSV, written in a child process: the API itself knows no duckdb."""
+"""Export of a stored table as CSV, in a child process, since the API does not import DuckDB."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from service.errors import DatasetCorrupt, InvalidData
 
 
 class _Request(BaseModel):
-    """What the child is asked for."""
+    """The request to the child."""
 
     parquet: Path
     csv: Path
 
 
 class _Written(BaseModel):
-    """What the child has done."""
+    """The response of the child."""
 
     sha256: str
 
@@ -39,7 +39,7 @@ def export_csv(parquet: Path, csv: Path, allowed: Allowance) -> str:
 
 
 def _export(asked: dict[str, Any], allowed: Allowance) -> _Written:
-    """In the child: answer the request."""
+    """In the child: respond to the request."""
     import hashlib
 
     from service.data.csv_injection import escape_formula

@@ -1,4 +1,4 @@
-"""Parts of an answer -> one CSV or Parquet file, in a child process: the API itself knows no duckdb."""
+"""Joins the parts of a prediction into one CSV or Parquet file, in a child process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.spec.read_options import FileFormat
 
 
 class _Request(BaseModel):
-    """What the child is asked for."""
+    """The request to the child."""
 
     parts: list[Path]
     names: list[str]
@@ -36,7 +36,7 @@ def join_predictions(
 
 
 def _join(asked: dict[str, Any], allowed: Allowance) -> None:
-    """In the child: answer the request."""
+    """In the child: respond to the request."""
     from service.data.duckdb_connection import sandbox, translated_errors
     from service.data.sql import sql_name, sql_text
     from service.data.staging import write_parquet
