@@ -234,7 +234,7 @@ def test_a_replaced_file_that_cannot_be_removed_fails_no_job(
 
     assert job(database, claimed.job_id).status is Status.succeeded
     assert first.exists()
-    assert "1-best-1.safetensors could not be removed" in caplog.text
+    assert "1-best-1.safetensors, retrying later" in caplog.text
 
 
 @pytest.mark.usefixtures("eager")

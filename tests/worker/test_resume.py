@@ -235,10 +235,10 @@ def test_a_fork_whose_saved_state_is_missing_fails(database: Database, artifacts
     parent = submit(database, **SPEC)
     attempt(database, artifacts, Told())
     with database.transaction(DEFAULT_TENANT) as connection:
-        basis = forks.find(connection, parent.id, CheckpointKind.state)
-        forked = Forked(job=parent.id, checkpoint="last", epoch=basis.epoch)
+        source = forks.find(connection, parent.id, CheckpointKind.state)
+        forked = Forked(job=parent.id, checkpoint="last", epoch=source.epoch)
         fork, _ = store_jobs.submit(connection, synthetic(**SPEC | {"max_epochs": 20}), max_queued=10, forked=forked)
-        forks.begin(connection, fork.id, basis, None)
+        forks.attach(connection, fork.id, source, None)
     artifacts.path(state(database, fork.id).path).unlink()
 
     attempt(database, artifacts, Told())
