@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from service.domain.checkpoint import CheckpointKind
 from service.maintenance.collector import Collector, RetentionPolicy
-from service.maintenance.deployment_id import join
+from service.maintenance.deployment_id import pair
 from service.store.jobs.claim import Claim
 from tests.api.conftest import both_databases
 from tests.api.states import Kitchen, epoch
@@ -70,7 +70,7 @@ def test_files_that_a_fork_shares_outlive_the_other_job(client: TestClient, pare
 
 
 def test_the_last_job_to_name_a_file_takes_it_along(client: TestClient, kitchen: Kitchen, parent: Claim) -> None:
-    join(kitchen.database, kitchen.artifacts)
+    pair(kitchen.database, kitchen.artifacts)
     collector = Collector(kitchen.database, kitchen.artifacts, RetentionPolicy(grace_hours=0.0))
     job = fork(client, parent.job_id).json()
     client.post(f"/v1/jobs/{job['id']}/cancel")

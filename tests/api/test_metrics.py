@@ -17,7 +17,7 @@ from service.artifacts import Artifacts
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status
 from service.maintenance.collector import Collector, RetentionPolicy
-from service.maintenance.deployment_id import join
+from service.maintenance.deployment_id import pair
 from service.settings import Settings
 from service.store import workers
 from service.store.engine import Database
@@ -73,7 +73,7 @@ def test_what_is_stored_and_collected_and_how_much_room_there_is(client: TestCli
     kitchen.trained()
     kitchen.artifacts.put("trash/checkpoints/job_0/a", b"abc")
     before = figures(client)
-    join(kitchen.database, kitchen.artifacts)
+    pair(kitchen.database, kitchen.artifacts)
     Collector(kitchen.database, kitchen.artifacts, RetentionPolicy()).collect(threading.Event())
     with kitchen.database.transaction() as connection:
         garbage.count(connection, failed=1, refused=2, undeleted=3)
