@@ -145,8 +145,8 @@ def test_what_a_killed_process_has_staged_is_collected_later(kitchen: Kitchen) -
     Collector(database, kitchen.artifacts, RetentionPolicy()).collect(threading.Event())
     assert count(database) == 31  # they may yet be needed
     with database.transaction() as connection:
-        assert retention.forget_staged(connection, datetime.now(UTC) + timedelta(hours=1), 20) == 20
-        assert retention.forget_staged(connection, datetime.now(UTC) + timedelta(hours=1), 20) == 10
+        assert retention.delete_staged(connection, datetime.now(UTC) + timedelta(hours=1), 20) == 20
+        assert retention.delete_staged(connection, datetime.now(UTC) + timedelta(hours=1), 20) == 10
 
     assert count(database) == 1
     assert count(database, events) == 1

@@ -240,7 +240,7 @@ def test_a_fork_whose_saved_state_is_lost_fails_as_it_cannot_begin_anew(
         basis = forks.find(connection, parent.id, CheckpointKind.state)
         forked = Forked(job=parent.id, checkpoint="last", epoch=basis.epoch)
         fork, _ = store_jobs.submit(connection, synthetic(**SPEC | {"max_epochs": 20}), max_queued=10, forked=forked)
-        forks.begin(connection, fork.id, basis, None)
+        forks.attach(connection, fork.id, basis, None)
     artifacts.path(state(database, fork.id).path).unlink()
 
     attempt(database, artifacts, Told())
