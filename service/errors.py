@@ -1,4 +1,4 @@
-"""Everything that can go wrong on purpose: each error has a stable `code`, and none knows of HTTP."""
+"""The service's exceptions, each with a stable `code`. Their HTTP status is in api/http/problems.py."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One wrong place in what a client sent: a JSON pointer into the body, and what is wrong there."""
+class FieldError:
+    """One error in a request's body: a JSON pointer to the field, and a message."""
 
     pointer: str
     message: str
@@ -18,27 +18,32 @@ def json_pointer(*parts: str | int) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
+def located(where: str, message: str) -> str:
+    """A field and what is wrong there as one sentence: "limit should be a whole number", "epochs: unknown field"."""
+    return f"{where}: {message}" if message.startswith("unknown ") else f"{where} {message}"
+
+
 class ServiceError(Exception):
     """The request could not be served."""
 
     code = "internal"
-    retry_seconds: int | None = None  # when to try again, where that may help
+    retry_seconds: int | None = None  # Retry-After, where a retry may succeed
 
-    def __init__(self, detail: str | None = None, faults: tuple[Fault, ...] = ()) -> None:
+    def __init__(self, detail: str | None = None, field_errors: tuple[FieldError, ...] = ()) -> None:
         self.detail = detail or (type(self).__doc__ or "").strip()
-        self.faults = faults
+        self.field_errors = field_errors
         super().__init__(self.detail)
 
 
 class InvalidSpec(ServiceError):
-    """The job spec cannot be trained as it stands."""
+    """The job spec is invalid."""
 
     code = "invalid_spec"
 
     @classmethod
     def at(cls, pointer: str, message: str) -> InvalidSpec:
-        """One fault at one place, e.g. `InvalidSpec.at("/data/target", "no such column")`."""
-        return cls(message, (Fault(pointer, message),))
+        """An error with one field error, e.g. `InvalidSpec.at("/data/target", "no such column")`."""
+        return cls(message, (FieldError(pointer, message),))
 
 
 class InvalidData(ServiceError):
@@ -60,7 +65,7 @@ class NotFound(ServiceError):
 
 
 class Conflict(ServiceError):
-    """The object's present state does not allow this."""
+    """The object's current state does not allow this."""
 
     code = "conflict"
 
@@ -79,7 +84,7 @@ class QueueFull(ServiceError):
 
 
 class RateLimited(ServiceError):
-    """There are too many requests; send fewer."""
+    """Too many requests; send fewer."""
 
     code = "rate_limited"
     retry_seconds = 1
@@ -99,7 +104,7 @@ class TooLarge(ServiceError):
 
 
 class QuotaExceeded(ServiceError):
-    """What is stored takes all the room that it may."""
+    """The storage quota is used up."""
 
     code = "quota_exceeded"
 
@@ -111,23 +116,23 @@ class Unauthorized(ServiceError):
 
 
 class InvalidKey(ServiceError):
-    """The API key opens nothing."""
+    """Unknown, expired or revoked API key."""
 
     code = "invalid_key"
 
 
 class UnknownKey(InvalidKey):
-    """This server does not know the key."""
+    """Unknown API key."""
 
 
 class TooManyFailedKeys(ServiceError):
-    """Too many unknown API keys came from this address; try again later, with the right one."""
+    """Too many unknown API keys from this address; try again later."""
 
     code = "too_many_failed_keys"
 
 
 class OpenBehindProxy(ServiceError):
-    """A service without API keys answers nothing that a proxy forwards: make a key."""
+    """A service without API keys refuses requests that a proxy forwards: create a key."""
 
     code = "open_behind_proxy"
 
@@ -139,26 +144,26 @@ class Forbidden(ServiceError):
 
 
 class WrongHost(ServiceError):
-    """The request names another server than this one."""
+    """Host not allowed."""
 
     code = "wrong_host"
 
 
 class CrossSite(ServiceError):
-    """Another site's page made a browser send this."""
+    """Cross-site request refused."""
 
     code = "cross_site"
 
 
 class Unavailable(ServiceError):
-    """A part that this request needs cannot be reached right now; try again."""
+    """The database or another component is unavailable; try again."""
 
     code = "unavailable"
     retry_seconds = 2
 
 
 class SchemaMismatch(Unavailable):
-    """The database's schema is not one that this version of the service can use."""
+    """The database's schema is not compatible with this version of the service."""
 
 
 class StorageError(ServiceError):
@@ -168,30 +173,30 @@ class StorageError(ServiceError):
 
 
 class DatasetCorrupt(ServiceError):
-    """The stored data set is missing or is not the one that was uploaded."""
+    """The stored data set is missing or damaged."""
 
     code = "dataset_corrupt"
 
 
 class CheckpointCorrupt(ServiceError):
-    """The file of the weights is missing or is not the one that was published."""
+    """The checkpoint file is missing or damaged."""
 
     code = "checkpoint_corrupt"
 
 
 class NotInstalled(ServiceError):
-    """This server lacks a library that the request needs."""
+    """The server lacks an optional library that the request needs."""
 
     code = "not_installed"
 
 
 class LeaseLost(ServiceError):
-    """Another attempt owns this job now; this one must stop."""
+    """The lease is lost: another attempt owns the job, so this one must stop."""
 
     code = "lease_lost"
 
 
 class Misconfigured(ServiceError):
-    """A setting cannot be used as it stands."""
+    """Invalid setting."""
 
     code = "misconfigured"

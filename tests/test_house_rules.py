@@ -188,11 +188,12 @@ def test_no_tracked_file_names_a_package_registry_or_a_path_of_one_machine() -> 
     assert not found
 
 
-def test_endpoints_have_no_way_to_rows_but_their_tenants() -> None:
+def test_endpoints_read_rows_only_through_the_database_of_their_tenant() -> None:
     api = [path for path in SOURCES if ROOT / "service/api" in path.parents]
 
-    assert {path.name for path in api if places(path, "parts.database")} == {
-        "context.py"
-    }  # which binds it to the caller
-    assert {path.name for path in api if places(path, "Everything")} == {"context.py", "health.py"}
-    assert not [place for path in api for place in places(path, "service.parts.database")]
+    assert {path.name for path in api if places(path, "state.database")} == {
+        "context.py",  # which binds it to the caller
+        "health.py",
+    }
+    assert {path.name for path in api if places(path, "PublicState")} == {"context.py", "health.py"}
+    assert not [place for path in api for place in places(path, "context.state.database")]

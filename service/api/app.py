@@ -1,4 +1,4 @@
-"""The API as one ASGI application, wired from its parts."""
+"""The ASGI application: routes, middleware and the state that requests share."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
 from service.api import dashboard
-from service.api.context import Parts
+from service.api.context import AppState
 from service.api.http import problems
 from service.api.http.openapi import DESCRIPTION, TAGS, amend
 from service.api.http.openapi import problems as documented
-from service.api.live.job_feed import NewsRoom
-from service.api.live.read_batcher import Reads
-from service.api.live.single_flight import Probe
+from service.api.live.job_feed import JobFeed
+from service.api.live.read_batcher import ReadBatcher
+from service.api.live.single_flight import SingleFlight
 from service.api.live.watcher import Watcher
-from service.api.middleware.auth import KeyRequired, Keys
-from service.api.middleware.host_and_origin import Guard
-from service.api.middleware.prometheus import Measured, Metrics
-from service.api.middleware.rate_limit import Traffic
-from service.api.middleware.request_id import RequestIds
-from service.api.quota import Quota
+from service.api.middleware.auth import ApiKeyAuthenticator, ApiKeyMiddleware
+from service.api.middleware.host_and_origin import HostAndOriginMiddleware
+from service.api.middleware.prometheus import Metrics, MetricsMiddleware
+from service.api.middleware.rate_limit import RateLimiter
+from service.api.middleware.request_id import RequestIdMiddleware
+from service.api.quota import StorageQuota
 from service.api.routes import (
     actions,
     catalog,
@@ -58,18 +58,19 @@ if TYPE_CHECKING:
     from service.settings import Settings
     from service.store.engine import Database
 
-PARSING = 2  # large JSON bodies
-# Slots, and how many of them one tenant may hold: the others find one, however long its work takes.
-INGESTING = 3, 2  # each with a process that reads a file
-PREDICTING = 16, 12  # which take turns at the helper
-EXPORTING = 2, 1  # each in a process of its own, with torch
-PREVIEWING = 4, 3  # each with a process that reads some rows
-PLANNING = 8, 6  # of a job, planned or submitted: a wide data set's profile takes a second to read
-COMPUTING = 4, 2  # seconds of this process's own time
+PARSE_SLOTS = 2  # large JSON bodies
+# Concurrency limits: slots of a kind of work, and how many of them one tenant may hold.
+# The difference stays free for other tenants, however long the work takes.
+INGEST_SLOTS = 3, 2  # each starts a process that reads a file
+PREDICT_SLOTS = 16, 12  # they share one helper process
+EXPORT_SLOTS = 2, 1  # each starts a process with torch
+PREVIEW_SLOTS = 4, 3  # each starts a process that reads some rows
+PLAN_SLOTS = 8, 6  # planning or submitting a job: the profile of a wide data set takes a second to read
+COMPUTE_SLOTS = 4, 2  # seconds of CPU time in this process
 
 
 def create_app(settings: Settings, database: Database, artifacts: Artifacts, predictor: Predictor) -> FastAPI:
-    """The API over these parts; opening and closing them stays with the caller."""
+    """Build the API. The caller opens and closes `database`, `artifacts` and `predictor`."""
     watcher = Watcher(database)
 
     @asynccontextmanager
@@ -87,41 +88,41 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         version=version("bestepoch"),
         openapi_tags=TAGS,
         lifespan=lifespan,
-        # To where the environment's usual OTEL_EXPORTER_OTLP_ENDPOINT says; nowhere without it.
+        # Exports to OTEL_EXPORTER_OTLP_ENDPOINT; without that variable nothing is sent.
         telemetry={"auto_configure": True, "logs": False},
         redirect_slashes=False,
     )
-    app.state.parts = Parts(
+    app.state.shared = AppState(
         settings=settings,
         limits=_limits(settings),
         database=database,
         artifacts=artifacts,
         predictor=predictor,
-        keys=Keys(settings, database),
-        traffic=Traffic(settings.max_requests_per_second, settings.max_streams),
-        quota=Quota(settings.max_tenant_bytes),
+        authenticator=ApiKeyAuthenticator(settings, database),
+        rate_limiter=RateLimiter(settings.max_requests_per_second, settings.max_streams),
+        quota=StorageQuota(settings.max_tenant_bytes),
         watcher=watcher,
-        news=NewsRoom(),
-        reads=Reads(),
+        job_feed=JobFeed(),
+        read_batcher=ReadBatcher(),
         metrics=Metrics(database, {"home": settings.home, "artifacts": settings.artifacts}),
-        probe=Probe(),
-        parsing=CapacityLimiter(PARSING),
-        ingesting=FairLimiter(*INGESTING),
-        predicting=FairLimiter(*PREDICTING),
-        exporting=FairLimiter(*EXPORTING),
-        previewing=FairLimiter(*PREVIEWING),
-        planning=FairLimiter(*PLANNING),
-        computing=FairLimiter(*COMPUTING),
+        readiness_check=SingleFlight(),
+        parse_slots=CapacityLimiter(PARSE_SLOTS),
+        ingest_slots=FairLimiter(*INGEST_SLOTS),
+        predict_slots=FairLimiter(*PREDICT_SLOTS),
+        export_slots=FairLimiter(*EXPORT_SLOTS),
+        preview_slots=FairLimiter(*PREVIEW_SLOTS),
+        plan_slots=FairLimiter(*PLAN_SLOTS),
+        compute_slots=FairLimiter(*COMPUTE_SLOTS),
     )
     _add_routes(app)
     amend(app)
     problems.install(app)
-    _add_middleware(app, settings, app.state.parts)
+    _add_middleware(app, settings, app.state.shared)
     return app
 
 
 def _limits(settings: Settings) -> JobLimits:
-    """What a job may ask for."""
+    """The upper bounds of a job spec."""
     return JobLimits(
         parameters=settings.max_parameters,
         epochs=settings.max_epochs,
@@ -130,13 +131,15 @@ def _limits(settings: Settings) -> JobLimits:
     )
 
 
-def _add_middleware(app: FastAPI, settings: Settings, parts: Parts) -> None:
-    """The first one is the innermost."""
-    app.add_middleware(KeyRequired, keys=parts.keys, traffic=parts.traffic, metrics=parts.metrics)
-    if settings.sites:
+def _add_middleware(app: FastAPI, settings: Settings, state: AppState) -> None:
+    """Add the middleware from the innermost to the outermost."""
+    app.add_middleware(
+        ApiKeyMiddleware, authenticator=state.authenticator, rate_limiter=state.rate_limiter, metrics=state.metrics
+    )
+    if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=sorted(settings.sites),
+            allow_origins=sorted(settings.allowed_origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=[
                 "Authorization",
@@ -148,13 +151,13 @@ def _add_middleware(app: FastAPI, settings: Settings, parts: Parts) -> None:
             ],
             expose_headers=["Location", "ETag", "Retry-After", "X-Request-Id", "Content-Disposition"],
         )
-    app.add_middleware(Guard, hosts=settings.names, origins=settings.sites)
-    app.add_middleware(RequestIds)
-    app.add_middleware(Measured, metrics=parts.metrics)
+    app.add_middleware(HostAndOriginMiddleware, hosts=settings.allowed_hosts, origins=settings.allowed_origins)
+    app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(MetricsMiddleware, metrics=state.metrics)
 
 
 def _add_routes(app: FastAPI) -> None:
-    guarded = documented(401, 403, 422, 429, 500, 503)
+    authenticated = documented(401, 403, 422, 429, 500, 503)
     for noun in (
         jobs,
         actions,
@@ -173,7 +176,7 @@ def _add_routes(app: FastAPI) -> None:
         catalog,
         usage,
     ):
-        app.include_router(noun.router, prefix="/v1", responses=guarded)
+        app.include_router(noun.router, prefix="/v1", responses=authenticated)
     app.include_router(health.router, responses=documented(422, 500))
-    app.include_router(health.figures, responses=guarded)
+    app.include_router(health.metrics_router, responses=authenticated)
     dashboard.install(app)

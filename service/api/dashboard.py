@@ -1,4 +1,4 @@
-"""The dashboard: one page and its files, which ask nothing but the public API."""
+"""Serves the dashboard: a static page and its files, which use only the public API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILES = "/web"
 
 
 def install(app: FastAPI) -> None:
-    """Serve the page at `/` and its files beside it; neither needs a key, for neither knows anything."""
+    """Serve the page at `/` and its files at `/web`. Neither needs an API key: both are static."""
 
     @app.api_route(PAGE, methods=["GET", "HEAD"], include_in_schema=False)
     async def page() -> FileResponse:

@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from service.api.context import Service
+    from service.api.context import RequestContext
     from service.concurrency.fair_slots import FairLimiter
 
 T = TypeVar("T")
 
 
 async def run(
-    service: Service, request: Request, limiter: FairLimiter, function: Callable[..., T], *arguments: object
+    context: RequestContext, request: Request, limiter: FairLimiter, function: Callable[..., T], *arguments: object
 ) -> T:
     """What `function` returns, in a thread of `limiter`; the request's body must have been read.
 
     Raises ClientDisconnect when the client has gone: then the work was not started, or has been stopped.
     """
-    work = asyncio.ensure_future(limiter.run(service.caller.tenant, function, *arguments))
+    work = asyncio.ensure_future(limiter.run(context.caller.tenant, function, *arguments))
     gone = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)

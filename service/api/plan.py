@@ -1,4 +1,4 @@
-"""What a job spec would train, in full, for a person to read before anything is queued."""
+"""The plan of a job spec: resolved spec, inputs, layers, rows and memory, shown before anything is queued."""
 
 from __future__ import annotations
 
@@ -24,51 +24,51 @@ class PlannedLayer(_Described):
     """One layer of the network."""
 
     index: int
-    """Its place; the checkpoint's keys are `layers.{index}.weight` and so on."""
+    """Position; the checkpoint's keys are `layers.{index}.weight` and so on."""
     kind: str
-    """What it is, as in `architecture.layers`; `unflatten` gives rows their `shape`."""
+    """Kind, as in `architecture.layers`; `unflatten` gives rows their `shape`."""
     input: int
-    """Values that go in, a row."""
+    """Input values per row."""
     input_shape: list[int]
-    """Their shape: [features], [channels, length] or [channels, height, width]."""
+    """Input shape: [features], [channels, length] or [channels, height, width]."""
     output: int
-    """Values that come out, a row."""
+    """Output values per row."""
     output_shape: list[int]
-    """Their shape."""
+    """Output shape."""
     parameters: int
-    """Trained values."""
+    """Trainable parameters."""
     details: dict[str, int | float | str]
-    """What else there is to say: an activation's function, a dropout's probability."""
+    """Other settings: an activation's function, a dropout's probability."""
 
 
 class PlannedInput(_Described):
-    """How one column goes into the network."""
+    """The encoding of one column."""
 
     column: str
     """The column's name."""
     width: int
-    """How many inputs it gives."""
+    """Number of inputs."""
     categories: list[Value] | None
-    """A 0/1 input for each of these texts; null for anything but text."""
+    """One-hot encoded values of a text column; null for other types."""
     other: bool
-    """Whether one more input stands for all other texts."""
+    """Whether one more input stands for all other values."""
     missing_indicator: bool
-    """Whether one more input says that the value is missing."""
+    """Whether one more input marks missing values."""
 
 
 class PlannedRows(_Described):
-    """How many rows each part gets."""
+    """Rows of each part of the split."""
 
     train: int
-    """Rows that move the weights."""
+    """Training rows."""
     validation: int
-    """Rows that choose the best epoch."""
+    """Validation rows, which choose the best epoch."""
     test: int
-    """Rows that are scored once, at the end."""
+    """Test rows, evaluated once at the end."""
     dropped: int
-    """Rows without a target, which are left out."""
+    """Rows left out because they have no target."""
     exact: bool
-    """False where the parts are estimates, for only the rows themselves say who stands where."""
+    """False if the counts are estimates, because the parts depend on the rows' values."""
 
 
 class Plan(_Described):
@@ -77,37 +77,37 @@ class Plan(_Described):
     spec: JobSpec
     """The spec with every default written out."""
     task: Task
-    """What kind of target is learnt."""
+    """Classification or regression."""
     task_reason: str
-    """Why it is this task."""
+    """Why this task was chosen."""
     monitor: Monitor
-    """The number that decides which epoch is best."""
+    """The monitored metric, which decides the best epoch."""
     inputs: list[PlannedInput]
-    """The columns to learn from."""
+    """The input columns."""
     classes: list[Value] | None
-    """The classes to tell apart, in the order of the network's outputs; null for regression."""
+    """The classes, in the order of the network's outputs; null for regression."""
     layers: list[PlannedLayer]
     """The network."""
     parameters: int
-    """Trained values of the network."""
+    """Trainable parameters of the network."""
     rows: PlannedRows
-    """How many rows each part gets."""
+    """Rows of each part of the split."""
     memory_bytes: int
-    """Memory that training takes, about."""
+    """Estimated memory of training."""
     steps_per_epoch: int
-    """Optimizer steps an epoch takes."""
+    """Optimizer steps per epoch."""
     warnings: list[SpecWarning]
-    """What a person would want to know before training."""
+    """Warnings about the spec and the data."""
 
 
 def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
-    """The plan of `spec`, which `table` has resolved to `resolved`."""
+    """The plan of `spec`; `resolved`: what it resolves to for `table`."""
     column = table.column(resolved.target.column)
     assert column is not None
     return Plan(
         spec=resolved.spec,
         task=resolved.spec.task,
-        task_reason=_why(spec.task, column),
+        task_reason=_task_reason(spec.task, column),
         monitor=resolved.monitor,
         inputs=[
             PlannedInput(
@@ -132,7 +132,7 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
 def _layer(index: int, layer: Layer) -> PlannedLayer:
     details = {name: value for name, value in asdict(layer).items() if name not in ("shape", "to", "units")}
     if isinstance(layer, Pool):
-        del details["function"]  # its kind says it
+        del details["function"]  # the same as its kind
     return PlannedLayer(
         index=index,
         kind=layer.kind,
@@ -145,9 +145,9 @@ def _layer(index: int, layer: Layer) -> PlannedLayer:
     )
 
 
-def _why(asked: Task, column: Column) -> str:
+def _task_reason(asked: Task, column: Column) -> str:
     if asked is not Task.auto:
-        return "the spec asks for it"
+        return "set in the spec"
     if column.type is ColumnType.text:
         return f"the target {column.name!r} holds text"
     if column.type is ColumnType.boolean:

@@ -1,4 +1,4 @@
-"""All bytes of a tenant against one limit, checked before an upload is taken or a job is queued."""
+"""The storage quota: all bytes of a tenant against one limit, checked before an upload or a new job is accepted."""
 
 from __future__ import annotations
 
@@ -23,62 +23,64 @@ if TYPE_CHECKING:
     from service.store.engine import TenantDatabase
     from service.store.usage import Usage
 
-DUTY = 20.0  # a figure is used for so many times as long as it took to read: 5% of the time at most goes into reading
+CACHE_FACTOR = 20.0  # cache lifetime in multiples of the query's duration: at most 5% of the time is spent querying
 
 
 @dataclass
-class _Known:
-    """What was read of a tenant, and what has been granted since."""
+class _CachedUsage:
+    """The bytes of a tenant when they were read, plus those granted since."""
 
     total: int
     read_at: float
-    stale_at: float
+    expires_at: float
 
 
-class Quota:
-    """One a process. `limit`: bytes of a tenant at most; 0: no limit.
+class StorageQuota:
+    """Checks the quota; one per process. `limit`: maximum bytes per tenant; 0: no limit.
 
-    What jobs and data sets take is read from the database and remembered for a moment; unfinished uploads are known to
-    this process alone.
+    The bytes of jobs and data sets are read from the database and cached; those of unfinished uploads are counted by
+    each process for itself.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._known: dict[str, _Known] = {}
+        self._cache: dict[str, _CachedUsage] = {}
         self._uploading: Counter[str] = Counter()
         self._reading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def read(self, database: TenantDatabase, tenant: str) -> Usage:
-        """What the tenant takes now, as the database has it."""
+        """The tenant's usage, read from the database."""
         began = time.monotonic()
         with database.reading() as connection:
             taken = usage.read(connection)
         seconds = time.monotonic() - began
-        self._known[tenant] = _Known(taken.stored.total, began, began + (1 + DUTY) * seconds)
+        self._cache[tenant] = _CachedUsage(taken.stored.total, began, began + (1 + CACHE_FACTOR) * seconds)
         return taken
 
-    def check(self, database: TenantDatabase, tenant: str, more: int = 0, beside: Held | None = None) -> None:
-        """Raise QuotaExceeded where `more` bytes do not fit; else they count at once. Blocks.
+    def check(
+        self, database: TenantDatabase, tenant: str, more: int = 0, beside: UploadReservation | None = None
+    ) -> None:
+        """Raise QuotaExceeded if `more` bytes do not fit; otherwise count them at once. Blocks.
 
-        `beside`: an upload that has become what is to be stored, and is about to be deleted. Nobody is refused by a
-        figure from before they asked.
+        `beside`: the upload that the new bytes were made from, not counted because it is about to be deleted.
+        A refusal is never based on usage cached before this call.
         """
         if not self._limit:
             return
         asked = time.monotonic()
-        known = self._known.get(tenant)
-        if known is None or asked > known.stale_at or self._exceeds(known, tenant, more, beside):
-            with self._reading[tenant]:  # who asks meanwhile shares the answer
-                if (known := self._known.get(tenant)) is None or known.read_at < asked:
+        known = self._cache.get(tenant)
+        if known is None or asked > known.expires_at or self._exceeds(known, tenant, more, beside):
+            with self._reading[tenant]:  # concurrent callers share the result
+                if (known := self._cache.get(tenant)) is None or known.read_at < asked:
                     self.read(database, tenant)
-                    known = self._known[tenant]
+                    known = self._cache[tenant]
             if self._exceeds(known, tenant, more, beside):
-                raise QuotaExceeded(self._said(known, tenant, more))
+                raise QuotaExceeded(self._message(known, tenant, more))
         known.total += more
 
     def seems_full(self, tenant: str) -> bool:
-        """Whether it is time to check: what is known costs nothing."""
-        known = self._known.get(tenant)
+        """Whether the cached usage exceeds the limit, or there is none: then call `check`."""
+        known = self._cache.get(tenant)
         return bool(self._limit) and (known is None or self._exceeds(known, tenant, 0, None))
 
     def uploading(self, tenant: str) -> int:
@@ -86,42 +88,42 @@ class Quota:
         return self._uploading[tenant]
 
     @contextmanager
-    def upload(self, database: TenantDatabase, tenant: str) -> Iterator[Held]:
-        """An upload or its answer, as long as it lies on our disk."""
-        held = Held(self, database, tenant, self._uploading)
+    def upload(self, database: TenantDatabase, tenant: str) -> Iterator[UploadReservation]:
+        """Reserve disk space for an upload or its response until the context ends."""
+        reservation = UploadReservation(self, database, tenant, self._uploading)
         try:
-            yield held
+            yield reservation
         finally:
-            held.resize(0)
+            reservation.resize(0)
 
-    def _exceeds(self, known: _Known, tenant: str, more: int, beside: Held | None) -> bool:
+    def _exceeds(self, known: _CachedUsage, tenant: str, more: int, beside: UploadReservation | None) -> bool:
         uploading = self._uploading[tenant] - (beside.size_bytes if beside else 0)
         return known.total + uploading + more > self._limit
 
-    def _said(self, known: _Known, tenant: str, more: int) -> str:
-        asked = f"this would take about {more:,} bytes more; " if more else ""
+    def _message(self, known: _CachedUsage, tenant: str, more: int) -> str:
+        asked = f"this would take about {more:,} more bytes; " if more else ""
         uploads = self._uploading[tenant]
-        there = f"{known.total:,} bytes are stored or expected of queued jobs, {uploads:,} are being uploaded"
+        there = f"{known.total:,} bytes are stored or expected from queued jobs, {uploads:,} are being uploaded"
         return f"{asked}{there}, and {self._limit:,} are allowed: delete data sets or jobs that are not needed"
 
 
-class Held:
-    """Bytes of one unfinished upload."""
+class UploadReservation:
+    """The bytes of one unfinished upload, counted against the quota."""
 
-    def __init__(self, quota: Quota, database: TenantDatabase, tenant: str, uploading: Counter[str]) -> None:
+    def __init__(self, quota: StorageQuota, database: TenantDatabase, tenant: str, uploading: Counter[str]) -> None:
         self._quota, self._database, self._tenant = quota, database, tenant
         self._uploading = uploading
         self.size_bytes = 0
 
     def resize(self, size_bytes: int) -> None:
-        """It takes so much now."""
+        """Set the number of reserved bytes."""
         self._uploading[self._tenant] += size_bytes - self.size_bytes
         self.size_bytes = size_bytes
         if not self._uploading[self._tenant]:
             del self._uploading[self._tenant]
 
     def watch(self, request: Request) -> Request:
-        """The request, whose body counts as it comes; reading it raises QuotaExceeded where it does not fit."""
+        """The request with its body counted as it is received; reading raises QuotaExceeded when it no longer fits."""
 
         async def receive() -> Message:
             part = await request.receive()
@@ -130,7 +132,7 @@ class Held:
                 try:
                     await run_in_threadpool(self._quota.check, self._database, self._tenant)
                 except QuotaExceeded:
-                    self.resize(0)  # at once: the tenant's other uploads need not be refused as well
+                    self.resize(0)  # release at once, or the tenant's other uploads would be refused too
                     raise
             return part
 

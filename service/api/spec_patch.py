@@ -1,4 +1,4 @@
-"""A spec with changes by dotted name, checked; a fault points into the spec that comes of them."""
+"""Patches a job spec with changes by dotted name, e.g. `{"optimizer.lr": 0.1}`, and validates the result."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from service.api.http.validation_errors import faults_of
-from service.errors import Fault, InvalidSpec
+from service.api.http.validation_errors import validation_errors, with_suggestions
+from service.errors import FieldError, InvalidSpec
 from service.spec.job import JobSpec
 from service.spec.sweep import changed
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 
 def apply(base: JobSpec, changes: Mapping[str, Any]) -> JobSpec:
-    """`base` with `changes`; raises InvalidSpec with pointers into the job's spec."""
+    """`base` with `changes`; raises InvalidSpec with pointers into the resulting spec."""
     asked = changed(base, changes)
     try:
         return JobSpec.model_validate(asked)
     except ValidationError as error:
-        found = ({**e, "loc": ("body", *e["loc"])} for e in error.errors())
-        raise InvalidSpec(faults=tuple(Fault(**fault) for fault in faults_of(found, asked))) from error
+        found = ({**e, "loc": ("body", *e["loc"])} for e in with_suggestions(error.errors(), JobSpec))
+        raise InvalidSpec(
+            field_errors=tuple(FieldError(**fault) for fault in validation_errors(found, asked, dotted_names=True))
+        ) from error

@@ -1,4 +1,4 @@
-"""What is checked of every request before its parameters are: scope, unknown parameters, the body's size and type."""
+"""The route class of the API: checks scope, query parameter names, and the body's size and media type first."""
 
 from __future__ import annotations
 
@@ -13,63 +13,64 @@ from starlette.requests import Request
 
 from service.api.context import check_scopes, scopes_of
 from service.api.http.body_limit import limited
-from service.api.http.json_body import MAX_JSON_BYTES, JsonBody, ReadRequest
+from service.api.http.json_body import MAX_JSON_BYTES, JsonBody, ParsedRequest
+from service.api.http.suggestions import close_to, unknown
+from service.api.http.validation_errors import MAX_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from starlette.responses import Response
 
-MAX_FAULTS = 20
 
-
-class Route(APIRoute):
-    """A path operation that takes no body but JSON, of at most 2 MiB, and no query parameter that it doesn't know."""
+class StrictRoute(APIRoute):
+    """A path operation that refuses unknown and repeated query parameters, and bodies other than JSON up to 2 MiB."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler behind these checks."""
+        """FastAPI's handler, preceded by the checks."""
         handle = super().get_route_handler()
-        known = {
+        repeatable = {
             p.alias: "list[" in f"{p.field_info.annotation}"
             for p in get_flat_params(self.dependant)
             if isinstance(p.field_info, Query)
         }
 
-        needed = scopes_of(self.dependant)
+        required = scopes_of(self.dependant)
         body = None if self.body_field is None else JsonBody(self.body_field)
 
         async def checked(request: Request) -> Response:
-            check_scopes(request, needed)  # first: the body of a request that will be refused is not read
-            _check_parameters(request, known)
+            check_scopes(request, required)  # first: do not read the body of a request that will be refused
+            _check_parameters(request, repeatable)
             if body is None:
                 return await handle(request)
             _check_content_type(request)
             content = await Request(request.scope, limited(request, MAX_JSON_BYTES)).body()
-            value = await body.read(content, request.app.state.parts.parsing) if content else None
-            return await handle(ReadRequest(request.scope, request.receive, content, value))
+            value = await body.read(content, request.app.state.shared.parse_slots) if content else None
+            return await handle(ParsedRequest(request.scope, request.receive, content, value))
 
         return checked
 
 
 def _check_parameters(request: Request, known: Mapping[str, bool]) -> None:
-    """Refuse unknown names, those that come twice, and NUL, which no text in the database can hold.
+    """Refuse unknown and repeated query parameters, and NUL, which Postgres cannot store. See decision 48.
 
-    `known`: names, and whether they may come more than once; `label.KEY` stands for any `label.`.
+    `known`: the parameters' names, and whether each may be repeated; `label.KEY` matches any name after `label.`.
     """
-    faults, seen, there_are = [], set[str](), ", ".join(sorted(known)) or "none"
+    found, seen = list[tuple[str, str]](), set[str]()
     for name, value in request.query_params.multi_items():
         group, dot, _ = name.partition(".")
         if name not in known and not (dot and f"{group}.KEY" in known):
-            faults.append((name, f"is not a known parameter; there are: {there_are}"))
+            message = unknown("parameter", close_to(name, known))
+            found.append((name, f"{message} (known: {', '.join(sorted(known)) or 'none'})"))
         elif name in seen and not known.get(name):
-            faults.append((name, "is given twice"))
+            found.append((name, "is given twice"))
         elif "\0" in name + value:
-            faults.append((name, "must not hold a NUL character"))
+            found.append((name, "must not hold a NUL character"))
         seen.add(name)
-        if len(faults) >= MAX_FAULTS:
+        if len(found) >= MAX_ERRORS:
             break
-    if faults:
-        raise RequestValidationError([{"type": "parameter", "loc": ("query", n), "msg": m} for n, m in faults])
+    if found:
+        raise RequestValidationError([{"type": "parameter", "loc": ("query", n), "msg": m} for n, m in found])
     if any("\0" in value for value in request.path_params.values()):
         raise HTTPException(404)
 
@@ -78,8 +79,8 @@ def _check_content_type(request: Request) -> None:
     content_type = request.headers.get("content-type", "")
     has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
     if has_body and not is_json(content_type):
-        sent = _media_type(content_type) or "nothing"
-        raise HTTPException(415, f"the body must be application/json, and its Content-Type says {sent}")
+        sent = _media_type(content_type) or "missing"
+        raise HTTPException(415, f"the body must be application/json; its Content-Type is {sent}")
 
 
 def is_json(content_type: str) -> bool:

@@ -1,4 +1,4 @@
-"""Lists as tables, in CSV or Parquet: which of them a client prefers, and all rows as a download."""
+"""Lists as CSV or Parquet downloads: content negotiation by `Accept`, and streaming of all rows."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from fastapi import Header
 from starlette.responses import StreamingResponse
 
 from service.api import expensive_work
-from service.api.http.media_types import CSV, JSON, PARQUET
-from service.api.http.ranges import whole
+from service.api.http.ranges import CSV, JSON, PARQUET, whole
 from service.concurrency.cancellation import current
-from service.data.csv_injection import harmless
+from service.data.csv_injection import escape_formula
 from service.data.processes.write_parquet import write_rows
 from service.errors import StorageError
 
@@ -24,20 +23,20 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from service.api.context import Parts, Service
+    from service.api.context import AppState, RequestContext
     from service.data.processes.write_parquet import Kind
 
-Accept = Annotated[str, Header(description=f"`{CSV}` or `{PARQUET}` gives every row as a table.")]
-TABLES: dict[str, Any] = {
+Accept = Annotated[str, Header(description=f"`{CSV}` or `{PARQUET}` returns all rows as a table.")]
+TABULAR_CONTENT: dict[str, Any] = {
     CSV: {"schema": {"type": "string"}},
     PARQUET: {"schema": {"type": "string", "format": "binary"}},
 }
-"""What is answered beside JSON, for the documentation of an endpoint."""
+"""Media types of responses besides JSON, for the OpenAPI document."""
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows a page at a time, a value a column; `name`: of the file, without its ending."""
+class TabularData:
+    """Columns, and rows in pages; `name`: the file name without suffix."""
 
     name: str
     columns: dict[str, Kind]
@@ -45,7 +44,7 @@ class Table:
 
 
 def preferred(accept: str) -> str:
-    """Which of JSON, CSV and Parquet has the highest weight, of equals the first; JSON where the header names none."""
+    """The one of JSON, CSV and Parquet with the highest weight, the first of equals; JSON if `accept` names none."""
     weights: dict[str, float] = {}
     for item in accept.split(","):
         media_type, *parameters = (part.strip().lower() for part in item.split(";"))
@@ -55,57 +54,59 @@ def preferred(accept: str) -> str:
     return next((name for name in known if weights[name] > 0), JSON)
 
 
-def as_csv(table: Table) -> StreamingResponse:
-    """All rows as CSV, sent as they are read."""
+def as_csv(table: TabularData) -> StreamingResponse:
+    """Stream all rows as CSV while they are read."""
     return StreamingResponse(map(_lines, csv_rows(table)), headers=_headers(table, "csv"), media_type=CSV)
 
 
-async def as_file(table: Callable[[], Table], media_type: str, service: Service, request: Request) -> StreamingResponse:
-    """All rows as CSV or Parquet, which is written to the disk before and sent from there, at the client's pace."""
+async def as_file(
+    table: Callable[[], TabularData], media_type: str, context: RequestContext, request: Request
+) -> StreamingResponse:
+    """All rows as CSV or Parquet, written to disk first and sent from there, so that slow clients hold no memory."""
 
-    def written() -> tuple[Table, BinaryIO]:
+    def written() -> tuple[TabularData, BinaryIO]:
         found = table()
-        return found, (_csv if media_type == CSV else _parquet)(found, service.parts)
+        return found, (_csv if media_type == CSV else _parquet)(found, context.state)
 
-    limiter = service.parts.computing if media_type == CSV else service.parts.ingesting
-    found, file = await expensive_work.run(service, request, limiter, written)
+    limiter = context.state.compute_slots if media_type == CSV else context.state.ingest_slots
+    found, file = await expensive_work.run(context, request, limiter, written)
     return whole(file, _headers(found, "csv" if media_type == CSV else "parquet"), media_type)
 
 
-def _headers(table: Table, ending: str) -> dict[str, str]:
+def _headers(table: TabularData, ending: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="{table.name}.{ending}"', "Vary": "Accept"}
 
 
-def _csv(table: Table, parts: Parts) -> BinaryIO:
-    """A file whose name is gone already."""
-    with parts.artifacts.scratch() as folder:
+def _csv(table: TabularData, state: AppState) -> BinaryIO:
+    """An open file that is already unlinked."""
+    with state.artifacts.scratch() as folder:
         target = folder / "table.csv"
         with target.open("w", encoding="utf-8", newline="") as lines:
             lines.writelines(map(_lines, csv_rows(table)))
         return current().close_on_discard(target.open("rb"))
 
 
-def _parquet(table: Table, parts: Parts) -> BinaryIO:
-    """A file whose name is gone already."""
-    with parts.artifacts.scratch() as folder:
+def _parquet(table: TabularData, state: AppState) -> BinaryIO:
+    """An open file that is already unlinked."""
+    with state.artifacts.scratch() as folder:
         target = folder / "table.parquet"
-        write_rows(table.columns, table.pages, target, parts.allowed)
+        write_rows(table.columns, table.pages, target, state.file_process_limits)
         try:
             return current().close_on_discard(target.open("rb"))
         except OSError as error:
             raise StorageError(f"the table could not be read: {error.strerror}") from error
 
 
-def csv_rows(table: Table) -> Iterator[list[list[Any]]]:
-    """The header, then the rows a page at a time, as CSV has them."""
-    yield [list(map(harmless, table.columns))]
+def csv_rows(table: TabularData) -> Iterator[list[list[Any]]]:
+    """The header, then the rows in pages, as CSV cells."""
+    yield [list(map(escape_formula, table.columns))]
     for rows in table.pages:
         yield [list(map(_cell, row)) for row in rows]
 
 
 def _cell(value: Any) -> Any:
     if isinstance(value, str):
-        return harmless(value)
+        return escape_formula(value)
     return str(value).lower() if isinstance(value, bool) else value
 
 

@@ -1,1 +1,1 @@
-"""Bytes to table to arrays: DuckDB reads and profiles, numpy prepares. No torch, no database."""
+"""Data: uploaded bytes -> table -> arrays. DuckDB parses and profiles, NumPy preprocesses; no torch, no database."""

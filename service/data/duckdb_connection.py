@@ -1,18 +1,26 @@
-"""A DuckDB that reaches only the files it was given: uploads are strangers' data."""
+"""Sandboxed DuckDB connections for untrusted files, and the translation of DuckDB's exceptions."""
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 from duckdb import DuckDBPyConnection
 
 from service.data.sql import sql_text
+from service.errors import InvalidData
+
+SERVER_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOENT, errno.EACCES)
 
 
 def sandbox(file: Path, work: Path | None = None, memory_bytes: int | None = None) -> DuckDBPyConnection:
-    """A connection on one thread that may read `file`, may use the folder `work`, and nothing else: no network, no
-    extensions. What it cannot hold in `memory_bytes` it spills to `work`.
+    """A single-threaded connection that may read `file`, read and write the folder `work`, and nothing else: no
+    network, no extensions. Beyond `memory_bytes` it spills to `work`.
     """
     config: dict[str, str | bool | int | float | list[str]] = {
         "threads": 1,
@@ -28,3 +36,29 @@ def sandbox(file: Path, work: Path | None = None, memory_bytes: int | None = Non
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise InvalidData, OSError (EFBIG if a file grew too large) or MemoryError in place of DuckDB's exceptions."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise MemoryError from None
+    except duckdb.IOException as error:
+        raise _io_error(str(error)) from error
+    except duckdb.Error as error:
+        raise _invalid(str(error)) from error
+
+
+def _io_error(message: str) -> Exception:
+    """DuckDB raises the same exception for full disks and for damaged files; the message tells them apart."""
+    for number in (errno.EFBIG, *SERVER_ERRORS):
+        if os.strerror(number) in message:
+            return OSError(number, os.strerror(number))
+    return _invalid(message)
+
+
+def _invalid(message: str) -> InvalidData:
+    first = re.sub(r"""\s*(['"])/.*?\1""", "", message.splitlines()[0])  # no server paths in messages to clients
+    return InvalidData(f"the file cannot be read: {first[:200]}")

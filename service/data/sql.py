@@ -1,4 +1,4 @@
-"""SQL for DuckDB: quoting, aggregates of many columns in one query, and the names of its types."""
+"""SQL helpers for DuckDB: quoting, aggregates of many columns in one query, type names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NUMBERS = ("tinyint", "smallint", "integer", "bigint", "hugeint", "float", "doub
 STAMPS = ("date", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone")
 TEXTS = ("varchar", "enum", "uuid")
 PLAIN = {*NUMBERS, *(f"u{name}" for name in NUMBERS), *STAMPS, *TEXTS, "boolean", "time", "null"}
-"""DuckDB's names of the types that a column may have."""
+"""Names of the DuckDB types that a column may have."""
 
 
 def sql_text(value: str) -> str:
@@ -25,7 +25,7 @@ def sql_name(value: str) -> str:
 
 
 def aggregate(connection: DuckDBPyConnection, rows: str, expressions: Iterable[Sequence[str]]) -> list[tuple[Any, ...]]:
-    """The values of each group of aggregate expressions over `rows`, what may stand after FROM, in one query."""
+    """The values of each group of aggregate expressions over `rows`, an SQL FROM item, in one query."""
     groups = list(expressions)
     wanted = ", ".join(expression for group in groups for expression in group)
     values: Iterator[Any] = iter(())

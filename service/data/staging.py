@@ -1,4 +1,4 @@
-"""What every reader of a format gives: a table's columns in slices, as the file has them, and how it was read."""
+"""Staging: the result of every format reader, a table in slices of columns, and Parquet helpers."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ MAX_COLUMNS = 10_000
 MAX_NAME = 1_000
 MAX_LINE_BYTES = 2_000_000
 SLICE_COLUMNS = 1_000
-"""Columns handled at once, so that a wide table needs no more memory than a narrow one."""
+"""Columns per slice, so that memory does not grow with the width of a table."""
 ROW_GROUP_CELLS = 4_000_000
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What reading one file may take."""
+class ReadLimits:
+    """Limits for reading one file."""
 
     memory_bytes: int
     unpacked_bytes: int
-    profile_bytes: int = 16 * 2**20  # of the values that the profile lists
+    profile_bytes: int = 16 * 2**20  # values listed in the profile
 
 
 @dataclass(frozen=True)
-class Raw:
-    """Some columns of a file: `sql`, to stand after FROM, gives them as c0, c1, ... in the order of `names`."""
+class RawSlice:
+    """Some columns of a file before type inference: `sql`, an SQL FROM item, has them as c0, c1, ... in the order of
+    `names`."""
 
     sql: str
     names: tuple[str, ...]
@@ -41,7 +42,7 @@ class Raw:
 
 @dataclass(frozen=True)
 class Slice:
-    """Some columns of a table: the Parquet file `path` holds them as c0, c1, ... in the order of `names`."""
+    """Some columns of a typed table: the Parquet file `path` has them as c0, c1, ... in the order of `names`."""
 
     path: Path
     names: tuple[str, ...]
@@ -50,45 +51,44 @@ class Slice:
 
 @dataclass(frozen=True)
 class Reading:
-    """A file that a reader of its format has taken apart; its rows are in the file's order in every slice.
+    """What a format reader returns: the file split into columns, rows in the file's order in every slice.
 
-    Texts hold no NUL, and names have passed `check_names`.
+    Texts contain no NUL, and names have passed `check_names`.
     """
 
-    slices: tuple[Raw, ...]
+    slices: tuple[RawSlice, ...]
     rows: int
     read_as: ReadAs
     null_values: tuple[str, ...] = ()  # texts that mean a missing value
-    typed: bool = True  # false: every value is a text that may stand for a number or a boolean; the missing are NULL
-    names: bool = False  # true: texts are names, and no dates whatever they look like
+    typed: bool = True  # false: all values are text that may represent numbers or booleans; missing ones are NULL
+    labels: bool = False  # true: texts are labels, never dates
     warnings: tuple[str, ...] = ()
-    line_of: Callable[[int], int] | None = None  # where a row, counted from 1, begins in a file of lines
+    line_of: Callable[[int], int] | None = None  # row number from 1 -> line number, for text files
 
 
 def parquet_sql(path: Path) -> str:
-    """The rows of a Parquet file, to stand after FROM."""
+    """The rows of a Parquet file, as an SQL FROM item."""
     return f"read_parquet({sql_text(str(path))})"
 
 
 def numbered_parquet_sql(path: Path) -> str:
-    """The same with one column more, `file_row_number`."""
+    """The same with the additional column `file_row_number`."""
     return f"read_parquet({sql_text(str(path))}, file_row_number = true)"
 
 
 def sampled(rows: int, most: int) -> str:
-    """True for all `rows` of a numbered file, or for about `most` of them: always the same ones, by a draw that knows
-    nothing of their order."""
+    """SQL condition: all `rows` of a numbered file, or a deterministic random sample of about `most` of them."""
     return "true" if rows <= most else f"hash(file_row_number) % {-(-rows // most)} = 0"
 
 
 def write_parquet(relation: DuckDBPyRelation, path: Path, columns: int) -> None:
-    """Write a relation of so many columns."""
+    """Write a relation with this number of columns; row groups are smaller for wide tables."""
     group = max(2_048, min(122_880, ROW_GROUP_CELLS // columns))
     relation.write_parquet(str(path), compression="zstd", row_group_size=group)
 
 
 def check_names(names: Sequence[str], where: str) -> None:
-    """Raise InvalidData for names that are missing, repeated, too long or too many; `where` they stand."""
+    """Raise InvalidData for column names that are missing, duplicate, too long or too many; `where`: for messages."""
     if len(names) > MAX_COLUMNS:
         raise InvalidData(f"{where} has {len(names):,} columns; at most {MAX_COLUMNS:,} are read")
     for number, name in enumerate(names, start=1):
@@ -98,10 +98,10 @@ def check_names(names: Sequence[str], where: str) -> None:
         if len(name) > MAX_NAME:
             raise InvalidData(f"the name of column {number} is longer than {MAX_NAME:,} characters")
         if "\0" in name:
-            raise InvalidData(f"the name of column {number} holds a NUL character")
+            raise InvalidData(f"the name of column {number} contains a NUL character")
     folded, times = Counter(name.lower() for name in names).most_common(1)[0]
     if times > 1:
         twice = [name for name in names if name.lower() == folded]
         same = f"{twice[0]!r} names {times} columns"
         what = same if twice[0] == twice[1] else f"{twice[0]!r} and {twice[1]!r} differ only in case"
-        raise InvalidData(f"{what}; every column needs a name of its own")
+        raise InvalidData(f"{what}; column names must be unique")

@@ -1,4 +1,4 @@
-"""A checkpoint -> predictions and exports. Runs in a helper process, where torch may be imported."""
+"""The prediction helper: loads checkpoints, predicts and exports, in a process with torch."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from service.data.ingest.predictions import write_answers
-from service.data.preprocess.sources import table_of_rows, table_of_staged
+from service.data.formats.array_columns import write_predictions
+from service.data.preprocess.sources import table_from_rows, table_from_staged
 from service.domain.checkpoint import CheckpointFormat
 from service.errors import CheckpointCorrupt, Conflict, InvalidData, NotInstalled, ServiceError, StorageError
 from service.serving.exports.bundle import to_bundle
 from service.serving.exports.program import to_pt2
 from service.serving.exports.rows import rows_for
 from service.training.checkpoint import from_bytes, to_pt
-from service.training.inference import Model
+from service.training.inference import InferenceModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,71 +28,68 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from service.data.table import Table
+    from service.data.preprocess.preprocessing import Table
     from service.domain.job import Export
     from service.serving.exports.model import Rows
     from service.spec.table import Value
-    from service.training.checkpoint import Checkpoint
+    from service.training.checkpoint import LoadedCheckpoint
 
-MAX_PROBABILITIES = 1_000_000  # in one answer
+MAX_PROBABILITIES = 1_000_000  # in one response
 
 
-class Learnt(NamedTuple):
-    """What a network needs of a file of rows, for those who read it."""
+class PredictionSchema(NamedTuple):
+    """What a network needs from a file of rows, for the process that ingests the file."""
 
     preprocessing: str  # as JSON
     features: int
-    answers: list[str]  # names of the values that it answers to each row
+    answers: list[str]  # names of the values that it predicts for each row
 
 
-class Models:
-    """Models that are ready to predict, the least recently used dropped where they would take more than `most_bytes`.
+class ModelCache:
+    """An LRU cache of loaded models, at most `max_bytes` together; a larger model is not kept."""
 
-    One that takes more alone is not kept.
-    """
-
-    def __init__(self, most_bytes: int) -> None:
-        self.most_bytes = most_bytes
-        self._kept: OrderedDict[tuple[str, str], Model] = OrderedDict()
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._kept: OrderedDict[tuple[str, str], InferenceModel] = OrderedDict()
 
     @property
     def size_bytes(self) -> int:
-        """Memory of those that are kept."""
+        """Memory of the cached models."""
         return sum(model.size_bytes for model in self._kept.values())
 
-    def load(self, path: str, sha256: str) -> Model:
-        """The model of this checkpoint; raises CheckpointCorrupt."""
+    def load(self, path: str, sha256: str) -> InferenceModel:
+        """The model of this checkpoint, loaded unless it is cached; raises CheckpointCorrupt."""
         key = path, sha256
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        model = Model(from_bytes(_read(path, sha256)))
-        if model.size_bytes <= self.most_bytes:
+        model = InferenceModel(from_bytes(_read(path, sha256)))
+        if model.size_bytes <= self.max_bytes:
             self._make_room(model.size_bytes)
             self._kept[key] = model
         return model
 
     def _make_room(self, more: int) -> None:
-        while self._kept and self.size_bytes + more > self.most_bytes:
+        while self._kept and self.size_bytes + more > self.max_bytes:
             self._kept.popitem(last=False)
 
 
-MODELS = Models(2**30)  # of this process
+MODELS = ModelCache(2**30)  # of the helper process
 
 
 def serve(pipe: Connection, model_bytes: int) -> None:
-    """Answer (function name, arguments) with (True, result) or (False, error) until the pipe closes."""
+    """Serve calls until the pipe closes: (function name, arguments) -> (True, result) or (False, error)."""
     torch.set_num_threads(1)
-    MODELS.most_bytes = model_bytes
-    offered = (check_rows, predict, learnt, predict_part, export_pt, export)
-    answers: dict[str, Callable[..., Any]] = {function.__name__: function for function in offered}
+    MODELS.max_bytes = model_bytes
+    served = (check_rows, predict, prediction_schema, predict_part, export_pt, export)
+    functions: dict[str, Callable[..., Any]] = {function.__name__: function for function in served}
     while True:
         try:
             name, arguments = pipe.recv()
         except EOFError:
             return
         try:
-            pipe.send((True, answers[name](*arguments)))
+            pipe.send((True, functions[name](*arguments)))
         except ServiceError as error:
             pipe.send((False, error))
         except OSError as error:
@@ -100,30 +97,30 @@ def serve(pipe: Connection, model_bytes: int) -> None:
 
 
 def check_rows(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> None:
-    """Raise InvalidData naming the row and column of a value that does not fit, and for too many rows."""
+    """Validate rows: raises InvalidData with row and column of a wrong value, or for too many rows."""
     fitted = MODELS.load(path, sha256).preprocessing
     classes = fitted.target.classes
     if len(rows) * len(classes or ()) > MAX_PROBABILITIES:
         most = MAX_PROBABILITIES // len(classes or ())
         raise InvalidData(f"{len(rows):,} rows are too many for so many classes; send at most {most:,} at once")
-    table_of_rows(rows, fitted)
+    table_from_rows(rows, fitted)
 
 
 def predict(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> tuple[list[dict[str, Any]], float]:
-    """`{"prediction": ...}` a row, for classes with `"probabilities": {class: share}`; and the seconds that it took.
+    """Predict rows, given as raw values by column name; also returns the seconds taken, without loading the checkpoint.
 
-    `rows` are raw values by column name, and the seconds without reading the checkpoint. Raises InvalidData naming the
-    row and column of a value that does not fit.
+    One `{"prediction": ...}` per row, for classification with `"probabilities": {class: probability}`. Raises
+    InvalidData with row and column of a wrong value.
     """
     model = MODELS.load(path, sha256)
     began = time.monotonic()
     return _answers(model, rows), time.monotonic() - began
 
 
-def _answers(model: Model, rows: list[dict[str, Value | None]]) -> list[dict[str, Any]]:
+def _answers(model: InferenceModel, rows: list[dict[str, Value | None]]) -> list[dict[str, Any]]:
     fitted = model.preprocessing
     classes = fitted.target.classes
-    table = table_of_rows(rows, fitted)
+    table = table_from_rows(rows, fitted)
     if classes is None:
         values = model.numbers(table).tolist()
         return [{"prediction": value if isfinite(value) else None} for value in values]
@@ -135,44 +132,44 @@ def _answers(model: Model, rows: list[dict[str, Value | None]]) -> list[dict[str
     ]
 
 
-def learnt(path: str, sha256: str) -> Learnt:
-    """What the network needs of a file of rows."""
+def prediction_schema(path: str, sha256: str) -> PredictionSchema:
+    """What the network needs from a file of rows."""
     fitted = MODELS.load(path, sha256).preprocessing
     answers = ["prediction", *(f"probability of {_name(value)}" for value in fitted.target.classes or ())]
-    return Learnt(fitted.model_dump_json(), len(fitted.features), answers)
+    return PredictionSchema(fitted.model_dump_json(), len(fitted.features), answers)
 
 
 def predict_part(path: str, sha256: str, staged: str, rows: range, answers: str) -> float:
-    """Write the answers to some of the rows that `read_rows` has staged to the new Parquet file `answers`.
+    """Predict a range of the rows that `read_rows` has staged, into the new Parquet file `answers`.
 
-    The seconds that it took, without reading the checkpoint.
+    Returns the seconds taken, without loading the checkpoint.
     """
     model = MODELS.load(path, sha256)
     began = time.monotonic()
-    _write_part(model, table_of_staged(Path(staged), model.preprocessing, rows), Path(answers))
+    _write_part(model, table_from_staged(Path(staged), model.preprocessing, rows), Path(answers))
     return time.monotonic() - began
 
 
-def _write_part(model: Model, table: Table, answers: Path) -> None:
+def _write_part(model: InferenceModel, table: Table, answers: Path) -> None:
     classes = model.preprocessing.target.classes
     if classes is None:
         values = model.numbers(table)
-        write_answers(answers, [np.where(np.isfinite(values), values, np.nan)])
+        write_predictions(answers, [np.where(np.isfinite(values), values, np.nan)])
         return
     shares = model.shares(table)
     best = _array(classes)[shares.argmax(dim=1).numpy()]
-    write_answers(answers, [best, *shares.numpy().T])
+    write_predictions(answers, [best, *shares.numpy().T])
 
 
 def export_pt(path: str, sha256: str, target: str) -> None:
-    """Write the weights as torch.save does a state dict; `torch.load(..., weights_only=True)` reads it."""
+    """Export the weights as a state dict of torch.save, for `torch.load(..., weights_only=True)`."""
     Path(target).write_bytes(to_pt(_read(path, sha256)))
 
 
 def export(path: str, sha256: str, asked: Export, target: str) -> None:
-    """Write the network with its preprocessing as a file of its own, once it answers as `predict` does; see `exports/`.
+    """Export the network with its preprocessing, after checking that it predicts the same as `predict`; see `exports/`.
 
-    Raises Conflict where the answers differ or there is no writing it, NotInstalled.
+    Raises Conflict if the predictions differ or the format cannot represent the network, NotInstalled.
     """
     checkpoint = from_bytes(_read(path, sha256))
     rows = rows_for(checkpoint, asked.parquet)
@@ -180,8 +177,8 @@ def export(path: str, sha256: str, asked: Export, target: str) -> None:
         data = _exported(checkpoint, rows, asked)
     except (ServiceError, OSError):
         raise
-    except Exception as error:  # whatever torch and onnx cannot write is not offered
-        raise Conflict(f"this network cannot be written as {asked.format.value}: {_first_line(error)}") from error
+    except Exception as error:  # torch or onnx cannot represent the network
+        raise Conflict(f"this network cannot be exported as {asked.format.value}: {_first_line(error)}") from error
     Path(target).write_bytes(data)
 
 
@@ -189,13 +186,13 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _exported(checkpoint: Checkpoint, rows: Rows, asked: Export) -> bytes:
+def _exported(checkpoint: LoadedCheckpoint, rows: Rows, asked: Export) -> bytes:
     match asked.format:
         case CheckpointFormat.onnx:
             try:
                 from service.serving.exports.onnx_file import to_onnx  # an extra
             except ImportError as error:
-                raise NotInstalled("this server cannot write ONNX: install bestepoch[onnx] beside it") from error
+                raise NotInstalled("this server cannot export ONNX: install bestepoch[onnx]") from error
             return to_onnx(checkpoint, rows)
         case CheckpointFormat.pt2:
             return to_pt2(checkpoint, rows)
@@ -209,7 +206,7 @@ def _read(path: str, sha256: str) -> bytes:
     except OSError as error:
         raise CheckpointCorrupt(f"the checkpoint's file cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise CheckpointCorrupt("the checkpoint's file has changed: its SHA-256 is another")
+        raise CheckpointCorrupt("the checkpoint's file has changed: its SHA-256 differs")
     return data
 
 
@@ -218,5 +215,5 @@ def _array(classes: Sequence[Value]) -> NDArray[Any]:
 
 
 def _name(value: Value) -> str:
-    """A class as a JSON key: true and false as JSON writes them."""
+    """A class as a JSON key: booleans as `true` and `false`."""
     return str(value).lower() if isinstance(value, bool) else str(value)

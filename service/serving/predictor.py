@@ -1,4 +1,4 @@
-"""The API's end of the prediction helper: a process around `serving.py`, started on first use, replaced if it dies."""
+"""Client of the prediction helper: a process that runs `helper.py`, started on first use, replaced if it dies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from service.concurrency.cancellation import current
 from service.concurrency.fair_slots import FairLimiter
 from service.data.processes.ingest_prediction_rows import ingest_rows
-from service.data.processes.join_predictions import join_answers
+from service.data.processes.join_predictions import join_predictions
 from service.errors import ServiceError, TooLarge, Unavailable
 
 if TYPE_CHECKING:
@@ -23,19 +23,20 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 120.0
 PART_CELLS = 2**20
-"""Values of a file's rows and of their answers that the helper holds at once."""
+"""Values of a file's rows and predictions that the helper holds at once."""
 FIRST_PART_ROWS = 32
 PART_SECONDS = 1.0
-"""What a part may take; others wait so long, and a network may need 100,000 times the work of another for a row."""
+"""Target time of one part, for which other callers wait; networks differ 100,000-fold in time per row."""
 MODEL_BYTES = 2**30
-"""Memory in bytes of the models that the helper keeps ready."""
+"""Memory of the models that the helper caches, in bytes."""
 VALUE_BYTES = 8
 
 
 class Helper:
-    """A process with torch, started on first use and replaced if it dies; calls from several threads take turns.
+    """A process with torch, started on first use and replaced if it dies; it serves one call at a time.
 
-    The turns are fair between tenants, so long work is to be cut into calls of a second or so.
+    Calls of several threads wait in an order that is fair between tenants, so cut long work into calls of about a
+    second.
     """
 
     def __init__(self, model_bytes: int = MODEL_BYTES) -> None:
@@ -57,19 +58,19 @@ class Helper:
             self._drop()
 
     def kill(self) -> None:
-        """End the process; the call that waits for it raises Unavailable."""
+        """Kill the process; a call that waits for it raises Unavailable."""
         process = self._process
         if process is not None:
             process.kill()
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """What the function `name` of `serving` returns or raises; Unavailable when it dies or takes too long.
+        """Call the function `name` of `helper.py`. Raises what it raises; Unavailable if the process dies or times out.
 
-        Raises Cancelled where the current work is cancelled before its turn.
+        Raises Cancelled if the current task is cancelled before its turn.
         """
         with self._turns.slot(current()), self._lock:
             pipe = self._connected()
-            current().check()  # after the process is there: who cancels from now on finds it
+            current().check()  # after the start of the process: a cancellation from now on kills it
             try:
                 pipe.send((name, arguments))
                 if not pipe.poll(ANSWER_SECONDS):
@@ -90,7 +91,7 @@ class Helper:
             self._pipe, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, self._model_bytes), daemon=True)
             process.start()
-            self._process = process  # not before: one that has not been started cannot be killed
+            self._process = process  # not before the start: a process that has not started cannot be killed
             theirs.close()
         return self._pipe
 
@@ -107,13 +108,13 @@ class Predictor:
     """Predictions and exports without torch in this process."""
 
     def __init__(self, model_bytes: int = MODEL_BYTES) -> None:
-        """`model_bytes`: of the models that are kept ready, the least recently used going first."""
+        """`model_bytes`: memory of the cached models."""
         self._helper = Helper(model_bytes)
 
     def predict(self, checkpoint: Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """See `serving.predict`; raises Unavailable when the helper dies or takes too long.
+        """See `helper.predict`; raises Unavailable if the helper dies or times out.
 
-        Many rows are checked as a whole, and then answered some at a time, other callers in between.
+        Many rows are validated as a whole, then predicted in parts, so that other callers get turns in between.
         """
         model = str(checkpoint), sha256
         answers: list[dict[str, Any]] = []
@@ -129,27 +130,27 @@ class Predictor:
     def predict_file(
         self, checkpoint: Path, sha256: str, source: Path, options: ReadOptions, allowed: Allowance
     ) -> Path:
-        """The answers to the rows of the file `source`, as a file of the same format beside it.
+        """Predict the rows of the file `source`; returns a file of the same format beside it.
 
-        The file is read and checked as a whole before the first row is answered, by a process of its own, so that a
-        long or hostile one costs no other caller; then the helper answers some rows at a time, and others in between.
-        Raises InvalidData naming what is wrong and where, TooLarge when the answers would need more than
-        `allowed.unpacked_bytes`, StorageError, Unavailable.
+        A separate process ingests and validates the whole file first, so that a long or malicious file does not block
+        other callers; then the helper predicts it in parts, with other callers in between. Raises InvalidData with what
+        is wrong and where, TooLarge if the predictions would take more than `allowed.unpacked_bytes`, StorageError,
+        Unavailable.
         """
         assert options.format is not None
         model, answer = (str(checkpoint), sha256), source.with_name("answer")
-        learnt = self._helper.call("learnt", *model)
-        rows = ingest_rows(source, source.parent, options, learnt.preprocessing, allowed)
-        most = allowed.unpacked_bytes // (VALUE_BYTES * len(learnt.answers))
+        schema = self._helper.call("prediction_schema", *model)
+        rows = ingest_rows(source, source.parent, options, schema.preprocessing, allowed)
+        most = allowed.unpacked_bytes // (VALUE_BYTES * len(schema.answers))
         if rows > most:
-            raise TooLarge(f"{rows:,} rows are too many to answer in one file; send at most {most:,} at once")
-        at_once = max(FIRST_PART_ROWS, PART_CELLS // (learnt.features + len(learnt.answers)))
+            raise TooLarge(f"{rows:,} rows are too many for one file; send at most {most:,} at once")
+        at_once = max(FIRST_PART_ROWS, PART_CELLS // (schema.features + len(schema.answers)))
         parts = self._predict_parts(model, source.parent, rows, at_once)
-        join_answers(parts, learnt.answers, options.format, answer, allowed)
+        join_predictions(parts, schema.answers, options.format, answer, allowed)
         return answer
 
     def _predict_parts(self, model: tuple[str, str], folder: Path, rows: int, at_once: int) -> list[Path]:
-        """Answer rows staged in `folder`, more and more of them in a call as long as it is quick."""
+        """Predict the rows staged in `folder`, in parts that grow while calls are fast."""
         parts, start, step = [], 0, FIRST_PART_ROWS
         while start < rows:
             parts.append(folder / f"part{start}.parquet")
@@ -160,19 +161,19 @@ class Predictor:
         return parts
 
     def to_pt(self, checkpoint: Path, sha256: str, target: Path) -> None:
-        """See `serving.export_pt`; raises Unavailable when the helper dies or takes too long."""
+        """See `helper.export_pt`; raises Unavailable if the helper dies or times out."""
         self._helper.call("export_pt", str(checkpoint), sha256, str(target))
 
     def export(self, checkpoint: Path, sha256: str, asked: Export, target: Path) -> None:
-        """See `serving.export`. In a process of its own, for it takes seconds, and libraries that predictions don't.
+        """See `helper.export`. Runs in a separate process: it takes seconds and loads other libraries.
 
-        The process is killed when the current work is cancelled. Raises Conflict, NotInstalled, Unavailable, Cancelled.
+        The process is killed if the current task is cancelled. Raises Conflict, NotInstalled, Unavailable, Cancelled.
         """
         with Helper() as helper, current().on_cancel(helper.kill):
             try:
                 helper.call("export", str(checkpoint), sha256, asked, str(target))
             except Unavailable:
-                current().check()  # killed for this
+                current().check()  # killed by a cancellation
                 raise
 
     def close(self) -> None:
@@ -181,14 +182,14 @@ class Predictor:
 
 
 def _next_step(rows: int, seconds: float, most: int) -> int:
-    """Of so many rows that took so long to answer: how many come next, `most` at most."""
+    """The size of the next part, at most `most` rows, after one of `rows` rows that took `seconds`."""
     if seconds > PART_SECONDS:
         return max(1, rows // 2)
     return min(2 * rows, most) if seconds < PART_SECONDS / 2 else rows
 
 
 def _serve(pipe: Connection, model_bytes: int) -> None:
-    """Entry point of the helper process; torch is imported there alone."""
+    """Entry point of the helper process; only this process imports torch."""
     from service.serving import helper
 
     helper.serve(pipe, model_bytes)

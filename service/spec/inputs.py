@@ -1,11 +1,11 @@
-"""Which columns are learnt from, and how wide each is, by the stored profile alone."""
+"""Feature selection: which columns become features, and how each is encoded, by the stored profile alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from service.errors import Fault, InvalidSpec
+from service.errors import FieldError, InvalidSpec
 from service.spec import data_warnings
 from service.spec.architecture import row_shape
 from service.spec.data import DatasetData
@@ -22,7 +22,7 @@ _INDEX = "it has no name in the file, as a row index; name it in data.features t
 
 @dataclass(frozen=True)
 class Inputs:
-    """The columns that one `data` of a spec stands for."""
+    """The target and the features that the `data` of a spec selects."""
 
     target: Column
     features: tuple[Feature, ...]
@@ -30,10 +30,10 @@ class Inputs:
 
 
 def choose_inputs(spec: JobSpec, table: TableProfile) -> Inputs:
-    """The target, and what is learnt from, with warnings about columns that are left out and such as should be.
+    """The target and the features, with warnings about columns that are left out, or should be.
 
-    A function of the table and of `data`, `preprocess`, the columns that `split` names (no features unless named) and
-    whether the architecture sees rows as images. Raises InvalidSpec with a pointer to each wrong column.
+    A function of the table and of `data`, `preprocess`, the columns that `split` names (which are features only if
+    named) and whether the architecture takes rows as images. Raises InvalidSpec with a pointer to each wrong column.
     """
     data = spec.data
     target = _target_column(table, data.target if isinstance(data, DatasetData) else "y")
@@ -45,8 +45,8 @@ def choose_inputs(spec: JobSpec, table: TableProfile) -> Inputs:
     if isinstance(data, DatasetData) and data.weight is not None:
         _check_weight(table, data.weight)
     if not features:
-        raise InvalidSpec.at("/data/features", "no usable column is left to learn from")
-    warnings += _others(table, features)
+        raise InvalidSpec.at("/data/features", "no usable feature column is left")
+    warnings += _rare_categories(table, features)
     warnings += data_warnings.of_features(table, target, [feature.column for feature in features])
     return Inputs(target, tuple(features), tuple(warnings))
 
@@ -58,7 +58,7 @@ def _target_column(table: TableProfile, name: str) -> Column:
     if column.distinct == 0:
         raise InvalidSpec.at("/data/target", f"column {name!r} has no values")
     if column.distinct == 1:
-        raise InvalidSpec.at("/data/target", f"column {name!r} has a single value: there is nothing to learn")
+        raise InvalidSpec.at("/data/target", f"column {name!r} has a single value: there is nothing to predict")
     if column.type not in set(ColumnType):
         raise InvalidSpec.at(
             "/data/target", f"a newer version of the service read column {name!r} as {column.type.value}"
@@ -86,9 +86,9 @@ def _named(spec: JobSpec, table: TableProfile, asked: list[str]) -> list[Feature
     for place, name in enumerate(asked):
         column = table.column(name)
         if column is None:
-            faults.append(Fault(f"/data/features/{place}", f"no column {name!r}"))
+            faults.append(FieldError(f"/data/features/{place}", f"no column {name!r}"))
         elif reason := _why_unusable(column):
-            faults.append(Fault(f"/data/features/{place}", f"column {name!r}: {reason}"))
+            faults.append(FieldError(f"/data/features/{place}", f"column {name!r}: {reason}"))
         else:
             features.append(_feature(column, table.rows, spec.preprocess))
     if faults:
@@ -98,7 +98,7 @@ def _named(spec: JobSpec, table: TableProfile, asked: list[str]) -> list[Feature
 
 def _usable(spec: JobSpec, table: TableProfile, target: str) -> tuple[list[Feature], list[SpecWarning]]:
     features, warnings = [], []
-    images = row_shape(spec.architecture) is not None  # whose every pixel has its place
+    images = row_shape(spec.architecture) is not None  # constant pixels keep the shape
     for column in table.columns:
         weight = spec.data.weight if isinstance(spec.data, DatasetData) else None
         if column.name in (target, weight, *spec.split.columns):
@@ -122,12 +122,12 @@ def _why_unusable(column: Column) -> str | None:
     if column.type is not ColumnType.text or _frequent(column):
         return None
     if column.values is None and column.top is None:
-        return "its texts are too long or too many to be categories"
-    return f"none of its {column.distinct:,} different texts stands in {MIN_CATEGORY_ROWS} rows or more"
+        return "its texts are too long, or too many, for categories"
+    return f"too many rare values: none of its {column.distinct:,} distinct values has {MIN_CATEGORY_ROWS} rows"
 
 
 def _frequent(column: Column) -> list[tuple[int, str]]:
-    """(rows, text) of the values that are no rarities, the most frequent first."""
+    """(rows, text) of the values that are frequent enough for a category, the most frequent first."""
     listed = column.values if column.values is not None else column.top or []
     common = [(value.count, str(value.value)) for value in listed if value.count >= MIN_CATEGORY_ROWS]
     return sorted(common, key=lambda found: (-found[0], found[1]))
@@ -138,21 +138,21 @@ def _feature(column: Column, rows: int, preprocess: Preprocess) -> Feature:
     if column.type is not ColumnType.text:
         return Feature(column.name, column.type, indicator=indicator)
     kept = _frequent(column)[: preprocess.max_categories]
-    # An input that hardly any row trains would add its random first weights to every unseen value.
+    # An input that is hardly ever 1 in training keeps its initial weights, which every unseen value would then add.
     other = rows - column.missing - sum(count for count, _ in kept) >= MIN_CATEGORY_ROWS
     return Feature(column.name, column.type, tuple(sorted(text for _, text in kept)), other, indicator)
 
 
-def _others(table: TableProfile, features: list[Feature]) -> list[SpecWarning]:
+def _rare_categories(table: TableProfile, features: list[Feature]) -> list[SpecWarning]:
     warnings = []
     for feature in features:
         column = table.column(feature.column)
         assert column is not None
         if feature.categories is not None and (rest := column.distinct - len(feature.categories)):
-            what = "share the input `other`" if feature.other else "have no input: too few rows hold them"
+            rest_is = "grouped as (other)" if feature.other else "encoded as zeros: too few rows"
             message = (
-                f"of the {column.distinct:,} different texts of column {column.name!r} the {len(feature.categories)}"
-                f" most frequent have an input each; the other {rest:,} {what}"
+                f"column {column.name!r} has {column.distinct:,} distinct values: top {len(feature.categories)} one-hot"
+                f" encoded, rest ({rest:,}) {rest_is}"
             )
             warnings.append(SpecWarning(code="rare_categories", message=message, pointer="/data/features"))
     return warnings

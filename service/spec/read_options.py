@@ -1,4 +1,4 @@
-"""How an uploaded file is to be read, and how it was."""
+"""Read options: how a file is to be read, and the record of how it was read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ DEFAULT_NULL_VALUES: tuple[str, ...] = (
     *("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN"),
     *("null", "NULL", "Null", "None", "none", "?"),
 )
-"""Texts that mean a missing value in CSV."""
+"""Default null values in CSV."""
 
 
 class FileFormat(OpenEnum):
-    """What a file can be."""
+    """Supported file formats."""
 
     csv = "csv"
     jsonl = "jsonl"
@@ -40,52 +40,52 @@ ImageShape = Annotated[str, StringConstraints(pattern=r"^[13]x[1-9][0-9]{0,4}x[1
 
 
 class ReadOptions(Strict):
-    """What a client says of a file; what is null is found by looking at it."""
+    """Options of the client; what is null is detected."""
 
     format: KnownFormat | None = None
-    """What the file is."""
+    """File format."""
     encoding: Encoding | None = None
-    """How its text is encoded."""
+    """Text encoding."""
     delimiter: Delimiter | None = None
-    """What separates the values of a CSV line."""
+    """Delimiter of CSV values."""
     quote: Quote | None = None
-    """What stands around a CSV value that holds the delimiter; empty: nothing does."""
+    """Quote character of CSV values; empty: values are not quoted."""
     header: bool | None = None
-    """Whether the first CSV line names the columns."""
+    """Whether the first CSV line has the column names; `true` also keeps a title line as the header."""
     decimal: Decimal | None = None
-    """The decimal sign of a CSV file's numbers."""
+    """Decimal sign of numbers in CSV; with `.`, a comma between groups of three digits separates thousands."""
     date_format: DateFormat | None = None
-    """How dates are written, e.g. `%d.%m.%Y`; a time of day may follow."""
+    """Date format, e.g. `%d.%m.%Y`; a time of day may follow."""
     null: Annotated[list[str], Field(max_length=100)] | None = None
-    """Texts that mean a missing value; null: the usual ones in CSV, none elsewhere."""
+    """Texts that represent a missing value; null: the usual ones in CSV, none in other formats."""
     shape: ImageShape | None = None
-    """What images become, as CHANNELSxHEIGHTxWIDTH; 1 channel is grey, 3 are red, green and blue."""
+    """Shape to resize images to, as CHANNELSxHEIGHTxWIDTH; 1 channel is greyscale, 3 are RGB."""
 
 
 class ReadAs(Strict):
-    """How a file was read; null where a format knows no such thing."""
+    """How a file was read; null where the format has no such property."""
 
     format: FileFormat
-    """What the file is."""
+    """File format."""
     compression: str | None = None
-    """What the file was packed with: `gzip` or `zstd`."""
+    """Compression: `gzip` or `zstd`."""
     encoding: str | None = None
-    """How its text is encoded."""
+    """Text encoding."""
     delimiter: str | None = None
-    """What separates the values of a line."""
+    """Delimiter of CSV values."""
     quote: str | None = None
-    """What stands around a value that holds the delimiter."""
+    """Quote character of CSV values."""
     header: bool | None = None
-    """Whether the first line names the columns."""
+    """Whether there is a line of column names."""
     decimal: str | None = None
-    """The decimal sign."""
+    """Decimal sign of numbers."""
     date_format: str | None = None
-    """How dates are written; null where they are written as ISO 8601 has it, or there are none."""
+    """Date format; null for ISO 8601, or if there are no dates."""
     index_column: str | None = None
     """Name given to a first column that has none in the file: a row index, which is no feature unless named."""
     skipped_lines: int | None = None
     """Lines above the column names that were skipped: titles, or a `sep=` line; null where there are none."""
     arrays: dict[str, str] | None = None
-    """Which array of the file is `x` and which is `y`."""
+    """Names of the arrays that are `x` and `y`."""
     shape: list[int] | None = None
     """Shape of one row of `x`, which fills the columns x0, x1, ... in row-major order."""

@@ -1,4 +1,4 @@
-"""A table as the rest of the service knows it: columns, their profile, the stored data set."""
+"""Tables: columns and their profile, the stored data set."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from datetime import datetime
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from service.spec.base import OpenEnum, Strict
 from service.spec.data import InlineData, SyntheticData
@@ -15,7 +15,7 @@ from service.spec.text import some
 
 MAX_VALUES = 1_000
 MIN_CATEGORY_ROWS = 5
-"""A text that fewer rows hold is too rare to be learnt as a category of its own."""
+"""Minimum number of rows of a category; rarer texts share one input, or have none."""
 QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 HISTOGRAM_BINS = 20
 MIN_ID_ROWS = 100
@@ -25,7 +25,7 @@ Value = bool | int | float | str
 
 
 class ColumnType(OpenEnum):
-    """How a column's values were read."""
+    """The type of a column."""
 
     number = "number"
     integer = "integer"
@@ -35,16 +35,16 @@ class ColumnType(OpenEnum):
 
 
 class ValueCount(Strict):
-    """One distinct value of a column and how many rows hold it."""
+    """A distinct value of a column and its row count."""
 
     value: Value
     """The value."""
     count: int
-    """How many rows hold it."""
+    """Number of rows that have it."""
 
 
 class Quantiles(Strict):
-    """Values that so many of a column's numbers do not exceed; each is one that a row holds."""
+    """Quantiles of the numbers of a column; each is a value of some row."""
 
     p5: float
     """5% of them."""
@@ -59,16 +59,16 @@ class Quantiles(Strict):
 
 
 class Column(Strict):
-    """One column and what is known of its values."""
+    """A column and the profile of its values."""
 
     name: str
     """The column's name."""
     type: ColumnType
-    """How its values were read."""
+    """Type of its values."""
     missing: int
-    """Rows without a value."""
+    """Number of missing values."""
     distinct: int
-    """Different values, missing ones not counted."""
+    """Number of distinct values, without missing ones."""
     min: float | str | None = None
     """Smallest number, or earliest time as text (UTC); null for text."""
     max: float | str | None = None
@@ -78,21 +78,21 @@ class Column(Strict):
     std: float | None = None
     """Standard deviation of the numbers (divided by n); null for text and times."""
     quantiles: Quantiles | None = None
-    """Quantiles of numbers and integers; in tables of more than 5 million rows, of so many drawn from them."""
+    """Quantiles of numbers and integers; estimated from a sample in tables of more than 5 million rows."""
     histogram: list[int] | None = None
-    """Rows in each of 20 bins of equal width from `min` to `max`, for numbers, integers and times that differ; null
-    where `values` says more."""
+    """Row counts of 20 bins of equal width from `min` to `max`, for numbers, integers and times that are not
+    constant; null where `values` is more precise."""
     values: list[ValueCount] | None = None
-    """Every distinct value in order, where a text, boolean or integer column has at most 1,000 and there is room for
-    them."""
+    """All distinct values in order, for text, boolean and integer columns with at most 1,000, within the size limit of
+    profiles."""
     top: list[ValueCount] | None = None
-    """Of texts or integers with more values, the most frequent 1,000 that 5 rows or more hold, the most frequent
-    first; fewer where there is no room for them."""
+    """For texts and integers with more values: the 1,000 most frequent that have 5 rows or more, most frequent first;
+    fewer within the size limit of profiles."""
     given_away_by: list[str] = []
-    """Other columns each of which alone tells this one's value in nearly every row; 10 at most."""
+    """Other columns, 10 at most, each of which alone nearly determines this one (possible target leakage)."""
 
     def resembles_an_id(self, rows: int) -> bool:
-        """Whether nearly every row has a whole number or a text of its own, in a table of so many rows."""
+        """Whether it is a likely ID column: an integer or text that is distinct in nearly all of `rows` rows."""
         present = rows - self.missing
         kinds = (ColumnType.integer, ColumnType.text)
         return self.type in kinds and present >= MIN_ID_ROWS and self.distinct >= ID_SHARE * present
@@ -117,11 +117,11 @@ class TableProfile(Strict):
     columns: list[Column]
     """The columns in the table's order."""
     null_values: list[str] = []
-    """Texts that were read as a missing value."""
+    """Texts that were read as missing values."""
     date_format: str | None = None
-    """How dates were written in the file; null where as ISO 8601 has it, or there are none."""
+    """Date format of the file; null for ISO 8601, or if there are no dates."""
     duplicate_rows: int | None = None
-    """Rows that equal an earlier one in every column; null where that is not known."""
+    """Number of duplicates of earlier rows; null if unknown."""
     index_column: str | None = None
     """The row index: a column without a name in the file; no feature unless named."""
 
@@ -131,7 +131,7 @@ class TableProfile(Strict):
 
     @property
     def some_names(self) -> str:
-        """The names of its columns for people, the first 20 of many."""
+        """The first 20 column names, for messages."""
         return some((column.name for column in self.columns), most=20)
 
     @cached_property
@@ -139,8 +139,29 @@ class TableProfile(Strict):
         return {column.name: column for column in self.columns}
 
 
-class Stored(Strict):
-    """What is known of an uploaded table besides its columns."""
+class Ingested(Strict):
+    """The result of reading an uploaded file: the table's profile, how it was read, and its Parquet file."""
+
+    rows: int
+    """Number of rows."""
+    columns: list[Column]
+    """Schema and profile, a column each."""
+    duplicate_rows: int
+    """Number of duplicates of earlier rows."""
+    warnings: list[str]
+    """What may be wrong with the file, or with how it was read."""
+    read_as: ReadAs
+    """How the file was read."""
+    null_values: list[str]
+    """Texts that were read as missing values."""
+    parquet_sha256: str
+    """SHA-256 of the Parquet file."""
+    parquet_bytes: int
+    """Size of the Parquet file in bytes."""
+
+
+class StoredDataset(Strict):
+    """An uploaded table without its columns."""
 
     id: str
     """The data set's id."""
@@ -151,13 +172,13 @@ class Stored(Strict):
     rows: int
     """Number of rows."""
     duplicate_rows: int | None = None
-    """Rows that equal an earlier one in every column; null for tables stored before these were counted."""
+    """Number of duplicates of earlier rows; null for tables stored before these were counted."""
     null_values: list[str]
-    """Texts that were read as a missing value."""
+    """Texts that were read as missing values."""
     read_as: ReadAs
     """How the file was read."""
     warnings: list[str]
-    """What the reader of the file noticed."""
+    """Warnings about the file and its values."""
     sha256: str
     """SHA-256 of the uploaded bytes."""
     source_bytes: int
@@ -170,22 +191,27 @@ class Stored(Strict):
     """When it was uploaded (UTC)."""
 
 
-class DatasetSummary(Stored):
-    """An uploaded table without its columns, of which there may be thousands."""
+class DatasetSummary(StoredDataset):
+    """An uploaded table with the number of its columns, of which there may be thousands."""
 
     column_count: int
     """Number of columns."""
 
 
-class Dataset(Stored):
+class Dataset(StoredDataset):
     """An uploaded table, stored once as Parquet."""
 
     columns: list[Column]
     """Schema and profile, a column each."""
 
+    @classmethod
+    def of(cls, ingested: Ingested, **fields: Any) -> Dataset:
+        """The data set of a file that was read; `fields` are those that reading does not give."""
+        return cls(**dict(ingested), **fields)
+
     @property
     def profile(self) -> TableProfile:
-        """What the data set says of its rows and columns."""
+        """The profile of the table."""
         return TableProfile(
             rows=self.rows,
             columns=self.columns,
@@ -197,7 +223,7 @@ class Dataset(Stored):
 
 
 def synthetic_profile(data: SyntheticData) -> TableProfile:
-    """The profile of made-up rows, known without making them: x0, x1, ... and the classes in y."""
+    """The profile of synthetic data, known without generating it: x0, x1, ... and the classes in y."""
     target = Column(
         name="y",
         type=ColumnType.integer,
@@ -212,7 +238,7 @@ def synthetic_profile(data: SyntheticData) -> TableProfile:
 
 
 def inline_profile(data: InlineData) -> TableProfile:
-    """The profile of the rows of a request."""
+    """The profile of inline rows."""
     columns = [_profile_values(f"x{i}", list(column)) for i, column in enumerate(zip(*data.x, strict=True))]
     different = {(*x, y) for x, y in zip(data.x, data.y, strict=True)}
     return TableProfile(

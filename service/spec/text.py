@@ -1,4 +1,4 @@
-"""Words that messages to people share."""
+"""Text helpers for messages: lists of names, truncated."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 
 def listed(texts: Iterable[str], most: int = 5) -> str:
-    """The texts with commas between, of many the first few."""
+    """The first texts, separated by commas, and how many more there are."""
     every = list(texts)
     return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
 
 
 def some(names: Iterable[str], most: int = 5) -> str:
-    """The names in quotes, of many the first few."""
+    """The first names in quotes, separated by commas, and how many more there are."""
     return listed(map(repr, names), most)

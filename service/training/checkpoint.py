@@ -1,4 +1,4 @@
-"""Checkpoint files: safetensors, with spec, preprocessing and metrics as JSON in the header."""
+"""LoadedCheckpoint files: safetensors, with spec, preprocessing and metrics as JSON in the header."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Metadata(BaseModel):
         )
 
 
-class Checkpoint(NamedTuple):
+class LoadedCheckpoint(NamedTuple):
     """A loaded checkpoint: the network in evaluation mode, and its metadata."""
 
     network: Network
@@ -67,7 +67,7 @@ def to_bytes(state: dict[str, Tensor], metadata: Metadata) -> bytes:
     return safetensors.torch.save(state, {KEY: metadata.model_dump_json()})
 
 
-def from_bytes(data: bytes) -> Checkpoint:
+def from_bytes(data: bytes) -> LoadedCheckpoint:
     """Read a file of `to_bytes`, without executing code from it. Raises CheckpointCorrupt for a damaged file."""
     state = _tensors(data)
     try:
@@ -77,7 +77,9 @@ def from_bytes(data: bytes) -> Checkpoint:
         network.load_state_dict(state, strict=True)
     except (KeyError, ValidationError, RuntimeError) as error:
         raise CheckpointCorrupt("the checkpoint's weights and its description do not fit together") from error
-    return Checkpoint(network.eval(), layers, metadata.preprocessing, metadata.spec, metadata.epoch, metadata.metrics)
+    return LoadedCheckpoint(
+        network.eval(), layers, metadata.preprocessing, metadata.spec, metadata.epoch, metadata.metrics
+    )
 
 
 def to_pt(data: bytes) -> bytes:

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from service.data.table import Table
+from service.data.preprocess.preprocessing import Table
 from service.training.array import NetworkArray
-from service.training.checkpoint import Checkpoint
+from service.training.checkpoint import LoadedCheckpoint
 
 BLOCK_ROWS = 256
 """Rows that are preprocessed at once."""
@@ -17,14 +17,14 @@ STEP_VALUES = 2**15
 """Values of the widest layer per step: larger steps are not faster, and a single row takes a whole step."""
 
 
-class Model:
+class InferenceModel:
     """A checkpoint that is loaded for inference.
 
     Every step has the same number of rows, filled up with empty ones, and uses the engine of training, whose padded
     widths make a row's bits independent of its place in the step.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: LoadedCheckpoint) -> None:
         self.preprocessing = checkpoint.preprocessing
         state = checkpoint.network.state_dict()
         self._array = NetworkArray([checkpoint.layers], [state], torch.device("cpu"), trained=False)

@@ -1,4 +1,4 @@
-"""Files of every format as bytes, sound ones and faulty ones."""
+"""Files of every format as bytes, valid and invalid."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "gzip with something behind it": (gzip.compress(CSV) + b"junk", "the gzip file is damaged"),
     "zstd that is cut off": (zstd.compress(CSV * 999)[:-3], "the zstd file is cut off"),
     "zstd that is damaged": (zstd.compress(CSV)[:6] + b"\xff" * 30, "the zstd file is damaged"),
-    "gzip in zstd": (zstd.compress(gzip.compress(CSV)), "packed more than once"),
+    "gzip in zstd": (zstd.compress(gzip.compress(CSV)), "compressed more than once"),
     "gzip of nothing": (gzip.compress(b""), "the file is empty"),
     "an Excel workbook": (zipped({"xl/workbook.xml": b"<x/>"}), "an Excel workbook: save the sheet as CSV"),
     "a pickle": (b"\x80\x04\x95\x10\x00", "a Python pickle, which is never opened"),
@@ -78,7 +78,7 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "Parquet with lists": (parquet("SELECT [1] AS l, 1 AS a"), "column 'l' has the type INTEGER[]: only flat columns"),
     "Parquet with bytes": (parquet("SELECT 'a'::BLOB AS z"), "column 'z' has the type BLOB"),
     "Parquet without rows": (parquet("SELECT 1 AS a WHERE false"), "the Parquet file has no rows"),
-    "Parquet with NUL in a text": (parquet("SELECT 'a' || chr(0) AS t"), "column 't' holds a text with a NUL"),
+    "Parquet with NUL in a text": (parquet("SELECT 'a' || chr(0) AS t"), "column 't' contains text with a NUL"),
     "JSON cut off": (b'{"a":1}\n{"a":\n', "line 2, column 6 is not JSON"),
     "JSON that is an array": (b'[{"a":1}]', "a JSON array: write one JSON object a line"),
     "JSON that is no object": (b'{"a":1}\n5\n', "line 2 is no JSON object"),
@@ -88,19 +88,19 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "JSON with NaN": (b'{"a":1}\n{"a":NaN}\n', "line 2: NaN is no JSON"),
     "JSON with 1e400": (b'{"a":1e400}', "line 1, key 'a': the number is too large"),
     "JSON with 5,000 digits": (b'{"a":' + b"1" * 5_000 + b"}", "line 1 holds a number of too many digits"),
-    "JSON with a key twice": (b'{"a":1,"a":2}', "line 1: key 'a' stands twice"),
+    "JSON with a key twice": (b'{"a":1,"a":2}', "line 1: key 'a' is duplicated"),
     "JSON with keys that differ in case": (b'{"a":1,"A":2}', "'a' and 'A' differ only in case"),
     "JSON with an empty key": (b'{"":1}', "column 1 has no name"),
     "JSON without keys": (b"{}\n{}\n", "the objects of the file have no keys"),
     "JSON with 100,000 keys": (b'{"a":1' + b"".join(b',"k%d":1' % i for i in range(100_000)) + b"}", "at most 10,000"),
-    "JSON with NUL": (b'{"a":"\\u0000"}', "line 1, key 'a': the text holds NUL"),
+    "JSON with NUL": (b'{"a":"\\u0000"}', "line 1, key 'a': the text contains NUL"),
     "JSON with half a character": (b'{"a":"\\ud800"}', "line 1, key 'a'"),
     "JSON with a long line": (b'{"a":"' + b"x" * 3_000_000 + b'"}', "line 1 is longer than 2,000,000 characters"),
     "JSON that is not UTF-8": (b'{"a":"\x81\xff"}', "neither UTF-8 nor Windows-1252"),
     "NPY of objects": (npy(np.array([{}, 1], dtype=object), allow_pickle=True), "Python objects, which are never"),
     "NPY with fields": (npy(np.zeros(3, dtype=[("a", "f4")])), "a structured array"),
     "NPY of complex numbers": (npy(np.zeros(3, complex)), "the dtype '<c16'"),
-    "NPY of texts": (npy(np.array(["a"])), "X must be numbers"),
+    "NPY of texts": (npy(np.array(["a"])), "X must be numeric"),
     "NPY without rows": (npy(np.zeros((0, 3))), "the shape (0, 3)"),
     "NPY that is one number": (npy(np.float64(3)), "the shape ()"),
     "NPY with 100,000 columns": (npy(np.zeros((1, 100_000), "i1")), "rows of 100,000 values; at most 10,000"),
@@ -122,6 +122,6 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "NPZ with other files": (zipped({"x.npy": npy(X), "run.py": b""}), "the zip archive holds 'run.py'"),
     "NPZ of another compression": (zipped({"x.npy": npy(X)}, zipfile.ZIP_LZMA), "compressed by other than deflate"),
     "NPZ cut off": (npz(x=X)[:-30], "the zip archive is damaged"),
-    "NPZ with a hole": (npz(x=X)[:10] + npz(x=X)[40:], "it names a place before its beginning"),
+    "NPZ with a hole": (npz(x=X)[:10] + npz(x=X)[40:], "an offset is out of range"),
     "NPZ that is damaged": (npz(x=X).replace(X.tobytes(), bytes(96)), "the zip archive is damaged: Bad CRC"),
 }

@@ -1,4 +1,4 @@
-"""Files that many tests read, and what reading one gives."""
+"""Tables that many tests read, and a reader for tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import duckdb
 
 from service.data.ingest.pipeline import read_table
 from service.data.processes.runner import Allowance
-from service.data.staging import Limits
+from service.data.staging import ReadLimits
 from service.spec.job import JobSpec
 from service.spec.read_options import ReadAs, ReadOptions
 from service.spec.resolve import Resolved, resolve
@@ -19,7 +19,7 @@ from service.spec.table import Column, TableProfile
 PENGUINS = Path(__file__).parents[2] / "examples/penguins.csv"
 DATASET = "ds_1"
 MEMORY = 256 * 2**20
-LIMITS = Limits(MEMORY, 256 * 2**20)
+LIMITS = ReadLimits(MEMORY, 256 * 2**20)
 ALLOWED = Allowance(memory_bytes=MEMORY, unpacked_bytes=2**30, seconds=60)
 
 
@@ -56,7 +56,7 @@ class Stored:
         )
 
 
-def store(folder: Path, content: str | bytes | Path, limits: Limits = LIMITS, **options: Any) -> Stored:
+def store(folder: Path, content: str | bytes | Path, limits: ReadLimits = LIMITS, **options: Any) -> Stored:
     """Read a file in this process, without limits on memory and time."""
     source = content if isinstance(content, Path) else folder / "source"
     if not isinstance(content, Path):

@@ -124,6 +124,6 @@ def test_values_that_differ_only_in_case_or_spaces_are_warned_of(tmp_path: Path)
 
     assert stored.warnings == [
         "values of column 'kind' differ only in case or spaces ('Adelie', 'Adelie ', 'adelie'): each counts as a"
-        " category of its own; write them alike in the file"
+        " category of its own; spell them alike in the file"
     ]
     assert "similar_classes" in {warning.code for warning in stored.resolve("kind").warnings}

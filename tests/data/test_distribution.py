@@ -1,4 +1,4 @@
-"""How numbers and dates are spread: quantiles and histograms as plain Python and numpy count them."""
+"""Quantiles and histograms equal those of plain Python and NumPy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that equal an earlier one, counted in the uploaded table as in Python."""
+"""Duplicate rows are counted as in plain Python."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_table_without_equal_rows_has_none(tmp_path: Path) -> None:
     assert store(tmp_path, PENGUINS).duplicate_rows == 0
 
 
-def test_many_rows_are_told_apart_in_shares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_rows_are_hashed_in_shares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "HASHES", 10)
 
     assert store(tmp_path, "a,b\n" + "".join(f"{i % 31},{i % 7}\n" for i in range(300))).duplicate_rows == 300 - 217

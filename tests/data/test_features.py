@@ -1,4 +1,4 @@
-"""One column at a time: what dates, booleans, rare texts and missing values become."""
+"""Feature encoding of one column: dates, booleans, rare texts, missing values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from service.data.preprocess.features import DAY, FittedFeature
 from service.spec.resolved import Feature
 from service.spec.table import ColumnType
-from tests.data.test_preprocess import fitted, written
+from tests.data.test_preprocessing import fitted, written
 
 DATES = np.array(["2024-03-01T06:00", "2024-02-01T00:00", "2025-02-01T00:00"], dtype="datetime64[s]").astype(float)
 NUMERIC = ("standardize", "quantile", "none")

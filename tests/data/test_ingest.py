@@ -1,4 +1,4 @@
-"""Reading an upload in a child process: the same result, and limits that hold."""
+"""Ingestion in a child process: the same result as in this one, and limits that hold."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_null_values_of_the_client_replace_the_usual_ones(tmp_path: Path) ->
     assert [(c.missing, c.distinct) for c in ingested.columns] == [(1, 1), (0, 2)]
 
 
-def test_a_fault_of_the_file_comes_back_from_the_child(tmp_path: Path) -> None:
+def test_an_error_in_the_file_is_reported_by_the_child(tmp_path: Path) -> None:
     source = tmp_path / "a.csv"
     source.write_text("x,y\n1\n")
 
@@ -75,7 +75,7 @@ def test_a_file_that_takes_too_long_is_refused_naming_the_limit(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("death", "reason"), [("SEGV", "ended unexpectedly"), ("KILL", "more than 256 MiB of memory")])
-def test_a_child_that_dies_is_a_fault_of_the_file(
+def test_a_crashed_child_is_invalid_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, death: str, reason: str
 ) -> None:
     dying = tmp_path / "python"
@@ -87,7 +87,7 @@ def test_a_child_that_dies_is_a_fault_of_the_file(
         ingest(PENGUINS, tmp_path / "out.parquet", OPTIONS, ALLOWED)
 
 
-def test_a_missing_source_is_the_fault_of_the_storage(tmp_path: Path) -> None:
+def test_a_missing_source_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="No such file"):
         ingest(tmp_path / "gone.csv", tmp_path / "out.parquet", OPTIONS, ALLOWED)
 

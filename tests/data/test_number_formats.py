@@ -53,7 +53,7 @@ def test_formatted_numbers_are_read_as_numbers(tmp_path: Path, values: list[str]
         ["1,500", "2,5"],
     ],
 )
-def test_ambiguous_numbers_stay_text_and_the_warning_says_how_to_mend_them(tmp_path: Path, values: list[str]) -> None:
+def test_ambiguous_numbers_stay_text_and_the_warning_says_how_to_fix_them(tmp_path: Path, values: list[str]) -> None:
     stored = column(tmp_path, values)
 
     assert [x for _, x in stored.values()] == values

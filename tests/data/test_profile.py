@@ -1,4 +1,4 @@
-"""The profile of a table: the numbers that numpy computes, whatever the values are."""
+"""The profile of a table equals what NumPy computes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from service.data.profile import columns, top_values
@@ -39,6 +39,9 @@ def test_a_number_column_is_described_as_numpy_does(tmp_path: Path) -> None:
 def test_an_uploaded_table_has_the_profile_of_the_same_rows_in_a_request(
     x: list[float | None], y: list[int | None]
 ) -> None:
+    pairs = [(a, b) for a, b in zip(x, y, strict=False) if a is not None or b is not None]  # empty rows are skipped
+    assume(len(pairs) >= 3)
+    x, y = [a for a, _ in pairs], [b for _, b in pairs]
     lines = [f"{'' if a is None else repr(a)},{'' if b is None else b}" for a, b in zip(x, y, strict=False)]
     expected = inline_profile(InlineData(x=[[value] for value in x], y=y[: len(x)])).columns
 
@@ -78,7 +81,7 @@ def test_only_columns_with_few_values_list_them(tmp_path: Path, distinct: int, l
     assert [c.values is not None for c in stored.columns] == [listed, listed]
 
 
-def test_prose_is_not_listed_and_not_learnt_from(tmp_path: Path) -> None:
+def test_long_text_is_not_listed_and_no_feature(tmp_path: Path) -> None:
     lines = (f"{'x' * 1_000}{i % 3},{'x' * 999}{i % 3},{i}\n" for i in range(15))
 
     stored = store(tmp_path, "long,short,y\n" + "".join(lines))

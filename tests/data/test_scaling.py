@@ -1,4 +1,4 @@
-"""Ranks mapped to a normal distribution: as scikit-learn does in the bulk, in order, finite and small."""
+"""The quantile transform: equals that of scikit-learn, is monotonic, finite and small."""
 
 from __future__ import annotations
 

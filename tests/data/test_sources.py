@@ -1,4 +1,4 @@
-"""Where rows come from: stored tables, made-up rows, rows of a request, rows to predict."""
+"""Data sources: stored data sets, synthetic data, inline rows, rows to predict."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from service.data.preprocess.features import FittedFeature
 from service.data.preprocess.preprocessing import FittedTarget, Preprocessing
-from service.data.preprocess.sources import load, table_of_rows
+from service.data.preprocess.sources import load, table_from_rows
 from service.errors import DatasetCorrupt, InvalidData
 from service.spec.job import JobSpec
 from service.spec.resolve import Resolved, profile_of, resolve
@@ -121,7 +121,7 @@ def test_rows_of_a_request_keep_their_gaps_and_lose_those_without_a_target() -> 
 
 def test_rows_to_predict_may_lack_values_and_hold_the_whole_table() -> None:
     rows: list[dict[str, Value | None]] = [
-        {"length": 1, "sex": "m", "species": "a", "comment": "more than was learnt from"},
+        {"length": 1, "sex": "m", "species": "a", "comment": "no feature"},
         {"length": "NA", "sex": None},
         {"length": True, "sex": "None"},
         {"sex": "NaN", "species": "b"},
@@ -129,7 +129,7 @@ def test_rows_to_predict_may_lack_values_and_hold_the_whole_table() -> None:
         {},
     ]
 
-    table = table_of_rows(rows, MODEL)
+    table = table_from_rows(rows, MODEL)
 
     np.testing.assert_array_equal(table.columns["length"], [1.0, np.nan, 1.0, np.nan, np.nan, np.nan])
     assert table.columns["sex"].tolist() == ["m", None, "None", None, "unseen", None]
@@ -146,9 +146,9 @@ def test_rows_to_predict_may_lack_values_and_hold_the_whole_table() -> None:
 )
 def test_a_row_that_does_not_fit_is_refused_naming_the_place(row: dict[str, Any], pointer: str, reason: str) -> None:
     with pytest.raises(InvalidData, match=reason) as refused:
-        table_of_rows([{"length": 1.0, "sex": "f"}, row], MODEL)
+        table_from_rows([{"length": 1.0, "sex": "f"}, row], MODEL)
 
-    [fault] = refused.value.faults
+    [fault] = refused.value.field_errors
     assert fault.pointer == pointer
 
 
@@ -168,22 +168,22 @@ def test_a_date_or_boolean_that_is_none_is_refused_naming_the_place(
     row: dict[str, Any], pointer: str, reason: str
 ) -> None:
     with pytest.raises(InvalidData, match=reason) as refused:
-        table_of_rows([{}, row], TYPED)
+        table_from_rows([{}, row], TYPED)
 
-    assert [fault.pointer for fault in refused.value.faults] == [pointer]
+    assert [fault.pointer for fault in refused.value.field_errors] == [pointer]
 
 
 def test_dates_to_predict_are_iso_texts_in_utc_where_no_zone_is_named() -> None:
     texts = ["2024-05-01", "2024-05-01T00:00:00Z", "2024-05-01 02:00:00+02:00", "20240501T000000.000", "NA", None]
 
-    table = table_of_rows([{"seen": text, "at": "01:30"} for text in texts], TYPED)
+    table = table_from_rows([{"seen": text, "at": "01:30"} for text in texts], TYPED)
 
     np.testing.assert_array_equal(table.columns["seen"], [1714521600.0] * 4 + [np.nan] * 2)
     assert table.columns["at"].tolist() == [5_400.0] * 6
 
 
 def test_true_and_false_are_1_and_0() -> None:
-    table = table_of_rows([{"tagged": value} for value in (True, False, 1, 0.0, None)], TYPED)
+    table = table_from_rows([{"tagged": value} for value in (True, False, 1, 0.0, None)], TYPED)
 
     np.testing.assert_array_equal(table.columns["tagged"], [1.0, 0.0, 1.0, 0.0, np.nan])
 
@@ -191,13 +191,13 @@ def test_true_and_false_are_1_and_0() -> None:
 def test_rows_in_another_order_of_columns_are_the_same_rows() -> None:
     row: dict[str, Value | None] = {"tagged": True, "seen": "2024-05-01", "at": "10:00"}
 
-    first, turned = (table_of_rows([dict(items)], TYPED) for items in (row.items(), reversed(row.items())))
+    first, turned = (table_from_rows([dict(items)], TYPED) for items in (row.items(), reversed(row.items())))
 
     assert TYPED.inputs(first).tobytes() == TYPED.inputs(turned).tobytes()
 
 
 def test_many_faults_are_reported_together_up_to_twenty() -> None:
     with pytest.raises(InvalidData) as refused:
-        table_of_rows([{"length": "x", "sex": 1}] * 50, MODEL)
+        table_from_rows([{"length": "x", "sex": 1}] * 50, MODEL)
 
-    assert len(refused.value.faults) == 20
+    assert len(refused.value.field_errors) == 20

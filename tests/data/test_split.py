@@ -1,4 +1,4 @@
-"""Splits: every row once, exact sizes where there can be, class shares kept, groups whole, a function of the seed."""
+"""Splits: exact sizes, stratified, grouped, ordered; deterministic in the seed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from service.data.preprocess.split import Parts, split_rows
+from service.data.preprocess.split import SplitIndices, split_rows
 from service.errors import InvalidSpec
 from service.spec.split import Split, split_sizes
 
@@ -94,7 +94,7 @@ def test_every_row_is_as_likely_to_validate_as_any_other() -> None:
     assert (np.abs(counts - 300) < 75).all()  # five standard deviations
 
 
-def fold_of(rows: int, labels: np.ndarray | None, keys: np.ndarray | None = None, **fields: Any) -> list[Parts]:
+def fold_of(rows: int, labels: np.ndarray | None, keys: np.ndarray | None = None, **fields: Any) -> list[SplitIndices]:
     folds = [Split(**fields, fold=fold).filled(classes=labels is not None) for fold in range(1, fields["folds"] + 1)]
     return [split_rows(rows, split, labels, keys) for split in folds]
 

@@ -19,7 +19,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from bestepoch import Client
-from service.data.preprocess.sources import table_of_rows
+from service.data.preprocess.sources import table_from_rows
 from service.training.checkpoint import from_bytes
 from tests.e2e.conftest import upload
 
@@ -80,7 +80,7 @@ def test_an_onnx_file_takes_raw_columns_and_agrees_with_service_and_module(
     with Client(str(service.base_url)) as client:
         taken = client.job(job["id"])
         model, preprocessing = taken.best_model(), from_bytes(taken.checkpoint()).preprocessing
-    inputs = torch.from_numpy(preprocessing.inputs(table_of_rows(asked_of(rows()), preprocessing)))
+    inputs = torch.from_numpy(preprocessing.inputs(table_from_rows(asked_of(rows()), preprocessing)))
     with torch.inference_mode():
         logits = model(inputs)
     np.testing.assert_allclose(probabilities, torch.softmax(logits.double(), 1), rtol=0, atol=1e-5)

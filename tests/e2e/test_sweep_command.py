@@ -138,7 +138,7 @@ def test_a_terminal_shows_a_progress_bar(client: Client, tmp_path: Path) -> None
     ("content", "message"),
     [
         ({"base": SMALL, "grid": {"optimizer.lr": [0.1, -1]}}, "/grid/optimizer.lr/1 should be greater than 0"),
-        ({"base": SMALL, "grid": {"optimizer.rate": [0.1]}}, "/grid/optimizer.rate is not a known field"),
+        ({"base": SMALL, "grid": {"optimizer.rate": [0.1]}}, "/grid/optimizer.rate: unknown field"),
         ({"file": str(PENGUINS), "target": "colour"}, "/base/data/target no column 'colour'"),
         ({"file": "nowhere.csv", "target": "colour"}, "No such file"),
         ({"base": SMALL, "replicate": 3}, "grid.json: unknown field 'replicate'; did you mean 'replicates'?"),

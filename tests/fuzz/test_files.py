@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from tests.data.files import npy, npz, parquet, zipped
-from tests.data.pictures import coloured, png
+from tests.data.image_files import coloured, png
 from tests.fuzz import many
 
 SECONDS = 30.0  # of one file, on a machine with other things to do

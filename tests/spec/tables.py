@@ -1,4 +1,4 @@
-"""Small tables and specs that the tests of resolving share."""
+"""Small tables and specs for tests of resolving."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ def refused(profile: TableProfile = TABLE, target: str = "species", **fields: An
     """(pointer, message) of the one fault for which resolving refuses."""
     with pytest.raises(InvalidSpec) as error:
         resolved(profile, target, **fields)
-    (fault,) = error.value.faults
+    (fault,) = error.value.field_errors
     return fault.pointer, fault.message

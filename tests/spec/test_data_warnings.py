@@ -26,26 +26,28 @@ def twice(profile: TableProfile = TABLE) -> TableProfile:
     return profile.model_copy(update={"duplicate_rows": 7})
 
 
-def test_a_column_that_gives_the_target_away_is_named() -> None:
-    target = column("y", "boolean").model_copy(update={"given_away_by": ["b", "c", "not learnt from"]})
+def test_a_feature_that_leaks_the_target_is_named() -> None:
+    target = column("y", "boolean").model_copy(update={"given_away_by": ["b", "c", "no feature"]})
 
     found = warning(table(column("a"), column("b"), column("c"), target))
 
     assert (found.code, found.pointer) == ("target_leakage", "/data/features")
-    assert found.message.startswith("each of the columns 'b', 'c' alone nearly gives 'y' away: ")
+    assert found.message.startswith(
+        "possible target leakage: each of the columns 'b', 'c' alone nearly determines 'y'; "
+    )
 
 
-def test_what_gives_another_column_away_leaks_no_target() -> None:
+def test_a_feature_that_leaks_another_column_leaks_no_target() -> None:
     given_away = column("a").model_copy(update={"given_away_by": ["b"]})
 
     assert resolved(table(given_away, column("b"), column("y", "boolean")), "y").warnings == ()
 
 
-def test_whole_numbers_of_each_rows_own_are_named() -> None:
+def test_likely_id_columns_are_named() -> None:
     found = warning(table(column("a"), column("id", "integer"), column("y", "boolean")))
 
     assert (found.code, found.pointer) == ("id_like_column", "/data/features")
-    assert found.message.startswith("column 'id' has a value of its own in nearly every row")
+    assert found.message.startswith("likely ID column: 'id', distinct in nearly every row")
 
 
 def test_of_many_columns_the_first_are_named() -> None:
@@ -53,10 +55,10 @@ def test_of_many_columns_the_first_are_named() -> None:
 
     message = warning(table(*ids, column("y", "boolean"))).message
 
-    assert message.startswith("each of the columns 'id0', 'id1', 'id2', 'id3', 'id4' and 3 more has")
+    assert message.startswith("likely ID columns: 'id0', 'id1', 'id2', 'id3', 'id4' and 3 more, distinct")
 
 
-def test_classes_that_few_rows_have_are_named_the_rarest_first() -> None:
+def test_rare_classes_are_named_the_rarest_first() -> None:
     found = warning(table(column("x"), classes(a=80, b=9, c=10, d=1)))
 
     assert (found.code, found.pointer) == ("rare_classes", "/data/target")
@@ -74,7 +76,7 @@ def test_equal_rows_may_stand_on_both_sides_of_a_split_by_rows(split: dict[str, 
     found = [w for w in resolved(twice(), split=split, early_stopping=rule).warnings if w.pointer == "/split"]
 
     assert [w.code for w in found] == ["rows_on_both_sides"]
-    assert found[0].message.startswith("7 of 100 rows equal an earlier one: ")
+    assert found[0].message.startswith("7 of 100 rows are duplicates of an earlier row: ")
 
 
 @pytest.mark.parametrize("split", [{"group": "island"}, {"order_by": "length"}, {"validation": 0.0}])

@@ -1,4 +1,4 @@
-"""Resolving a spec against a table's columns: the task, the classes, the inputs, and every refusal with its place."""
+"""Resolving a spec against columns: task, classes, inputs, and each error with its pointer."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def test_of_many_columns_only_the_first_are_listed() -> None:
 @pytest.mark.parametrize(
     ("kind", "distinct", "why"), [("text", 0, "no values"), ("text", 1, "a single value"), ("datetime", 9, "dates")]
 )
-def test_a_target_from_which_nothing_can_be_learnt_is_refused(kind: str, distinct: int, why: str) -> None:
+def test_an_unusable_target_is_refused(kind: str, distinct: int, why: str) -> None:
     pointer, message = refused(table(column("x"), column("y", kind, distinct=distinct)), "y")
 
     assert pointer == "/data/target"
     assert why in message
 
 
-def test_numbers_are_one_input_dates_seven_texts_one_per_value_and_missing_ones_one_more() -> None:
+def test_the_width_of_a_feature_by_its_type_and_missing_values() -> None:
     columns = [
         column("a"),
         column("b", missing=3),
@@ -113,8 +113,8 @@ def test_numbers_are_one_input_dates_seven_texts_one_per_value_and_missing_ones_
     [
         (column("z", distinct=0, missing=100), "it has no values"),
         (column("z", distinct=1), "it is constant"),
-        (column("z", "text", distinct=51), "none of its 51 different texts stands in 5 rows or more"),
-        (column("z", "text", distinct=1_001), "its texts are too long or too many"),
+        (column("z", "text", distinct=51), "too many rare values: none of its 51 distinct values has 5 rows"),
+        (column("z", "text", distinct=1_001), "its texts are too long, or too many"),
     ],
 )
 def test_a_useless_column_is_left_out_with_a_warning(useless: Any, why: str) -> None:
@@ -147,7 +147,7 @@ def test_every_named_feature_that_cannot_be_used_is_pointed_at() -> None:
     with pytest.raises(InvalidSpec) as error:
         resolve(spec("y", ["x", "void", "id", "essay", "nope"]), table(column("x"), *columns, column("y", "boolean")))
 
-    assert [fault.pointer for fault in error.value.faults] == [f"/data/features/{i}" for i in (1, 2, 3, 4)]
+    assert [fault.pointer for fault in error.value.field_errors] == [f"/data/features/{i}" for i in (1, 2, 3, 4)]
 
 
 def test_a_table_without_a_usable_column_is_refused() -> None:
@@ -218,7 +218,9 @@ def with_texts(*counts: int, missing: int = 0, **preprocess: Any) -> Feature:
         ([50, *[1] * 500], 1, True),
     ],
 )
-def test_rare_texts_share_an_input_where_rows_enough_hold_them(counts: list[int], categories: int, other: bool) -> None:
+def test_rare_text_values_share_an_input_if_they_occur_often_enough(
+    counts: list[int], categories: int, other: bool
+) -> None:
     feature = with_texts(*counts, missing=7)
 
     assert (len(feature.categories or ()), feature.other, feature.indicator) == (categories, other, True)
@@ -241,15 +243,14 @@ def test_of_texts_too_many_to_list_the_most_frequent_decide() -> None:
     (warning,) = result.warnings
     assert (warning.code, warning.pointer) == ("rare_categories", "/data/features")
     assert warning.message == (
-        "of the 5,000 different texts of column 'city' the 2 most frequent have an input each;"
-        " the other 4,998 share the input `other`"
+        "column 'city' has 5,000 distinct values: top 2 one-hot encoded, rest (4,998) grouped as (other)"
     )
 
 
 @pytest.mark.parametrize(
     "split", [{"column": "part"}, {"group": "island"}, {"order_by": "when"}], ids=["column", "group", "order_by"]
 )
-def test_what_splits_the_rows_is_no_feature_unless_named(split: dict[str, str]) -> None:
+def test_a_split_column_is_no_feature_unless_named(split: dict[str, str]) -> None:
     part = Column(
         name="part",
         type=ColumnType.text,

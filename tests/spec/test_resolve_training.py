@@ -1,4 +1,4 @@
-"""Resolving how a job trains: the split, the monitor, batches, limits, and what is worth a warning."""
+"""Resolving training settings: split, monitor, batches, limits and warnings."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_a_job_may_ask_for_as_much_as_the_server_allows_and_no_more() -> None:
     ):
         with pytest.raises(InvalidSpec) as error:
             resolve(spec(**fields), TABLE, bound)
-        assert pointer in (None, error.value.faults[0].pointer)
+        assert pointer in (None, error.value.field_errors[0].pointer)
         assert said in error.value.detail
 
 
@@ -224,10 +224,10 @@ def test_a_job_that_asks_for_no_time_gets_what_the_server_allows() -> None:
         ({"architecture": {"hidden": []}}, "/data"),
     ],
 )
-def test_what_takes_the_most_memory_is_blamed(fields: Any, pointer: str) -> None:
+def test_the_error_points_at_the_largest_part_of_the_memory(fields: Any, pointer: str) -> None:
     job = JobSpec.model_validate({"data": {"kind": "synthetic", "rows": 200_000, "features": 100}, **fields})
 
     with pytest.raises(InvalidSpec) as error:
         resolve(job, profile_of(job.data), limits(memory_bytes=2**20))
 
-    assert [fault.pointer for fault in error.value.faults] == [pointer]
+    assert [fault.pointer for fault in error.value.field_errors] == [pointer]

@@ -185,4 +185,4 @@ def test_a_monitor_missing_from_the_history_is_an_error() -> None:
     with pytest.raises(InvalidSpec, match="the history has no val_mae") as refused:
         replay(spec(), None, rows_of([nan, 0.5]), [Patience(), Patience(monitor=Monitor.val_mae)])
 
-    assert refused.value.faults[0].pointer == "/rules/1/monitor"
+    assert refused.value.field_errors[0].pointer == "/rules/1/monitor"

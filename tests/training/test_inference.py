@@ -1,4 +1,4 @@
-"""A row's answer is bit for bit the same alone and in any company."""
+"""Predictions of a row are bit-identical alone and in any batch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.data.preprocess.dataset import prepare
-from service.data.table import Table
+from service.data.preprocess.preprocessing import Table
 from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
-from service.training.checkpoint import Checkpoint
-from service.training.inference import BLOCK_ROWS, Model, step_rows
+from service.training.checkpoint import LoadedCheckpoint
+from service.training.inference import BLOCK_ROWS, InferenceModel, step_rows
 from service.training.models import build
 from tests.training.arrays import NETWORKS
 from tests.training.jobs import CPU, train
@@ -25,7 +25,7 @@ FEATURES = 12
 ROWS = [[(i * j) % 7 / 9 + i % 5 for j in range(1, FEATURES + 1)] for i in range(45)]
 
 
-def trained(architecture: dict[str, Any], **fields: Any) -> tuple[Model, Checkpoint]:
+def trained(architecture: dict[str, Any], **fields: Any) -> tuple[InferenceModel, LoadedCheckpoint]:
     """A network that has trained for an epoch on 45 rows of 12 numbers, of three classes."""
     data = {"kind": "inline", "x": ROWS, "y": [i % 3 for i in range(45)]}
     spec = JobSpec.model_validate({"data": data, "architecture": architecture, "max_epochs": 1, **fields})
@@ -34,8 +34,8 @@ def trained(architecture: dict[str, Any], **fields: Any) -> tuple[Model, Checkpo
     *_, (last,) = train([resolved], rows, CPU)
     network = build(resolved.layers).eval()
     network.load_state_dict(last.best_state)
-    checkpoint = Checkpoint(network, resolved.layers, rows.preprocessing, spec, 1, {})
-    return Model(checkpoint), checkpoint
+    checkpoint = LoadedCheckpoint(network, resolved.layers, rows.preprocessing, spec, 1, {})
+    return InferenceModel(checkpoint), checkpoint
 
 
 def table(rows: int, seed: int = 0) -> Table:
@@ -73,7 +73,7 @@ def test_images_predict_the_same_alone_and_in_a_batch_however_many_fit_in_a_step
     *_, (last,) = train([resolved], rows, CPU)
     network = build(resolved.layers).eval()
     network.load_state_dict(last.best_state)
-    model = Model(Checkpoint(network, resolved.layers, rows.preprocessing, spec, 1, {}))
+    model = InferenceModel(LoadedCheckpoint(network, resolved.layers, rows.preprocessing, spec, 1, {}))
     whole = Table({f"x{j}": np.array([row[j] for row in x]) for j in range(side * side)}, len(x))
 
     together = model.shares(whole)
@@ -110,12 +110,12 @@ def test_a_row_of_a_wide_network_predicts_the_same_alone_and_in_a_batch(hidden: 
 
 
 @pytest.mark.slow
-def test_a_model_that_answers_holds_its_weights_once() -> None:
+def test_an_inference_model_holds_its_weights_once() -> None:
     _, checkpoint = trained({"kind": "mlp", "hidden": [512, 512]})
     gc.collect()
     before = {id(found) for found in gc.get_objects() if issubclass(type(found), torch.Tensor)}
 
-    model = Model(checkpoint)
+    model = InferenceModel(checkpoint)
 
     gc.collect()
     made = [found for found in gc.get_objects() if issubclass(type(found), torch.Tensor) and id(found) not in before]

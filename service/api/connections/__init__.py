@@ -1,1 +1,1 @@
-"""The server's sockets: how many, and how slow a client may be."""
+"""The server's connections: their number, and timeouts of slow clients."""

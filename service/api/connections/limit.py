@@ -1,4 +1,4 @@
-"""How many connections a server has at a time: beyond that the longest idle one is closed, or the new one refused."""
+"""The connection limit: beyond it, the longest idle connection is closed, or the new one refused."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SPARE = 16  # connections beyond the limit that hear why they are refused; more are closed without a word
+SPARE = 16  # connections beyond the limit that get a 503; more are closed without a response
 LOG_SECONDS = 60.0
-SHED = 16  # idle connections that make way where the process runs out of descriptors
+SHED = 16  # idle connections to close when the process runs out of file descriptors
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Capacity(ServerState):
-    """uvicorn's state of a server, with a limit of connections.
+class ConnectionLimit(ServerState):
+    """uvicorn's server state with a connection limit.
 
-    `idle`: connections that wait for a request's head, those that have waited longest first.
+    `idle`: keep-alive connections without a request, longest idle first.
     """
 
     def __init__(self, limit: int) -> None:
@@ -41,12 +41,10 @@ class Capacity(ServerState):
         self._logged = self._shed = -LOG_SECONDS
 
     def admit(self, new: H11Protocol) -> None:
-        """Make room for a connection that was just made."""
+        """Apply the limit to a new connection."""
         if len(self.connections) <= self.limit:
             return
-        self._log(
-            f"{self.limit:,} connections are open, the most there may be: idle ones make way, or new ones are refused"
-        )
+        self._log(f"connection limit of {self.limit:,} reached: closing idle connections, or refusing new ones")
         oldest = next(iter(self.idle), new)
         if oldest is not new:
             self._close(oldest)
@@ -56,12 +54,12 @@ class Capacity(ServerState):
             new.app = _refuse
 
     def on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """asyncio's exception handler: it reports each failed accept, thousands of times a second when out of files."""
+        """asyncio's exception handler: without file descriptors, accept fails thousands of times per second."""
         error = context.get("exception")
         if not (isinstance(error, OSError) and error.errno in _EXHAUSTED and "accept" in context.get("message", "")):
             loop.default_exception_handler(context)
             return
-        self._log(f"no connection can be accepted: {error.strerror}; raise the limit of open files (`ulimit -n`)")
+        self._log(f"cannot accept connections: {error.strerror}; raise the limit of open files (`ulimit -n`)")
         if time.monotonic() - self._shed > 1.0:
             self._shed = time.monotonic()
             for oldest in list(self.idle)[:SHED]:
@@ -72,14 +70,14 @@ class Capacity(ServerState):
         connection.transport.abort()
 
     def _log(self, message: str) -> None:
-        """Once a minute: it happens for each new connection."""
+        """Log at most once per minute."""
         if time.monotonic() - self._logged > LOG_SECONDS:
             self._logged = time.monotonic()
             log.warning(message)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """The application for a connection too many."""
+    """The ASGI application of a refused connection: a 503."""
     scope["state"]["request_id"] = f"req_{uuid4().hex}"
     response = problems.from_service_error(Request(scope), Unavailable("too many connections are open; try again"))
     response.headers["Connection"] = "close"

@@ -1,4 +1,4 @@
-"""uvicorn, but it waits neither for those who wait for a job as it shuts down, nor for clients that have stopped."""
+"""The uvicorn server, with a connection limit, timeouts for slow clients, and a shutdown that ends streams."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from service.api.connections.limit import Capacity
-from service.api.connections.slow_clients import Connection
+from service.api.connections.limit import ConnectionLimit
+from service.api.connections.slow_clients import TimeoutProtocol
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from service.api.context import Parts
+    from service.api.context import AppState
 
-QUEUED = 2_048  # connections that wait to be accepted; one more would be tried again after a second
+BACKLOG = 2_048  # listen backlog; a client beyond it retries after a second
 
 
 class Server(uvicorn.Server):
-    """Serves what `create_app` made, over at most so many `connections` at a time; `options` are uvicorn's."""
+    """Serves an app of `create_app` over at most `connections` concurrent connections; `options` are uvicorn's."""
 
     def __init__(self, app: FastAPI, *, connections: int = 10_000, **options: Any) -> None:
-        super().__init__(uvicorn.Config(app, http=Connection, ws="none", **options))
-        self.server_state = self._capacity = Capacity(connections)
-        self._parts: Parts = app.state.parts
+        super().__init__(uvicorn.Config(app, http=TimeoutProtocol, ws="none", **options))
+        self.server_state = self._connection_limit = ConnectionLimit(connections)
+        self._state: AppState = app.state.shared
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Watch over the event loop first."""
-        asyncio.get_running_loop().set_exception_handler(self._capacity.on_loop_error)
+        """Install the event loop's exception handler, start, and raise the listen backlog."""
+        asyncio.get_running_loop().set_exception_handler(self._connection_limit.on_loop_error)
         await super().startup(sockets)
         for listening in (each for server in self.servers for each in server.sockets):
-            # asyncio has one number for both: how many it accepts at once, and how many the system lets wait.
+            # asyncio uses one number for both the listen backlog and the connections accepted per loop iteration.
             with socket.socket(fileno=os.dup(listening.fileno())) as same:
-                same.listen(QUEUED)
+                same.listen(BACKLOG)
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second; once a second look who is too slow."""
+        """Called ten times per second; once per second, close connections of slow clients."""
         if counter % 10 == 0:
             now = time.monotonic()
-            for connection in [each for each in self.server_state.connections if isinstance(each, Connection)]:
+            for connection in [each for each in self.server_state.connections if isinstance(each, TimeoutProtocol)]:
                 if connection.too_slow(now):
                     connection.cut()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End waits and streams, then everything else in uvicorn's order."""
-        self._parts.watcher.stop()
+        """End waits and streams first, then shut down as uvicorn does."""
+        self._state.watcher.stop()
         await super().shutdown(sockets)

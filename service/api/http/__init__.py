@@ -1,1 +1,1 @@
-"""HTTP itself: strict requests, problem responses, ranges, uploads, tabular responses, OpenAPI."""
+"""HTTP: JSON bodies, validation errors, problem responses, ranges, uploads, OpenAPI."""

@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 def limited(request: Request, limit: int, overhead: int = 0) -> Receive:
-    """The request's `receive`, which raises TooLarge for a body of more than `limit` bytes, announced or not.
+    """The request's `receive`, which raises TooLarge for a body over `limit` bytes, by Content-Length or received.
 
-    `overhead`: bytes that may come on top, of which nobody needs to be told.
+    `overhead`: additional bytes that are accepted, for the framing of multipart forms.
     """
     received = 0
-    message = f"the body is larger than {limit:,} bytes, the most that this server accepts here"
-    announced = request.headers.get("content-length", "")
+    message = f"the body is larger than {limit:,} bytes, the limit of this endpoint"
+    content_length = request.headers.get("content-length", "")
 
     async def receive() -> Message:
         nonlocal received
-        if announced.isdecimal() and int(announced[:18]) > limit + overhead:
+        if content_length.isdecimal() and int(content_length[:18]) > limit + overhead:
             raise TooLarge(message)
         part = await request.receive()
         received += len(part.get("body", b""))

@@ -1,15 +1,16 @@
-"""A JSON body, read to the letter and checked against its model: a large one in a thread, off the event loop."""
+"""Strict parsing and validation of JSON bodies; large ones in a thread, off the event loop."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from anyio import to_thread
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
+from service.api.http.validation_errors import with_suggestions
 from service.errors import InvalidRequest, TooLarge
 
 if TYPE_CHECKING:
@@ -18,42 +19,43 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
 MAX_JSON_BYTES = 2 * 1024**2
-# Lists and objects: ten times those of the longest list that any request may have. Half a million of them took the
-# parser a second, in which it lets no other thread run.
+# Lists and objects: ten times as many as the largest valid request has. Parsing half a million of them holds the GIL
+# for a second.
 MAX_CONTAINERS = 100_000
-LARGE_BYTES = 32 * 1024  # from here on a body takes longer than a thread's start
+LARGE_BYTES = 32 * 1024  # parsing a larger body takes longer than starting a thread
 
 
 class JsonBody:
-    """What a path operation takes as its body."""
+    """Parses and validates the body of a path operation."""
 
     def __init__(self, field: ModelField) -> None:
-        annotation: Any = field.field_info.annotation
-        self._model: TypeAdapter[Any] = TypeAdapter(annotation)
+        self._annotation: Any = field.field_info.annotation
+        self._model: TypeAdapter[Any] = TypeAdapter(cast("Any", self._annotation))
 
-    async def read(self, content: bytes, parsing: CapacityLimiter) -> Any:
-        """The model; raises InvalidRequest where `content` is no JSON, RequestValidationError, TooLarge.
+    async def read(self, content: bytes, parse_slots: CapacityLimiter) -> Any:
+        """The validated model; raises InvalidRequest if `content` is not JSON, RequestValidationError, TooLarge.
 
-        `parsing`: how many large bodies are read at a time.
+        `parse_slots`: limits how many large bodies are parsed at a time.
         """
         if len(content) < LARGE_BYTES:
             return self._read(content)
-        return await to_thread.run_sync(self._read, content, limiter=parsing)
+        return await to_thread.run_sync(self._read, content, limiter=parse_slots)
 
     def _read(self, content: bytes) -> Any:
         parsed = _parse(content)
         try:
             return self._model.validate_python(parsed)
         except ValidationError as error:
-            found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
+            errors = with_suggestions(error.errors(include_url=False), self._annotation)
+            found = [{**each, "loc": ("body", *each["loc"])} for each in errors]
             raise RequestValidationError(found, body=parsed) from None
 
 
-class ReadRequest(Request):
-    """A request whose body is read and checked: FastAPI finds a model, and takes models as they are."""
+class ParsedRequest(Request):
+    """A request with a body already parsed and validated: FastAPI accepts instances of the model as they are."""
 
     def __init__(self, scope: Scope, receive: Receive, content: bytes, value: Any) -> None:
-        """`receive`: of what comes after the body, that is, of the client's disconnect."""
+        """`receive`: for messages after the body, which are the client's disconnect."""
         super().__init__(scope, receive)
         self._body, self._value = content, value
 
@@ -63,7 +65,7 @@ class ReadRequest(Request):
 
 
 def _parse(content: bytes) -> Any:
-    """JSON to the letter: no NaN, no name twice in an object; raises InvalidRequest for anything else, TooLarge."""
+    """Parse strict JSON, without NaN and duplicate names; raises InvalidRequest, TooLarge."""
     if content.count(b"[") + content.count(b"{") > MAX_CONTAINERS:
         raise TooLarge(f"the body holds more than {MAX_CONTAINERS:,} lists and objects; upload a data set instead")
     try:

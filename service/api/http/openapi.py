@@ -1,4 +1,4 @@
-"""What /openapi.json says beyond the signatures: tags, problems, examples of job specs."""
+"""The OpenAPI document beyond the endpoints' signatures: tags, problem responses, examples."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ Numbers that are not finite are `null`. Clients must accept states that they don
 TAGS = [
     {"name": "jobs", "description": "Networks to train: submit, plan, read, cancel, delete."},
     {"name": "progress", "description": "The epochs of a job, as a list, as CSV or as they happen."},
-    {"name": "checkpoints", "description": "The weights of the best and of the last epoch."},
-    {"name": "predictions", "description": "The best epoch's answers to new rows."},
-    {"name": "sweeps", "description": "Many jobs from one base spec: a grid, a list of points, folds, several seeds."},
-    {"name": "datasets", "description": "Uploaded tables to learn from."},
-    {"name": "service", "description": "What can be asked for, who trains, and whether all is well."},
+    {"name": "checkpoints", "description": "Weights of the best and of the last epoch."},
+    {"name": "predictions", "description": "Predictions of the best epoch for new rows."},
+    {"name": "sweeps", "description": "Many jobs from one base spec: a grid, a list of points, folds, seeds."},
+    {"name": "datasets", "description": "Uploaded tables to train on."},
+    {"name": "service", "description": "Architectures, workers, usage, health and metrics."},
 ]
 
 _MEANINGS = {
     400: "The body is not JSON.",
-    401: "There is no API key in the request, or it opens nothing.",
+    401: "The API key is missing or invalid.",
     403: "The API key does not allow this, or a proxy forwarded it to a service that has no key yet.",
     404: "No such object.",
-    409: "The object's present state does not allow this.",
-    413: "The body is too large, or what would come of it.",
-    415: "The body is not of a type that is taken here.",
-    416: "The range lies outside of the file.",
+    409: "The object's current state does not allow this.",
+    413: "The body, or the result, is too large.",
+    415: "The body's media type is not supported here.",
+    416: "The range is outside the file.",
     422: "Something in the request is wrong; `errors` says where.",
-    429: "More than the tenant may have at a time, or unknown keys by the dozen; `Retry-After` says when to try again.",
-    500: "A fault of the server; its log has the details under `request_id`.",
-    501: "This server lacks a library that it takes.",
-    503: "The database or a helper cannot be reached; `Retry-After` says when to try again.",
+    429: "A rate limit, queue limit or stream limit is reached; `Retry-After` says when to retry.",
+    500: "An internal error; the server's log has the details under `request_id`.",
+    501: "The server lacks an optional library.",
+    503: "The database or a helper process is unavailable; `Retry-After` says when to retry.",
     507: "The server could not write to its storage.",
 }
 
@@ -56,7 +56,7 @@ SPEC_EXAMPLES: dict[str, Example] = {
         },
     },
     "reference": {
-        "summary": "Random labels on made-up rows: early stopping has to notice that nothing can be learnt",
+        "summary": "Random labels on synthetic data: early stopping ends the training soon",
         "value": {
             "name": "reference",
             "data": {"kind": "synthetic", "rows": 1000, "features": 20, "classes": 2},
@@ -91,7 +91,7 @@ SWEEP_EXAMPLES: dict[str, Example] = {
         },
     },
     "points": {
-        "summary": "Points one by one",
+        "summary": "A list of points",
         "value": {
             "base": {"data": {"kind": "synthetic", "signal": 2.0}},
             "points": [{"optimizer.kind": "sgd", "optimizer.lr": 0.1}, {"optimizer.kind": "adamw"}],
@@ -109,7 +109,7 @@ SWEEP_EXAMPLES: dict[str, Example] = {
 
 PREDICT_EXAMPLES: dict[str, Example] = {
     "penguins": {
-        "summary": "Two rows, one of them with a value missing",
+        "summary": "Two rows, one with a missing value",
         "value": {
             "rows": [
                 {"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "island": "Torgersen", "sex": "male"},
@@ -121,12 +121,12 @@ PREDICT_EXAMPLES: dict[str, Example] = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The documentation of these errors, for a route's `responses`."""
+    """The `responses` of a route for these error statuses."""
     return {status: {"model": Problem, "description": _MEANINGS[status]} for status in statuses}
 
 
 def amend(app: FastAPI) -> None:
-    """Give errors in the documentation the media type that they have, and unions the form that generators know."""
+    """Give error responses their media type, and rewrite unions for client generators."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -138,18 +138,18 @@ def amend(app: FastAPI) -> None:
                         response["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
             for schema in document["components"]["schemas"].values():
                 for field in schema.get("properties", {}).values():
-                    _plain(field)
+                    _rewrite_union(field)
         assert app.openapi_schema is not None
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _plain(field: dict[str, Any]) -> None:
-    """Say what holds for a union in terms that generators of clients know; the others are no faults.
+def _rewrite_union(field: dict[str, Any]) -> None:
+    """Rewrite a union in terms that client generators support; the original is valid OpenAPI too.
 
-    For openapi-python-client, an object as `default` is a reason to leave out every operation that has to do with the
-    field, such as the submission of a job; and where `const` is one of several, it takes no other.
+    openapi-python-client skips every operation with an object as a field's `default`, such as the submission of a job;
+    and a `const` in a union makes it accept no other member.
     """
     members = field.get("anyOf") or field.get("oneOf")
     if members and isinstance(field.get("default"), dict):

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from service import errors
-from service.api.http.validation_errors import faults_of
+from service.api.http.validation_errors import validation_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,8 +57,8 @@ HEADERS: dict[type[errors.ServiceError], dict[str, str]] = {
 }
 
 
-class ProblemFault(BaseModel):
-    """One wrong place of a request: in its body, or among its parameters."""
+class FieldProblem(BaseModel):
+    """One error in a request's body, query or headers."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -71,7 +71,7 @@ class ProblemFault(BaseModel):
 
 
 class Problem(BaseModel):
-    """What went wrong, after RFC 9457."""
+    """Problem details (RFC 9457)."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -82,12 +82,12 @@ class Problem(BaseModel):
     status: int
     """The HTTP status."""
     detail: str | None = None
-    """What went wrong, for a person."""
+    """Explanation of this error."""
     code: str
     """What went wrong, for a program: a stable name."""
     request_id: str
-    """The request, as it stands in the server's log."""
-    errors: list[ProblemFault] | None = None
+    """The id of the request, as in the server's log."""
+    errors: list[FieldProblem] | None = None
     """The wrong places, at most 20."""
 
 
@@ -96,33 +96,33 @@ def respond(
     status: int,
     code: str,
     detail: str | None,
-    faults: list[ProblemFault] | None = None,
+    field_errors: list[FieldProblem] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A problem as a response."""
+    """A problem document as a response."""
     problem = Problem(
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
         code=code,
         request_id=request.state.request_id,
-        errors=faults or None,
+        errors=field_errors or None,
     )
-    # In ASCII: a name that the client sent may hold half a character, which UTF-8 cannot say.
+    # ASCII: a name from the request may hold a lone surrogate, which UTF-8 cannot encode.
     body = json.dumps(problem.model_dump(exclude_none=True))
     return Response(body, status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def from_service_error(request: Request, error: errors.ServiceError) -> Response:
-    """An error of our own."""
-    faults = [ProblemFault(pointer=fault.pointer, message=fault.message) for fault in error.faults[:20]]
+    """The response to an error of the service."""
+    found = [FieldProblem(pointer=each.pointer, message=each.message) for each in error.field_errors[:20]]
     status = STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
     again = {} if error.retry_seconds is None else {"Retry-After": f"{error.retry_seconds}"}
-    return respond(request, status, error.code, error.detail, faults, {**HEADERS.get(type(error), {}), **again})
+    return respond(request, status, error.code, error.detail, found, {**HEADERS.get(type(error), {}), **again})
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of `app` with a problem."""
+    """Make every error response of `app` a problem document."""
     app.add_exception_handler(errors.ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
@@ -136,13 +136,13 @@ async def _service_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    faults = [ProblemFault.model_validate(fault) for fault in faults_of(error.errors(), error.body)]
-    first = faults[0]
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    found = [FieldProblem.model_validate(each) for each in validation_errors(error.errors(), error.body)]
+    first = found[0]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     where = first.parameter or _dotted(first.pointer or "") or "the body"
-    in_body = any(fault.pointer is not None for fault in faults)
+    in_body = any(each.pointer is not None for each in found)
     code = errors.InvalidSpec.code if in_body and _takes_spec(request) else errors.InvalidRequest.code
-    return respond(request, 422, code, f"{where} {first.message}{more}", faults)
+    return respond(request, 422, code, f"{errors.located(where, first.message)}{more}", found)
 
 
 def _dotted(pointer: str) -> str:
@@ -156,7 +156,7 @@ def _takes_spec(request: Request) -> bool:
 
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if isinstance(error.__cause__, errors.ServiceError):  # FastAPI wraps what reading the body raises
+    if isinstance(error.__cause__, errors.ServiceError):  # FastAPI wraps exceptions raised while reading the body
         return from_service_error(request, error.__cause__)
     status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
     detail = error.detail
@@ -169,9 +169,9 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> str:
-    """Every method of the path that fits best, which is the one with the fewest variable parts.
+    """The methods of all routes with the best-matching path, the one with the fewest path parameters.
 
-    Starlette knows only those of the first route that fits.
+    Starlette lists only those of the first matching route.
     """
     methods = defaultdict[str, set[str]](set)
     for route in iter_route_contexts(request.app.routes):
@@ -183,4 +183,4 @@ def _allowed(request: Request) -> str:
 
 
 async def _disconnected(_request: Request, _error: Exception) -> Response:
-    return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody is there to read it
+    return Response(status_code=HTTPStatus.BAD_REQUEST)  # the client has disconnected: nobody reads it

@@ -1,4 +1,4 @@
-"""A file as an answer: a strong ETag, If-None-Match, and one range of bytes (RFC 9110, sections 13 and 14)."""
+"""File responses with ETag, conditional requests and a single byte range (RFC 9110, sections 13 and 14)."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from service.api.http.media_types import CSV
-
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 CHUNK_BYTES = 256 * 1024
+JSON = "application/json"
+CSV = "text/csv"
+PARQUET = "application/vnd.apache.parquet"
 OCTETS = "application/octet-stream"
 _TEXT = {"type": "string"}
 _BYTES = {"type": "string", "format": "binary"}
 
 
 def documented(*media_types: str) -> dict[int | str, dict[str, Any]]:
-    """What `serve` answers, for the documentation of an endpoint."""
+    """The responses of `serve`, for the OpenAPI document."""
     file = {
-        "description": "The file, or the range of it that was asked for.",
+        "description": "The file, or the requested range of it.",
         "content": {media_type: {"schema": _TEXT if media_type == CSV else _BYTES} for media_type in media_types},
         "headers": {"ETag": {"description": "SHA-256 of the file, in quotes.", "schema": {"type": "string"}}},
     }
     return {
         200: file,
-        206: {**file, "description": "The range that was asked for."},
-        304: {"description": "The client's copy is this one."},
+        206: {**file, "description": "The requested range."},
+        304: {"description": "Not modified."},
     }
 
 
@@ -41,10 +42,10 @@ _ONE_RANGE = re.compile(r"\s*bytes\s*=\s*([0-9]{0,18})-([0-9]{0,18})\s*", re.IGN
 def serve(
     request: Request, file: BinaryIO, size: int, sha256: str, filename: str, media_type: str = OCTETS
 ) -> Response:
-    """Answer GET or HEAD with `file` of `size` bytes, or the part that was asked for; closes it in the end."""
+    """The response to GET or HEAD with all of `file`, or the requested range; closes the file at the end."""
     etag = f'"{sha256}"'
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
-    if _is_known(request.headers.get("if-none-match"), etag):
+    if _etag_matches(request.headers.get("if-none-match"), etag):
         file.close()
         return Response(status_code=304, headers=headers)
     headers["Content-Disposition"] = f'attachment; filename="{filename}"'
@@ -62,13 +63,13 @@ def serve(
     if request.method == "HEAD":
         file.close()
         return Response(status_code=status, headers=headers, media_type=media_type)
-    return FilePart(file, range(start, stop), status, headers, media_type)
+    return OpenFileResponse(file, range(start, stop), status, headers, media_type)
 
 
 def byte_range(header: str, size: int) -> range | None:
-    """The bytes that a Range header asks for; None where it is to be ignored, as for several ranges.
+    """The requested bytes; None for a header to ignore, such as several ranges.
 
-    Raises the 416 that a range outside of the file gets.
+    Raises a 416 for a range outside the file.
     """
     match = _ONE_RANGE.fullmatch(header)
     if match is None or match[1] == match[2] == "":
@@ -84,15 +85,15 @@ def byte_range(header: str, size: int) -> range | None:
     return range(start, stop)
 
 
-def _is_known(if_none_match: str | None, etag: str) -> bool:
+def _etag_matches(if_none_match: str | None, etag: str) -> bool:
     tags = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
     return etag in tags or tags == ["*"]
 
 
-class FilePart(StreamingResponse):
-    """Some bytes of an open file, sent from the disk at the pace of the client.
+class OpenFileResponse(StreamingResponse):
+    """A range of an open file, streamed from disk.
 
-    Closes the file in the end, whether or not the client has waited for it: the file may have no name any more.
+    Closes the file at the end, even if the client disconnects: the file may already be unlinked.
     """
 
     def __init__(
@@ -102,17 +103,17 @@ class FilePart(StreamingResponse):
         self._file = file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the response."""
         try:
             await super().__call__(scope, receive, send)
         finally:
             self._file.close()
 
 
-def whole(file: BinaryIO, headers: dict[str, str], media_type: str) -> FilePart:
-    """All of an open file, with its length among the headers; closes it in the end."""
+def whole(file: BinaryIO, headers: dict[str, str], media_type: str) -> OpenFileResponse:
+    """All of an open file with its Content-Length; closes it at the end."""
     size = file.seek(0, 2)
-    return FilePart(file, range(size), 200, {"Content-Length": str(size), **headers}, media_type)
+    return OpenFileResponse(file, range(size), 200, {"Content-Length": str(size), **headers}, media_type)
 
 
 def _chunks(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:

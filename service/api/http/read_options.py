@@ -1,4 +1,4 @@
-"""What an upload's query says of how the file is to be read."""
+"""Query parameters of an upload: how to read the file."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from service.spec.read_options import (
 
 def _options(
     format: Annotated[  # noqa: A002
-        KnownFormat | None, Query(description="What the file is; left out: found by its bytes.")
+        KnownFormat | None, Query(description="File format; default: detected.")
     ] = None,
-    encoding: Annotated[Encoding | None, Query(description="How the text is encoded; left out: found.")] = None,
+    encoding: Annotated[Encoding | None, Query(description="Text encoding; default: detected.")] = None,
     delimiter: Annotated[
-        Delimiter | None, Query(description="What separates a CSV line's values, `%09` for a tab; left out: found.")
+        Delimiter | None, Query(description="CSV delimiter, `%09` for a tab; default: detected.")
     ] = None,
     quote: Annotated[
         Quote | None,
-        Query(description="What stands around a CSV value with the delimiter in it; empty: nothing; left out: found."),
+        Query(description="CSV quote character; empty: none; default: detected."),
     ] = None,
     header: Annotated[
-        bool | None, Query(description="Whether the first CSV line names the columns; left out: found.")
+        bool | None, Query(description="Whether the first CSV line names the columns; default: detected.")
     ] = None,
-    decimal: Annotated[Decimal | None, Query(description="The decimal sign in CSV; left out: found.")] = None,
+    decimal: Annotated[Decimal | None, Query(description="Decimal separator in CSV; default: detected.")] = None,
     date_format: Annotated[
         DateFormat | None,
-        Query(description="How dates are written, e.g. `%d.%m.%Y`; a time of day may follow; left out: found."),
+        Query(description="Date format, e.g. `%d.%m.%Y`; a time of day may follow; default: detected."),
     ] = None,
     null: Annotated[
         list[Annotated[str, Query(max_length=100)]] | None,
-        Query(max_length=100, description="A text that means a missing value; repeat it. Replaces the usual ones."),
+        Query(max_length=100, description="A text that means a missing value; may be repeated. Replaces the defaults."),
     ] = None,
     shape: Annotated[
         ImageShape | None,
         Query(
-            description="What images become, as CHANNELSxHEIGHTxWIDTH, e.g. `1x28x28` for grey or `3x32x32` for colour;"
-            " left out: grey if all are, their median size, and no more than 10,000 values."
+            description="Shape of images, as CHANNELSxHEIGHTxWIDTH, e.g. `1x28x28` for grey or `3x32x32` for color;"
+            " default: grey if all are, their median size, at most 10,000 values."
         ),
     ] = None,
 ) -> ReadOptions:

@@ -1,4 +1,4 @@
-"""The body of an upload on its way to a file: never whole in memory, counted and hashed as it comes."""
+"""Streams the body of an upload to a file, counting and hashing it; never whole in memory."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ MULTIPART_OVERHEAD = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Upload:
-    """What has arrived."""
+class ReceivedUpload:
+    """Hash and size of a received upload."""
 
     sha256: str
     size_bytes: int
 
 
-async def receive(request: Request, target: Path, limit: int) -> Upload:
+async def receive(request: Request, target: Path, limit: int) -> ReceivedUpload:
     """Write the body, or the multipart field `file`, to `target`.
 
-    Raises TooLarge past `limit` bytes, InvalidData when there are none, InvalidRequest, StorageError.
+    Raises TooLarge past `limit` bytes, InvalidData for an empty body, InvalidRequest, StorageError.
     """
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         bounded = Request(request.scope, limited(request, limit, MULTIPART_OVERHEAD))
         async with bounded.form(max_files=1, max_fields=1) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
-                raise InvalidRequest("the form has no file in its field `file`")
+                raise InvalidRequest("the form has no file in the field `file`")
             upload = await _store(_parts(file), target)
     else:
         upload = await _store(Request(request.scope, limited(request, limit)).stream(), target)
@@ -53,7 +53,7 @@ async def _parts(file: UploadFile) -> AsyncIterator[bytes]:
         yield part
 
 
-async def _store(parts: AsyncIterator[bytes], target: Path) -> Upload:
+async def _store(parts: AsyncIterator[bytes], target: Path) -> ReceivedUpload:
     digest, size, pending = hashlib.sha256(), 0, bytearray()
 
     def flush(file: BinaryIO) -> None:
@@ -62,7 +62,7 @@ async def _store(parts: AsyncIterator[bytes], target: Path) -> Upload:
         pending.clear()
 
     try:
-        # Buffered: a file without a buffer may write less than it is given, and tell only by what `write` returns.
+        # Buffered: an unbuffered `write` may write only a part, and reports it only by its return value.
         with target.open("wb") as file:
             async for part in parts:
                 size += len(part)
@@ -72,4 +72,4 @@ async def _store(parts: AsyncIterator[bytes], target: Path) -> Upload:
             flush(file)
     except OSError as error:
         raise StorageError(f"the upload could not be stored: {error.strerror or error}") from error
-    return Upload(digest.hexdigest(), size)
+    return ReceivedUpload(digest.hexdigest(), size)

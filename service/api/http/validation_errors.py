@@ -1,21 +1,20 @@
-"""What pydantic found wrong with a request, as places that the client knows and words that people use."""
+"""Translates pydantic's errors of a request into JSON pointers or parameter names, and plain messages."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from service.api.http.suggestions import suggestion_for, unknown
 from service.errors import json_pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-MAX_FAULTS = 20
-UNKNOWN_FIELD = "is not a known field"
+MAX_ERRORS = 20
 
 _MESSAGES = {
     "missing": "is required",
     "union_tag_not_found": "is required",
-    "extra_forbidden": UNKNOWN_FIELD,
     "model_type": "should be a JSON object",
     "model_attributes_type": "should be a JSON object",
     "dict_type": "should be a JSON object",
@@ -40,25 +39,36 @@ _REPHRASED = (
 )
 
 
-def faults_of(found: Iterable[dict[str, Any]], body: Any) -> list[dict[str, str]]:
-    """At most 20 wrong places: `{"pointer": ..., "message": ...}` or `{"parameter": ..., "message": ...}`.
+def validation_errors(
+    found: Iterable[dict[str, Any]], body: Any, *, dotted_names: bool = False
+) -> list[dict[str, str]]:
+    """At most 20 errors: `{"pointer": ..., "message": ...}` or `{"parameter": ..., "message": ...}`.
 
-    `found`: pydantic's errors; `body`: what the client sent, which tells its fields from pydantic's own tags.
+    `found`: pydantic's errors; `body`: the request's JSON, needed to tell its fields from pydantic's own tags.
+    `dotted_names`: suggest fields by their path from the root, e.g. `optimizer.lr`, as changes of a spec name them.
     """
     messages: dict[tuple[str, str], list[str]] = {}
     for error in found:
         part, *location = error["loc"]
         place = ("pointer", _pointer(location, body, error)) if part == "body" else ("parameter", str(location[0]))
-        message = _message(error)
+        message = _message(error, _prefix(place[1]) if dotted_names else "")
         if message not in messages.setdefault(place, []):
             messages[place].append(message)
-        if len(messages) > MAX_FAULTS:
+        if len(messages) > MAX_ERRORS:
             break
-    return [{kind: where, "message": _joined(said)} for (kind, where), said in list(messages.items())[:MAX_FAULTS]]
+    return [{kind: where, "message": _joined(said)} for (kind, where), said in list(messages.items())[:MAX_ERRORS]]
+
+
+def with_suggestions(found: Iterable[Any], model: Any) -> Iterator[dict[str, Any]]:
+    """pydantic's errors of the type `model`, those of unknown fields with a suggestion."""
+    for error in found:
+        if error["type"] == "extra_forbidden":
+            error = {**error, "ctx": {"suggestion": suggestion_for(model, error["loc"])}}
+        yield error
 
 
 def _pointer(location: Sequence[str | int], body: Any, error: dict[str, Any]) -> str:
-    """Walk the body along `location`, leaving out the parts that are not in it: names of union members, mostly."""
+    """The JSON pointer of `location`, without the parts that are not in the body, mostly tags of union members."""
     parts: list[str | int] = []
     for index, part in enumerate(location):
         if _leads_on(location[index:], body, error):
@@ -81,7 +91,15 @@ def _leads_on(location: Sequence[str | int], body: Any, error: dict[str, Any]) -
     return part in body and (isinstance(body[part], dict) or not next_is_beside)
 
 
-def _message(error: dict[str, Any]) -> str:
+def _prefix(pointer: str) -> str:
+    """`/optimizer/rate` -> `optimizer.`."""
+    return pointer.lstrip("/").rpartition("/")[0].replace("/", ".") + "." if pointer.count("/") > 1 else ""
+
+
+def _message(error: dict[str, Any], prefix_of_suggestion: str) -> str:
+    if error["type"] == "extra_forbidden":
+        suggestion = error.get("ctx", {}).get("suggestion")
+        return unknown("field", suggestion and prefix_of_suggestion + suggestion)
     if error["type"] == "union_tag_invalid":
         return f"should be one of {error['ctx']['expected_tags']}"
     message = str(_MESSAGES.get(error["type"], error["msg"])).replace(" after validation", "")
@@ -92,7 +110,7 @@ def _message(error: dict[str, Any]) -> str:
 
 
 def _joined(messages: list[str]) -> str:
-    """Several members of a union, each with its complaint: "should be a number or text"."""
+    """Merge the messages of the members of a union: "should be a number or text"."""
     if len(messages) > 1 and all(message.startswith("should be ") for message in messages):
         return "should be " + " or ".join(message.removeprefix("should be ") for message in messages)
     return "; or ".join(messages)

@@ -1,1 +1,1 @@
-"""What clients wait for: changes of jobs, read once for all who wait."""
+"""Waiting requests and streams: changes of jobs, read once for all of them."""

@@ -1,4 +1,4 @@
-"""What has become of a job since its followers last heard: read and written out once for all who are told the same."""
+"""Updates of jobs for streams: one read and one serialization per change, shared by all followers of a job."""
 
 from __future__ import annotations
 
@@ -17,33 +17,35 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class News:
-    """A job, and epochs of it by their number; each also as JSON."""
+class JobUpdate:
+    """A job and its new epochs (number, JSON)."""
 
     job: Job
     job_text: str
     epochs: Sequence[tuple[int, str]]
 
 
-class NewsRoom:
-    """One a process, on the event loop. A thousand who follow one job cost one look at the database a change."""
+class JobFeed:
+    """One per process, on the event loop: a thousand followers of one job cost one database read per change."""
 
     def __init__(self) -> None:
-        self._looking: dict[tuple[str, int, int | None], asyncio.Task[News]] = {}
+        self._reads: dict[tuple[str, int, int | None], asyncio.Task[JobUpdate]] = {}
 
-    async def since(self, database: TenantDatabase, job_id: str, epoch: int, version: int | None, limit: int) -> News:
+    async def since(
+        self, database: TenantDatabase, job_id: str, epoch: int, version: int | None, limit: int
+    ) -> JobUpdate:
         """The job, at `version` or newer, and its epochs after `epoch`; raises NotFound, Unavailable."""
         key = job_id, epoch, version
-        looking = self._looking.get(key)
-        if looking is None:
-            looking = self._looking[key] = asyncio.create_task(asyncio.to_thread(_read, database, job_id, epoch, limit))
-            looking.add_done_callback(lambda _: self._looking.pop(key))
-        return await asyncio.shield(looking)  # who leaves does not take it from the others
+        read = self._reads.get(key)
+        if read is None:
+            read = self._reads[key] = asyncio.create_task(asyncio.to_thread(_read, database, job_id, epoch, limit))
+            read.add_done_callback(lambda _: self._reads.pop(key))
+        return await asyncio.shield(read)  # one client's disconnect must not cancel the shared read
 
 
-def _read(database: TenantDatabase, job_id: str, epoch: int, limit: int) -> News:
+def _read(database: TenantDatabase, job_id: str, epoch: int, limit: int) -> JobUpdate:
     with database.reading() as connection:
-        # The job before its rows: once it has ended, all of them are there.
+        # Read the job before its epochs: if it has ended, all epochs are there.
         job = jobs.get(connection, job_id)
         rows = epochs.read(connection, job_id, after_epoch=epoch, limit=limit)
-    return News(job, job.model_dump_json(), [(row.epoch, row.model_dump_json()) for row in rows])
+    return JobUpdate(job, job.model_dump_json(), [(row.epoch, row.model_dump_json()) for row in rows])

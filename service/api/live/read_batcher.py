@@ -1,4 +1,4 @@
-"""Short reads of many requests, done one after the other by one thread: to hand each over would cost more than it."""
+"""Runs short database reads in batches in one thread: a thread switch per read costs more than the read."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Reads:
-    """One a process, on the event loop. Those that come while the thread is busy are its next turn, all together."""
+class ReadBatcher:
+    """One per process, on the event loop. Reads that arrive while the thread is busy form its next batch."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
@@ -30,13 +30,13 @@ class Reads:
 
     async def _serve(self) -> None:
         while self._waiting:
-            turn, self._waiting = self._waiting, []
+            batch, self._waiting = self._waiting, []
             try:
-                outcomes = await run_in_threadpool(_each, [read for read, _ in turn])
-            except Exception as error:  # no thread could be had: nobody is left waiting
-                outcomes = [(None, error)] * len(turn)
-            for (_, future), (result, problem) in zip(turn, outcomes, strict=True):
-                if future.done():  # who asked has left
+                outcomes = await run_in_threadpool(_each, [read for read, _ in batch])
+            except Exception as error:  # no thread could be started: fail the whole batch
+                outcomes = [(None, error)] * len(batch)
+            for (_, future), (result, problem) in zip(batch, outcomes, strict=True):
+                if future.done():  # its client has disconnected
                     continue
                 if problem is None:
                     future.set_result(result)
@@ -50,6 +50,6 @@ def _each(reads: list[Callable[[], Any]]) -> list[tuple[Any, Exception | None]]:
     for read in reads:
         try:
             outcomes.append((read(), None))
-        except Exception as error:  # it is raised where it was asked for
+        except Exception as error:  # raised in `run`
             outcomes.append((None, error))
     return outcomes

@@ -1,4 +1,4 @@
-"""Runs one check for all who ask at the same time, and keeps nobody waiting for one that hangs."""
+"""Single flight: concurrent callers share one run of a check, with a timeout."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ T = TypeVar("T")
 ANSWER_SECONDS = 5.0
 
 
-class Probe:
-    """One an application, on the event loop. A check has a thread to itself: those of requests may all be waiting."""
+class SingleFlight:
+    """One per application, on the event loop. The check has its own thread: those of requests may all be busy."""
 
     def __init__(self) -> None:
         self._limiter = CapacityLimiter(1)
         self._task: asyncio.Task[Any] | None = None
 
     async def run(self, check: Callable[[], T]) -> T:
-        """What `check`, or one that is under way, returns or raises; Unavailable when it takes too long."""
+        """The result of `check`, or of the run in progress; raises Unavailable after ANSWER_SECONDS."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(to_thread.run_sync(check, limiter=self._limiter))
             self._task.add_done_callback(_retrieve)
@@ -34,10 +34,10 @@ class Probe:
                 result: T = await asyncio.shield(self._task)
                 return result
         except TimeoutError:
-            raise Unavailable(f"database and artifact store have not answered within {ANSWER_SECONDS:g} s") from None
+            raise Unavailable(f"database or artifact store did not answer within {ANSWER_SECONDS:g} s") from None
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Nobody may be there any more to be told of an error."""
+    """Mark the exception as retrieved: all callers may have timed out."""
     if not task.cancelled():
         task.exception()

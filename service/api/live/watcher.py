@@ -1,4 +1,4 @@
-"""Wakes those who wait for jobs: one look at the database a change, however many they are."""
+"""Wakes requests that wait for a job to change: one database query per change for all of them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.1  # how soon a quiet database is looked at for somebody new
-PAUSE_SECONDS = 0.02  # between two looks: at most 50 a second
+POLL_SECONDS = 0.1  # latency of a new waiter while nothing changes
+PAUSE_SECONDS = 0.02  # between two queries: at most 50 per second
 BACK_OFF_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A job at one moment; `version` grows with each change."""
+class JobVersion:
+    """The version and status of a job; the version grows with each change."""
 
     version: int
     status: Status
@@ -33,43 +33,43 @@ class Seen:
 class _Waiter:
     job_id: str
     version: int | None
-    future: asyncio.Future[Seen | None]
+    future: asyncio.Future[JobVersion | None]
 
 
 class Watcher:
-    """One a process. All of it runs on the event loop but the looking, which is done in a thread."""
+    """One per process. Runs on the event loop; the database is queried in a thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiters: set[_Waiter] = set()
-        self._wanted = asyncio.Event()
-        self._newcomers = False
+        self._wake_up = asyncio.Event()
+        self._has_new_waiters = False
         self._task: asyncio.Task[None] | None = None
         self.stopped = False
 
     def start(self) -> None:
-        """Begin to look; call it on the event loop."""
+        """Start the task; call it on the event loop."""
         self._task = asyncio.create_task(self._run(), name="watcher")
 
     def stop(self) -> None:
-        """Send everybody home at once, and let nobody wait from now on."""
+        """Wake all waiters with None; later waits return at once."""
         self.stopped = True
-        self._wanted.set()
+        self._wake_up.set()
         self._wake({})
 
     async def join(self) -> None:
-        """Wait for the last look's end."""
+        """Wait until the task has ended."""
         if self._task is not None:
             await self._task
 
-    async def change(self, job_id: str, version: int | None, seconds: float) -> Seen | None:
-        """The job as soon as it is not (any more) at `version`; None when it is gone, at `seconds`, or on `stop`."""
+    async def wait_for_change(self, job_id: str, version: int | None, seconds: float) -> JobVersion | None:
+        """Wait until the job's version differs from `version`; None if it is deleted, after `seconds`, or on `stop`."""
         if self.stopped:
             return None
         waiter = _Waiter(job_id, version, asyncio.get_running_loop().create_future())
         self._waiters.add(waiter)
-        self._newcomers = True
-        self._wanted.set()
+        self._has_new_waiters = True
+        self._wake_up.set()
         try:
             async with asyncio.timeout(seconds):
                 return await waiter.future
@@ -78,49 +78,49 @@ class Watcher:
         finally:
             self._waiters.discard(waiter)
 
-    async def ended(self, job_id: str, seconds: float) -> None:
-        """Return when the job has ended or is gone, and at `seconds` at the latest."""
+    async def wait_for_end(self, job_id: str, seconds: float) -> None:
+        """Wait until the job has ended or is deleted, at most `seconds`."""
         deadline = asyncio.get_running_loop().time() + seconds
-        seen = await self.change(job_id, None, seconds)
+        seen = await self.wait_for_change(job_id, None, seconds)
         while seen is not None and not seen.status.terminal:
-            seen = await self.change(job_id, seen.version, deadline - asyncio.get_running_loop().time())
+            seen = await self.wait_for_change(job_id, seen.version, deadline - asyncio.get_running_loop().time())
 
     async def _run(self) -> None:
         changes: ChangeListener | None = None
         while not self.stopped:
             if not self._waiters:
-                self._wanted.clear()
-                await self._wanted.wait()
+                self._wake_up.clear()
+                await self._wake_up.wait()
                 continue
             try:
                 if changes is None:
                     changes = await asyncio.to_thread(self._database.listen)
-                await self._look(changes)
+                await self._query(changes)
                 await asyncio.sleep(PAUSE_SECONDS)
-            except Exception as error:  # whatever it is: a watcher that dies would leave everybody waiting
-                log.warning("cannot look for changes of jobs, trying again: %r", error)
+            except Exception as error:  # any error: a dead watcher would block all waiters
+                log.warning("cannot query changes of jobs, retrying: %r", error)
                 await asyncio.sleep(BACK_OFF_SECONDS)
         if changes is not None:
             changes.close()
 
-    async def _look(self, changes: ChangeListener) -> None:
-        changed = await asyncio.to_thread(changes.wait, LOOK_SECONDS)
-        if not (changed or self._newcomers):
+    async def _query(self, changes: ChangeListener) -> None:
+        changed = await asyncio.to_thread(changes.wait, POLL_SECONDS)
+        if not (changed or self._has_new_waiters):
             return
-        self._newcomers = False
+        self._has_new_waiters = False
         asked = {waiter.job_id for waiter in self._waiters}
         try:
             self._wake(await asyncio.to_thread(self._read, asked), asked)
         except Exception:
-            self._newcomers = True  # nobody was answered: look again, change or not
+            self._has_new_waiters = True  # no waiter was woken: query again, change or not
             raise
 
-    def _read(self, job_ids: set[str]) -> dict[str, Seen]:
+    def _read(self, job_ids: set[str]) -> dict[str, JobVersion]:
         with self._database.reading() as connection:
-            return {job_id: Seen(*state) for job_id, state in jobs.versions(connection, job_ids).items()}
+            return {job_id: JobVersion(*state) for job_id, state in jobs.versions(connection, job_ids).items()}
 
-    def _wake(self, seen: dict[str, Seen], asked: set[str] | None = None) -> None:
-        """Wake those whose job has changed or is gone; without `asked`, everybody."""
+    def _wake(self, seen: dict[str, JobVersion], asked: set[str] | None = None) -> None:
+        """Wake the waiters of jobs that have changed or are deleted; without `asked`, all waiters."""
         for waiter in self._waiters:
             now = seen.get(waiter.job_id)
             unchanged = now is not None and now.version == waiter.version

@@ -1,1 +1,1 @@
-"""Around every request: request ids, hosts and origins, authentication, rate limits, metrics."""
+"""ASGI middleware: request ids, host and origin checks, authentication, rate limits, metrics."""

@@ -1,4 +1,4 @@
-"""Unknown keys, by the address that sends them: one that has sent many may not try out further ones."""
+"""Brute-force protection: a token bucket of unknown API keys per client address."""
 
 from __future__ import annotations
 
@@ -10,43 +10,42 @@ from dataclasses import dataclass
 
 from service.errors import TooManyFailedKeys
 
-MOST_ADDRESSES = 10_000
-PROVEN_SECONDS = 3_600.0
+MAX_ADDRESSES = 10_000
+TRUSTED_SECONDS = 3_600.0
 
 
 @dataclass
-class _Address:
+class _Bucket:
     tokens: float
-    since: float
-    proven: float = -math.inf  # when the operator's key last came from here
+    refilled_at: float
+    trusted_at: float = -math.inf  # when the operator's key was last sent from this address
 
 
-class FailedKeys:
-    """One a process, on the event loop: a token bucket for each address, those heard of longest ago forgotten first.
+class AuthThrottle:
+    """Counts unknown keys per address, least recently used addresses evicted first. One per process, on the event loop.
 
-    `per_minute`: unknown keys that an address may send in a minute, as many at once after a while without; 0: any
-    number.
+    `per_minute`: rate and burst of unknown keys from one address; 0: no limit.
     """
 
     def __init__(self, per_minute: int) -> None:
-        self._most = per_minute
-        self._known: OrderedDict[str, _Address] = OrderedDict()
+        self._per_minute = per_minute
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def check(self, address: str) -> None:
-        """Before a key is compared that somebody may have guessed; raises TooManyFailedKeys.
+        """Raise TooManyFailedKeys if the address has no token left. Call it before comparing a guessable key.
 
-        An address that the operator's key came from is not shut out by others behind the same proxy.
+        An address that recently sent the operator's key passes: other clients behind its proxy cannot lock it out.
         """
         known = self._refilled(address)
-        if known is None or known.tokens >= 1.0 or time.monotonic() - known.proven < PROVEN_SECONDS:
+        if known is None or known.tokens >= 1.0 or time.monotonic() - known.trusted_at < TRUSTED_SECONDS:
             return
-        error = TooManyFailedKeys("this address has sent too many unknown keys; its keys are not tried for a while")
-        error.retry_seconds = math.ceil((1.0 - known.tokens) * 60.0 / self._most)
+        error = TooManyFailedKeys("too many unknown API keys from this address; try again later")
+        error.retry_seconds = math.ceil((1.0 - known.tokens) * 60.0 / self._per_minute)
         raise error
 
-    def failed(self, address: str) -> None:
-        """An unknown key came from there; raises TooManyFailedKeys where it was one too many."""
-        if not self._most:
+    def record_failure(self, address: str) -> None:
+        """Take a token for an unknown key; raises TooManyFailedKeys if none is left."""
+        if not self._per_minute:
             return
         known = self._refilled(address)
         if known is None:
@@ -55,34 +54,34 @@ class FailedKeys:
             known.tokens -= 1.0
             return
         error = TooManyFailedKeys()
-        error.retry_seconds = math.ceil((1.0 - known.tokens) * 60.0 / self._most)
+        error.retry_seconds = math.ceil((1.0 - known.tokens) * 60.0 / self._per_minute)
         raise error
 
-    def proven(self, address: str) -> None:
-        """The operator's key came from there."""
-        if self._most:
-            known = self._known.get(address) or self._remember(address)
-            known.proven = time.monotonic()
-            self._known.move_to_end(address)
+    def record_operator(self, address: str) -> None:
+        """Trust the address for TRUSTED_SECONDS: it sent the operator's key."""
+        if self._per_minute:
+            known = self._buckets.get(address) or self._remember(address)
+            known.trusted_at = time.monotonic()
+            self._buckets.move_to_end(address)
 
-    def _refilled(self, address: str) -> _Address | None:
-        known = self._known.get(address)
+    def _refilled(self, address: str) -> _Bucket | None:
+        known = self._buckets.get(address)
         if known is not None:
             now = time.monotonic()
-            known.tokens = min(self._most, known.tokens + (now - known.since) * self._most / 60.0)
-            known.since = now
-            self._known.move_to_end(address)
+            known.tokens = min(self._per_minute, known.tokens + (now - known.refilled_at) * self._per_minute / 60.0)
+            known.refilled_at = now
+            self._buckets.move_to_end(address)
         return known
 
-    def _remember(self, address: str) -> _Address:
-        while len(self._known) >= MOST_ADDRESSES:
-            self._known.popitem(last=False)
-        self._known[address] = known = _Address(float(self._most), time.monotonic())
+    def _remember(self, address: str) -> _Bucket:
+        while len(self._buckets) >= MAX_ADDRESSES:
+            self._buckets.popitem(last=False)
+        self._buckets[address] = known = _Bucket(float(self._per_minute), time.monotonic())
         return known
 
 
 def address_of(client: tuple[str, int] | None) -> str:
-    """Whom failures are counted for: an IPv4 address, or the /64 of an IPv6 one, which is a single customer's."""
+    """The address that failures are counted for: an IPv4 address, or the /64 network of an IPv6 address."""
     host = client[0] if client else ""
     try:
         address = ipaddress.ip_address(host)

@@ -1,4 +1,4 @@
-"""What a web page of somebody else could make a visitor's browser do here, refused; and headers against the rest."""
+"""Protection of browsers: Host check against DNS rebinding, Origin check against CSRF, and security headers."""
 
 from __future__ import annotations
 
@@ -16,65 +16,70 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-SAFE = ("GET", "HEAD", "OPTIONS")
-PAGES = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-DOCUMENTATION = f"{PAGES}; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"  # has its script in it
-NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+PAGE_POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+# Swagger UI has inline scripts.
+DOCS_POLICY = f"{PAGE_POLICY}; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
+ANY_HOST = ("/healthz", "/readyz")  # probes call by IP address, e.g. a kubelet
+NO_PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
-class Guard:
-    """Turns away requests under a name that is not ours, and those that another site's page sends.
+class HostAndOriginMiddleware:
+    """Refuses requests with a foreign `Host`, and state-changing requests that a page of another site sends.
 
-    `hosts`: names that `Host` may have; none: any. `origins`: sites whose pages may send.
+    `hosts`: accepted names in `Host`, which health probes need not have; empty: any. `origins`: sites whose pages may
+    send requests.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], origins: Collection[str]) -> None:
         self.app, self._hosts, self._origins = app, hosts, origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or turn it away."""
+        """Serve one request, or refuse it with 421 or 403."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 page = headers.get("content-type", "").startswith("text/html")
                 headers["X-Content-Type-Options"] = "nosniff"
-                headers["Content-Security-Policy"] = _policy(scope["path"]) if page else NO_PAGE
-                # An ETag is asked about each time; after an upgrade no file of the page before is left.
+                headers["Content-Security-Policy"] = _policy(scope["path"]) if page else NO_PAGE_POLICY
+                # Revalidated by ETag on each use, so that no stale file is used after an upgrade.
                 headers.setdefault("Cache-Control", "private, no-cache")
             await send(message)
 
-        wrong = self._wrong(scope)
-        if wrong is None:
-            await self.app(scope, receive, guarded)
+        error = self._error(scope)
+        if error is None:
+            await self.app(scope, receive, send_with_headers)
         else:
-            await problems.from_service_error(Request(scope), wrong)(scope, receive, guarded)
+            await problems.from_service_error(Request(scope), error)(scope, receive, send_with_headers)
 
-    def _wrong(self, scope: Scope) -> ServiceError | None:
+    def _error(self, scope: Scope) -> ServiceError | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self._hosts and _name(host) not in self._hosts:
-            return WrongHost(f"this server does not go by the name of {host!r}; BESTEPOCH_HOSTS lists other names")
-        if scope["method"] in SAFE:
+        if self._hosts and scope["path"] not in ANY_HOST and _hostname(host) not in self._hosts:
+            return WrongHost(f"host {host!r} not allowed; add it to BESTEPOCH_HOSTS")
+        if scope["method"] in SAFE_METHODS:
             return None
         origin = headers.get("origin")
         if origin in self._origins:
             return None
-        # Browsers say where a request comes from; other programs don't, and no page can make them send one.
-        foreign = headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
-        if foreign or (origin is not None and urlsplit(origin).netloc != host):
-            return CrossSite(f"a page of {origin or 'another site'} sent this; BESTEPOCH_ORIGINS lists sites that may")
+        # Browsers send these headers and no page can forge them; other programs send neither.
+        cross_site = headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
+        if cross_site or (origin is not None and urlsplit(origin).netloc != host):
+            return CrossSite(
+                f"request from {origin or 'another site'} not allowed; add the origin to BESTEPOCH_ORIGINS"
+            )
         return None
 
 
 def _policy(path: str) -> str:
-    return DOCUMENTATION if path.startswith("/docs") else PAGES
+    return DOCS_POLICY if path.startswith("/docs") else PAGE_POLICY
 
 
-def _name(host: str) -> str:
+def _hostname(host: str) -> str:
     """`localhost:8000` -> `localhost`, `[::1]:8000` -> `::1`; empty where it is neither."""
     try:
         return urlsplit(f"//{host}").hostname or ""

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: of the service, from the database as they are asked for, and of this process's requests."""
+"""Prometheus metrics: of the service, read from the database at each scrape, and of this process's requests."""
 
 from __future__ import annotations
 
@@ -28,54 +28,59 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 60.0)
-ELSEWHERE = "other"  # than at a route: what strangers ask for must not make series without end
+BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 60.0)
+UNMATCHED = "other"  # unmatched routes share a label, to bound cardinality
 
 
 class Metrics:
-    """One an application. Every process tells of its own requests, and each of the whole service: take one of these."""
+    """The registry; one per application.
+
+    Each process exports the metrics of its own requests, and all export the same service-wide ones.
+    """
 
     def __init__(self, database: Database, folders: Mapping[str, Path]) -> None:
-        """`folders`: those whose disks are watched, by what the metric calls them."""
+        """`folders`: label and path of each folder whose free disk space is exported."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.registry.register(_OfService(database))
-        self.registry.register(_OfDisks(folders))
+        self.registry.register(_ServiceCollector(database))
+        self.registry.register(_DiskCollector(folders))
         labels = "method", "route"
         self.seconds = Histogram(
             "bestepoch_http_request_seconds",
-            "From a request's head to the end of its answer; streams and waits last as long as they are wanted.",
+            "From a request's head to the end of its response; streams and waits count until they end.",
             (*labels, "status"),
-            buckets=SECONDS,
+            buckets=BUCKETS,
             registry=self.registry,
         )
         self.open = Gauge(
-            "bestepoch_http_requests_open", "Requests under way, streams and waits among them.", registry=self.registry
+            "bestepoch_http_requests_open", "Requests in progress, including streams and waits.", registry=self.registry
         )
         self.received = Counter(
-            "bestepoch_http_received_bytes", "Bytes of requests' bodies.", labels, registry=self.registry
+            "bestepoch_http_received_bytes", "Bytes of request bodies.", labels, registry=self.registry
         )
         self.failed_keys = Counter(
-            "bestepoch_failed_keys", "API keys sent that opened nothing, and those not tried.", registry=self.registry
+            "bestepoch_failed_keys",
+            "Requests with an invalid API key, throttled ones too.",
+            registry=self.registry,
         )
-        self.sent = Counter("bestepoch_http_sent_bytes", "Bytes of answers' bodies.", labels, registry=self.registry)
+        self.sent = Counter("bestepoch_http_sent_bytes", "Bytes of response bodies.", labels, registry=self.registry)
 
     def text(self) -> bytes:
-        """All of it, now, in Prometheus's text format."""
+        """The current values in Prometheus's text format."""
         return generate_latest(self.registry)
 
 
-class _OfService(Collector):
+class _ServiceCollector(Collector):
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def describe(self) -> list[Metric]:
-        """Nothing yet: registering must not ask the database."""
+        """Nothing: registering must not query the database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Everything that the database knows; that it is away, when it is."""
-        up = GaugeMetricFamily("bestepoch_database_up", "Whether the database answers.")
+        """Metrics from the database; only `bestepoch_database_up` 0 while it is unavailable."""
+        up = GaugeMetricFamily("bestepoch_database_up", "1 while the database answers, else 0.")
         try:
             with self._database.reading() as connection:
                 known = statistics.read(connection)
@@ -86,48 +91,56 @@ class _OfService(Collector):
         up.add_metric([], 1)
         yield up
         jobs = GaugeMetricFamily(
-            "bestepoch_jobs", "Jobs stored, by how they are doing.", labels=["status", "stop_reason", "code"]
+            "bestepoch_jobs", "Jobs by status, stop reason and error code.", labels=["status", "stop_reason", "code"]
         )
         for labels, number in known.jobs.items():
             jobs.add_metric(labels, number)
         yield jobs
-        yield from _of_storage(known)
-        yield from _of_workers(known)
+        yield from _storage_metrics(known)
+        yield from _worker_metrics(known)
 
 
-def _of_storage(known: Statistics) -> Iterator[Metric]:
+def _storage_metrics(known: Statistics) -> Iterator[Metric]:
     collecting = known.collecting
     for name, text, value in (
-        ("queue_oldest_seconds", "Since the first of the queued jobs was submitted.", known.waiting_seconds),
-        ("epochs", "Epochs of all jobs stored.", known.epochs),
-        ("workers", "Workers alive.", len(known.workers)),
-        ("trainers", "Trainer processes of these.", sum(worker.trainers for worker in known.workers)),
-        ("datasets", "Data sets stored.", known.datasets),
-        ("dataset_bytes", "Bytes of these.", known.dataset_bytes),
-        ("database_bytes", "Bytes that the database takes.", known.database_bytes),
-        ("artifact_files", "Files in the artifacts folder, as the last collection found it.", collecting.files),
-        ("artifact_bytes", "Bytes of these.", collecting.bytes),
-        ("trash_files", "Files in its trash, as the last collection left it.", collecting.trash_files),
-        ("trash_bytes", "Bytes of these.", collecting.trash_bytes),
+        ("queue_oldest_seconds", "Time since the oldest queued job was submitted.", known.waiting_seconds),
+        ("epochs", "Recorded epochs of all jobs.", known.epochs),
+        ("workers", "Live workers.", len(known.workers)),
+        ("trainers", "Trainer processes of live workers.", sum(worker.trainers for worker in known.workers)),
+        ("datasets", "Stored data sets.", known.datasets),
+        ("dataset_bytes", "Bytes of the stored data sets.", known.dataset_bytes),
+        ("database_bytes", "Size of the database.", known.database_bytes),
+        ("artifact_files", "Files in the artifacts folder at the last garbage collection.", collecting.files),
+        (
+            "artifact_bytes",
+            "Bytes of these files.",
+            collecting.bytes,
+        ),
+        ("trash_files", "Files in the trash after the last garbage collection.", collecting.trash_files),
+        ("trash_bytes", "Bytes of the files in the trash.", collecting.trash_bytes),
     ):
         yield GaugeMetricFamily(f"bestepoch_{name}", text, value=value)
     for name, text, value in (
-        ("collections", "Garbage collections begun.", collecting.collections),
-        ("collections_failed", "Those that an error ended.", collecting.failed),
-        ("collections_refused", "Those stopped: a mismatch, too many strays.", collecting.refused),
-        ("undeleted_files", "Times that a collection could not remove a file.", collecting.undeleted),
+        ("collections", "Garbage collections started.", collecting.collections),
+        ("collections_failed", "Garbage collections that failed.", collecting.failed),
+        (
+            "collections_refused",
+            "Garbage collections refused: id mismatch, or too many strays.",
+            collecting.refused,
+        ),
+        ("undeleted_files", "Files that a garbage collection could not delete.", collecting.undeleted),
     ):
         yield CounterMetricFamily(f"bestepoch_{name}", text, value=value)
 
 
-def _of_workers(known: Statistics) -> Iterator[Metric]:
+def _worker_metrics(known: Statistics) -> Iterator[Metric]:
     for name, text in (
-        ("claims", "Times that a worker took jobs from the queue."),
-        ("claimed", "Jobs that a worker took."),
-        ("claim_seconds", "Time that taking them took."),
-        ("waited_seconds", "Time from the submission of each of them to its first claim."),
-        ("lapsed_leases", "Leases of others that a worker found lapsed: jobs that it took back to the queue."),
-        ("trainer_restarts", "Trainer processes of a worker that died and were replaced."),
+        ("claims", "Claim transactions that took jobs from the queue."),
+        ("claimed", "Jobs claimed."),
+        ("claim_seconds", "Time spent in claim transactions."),
+        ("waited_seconds", "Queue time: from the submission of each claimed job to its first claim, summed."),
+        ("lapsed_leases", "Expired leases of other workers whose jobs a worker requeued."),
+        ("trainer_restarts", "Trainer processes that died and were replaced."),
     ):
         counted = CounterMetricFamily(f"bestepoch_worker_{name}", text, labels=["worker"])
         for worker in known.workers:
@@ -135,27 +148,27 @@ def _of_workers(known: Statistics) -> Iterator[Metric]:
         yield counted
 
 
-class _OfDisks(Collector):
+class _DiskCollector(Collector):
     def __init__(self, folders: Mapping[str, Path]) -> None:
         self._folders = folders
 
     def describe(self) -> list[Metric]:
-        """Nothing yet."""
+        """Nothing: registering must not access the disks."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Of this machine, whether or not the database answers."""
+        """Free disk space on this machine, whether or not the database answers."""
         free = GaugeMetricFamily(
-            "bestepoch_disk_free_bytes", "Free where HOME and the artifacts folder lie.", labels=["folder"]
+            "bestepoch_disk_free_bytes", "Free disk space of HOME and of the artifacts folder.", labels=["folder"]
         )
         for name, folder in self._folders.items():
-            with suppress(OSError):  # it is not there (yet)
+            with suppress(OSError):  # the folder does not exist (yet)
                 free.add_metric([name], shutil.disk_usage(folder).free)
         yield free
 
 
-class Measured:
-    """Counts, times and logs each request."""
+class MetricsMiddleware:
+    """Records the metrics of each request, and logs it."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self._metrics = app, metrics
@@ -192,11 +205,11 @@ class Measured:
 
 
 def _log(scope: Scope, status: int, **measured: float) -> None:
-    """A line; of what changes nothing and goes well, only where everything is to be known."""
+    """Access log line: at level debug for successful reads, else info."""
     level = logging.DEBUG if scope["method"] in ("GET", "HEAD") and status < 400 else logging.INFO
     if not log.isEnabledFor(level):
         return
-    path = scope["raw_path"].decode("ascii", "backslashreplace")  # still quoted: no path can break a line
+    path = scope["raw_path"].decode("ascii", "backslashreplace")  # percent-encoded: no path can inject a line break
     caller: Caller | None = scope["state"].get("caller")
     who = {"tenant": caller.tenant, "key": caller.key} if caller else {}
     client = (scope.get("client") or ("",))[0]
@@ -204,9 +217,9 @@ def _log(scope: Scope, status: int, **measured: float) -> None:
 
 
 def _route(scope: Scope) -> tuple[str, str]:
-    """Method and path as it is written in the documentation."""
+    """Method and path template, as in the OpenAPI document."""
     path = getattr(scope.get("route"), "path", None)
     if path is None:
-        return ELSEWHERE, ELSEWHERE
-    prefix = "/v1" if scope["path"].startswith("/v1/") else ""  # which the route itself does not know of
+        return UNMATCHED, UNMATCHED
+    prefix = "/v1" if scope["path"].startswith("/v1/") else ""  # the route has no router prefix
     return scope["method"], prefix + path

@@ -1,4 +1,4 @@
-"""Around every request: its id, and the last net for errors."""
+"""Request ids, and a 500 for unhandled exceptions."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-def _client_left(error: Exception) -> bool:
-    """Whether FastAPI's event stream says in its way that the client has closed the connection."""
-    gone = (anyio.BrokenResourceError, anyio.ClosedResourceError)
-    return isinstance(error, ExceptionGroup) and error.split(gone)[1] is None
+def _is_disconnect(error: Exception) -> bool:
+    """Whether FastAPI's event stream failed only because the client has disconnected."""
+    closed = (anyio.BrokenResourceError, anyio.ClosedResourceError)
+    return isinstance(error, ExceptionGroup) and error.split(closed)[1] is None
 
 
-class RequestIds:
-    """Gives each request an id, the client's own if it sent a sane `X-Request-Id`, and each failure a plain 500."""
+class RequestIdMiddleware:
+    """Sets `X-Request-Id`, taken from the request if valid, and answers unhandled exceptions with a 500."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -40,12 +40,12 @@ class RequestIds:
             await self.app(scope, receive, send)
             return
         sent = Headers(scope=scope).get("x-request-id", "")
-        request_id = sent if _SANE_ID.fullmatch(sent) else f"req_{uuid4().hex}"
+        request_id = sent if _VALID_ID.fullmatch(sent) else f"req_{uuid4().hex}"
         scope.setdefault("state", {})["request_id"] = request_id
-        logs.always_about(request_id=request_id)  # this task and its threads serve nothing else
+        logs.always_about(request_id=request_id)  # the context of this task and its threads ends with the request
         started = False
 
-        async def tagged(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
@@ -53,12 +53,12 @@ class RequestIds:
             await send(message)
 
         try:
-            await self.app(scope, receive, tagged)
+            await self.app(scope, receive, send_with_id)
         except Exception as error:
-            if _client_left(error):
+            if _is_disconnect(error):
                 return
-            if started:  # too late for another answer: the server cuts the connection, so that it looks incomplete
+            if started:  # the status is sent: close the connection, so that the client sees a truncated response
                 raise
             log.exception("request %s failed", request_id)
             response = problems.respond(Request(scope), 500, "internal", None)
-            await response(scope, receive, tagged)
+            await response(scope, receive, send_with_id)

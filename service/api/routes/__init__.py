@@ -1,1 +1,1 @@
-"""The endpoints, one noun a module."""
+"""The endpoints, one noun per module."""

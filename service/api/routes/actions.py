@@ -1,4 +1,4 @@
-"""Jobs under way over HTTP: cancel, pause, resume, change."""
+"""Actions on live jobs: cancel, pause, resume, change."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Response
 
-from service.api.context import JobId, Service, Submitter
+from service.api.context import JobId, RequestContext, Submitter
 from service.api.http.openapi import problems
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
 from service.domain.job import Job
 from service.spec.job import JobChange
 from service.store.jobs import actions
@@ -16,11 +16,11 @@ from service.store.jobs import actions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Route)
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
 
 
 def _soon(what: str) -> dict[int | str, dict[str, Any]]:
-    return {**problems(404, 409), 202: {"model": Job, "description": f"The job will {what} at its epoch's end."}}
+    return {**problems(404, 409), 202: {"model": Job, "description": f"The job will {what} at the end of its epoch."}}
 
 
 @router.post(
@@ -30,12 +30,12 @@ def _soon(what: str) -> dict[int | str, dict[str, Any]]:
     response_description="The job is cancelled.",
     responses=_soon("stop"),
 )
-def cancel_job(job_id: JobId, service: Submitter, response: Response) -> Job:
-    """Stop a job for good.
+def cancel_job(job_id: JobId, context: Submitter, response: Response) -> Job:
+    """Stop a job permanently.
 
-    One that waits is cancelled at once; one that trains stops at its epoch's end and keeps its best.
+    A queued or paused job is cancelled at once; a running one stops at the end of its epoch and keeps its best.
     """
-    return _asked(actions.cancel, job_id, service, response)
+    return _asked(actions.cancel, job_id, context, response)
 
 
 @router.post(
@@ -45,27 +45,27 @@ def cancel_job(job_id: JobId, service: Submitter, response: Response) -> Job:
     response_description="The job is paused.",
     responses=_soon("pause"),
 )
-def pause_job(job_id: JobId, service: Submitter, response: Response) -> Job:
-    """Set a job aside, for others to go first.
+def pause_job(job_id: JobId, context: Submitter, response: Response) -> Job:
+    """Pause a job, so that others can run.
 
-    One that waits is paused at once; one that trains saves its state at its epoch's end and leaves its trainer.
+    A queued job is paused at once; a running one saves its state at the end of its epoch and frees its trainer.
     """
-    return _asked(actions.pause, job_id, service, response)
+    return _asked(actions.pause, job_id, context, response)
 
 
 @router.post(
     "/{job_id}/resume",
     operation_id="resume_job",
     summary="Resume a job",
-    response_description="The job is queued again, or goes on.",
+    response_description="The job is queued again, or continues.",
     responses=problems(404, 409),
 )
-def resume_job(job_id: JobId, service: Submitter) -> Job:
-    """Let a paused job go on where it stopped, as if it had never been paused.
+def resume_job(job_id: JobId, context: Submitter) -> Job:
+    """Continue a paused job where it stopped, with the same result as without the pause.
 
-    It is queued in its old place, before jobs that were submitted later.
+    It is queued at its old position, before jobs that were submitted later.
     """
-    with service.database.transaction() as connection:
+    with context.database.transaction() as connection:
         return actions.resume(connection, job_id)
 
 
@@ -73,19 +73,19 @@ def resume_job(job_id: JobId, service: Submitter) -> Job:
     "/{job_id}",
     operation_id="change_job",
     summary="Change a job",
-    response_description="The job as it is now.",
+    response_description="The changed job.",
     responses=problems(400, 404, 409, 413, 415),
 )
 def change_job(
-    job_id: JobId, asked: Annotated[JobChange, Body(description="What to change, and only that.")], service: Submitter
+    job_id: JobId, asked: Annotated[JobChange, Body(description="The fields to change.")], context: Submitter
 ) -> Job:
-    """Give a job another name, other labels or another priority; its spec keeps what it was submitted with."""
-    with service.database.transaction() as connection:
+    """Change a job's name, labels or priority; its spec keeps the submitted values."""
+    with context.database.transaction() as connection:
         return actions.change(connection, job_id, asked)
 
 
-def _asked(ask: Callable[..., Job], job_id: str, service: Service, response: Response) -> Job:
-    with service.database.transaction() as connection:
+def _asked(ask: Callable[..., Job], job_id: str, context: RequestContext, response: Response) -> Job:
+    with context.database.transaction() as connection:
         job = ask(connection, job_id)
     if job.control is not None:
         response.status_code = 202

@@ -1,4 +1,4 @@
-"""What this server is and offers: architectures, workers, versions."""
+"""Architectures, live workers, and versions."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
-from service.api.context import Page, Reader
-from service.api.strict_route import Route
+from service.api.context import Reader
+from service.api.pagination import Page
+from service.api.strict_route import StrictRoute
 from service.spec.architecture import ARCHITECTURES
 from service.store import workers
 from service.store.workers import WorkerInfo
 
-router = APIRouter(tags=["service"], route_class=Route)
+router = APIRouter(tags=["service"], route_class=StrictRoute)
 
 
 class ArchitectureInfo(BaseModel):
@@ -26,13 +27,13 @@ class ArchitectureInfo(BaseModel):
     kind: str
     """Its name, as `architecture.kind` of a spec."""
     description: str
-    """What it is."""
+    """Description."""
     parameters: dict[str, Any]
-    """What can be set, as a JSON Schema."""
+    """Its settings, as a JSON Schema."""
 
 
 class Versions(BaseModel):
-    """What this server runs on."""
+    """Versions of the server and its libraries."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -48,7 +49,7 @@ class Versions(BaseModel):
 
 @router.get("/architectures", operation_id="list_architectures", summary="List architectures")
 async def list_architectures(_: Reader) -> Page[ArchitectureInfo]:
-    """The kinds of networks that can be trained, each with a JSON Schema of what can be set."""
+    """The kinds of networks, each with a JSON Schema of its settings."""
     return Page(
         data=[
             ArchitectureInfo(
@@ -60,18 +61,18 @@ async def list_architectures(_: Reader) -> Page[ArchitectureInfo]:
 
 
 @router.get("/workers", operation_id="list_workers", summary="List workers")
-def list_workers(service: Reader) -> Page[WorkerInfo]:
-    """The workers that gave a sign of life within the last minute, and the jobs that each trains."""
-    with service.database.reading() as connection:
+def list_workers(context: Reader) -> Page[WorkerInfo]:
+    """The workers with a heartbeat in the last minute, and their running jobs."""
+    with context.database.reading() as connection:
         return Page(data=workers.find(connection))
 
 
 @router.get("/version", operation_id="get_version", summary="Read versions")
-async def get_version(service: Reader) -> Versions:
-    """The versions of the service and of what it runs on."""
+async def get_version(context: Reader) -> Versions:
+    """Versions of the service, Python, PyTorch and the database."""
     return Versions(
         bestepoch=version("bestepoch"),
         python=platform.python_version(),
         torch=version("torch"),
-        database="sqlite" if service.database.is_sqlite else "postgresql",
+        database="sqlite" if context.database.is_sqlite else "postgresql",
     )

@@ -1,4 +1,4 @@
-"""The weights of a job over HTTP: what there is, and the files."""
+"""Checkpoints: list, read and download in any format."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from service.api import expensive_work
-from service.api.context import JobId, Page, Reader, Service
+from service.api.context import JobId, Reader, RequestContext
 from service.api.http.openapi import problems
 from service.api.http.ranges import OCTETS, documented, serve
+from service.api.pagination import Page
 from service.api.routes.export_inputs import export
-from service.api.routes.jobs import read_job
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
 from service.artifacts import sha256_of
 from service.concurrency.cancellation import current
 from service.concurrency.fair_slots import FairLimiter
 from service.domain.checkpoint import Checkpoint, CheckpointFormat, CheckpointKind
 from service.errors import CheckpointCorrupt
 from service.store import checkpoints
+from service.store.jobs import jobs
 
-router = APIRouter(prefix="/jobs", tags=["checkpoints"], route_class=Route)
+router = APIRouter(prefix="/jobs", tags=["checkpoints"], route_class=StrictRoute)
 
 ZIP = "application/zip"
 FORMATS = (
@@ -35,16 +36,16 @@ FORMATS = (
 )
 
 T = TypeVar("T")
-Kind = Annotated[Literal["best", "last"], InPath(description="Which epoch's weights.")]
+Kind = Annotated[Literal["best", "last"], InPath(description="The best or the last epoch's weights.")]
 
 
 @router.get(
     "/{job_id}/checkpoints", operation_id="list_checkpoints", summary="List checkpoints", responses=problems(404)
 )
-def list_checkpoints(job_id: JobId, service: Reader) -> Page[Checkpoint]:
-    """The checkpoints that are published: none, the best, or the best and the last."""
-    read_job(service, job_id)
-    with service.database.reading() as connection:
+def list_checkpoints(job_id: JobId, context: Reader) -> Page[Checkpoint]:
+    """The published checkpoints: none, the best, or the best and the last."""
+    with context.database.reading() as connection:
+        jobs.require(connection, job_id)
         return Page(data=checkpoints.find(connection, job_id))
 
 
@@ -54,15 +55,15 @@ def list_checkpoints(job_id: JobId, service: Reader) -> Page[Checkpoint]:
     summary="Read about a checkpoint",
     responses=problems(404),
 )
-def get_checkpoint(job_id: JobId, kind: Kind, service: Reader) -> Checkpoint:
-    """Which epoch it is, what that epoch measured, the file's hash and size. While a job trains, its best moves on."""
-    return read_checkpoint(service, job_id, CheckpointKind(kind))
+def get_checkpoint(job_id: JobId, kind: Kind, context: Reader) -> Checkpoint:
+    """The checkpoint's epoch, metrics, SHA-256 and size. While a job trains, its best may be replaced."""
+    return read_checkpoint(context, job_id, CheckpointKind(kind))
 
 
-def read_checkpoint(service: Service, job_id: str, kind: CheckpointKind) -> Checkpoint:
+def read_checkpoint(context: RequestContext, job_id: str, kind: CheckpointKind) -> Checkpoint:
     """The job's checkpoint of this kind; raises NotFound, for the job or for the checkpoint."""
-    read_job(service, job_id)
-    with service.database.reading() as connection:
+    with context.database.reading() as connection:
+        jobs.require(connection, job_id)
         return checkpoints.get(connection, job_id, kind)
 
 
@@ -77,41 +78,41 @@ def read_checkpoint(service: Service, job_id: str, kind: CheckpointKind) -> Chec
 async def download_checkpoint(
     job_id: JobId,
     kind: Kind,
-    service: Reader,
+    context: Reader,
     request: Request,
     format: Annotated[CheckpointFormat, Query(description=FORMATS)] = CheckpointFormat.safetensors,  # noqa: A002
 ) -> Response:
     """The file, with its SHA-256 as ETag: `If-None-Match` saves a download, `Range` and `If-Range` resume one.
 
-    `onnx`, `pt2` and `bundle` are made when they are asked for, and tried on rows of the data set, alone and together:
-    one whose answers differ from those of `/predict` is refused with 409. They are the same bytes each time.
-    A file that the server has lost, or that has changed on its disk, is a 500 with the code `checkpoint_corrupt`.
+    `onnx`, `pt2` and `bundle` are made on request and verified on rows of the data set, one by one and as a batch:
+    an export whose predictions differ from those of `/predict` is refused with 409. The bytes are reproducible.
+    A file that is missing or damaged on the server is a 500 with the code `checkpoint_corrupt`.
     """
     suffix, media_type = ("zip", ZIP) if format is CheckpointFormat.bundle else (format.value, OCTETS)
     filename, of = f"{job_id}-{kind}-epoch{{}}.{suffix}", CheckpointKind(kind)
     if format is CheckpointFormat.safetensors:
-        checkpoint, file = await with_weights(service, request, job_id, of, _open, limiter=None)
+        checkpoint, file = await with_weights(context, request, job_id, of, _open, limiter=None)
         sha256 = checkpoint.sha256
     else:
 
         def written(checkpoint: Checkpoint, path: Path) -> tuple[BinaryIO, str]:
-            with service.parts.artifacts.scratch() as folder:
+            with context.state.artifacts.scratch() as folder:
                 target = folder / "export"
                 if format is CheckpointFormat.pt:
-                    service.parts.predictor.to_pt(path, checkpoint.sha256, target)
+                    context.state.predictor.to_pt(path, checkpoint.sha256, target)
                 else:
-                    export(service, job_id, checkpoint, path, format, target)
+                    export(context, job_id, checkpoint, path, format, target)
                 file = current().close_on_discard(target.open("rb"))  # sent from the disk; its name is gone
                 return file, sha256_of(target)
 
-        limiter = service.parts.predicting if format is CheckpointFormat.pt else service.parts.exporting
-        checkpoint, (file, sha256) = await with_weights(service, request, job_id, of, written, limiter=limiter)
+        limiter = context.state.predict_slots if format is CheckpointFormat.pt else context.state.export_slots
+        checkpoint, (file, sha256) = await with_weights(context, request, job_id, of, written, limiter=limiter)
     size = os.fstat(file.fileno()).st_size
     return serve(request, file, size, sha256, filename.format(checkpoint.epoch), media_type)
 
 
 async def with_weights(
-    service: Service,
+    context: RequestContext,
     request: Request,
     job_id: str,
     kind: CheckpointKind,
@@ -119,18 +120,18 @@ async def with_weights(
     *,
     limiter: FairLimiter | None,
 ) -> tuple[Checkpoint, T]:
-    """The checkpoint and what `use` makes of it and its file, in a slot of `limiter` if it is expensive.
+    """The checkpoint, and the result of `use(checkpoint, path of its file)`, run in a slot of `limiter` if given.
 
-    Once more if a new best has taken the file away meanwhile.
+    Retried if a new best checkpoint has replaced the file meanwhile.
     """
     failed: str | None = None
     while True:
-        checkpoint = await run_in_threadpool(read_checkpoint, service, job_id, kind)
-        path = service.parts.artifacts.path(checkpoint.path)
+        checkpoint = await run_in_threadpool(read_checkpoint, context, job_id, kind)
+        path = context.state.artifacts.path(checkpoint.path)
         try:
             if limiter is None:
                 return checkpoint, await run_in_threadpool(use, checkpoint, path)
-            return checkpoint, await expensive_work.run(service, request, limiter, use, checkpoint, path)
+            return checkpoint, await expensive_work.run(context, request, limiter, use, checkpoint, path)
         except CheckpointCorrupt:
             if checkpoint.path == failed:
                 raise

@@ -1,4 +1,4 @@
-"""Stored data sets as files to download, as they are stored or as CSV."""
+"""GET /v1/datasets/{id}/download: the table as Parquet or CSV."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 
 from service.api import expensive_work
-from service.api.context import DatasetId, Reader, Service
-from service.api.http.media_types import CSV, PARQUET
+from service.api.context import DatasetId, Reader, RequestContext
 from service.api.http.openapi import problems
-from service.api.http.ranges import documented, serve
-from service.api.strict_route import Route
+from service.api.http.ranges import CSV, PARQUET, documented, serve
+from service.api.strict_route import StrictRoute
 from service.concurrency.cancellation import current
 from service.data.processes.export_csv import export_csv
 from service.errors import DatasetCorrupt
 from service.store import datasets
 
-router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
+router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=StrictRoute)
 
 
 class DownloadFormat(StrEnum):
-    """What the file is."""
+    """Format of the download."""
 
     parquet = "parquet"
     csv = "csv"
@@ -44,36 +43,38 @@ _MEDIA_TYPES = {DownloadFormat.parquet: PARQUET, DownloadFormat.csv: CSV}
 )
 async def download_dataset(
     dataset_id: DatasetId,
-    service: Reader,
+    context: Reader,
     request: Request,
     format: Annotated[  # noqa: A002
-        DownloadFormat, Query(description="`csv`: written anew from the stored Parquet file.")
+        DownloadFormat, Query(description="`csv`: converted from the stored Parquet file.")
     ] = DownloadFormat.parquet,
 ) -> Response:
-    """The table as it is stored, with the file's SHA-256 as ETag: `Range` and `If-Range` resume a download."""
+    """The stored table, with the file's SHA-256 as ETag: `Range` and `If-Range` resume a download."""
     if format is DownloadFormat.parquet:
-        file, sha256 = await to_thread.run_sync(_stored, service, dataset_id)
+        file, sha256 = await to_thread.run_sync(_stored, context, dataset_id)
     else:
-        file, sha256 = await expensive_work.run(service, request, service.parts.ingesting, _as_csv, service, dataset_id)
+        file, sha256 = await expensive_work.run(
+            context, request, context.state.ingest_slots, _as_csv, context, dataset_id
+        )
     size = os.fstat(file.fileno()).st_size
     return serve(request, file, size, sha256, f"{dataset_id}.{format.value}", _MEDIA_TYPES[format])
 
 
-def _stored(service: Service, dataset_id: str) -> tuple[BinaryIO, str]:
-    """The Parquet file, which goes on being read when its name is gone, and its SHA-256."""
-    with service.database.reading() as connection:
+def _stored(context: RequestContext, dataset_id: str) -> tuple[BinaryIO, str]:
+    """The open Parquet file, readable even after it is deleted, and its SHA-256."""
+    with context.database.reading() as connection:
         dataset, key = datasets.get(connection, dataset_id), datasets.path_of(connection, dataset_id)
-    return _open(service.parts.artifacts.path(key)), dataset.parquet_sha256
+    return _open(context.state.artifacts.path(key)), dataset.parquet_sha256
 
 
-def _as_csv(service: Service, dataset_id: str) -> tuple[BinaryIO, str]:
-    """A CSV file of the table, whose name is gone already, and its SHA-256."""
-    with service.database.reading() as connection:
-        parquet = service.parts.artifacts.path(datasets.path_of(connection, dataset_id))
-    _open(parquet).close()  # says what is wrong where there is no file
-    with service.parts.artifacts.scratch() as folder:
+def _as_csv(context: RequestContext, dataset_id: str) -> tuple[BinaryIO, str]:
+    """The table as an open, already unlinked CSV file, and its SHA-256."""
+    with context.database.reading() as connection:
+        parquet = context.state.artifacts.path(datasets.path_of(connection, dataset_id))
+    _open(parquet).close()  # raises DatasetCorrupt if the file is missing
+    with context.state.artifacts.scratch() as folder:
         csv = folder / "table.csv"
-        sha256 = export_csv(parquet, csv, service.parts.allowed)
+        sha256 = export_csv(parquet, csv, context.state.file_process_limits)
         return _open(csv), sha256
 
 

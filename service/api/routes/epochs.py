@@ -1,4 +1,4 @@
-"""The epochs of a job over HTTP: a page as JSON, or all of them as CSV or Parquet."""
+"""GET /v1/jobs/{id}/history: the epochs of a job, a page as JSON or all as CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
-from service.api.context import JobId, Reader, Service
-from service.api.http.media_types import CSV, JSON
+from service.api.context import JobId, Reader, RequestContext
 from service.api.http.openapi import problems
-from service.api.routes.jobs import read_job
-from service.api.strict_route import Route
-from service.api.tabular_responses import TABLES, Accept, Table, as_csv, as_file, preferred
+from service.api.http.ranges import CSV, JSON
+from service.api.strict_route import StrictRoute
+from service.api.tabular_responses import TABULAR_CONTENT, Accept, TabularData, as_csv, as_file, preferred
 from service.data.processes.write_parquet import Kind
 from service.domain.epoch import Epoch
 from service.store import epochs
@@ -25,7 +24,7 @@ from service.store.jobs import jobs
 PAGE = 1_000
 MAX_INT = 2**31 - 1
 
-router = APIRouter(prefix="/jobs", tags=["progress"], route_class=Route)
+router = APIRouter(prefix="/jobs", tags=["progress"], route_class=StrictRoute)
 
 _HEAD = {"epoch": Kind.whole, "train_loss": Kind.number, "val_loss": Kind.number}
 _TAIL = {
@@ -63,47 +62,47 @@ class History(BaseModel):
     response_model=History,
     responses={
         **problems(404, 413, 507),
-        200: {"content": TABLES, "description": "Epochs, as JSON, CSV or Parquet."},
+        200: {"content": TABULAR_CONTENT, "description": "Epochs, as JSON, CSV or Parquet."},
     },
 )
 async def get_history(
     job_id: JobId,
-    service: Reader,
+    context: Reader,
     request: Request,
     response: Response,
     after_epoch: AfterEpoch = 0,
     limit: Annotated[int, Query(ge=1, le=PAGE, description="How many at most; a table has no limit.")] = PAGE,
     accept: Accept = JSON,
 ) -> History | Response:
-    """What each epoch measured, and what early stopping made of it and why.
+    """The losses and metrics of each epoch, and the decision of early stopping with its reason.
 
-    With `Accept: text/csv` or `application/vnd.apache.parquet` all of them come at once, as a table.
-    Parquet is written before it is sent, which takes some 25 seconds for a million epochs.
+    With `Accept: text/csv` or `application/vnd.apache.parquet` all epochs are sent as one table.
+    A Parquet file is complete before the response starts: about 25 seconds for a million epochs.
     """
     wanted = preferred(accept)
-    everything = partial(table, service, job_id, after_epoch)
+    everything = partial(table, context, job_id, after_epoch)
     if wanted == CSV:
-        return as_csv(await service.parts.reads.run(everything))
+        return as_csv(await context.state.read_batcher.run(everything))
     if wanted != JSON:
-        return await as_file(everything, wanted, service, request)
+        return await as_file(everything, wanted, context, request)
     response.headers["Vary"] = "Accept"
-    found = await service.parts.reads.run(partial(_read, service, job_id, after_epoch, limit + 1))
+    found = await context.state.read_batcher.run(partial(_read, context, job_id, after_epoch, limit + 1))
     data, more = found[:limit], len(found) > limit
     return History(data=data, has_more=more, next=data[-1].epoch if more else None)
 
 
-def _read(service: Service, job_id: str, after_epoch: int, limit: int) -> list[Epoch]:
-    with service.database.reading() as connection:
+def _read(context: RequestContext, job_id: str, after_epoch: int, limit: int) -> list[Epoch]:
+    with context.database.reading() as connection:
         found = epochs.read(connection, job_id, after_epoch=after_epoch, limit=limit)
         if not found:
-            jobs.get(connection, job_id)  # says so where there is no such job
+            jobs.require(connection, job_id)
         return found
 
 
-def pages(service: Service, job_id: str, after_epoch: int = 0) -> Iterator[list[Epoch]]:
-    """Every epoch after `after_epoch`, a page at a time, at least one; no transaction is open between two."""
+def pages(context: RequestContext, job_id: str, after_epoch: int = 0) -> Iterator[list[Epoch]]:
+    """All epochs after `after_epoch` in pages, at least one (empty); no transaction is open between pages."""
     while True:
-        with service.database.reading() as connection:
+        with context.database.reading() as connection:
             rows = epochs.read(connection, job_id, after_epoch=after_epoch, limit=PAGE)
         yield rows
         if len(rows) < PAGE:
@@ -111,15 +110,16 @@ def pages(service: Service, job_id: str, after_epoch: int = 0) -> Iterator[list[
         after_epoch = rows[-1].epoch
 
 
-def table(service: Service, job_id: str, after_epoch: int = 0) -> Table:
-    """Every epoch after `after_epoch`, a column a metric of the first; the rest is read page by page."""
-    read_job(service, job_id)  # says so where there is no such job
-    following = pages(service, job_id, after_epoch)
+def table(context: RequestContext, job_id: str, after_epoch: int = 0) -> TabularData:
+    """All epochs after `after_epoch`, with a column per metric of the first epoch; read lazily. Raises NotFound."""
+    with context.database.reading() as connection:
+        jobs.require(connection, job_id)
+    following = pages(context, job_id, after_epoch)
     first = next(following)
     metrics = list(first[0].metrics) if first else []
     columns = {**_HEAD, **dict.fromkeys(metrics, Kind.number), **_TAIL}
     rows = ([_cells(row, metrics) for row in page] for page in chain([first], following))
-    return Table(f"{job_id}-history", columns, rows)
+    return TabularData(f"{job_id}-history", columns, rows)
 
 
 def _cells(row: Epoch, metrics: list[str]) -> list[Any]:

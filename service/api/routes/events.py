@@ -1,4 +1,4 @@
-"""What happened to a job and why, over HTTP."""
+"""GET /v1/jobs/{id}/events: the event log of a job."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from pydantic import BaseModel, ConfigDict
 from service.api.context import JobId, Reader
 from service.api.http.openapi import problems
 from service.api.routes.epochs import MAX_INT
-from service.api.routes.jobs import read_job
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
 from service.domain.event import Event
-from service.store.jobs import events
+from service.store.jobs import events, jobs
 
-router = APIRouter(prefix="/jobs", tags=["progress"], route_class=Route)
+router = APIRouter(prefix="/jobs", tags=["progress"], route_class=StrictRoute)
 
 
 class Events(BaseModel):
-    """A part of a job's log."""
+    """A page of a job's event log."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -36,13 +35,13 @@ class Events(BaseModel):
 @router.get("/{job_id}/events", operation_id="list_events", summary="Read a job's log", responses=problems(404))
 def list_events(
     job_id: JobId,
-    service: Reader,
+    context: Reader,
     after: Annotated[int, Query(ge=0, le=MAX_INT, description="Only events after this number.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1_000, description="How many at most.")] = 100,
 ) -> Events:
-    """What happened to the job and why, in order: who claimed it, after which epoch it went on, how it ended."""
-    read_job(service, job_id)
-    with service.database.reading() as connection:
+    """What happened to the job and why, in order: claims, requeues, resumes, how it ended."""
+    with context.database.reading() as connection:
+        jobs.require(connection, job_id)
         found = events.read(connection, job_id, after=after, limit=limit + 1)
     data, more = found[:limit], len(found) > limit
     return Events(data=data, has_more=more, next=data[-1].number if more else None)

@@ -1,4 +1,4 @@
-"""What an export is made of: the weights, the job, its data set if there still is one, its history."""
+"""Collects the inputs of an export: weights, job, data set unless deleted, history."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from service.store import datasets
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from service.api.context import Service
+    from service.api.context import RequestContext
     from service.domain.checkpoint import Checkpoint, CheckpointFormat
     from service.spec.table import Dataset
 
 
 def export(
-    service: Service,
+    context: RequestContext,
     job_id: str,
     checkpoint: Checkpoint,
     weights: Path,
@@ -31,25 +31,25 @@ def export(
 ) -> None:
     """Write the file `target`, and others beside it.
 
-    Raises Conflict where it would answer otherwise than the service, NotInstalled, Unavailable.
+    Raises Conflict where its predictions would differ from those of the service, NotInstalled, Unavailable.
     """
-    job = read_job(service, job_id)
-    dataset, parquet = _data(service, job.known_spec.data.id if isinstance(job.known_spec.data, DatasetData) else None)
+    job = read_job(context, job_id)
+    dataset, parquet = _data(context, job.known_spec.data.id if isinstance(job.known_spec.data, DatasetData) else None)
     history = target.with_name("history.csv")
     with history.open("w", encoding="utf-8", newline="") as file:
-        for rows in csv_rows(table(service, job_id)):
+        for rows in csv_rows(table(context, job_id)):
             csv.writer(file, lineterminator="\n").writerows(rows)
     asked = Export(format=format, job=job, dataset=dataset, parquet=parquet, history=history)
-    service.parts.predictor.export(weights, checkpoint.sha256, asked, target)
+    context.state.predictor.export(weights, checkpoint.sha256, asked, target)
 
 
-def _data(service: Service, dataset_id: str | None) -> tuple[Dataset | None, Path | None]:
-    """The data set and where its table is; None for one that is deleted, and for data that travels in the spec."""
+def _data(context: RequestContext, dataset_id: str | None) -> tuple[Dataset | None, Path | None]:
+    """The data set and the path of its table; None for a deleted one, and for data in the spec."""
     if dataset_id is None:
         return None, None
     try:
-        with service.database.reading() as connection:
+        with context.database.reading() as connection:
             path = datasets.path_of(connection, dataset_id)
-            return datasets.get(connection, dataset_id), service.parts.artifacts.path(path)
+            return datasets.get(connection, dataset_id), context.state.artifacts.path(path)
     except NotFound:
         return None, None

@@ -1,4 +1,4 @@
-"""Forks over HTTP: a new job that goes on from the weights of another."""
+"""Forks: a new job that continues from the weights of another."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel
 
 from service.api import expensive_work, spec_patch
-from service.api.context import JobId, Service, Submitter
+from service.api.context import JobId, RequestContext, Submitter
 from service.api.http.openapi import problems
 from service.api.routes.jobs import CREATED, IdempotencyKey, answer, fingerprint, profile_for, replay
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
 from service.domain.checkpoint import CheckpointKind
 from service.domain.job import Forked, Job
-from service.errors import Conflict, Fault, InvalidSpec, json_pointer
+from service.errors import Conflict, FieldError, InvalidSpec, json_pointer, located
 from service.spec.fork import ForkSpec, check_fork, resolve_fork
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.resolve import Resolved, SpecWarning, resolve
@@ -26,20 +26,20 @@ from service.store.jobs import forks, jobs
 from service.store.jobs.attempt import BestSoFar
 from service.store.jobs.forks import ForkSource
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Route)
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
 
-TRIES = 5  # a job under way saves its state every few seconds, and the old one is gone then
+MAX_ATTEMPTS = 5  # a running job replaces its saved state every few seconds
 
 
 class _Request(BaseModel):
-    """What an Idempotency-Key stands for."""
+    """The request that an Idempotency-Key identifies."""
 
     job: str
     asked: ForkSpec
 
 
-class _MovedError(Exception):
-    """The other job has saved anew meanwhile."""
+class _CheckpointReplacedError(Exception):
+    """The source job has replaced the checkpoint meanwhile."""
 
 
 @router.post(
@@ -52,73 +52,73 @@ class _MovedError(Exception):
 )
 async def fork_job(
     job_id: JobId,
-    asked: Annotated[ForkSpec, Body(description="Where to go on, and what to change.")],
-    service: Submitter,
+    asked: Annotated[ForkSpec, Body(description="The checkpoint to continue from, and the changes.")],
+    context: Submitter,
     request: Request,
     response: Response,
     key: IdempotencyKey = None,
 ) -> Job:
-    """Start a new job from the weights of another, whether that has ended or not: more patience, more epochs, another
-    rate.
+    """Start a new job from the weights of another, ended or not, with changes: more patience, more epochs, another
+    learning rate.
 
-    From `last` the optimizer's state and the history are taken over, and the rule sees all of it: the new job does
-    what the other would have done with this spec from there on. Data, split, preprocessing and layers must stay.
+    From `last`, the optimizer's state and the history are taken over, and early stopping sees all of it: the new job
+    does what the other would have done with this spec. Data, split, preprocessing and layers cannot change.
     """
     job, created = await expensive_work.run(
-        service, request, service.parts.planning, _create, service, job_id, asked, key
+        context, request, context.state.plan_slots, _create, context, job_id, asked, key
     )
     return answer(job, created, response)
 
 
-def _create(service: Service, job_id: str, asked: ForkSpec, key: str | None) -> tuple[Job, bool]:
+def _create(context: RequestContext, job_id: str, asked: ForkSpec, key: str | None) -> tuple[Job, bool]:
     sha256 = fingerprint(_Request(job=job_id, asked=asked))
-    known = replay(service, key, sha256)
+    known = replay(context, key, sha256)
     if known is not None:
         return known, False
     kind = CheckpointKind.state if asked.checkpoint == "last" else CheckpointKind.best
-    for _ in range(TRIES):
-        with service.database.reading() as connection:
+    for _ in range(MAX_ATTEMPTS):
+        with context.database.reading() as connection:
             basis = forks.find(connection, job_id, kind)
-        resolved, best = _planned(service, basis, asked)
-        service.make_room(checkpoint_bytes_of(resolved))
-        with suppress(_MovedError), service.database.transaction() as connection:
+        resolved, best = _planned(context, basis, asked)
+        context.check_quota(checkpoint_bytes_of(resolved))
+        with suppress(_CheckpointReplacedError), context.database.transaction() as connection:
             job, created = jobs.submit(
                 connection,
                 resolved,
-                max_queued=service.parts.settings.max_queued_jobs,
+                max_queued=context.state.settings.max_queued_jobs,
                 idempotency_key=key,
                 request_sha256=sha256,
                 forked=Forked(job=job_id, checkpoint=asked.checkpoint, epoch=basis.epoch),
             )
             if created and not forks.attach(connection, job.id, basis, best):
-                raise _MovedError
+                raise _CheckpointReplacedError
             return jobs.get(connection, job.id), created
-    raise Conflict("the job moves on too fast to be forked; pause it first")
+    raise Conflict("the job's checkpoint changes too often to be forked; pause the job first")
 
 
-def _planned(service: Service, basis: ForkSource, asked: ForkSpec) -> tuple[Resolved, BestSoFar | None]:
-    """The fork resolved, and the best of the rows that it takes over; raises InvalidSpec pointing into the request."""
+def _planned(context: RequestContext, basis: ForkSource, asked: ForkSpec) -> tuple[Resolved, BestSoFar | None]:
+    """The resolved fork, and the best of its inherited epochs; raises InvalidSpec with pointers into the request."""
     point = Point(asked.changes, {name: json_pointer("changes", name) for name in asked.changes}, "/changes")
     try:
         spec = spec_patch.apply(basis.parent.known_spec, asked.changes)
-        profile = profile_for(service, spec)
-        parent = basis.resolved or resolve(basis.parent.known_spec, profile_for(service, basis.parent.known_spec))
-        resolved = resolve_fork(spec, profile, service.parts.limits, parent)
+        profile = profile_for(context, spec)
+        parent = basis.resolved or resolve(basis.parent.known_spec, profile_for(context, basis.parent.known_spec))
+        resolved = resolve_fork(spec, profile, context.state.limits, parent)
         check_fork(parent, resolved, asked)
         return _after(basis, resolved)
     except InvalidSpec as error:
-        located = [replace(fault, pointer=point.locate(fault.pointer)) for fault in error.faults]
-        faults = tuple(
-            Fault("/changes", f"{each.pointer.removeprefix('/base')} {each.message}")
+        in_request = [replace(each, pointer=point.locate(each.pointer)) for each in error.field_errors]
+        found = tuple(
+            FieldError("/changes", f"{each.pointer.removeprefix('/base')} {each.message}")
             if each.pointer.startswith("/base")
             else each
-            for each in located
+            for each in in_request
         )
-        raise InvalidSpec(f"{faults[0].pointer} {faults[0].message}", faults) from error
+        raise InvalidSpec(located(found[0].pointer, found[0].message), found) from error
 
 
 def _after(basis: ForkSource, resolved: Resolved) -> tuple[Resolved, BestSoFar | None]:
-    """What the fork's own rule makes of the rows that it takes over."""
+    """Replay the fork's early stopping over the inherited epochs."""
     if not basis.rows:
         return resolved, None
     spec, rows = resolved.spec, basis.rows

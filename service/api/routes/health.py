@@ -1,4 +1,4 @@
-"""Whether the server lives, whether it can work, and what it has to do."""
+"""Liveness and readiness probes, and Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict
 
-from service.api.context import Everything, Operator
+from service.api.context import Operator, PublicState
 from service.api.http.openapi import problems
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
 from service.errors import StorageError, Unavailable
 from service.store import migrations, workers
 from service.store.engine import is_writable
 
 if TYPE_CHECKING:
-    from service.api.context import Parts
+    from service.api.context import AppState
 
-router = APIRouter(tags=["service"], route_class=Route)
-figures = APIRouter(tags=["service"], route_class=Route)  # for the operator
+router = APIRouter(tags=["service"], route_class=StrictRoute)
+metrics_router = APIRouter(tags=["service"], route_class=StrictRoute)  # needs the operator's key
 
 
 class Health(BaseModel):
-    """The server lives."""
+    """Liveness."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -33,49 +33,49 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """The server can work."""
+    """Readiness."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     status: Literal["ready"] = "ready"
     """Always `ready`: a server that is not answers 503."""
     workers: int
-    """Workers alive; without one, jobs stay queued."""
+    """Live workers; without one, jobs stay queued."""
 
 
-@router.get("/healthz", operation_id="get_health", summary="Ask whether the server lives")
+@router.get("/healthz", operation_id="get_health", summary="Liveness probe")
 async def get_health() -> Health:
-    """Answers without asking the database, so that a slow one restarts nobody."""
+    """Does not query the database, so that a slow database does not cause restarts. Answers any `Host`."""
     return Health()
 
 
-@router.get("/readyz", operation_id="get_readiness", summary="Ask whether the server can work", responses=problems(503))
-async def get_readiness(service: Everything) -> Readiness:
-    """Whether the database can be reached, takes writes and has a schema that this version can use, and the artifact
-    store can be written to; 503 as well when this is not known within five seconds."""
-    return await service.probe.run(partial(_check, service))
+@router.get("/readyz", operation_id="get_readiness", summary="Readiness probe", responses=problems(503))
+async def get_readiness(state: PublicState) -> Readiness:
+    """200 if the database is reachable, writable and has a compatible schema, and the artifact store is writable; else
+    503, as after five seconds without a result. Answers any `Host`."""
+    return await state.readiness_check.run(partial(_check, state))
 
 
-def _check(service: Parts) -> Readiness:
-    with service.database.reading() as connection:
+def _check(state: AppState) -> Readiness:
+    with state.database.reading() as connection:
         migrations.check(connection)
         if not is_writable(connection):
             raise Unavailable("the database takes no writes: it is read-only")
         alive = workers.find(connection)
     try:
-        service.artifacts.check()
+        state.artifacts.check()
     except StorageError as error:
         raise Unavailable(error.detail) from error
     return Readiness(workers=len(alive))
 
 
-@figures.get(
+@metrics_router.get(
     "/metrics",
     operation_id="get_metrics",
-    summary="Read figures for Prometheus",
+    summary="Read Prometheus metrics",
     response_class=PlainTextResponse,
     response_description="Prometheus's text format.",
 )
-def get_metrics(service: Operator) -> PlainTextResponse:
-    """Jobs by status, stop reason and error code, how long the first has waited, workers, bytes stored; requests."""
-    return PlainTextResponse(service.parts.metrics.text())
+def get_metrics(context: Operator) -> PlainTextResponse:
+    """Jobs by status, stop reason and error code, queue time, workers, stored bytes; requests of this process."""
+    return PlainTextResponse(context.state.metrics.text())

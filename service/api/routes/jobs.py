@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit, plan, read, wait, delete."""
+"""Jobs: submit, plan, list, read, wait, delete."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 
 from service.api import expensive_work
-from service.api.context import Admin, JobId, Limit, Page, Reader, Service, Submitter, cursor, page_of
+from service.api.context import Admin, JobId, Reader, RequestContext, Submitter
 from service.api.http.openapi import SPEC_EXAMPLES, problems
+from service.api.pagination import Limit, Page, cursor, page_of
 from service.api.plan import Plan, plan_of
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
 from service.domain.job import Job
 from service.domain.status import Status
 from service.errors import InvalidSpec, NotFound
@@ -28,9 +29,9 @@ from service.spec.table import TableProfile
 from service.store import datasets
 from service.store.jobs import jobs
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Route)
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
 
-Spec = Annotated[JobSpec, Body(description="What to train.", openapi_examples=SPEC_EXAMPLES)]
+Spec = Annotated[JobSpec, Body(description="The network to train.", openapi_examples=SPEC_EXAMPLES)]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -38,10 +39,9 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x20-\x7e]+$",
-        description="Any text of your choice; sending the same again under the same key creates nothing new.",
+        description="Any text; repeating a request with the same key creates nothing new.",
     ),
 ]
-KnownStatus = Annotated[Status, AfterValidator(known)]
 _LABELS = TypeAdapter(Labels)
 REPLAYED = {"Idempotent-Replayed": {"description": "`true`.", "schema": {"type": "string"}}}
 CREATED: dict[int | str, dict[str, Any]] = {
@@ -59,30 +59,30 @@ CREATED: dict[int | str, dict[str, Any]] = {
     responses={**CREATED, **problems(400, 413, 415, 429)},
 )
 async def create_job(
-    spec: Spec, service: Submitter, request: Request, response: Response, key: IdempotencyKey = None
+    spec: Spec, context: Submitter, request: Request, response: Response, key: IdempotencyKey = None
 ) -> Job:
     """Queue a network for training. Only `data` is required; the job's `spec` shows every default written out.
 
     With an `Idempotency-Key` a request can be repeated safely: the same body under the same key answers 200 with
     the job that the first one created, another body 422.
     """
-    job, created = await expensive_work.run(service, request, service.parts.planning, _create, service, spec, key)
+    job, created = await expensive_work.run(context, request, context.state.plan_slots, _create, context, spec, key)
     return answer(job, created, response)
 
 
-def _create(service: Service, spec: JobSpec, key: str | None) -> tuple[Job, bool]:
+def _create(context: RequestContext, spec: JobSpec, key: str | None) -> tuple[Job, bool]:
     sha256 = fingerprint(spec)
-    known = replay(service, key, sha256)
+    known = replay(context, key, sha256)
     if known is not None:
         return known, False
-    resolved = resolve(spec, profile_for(service, spec), service.parts.limits)
-    service.make_room(checkpoint_bytes_of(resolved))
+    resolved = resolve(spec, profile_for(context, spec), context.state.limits)
+    context.check_quota(checkpoint_bytes_of(resolved))
     try:
-        with service.database.transaction() as connection:
+        with context.database.transaction() as connection:
             return jobs.submit(
                 connection,
                 resolved,
-                max_queued=service.parts.settings.max_queued_jobs,
+                max_queued=context.state.settings.max_queued_jobs,
                 idempotency_key=key,
                 request_sha256=sha256,
             )
@@ -91,7 +91,7 @@ def _create(service: Service, spec: JobSpec, key: str | None) -> tuple[Job, bool
 
 
 def answer(job: Job, created: bool, response: Response) -> Job:
-    """The answer to who asked for a new job: `created`, or known by its key."""
+    """The response to a submission; not `created`: replayed by its Idempotency-Key."""
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if not created:
         response.status_code = 200
@@ -99,39 +99,39 @@ def answer(job: Job, created: bool, response: Response) -> Job:
     return job
 
 
-def replay(service: Service, key: str | None, sha256: str) -> Job | None:
+def replay(context: RequestContext, key: str | None, sha256: str) -> Job | None:
     """The job that this Idempotency-Key created before; raises IdempotencyMismatch for another request."""
     if key is None:
         return None
-    with service.database.reading() as connection:
+    with context.database.reading() as connection:
         return jobs.by_idempotency_key(connection, key, sha256)
 
 
 def fingerprint(asked: BaseModel) -> str:
-    """SHA-256 of a request, the same whatever the order of its fields, with or without the defaults written out."""
+    """SHA-256 of a request, independent of the order of fields and of whether defaults are written out."""
     return hashlib.sha256(json.dumps(asked.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
-def profile_for(service: Service, spec: JobSpec) -> TableProfile:
-    """The profile of the table that `spec` names or holds; raises InvalidSpec where there is no such data set."""
+def profile_for(context: RequestContext, spec: JobSpec) -> TableProfile:
+    """The profile of the data of `spec`; raises InvalidSpec for an unknown data set."""
     if not isinstance(spec.data, DatasetData):
         return profile_of(spec.data)
     try:
-        with service.database.reading() as connection:
+        with context.database.reading() as connection:
             return datasets.get(connection, spec.data.id).profile
     except NotFound as error:
         raise InvalidSpec.at("/data/id", error.detail) from error
 
 
 @router.post("/plan", operation_id="plan_job", summary="Plan a job", responses=problems(400, 413, 415))
-async def plan_job(spec: Spec, service: Reader, request: Request) -> Plan:
-    """What would be trained: the spec with every default, the layers, the rows of each part. Creates nothing."""
-    return await expensive_work.run(service, request, service.parts.planning, _plan, service, spec)
+async def plan_job(spec: Spec, context: Reader, request: Request) -> Plan:
+    """Preview a job: the spec with every default, the layers, the rows of each part. Creates nothing."""
+    return await expensive_work.run(context, request, context.state.plan_slots, _plan, context, spec)
 
 
-def _plan(service: Service, spec: JobSpec) -> Plan:
-    profile = profile_for(service, spec)
-    return plan_of(spec, profile, resolve(spec, profile, service.parts.limits))
+def _plan(context: RequestContext, spec: JobSpec) -> Plan:
+    profile = profile_for(context, spec)
+    return plan_of(spec, profile, resolve(spec, profile, context.state.limits))
 
 
 def _labels(
@@ -151,18 +151,18 @@ def _labels(
 
 @router.get("", operation_id="list_jobs", summary="List jobs")
 def list_jobs(
-    service: Reader,
+    context: Reader,
     labels: Annotated[dict[str, str], Depends(_labels)],
     status: Annotated[
         Annotated[Status, AfterValidator(known)] | None, Query(description="Only jobs in this state.")
     ] = None,
-    name: Annotated[str | None, Query(max_length=200, description="Only jobs of exactly this name.")] = None,
+    name: Annotated[str | None, Query(max_length=200, description="Only jobs with exactly this name.")] = None,
     sweep: Annotated[str | None, Query(max_length=100, description="Only jobs of the sweep with this id.")] = None,
     limit: Limit = 20,
     after: Annotated[str | None, cursor("job")] = None,
 ) -> Page[Job]:
-    """Jobs that fit every filter, newest first."""
-    with service.database.reading() as connection:
+    """Jobs that match every filter, newest first."""
+    with context.database.reading() as connection:
         which = jobs.JobFilter(status=status, name=name, labels=labels, sweep=sweep)
         found = jobs.find(connection, which, limit=limit + 1, after=after)
     return page_of(found, limit, lambda job: job.id)
@@ -171,22 +171,22 @@ def list_jobs(
 @router.get("/{job_id}", operation_id="get_job", summary="Read a job", responses=problems(404))
 async def get_job(
     job_id: JobId,
-    service: Reader,
-    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the job's end.")] = 0,
+    context: Reader,
+    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the job to end.")] = 0,
 ) -> Job:
-    """The job as it stands. With `wait` the answer comes when the job has ended, or else after so many seconds."""
-    read = partial(read_job, service, job_id)
-    job = await service.parts.reads.run(read)
+    """The job's current state. With `wait`, the response is delayed until the job has ended, at most that long."""
+    read = partial(read_job, context, job_id)
+    job = await context.state.read_batcher.run(read)
     if wait and not job.status.terminal:
-        with service.parts.traffic.stream(service.caller.tenant):
-            await service.parts.watcher.ended(job_id, wait)
-        job = await service.parts.reads.run(read)
+        with context.state.rate_limiter.stream(context.caller.tenant):
+            await context.state.watcher.wait_for_end(job_id, wait)
+        job = await context.state.read_batcher.run(read)
     return job
 
 
-def read_job(service: Service, job_id: str) -> Job:
+def read_job(context: RequestContext, job_id: str) -> Job:
     """The job of this id; raises NotFound."""
-    with service.database.reading() as connection:
+    with context.database.reading() as connection:
         return jobs.get(connection, job_id)
 
 
@@ -195,10 +195,10 @@ def read_job(service: Service, job_id: str) -> Job:
     status_code=204,
     operation_id="delete_job",
     summary="Delete a job",
-    response_description="The job is gone.",
+    response_description="The job is deleted.",
     responses=problems(404, 409),
 )
-def delete_job(job_id: JobId, service: Admin) -> None:
-    """Delete an ended job with its history and its checkpoints. Any other is refused: cancel it first."""
-    with service.database.transaction() as connection:
+def delete_job(job_id: JobId, context: Admin) -> None:
+    """Delete an ended job with its history and checkpoints; 409 for a live job: cancel it first."""
+    with context.database.transaction() as connection:
         jobs.remove(connection, job_id)

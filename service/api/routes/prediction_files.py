@@ -1,4 +1,4 @@
-"""The best epoch's answers to the rows of a CSV or Parquet file, as a file of the same format."""
+"""POST /v1/jobs/{id}/predict with a CSV or Parquet file: predictions as a file of the same format."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from starlette.routing import Match
 
 from service.api.context import JobId, Reader
 from service.api.http import uploads
-from service.api.http.media_types import CSV, PARQUET
-from service.api.http.ranges import whole
-from service.api.quota import Held
+from service.api.http.ranges import CSV, PARQUET, whole
+from service.api.quota import UploadReservation
 from service.api.routes.predictions import with_best
-from service.api.strict_route import Route, is_json
+from service.api.strict_route import StrictRoute, is_json
 from service.concurrency.cancellation import current
 from service.domain.checkpoint import Checkpoint
 from service.errors import StorageError
@@ -34,11 +33,11 @@ FORMATS = {CSV: FileFormat.csv, PARQUET: FileFormat.parquet}
 ENCODINGS: dict[str, str] = {codecs.lookup(name).name: name for name in get_args(Encoding)}
 
 
-class FileRoute(Route):
-    """The same path as for JSON rows, for a body that says it is something else."""
+class FileRoute(StrictRoute):
+    """Matches requests to the path of JSON predictions whose Content-Type is not JSON."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """No match for JSON, nor for a body that does not say what it is."""
+        """No match for JSON and for a request without Content-Type."""
         if scope["type"] == "http" and _is_file(PlainRequest(scope)):
             return super().matches(scope)
         return Match.NONE, {}
@@ -52,33 +51,35 @@ def _is_file(request: PlainRequest) -> bool:
 router = APIRouter(prefix="/jobs", route_class=FileRoute)
 
 
-async def _held(service: Reader) -> AsyncIterator[Held]:
-    """Counts the file, then its answer, among the tenant's bytes until the client has all of it or is gone."""
-    with service.parts.quota.upload(service.database, service.caller.tenant) as held:
-        yield held
+async def _reservation(context: Reader) -> AsyncIterator[UploadReservation]:
+    """Counts the file, then the response, against the quota until the response is sent or the client disconnects."""
+    with context.state.quota.upload(context.database, context.caller.tenant) as reservation:
+        yield reservation
 
 
 @router.post("/{job_id}/predict", include_in_schema=False)
 async def predict_file(
-    job_id: JobId, request: Request, service: Reader, held: Annotated[Held, Depends(_held)]
+    job_id: JobId, request: Request, context: Reader, reservation: Annotated[UploadReservation, Depends(_reservation)]
 ) -> Response:
-    """See `predict`. What the file needs goes through the disk: no step holds all of it in memory."""
-    media_type, options = _told(request.headers["content-type"])
+    """See `predict`. The file is streamed through the disk, never whole in memory."""
+    media_type, options = _format_of(request.headers["content-type"])
 
     def answer(checkpoint: Checkpoint, path: Path) -> BinaryIO:
-        answers = service.parts.predictor.predict_file(path, checkpoint.sha256, source, options, service.parts.allowed)
+        answers = context.state.predictor.predict_file(
+            path, checkpoint.sha256, source, options, context.state.file_process_limits
+        )
         try:
-            return current().close_on_discard(answers.open("rb"))  # which outlives its place in the folder
+            return current().close_on_discard(answers.open("rb"))  # the open file outlives the folder
         except OSError as error:
-            raise StorageError(f"the answer could not be read: {error.strerror}") from error
+            raise StorageError(f"the predictions could not be read: {error.strerror}") from error
 
-    # Before the body is read: a job without a best epoch has no use for it.
-    await with_best(service, request, job_id, lambda *_: None, limiter=None)
-    async with contextmanager_in_threadpool(service.parts.artifacts.scratch()) as folder:
+    # Checked before the body is read: without a best epoch it would be refused anyway.
+    await with_best(context, request, job_id, lambda *_: None, limiter=None)
+    async with contextmanager_in_threadpool(context.state.artifacts.scratch()) as folder:
         source = folder / "source"
-        await uploads.receive(held.watch(request), source, service.parts.settings.max_upload_bytes)
-        checkpoint, file = await with_best(service, request, job_id, answer, limiter=service.parts.ingesting)
-    held.resize(file.seek(0, 2))
+        await uploads.receive(reservation.watch(request), source, context.state.settings.max_upload_bytes)
+        checkpoint, file = await with_best(context, request, job_id, answer, limiter=context.state.ingest_slots)
+    reservation.resize(file.seek(0, 2))
     headers = {
         "Content-Disposition": f'attachment; filename="{job_id}-predictions.{options.format}"',
         "Checkpoint-Epoch": str(checkpoint.epoch),
@@ -87,14 +88,14 @@ async def predict_file(
     return whole(file, headers, media_type)
 
 
-def _told(content_type: str) -> tuple[str, ReadOptions]:
-    """The media type, and how the file is to be read; raises the 415 of another than CSV or Parquet."""
+def _format_of(content_type: str) -> tuple[str, ReadOptions]:
+    """The media type and the read options; raises a 415 for anything but CSV and Parquet."""
     header = Message()
     header["Content-Type"] = content_type
     media_type, charset = header.get_content_type(), header.get_param("charset")
     if media_type not in FORMATS or not content_type.strip().lower().startswith(media_type):
         known = ", ".join(["application/json", *FORMATS])
-        raise HTTPException(415, f"the body must be one of {known}, and its Content-Type says {content_type[:100]!r}")
+        raise HTTPException(415, f"the body must be one of {known}; its Content-Type is {content_type[:100]!r}")
     options: dict[str, Any] = {"format": FORMATS[media_type]}
     if charset is not None:
         options["encoding"] = _encoding(str(charset))

@@ -1,24 +1,24 @@
-"""The best epoch's answers to new rows."""
+"""POST /v1/jobs/{id}/predict: predictions of the best epoch for rows in JSON."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Body, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
-from service.api.context import JobId, Reader, Service
-from service.api.http.media_types import CSV, JSON, PARQUET
+from service.api.context import JobId, Reader, RequestContext
 from service.api.http.openapi import PREDICT_EXAMPLES, problems
-from service.api.http.ranges import whole
+from service.api.http.ranges import JSON, whole
 from service.api.routes.checkpoints import with_weights
 from service.api.routes.jobs import read_job
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
+from service.api.tabular_responses import TABULAR_CONTENT
 from service.concurrency.cancellation import current
 from service.concurrency.fair_slots import FairLimiter
 from service.domain.checkpoint import Checkpoint, CheckpointKind
@@ -28,22 +28,19 @@ from service.spec.capped_errors import CapErrors
 from service.spec.data import Int64
 from service.spec.table import Value
 
-router = APIRouter(prefix="/jobs", tags=["predictions"], route_class=Route)
+router = APIRouter(prefix="/jobs", tags=["predictions"], route_class=StrictRoute)
 
 T = TypeVar("T")
 
 MAX_ROWS = 10_000
-MAX_HELD_BYTES = 2**20
-"""Of an answer: a longer one is sent from the disk, at the pace of its client."""
+MAX_BUFFERED_BYTES = 2**20
+"""A larger response is sent from disk, so that a slow client holds no memory."""
 
-FILES: dict[str, Any] = {
-    CSV: {"schema": {"type": "string"}},
-    PARQUET: {"schema": {"type": "string", "format": "binary"}},
-}
-"""What is taken and answered beside JSON, by `predict_files.py`; documented here, since a path has one description."""
+# Requests and responses in CSV and Parquet are served by `prediction_files.py`, and documented here: OpenAPI has one
+# operation per path and method.
 HEADERS = {
-    "Checkpoint-Epoch": {"description": "Of a file: whose weights answered.", "schema": {"type": "integer"}},
-    "Checkpoint-SHA256": {"description": "Of a file: SHA-256 of their file.", "schema": {"type": "string"}},
+    "Checkpoint-Epoch": {"description": "With a file: the epoch of the weights used.", "schema": {"type": "integer"}},
+    "Checkpoint-SHA256": {"description": "With a file: SHA-256 of the weights used.", "schema": {"type": "string"}},
 }
 
 Cell = Bool | Int64 | Float | Annotated[str, StringConstraints(strict=True, max_length=10_000)] | None
@@ -60,36 +57,36 @@ class PredictRequest(Strict):
 
 
 class Prediction(BaseModel):
-    """The answer to one row."""
+    """The prediction for one row."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     prediction: Value | None
-    """The class, or the number, in the target's own units; null for a number beyond what float64 holds."""
+    """The class, or the number in the target's units; null for a number beyond the range of float64."""
     probabilities: dict[str, float] | None = None
     """Each class and its probability; absent for regression."""
 
 
 class PredictedBy(BaseModel):
-    """The weights that answered."""
+    """The weights used."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     epoch: int
-    """The epoch whose weights they are."""
+    """The epoch of the weights."""
     sha256: str
     """SHA-256 of the safetensors file."""
 
 
 class Predictions(BaseModel):
-    """An answer to each row."""
+    """A prediction for each row."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     predictions: list[Prediction]
-    """One a row, in the rows' order."""
+    """One per row, in the rows' order."""
     checkpoint: PredictedBy
-    """The weights that answered."""
+    """The weights used."""
 
 
 @router.post(
@@ -97,52 +94,52 @@ class Predictions(BaseModel):
     operation_id="predict",
     summary="Predict rows",
     response_model=Predictions,
-    openapi_extra={"requestBody": {"content": FILES}},
-    responses={**problems(400, 404, 409, 413, 415, 507), 200: {"content": FILES, "headers": HEADERS}},
+    openapi_extra={"requestBody": {"content": TABULAR_CONTENT}},
+    responses={**problems(400, 404, 409, 413, 415, 507), 200: {"content": TABULAR_CONTENT, "headers": HEADERS}},
 )
 async def predict(
     job_id: JobId,
     asked: Annotated[PredictRequest, Body(openapi_examples=PREDICT_EXAMPLES)],
     request: Request,
-    service: Reader,
+    context: Reader,
 ) -> Response:
-    """Answer rows with the best epoch so far; 409 as long as there is none. A row's answer does not depend on others.
+    """Predict rows with the best epoch so far; 409 as long as there is none. Each row is predicted on its own.
 
-    Up to 10,000 rows as JSON. Or any number as a CSV or Parquet file, told by `Content-Type` (a CSV file's encoding
-    too, as in `text/csv; charset=cp1252`; left out, it is found): the answer is a file of the same format with a row
-    for each, of the column `prediction` and, for classes, `probability of CLASS`. Every feature must be among the
-    file's columns, by name and in any order; others are passed over. What means a missing value and how dates are
-    written is taken from the data set that was learnt from. The whole file is checked before the answer begins.
-    Weights that the server has lost, or that have changed on its disk, are a 500 with the code `checkpoint_corrupt`.
+    Up to 10,000 rows as JSON, or any number as a CSV or Parquet file, selected by `Content-Type` (with the encoding of
+    a CSV file, as in `text/csv; charset=cp1252`; default: detected): the response is a file of the same format with a
+    row for each, with the column `prediction` and, for classes, `probability of CLASS`. The file needs a column for
+    every feature, in any order; other columns are ignored. Missing values and the format of dates are those of the
+    data set that was trained on. The whole file is validated before the response starts.
+    Weights that are missing or damaged on the server are a 500 with the code `checkpoint_corrupt`.
     """
 
     def answer(checkpoint: Checkpoint, path: Path) -> Response:
-        # Written here, in the thread: the event loop has others to serve.
-        answers = service.parts.predictor.predict(path, checkpoint.sha256, asked.rows)
+        # Serialized here, in the thread, to keep the event loop free.
+        answers = context.state.predictor.predict(path, checkpoint.sha256, asked.rows)
         by = {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256}
         body = json.dumps({"predictions": answers, "checkpoint": by}).encode()
-        if len(body) <= MAX_HELD_BYTES:
+        if len(body) <= MAX_BUFFERED_BYTES:
             return Response(body, media_type=JSON)
-        with service.parts.artifacts.scratch() as folder:
+        with context.state.artifacts.scratch() as folder:
             (folder / "answer").write_bytes(body)
             file = current().close_on_discard((folder / "answer").open("rb"))
         return whole(file, {}, JSON)
 
-    _, response = await with_best(service, request, job_id, answer, limiter=service.parts.predicting)
+    _, response = await with_best(context, request, job_id, answer, limiter=context.state.predict_slots)
     return response
 
 
 async def with_best(
-    service: Service,
+    context: RequestContext,
     request: Request,
     job_id: str,
     use: Callable[[Checkpoint, Path], T],
     *,
     limiter: FairLimiter | None,
 ) -> tuple[Checkpoint, T]:
-    """See `with_weights`; raises Conflict when the job has no best epoch."""
+    """`with_weights` of the best checkpoint; raises Conflict if the job has none."""
     try:
-        return await with_weights(service, request, job_id, CheckpointKind.best, use, limiter=limiter)
+        return await with_weights(context, request, job_id, CheckpointKind.best, use, limiter=limiter)
     except NotFound as error:
-        job = await run_in_threadpool(read_job, service, job_id)
+        job = await run_in_threadpool(read_job, context, job_id)
         raise Conflict(f"the job is {job.status.value} and has no best epoch to predict with") from error

@@ -1,4 +1,4 @@
-"""Other stopping rules over a recorded history, over HTTP."""
+"""Replay of other early-stopping rules over a recorded history."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from fastapi import APIRouter, Body, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api import expensive_work
-from service.api.context import JobId, Reader, Service
+from service.api.context import JobId, Reader, RequestContext
 from service.api.http.openapi import problems
 from service.api.routes.epochs import pages
 from service.api.routes.jobs import read_job
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
 from service.errors import Conflict, InvalidSpec
 from service.spec.base import Strict
 from service.spec.early_stopping import EarlyStopping
 from service.stopping.replay import Replayed, replay
 
-router = APIRouter(prefix="/jobs", tags=["progress"], route_class=Route)
+router = APIRouter(prefix="/jobs", tags=["progress"], route_class=StrictRoute)
 
-MAX_DECISIONS = 1_000_000  # rules x epochs of a request: some 8 seconds of work
+MAX_DECISIONS = 1_000_000  # rules x epochs of a request: about 8 seconds of CPU time
 
 EXAMPLE = {
     "rules": [
@@ -34,14 +34,14 @@ EXAMPLE = {
 
 
 class ReplayRequest(Strict):
-    """Rules to try."""
+    """Early-stopping rules to replay."""
 
     rules: Annotated[list[EarlyStopping], Field(min_length=1, max_length=100)]
     """Each as `early_stopping` of a job spec."""
 
 
 class Replays(BaseModel):
-    """What each rule makes of the history."""
+    """The result of each rule."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -50,7 +50,7 @@ class Replays(BaseModel):
     epochs: int
     """Epochs recorded, over which the rules were run."""
     data: list[Replayed]
-    """One a rule, in the rules' order."""
+    """One per rule, in the rules' order."""
 
 
 @router.post(
@@ -63,7 +63,7 @@ async def replay_early_stopping(
     job_id: JobId,
     asked: Annotated[ReplayRequest, Body(openapi_examples={"rules": {"value": EXAMPLE}})],
     request: Request,
-    service: Reader,
+    context: Reader,
 ) -> Replays:
     """Where each rule would have stopped this job, which epoch it would have kept, and at what regret.
 
@@ -72,15 +72,15 @@ async def replay_early_stopping(
     record ends before the rule does - unless the job ran to `max_epochs` or `max_seconds` - or where a rule monitors
     something else than a job whose `plateau` schedule follows its monitor.
     """
-    return await expensive_work.run(service, request, service.parts.computing, _replayed, service, job_id, asked)
+    return await expensive_work.run(context, request, context.state.compute_slots, _replayed, context, job_id, asked)
 
 
-def _replayed(service: Service, job_id: str, asked: ReplayRequest) -> Replays:
-    job = read_job(service, job_id)
+def _replayed(context: RequestContext, job_id: str, asked: ReplayRequest) -> Replays:
+    job = read_job(context, job_id)
     epochs = job.progress.epoch
     if epochs == 0:
         raise Conflict(f"the job is {job.status.value} and has no epoch on record")
     if epochs * len(asked.rules) > MAX_DECISIONS:
         raise InvalidSpec.at("/rules", f"{epochs:,} epochs take at most {MAX_DECISIONS // epochs} rules at once")
-    rows = islice(chain.from_iterable(pages(service, job_id)), epochs)
+    rows = islice(chain.from_iterable(pages(context, job_id)), epochs)
     return Replays(epochs=epochs, data=replay(job.known_spec, job.stop_reason, rows, asked.rules))

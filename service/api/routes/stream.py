@@ -1,4 +1,4 @@
-"""A job as it happens: server-sent events."""
+"""GET /v1/jobs/{id}/stream: follow a job by server-sent events."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from service.api.context import JobId, Reader
 from service.api.http.openapi import problems
 from service.api.middleware.auth_throttle import address_of
 from service.api.routes.epochs import MAX_INT, PAGE, AfterEpoch
-from service.api.routes.jobs import read_job
-from service.api.strict_route import Route
-from service.domain.job import Job
+from service.api.strict_route import StrictRoute
 from service.domain.status import Status, StopReason
 from service.errors import ServiceError
+from service.store.jobs import jobs
 
 IDLE_SECONDS = 60.0
 RETRY_MS = 1_000
 
-router = APIRouter(prefix="/jobs", tags=["progress"], route_class=Route)
+router = APIRouter(prefix="/jobs", tags=["progress"], route_class=StrictRoute)
 
 
 class End(BaseModel):
@@ -31,13 +30,13 @@ class End(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     status: Status
-    """How it ended."""
+    """The job's final status."""
     stop_reason: StopReason | None
     """Why training ended; null for failed jobs."""
 
 
 class Closing(BaseModel):
-    """The last event of a stream that the service ends as it stops: come back with `Last-Event-ID`."""
+    """The last event of a stream that a stopping service closes: reconnect with `Last-Event-ID`."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -45,14 +44,16 @@ class Closing(BaseModel):
     """Why the stream ends before the job."""
 
 
-def _known_job(job_id: JobId, service: Reader) -> Job:
-    """As a dependency it runs before the stream begins, while a 404 is still possible."""
-    return read_job(service, job_id)
+def _require_job(job_id: JobId, context: Reader) -> str:
+    """The job's id; raises NotFound. As a dependency it runs before the response starts, so a 404 is possible."""
+    with context.database.reading() as connection:
+        jobs.require(connection, job_id)
+    return job_id
 
 
-async def _place(service: Reader) -> AsyncIterator[None]:
-    """One of the streams that may be open; left when the answer ends, however it does."""
-    with service.parts.traffic.stream(service.caller.tenant):
+async def _stream_slot(context: Reader) -> AsyncIterator[None]:
+    """Counts the stream against the tenant's limit until the response ends."""
+    with context.state.rate_limiter.stream(context.caller.tenant):
         yield
 
 
@@ -66,41 +67,42 @@ async def _place(service: Reader) -> AsyncIterator[None]:
 )
 async def stream_job(
     request: Request,
-    job: Annotated[Job, Depends(_known_job)],
-    _: Annotated[None, Depends(_place)],
-    service: Reader,
+    job_id: Annotated[str, Depends(_require_job)],
+    _: Annotated[None, Depends(_stream_slot)],
+    context: Reader,
     after_epoch: AfterEpoch = 0,
     last_event_id: Annotated[
-        int | None, Header(ge=0, le=MAX_INT, description="The last epoch received; browsers send it by themselves.")
+        int | None,
+        Header(ge=0, le=MAX_INT, description="The last epoch received; browsers resend it."),
     ] = None,
 ) -> AsyncIterable[ServerSentEvent]:
     """`epoch` events (one an epoch, its number as id), `job` events (the job, whenever it changes), and `end`.
 
-    After a lost connection the stream goes on behind `Last-Event-ID`. A service that stops says `closing`.
+    After a lost connection the stream resumes after `Last-Event-ID`. A stopping service sends `closing`.
     """
     epoch = after_epoch if last_event_id is None else last_event_id
     sent: str | None = None
     version: int | None = None
     while True:
         try:
-            # Who may have lost their key meanwhile.
-            await service.parts.keys.caller(request.headers, address_of(request.client))
-            news = await service.parts.news.since(service.database, job.id, epoch, version, PAGE)
+            # The key may have been revoked or have expired since.
+            await context.state.authenticator.caller(request.headers, address_of(request.client))
+            update = await context.state.job_feed.since(context.database, job_id, epoch, version, PAGE)
         except ServiceError:
-            return  # the client comes back and hears why
-        for epoch, text in news.epochs:
+            return  # the client reconnects and gets the error
+        for epoch, text in update.epochs:
             yield ServerSentEvent(event="epoch", id=str(epoch), raw_data=text)
-        if len(news.epochs) == PAGE:
+        if len(update.epochs) == PAGE:
             continue
-        if news.job_text != sent:
-            yield ServerSentEvent(event="job", raw_data=news.job_text)
-            sent = news.job_text
-        if news.job.status.terminal:
-            end = End(status=news.job.status, stop_reason=news.job.stop_reason)
+        if update.job_text != sent:
+            yield ServerSentEvent(event="job", raw_data=update.job_text)
+            sent = update.job_text
+        if update.job.status.terminal:
+            end = End(status=update.job.status, stop_reason=update.job.stop_reason)
             yield ServerSentEvent(event="end", data=end)
             return
-        seen = await service.parts.watcher.change(job.id, version, IDLE_SECONDS)
+        seen = await context.state.watcher.wait_for_change(job_id, version, IDLE_SECONDS)
         version = version if seen is None else seen.version
-        if service.parts.watcher.stopped:
+        if context.state.watcher.stopped:
             yield ServerSentEvent(event="closing", data=Closing(), retry=RETRY_MS)
             return

@@ -1,4 +1,4 @@
-"""The jobs of a sweep, each checked before any is stored; a fault says where in the sweep it comes from."""
+"""Plans the jobs of a sweep: each is resolved and validated before any is stored."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections import OrderedDict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from service.api.http.validation_errors import MAX_FAULTS, UNKNOWN_FIELD
+from service.api.http.validation_errors import MAX_ERRORS
 from service.api.routes.jobs import profile_for
 from service.api.spec_patch import apply
 from service.concurrency.cancellation import current
-from service.errors import Fault, InvalidSpec
+from service.errors import FieldError, InvalidSpec, located
 from service.spec.architecture import row_shape
 from service.spec.data import DatasetData
 from service.spec.resolve import Inputs, choose_inputs, resolve
@@ -22,7 +22,7 @@ from service.store.sweeps import SweepJob
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
-    from service.api.context import Service
+    from service.api.context import RequestContext
     from service.spec.job import JobSpec
     from service.spec.resolve import Resolved
     from service.spec.sweep import Point, SweepSpec
@@ -30,36 +30,36 @@ if TYPE_CHECKING:
 
 MAX_SPEC_BYTES = 64 * 1024**2
 WARNING_BYTES = 100  # of a warning beside its message
-MAX_INPUTS = 256  # ways to choose the columns of the same data that are kept at a time
-PROFILE_VALUES = 250_000  # columns, and values that they list, of the profiles that are kept at a time: some 100 MB
+MAX_INPUTS = 256  # cached choices of input columns
+PROFILE_VALUES = 250_000  # columns and listed values of the cached profiles: about 100 MB
 _TOO_LARGE = "every job keeps its spec, and these would take more than 64 MiB: upload rows, and name fewer columns"
 
 
 T = TypeVar("T", bound="Hashable")
 
 
-def plan_sweep(service: Service, sweep: SweepSpec) -> list[SweepJob]:
-    """The sweep's jobs in order; raises InvalidSpec with the first 20 wrong places.
+def plan_sweep(context: RequestContext, sweep: SweepSpec) -> list[SweepJob]:
+    """The jobs of `sweep` in order; raises InvalidSpec with at most 20 field errors.
 
-    More jobs than the server allows, the same job twice, and specs that are too large together are wrong as well.
+    Also refused: more jobs than the server allows, duplicate jobs, and specs that are too large together.
     """
-    most = min(service.parts.settings.max_sweep_jobs, service.parts.settings.max_queued_jobs)
+    most = min(context.state.settings.max_sweep_jobs, context.state.settings.max_queued_jobs)
     if sweep.size > most:
         where = "/grid" if sweep.grid else "/points" if sweep.points else "/replicates"
         raise InvalidSpec.at(where, f"the sweep would be {sweep.size:,} jobs; this server allows {most:,}")
-    resolver, faults = _Resolver(service, sweep.base), dict[tuple[str, str], Fault]()
+    resolver, errors = _Resolver(context, sweep.base), dict[tuple[str, str], FieldError]()
     planned, known, size = list[SweepJob](), set[bytes](), 0
     documents, inputs = InputsDocuments(), set[str]()
     for point in expand(sweep):
-        if len(faults) >= MAX_FAULTS:
+        if len(errors) >= MAX_ERRORS:
             break
         current().check()
         try:
             resolved = resolver.resolve(point.changes)
         except InvalidSpec as error:
-            for fault in error.faults:
-                located = _located(fault, point, resolver.own_faults)
-                faults.setdefault((located.pointer, fault.message), located)
+            for each in error.field_errors:
+                found = _in_sweep(each, point, resolver.base_errors)
+                errors.setdefault((found.pointer, each.message), found)
             continue
         spec = resolved.spec.model_dump_json().encode()
         document = documents.of(resolved)
@@ -69,39 +69,39 @@ def plan_sweep(service: Service, sweep: SweepSpec) -> list[SweepJob]:
         if size > MAX_SPEC_BYTES:
             raise InvalidSpec.at("/base/data", _TOO_LARGE)
         if (digest := hashlib.sha256(spec).digest()) in known:
-            faults.setdefault((point.pointer, ""), Fault(point.pointer, f"gives the same job a second time: {point}"))
+            errors.setdefault((point.pointer, ""), FieldError(point.pointer, f"duplicate job: {point}"))
         known.add(digest)
         planned.append(SweepJob(point.changes, resolved))
-    if faults:
-        first, *more = faults.values()
+    if errors:
+        first, *more = errors.values()
         also = f" (and {len(more)} more)" if more else ""
-        raise InvalidSpec(f"{first.pointer} {first.message}{also}", (first, *more))
+        raise InvalidSpec(f"{located(first.pointer, first.message)}{also}", (first, *more))
     return planned
 
 
 class _Resolver:
-    """Resolves many variants of one base; the columns of the same data are chosen once.
+    """Resolves many variants of one base spec; caches profiles and chosen columns, and interns equal features.
 
-    Of all variants only what differs is kept: a profile, and a thousand columns' features and warnings, take megabytes.
+    A profile, or the features and warnings of a thousand columns, take megabytes: variants share them.
     """
 
-    def __init__(self, service: Service, base: JobSpec) -> None:
-        self._service = service
+    def __init__(self, context: RequestContext, base: JobSpec) -> None:
+        self._context = context
         self._base = base
-        self._profiles: OrderedDict[str, TableProfile] = OrderedDict()  # the least recently used first
+        self._profiles: OrderedDict[str, TableProfile] = OrderedDict()  # least recently used first
         self._inputs: OrderedDict[tuple[str, Hashable], Inputs] = OrderedDict()
-        self._equal: dict[Hashable, Any] = {}
+        self._interned_values: dict[Hashable, Any] = {}
 
     def resolve(self, changes: Mapping[str, Any]) -> Resolved:
         """The base with these changes; raises InvalidSpec with pointers into the job's spec."""
         spec = apply(self._base, changes)
         profile = self._profile(spec)
-        return resolve(spec, profile, self._service.parts.limits, self._chosen(spec, profile))
+        return resolve(spec, profile, self._context.state.limits, self._chosen(spec, profile))
 
     def _profile(self, spec: JobSpec) -> TableProfile:
         key = spec.data.id if isinstance(spec.data, DatasetData) else spec.data.model_dump_json()
         if key not in self._profiles:
-            self._profiles[key] = profile_for(self._service, spec)
+            self._profiles[key] = profile_for(self._context, spec)
             while len(self._profiles) > 1 and sum(map(_size, self._profiles.values())) > PROFILE_VALUES:
                 self._profiles.popitem(last=False)
         self._profiles.move_to_end(key)
@@ -111,25 +111,26 @@ class _Resolver:
         key = spec.data.model_dump_json(), (spec.preprocess, spec.split.columns, row_shape(spec.architecture) is None)
         if key not in self._inputs:
             chosen = choose_inputs(spec, profile)
-            features = self._once(tuple(map(self._once, chosen.features)))
-            self._inputs[key] = Inputs(chosen.target, features, self._once(tuple(map(self._once, chosen.warnings))))
+            features = self._interned(tuple(map(self._interned, chosen.features)))
+            warnings = self._interned(tuple(map(self._interned, chosen.warnings)))
+            self._inputs[key] = Inputs(chosen.target, features, warnings)
             if len(self._inputs) > MAX_INPUTS:
                 self._inputs.popitem(last=False)
         self._inputs.move_to_end(key)
         return self._inputs[key]
 
-    def _once(self, value: T) -> T:
-        """The first value that equals this one."""
-        found: T = self._equal.setdefault(value, value)
+    def _interned(self, value: T) -> T:
+        """The first value equal to this one."""
+        found: T = self._interned_values.setdefault(value, value)
         return found
 
     @cached_property
-    def own_faults(self) -> tuple[Fault, ...]:
-        """What is wrong with the base as it stands."""
+    def base_errors(self) -> tuple[FieldError, ...]:
+        """The errors of the base without changes."""
         try:
             self.resolve({})
         except InvalidSpec as error:
-            return error.faults
+            return error.field_errors
         return ()
 
 
@@ -137,10 +138,10 @@ def _size(profile: TableProfile) -> int:
     return sum(1 + len(column.values or ()) + len(column.top or ()) for column in profile.columns)
 
 
-def _located(fault: Fault, point: Point, own_faults: tuple[Fault, ...]) -> Fault:
-    """The fault of a job as one of the sweep: at the value that brings it about, or at the base."""
-    pointer = point.locate(fault.pointer)
-    if fault.message == UNKNOWN_FIELD and point.pointer == "/grid" and pointer in point.places.values():
+def _in_sweep(error: FieldError, point: Point, base_errors: tuple[FieldError, ...]) -> FieldError:
+    """Map an error in a job's spec to its origin in the sweep request: the value that causes it, or the base."""
+    pointer = point.locate(error.pointer)
+    if error.message.startswith("unknown field") and point.pointer == "/grid" and pointer in point.places.values():
         pointer = pointer.rpartition("/")[0]  # the name is wrong, not one of its values
-    caused = pointer.startswith("/base") and point.changes and fault not in own_faults
-    return Fault(pointer, f"{fault.message} (with {point})" if caused else fault.message)
+    caused = pointer.startswith("/base") and point.changes and error not in base_errors
+    return FieldError(pointer, f"{error.message} (with {point})" if caused else error.message)

@@ -1,9 +1,8 @@
-"""What a sweep has found, over HTTP: its jobs as a leaderboard, and its points over seeds and folds."""
+"""Results of a sweep: its jobs as a leaderboard, and its configurations averaged over seeds and folds."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -11,11 +10,12 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from service.api import expensive_work
-from service.api.context import Page, Reader, Service, SweepId, T
-from service.api.http.media_types import CSV, JSON
+from service.api.context import Reader, RequestContext, SweepId
 from service.api.http.openapi import problems
-from service.api.strict_route import Route
-from service.api.tabular_responses import TABLES, Accept, Table, as_file, preferred
+from service.api.http.ranges import CSV, JSON
+from service.api.pagination import Page, offset_page
+from service.api.strict_route import StrictRoute
+from service.api.tabular_responses import TABULAR_CONTENT, Accept, TabularData, as_file, preferred
 from service.data.processes.write_parquet import Kind
 from service.domain.sweep import SweepPoint, SweepResult
 from service.store import sweep_results
@@ -24,7 +24,7 @@ from service.store.sweep_results import Order
 PAGE = 1_000
 MAX_INT = 2**31 - 1
 
-router = APIRouter(prefix="/sweeps", tags=["sweeps"], route_class=Route)
+router = APIRouter(prefix="/sweeps", tags=["sweeps"], route_class=StrictRoute)
 
 Offset = Annotated[int, Query(ge=0, le=MAX_INT, description="The `next` of the page before this one.")]
 Rows = Annotated[int, Query(ge=1, le=PAGE, description="How many at most; a table has no limit.")]
@@ -37,12 +37,12 @@ Rows = Annotated[int, Query(ge=1, le=PAGE, description="How many at most; a tabl
     response_model=Page[SweepResult],
     responses={
         **problems(404, 413, 507),
-        200: {"content": TABLES, "description": "A row a job, as JSON, CSV or Parquet."},
+        200: {"content": TABULAR_CONTENT, "description": "A row a job, as JSON, CSV or Parquet."},
     },
 )
 async def get_sweep_results(
     sweep_id: SweepId,
-    service: Reader,
+    context: Reader,
     request: Request,
     response: Response,
     order: Annotated[Order, Query(description="`value`: the best first. `submitted`: in the sweep's order.")] = (
@@ -52,61 +52,56 @@ async def get_sweep_results(
     after: Offset = 0,
     accept: Accept = JSON,
 ) -> Page[SweepResult] | Response:
-    """What each job has changed and what came out, the best first; jobs without a value come last.
+    """The changes and the metrics of each job, best first; jobs without a value come last.
 
     `next` counts rows: while jobs train, a row may move from one page to another. With `Accept: text/csv` or
-    `application/vnd.apache.parquet` all of them come at once, as a table.
+    `application/vnd.apache.parquet` all rows are sent as one table.
     """
     wanted = preferred(accept)
     if wanted != JSON:
 
-        def everything() -> Table:
-            return _table(sweep_id, _read(service, sweep_id, order, None, 0), typed=wanted != CSV)
+        def everything() -> TabularData:
+            return _table(sweep_id, _read(context, sweep_id, order, None, 0), typed=wanted != CSV)
 
-        return await as_file(everything, wanted, service, request)
+        return await as_file(everything, wanted, context, request)
     response.headers["Vary"] = "Accept"
-    return _page(await run_in_threadpool(_read, service, sweep_id, order, limit + 1, after), limit, after)
+    return offset_page(await run_in_threadpool(_read, context, sweep_id, order, limit + 1, after), limit, after)
 
 
-def _read(service: Service, sweep_id: str, order: Order, limit: int | None, offset: int) -> list[SweepResult]:
-    with service.database.reading() as connection:
+def _read(context: RequestContext, sweep_id: str, order: Order, limit: int | None, offset: int) -> list[SweepResult]:
+    with context.database.reading() as connection:
         return sweep_results.results(connection, sweep_id, order=order, limit=limit, offset=offset)
 
 
 @router.get(
     "/{sweep_id}/summary",
     operation_id="get_sweep_summary",
-    summary="Compare the points of a sweep",
+    summary="Compare the configurations of a sweep",
     responses=problems(404),
 )
 async def get_sweep_summary(
     sweep_id: SweepId,
-    service: Reader,
+    context: Reader,
     request: Request,
     limit: Annotated[int, Query(ge=1, le=PAGE, description="How many at most.")] = 100,
     after: Offset = 0,
 ) -> Page[SweepPoint]:
-    """Mean and standard deviation over jobs that differ in nothing but their seed and their fold, the best mean first.
+    """Mean and standard deviation over jobs that differ only in seed and fold, best mean first.
 
     Seeds come from `replicates`, or from `seed` in the grid or the points; folds from `folds`, or `split.fold`. With
-    folds, the seeds of each are averaged first: the deviation is that over folds.
+    folds, the seeds of each fold are averaged first: the deviation is over folds.
     """
-    found = await expensive_work.run(service, request, service.parts.computing, _summary, service, sweep_id)
-    return _page(found[after : after + limit + 1], limit, after)
+    found = await expensive_work.run(context, request, context.state.compute_slots, _summary, context, sweep_id)
+    return offset_page(found[after : after + limit + 1], limit, after)
 
 
-def _summary(service: Service, sweep_id: str) -> list[SweepPoint]:
-    with service.database.reading() as connection:
+def _summary(context: RequestContext, sweep_id: str) -> list[SweepPoint]:
+    with context.database.reading() as connection:
         return sweep_results.summary(connection, sweep_id)
 
 
-def _page(found: Sequence[T], limit: int, after: int) -> Page[T]:
-    more = len(found) > limit
-    return Page(data=list(found[:limit]), has_more=more, next=str(after + limit) if more else None)
-
-
-def _table(sweep_id: str, found: list[SweepResult], *, typed: bool) -> Table:
-    """A row a job; `typed`: numbers and booleans that a sweep changes are such, and not their text."""
+def _table(sweep_id: str, found: list[SweepResult], *, typed: bool) -> TabularData:
+    """One row per job; `typed`: changed numbers and booleans keep their type, instead of text."""
     names = list(dict.fromkeys(name for row in found for name in row.point))
     changed = {name: _kind([row.point.get(name) for row in found]) if typed else Kind.text for name in names}
     measured = list(dict.fromkeys(name for row in found for name in row.metrics))
@@ -122,11 +117,11 @@ def _table(sweep_id: str, found: list[SweepResult], *, typed: bool) -> Table:
     }
     starts = range(0, len(found), PAGE)
     pages = ([_cells(row, changed, measured, tested) for row in found[start : start + PAGE]] for start in starts)
-    return Table(sweep_id, columns, pages)
+    return TabularData(sweep_id, columns, pages)
 
 
 def _kind(values: list[Any]) -> Kind:
-    """What holds these values as they are; text where they differ, or are no numbers and no booleans."""
+    """The column type of these values; text for mixed types, and for anything but numbers and booleans."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {bool}:
         return Kind.flag

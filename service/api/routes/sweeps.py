@@ -1,4 +1,4 @@
-"""Sweeps over HTTP: submit, list, read, wait, cancel."""
+"""Sweeps: submit, list, read, wait, cancel."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from service.api import expensive_work
-from service.api.context import Limit, Page, Reader, Service, Submitter, SweepId, cursor, page_of
+from service.api.context import Reader, RequestContext, Submitter, SweepId
 from service.api.http.openapi import SWEEP_EXAMPLES, problems
+from service.api.pagination import Limit, Page, cursor, page_of
 from service.api.routes.jobs import REPLAYED, IdempotencyKey, fingerprint
 from service.api.routes.sweep_planning import plan_sweep
-from service.api.strict_route import Route
+from service.api.strict_route import StrictRoute
 from service.domain.sweep import Sweep, SweepStatus
 from service.errors import InvalidSpec, NotFound, StorageError, Unavailable
 from service.spec.limits import checkpoint_bytes_of
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(prefix="/sweeps", tags=["sweeps"], route_class=Route)
+router = APIRouter(prefix="/sweeps", tags=["sweeps"], route_class=StrictRoute)
 
-_LOCATION = {"Location": {"description": "Where the sweep is.", "schema": {"type": "string"}}}
+_LOCATION = {"Location": {"description": "URL of the sweep.", "schema": {"type": "string"}}}
 
 
 @router.post(
@@ -48,8 +49,8 @@ _LOCATION = {"Location": {"description": "Where the sweep is.", "schema": {"type
     },
 )
 async def create_sweep(
-    asked: Annotated[SweepSpec, Body(description="What to try.", openapi_examples=SWEEP_EXAMPLES)],
-    service: Submitter,
+    asked: Annotated[SweepSpec, Body(description="The base spec and its variations.", openapi_examples=SWEEP_EXAMPLES)],
+    context: Submitter,
     request: Request,
     response: Response,
     key: IdempotencyKey = None,
@@ -57,11 +58,13 @@ async def create_sweep(
     """Queue many jobs at once: a `grid` of values to combine, or `points` one by one; `replicates` adds seeds, and
     `folds` cross-validates.
 
-    Names are dotted paths into the spec, as in `optimizer.lr`. Every job is checked first: all are queued, or none,
-    and a fault points at the value that brings it about. Two equal jobs are refused.
+    Names are dotted paths into the spec, as in `optimizer.lr`. Every job is validated first: all are queued, or none,
+    and an error points at the value that causes it. Duplicate jobs are refused.
     """
-    # Thousands of jobs take seconds to check: in a thread apart from those that answer short requests.
-    sweep, created = await expensive_work.run(service, request, service.parts.computing, _create, service, asked, key)
+    # Validating thousands of jobs takes seconds: use threads apart from those of short requests.
+    sweep, created = await expensive_work.run(
+        context, request, context.state.compute_slots, _create, context, asked, key
+    )
     response.headers["Location"] = f"/v1/sweeps/{sweep.id}"
     if not created:
         response.status_code = 200
@@ -69,60 +72,60 @@ async def create_sweep(
     return sweep
 
 
-def _create(service: Service, asked: SweepSpec, key: str | None) -> tuple[Sweep, bool]:
+def _create(context: RequestContext, asked: SweepSpec, key: str | None) -> tuple[Sweep, bool]:
     sha256 = fingerprint(asked)
     if key is not None:
-        with service.database.reading() as connection:
+        with context.database.reading() as connection:
             known = sweeps.by_idempotency_key(connection, key, sha256)
         if known is not None:
             return known, False
-    planned = plan_sweep(service, asked)
-    service.make_room(sum(checkpoint_bytes_of(job.resolved) for job in planned))
-    new = sweeps.prepare(asked, planned, service.caller.tenant, idempotency_key=key, request_sha256=sha256)
+    planned = plan_sweep(context, asked)
+    context.check_quota(sum(checkpoint_bytes_of(job.resolved) for job in planned))
+    new = sweeps.prepare(asked, planned, context.caller.tenant, idempotency_key=key, request_sha256=sha256)
     try:
-        return _store(service, new)
+        return _store(context, new)
     except NotFound as error:
         raise InvalidSpec.at("/base/data/id", error.detail) from error
 
 
-def _store(service: Service, new: NewSweep) -> tuple[Sweep, bool]:
-    """In transactions so short that others get a turn in between; nothing is seen of the sweep before the last one."""
-    most, staged, stored = service.parts.settings.max_queued_jobs, list[str](), False
+def _store(context: RequestContext, new: NewSweep) -> tuple[Sweep, bool]:
+    """Store the sweep in short transactions, so that others are not blocked; it is visible only after the last one."""
+    most, staged, stored = context.state.settings.max_queued_jobs, list[str](), False
     try:
         if new.chunks:
-            with service.database.reading() as connection:
+            with context.database.reading() as connection:
                 jobs.check_queue_limit(connection, len(new.jobs), most)
         for chunk in new.chunks:
             began = time.monotonic()
             staged += [job["id"] for job in chunk]
-            with service.database.transaction() as connection:
+            with context.database.transaction() as connection:
                 jobs.stage(connection, chunk)
-            if service.database.is_sqlite:  # whose lock goes to whoever looks next
+            if context.database.is_sqlite:  # SQLite's write lock is not fair: give other writers time to take it
                 time.sleep(time.monotonic() - began)
-        with service.database.transaction() as connection:
+        with context.database.transaction() as connection:
             sweep, created = sweeps.create(connection, new, staged=staged, max_queued=most)
         stored = created
         return sweep, created
     finally:
         if not stored:
-            _discard(service, staged)
+            _discard(context, staged)
 
 
-def _discard(service: Service, staged: Sequence[str]) -> None:
-    """What cannot be deleted now, the collector deletes later."""
+def _discard(context: RequestContext, staged: Sequence[str]) -> None:
+    """Delete staged jobs; the garbage collector deletes what is left."""
     for start in range(0, len(staged), sweeps.CHUNK):
         try:
-            with service.database.transaction() as connection:
+            with context.database.transaction() as connection:
                 jobs.discard_staged(connection, staged[start : start + sweeps.CHUNK])
         except (Unavailable, StorageError) as error:
-            log.warning("%d staged jobs of a sweep are left to the collector: %s", len(staged) - start, error)
+            log.warning("%d staged jobs of a sweep are left to the garbage collector: %s", len(staged) - start, error)
             return
 
 
 @router.get("", operation_id="list_sweeps", summary="List sweeps")
-def list_sweeps(service: Reader, limit: Limit = 20, after: Annotated[str | None, cursor("swp")] = None) -> Page[Sweep]:
+def list_sweeps(context: Reader, limit: Limit = 20, after: Annotated[str | None, cursor("swp")] = None) -> Page[Sweep]:
     """Sweeps, newest first."""
-    with service.database.reading() as connection:
+    with context.database.reading() as connection:
         found = sweeps.find(connection, limit=limit + 1, after=after)
     return page_of(found, limit, lambda sweep: sweep.id)
 
@@ -130,38 +133,37 @@ def list_sweeps(service: Reader, limit: Limit = 20, after: Annotated[str | None,
 @router.get("/{sweep_id}", operation_id="get_sweep", summary="Read a sweep", responses=problems(404))
 async def get_sweep(
     sweep_id: SweepId,
-    service: Reader,
-    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the end of all its jobs.")] = 0,
+    context: Reader,
+    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for all its jobs to end.")] = 0,
 ) -> Sweep:
-    """The sweep with its counts and its best job. With `wait` the answer comes when no job is live any more, or else
-    after so many seconds."""
-    sweep = await run_in_threadpool(_read, service, sweep_id)
+    """The sweep with its counts and its best job. With `wait`, the response is delayed until no job is live, at most so
+    many seconds."""
+    sweep = await run_in_threadpool(_read, context, sweep_id)
     if wait and sweep.status is SweepStatus.running:
-        with service.parts.traffic.stream(service.caller.tenant):
-            await _ended(service, sweep_id, wait)
-        sweep = await run_in_threadpool(_read, service, sweep_id)
+        with context.state.rate_limiter.stream(context.caller.tenant):
+            await _ended(context, sweep_id, wait)
+        sweep = await run_in_threadpool(_read, context, sweep_id)
     return sweep
 
 
-async def _ended(service: Service, sweep_id: str, seconds: float) -> None:
-    """Return when no job of the sweep is live, and at `seconds` at the latest: wait for its newest live job, again and
-    again."""
+async def _ended(context: RequestContext, sweep_id: str, seconds: float) -> None:
+    """Wait until no job of the sweep is live, at most `seconds`: wait for its newest live job, repeatedly."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
-    while (left := deadline - clock()) > 0 and not service.parts.watcher.stopped:
-        job_id = await run_in_threadpool(_last_live, service, sweep_id)
+    while (left := deadline - clock()) > 0 and not context.state.watcher.stopped:
+        job_id = await run_in_threadpool(_last_live, context, sweep_id)
         if job_id is None:
             return
-        await service.parts.watcher.ended(job_id, left)
+        await context.state.watcher.wait_for_end(job_id, left)
 
 
-def _read(service: Service, sweep_id: str) -> Sweep:
-    with service.database.reading() as connection:
+def _read(context: RequestContext, sweep_id: str) -> Sweep:
+    with context.database.reading() as connection:
         return sweeps.get(connection, sweep_id)
 
 
-def _last_live(service: Service, sweep_id: str) -> str | None:
-    with service.database.reading() as connection:
+def _last_live(context: RequestContext, sweep_id: str) -> str | None:
+    with context.database.reading() as connection:
         return sweeps.newest_live(connection, sweep_id)
 
 
@@ -169,15 +171,17 @@ def _last_live(service: Service, sweep_id: str) -> str | None:
     "/{sweep_id}/cancel",
     operation_id="cancel_sweep",
     summary="Cancel a sweep",
-    response_description="None of its jobs is live.",
-    responses={**problems(404), 202: {"model": Sweep, "description": "Running jobs will stop at their epoch's end."}},
+    response_description="No job of the sweep is live.",
+    responses={
+        **problems(404),
+        202: {"model": Sweep, "description": "Running jobs will stop at the end of their epoch."},
+    },
 )
-def cancel_sweep(sweep_id: SweepId, service: Submitter, response: Response) -> Sweep:
-    """Stop all jobs of a sweep for good: waiting ones at once, running ones at their epoch's end; each keeps its best.
-
-    A sweep that has ended stays as it is.
+def cancel_sweep(sweep_id: SweepId, context: Submitter, response: Response) -> Sweep:
+    """Stop all jobs of a sweep permanently: queued ones at once, running ones at the end of their epoch, keeping their
+    best. An ended sweep does not change.
     """
-    with service.database.transaction() as connection:
+    with context.database.transaction() as connection:
         sweep = sweeps.cancel(connection, sweep_id)
     if sweep.status is SweepStatus.running:
         response.status_code = 202

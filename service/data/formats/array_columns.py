@@ -1,30 +1,32 @@
-"""The values of an array in a file -> columns x0, x1, ..., staged a slice at a time, so that memory is bounded."""
+"""Arrays to columns x0, x1, ..., and back to Parquet: staged one slice at a time, so that memory is bounded."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 from duckdb import DuckDBPyConnection
 from numpy.typing import NDArray
 
-from service.data.formats.npy_header import Array
-from service.data.staging import MAX_COLUMNS, SLICE_COLUMNS, Limits, Raw, parquet_sql, write_parquet
+from service.data.duckdb_connection import translated_errors
+from service.data.formats.npy_header import NpyArray
+from service.data.staging import MAX_COLUMNS, SLICE_COLUMNS, RawSlice, ReadLimits, parquet_sql, write_parquet
 from service.errors import InvalidData
 
 BLOCK_BYTES = 8 * 2**20
 
 
 def stage_features(
-    connection: DuckDBPyConnection, path: Path, x: Array, work: Path, limits: Limits
-) -> tuple[list[Raw], int]:
+    connection: DuckDBPyConnection, path: Path, x: NpyArray, work: Path, limits: ReadLimits
+) -> tuple[list[RawSlice], int]:
     """Stage the array `x` of the file `path`, flattened to (rows, columns): its slices, and the number of rows.
 
-    Writes to the folder `work`. Raises InvalidData, with the array's name, for what are no rows of numbers, and
-    MemoryError where not even one column fits.
+    Writes to the folder `work`. Raises InvalidData, with the array's name, unless it has rows of numbers, and
+    MemoryError if not even one column fits.
     """
     rows, columns = (x.shape[0], math.prod(x.shape[1:])) if x.shape else (0, 0)
     if not rows or not columns:
@@ -32,7 +34,7 @@ def stage_features(
     if columns > MAX_COLUMNS:
         raise InvalidData(f"{x.name} has rows of {columns:,} values; at most {MAX_COLUMNS:,} are read")
     if x.dtype.kind in "US":
-        raise InvalidData(f"{x.name} holds texts: X must be numbers")
+        raise InvalidData(f"{x.name} contains text: X must be numeric")
     if x.fortran_order and len(x.shape) > 2:
         raise InvalidData(f"{x.name} is in Fortran order: save numpy.ascontiguousarray of it")
     dtype = x.dtype if x.dtype.kind == "b" or x.dtype == np.uint8 else np.dtype(np.float64)
@@ -51,9 +53,9 @@ def stage_features(
 
 
 def _blocks(
-    path: Path, x: Array, rows: int, columns: int, taken: range
+    path: Path, x: NpyArray, rows: int, columns: int, taken: range
 ) -> Iterator[tuple[tuple[slice, slice], NDArray[Any]]]:
-    """Pieces of X transposed: (where in the (taken, rows) array, the values)."""
+    """Blocks of X transposed: (position in the (columns, rows) array, values)."""
     everything = slice(None)
     with path.open("rb") as file:
         if x.fortran_order:
@@ -69,9 +71,19 @@ def _blocks(
             yield (everything, slice(start, start + count)), block[:, taken.start : taken.stop].T
 
 
-def stage(connection: DuckDBPyConnection, values: NDArray[Any], names: tuple[str, ...], path: Path) -> Raw:
-    """Write `values`, (columns, rows), to a Parquet file; NaN becomes a missing value."""
+def stage(connection: DuckDBPyConnection, values: NDArray[Any], names: tuple[str, ...], path: Path) -> RawSlice:
+    """Write `values` (columns, rows) to a Parquet file; NaN becomes a missing value."""
     connection.register("arrays", {f"c{i}": column for i, column in enumerate(values)})
     write_parquet(connection.table("arrays"), path, len(names))
     connection.unregister("arrays")
-    return Raw(parquet_sql(path), names)
+    return RawSlice(parquet_sql(path), names)
+
+
+def write_predictions(path: Path, columns: Sequence[NDArray[Any]]) -> None:
+    """Write predictions, columns of equal length, to the Parquet file `path` as c0, c1, ...; NaN becomes missing.
+
+    `join_predictions` joins such files. Raises OSError if the disk fails.
+    """
+    with translated_errors(), duckdb.connect(config={"threads": 1}) as connection:
+        connection.register("arrays", {f"c{i}": column for i, column in enumerate(columns)})
+        write_parquet(connection.table("arrays"), path, len(columns))

@@ -1,4 +1,4 @@
-"""The images of a zip archive and their classes: the name of the folder that each lies in."""
+"""Class folders: the images of a zip archive, labelled by the name of their folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.data.formats.zip_archive import check_members
 from service.errors import InvalidData
 
 MAX_MEMBERS = 200_000
-LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
+SYSTEM_FILES = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,16 @@ class Image:
 
 
 def class_folders(archive: zipfile.ZipFile) -> tuple[list[Image], int]:
-    """(images in the archive's order, number of hidden files that are none of them).
+    """(images in the archive's order, number of hidden files that are skipped).
 
-    Folders that hold all the others are looked through. Raises InvalidData naming what lies elsewhere than in a class
-    folder, and for fewer than two classes.
+    Common parent folders are skipped. Raises InvalidData naming files outside of class folders, and for fewer than two
+    classes.
     """
     members = archive.infolist()
     if len(members) > MAX_MEMBERS:
         raise InvalidData(f"the zip archive has {len(members):,} members; at most {MAX_MEMBERS:,} are read")
     files = [Image(info, _path(info.orig_filename)) for info in members if not info.is_dir()]
-    images = [file for file in files if not any(part.startswith(".") or part in LITTER for part in file.path)]
+    images = [file for file in files if not any(part.startswith(".") or part in SYSTEM_FILES for part in file.path)]
     hidden = len(files) - len(images)
     if not images:
         raise InvalidData("the zip archive holds no files" + f" but {hidden:,} hidden ones" * (hidden > 0))
@@ -60,7 +60,7 @@ def _path(name: str) -> tuple[str, ...]:
 
 def _check_folders(images: Sequence[Image]) -> None:
     folders = {image.path[:-1] for image in images}
-    pairs = zip(min(folders), max(folders), strict=False)  # what these have in common, all between them have
+    pairs = zip(min(folders), max(folders), strict=False)  # the common prefix of these two is that of all
     top = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
     if len(folders) == 1 and top:
         raise InvalidData(f"all images are in one folder, {images[0].label[:100]!r}: each class needs one of its own")

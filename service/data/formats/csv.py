@@ -1,4 +1,4 @@
-"""CSV -> its values as text, cut by DuckDB."""
+"""CSV reader: splits the file into columns of text with DuckDB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 from service.data.formats.csv_dialect import Dialect, cut, detect
 from service.data.formats.encoding import Text
 from service.data.sql import aggregate
-from service.data.staging import MAX_LINE_BYTES, SLICE_COLUMNS, Raw, Reading, parquet_sql, write_parquet
+from service.data.staging import MAX_LINE_BYTES, SLICE_COLUMNS, RawSlice, Reading, parquet_sql, write_parquet
 from service.errors import InvalidData
 from service.spec.read_options import DEFAULT_NULL_VALUES, FileFormat, ReadAs, ReadOptions
 
@@ -22,20 +22,20 @@ EXCERPT = 60
 def read_csv(connection: DuckDBPyConnection, text: Text, work: Path, options: ReadOptions) -> Reading:
     """The values of a CSV file, staged in the folder `work`.
 
-    Raises InvalidData naming line, column and reason; only empty values past the last column are let pass.
+    Raises InvalidData naming line, column and reason; only empty values past the last column are ignored.
     """
     null_values = tuple(DEFAULT_NULL_VALUES if options.null is None else options.null)
     dialect = detect(text.path, null_values, options)
     warnings = [*text.warnings]
     warnings += _dialect_warnings(dialect, options)
     scan = _scan(connection, text.path, dialect, null_values)
-    slices: list[Raw] = []
+    slices: list[RawSlice] = []
     for start in range(0, len(dialect.names), SLICE_COLUMNS):
         names = dialect.names[start : start + SLICE_COLUMNS]
         staged = work / f"csv{len(slices)}.parquet"
         write_parquet(scan.project(", ".join(f"c{start + i} AS c{i}" for i in range(len(names)))), staged, len(names))
         _refuse_rejects(connection, dialect)
-        slices.append(Raw(parquet_sql(staged), names))
+        slices.append(RawSlice(parquet_sql(staged), names))
     [(rows,)] = aggregate(connection, slices[0].sql, [["count(*)"]])
     if not rows:
         raise InvalidData("the file has a line of column names but no rows")
@@ -77,7 +77,7 @@ def _dialect_warnings(dialect: Dialect, options: ReadOptions) -> Iterator[str]:
 
 
 def _line_of(text: Path, dialect: Dialect, row: int) -> int:
-    """The line at which a row begins; values in quotes may go over several, and blank lines are no rows."""
+    """The line number at which a row begins: quoted values may span lines, and blank lines are no rows."""
     left, line = row + dialect.header, dialect.skipped_lines + 1
     with text.open(encoding="utf-8-sig", newline="") as file:
         for _ in range(dialect.skipped_lines):
@@ -94,7 +94,7 @@ def _line_of(text: Path, dialect: Dialect, row: int) -> int:
 def _scan(
     connection: DuckDBPyConnection, text: Path, dialect: Dialect, null_values: tuple[str, ...]
 ) -> DuckDBPyRelation:
-    """The file's values as text, in columns c0, c1, ...; broken lines go to the table reject_errors."""
+    """The file's values as text in columns c0, c1, ...; malformed lines go to the table reject_errors."""
     return connection.read_csv(
         str(text),
         auto_detect=False,

@@ -13,7 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from service.data.csv_injection import original
+from service.data.csv_injection import unescape_formula
 from service.data.staging import MAX_LINE_BYTES, check_names
 from service.errors import InvalidData
 from service.spec.read_options import ReadOptions
@@ -57,8 +57,8 @@ def detect(text: Path, null_values: Sequence[str], options: ReadOptions) -> Dial
     The delimiter is the one of a `sep=` line, else the one that splits most of the first records into as many values
     as the first of them, at least two. Single quotes are quotes where they enclose values and there is no double quote.
     Titles above the header are skipped. The first record names the columns unless it holds a number and no column
-    turns from text to numbers below; names that `harmless` has changed are restored. Raises InvalidData for names that
-    are missing, repeated, too long or too many, and for contradictory options.
+    turns from text to numbers below; names changed by `escape_formula` are restored. Raises InvalidData for names
+    that are missing, repeated, too long or too many, and for contradictory options.
     """
     if options.delimiter is not None and options.delimiter == options.quote:
         raise InvalidData(f"delimiter and quote are both {options.delimiter!r}: they must differ")
@@ -78,7 +78,7 @@ def detect(text: Path, null_values: Sequence[str], options: ReadOptions) -> Dial
         raise InvalidData("the first line opens a quote that is never closed, or goes on after a closing quote")
     first, second = records[0], (records[1] if len(records) > 1 else [])
     header = _is_header(first, second, null_values, options.decimal) if options.header is None else options.header
-    names = tuple(map(original, first)) if header else tuple(f"column{i + 1}" for i in range(len(first)))
+    names = tuple(map(unescape_formula, first)) if header else tuple(f"column{i + 1}" for i in range(len(first)))
     index_column = _index_column(names)
     if index_column:
         names = (index_column, *names[1:])

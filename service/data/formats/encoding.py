@@ -1,4 +1,4 @@
-"""Uploaded bytes -> UTF-8 text that the readers of CSV and JSON Lines take."""
+"""Encoding detection and conversion to UTF-8, for the CSV and JSON Lines readers."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ BYTE_ORDER_MARKS = {
 
 @dataclass(frozen=True)
 class Text:
-    """A file in UTF-8 with one kind of line ending, and how it was encoded before."""
+    """A UTF-8 file with one kind of line ending, and its original encoding."""
 
     path: Path
     encoding: str
     warnings: tuple[str, ...] = ()
 
 
-def as_utf8(source: Path, work: Path, asked: str | None = None) -> Text:
-    """The text of `source`, `source` itself if it is UTF-8 with one kind of line ending already.
+def to_utf8(source: Path, work: Path, asked: str | None = None) -> Text:
+    """`source` as UTF-8 text: `source` itself if it is UTF-8 with one kind of line ending already.
 
-    Reads it as `asked`, else UTF-8, UTF-16 and UTF-32 by their byte order mark or zero bytes, and anything else as
-    Windows-1252. A new file is written to the folder `work`. Raises InvalidData naming the line of a NUL character,
-    and for bytes that are no such text.
+    The encoding is `asked`, else UTF-8, or UTF-16 and UTF-32 by their byte order mark or zero bytes, else Windows-1252.
+    A converted file is written to the folder `work`. Raises InvalidData naming the line of a NUL character, and for
+    bytes that cannot be decoded.
     """
-    encoding = asked or _looks_like(source)
+    encoding = asked or _detect(source)
     codec = "utf-8-sig" if encoding == "utf-8" else encoding
     warnings: tuple[str, ...] = ()
     try:
@@ -41,17 +41,17 @@ def as_utf8(source: Path, work: Path, asked: str | None = None) -> Text:
     except UnicodeError:
         if asked or encoding != "utf-8":
             if asked:
-                raise InvalidData(f"{_first_other(source, codec)} is not {asked}, as encoding= says") from None
+                raise InvalidData(f"{_first_undecodable(source, codec)} is not {asked}, as encoding= says") from None
             raise InvalidData(f"the file starts as {encoding.upper()} but goes on as something else") from None
         encoding = codec = "cp1252"
-        endings = _line_endings_of_windows_text(source)
-        warnings = ("the file is not UTF-8: it was read as Windows-1252 (cp1252); look at accented letters",)
+        endings = _line_endings_cp1252(source)
+        warnings = ("the file is not UTF-8: it was read as Windows-1252 (cp1252); check it, or set encoding=",)
     if encoding == "utf-8" and endings <= 1:
         return Text(source, encoding, warnings)
     return Text(_rewrite(source, codec, work / "text.csv"), encoding, warnings)
 
 
-def _looks_like(source: Path) -> str:
+def _detect(source: Path) -> str:
     with source.open("rb") as file:
         head = file.read(64)
     marked = next((name for mark, name in BYTE_ORDER_MARKS.items() if head.startswith(mark)), None)
@@ -68,13 +68,13 @@ def _line_endings(source: Path, encoding: str) -> int:
         while chunk := file.read(CHUNK_CHARACTERS):
             if (place := chunk.find("\0")) >= 0:
                 line = lines + chunk.count("\n", 0, place)
-                raise InvalidData(f"line {line} holds a NUL character: this is not a text file, or a damaged one")
+                raise InvalidData(f"line {line} contains a NUL character: the file is not text, or damaged")
             lines += chunk.count("\n")
         return len(file.newlines) if isinstance(file.newlines, tuple) else 1
 
 
-def _first_other(source: Path, encoding: str) -> str:
-    """Which line cannot be decoded, where a line is a line in bytes too."""
+def _first_undecodable(source: Path, encoding: str) -> str:
+    """The first line that cannot be decoded; for UTF-16 and UTF-32, only that there is one."""
     if not encoding.startswith(("utf-16", "utf-32")):
         with source.open("rb") as file:
             for number, line in enumerate(file, start=1):
@@ -85,11 +85,11 @@ def _first_other(source: Path, encoding: str) -> str:
     return "the file"
 
 
-def _line_endings_of_windows_text(source: Path) -> int:
+def _line_endings_cp1252(source: Path) -> int:
     try:
         return _line_endings(source, "cp1252")
     except UnicodeError:
-        raise InvalidData("the text is neither UTF-8 nor Windows-1252: save it as UTF-8, or say encoding=") from None
+        raise InvalidData("the text is neither UTF-8 nor Windows-1252: save it as UTF-8, or set encoding=") from None
 
 
 def _rewrite(source: Path, encoding: str, target: Path) -> Path:

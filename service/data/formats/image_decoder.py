@@ -1,4 +1,4 @@
-"""A PNG or JPEG of a stranger -> its pixels, by Pillow."""
+"""Image decoder for untrusted PNG and JPEG files, on top of Pillow."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ TURNED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""How an image is put upright, by its EXIF orientation."""
+"""The transposition for each EXIF orientation."""
 SIDEWAYS = (5, 6, 7, 8)
 
-# `look` has a bound of its own, which knows how much memory there is.
+# `inspect_header` has its own limit, by the memory available.
 Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True)
-class Looks:
-    """What an image's header tells."""
+class ImageHeader:
+    """Properties of an image, from its header."""
 
     height: int
-    width: int  # both when upright
+    width: int  # both after EXIF rotation
     grey: bool
-    deep: bool  # 16 bits a value, of which 8 are read
+    deep: bool  # 16 bits per value, reduced to 8
     see_through: bool
 
 
-def look(content: bytes, name: str, most_pixels: int) -> Looks:
-    """The header of an image, no pixel read.
+def inspect_header(content: bytes, name: str, most_pixels: int) -> ImageHeader:
+    """Read the header of an image without decoding pixels.
 
-    Raises InvalidData, with the image's `name`, for what is no sound PNG or JPEG, is animated or too large.
+    Raises InvalidData, with the image's `name`, if it is no valid PNG or JPEG, animated, or too large.
     """
     with _opened(content, name) as image:
         width, height = image.size
@@ -55,11 +55,11 @@ def look(content: bytes, name: str, most_pixels: int) -> Looks:
             raise InvalidData(f"{name} has {width:,} x {height:,} pixels; at most {most_pixels:,} are read")
         if image.format == "PNG" and getattr(image, "is_animated", False):
             raise InvalidData(f"{name} is animated: only still images are read")
-        # A PNG whose EXIF data follows its pixels is not read for this.
+        # EXIF data behind the pixels of a PNG is not looked for.
         sideways = "exif" in image.info and _orientation(image) in SIDEWAYS
-        # Pillow's mode does not tell: grey of 16 bits with alpha is RGBA there.
+        # Not by Pillow's mode: 16-bit greyscale with alpha is RGBA there.
         depth, colour = content[PNG_HEADER] if image.format == "PNG" else (8, 2 * (image.mode != "L"))
-        return Looks(
+        return ImageHeader(
             *((width, height) if sideways else (height, width)),
             grey=not colour & 2,
             deep=depth == 16,
@@ -68,13 +68,13 @@ def look(content: bytes, name: str, most_pixels: int) -> Looks:
 
 
 def decode(content: bytes, name: str, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """The pixels of an image that passed `look`, resized to `shape`, (channels, height, width), each 0 to 255.
+    """The pixels of an image that passed `inspect_header`, resized to `shape` (channels, height, width), 0 to 255.
 
-    It is put upright; what is transparent lies on white. Raises InvalidData, with its `name`, where it is damaged.
+    EXIF rotation is applied, transparency composited on white. Raises InvalidData, with its `name`, if it is damaged.
     """
     channels, height, width = shape
     with _opened(content, name) as image:
-        image.draft(None, (2 * max(height, width),) * 2)  # a large JPEG is decoded smaller, which is far faster
+        image.draft(None, (2 * max(height, width),) * 2)  # decodes large JPEGs at reduced size, which is faster
         image.load()
         orientation = _orientation(image)
         size = (height, width) if orientation in SIDEWAYS else (width, height)
@@ -89,7 +89,7 @@ def decode(content: bytes, name: str, shape: tuple[int, int, int]) -> NDArray[np
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """The image as grey or red, green and blue of 8 bits, with alpha if it has any, so that it can be resized."""
+    """The image as 8-bit greyscale or RGB, with alpha if it has any, so that it can be resized."""
     if image.mode == "I;16":
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode == "1":
@@ -100,7 +100,7 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """By its EXIF data; 1, upright, where that is damaged."""
+    """The EXIF orientation; 1, upright, if the EXIF data is damaged."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except MemoryError:
@@ -121,5 +121,5 @@ def _opened(content: bytes, name: str) -> Iterator[Image.Image]:
         except UnidentifiedImageError:
             what = "is damaged or cut off" if content.startswith(MAGIC) else "is no PNG or JPEG image"
             raise InvalidData(f"{name} {what}") from None
-        except Exception as error:  # a parser of others, fed by strangers
+        except Exception as error:  # Pillow may raise anything for untrusted input
             raise InvalidData(f"{name} is damaged: {str(error)[:100]}") from None

@@ -1,4 +1,4 @@
-"""A zip of PNG and JPEG images in class folders -> pixels as the columns x0, x1, ... and the class as `label`."""
+"""Image reader: a zip of PNG and JPEG images in class folders -> pixels as columns x0, x1, ... and `label`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from duckdb import DuckDBPyConnection
 
 from service.data.formats.array_columns import stage, stage_features
 from service.data.formats.class_folders import class_folders
-from service.data.formats.image_decoder import Looks, decode, look
-from service.data.formats.npy_header import Array
+from service.data.formats.image_decoder import ImageHeader, decode, inspect_header
+from service.data.formats.npy_header import NpyArray
 from service.data.formats.zip_archive import check_size, open_zip, read_member
-from service.data.staging import MAX_COLUMNS, Limits, Reading
+from service.data.staging import MAX_COLUMNS, Reading, ReadLimits
 from service.errors import InvalidData, TooLarge
 from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 
 PIXEL_BYTES = 16
-"""Memory for a pixel of an image that is read: 4 in its file, 4 decoded, 4 converted, and as much to spare."""
+"""Memory per pixel: 4 bytes in the file, 4 decoded, 4 converted, and 4 to spare."""
 
 
 def read_images(
-    connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: Limits
+    connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: ReadLimits
 ) -> Reading:
     """The images of a zip archive, all resized to one shape; their pixels, 0 to 255, are staged in the folder `work`.
 
-    Raises InvalidData naming the member and what is wrong with it, TooLarge for what unpacks beyond the limits.
+    Raises InvalidData naming the member and the reason, TooLarge if it decompresses beyond the limits.
     """
     most = limits.memory_bytes // PIXEL_BYTES
     pixels = work / "pixels"
@@ -38,28 +38,28 @@ def read_images(
         for image in images:
             if image.info.file_size > most:
                 raise InvalidData(f"{image.name} has {image.info.file_size:,} bytes; at most {most:,} are read")
-        looks = [look(read_member(archive, image.info), image.name, most) for image in images]
-        shape = _asked(options.shape) if options.shape else usual_shape(looks)
+        looks = [inspect_header(read_member(archive, image.info), image.name, most) for image in images]
+        shape = _asked(options.shape) if options.shape else default_shape(looks)
         size = len(images) * math.prod(shape)
         if size > limits.unpacked_bytes:
             most_bytes = f"at most {limits.unpacked_bytes:,} are read here"
-            raise TooLarge(f"the images unpack to {size:,} bytes at {_times(shape)}; {most_bytes}")
+            raise TooLarge(f"the images decompress to {size:,} bytes at {_times(shape)}; {most_bytes}")
         with pixels.open("wb") as out:
             for image in images:
                 out.write(decode(read_member(archive, image.info), image.name, shape).tobytes())
-    x = Array("the images", np.dtype(np.uint8), False, (len(images), *shape), 0)
+    x = NpyArray("the images", np.dtype(np.uint8), False, (len(images), *shape), 0)
     slices, rows = stage_features(connection, pixels, x, work, limits)
     labels = np.array([image.label for image in images], dtype=object)
     slices.append(stage(connection, labels[None], ("label",), work / "label.parquet"))
     read_as = ReadAs(format=FileFormat.images, shape=list(shape))
     warnings = _warnings(looks, hidden, None if options.shape else shape)
-    return Reading(tuple(slices), rows, read_as, tuple(options.null or ()), names=True, warnings=warnings)
+    return Reading(tuple(slices), rows, read_as, tuple(options.null or ()), labels=True, warnings=warnings)
 
 
-def usual_shape(looks: Sequence[Looks]) -> tuple[int, int, int]:
-    """(channels, height, width) of images that a client says nothing of: grey if all are, and of their median size.
+def default_shape(looks: Sequence[ImageHeader]) -> tuple[int, int, int]:
+    """The default (channels, height, width): 1 channel if all images are greyscale, and their median size.
 
-    Where that is more than the columns of a table, both sides are shrunk alike.
+    A size beyond the maximum number of columns is scaled down with its aspect ratio.
     """
     channels = 1 if all(image.grey for image in looks) else 3
     height, width = median_low(image.height for image in looks), median_low(image.width for image in looks)
@@ -81,19 +81,19 @@ def _times(sides: Sequence[int]) -> str:
     return " x ".join(f"{side:,}" for side in sides)
 
 
-def _warnings(looks: Sequence[Looks], hidden: int, chosen: tuple[int, int, int] | None) -> tuple[str, ...]:
+def _warnings(looks: Sequence[ImageHeader], hidden: int, chosen: tuple[int, int, int] | None) -> tuple[str, ...]:
     found = []
     sizes = sorted({(image.height, image.width) for image in looks}, key=math.prod)
     if chosen and sizes != [chosen[1:]]:
         told = f"{_times(sizes[0])} pixels (height x width)"
         if len(sizes) > 1:
             told = f"{len(sizes):,} sizes from {_times(sizes[0])} to {_times(sizes[-1])} pixels (height x width)"
-        found.append(f"the images have {told} and were resized to {_times(chosen[1:])}; shape= says otherwise")
+        found.append(f"the images have {told} and were resized to {_times(chosen[1:])}; set shape= for another size")
     deep, see_through = sum(image.deep for image in looks), sum(image.see_through for image in looks)
     if deep:
-        found.append(f"images with 16 bits a value, of which the upper 8 were read: {deep:,}")
+        found.append(f"16-bit images reduced to 8 bits: {deep:,}")
     if see_through:
-        found.append(f"images with an alpha channel, which were laid on white: {see_through:,}")
+        found.append(f"transparent images composited on white: {see_through:,}")
     if hidden:
-        found.append(f"hidden files in the zip archive that were passed over: {hidden:,}")
+        found.append(f"hidden files in the zip archive skipped: {hidden:,}")
     return tuple(found)

@@ -1,4 +1,4 @@
-"""JSON Lines, a flat object a line: checked line by line, then read by DuckDB."""
+"""JSON Lines reader: one flat object per line, validated line by line, then parsed by DuckDB."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.data.staging import (
     MAX_COLUMNS,
     MAX_LINE_BYTES,
     SLICE_COLUMNS,
-    Raw,
+    RawSlice,
     Reading,
     check_names,
     parquet_sql,
@@ -28,16 +28,16 @@ from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 LARGEST = 10**308
 SPARSE_CELLS = 1_000_000
 SPARSEST = 100
-"""Cells of the table for each value of the file, at most, in a table of more than SPARSE_CELLS: a file of short lines,
-each with a key of its own, would stand for a table as large as its square."""
+"""Maximum ratio of cells to values in a table of more than SPARSE_CELLS: a file of short lines with different keys
+would become a table of quadratic size."""
 Keys = dict[str, set[type]]
 
 
 def read_jsonl(connection: DuckDBPyConnection, text: Text, work: Path, options: ReadOptions) -> Reading:
     """The values of a JSON Lines file, a column a key, staged in the folder `work`.
 
-    A key that a line lacks is a missing value there. Raises InvalidData naming line and key: for what is no JSON
-    object, a key twice, NaN, numbers beyond a double, and nested values.
+    A key that is absent from a line is a missing value. Raises InvalidData naming line and key: for lines that are no
+    JSON object, duplicate keys, NaN, numbers beyond float64, and nested values.
     """
     keys, rows, values = _check(text.path)
     if not rows:
@@ -52,7 +52,7 @@ def read_jsonl(connection: DuckDBPyConnection, text: Text, work: Path, options: 
         )
     types = {key: _sql_type(kinds) for key, kinds in keys.items()}
     names = list(keys)
-    slices: list[Raw] = []
+    slices: list[RawSlice] = []
     for start in range(0, len(names), SLICE_COLUMNS):
         part = names[start : start + SLICE_COLUMNS]
         relation = connection.read_json(
@@ -64,9 +64,9 @@ def read_jsonl(connection: DuckDBPyConnection, text: Text, work: Path, options: 
         staged = work / f"jsonl{len(slices)}.parquet"
         aliases = ", ".join(f"#{i + 1} AS c{i}" for i in range(len(part)))
         write_parquet(relation.project(aliases), staged, len(part))
-        slices.append(Raw(parquet_sql(staged), tuple(part)))
+        slices.append(RawSlice(parquet_sql(staged), tuple(part)))
     mixed = tuple(
-        f"column {key!r} holds texts and other values: all were read as text"
+        f"column {key!r} has text and other values: all are read as text"
         for key, kinds in keys.items()
         if str in kinds and len(kinds) > 1
     )
@@ -81,7 +81,7 @@ def _sql_type(kinds: set[type]) -> str:
 
 
 def _check(text: Path) -> tuple[Keys, int, int]:
-    """(the types of the values of each key, null left out; the number of objects; that of their values)."""
+    """(value types of each key, without null; number of objects; number of values)."""
     keys: Keys = {}
     rows = values = 0
     seen: set[tuple[tuple[str, ...], tuple[type, ...]]] = set()
@@ -91,7 +91,7 @@ def _check(text: Path) -> tuple[Keys, int, int]:
         values += len(row)
         shape = (tuple(row), tuple(map(type, row.values())))
         if shape not in seen:
-            _learn(row, number, keys)
+            _add_types(row, number, keys)
             if len(seen) < MAX_COLUMNS:
                 seen.add(shape)
         if any(kind in (int, float) for kind in shape[1]):
@@ -115,7 +115,7 @@ def _object(line: str, number: int) -> dict[str, Any]:
         row = dict(pairs)
         if len(row) < len(pairs):
             times = Counter(name for name, _ in pairs)
-            raise InvalidData(f"line {number}: key {next(n for n in times if times[n] > 1)!r} stands twice")
+            raise InvalidData(f"line {number}: key {next(n for n in times if times[n] > 1)!r} is duplicated")
         return row
 
     def no_number(name: str) -> Any:
@@ -137,16 +137,16 @@ def _object(line: str, number: int) -> dict[str, Any]:
 
 
 def _check_texts(row: Any, number: int) -> None:
-    """Escapes can spell what no text may hold: NUL, and half a surrogate pair."""
+    """Refuse NUL and lone surrogates, which escapes can encode."""
     if not isinstance(row, dict):
         return
     for key, value in row.items():
         for text in (key, value):
             if isinstance(text, str) and ("\0" in text or any("\ud800" <= c <= "\udfff" for c in text)):
-                raise InvalidData(f"line {number}, key {key!a}: the text holds NUL or half of a surrogate pair")
+                raise InvalidData(f"line {number}, key {key!a}: the text contains NUL or a lone surrogate")
 
 
-def _learn(row: dict[str, Any], number: int, keys: Keys) -> None:
+def _add_types(row: dict[str, Any], number: int, keys: Keys) -> None:
     for key, value in row.items():
         if isinstance(value, dict | list):
             kind = "an object" if isinstance(value, dict) else "a list"

@@ -1,4 +1,7 @@
-"""The header of an NPY file, read by hand: numpy would evaluate it, and believe it."""
+"""NPY header parser for untrusted files: matched by a pattern and checked against the file size.
+
+NumPy's own reader parses the header as a Python literal and allocates whatever shape it claims.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,14 @@ _PLAIN = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|U\d{1,6}|S\d{1,6})")
 
 
 @dataclass(frozen=True)
-class Array:
-    """What an NPY file says it holds: its values follow the header."""
+class NpyArray:
+    """An array in an NPY file as its header describes it; the values follow the header."""
 
     name: str  # for messages
     dtype: np.dtype[np.generic]
     fortran_order: bool
     shape: tuple[int, ...]
-    offset: int  # bytes before the first value
+    offset: int  # of the first value, in bytes
 
     @property
     def size_bytes(self) -> int:
@@ -38,10 +41,10 @@ class Array:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_header(file: BinaryIO, name: str, size: int) -> Array:
-    """The header of the NPY file of `size` bytes at whose start `file` stands; leaves it at the first value.
+def read_header(file: BinaryIO, name: str, size: int) -> NpyArray:
+    """Parse the header of an NPY file of `size` bytes, from the position of `file` on; leaves it at the first value.
 
-    Raises InvalidData, with the array's `name`, for a header that is damaged, forged or of objects.
+    Raises InvalidData, with the array's `name`, for headers that are damaged, forged, or of object arrays.
     """
     start = file.read(8)
     if len(start) < 8 or start[:6] != b"\x93NUMPY" or start[6] not in (1, 2, 3):
@@ -55,7 +58,7 @@ def read_header(file: BinaryIO, name: str, size: int) -> Array:
     fields = _fields(header, name)
     shape = _shape(fields["shape"], name)
     dtype = _dtype(fields["descr"], name)
-    array = Array(name, dtype, fields["fortran_order"] == "True", shape, 8 + width + length)
+    array = NpyArray(name, dtype, fields["fortran_order"] == "True", shape, 8 + width + length)
     rest = size - array.offset
     if array.size_bytes != rest:
         told = f"{array.size_bytes:,} bytes (shape {shape})"

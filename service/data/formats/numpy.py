@@ -1,4 +1,4 @@
-"""NPY and NPZ: the arrays X and y, read in blocks by numpy once their headers are found sound."""
+"""NPY and NPZ readers: the arrays X and y, read in blocks after their headers are validated."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from duckdb import DuckDBPyConnection
 from numpy.typing import NDArray
 
 from service.data.formats.array_columns import stage, stage_features
-from service.data.formats.npy_header import Array, read_header
+from service.data.formats.npy_header import NpyArray, read_header
 from service.data.formats.zip_archive import extract
-from service.data.staging import Limits, Raw, Reading
+from service.data.staging import RawSlice, Reading, ReadLimits
 from service.errors import InvalidData
 from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 
@@ -21,18 +21,22 @@ X_NAMES = ("X", "x", "data")
 Y_NAMES = ("y", "Y", "target", "labels")
 
 
-def read_npy(connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: Limits) -> Reading:
-    """The array of an NPY file as the columns x0, x1, ...; raises InvalidData saying what is wrong with it."""
+def read_npy(
+    connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: ReadLimits
+) -> Reading:
+    """The array of an NPY file as the columns x0, x1, ...; raises InvalidData with the reason."""
     x = _array(source, "the array")
     slices, rows = stage_features(connection, source, x, work, limits)
     read_as = ReadAs(format=FileFormat.npy, shape=list(x.shape[1:]))
     return Reading(tuple(slices), rows, read_as, tuple(options.null or ()))
 
 
-def read_npz(connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: Limits) -> Reading:
+def read_npz(
+    connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: ReadLimits
+) -> Reading:
     """The arrays X and y of an NPZ file as the columns x0, x1, ... and y.
 
-    Raises InvalidData naming the array and what is wrong with it, TooLarge for arrays beyond the limits.
+    Raises InvalidData naming the array and the reason, TooLarge for arrays beyond the limits.
     """
     chosen, others = extract(source, work, {"x": X_NAMES, "y": Y_NAMES}, limits)
     if "x" not in chosen:
@@ -42,17 +46,17 @@ def read_npz(connection: DuckDBPyConnection, source: Path, work: Path, options: 
     if "y" in chosen:
         y = _array(work / "y.npy", f"array {chosen['y']!r}")
         slices.append(_target(connection, work / "y.npy", y, rows, limits))
-    warnings = (f"arrays that were not read: {', '.join(map(repr, others))[:200]}",) if others else ()
+    warnings = (f"arrays skipped: {', '.join(map(repr, others))[:200]}",) if others else ()
     read_as = ReadAs(format=FileFormat.npz, arrays=chosen, shape=list(x.shape[1:]))
     return Reading(tuple(slices), rows, read_as, tuple(options.null or ()), warnings=warnings)
 
 
-def _array(path: Path, name: str) -> Array:
+def _array(path: Path, name: str) -> NpyArray:
     with path.open("rb") as file:
         return read_header(file, name, path.stat().st_size)
 
 
-def _target(connection: DuckDBPyConnection, path: Path, y: Array, rows: int, limits: Limits) -> Raw:
+def _target(connection: DuckDBPyConnection, path: Path, y: NpyArray, rows: int, limits: ReadLimits) -> RawSlice:
     if math.prod(y.shape[1:]) != 1 or y.shape[:1] != (rows,):
         raise InvalidData(f"{y.name} has the shape {y.shape}: one value for each of the {rows:,} rows of X is needed")
     if y.size_bytes > limits.memory_bytes // 8:
@@ -64,13 +68,13 @@ def _target(connection: DuckDBPyConnection, path: Path, y: Array, rows: int, lim
     return stage(connection, values[None], ("y",), path.with_suffix(".parquet"))
 
 
-def _texts(raw: NDArray[Any], y: Array) -> NDArray[Any]:
+def _texts(raw: NDArray[Any], y: NpyArray) -> NDArray[Any]:
     try:
         texts = [value.decode() if isinstance(value, bytes) else str(value) for value in raw.tolist()]
         for text in texts:
             text.encode()
     except (UnicodeError, ValueError):
-        raise InvalidData(f"{y.name} holds a text that is not Unicode") from None
+        raise InvalidData(f"{y.name} contains text that is not Unicode") from None
     if any("\0" in text for text in texts):
-        raise InvalidData(f"{y.name} holds a text with a NUL character")
+        raise InvalidData(f"{y.name} contains text with a NUL character")
     return np.array(texts, dtype=object)

@@ -1,4 +1,4 @@
-"""Parquet with flat columns, read by DuckDB where it lies."""
+"""Parquet reader: flat columns, read by DuckDB in place."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 from duckdb import DuckDBPyConnection
 
 from service.data.sql import PLAIN, aggregate, sql_name, sql_text
-from service.data.staging import SLICE_COLUMNS, Limits, Raw, Reading, check_names, parquet_sql
+from service.data.staging import SLICE_COLUMNS, RawSlice, Reading, ReadLimits, check_names, parquet_sql
 from service.errors import InvalidData
 from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 
 MAX_CELLS = 2**31
-"""Values at most: a few bytes of Parquet can stand for any number of equal ones."""
+"""Maximum number of values: a few bytes of Parquet can encode any number of equal ones."""
 
 
 def read_parquet(
-    connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: Limits
+    connection: DuckDBPyConnection, source: Path, work: Path, options: ReadOptions, limits: ReadLimits
 ) -> Reading:
     """The columns of a Parquet file; nothing is staged.
 
-    Raises InvalidData for a broken file, and for columns of a nested or binary type by their names.
+    Raises InvalidData for a damaged file, and for columns of a nested or binary type.
     """
     table = connection.read_parquet(str(source))
     names = _names(connection, source)
@@ -37,7 +37,7 @@ def read_parquet(
     if rows * len(names) > MAX_CELLS:
         raise InvalidData(f"{rows:,} rows of {len(names):,} columns are more than {MAX_CELLS:,} values, the limit here")
     slices = [
-        Raw(
+        RawSlice(
             f"(FROM {parquet_sql(source)} SELECT {', '.join(f'{sql_name(c)} AS c{i}' for i, c in enumerate(columns))})",
             tuple(names[start : start + SLICE_COLUMNS]),
         )
@@ -49,10 +49,10 @@ def read_parquet(
 
 
 def _names(connection: DuckDBPyConnection, source: Path) -> list[str]:
-    """The columns' own names, which DuckDB changes where one stands twice."""
+    """The column names in the schema; DuckDB would rename duplicates."""
     schema = connection.sql(f"FROM parquet_schema({sql_text(str(source))})").project("name, num_children").fetchall()
     names: list[str] = []
-    inside = 0  # elements still to come that belong to the last column
+    inside = 0  # remaining schema elements of a nested column
     for name, children in schema[1:]:
         if not inside:
             names.append(str(name))
@@ -60,11 +60,11 @@ def _names(connection: DuckDBPyConnection, source: Path) -> list[str]:
     return names
 
 
-def _refuse_nul(connection: DuckDBPyConnection, slices: list[Raw]) -> None:
+def _refuse_nul(connection: DuckDBPyConnection, slices: list[RawSlice]) -> None:
     for part in slices:
         kinds = connection.sql(f"FROM {part.sql}").types
         texts = [i for i, kind in enumerate(kinds) if kind.id == "varchar"]
         found = aggregate(connection, part.sql, [(f"bool_or(contains(c{i}, chr(0)))",) for i in texts])
         for i, (has_nul,) in zip(texts, found, strict=True):
             if has_nul:
-                raise InvalidData(f"column {part.names[i]!r} holds a text with a NUL character")
+                raise InvalidData(f"column {part.names[i]!r} contains text with a NUL character")

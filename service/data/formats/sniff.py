@@ -1,4 +1,4 @@
-"""What a file is, by its bytes and never by its name: magic numbers first, then the shape of its text."""
+"""File format detection (sniffing): by magic numbers, then by the first characters; never by the name."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ REFUSED = {
 
 
 def binary_format(source: Path, asked: FileFormat | None) -> FileFormat | None:
-    """The format that the first bytes tell, None for text.
+    """The format by the magic number, None for text.
 
-    Raises InvalidData for an empty file, for what cannot be read here, and where `asked` says otherwise.
+    Raises InvalidData for an empty file, an unsupported format, and if the bytes contradict `asked`.
     """
     with source.open("rb") as file:
         head = file.read(16)

@@ -1,4 +1,4 @@
-"""A stranger's zip archive: opened, its members checked and read, no more bytes than are allowed."""
+"""Zip archives from untrusted sources: members are validated and extracted within limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.data.staging import Limits
+from service.data.staging import ReadLimits
 from service.errors import InvalidData, TooLarge
 from service.spec.read_options import FileFormat
 
@@ -23,7 +23,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def zip_format(source: Path) -> FileFormat:
-    """What the members' names tell: arrays, or else images. Raises InvalidData for a damaged archive."""
+    """NPZ if a member is an NPY file, else images. Raises InvalidData for a damaged archive."""
     with open_zip(source) as archive:
         arrays = any(name.endswith(SUFFIX) for name in archive.namelist())
     return FileFormat.npz if arrays else FileFormat.images
@@ -32,7 +32,7 @@ def zip_format(source: Path) -> FileFormat:
 @contextmanager
 def open_zip(source: Path) -> Iterator[zipfile.ZipFile]:
     """The archive. Raises InvalidData for one that is damaged, lists too many members, or is a workbook."""
-    with _Bounded(source) as file:
+    with _BoundedFile(source) as file:
         with _faults("the zip archive"):
             archive = zipfile.ZipFile(file)
         if "xl/workbook.xml" in archive.namelist():
@@ -41,37 +41,37 @@ def open_zip(source: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def check_members(members: Iterable[zipfile.ZipInfo]) -> None:
-    """Raise InvalidData, with its name, for a member that is encrypted, packed in another way or not the only such."""
+    """Raise InvalidData for members that are encrypted, compressed by other than deflate, or duplicated."""
     names = set[str]()
     for info in members:
         name = info.orig_filename
         if info.flag_bits & 1 or info.compress_type not in METHODS:
             raise InvalidData(f"{name[:100]!r} in the zip archive is encrypted, or compressed by other than deflate")
         if name in names:
-            raise InvalidData(f"{name[:100]!r} stands twice in the zip archive")
+            raise InvalidData(f"{name[:100]!r} is duplicated in the zip archive")
         names.add(name)
 
 
-def check_size(members: Iterable[zipfile.ZipInfo], what: str, limits: Limits) -> None:
-    """Raise TooLarge where the members, called `what`, unpack to more than is allowed."""
+def check_size(members: Iterable[zipfile.ZipInfo], what: str, limits: ReadLimits) -> None:
+    """Raise TooLarge if the members, called `what` in the message, decompress beyond the limit."""
     size = sum(info.file_size for info in members)
     if size > limits.unpacked_bytes:
-        raise TooLarge(f"the {what} unpack to {size:,} bytes; at most {limits.unpacked_bytes:,} are read here")
+        raise TooLarge(f"the {what} decompress to {size:,} bytes; at most {limits.unpacked_bytes:,} are read here")
 
 
 def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """The bytes of a member, never more than it says to have; raises InvalidData where they are damaged."""
+    """The bytes of a member, at most its declared size; raises InvalidData if they are damaged."""
     with _faults(f"{info.orig_filename[:100]!r} in the zip archive"), archive.open(info) as inside:
         return b"".join(iter(lambda: inside.read(CHUNK_BYTES), b""))
 
 
 def extract(
-    source: Path, work: Path, wanted: Mapping[str, Sequence[str]], limits: Limits
+    source: Path, work: Path, wanted: Mapping[str, Sequence[str]], limits: ReadLimits
 ) -> tuple[dict[str, str], list[str]]:
-    """Write the NPY members of an NPZ file to ROLE.npy in `work`: ({role: the array's name}, names of the others).
+    """Write the NPY members of an NPZ file to ROLE.npy in `work`: ({role: array name}, names of the others).
 
-    `wanted`: for each role, the names that its array may have. Raises InvalidData for what is no sound NPZ file, and
-    for several arrays of one role; TooLarge where the arrays hold more than the limits allow.
+    `wanted`: the names that the array of each role may have. Raises InvalidData for a damaged NPZ file, and for several
+    arrays of one role; TooLarge if the arrays exceed the limits.
     """
     with open_zip(source) as archive:
         members = _arrays(archive.infolist())
@@ -106,11 +106,11 @@ def _arrays(members: Sequence[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
 
 
 class _OutsideError(OSError, zipfile.BadZipFile):
-    """zipfile looks for one and we for the other."""
+    """A seek out of range: zipfile handles OSError, and `_faults` handles BadZipFile."""
 
 
-class _Bounded(io.FileIO):
-    """A file whose pieces are bounded: zipfile would read a directory of any size at once, and go to any place."""
+class _BoundedFile(io.FileIO):
+    """A file with a limit on each read: zipfile would read a central directory of any size at once."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MAX_DIRECTORY_BYTES:
@@ -121,7 +121,7 @@ class _Bounded(io.FileIO):
         try:
             return super().seek(offset, whence)
         except OSError:
-            raise _OutsideError("it names a place before its beginning") from None
+            raise _OutsideError("an offset is out of range") from None
 
 
 @contextmanager

@@ -1,19 +1,18 @@
-"""An uploaded file -> Parquet and its profile, whatever its format. Runs in the child process of `ingest.py` alone."""
+"""The ingestion pipeline: an uploaded file of any format -> a Parquet file and its profile. Runs in a child process."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
-from service.data.duckdb_connection import sandbox
-from service.data.duckdb_errors import duckdb_faults
-from service.data.formats.compression import Compression, unpack
+from service.data.duckdb_connection import sandbox, translated_errors
+from service.data.formats.compression import Compression, decompress
 from service.data.formats.csv import read_csv
-from service.data.formats.encoding import as_utf8
+from service.data.formats.encoding import to_utf8
 from service.data.formats.images import read_images
 from service.data.formats.jsonl import read_jsonl
 from service.data.formats.numpy import read_npy, read_npz
@@ -21,17 +20,17 @@ from service.data.formats.parquet import read_parquet
 from service.data.formats.sniff import binary_format, text_format
 from service.data.ingest.stray_rows import total_row, without_empty_rows
 from service.data.ingest.types import Typed, infer
-from service.data.ingest.warnings import remarks
+from service.data.ingest.warnings import type_warnings
 from service.data.profile.columns import profile
 from service.data.profile.duplicates import duplicate_rows
-from service.data.profile.leakage import find_giveaways
+from service.data.profile.leakage import add_leakage
 from service.data.profile.size_limit import bounded
-from service.data.profile.warnings import findings
+from service.data.profile.warnings import table_warnings
 from service.data.sql import sql_name
-from service.data.staging import Limits, Raw, Reading, Slice, parquet_sql, write_parquet
+from service.data.staging import RawSlice, Reading, ReadLimits, Slice, parquet_sql, write_parquet
 from service.errors import InvalidData
 from service.spec.read_options import FileFormat, ReadAs, ReadOptions
-from service.spec.table import Column
+from service.spec.table import Ingested
 
 BINARY_READERS = {
     FileFormat.parquet: read_parquet,
@@ -42,31 +41,19 @@ BINARY_READERS = {
 TEXT_READERS = {FileFormat.csv: read_csv, FileFormat.jsonl: read_jsonl}
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a file holds."""
-
-    rows: int
-    columns: list[Column]
-    duplicate_rows: int
-    warnings: list[str]
-    read_as: ReadAs
-    null_values: list[str]
-
-
-def read_table(source: Path, parquet: Path, options: ReadOptions, limits: Limits) -> Found:
+def read_table(source: Path, parquet: Path, options: ReadOptions, limits: ReadLimits) -> Ingested:
     """Read the file `source` and write its table to `parquet`, in the file's row order.
 
-    Leaves other files beside `parquet`. Raises InvalidData saying what to mend in the file, and where; TooLarge for
-    what unpacks to more than `limits` allow.
+    Leaves temporary files beside `parquet`. Raises InvalidData saying what to fix in the file, and where; TooLarge if
+    it decompresses to more than `limits` allow.
     """
-    with duckdb_faults():
+    with translated_errors():
         return _read_table(source, parquet, options, limits)
 
 
-def _read_table(source: Path, parquet: Path, options: ReadOptions, limits: Limits) -> Found:
+def _read_table(source: Path, parquet: Path, options: ReadOptions, limits: ReadLimits) -> Ingested:
     work = parquet.parent
-    connection, reading, compression = take_apart(source, work, options, limits)
+    connection, reading, compression = open_source(source, work, options, limits)
     reading = without_empty_rows(connection, reading)
     typed = infer(connection, reading, options)
     slices = [
@@ -76,34 +63,43 @@ def _read_table(source: Path, parquet: Path, options: ReadOptions, limits: Limit
     names = [name for part in slices for name in part.names]
     write_parquet(_side_by_side(connection, slices), parquet, len(names))
     ways = dict(zip(names, (way for ways in typed for way in ways), strict=True))
-    columns = find_giveaways(connection, slices, profile(connection, slices, reading.rows), reading.rows)
+    columns = add_leakage(connection, slices, profile(connection, slices, reading.rows), reading.rows)
     duplicates = duplicate_rows(connection, slices, columns, reading.rows, work)
     columns, cut = bounded(columns, limits.profile_bytes)
-    named = columns[-1:] if reading.read_as.format is FileFormat.images else columns  # nobody knows pixels by name
-    return Found(
+    named = (
+        columns[-1:] if reading.read_as.format is FileFormat.images else columns
+    )  # warnings about single pixels help nobody
+    return Ingested(
         rows=reading.rows,
         columns=columns,
         duplicate_rows=duplicates,
         warnings=[
             *reading.warnings,
-            *remarks(ways, options),
+            *type_warnings(ways, options),
             *total_row(connection, reading),
-            *findings(named, reading.rows, duplicates),
+            *table_warnings(named, reading.rows, duplicates),
             *cut,
         ],
         read_as=_read_as(reading.read_as, ways).model_copy(update={"compression": compression}),
         null_values=sorted(set(reading.null_values)),
+        parquet_sha256=_sha256(parquet),
+        parquet_bytes=parquet.stat().st_size,
     )
 
 
-def take_apart(
-    source: Path, work: Path, options: ReadOptions, limits: Limits
-) -> tuple[DuckDBPyConnection, Reading, Compression | None]:
-    """(where its SQL can be run, the columns as the file has them, how it was packed); writes to the folder `work`.
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
-    Raises what `read_table` does, and DuckDB's own errors.
+
+def open_source(
+    source: Path, work: Path, options: ReadOptions, limits: ReadLimits
+) -> tuple[DuckDBPyConnection, Reading, Compression | None]:
+    """(DuckDB connection, the staged columns, the compression); writes to the folder `work`.
+
+    Raises what `read_table` raises, and DuckDB's own errors.
     """
-    inside, compression = unpack(source, work, limits.unpacked_bytes)
+    inside, compression = decompress(source, work, limits.unpacked_bytes)
     connection = sandbox(inside, work, limits.memory_bytes)
     _check_date_format(connection, options)
     return connection, _read(connection, inside, work, options, limits), compression
@@ -115,32 +111,34 @@ def _check_date_format(connection: DuckDBPyConnection, options: ReadOptions) -> 
     try:
         connection.execute("SELECT try_strptime('', ?)", [options.date_format]).fetchall()
     except duckdb.InvalidInputException as error:
-        raise InvalidData(f"date_format {options.date_format!r} is none: {str(error).splitlines()[0]}") from None
+        raise InvalidData(f"date_format {options.date_format!r} is invalid: {str(error).splitlines()[0]}") from None
 
 
-def _read(connection: DuckDBPyConnection, inside: Path, work: Path, options: ReadOptions, limits: Limits) -> Reading:
+def _read(
+    connection: DuckDBPyConnection, inside: Path, work: Path, options: ReadOptions, limits: ReadLimits
+) -> Reading:
     found = binary_format(inside, options.format)
     if found is not None:
         return BINARY_READERS[found](connection, inside, work, options, limits)
-    text = as_utf8(inside, work, options.encoding)
+    text = to_utf8(inside, work, options.encoding)
     return TEXT_READERS[options.format or text_format(text.path)](connection, text, work, options)
 
 
-def _store(connection: DuckDBPyConnection, raw: Raw, ways: Sequence[Typed], path: Path) -> Slice:
+def _store(connection: DuckDBPyConnection, raw: RawSlice, ways: Sequence[Typed], path: Path) -> Slice:
     values = ", ".join(f"{way.sql} AS c{i}" for i, way in enumerate(ways))
     write_parquet(connection.sql(f"FROM {raw.sql} SELECT {values}"), path, len(ways))
     return Slice(path, raw.names, tuple(way.type for way in ways))
 
 
 def _side_by_side(connection: DuckDBPyConnection, slices: list[Slice]) -> DuckDBPyRelation:
-    """The slices as one table under the columns' own names."""
+    """The slices joined to one table with the columns' own names."""
     files = [f"{parquet_sql(part.path)} AS s{i}" for i, part in enumerate(slices)]
     columns = [f"s{i}.c{j} AS {sql_name(name)}" for i, part in enumerate(slices) for j, name in enumerate(part.names)]
     return connection.sql(f"FROM {' POSITIONAL JOIN '.join(files)} SELECT {', '.join(columns)}")
 
 
 def _read_as(read_as: ReadAs, columns: dict[str, Typed]) -> ReadAs:
-    """With what the columns told of the file."""
+    """`read_as` with the decimal sign and the date format of most columns."""
     if any(way.decimal == "," for way in columns.values()):
         read_as = read_as.model_copy(update={"decimal": ","})
     formats = [way.date_format for way in columns.values() if way.date_format]

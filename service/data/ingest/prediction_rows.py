@@ -1,4 +1,4 @@
-"""Rows to predict, from a file: found by name, checked, and staged as the network needs them. In a child process."""
+"""Rows to predict from a file: columns matched by name, validated, and staged as features. Runs in a child process."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import NoReturn
 
 from duckdb import DuckDBPyConnection
 
-from service.data.duckdb_errors import duckdb_faults
-from service.data.ingest.pipeline import take_apart
+from service.data.duckdb_connection import translated_errors
+from service.data.ingest.pipeline import open_source
 from service.data.ingest.types import BATCH_COLUMNS, Typed, ways_to_read, with_nulls
 from service.data.preprocess.features import FittedFeature
 from service.data.preprocess.preprocessing import Preprocessing
 from service.data.sql import NUMBERS, TEXTS, aggregate
-from service.data.staging import Limits, Raw, Reading, write_parquet
+from service.data.staging import RawSlice, Reading, ReadLimits, write_parquet
 from service.errors import InvalidData
 from service.spec.read_options import Decimal, ReadOptions
 from service.spec.table import ColumnType
@@ -26,7 +26,7 @@ NEEDED = {ColumnType.boolean: "true or false", ColumnType.text: "a text", Column
 
 @dataclass(frozen=True)
 class _Column:
-    """A feature's column in the file: `raw` is the SQL of its values, NULL where they are missing."""
+    """The column of a feature in the file: `raw` is the SQL of its values, NULL if missing."""
 
     number: int
     feature: FittedFeature
@@ -36,30 +36,30 @@ class _Column:
 
 @dataclass(frozen=True)
 class _Way:
-    """A way to read a column: `sql` gives what the feature needs, and NULL for what does not fit."""
+    """A candidate reading of a column: `sql` gives the values for the feature, NULL for those that do not fit."""
 
     sql: str
     count_sql: str
     date_format: str | None = None
 
 
-def read_rows(source: Path, folder: Path, options: ReadOptions, learnt: Preprocessing, limits: Limits) -> int:
-    """Stage the features of every row of the file `source` in `folder`, for `table_of_staged`; the number of rows.
+def read_rows(source: Path, folder: Path, options: ReadOptions, fitted: Preprocessing, limits: ReadLimits) -> int:
+    """Stage the features of every row of the file `source` in `folder`, for `table_from_staged`; return the row count.
 
-    Columns go by name, in any order; others than features are passed over. What means a missing value, and how dates
-    are written, is first what it was in the data set that was learnt from. Raises InvalidData naming a column that is
-    absent, or line and column of the first value that does not fit, and all that `read_table` raises.
+    Columns are matched by name, in any order; others are ignored. Null values and date format are those of the training
+    data set first. Raises InvalidData naming an absent column, or line and column of the first value that does not fit,
+    and all that `read_table` raises.
     """
-    with duckdb_faults():
-        nulls = {text for feature in learnt.features for text in learnt.nulls_of(feature)}
-        categories = {text for feature in learnt.features for text in feature.categories or ()}
-        # A category of one column may mean a missing value in another: what is both is told column by column.
+    with translated_errors():
+        nulls = {text for feature in fitted.features for text in fitted.nulls_of(feature)}
+        categories = {text for feature in fitted.features for text in feature.categories or ()}
+        # A category of one column may be a null value in another: those are resolved per column.
         options = options.model_copy(update={"null": sorted(nulls - categories)})
-        connection, reading, _ = take_apart(source, folder, options, limits)
-        _refuse_absent(reading, learnt.features)
+        connection, reading, _ = open_source(source, folder, options, limits)
+        _refuse_absent(reading, fitted.features)
         for place, part in enumerate(reading.slices):
-            if columns := _columns(connection, part, reading, learnt):
-                ways = _ways(connection, part, columns, reading, learnt, options.decimal)
+            if columns := _columns(connection, part, reading, fitted):
+                ways = _ways(connection, part, columns, reading, fitted, options.decimal)
                 values = ", ".join(f"{way.sql} AS v{c.number}" for c, way in zip(columns, ways, strict=True))
                 staged = ", ".join(f"{_staged(c)} AS c{c.number}" for c in columns)
                 rows = connection.sql(f"FROM (FROM {part.sql} SELECT {values}) SELECT {staged}")
@@ -71,36 +71,39 @@ def _refuse_absent(reading: Reading, features: Sequence[FittedFeature]) -> None:
     names = {name for part in reading.slices for name in part.names}
     absent = [feature.column for feature in features if feature.column not in names]
     if absent:
-        raise InvalidData(f"the file has no column {some(absent)}, which the network learnt from")
+        raise InvalidData(f"the file has no column {some(absent)}, which is a feature of the network")
 
 
-def _columns(connection: DuckDBPyConnection, part: Raw, reading: Reading, learnt: Preprocessing) -> list[_Column]:
+def _columns(connection: DuckDBPyConnection, part: RawSlice, reading: Reading, fitted: Preprocessing) -> list[_Column]:
     kinds = [kind.id for kind in connection.sql(f"FROM {part.sql}").types]
     places = {name: place for place, name in enumerate(part.names)}
     gone = () if reading.typed else reading.null_values  # read as NULL already
     return [
         _Column(
-            number, feature, with_nulls(f"c{place}", kinds[place], learnt.nulls_of(feature) - {*gone}), kinds[place]
+            number,
+            feature,
+            with_nulls(f"c{place}", kinds[place], fitted.nulls_of(feature) - {*gone}),
+            kinds[place],
         )
-        for number, feature in enumerate(learnt.features)
+        for number, feature in enumerate(fitted.features)
         if (place := places.get(feature.column)) is not None
     ]
 
 
 def _ways(
     connection: DuckDBPyConnection,
-    part: Raw,
+    part: RawSlice,
     columns: Sequence[_Column],
     reading: Reading,
-    learnt: Preprocessing,
+    fitted: Preprocessing,
     decimal: Decimal | None,
 ) -> Iterator[_Way]:
-    """How to read each column so that every value fits."""
+    """The reading of each column that fits every value."""
     for start in range(0, len(columns), BATCH_COLUMNS):
         batch = columns[start : start + BATCH_COLUMNS]
         seen = aggregate(connection, part.sql, [(f"count({c.raw})", f"any_value({c.raw})::VARCHAR") for c in batch])
         ways = [
-            _fitting(column, ways_to_read(column.raw, column.kind, first or "", reading, learnt.date_format, decimal))
+            _fitting(column, ways_to_read(column.raw, column.kind, first or "", reading, fitted.date_format, decimal))
             for column, (_, first) in zip(batch, seen, strict=True)
         ]
         counts = aggregate(connection, part.sql, [[way.count_sql for way in each] for each in ways])
@@ -109,12 +112,12 @@ def _ways(
             if not fitting:
                 nearest = max(zip(each, fits, strict=True), key=lambda pair: pair[1], default=(None, 0))[0]
                 _refuse(connection, part, column, nearest, reading)
-            _refuse_open_question(column, fitting, learnt)
+            _refuse_ambiguous_dates(column, fitting, fitted)
             yield fitting[0]
 
 
 def _fitting(column: _Column, ways: Sequence[Typed]) -> list[_Way]:
-    """Those of the ways that give what the feature needs; what is not of its type is never converted."""
+    """The candidates of the feature's own type; other types are never converted."""
     raw, text = column.raw, column.kind in TEXTS
     match column.feature.type:
         case ColumnType.text:
@@ -135,12 +138,12 @@ def _way(sql: str, date_format: str | None = None) -> _Way:
 
 
 def _seconds(way: Typed, feature: FittedFeature) -> str:
-    """Since 1970. A time of day alone, which no cast makes a date, fits where the column was learnt from such."""
+    """SQL of seconds since 1970. A time of day alone fits only if the feature was trained on such."""
     return f"epoch({way.sql})" if feature.clock else f"epoch(TRY_CAST({way.sql} AS TIMESTAMP))"
 
 
 def _staged(column: _Column) -> str:
-    """SQL: texts, cut where they are longer than any category, else numbers, NaN where missing or not finite."""
+    """SQL of what is staged: texts, truncated beyond the longest category, or numbers, NaN if missing or not finite."""
     value = f"v{column.number}"
     if column.feature.categories is not None:
         longest = max(map(len, column.feature.categories), default=0)
@@ -148,7 +151,9 @@ def _staged(column: _Column) -> str:
     return f"CASE WHEN isfinite({value}::DOUBLE) THEN {value}::DOUBLE ELSE 'nan'::DOUBLE END"
 
 
-def _refuse(connection: DuckDBPyConnection, part: Raw, column: _Column, way: _Way | None, reading: Reading) -> NoReturn:
+def _refuse(
+    connection: DuckDBPyConnection, part: RawSlice, column: _Column, way: _Way | None, reading: Reading
+) -> NoReturn:
     """Raise InvalidData naming the first value that does not fit."""
     name, needed = column.feature.column, NEEDED.get(column.feature.type, "a number")
     if way is None:
@@ -162,14 +167,14 @@ def _refuse(connection: DuckDBPyConnection, part: Raw, column: _Column, way: _Wa
     raise InvalidData(f"{where}, column {name!r}: {needed} is needed, not {value[:60]!r}")
 
 
-def _refuse_open_question(column: _Column, ways: Sequence[_Way], learnt: Preprocessing) -> None:
-    """Raise InvalidData where day and month could be changed about; the data set's own way is first, and decides."""
+def _refuse_ambiguous_dates(column: _Column, ways: Sequence[_Way], fitted: Preprocessing) -> None:
+    """Raise InvalidData if day and month could be swapped, unless the data set's own format fits."""
     first = ways[0].date_format
-    if first is None or first == learnt.date_format:
+    if first is None or first == fitted.date_format:
         return
     swapped = first.translate(str.maketrans("dm", "md"))
     if any(way.date_format == swapped for way in ways[1:]):
         raise InvalidData(
-            f"column {column.feature.column!r}: the dates could be {swapped} as well as {first}; write them as the data"
-            " set has them, or as 2024-05-01"
+            f"column {column.feature.column!r}: ambiguous dates, {first} and {swapped} fit; write them as in the data"
+            " set, or as 2024-05-01"
         )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from duckdb import DuckDBPyConnection
 
 from service.data.sql import aggregate, sql_text
-from service.data.staging import Raw, Reading
+from service.data.staging import RawSlice, Reading
 
 TOTAL = re.compile(r"\s*(grand |overall |sub)?(total|totals|sum|summe|gesamt|insgesamt|somme)\s*:?\s*", re.IGNORECASE)
 
@@ -28,7 +28,7 @@ def without_empty_rows(connection: DuckDBPyConnection, reading: Reading) -> Read
     if not empty or not rows:
         return reading
     warning = f"{empty:,} row{'s' * (empty != 1)} without any value {'were' if empty != 1 else 'was'} skipped"
-    kept = Raw(f"(FROM {raw.sql} WHERE {value} IS NOT NULL)", raw.names)
+    kept = RawSlice(f"(FROM {raw.sql} WHERE {value} IS NOT NULL)", raw.names)
     return replace(reading, slices=(kept,), rows=rows, warnings=(*reading.warnings, warning))
 
 

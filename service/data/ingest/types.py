@@ -1,4 +1,4 @@
-"""How each column of a file is stored: as the narrowest type that all of its values have."""
+"""Type inference: each column gets the narrowest type that fits all of its values."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from duckdb import DuckDBPyConnection
 
 from service.data.number_formats import NUMBER_LIKE, consistent_sql, formatted_sql, unambiguous_sql
 from service.data.sql import NUMBERS, STAMPS, TEXTS, aggregate, sql_text
-from service.data.staging import Raw, Reading
+from service.data.staging import RawSlice, Reading
 from service.spec.read_options import Decimal, ReadOptions
 from service.spec.table import ColumnType
 
 BATCH_COLUMNS = 20
-"""Columns looked at in one query: 200 took five times as long, and 700 MB more."""
+"""Columns per query: 200 took five times as long, and 700 MB more."""
 LONGEST_STAMP = 40
 DATES = (
     *("%d.%m.%y", "%m/%d/%y", "%d/%m/%y"),
     *("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y.%m.%d"),
     *("%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y"),
 )
-"""How dates are written beside ISO 8601. Of two that fit as many columns, the first is taken."""
+"""Date formats besides ISO 8601. Of two that fit equally many columns, the first is chosen."""
 TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 
 
 @dataclass(frozen=True)
 class Typed:
-    """How one column may be stored: `sql` gives its values, and NULL for those that are not of the type."""
+    """A candidate type of a column: `sql` gives its values, and NULL for those that do not fit."""
 
     type: ColumnType
     sql: str
-    lost: int = 0  # numbers that are infinite or NaN
+    lost: int = 0  # number of infinite or NaN values
     decimal: Decimal | None = None
     date_format: str | None = None
     date_or: str | None = None  # with day and month swapped, which fits every value and every column too
@@ -52,32 +52,32 @@ class Typed:
 
 @dataclass
 class _Column:
-    """A column whose type is being found."""
+    """A column whose type is being inferred."""
 
-    raw: str  # SQL of its values as the file has them
-    kind: str  # DuckDB's name of their type
+    raw: str  # SQL of its values in the file
+    kind: str  # DuckDB type name
     fits: list[Typed] = field(default_factory=list)
 
 
 def infer(connection: DuckDBPyConnection, reading: Reading, options: ReadOptions) -> list[list[Typed]]:
-    """How to store each column of each slice."""
+    """The type of each column of each slice."""
     ways = [_slice(connection, raw, reading, options) for raw in reading.slices]
     popular = Counter(way.date_format for columns in ways for fits in columns for way in fits)
     return [[_best(fits, popular) for fits in columns] for columns in ways]
 
 
 def _best(fits: list[Typed], popular: Counter[str | None]) -> Typed:
-    """The first that fits; among ways to write dates, the one that fits the most columns of the file."""
+    """The first that fits; among date formats, the one that fits the most columns of the file."""
     if fits[0].date_format is None:
         return fits[0]
     dates = [way for way in fits if way.date_format]
     best = max(dates, key=lambda way: popular[way.date_format])
     swapped = (best.date_format or "").translate(str.maketrans("dm", "md"))
-    open_question = any(way.date_format == swapped for way in dates) and popular[swapped] == popular[best.date_format]
-    return replace(best, date_or=swapped if open_question else None)
+    ambiguous = any(way.date_format == swapped for way in dates) and popular[swapped] == popular[best.date_format]
+    return replace(best, date_or=swapped if ambiguous else None)
 
 
-def _slice(connection: DuckDBPyConnection, raw: Raw, reading: Reading, options: ReadOptions) -> list[list[Typed]]:
+def _slice(connection: DuckDBPyConnection, raw: RawSlice, reading: Reading, options: ReadOptions) -> list[list[Typed]]:
     kinds = [kind.id for kind in connection.sql(f"FROM {raw.sql}").types]
     nulls = reading.null_values if reading.typed else ()
     columns = [_Column(with_nulls(f"c{i}", kind, nulls), kind) for i, kind in enumerate(kinds)]
@@ -92,7 +92,7 @@ def _slice(connection: DuckDBPyConnection, raw: Raw, reading: Reading, options: 
 
 
 def with_nulls(sql: str, kind: str, null_values: Iterable[str]) -> str:
-    """`sql` with NULL for the texts, or the numbers, that mean a missing value."""
+    """`sql` with NULL for null values, texts or numbers."""
     if kind in NUMBERS:
         numbers = [f"{number!r}::DOUBLE" for value in null_values if (number := _number(value)) is not None]
         return f"CASE WHEN {sql}::DOUBLE NOT IN ({', '.join(numbers)}) THEN {sql} END" if numbers else sql
@@ -112,7 +112,7 @@ def _number(text: str) -> float | None:
 def ways_to_read(
     raw: str, kind: str, first: str, reading: Reading, date_format: str | None, decimal: Decimal | None
 ) -> list[Typed]:
-    """Every way in which a column may be stored, the likeliest first.
+    """Every candidate type of a column to predict from, the likeliest first.
 
     `raw` is the SQL of its values, `kind` their type, `first` one of them; `date_format` is tried before ISO 8601 and
     the usual formats; `decimal` is the decimal sign that the client names.
@@ -129,10 +129,10 @@ def ways_to_read(
 
 
 def _as_declared(column: _Column) -> Typed:
-    """A column that the file itself gives a type."""
+    """The type of a column that is typed in the file itself."""
     if column.kind == "boolean":
         return Typed(ColumnType.boolean, column.raw)
-    if column.kind == "timestamp with time zone":  # a plain cast would depend on where the server stands
+    if column.kind == "timestamp with time zone":  # a plain cast would depend on the time zone of the server
         return Typed(ColumnType.datetime, f"make_timestamp(epoch_us({column.raw}))")
     if column.kind in STAMPS:
         return Typed(ColumnType.datetime, f"{column.raw}::TIMESTAMP")
@@ -146,7 +146,7 @@ def _as_declared(column: _Column) -> Typed:
 def _try_on_texts(
     connection: DuckDBPyConnection, rows: str, texts: list[_Column], reading: Reading, options: ReadOptions
 ) -> None:
-    """Fill in what all values of each text column can be: numbers where they may be, else the rest, else text."""
+    """Set the candidate types that fit all values of each text column: numbers first, then the rest, then text."""
     if not texts:
         return
     likely = [_likely(column, reading, options) for column in texts]
@@ -173,7 +173,7 @@ def _try_on_texts(
 
 
 def _likely(column: _Column, reading: Reading, options: ReadOptions) -> list[Typed]:
-    """What is tried on all values of every text column."""
+    """Candidates for every text column."""
     ways = [_date(column, options.date_format)] if options.date_format else []
     if not reading.typed:
         ways.append(_decimal(column, options.decimal or "."))
@@ -181,7 +181,7 @@ def _likely(column: _Column, reading: Reading, options: ReadOptions) -> list[Typ
 
 
 def _rest(column: _Column, first: str, reading: Reading, options: ReadOptions) -> Iterator[Typed]:
-    """What else its first value lets a column be."""
+    """Further candidates, where the first value fits."""
     if not reading.typed:
         if (
             options.decimal is None
@@ -191,7 +191,7 @@ def _rest(column: _Column, first: str, reading: Reading, options: ReadOptions) -
             yield _decimal(column, ",")
         if first.lower() in ("true", "false"):
             yield Typed(ColumnType.boolean, f"TRY_CAST({column.raw} AS BOOLEAN)")
-    if not reading.names and len(first) <= LONGEST_STAMP and any(map(str.isdigit, first)):
+    if not reading.labels and len(first) <= LONGEST_STAMP and any(map(str.isdigit, first)):
         yield _iso(column)
         yield Typed(ColumnType.datetime, f"TRY_CAST({column.raw} AS TIME)")
         if options.date_format is None:
@@ -200,7 +200,7 @@ def _rest(column: _Column, first: str, reading: Reading, options: ReadOptions) -
 
 def _numbers_as_text(column: _Column, first: str, reading: Reading, options: ReadOptions) -> Iterator[Typed]:
     """Formatted numbers; else text that looks like numbers but is ambiguous."""
-    if reading.typed or reading.names or not re.fullmatch(NUMBER_LIKE, first):
+    if reading.typed or reading.labels or not re.fullmatch(NUMBER_LIKE, first):
         return
     if options.decimal != ",":
         units = consistent_sql(column.raw)
@@ -241,7 +241,7 @@ def _is_date(text: str, way: str) -> bool:
 
 
 def _finish_numbers(connection: DuckDBPyConnection, rows: str, batch: list[_Column]) -> None:
-    """Tell integers from numbers, and count what is infinite or NaN."""
+    """Distinguish integers from numbers, and count infinite and NaN values."""
     numbers = [column for column in batch if column.fits[0].type is ColumnType.number]
     cast = ", ".join(f"{column.fits[0].sql} AS n{i}" for i, column in enumerate(numbers))
     tests = [_number_tests(f"n{i}") for i in range(len(numbers))]

@@ -1,4 +1,4 @@
-"""What a person should know of how the columns of a file were read."""
+"""Warnings of type inference: lost values, ambiguous dates and numbers."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from service.spec.read_options import ReadOptions
 from service.spec.text import some
 
 
-def remarks(columns: Mapping[str, Typed], options: ReadOptions) -> Iterator[str]:
-    """Warnings about values that were lost and choices that could have been others; columns by name."""
+def type_warnings(columns: Mapping[str, Typed], options: ReadOptions) -> Iterator[str]:
+    """Warnings about lost values and ambiguous notations; `columns` by name."""
     for name, way in columns.items():
         if way.lost:
             values = "value counts" if way.lost == 1 else "values count"
             yield f"column {name!r}: {way.lost:,} infinite or NaN {values} as missing"
         if way.date_or:
             yield (
-                f"column {name!r}: the dates could be {way.date_or} as well as {way.date_format}, which was taken;"
-                " date_format= decides"
+                f"column {name!r}: ambiguous dates, read as {way.date_format} but {way.date_or} fits too;"
+                " set date_format="
             )
     yield from _number_formats(columns)
     yield from _mixed_decimals(columns)
     yield from _mixed_dates(columns)
     if options.date_format and not any(way.date_format for way in columns.values()):
-        yield f"no column holds dates as {options.date_format!r} says"
+        yield f"no column has dates in the format {options.date_format!r}"
 
 
 def _number_formats(columns: Mapping[str, Typed]) -> Iterator[str]:
@@ -47,8 +47,8 @@ def _mixed_decimals(columns: Mapping[str, Typed]) -> Iterator[str]:
     points = [name for name, way in columns.items() if way.decimal == "." and way.type.value == "number"]
     if commas and points:
         yield (
-            f"numbers have a decimal comma in {some(commas)}, but a point in {some(points)}: if that point stands"
-            " for thousands, say decimal=,"
+            f"numbers have a decimal comma in {some(commas)}, but a point in {some(points)}: if the point"
+            " separates thousands, set decimal=,"
         )
 
 
@@ -58,4 +58,4 @@ def _mixed_dates(columns: Mapping[str, Typed]) -> Iterator[str]:
         if way.date_format:
             ways.setdefault(way.date_format, []).append(name)
     if len(ways) > 1:
-        yield "dates are written in several ways: " + "; ".join(f"{way} in {some(ns)}" for way, ns in ways.items())
+        yield "dates have several formats: " + "; ".join(f"{way} in {some(ns)}" for way, ns in ways.items())

@@ -1,1 +1,1 @@
-"""A table to the arrays that networks train on."""
+"""Preprocessing: from a table to the arrays that networks are trained on."""

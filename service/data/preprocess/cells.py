@@ -1,4 +1,4 @@
-"""One value of a row to predict -> what a table holds in its column."""
+"""Validation of single values of rows to predict: a JSON value -> the value in a table's column."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def cell(value: Value, feature: FittedFeature) -> str | float:
-    """A text, or a number: NaN for one that is not finite, seconds since 1970 for a date.
+    """A text, or a number: NaN for one that is not finite, seconds since 1970 for a date; formatted numbers such as
+    "$1,234" are parsed as in files.
 
     Raises ValueError saying what is needed instead.
     """
@@ -39,7 +40,7 @@ def cell(value: Value, feature: FittedFeature) -> str | float:
 
 
 def _seconds(value: Value, *, clock: bool) -> float:
-    """Of an RFC 3339 or ISO 8601 text; UTC where it names no zone. `clock`: the column may hold times of day."""
+    """Seconds since 1970 of an RFC 3339 or ISO 8601 text, UTC by default. `clock`: times of day are allowed."""
     try:
         if not isinstance(value, str):
             raise ValueError

@@ -1,4 +1,4 @@
-"""Rows of a data source -> the arrays that jobs train on."""
+"""The prepared data set of a job: rows of a data source -> training, validation and test arrays."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.data.preprocess.features import class_indexes
-from service.data.preprocess.preprocessing import Preprocessing
+from service.data.preprocess.preprocessing import Preprocessing, Table
 from service.data.preprocess.sources import load
-from service.data.preprocess.split import Parts, split_rows
-from service.data.table import Table
+from service.data.preprocess.split import SplitIndices, split_rows
 from service.errors import InvalidSpec
 from service.spec.data import Data, DatasetData
 from service.spec.early_stopping import Monitor
@@ -21,16 +20,16 @@ from service.spec.resolved import Preparation, Resolved
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one part, contiguous."""
+    """The rows of one part of the split, contiguous."""
 
     x: NDArray[np.float32]  # (N, inputs)
     y: NDArray[np.int64] | NDArray[np.float32]  # (N,) class indexes, or standardized values
-    weight: NDArray[np.float32] | None = None  # (N,) how much each counts in training, 1 on average; None: all alike
+    weight: NDArray[np.float32] | None = None  # (N,) sample weights of the training rows, 1 on average; None: all equal
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The rows of a job by part, and what they went through."""
+    """The rows of a job by part, and the fitted preprocessing."""
 
     train: Rows
     validation: Rows
@@ -38,9 +37,9 @@ class Prepared:
     preprocessing: Preprocessing
 
     def counted(self, resolved: Resolved) -> Resolved:
-        """The job with as many rows as there are, where it only had an estimate.
+        """The job with exact row counts in place of estimates.
 
-        Raises InvalidSpec where it monitors validation rows and there turn out to be none.
+        Raises InvalidSpec if it monitors validation rows and there are none.
         """
         train, validation, test = (len(part.x) for part in (self.train, self.validation, self.test))
         if not validation and resolved.monitor is not Monitor.train_loss:
@@ -49,10 +48,10 @@ class Prepared:
 
 
 def prepare(preparation: Preparation, parquet: Path | None) -> Prepared:
-    """Load, split, fit on the training rows, and transform all; a function of `preparation` and the data alone.
+    """Load, split, fit on the training rows, and transform all rows; deterministic in `preparation` and the data.
 
-    `parquet` is the stored table of a data set, None for data that travels in the spec. Raises DatasetCorrupt,
-    and InvalidSpec where the rows themselves show that too few would train.
+    `parquet` is the stored table of a data set, None for data inside the spec. Raises DatasetCorrupt, and InvalidSpec
+    if too few training rows are left.
     """
     table = load(preparation, parquet)
     target = preparation.target
@@ -69,11 +68,11 @@ def prepare(preparation: Preparation, parquet: Path | None) -> Prepared:
     return Prepared(train, validation, test, preprocessing)
 
 
-def _weight(data: Data, table: Table, parts: Parts) -> NDArray[np.float32] | None:
+def _weight(data: Data, table: Table, parts: SplitIndices) -> NDArray[np.float32] | None:
     if not isinstance(data, DatasetData) or data.weight is None:
         return None
     weight = table.columns[data.weight][parts.train]
-    # The largest first, so that a sum of large weights stays finite.
+    # Divided by the maximum first, so that the sum of large weights stays finite.
     relative = weight / max(float(weight.max()), np.finfo(np.float64).tiny)
     if not relative.any():
         raise InvalidSpec.at("/data/weight", f"every training row has the weight 0 in column {data.weight!r}")

@@ -1,4 +1,4 @@
-"""One column -> its inputs: fitted on training rows, stored as JSON beside the weights."""
+"""Feature encoding: a column -> network inputs; fitted on training rows, stored as JSON beside the weights."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Numeric = Literal["standardize", "quantile", "none"]
 
 
 class FittedFeature(Strict):
-    """How one column becomes inputs.
+    """The fitted encoding of one column.
 
-    A text: a 0/1 for each category and one for any other text. A number or a boolean: (value - mean) / scale, or a
-    score between knots. A date: the same of the days since `origin`, then a sine and a cosine of where in the day, week
-    and year it falls. Then, where values are missing in the data set, a 0/1 for missing.
+    Text: one-hot, with one more input for all other texts. Number or boolean: (value - mean) / scale, or a normal score
+    interpolated between knots. Date: the same for the days since `origin`, then sine and cosine of its position in the
+    day, week and year. If values are missing in the data set, one more 0/1 input for missing.
     """
 
     column: str
@@ -81,16 +81,16 @@ class FittedFeature(Strict):
 
     @property
     def clock(self) -> bool:
-        """Whether a column of dates may hold times of day alone."""
+        """Whether a date column may contain times of day alone."""
         return 0 <= self.origin < DAY
 
     @property
     def width(self) -> int:
-        """How many inputs the column gives."""
+        """Number of inputs."""
         return len(self.input_names)
 
     def write(self, values: NDArray[Any], inputs: NDArray[np.float32]) -> None:
-        """Turn `values` (n,) into `inputs` (n, inputs of this column), rounded to float32 once; always finite."""
+        """Encode `values` (n,) into `inputs` (n, width), rounded to float32 once; always finite."""
         if self.categories is not None:
             missing = np.fromiter((value is None for value in values), dtype=np.bool_, count=len(values))
             self._write_categories(values, missing, inputs)
@@ -121,7 +121,7 @@ class FittedFeature(Strict):
                 inputs[:, 2 + 2 * place] = np.cos(angle)
 
     def _numbers(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """(n,) what is scaled: days since the origin for dates."""
+        """(n,) the numbers to scale: days since the origin for dates."""
         return (values - self.origin) / DAY if self.type is ColumnType.datetime else values
 
 
@@ -129,6 +129,6 @@ assert 1 + 2 * len(CYCLES) == DATE_INPUTS
 
 
 def class_indexes(values: NDArray[Any], classes: Sequence[Value]) -> NDArray[np.int64]:
-    """(n,) places of `values` (n,) in `classes`, -1 for a value that is not there."""
+    """(n,) indexes of `values` (n,) in `classes`, -1 for others."""
     index: dict[object, int] = {value: place for place, value in enumerate(classes)}
     return np.fromiter((index.get(value, -1) for value in values.tolist()), dtype=np.int64, count=len(values))

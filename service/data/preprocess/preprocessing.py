@@ -1,7 +1,8 @@
-"""A table -> inputs and targets of a network: fitted on training rows, stored as JSON beside the weights."""
+"""Preprocessing: a table -> network inputs and targets; fitted on training rows, stored as JSON beside the weights."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,6 @@ from numpy.typing import NDArray
 
 from service.data.preprocess.features import FittedFeature, class_indexes
 from service.data.preprocess.scaling import moments, standardized
-from service.data.table import Table
 from service.errors import DatasetCorrupt
 from service.spec.base import Strict
 from service.spec.read_options import DEFAULT_NULL_VALUES
@@ -17,8 +17,19 @@ from service.spec.resolved import Preparation, Target
 from service.spec.table import Value
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table in memory: columns by name, each with `rows` values.
+
+    Numbers, integers and booleans are (rows,) float64 with NaN if missing; texts are (rows,) objects, str or None.
+    """
+
+    columns: dict[str, NDArray[Any]]
+    rows: int
+
+
 class FittedTarget(Strict):
-    """How the target becomes a class index, or (value - mean) / scale."""
+    """The fitted encoding of the target: a class index, or (value - mean) / scale."""
 
     column: str
     """The column's name."""
@@ -39,7 +50,7 @@ class FittedTarget(Strict):
 
 
 class Preprocessing(Strict):
-    """Everything needed to turn raw rows into a network's inputs, and its outputs back into values."""
+    """The fitted preprocessing: raw rows -> network inputs, and network outputs -> values."""
 
     features: list[FittedFeature]
     """The columns that are learnt from, in the order of the inputs."""
@@ -51,7 +62,7 @@ class Preprocessing(Strict):
     """How dates are written in the data set's file; null where as ISO 8601 has it, or there are none."""
 
     def nulls_of(self, feature: FittedFeature) -> set[str]:
-        """Texts that stand for a missing value in a column to predict; what is a category of it is none."""
+        """Null values of a column in rows to predict; its categories are not among them."""
         return {*(self.null_values or DEFAULT_NULL_VALUES)} - {*(feature.categories or ())}
 
     @classmethod

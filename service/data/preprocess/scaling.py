@@ -1,4 +1,4 @@
-"""Numbers on a scale that networks learn from: moments, and knots that map ranks to a normal distribution."""
+"""Scaling of numbers: standardization, and the quantile transform to a normal distribution."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _normal = NormalDist()
 
 
 def standardized(values: NDArray[np.float64], mean: float, scale: float) -> NDArray[np.float32]:
-    """(n,) float32, what would be infinite there at the largest number."""
+    """(n,) float32, clipped to the largest finite number."""
     with np.errstate(over="ignore"):
         return np.clip((values - mean) / scale, -LARGEST, LARGEST).astype(np.float32)
 
@@ -57,7 +57,7 @@ def fit_knots(values: NDArray[np.float64]) -> tuple[Knots, float]:
     if len(found) > MAX_KNOTS:
         first, last = _normal.inv_cdf(shares[0]), _normal.inv_cdf(shares[-1])
         wanted = [_normal.cdf(score) for score in np.linspace(first, last, MAX_KNOTS)]
-        # The first and the last are named, so that rounding cannot lose them.
+        # First and last are explicit, so that rounding cannot lose them.
         places = np.unique([0, *np.searchsorted(shares, wanted[1:-1]), len(found) - 1])
     scores = [round(_normal.inv_cdf(shares[place]), SCORE_DIGITS) for place in places]
     median = found[np.searchsorted(ranks, ranks[-1] / 2)]

@@ -1,4 +1,4 @@
-"""Where rows come from: a stored table, made-up rows, or rows of a request, all as one Table of arrays."""
+"""Data sources: stored data sets, synthetic data, inline rows, and rows to predict, each as a Table."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from service.data.duckdb_connection import sandbox
 from service.data.preprocess.cells import cell
 from service.data.preprocess.features import FittedFeature
-from service.data.preprocess.preprocessing import Preprocessing
+from service.data.preprocess.preprocessing import Preprocessing, Table
 from service.data.sql import sql_name
-from service.data.table import Table
-from service.errors import DatasetCorrupt, Fault, InvalidData, json_pointer
+from service.errors import DatasetCorrupt, FieldError, InvalidData, json_pointer
 from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.resolved import Preparation
 from service.spec.table import Value
@@ -25,10 +24,10 @@ MAX_FAULTS = 20
 
 
 def load(preparation: Preparation, parquet: Path | None) -> Table:
-    """The features, the target and what splits the rows, of every row that has a target, in the source's row order.
+    """Features, target, split and weight columns of every row that has a target, in the source's row order.
 
-    `parquet` is the stored table of a data set, None for data that travels in the spec. Raises DatasetCorrupt when
-    the file cannot be read.
+    `parquet` is the stored table of a data set, None for data inside the spec. Raises DatasetCorrupt if the file cannot
+    be read.
     """
     data = preparation.data
     if isinstance(data, SyntheticData):
@@ -39,18 +38,17 @@ def load(preparation: Preparation, parquet: Path | None) -> Table:
     return _stored(data, preparation, parquet)
 
 
-def table_of_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: Preprocessing) -> Table:
+def table_from_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: Preprocessing) -> Table:
     """Rows to predict, as JSON objects by column name, as a Table of the features.
 
     Nulls, absent columns, texts such as "NA" and numbers that are not finite are missing values; dates are RFC 3339 or
-    ISO 8601 texts. A row may be whole,
-    with the target and columns that were not learnt from; but when a row lacks a feature, a column that is neither
-    feature nor target is taken for a misspelling. Raises InvalidData with a pointer to each of the first 20 wrong
-    values.
+    ISO 8601 texts. A row may contain the target and other columns; but if a row lacks a feature, a column that is
+    neither feature nor target is taken for a misspelling. Raises InvalidData with a pointer to each of the first 20
+    invalid values.
     """
     features = preprocessing.features
     known = {feature.column for feature in features}
-    faults: list[Fault] = []
+    faults: list[FieldError] = []
     for number, row in enumerate(rows):
         faults += _misspelled(number, row, known, preprocessing.target.column)
         if len(faults) >= MAX_FAULTS:
@@ -66,8 +64,8 @@ def table_of_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: Pre
     return Table(columns, len(rows))
 
 
-def table_of_staged(folder: Path, preprocessing: Preprocessing, rows: range) -> Table:
-    """Some of the rows to predict that `read_rows` has staged in `folder`, as a Table of the features."""
+def table_from_staged(folder: Path, preprocessing: Preprocessing, rows: range) -> Table:
+    """A range of the rows that `read_rows` has staged in `folder`, as a Table of the features."""
     columns: dict[str, NDArray[Any]] = {}
     for path in folder.glob("rows*.parquet"):
         staged = sandbox(path).read_parquet(str(path), file_row_number=True)
@@ -92,14 +90,14 @@ def _stored(data: DatasetData, preparation: Preparation, parquet: Path) -> Table
 
 
 def _columns(preparation: Preparation) -> list[str]:
-    """The columns that are needed but for the target, each once."""
+    """The required columns other than the target, without duplicates."""
     data = preparation.data
     weight = [data.weight] if isinstance(data, DatasetData) and data.weight is not None else []
     return list(dict.fromkeys([*(f.column for f in preparation.features), *preparation.split.columns, *weight]))
 
 
 def _read_as(column: str, stored_as: str) -> str:
-    """The SQL of a column's values: texts as they are, dates in seconds since 1970, all else as numbers."""
+    """SQL of a column's values: texts unchanged, dates in seconds since 1970, all else as numbers."""
     if stored_as == "VARCHAR":
         return column
     number = f"epoch({column})" if stored_as.startswith(("DATE", "TIME")) else f"{column}::DOUBLE"
@@ -107,7 +105,7 @@ def _read_as(column: str, stored_as: str) -> str:
 
 
 def _without_mask(values: NDArray[Any]) -> NDArray[Any]:
-    """Texts with None where DuckDB masks a missing value."""
+    """The values with None in place of masked ones."""
     if not isinstance(values, np.ma.MaskedArray):
         return values
     plain: NDArray[Any] = np.asarray(values.data)
@@ -142,19 +140,19 @@ def _inline(data: InlineData, preparation: Preparation) -> Table:
     return Table(columns, len(kept))
 
 
-def _misspelled(number: int, row: Mapping[str, Value | None], known: set[str], target: str) -> Iterator[Fault]:
+def _misspelled(number: int, row: Mapping[str, Value | None], known: set[str], target: str) -> Iterator[FieldError]:
     missing = known - row.keys()
     if not missing:
         return
     for name in row:
         if name not in known and name != target:
-            yield Fault(
+            yield FieldError(
                 json_pointer("rows", number, name), f"no such feature, and {min(missing)!r} is absent: a misspelling?"
             )
 
 
 def _column_of_rows(
-    rows: Sequence[Mapping[str, Value | None]], feature: FittedFeature, null_values: set[str], faults: list[Fault]
+    rows: Sequence[Mapping[str, Value | None]], feature: FittedFeature, null_values: set[str], faults: list[FieldError]
 ) -> NDArray[Any]:
     """The values of one feature; appends to `faults` what does not fit."""
     text = feature.categories is not None
@@ -167,12 +165,12 @@ def _column_of_rows(
         try:
             column[number] = cell(value, feature)
         except ValueError as error:
-            faults.append(Fault(json_pointer("rows", number, feature.column), str(error)))
+            faults.append(FieldError(json_pointer("rows", number, feature.column), str(error)))
     return column
 
 
 def _number(text: str) -> float | None:
-    """What a null value such as "-999" is as a number."""
+    """A null value such as "-999" as a number, else None."""
     try:
         return float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which rows train, which validate, which test: by chance, in order, by whole groups, or as a column says."""
+"""Train/validation/test split: random, stratified, by order, by group, or by a column."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Indexes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Row numbers of each part, (n,) int64; together every row once."""
+class SplitIndices:
+    """Row numbers of each part, (n,) int64; each row is in exactly one."""
 
     train: Indexes
     validation: Indexes
@@ -26,7 +26,7 @@ class Parts:
 
 def split_rows(
     rows: int, split: Split, labels: NDArray[np.int64] | None = None, keys: NDArray[Any] | None = None
-) -> Parts:
+) -> SplitIndices:
     """The parts of `rows` rows, of exactly the sizes of `split_sizes` but for a column's and groups'; a function of its
     arguments alone.
 
@@ -35,7 +35,7 @@ def split_rows(
     `keys`: (rows,) values of the column that `split` names. Raises InvalidSpec when there are too few groups.
     """
     if keys is not None and split.column is not None:
-        return Parts(*(np.flatnonzero(keys == part) for part in PARTS))
+        return SplitIndices(*(np.flatnonzero(keys == part) for part in PARTS))
     rng = np.random.default_rng(split.seed)
     if keys is not None and split.group is not None:
         return _whole_groups(_codes(keys), split, rng)
@@ -46,7 +46,7 @@ def split_rows(
     if split.folds is not None:
         return _fold(order, split, test, labels, rng)
     if not split.stratify:
-        return Parts(*np.split(order, [train, train + validation]))
+        return SplitIndices(*np.split(order, [train, train + validation]))
     assert labels is not None
     # Take evenly spaced rows of the list ordered by class. Any run of it, and so each class, then gives its share to
     # within one row; splitting what is left in the same way adds at most one more.
@@ -57,7 +57,9 @@ def split_rows(
     return _in_order(order, rest[for_validation], rest[~for_validation])
 
 
-def _fold(order: Indexes, split: Split, test: int, labels: NDArray[np.int64] | None, rng: np.random.Generator) -> Parts:
+def _fold(
+    order: Indexes, split: Split, test: int, labels: NDArray[np.int64] | None, rng: np.random.Generator
+) -> SplitIndices:
     """The same test rows for every fold; each other row validates in one of them."""
     folds, fold = split.folds or 1, (split.fold or 1) - 1
     if split.stratify:
@@ -74,11 +76,11 @@ def _fold(order: Indexes, split: Split, test: int, labels: NDArray[np.int64] | N
     return _in_order(order, rest[number == fold], tested)
 
 
-def _in_order(order: Indexes, validation: Indexes, test: Indexes) -> Parts:
+def _in_order(order: Indexes, validation: Indexes, test: Indexes) -> SplitIndices:
     """The parts in the order of the permutation, so that none is sorted by class; what is in neither trains."""
     part = np.zeros(len(order), dtype=np.int8)
     part[validation], part[test] = 1, 2
-    return Parts(*(order[part[order] == number] for number in range(3)))
+    return SplitIndices(*(order[part[order] == number] for number in range(3)))
 
 
 def _evenly_spaced(rows: int, take: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -100,7 +102,7 @@ def _codes(keys: NDArray[Any]) -> NDArray[np.int64]:
     return np.unique(codes, return_inverse=True)[1]
 
 
-def _whole_groups(codes: NDArray[np.int64], split: Split, rng: np.random.Generator) -> Parts:
+def _whole_groups(codes: NDArray[np.int64], split: Split, rng: np.random.Generator) -> SplitIndices:
     """Groups in random order, or that of their first rows, cut where the sizes come nearest to what was asked for."""
     sizes = np.bincount(codes)
     first_rows = np.unique(codes, return_index=True)[1]
@@ -126,7 +128,7 @@ def _whole_groups(codes: NDArray[np.int64], split: Split, rng: np.random.Generat
     part_of = np.empty(len(sizes), dtype=np.int8)
     for (part, _), start, end in zip(wanted, [0, *ends], ends, strict=False):
         part_of[order[start:end]] = PARTS.index(part)
-    return Parts(*(np.flatnonzero(part_of[codes] == number) for number in range(3)))
+    return SplitIndices(*(np.flatnonzero(part_of[codes] == number) for number in range(3)))
 
 
 def _cut(rows_up_to: NDArray[np.int64], wanted: list[int]) -> list[int]:

@@ -1,1 +1,1 @@
-"""Child processes with limits on memory, time and disk: files come from strangers."""
+"""Child processes with limits and a sandbox, because uploaded files are untrusted."""

@@ -1,6 +1,6 @@
-"""What a process gives up before it reads a stranger's file: new privileges, other files, programs, TCP, signals.
+"""Sandbox of a child process (Landlock, no_new_privs): no other files, programs, TCP connections or signals.
 
-Linux alone has this (Landlock, since 5.13); elsewhere there are the limits of `child.py` and DuckDB's own sandbox.
+Linux only, since 5.13; elsewhere there are the resource limits of `runner.py` and DuckDB's own sandbox.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _GET_VERSION, _PATH_BENEATH = 1, 1
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
 _RIGHTS_BY_VERSION = (0, 13, 14, 15, 15, 16)
-"""How many rights to files the kernel knows, each a bit."""
+"""Number of file access rights by Landlock version, each a bit."""
 _TCP_VERSION, _SCOPE_VERSION = 4, 6
 _BIND_AND_CONNECT, _SOCKETS_AND_SIGNALS = 3, 3
 
@@ -35,10 +35,10 @@ class _PathBeneath(ctypes.Structure):
 
 
 def confine(readable: Iterable[Path], writable: Iterable[Path]) -> int:
-    """From now on this process may read `readable`, Python's and the system's own files, do as it likes in the folders
-    `writable`, and open nothing else: it starts no program, opens no TCP connection, signals no other process.
+    """Restrict this process: it may read `readable` and the files of Python and the system, read and write the folders
+    `writable`, and open nothing else; it cannot start programs, open TCP connections or signal other processes.
 
-    Gives Landlock's version; 0 where the kernel has none, and then no more is given up than new privileges.
+    Returns the Landlock version; 0 if the kernel has none, and then only new privileges are ruled out.
     """
     if sys.platform != "linux":
         return 0
@@ -57,7 +57,7 @@ def confine(readable: Iterable[Path], writable: Iterable[Path]) -> int:
 
 
 def landlock_version() -> int:
-    """The version of Landlock that this kernel has; 0: none, or a container's runtime forbids it."""
+    """The Landlock version of this kernel; 0: none, or forbidden by the container runtime."""
     if sys.platform != "linux":
         return 0
     libc = ctypes.CDLL(None, use_errno=True)
@@ -65,14 +65,14 @@ def landlock_version() -> int:
 
 
 def _ruleset(libc: ctypes.CDLL, version: int, files: int) -> int:
-    """The handle of a new ruleset; an old kernel refuses a longer structure than it knows."""
+    """The file descriptor of a new ruleset; old kernels refuse longer structures than they know."""
     asked = _Ruleset(files, _BIND_AND_CONNECT, _SOCKETS_AND_SIGNALS)
     size = 24 if version >= _SCOPE_VERSION else 16 if version >= _TCP_VERSION else 8
     return _checked(libc.syscall(_CREATE_RULESET, ctypes.byref(asked), ctypes.c_size_t(size), ctypes.c_uint32(0)))
 
 
 def _allow(libc: ctypes.CDLL, ruleset: int, paths: Iterable[Path], rights: int) -> None:
-    """Allow `rights` to these files, and to all that is in these folders; those that are not there are left out."""
+    """Allow `rights` on these files, and on everything below these folders; missing ones are skipped."""
     for path in paths:
         try:
             handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -87,7 +87,7 @@ def _allow(libc: ctypes.CDLL, ruleset: int, paths: Iterable[Path], rights: int) 
 
 
 def _own_files() -> list[Path]:
-    """Where Python and its libraries are."""
+    """Folders of Python and its libraries."""
     return [Path(path) for path in {sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path} if path]
 
 

@@ -1,4 +1,4 @@
-"""A stored table as CSV, written in a child process: the API itself knows no duckdb."""
+"""Export of a stored table as CSV, in a child process, since the API does not import DuckDB."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from service.errors import DatasetCorrupt, InvalidData
 
 
 class _Request(BaseModel):
-    """What the child is asked for."""
+    """The request to the child."""
 
     parquet: Path
     csv: Path
 
 
 class _Written(BaseModel):
-    """What the child has done."""
+    """The response of the child."""
 
     sha256: str
 
 
 def export_csv(parquet: Path, csv: Path, allowed: Allowance) -> str:
-    """Write a table to the new file `csv`, the same bytes every time, missing values empty, names as `harmless` has
-    them; its SHA-256.
+    """Write a table to the new file `csv` and return its SHA-256: deterministic bytes, missing values empty, formulas
+    in column names escaped.
 
     Blocks for `allowed.seconds` at most. Raises DatasetCorrupt when the table cannot be read, TooLarge when the CSV
     file needs far more than `allowed.unpacked_bytes`, StorageError when the disk fails.
@@ -39,18 +39,17 @@ def export_csv(parquet: Path, csv: Path, allowed: Allowance) -> str:
 
 
 def _export(asked: dict[str, Any], allowed: Allowance) -> _Written:
-    """In the child: answer the request."""
+    """In the child: respond to the request."""
     import hashlib
 
-    from service.data.csv_injection import harmless
-    from service.data.duckdb_connection import sandbox
-    from service.data.duckdb_errors import duckdb_faults
+    from service.data.csv_injection import escape_formula
+    from service.data.duckdb_connection import sandbox, translated_errors
     from service.data.sql import sql_name
 
     request = _Request.model_validate(asked)
-    with duckdb_faults():
+    with translated_errors():
         table = sandbox(request.parquet, request.csv.parent, allowed.memory_bytes).read_parquet(str(request.parquet))
-        names = ((name, harmless(name)) for name in table.columns)
+        names = ((name, escape_formula(name)) for name in table.columns)
         named = table.project(", ".join(f"{sql_name(name)} AS {sql_name(shown)}" for name, shown in names))
         named.write_csv(str(request.csv), header=True)
     with request.csv.open("rb") as file:
@@ -58,4 +57,4 @@ def _export(asked: dict[str, Any], allowed: Allowance) -> _Written:
 
 
 if __name__ == "__main__":
-    respond(_export, "service.data.duckdb_errors", "service.data.duckdb_connection", "service.data.csv_injection")
+    respond(_export, "service.data.duckdb_connection", "service.data.csv_injection")

@@ -1,4 +1,4 @@
-"""A file of rows to predict -> its features, staged by column; read in a child process with limits, as uploads are."""
+"""Ingestion of a file of rows to predict: features staged as Parquet, in a child process with limits."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from service.spec.read_options import ReadOptions
 
 
 class _Request(BaseModel):
-    """What the child is asked for."""
+    """The request to the child."""
 
     source: Path
     folder: Path
     options: ReadOptions
-    learnt: str
+    preprocessing: str
 
 
 class _Staged(BaseModel):
-    """What the child has done."""
+    """The response of the child."""
 
     rows: int
 
 
-def ingest_rows(source: Path, folder: Path, options: ReadOptions, learnt: str, allowed: Allowance) -> int:
-    """Stage the rows of the file `source` in the folder `folder`, for `table_of_staged`; how many there are.
+def ingest_rows(source: Path, folder: Path, options: ReadOptions, preprocessing: str, allowed: Allowance) -> int:
+    """Stage the rows of the file `source` in the folder `folder`, for `table_from_staged`; return the row count.
 
-    `learnt` is the network's Preprocessing as JSON: the API itself knows no numpy. Blocks and raises as `ask` does, and
-    InvalidData as `read_rows`.
+    `preprocessing` is the network's Preprocessing as JSON, since the API does not import NumPy. Blocks and raises as
+    `ask` does, and InvalidData as `read_rows`.
     """
-    request = _Request(source=source.absolute(), folder=folder.absolute(), options=options, learnt=learnt)
+    request = _Request(source=source.absolute(), folder=folder.absolute(), options=options, preprocessing=preprocessing)
     return _Staged.model_validate(ask(__name__, request, allowed)).rows
 
 
 def _read(asked: dict[str, Any], allowed: Allowance) -> _Staged:
-    """In the child: answer the request."""
+    """In the child: respond to the request."""
     from service.data.ingest.prediction_rows import read_rows
     from service.data.preprocess.preprocessing import Preprocessing
-    from service.data.staging import Limits
+    from service.data.staging import ReadLimits
 
     request = _Request.model_validate(asked)
-    learnt = Preprocessing.model_validate_json(request.learnt)
-    limits = Limits(allowed.memory_bytes, allowed.unpacked_bytes)
-    return _Staged(rows=read_rows(request.source, request.folder, request.options, learnt, limits))
+    preprocessing = Preprocessing.model_validate_json(request.preprocessing)
+    limits = ReadLimits(allowed.memory_bytes, allowed.unpacked_bytes)
+    return _Staged(rows=read_rows(request.source, request.folder, request.options, preprocessing, limits))
 
 
 if __name__ == "__main__":

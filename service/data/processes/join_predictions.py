@@ -1,4 +1,4 @@
-"""Parts of an answer -> one CSV or Parquet file, in a child process: the API itself knows no duckdb."""
+"""Joins the parts of a prediction into one CSV or Parquet file, in a child process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.spec.read_options import FileFormat
 
 
 class _Request(BaseModel):
-    """What the child is asked for."""
+    """The request to the child."""
 
     parts: list[Path]
     names: list[str]
@@ -21,10 +21,10 @@ class _Request(BaseModel):
     target: Path
 
 
-def join_answers(
+def join_predictions(
     parts: Sequence[Path], names: Sequence[str], file_format: FileFormat, target: Path, allowed: Allowance
 ) -> None:
-    """Write the rows of all `parts`, which `write_answers` wrote, in their order and under these names to `target`.
+    """Write the rows of all `parts`, which `write_predictions` wrote, in their order and under these names to `target`.
 
     All files are in one folder. Of names that differ only in case, DuckDB ends the later ones in _1, _2, ... Blocks and
     raises as `ask` does.
@@ -36,16 +36,15 @@ def join_answers(
 
 
 def _join(asked: dict[str, Any], allowed: Allowance) -> None:
-    """In the child: answer the request."""
-    from service.data.duckdb_connection import sandbox
-    from service.data.duckdb_errors import duckdb_faults
+    """In the child: respond to the request."""
+    from service.data.duckdb_connection import sandbox, translated_errors
     from service.data.sql import sql_name, sql_text
     from service.data.staging import write_parquet
 
     request = _Request.model_validate(asked)
     files = ", ".join(sql_text(str(part)) for part in request.parts)
     columns = ", ".join(f"c{i} AS {sql_name(name)}" for i, name in enumerate(request.names))
-    with duckdb_faults():
+    with translated_errors():
         connection = sandbox(request.target, request.target.parent, allowed.memory_bytes)
         rows = connection.sql(f"FROM read_parquet([{files}]) SELECT {columns}")
         if request.format is FileFormat.csv:
@@ -55,4 +54,4 @@ def _join(asked: dict[str, Any], allowed: Allowance) -> None:
 
 
 if __name__ == "__main__":
-    respond(_join, "service.data.duckdb_errors", "service.data.duckdb_connection", "service.data.staging")
+    respond(_join, "service.data.duckdb_connection", "service.data.staging")

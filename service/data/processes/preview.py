@@ -1,4 +1,4 @@
-"""The first rows of a stored table, bounded in cells and bytes, read in a child process with limits."""
+"""Preview: the first rows of a stored table, limited in cells and bytes, read in a child process."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 MAX_SECONDS = 60.0
 MAX_TEXT = 1_000
-"""Characters of a text; a longer one is cut, and ends in an ellipsis."""
+"""Maximum characters of a text; longer ones are truncated with an ellipsis."""
 MAX_CELLS = 100_000
 MAX_BYTES = 4 * 1024**2
-"""Of all rows as JSON. A single row is never left out: of the widest table it takes some 20 MB at most."""
+"""Of all rows as JSON. The first row is always included: of the widest table it takes some 20 MB at most."""
 
 
 class _Request(BaseModel):
-    """What the child is asked for."""
+    """The request to the child."""
 
     parquet: Path
     rows: int
 
 
 class _Rows(BaseModel):
-    """What the child has found."""
+    """The response of the child."""
 
     rows: list[dict[str, Any]]
 
@@ -38,29 +38,29 @@ class _Rows(BaseModel):
 def preview_rows(parquet: Path, rows: int, allowed: Allowance) -> list[dict[str, Any]]:
     """The first `rows` rows, or fewer of a wide table, as JSON values by column name.
 
-    Times are text, numbers that are not finite None, and long texts cut. A few bytes of Parquet can stand for any
-    number of values, and of long texts. Raises DatasetCorrupt when the file is missing or cannot be read.
+    Times are text, non-finite numbers None, and long texts truncated: a few bytes of Parquet can encode any number of
+    values. Raises DatasetCorrupt if the file is missing or cannot be read.
     """
     asked = _Request(parquet=parquet.absolute(), rows=rows)
     allowed = allowed.model_copy(update={"seconds": min(allowed.seconds, MAX_SECONDS)})
     try:
         return _Rows.model_validate(ask(__name__, asked, allowed)).rows
     except InvalidData as error:
-        raise DatasetCorrupt(f"the data set cannot be looked into: {error.detail}") from error
+        raise DatasetCorrupt(f"the data set cannot be previewed: {error.detail}") from error
 
 
 def _preview(asked: dict[str, Any], allowed: Allowance) -> _Rows:
-    """In the child: answer the request."""
-    from service.data.duckdb_errors import duckdb_faults
+    """In the child: respond to the request."""
+    from service.data.duckdb_connection import translated_errors
 
     request = _Request.model_validate(asked)
-    with duckdb_faults():
+    with translated_errors():
         found = first_rows(request.parquet, request.rows, memory_bytes=allowed.memory_bytes, cells=MAX_CELLS)
     return _Rows(rows=list(_within(found, MAX_BYTES)))
 
 
 def _within(rows: list[dict[str, Any]], most_bytes: int) -> Iterator[dict[str, Any]]:
-    """As many as fit, and at least one."""
+    """As many rows as fit, at least one."""
     left = most_bytes
     for number, row in enumerate(rows):
         left -= len(json.dumps(row).encode())
@@ -72,8 +72,8 @@ def _within(rows: list[dict[str, Any]], most_bytes: int) -> Iterator[dict[str, A
 def first_rows(
     parquet: Path, rows: int, *, memory_bytes: int | None = None, cells: int | None = None
 ) -> list[dict[str, Any]]:
-    """The first rows in this process, of not more than so many `cells`, but at least one; texts cut as above."""
-    # Only here: the API imports this module, and must stay without duckdb.
+    """The first rows, read in this process, at most `cells` values but at least one row; long texts truncated."""
+    # Imported here, because the API imports this module and must not import DuckDB.
     from service.data.duckdb_connection import sandbox
     from service.data.sql import sql_name
     from service.data.staging import SLICE_COLUMNS
@@ -106,4 +106,4 @@ def _plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    respond(_preview, "service.data.duckdb_errors", "service.data.duckdb_connection", "service.data.staging")
+    respond(_preview, "service.data.duckdb_connection", "service.data.staging")

@@ -1,4 +1,7 @@
-"""A module of this room as a child process with limits on memory, time and disk: files are strangers' data."""
+"""Runs a module as a child process with limits on memory, time and disk, because uploaded files are untrusted.
+
+`ask` is the parent's side, `respond` the child's: a JSON request on standard input, a JSON response on standard output.
+"""
 
 from __future__ import annotations
 
@@ -24,26 +27,26 @@ from service.errors import InvalidData, StorageError, TooLarge
 _log = logging.getLogger(__name__)
 
 OPEN_FILES = 1_024
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # numpy would start one for each core
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # NumPy would start one thread per core
 
 
 class Allowance(BaseModel):
-    """What a child may use."""
+    """Resource limits of a child process."""
 
     memory_bytes: int
     """Memory in bytes."""
     unpacked_bytes: int
-    """Bytes of the file once it is unpacked; what the child writes is bounded by a multiple of it."""
+    """Decompressed size of the file; the size of written files is limited to a multiple of it."""
     seconds: float
     """Time in seconds."""
     profile_bytes: int = 16 * 2**20
-    """Bytes of the values that the profile of a table lists."""
+    """Size of the values listed in a profile."""
     environment: dict[str, str] = {}
-    """Its environment, besides what tells Python where its modules are; nothing secret."""
+    """Environment variables, in addition to the module search path; no secrets."""
 
 
-class _Question(BaseModel):
-    """What the child is asked, as JSON on its standard input."""
+class _Request(BaseModel):
+    """The request to the child, as JSON on its standard input."""
 
     allowed: Allowance
     request: dict[str, Any]
@@ -51,8 +54,8 @@ class _Question(BaseModel):
     writable: list[Path]
 
 
-class _Answer(BaseModel):
-    """What the child answers, as JSON on its standard output: exactly one of these."""
+class _Response(BaseModel):
+    """The response of the child, as JSON on its standard output: exactly one of these."""
 
     found: Any = None
     invalid: str | None = None
@@ -61,15 +64,15 @@ class _Answer(BaseModel):
 
 
 def ask(module: str, request: BaseModel, allowed: Allowance) -> Any:
-    """What `module`, which ends by calling `respond`, makes of the request, as JSON values.
+    """Run `module`, which ends by calling `respond`, and return its response as JSON values.
 
-    Blocks for `allowed.seconds` at most. Raises InvalidData saying what to mend in the file or which limit was
-    reached, TooLarge for what unpacks to too much, StorageError when the disk fails, Cancelled as the current work is.
+    Blocks for `allowed.seconds` at most. Raises InvalidData saying what to fix in the file or which limit was reached,
+    TooLarge if it decompresses to too much, StorageError if the disk fails, Cancelled if the current work is cancelled.
 
-    The child reads the files that the request names, and writes where those are to be that are not there yet.
+    The child may read existing files that the request names, and write to the folders of those that do not exist yet.
     """
     readable, writable = _places(request)
-    question = _Question(allowed=allowed, request=request.model_dump(mode="json"), readable=readable, writable=writable)
+    question = _Request(allowed=allowed, request=request.model_dump(mode="json"), readable=readable, writable=writable)
     folder = str(writable[0] if writable else Path("/"))
     child = subprocess.Popen(
         [sys.executable, "-P", "-s", "-m", module],
@@ -87,15 +90,15 @@ def ask(module: str, request: BaseModel, allowed: Allowance) -> Any:
             message = f"reading the file took longer than {allowed.seconds:g} seconds, the limit here"
             raise InvalidData(message) from None
     if child.returncode == 0:
-        return _found(_Answer.model_validate_json(found))
+        return _found(_Response.model_validate_json(found))
     _log.error("reading a file ended with %d: %s", child.returncode, said.decode(errors="replace")[-4_000:])
-    if child.returncode == -signal.SIGKILL:  # the kernel's choice when memory runs out
+    if child.returncode == -signal.SIGKILL:  # the kernel's OOM killer
         raise InvalidData(_out_of_memory(allowed))
     raise InvalidData("the file cannot be read: the process reading it ended unexpectedly")
 
 
 def _places(request: BaseModel) -> tuple[list[Path], list[Path]]:
-    """(files, folders) of a request: what there is to read, and where there is something to write."""
+    """(readable files, writable folders) of a request."""
     named: list[Path] = []
     for _, value in request:
         named += [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, Path)]
@@ -105,11 +108,11 @@ def _places(request: BaseModel) -> tuple[list[Path], list[Path]]:
 
 
 def _modules() -> str:
-    """Where our own modules come from, as `PYTHONPATH`; never the current folder, whatever it is just now."""
+    """The module search path for `PYTHONPATH`, without the current folder."""
     return os.pathsep.join(path for path in sys.path if Path(path).is_absolute())
 
 
-def _found(answer: _Answer) -> Any:
+def _found(answer: _Response) -> Any:
     if answer.invalid is not None:
         raise InvalidData(answer.invalid)
     if answer.too_large is not None:
@@ -124,45 +127,45 @@ def _out_of_memory(allowed: Allowance) -> str:
 
 
 def respond(work: Callable[[dict[str, Any], Allowance], BaseModel | None], *modules: str) -> None:
-    """In the child: answer the question with what `work` makes of it, if anything.
+    """In the child: read the request, sandbox the process, and respond with the result of `work`.
 
-    `modules` are those that it needs besides: they are imported before the process gives up its rights.
+    `modules` are imported first, while the process may still open them.
     """
-    question = _Question.model_validate_json(sys.stdin.buffer.read())
-    _limit(question.allowed)
+    request = _Request.model_validate_json(sys.stdin.buffer.read())
+    _limit(request.allowed)
     for module in modules:
         importlib.import_module(module)
-    confine(question.readable, question.writable)
+    confine(request.readable, request.writable)
     try:
-        found = work(question.request, question.allowed)
-        answer = _Answer(found=None if found is None else found.model_dump(mode="json"))
+        found = work(request.request, request.allowed)
+        answer = _Response(found=None if found is None else found.model_dump(mode="json"))
     except InvalidData as error:
-        answer = _Answer(invalid=error.detail)
+        answer = _Response(invalid=error.detail)
     except TooLarge as error:
-        answer = _Answer(too_large=error.detail)
+        answer = _Response(too_large=error.detail)
     except MemoryError:
-        answer = _Answer(invalid=_out_of_memory(question.allowed))
+        answer = _Response(invalid=_out_of_memory(request.allowed))
     except OSError as error:
         if error.errno == errno.EFBIG:
-            answer = _Answer(too_large="the table needs more room on the disk than is allowed here")
+            answer = _Response(too_large="the table needs more disk space than is allowed here")
         else:
-            answer = _Answer(storage=f"the table could not be written: {error.strerror}")
+            answer = _Response(storage=f"the table could not be written: {error.strerror}")
     sys.stdout.write(answer.model_dump_json())
 
 
 def _limit(allowed: Allowance) -> None:
-    """A second line of defence: DuckDB keeps to its own limit, and the parent to the time."""
+    """Resource limits (rlimits): a second line of defence behind DuckDB's own limit and the parent's timeout."""
     if sys.platform == "linux":
-        # Counts what is reserved, of which DuckDB touches a part: 1.2 GiB were reserved in a use of 64 MiB.
+        # Counts reserved memory, of which DuckDB uses a part: 1.2 GiB were reserved when 64 MiB were used.
         most = 3 * allowed.memory_bytes + 2**31
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    # A few bytes can stand for many, packed or not: no file may grow for ever.
+    # A few bytes can expand to many: no file may grow without limit.
     room = 4 * allowed.unpacked_bytes + 2**26
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-    # A child whose parent was killed must not go on for ever.
+    # A child whose parent was killed must not run forever.
     cpu = math.ceil(allowed.seconds) + 10
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
-    # A core dump would be a copy of the table, and larger than what it is made of.
+    # A core dump would be a copy of the table, and larger than its file.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     files = OPEN_FILES if most_files == resource.RLIM_INFINITY else min(OPEN_FILES, most_files)

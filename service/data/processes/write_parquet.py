@@ -1,4 +1,4 @@
-"""Rows of the service's own -> a Parquet file, written in a child process: the API itself knows no duckdb."""
+"""Writes rows of the service (a history, sweep results) to a Parquet file, in a child process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.errors import InvalidData, Unavailable
 
 
 class Kind(StrEnum):
-    """What a column holds, by DuckDB's name for it."""
+    """Column types, by their DuckDB names."""
 
     whole = "BIGINT"
     number = "DOUBLE"
@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 
 class _Request(BaseModel):
-    """What the child is asked for."""
+    """The request to the child."""
 
     lines: Path
     columns: dict[str, Kind]
@@ -36,7 +36,7 @@ def write_rows(
 ) -> None:
     """Write rows, a page at a time, to the new file `target`; None and what is not finite are missing values.
 
-    They go through a file of lines beside it, so that no process holds them all. Of names that differ only in case,
+    They are staged as JSON Lines beside it, so that no process holds all of them. Of names that differ only in case,
     DuckDB ends the later ones in _1, _2, ... Blocks for `allowed.seconds` after the last page. Raises OSError or
     StorageError when the disk fails, TooLarge when the file needs far more than `allowed.unpacked_bytes`, Unavailable
     when the child does not get through.
@@ -49,25 +49,24 @@ def write_rows(
     asked = _Request(lines=lines.absolute(), columns=dict(columns), target=target.absolute())
     try:
         ask(__name__, asked, allowed)
-    except InvalidData as error:  # of rows that are our own
+    except InvalidData as error:  # not a fault of the client: the rows are ours
         raise Unavailable(f"the table could not be written as Parquet: {error.detail}") from error
 
 
 def _write(asked: dict[str, Any], allowed: Allowance) -> None:
-    """In the child: answer the request."""
-    from service.data.duckdb_connection import sandbox
-    from service.data.duckdb_errors import duckdb_faults
+    """In the child: respond to the request."""
+    from service.data.duckdb_connection import sandbox, translated_errors
     from service.data.sql import sql_name
     from service.data.staging import write_parquet
 
     request = _Request.model_validate(asked)
     types = {f"c{i}": kind.value for i, kind in enumerate(request.columns.values())}
     names = ", ".join(f"c{i} AS {sql_name(name)}" for i, name in enumerate(request.columns))
-    with duckdb_faults():
+    with translated_errors():
         connection = sandbox(request.lines, request.target.parent, allowed.memory_bytes)
         rows = connection.read_json(str(request.lines), columns=types, format="newline_delimited")
         write_parquet(rows.project(names), request.target, len(types))
 
 
 if __name__ == "__main__":
-    respond(_write, "service.data.duckdb_errors", "service.data.duckdb_connection", "service.data.staging")
+    respond(_write, "service.data.duckdb_connection", "service.data.staging")

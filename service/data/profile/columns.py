@@ -1,4 +1,4 @@
-"""The profile of a table by SQL: what is missing, how many values differ, how they are spread, which are frequent."""
+"""Column profile by SQL: missing and distinct values, moments, quantiles, histogram, top values."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from service.data.profile.distribution import (
-    ON_A_LINE,
+    NUMERIC,
+    as_number,
     histogram_sql,
     moments_sql,
-    on_a_line,
     quantiles_sql,
     scale_of,
     table_sql,
@@ -23,16 +23,16 @@ from service.data.staging import Slice, parquet_sql
 from service.spec.table import HISTOGRAM_BINS, QUANTILES, Column, ColumnType, Quantiles, ValueCount
 
 BATCH_COLUMNS = 20
-"""Columns measured in one query: each takes some 2 MB to count its distinct values, however few there are."""
+"""Columns per query: counting distinct values takes some 2 MB per column."""
 BATCH_CELLS = 4_000_000
-"""Values measured in one query."""
+"""Values per query."""
 
-NOTHING = "max(NULL)"  # an aggregate, so that a query of these alone gives one row too
+NULL_AGGREGATE = "max(NULL)"  # an aggregate, so that a query of these alone gives one row too
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """A column as the first pass leaves it, and the ends of its line: numbers, or microseconds of times."""
+    """A column after the first pass, with minimum and maximum as numbers (times: microseconds)."""
 
     column: Column
     low: float | None
@@ -62,7 +62,7 @@ def batches(columns: int, rows: int) -> Iterator[range]:
 
 
 def _measure(connection: DuckDBPyConnection, part: Slice, rows: int) -> Iterator[_Measured]:
-    """Each column with its counts and its ends."""
+    """Each column with counts, minimum and maximum."""
     for batch in batches(len(part.names), rows):
         wanted = [[f"count(c{i})", f"count(DISTINCT c{i})", *_ends(f"c{i}", part.types[i])] for i in batch]
         answers = aggregate(connection, parquet_sql(part.path), wanted)
@@ -80,12 +80,12 @@ def _measure(connection: DuckDBPyConnection, part: Slice, rows: int) -> Iterator
 
 
 def _ends(column: str, kind: ColumnType) -> tuple[str, str, str, str]:
-    """Least and largest value on the line; earliest and latest time as text."""
-    if kind not in ON_A_LINE:
-        return NOTHING, NOTHING, NOTHING, NOTHING
-    line = on_a_line(column, kind)
+    """SQL of minimum and maximum as numbers; of times also as text."""
+    if kind not in NUMERIC:
+        return NULL_AGGREGATE, NULL_AGGREGATE, NULL_AGGREGATE, NULL_AGGREGATE
+    line = as_number(column, kind)
     if kind is not ColumnType.datetime:
-        return f"min({line})", f"max({line})", NOTHING, NOTHING
+        return f"min({line})", f"max({line})", NULL_AGGREGATE, NULL_AGGREGATE
     finite = f"FILTER ({line} IS NOT NULL)"
     return (
         *(f"min({line})", f"max({line})"),
@@ -101,9 +101,9 @@ def _complete(
     topped: set[str],
     rows: int,
 ) -> Iterator[Column]:
-    """The columns with all that is known of them."""
+    """The columns with the complete profile."""
     for batch in batches(len(measured), rows):
-        # Apart: with a histogram and a deviation in one query DuckDB holds all values, 1.2 GB of 60 million rows.
+        # A query of its own: with a histogram in the same query DuckDB holds all values, 1.2 GB of 60 million rows.
         moments = aggregate(connection, parquet_sql(part.path), [_moments(f"c{i}", measured[i]) for i in batch])
         wanted = [
             (*_spread(f"c{i}", measured[i], listed, rows), _values(f"c{i}", measured[i].column, listed)) for i in batch
@@ -124,28 +124,28 @@ def _complete(
 
 
 def _moments(name: str, found: _Measured) -> tuple[str, str]:
-    """Mean and deviation, of a column that has them."""
+    """SQL of mean and standard deviation, for columns that have them."""
     column, low, high = found.column, found.low, found.high
     if low is None or high is None or column.type is ColumnType.datetime:
-        return NOTHING, NOTHING
-    return moments_sql(on_a_line(name, column.type), scale_of(low, high))
+        return NULL_AGGREGATE, NULL_AGGREGATE
+    return moments_sql(as_number(name, column.type), scale_of(low, high))
 
 
 def _spread(name: str, found: _Measured, listed: set[str], rows: int) -> tuple[str, str]:
-    """Quantiles and histogram: as much as a column of this kind has."""
+    """SQL of quantiles and histogram, for columns that have them."""
     column, low, high = found.column, found.low, found.high
     if low is None or high is None:
-        return NOTHING, NOTHING
-    line = on_a_line(name, column.type)
+        return NULL_AGGREGATE, NULL_AGGREGATE
+    line = as_number(name, column.type)
     ordered = column.type in (ColumnType.number, ColumnType.integer)
     return (
-        quantiles_sql(line, rows) if ordered else NOTHING,
-        histogram_sql(line, low, high) if low < high and column.name not in listed else NOTHING,
+        quantiles_sql(line, rows) if ordered else NULL_AGGREGATE,
+        histogram_sql(line, low, high) if low < high and column.name not in listed else NULL_AGGREGATE,
     )
 
 
 def _values(name: str, column: Column, listed: set[str]) -> str:
-    values = f"histogram({name})" if column.name in listed else NOTHING
+    values = f"histogram({name})" if column.name in listed else NULL_AGGREGATE
     if column.type is ColumnType.text:
         return f"CASE WHEN max(length({name})) <= {MAX_LISTED_CHARACTERS} THEN {values} END"
     return values

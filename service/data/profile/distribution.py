@@ -1,4 +1,4 @@
-"""How a column's values are spread along a line, as SQL: moments, quantiles and a histogram."""
+"""Distribution of a column as SQL: moments, quantiles and histogram."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from service.data.staging import numbered_parquet_sql, parquet_sql, sampled
 from service.spec.table import HISTOGRAM_BINS, QUANTILES, ColumnType
 
 QUANTILE_ROWS = 5_000_000
-"""Rows whose values are held at once to find quantiles; of a longer table that many are drawn."""
+"""Rows used for quantiles, which hold all values in memory; longer tables are sampled."""
 
-ON_A_LINE = (ColumnType.number, ColumnType.integer, ColumnType.boolean, ColumnType.datetime)
+NUMERIC = (ColumnType.number, ColumnType.integer, ColumnType.boolean, ColumnType.datetime)
 
 
 def table_sql(path: Path, rows: int) -> str:
-    """The rows of a Parquet file, numbered where quantiles need them to be: that takes longer."""
+    """The rows of a Parquet file, numbered only if quantiles need a sample: numbering is slower."""
     return numbered_parquet_sql(path) if rows > QUANTILE_ROWS else parquet_sql(path)
 
 
-def on_a_line(column: str, kind: ColumnType) -> str:
-    """The values of a column that is not text as floats; of dates microseconds, NULL for infinite ones."""
+def as_number(column: str, kind: ColumnType) -> str:
+    """SQL of the values of a column that is not text as floats; dates in microseconds, NULL for infinite ones."""
     return f"epoch_us({column})::DOUBLE" if kind is ColumnType.datetime else f"{column}::DOUBLE"
 
 
 def scale_of(low: float, high: float) -> float:
-    """A power of two near the larger magnitude: sums of squares of what is left by it cannot overflow."""
+    """A power of two near the larger magnitude: divided by it, sums of squares cannot overflow."""
     _, exponent = frexp(max(abs(low), abs(high)))
     return float(2.0 ** (exponent - 1))
 

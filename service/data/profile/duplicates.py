@@ -1,4 +1,4 @@
-"""How many rows of a table equal an earlier one."""
+"""Duplicate rows of a table, counted by hashes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from service.data.staging import Slice, parquet_sql, write_parquet
 from service.spec.table import Column
 
 HASHES = 8_000_000
-"""About how many rows are told apart at once: each takes some 60 bytes."""
+"""Hashes per query: each takes some 60 bytes."""
 
 
 def duplicate_rows(
     connection: DuckDBPyConnection, slices: Sequence[Slice], columns: Sequence[Column], rows: int, work: Path
 ) -> int:
-    """Rows that equal an earlier one in all `columns`, missing values being equal; told by 64 bits of a row's values,
-    so of a hundred million different rows two are taken for equal once in some 4,000 tables.
+    """Number of rows that equal an earlier one in all `columns`; missing values are equal.
 
-    Leaves files in the folder `work`, one number a row for each slice.
+    Compares 64-bit hashes: among a hundred million distinct rows there is a collision in one of some 4,000 tables.
+
+    Leaves files in the folder `work`, with one hash per row and slice.
     """
     if any(column.distinct == rows for column in columns):
         return 0

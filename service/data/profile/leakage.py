@@ -1,4 +1,4 @@
-"""Which columns of a table are told by another one alone: a hint that it would leak a target. See decision 20."""
+"""Target leakage: columns that another column nearly determines, by Chatterjee's xi. See decision 20."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ import numpy as np
 from duckdb import DuckDBPyConnection
 from numpy.typing import NDArray
 
-from service.data.profile.distribution import on_a_line
+from service.data.profile.distribution import as_number
 from service.data.staging import Slice, numbered_parquet_sql, sampled
 from service.spec.table import Column, ColumnType
 
 ROWS = 5_000
-"""About how many rows are looked at, drawn from all."""
+"""Size of the sample of rows, approximately."""
 PAIRS = 40_000
-"""Pairs of columns at most: of more than 200 columns, fewer are taken for possible targets."""
+"""Maximum number of column pairs: with more than 200 columns, only some are considered as targets."""
 BATCH_COLUMNS = 50
-GIVEN_AWAY = 0.95
-MAX_GIVERS = 10
+MIN_XI = 0.95
+MAX_LEAKS = 10
 
 
-def find_giveaways(
+def add_leakage(
     connection: DuckDBPyConnection, slices: Sequence[Slice], columns: Sequence[Column], rows: int
 ) -> list[Column]:
-    """`columns` with `given_away_by` filled in; of wide tables for those nearest to the ends, where targets stand."""
+    """`columns` with `given_away_by` set; in wide tables only for those near the ends, where targets usually are."""
     targets = _targets(columns)
     if not targets:
         return list(columns)
     values = dict(_sample(connection, slices, columns, rows, targets))
     ranked = {name: _Ranked(values[name]) for name in targets}
-    givers: dict[str, list[str]] = {name: [] for name in targets}
+    leaks: dict[str, list[str]] = {name: [] for name in targets}
     differing = {column.name for column in columns if column.distinct + (column.missing > 0) > 1}
     for name, found in _sample(connection, slices, columns, rows, differing):
-        order = np.argsort(found, kind="stable")  # equal ones stay in the order of the sample, which is random
+        order = np.argsort(found, kind="stable")  # ties keep the random order of the sample
         for target, ranks in ranked.items():
-            if target != name and len(givers[target]) < MAX_GIVERS and ranks.told_by(order) >= GIVEN_AWAY:
-                givers[target].append(name)
+            if target != name and len(leaks[target]) < MAX_LEAKS and ranks.xi(order) >= MIN_XI:
+                leaks[target].append(name)
     return [
-        column.model_copy(update={"given_away_by": givers[column.name]}) if givers.get(column.name) else column
+        column.model_copy(update={"given_away_by": leaks[column.name]}) if leaks.get(column.name) else column
         for column in columns
     ]
 
 
 def _targets(columns: Sequence[Column]) -> set[str]:
-    """Names of the columns that could be a job's target, as many as PAIRS allows."""
+    """Names of the columns that may be a target, as many as PAIRS allows."""
     ends = [columns[-1 - n // 2 if n % 2 == 0 else n // 2] for n in range(len(columns))]
     possible = [
         column.name
@@ -59,7 +59,7 @@ def _targets(columns: Sequence[Column]) -> set[str]:
 def _sample(
     connection: DuckDBPyConnection, slices: Sequence[Slice], columns: Sequence[Column], rows: int, names: set[str]
 ) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Each column of these names with its values in the same rows in the same random order; NaN where missing."""
+    """Each column of these names with the values of the same sampled rows in the same random order; NaN if missing."""
     kinds = {column.name: column.type for column in columns}
     for part in slices:
         wanted = [i for i, name in enumerate(part.names) if name in names]
@@ -74,13 +74,13 @@ def _sample(
 
 
 def _as_float(column: str, kind: ColumnType) -> str:
-    """Equal values as equal floats: the values themselves, or of texts numbers in no order."""
-    value = f"hash({column})::DOUBLE" if kind is ColumnType.text else on_a_line(column, kind)
+    """SQL of the values as floats; texts as hashes."""
+    value = f"hash({column})::DOUBLE" if kind is ColumnType.text else as_number(column, kind)
     return f"CASE WHEN {column} IS NULL THEN 'nan'::DOUBLE ELSE coalesce({value}, 'inf'::DOUBLE) END"
 
 
 class _Ranked:
-    """A possible target as ranks, of the rows that have a value."""
+    """Ranks of a possible target, over the rows that have a value."""
 
     def __init__(self, values: NDArray[np.float64]) -> None:
         self._present = ~np.isnan(values)
@@ -92,9 +92,9 @@ class _Ranked:
         from_here = n - up_to + counts
         self._by_chance = 2 * float((from_here * (n - from_here) * counts).sum()) / max(n, 1)
 
-    def told_by(self, order: NDArray[np.int64]) -> float:
-        """Chatterjee's xi with rows in the `order` of another column, ties at random: 0 where that says nothing, near
-        1 where rows that are next to each other have nearly the same value. (A New Coefficient of Correlation, 2021.)
+    def xi(self, order: NDArray[np.int64]) -> float:
+        """Chatterjee's xi given the `order` of rows by another column, ties in random order: 0 for independence, near 1
+        if neighbouring rows have nearly the same value. (A New Coefficient of Correlation, 2021.)
         """
         if not self._by_chance:
             return 0.0

@@ -1,4 +1,4 @@
-"""Bounds the bytes that the listed values of all columns take in the database: long lists keep their most frequent."""
+"""Size limit of a profile: long value lists are truncated to the most frequent values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ENTRY_BYTES = len('{"value": , "count": }, ')
 
 
 def bounded(columns: Sequence[Column], max_bytes: int) -> tuple[list[Column], list[str]]:
-    """The columns with lists of at most `max_bytes` as JSON together, and warnings about what is left out.
+    """The columns with value lists of at most `max_bytes` as JSON together, and warnings about truncated lists.
 
-    Every list may have the same; what short ones do not need goes to the long ones. Of a list that is too long the most
-    frequent values stay, as `top`: enough for categories, not for the classes of a target.
+    All lists get an equal share; what short ones do not use goes to the long ones. A truncated list keeps its most
+    frequent values, as `top`: enough for categories, not for the classes of a target.
     """
     sizes = {column.name: sum(map(_size, _list_of(column))) for column in columns}
     most = _share(sorted(sizes.values()), max_bytes)
@@ -24,14 +24,14 @@ def bounded(columns: Sequence[Column], max_bytes: int) -> tuple[list[Column], li
         return list(columns), []
     cut = [name for name, size in sizes.items() if size > most]
     warning = (
-        f"the values of {some(cut)} would take too much room, {sum(sizes[name] for name in cut):,} bytes: the most"
-        " frequent ones are kept, and these columns cannot be classes to predict"
+        f"the values of {some(cut)} exceed the profile, {sum(sizes[name] for name in cut):,} bytes: only"
+        " the most frequent are kept, and these columns cannot be the target of a classification"
     )
     return [_cut(column, most) if sizes[column.name] > most else column for column in columns], [warning]
 
 
 def _share(sizes: Sequence[int], max_bytes: int) -> int | None:
-    """The size to which larger ones of `sizes`, in order, must shrink for all to take `max_bytes`; None: they fit."""
+    """The size to which larger ones of the sorted `sizes` must shrink for all to fit `max_bytes`; None if they fit."""
     left = max_bytes
     for place, size in enumerate(sizes):
         share = left // (len(sizes) - place)

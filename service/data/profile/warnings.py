@@ -1,4 +1,4 @@
-"""What a person should know of a table's values before training on them."""
+"""Warnings of the profile: empty and constant columns, likely IDs, look-alike values, duplicate rows."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ MAX_SIMILAR = 5
 """Columns that are named with their similar values."""
 
 
-def findings(columns: Sequence[Column], rows: int, duplicates: int) -> Iterator[str]:
-    """Warnings about columns that teach nothing, columns like ids, and rows that stand there twice."""
+def table_warnings(columns: Sequence[Column], rows: int, duplicates: int) -> Iterator[str]:
+    """Warnings about the values of a table with so many rows, of which `duplicates` equal an earlier one."""
     empty = [column.name for column in columns if column.distinct == 0]
     if empty:
-        yield f"no values at all in {some(empty)}"
+        yield f"empty columns: {some(empty)}"
     constant = [column.name for column in columns if column.distinct == 1 and column.missing == 0 and rows > 1]
     if constant:
-        yield f"the same value in every row in {some(constant)}"
+        yield f"constant columns: {some(constant)}"
     ids = [column.name for column in columns if column.resembles_an_id(rows)]
     if ids:
-        yield f"nearly every row has a value of its own, as an id has, in {some(ids)}"
+        yield f"likely ID columns, distinct in nearly every row: {some(ids)}"
     similar = [(column.name, values) for column in columns if (values := column.similar_values)]
     for name, values in similar[:MAX_SIMILAR]:
         yield (
             f"values of column {name!r} differ only in case or spaces ({some(values)}): each counts as a"
-            " category of its own; write them alike in the file"
+            " category of its own; spell them alike in the file"
         )
     if duplicates:
-        what = "row equals" if duplicates == 1 else "rows equal"
-        yield f"{duplicates:,} {what} an earlier row in every column"
+        what = "row is a duplicate" if duplicates == 1 else "rows are duplicates"
+        yield f"{duplicates:,} {what} of an earlier row"

@@ -1,1 +1,1 @@
-"""A trained network as files that need no service: ONNX, torch.export, a bundle with its card."""
+"""Exports of a trained network that run without the service: ONNX, torch.export, a bundle with a model card."""

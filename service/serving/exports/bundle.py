@@ -1,4 +1,4 @@
-"""Everything of a network in one zip: weights, preprocessing, history, a model card, and a load.py."""
+"""The bundle export: a zip with weights, preprocessing, history, model card and load.py."""
 
 from __future__ import annotations
 
@@ -22,16 +22,13 @@ if TYPE_CHECKING:
     from service.domain.job import Job
     from service.serving.exports.model import Rows
     from service.spec.table import Dataset
-    from service.training.checkpoint import Checkpoint
+    from service.training.checkpoint import LoadedCheckpoint
 
-FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # of a zip's calendar, for equal bytes each time
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date of zip: a fixed one gives equal bytes each time
 
 
-def to_bundle(checkpoint: Checkpoint, rows: Rows, job: Job, dataset: Dataset | None, history: Path) -> bytes:
-    """The zip, once its network has answered `rows` as the service does; `history`: every epoch as CSV.
-
-    Raises Conflict.
-    """
+def to_bundle(checkpoint: LoadedCheckpoint, rows: Rows, job: Job, dataset: Dataset | None, history: Path) -> bytes:
+    """The zip; `history`: every epoch as CSV. Raises Conflict unless it predicts the same for `rows` as the service."""
     model = standalone(checkpoint)
     weights = io.BytesIO()
     torch.save(checkpoint.network.state_dict(), weights)
@@ -47,14 +44,14 @@ def to_bundle(checkpoint: Checkpoint, rows: Rows, job: Job, dataset: Dataset | N
         buffer.seek(0)
         with tempfile.TemporaryDirectory() as folder:
             zipfile.ZipFile(buffer).extractall(folder)
-            taken = loader.load(folder)
+            loaded = loader.load(folder)
         with torch.inference_mode():
-            check(checkpoint, lambda asked: taken(*taken.tensors(asked)), rows, "bundle")
+            check(checkpoint, lambda asked: loaded(*loaded.tensors(asked)), rows, "bundle")
         return buffer.getvalue()
 
 
 def _write(bundle: zipfile.ZipFile, name: str, content: str | bytes) -> None:
-    bundle.writestr(zipfile.ZipInfo(name, FIRST_DAY), content, zipfile.ZIP_DEFLATED)
+    bundle.writestr(zipfile.ZipInfo(name, ZIP_DATE), content, zipfile.ZIP_DEFLATED)
 
 
 def _points(history: Path) -> list[Point]:

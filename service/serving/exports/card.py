@@ -1,11 +1,11 @@
-"""What a network is, what it was trained on and how good it is: a model card in Markdown."""
+"""The model card of a network, in Markdown: architecture, training data, metrics, use."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from service.serving.exports.markdown import Markdown, joined, table, write
-from service.serving.exports.rows import made_up
+from service.serving.exports.rows import synthetic_value
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from service.domain.job import Job
     from service.spec.layers import Layer
     from service.spec.table import Dataset
-    from service.training.checkpoint import Checkpoint
+    from service.training.checkpoint import LoadedCheckpoint
 
 FILES = {
-    "load.py": Markdown("loads it and predicts; needs torch alone: `python load.py rows.csv`"),
-    "model.json": Markdown("columns, their preprocessing, and the layers"),
+    "load.py": Markdown("loads the network and predicts; needs only torch: `python load.py rows.csv`"),
+    "model.json": Markdown("columns, their preprocessing, and layers"),
     "weights.pt": Markdown("the weights, a state dict for `torch.load(..., weights_only=True)`"),
-    "job.json": Markdown("the job as the service knows it: spec, best epoch, metrics"),
-    "history.csv": Markdown("every epoch: losses, metrics, and what early stopping decided and why"),
+    "job.json": Markdown("the job's record in the service: spec, best epoch, metrics"),
+    "history.csv": Markdown("every epoch: losses, metrics, and the decision of early stopping with its reason"),
     "curves.svg": Markdown("the losses over the epochs"),
 }
 USE = """```python
@@ -30,44 +30,44 @@ from load import load
 model = load()
 model.predict([{example}])
 ```"""
-BEFOREHAND = Markdown("## Noticed before training")
+WARNINGS = Markdown("## Warnings")
 
 
-def card(job: Job, checkpoint: Checkpoint, dataset: Dataset | None) -> str:
-    """The card of the network of `checkpoint`, which `job` has trained on `dataset`."""
-    warned = [BEFOREHAND, joined("\n", (write("- {said}", said=each.message) for each in job.warnings))]
+def card(job: Job, checkpoint: LoadedCheckpoint, dataset: Dataset | None) -> str:
+    """The model card of `checkpoint`, which `job` has trained on `dataset`."""
+    warned = [WARNINGS, joined("\n", (write("- {said}", said=each.message) for each in job.warnings))]
     sections: list[Markdown] = [
         write("# {name}", name=job.name or job.id),
         _summary(job, checkpoint),
         Markdown("![Losses over epochs](curves.svg)"),
-        Markdown("## How good it is"),
+        Markdown("## Metrics"),
         _metrics(job, checkpoint),
         Markdown(
-            "Validation rows have chosen the epoch, so their scores are a little too good; test rows, where there are "
-            "any, have chosen nothing."
+            "The best epoch was chosen by the validation rows, so their metrics are slightly optimistic; test rows, if "
+            "any, were not used for any choice."
         ),
-        Markdown("## What it was trained on"),
+        Markdown("## Training data"),
         _data(job, dataset),
-        Markdown("## How it was trained"),
+        Markdown("## Training"),
         table(("setting", "value"), _training(job)),
-        Markdown("## The network"),
-        table(("layer", "values out", "parameters"), map(_layer, checkpoint.layers)),
-        Markdown("## What goes in"),
-        table(("column", "type", "as"), map(_column, checkpoint.preprocessing.features)),
+        Markdown("## Layers"),
+        table(("layer", "output shape", "parameters"), map(_layer, checkpoint.layers)),
+        Markdown("## Inputs"),
+        table(("column", "type", "encoding"), map(_column, checkpoint.preprocessing.features)),
         Markdown(
-            "What is missing is imputed. Texts that training has not seen count as others, numbers far from those "
-            "it has seen are answered all the same: the answers to both mean little. Nobody has looked at for whom it "
-            "errs."
+            "Missing values are imputed. Text values that were not in the training rows count as (other), and numbers "
+            "outside the range of the training rows are predicted all the same: such predictions are unreliable. "
+            "Fairness between groups has not been evaluated."
         ),
         *(warned if job.warnings else ()),
-        Markdown("## How to use it"),
+        Markdown("## Usage"),
         _use(checkpoint),
-        table(("file", "what"), FILES.items()),
+        table(("file", "contents"), FILES.items()),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _summary(job: Job, checkpoint: Checkpoint) -> Markdown:
+def _summary(job: Job, checkpoint: LoadedCheckpoint) -> Markdown:
     target, columns = checkpoint.preprocessing.target, len(checkpoint.preprocessing.features)
     number = Markdown("a number")
     what = number if target.classes is None else write("one of {count} classes", count=len(target.classes))
@@ -82,22 +82,22 @@ def _summary(job: Job, checkpoint: Checkpoint) -> Markdown:
     )
 
 
-def _metrics(job: Job, checkpoint: Checkpoint) -> Markdown:
+def _metrics(job: Job, checkpoint: LoadedCheckpoint) -> Markdown:
     test = {} if job.test is None else job.test.metrics
     rows = [
         (name, _number(value), _number(test.get(name.removeprefix("val_"))))
         for name, value in checkpoint.metrics.items()
     ]
     if not test:
-        return table(("metric", "at this epoch"), (row[:2] for row in rows))
-    return table(("metric", "at this epoch", "test rows"), rows)
+        return table(("metric", "validation"), (row[:2] for row in rows))
+    return table(("metric", "validation", "test"), rows)
 
 
 def _data(job: Job, dataset: Dataset | None) -> Markdown:
     if dataset is None:
         return write("Data of the kind {kind}; see `job.json`.", kind=job.known_spec.data.kind)
     return write(
-        "The data set {name}{rows} rows and {columns} columns, split so: {split}. SHA-256 of the file: {sha256}.",
+        "The data set {name}{rows} rows and {columns} columns, split: {split}. SHA-256 of the file: {sha256}.",
         name=write("{name}, ", name=dataset.name) if dataset.name else Markdown(),
         rows=Markdown(f"{dataset.rows:,}"),
         columns=len(dataset.columns),
@@ -134,18 +134,20 @@ def _layer(layer: Layer) -> tuple[Markdown, Markdown, Markdown]:
 def _column(feature: FittedFeature) -> tuple[str, Markdown, Markdown]:
     if feature.categories is not None:
         more = Markdown(", ..." if len(feature.categories) > 10 else "")
-        how = write("0/1 for each of {shown}{more}", shown=joined(", ", feature.categories[:10]), more=more)
+        how = write("one-hot: {shown}{more}", shown=joined(", ", feature.categories[:10]), more=more)
     elif feature.knots is not None:
-        how = Markdown("its rank among the training rows")
+        how = Markdown("quantile transform, by the training rows")
     else:
         how = Markdown(f"(value - {feature.mean:.6g}) / {feature.scale:.6g}")
     return feature.column, Markdown(feature.type.value), how
 
 
-def _use(checkpoint: Checkpoint) -> Markdown:
-    """How to predict a row of a few columns; `repr` writes texts on one line, so that none can end the block."""
+def _use(checkpoint: LoadedCheckpoint) -> Markdown:
+    """An example with a few columns; `repr` keeps text on one line, so that no value can end the code block."""
     features = checkpoint.preprocessing.features[:3]
-    return Markdown(USE.replace("{example}", repr({feature.column: made_up(feature, 0) for feature in features})))
+    return Markdown(
+        USE.replace("{example}", repr({feature.column: synthetic_value(feature, 0) for feature in features}))
+    )
 
 
 def _number(value: float | None) -> Markdown:

@@ -1,4 +1,4 @@
-"""Losses over epochs as an SVG picture that stands alone, for light and dark pages."""
+"""Loss curves as a self-contained SVG, for light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 60, 16, 34, 34
-MOST_POINTS = 2_000
+MAX_POINTS = 2_000
 LINES = {"train_loss": ("#b35c1e", "training loss"), "val_loss": ("#2f6fd0", "validation loss")}
 
 
 class Point(NamedTuple):
-    """What one epoch measured; None where that was not finite."""
+    """The losses of one epoch; None where they are not finite."""
 
     epoch: int
     train_loss: float | None
@@ -19,7 +19,7 @@ class Point(NamedTuple):
 
 
 def curves(points: list[Point], best: int) -> str:
-    """The picture, with the epoch `best` marked."""
+    """The SVG, with the epoch `best` marked."""
     values = [value for point in points for value in point[1:] if value is not None]
     if not values:
         return _picture(_text(WIDTH / 2, HEIGHT / 2, "no finite loss was recorded", "middle"))
@@ -39,7 +39,7 @@ def curves(points: list[Point], best: int) -> str:
         parts.append(_text(LEFT - 6, y + 4, f"{value:.4g}", "end"))
     parts.append(_text(LEFT, HEIGHT - 12, f"epoch {first}", "start"))
     parts.append(_text(WIDTH - RIGHT, HEIGHT - 12, f"epoch {last}", "end"))
-    step = -(-len(points) // MOST_POINTS)
+    step = -(-len(points) // MAX_POINTS)
     for place, (name, (colour, label)) in enumerate(LINES.items()):
         drawn = [(point.epoch, getattr(point, name)) for point in points[::step]]
         line = " ".join(f"{across(epoch):.1f},{up(value):.1f}" for epoch, value in drawn if value is not None)

@@ -1,4 +1,4 @@
-"""Markdown in which nothing that people have written is markup: every value is code, unless it is Markdown already."""
+"""Builds Markdown safely: every value is escaped as code, unless it is Markdown already."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 class Markdown(str):
-    """Text that is meant as Markdown: made by the functions below, from what stands in our own source."""
+    """Trusted Markdown: literals of this source, and results of the functions below."""
 
     __slots__ = ()
 
 
 def write(template: LiteralString, **values: object) -> Markdown:
-    """The template with each value in its place: Markdown and numbers as they are, anything else as code."""
+    """Fill in the template: Markdown and numbers unchanged, anything else as code."""
     return Markdown(template.format(**{name: _shown(value) for name, value in values.items()}))
 
 
@@ -33,12 +33,12 @@ def table(head: tuple[LiteralString, ...], rows: Iterable[tuple[object, ...]]) -
 
 
 def code(value: object) -> Markdown:
-    """Text as code, in which no character means anything; what cannot be printed is a space."""
+    """Text as an inline code span, where no character is markup; unprintable characters become spaces."""
     text = "".join(each if each.isprintable() else " " for each in str(value))
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     if not text.strip(" "):
         return Markdown(f"`{text or ' '}`")
-    pad = " " if text[0] in "` " or text[-1] in "` " else ""  # one at either end is not shown
+    pad = " " if text[0] in "` " or text[-1] in "` " else ""  # Markdown strips one space at either end
     return Markdown(f"{fence}{pad}{text}{pad}{fence}")
 
 
@@ -49,4 +49,4 @@ def _shown(value: object) -> str:
 
 
 def _cell(value: object) -> str:
-    return _shown(value).replace("|", "\\|")  # a table is cut into cells before anything else is read
+    return _shown(value).replace("|", "\\|")  # Markdown splits cells before it parses code spans

@@ -1,4 +1,4 @@
-"""A checkpoint -> the network that needs no service, and the proof that it answers the same."""
+"""Converts a checkpoint to a standalone network, and checks that an export predicts the same as the service."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from service.data.preprocess.sources import table_of_rows
+from service.data.preprocess.sources import table_from_rows
 from service.errors import Conflict
 from service.serving.exports.standalone import Standalone
 from service.spec.read_options import DEFAULT_NULL_VALUES
-from service.training.inference import Model
+from service.training.inference import InferenceModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from service.training.checkpoint import Checkpoint
+    from service.training.checkpoint import LoadedCheckpoint
 
 Rows = list[dict[str, Any]]
 TOLERANCE = 1e-5
-"""Between an export's answers and the service's: of probabilities, and of a number in the target's deviations."""
+"""Largest difference between the predictions of export and service: probabilities, or target / standard deviation."""
 OPTIONS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Linear: ("in_features", "out_features"),
     nn.Conv1d: ("in_channels", "out_channels", "kernel_size", "stride", "padding"),
@@ -35,11 +35,11 @@ OPTIONS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Unflatten: ("dim", "unflattened_size"),
     nn.Dropout: ("p",),
 }
-"""What makes each module again; those that are not here take nothing."""
+"""Constructor arguments of each module type; other types take none."""
 
 
-def standalone(checkpoint: Checkpoint) -> Standalone:
-    """The network of `checkpoint` from a description that is plain JSON, with its weights, in evaluation mode."""
+def standalone(checkpoint: LoadedCheckpoint) -> Standalone:
+    """The network of `checkpoint` as a Standalone, built from a JSON description, in evaluation mode."""
     fitted = checkpoint.preprocessing
     layers = [
         (type(module).__name__, {name: getattr(module, name) for name in OPTIONS.get(type(module), ())})
@@ -56,10 +56,10 @@ def standalone(checkpoint: Checkpoint) -> Standalone:
     return model.eval()
 
 
-def check(checkpoint: Checkpoint, answer: Callable[[Rows], Any], rows: Rows, what: str) -> None:
-    """Raises Conflict unless `answer` says of each of `rows`, alone and together, what the service says of it.
+def check(checkpoint: LoadedCheckpoint, answer: Callable[[Rows], Any], rows: Rows, what: str) -> None:
+    """Raises Conflict unless `answer` predicts the same as the service for `rows`, one by one and as a batch.
 
-    A row without any value and one with texts that no row had are added.
+    Adds a row without any value, and one with unseen categories.
     """
     unseen = {f.column: "\N{SNOWMAN}" for f in checkpoint.preprocessing.features if f.categories is not None}
     rows = [*rows, {}, unseen]
@@ -68,18 +68,18 @@ def check(checkpoint: Checkpoint, answer: Callable[[Rows], Any], rows: Rows, wha
     together, alone = np.asarray(answer(rows)), np.concatenate([np.asarray(answer([row])) for row in rows])
     for found in (together, alone):
         fits = found.shape == expected.shape
-        # Numbers far beyond training's may have answers to match, whose last digits alone are larger than a unit.
+        # Extreme inputs can give extreme predictions, where float rounding exceeds the absolute tolerance.
         if not fits or not np.isclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE * unit, equal_nan=True).all():
             apart = np.abs(found - expected) / unit if fits else np.zeros(0)
             worst = f"by {apart[np.isfinite(apart)].max(initial=0.0):.3g}" if fits else "in shape"
             raise Conflict(
-                f"the {what} of this network is not offered: it differs {worst} from what the service answers"
+                f"the {what} of this network cannot be exported: its predictions differ {worst} from the service's"
             )
 
 
-def _answers(checkpoint: Checkpoint, rows: Rows) -> Any:
-    """What the service answers: (rows, classes) probabilities or (rows,) numbers, float64."""
-    model, table = Model(checkpoint), table_of_rows(rows, checkpoint.preprocessing)
+def _answers(checkpoint: LoadedCheckpoint, rows: Rows) -> Any:
+    """Predictions of the service: (rows, classes) probabilities or (rows,) numbers, float64."""
+    model, table = InferenceModel(checkpoint), table_from_rows(rows, checkpoint.preprocessing)
     if checkpoint.preprocessing.target.classes is None:
         return model.numbers(table)
     return model.shares(table).numpy()

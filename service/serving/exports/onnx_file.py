@@ -1,4 +1,4 @@
-"""A network as an ONNX file: raw columns in, answers out, any number of rows."""
+"""The ONNX export of a network: raw columns in, predictions out, any number of rows."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
     from service.serving.exports.model import Rows
     from service.serving.exports.standalone import Standalone
-    from service.training.checkpoint import Checkpoint
+    from service.training.checkpoint import LoadedCheckpoint
 
 MAX_COLUMNS = 256
-"""Inputs of a file at most; see `is_wide`."""
+"""Most inputs of a file; see `is_wide`."""
 NUMBERS, TEXTS = "numbers", "texts"
 ANSWERS = ("prediction", "probabilities")
-INNER = "network/"  # before the names of what torch has written
+INNER = "network/"  # prefix of the names that torch has written
 ML_OPSET = 3
 
 
-def to_onnx(checkpoint: Checkpoint, rows: Rows) -> bytes:
-    """The file, once onnxruntime has answered `rows` as the service does.
+def to_onnx(checkpoint: LoadedCheckpoint, rows: Rows) -> bytes:
+    """The ONNX file. Raises Conflict unless onnxruntime predicts the same for `rows` as the service.
 
     Inputs are named as the columns and are (rows, 1): float64 with NaN where a number is missing, dates in seconds
-    since 1970, true and false 1 and 0; texts as they are, empty where one is missing, or as the data set's file has it
-    where empty is a value too. Outputs: `prediction` (rows,), and for classes `probabilities` (rows, classes). Raises
-    Conflict.
+    since 1970, booleans as 1 and 0; text unchanged, with an empty string for a missing value, or one of the data set's
+    null values if the empty string is a category. Outputs: `prediction` (rows,), and for classification
+    `probabilities` (rows, classes).
     """
     model = standalone(checkpoint)
     proto = onnx.compose.add_prefix(_converted(checkpoint), INNER)
@@ -55,18 +55,18 @@ def to_onnx(checkpoint: Checkpoint, rows: Rows) -> bytes:
     return data
 
 
-def _converted(checkpoint: Checkpoint) -> ModelProto:
-    """What torch makes of it: inputs `numbers` and `codes`, one output."""
+def _converted(checkpoint: LoadedCheckpoint) -> ModelProto:
+    """The conversion by torch.onnx: inputs `numbers` and `codes`, one output."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what torch itself will change
+        warnings.simplefilter("ignore")  # deprecations within torch
         program = torch.onnx.export(exported(checkpoint), dynamo=True, verbose=False)
     assert program is not None
     return program.model_proto
 
 
 def _take_columns(graph: GraphProto, model: Standalone) -> None:
-    """Put raw columns before the two inputs that torch has made."""
+    """Prepend nodes that compute the two inputs of torch from raw columns."""
     numbers, codes = (each.name for each in graph.input)
     numeric = [feature["column"] for feature in model.inputs.numeric]
     texts = [feature["column"] for feature in model.inputs.texts]
@@ -89,20 +89,20 @@ def _take_columns(graph: GraphProto, model: Standalone) -> None:
 
 
 def is_wide(model: Standalone) -> bool:
-    """Whether all numbers are one input, and all texts another: of many columns, or where one is named as an answer."""
+    """Whether all numbers are one input and all texts another: for many columns, or a column named like an output."""
     columns = {feature["column"] for feature in model.description["features"]}
     return len(columns) > MAX_COLUMNS or not columns.isdisjoint(ANSWERS)
 
 
 def _inputs(graph: GraphProto, columns: list[str], kind: int, together: str | None) -> list[str]:
-    """Names of new inputs: one a column, or one for all."""
+    """Add inputs, one per column or one for all; returns their names."""
     widths = dict.fromkeys(columns, 1) if together is None else {together: len(columns)}
     graph.input.extend(onnx.helper.make_tensor_value_info(name, kind, ["rows", wide]) for name, wide in widths.items())
     return list(widths)
 
 
 def _encoder(model: Standalone, place: int, text: str, coded: str) -> NodeProto:
-    """The texts of a column -> their codes."""
+    """A node from the text of a column to category codes."""
     categories = model.inputs.texts[place]["categories"]
     codes = {
         **dict.fromkeys(_nulls(model, place), MISSING),
@@ -117,13 +117,13 @@ def _encoder(model: Standalone, place: int, text: str, coded: str) -> NodeProto:
 
 
 def _nulls(model: Standalone, place: int) -> list[str]:
-    """Texts that stand for a missing one, for strings of ONNX are never null: the empty one, if it is no category."""
+    """Texts for a missing value, because ONNX strings are never null: the empty string, unless it is a category."""
     nulls = dict.fromkeys(["", *model.description["null_values"]])
     return [null for null in nulls if null not in model.inputs.texts[place]["categories"]]
 
 
 def _name_answers(graph: GraphProto, model: Standalone) -> None:
-    """Put `prediction`, and `probabilities` for classes, in place of torch's one output."""
+    """Replace torch's one output by `prediction` and, for classification, `probabilities`."""
     (answers,) = (each.name for each in graph.output)
     classes, double = model.target["classes"], onnx.TensorProto.DOUBLE
     del graph.output[:]
@@ -147,14 +147,14 @@ def _name_answers(graph: GraphProto, model: Standalone) -> None:
     graph.output.append(onnx.helper.make_tensor_value_info("probabilities", double, ["rows", len(classes)]))
 
 
-def _check(checkpoint: Checkpoint, data: bytes, rows: Rows, model: Standalone) -> None:
+def _check(checkpoint: LoadedCheckpoint, data: bytes, rows: Rows, model: Standalone) -> None:
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     output = "prediction" if model.target["classes"] is None else "probabilities"
     check(checkpoint, lambda asked: session.run([output], feed(model, asked))[0], rows, "ONNX file")
 
 
 def feed(model: Standalone, rows: Rows) -> dict[str, NDArray[Any]]:
-    """What the file takes, of rows by column name."""
+    """The inputs of the file, from rows by column name."""
     numbers, _ = model.tensors(rows)
     columns = {feature["column"]: numbers[:, [place]].numpy() for place, feature in enumerate(model.inputs.numeric)}
     for place, feature in enumerate(model.inputs.texts):

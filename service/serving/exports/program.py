@@ -1,4 +1,4 @@
-"""A network as an exported program of torch.export (.pt2): preprocessing inside, any number of rows."""
+"""The torch.export program (.pt2) of a network: preprocessing included, any number of rows."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
     from service.serving.exports.model import Rows
-    from service.training.checkpoint import Checkpoint
+    from service.training.checkpoint import LoadedCheckpoint
 
 DESCRIPTION = "model.json"
 
 
-def exported(checkpoint: Checkpoint) -> ExportedProgram:
+def exported(checkpoint: LoadedCheckpoint) -> ExportedProgram:
     """(numbers, codes) -> answers, for any number of rows; see `Standalone.forward`."""
     model = standalone(checkpoint)
-    two = model.tensors([{}, {}])  # not one: a size of 1 would be taken for a constant
+    two = model.tensors([{}, {}])  # two rows, because torch.export specializes a size of 1
     rows = torch.export.Dim("rows", min=1)
     program = torch.export.export(model, two, dynamic_shapes=({0: rows}, {0: rows}), strict=True)
-    for node in program.graph.nodes:  # of this machine and this process, and of no use elsewhere
+    for node in program.graph.nodes:  # metadata of this machine and process
         for name in ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node"):
             node.meta.pop(name, None)
     return program
 
 
-def to_pt2(checkpoint: Checkpoint, rows: Rows) -> bytes:
-    """The program's file, once it has answered `rows` as the service does; raises Conflict.
+def to_pt2(checkpoint: LoadedCheckpoint, rows: Rows) -> bytes:
+    """The .pt2 file. Raises Conflict unless it predicts the same for `rows` as the service.
 
-    `torch.export.load(file, extra_files={"model.json": ""})` reads it, and what its columns are.
+    `torch.export.load(file, extra_files={"model.json": ""})` reads the program and its columns.
     """
     buffer = io.BytesIO()
     described = {DESCRIPTION: json.dumps(standalone(checkpoint).description)}

@@ -1,4 +1,4 @@
-"""Rows to try an export on: real ones where there are any."""
+"""Sample rows on which an export is checked: real ones if there are any."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.data.preprocess.features import FittedFeature
-    from service.training.checkpoint import Checkpoint
+    from service.training.checkpoint import LoadedCheckpoint
 
 ROWS = 64
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def rows_for(checkpoint: Checkpoint, parquet: Path | None) -> list[dict[str, Any]]:
-    """By column name: the first of what it was trained on, or made-up ones where its data set is deleted."""
+def rows_for(checkpoint: LoadedCheckpoint, parquet: Path | None) -> list[dict[str, Any]]:
+    """Rows by column name: the first ones of the training data, or synthetic ones if its data set is deleted."""
     data, features = checkpoint.spec.data, checkpoint.preprocessing.features
     if isinstance(data, InlineData):
         return [{f"x{i}": value for i, value in enumerate(row)} for row in data.x[:ROWS]]
@@ -30,11 +30,11 @@ def rows_for(checkpoint: Checkpoint, parquet: Path | None) -> list[dict[str, Any
         return [{feature.column: float(columns[feature.column][row]) for feature in features} for row in range(ROWS)]
     if parquet is not None:
         return first_rows(parquet, ROWS)
-    return [{feature.column: made_up(feature, row) for feature in features} for row in range(ROWS)]
+    return [{feature.column: synthetic_value(feature, row) for feature in features} for row in range(ROWS)]
 
 
-def made_up(feature: FittedFeature, row: int) -> str | float:
-    """A value that might stand in the column, another one in each row: within two deviations of the mean."""
+def synthetic_value(feature: FittedFeature, row: int) -> str | float:
+    """A plausible value of the column, different in each row: within two standard deviations of the mean."""
     if feature.categories is not None:
         return feature.categories[row % len(feature.categories)]
     steps = (row * 7 % 17 - 8) / 4 if row else 0.0

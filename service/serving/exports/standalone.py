@@ -1,4 +1,4 @@
-"""A trained network with its preprocessing: raw rows in, answers out. Needs torch alone.
+"""A trained network with its preprocessing: raw rows in, predictions out. Needs only torch.
 
 In a bundle this file is called load.py, beside model.json and weights.pt:
 
@@ -28,13 +28,13 @@ LARGEST = float(torch.finfo(torch.float32).max)
 FARTHEST = sys.float_info.max
 DAY = 86_400.0  # seconds
 CYCLES = (1.0, 7.0, 365.2425)  # days
-OTHER, MISSING = -1, -2  # codes of texts
+OTHER, MISSING = -1, -2  # codes of text values
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FORMULA = re.compile(r"'+[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]")
 
 
 class Inputs(nn.Module):
-    """Columns -> the network's inputs, as training saw them; `features` as in model.json."""
+    """Preprocessing: columns to the network's inputs, as in training; `features` as in model.json."""
 
     origin: Tensor
     unit: Tensor
@@ -54,7 +54,7 @@ class Inputs(nn.Module):
         self._hold("unit", [DAY if feature["type"] == "datetime" else 1.0 for feature in self.numeric])
         for place in self.stepped:
             at, scores = self.numeric[place]["knots"]
-            quarters = [value / 4 for value in at]  # no difference of two overflows
+            quarters = [value / 4 for value in at]  # so that no difference overflows
             self._hold(f"at{place}", quarters[:-1])
             self._hold(f"apart{place}", [max(b - a, 5e-324) for a, b in pairwise(quarters)])
             self._hold(f"rise{place}", [b - a for a, b in pairwise(scores)])
@@ -67,7 +67,7 @@ class Inputs(nn.Module):
         """(B, inputs) float32.
 
         `numbers`: (B, numeric columns) float64, NaN where missing, dates in seconds since 1970; `codes`: (B, text
-        columns) int64, the place of each text among its column's categories, or OTHER, or MISSING.
+        columns) int64, the index of each text among its column's categories, or OTHER, or MISSING.
         """
         blocks = []
         if self.numeric:
@@ -83,20 +83,20 @@ class Inputs(nn.Module):
         return torch.cat(blocks, dim=1).index_select(1, self.order)
 
     def _score(self, values: Tensor, place: int) -> Tensor:
-        """(B, 1) linear between knots, constant beyond them."""
+        """(B, 1) quantile transform: linear between knots, constant beyond them."""
         at, apart, rise = (getattr(self, f"{name}{place}") for name in ("at", "apart", "rise"))
         share = torch.clamp((values / 4 - at) / apart, 0.0, 1.0)
         score: Tensor = (share * rise).sum(dim=1, keepdim=True) + self.numeric[place]["knots"][1][0]
         return score.float()
 
     def _waves(self, values: Tensor, place: int) -> Tensor:
-        """(B, 6) where in day, week and year it falls."""
+        """(B, 6) sine and cosine of the time of day, week and year."""
         days = values + self.numeric[place]["origin"] / DAY
         angles = [2 * math.pi * (days / cycle - torch.floor(days / cycle)) for cycle in CYCLES]
         return torch.cat([wave for angle in angles for wave in (torch.sin(angle), torch.cos(angle))], dim=1).float()
 
     def _order(self, features: list[dict[str, Any]]) -> list[int]:
-        """Where in the blocks of `forward` each input stands."""
+        """The position of each input in the concatenated blocks of `forward`."""
         numbers = len(self.numeric)
         stepped_from, dates_from = 2 * numbers, 2 * numbers + len(self.stepped)
         texts_from = dates_from + 6 * len(self.dates)
@@ -119,7 +119,7 @@ class Inputs(nn.Module):
 
 
 class Standalone(nn.Module):
-    """Raw columns in, answers out; `description`: what model.json holds."""
+    """Raw columns in, predictions out; `description`: the content of model.json."""
 
     def __init__(self, description: dict[str, Any]) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class Standalone(nn.Module):
         self.layers = nn.Sequential(*(getattr(nn, kind)(**options) for kind, options in description["layers"]))
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
-        """(B, classes) probabilities, or (B,) values in the target's own unit, in float64; see `Inputs.forward`."""
+        """(B, classes) probabilities, or (B,) values in the target's unit, float64; see `Inputs.forward`."""
         outputs = self.layers(self.inputs(numbers, codes)).double()
         if self.target["classes"] is not None:
             return torch.softmax(outputs, dim=1)
@@ -137,7 +137,7 @@ class Standalone(nn.Module):
         return value
 
     def tensors(self, rows: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
-        """What `forward` takes, of rows by column name; absent columns are missing values."""
+        """The arguments of `forward`, from rows by column name; absent columns are missing values."""
         nulls = set(self.description["null_values"])
         numbers = [[number(row.get(f["column"]), f, nulls) for f in self.inputs.numeric] for row in rows]
         codes = [[code(row.get(f["column"]), f, nulls) for f in self.inputs.texts] for row in rows]
@@ -149,7 +149,7 @@ class Standalone(nn.Module):
 
     @torch.inference_mode()
     def predict(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """`{"prediction": ...}` a row, and for classes `"probabilities": {class: share}`."""
+        """One `{"prediction": ...}` per row, for classification with `"probabilities": {class: probability}`."""
         classes = self.target["classes"]
         answers = self(*self.tensors(rows)).tolist()
         if classes is None:
@@ -162,7 +162,7 @@ class Standalone(nn.Module):
 
 
 def number(value: Any, feature: dict[str, Any], nulls: set[str]) -> float:
-    """A cell of a numeric column; texts are read as CSV has them. Raises ValueError naming the column."""
+    """A cell of a numeric column; text is parsed as in CSV. Raises ValueError with the column's name."""
     if value is None or (isinstance(value, str) and value in nulls):
         return math.nan
     try:
@@ -176,7 +176,7 @@ def number(value: Any, feature: dict[str, Any], nulls: set[str]) -> float:
 
 
 def seconds(text: str) -> float:
-    """Since 1970, of an ISO 8601 date or a time of day; UTC where it names no zone."""
+    """Seconds since 1970 of an ISO 8601 date or a time of day; UTC if it has no time zone."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -185,7 +185,7 @@ def seconds(text: str) -> float:
 
 
 def code(value: Any, feature: dict[str, Any], nulls: set[str]) -> int:
-    """A cell of a text column."""
+    """The category code of a cell of a text column."""
     if value in feature["categories"]:
         place: int = feature["categories"].index(value)
         return place
@@ -193,7 +193,7 @@ def code(value: Any, feature: dict[str, Any], nulls: set[str]) -> int:
 
 
 def original(name: str) -> str:
-    """A column's name, of that in a CSV file, where an apostrophe keeps a spreadsheet from computing it."""
+    """A column's name without the apostrophe that protects it from formula injection in a CSV file."""
     if not FORMULA.match(name):
         return name
     try:
@@ -204,14 +204,14 @@ def original(name: str) -> str:
 
 
 def load(folder: str | Path = Path(__file__).parent) -> Standalone:
-    """The network of a bundle's folder, ready to predict."""
+    """Load the network of a bundle's folder."""
     model = Standalone(json.loads((Path(folder) / "model.json").read_text(encoding="utf-8")))
     model.load_state_dict(torch.load(Path(folder) / "weights.pt", weights_only=True), strict=True)
     return model.eval()
 
 
 def main(path: str, folder: str | Path = Path(__file__).parent) -> None:
-    """Print the answer to each row of a CSV file."""
+    """Print the prediction for each row of a CSV file."""
     with Path(path).open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
         rows.fieldnames = list(map(original, rows.fieldnames or ()))

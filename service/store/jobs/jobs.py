@@ -41,6 +41,7 @@ _SELECT: Select[Any] = select(
 ).select_from(jobs.outerjoin(_best, and_(_best.c.job_id == jobs.c.id, _best.c.kind == CheckpointKind.best)))
 
 _ONE = CachedSelect(_SELECT.where(jobs.c.id == bindparam("id")), jobs)
+_EXISTS = CachedSelect(select(literal(1)).where(jobs.c.id == bindparam("id")), jobs)
 _older = and_(jobs.c.priority == bindparam("priority"), jobs.c.id < bindparam("id"))
 _queued = and_(jobs.c.status == "queued", jobs.c.tenant == bindparam("tenant"))
 _ahead = select(literal(1)).where(_queued, or_(jobs.c.priority > bindparam("priority"), _older))
@@ -172,6 +173,12 @@ def get(connection: Connection, job_id: str) -> Job:
     if row is None:
         raise NotFound(f"no job {job_id!r}")
     return _job(connection, row)
+
+
+def require(connection: Connection, job_id: str) -> None:
+    """Raise NotFound unless there is a job of this id: one look into the primary key, without reading the job."""
+    if _EXISTS.execute(connection, id=job_id).first() is None:
+        raise NotFound(f"no job {job_id!r}")
 
 
 @dataclass(frozen=True)

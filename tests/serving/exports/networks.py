@@ -13,7 +13,7 @@ from service.spec.job import JobSpec
 from service.spec.lowering import lower
 from service.spec.resolved import Feature
 from service.spec.table import ColumnType
-from service.training.checkpoint import Checkpoint
+from service.training.checkpoint import LoadedCheckpoint
 from service.training.models import build
 
 DATES = [86_400.0 * day + 3_600 * (day % 24) for day in range(40)]
@@ -37,7 +37,7 @@ def texts(name: str, *categories: str, other: bool) -> FittedFeature:
     return FittedFeature.fit(feature, np.array([categories[0]], dtype=object), "standardize")
 
 
-def mixed(target: FittedTarget, numeric: str = "standardize") -> Checkpoint:
+def mixed(target: FittedTarget, numeric: str = "standardize") -> LoadedCheckpoint:
     """A network, not trained, of a column of every type."""
     features = [
         numbers("size", [1.0, 2.0, np.nan, 4.0, 1e9], numeric),
@@ -49,12 +49,14 @@ def mixed(target: FittedTarget, numeric: str = "standardize") -> Checkpoint:
     return untrained(Preprocessing(features=features, target=target, null_values=["unknown", "-"]))
 
 
-def untrained(preprocessing: Preprocessing) -> Checkpoint:
+def untrained(preprocessing: Preprocessing) -> LoadedCheckpoint:
     spec = JobSpec.model_validate({"data": {"kind": "dataset", "id": "ds_1", "target": "y"}})
     outputs = len(preprocessing.target.classes or [0])
     layers = lower(spec.architecture, len(preprocessing.input_names), outputs)
     torch.manual_seed(0)
-    return Checkpoint(build(layers).eval(), layers, preprocessing, spec, 3, {"val_loss": 0.5, "val_accuracy": 0.75})
+    return LoadedCheckpoint(
+        build(layers).eval(), layers, preprocessing, spec, 3, {"val_loss": 0.5, "val_accuracy": 0.75}
+    )
 
 
 MIXED_ROWS: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""A bundle: all there is to know of a network, and a load.py that needs torch alone."""
+"""The bundle export: contents, and a load.py that needs only torch."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from xml.etree import ElementTree
 
 import pytest
 
-from service.data.csv_injection import harmless
+from service.data.csv_injection import escape_formula
 from service.data.preprocess.preprocessing import FittedTarget, Preprocessing
 from service.domain.job import Job
 from service.serving.exports import standalone as loader
 from service.serving.exports.bundle import to_bundle
 from service.serving.exports.curves import Point, curves
 from service.serving.exports.model import standalone
-from service.training.checkpoint import Checkpoint
+from service.training.checkpoint import LoadedCheckpoint
 from tests.serving.exports.networks import MIXED_ROWS, TARGETS, mixed, numbers, untrained
 
 HISTORY = "epoch,train_loss,val_loss,reason\n1,0.9,0.8,first\n2,0.5,,\n3,0.4,0.5,best\n"
 ASKED: list[dict[str, Any]] = [{"size": "2.5", "city": "Ulm", "when": "1970-01-20T10:30:00Z", "smoker": "true"}, {}]
 
 
-def job_of(checkpoint: Checkpoint, **fields: Any) -> Job:
+def job_of(checkpoint: LoadedCheckpoint, **fields: Any) -> Job:
     values = {"name": "birds", "labels": {}, "priority": 0, "sweep": None, "point": None, "forked": None}
     ended = {"status": "succeeded", "stop_reason": "early_stopped", "control": None, "error": None, "attempt": 1}
     rest = {"failures": 0, "device": "cpu", "worker": None, "queue_position": None, "best": None, "test": None}
@@ -41,7 +41,7 @@ def job_of(checkpoint: Checkpoint, **fields: Any) -> Job:
     return Job.model_validate({**values, **ended, **rest, **times, **known, **fields})
 
 
-def taken(tmp_path: Path, target: FittedTarget = TARGETS[0], **fields: Any) -> tuple[Checkpoint, Path]:
+def taken(tmp_path: Path, target: FittedTarget = TARGETS[0], **fields: Any) -> tuple[LoadedCheckpoint, Path]:
     """The network and the folder of its bundle."""
     checkpoint, history = mixed(target), tmp_path / "history.csv"
     history.write_text(HISTORY)
@@ -102,7 +102,7 @@ def test_its_loader_knows_a_column_by_its_name_in_a_csv_file_of_the_service(
     data = to_bundle(checkpoint, [{}], job_of(checkpoint), None, tmp_path / "history.csv")
     zipfile.ZipFile(io.BytesIO(data)).extractall(tmp_path / "taken")
     with (tmp_path / "rows.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([map(harmless, names), row])
+        csv.writer(file).writerows([map(escape_formula, names), row])
 
     loader.main(str(tmp_path / "rows.csv"), tmp_path / "taken")
 
