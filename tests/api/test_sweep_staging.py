@@ -147,8 +147,8 @@ def test_staged_jobs_of_a_killed_process_are_garbage_collected(kitchen: Kitchen)
     Collector(database, kitchen.artifacts, RetentionPolicy()).collect(threading.Event())
     assert count(database) == 31  # they may yet be needed
     with database.transaction() as connection:
-        assert retention.forget_staged(connection, datetime.now(UTC) + timedelta(hours=1), 20) == 20
-        assert retention.forget_staged(connection, datetime.now(UTC) + timedelta(hours=1), 20) == 10
+        assert retention.delete_staged(connection, datetime.now(UTC) + timedelta(hours=1), 20) == 20
+        assert retention.delete_staged(connection, datetime.now(UTC) + timedelta(hours=1), 20) == 10
 
     assert count(database) == 1
     assert count(database, events) == 1

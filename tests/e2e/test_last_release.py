@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from service.api.app import create_app
 from service.artifacts import Artifacts
 from service.settings import Settings
-from service.store import schema
+from service.store import migrations
 from service.store.engine import Database, migrate
 from tests.api.conftest import CoinPredictor
 from tests.processes import until
@@ -63,7 +63,7 @@ def test_a_worker_of_the_last_release_trains_what_this_version_has_queued(
 ) -> None:
     database = Database(blank_database_url)
     with database.transaction() as connection:
-        config = schema.alembic_config()
+        config = migrations.alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, ITS_REVISION)
     settings, artifacts = Settings(home=tmp_path), Artifacts(tmp_path / "artifacts")
