@@ -53,9 +53,9 @@ class Preprocessing(Strict):
     """The fitted preprocessing: raw rows -> network inputs, and network outputs -> values."""
 
     features: list[FittedFeature]
-    """The columns that are learnt from, in the order of the inputs."""
+    """The feature columns, in the order of the inputs."""
     target: FittedTarget
-    """The column that is learnt."""
+    """The target column."""
     null_values: list[str] = []
     """Texts that stand for a missing value in the data set."""
     date_format: str | None = None
