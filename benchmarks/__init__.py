@@ -1,1 +1,1 @@
-"""Speed, measured side by side in one run; the figures live in RESULTS.md."""
+"""Benchmarks: speed measured side by side in one run; RESULTS.md has the results."""

@@ -1,4 +1,4 @@
-"""What requests cost, beside a bare FastAPI route that reads one row, and how long a poll takes while all cores train.
+"""Cost of requests, compared with a bare FastAPI route that reads one row, and poll latency while all cores train.
 
     python -m benchmarks.api
 

@@ -1,4 +1,4 @@
-"""Seconds per job and epoch of the engine, alone and in arrays, against loops written by hand; one thread each.
+"""Seconds per job and epoch of the engine, alone and in arrays, against plain training loops; one thread each.
 
     python -m benchmarks.engine [repetitions]
 
@@ -46,7 +46,7 @@ VALIDATION = torch.from_numpy(DATA.validation.x), torch.from_numpy(DATA.validati
 
 
 Loops = dict[str, tuple[int, Iterator[None]]]
-"""How many jobs each contender trains, and the contender: an epoch a turn."""
+"""The number of jobs that each contender trains, and its iterator: one epoch per step."""
 LOADER, SLICES, SCIKIT = "DataLoader loop, Adam", "loop over sliced tensors, fused Adam", "scikit-learn MLPClassifier"
 
 

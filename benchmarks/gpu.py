@@ -1,4 +1,4 @@
-"""Seconds per job and epoch on a GPU: alone and in arrays, steps replayed and plain, float32 and bfloat16.
+"""Seconds per job and epoch on a GPU: alone and in arrays, CUDA graph and eager steps, float32 and bfloat16.
 
     python -m benchmarks.gpu [repetitions]
 

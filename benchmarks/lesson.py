@@ -1,4 +1,4 @@
-"""The lesson's script that this service grew from, to be run in a fresh process: random labels, batch norm, patience.
+"""The plain PyTorch script to compare with, run in a fresh process: random labels, batch norm, patience.
 
 It is kept as taught, with its bug: `best_state` holds references, so what it restores is the last epoch.
 """

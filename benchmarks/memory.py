@@ -1,4 +1,4 @@
-"""What training takes of memory against what `service/spec/limits.py` expects: the peak of a fresh trainer, a job each.
+"""Peak memory of training against the estimate of `service/spec/limits.py`, in a fresh trainer per job.
 
 python -m benchmarks.memory
 """

@@ -1,4 +1,4 @@
-"""Scores on rows held out, with nothing but the target named, against scikit-learn's networks with early stopping.
+"""Metrics on held-out rows with default settings, against scikit-learn's networks with early stopping.
 
     python -m benchmarks.quality [seeds]
 

@@ -1,4 +1,4 @@
-"""The queue: jobs claimed exactly once by many claimers, what a claim costs in a long queue, and writes of zombies.
+"""The queue: jobs claimed exactly once by many workers, cost of a claim in a long queue, writes of lost attempts.
 
     python -m benchmarks.queue [jobs] [claims]
 

@@ -1,4 +1,4 @@
-"""What history and checkpoints cost: a sweep of 64 jobs through a trainer that records, against the training alone.
+"""Overhead of recording history and checkpoints: a sweep of 64 jobs through a trainer, against the training alone.
 
     python -m benchmarks.recording [repetitions]
 

@@ -1,4 +1,4 @@
-"""A large CSV over HTTP: how long it takes to be stored and profiled, and in how much memory. Linux alone.
+"""A large CSV over HTTP: time to store and profile it, and peak memory. Linux only.
 
     python -m benchmarks.upload [megabytes]
 

@@ -36,7 +36,7 @@ class ServiceError(Exception):
 
 
 class InvalidSpec(ServiceError):
-    """The job spec cannot be trained as it stands."""
+    """The job spec is invalid."""
 
     code = "invalid_spec"
 
@@ -65,7 +65,7 @@ class NotFound(ServiceError):
 
 
 class Conflict(ServiceError):
-    """The object's present state does not allow this."""
+    """The object's current state does not allow this."""
 
     code = "conflict"
 
@@ -84,7 +84,7 @@ class QueueFull(ServiceError):
 
 
 class RateLimited(ServiceError):
-    """There are too many requests; send fewer."""
+    """Too many requests; send fewer."""
 
     code = "rate_limited"
     retry_seconds = 1
@@ -104,7 +104,7 @@ class TooLarge(ServiceError):
 
 
 class QuotaExceeded(ServiceError):
-    """What is stored takes all the room that it may."""
+    """The storage quota is used up."""
 
     code = "quota_exceeded"
 
@@ -116,23 +116,23 @@ class Unauthorized(ServiceError):
 
 
 class InvalidKey(ServiceError):
-    """The API key opens nothing."""
+    """Unknown, expired or revoked API key."""
 
     code = "invalid_key"
 
 
 class UnknownKey(InvalidKey):
-    """This server does not know the key."""
+    """Unknown API key."""
 
 
 class TooManyFailedKeys(ServiceError):
-    """Too many unknown API keys came from this address; try again later, with the right one."""
+    """Too many unknown API keys from this address; try again later."""
 
     code = "too_many_failed_keys"
 
 
 class OpenBehindProxy(ServiceError):
-    """A service without API keys answers nothing that a proxy forwards: make a key."""
+    """A service without API keys refuses requests that a proxy forwards: create a key."""
 
     code = "open_behind_proxy"
 
@@ -144,26 +144,26 @@ class Forbidden(ServiceError):
 
 
 class WrongHost(ServiceError):
-    """The request names another server than this one."""
+    """Host not allowed."""
 
     code = "wrong_host"
 
 
 class CrossSite(ServiceError):
-    """Another site's page made a browser send this."""
+    """Cross-site request refused."""
 
     code = "cross_site"
 
 
 class Unavailable(ServiceError):
-    """A part that this request needs cannot be reached right now; try again."""
+    """The database or another component is unavailable; try again."""
 
     code = "unavailable"
     retry_seconds = 2
 
 
 class SchemaMismatch(Unavailable):
-    """The database's schema is not one that this version of the service can use."""
+    """The database's schema is not compatible with this version of the service."""
 
 
 class StorageError(ServiceError):
@@ -173,30 +173,30 @@ class StorageError(ServiceError):
 
 
 class DatasetCorrupt(ServiceError):
-    """The stored data set is missing or is not the one that was uploaded."""
+    """The stored data set is missing or damaged."""
 
     code = "dataset_corrupt"
 
 
 class CheckpointCorrupt(ServiceError):
-    """The file of the weights is missing or is not the one that was published."""
+    """The checkpoint file is missing or damaged."""
 
     code = "checkpoint_corrupt"
 
 
 class NotInstalled(ServiceError):
-    """This server lacks a library that the request needs."""
+    """The server lacks an optional library that the request needs."""
 
     code = "not_installed"
 
 
 class LeaseLost(ServiceError):
-    """Another attempt owns this job now; this one must stop."""
+    """The lease is lost: another attempt owns the job, so this one must stop."""
 
     code = "lease_lost"
 
 
 class Misconfigured(ServiceError):
-    """A setting cannot be used as it stands."""
+    """Invalid setting."""
 
     code = "misconfigured"

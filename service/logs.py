@@ -1,4 +1,4 @@
-"""How every process writes its log: a line an event, for people or for programs, with what it is about."""
+"""Logging of every process: one line per event, as text or JSON, with context fields."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def set_up(level: str, format: str) -> None:  # noqa: A002
-    """All loggers of this process write to standard error from now on; `level` and `format`: see Settings."""
+    """Configure all loggers of this process to write to standard error; `level` and `format`: see Settings."""
     as_json: list[Processor] = [
         processors.ExceptionRenderer(),
         processors.EventRenamer("message"),
         processors.JSONRenderer(ensure_ascii=False, default=str),
     ]
-    # Tracebacks without the values of variables: a key might be among them.
-    for_people: list[Processor] = [
+    # Tracebacks without the values of local variables, which may include API keys.
+    as_text: list[Processor] = [
         dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), pad_event_to=0, pad_level=False, exception_formatter=dev.plain_traceback
         )
@@ -36,25 +36,25 @@ def set_up(level: str, format: str) -> None:  # noqa: A002
             contextvars.merge_contextvars,
             _without_colors,
         ],
-        processors=[stdlib.ProcessorFormatter.remove_processors_meta, *(as_json if format == "json" else for_people)],
+        processors=[stdlib.ProcessorFormatter.remove_processors_meta, *(as_json if format == "json" else as_text)],
     )
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(level="INFO" if level == "debug" else level.upper(), handlers=[handler], force=True)
-    logging.getLogger("service").setLevel(level.upper())  # what libraries have to say for debugging is not ours
+    logging.getLogger("service").setLevel(level.upper())  # debug messages of this package only, not of libraries
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def _without_colors(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    line.pop("color_message", None)  # uvicorn's message once more
+    line.pop("color_message", None)  # uvicorn's message again, with terminal colors
     return line
 
 
 def about(**fields: Any) -> AbstractContextManager[None]:
-    """Lines written within, by this thread or task and those it starts, have these fields too."""
+    """Add these fields to all lines logged within the context, by this thread or task and those it starts."""
     return contextvars.bound_contextvars(**fields)
 
 
 def always_about(**fields: Any) -> None:
-    """Lines have these fields from now on."""
+    """Add these fields to all later lines of this thread or task."""
     contextvars.bind_contextvars(**fields)

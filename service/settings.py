@@ -1,4 +1,4 @@
-"""One frozen Settings, read once; the only reader of the environment."""
+"""The settings, read once from the environment, which no other module reads."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """What an operator can set, each as an environment variable with the prefix `BESTEPOCH_`."""
+    """The settings, each an environment variable with the prefix `BESTEPOCH_`."""
 
     model_config = SettingsConfigDict(
         env_prefix="BESTEPOCH_", env_ignore_empty=True, frozen=True, extra="ignore", use_attribute_docstrings=True
     )
 
     home: Path = Path("~/.bestepoch")
-    """Folder of the SQLite file, the artifacts and the trainers' logs."""
+    """Folder of the SQLite database, the artifacts and the trainers' logs."""
     database_url: str = ""
     """`sqlite:///FILE` or `postgresql://...`; empty: `bestepoch.db` in HOME."""
     database_password_file: Path | None = None
@@ -30,15 +30,15 @@ class Settings(BaseSettings):
     artifacts_url: str = ""
     """Folder of data sets and checkpoints, shared by API and workers; empty: `artifacts` in HOME."""
     group_access: bool = False
-    """`true`: files and folders are the group's too, for an API and workers of different users."""
+    """`true`: files and folders are group-writable, for an API and workers of different users."""
     host: str = "127.0.0.1"
-    """Address to listen on; any but a loopback one needs a key."""
+    """Address to listen on; any but a loopback address requires an API key."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     """Port to listen on; 0 picks a free one."""
     hosts: str = ""
-    """Names besides `localhost` and HOST that clients may call this server by, with commas between."""
+    """Allowed `Host` names besides `localhost` and HOST, separated by commas."""
     origins: str = ""
-    """Other sites whose pages may call this server, such as `https://team.example`, with commas between."""
+    """Origins allowed to send cross-site requests (CORS), such as `https://team.example`, separated by commas."""
     api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     """An admin key of tenant `default`, 16 characters or more off loopback; `bestepoch keys create` makes others."""
     api_key_file: Path | None = None
@@ -48,72 +48,72 @@ class Settings(BaseSettings):
     trainer_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Torch threads of each trainer; 1 keeps results bit-identical."""
     array_width: Annotated[int, Field(ge=0, le=4_096)] = 0
-    """Jobs alike that a trainer trains as one array at most; 0: 16 on a CPU, 256 on a GPU."""
+    """Maximum number of similar jobs trained as one array; 0: 16 on a CPU, 256 on a GPU."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda)$")] = "auto"
-    """What trainers use: `auto`, `cpu` or `cuda`."""
+    """Device of the trainers: `auto`, `cpu` or `cuda`."""
     lease_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 15.0
-    """A worker that gives no sign of life for this long loses its jobs to others."""
+    """Duration of a lease: a worker without a heartbeat for this long loses its jobs to others."""
     save_seconds: Annotated[float, Field(ge=0.0, le=86_400.0)] = 10.0
-    """Seconds from one saved state to the next, trained again after a crash; more where saving costs."""
+    """Seconds between saved training states: the work repeated after a crash; longer where saving is slow."""
     keep: Annotated[str, Field(pattern=r"^(last|state|last,state|state,last|none)$")] = "last,state"
-    """What ended jobs keep beside the best checkpoint: `last`, and the `state` that a fork goes on from; or `none`."""
+    """What ended jobs keep besides the best checkpoint: `last`, and the `state` that forks continue from; or `none`."""
     stall_seconds: Annotated[float, Field(ge=1.0, le=86_400.0)] = 600.0
-    """A trainer that makes no step for this long is killed, and its job tried again."""
+    """Watchdog: a trainer without a step for this long is killed, and its job retried."""
     statement_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 30.0
-    """Seconds that a statement may take in Postgres; one that takes longer is ended, and its request gets a 503."""
+    """Statement timeout in Postgres, in seconds; the request of a cancelled statement gets a 503."""
     log_level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"
     """`debug`, `info`, `warning` or `error`."""
     log_format: Annotated[str, Field(pattern=r"^(console|json)$")] = "console"
-    """`console`: lines for people; `json`: an object a line, for programs."""
+    """`console`: text; `json`: one JSON object per line."""
     max_log_bytes: Annotated[int, Field(ge=1024**2)] = 256 * 1024**2
-    """Bytes of the logs of training attempts on a machine together; the oldest are deleted."""
+    """Maximum bytes of all logs of training attempts on a machine; the oldest are deleted."""
     keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     """Days until an ended job is deleted, with its history and checkpoints; 0: never."""
     grace_hours: Annotated[float, Field(ge=0.0, le=8_760.0)] = 24.0
-    """Hours that files of deleted jobs and data sets, and replaced checkpoints, stay for a backup under way to find."""
+    """Hours before garbage collection of files of deleted jobs and data sets, and of replaced checkpoints."""
     trash_days: Annotated[float, Field(ge=0.0, le=3_650.0)] = 7.0
-    """Days that files without a row, which nobody deleted, stay in the artifacts folder's `trash`."""
+    """Days that unreferenced files stay in the artifacts folder's `trash`."""
     max_superseded_bytes: Annotated[int, Field(ge=0)] = 4 * 1024**3
-    """Bytes of replaced checkpoints that a trainer leaves during these hours; beyond it the oldest go at once."""
+    """Bytes of replaced checkpoints that a trainer keeps for these hours; beyond it, the oldest are deleted at once."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
-    """Largest upload in bytes, packed and unpacked; larger ones get 413."""
+    """Maximum bytes of an upload, compressed and uncompressed; larger ones get 413."""
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 100 * 1024**3
-    """Bytes that a tenant's data sets may take together; an upload beyond gets 413."""
+    """Maximum bytes of all data sets of a tenant; an upload beyond gets 413."""
     max_profile_bytes: Annotated[int, Field(ge=1)] = 16 * 1024**2
-    """Bytes that the values listed in a data set's profile may take; rarer ones are left out, with a warning."""
+    """Maximum bytes of the values listed in a data set's profile; rarer ones are left out, with a warning."""
     max_tenant_bytes: Annotated[int, Field(ge=0)] = 1024**4
-    """Bytes of a tenant at most: data sets, checkpoints, histories, unfinished uploads; more gets 413; 0: no limit."""
+    """Storage quota of a tenant in bytes: data sets, checkpoints, histories, uploads; beyond it 413; 0: no limit."""
     max_ingest_bytes: Annotated[int, Field(ge=64 * 1024**2)] = 1024**3
-    """Memory in bytes that the process reading an upload may use."""
+    """Memory limit in bytes of a process that reads an upload."""
     max_model_bytes: Annotated[int, Field(ge=0)] = 1024**3
-    """Memory in bytes of the models that are kept ready to predict, the least recently used going first."""
+    """Memory in bytes of the cache of models for predictions (least recently used evicted first)."""
     max_queued_jobs: Annotated[int, Field(ge=1)] = 100_000
-    """Queued and paused jobs of a tenant at most; one more gets 429."""
+    """Maximum queued and paused jobs of a tenant; one more gets 429."""
     max_running_jobs: Annotated[int, Field(ge=0)] = 0
-    """Jobs of a tenant that train at a time at most, others going first; 0: no limit."""
+    """Maximum running jobs of a tenant; 0: no limit."""
     max_sweep_jobs: Annotated[int, Field(ge=1)] = 10_000
-    """Jobs of a sweep at most."""
+    """Maximum jobs of a sweep."""
     max_parameters: Annotated[int, Field(ge=1)] = 100_000_000
-    """Trained values of a network at most."""
+    """Maximum trainable parameters of a network."""
     max_epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000_000
-    """Epochs of a job at most."""
+    """Maximum epochs of a job."""
     max_seconds: Annotated[float, Field(ge=0.0)] = 0.0
-    """Seconds of training of a job at most, which jobs get that ask for none; 0: no limit."""
+    """Maximum seconds of training of a job, and the default of `max_seconds`; 0: no limit."""
     max_job_bytes: Annotated[int, Field(ge=0)] = 0
-    """Memory in bytes that training a job may take, by estimate; 0: what this machine has."""
+    """Maximum estimated memory in bytes of training a job; 0: the memory of this machine."""
     max_streams: Annotated[int, Field(ge=1)] = 2_000
-    """Streams and waits (`?wait=`) of a tenant open at a time, of each process of the API; one more gets 429."""
+    """Maximum concurrent streams and waits (`?wait=`) of a tenant, per API process; one more gets 429."""
     max_connections: Annotated[int, Field(ge=0)] = 0
-    """Connections open at a time, of each process of the API; 0: as many as the limit of open files allows."""
+    """Maximum concurrent connections, per API process; 0: as many as the limit of open files allows."""
     max_failed_keys_per_minute: Annotated[int, Field(ge=0)] = 60
-    """Unknown keys from an address in a minute; further ones get 429; 0: no limit."""
+    """Rate limit of unknown API keys per address and minute; further ones get 429; 0: no limit."""
     max_requests_per_second: Annotated[float, Field(ge=0.0)] = 0.0
-    """Requests of a tenant in a second, of each process of the API; more get 429; 0: no limit."""
+    """Rate limit of a tenant in requests per second, per API process; more get 429; 0: no limit."""
 
     @model_validator(mode="before")
     @classmethod
     def _read_secrets(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Put what files say where it belongs; the files themselves are not asked again."""
+        """Read secrets from their files, once."""
         given = dict(given)
         if path := given.get("api_key_file"):
             if given.get("api_key"):
@@ -138,19 +138,19 @@ class Settings(BaseSettings):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether none but this machine can reach the server."""
+        """Whether the server is reachable from this machine only."""
         return _is_loopback(self.host)
 
     @property
-    def names(self) -> frozenset[str]:
-        """What the header `Host` may say; empty: anything, as none are given and others need the key."""
+    def allowed_hosts(self) -> frozenset[str]:
+        """Allowed values of the `Host` header; empty: any, if HOSTS is empty off loopback, where a key is required."""
         if not (self.hosts or self.is_loopback):
             return frozenset()
         return frozenset({"localhost", "127.0.0.1", "::1", self.host.lower(), *_listed(self.hosts.lower())})
 
     @property
-    def sites(self) -> frozenset[str]:
-        """The origins whose pages may call."""
+    def allowed_origins(self) -> frozenset[str]:
+        """The allowed origins."""
         return frozenset(_listed(self.origins))
 
     @property
@@ -170,7 +170,7 @@ class Settings(BaseSettings):
 
 
 def _secret(path: str | Path, variable: str) -> str:
-    """What a file holds, without the end of its line."""
+    """The content of a file, without the trailing newline."""
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -192,23 +192,23 @@ def _with_password(url: str, password: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
 
 
-READERS_ENVIRONMENT = (
+FILE_READER_ENVIRONMENT = (
     *("LANG", "LC_ALL", "LC_CTYPE", "TZ"),
     *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"),
     *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
 )
-"""What a process that reads strangers' files is told of the environment; anything else may be secret."""
+"""Environment variables passed to a process that reads clients' files; any other may be secret."""
 
 
-def readers_environment() -> dict[str, str]:
-    """The environment of a process that reads strangers' files."""
-    return {name: os.environ[name] for name in READERS_ENVIRONMENT if name in os.environ}
+def file_reader_environment() -> dict[str, str]:
+    """The environment of a process that reads clients' files."""
+    return {name: os.environ[name] for name in FILE_READER_ENVIRONMENT if name in os.environ}
 
 
-def import_nothing_from_here() -> None:
-    """Keep Python's search for modules out of the current folder, in this process and in those that it starts.
+def remove_cwd_from_module_path() -> None:
+    """Remove the current folder from the module search path, in this process and its child processes.
 
-    `python -m` and `python -c`, which is how trainers and helpers are started, look there first otherwise.
+    `python -m` and `python -c`, which start trainers and helpers, search it first otherwise.
     """
     os.environ["PYTHONSAFEPATH"] = "1"
     here = {"", str(Path.cwd())}
@@ -230,16 +230,16 @@ def _is_loopback(host: str) -> bool:
 
 
 def memory_bytes() -> int:
-    """Memory of this machine, or what its control group leaves of it to us."""
+    """Memory of this machine, or the limit of its control group."""
     there_is = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         return min(there_is, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # no such group, or one without a bound
+    except (OSError, ValueError):  # no control group, or one without a limit
         return there_is
 
 
 def free_port(host: str) -> int:
-    """A port of `host` that nobody listens on right now."""
+    """A free port of `host`."""
     family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
     with socket.socket(family) as probe:
         probe.bind(address)

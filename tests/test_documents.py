@@ -67,7 +67,7 @@ def test_a_broken_link_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("tests.test_documents.ROOT", tmp_path)
     page = tmp_path / "page.md"
     page.write_text(
-        "# 3 a.m., once\n[a](#3-am-once) [b](#noon) [c](page.md) [d](gone.md) `[e](code.md)` [f](https://x.y)\n"
+        "# 2 a.m., once\n[a](#2-am-once) [b](#noon) [c](page.md) [d](gone.md) `[e](code.md)` [f](https://x.y)\n"
     )
 
     assert list(broken_links(page)) == ["page.md: #noon", "page.md: gone.md"]

@@ -136,10 +136,10 @@ def _add_middleware(app: FastAPI, settings: Settings, state: AppState) -> None:
     app.add_middleware(
         ApiKeyMiddleware, authenticator=state.authenticator, rate_limiter=state.rate_limiter, metrics=state.metrics
     )
-    if settings.sites:
+    if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=sorted(settings.sites),
+            allow_origins=sorted(settings.allowed_origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=[
                 "Authorization",
@@ -151,7 +151,7 @@ def _add_middleware(app: FastAPI, settings: Settings, state: AppState) -> None:
             ],
             expose_headers=["Location", "ETag", "Retry-After", "X-Request-Id", "Content-Disposition"],
         )
-    app.add_middleware(HostAndOriginMiddleware, hosts=settings.names, origins=settings.sites)
+    app.add_middleware(HostAndOriginMiddleware, hosts=settings.allowed_hosts, origins=settings.allowed_origins)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(MetricsMiddleware, metrics=state.metrics)
 

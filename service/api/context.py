@@ -15,7 +15,7 @@ from service.concurrency.fair_slots import FairLimiter
 from service.data.processes.runner import Allowance
 from service.domain.access import Caller, Scope
 from service.errors import Forbidden
-from service.settings import readers_environment
+from service.settings import file_reader_environment
 
 if TYPE_CHECKING:
     import pathlib
@@ -94,7 +94,7 @@ class AppState:
             unpacked_bytes=settings.max_upload_bytes,
             seconds=FILE_SECONDS,
             profile_bytes=settings.max_profile_bytes,
-            environment=readers_environment(),
+            environment=file_reader_environment(),
         )
 
 

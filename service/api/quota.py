@@ -90,11 +90,11 @@ class StorageQuota:
     @contextmanager
     def upload(self, database: TenantDatabase, tenant: str) -> Iterator[UploadReservation]:
         """Reserve disk space for an upload or its response until the context ends."""
-        held = UploadReservation(self, database, tenant, self._uploading)
+        reservation = UploadReservation(self, database, tenant, self._uploading)
         try:
-            yield held
+            yield reservation
         finally:
-            held.resize(0)
+            reservation.resize(0)
 
     def _exceeds(self, known: _CachedUsage, tenant: str, more: int, beside: UploadReservation | None) -> bool:
         uploading = self._uploading[tenant] - (beside.size_bytes if beside else 0)

@@ -11,8 +11,7 @@ from fastapi import Header
 from starlette.responses import StreamingResponse
 
 from service.api import expensive_work
-from service.api.http.media_types import CSV, JSON, PARQUET
-from service.api.http.ranges import whole
+from service.api.http.ranges import CSV, JSON, PARQUET, whole
 from service.concurrency.cancellation import current
 from service.data.csv_injection import escape_formula
 from service.data.processes.write_parquet import write_rows

@@ -44,9 +44,9 @@ def worker(until_eof: Annotated[bool, typer.Option(hidden=True)] = False) -> Non
 
 def _settings(host: str | None = None, port: int | None = None) -> Settings:
     """The settings of a process that starts others; none of them imports modules from the current folder."""
-    from service.settings import import_nothing_from_here
+    from service.settings import remove_cwd_from_module_path
 
-    import_nothing_from_here()
+    remove_cwd_from_module_path()
     from service.cli.startup import read_settings
 
     return read_settings(host, port)

@@ -1,1 +1,1 @@
-"""Predictions and exports: a helper process that holds torch, and the API's end of it."""
+"""Predictions and exports: a helper process with torch, and its client in the API."""

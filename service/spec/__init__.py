@@ -1,1 +1,1 @@
-"""What a client may ask for: pydantic models, pure Python, no torch."""
+"""The spec: what a client may ask for, as pydantic models; pure Python without torch."""

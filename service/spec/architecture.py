@@ -1,4 +1,4 @@
-"""Which network: the architectures a client can name. Mlp and Cnn are short forms of a list of layers."""
+"""The architectures of a spec: Mlp, Cnn, and Layers; the first two are short forms of a list of layers."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ RowShape = Annotated[tuple[Side, ...], Field(min_length=2, max_length=3), CapErr
 
 
 class _Blocks(Strict):
-    """What the short forms share."""
+    """Fields that Mlp and Cnn share."""
 
     batch_norm: Bool = True
     """Normalize each hidden layer's outputs over the batch, before its activation."""
     batch_norm_momentum: Momentum = 0.1
-    """Share of each batch in the running mean and variance, which evaluation uses; raise it for few steps an epoch."""
+    """Weight of each batch in the running mean and variance used for evaluation; raise it for few steps per epoch."""
     batch_norm_eps: Eps = 1e-5
     """Added to the variance."""
     activation: Activation = Activation.relu
-    """The non-linearity after each hidden layer."""
+    """The activation function after each hidden layer."""
     dropout: Probability = 0.0
-    """Probability of zeroing a unit of `hidden` in training; 0 adds no layer."""
+    """Dropout probability of the `hidden` units in training; 0 adds no layer."""
 
 
 class Mlp(_Blocks):
-    """A multi-layer perceptron: per hidden width Linear, BatchNorm1d (if asked for), activation, dropout."""
+    """A multi-layer perceptron: each hidden width is Linear, BatchNorm1d (optional), activation, dropout."""
 
     kind: Literal["mlp"] = "mlp"
     """The architecture's name."""
@@ -39,23 +39,23 @@ class Mlp(_Blocks):
 
 
 class Cnn(_Blocks):
-    """A convolutional network for images or sequences given as flat rows, then a multi-layer perceptron.
+    """A convolutional network for images or sequences, given as flat rows, followed by a multi-layer perceptron.
 
-    Per entry of `channels` a convolution that keeps the size, batch norm (if asked for), activation and max pooling.
+    Each entry of `channels` is a block: a convolution that keeps the size, batch norm (optional), activation, pooling.
     """
 
     kind: Literal["cnn"] = "cnn"
     """The architecture's name."""
     shape: RowShape
-    """What a row holds, its values in this order: [channels, height, width], or [channels, length] for a sequence."""
+    """Shape of a row's values, in this order: [channels, height, width], or [channels, length] for a sequence."""
     channels: Annotated[list[Width], Field(min_length=1, max_length=32)] = [16, 32]
     """Channels of each convolution."""
     kernel_size: Kernel = 3
-    """Width of the convolutions' windows; odd."""
+    """Kernel size of the convolutions; odd."""
     pool: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
-    """Each block's max pooling makes its images this many times smaller; 1: no pooling."""
+    """Kernel size and stride of each block's max pooling; 1: no pooling."""
     hidden: Annotated[list[Width], Field(max_length=64)] = [64]
-    """Widths of the hidden layers behind the convolutions."""
+    """Widths of the hidden layers after the convolutions."""
 
     @field_validator("kernel_size")
     @classmethod
@@ -66,14 +66,14 @@ class Cnn(_Blocks):
 
 
 class Layers(Strict):
-    """Layers one by one. The output layer is not among them: a last Linear, as wide as the target asks, is added."""
+    """A list of layers. The output layer, a Linear as wide as the target needs, is added automatically."""
 
     kind: Literal["layers"] = "layers"
     """The architecture's name."""
     shape: RowShape | None = None
-    """What a row holds, its values in this order: [channels, height, width] or [channels, length]; null: flat rows."""
+    """Shape of a row's values, in this order: [channels, height, width] or [channels, length]; null: flat rows."""
     layers: Annotated[list[LayerSpec], Field(max_length=200)]
-    """The layers in order; before the output layer, what is not flat is flattened."""
+    """The layers in order; a Flatten is added before the output layer if needed."""
 
 
 Architecture = Annotated[
@@ -83,5 +83,5 @@ ARCHITECTURES: tuple[type[Mlp | Cnn | Layers], ...] = (Mlp, Cnn, Layers)
 
 
 def row_shape(architecture: Mlp | Cnn | Layers) -> tuple[int, ...] | None:
-    """What a row's values stand for, where that is more than a flat row."""
+    """The shape of a row's values; None for flat rows."""
     return None if isinstance(architecture, Mlp) else architecture.shape

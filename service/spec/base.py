@@ -1,4 +1,4 @@
-"""The base of every model of a spec: frozen, nothing unknown, no silent conversions."""
+"""Base models and types of the spec: immutable, no unknown fields, no implicit type conversions."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def _whole(value: Any) -> Any:
     return int(value) if type(value) is float and value.is_integer() else value
 
 
-# Numbers are taken as they are: "64" is not 64 and true is not 1; 64.0 is, as JSON makes no difference.
+# Strict numbers: "64" and true are refused; 64.0 is an integer, because JSON does not distinguish them.
 Int = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
 Float = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Bool = Annotated[bool, Field(strict=True)]
 
-# What numpy's generators and torch's take.
+# The range of seeds of NumPy's and torch's generators.
 Seed = Annotated[Int, Field(ge=0, le=2**32 - 1)]
 
-# Text that a person chose: one line, no control characters.
+# A name: one line, no control characters.
 Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 ColumnName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=1_000, pattern=r"^[^\x00]+$")]
 
 
-FEW = 100  # fields: more than any model has
+MAX_FIELDS = 100  # more than any model has
 
 
 class Strict(BaseModel):
@@ -51,8 +51,8 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _few_unknown(cls, value: Any) -> Any:
-        """Leave out all unknown fields but the first few: one is enough to refuse the rest, and each costs an error."""
-        if not isinstance(value, dict) or len(value) <= FEW:  # nearly always: every read of a stored job comes by
+        """Drop unknown fields except the first few: each of them creates an error, and one is enough to refuse."""
+        if not isinstance(value, dict) or len(value) <= MAX_FIELDS:  # the fast path
             return value
         unknown = islice((name for name in value if name not in cls.model_fields), MAX_ERRORS)
         return {name: value[name] for name in (*(cls.model_fields.keys() & value.keys()), *unknown)}
@@ -60,12 +60,12 @@ class Strict(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         found = handler(schema)
-        _as_meant(handler.resolve_ref_schema(found))
+        _corrected(handler.resolve_ref_schema(found))
         return found
 
 
 class OpenEnum(StrEnum):
-    """Names that are stored. One that this version does not know, for a newer one wrote it, is kept as it is."""
+    """An enum of stored names. An unknown name, written by a newer version, is kept as it is."""
 
     @classmethod
     def _missing_(cls, value: object) -> OpenEnum | None:
@@ -77,7 +77,7 @@ class OpenEnum(StrEnum):
 
 
 def known(value: OpenEnum) -> OpenEnum:
-    """`value`, which a client sent: it has to be a name that this version knows."""
+    """Validate a client's value: it must be a name that this version knows."""
     if value not in type(value).__members__:
         *names, last = (f"'{name.value}'" for name in type(value))
         raise PydanticCustomError("enum", "Input should be {expected}", {"expected": f"{', '.join(names)} or {last}"})
@@ -87,29 +87,29 @@ def known(value: OpenEnum) -> OpenEnum:
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
-def _as_meant(schema: Any) -> None:
-    """What pydantic writes otherwise: a bound behind a validator, as in `Int`, by its own name; and a union that is
-    told apart by a field as `oneOf`, though more than one may fit where the field may be left out."""
+def _corrected(schema: Any) -> None:
+    """Correct pydantic's JSON schema: bounds after a validator, as in `Int`, get their JSON schema names; a
+    discriminated union is `anyOf`, because several members may match where the discriminator is optional."""
     if isinstance(schema, dict):
         if "oneOf" in schema:
             schema["anyOf"] = schema.pop("oneOf")
         for own in _BOUNDS.keys() & schema.keys():
             schema[_BOUNDS[own]] = schema.pop(own)
     for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
-        _as_meant(part)
+        _corrected(part)
 
 
 def kind_or(default: str, field: str = "kind") -> Discriminator:
-    """Tell a union's members apart by `field`, which may be left out where there is a usual one."""
+    """A discriminator of a union by `field`, with a default value if the field is missing."""
 
     def kind(value: Any) -> str:
         return str(value.get(field, default) if isinstance(value, dict) else getattr(value, field, default))
 
-    kind.__name__ = field  # pydantic's errors name the discriminator by it
+    kind.__name__ = field  # pydantic uses it as the discriminator's name in errors
     return Discriminator(kind)
 
 
 class FrozenModel(BaseModel):
-    """A frozen record; its field comments are the API's documentation."""
+    """An immutable record; the docstrings of its fields are the API's documentation."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)

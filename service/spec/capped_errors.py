@@ -1,4 +1,4 @@
-"""Lists and objects of a request: validation stops after a few wrong items, not to make an error for each of them."""
+"""Caps the number of validation errors: lists and objects of a request are validated until about 20 errors."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema, InitErrorDetails
 
 MAX_ERRORS = 20
-"""Errors of a list or an object after which its other items are not looked at."""
-CHUNK = 64  # entries of an object that are validated together: each of them may be wrong in several ways
+"""Errors of a list or an object after which validation stops."""
+CHUNK = 64  # entries of an object that are validated at a time: each may have several errors
 
 T = TypeVar("T")
 
 
 class CapErrors:
-    """Annotates a list, tuple or dict, behind its bounds: `Annotated[list[T], Field(...), CapErrors()]`.
+    """Annotation for a list, tuple or dict, after its bounds: `Annotated[list[T], Field(...), CapErrors()]`.
 
-    pydantic makes an error for each wrong item, and one for each member of a union: 1.8 MB of wrong cells took 39 s and
-    3.9 GB. Here there are about `MAX_ERRORS`, and those of one item more.
+    pydantic creates an error for each wrong item, and one for each member of a union: 1.8 MB of wrong cells took 39 s
+    and 3.9 GB. This stops after `MAX_ERRORS` and the errors of one more item.
     """
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """The same schema behind one of the validators below."""
+        """The same schema, wrapped by one of the validators below."""
         schema = cast("dict[str, Any]", handler(source))
         most = schema.get("max_length")
         if schema["type"] in ("list", "tuple"):
@@ -42,7 +42,7 @@ class CapErrors:
 
 
 def _list(value: Any, validate: Callable[[Any], T], most: int | None) -> T:
-    """`validate` stops at the first wrong item; go on behind it until enough are found."""
+    """`validate` fails at the first wrong item; repeat after it until there are enough errors."""
     if not isinstance(value, list):
         return validate(value)
     _check_length("List", value, most)
@@ -52,10 +52,10 @@ def _list(value: Any, validate: Callable[[Any], T], most: int | None) -> T:
             valid = validate(value[start:] if start else value)
         except ValidationError as error:
             errors = error.errors(include_url=False)
-            if not errors[0]["loc"]:  # about the list as such
+            if not errors[0]["loc"]:  # an error of the list itself
                 if not start:
                     raise
-                break  # a remainder may well be too short
+                break  # the remainder of the list may be too short
             index = start + cast("int", errors[0]["loc"][0])
             found += [{**each, "loc": (index, *each["loc"][1:])} for each in errors]
             start = index + 1
@@ -65,11 +65,11 @@ def _list(value: Any, validate: Callable[[Any], T], most: int | None) -> T:
             break
         if len(found) >= MAX_ERRORS or start >= len(value):
             break
-    raise _all_of("list", found)
+    raise _validation_error("list", found)
 
 
 def _dict(value: Any, validate: Callable[[Any], dict[Any, Any]], most: int | None) -> dict[Any, Any]:
-    """`validate` looks at every entry that it is given: give it a few at a time."""
+    """`validate` checks every entry: validate a few at a time."""
     if not isinstance(value, dict):
         return validate(value)
     _check_length("Dictionary", value, most)
@@ -82,7 +82,7 @@ def _dict(value: Any, validate: Callable[[Any], dict[Any, Any]], most: int | Non
         except ValidationError as error:
             found += cast("list[dict[str, Any]]", error.errors(include_url=False))
     if found:
-        raise _all_of("dict", found)
+        raise _validation_error("dict", found)
     return valid
 
 
@@ -92,6 +92,6 @@ def _check_length(kind: str, value: list[Any] | dict[Any, Any], most: int | None
         raise PydanticKnownError("too_long", details)
 
 
-def _all_of(title: str, found: list[dict[str, Any]]) -> ValidationError:
+def _validation_error(title: str, found: list[dict[str, Any]]) -> ValidationError:
     kept = [{name: each[name] for name in ("type", "loc", "input", "ctx") if name in each} for each in found]
     return ValidationError.from_exception_data(title, cast("list[InitErrorDetails]", kept))

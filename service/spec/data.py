@@ -1,4 +1,4 @@
-"""Which rows: the data sources a client can name, and how their columns are prepared."""
+"""The data of a spec: its source (data set, synthetic, inline), and the preprocessing of its columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.spec.capped_errors import CapErrors
 MAX_INLINE_VALUES = 20_000
 MAX_SYNTHETIC_VALUES = 50_000_000
 
-# A value of a table: there 1.0 is a number with a fraction.
+# A target value: here 1.0 is a float.
 Int64 = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
 
 
@@ -26,10 +26,10 @@ class DatasetData(Strict):
     target: ColumnName
     """The column to predict."""
     features: Annotated[list[ColumnName], Field(min_length=1, max_length=10_000), CapErrors()] | None = None
-    """The columns to learn from, in this order; null: every usable column but the target."""
+    """The columns used as features, in this order; null: every usable column except the target."""
     weight: ColumnName | None = None
-    """A column of how much each row counts in training, relative to the others: numbers of 0 and more. It is not learnt
-    from unless `features` names it; validation and test rows count alike."""
+    """A column of sample weights for training: numbers of 0 and more, relative to each other. It is no feature unless
+    `features` names it; validation and test rows are not weighted."""
 
     @model_validator(mode="after")
     def _distinct_features(self) -> DatasetData:
@@ -44,7 +44,7 @@ class DatasetData(Strict):
 
 
 class SyntheticData(Strict):
-    """Normally distributed features and class labels, made from a seed."""
+    """Synthetic data: normally distributed features and class labels, from a seed."""
 
     kind: Literal["synthetic"] = "synthetic"
     """Where the rows come from."""
@@ -55,7 +55,7 @@ class SyntheticData(Strict):
     classes: Annotated[Int, Field(ge=2, le=1_000)] = 2
     """How many classes the target y has."""
     signal: Annotated[Float, Field(ge=0.0, le=100.0)] = 0.0
-    """Distance between class centres in standard deviations; 0: labels that carry nothing."""
+    """Distance between class centres in standard deviations; 0: labels independent of the features."""
     seed: Seed = 0
     """The same seed gives the same rows."""
 
@@ -64,12 +64,12 @@ class SyntheticData(Strict):
         if self.rows * self.features > MAX_SYNTHETIC_VALUES:
             raise ValueError(f"rows x features must be at most {MAX_SYNTHETIC_VALUES:,}")
         if self.classes > self.rows:
-            raise ValueError("there must be at least one row a class")
+            raise ValueError("there must be at least one row per class")
         return self
 
 
 class InlineData(Strict):
-    """A small table in the request itself; upload a data set for anything larger."""
+    """A small table in the request; upload a data set for larger ones."""
 
     kind: Literal["inline"] = "inline"
     """Where the rows come from."""
@@ -84,7 +84,7 @@ class InlineData(Strict):
         Field(min_length=3, max_length=MAX_INLINE_VALUES),
         CapErrors(),
     ]
-    """One target value a row: all text, all booleans or all numbers; null rows are dropped."""
+    """One target value per row: all text, all booleans or all numbers; rows with null are dropped."""
 
     @field_validator("x")
     @classmethod
@@ -116,18 +116,18 @@ Data = Annotated[
 
 
 class Preprocess(Strict):
-    """How columns become numbers; fitted on training rows only."""
+    """Preprocessing of columns into inputs; fitted on training rows only."""
 
     numeric: Literal["standardize", "quantile", "none"] = "standardize"
-    """`standardize` shifts and scales each column of numbers to mean 0 and deviation 1; `quantile` maps its ranks to a
-    normal distribution, whatever its own; `none` leaves numbers as they are. Dates become days since the earliest
-    training row, which are then treated like any number, and the sine and cosine of where in the day, week and year
-    they fall. Booleans become 0 and 1, standardized unless `none`."""
+    """`standardize` scales each numeric column to mean 0 and standard deviation 1; `quantile` maps its quantiles to a
+    normal distribution; `none` leaves numbers unchanged. Dates become days since the earliest training row, which are
+    scaled like numbers, and sine and cosine of the time of day, week and year. Booleans become 0 and 1, standardized
+    unless `none`."""
     categorical: Literal["one_hot"] = "one_hot"
-    """Text columns become one 0/1 input for each of their frequent values, and one for all others together, where
-    5 rows or more hold one of these. A value that no row of the data set holds is one of the others too."""
+    """Text columns are one-hot encoded: one input for each frequent value, and one for all others together, (other), if
+    they occur in at least 5 rows. Values that do not occur in the data set count as (other) too."""
     max_categories: Annotated[Int, Field(ge=1, le=1_000)] = 50
-    """Values of a text column that get an input of their own: the most frequent, each in at least 5 rows."""
+    """Most categories of a text column: its most frequent values, each in at least 5 rows."""
     missing: Literal["impute"] = "impute"
-    """A 0/1 input says that a value is missing. Missing numbers and dates become the training mean, with `quantile` the
-    median; missing texts have no category."""
+    """A 0/1 input indicates a missing value. Missing numbers and dates are imputed by the training mean (by the median
+    for `quantile`); missing text has no category."""

@@ -1,4 +1,4 @@
-"""When to stop and what counts as better: the monitored number, and the rules that watch it."""
+"""Early stopping: the monitored metric, and the stopping rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.spec.base import Float, Int, OpenEnum, Strict, kind_or, known
 
 
 class Monitor(OpenEnum):
-    """A number of the history that can decide which epoch is best."""
+    """A metric of the history that can be monitored."""
 
     val_loss = "val_loss"
     val_accuracy = "val_accuracy"
@@ -38,13 +38,13 @@ Alpha = Annotated[Float, Field(gt=0.0, le=1e6)]
 class _Rule(Strict):
     rule: str
     monitor: Annotated[Monitor, AfterValidator(known)] = Monitor.val_loss
-    """The number that decides which epoch is best."""
+    """The monitored metric: it decides which epoch is best."""
     min_epochs: Annotated[Int, Field(ge=0, le=1_000_000)] = 0
-    """Never stop early before this epoch; the best epoch is tracked all the same."""
+    """Do not stop early before this epoch; the best epoch is tracked from the start."""
     target: Float | None = None
-    """Stop as soon as the monitored value is at least this good."""
+    """Stop as soon as the monitored metric reaches this value."""
     on_non_finite: Literal["stop", "fail", "ignore"] = "stop"
-    """A loss that is NaN or infinite ends the job, fails it, or counts as no improvement."""
+    """If a loss is NaN or infinite: `stop` ends the job, `fail` fails it, `ignore` counts it as no improvement."""
 
 
 class Patience(_Rule):
@@ -53,12 +53,12 @@ class Patience(_Rule):
     rule: Literal["patience"] = "patience"
     """The rule's name."""
     patience: Annotated[Int, Field(ge=1, le=1_000_000)] = 10
-    """Epochs without an improvement larger than `min_delta` after which training stops."""
+    """Training stops after this many epochs without an improvement larger than `min_delta`."""
     min_delta: Annotated[Float, Field(ge=0.0, le=1e12)] = 0.0
-    """An improvement must exceed this to reset the patience; the best weights follow any improvement."""
+    """Only improvements larger than this reset the patience; the best weights follow any improvement."""
     min_delta_mode: Literal["absolute", "relative"] = "absolute"
-    """`relative`: `min_delta` is a fraction of the magnitude of the value at which patience last started anew, which
-    small improvements since may have passed."""
+    """`relative`: `min_delta` is a fraction of the magnitude of the value at which patience was last reset; smaller
+    improvements since then do not change it."""
 
     @property
     def earliest_stop(self) -> int:
@@ -67,7 +67,7 @@ class Patience(_Rule):
 
 
 class _Prechelt(_Rule):
-    """A rule of Prechelt, "Early Stopping - But When?" (1998), made for errors that shrink towards 0."""
+    """A rule of Prechelt, "Early Stopping - But When?" (1998), for errors that decrease towards 0."""
 
     @field_validator("monitor")
     @classmethod
@@ -81,7 +81,7 @@ class GeneralizationLoss(_Prechelt):
     """Stop when the monitored value is more than `alpha` percent above its best (Prechelt's GL, 1998).
 
     GL(t) = 100 (E(t) / E_opt(t) - 1), where E_opt(t) is the least of E(1), ..., E(t), the monitored values so far;
-    undecided while that minimum is not above 0.
+    it does not fire while that minimum is not above 0.
     """
 
     rule: Literal["gl"] = "gl"
@@ -96,19 +96,19 @@ class GeneralizationLoss(_Prechelt):
 
 
 class ProgressQuotient(_Prechelt):
-    """Stop when GL (see rule `gl`) outweighs what training still gains (Prechelt's PQ, 1998).
+    """Stop when GL (see rule `gl`) exceeds the training progress (Prechelt's PQ, 1998).
 
     P(t) = 1000 ((mean train_loss of the last k epochs) / (their smallest train_loss) - 1); stop when
     GL(t) / P(t) > alpha.
-    Looked at after every k epochs; undecided where a training loss or the best value is not finite and above 0.
+    Checked after every k epochs; it does not fire if a training loss or the best value is not finite and above 0.
     """
 
     rule: Literal["pq"] = "pq"
     """The rule's name."""
     alpha: Alpha = 0.5
-    """Percent of loss in generalization a per mille of progress in training; Prechelt tried 0.5 to 3."""
+    """Percent of generalization loss per per mille of training progress; Prechelt tried 0.5 to 3."""
     k: Annotated[Int, Field(ge=2, le=10_000)] = 5
-    """Epochs of a strip; the rule is looked at after each strip."""
+    """Epochs per strip; the rule is checked after each strip."""
 
     @field_validator("monitor")
     @classmethod
@@ -124,9 +124,9 @@ class ProgressQuotient(_Prechelt):
 
 
 class SuccessiveRises(_Prechelt):
-    """Stop when the monitored value has risen from strip to strip `s` times in a row (Prechelt's UP, 1998).
+    """Stop when the monitored metric has risen from strip to strip `s` times in a row (Prechelt's UP, 1998).
 
-    Compared are the values of the last epochs of successive strips of `k` epochs; one that is not finite counts as a
+    Compares the values of the last epochs of successive strips of `k` epochs; a value that is not finite counts as a
     rise.
     """
 
@@ -135,7 +135,7 @@ class SuccessiveRises(_Prechelt):
     s: Annotated[Int, Field(ge=1, le=10_000)] = 3
     """Successive rises after which training stops; Prechelt tried 2 to 8."""
     k: Annotated[Int, Field(ge=1, le=10_000)] = 5
-    """Epochs of a strip; the rule is looked at after each strip."""
+    """Epochs per strip; the rule is checked after each strip."""
 
     @property
     def earliest_stop(self) -> int:

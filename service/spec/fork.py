@@ -1,4 +1,4 @@
-"""What a client may ask of a fork: a new job that goes on from another's weights, with some of its spec changed."""
+"""Forks: a new job that continues from the weights of another job, with changes in its spec."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ FIXED = ("data", "task", "split", "preprocess")
 
 
 class ForkSpec(Strict):
-    """A new job from the weights of another."""
+    """A new job from the weights of another job."""
 
     checkpoint: Literal["best", "last"] = "last"
-    """`last`: go on after the last saved epoch, with the optimizer's state and the history; nothing changed, that is
-    what the other job would have done. `best`: begin at epoch 1 with the best weights in place of random ones."""
+    """`last`: continue after the last saved epoch, with the optimizer's state and the history; without changes, this is
+    bit-identical to a longer run of the other job. `best`: start at epoch 1 with the best weights."""
     changes: Annotated[dict[DottedName, Change], Field(max_length=MAX_NAMES), CapErrors()] = {}
-    """Dotted names into the other job's spec with their new values, e.g. `{"early_stopping.patience": 20}`."""
+    """Dotted paths in the other job's spec and their new values, e.g. `{"early_stopping.patience": 20}`."""
 
 
 def resolve_fork(spec: JobSpec, table: TableProfile, limits: JobLimits, parent: Resolved) -> Resolved:
-    """The fork, with the inputs and rows that `parent` is trained on, though this version might choose others.
+    """Resolve the fork, with the inputs and rows of `parent`, even if this version would choose others.
 
-    Raises InvalidSpec; what has to stay, `check_fork` compares.
+    Raises InvalidSpec; `check_fork` compares the parts that must not change.
     """
     if any(getattr(parent.spec, part) != getattr(spec, part) for part in FIXED):
         return resolve(spec, table, limits)
@@ -46,17 +46,22 @@ def resolve_fork(spec: JobSpec, table: TableProfile, limits: JobLimits, parent: 
 
 def check_fork(parent: Resolved, fork: Resolved, asked: ForkSpec) -> None:
     """Raise InvalidSpec, pointing into the spec, where the weights or the optimizer would not fit the fork."""
-    faults = [
-        FieldError(f"/{part}", "must stay: the weights belong to it")
+    errors = [
+        FieldError(f"/{part}", "cannot be changed in a fork: the weights depend on it")
         for part in FIXED
         if getattr(parent.spec, part) != getattr(fork.spec, part)
     ]
-    if not faults and list(map(_shape, parent.layers)) != list(map(_shape, fork.layers)):
-        faults.append(FieldError("/architecture", "must keep its layers: the weights belong to them"))
+    if not errors and list(map(_shape, parent.layers)) != list(map(_shape, fork.layers)):
+        errors.append(FieldError("/architecture", "must keep its layers: the weights depend on them"))
     if asked.checkpoint == "last" and parent.spec.optimizer.kind != fork.spec.optimizer.kind:
-        faults.append(FieldError("/optimizer/kind", "must stay for `last`, whose optimizer goes on; fork from `best`"))
-    if faults:
-        raise InvalidSpec(f"{faults[0].pointer} {faults[0].message}", tuple(faults))
+        errors.append(
+            FieldError(
+                "/optimizer/kind",
+                "cannot be changed for `last`, which continues the optimizer's state; fork from `best`",
+            )
+        )
+    if errors:
+        raise InvalidSpec(f"{errors[0].pointer} {errors[0].message}", tuple(errors))
 
 
 def _shape(layer: Layer) -> Layer:

@@ -23,7 +23,7 @@ Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=50), CapErrors()
 
 
 class Task(StrEnum):
-    """What kind of target is learnt."""
+    """Classification or regression; `auto` decides by the target column."""
 
     auto = "auto"
     classification = "classification"
@@ -31,44 +31,44 @@ class Task(StrEnum):
 
 
 class JobSpec(Strict):
-    """One network to train. Every field but `data` has a default; unknown fields are refused."""
+    """The spec of a job. Every field except `data` has a default; unknown fields are refused."""
 
     name: Name | None = None
-    """A name for people."""
+    """An optional name."""
     labels: Labels = {}
     """Free key-value pairs to find jobs by."""
     data: Data
-    """The rows to learn from."""
+    """The data to train on."""
     task: Task = Task.auto
-    """`auto` decides by the target: text, booleans and few distinct integers are classes."""
+    """`auto` decides by the target: text, booleans and few distinct integers are classification."""
     split: Split = Split()
-    """Which rows train and which validate."""
+    """The split into training, validation and test rows."""
     preprocess: Preprocess = Preprocess()
-    """How columns become numbers."""
+    """Preprocessing of columns into inputs."""
     architecture: Architecture = Mlp()
     """The network."""
     optimizer: Optimizer = Adam()
-    """How weights move."""
+    """The optimizer."""
     schedule: Schedule = Constant()
-    """How the learning rate changes from epoch to epoch."""
+    """The learning-rate schedule."""
     loss: Loss = Loss()
-    """What is minimized."""
+    """Options of the loss function."""
     batch_size: Annotated[Int, Field(ge=1, le=10_000_000)] | Literal["full"] = 64
-    """Rows a step; `full` takes all training rows at once, in their own order."""
+    """Rows per step; `full` takes all training rows at once, unshuffled."""
     max_epochs: Annotated[Int, Field(ge=1, le=1_000_000)] = 100
-    """Training ends after this many epochs at the latest."""
+    """The maximum number of epochs."""
     max_seconds: Annotated[Float, Field(gt=0.0, le=2_592_000.0)] | None = None
-    """Training ends at the first epoch's end past this many seconds of training; null: no limit."""
+    """Training ends with the first epoch that exceeds this many seconds of training; null: no limit."""
     early_stopping: EarlyStopping | None = Patience()
-    """When to stop early; null trains to the end and still keeps the best epoch."""
+    """The early-stopping rule; null trains to the end, and still keeps the best epoch."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """`bfloat16`: in training, factors of matrix products are rounded to it: faster on GPUs; all else is float32."""
+    """`bfloat16`: training rounds the factors of matrix products to it, faster on GPUs; all else is float32."""
     seed: Seed = 0
-    """Initial weights, row order and dropout are functions of this seed."""
+    """Random seed of initial weights, row order and dropout."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes a GPU where the worker has one."""
+    """`auto` uses a GPU if the worker has one."""
     priority: Priority = 0
-    """Of a tenant's jobs those of a higher priority are claimed first."""
+    """Jobs of higher priority are claimed first, within a tenant."""
 
     @property
     def monitor(self) -> Monitor:

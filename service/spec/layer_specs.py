@@ -1,4 +1,4 @@
-"""The layers that a client writes, one by one; names and meanings are PyTorch's. Shapes follow from the data."""
+"""The layers of an architecture `layers`, with PyTorch's names; shapes follow from the data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Eps = Annotated[Float, Field(ge=1e-8, le=1.0)]
 
 
 class Activation(StrEnum):
-    """A non-linearity, by its usual name in PyTorch."""
+    """An activation function, by its name in PyTorch."""
 
     relu = "relu"
     leaky_relu = "leaky_relu"
@@ -29,23 +29,23 @@ class Activation(StrEnum):
 
 
 class LinearLayer(Strict):
-    """Every output is a weighted sum of all inputs; takes flat values."""
+    """A fully connected layer on flat values."""
 
     kind: Literal["linear"]
     """The layer's name."""
     out_features: Width
-    """How many values come out."""
+    """Number of outputs."""
 
 
 class _Convolution(Strict):
     out_channels: Width
-    """How many channels come out."""
+    """Number of output channels."""
     kernel_size: Kernel
-    """Width of the window, the same in every direction."""
+    """Size of the kernel, the same in every dimension."""
     stride: Kernel = 1
-    """Steps between two windows."""
+    """Stride of the kernel."""
     padding: Annotated[Int, Field(ge=0, le=1_024)] = 0
-    """Zeros added at each edge."""
+    """Zero padding at each edge."""
 
 
 class Conv1dLayer(_Convolution):
@@ -68,7 +68,7 @@ class BatchNormLayer(Strict):
     kind: Literal["batch_norm"]
     """The layer's name."""
     momentum: Momentum = 0.1
-    """Share of each batch in the running mean and variance, which evaluation uses."""
+    """Weight of each batch in the running mean and variance used for evaluation."""
     eps: Eps = 1e-5
     """Added to the variance."""
 
@@ -83,12 +83,12 @@ class LayerNormLayer(Strict):
 
 
 class ActivationLayer(Strict):
-    """An element-wise non-linearity."""
+    """An element-wise activation function."""
 
     kind: Literal["activation"]
     """The layer's name."""
     function: Activation = Activation.relu
-    """Which one."""
+    """The activation function."""
 
 
 class DropoutLayer(Strict):
@@ -102,29 +102,29 @@ class DropoutLayer(Strict):
 
 class _Pool(Strict):
     kernel_size: Kernel = 2
-    """Width of the window, the same in every direction."""
+    """Size of the kernel, the same in every dimension."""
     stride: Kernel | None = None
-    """Steps between two windows; null: `kernel_size`."""
+    """Stride of the kernel; null: `kernel_size`."""
     padding: Annotated[Int, Field(ge=0, le=512)] = 0
-    """Added at each edge; at most half of `kernel_size`."""
+    """Padding at each edge; at most half of `kernel_size`."""
 
 
 class MaxPoolLayer(_Pool):
-    """The largest value of each window."""
+    """Max pooling."""
 
     kind: Literal["max_pool"]
     """The layer's name."""
 
 
 class AvgPoolLayer(_Pool):
-    """The mean of each window, padded zeros included."""
+    """Average pooling; padded zeros count."""
 
     kind: Literal["avg_pool"]
     """The layer's name."""
 
 
 class FlattenLayer(Strict):
-    """Sequences or images become flat rows."""
+    """Flattens sequences or images to flat rows."""
 
     kind: Literal["flatten"]
     """The layer's name."""

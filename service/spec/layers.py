@@ -1,7 +1,7 @@
-"""The one layer list: plain layer descriptions with the shapes of what goes in and out, in pure Python.
+"""The layer list that every architecture is lowered to: layers with input and output shapes, in pure Python.
 
-From it come the shape check and the parameter count at submission, the torch module and the batched array. A shape is
-that of one row: (features,), (channels, length) or (channels, height, width).
+Shape checks, parameter counts, the torch module and the array are computed from it. A shape is that of one row:
+(features,), (channels, length) or (channels, height, width).
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 class _Sizes:
-    """How many values a row has; what has no shape of its own in the layers below gives out what it takes in."""
+    """Numbers of values per row; by default the output has the shape of the input."""
 
     shape: Shape
 
     @property
     def output_shape(self) -> Shape:
-        """Shape of what comes out."""
+        """Shape of the output."""
         return self.shape
 
     @property
     def inputs(self) -> int:
-        """Values that go in, a row."""
+        """Input values per row."""
         return prod(self.shape)
 
     @property
     def outputs(self) -> int:
-        """Values that come out, a row."""
+        """Output values per row."""
         return prod(self.output_shape)
 
     @property
     def parameters(self) -> int:
-        """Number of trained values."""
+        """Number of trained parameters."""
         return 0
 
 
@@ -118,7 +118,7 @@ class LayerNorm(_Sizes):
 
 @dataclass(frozen=True)
 class Activate(_Sizes):
-    """An element-wise non-linearity."""
+    """An element-wise activation function."""
 
     shape: Shape
     function: Activation
@@ -136,7 +136,7 @@ class Dropout(_Sizes):
 
 @dataclass(frozen=True)
 class Pool(_Sizes):
-    """The largest value or the mean of each window."""
+    """Max or average pooling."""
 
     shape: Shape
     function: Literal["max", "avg"]
@@ -151,7 +151,7 @@ class Pool(_Sizes):
 
     @property
     def output_shape(self) -> Shape:
-        """The same channels, of fewer values."""
+        """The same channels, each with fewer values."""
         return self.shape[0], *(windows(n, self.kernel_size, self.stride, self.padding) for n in self.shape[1:])
 
 
@@ -190,15 +190,15 @@ Layer: TypeAlias = Linear | Convolution | BatchNorm | LayerNorm | Activate | Dro
 
 
 def windows(size: int, kernel: int, stride: int, padding: int) -> int:
-    """How many windows fit along a side; below 1 where none does."""
+    """Output size of a convolution or pooling along one side; below 1 if the kernel does not fit."""
     return (size + 2 * padding - kernel) // stride + 1
 
 
 def values_held(layer: Layer) -> int:
-    """How many values the engine holds of what the layer gives, a row: flat ones are padded."""
+    """Values per row that the engine holds of the layer's output: flat outputs are padded."""
     return padded(layer.outputs) if len(layer.output_shape) == 1 else layer.outputs
 
 
 def count_parameters(layers: tuple[Layer, ...]) -> int:
-    """How many trained values the layers hold together."""
+    """Number of trained parameters of all layers."""
     return sum(layer.parameters for layer in layers)

@@ -1,4 +1,4 @@
-"""What the one who runs a service lets a job ask for at most, and about how much memory a job takes."""
+"""Limits of a service on each job, and estimates of a job's memory and checkpoint size."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JobLimits:
-    """Bounds of one job."""
+    """Limits on one job, set by the operator."""
 
     parameters: int
     epochs: int
-    seconds: float | None  # of training; None: as long as it takes
+    seconds: float | None  # of training; None: no limit
     memory_bytes: int
 
     def bounded(self, spec: JobSpec) -> JobSpec:
-        """`spec`, with the most seconds written out where it names none; raises InvalidSpec where it asks for more."""
+        """`spec` with the limit on seconds as its default; raises InvalidSpec if it exceeds a limit."""
         if spec.max_epochs > self.epochs:
             raise InvalidSpec.at("/max_epochs", f"this server allows {self.epochs:,} epochs, not {spec.max_epochs:,}")
         if self.seconds is None:
@@ -45,7 +45,7 @@ class JobLimits:
         return spec
 
     def check(self, job: Resolved) -> None:
-        """Raise InvalidSpec where the network or what it takes to train it is too large."""
+        """Raise InvalidSpec if the network, or the memory to train it, exceeds a limit."""
         if job.parameters > self.parameters:
             said = f"the network has {job.parameters:,} parameters; this server allows {self.parameters:,}"
             raise InvalidSpec.at("/architecture", said)
@@ -58,7 +58,7 @@ class JobLimits:
 
 
 def memory_of(job: Resolved) -> dict[str, int]:
-    """About how many bytes training takes beside the process itself, by the part of the spec that they come from."""
+    """Estimated memory of training in bytes, without the process itself, by the part of the spec that causes it."""
     rows = job.rows.train + job.rows.validation + job.rows.test
     return {
         "/architecture": PARAMETER_BYTES * job.parameters,
@@ -68,14 +68,14 @@ def memory_of(job: Resolved) -> dict[str, int]:
 
 
 def checkpoint_bytes_of(job: Resolved) -> int:
-    """About how many bytes its files take on disk: best, last, and the state to go on from.
+    """Estimated size of a job's checkpoint files in bytes: best, last, and the state to resume from.
 
-    A state holds the weights, the best ones and what the optimizer remembers; best and last hold the spec too.
+    A state has the weights, the best weights and the optimizer's moments; best and last have the spec too.
     """
     moments = 1 if isinstance(job.spec.optimizer, Sgd) else 2
     values = job.parameters * (1 + 1 + (2 + moments))
-    described = 2 * (len(job.spec.model_dump_json()) + INPUT_BYTES * job.inputs) + 3 * FILE_BYTES
-    return VALUE_BYTES * values + described
+    metadata = 2 * (len(job.spec.model_dump_json()) + INPUT_BYTES * job.inputs) + 3 * FILE_BYTES
+    return VALUE_BYTES * values + metadata
 
 
 def _gib(number: int) -> str:

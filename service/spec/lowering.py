@@ -1,4 +1,4 @@
-"""Architecture -> the one layer list, with a clear word on the first layer whose shape does not fit."""
+"""Lowers an architecture to the layer list, with a shape check of each layer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from service.spec.layers import (
     windows,
 )
 
-MAX_VALUES = 2**22  # that one layer may give, a row: 16 MiB
+MAX_VALUES = 2**22  # output values of one layer per row: 16 MiB
 
 
 def lower(architecture: Architecture, inputs: int, outputs: int) -> tuple[Layer, ...]:
@@ -69,7 +69,7 @@ def lower(architecture: Architecture, inputs: int, outputs: int) -> tuple[Layer,
 
 
 def _written(architecture: Mlp | Cnn | Layers) -> Iterator[tuple[LayerSpec, str]]:
-    """The layers as a client would write them one by one, and where in the architecture each comes from."""
+    """The architecture as layer specs, each with its path in the architecture."""
     match architecture:
         case Layers():
             yield from ((layer, f"layers/{index}") for index, layer in enumerate(architecture.layers))
@@ -88,7 +88,7 @@ def _convolutions(cnn: Cnn) -> Iterator[tuple[LayerSpec, str]]:
             yield Conv2dLayer(kind="conv2d", out_channels=channels, **size), place
         else:
             yield Conv1dLayer(kind="conv1d", out_channels=channels, **size), place
-        yield from _behind(cnn, place)
+        yield from _norm_and_activation(cnn, place)
         if cnn.pool > 1:
             yield MaxPoolLayer(kind="max_pool", kernel_size=cnn.pool), place
 
@@ -97,12 +97,12 @@ def _hidden(architecture: Mlp | Cnn) -> Iterator[tuple[LayerSpec, str]]:
     for index, width in enumerate(architecture.hidden):
         place = f"hidden/{index}"
         yield LinearLayer(kind="linear", out_features=width), place
-        yield from _behind(architecture, place)
+        yield from _norm_and_activation(architecture, place)
         yield DropoutLayer(kind="dropout", p=architecture.dropout), place
 
 
-def _behind(architecture: Mlp | Cnn, place: str) -> Iterator[tuple[LayerSpec, str]]:
-    """Batch norm and activation of a hidden layer."""
+def _norm_and_activation(architecture: Mlp | Cnn, place: str) -> Iterator[tuple[LayerSpec, str]]:
+    """Batch norm and activation after a hidden layer."""
     if architecture.batch_norm:
         momentum, eps = architecture.batch_norm_momentum, architecture.batch_norm_eps
         yield BatchNormLayer(kind="batch_norm", momentum=momentum, eps=eps), place
@@ -110,7 +110,7 @@ def _behind(architecture: Mlp | Cnn, place: str) -> Iterator[tuple[LayerSpec, st
 
 
 def _layer(written: LayerSpec, shape: Shape) -> Layer:  # noqa: C901
-    """The layer that takes rows of `shape`; raises ValueError where it cannot."""
+    """The layer for input of `shape`; raises ValueError if the shape does not fit."""
     layer: Layer
     match written:
         case LinearLayer():
@@ -118,14 +118,14 @@ def _layer(written: LayerSpec, shape: Shape) -> Layer:  # noqa: C901
                 raise ValueError(f"takes flat rows, but gets {_text(shape)}: put a flatten before it")
             layer = Linear(shape, written.out_features)
         case Conv1dLayer() | Conv2dLayer():
-            _need(shape, 2 if isinstance(written, Conv1dLayer) else 3)
-            _fits(shape, written.kernel_size, written.padding)
+            _check_dimensions(shape, 2 if isinstance(written, Conv1dLayer) else 3)
+            _check_kernel(shape, written.kernel_size, written.padding)
             layer = Convolution(shape, written.out_channels, written.kernel_size, written.stride, written.padding)
         case MaxPoolLayer() | AvgPoolLayer():
-            _need(shape, 2, 3)
+            _check_dimensions(shape, 2, 3)
             if 2 * written.padding > written.kernel_size:
                 raise ValueError(f"may pad by half of its kernel_size {written.kernel_size} at most")
-            _fits(shape, written.kernel_size, written.padding)
+            _check_kernel(shape, written.kernel_size, written.padding)
             function, stride = "max" if isinstance(written, MaxPoolLayer) else "avg", written.stride
             layer = Pool(shape, function, written.kernel_size, stride or written.kernel_size, written.padding)  # type: ignore[arg-type]
         case BatchNormLayer():
@@ -147,7 +147,7 @@ def _layer(written: LayerSpec, shape: Shape) -> Layer:  # noqa: C901
     return layer
 
 
-def _need(shape: Shape, *dimensions: int) -> None:
+def _check_dimensions(shape: Shape, *dimensions: int) -> None:
     if len(shape) not in dimensions:
         names = {2: "channels x length", 3: "channels x height x width"}
         needed = " or ".join(names[n] for n in dimensions)
@@ -155,7 +155,7 @@ def _need(shape: Shape, *dimensions: int) -> None:
         raise ValueError(f"takes {needed}, but gets {_text(shape)}{hint}")
 
 
-def _fits(shape: Shape, kernel: int, padding: int) -> None:
+def _check_kernel(shape: Shape, kernel: int, padding: int) -> None:
     if any(windows(side, kernel, 1, padding) < 1 for side in shape[1:]):
         padded = f" padded by {padding}" if padding else ""
         raise ValueError(f"has a window of {kernel}, larger than what it gets, {_text(shape)}{padded}")

@@ -1,4 +1,4 @@
-"""How weights move: optimizers, learning-rate schedules, the loss. Names and meanings are PyTorch's."""
+"""Optimizers, learning-rate schedules and loss options of a spec, with PyTorch's names."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Beta = Annotated[Float, Field(ge=0.0, lt=1.0)]
 
 class _Optimizer(Strict):
     lr: Rate = 0.003
-    """Learning rate at the first epoch."""
+    """Initial learning rate."""
     weight_decay: Annotated[Float, Field(ge=0.0, le=10.0)] = 0.0
-    """Decay of the weight matrices; biases and batch-norm parameters are never decayed."""
+    """Weight decay of weight matrices; biases and normalization parameters are not decayed."""
     max_grad_norm: Annotated[Float, Field(gt=0.0, le=1e9)] | None = None
-    """A step's gradient that is longer than this is scaled down to it (clip_grad_norm_); null: never."""
+    """Gradient clipping: the largest norm of a step's gradient (clip_grad_norm_); null: no clipping."""
 
 
 class Sgd(_Optimizer):
-    """Stochastic gradient descent, with momentum if asked for."""
+    """Stochastic gradient descent, with optional momentum."""
 
     kind: Literal["sgd"] = "sgd"
     """The optimizer's name."""
     momentum: Beta = 0.0
-    """Share of the last step that is kept."""
+    """Momentum factor."""
     nesterov: Bool = False
-    """Look ahead along the momentum; needs momentum above 0."""
+    """Nesterov momentum; requires momentum above 0."""
 
 
 class Adam(_Optimizer):
@@ -51,7 +51,7 @@ class AdamW(Adam):
 
 
 class Constant(Strict):
-    """The learning rate stays as it is."""
+    """A constant learning rate."""
 
     kind: Literal["constant"] = "constant"
     """The schedule's name."""
@@ -63,9 +63,9 @@ class Cosine(Strict):
     kind: Literal["cosine"] = "cosine"
     """The schedule's name."""
     min_lr: Annotated[Float, Field(ge=0.0, le=10.0)] = 0.0
-    """The rate at the end of the curve."""
+    """The learning rate at the end of the curve."""
     epochs: Annotated[Int, Field(ge=1, le=1_000_000)] | None = None
-    """Length of the curve, after which the rate stays at `min_lr`; null: `max_epochs`."""
+    """Length of the curve in epochs, after which the rate stays at `min_lr`; null: `max_epochs`."""
 
 
 class Step(Strict):
@@ -80,27 +80,27 @@ class Step(Strict):
 
 
 class Plateau(Strict):
-    """Multiply the rate by `factor` when the monitored value stands still (ReduceLROnPlateau)."""
+    """Multiply the learning rate by `factor` when the monitored metric stops improving (ReduceLROnPlateau)."""
 
     kind: Literal["plateau"] = "plateau"
     """The schedule's name."""
     factor: Annotated[Float, Field(gt=0.0, lt=1.0)] = 0.1
     """The factor of each change."""
     patience: Annotated[Int, Field(ge=0, le=1_000_000)] = 5
-    """Epochs without improvement that are forgiven."""
+    """Epochs without improvement before the rate is reduced."""
     threshold: Annotated[Float, Field(ge=0.0, lt=1.0)] = 1e-4
-    """Smallest improvement that counts, relative to the best value."""
+    """Smallest relative improvement over the best value that counts."""
     min_lr: Annotated[Float, Field(ge=0.0, le=10.0)] = 0.0
-    """The rate never falls below this."""
+    """Lower bound of the learning rate."""
 
 
 class Loss(Strict):
-    """What is minimized: cross-entropy for classification, mean squared error for regression."""
+    """Options of the loss: cross-entropy for classification, mean squared error for regression."""
 
     label_smoothing: Annotated[Float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of each training label spread over all classes; classification only."""
+    """Label smoothing of the training labels; classification only."""
     class_weight: Literal["balanced"] | None = None
-    """`balanced` weighs a class by rows / (classes x its rows) in training; classification only."""
+    """`balanced` weights a class by rows / (classes x rows of the class) in training; classification only."""
 
 
 Optimizer = Annotated[

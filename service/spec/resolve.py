@@ -1,7 +1,7 @@
-"""(spec, table profile) -> what will be trained: resolved spec, inputs, classes, layers, rows, warnings.
+"""Resolves a spec against a table's profile: defaults, inputs, classes, layers, row counts, warnings.
 
-Vocabularies, classes and missing-value indicators come from the stored profile, so every width is known
-without reading a row; means, deviations, quantiles and imputed values come later, from training rows only.
+Categories, classes and missing-value indicators come from the stored profile, so every width is known without reading a
+row; means, standard deviations, quantiles and imputed values are fitted later, on training rows only.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ __all__ = [
 ]
 
 MAX_AUTO_CLASSES = 20
-_CANNOT_FIRE = {"patience": "patience", "gl": "min_epochs", "pq": "k", "up": "s"}  # the field to blame
+_CANNOT_FIRE = {"patience": "patience", "gl": "min_epochs", "pq": "k", "up": "s"}  # the field to point at
 
 
 def profile_of(data: SyntheticData | InlineData) -> TableProfile:
-    """The profile of data that travels in the spec itself."""
+    """The profile of data that is in the spec itself: synthetic or inline."""
     return synthetic_profile(data) if isinstance(data, SyntheticData) else inline_profile(data)
 
 
 def resolve(
     spec: JobSpec, table: TableProfile, limits: JobLimits | None = None, inputs: Inputs | None = None
 ) -> Resolved:
-    """Check `spec` against the table it names and decide everything it left open.
+    """Validate `spec` against its table, and fill in every default.
 
-    `limits`: of whoever takes the job. `inputs`: what `choose_inputs` gave for this spec and table, from those who
-    resolve many alike. Raises InvalidSpec with a pointer to each wrong place.
+    `limits`: of the service. `inputs`: the result of `choose_inputs` for this spec and table, for callers that resolve
+    many similar specs. Raises InvalidSpec with a pointer to each error.
     """
     if limits is not None:
         spec = limits.bounded(spec)
@@ -108,7 +108,7 @@ def _target(column: Column, task: Task) -> Target:
 
 
 def _fill(spec: JobSpec, task: Task, features: list[str]) -> JobSpec:
-    """Write out what the client left to us."""
+    """Fill in the defaults that depend on the data."""
     split = spec.split.filled(classes=task is Task.classification)
     if split.stratify and not split.shuffle:
         raise InvalidSpec.at("/split/stratify", "a split in row order cannot be stratified; set shuffle to true")
@@ -161,21 +161,25 @@ def _training_warnings(resolved: Resolved) -> list[SpecWarning]:
     size = resolved.batch_rows
     if size > 1 and resolved.rows.train > size and resolved.rows.train % size == 1:
         warnings.append(
-            _warn("tail_batch_of_one", "the last batch would hold one row; it joins the batch before it", "/batch_size")
+            _warn(
+                "tail_batch_of_one",
+                "the last batch would have one row; it joins the batch before it",
+                "/batch_size",
+            )
         )
     if resolved.spec.batch_size != "full" and resolved.spec.batch_size > resolved.rows.train:
         warnings.append(
             _warn("batch_larger_than_rows", f"there are only {resolved.rows.train} training rows", "/batch_size")
         )
     if spec.precision == "bfloat16" and spec.device != "cuda":
-        message = "bfloat16 is meant for GPUs: on a CPU it rounds and gains nothing"
+        message = "bfloat16 is for GPUs: on a CPU it loses precision and is no faster"
         warnings.append(_warn("bfloat16_on_cpu", message, "/precision"))
     norms = [layer for layer in resolved.layers if isinstance(layer, BatchNorm)]
     if resolved.steps_per_epoch == 1 and norms:
         message = (
             "with one step an epoch, batch normalization's running statistics lag some"
             f" {round(2 / min(norm.momentum for norm in norms))} epochs behind the weights: early validation losses"
-            " mean little (the momentum of batch norm sets their pace)"
+            " mean little (raise the momentum of batch norm to shorten it)"
         )
         warnings.append(_warn("one_step_per_epoch", message, "/batch_size"))
     return warnings

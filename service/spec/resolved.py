@@ -1,4 +1,4 @@
-"""What resolving a spec gives: inputs, target, layers, rows and warnings, with nothing left to decide."""
+"""The resolved job: spec with all defaults, inputs, target, layers, row counts and warnings."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from service.spec.table import ColumnType, Value
 
 
 class SpecWarning(Strict, extra="ignore"):
-    """Something a person would want to know before training; stored with the job, perhaps by a newer version."""
+    """A warning about a spec, found before training; stored with the job, perhaps by a newer version."""
 
     code: str
-    """A stable name for this kind of warning."""
+    """A stable code of this kind of warning."""
     message: str
-    """What was noticed, in a sentence."""
+    """The warning in a sentence."""
     pointer: str
-    """JSON pointer to the part of the spec that it concerns."""
+    """JSON pointer to the part of the spec that it is about."""
 
 
 DATE_INPUTS = 7
-"""Days since the first, and a sine and a cosine for each of day, week and year."""
+"""Days since the first, and sine and cosine of the time of day, week and year."""
 
 
 @dataclass(frozen=True)
 class Feature:
-    """How one column becomes inputs: one number, seven for a date, or a 0/1 per category; plus a 0/1 for missing."""
+    """The encoding of a column: one number, seven for a date, or one-hot categories; plus an indicator for missing."""
 
     column: str
     type: ColumnType
-    categories: tuple[str, ...] | None = None  # of a text column alone
-    other: bool = False  # one more 0/1: some text, but none of the categories
+    categories: tuple[str, ...] | None = None  # of a text column only
+    other: bool = False  # an input for (other): text that is none of the categories
     indicator: bool = False
 
     @property
     def width(self) -> int:
-        """How many inputs the column gives."""
+        """Number of inputs of the column."""
         if self.categories is not None:
             return len(self.categories) + self.other + self.indicator
         return (DATE_INPUTS if self.type is ColumnType.datetime else 1) + self.indicator
@@ -59,9 +59,9 @@ class Target:
 
 @dataclass(frozen=True)
 class RowCounts:
-    """How many rows each part gets; `dropped` have no target.
+    """Number of rows of each part of the split; `dropped` rows have no target.
 
-    Where `exact` is false the parts are estimates: only the rows themselves say who stands where.
+    If `exact` is False, the numbers are estimates until the rows are read.
     """
 
     train: int
@@ -73,9 +73,9 @@ class RowCounts:
 
 @dataclass(frozen=True)
 class Preparation:
-    """All that decides on the arrays of a job, beside the bytes of its data set.
+    """Everything that the prepared rows of a job depend on, beside the bytes of its data set.
 
-    Whatever prepares rows is given this record and no more, so that `key` cannot miss what they depend on.
+    `prepare` takes only this record, so that `key` covers every dependency.
     """
 
     data: Data
@@ -94,20 +94,20 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A job in full: nothing left to decide but the numbers that training rows give."""
+    """A fully specified job; only what is fitted on training rows is open."""
 
     spec: JobSpec
     features: tuple[Feature, ...]
     target: Target
     layers: tuple[Layer, ...]
     rows: RowCounts
-    null_values: tuple[str, ...]  # texts that stand for a missing value in the table
+    null_values: tuple[str, ...]  # text that means a missing value in the table
     warnings: tuple[SpecWarning, ...]
-    date_format: str | None = None  # how dates were written in the table's file, where not as ISO 8601 has it
+    date_format: str | None = None  # format of dates in the table's file, unless ISO 8601
 
     @property
     def preparation(self) -> Preparation:
-        """What decides on the arrays that the job trains on."""
+        """What the prepared rows depend on."""
         spec = self.spec
         source = spec.data, spec.split, spec.preprocess
         return Preparation(*source, self.features, self.target, self.null_values, self.date_format)
@@ -119,7 +119,7 @@ class Resolved:
 
     @property
     def parameters(self) -> int:
-        """Trained values of the network."""
+        """Number of parameters of the network."""
         return count_parameters(self.layers)
 
     @property
@@ -130,16 +130,16 @@ class Resolved:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps an epoch takes; a last batch of one row joins the one before it."""
+        """Optimizer steps per epoch; a last batch of one row is merged into the batch before."""
         full, tail = divmod(self.rows.train, self.batch_rows)
         return full + (tail > 1)
 
     @property
     def array_key(self) -> str:
-        """Jobs with the same key share rows, preprocessing, layer shapes and steps: they can be trained as one array.
+        """Jobs with equal keys have the same rows, preprocessing, layer shapes and steps: they can train as one array.
 
-        Free to differ: seed, rates, decays, momentum and betas, schedule, early stopping, epochs, dropout above 0,
-        label smoothing.
+        They may differ in seed, learning rate, weight decay, momentum and betas, schedule, early stopping, epochs,
+        dropout above 0, and label smoothing.
         """
         spec = self.spec
         shared = {
@@ -158,15 +158,15 @@ class Resolved:
 
     @property
     def array_limit(self) -> int:
-        """How many jobs like this one may be trained together at most."""
+        """The largest number of such jobs in one array."""
         return max(1, min(MAX_ARRAY_PARAMETERS // self.parameters, MAX_ARRAY_VALUES // self.step_values))
 
     @property
     def step_values(self) -> int:
-        """Values between the layers of a step, as the engine holds them."""
+        """Activation values of a step, as the engine holds them."""
         return self.batch_rows * (padded(self.inputs) + sum(values_held(layer) for layer in self.layers))
 
     @property
     def monitor(self) -> Monitor:
-        """The number that decides which epoch is best."""
+        """The monitored metric, which decides which epoch is best."""
         return self.spec.monitor

@@ -1,7 +1,7 @@
-"""A resolved job as it is stored with its spec: what was decided at submission, and back again.
+"""Serializes a resolved job to JSON, which is stored with its spec, and restores it.
 
-How columns become inputs is a document of its own, since it may be large and the jobs of a sweep share it. Names that
-the spec tells already are left out, and columns in a row that are treated alike are written once.
+The encoding of columns is a separate document, because it may be large and the jobs of a sweep share it. Names that are
+in the spec are left out, and adjacent columns with the same encoding are run-length encoded.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LAYERS: dict[str, type[Layer]] = {kind.__name__: kind for kind in LAYER_TYPES}
 
 @dataclass(frozen=True)
 class InputsDocument:
-    """How the columns of a table become the inputs and the target of networks."""
+    """The encoding of a table's columns as inputs and target."""
 
     content: dict[str, Any]
     size_bytes: int
@@ -48,35 +48,35 @@ class InputsDocument:
 
 
 class InputsDocuments:
-    """Of many resolved jobs; those of a sweep share the tuple of their features, which is looked at once."""
+    """Documents of many resolved jobs; jobs of a sweep share their tuple of features, which is serialized once."""
 
     def __init__(self) -> None:
         self._made: dict[Hashable, tuple[Resolved, InputsDocument]] = {}
-        self._known: dict[str, InputsDocument] = {}  # by SHA-256: of equal ones one is kept
+        self._known: dict[str, InputsDocument] = {}  # by SHA-256, to keep one of equal documents
 
     def of(self, resolved: Resolved) -> InputsDocument:
         """The document of this job."""
         classes = resolved.target.classes
         key = (
-            *(id(resolved.features), isinstance(resolved.spec.data, DatasetData)),  # which say the names, too
+            *(id(resolved.features), isinstance(resolved.spec.data, DatasetData)),  # they determine the names
             *(classes, classes and type(classes[0])),  # False and 0 are equal
             *(resolved.null_values, resolved.date_format),
         )
         if key not in self._made:
             document = _document(resolved)
-            # The job is kept, so that nothing else gets the id.
+            # Keep a reference to the job, so that its id() is not reused.
             self._made[key] = resolved, self._known.setdefault(document.sha256, document)
         return self._made[key][1]
 
 
 def decided(resolved: Resolved) -> dict[str, Any]:
-    """What else was decided, as JSON: the layers, and how many rows each part gets."""
+    """The rest of a resolved job as JSON: layers and row counts."""
     layers = [{"layer": type(layer).__name__, **vars(layer)} for layer in resolved.layers]
     return {"layers": layers, "rows": dict(vars(resolved.rows))}
 
 
 def restored(spec: JobSpec, decided: Mapping[str, Any], inputs: Mapping[str, Any]) -> Resolved:
-    """The job of which `decided` and the document of its inputs were stored; its warnings are not among them."""
+    """Restore the job from `decided` and its inputs document; without warnings, which are not stored here."""
     runs = [run for run in inputs["features"] for _ in range(run["columns"])]
     names = inputs["names"] or _names(spec, len(runs))
     features = [
@@ -122,7 +122,7 @@ def _document(resolved: Resolved) -> InputsDocument:
 
 
 def _names(spec: JobSpec, number: int) -> list[str]:
-    """The features that the spec names; of data that it holds itself x0, x1, ... unless some are left out."""
+    """The features named in the spec; for synthetic and inline data x0, x1, ..."""
     if isinstance(spec.data, DatasetData) and spec.data.features is not None:
         return spec.data.features
     return [f"x{place}" for place in range(number)]

@@ -1,4 +1,4 @@
-"""How many rows each part of a split gets, by the stored profile, and whether the split can be at all."""
+"""Row counts of training, validation and test, from the stored profile; checks that the split is possible."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ORDERED = (ColumnType.number, ColumnType.integer, ColumnType.datetime)
 
 
 def count_rows(spec: JobSpec, table: TableProfile, target: Column) -> tuple[RowCounts, list[SpecWarning]]:
-    """The parts' sizes, with warnings; `exact` where the profile decides them.
+    """The row counts, `exact` if the profile determines them, and warnings.
 
-    Raises InvalidSpec with a pointer to what in `split` cannot be.
+    Raises InvalidSpec with a pointer to the field of `split` that is impossible.
     """
     split, usable = spec.split, table.rows - target.missing
     warnings = []
@@ -35,7 +35,7 @@ def count_rows(spec: JobSpec, table: TableProfile, target: Column) -> tuple[RowC
         train, validation, test = split_sizes(usable, split)
         counts = RowCounts(train, validation, test, target.missing, exact=split.group is None)
         if split.folds is not None and usable - test < split.folds:
-            raise InvalidSpec.at("/split/folds", f"{usable - test} rows cannot be cut into {split.folds} folds")
+            raise InvalidSpec.at("/split/folds", f"{usable - test} rows cannot be split into {split.folds} folds")
     if split.order_by is not None:
         _check_order(split.order_by, table, target)
     if split.group is not None:

@@ -1,4 +1,4 @@
-"""Which rows train, which choose the best epoch, which are scored once: what a client can ask for, and the sizes."""
+"""The split into training, validation and test rows: its fields, and the sizes of its parts."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ Fraction = Annotated[Float, Field(ge=0.0, lt=1.0)]
 
 
 class Split(Strict):
-    """Which rows train, which choose the best epoch, which are scored once at the end.
+    """The split of rows: training rows, validation rows that choose the best epoch, test rows that are scored once.
 
-    Drawn at random by default. `column`, `order_by` and `group` go by what a column of the table holds; such a column
-    is not learnt from unless `data.features` names it. `folds` is for cross-validation.
+    Random by default. `column`, `order_by` and `group` split by a column of the table, which is no feature unless
+    `data.features` names it. `folds` is for cross-validation.
     """
 
     validation: Fraction | None = None
-    """Share of the rows that choose the best epoch; null: 0.2, or as `column` or `folds` says."""
+    """Validation fraction; null: 0.2, or determined by `column` or `folds`."""
     test: Fraction | None = None
-    """Share of the rows that are scored once, with the best weights; null: none, or as `column` says."""
+    """Test fraction; null: no test rows, or determined by `column`."""
     shuffle: Bool | None = None
-    """Draw the rows at random; false takes training, validation and test rows in this order. Null: yes, unless `column`
-    or `order_by` is given."""
+    """Shuffle before the split; false takes training, validation and test rows in this order. Null: true, unless
+    `column` or `order_by` is given."""
     stratify: Bool | None = None
-    """Keep the class shares in every part; null: yes for shuffled classification without `group`."""
+    """Stratify by class; null: true for shuffled classification without `group`."""
     seed: Seed = 0
     """The same seed gives the same split."""
     column: ColumnName | None = None
-    """A text column that names each row's part: `train`, `validation` or `test`."""
+    """A text column with each row's part: `train`, `validation` or `test`."""
     group: ColumnName | None = None
-    """Rows with the same value in this column go to the same part: sizes are then as near as whole groups allow. Rows
-    without a value are one more group."""
+    """A column of groups: rows with the same value are in the same part, and sizes are as close as whole groups allow.
+    Rows without a value are one group."""
     order_by: ColumnName | None = None
-    """A column of dates or numbers: the earliest rows train, the latest test. Equal times stay in the table's order."""
+    """A column of dates or numbers: the earliest rows are for training, the latest for test. Ties keep their order."""
     folds: Annotated[Int, Field(ge=2, le=100)] | None = None
-    """Cut the rows that do not test into so many parts of equal size, of which one validates and the others train."""
+    """Cross-validation: split all rows but the test rows into this many folds of equal size; one validates."""
     fold: Annotated[Int, Field(ge=1)] | None = None
-    """Which of the `folds` validates, counted from 1; null: the first."""
+    """The fold that validates, counted from 1; null: the first."""
 
     @field_validator("column", "group", "order_by", "folds")
     @classmethod
@@ -55,7 +55,7 @@ class Split(Strict):
             "folds": ("column", "order_by", "validation"),
         }
         for other in excluded[known.field_name] if value is not None else ():
-            # `false` is what these two come to, so that a spec with every default written out means the same.
+            # A spec with all defaults filled in has `false` here, which must stay valid.
             if said.get(other) not in (None, *([False] if other in ("shuffle", "stratify") else [])):
                 raise ValueError(f"{known.field_name} and {other} exclude each other")
         return value
@@ -70,16 +70,16 @@ class Split(Strict):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that decide where a row goes."""
+        """The columns that determine the split."""
         return tuple(name for name in (self.column, self.group, self.order_by) if name is not None)
 
     @property
     def validates(self) -> bool:
-        """Whether there are to be validation rows."""
+        """Whether there are validation rows."""
         return self.validation != 0
 
     def filled(self, *, classes: bool) -> Split:
-        """With every default written out; `classes`: for classification."""
+        """With all defaults filled in; `classes`: for classification."""
         shuffle = self.column is None and self.order_by is None if self.shuffle is None else self.shuffle
         stratify = shuffle and classes and self.group is None if self.stratify is None else self.stratify
         update: dict[str, Any] = {"shuffle": shuffle, "stratify": stratify}
@@ -93,7 +93,7 @@ class Split(Strict):
 
 
 def split_sizes(rows: int, split: Split) -> tuple[int, int, int]:
-    """(train, validation, test) of so many rows, by shares or folds; a share above 0 gets at least one row."""
+    """(train, validation, test) sizes, by fractions or folds; a fraction above 0 gets at least one row."""
     test = max(1, round(rows * split.test)) if split.test else 0
     if split.folds is not None:
         each, more = divmod(rows - test, split.folds)

@@ -1,4 +1,4 @@
-"""The sweep spec: many jobs from one base spec, by a grid of changes or a list of them, by folds and by seeds."""
+"""The sweep spec: many jobs from a base spec, by a grid or a list of points, cross-validation folds and seeds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_NAMES = 50
 FOLD = ("split.folds", "split.fold")
-MAX_DEPTH = 10  # no spec has objects and lists within each other as deep as this
+MAX_DEPTH = 10  # deeper than the nesting of any spec
 
 
 def _shallow(value: Any) -> Any:
@@ -40,24 +40,24 @@ Changes = Annotated[dict[DottedName, Change], Field(max_length=MAX_NAMES), CapEr
 
 
 class SweepSpec(Strict):
-    """Many jobs from one base. Grid and list of points exclude each other; without both, the base is the one point."""
+    """Many jobs from one base spec: the points of a grid or a list, or only the base."""
 
     name: Name | None = None
-    """A name for people."""
+    """An optional name."""
     labels: Labels = {}
-    """Free key-value pairs of the sweep; its jobs have those of `base`."""
+    """Free key-value pairs of the sweep; its jobs have the labels of `base`."""
     base: JobSpec
-    """The job spec that every point starts from."""
+    """The base job spec of every point."""
     grid: Annotated[dict[DottedName, Values], Field(min_length=1, max_length=MAX_NAMES), CapErrors()] | None = None
-    """Dotted names into the spec, e.g. `optimizer.lr`, with the values to try: every combination, the last name's
-    values changing fastest."""
+    """Grid search: dotted paths in the spec, e.g. `optimizer.lr`, with the values to try; every combination, the last
+    path varies fastest."""
     points: Annotated[list[Changes], Field(min_length=1), CapErrors()] | None = None
-    """Points one by one, each as dotted names and values."""
+    """A list of points, each with dotted paths and values."""
     replicates: Annotated[Int, Field(ge=1, le=1_000)] = 1
-    """Jobs a point, and a fold: their seeds count up from the base's `seed`."""
+    """Jobs per point and fold, with seeds counted up from the base's `seed`."""
     folds: Annotated[Int, Field(ge=2, le=100)] | None = None
-    """Cross-validation: train each point so many times, each time with another part of the rows to validate on; null:
-    once, as the base's `split` says."""
+    """Cross-validation: each point is trained once per fold, with that fold for validation; null: once, with the base's
+    `split`."""
 
     @field_validator("points")
     @classmethod
@@ -71,7 +71,7 @@ class SweepSpec(Strict):
     def _seeds_once(cls, replicates: int, known: ValidationInfo) -> int:
         changed = [known.data.get("grid") or {}, *(known.data.get("points") or [])]
         if replicates > 1 and any("seed" in names for names in changed):
-            raise ValueError("replicates choose the seeds: leave `seed` out of the points, or replicates at 1")
+            raise ValueError("replicates set the seeds: remove `seed` from the points, or set replicates to 1")
         return replicates
 
     @field_validator("folds")
@@ -79,32 +79,30 @@ class SweepSpec(Strict):
     def _folds_once(cls, folds: int | None, known: ValidationInfo) -> int | None:
         changed = [known.data.get("grid") or {}, *(known.data.get("points") or [])]
         if folds and any(name in names for names in changed for name in ("split", *FOLD)):
-            raise ValueError(
-                "folds choose split.folds and split.fold: leave them out of the points, and `split` itself"
-            )
+            raise ValueError("folds set split.folds and split.fold: remove them and `split` from the points")
         return folds
 
     @property
     def size(self) -> int:
-        """How many jobs it makes."""
+        """The number of jobs."""
         points = prod(map(len, self.grid.values())) if self.grid else len(self.points or [{}])
         return points * self.replicates * (self.folds or 1)
 
 
 @dataclass(frozen=True)
 class Point:
-    """One job of a sweep: what it changes in the base, and where the sweep says so."""
+    """One job of a sweep: its changes to the base, and their places in the sweep spec."""
 
     changes: dict[str, Any]  # by dotted name
     places: dict[str, str]  # JSON pointers into the sweep, by dotted name
     pointer: str  # to the point itself, or to the grid
 
     def __str__(self) -> str:
-        """The changes for people, long ones cut: `optimizer.lr=0.1, seed=1`."""
+        """The changes as text, long values cut: `optimizer.lr=0.1, seed=1`."""
         return ", ".join(f"{name}={json.dumps(value)[:60]}" for name, value in self.changes.items())
 
     def locate(self, pointer: str) -> str:
-        """Where in the sweep that comes from which stands at `pointer` of the job's spec."""
+        """Map a pointer in the job spec to its origin in the sweep spec."""
         paths = {name: json_pointer(*name.split(".")) for name in self.places}
         for name in sorted(paths, key=lambda name: -len(paths[name])):
             if f"{pointer}/".startswith(f"{paths[name]}/"):
@@ -114,7 +112,7 @@ class Point:
 
 
 def expand(sweep: SweepSpec) -> Iterator[Point]:
-    """Every job's point, in order: the grid's last name varies fastest, folds faster, and seeds faster still."""
+    """The point of every job, in order: the grid's last path varies fast, folds faster, seeds fastest."""
     for point in _points(sweep):
         for folded in _folds(sweep, point):
             if sweep.replicates == 1:
@@ -149,10 +147,11 @@ def _points(sweep: SweepSpec) -> Iterator[Point]:
 
 
 def changed(base: JobSpec, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes`, as a client would write it, to be validated; what stays is the base's own and valid.
+    """`base` with `changes`, as unvalidated input for JobSpec; unchanged fields are the base's validated objects.
 
-    A part that changes holds only what the client has set, so that a changed `optimizer.kind` brings its own defaults.
-    Shallow names come first: `optimizer.lr` changes what `optimizer` has set. A name below null makes an object of it.
+    A changed part has only the fields that the client has set, so that a changed `optimizer.kind` gets its own
+    defaults. Shallow paths are applied first: `optimizer.lr` changes the value of `optimizer`. A path below null
+    creates an object.
     """
     touched = {name.partition(".")[0] for name in changes}
     spec: dict[str, Any] = {name: getattr(base, name) for name in JobSpec.model_fields.keys() - touched}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, func, select
 
 from service.domain.status import LIVE, Status
+from service.spec.base import FrozenModel
 from service.store.schema import checkpoints, dataset_inputs, datasets, jobs
 from service.store.tenancy import in_tenant
 
@@ -18,8 +19,7 @@ HISTORY_ROW_BYTES = 400
 """Approximate size of an epoch's row with its index entry."""
 
 
-@dataclass(frozen=True)
-class StoredBytes:
+class StoredBytes(FrozenModel):
     """Stored bytes of one tenant, by kind."""
 
     datasets: int

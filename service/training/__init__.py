@@ -1,1 +1,1 @@
-"""Training: pure torch, no database, no HTTP, no environment."""
+"""The training engine: pure torch, without database, HTTP and environment."""

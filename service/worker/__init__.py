@@ -1,1 +1,1 @@
-"""Claim, train, record: one supervisor process and its warm trainer processes."""
+"""The worker: a supervisor process that claims jobs, and trainer processes that train and record them."""

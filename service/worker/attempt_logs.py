@@ -1,4 +1,4 @@
-"""Log files of training attempts: one an attempt, each bounded in size, all together in bytes, number and age."""
+"""Log files of attempts: one per attempt, bounded in size; all together bounded in bytes, number and age."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILE_BYTES = 1024**2
-"""Of one log; the end is kept."""
+"""Size of one log; its end is kept."""
 MAX_FILES = 10_000
 MAX_SECONDS = 30 * 24 * 3_600.0
 TAIL_BYTES = 4_000
@@ -27,19 +27,19 @@ PRUNE_SECONDS = 60.0
 
 
 def name_of(job_id: str, attempt: int) -> str:
-    """The file's name in the folder of logs."""
+    """The file's name in the log folder."""
     return f"{job_id}-{attempt}.log"
 
 
 def path_of(folder: Path, claims: Sequence[Claim]) -> Path:
-    """The log of an attempt at these jobs: jobs that are trained as one array have one, named after the first."""
+    """The log of an attempt at these jobs: an array shares one log, named after its first job."""
     return folder / name_of(claims[0].job_id, claims[0].attempt)
 
 
 def begin(folder: Path, claims: Sequence[Claim]) -> None:
-    """Write to the log of this attempt from now on; the other jobs of an array get links to it.
+    """Switch to the log of this attempt; the other jobs of an array get symbolic links to it.
 
-    A full disk keeps nobody from training: the log goes on where it was.
+    If the disk is full, training continues with the previous log.
     """
     path = path_of(folder, claims)
     try:
@@ -49,11 +49,11 @@ def begin(folder: Path, claims: Sequence[Claim]) -> None:
             link.unlink(missing_ok=True)
             link.symlink_to(path.name)
     except OSError as error:
-        log.warning("no log of its own for this attempt: %s", error)
+        log.warning("this attempt gets no log file: %s", error)
 
 
 def write_to(path: Path) -> None:
-    """Append standard output and standard error of this process to a file, and what C libraries write too."""
+    """Redirect stdout and stderr of this process to a file, including output of C libraries."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(handle, sys.stdout.fileno())
@@ -62,25 +62,25 @@ def write_to(path: Path) -> None:
 
 
 def tail(*paths: Path) -> str | None:
-    """The end of the first of these logs that says anything."""
+    """The end of the first of these logs that is not empty."""
     for path in paths:
         with suppress(OSError):
             if data := _last(path, TAIL_BYTES):
                 return data.decode(errors="replace").replace(
                     "\0", "\N{REPLACEMENT CHARACTER}"
-                )  # JSON in Postgres: no NUL
+                )  # Postgres' JSON has no NUL
     return None
 
 
-class Keeper:
-    """Bounds the logs of a folder; workers that share one all do it. `max_bytes`: of all logs together."""
+class LogRotation:
+    """Bounds the logs of a folder; several workers may share it. `max_bytes`: of all logs together."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder, self._max_bytes = folder, max_bytes
         self._trim_at = self._prune_at = 0.0
 
-    def keep(self, in_use: Iterable[Path]) -> None:
-        """Now and then: cut logs that are written to, delete those that are too old or too many. Never raises OSError.
+    def rotate(self, in_use: Iterable[Path]) -> None:
+        """Call often: truncates growing logs every second, deletes old ones every minute. Never raises OSError.
 
         `in_use`: the logs of this worker's trainers.
         """
@@ -93,7 +93,7 @@ class Keeper:
             with suppress(OSError):
                 trim(path, FILE_BYTES)
                 if prune:
-                    os.utime(path)  # however quiet it is: the oldest go first
+                    os.utime(path)  # so that a quiet log in use is not the oldest
         if prune:
             self._prune_at = now + PRUNE_SECONDS
             with suppress(OSError):
@@ -101,18 +101,18 @@ class Keeper:
 
 
 def trim(path: Path, max_bytes: int) -> None:
-    """Leave the end of a log that has grown to twice `max_bytes`. A line that is written just now may be lost."""
+    """Truncate a log larger than twice `max_bytes` to its end. A line written at the same time may be lost."""
     if path.stat().st_size <= 2 * max_bytes:
         return
     kept = _last(path, max_bytes)
     with path.open("r+b", buffering=0) as file:
-        file.truncate(0)  # who writes to it appends
+        file.truncate(0)  # its writer appends
     with path.open("ab") as file:
-        file.write(b"(the beginning was cut off)\n" + kept)
+        file.write(b"(truncated)\n" + kept)
 
 
 def prune_logs(folder: Path, max_bytes: int) -> None:
-    """Delete the oldest logs until the others fit, and links to what is gone."""
+    """Delete the oldest logs until the others are within the bounds, and broken links."""
     found = sorted(((path.lstat(), path) for path in folder.glob("*.log")), key=lambda each: -each[0].st_mtime)
     number, size, oldest = 0, 0, time.time() - MAX_SECONDS
     for known, path in found:

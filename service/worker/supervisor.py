@@ -64,7 +64,7 @@ class Supervisor:
         self._renew_at = self._reap_at = 0.0
         self._liveness = DbLiveness(settings.lease_seconds)
         self._back_off = Backoff(*BACK_OFF_SECONDS)
-        self._logs = attempt_logs.Keeper(settings.logs, settings.max_log_bytes)
+        self._logs = attempt_logs.LogRotation(settings.logs, settings.max_log_bytes)
 
     def run(self, stop: Event) -> None:
         """Claim and supervise until `stop` is set; then let every trainer finish its epoch and requeue its jobs.
@@ -75,7 +75,7 @@ class Supervisor:
         try:
             while not stop.is_set():
                 self._listen(LISTEN_SECONDS)
-                self._logs.keep(path for trainer in self._trainers for path in trainer.log_files)
+                self._logs.rotate(path for trainer in self._trainers for path in trainer.log_files)
                 if self._back_off.is_waiting():
                     continue
                 try:

@@ -1,4 +1,4 @@
-"""The real application on a real database, inside the test's process or behind a real server."""
+"""Fixtures: the real application on a real database, in the test process or behind a real server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ both_databases = pytest.mark.parametrize("backend", ["sqlite", "postgres"], indi
 
 
 class CoinPredictor:
-    """Answers every row alike: enough where predictions are not the point."""
+    """A predictor that gives every row the same prediction."""
 
     has_onnx = True
 
@@ -60,7 +60,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TestClient calls its server so."""
+    """Allow the host name that TestClient sends."""
     monkeypatch.setenv("BESTEPOCH_HOSTS", "testserver")
 
 
@@ -87,7 +87,7 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 @contextmanager
 def serving(app: FastAPI, **options: Any) -> Iterator[tuple[Server, str]]:
-    """A real server in a thread, and its address; stopped as a signal would stop it."""
+    """A real server in a thread, and its URL; stopped like by a signal."""
     port = free_port("127.0.0.1")
     server = Server(app, port=port, log_config=None, log_level="error", **options)
     thread = threading.Thread(target=server.run)

@@ -1,4 +1,4 @@
-"""Every operation that needs a key, and what a test needs to try them: keys, and things to ask about."""
+"""Every operation that needs a key, with the keys and objects to call it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BODIES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Operation:
-    """A route as it is documented."""
+    """An operation of the OpenAPI document."""
 
     method: str
     path: str
@@ -51,7 +51,7 @@ class Operation:
 
     @property
     def scope(self) -> Scope:
-        """What it should take."""
+        """The scope that it requires."""
         if self.method == "DELETE" or self.id == "get_metrics":
             return Scope.admin
         return Scope.read if self.method == "GET" or self.id in CHANGES_NOTHING else Scope.submit
@@ -64,7 +64,7 @@ class Operation:
 
 
 def operations(app: FastAPI) -> list[Operation]:
-    """All that need a key; those that delete come last."""
+    """All operations that need a key, deletions last."""
     paths = app.openapi()["paths"]
     found = [Operation(m.upper(), path, said["operationId"]) for path, of in paths.items() for m, said in of.items()]
     return sorted((each for each in found if each.path not in PUBLIC), key=lambda each: each.method == "DELETE")
@@ -75,7 +75,7 @@ Maker = Callable[..., str]
 
 @pytest.fixture
 def key(database: Database) -> Maker:
-    """Makes a key; `revoked` at once."""
+    """Creates a key, revoked if `revoked`."""
 
     def make(tenant: str, scope: Scope, *, revoked: bool = False, days: float | None = None) -> str:
         until = None if days is None else datetime.now(UTC) + timedelta(days=days)
@@ -90,8 +90,8 @@ def key(database: Database) -> Maker:
 
 @pytest.fixture
 def ids(client: TestClient, kitchen: Kitchen) -> dict[str, str]:
-    """A job with a checkpoint, a sweep and a data set, made while the door is open: of the default tenant."""
+    """Ids of a job with a checkpoint, a sweep and a data set of the default tenant, created before any key."""
     dataset = client.post("/v1/datasets", content=b"a,b\n1,x\n2,y\n").json()
     found = {"job_id": kitchen.trained().job_id, "sweep_id": kitchen.swept().id, "dataset_id": dataset["id"]}
-    time.sleep(0.5)  # until the open door is forgotten
+    time.sleep(0.5)  # until the cache of open access has expired
     return found

@@ -1,4 +1,4 @@
-"""Brings jobs into any state the way a worker does: by the store's own functions, with real files."""
+"""Brings jobs into any state as a worker does: with the store's functions and real files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def epoch(number: int, **fields: Any) -> Epoch:
 
 @dataclass(frozen=True)
 class Kitchen:
-    """Makes jobs."""
+    """Creates jobs in any state."""
 
     database: Database
     artifacts: Artifacts
@@ -45,7 +45,7 @@ class Kitchen:
             return jobs.submit(connection, synthetic(**fields), max_queued=100_000)[0]
 
     def running(self, **fields: Any) -> Claim:
-        """A job of its own, claimed; nothing else may be queued."""
+        """A new job, claimed; no other job may be queued."""
         self.queued(**fields)
         with self.database.transaction() as connection:
             return claim_jobs(connection, Claimant("wrk_1", {"cpu"}, width=1, trainers=1), seconds=60.0)[0]
@@ -58,7 +58,7 @@ class Kitchen:
     def publish(
         self, claim: Claim, number: int, kind: CheckpointKind = CheckpointKind.best, data: bytes | None = None
     ) -> bytes:
-        """Write a checkpoint's file, of weights that fit nothing or `data`, and point the job at it; its bytes."""
+        """Write and publish a checkpoint file with dummy weights or `data`; returns its bytes."""
         data = data or save({"layers.0.weight": np.full((4, 8), number, np.float32)}, {"epoch": str(number)})
         key = f"checkpoints/{claim.job_id}/{kind.value}-{number}.safetensors"
         self.artifacts.put(key, data)
@@ -84,7 +84,7 @@ class Kitchen:
             attempt.finish(connection, claim.job_id, claim.attempt, Outcome(status, reason))
 
     def trained(self, epochs: int = 3, **fields: Any) -> Claim:
-        """A job that has ended well, with a best checkpoint."""
+        """A succeeded job with a best checkpoint."""
         claim = self.running(**fields)
         self.record(claim, *(epoch(number) for number in range(1, epochs + 1)))
         self.publish(claim, epochs)
@@ -92,7 +92,7 @@ class Kitchen:
         return claim
 
     def swept(self) -> Sweep:
-        """A sweep of one job that was cancelled at once."""
+        """A cancelled sweep of one job."""
         spec = SweepSpec.model_validate({"base": {"data": {"kind": "synthetic"}}})
         with self.database.transaction(DEFAULT_TENANT) as connection:
             new = sweeps.prepare(spec, [SweepJob({}, synthetic())], DEFAULT_TENANT)

@@ -1,4 +1,4 @@
-"""What the server says of itself."""
+"""Architectures, workers and versions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_architectures_come_with_their_schemas(client: TestClient) -> None:
 
 
 @both_databases
-def test_living_workers_are_listed_with_their_jobs(client: TestClient, database: Database, kitchen: Kitchen) -> None:
+def test_live_workers_are_listed_with_their_jobs(client: TestClient, database: Database, kitchen: Kitchen) -> None:
     now = datetime.now(UTC)
     claim = kitchen.running()
     with database.transaction() as connection:

@@ -1,4 +1,4 @@
-"""The weights of a job: what is published, and downloads that can be checked, skipped and resumed."""
+"""Checkpoints: list, download, conditional and range requests, exports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.api.states import Kitchen
 
 @pytest.fixture
 def file(kitchen: Kitchen) -> tuple[str, bytes]:
-    """Where a best checkpoint is downloaded, and its bytes."""
+    """The download URL of a best checkpoint, and its bytes."""
     claim = kitchen.running()
     data = kitchen.publish(claim, 7)
     kitchen.finish(claim)
@@ -44,7 +44,7 @@ def test_the_checkpoints_of_a_job_are_listed(client: TestClient, kitchen: Kitche
     assert client.get(best["download_url"]).content == data
 
 
-def test_a_checkpoint_that_is_not_there_is_a_404(client: TestClient, kitchen: Kitchen) -> None:
+def test_a_missing_checkpoint_is_a_404(client: TestClient, kitchen: Kitchen) -> None:
     job = kitchen.queued()
 
     for path in ("checkpoints/best", "checkpoints/best/download", "checkpoints/last/download?format=pt"):
@@ -81,7 +81,7 @@ def test_head_gives_the_same_headers_without_the_file(live: httpx2.Client, file:
         assert head.headers[name] == got.headers[name]
 
 
-def test_a_pt_file_has_a_hash_of_its_own(client: TestClient, file: tuple[str, bytes]) -> None:
+def test_a_pt_file_has_its_own_etag(client: TestClient, file: tuple[str, bytes]) -> None:
     path, data = file
 
     response = client.get(path, params={"format": "pt"})
@@ -92,7 +92,7 @@ def test_a_pt_file_has_a_hash_of_its_own(client: TestClient, file: tuple[str, by
     assert client.get(path, params={"format": "pt"}, headers={"Range": "bytes=0-1"}).content == b"PK"
 
 
-def test_an_export_is_made_of_the_job_and_its_history(client: TestClient, file: tuple[str, bytes]) -> None:
+def test_an_export_gets_the_job_and_its_history(client: TestClient, file: tuple[str, bytes]) -> None:
     path, _ = file
 
     response = client.get(path, params={"format": "bundle"})
@@ -104,7 +104,7 @@ def test_an_export_is_made_of_the_job_and_its_history(client: TestClient, file: 
 
 
 @pytest.mark.parametrize(("kind", "status", "code"), [("onnx", 501, "not_installed"), ("pt2", 409, "conflict")])
-def test_an_export_that_cannot_be_had_says_why(
+def test_an_unavailable_export_is_a_409_or_501_with_the_reason(
     client: TestClient, file: tuple[str, bytes], kind: str, status: int, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CoinPredictor, "has_onnx", False)
@@ -126,7 +126,7 @@ def test_an_export_that_cannot_be_had_says_why(
         ("", 200),
     ],
 )
-def test_a_file_that_the_client_has_is_not_sent_again(
+def test_a_matching_if_none_match_is_a_304(
     client: TestClient, file: tuple[str, bytes], if_none_match: str, status: int
 ) -> None:
     path, data = file
@@ -167,7 +167,7 @@ def test_one_range_is_a_206(live: httpx2.Client, file: tuple[str, bytes], asked:
     "asked",
     ["bytes=0-1,5-6", "bytes=5-2", "bytes=-", "bytes=", "bytes=a-b", "lines=1-2", "bytes", "bytes=" + "9" * 5000 + "-"],
 )
-def test_a_range_that_is_none_of_ours_is_ignored(client: TestClient, file: tuple[str, bytes], asked: str) -> None:
+def test_an_unsupported_range_is_ignored(client: TestClient, file: tuple[str, bytes], asked: str) -> None:
     path, data = file
 
     response = client.get(path, headers={"Range": asked})
@@ -176,7 +176,7 @@ def test_a_range_that_is_none_of_ours_is_ignored(client: TestClient, file: tuple
 
 
 @pytest.mark.parametrize("asked", ["bytes=100000-", "bytes=100000-100001", "bytes=-0"])
-def test_a_range_outside_of_the_file_is_a_416(client: TestClient, file: tuple[str, bytes], asked: str) -> None:
+def test_a_range_outside_the_file_is_a_416(client: TestClient, file: tuple[str, bytes], asked: str) -> None:
     path, data = file
 
     response = client.get(path, headers={"Range": asked})
@@ -197,7 +197,7 @@ def test_a_download_is_resumed_only_if_the_file_is_the_same(
     assert (response.status_code, response.content) == (status, data[10:] if status == 206 else data)
 
 
-def test_a_best_that_moves_on_while_it_is_downloaded_is_never_missing(live: httpx2.Client, kitchen: Kitchen) -> None:
+def test_a_best_checkpoint_replaced_during_downloads_is_never_missing(live: httpx2.Client, kitchen: Kitchen) -> None:
     claim = kitchen.running()
     kitchen.publish(claim, 1)
 
@@ -210,7 +210,7 @@ def test_a_best_that_moves_on_while_it_is_downloaded_is_never_missing(live: http
         training.result()
 
 
-def test_a_lost_file_is_a_fault_of_ours(client: TestClient, file: tuple[str, bytes], artifacts: Artifacts) -> None:
+def test_a_missing_checkpoint_file_is_a_500(client: TestClient, file: tuple[str, bytes], artifacts: Artifacts) -> None:
     path, _ = file
     artifacts.delete(client.get(path.removesuffix("/download")).json()["path"])
 
@@ -221,7 +221,7 @@ def test_a_lost_file_is_a_fault_of_ours(client: TestClient, file: tuple[str, byt
 
 
 @pytest.mark.parametrize("left", [None, b"something else"], ids=["lost", "changed"])
-def test_a_lost_or_changed_file_is_no_full_disk_to_whoever_wants_something_made_of_it(
+def test_a_missing_or_damaged_file_is_not_reported_as_a_full_disk(
     settings: Settings,
     database: Database,
     artifacts: Artifacts,
@@ -247,7 +247,7 @@ def test_a_lost_or_changed_file_is_no_full_disk_to_whoever_wants_something_made_
 
 
 @pytest.mark.parametrize("path", ["checkpoints/state", "checkpoints/state/download"])
-def test_the_trainers_own_state_is_not_served(client: TestClient, kitchen: Kitchen, path: str) -> None:
+def test_the_training_state_is_not_served(client: TestClient, kitchen: Kitchen, path: str) -> None:
     claim = kitchen.running()
     kitchen.publish(claim, 1)
     kitchen.publish(claim, 1, CheckpointKind.state)

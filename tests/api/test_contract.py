@@ -1,4 +1,4 @@
-"""Requests that a machine makes up from the documentation get the answers that it documents."""
+"""Requests generated from the OpenAPI document get documented responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 
 def probe(operation: schemathesis.APIOperation, ids: dict[str, str]) -> None:
-    """Send a few requests of the documented shape, about a job and a sweep that are there; `make fuzz` sends more."""
+    """Send a few generated requests about an existing job and sweep; `make fuzz` sends more."""
 
     @given(case=operation.as_strategy())
     @settings(max_examples=5, suppress_health_check=list(HealthCheck))

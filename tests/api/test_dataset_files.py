@@ -1,4 +1,4 @@
-"""Stored data sets as files: downloaded whole or in part, and the room that all of them may take."""
+"""Downloads of data sets, and the quota of all data sets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.test_datasets import files, upload
 
 
-def test_a_data_set_downloads_as_the_parquet_file_that_is_stored(client: TestClient, artifacts: Artifacts) -> None:
+def test_a_data_set_downloads_as_its_stored_parquet_file(client: TestClient, artifacts: Artifacts) -> None:
     dataset = upload(client).json()
     url = f"/v1/datasets/{dataset['id']}/download"
 
@@ -37,9 +37,7 @@ def test_a_data_set_downloads_as_the_parquet_file_that_is_stored(client: TestCli
 
 
 @both_databases
-def test_a_page_with_columns_ends_where_they_take_too_much_and_the_next_goes_on(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_with_columns_is_limited_in_bytes(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = [upload(client, b"a,b\n%d,x\n" % i).json() for i in range(4)][::-1]
     size = len(json.dumps(stored[0]["columns"]))
     monkeypatch.setattr("service.api.routes.datasets.PAGE_BYTES", 2 * size + size // 2)
@@ -54,7 +52,7 @@ def test_a_page_with_columns_ends_where_they_take_too_much_and_the_next_goes_on(
     assert (one["data"], one["has_more"]) == (stored[:1], True)
 
 
-def test_what_was_downloaded_can_be_uploaded_again(client: TestClient) -> None:
+def test_a_download_can_be_uploaded_again(client: TestClient) -> None:
     dataset = upload(client).json()
 
     again = upload(client, client.get(f"/v1/datasets/{dataset['id']}/download").content).json()
@@ -78,7 +76,7 @@ def test_a_data_set_downloads_as_csv_with_the_same_bytes_every_time(client: Test
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
-def test_a_data_set_that_is_not_there_cannot_be_downloaded(client: TestClient, artifacts: Artifacts, kind: str) -> None:
+def test_a_missing_data_set_cannot_be_downloaded(client: TestClient, artifacts: Artifacts, kind: str) -> None:
     dataset = upload(client).json()
     artifacts.delete(f"datasets/{dataset['id']}/data.parquet")
 
@@ -90,7 +88,7 @@ def test_a_data_set_that_is_not_there_cannot_be_downloaded(client: TestClient, a
 
 @pytest.fixture
 def tight(settings: Settings, database: Database, artifacts: Artifacts) -> Iterator[TestClient]:
-    """A service whose data sets may take 12,000 bytes together: one of these has room, a second has not."""
+    """A service with a quota of 12,000 bytes for data sets: enough for one, not for two."""
     narrow = settings.model_copy(update={"max_dataset_bytes": 12_000})
     with TestClient(create_app(narrow, database, artifacts, CoinPredictor())) as client:
         yield client
@@ -100,7 +98,7 @@ def large(value: int) -> bytes:
     return b"x,y\n" + b"".join(b"%d,%d\n" % (i * value % 997, i) for i in range(120))
 
 
-def test_a_data_set_beyond_the_room_for_all_is_refused_until_one_is_deleted(
+def test_an_upload_over_the_data_set_quota_is_refused_until_one_is_deleted(
     tight: TestClient, artifacts: Artifacts
 ) -> None:
     first = upload(tight, large(7)).json()
@@ -116,7 +114,7 @@ def test_a_data_set_beyond_the_room_for_all_is_refused_until_one_is_deleted(
     assert upload(tight, large(11)).status_code == 201
 
 
-def test_of_the_same_bytes_at_once_none_is_refused_for_the_room_that_the_other_took(
+def test_concurrent_uploads_of_the_same_bytes_count_once_against_the_quota(
     tight: TestClient, artifacts: Artifacts
 ) -> None:
     with ThreadPoolExecutor(2) as threads:

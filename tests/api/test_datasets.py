@@ -1,4 +1,4 @@
-"""Uploads, raw or as a form: stored once, described, looked into, deleted."""
+"""Data sets: upload, deduplication, profile, preview, delete."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def upload(client: TestClient | httpx2.Client, data: bytes = CSV, **query: Any) 
 
 
 def files(artifacts: Artifacts, folder: str) -> list[Path]:
-    """Folders may go while we look."""
+    """All files below the folder; subfolders may disappear meanwhile."""
     return [Path(place) / name for place, _, names in os.walk(artifacts.path(folder)) for name in names]
 
 
@@ -53,7 +53,7 @@ def test_an_upload_is_described_column_by_column(client: TestClient) -> None:
 
 
 @both_databases
-def test_a_list_leaves_columns_out_unless_asked_and_how_many_there_are(client: TestClient) -> None:
+def test_a_list_has_column_counts_or_on_request_columns(client: TestClient) -> None:
     older, newer = upload(client, name="shoes").json(), upload(client, b"a,b\n1,2\n").json()
 
     page = client.get("/v1/datasets?limit=1").json()
@@ -78,7 +78,7 @@ def test_a_list_without_columns_is_short_however_wide_the_tables_are(client: Tes
 
 
 @both_databases
-def test_the_values_that_the_database_keeps_of_a_data_set_have_a_bound(
+def test_the_stored_profile_of_a_data_set_is_limited_in_bytes(
     settings: Settings, database: Database, artifacts: Artifacts
 ) -> None:
     narrow = settings.model_copy(update={"max_profile_bytes": 20_000, "max_upload_bytes": 10**6})
@@ -102,7 +102,7 @@ def test_the_values_that_the_database_keeps_of_a_data_set_have_a_bound(
     assert "too long or too many to be listed" in classes.json()["errors"][0]["message"]
 
 
-def test_a_data_set_tells_how_its_values_are_spread(client: TestClient) -> None:
+def test_a_profile_has_the_distribution_of_values(client: TestClient) -> None:
     rows = [f"{i % 1_020},2024-01-{i % 4 + 1:02},{i // 2_040}" for i in range(5_100)]
 
     created = upload(client, "\n".join(["size,seen,kind", *rows]).encode()).json()
@@ -118,7 +118,7 @@ def test_a_data_set_tells_how_its_values_are_spread(client: TestClient) -> None:
     assert (len(kind["values"]), kind["histogram"], kind["top"]) == (3, None, None)
 
 
-def test_a_form_gives_the_same_data_set_as_the_raw_bytes(client: TestClient, artifacts: Artifacts) -> None:
+def test_a_multipart_form_gives_the_same_data_set_as_the_raw_bytes(client: TestClient, artifacts: Artifacts) -> None:
     form = client.post("/v1/datasets", files={"file": ("shoes.csv", CSV, "text/csv")})
     raw = upload(client)
 
@@ -129,7 +129,7 @@ def test_a_form_gives_the_same_data_set_as_the_raw_bytes(client: TestClient, art
     assert files(artifacts, "tmp") == []
 
 
-def test_the_same_bytes_read_otherwise_are_another_data_set(client: TestClient) -> None:
+def test_the_same_bytes_with_other_options_are_another_data_set(client: TestClient) -> None:
     usual = upload(client).json()
 
     first, again = upload(client, null=["2.5", "x"]), upload(client, null=["x", "2.5"])
@@ -151,7 +151,7 @@ def test_the_same_upload_five_times_at_once_is_one_data_set(live: httpx2.Client,
 
 
 @pytest.mark.parametrize("options", [{"content": b""}, {"files": {"file": ("x.csv", b"")}}])
-def test_an_empty_upload_says_so(client: TestClient, options: dict[str, Any]) -> None:
+def test_an_empty_upload_is_a_422(client: TestClient, options: dict[str, Any]) -> None:
     response = client.post("/v1/datasets", **options)
 
     assert (response.status_code, response.json()["code"]) == (422, "invalid_data")
@@ -176,7 +176,7 @@ def test_a_form_without_the_file_is_a_400(client: TestClient, body: bytes, conte
     assert response.json()["detail"].startswith(detail)
 
 
-def test_what_is_no_table_is_refused_and_leaves_nothing(client: TestClient, artifacts: Artifacts) -> None:
+def test_an_unreadable_file_is_refused_and_leaves_nothing(client: TestClient, artifacts: Artifacts) -> None:
     response = upload(client, b"\x00\x01\x02" * 50)
 
     assert (response.status_code, response.json()["code"]) == (422, "invalid_data")
@@ -199,7 +199,7 @@ def test_an_upload_over_the_limit_is_a_413(live: httpx2.Client, settings: Settin
     assert files(artifacts, "tmp") == []
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(
+def test_an_aborted_upload_leaves_nothing(
     live: httpx2.Client, artifacts: Artifacts, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.create_connection((live.base_url.host, live.base_url.port)) as connection:
@@ -218,7 +218,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("query", ["format=xlsx", "name=", "name=a%0Ab", "nulls=x", f"null={'x' * 101}"])
-def test_wrong_options_are_refused(client: TestClient, query: str) -> None:
+def test_invalid_options_are_refused(client: TestClient, query: str) -> None:
     response = client.post(f"/v1/datasets?{query}", content=CSV)
 
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
@@ -235,7 +235,7 @@ def test_a_preview_shows_the_first_rows_as_json(client: TestClient) -> None:
     assert (rows, everything[2]["size"]) == (everything[:2], None)
 
 
-def test_a_preview_of_a_lost_file_is_a_fault_of_ours(client: TestClient, artifacts: Artifacts) -> None:
+def test_a_preview_of_a_missing_file_is_a_500(client: TestClient, artifacts: Artifacts) -> None:
     dataset = upload(client).json()
     artifacts.delete(f"datasets/{dataset['id']}/data.parquet")
 
@@ -252,12 +252,12 @@ def test_columns_are_left_out_or_not(client: TestClient, query: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["rows=0", "rows=101"])
-def test_a_preview_has_its_bounds(client: TestClient, query: str) -> None:
+def test_the_rows_of_a_preview_are_limited(client: TestClient, query: str) -> None:
     assert client.get(f"/v1/datasets/ds_0/preview?{query}").status_code == 422
 
 
 @both_databases
-def test_a_data_set_that_a_live_job_needs_is_kept_until_it_ends(client: TestClient, artifacts: Artifacts) -> None:
+def test_a_data_set_of_a_live_job_cannot_be_deleted(client: TestClient, artifacts: Artifacts) -> None:
     dataset = upload(client, b"x,y\n" + b"1,a\n2,b\n" * 10).json()
     spec = {"data": {"kind": "dataset", "id": dataset["id"], "target": "y"}}
     job = client.post("/v1/jobs", json=spec).json()
@@ -274,7 +274,7 @@ def test_a_data_set_that_a_live_job_needs_is_kept_until_it_ends(client: TestClie
     assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 404
 
 
-def test_a_job_is_replayed_even_when_its_data_set_is_gone(client: TestClient) -> None:
+def test_a_job_is_replayed_by_its_key_after_its_data_set_is_deleted(client: TestClient) -> None:
     dataset = upload(client, b"x,y\n" + b"1,a\n2,b\n" * 10).json()
     request: dict[str, Any] = {
         "json": {"data": {"id": dataset["id"], "target": "y"}},

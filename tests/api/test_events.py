@@ -1,4 +1,4 @@
-"""A job's log over HTTP."""
+"""The event log of a job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.api.states import Kitchen
 
 
 @both_databases
-def test_a_log_says_what_happened_in_order(client: TestClient, kitchen: Kitchen) -> None:
+def test_the_event_log_is_in_order(client: TestClient, kitchen: Kitchen) -> None:
     claim = kitchen.trained()
 
     answer = client.get(f"/v1/jobs/{claim.job_id}/events").json()
@@ -27,7 +27,7 @@ def test_a_log_says_what_happened_in_order(client: TestClient, kitchen: Kitchen)
     assert ended["at"].endswith("Z")
 
 
-def test_a_log_is_read_page_by_page(client: TestClient, kitchen: Kitchen) -> None:
+def test_the_event_log_is_paginated(client: TestClient, kitchen: Kitchen) -> None:
     path = f"/v1/jobs/{kitchen.trained().job_id}/events"
 
     kinds, after = [], 0
@@ -39,7 +39,7 @@ def test_a_log_is_read_page_by_page(client: TestClient, kitchen: Kitchen) -> Non
     assert kinds == [["queued", "claimed", "best"], ["ended"]]
 
 
-def test_only_a_job_has_a_log(client: TestClient) -> None:
+def test_the_event_log_of_a_missing_job_is_a_404(client: TestClient) -> None:
     assert client.get("/v1/jobs/job_1/events").status_code == 404
     for query in ("after=-1", "limit=0", "limit=1001", "after=x"):
         assert client.get(f"/v1/jobs/job_1/events?{query}").status_code == 422

@@ -1,4 +1,4 @@
-"""Forks over HTTP: what they take over, and what is refused."""
+"""Forks: what they inherit, and what is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from service.domain.checkpoint import CheckpointKind
 from service.maintenance.collector import Collector, RetentionPolicy
-from service.maintenance.deployment_id import join
+from service.maintenance.deployment_id import pair
 from service.store.jobs.claim import Claim
 from tests.api.conftest import both_databases
 from tests.api.states import Kitchen, epoch
@@ -69,8 +69,10 @@ def test_files_that_a_fork_shares_outlive_the_other_job(client: TestClient, pare
     assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
 
 
-def test_the_last_job_to_name_a_file_takes_it_along(client: TestClient, kitchen: Kitchen, parent: Claim) -> None:
-    join(kitchen.database, kitchen.artifacts)
+def test_a_shared_file_is_deleted_with_the_last_job_that_names_it(
+    client: TestClient, kitchen: Kitchen, parent: Claim
+) -> None:
+    pair(kitchen.database, kitchen.artifacts)
     collector = Collector(kitchen.database, kitchen.artifacts, RetentionPolicy(grace_hours=0.0))
     job = fork(client, parent.job_id).json()
     client.post(f"/v1/jobs/{job['id']}/cancel")
@@ -85,7 +87,7 @@ def test_the_last_job_to_name_a_file_takes_it_along(client: TestClient, kitchen:
     assert left[1] == 0
 
 
-def test_a_fork_is_created_once_under_a_key(client: TestClient, parent: Claim, kitchen: Kitchen) -> None:
+def test_a_fork_is_created_once_per_idempotency_key(client: TestClient, parent: Claim, kitchen: Kitchen) -> None:
     first = fork(client, parent.job_id, key="night", changes={"seed": 3})
     again = fork(client, parent.job_id, key="night", changes={"seed": 3})
     other = fork(client, kitchen.trained().job_id, key="night", changes={"seed": 3})
@@ -94,7 +96,7 @@ def test_a_fork_is_created_once_under_a_key(client: TestClient, parent: Claim, k
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
 
 
-def test_a_rule_that_has_fired_is_warned_of(client: TestClient, parent: Claim) -> None:
+def test_a_fork_warns_of_a_rule_that_has_already_fired(client: TestClient, parent: Claim) -> None:
     warnings = fork(client, parent.job_id).json()["warnings"]
 
     (warning,) = [each for each in warnings if each["code"] == "rule_has_fired"]
@@ -109,11 +111,15 @@ def test_a_rule_that_has_fired_is_warned_of(client: TestClient, parent: Claim) -
         ({"changes": {"optimizer.speed": 1}}, "/changes/optimizer.speed", "unknown field"),
         ({"changes": {"a~b/c": 1}}, "/changes/a~0b~1c", "unknown field"),
         ({"changes": {"architecture.hidden": [9]}}, "/changes/architecture.hidden", "must keep its layers"),
-        ({"changes": {"split.seed": 9}}, "/changes/split.seed", "must stay: the weights belong to it"),
+        (
+            {"changes": {"split.seed": 9}},
+            "/changes/split.seed",
+            "cannot be changed in a fork",
+        ),
         (
             {"changes": {"optimizer": {"kind": "sgd"}}},
             "/changes/optimizer/kind",
-            "must stay for `last`, whose optimizer goes on; fork from `best`",
+            "cannot be changed for `last`, which continues the optimizer's state; fork from `best`",
         ),
         (
             {"changes": {"early_stopping.monitor": "val_accuracy"}},
@@ -124,7 +130,7 @@ def test_a_rule_that_has_fired_is_warned_of(client: TestClient, parent: Claim) -
         ({"change": {}}, "/change", "unknown field; did you mean `changes`?"),
     ],
 )
-def test_what_does_not_fit_the_weights_is_pointed_to(
+def test_changes_that_do_not_fit_the_weights_are_a_422_with_their_pointer(
     client: TestClient, parent: Claim, asked: dict[str, Any], pointer: str, message: str
 ) -> None:
     problem = fork(client, parent.job_id, **asked).json()
@@ -134,7 +140,7 @@ def test_what_does_not_fit_the_weights_is_pointed_to(
     assert message in problem["errors"][0]["message"]
 
 
-def test_a_job_with_nothing_saved_cannot_be_forked_yet(client: TestClient, kitchen: Kitchen) -> None:
+def test_a_job_without_a_checkpoint_cannot_be_forked(client: TestClient, kitchen: Kitchen) -> None:
     job = kitchen.queued()
 
     last, best = (fork(client, job.id, checkpoint=kind) for kind in ("last", "best"))
@@ -144,5 +150,5 @@ def test_a_job_with_nothing_saved_cannot_be_forked_yet(client: TestClient, kitch
     assert best.json()["detail"] == "the job is queued and has no best checkpoint to fork from"
 
 
-def test_a_job_that_is_not_there_cannot_be_forked(client: TestClient) -> None:
+def test_a_missing_job_cannot_be_forked(client: TestClient) -> None:
     assert fork(client, "job_0").status_code == 404

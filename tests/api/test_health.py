@@ -1,4 +1,4 @@
-"""A server lives without its database, but is ready only with everything."""
+"""Liveness and readiness."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def unmigrated(settings: Settings, artifacts: Artifacts, blank_database_url: str
 
 
 @both_databases
-def test_a_server_without_its_tables_lives_but_is_not_ready(unmigrated: TestClient) -> None:
+def test_without_its_tables_a_server_is_live_but_not_ready(unmigrated: TestClient) -> None:
     response = unmigrated.get("/readyz")
 
     assert unmigrated.get("/healthz").json() == {"status": "ok"}
@@ -55,9 +55,7 @@ def test_a_server_without_its_tables_lives_but_is_not_ready(unmigrated: TestClie
 
 
 @both_databases
-def test_a_server_whose_database_a_newer_version_has_migrated_away_is_not_ready(
-    client: TestClient, database: Database
-) -> None:
+def test_with_an_incompatible_newer_schema_a_server_is_not_ready(client: TestClient, database: Database) -> None:
     with database.transaction() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         connection.execute(update(schema_compatibility).values(usable_since="9998"))
@@ -79,7 +77,7 @@ def test_a_server_that_cannot_write_files_is_not_ready(client: TestClient, setti
     assert response.json()["detail"] == "the artifact store could not write: No such file or directory"
 
 
-def test_a_server_whose_database_is_away_says_so_and_goes_on(
+def test_with_an_unavailable_database_a_server_answers_503(
     settings: Settings, artifacts: Artifacts, tmp_path: Path
 ) -> None:
     database = Database(f"postgresql://nobody@/nothing?host={tmp_path}")
@@ -97,7 +95,7 @@ postgres_only = pytest.mark.parametrize("backend", ["postgres"], indirect=True)
 
 
 @postgres_only
-def test_a_server_whose_database_takes_no_writes_is_not_ready_and_refuses_jobs_for_now(
+def test_with_a_read_only_database_a_server_is_not_ready_and_refuses_jobs(
     client: TestClient, database_url: str, postgres: str
 ) -> None:
     with read_only(postgres, database_url):
@@ -112,7 +110,7 @@ def test_a_server_whose_database_takes_no_writes_is_not_ready_and_refuses_jobs_f
 
 
 @postgres_only
-def test_readiness_is_answered_in_time_by_a_server_whose_database_swallows_everything(
+def test_with_a_silent_database_readiness_is_answered_in_time(
     settings: Settings, artifacts: Artifacts, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(single_flight, "ANSWER_SECONDS", 0.3)

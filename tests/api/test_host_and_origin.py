@@ -36,7 +36,7 @@ OWN = [
 
 @pytest.fixture
 def team(settings: Settings, database: Database, artifacts: Artifacts) -> Iterator[TestClient]:
-    """A server that one other site may call."""
+    """A server with one allowed origin."""
     friendly = settings.model_copy(update={"origins": "https://team.example"})
     with TestClient(create_app(friendly, database, artifacts, CoinPredictor())) as client:
         yield client
@@ -76,8 +76,8 @@ def test_allowed_hosts_are_accepted(client: TestClient, host: str) -> None:
 
 def test_off_loopback_any_host_is_accepted_until_hosts_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BESTEPOCH_HOSTS")
-    assert Settings(host="0.0.0.0").names == frozenset()
-    assert Settings(host="0.0.0.0", hosts="gpu.example, GPU2.example").names >= {"gpu.example", "gpu2.example"}
+    assert Settings(host="0.0.0.0").allowed_hosts == frozenset()
+    assert Settings(host="0.0.0.0", hosts="gpu.example, GPU2.example").allowed_hosts >= {"gpu.example", "gpu2.example"}
 
 
 @pytest.mark.parametrize("headers", FOREIGN)

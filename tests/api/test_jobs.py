@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit once however often it is sent, find, cancel, delete."""
+"""Jobs: idempotent submission, lists, cancellation, deletion."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_job_is_created_with_every_default_written_out(client: TestClient) -> 
 
 
 @both_databases
-def test_the_same_job_under_the_same_key_is_created_once(client: TestClient) -> None:
+def test_a_job_is_created_once_per_idempotency_key(client: TestClient) -> None:
     first = submit(client, "night-1", seed=1)
     again = submit(client, "night-1", seed=1, priority=0)  # the default, written out
 
@@ -49,7 +49,7 @@ def test_the_same_job_under_the_same_key_is_created_once(client: TestClient) -> 
     assert again.headers["location"] == first.headers["location"]
 
 
-def test_another_job_under_a_used_key_is_refused(client: TestClient) -> None:
+def test_another_request_with_a_used_idempotency_key_is_refused(client: TestClient) -> None:
     submit(client, "night-1", seed=1)
 
     response = submit(client, "night-1", seed=2)
@@ -84,14 +84,14 @@ def test_a_network_over_the_servers_limit_is_refused(tmp_path: Path, database: D
     settings = Settings(home=tmp_path, max_parameters=10)
     with TestClient(create_app(settings, database, artifacts, CoinPredictor())) as client:
         for path in ("/v1/jobs", "/v1/jobs/plan"):
-            (fault,) = client.post(path, json=SPEC).json()["errors"]
+            (error,) = client.post(path, json=SPEC).json()["errors"]
 
-            assert fault["pointer"] == "/architecture"
-            assert fault["message"].endswith("this server allows 10")
+            assert error["pointer"] == "/architecture"
+            assert error["message"].endswith("this server allows 10")
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/plan"])
-def test_a_data_set_that_is_not_there_is_pointed_to(client: TestClient, path: str) -> None:
+def test_a_missing_data_set_is_a_422_with_its_pointer(client: TestClient, path: str) -> None:
     response = client.post(path, json={"data": {"id": "ds_0", "target": "y"}})
 
     assert response.status_code == 422
@@ -122,7 +122,7 @@ def test_jobs_are_found_by_status_and_name(client: TestClient, kitchen: Kitchen)
     assert found(status="queued", name="done") == found(name="don") == []
 
 
-def test_a_walk_over_250_jobs_sees_each_once_newest_first(client: TestClient, kitchen: Kitchen) -> None:
+def test_pagination_over_250_jobs_returns_each_once_newest_first(client: TestClient, kitchen: Kitchen) -> None:
     created = [kitchen.queued().id for _ in range(250)]
 
     seen: list[str] = []
@@ -165,7 +165,7 @@ def test_an_ended_job_is_not_cancelled(client: TestClient, kitchen: Kitchen) -> 
 
 
 @both_databases
-def test_a_deleted_job_takes_its_history_along_and_leaves_its_files_to_the_collector(
+def test_deleting_a_job_deletes_its_history_and_leaves_its_files_to_garbage_collection(
     client: TestClient, kitchen: Kitchen, artifacts: Artifacts
 ) -> None:
     claim = kitchen.trained()
@@ -189,7 +189,7 @@ def test_a_live_job_is_not_deleted(client: TestClient, kitchen: Kitchen) -> None
     assert (response.status_code, response.json()["detail"]) == (409, "the job is running; cancel it first")
 
 
-def test_an_ended_job_shows_what_came_out(client: TestClient, kitchen: Kitchen) -> None:
+def test_an_ended_job_shows_its_results(client: TestClient, kitchen: Kitchen) -> None:
     claim = kitchen.running()
     kitchen.record(claim, epoch(1))
     kitchen.publish(claim, 1)
@@ -203,5 +203,5 @@ def test_an_ended_job_shows_what_came_out(client: TestClient, kitchen: Kitchen) 
 
 
 @pytest.mark.parametrize("job_id", ["job_0", "x", "%00", "ds_1", "job_1%2Fhistory"])
-def test_a_job_that_is_not_there_is_a_404(client: TestClient, job_id: str) -> None:
+def test_a_missing_job_is_a_404(client: TestClient, job_id: str) -> None:
     assert client.get(f"/v1/jobs/{job_id}").status_code == 404

@@ -1,4 +1,4 @@
-"""The documentation is whole: it names what every operation takes, gives and refuses, and needs no internet."""
+"""The OpenAPI document is complete, and the docs page needs no internet."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_operation_is_described_and_has_a_short_name(document: Any) -> Non
         assert all(parameter["description"] for parameter in operation.get("parameters", []))
 
 
-def test_every_operation_says_how_it_fails(document: Any) -> None:
+def test_every_operation_documents_its_errors(document: Any) -> None:
     for name, operation in operations(document):
         failures = {status: said for status, said in operation["responses"].items() if status >= "400"}
         assert {"422", "500"} <= set(failures), name
@@ -49,7 +49,7 @@ def test_every_operation_says_how_it_fails(document: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["create_dataset", "download_checkpoint", "download_dataset", "predict"])
-def test_what_is_written_to_the_disk_before_it_is_sent_may_find_it_full(document: Any, name: str) -> None:
+def test_responses_written_to_disk_document_a_507(document: Any, name: str) -> None:
     [operation] = [said for _, said in operations(document) if said["operationId"] == name]
 
     assert "507" in operation["responses"]
@@ -88,7 +88,7 @@ def test_bounds_are_those_of_json_schema(client: TestClient, document: Any) -> N
     ]
 
 
-def test_unions_are_such_as_generators_of_clients_know(document: Any) -> None:
+def test_unions_are_supported_by_client_generators(document: Any) -> None:
     unions = [schema for schema in schemas_in(document["components"]) if {"anyOf", "oneOf"} & schema.keys()]
     members = [member for union in unions for member in union.get("anyOf", union.get("oneOf"))]
 
@@ -109,7 +109,7 @@ def test_the_examples_can_be_trained(client: TestClient, name: str) -> None:
 def test_the_penguins_example_lacks_only_its_data_set(client: TestClient) -> None:
     response = client.post("/v1/jobs/plan", json=SPEC_EXAMPLES["penguins"]["value"])
 
-    assert [fault["pointer"] for fault in response.json()["errors"]] == ["/data/id"]
+    assert [error["pointer"] for error in response.json()["errors"]] == ["/data/id"]
 
 
 def test_the_documentation_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
@@ -123,6 +123,6 @@ def test_the_documentation_page_loads_nothing_from_elsewhere(client: TestClient)
     assert "://" not in page
 
 
-def test_what_is_documented_is_what_is_served(app: FastAPI, document: Any) -> None:
+def test_documented_routes_are_the_served_ones(app: FastAPI, document: Any) -> None:
     assert document["info"]["title"] == app.title == "bestepoch"
     assert document["info"]["version"] == app.version

@@ -1,4 +1,4 @@
-"""A plan says what would be trained, and why, and creates nothing."""
+"""Plans: layers, rows, task and warnings; nothing is created."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_plan_shows_each_layer_with_its_shape(client: TestClient) -> None:
     assert planned["parameters"] == 66
 
 
-def test_a_plan_shows_images_on_their_way(client: TestClient) -> None:
+def test_a_plan_shows_the_shapes_of_images(client: TestClient) -> None:
     cnn = {"kind": "cnn", "shape": [1, 4, 4], "channels": [3], "batch_norm": False, "hidden": []}
 
     planned = plan(client, {"kind": "synthetic", "rows": 60, "features": 16}, architecture=cnn)
@@ -66,7 +66,9 @@ def test_a_plan_shows_images_on_their_way(client: TestClient) -> None:
         ({}, "layers", "should be a list"),
     ],
 )
-def test_a_wrong_layer_is_pointed_at(client: TestClient, layers: Any, pointer: str, message: str) -> None:
+def test_an_invalid_layer_is_a_422_with_its_pointer(
+    client: TestClient, layers: Any, pointer: str, message: str
+) -> None:
     body = {"data": {"kind": "synthetic"}, "architecture": {"kind": "layers", "layers": layers}}
 
     response = client.post("/v1/jobs/plan", json=body)
@@ -78,7 +80,9 @@ def test_a_wrong_layer_is_pointed_at(client: TestClient, layers: Any, pointer: s
 
 
 @pytest.mark.parametrize(("field", "value"), [("shape", [1]), ("shape", [0, 20]), ("hidden", [3])])
-def test_a_fault_beside_the_layers_is_pointed_at(client: TestClient, field: str, value: Any) -> None:
+def test_an_invalid_field_beside_the_layers_is_a_422_with_its_pointer(
+    client: TestClient, field: str, value: Any
+) -> None:
     network = {"kind": "layers", "layers": [{"kind": "batch_norm"}], field: value}
 
     response = client.post("/v1/jobs/plan", json={"data": {"kind": "synthetic"}, "architecture": network})
@@ -87,7 +91,7 @@ def test_a_fault_beside_the_layers_is_pointed_at(client: TestClient, field: str,
     assert response.json()["errors"][0]["pointer"].startswith(f"/architecture/{field}")
 
 
-def test_a_step_that_fits_no_memory_is_refused(client: TestClient) -> None:
+def test_a_training_step_over_the_memory_limit_is_refused(client: TestClient) -> None:
     data = {"kind": "synthetic", "rows": 1_000_000, "features": 40}
     body = {"data": data, "batch_size": "full", "architecture": {"hidden": [8_000]}}
 
@@ -102,7 +106,7 @@ def test_a_step_that_fits_no_memory_is_refused(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("shape", "pointer"), [([20], ""), ([1, 2, 3, 4], ""), ([4, 6], ""), ([0, 20], "/0"), (["1", 20], "/0"), (None, "")]
 )
-def test_a_wrong_shape_is_pointed_at(client: TestClient, shape: Any, pointer: str) -> None:
+def test_an_invalid_shape_is_a_422_with_its_pointer(client: TestClient, shape: Any, pointer: str) -> None:
     body = {"data": {"kind": "synthetic", "features": 20}, "architecture": {"kind": "cnn", "shape": shape}}
 
     response = client.post("/v1/jobs/plan", json=body)
@@ -147,19 +151,19 @@ def test_a_plan_says_why_it_is_this_task(client: TestClient, y: list[Any], task:
     assert planned["classes"] == (sorted(set(y)) if task == "classification" else None)
 
 
-def test_a_plan_takes_the_task_that_the_spec_names(client: TestClient) -> None:
+def test_a_plan_uses_the_task_of_the_spec(client: TestClient) -> None:
     planned = plan(client, inline([1, 2, 3, 4] * 5), task="regression")
 
     assert (planned["task"], planned["task_reason"]) == ("regression", "set in the spec")
 
 
-def test_a_plan_warns_and_points(client: TestClient) -> None:
+def test_a_plan_has_warnings_with_pointers(client: TestClient) -> None:
     (warning,) = plan(client, batch_size=16, max_epochs=5, early_stopping={"patience": 10})["warnings"]
 
     assert (warning["code"], warning["pointer"]) == ("patience_cannot_fire", "/early_stopping/patience")
 
 
-def test_a_table_that_would_flatter_is_warned_of_in_plan_and_job(client: TestClient) -> None:
+def test_target_leakage_is_warned_of_in_plan_and_job(client: TestClient) -> None:
     rows = [f"{i + 7},{i * 37 % 101},{'rare' if i == 5 else i % 3}" for i in range(200)]
     table = "\n".join(["id,code,answer,leak", *(f"{row},l{row.split(',')[2]}" for row in rows)])
     dataset = client.post("/v1/datasets", content=table).json()
@@ -176,7 +180,7 @@ def test_a_table_that_would_flatter_is_warned_of_in_plan_and_job(client: TestCli
     assert client.post("/v1/jobs", json=body).json()["warnings"] == warnings
 
 
-def test_rows_that_stand_in_a_request_twice_are_warned_of(client: TestClient) -> None:
+def test_duplicate_inline_rows_are_warned_of(client: TestClient) -> None:
     data = {"kind": "inline", "x": [[float(row % 40)] for row in range(60)], "y": [row % 2 for row in range(60)]}
 
     warnings = plan(client, data)["warnings"]

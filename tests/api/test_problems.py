@@ -1,4 +1,4 @@
-"""Every error is a problem that a person can read and a program can tell from others."""
+"""Problem responses (RFC 9457): status, code, detail, field errors."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_some_errors_say_in_a_header_what_to_do(
     assert client.get("/fails").headers[header] == value
 
 
-def test_the_faults_of_an_error_are_listed(app: FastAPI, client: TestClient) -> None:
+def test_the_field_errors_of_an_error_are_listed(app: FastAPI, client: TestClient) -> None:
     raise_at(app, errors.InvalidSpec.at("/data/target", "no column 'x'"))
 
     assert client.get("/fails").json()["errors"] == [{"pointer": "/data/target", "message": "no column 'x'"}]
@@ -111,7 +111,7 @@ def test_an_unknown_path_is_a_problem(client: TestClient) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["PUT", "OPTIONS"])
-def test_a_wrong_method_hears_which_are_right(client: TestClient, method: str, path: str, allowed: str) -> None:
+def test_a_405_lists_the_allowed_methods(client: TestClient, method: str, path: str, allowed: str) -> None:
     response = client.request(method, path)
 
     assert (response.status_code, response.headers["allow"]) == (405, allowed)
@@ -120,7 +120,7 @@ def test_a_wrong_method_hears_which_are_right(client: TestClient, method: str, p
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/sweeps", "/v1/datasets", "/v1/datasets?columns=false"])
 @pytest.mark.parametrize("after", ["zz", "job_", "ds_1%00", "swp_A", "1"])
-def test_a_cursor_that_no_page_gave_is_a_422(client: TestClient, path: str, after: str) -> None:
+def test_an_invalid_cursor_is_a_422(client: TestClient, path: str, after: str) -> None:
     response = client.get(path + ("&" if "?" in path else "?") + f"after={after}")
 
     assert response.status_code == 422
@@ -136,7 +136,7 @@ def test_a_cursor_that_no_page_gave_is_a_422(client: TestClient, path: str, afte
         "/v1/sweeps/{sweep_id}/summary?after=zz",
     ],
 )
-def test_a_cursor_that_counts_is_a_number(client: TestClient, path: str) -> None:
+def test_an_offset_cursor_is_a_number(client: TestClient, path: str) -> None:
     response = client.get(path.format(job_id="job_1", sweep_id="swp_1"))
 
     assert response.status_code == 422
@@ -144,7 +144,7 @@ def test_a_cursor_that_counts_is_a_number(client: TestClient, path: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("query", "fault"),
+    ("query", "error"),
     [
         ("limit=0", {"parameter": "limit", "message": "should be greater than or equal to 1"}),
         ("limit=many", {"parameter": "limit", "message": "should be a whole number"}),
@@ -162,24 +162,24 @@ def test_a_cursor_that_counts_is_a_number(client: TestClient, path: str) -> None
         ("label.=1", {"parameter": "label.", "message": "should match pattern"}),
     ],
 )
-def test_a_wrong_parameter_is_named(client: TestClient, query: str, fault: dict[str, str]) -> None:
+def test_an_invalid_parameter_is_named(client: TestClient, query: str, error: dict[str, str]) -> None:
     response = client.get(f"/v1/jobs?{query}")
 
     (found,) = response.json()["errors"]
     assert response.status_code == 422
-    assert found["parameter"] == fault["parameter"]
-    assert found["message"].startswith(fault["message"])
+    assert found["parameter"] == error["parameter"]
+    assert found["message"].startswith(error["message"])
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "caf\xe9"])
-def test_a_wrong_header_is_named(client: TestClient, key: str) -> None:
+def test_an_invalid_header_is_named(client: TestClient, key: str) -> None:
     response = client.post("/v1/jobs", json=SPEC, headers={b"Idempotency-Key": key.encode("latin-1")})  # type: ignore[dict-item]
 
     assert response.status_code == 422
     assert response.json()["errors"][0]["parameter"] == "Idempotency-Key"
 
 
-def test_every_error_that_the_service_knows_has_a_status_of_its_own_or_is_a_fault_of_ours() -> None:
+def test_every_error_has_a_status_or_is_an_internal_error() -> None:
     known: set[Any] = set(errors.ServiceError.__subclasses__())
 
     ours = {errors.DatasetCorrupt, errors.CheckpointCorrupt, errors.LeaseLost, errors.Misconfigured}

@@ -1,4 +1,4 @@
-"""All bytes of a tenant against one limit: what is stored, what is being uploaded, what queued jobs will write."""
+"""The storage quota: stored bytes, uploads and expected checkpoints."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def service(settings: Settings, database: Database, artifacts: Artifacts, **limi
 
 
 @both_databases
-def test_a_job_whose_checkpoints_would_not_fit_is_refused_before_it_is_queued(
+def test_a_job_whose_checkpoints_exceed_the_quota_is_refused(
     settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen
 ) -> None:
     parent = kitchen.trained().job_id
@@ -62,7 +62,7 @@ def test_a_job_whose_checkpoints_would_not_fit_is_refused_before_it_is_queued(
     assert known == {parent, small.json()["id"]}
 
 
-def test_what_queued_jobs_will_write_counts_until_they_are_cancelled(
+def test_expected_checkpoints_of_queued_jobs_count_until_cancellation(
     settings: Settings, database: Database, artifacts: Artifacts
 ) -> None:
     with service(settings, database, artifacts, max_tenant_bytes=10_000_000) as client:
@@ -73,9 +73,7 @@ def test_what_queued_jobs_will_write_counts_until_they_are_cancelled(
     assert [answer.status_code for answer in (first, second, third, again)] == [201, 201, 413, 201]
 
 
-def test_other_tenants_have_their_own_room_and_none_is_a_limit_of_0(
-    settings: Settings, database: Database, artifacts: Artifacts
-) -> None:
+def test_quotas_are_per_tenant_and_0_is_no_limit(settings: Settings, database: Database, artifacts: Artifacts) -> None:
     headers = []
     for tenant in ("full", "other"):
         with database.transaction() as connection:
@@ -159,7 +157,9 @@ def size(file: Path) -> int:
         return 0
 
 
-def test_a_data_set_takes_its_own_uploads_place(settings: Settings, database: Database, artifacts: Artifacts) -> None:
+def test_a_data_set_replaces_the_bytes_of_its_upload(
+    settings: Settings, database: Database, artifacts: Artifacts
+) -> None:
     rows = b"a,b\n" + b"".join(b"%d,%d\n" % (i % 7, i % 5) for i in range(20_000))
     limit = len(rows) + 20_000  # both fit at once: the file as it was sent does not count twice
     with service(settings, database, artifacts, max_tenant_bytes=limit, max_upload_bytes=10**6) as client:
@@ -172,7 +172,7 @@ def test_a_data_set_takes_its_own_uploads_place(settings: Settings, database: Da
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_reading_takes_a_small_share_of_the_time_and_nobody_is_refused_by_an_old_figure(
+def test_usage_is_cached_and_a_refusal_is_never_based_on_stale_usage(
     database: Database, kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads, read = [], usage.read

@@ -1,4 +1,4 @@
-"""Other stopping rules over a job's recorded epochs."""
+"""Replay of early-stopping rules over a job's recorded epochs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def replays(client: TestClient, job_id: str, *rules: dict[str, Any]) -> Any:
 
 @pytest.fixture
 def job_id(kitchen: Kitchen) -> str:
-    """A running job with six epochs on record."""
+    """A running job with six recorded epochs."""
     claim = kitchen.running()
     kitchen.record(claim, *(epoch(n, val_loss=loss) for n, loss in enumerate(LOSSES, start=1)))
     return claim.job_id
@@ -56,7 +56,7 @@ def test_a_job_without_epochs_is_a_409(client: TestClient, kitchen: Kitchen) -> 
     assert response.json()["detail"] == "the job is queued and has no epoch on record"
 
 
-def test_a_job_that_is_not_there_is_a_404(client: TestClient) -> None:
+def test_a_missing_job_is_a_404(client: TestClient) -> None:
     assert replays(client, "job_0", {}).status_code == 404
 
 
@@ -71,14 +71,16 @@ def test_a_job_that_is_not_there_is_a_404(client: TestClient) -> None:
         ([{}] * 101, "/rules", "should have at most 100 items, not 101"),
     ],
 )
-def test_a_wrong_rule_is_pointed_to(client: TestClient, job_id: str, rules: Any, pointer: str, message: str) -> None:
+def test_an_invalid_rule_is_a_422_with_its_pointer(
+    client: TestClient, job_id: str, rules: Any, pointer: str, message: str
+) -> None:
     response = replays(client, job_id, *rules)
 
     assert (response.status_code, response.json()["code"]) == (422, "invalid_spec")
     assert [(e["pointer"], e["message"]) for e in response.json()["errors"]] == [(pointer, message)]
 
 
-def test_more_decisions_than_a_request_may_ask_for_are_a_422(
+def test_too_many_decisions_in_one_request_are_a_422(
     client: TestClient, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replay, "MAX_DECISIONS", 12)

@@ -1,4 +1,4 @@
-"""Following a job: each epoch once, the job when it changes, the end."""
+"""Server-sent events: each epoch once, the job when it changes, the end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def follow(client: httpx2.Client | TestClient, job_id: str, **options: Any) -> l
         return list(events(response.iter_lines()))
 
 
-def test_the_stream_of_an_ended_job_tells_it_all(client: TestClient, kitchen: Kitchen) -> None:
+def test_the_stream_of_an_ended_job_is_complete(client: TestClient, kitchen: Kitchen) -> None:
     claim = kitchen.trained(epochs=3)
 
     told = follow(client, claim.job_id)
@@ -53,7 +53,7 @@ def test_the_stream_of_an_ended_job_tells_it_all(client: TestClient, kitchen: Ki
 
 
 @both_databases
-def test_a_stream_tells_each_change_as_it_happens(live: httpx2.Client, kitchen: Kitchen) -> None:
+def test_a_stream_sends_each_change(live: httpx2.Client, kitchen: Kitchen) -> None:
     claim = kitchen.running()
 
     told: list[tuple[str, Any]] = []
@@ -78,7 +78,7 @@ def test_a_stream_tells_each_change_as_it_happens(live: httpx2.Client, kitchen: 
         {"headers": {"Last-Event-ID": "2"}, "params": {"after_epoch": "0"}},
     ],
 )
-def test_a_stream_goes_on_behind_the_last_event(client: TestClient, kitchen: Kitchen, options: dict[str, Any]) -> None:
+def test_a_stream_resumes_after_last_event_id(client: TestClient, kitchen: Kitchen, options: dict[str, Any]) -> None:
     claim = kitchen.trained(epochs=4)
 
     told = follow(client, claim.job_id, **options)
@@ -86,7 +86,7 @@ def test_a_stream_goes_on_behind_the_last_event(client: TestClient, kitchen: Kit
     assert [number for name, number, _ in told if name == "epoch"] == ["3", "4"]
 
 
-def test_a_long_history_streams_whole(client: TestClient, kitchen: Kitchen) -> None:
+def test_the_stream_of_a_long_history_is_complete(client: TestClient, kitchen: Kitchen) -> None:
     claim = kitchen.trained(epochs=2_001)
 
     told = follow(client, claim.job_id)
@@ -95,13 +95,13 @@ def test_a_long_history_streams_whole(client: TestClient, kitchen: Kitchen) -> N
     assert [name for name, _, _ in told[-2:]] == ["job", "end"]
 
 
-def test_the_stream_of_a_job_that_is_not_there_is_a_404(client: TestClient) -> None:
+def test_the_stream_of_a_missing_job_is_a_404(client: TestClient) -> None:
     response = client.get("/v1/jobs/job_0/stream")
 
     assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
 
 
-def test_a_strange_last_event_is_refused(client: TestClient, kitchen: Kitchen) -> None:
+def test_an_invalid_last_event_id_is_refused(client: TestClient, kitchen: Kitchen) -> None:
     response = client.get(f"/v1/jobs/{kitchen.trained().job_id}/stream", headers={"Last-Event-ID": "x"})
 
     assert response.json()["errors"] == [{"parameter": "last-event-id", "message": "should be a whole number"}]
@@ -120,7 +120,7 @@ def test_a_shutdown_ends_a_stream_promptly(app: FastAPI, kitchen: Kitchen) -> No
         assert time.perf_counter() - began < 10
 
 
-def test_a_client_that_leaves_in_the_middle_is_no_error(
+def test_a_disconnecting_client_is_not_an_error(
     app: FastAPI, kitchen: Kitchen, caplog: pytest.LogCaptureFixture
 ) -> None:
     claim = kitchen.trained(epochs=3_000)

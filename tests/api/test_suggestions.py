@@ -1,4 +1,4 @@
-"""Unknown fields and parameters: the message names the field that was probably meant."""
+"""Unknown fields and parameters suggest the likely one."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ TABLE = {"kind": "dataset", "id": "ds_1", "target": "y"}
         ({"split": {"val": 0.1}}, "/split/val", None),
         ({"data": {**TABLE, "targt": "y"}}, "/data/targt", "target"),
         ({"zzz": 1}, "/zzz", None),
+        ({"epochs" * 100: 1}, "/" + "epochs" * 100, None),
         ({"data": {**DATA, "target": "y"}}, "/data/target", None),
     ],
 )

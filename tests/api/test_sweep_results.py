@@ -1,4 +1,4 @@
-"""What a sweep has found, over HTTP: the leaderboard as JSON, CSV and Parquet, and points over seeds and folds."""
+"""Results of a sweep: leaderboard as JSON, CSV and Parquet; configurations over seeds and folds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.store.test_sweeps import train
 
 
 @both_databases
-def test_the_leaderboard_is_walked_best_first(client: TestClient, database: Database) -> None:
+def test_the_leaderboard_is_paginated_best_first(client: TestClient, database: Database) -> None:
     sweep = submit(client, replicates=5).json()
     losses = [0.5, 0.1, 0.4, 0.2, 0.3]
     for loss in losses:
@@ -36,7 +36,7 @@ def test_the_leaderboard_is_walked_best_first(client: TestClient, database: Data
     assert [row["point"] for row in submitted] == [{"seed": seed} for seed in range(5)]
 
 
-def test_a_leaderboard_as_csv_has_a_column_a_change_and_a_metric(client: TestClient, database: Database) -> None:
+def test_a_leaderboard_as_csv_has_a_column_per_change_and_metric(client: TestClient, database: Database) -> None:
     points = [{"optimizer.lr": 0.1}, {"architecture.hidden": [8], "max_seconds": None, "optimizer.kind": "sgd"}]
     sweep = submit(client, points=points).json()
     trained = [train(database, val_loss=0.5, val_accuracy=0.75), train(database, val_loss=0.25, val_roc_auc=None)]
@@ -56,7 +56,7 @@ def test_a_leaderboard_as_csv_has_a_column_a_change_and_a_metric(client: TestCli
     assert all(0 <= float(row[-1]) < 60 for row in rows[1:])
 
 
-def test_a_leaderboard_as_parquet_keeps_numbers_and_booleans_that_a_sweep_changes(
+def test_a_leaderboard_as_parquet_keeps_the_types_of_changes(
     client: TestClient, database: Database, tmp_path: Path
 ) -> None:
     points = [
@@ -83,7 +83,7 @@ def test_a_leaderboard_as_parquet_keeps_numbers_and_booleans_that_a_sweep_change
     assert second.items() >= {"optimizer.lr": 1.0, "seed": 3, "architecture.batch_norm": True}.items()
 
 
-def test_a_long_leaderboard_comes_whole_as_csv(client: TestClient) -> None:
+def test_a_long_leaderboard_is_complete_as_csv(client: TestClient) -> None:
     sweep = submit(client, grid={"seed": list(range(1_100))}).json()
 
     response = client.get(f"/v1/sweeps/{sweep['id']}/results", headers={"Accept": "text/csv"})
@@ -95,7 +95,7 @@ def test_a_long_leaderboard_comes_whole_as_csv(client: TestClient) -> None:
     "fields",
     [{"replicates": 3, "grid": {"batch_size": [8, 16]}}, {"grid": {"batch_size": [8, 16], "seed": [0, 1, 2]}}],
 )
-def test_a_summary_compares_the_points_over_their_seeds(client: TestClient, database: Database, fields: Any) -> None:
+def test_a_summary_averages_configurations_over_seeds(client: TestClient, database: Database, fields: Any) -> None:
     sweep = submit(client, **fields).json()
     for loss in (0.5, 0.6, 0.7, 0.1, 0.2, 0.3):
         train(database, val_loss=loss)

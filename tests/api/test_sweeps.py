@@ -1,4 +1,4 @@
-"""Sweeps over HTTP: all jobs or none, faults that point at their cause, waiting, cancelling."""
+"""Sweeps: all jobs or none, errors with their cause, waiting, cancellation."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def submit(client: TestClient | httpx2.Client, key: str | None = None, **fields:
     return client.post("/v1/sweeps", content=json.dumps({"base": BASE, **fields}), headers=headers)
 
 
-def faults(client: TestClient, **fields: Any) -> list[tuple[str, str]]:
+def errors(client: TestClient, **fields: Any) -> list[tuple[str, str]]:
     response = submit(client, **fields)
     assert (response.status_code, response.json()["code"]) == (422, "invalid_spec"), response.text
     assert client.get("/v1/jobs").json()["data"] == []
-    return [(fault["pointer"], fault["message"]) for fault in response.json()["errors"]]
+    return [(error["pointer"], error["message"]) for error in response.json()["errors"]]
 
 
 @both_databases
@@ -96,14 +96,14 @@ def test_jobs_are_found_by_their_sweep_alone(client: TestClient) -> None:
         ({"folds": 61}, ["/folds"]),
     ],
 )
-def test_a_fault_points_at_what_brings_it_about(client: TestClient, fields: Any, expected: list[str]) -> None:
-    assert [pointer for pointer, _ in faults(client, **fields)] == expected
+def test_an_error_points_at_the_value_that_causes_it(client: TestClient, fields: Any, expected: list[str]) -> None:
+    assert [pointer for pointer, _ in errors(client, **fields)] == expected
 
 
-def test_a_fault_of_the_base_says_which_point_brings_it_about(client: TestClient) -> None:
+def test_an_error_in_the_base_names_the_point_that_causes_it(client: TestClient) -> None:
     base = {**BASE, "architecture": {"batch_norm": False}, "batch_size": 1}
 
-    found = faults(client, base=base, grid={"architecture.batch_norm": [False, True], "seed": [1, 2]})
+    found = errors(client, base=base, grid={"architecture.batch_norm": [False, True], "seed": [1, 2]})
 
     assert found == [
         (
@@ -113,13 +113,13 @@ def test_a_fault_of_the_base_says_which_point_brings_it_about(client: TestClient
     ]
 
 
-def test_a_fault_of_the_base_alone_is_said_once(client: TestClient) -> None:
-    found = faults(client, base={**BASE, "batch_size": 1}, grid={"seed": [1, 2, 3]})
+def test_an_error_of_the_base_alone_is_listed_once(client: TestClient) -> None:
+    found = errors(client, base={**BASE, "batch_size": 1}, grid={"seed": [1, 2, 3]})
 
     assert found == [("/base/batch_size", "batch normalization needs at least 2 rows in a batch")]
 
 
-def test_at_most_twenty_faults_are_told(client: TestClient) -> None:
+def test_at_most_twenty_errors_of_a_sweep_are_listed(client: TestClient) -> None:
     response = submit(client, grid={"optimizer.lr": list(range(-30, 0))})
 
     assert len(response.json()["errors"]) == 20
@@ -133,8 +133,8 @@ def test_at_most_twenty_faults_are_told(client: TestClient) -> None:
         ({"points": [{"seed": 1}, {}, {"optimizer": {"kind": "adam"}}]}, "/points/2"),
     ],
 )
-def test_the_same_job_twice_is_refused(client: TestClient, fields: Any, pointer: str) -> None:
-    ((where, message),) = faults(client, **fields)
+def test_duplicate_jobs_are_refused(client: TestClient, fields: Any, pointer: str) -> None:
+    ((where, message),) = errors(client, **fields)
 
     assert where == pointer
     assert message.startswith("duplicate job: ")
@@ -153,10 +153,10 @@ def test_a_sweep_over_the_servers_limit_is_refused(
 ) -> None:
     settings = Settings(home=tmp_path, max_sweep_jobs=5)
     with TestClient(create_app(settings, database, artifacts, CoinPredictor())) as client:
-        assert faults(client, **fields) == [(pointer, "the sweep would be 6 jobs; this server allows 5")]
+        assert errors(client, **fields) == [(pointer, "the sweep would be 6 jobs; this server allows 5")]
 
 
-def test_a_sweep_without_room_in_the_queue_is_a_429(tmp_path: Path, database: Database, artifacts: Artifacts) -> None:
+def test_a_sweep_over_the_queue_limit_is_a_429(tmp_path: Path, database: Database, artifacts: Artifacts) -> None:
     settings = Settings(home=tmp_path, max_queued_jobs=5)
     with TestClient(create_app(settings, database, artifacts, CoinPredictor())) as client:
         assert submit(client, replicates=3).status_code == 201
@@ -170,14 +170,14 @@ def test_a_sweep_without_room_in_the_queue_is_a_429(tmp_path: Path, database: Da
 def test_inline_rows_are_not_stored_a_thousand_times(client: TestClient) -> None:
     data = {"kind": "inline", "x": [[0.123456789 * i] * 10 for i in range(1, 2_001)], "y": [0, 1] * 1_000}
 
-    ((pointer, message),) = faults(client, base={"data": data}, replicates=1_000)
+    ((pointer, message),) = errors(client, base={"data": data}, replicates=1_000)
 
     assert pointer == "/base/data"
     assert "more than 64 MiB" in message
 
 
 @both_databases
-def test_the_same_sweep_under_the_same_key_is_created_once(client: TestClient) -> None:
+def test_a_sweep_is_created_once_per_idempotency_key(client: TestClient) -> None:
     first = submit(client, "night-1", replicates=2)
     again = submit(client, "night-1", replicates=2, grid=None)
     other = submit(client, "night-1", replicates=3)
@@ -225,7 +225,7 @@ def test_a_wait_ends_with_the_last_job(client: TestClient, database: Database) -
     assert [(answer["status"], answer["counts"]["succeeded"]) for answer in answers] == [("finished", 3)]
 
 
-def test_a_wait_ends_at_its_time(client: TestClient) -> None:
+def test_a_wait_times_out(client: TestClient) -> None:
     sweep = submit(client).json()
     started = time.monotonic()
 
@@ -248,7 +248,7 @@ def test_cancelling_is_accepted_while_a_job_runs(client: TestClient, database: D
 
 
 @pytest.mark.parametrize("rest", ["", "/results", "/summary"])
-def test_a_sweep_that_is_not_there_is_a_404(client: TestClient, rest: str) -> None:
+def test_a_missing_sweep_is_a_404(client: TestClient, rest: str) -> None:
     assert client.get(f"/v1/sweeps/swp_0{rest}").status_code == 404
     assert client.post("/v1/sweeps/swp_0/cancel").status_code == 404
 
@@ -260,7 +260,7 @@ def test_the_examples_can_be_trained(client: TestClient, name: str) -> None:
     assert response.status_code == 201, response.text
 
 
-def test_jobs_that_differ_in_their_target_alone_have_its_classes_each(client: TestClient, database: Database) -> None:
+def test_jobs_that_differ_only_in_their_target_have_their_own_classes(client: TestClient, database: Database) -> None:
     rows = "".join(f"{n % 7},{'ab'[n % 2]},{'xyz'[n % 3]}\n" for n in range(60))
     uploaded = client.post("/v1/datasets", content=f"size,one,other\n{rows}").json()
     base = {"data": {"kind": "dataset", "id": uploaded["id"], "target": "one", "features": ["size"]}}

@@ -1,4 +1,4 @@
-"""What one tenant has does not exist for another, whatever the route; no statement forgets whose rows it is about."""
+"""Tenant isolation: on every route, and in every SQL statement."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from tests.api.operations import BODIES, SPEC, Maker, ids, key, operations
 __all__ = ["ids", "key"]
 
 
-def test_what_is_another_tenants_does_not_exist(
-    app: FastAPI, client: TestClient, ids: dict[str, str], key: Maker
-) -> None:
+def test_objects_of_other_tenants_are_a_404(app: FastAPI, client: TestClient, ids: dict[str, str], key: Maker) -> None:
     theirs, nothing = key("other", Scope.admin), {"job_id": "job_0", "sweep_id": "swp_0", "dataset_id": "ds_0"}
 
     for operation in operations(app):
@@ -40,7 +38,7 @@ def test_what_is_another_tenants_does_not_exist(
     assert client.get(f"/v1/datasets/{ids['dataset_id']}", headers=ours).status_code == 200
 
 
-def test_names_hashes_and_idempotency_keys_are_each_tenants_own(client: TestClient, key: Maker) -> None:
+def test_names_hashes_and_idempotency_keys_are_per_tenant(client: TestClient, key: Maker) -> None:
     made = []
     for tenant in ("one", "two"):
         headers = {"Authorization": f"Bearer {key(tenant, Scope.submit)}"}
@@ -53,7 +51,7 @@ def test_names_hashes_and_idempotency_keys_are_each_tenants_own(client: TestClie
     assert len(set(made)) == 6
 
 
-def test_an_admin_of_another_tenant_does_not_see_the_servers_figures(client: TestClient, key: Maker) -> None:
+def test_an_admin_of_another_tenant_does_not_see_the_metrics(client: TestClient, key: Maker) -> None:
     answer = client.get("/metrics", headers={"Authorization": f"Bearer {key('other', Scope.admin)}"})
 
     assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
@@ -83,5 +81,5 @@ def test_every_statement_of_a_request_names_the_tenant(
             if re.search(rf"\b(FROM|UPDATE|INTO) {table}\b", sql):
                 assert re.search(rf"\b{table}\.tenant = |INSERT INTO {table} \([^)]*\btenant\b", sql), sql
     unbound = {sql for tenant, sql in heard if tenant is None and any(f"FROM {table}" in sql for table in TABLES)}
-    figures = ("count(", "min(", "jobs.worker", "jobs.version")  # of /metrics, and what wakes those who wait
-    assert all(any(word in sql for word in figures) for sql in unbound), unbound
+    metrics = ("count(", "min(", "jobs.worker", "jobs.version")  # of /metrics, and what wakes those who wait
+    assert all(any(word in sql for word in metrics) for sql in unbound), unbound

@@ -1,4 +1,4 @@
-"""A storm over a service at work: processes are killed, stopped and cut off; then everything must be as it should.
+"""Chaos test: kill, stop and disconnect processes of a busy service, then check every invariant.
 
 CHAOS_MINUTES (2), CHAOS_JOBS (1,000) and CHAOS_SEED, which is printed, make it longer, larger and the same again.
 """
@@ -181,7 +181,7 @@ def server(backend: str, request: pytest.FixtureRequest) -> str | None:
 
 
 @linux_only
-def test_after_the_storm_everything_is_as_it_should_be(database_url: str, server: str | None, tmp_path: Path) -> None:
+def test_all_invariants_hold_after_chaos(database_url: str, server: str | None, tmp_path: Path) -> None:
     print(f"CHAOS_SEED={SEED}")
     settings = {"BESTEPOCH_SAVE_SECONDS": "1", "BESTEPOCH_LOG_LEVEL": "error"}
     with Team(database_url, tmp_path / "home", **settings).at_work(workers=2) as team:

@@ -1,4 +1,4 @@
-"""Predictions and exports from a checkpoint's file, and the helper process around them."""
+"""The prediction helper: predictions and exports, and its process."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_number_beyond_float64_is_null(tmp_path: Path) -> None:
     assert answers[1] == {"prediction": None}
 
 
-def test_what_the_data_set_took_for_missing_is_missing_in_a_prediction_too(tmp_path: Path) -> None:
+def test_null_values_of_the_data_set_are_missing_in_predictions_too(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "d", [i % 3 for i in range(40)], null_values=("unknown", "-999"))
 
     [missing, text, number], _ = helper.predict(
@@ -117,7 +117,7 @@ def predictor() -> Iterator[Predictor]:
     running.close()
 
 
-def test_the_helper_answers_and_hands_on_what_is_wrong(predictor: Predictor, tmp_path: Path) -> None:
+def test_the_helper_returns_predictions_and_errors(predictor: Predictor, tmp_path: Path) -> None:
     path = Path(checkpoint(tmp_path / "g", [i % 3 for i in range(40)]))
 
     assert len(predictor.predict(path, sha256_of(Path(path)), [{"x0": 1.0, "x1": 2.0}])) == 1
@@ -148,9 +148,7 @@ def test_a_helper_that_dies_is_replaced(predictor: Predictor, tmp_path: Path, mo
     assert time.monotonic() - started < 30.0
 
 
-def test_what_an_exporter_cannot_write_is_refused_and_the_helper_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_export_error_is_reported_and_the_helper_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = checkpoint(tmp_path / "i", [i % 3 for i in range(40)])
 
     def fails(*_: object) -> bytes:
@@ -163,7 +161,7 @@ def test_what_an_exporter_cannot_write_is_refused_and_the_helper_goes_on(
         helper.export(path, sha256_of(Path(path)), asked, str(tmp_path / "export"))
 
 
-def test_many_rows_are_answered_in_parts_to_the_same_bits(predictor: Predictor, tmp_path: Path) -> None:
+def test_many_rows_are_predicted_in_parts_bit_identically(predictor: Predictor, tmp_path: Path) -> None:
     path = Path(checkpoint(tmp_path / "j", [i % 3 for i in range(40)]))
     rows = [{"x0": i * 0.3, "x1": float(i)} for i in range(150)]
 
@@ -175,7 +173,7 @@ def test_many_rows_are_answered_in_parts_to_the_same_bits(predictor: Predictor, 
     assert wrong.value.field_errors[0].pointer == "/rows/150/x0"
 
 
-def test_models_are_kept_by_bytes_and_the_least_recently_used_goes_first(tmp_path: Path) -> None:
+def test_the_model_cache_is_bounded_in_bytes_and_evicts_the_least_recently_used(tmp_path: Path) -> None:
     paths = [checkpoint(tmp_path / f"m{i}", [i % 3 for i in range(40)], seed=i) for i in range(3)]
     large = checkpoint(tmp_path / "large", [i % 3 for i in range(40)], architecture={"hidden": [512]})
     first, second, third = ((path, sha256_of(Path(path))) for path in paths)
@@ -212,7 +210,7 @@ def test_a_helper_keeps_no_more_memory_than_its_budget(tmp_path: Path) -> None:
 
 
 @linux_only
-def test_an_export_ends_when_its_work_is_cancelled(predictor: Predictor, tmp_path: Path) -> None:
+def test_an_export_ends_when_its_task_is_cancelled(predictor: Predictor, tmp_path: Path) -> None:
     path = Path(checkpoint(tmp_path / "k", [i % 3 for i in range(40)]))
     job = job_of(from_bytes(path.read_bytes()))
     asked = Export(format=CheckpointFormat.pt2, job=job, dataset=None, parquet=None, history=tmp_path)
@@ -233,7 +231,7 @@ def test_an_export_ends_when_its_work_is_cancelled(predictor: Predictor, tmp_pat
 
 
 @linux_only
-def test_work_that_is_cancelled_while_its_helper_starts_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_cancelled_while_its_helper_starts_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     work, start = CancellableTask("a"), SpawnProcess.start
 
     def cancelled(process: SpawnProcess) -> None:
@@ -244,7 +242,7 @@ def test_work_that_is_cancelled_while_its_helper_starts_ends_too(monkeypatch: py
     set_current(work)
     try:
         with Helper() as helper, pytest.raises(Cancelled), work.on_cancel(helper.kill):
-            helper.call("learnt", "nowhere", "")
+            helper.call("prediction_schema", "nowhere", "")
     finally:
         set_current(CancellableTask())
 

@@ -1,4 +1,4 @@
-"""Small tables and specs that the tests of resolving share."""
+"""Small tables and specs for tests of resolving."""
 
 from __future__ import annotations
 

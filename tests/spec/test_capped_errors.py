@@ -1,4 +1,4 @@
-"""However many values of a request are wrong, validation makes few errors, and says where the first of them are."""
+"""Validation of a request with many wrong values creates few errors, the first ones."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_thousands_of_wrong_values_make_few_errors(case: str) -> None:
 
 
 @pytest.mark.parametrize("model", REQUESTS, ids=lambda model: model.__name__)
-def test_no_list_and_no_object_of_a_request_is_forgotten(model: type[BaseModel]) -> None:
+def test_every_list_and_object_of_a_request_caps_its_errors(model: type[BaseModel]) -> None:
     schema = TypeAdapter(model).core_schema
 
     for found, capped in collections(schema, capped=False):
@@ -106,7 +106,7 @@ def test_a_short_remainder_behind_a_wrong_item_is_not_a_short_list() -> None:
     assert [error["loc"] for error in raised.value.errors()] == [("x", 3, 0)]
 
 
-def test_a_wide_row_comes_out_as_it_went_in() -> None:
+def test_a_wide_row_round_trips() -> None:
     row = {name: [1, 0.5, True, "text", None][index % 5] for index, name in enumerate(NAMES)}
 
     (found,) = PredictRequest.model_validate({"rows": [row]}).rows

@@ -67,7 +67,7 @@ def test_synthetic_defaults_are_the_reference_script() -> None:
 
 def test_synthetic_rows_must_cover_the_classes() -> None:
     SyntheticData(rows=5, classes=5)
-    with pytest.raises(ValidationError, match="at least one row a class"):
+    with pytest.raises(ValidationError, match="at least one row per class"):
         SyntheticData(rows=5, classes=6)
 
 

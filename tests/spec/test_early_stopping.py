@@ -1,4 +1,4 @@
-"""What a client may say of stopping: the monitored metrics and which way is better, the rules and their bounds."""
+"""Early stopping in a spec: monitored metrics and their direction, rules and bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The job spec: its defaults, and what it refuses."""
+"""The job spec: defaults and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one layer list: shapes that chain, and as many parameters as the formula says."""
+"""The layer list: shapes and parameter counts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_parameters_are_weights_biases_scales_and_shifts(architecture: Mlp, inpu
     assert count_parameters(lower(architecture, inputs, outputs)) == expected
 
 
-def test_batch_norms_carry_the_momentum_and_eps_that_were_asked_for() -> None:
+def test_batch_norms_have_the_momentum_and_eps_of_the_spec() -> None:
     layers = lower(Mlp(hidden=[8], batch_norm_momentum=0.5, batch_norm_eps=1e-3), 3, 1)
 
     assert layers[1] == BatchNorm((8,), eps=1e-3, momentum=0.5)

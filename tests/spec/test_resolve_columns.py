@@ -1,4 +1,4 @@
-"""Resolving a spec against a table's columns: the task, the classes, the inputs, and every refusal with its place."""
+"""Resolving a spec against columns: task, classes, inputs, and each error with its pointer."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def test_of_many_columns_only_the_first_are_listed() -> None:
 @pytest.mark.parametrize(
     ("kind", "distinct", "why"), [("text", 0, "no values"), ("text", 1, "a single value"), ("datetime", 9, "dates")]
 )
-def test_a_target_from_which_nothing_can_be_learnt_is_refused(kind: str, distinct: int, why: str) -> None:
+def test_an_unusable_target_is_refused(kind: str, distinct: int, why: str) -> None:
     pointer, message = refused(table(column("x"), column("y", kind, distinct=distinct)), "y")
 
     assert pointer == "/data/target"
     assert why in message
 
 
-def test_numbers_are_one_input_dates_seven_texts_one_per_value_and_missing_ones_one_more() -> None:
+def test_the_width_of_a_feature_by_its_type_and_missing_values() -> None:
     columns = [
         column("a"),
         column("b", missing=3),
@@ -218,7 +218,9 @@ def with_texts(*counts: int, missing: int = 0, **preprocess: Any) -> Feature:
         ([50, *[1] * 500], 1, True),
     ],
 )
-def test_rare_texts_share_an_input_where_rows_enough_hold_them(counts: list[int], categories: int, other: bool) -> None:
+def test_rare_text_values_share_an_input_if_they_occur_often_enough(
+    counts: list[int], categories: int, other: bool
+) -> None:
     feature = with_texts(*counts, missing=7)
 
     assert (len(feature.categories or ()), feature.other, feature.indicator) == (categories, other, True)
@@ -248,7 +250,7 @@ def test_of_texts_too_many_to_list_the_most_frequent_decide() -> None:
 @pytest.mark.parametrize(
     "split", [{"column": "part"}, {"group": "island"}, {"order_by": "when"}], ids=["column", "group", "order_by"]
 )
-def test_what_splits_the_rows_is_no_feature_unless_named(split: dict[str, str]) -> None:
+def test_a_split_column_is_no_feature_unless_named(split: dict[str, str]) -> None:
     part = Column(
         name="part",
         type=ColumnType.text,

@@ -1,4 +1,4 @@
-"""Resolving how a job trains: the split, the monitor, batches, limits, and what is worth a warning."""
+"""Resolving training settings: split, monitor, batches, limits and warnings."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_a_job_that_asks_for_no_time_gets_what_the_server_allows() -> None:
         ({"architecture": {"hidden": []}}, "/data"),
     ],
 )
-def test_what_takes_the_most_memory_is_blamed(fields: Any, pointer: str) -> None:
+def test_the_error_points_at_the_largest_part_of_the_memory(fields: Any, pointer: str) -> None:
     job = JobSpec.model_validate({"data": {"kind": "synthetic", "rows": 200_000, "features": 100}, **fields})
 
     with pytest.raises(InvalidSpec) as error:

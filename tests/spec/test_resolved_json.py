@@ -1,4 +1,4 @@
-"""What was resolved survives being stored as JSON, in little room."""
+"""A resolved job survives the round trip through JSON."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def stored(resolved: Resolved) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("resolved", JOBS.values(), ids=JOBS.keys())
-def test_a_stored_job_comes_back_as_it_was(resolved: Resolved) -> None:
+def test_a_resolved_job_round_trips(resolved: Resolved) -> None:
     spec = JobSpec.model_validate(resolved.spec.model_dump(mode="json"))
 
     back = restored(spec, *stored(resolved))

@@ -1,4 +1,4 @@
-"""How many rows each part gets, by the profile alone, and every split that cannot be."""
+"""Row counts of the parts of a split, from the profile; impossible splits are refused."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_fold_has_its_exact_rows_and_the_first_is_taken_by_default() -> None:
 def test_there_must_be_a_row_for_every_fold() -> None:
     few = TableProfile(rows=9, columns=[column("x"), column("y", "boolean")])
 
-    assert refused(few, "y", split={"folds": 10}) == ("/split/folds", "9 rows cannot be cut into 10 folds")
+    assert refused(few, "y", split={"folds": 10}) == ("/split/folds", "9 rows cannot be split into 10 folds")
 
 
 @pytest.mark.parametrize("split", [{"column": "part"}, {"folds": 3}, {}])

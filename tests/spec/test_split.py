@@ -1,4 +1,4 @@
-"""What a split may ask for: which wishes exclude each other, what is left open, and the sizes."""
+"""The split of a spec: exclusive fields, defaults, and sizes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WAYS: list[dict[str, Any]] = [
         ({"folds": 3, "fold": 4}, "fold"),
     ],
 )
-def test_wishes_that_exclude_each_other_are_refused(fields: dict[str, Any], place: str) -> None:
+def test_exclusive_fields_are_refused(fields: dict[str, Any], place: str) -> None:
     with pytest.raises(ValidationError) as refused:
         Split.model_validate(fields)
 

@@ -1,4 +1,4 @@
-"""Which jobs a sweep makes, in which order, and where a fault of one of them comes from."""
+"""Expansion of a sweep: its jobs, their order, and the origin of an error."""
 
 from __future__ import annotations
 

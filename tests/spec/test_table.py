@@ -1,4 +1,4 @@
-"""Profiles of data that travels in the spec: inline rows and made-up rows."""
+"""Profiles of inline and synthetic data."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_equal_rows_of_a_request_are_counted_beyond_the_first(rows: list[tuple[f
         ("datetime", 1_000, 0, False),
     ],
 )
-def test_a_whole_number_or_text_of_nearly_every_rows_own_resembles_an_id(
+def test_an_integer_or_text_unique_in_nearly_every_row_resembles_an_id(
     kind: str, distinct: int, missing: int, resembles: bool
 ) -> None:
     column = Column(name="x", type=ColumnType(kind), missing=missing, distinct=distinct)

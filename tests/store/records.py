@@ -8,15 +8,18 @@ from typing import Any
 from service.domain.access import DEFAULT_TENANT
 from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.domain.epoch import Epoch
-from service.domain.job import Job
+from service.domain.job import Job, JobError
+from service.domain.status import ErrorCode
 from service.errors import LeaseLost
 from service.spec.read_options import FileFormat, ReadAs
 from service.spec.table import Column, ColumnType, Dataset
 from service.store.engine import Database
-from service.store.jobs import jobs
+from service.store.jobs import jobs, leases
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, write
 from service.store.jobs.claim import Claim, Claimant, claim_jobs
 from tests.specs import synthetic
+
+CRASH = JobError(code=ErrorCode.worker_lost, message="it died", log_tail="Segmentation fault")
 
 
 def submit(database: Database, **fields: Any) -> Job:
@@ -86,3 +89,8 @@ def dataset(dataset_id: str = "ds_1", sha256: str = "ab" * 32) -> Dataset:
         parquet_bytes=20,
         created_at=datetime.now(UTC),
     )
+
+
+def crash(database: Database, job_id: str, attempt: int) -> None:
+    with database.transaction() as connection:
+        leases.record_crash(connection, job_id, attempt, CRASH)

@@ -1,4 +1,4 @@
-"""Arrays drawn at random, and what becomes of their members."""
+"""Random arrays of jobs, and their outcomes."""
 
 from __future__ import annotations
 

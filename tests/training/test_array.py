@@ -1,4 +1,4 @@
-"""The batched array is K plain networks: same values, same gradients, and each member the same bits as alone."""
+"""The array equals K plain networks: values, gradients, and each member's bits."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def trained(
     "architecture",
     [*SHAPES, Mlp(hidden=[]), Mlp(hidden=[64, 32], dropout=0.3), Mlp(hidden=[100, 50, 10], activation=Activation.gelu)],
 )
-def test_members_trained_together_are_bit_for_bit_those_trained_alone(architecture: Mlp, weight: Tensor | None) -> None:
+def test_members_are_bit_identical_to_networks_trained_alone(architecture: Mlp, weight: Tensor | None) -> None:
     layers = lower(architecture, INPUTS, CLASSES)
 
     together, losses, outputs = trained(layers, [0, 1, 2], weight)
@@ -134,7 +134,7 @@ def test_biases_before_a_batch_norm_keep_their_first_value_and_others_move() -> 
     assert moved == {"layers.1.bias", "layers.3.bias"}
 
 
-def test_a_state_goes_in_and_comes_out_unchanged_and_as_a_copy() -> None:
+def test_a_state_dict_round_trips_as_a_copy() -> None:
     layers = lower(Mlp(hidden=[7]), INPUTS, CLASSES)
     state = trained(layers, [0])[0].state(0)
 

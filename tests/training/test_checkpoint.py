@@ -1,4 +1,4 @@
-"""A checkpoint's bytes give back the network and its description, and nothing but data is read."""
+"""Checkpoint files: round trip of network and metadata; damaged files are refused, no code is executed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def data(report: Observed) -> bytes:
     return to_bytes(report.best_state, Metadata.of(RESOLVED, DATA.preprocessing, report.row))
 
 
-def test_a_checkpoint_read_back_is_the_same_network_ready_to_be_used(report: Observed, data: bytes) -> None:
+def test_a_loaded_checkpoint_is_the_same_network_in_evaluation_mode(report: Observed, data: bytes) -> None:
     x = torch.tensor(DATA.validation.x)
 
     checkpoint = from_bytes(data)
@@ -67,13 +67,13 @@ def test_the_pt_export_loads_as_weights_only_and_strictly(report: Observed, data
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04", b"\xff" * 64, b"\x80\x04K\x01."])
-def test_damaged_bytes_are_refused_in_a_sentence(damage: bytes) -> None:
+def test_damaged_bytes_are_refused(damage: bytes) -> None:
     for read in (from_bytes, to_pt):
         with pytest.raises(CheckpointCorrupt, match="the checkpoint's file is damaged"):
             read(damage)
 
 
-def test_a_file_that_was_cut_short_is_refused(data: bytes) -> None:
+def test_a_truncated_file_is_refused(data: bytes) -> None:
     with pytest.raises(CheckpointCorrupt, match="damaged"):
         from_bytes(data[:-10])
 

@@ -1,4 +1,4 @@
-"""A pass takes every row once, in an order that only (seed, epoch) decide, and never a batch of one."""
+"""An epoch takes every row once, in an order that depends on (seed, epoch), without batches of one row."""
 
 from __future__ import annotations
 

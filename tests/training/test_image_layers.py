@@ -1,4 +1,4 @@
-"""Layers of sequences and images: values, gradients and bits, as for flat ones; wrong shapes are named."""
+"""Layers for sequences and images: values, gradients and bits; wrong shapes are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from service.training.array import NetworkArray
 from service.training.losses import CrossEntropy
 from service.training.models import build, initial_state
 from tests.specs import synthetic
-from tests.training.test_together import assert_same, outcomes
+from tests.training.test_array_bits import assert_same, outcomes
 
 CPU = torch.device("cpu")
 CONV = {"kind": "conv2d", "out_channels": 3, "kernel_size": 2, "padding": 1}
@@ -64,7 +64,7 @@ def test_values_and_gradients_are_those_of_plain_networks(architecture: Any) -> 
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
-def test_every_member_is_bit_for_bit_what_it_is_alone(architecture: Any) -> None:
+def test_every_member_is_bit_identical_to_the_job_alone(architecture: Any) -> None:
     data = {"kind": "synthetic", "rows": 61, "features": 20, "classes": 3}
     jobs = [synthetic(data=data, seed=s, architecture=architecture, max_epochs=3, batch_size=16) for s in range(4)]
 

@@ -1,4 +1,4 @@
-"""A row's answer is bit for bit the same alone and in any company."""
+"""Predictions of a row are bit-identical alone and in any batch."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_row_of_a_wide_network_predicts_the_same_alone_and_in_a_batch(hidden: 
 
 
 @pytest.mark.slow
-def test_a_model_that_answers_holds_its_weights_once() -> None:
+def test_an_inference_model_holds_its_weights_once() -> None:
     _, checkpoint = trained({"kind": "mlp", "hidden": [512, 512]})
     gc.collect()
     before = {id(found) for found in gc.get_objects() if issubclass(type(found), torch.Tensor)}

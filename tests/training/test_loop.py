@@ -1,4 +1,4 @@
-"""The generator of reports: what it measures, when it ends, and what it leaves behind."""
+"""The training loop: measurements, stop reasons, and the states that it leaves."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def without_seconds(rows: list[Epoch]) -> list[Epoch]:
     return [row.model_copy(update={"seconds": 0.0}) for row in rows]
 
 
-def test_two_identical_jobs_give_identical_rows_and_weights_whatever_others_draw() -> None:
+def test_equal_jobs_give_equal_rows_and_weights_whatever_the_global_generator() -> None:
     fields: dict[str, Any] = {"max_epochs": 6, "architecture": {"hidden": [8], "dropout": 0.2}, "batch_size": 16}
     *_, undisturbed = first = list(reports(**fields))
 
@@ -240,7 +240,7 @@ def test_a_monitor_that_the_validation_rows_leave_undefined_is_refused() -> None
     assert "val_roc_auc is not defined on these validation rows" in only.error.message
 
 
-def test_ceasing_to_iterate_cancels_and_leaves_the_best_epochs_weights() -> None:
+def test_stopping_to_iterate_leaves_the_best_epochs_weights() -> None:
     training = reports(max_epochs=1000, early_stopping=None)
     for report in training:
         if report.row.epoch == 4:

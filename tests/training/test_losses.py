@@ -1,4 +1,4 @@
-"""Losses and their gradients are PyTorch's own, member by member."""
+"""Losses and gradients equal PyTorch's, for each member."""
 
 from __future__ import annotations
 

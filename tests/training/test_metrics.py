@@ -1,4 +1,4 @@
-"""Each metric is scikit-learn's, ties and absent classes included; what is undefined is None."""
+"""Metrics equal scikit-learn's, with ties and absent classes; undefined ones are None."""
 
 from __future__ import annotations
 

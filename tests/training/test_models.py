@@ -1,4 +1,4 @@
-"""The plain module and its first weights are what anyone gets in plain PyTorch."""
+"""The torch module of a layer list and its initial weights equal plain PyTorch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def plain(seed: int) -> nn.Sequential:
     )
 
 
-def test_the_first_weights_are_those_of_plain_pytorch_with_the_same_seed() -> None:
+def test_the_initial_weights_are_those_of_plain_pytorch_with_the_same_seed() -> None:
     state = initial_state(LAYERS, seed=7)
 
     expected = {f"layers.{key}": value for key, value in plain(seed=7).state_dict().items()}
@@ -28,7 +28,7 @@ def test_the_first_weights_are_those_of_plain_pytorch_with_the_same_seed() -> No
     assert all(torch.equal(state[key], expected[key]) for key in expected)
 
 
-def test_drawing_first_weights_leaves_the_callers_generator_alone() -> None:
+def test_initial_weights_do_not_change_the_global_generator() -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)
 

@@ -1,4 +1,4 @@
-"""The optimizers move a matrix of members as torch.optim moves each of them."""
+"""Optimizers on a matrix of members equal torch.optim for each member."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def by_pytorch(kind: Any, member: int, settings: dict[str, Any]) -> Tensor:
 
 
 @pytest.mark.parametrize(("settings", "kind", "arguments"), CASES)
-def test_each_row_moves_as_torch_optim_moves_it(settings: Any, kind: Any, arguments: dict[str, Any]) -> None:
+def test_each_row_is_updated_as_by_torch_optim(settings: Any, kind: Any, arguments: dict[str, Any]) -> None:
     parameters, lr = gradients(1_000), torch.tensor(RATES).unsqueeze(1)
     members = [settings.model_copy(update={"weight_decay": decay}) for decay in DECAYS]
     optimizer = optimizers.of(members, DECAYED)
@@ -54,7 +54,7 @@ def test_each_row_moves_as_torch_optim_moves_it(settings: Any, kind: Any, argume
         torch.testing.assert_close(parameters[member], by_pytorch(kind, member, arguments), rtol=1e-6, atol=1e-6)
 
 
-def test_the_bias_correction_goes_on_past_what_is_computed_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bias_correction_continues_past_the_precomputed_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     results = []
     for ahead in (256, 7):
         monkeypatch.setattr(optimizers, "LOOK_AHEAD", ahead)
@@ -77,7 +77,7 @@ def test_the_bias_correction_goes_on_past_what_is_computed_ahead(monkeypatch: py
     ],
     ids=["sgd", "adam", "adamw"],
 )
-def test_a_member_moves_to_the_same_bits_whoever_is_beside_it_and_leaves(members: list[Any]) -> None:
+def test_a_members_update_is_bit_identical_in_any_array(members: list[Any]) -> None:
     together, lr = optimizers.of(members, DECAYED), torch.tensor(RATES).unsqueeze(1)
     parameters, rows = gradients(1_000), [0, 1, 2]
 

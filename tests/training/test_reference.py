@@ -1,4 +1,4 @@
-"""The reference job against a training loop as a lesson would write it, in plain PyTorch."""
+"""The engine against a plain PyTorch training loop."""
 
 from __future__ import annotations
 

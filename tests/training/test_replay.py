@@ -1,4 +1,4 @@
-"""A job trained with a rule ends just where replaying that rule over a job that never stopped says it would."""
+"""Training stops where a replay of its rule over an unstopped history says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning rates are those of torch.optim.lr_scheduler, epoch by epoch."""
+"""Learning-rate schedules equal those of torch.optim.lr_scheduler, epoch by epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A captured step does what the plain one does; a step that cannot be captured goes on plainly.
+"""A replayed CUDA graph equals the eager step; a step that cannot be captured runs eagerly.
 
 The capture itself needs a CUDA device. What is around it is tested with a capture that works over again.
 """
@@ -42,7 +42,7 @@ def adding(seen: list[Tensor]) -> Work:
     return work
 
 
-def test_after_some_plain_steps_batches_of_the_captured_size_are_replayed() -> None:
+def test_after_the_warm_up_batches_of_the_captured_size_are_replayed() -> None:
     seen: list[Tensor] = []
     replay, work = GraphReplay(capture_by_doing_it_again), adding(seen)
     batches = [Batch(torch.full((1, 4, 2), float(n)), torch.full((1, 4), float(n))) for n in range(WARM_UP_STEPS + 5)]
@@ -57,7 +57,7 @@ def test_after_some_plain_steps_batches_of_the_captured_size_are_replayed() -> N
         assert torch.equal(rows, batch[1] * 2)
 
 
-def test_a_step_that_cannot_be_captured_is_tried_once_and_goes_on_plainly(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_step_that_cannot_be_captured_is_tried_once_and_runs_eagerly(caplog: pytest.LogCaptureFixture) -> None:
     seen: list[Tensor] = []
     tries = []
 
@@ -84,7 +84,7 @@ def test_a_smaller_batch_when_the_capture_is_due_does_not_take_its_place() -> No
     assert replay._captured.batch.x.shape == full.x.shape
 
 
-def test_a_group_is_freed_as_soon_as_nobody_holds_it() -> None:
+def test_an_array_trainer_is_freed_without_garbage_collection() -> None:
     resolved, data = job(batch_size=8)
     group = ArrayTrainer([resolved], data, CPU, [None])
     group.epoch([1], [0.01])
@@ -114,7 +114,7 @@ KINDS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("fields", KINDS)
-def test_a_step_takes_all_it_needs_from_memory_that_stays(fields: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_uses_tensors_at_fixed_addresses(fields: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = trained(CPU, **fields)
 
     init: Callable[..., None] = step_module.TrainingStep.__init__
@@ -131,7 +131,7 @@ def test_a_step_takes_all_it_needs_from_memory_that_stays(fields: Any, monkeypat
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("fields", KINDS)
-def test_on_a_gpu_a_captured_step_gives_the_same_bits_as_a_plain_one(
+def test_on_a_gpu_a_replayed_step_is_bit_identical_to_an_eager_one(
     fields: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     device = torch.device("cuda")

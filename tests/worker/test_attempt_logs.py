@@ -1,4 +1,4 @@
-"""Each attempt has a log of its own, whose end survives the process; all of them stay within bounds."""
+"""Attempt logs: one per attempt, kept after a crash, bounded in size, number and age."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from service.store.jobs.claim import Claim
 from service.worker import attempt_logs
-from service.worker.attempt_logs import Keeper, path_of, prune_logs, tail, trim
+from service.worker.attempt_logs import LogRotation, path_of, prune_logs, tail, trim
 from tests.specs import synthetic
 
 
@@ -32,7 +32,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_whatever_a_process_writes_ends_up_in_its_attempts_log_and_others_of_the_array_find_it(tmp_path: Path) -> None:
+def test_all_output_of_a_process_is_in_its_attempts_log_which_the_array_shares(tmp_path: Path) -> None:
     code = f"""
 import faulthandler, os, pathlib, sys
 from types import SimpleNamespace as Claim
@@ -55,7 +55,7 @@ os.abort()
     assert (tmp_path / "job_b-7.log").read_text() == second
 
 
-def test_a_tail_is_short_and_fits_into_json(tmp_path: Path) -> None:
+def test_a_log_tail_is_short_and_valid_in_json(tmp_path: Path) -> None:
     path = log(tmp_path, "job_a-1.log", b"start" + b"\0\xff" * 10_000 + b"end")
 
     found = tail(tmp_path / "missing.log", path)
@@ -72,7 +72,7 @@ def test_a_log_that_grows_keeps_its_end_while_it_is_written(tmp_path: Path) -> N
         writer.write(b"2")
         trim(path, 1_000)  # it is short enough now
 
-    assert path.read_bytes() == b"(the beginning was cut off)\n" + b"1" * 1_000 + b"2"
+    assert path.read_bytes() == b"(truncated)\n" + b"1" * 1_000 + b"2"
 
 
 def test_the_oldest_logs_go_first_by_bytes_by_number_and_by_age(
@@ -97,7 +97,7 @@ def test_a_log_in_use_is_never_the_oldest(tmp_path: Path) -> None:
     quiet = log(tmp_path, "job_quiet-1.log", age=attempt_logs.MAX_SECONDS * 2)
     log(tmp_path, "job_old-1.log", b"x" * 2**20, age=10)
 
-    Keeper(tmp_path, 2**20).keep([quiet, tmp_path / "job_gone-1.log"])
+    LogRotation(tmp_path, 2**20).rotate([quiet, tmp_path / "job_gone-1.log"])
 
     assert names(tmp_path) == {"job_quiet-1.log"}
-    Keeper(tmp_path / "nowhere", 2**20).keep([])
+    LogRotation(tmp_path / "nowhere", 2**20).rotate([])

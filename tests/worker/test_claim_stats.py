@@ -1,4 +1,4 @@
-"""What a worker counts of its claims."""
+"""Statistics of a worker's claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who was out of touch with the database judges nobody for the time of a lease."""
+"""Database liveness: a reconnected supervisor reaps no leases until a lease's time has passed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def keep_in_touch(liveness: DbLiveness, seconds: float) -> None:
         time.sleep(0.01)
 
 
-def test_contact_lasts_after_a_leases_time_and_no_sooner() -> None:
+def test_a_connection_is_stable_after_a_leases_time_and_no_sooner() -> None:
     liveness = DbLiveness(LEASE)
 
     keep_in_touch(liveness, LEASE * 0.7)
@@ -30,7 +30,7 @@ def test_contact_lasts_after_a_leases_time_and_no_sooner() -> None:
     assert liveness.stable
 
 
-def test_an_outage_starts_the_time_anew() -> None:
+def test_an_outage_restarts_the_time() -> None:
     liveness = DbLiveness(LEASE)
     keep_in_touch(liveness, LEASE * 1.2)
 
@@ -43,7 +43,7 @@ def test_an_outage_starts_the_time_anew() -> None:
     assert liveness.stable
 
 
-def test_a_moment_without_an_answer_is_no_outage() -> None:
+def test_a_short_gap_is_no_interruption() -> None:
     liveness = DbLiveness(LEASE)
     keep_in_touch(liveness, LEASE * 1.2)
 
@@ -53,7 +53,7 @@ def test_a_moment_without_an_answer_is_no_outage() -> None:
     assert liveness.stable
 
 
-def test_a_process_that_was_stopped_knows_that_it_was_out_of_touch() -> None:
+def test_a_stopped_process_counts_as_interrupted() -> None:
     code = (
         "import sys; from service.worker.db_liveness import DbLiveness\n"
         f"liveness = DbLiveness({LEASE}); liveness.record_answer(); print('made', flush=True)\n"

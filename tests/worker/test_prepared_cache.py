@@ -1,4 +1,4 @@
-"""Rows that were prepared are kept, the latest used longest, and a changed file is found when it is read."""
+"""The cache of prepared data: LRU eviction, keys, and detection of a changed file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.worker.prepared_cache import PreparedCache, TableFile
 from tests.specs import synthetic
 
 
-def test_jobs_on_the_same_rows_share_them_and_another_split_is_prepared_anew() -> None:
+def test_jobs_on_the_same_rows_share_them_and_another_split_does_not() -> None:
     cache = PreparedCache()
 
     first = cache.get_or_prepare(synthetic(), None)
@@ -26,7 +26,7 @@ def test_jobs_on_the_same_rows_share_them_and_another_split_is_prepared_anew() -
     assert cache.get_or_prepare(synthetic(split={"seed": 1}), None) is not first
 
 
-def test_the_longest_unused_rows_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_recently_used_rows_are_evicted_first(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = PreparedCache()
     splits = [synthetic(split={"seed": seed}) for seed in range(3)]
     one = cache.get_or_prepare(splits[0], None)
@@ -53,7 +53,7 @@ def digits(architecture: dict[str, Any]) -> Resolved:
     return synthetic(data={"kind": "inline", "x": x, "y": [0, 1] * 20}, architecture=architecture)
 
 
-def test_the_same_images_are_prepared_anew_for_a_network_that_keeps_their_constant_pixels() -> None:
+def test_an_image_network_does_not_share_rows_with_a_network_that_drops_constant_pixels() -> None:
     cache = PreparedCache()
 
     flat = cache.get_or_prepare(digits({"kind": "mlp"}), None)

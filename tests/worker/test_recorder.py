@@ -1,4 +1,4 @@
-"""What the recorder writes and when, on both databases and a real folder."""
+"""The recorder: what it writes and when, on both databases and a real folder."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_best_and_last_of_the_same_epoch_share_a_file(
 
 
 @pytest.mark.usefixtures("eager")
-def test_a_better_best_replaces_the_one_before_whose_file_stays_for_backups(
+def test_a_new_best_supersedes_the_previous_file_which_stays_for_backups(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
 ) -> None:
     for number in (1, 2, 3):
@@ -184,7 +184,7 @@ def bounded(database: Database, artifacts: Artifacts, claimed: Claim, most: int)
 
 
 @pytest.mark.usefixtures("eager")
-def test_of_too_many_replaced_files_the_oldest_go_at_once(
+def test_the_oldest_superseded_files_are_deleted_beyond_the_bound(
     database: Database, artifacts: Artifacts, claimed: Claim
 ) -> None:
     recorder = bounded(database, artifacts, claimed, most=2)
@@ -196,7 +196,7 @@ def test_of_too_many_replaced_files_the_oldest_go_at_once(
 
 
 @pytest.mark.usefixtures("eager")
-def test_on_a_full_disk_replaced_files_make_room(
+def test_superseded_files_are_deleted_when_the_disk_is_full(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = artifacts.put
@@ -238,7 +238,7 @@ def test_a_replaced_file_that_cannot_be_removed_fails_no_job(
 
 
 @pytest.mark.usefixtures("eager")
-def test_a_request_to_cancel_is_heard(database: Database, recorder: Recorder, claimed: Claim) -> None:
+def test_a_flush_reports_a_request_to_cancel(database: Database, recorder: Recorder, claimed: Claim) -> None:
     with database.transaction() as connection:
         actions.cancel(connection, claimed.job_id)
 
@@ -262,7 +262,7 @@ def test_a_lost_lease_stops_every_write(
 
 
 @pytest.mark.usefixtures("eager")
-def test_training_goes_on_while_the_database_is_away(
+def test_training_continues_while_the_database_is_unavailable(
     database: Database, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object, **__: object) -> None:
@@ -278,7 +278,7 @@ def test_training_goes_on_while_the_database_is_away(
 
 
 @pytest.mark.usefixtures("eager")
-def test_files_do_not_pile_up_while_no_row_can_name_them(
+def test_no_files_are_written_while_the_database_is_unavailable(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object, **__: object) -> None:
@@ -301,7 +301,7 @@ def test_files_do_not_pile_up_while_no_row_can_name_them(
 
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("there", [True, False])
-def test_a_best_checkpoint_whose_file_is_missing_is_published_again_by_the_next_attempt(
+def test_the_next_attempt_publishes_a_best_checkpoint_again_if_its_file_is_missing(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, there: bool
 ) -> None:
     add(recorder, epoch(1))
@@ -342,7 +342,7 @@ def test_a_full_disk_at_the_end_fails_the_job_and_keeps_the_history(
     assert failed.progress.epoch == 1
 
 
-def test_an_end_that_was_committed_unheard_keeps_its_files(
+def test_a_finish_whose_commit_was_not_acknowledged_keeps_its_files(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit, tries = recorder._commit, []
@@ -367,7 +367,7 @@ def test_an_end_that_was_committed_unheard_keeps_its_files(
 
 
 @pytest.mark.usefixtures("eager")
-def test_losing_the_lease_at_the_end_leaves_the_published_best_alone(
+def test_losing_the_lease_at_the_end_keeps_the_published_best(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
 ) -> None:
     add(recorder, epoch(1))
@@ -380,7 +380,7 @@ def test_losing_the_lease_at_the_end_leaves_the_published_best_alone(
     assert files(artifacts) == ["1-best-1.safetensors"]
 
 
-def test_a_last_that_cannot_be_written_does_not_take_the_best_with_it(
+def test_the_best_is_published_even_if_the_last_cannot_be_written(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = artifacts.put

@@ -1,4 +1,4 @@
-"""One claimed job through a trainer, without the process around it."""
+"""The trainer: claimed jobs from load to end, without a separate process."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_split_that_the_rows_do_not_allow_fails_the_job_saying_so(
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_memory_that_torch_cannot_have_is_told_apart_from_other_faults(
+def test_an_allocation_failure_is_reported_as_out_of_memory(
     database: Database, artifacts: Artifacts, pipe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit(database)
@@ -118,7 +118,7 @@ def test_memory_that_torch_cannot_have_is_told_apart_from_other_faults(
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("how", ["told", "orphaned"])
-def test_a_trainer_that_must_stop_gives_its_job_back(
+def test_a_trainer_that_is_told_to_stop_requeues_its_job(
     database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection], how: str
 ) -> None:
     submit(database, max_epochs=1_000_000, early_stopping=None)
@@ -133,7 +133,7 @@ def test_a_trainer_that_must_stop_gives_its_job_back(
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_a_job_that_must_not_end_by_a_signal_is_cancelled_at_its_epochs_end(
+def test_a_cancelled_job_ends_at_its_epochs_end(
     database: Database, artifacts: Artifacts, pipe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.worker.recorder.FLUSH_SECONDS", 0.0)
@@ -238,9 +238,7 @@ def outcome(database: Database, artifacts: Artifacts, job_id: str) -> tuple[Any,
     return ended.status, ended.stop_reason, ended.test, rows, artifacts.path(best.path).read_bytes()
 
 
-def test_jobs_alike_are_trained_together_to_what_each_is_alone(
-    database: Database, artifacts: Artifacts, pipe: Any
-) -> None:
+def test_an_array_gives_each_job_the_same_result_as_alone(database: Database, artifacts: Artifacts, pipe: Any) -> None:
     fields = [
         {
             "seed": seed,
@@ -278,7 +276,7 @@ def test_cancelling_one_of_an_array_leaves_the_others_alone(
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_a_member_that_another_attempt_owns_leaves_and_the_others_commit(
+def test_a_member_with_a_lost_lease_leaves_and_the_others_commit(
     database: Database, artifacts: Artifacts, pipe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.worker.recorder.FLUSH_SECONDS", 0.0)
@@ -316,7 +314,7 @@ def test_a_fault_in_scoring_test_rows_leaves_the_best_epoch_with_its_own_row_and
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_an_error_in_an_array_sends_its_members_back_to_be_tried_apart(
+def test_an_error_in_an_array_requeues_its_members_to_be_tried_alone(
     database: Database, artifacts: Artifacts, pipe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = [submit(database, seed=seed, max_epochs=2).id for seed in (0, 1)]

@@ -56,7 +56,7 @@ SPEC_EXAMPLES: dict[str, Example] = {
         },
     },
     "reference": {
-        "summary": "Random labels on synthetic data: early stopping finds nothing to learn",
+        "summary": "Random labels on synthetic data: early stopping ends the training soon",
         "value": {
             "name": "reference",
             "data": {"kind": "synthetic", "rows": 1000, "features": 20, "classes": 2},

@@ -86,7 +86,7 @@ class Problem(BaseModel):
     code: str
     """What went wrong, for a program: a stable name."""
     request_id: str
-    """The request, as it stands in the server's log."""
+    """The id of the request, as in the server's log."""
     errors: list[FieldProblem] | None = None
     """The wrong places, at most 20."""
 

@@ -10,12 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from service.api.http.media_types import CSV
-
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 CHUNK_BYTES = 256 * 1024
+JSON = "application/json"
+CSV = "text/csv"
+PARQUET = "application/vnd.apache.parquet"
 OCTETS = "application/octet-stream"
 _TEXT = {"type": "string"}
 _BYTES = {"type": "string", "format": "binary"}

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+MAX_NAME = 100  # longer names are no misspellings, and slow to compare
 SYNONYMS = {
     "epochs": "max_epochs",
     "n_epochs": "max_epochs",
@@ -62,6 +63,8 @@ def unknown(what: str, suggestion: str | None) -> str:
 
 def close_to(name: str, known: Iterable[str]) -> str | None:
     """The known name that `name` is probably a misspelling of."""
+    if len(name) > MAX_NAME:
+        return None
     by_text = {_plain(each): each for each in known}
     if found := get_close_matches(_plain(name), by_text, n=1, cutoff=0.7):
         return by_text[found[0]]
@@ -74,6 +77,8 @@ def suggestion_for(model: Any, location: Sequence[str | int]) -> str | None:
     Its name at that place, or a dotted path from there, e.g. `optimizer.lr`.
     """
     *place, name = location
+    if len(str(name)) > MAX_NAME:
+        return None
     models = _models(model)
     for part in place:
         models = _below(models, part)

@@ -12,9 +12,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.api import expensive_work
 from service.api.context import DatasetId, Reader, RequestContext
-from service.api.http.media_types import CSV, PARQUET
 from service.api.http.openapi import problems
-from service.api.http.ranges import documented, serve
+from service.api.http.ranges import CSV, PARQUET, documented, serve
 from service.api.strict_route import StrictRoute
 from service.concurrency.cancellation import current
 from service.data.processes.export_csv import export_csv

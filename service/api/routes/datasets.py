@@ -77,12 +77,21 @@ async def create_dataset(
     gzip or zstd: the format is detected from the bytes, and `read_as` reports it. The same bytes with the same options
     are the same data set: the second upload answers 200.
     """
-    with context.state.quota.upload(context.database, context.caller.tenant) as held:
+    with context.state.quota.upload(context.database, context.caller.tenant) as reservation:
         async with contextmanager_in_threadpool(context.state.artifacts.scratch()) as folder:
             source, limit = folder / "source", context.state.settings.max_upload_bytes
-            upload = await uploads.receive(held.watch(request), source, limit)
+            upload = await uploads.receive(reservation.watch(request), source, limit)
             dataset, created = await expensive_work.run(
-                context, request, context.state.ingest_slots, _ingest, context, folder, upload, held, name, options
+                context,
+                request,
+                context.state.ingest_slots,
+                _ingest,
+                context,
+                folder,
+                upload,
+                reservation,
+                name,
+                options,
             )
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     if not created:
@@ -94,7 +103,7 @@ def _ingest(
     context: RequestContext,
     folder: Path,
     upload: uploads.ReceivedUpload,
-    held: UploadReservation,
+    reservation: UploadReservation,
     name: str | None,
     options: ReadOptions,
 ) -> tuple[Dataset, bool]:
@@ -117,7 +126,7 @@ def _ingest(
         created_at=datetime.now(UTC),
     )
     more = dataset.parquet_bytes + datasets.profile_bytes(dataset)
-    context.state.quota.check(context.database, context.caller.tenant, more, beside=held)
+    context.state.quota.check(context.database, context.caller.tenant, more, beside=reservation)
     key = f"datasets/{dataset_id}/data.parquet"
     context.state.artifacts.adopt(parquet, key)
     committing = False

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from service.api.context import JobId, Reader, RequestContext
-from service.api.http.media_types import CSV, JSON
 from service.api.http.openapi import problems
+from service.api.http.ranges import CSV, JSON
 from service.api.strict_route import StrictRoute
 from service.api.tabular_responses import TABULAR_CONTENT, Accept, TabularData, as_csv, as_file, preferred
 from service.data.processes.write_parquet import Kind

@@ -17,8 +17,7 @@ from starlette.routing import Match
 
 from service.api.context import JobId, Reader
 from service.api.http import uploads
-from service.api.http.media_types import CSV, PARQUET
-from service.api.http.ranges import whole
+from service.api.http.ranges import CSV, PARQUET, whole
 from service.api.quota import UploadReservation
 from service.api.routes.predictions import with_best
 from service.api.strict_route import StrictRoute, is_json
@@ -54,13 +53,13 @@ router = APIRouter(prefix="/jobs", route_class=FileRoute)
 
 async def _reservation(context: Reader) -> AsyncIterator[UploadReservation]:
     """Counts the file, then the response, against the quota until the response is sent or the client disconnects."""
-    with context.state.quota.upload(context.database, context.caller.tenant) as held:
-        yield held
+    with context.state.quota.upload(context.database, context.caller.tenant) as reservation:
+        yield reservation
 
 
 @router.post("/{job_id}/predict", include_in_schema=False)
 async def predict_file(
-    job_id: JobId, request: Request, context: Reader, held: Annotated[UploadReservation, Depends(_reservation)]
+    job_id: JobId, request: Request, context: Reader, reservation: Annotated[UploadReservation, Depends(_reservation)]
 ) -> Response:
     """See `predict`. The file is streamed through the disk, never whole in memory."""
     media_type, options = _format_of(request.headers["content-type"])
@@ -78,9 +77,9 @@ async def predict_file(
     await with_best(context, request, job_id, lambda *_: None, limiter=None)
     async with contextmanager_in_threadpool(context.state.artifacts.scratch()) as folder:
         source = folder / "source"
-        await uploads.receive(held.watch(request), source, context.state.settings.max_upload_bytes)
+        await uploads.receive(reservation.watch(request), source, context.state.settings.max_upload_bytes)
         checkpoint, file = await with_best(context, request, job_id, answer, limiter=context.state.ingest_slots)
-    held.resize(file.seek(0, 2))
+    reservation.resize(file.seek(0, 2))
     headers = {
         "Content-Disposition": f'attachment; filename="{job_id}-predictions.{options.format}"',
         "Checkpoint-Epoch": str(checkpoint.epoch),

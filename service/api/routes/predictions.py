@@ -13,9 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
 from service.api.context import JobId, Reader, RequestContext
-from service.api.http.media_types import JSON
 from service.api.http.openapi import PREDICT_EXAMPLES, problems
-from service.api.http.ranges import whole
+from service.api.http.ranges import JSON, whole
 from service.api.routes.checkpoints import with_weights
 from service.api.routes.jobs import read_job
 from service.api.strict_route import StrictRoute

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from service.api import expensive_work
 from service.api.context import Reader, RequestContext, SweepId
-from service.api.http.media_types import CSV, JSON
 from service.api.http.openapi import problems
+from service.api.http.ranges import CSV, JSON
 from service.api.pagination import Page, offset_page
 from service.api.strict_route import StrictRoute
 from service.api.tabular_responses import TABULAR_CONTENT, Accept, TabularData, as_file, preferred

@@ -53,11 +53,11 @@ class Preprocessing(Strict):
     """The fitted preprocessing: raw rows -> network inputs, and network outputs -> values."""
 
     features: list[FittedFeature]
-    """The feature columns, in the order of the inputs."""
+    """The feature columns, in the order of the network inputs."""
     target: FittedTarget
     """The target column."""
     null_values: list[str] = []
-    """Texts that stand for a missing value in the data set."""
+    """Texts that mean a missing value in the data set."""
     date_format: str | None = None
     """How dates are written in the data set's file; null where as ISO 8601 has it, or there are none."""
 

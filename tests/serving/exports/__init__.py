@@ -1,1 +1,1 @@
-"""Networks as files that need no service."""
+"""Exports of networks."""

@@ -1,4 +1,4 @@
-"""A bundle: all there is to know of a network, and a load.py that needs torch alone."""
+"""The bundle export: contents, and a load.py that needs only torch."""
 
 from __future__ import annotations
 

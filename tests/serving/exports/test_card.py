@@ -1,4 +1,4 @@
-"""A model card: what people have written is no markup in it, wherever it stands."""
+"""The model card: user text is escaped everywhere."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def written(network: LoadedCheckpoint, names: Names, splitting: str) -> str:
 )
 @example(names=Names(*["<img src=x onerror=alert(1)>"] * 7), splitting="group")
 @example(names=Names(*["` <img src=x> `"] * 7), splitting="column")
-def test_no_name_is_markup_wherever_it_stands(network: LoadedCheckpoint, names: Names, splitting: str) -> None:
+def test_user_text_is_never_markup(network: LoadedCheckpoint, names: Names, splitting: str) -> None:
     plain = tokens(written(network, Names(*Names._fields), splitting))
 
     found = tokens(written(network, names, splitting))
@@ -83,7 +83,7 @@ def test_no_name_is_markup_wherever_it_stands(network: LoadedCheckpoint, names: 
 
 
 @given(text=st.text(SPECIAL, max_size=20))
-def test_text_as_code_is_read_as_that_text(text: str) -> None:
+def test_text_in_a_code_span_round_trips(text: str) -> None:
     (paragraph,) = [token for token in MARKUP.parse(f"x {code(text)} x") if token.type == "inline"]
 
     kinds = [(child.type, child.content) for child in paragraph.children or []]

@@ -1,4 +1,4 @@
-"""Every export answers as the service does: any network, any columns, one row or many; others are refused."""
+"""Every export predicts the same as the service: any network, any columns, one row or many."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_same_network_is_the_same_bytes_each_time(to_file: Callable[..., byt
 
 
 @pytest.mark.parametrize(("numeric", "target"), [("quantile", TARGETS[0]), ("none", TARGETS[-1])], ids=str)
-def test_columns_of_every_type_go_in_however_they_are_scaled(target: FittedTarget, numeric: str) -> None:
+def test_columns_of_every_type_and_scaling_are_exported(target: FittedTarget, numeric: str) -> None:
     checkpoint = mixed(target, numeric)
 
     for to_file in (to_pt2, to_onnx):
@@ -129,7 +129,7 @@ def test_of_many_columns_all_numbers_are_one_input_and_all_texts_another() -> No
     assert shapes == {"numbers": 290, "texts": 3}
 
 
-def test_a_column_that_is_named_as_an_answer_is_no_hindrance() -> None:
+def test_a_column_may_be_named_like_an_output() -> None:
     features = [numbers("prediction", [0.0, 1.0]), texts("probabilities", "x", "y", other=True)]
     checkpoint = untrained(Preprocessing(features=features, target=TARGETS[0]))
 
@@ -161,7 +161,7 @@ def test_an_exported_program_takes_any_number_of_rows_and_tells_no_paths_of_the_
         assert not [name for name in file.namelist() if str(Path(loader.__file__).parent).encode() in file.read(name)]
 
 
-def test_an_export_that_answers_otherwise_is_refused() -> None:
+def test_an_export_with_different_predictions_is_refused() -> None:
     checkpoint = mixed(TARGETS[0])
     model = standalone(checkpoint)
 

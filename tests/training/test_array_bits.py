@@ -1,4 +1,4 @@
-"""Jobs trained as one array give, each, the same history and the same weights as alone, bit for bit."""
+"""Jobs trained as one array are bit-identical to the same jobs alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.training.jobs import CPU, train
 @pytest.mark.slow
 @settings(max_examples=40)
 @given(arrays())
-def test_every_member_is_bit_for_bit_what_it_is_alone(jobs: list[Resolved]) -> None:
+def test_every_member_is_bit_identical_to_the_job_alone(jobs: list[Resolved]) -> None:
     assert len({job.array_key for job in jobs}) == 1
 
     together = outcomes(jobs)
@@ -32,7 +32,7 @@ def test_every_member_is_bit_for_bit_what_it_is_alone(jobs: list[Resolved]) -> N
 
 
 @pytest.mark.parametrize("width", [1, 5, 16, 33])
-def test_neither_the_width_nor_the_place_in_the_array_matters(width: int) -> None:
+def test_neither_the_size_of_the_array_nor_the_position_in_it_matters(width: int) -> None:
     jobs = [synthetic(seed=seed, max_epochs=3, architecture={"hidden": [20], "dropout": 0.2}) for seed in range(width)]
 
     forwards, backwards = outcomes(jobs), outcomes(jobs[::-1])
@@ -56,7 +56,7 @@ def test_a_few_rows_at_the_end_of_an_evaluation_are_scored_as_alone(validation: 
 
 @pytest.mark.parametrize("batch_size", [3, 13])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_members_of_images_begin_anywhere_in_memory_and_are_the_same(batch_size: int, precision: str) -> None:
+def test_image_members_are_bit_identical_whatever_their_memory_alignment(batch_size: int, precision: str) -> None:
     data = {"kind": "synthetic", "rows": 100, "features": 49}
     convolution = {"kind": "conv2d", "out_channels": 3, "kernel_size": 1}
     layers = [convolution, {"kind": "batch_norm"}, {"kind": "activation"}, {**convolution, "kernel_size": 3}]
@@ -91,7 +91,7 @@ def test_a_dropped_member_leaves_at_once_and_the_others_stay_bit_identical() -> 
     assert all(torch.equal(alone[2][key], states[2][key]) for key in alone[2])
 
 
-def test_rows_that_weigh_nothing_are_as_good_as_absent_and_weights_leave_members_as_they_are_alone() -> None:
+def test_rows_of_weight_zero_count_as_absent_and_sample_weights_keep_members_bit_identical() -> None:
     data = {"kind": "synthetic", "rows": 50, "features": 3}
     fields: dict[str, Any] = {"batch_size": "full", "architecture": {"hidden": [8], "batch_norm": False}}
     jobs = [synthetic(data=data, seed=seed, max_epochs=5, split={"shuffle": False}, **fields) for seed in range(3)]
@@ -108,7 +108,7 @@ def test_rows_that_weigh_nothing_are_as_good_as_absent_and_weights_leave_members
             torch.testing.assert_close(outcome[2][key], values, atol=1e-5, rtol=1e-5)
 
 
-def test_a_member_that_explodes_touches_no_other() -> None:
+def test_a_diverging_member_does_not_affect_the_others() -> None:
     jobs = [
         synthetic(
             task="regression",

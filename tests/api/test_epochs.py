@@ -1,4 +1,4 @@
-"""The epochs of a job, a page at a time or all as CSV or Parquet."""
+"""The history of a job: pagination, CSV, Parquet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TAIL = ["lr", "seconds", "improved", "is_best", "wait", "closeness", "reason"]
 
 
 @both_databases
-def test_a_history_gives_each_epoch_with_its_decision(client: TestClient, kitchen: Kitchen) -> None:
+def test_a_history_has_each_epoch_with_its_decision(client: TestClient, kitchen: Kitchen) -> None:
     claim = kitchen.running()
     kitchen.record(
         claim, epoch(1), epoch(2, val_loss=None, non_finite=True, is_best=False, wait=1, reason="not finite")
@@ -35,7 +35,7 @@ def test_a_history_gives_each_epoch_with_its_decision(client: TestClient, kitche
     assert page["data"][1]["reason"] == "not finite"
 
 
-def test_a_history_is_walked_in_order(client: TestClient, kitchen: Kitchen) -> None:
+def test_a_history_is_paginated_in_order(client: TestClient, kitchen: Kitchen) -> None:
     claim = kitchen.trained(epochs=7)
 
     seen: list[int] = []
@@ -47,7 +47,7 @@ def test_a_history_is_walked_in_order(client: TestClient, kitchen: Kitchen) -> N
     assert seen == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_a_history_as_csv_has_a_column_a_metric(client: TestClient, kitchen: Kitchen) -> None:
+def test_a_history_as_csv_has_a_column_per_metric(client: TestClient, kitchen: Kitchen) -> None:
     claim = kitchen.running()
     odd = epoch(1, metrics={"val_accuracy": 0.5, "val_roc_auc": None}, reason='a "quoted", reason')
     kitchen.record(claim, odd, epoch(2, val_loss=None, non_finite=True, is_best=False, closeness=None))
@@ -63,7 +63,7 @@ def test_a_history_as_csv_has_a_column_a_metric(client: TestClient, kitchen: Kit
     ]
 
 
-def test_a_long_history_comes_whole_as_csv(client: TestClient, kitchen: Kitchen) -> None:
+def test_a_long_history_is_complete_as_csv(client: TestClient, kitchen: Kitchen) -> None:
     claim = kitchen.trained(epochs=2_500)
 
     response = client.get(f"/v1/jobs/{claim.job_id}/history", headers={"Accept": "text/csv"})
@@ -72,7 +72,7 @@ def test_a_long_history_comes_whole_as_csv(client: TestClient, kitchen: Kitchen)
 
 
 def as_parquet(client: TestClient, path: str, folder: Path) -> tuple[httpx2.Response, duckdb.DuckDBPyRelation]:
-    """The answer, and the table in it."""
+    """The response, and its table."""
     response = client.get(path, headers={"Accept": PARQUET})
     file = folder / "answer.parquet"
     file.write_bytes(response.content)
@@ -137,7 +137,7 @@ def test_a_history_without_epochs_is_a_parquet_file_without_rows(
 
 
 @pytest.mark.parametrize("accept", ["text/csv", PARQUET])
-def test_a_table_of_a_job_that_is_not_there_is_a_404(client: TestClient, accept: str) -> None:
+def test_a_history_table_of_a_missing_job_is_a_404(client: TestClient, accept: str) -> None:
     response = client.get("/v1/jobs/job_0/history", headers={"Accept": accept})
 
     assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
@@ -163,7 +163,9 @@ def test_a_table_of_a_job_that_is_not_there_is_a_404(client: TestClient, accept:
         ("", "application/json"),
     ],
 )
-def test_the_accept_header_chooses(client: TestClient, kitchen: Kitchen, accept: str, content_type: str) -> None:
+def test_the_accept_header_selects_the_format(
+    client: TestClient, kitchen: Kitchen, accept: str, content_type: str
+) -> None:
     job = kitchen.queued()
 
     response = client.get(f"/v1/jobs/{job.id}/history", headers={"Accept": accept})
@@ -173,5 +175,5 @@ def test_the_accept_header_chooses(client: TestClient, kitchen: Kitchen, accept:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "after_epoch=-1", "after_epoch=99999999999999999999"])
-def test_a_page_has_its_bounds(client: TestClient, kitchen: Kitchen, query: str) -> None:
+def test_the_limit_of_a_page_is_checked(client: TestClient, kitchen: Kitchen, query: str) -> None:
     assert client.get(f"/v1/jobs/{kitchen.queued().id}/history?{query}").status_code == 422

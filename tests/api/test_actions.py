@@ -1,4 +1,4 @@
-"""Pausing, resuming and changing jobs over HTTP."""
+"""Pause, resume and change of jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_queued_job_is_paused_at_once_and_resumed(client: TestClient, kitchen:
         assert (resumed.status_code, resumed.json()["status"], resumed.json()["queue_position"]) == (200, "queued", 1)
 
 
-def test_a_running_job_is_paused_at_its_epochs_end(client: TestClient, kitchen: Kitchen) -> None:
+def test_a_running_job_is_paused_at_the_end_of_its_epoch(client: TestClient, kitchen: Kitchen) -> None:
     claim = kitchen.running()
     kitchen.record(claim, epoch(1))
 
@@ -41,7 +41,7 @@ def test_a_running_job_is_paused_at_its_epochs_end(client: TestClient, kitchen: 
 
 
 @pytest.mark.parametrize("what", ["pause", "resume"])
-def test_what_has_ended_or_is_about_to_is_neither_paused_nor_resumed(
+def test_ended_and_stopping_jobs_are_neither_paused_nor_resumed(
     client: TestClient, kitchen: Kitchen, what: str
 ) -> None:
     ended, ending = kitchen.trained(), kitchen.running()
@@ -87,7 +87,7 @@ def test_name_labels_and_priority_can_be_changed(client: TestClient, kitchen: Ki
         ([], "", "object"),
     ],
 )
-def test_a_change_that_cannot_be_says_where(
+def test_an_invalid_change_is_a_422_with_its_pointer(
     client: TestClient, kitchen: Kitchen, body: Any, pointer: str, message: str
 ) -> None:
     response = client.patch(f"/v1/jobs/{kitchen.queued().id}", json=body)
@@ -97,7 +97,7 @@ def test_a_change_that_cannot_be_says_where(
     assert message in error["message"], error
 
 
-def test_an_ended_job_gets_another_name_but_no_other_priority(client: TestClient, kitchen: Kitchen) -> None:
+def test_an_ended_job_can_be_renamed_but_not_reprioritized(client: TestClient, kitchen: Kitchen) -> None:
     job_id = kitchen.trained().job_id
 
     assert client.patch(f"/v1/jobs/{job_id}", json={"name": "the good one"}).json()["name"] == "the good one"

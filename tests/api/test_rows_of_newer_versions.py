@@ -1,4 +1,4 @@
-"""What a newer version of the service has stored is read by this one, as it is stored."""
+"""Rows stored by a newer version of the service are shown unchanged."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_job_whose_spec_a_newer_version_wrote_is_shown_with_it_and_can_be_canc
     assert client.delete(f"/v1/jobs/{job.id}").status_code == 204
 
 
-def test_what_needs_the_spec_itself_is_refused(client: TestClient, kitchen: Kitchen) -> None:
+def test_operations_that_need_the_spec_are_refused(client: TestClient, kitchen: Kitchen) -> None:
     claim = kitchen.trained()
     make_newer(kitchen.database, claim.job_id, NEW_SPECS["a field"])
 
@@ -87,7 +87,7 @@ def test_a_sweep_of_such_jobs_is_shown_and_can_be_cancelled(client: TestClient, 
 
 
 @both_databases
-def test_names_that_a_newer_version_stored_are_shown_as_they_are(client: TestClient, kitchen: Kitchen) -> None:
+def test_unknown_stored_names_are_shown_unchanged(client: TestClient, kitchen: Kitchen) -> None:
     claim = kitchen.running()
     warning = {"code": "new", "message": "m", "pointer": "/data", "severity": "low"}
     rewrite(
@@ -117,7 +117,7 @@ def test_names_that_a_newer_version_stored_are_shown_as_they_are(client: TestCli
     assert Status("hibernating") not in set(Status)
 
 
-def test_requests_have_to_use_names_that_this_version_knows(client: TestClient) -> None:
+def test_requests_with_unknown_names_are_refused(client: TestClient) -> None:
     spec = {"data": {"kind": "synthetic"}, "early_stopping": {"monitor": "val_ece"}}
 
     listed = client.get("/v1/jobs", params={"status": "hibernating"})

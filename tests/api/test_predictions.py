@@ -1,4 +1,4 @@
-"""Predictions by the best epoch so far."""
+"""Predictions for JSON rows by the best epoch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.api.conftest import CoinPredictor
 from tests.api.states import Kitchen
 
 
-def test_each_row_gets_an_answer_from_the_best_epoch(client: TestClient, kitchen: Kitchen) -> None:
+def test_each_row_is_predicted_by_the_best_epoch(client: TestClient, kitchen: Kitchen) -> None:
     claim = kitchen.trained(epochs=3)
     rows = [{"x0": 1.5, "x1": None, "x2": "text"}, {"x0": True, "x1": 2, "x2": 3}]
 
@@ -31,7 +31,7 @@ def test_each_row_gets_an_answer_from_the_best_epoch(client: TestClient, kitchen
     assert answer["checkpoint"] == {"epoch": 3, "sha256": best["sha256"]}
 
 
-def test_a_job_without_a_best_cannot_predict_yet(client: TestClient, kitchen: Kitchen) -> None:
+def test_predicting_without_a_best_epoch_is_a_409(client: TestClient, kitchen: Kitchen) -> None:
     job = kitchen.queued()
 
     response = client.post(f"/v1/jobs/{job.id}/predict", json={"rows": [{"x0": 1}]})
@@ -40,7 +40,7 @@ def test_a_job_without_a_best_cannot_predict_yet(client: TestClient, kitchen: Ki
     assert response.json()["detail"] == "the job is queued and has no best epoch to predict with"
 
 
-def test_a_job_that_is_not_there_cannot_predict(client: TestClient) -> None:
+def test_predicting_with_a_missing_job_is_a_404(client: TestClient) -> None:
     assert client.post("/v1/jobs/job_0/predict", json={"rows": [{"x0": 1}]}).status_code == 404
 
 
@@ -56,7 +56,9 @@ def test_a_job_that_is_not_there_cannot_predict(client: TestClient) -> None:
         ({"row": []}, "/rows"),
     ],
 )
-def test_rows_that_are_none_are_pointed_to(client: TestClient, kitchen: Kitchen, body: Any, pointer: str) -> None:
+def test_invalid_rows_are_a_422_with_their_pointer(
+    client: TestClient, kitchen: Kitchen, body: Any, pointer: str
+) -> None:
     response = client.post(f"/v1/jobs/{kitchen.trained().job_id}/predict", json=body)
 
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
@@ -85,7 +87,7 @@ def test_a_regression_has_no_probabilities(numbers: TestClient, kitchen: Kitchen
     assert response.json()["predictions"] == [{"prediction": 0.5}, {"prediction": 1.5}]
 
 
-def test_what_the_predictor_refuses_is_pointed_to(numbers: TestClient, kitchen: Kitchen) -> None:
+def test_the_predictors_errors_have_pointers(numbers: TestClient, kitchen: Kitchen) -> None:
     response = numbers.post(f"/v1/jobs/{kitchen.trained().job_id}/predict", json={"rows": [{"x0": 1}, {"x9": 1}]})
 
     assert (response.status_code, response.json()["code"]) == (422, "invalid_data")

@@ -1,4 +1,4 @@
-"""Who may come in and what for: every route with every kind of key that is wrong for it."""
+"""Authentication and scopes: every route with every kind of invalid key."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.api.states import Kitchen
 __all__ = ["ids", "key"]
 
 
-def test_no_route_opens_to_a_wrong_key(app: FastAPI, client: TestClient, ids: dict[str, str], key: Maker) -> None:
+def test_every_route_refuses_invalid_keys(app: FastAPI, client: TestClient, ids: dict[str, str], key: Maker) -> None:
     ours = key(DEFAULT_TENANT, Scope.admin)
     wrong = {
         "unknown": ("invalid_key", f"be_{'0' * 24}_{'A' * 43}"),
@@ -47,7 +47,7 @@ def test_no_route_opens_to_a_wrong_key(app: FastAPI, client: TestClient, ids: di
     assert client.get(f"/v1/jobs/{ids['job_id']}", headers={"Authorization": f"Bearer {ours}"}).status_code == 200
 
 
-def test_no_route_opens_to_a_scope_that_is_too_small(
+def test_every_route_refuses_an_insufficient_scope(
     app: FastAPI, client: TestClient, ids: dict[str, str], key: Maker
 ) -> None:
     of = {scope: key(DEFAULT_TENANT, scope) for scope in Scope}
@@ -64,7 +64,7 @@ def test_no_route_opens_to_a_scope_that_is_too_small(
                 assert f"`{operation.scope}`" in answer.json()["detail"]
 
 
-def test_a_revoked_key_is_out_within_a_second(database: Database, client: TestClient, key: Maker) -> None:
+def test_a_revoked_key_is_refused_within_a_second(database: Database, client: TestClient, key: Maker) -> None:
     text = key(DEFAULT_TENANT, Scope.read)
     headers = {"Authorization": f"Bearer {text}"}
     assert client.get("/v1/jobs", headers=headers).status_code == 200
@@ -76,9 +76,7 @@ def test_a_revoked_key_is_out_within_a_second(database: Database, client: TestCl
     assert answer["detail"] == f"the key {revoked.id} is revoked since {revoked.revoked_at:%Y-%m-%d %H:%M} UTC"
 
 
-def test_a_stream_tells_nothing_to_a_key_that_was_revoked(
-    app: FastAPI, database: Database, kitchen: Kitchen, key: Maker
-) -> None:
+def test_a_stream_ends_when_its_key_is_revoked(app: FastAPI, database: Database, kitchen: Kitchen, key: Maker) -> None:
     claim, headers = kitchen.running(), {"Authorization": f"Bearer {key(DEFAULT_TENANT, Scope.read)}"}
     url = f"/v1/jobs/{claim.job_id}/stream"
     with (
@@ -95,7 +93,7 @@ def test_a_stream_tells_nothing_to_a_key_that_was_revoked(
         assert not [line for line in lines if line.startswith("event")]
 
 
-def test_the_first_key_closes_an_open_door_within_a_second_and_for_good(client: TestClient, key: Maker) -> None:
+def test_the_first_key_ends_open_access_within_a_second_permanently(client: TestClient, key: Maker) -> None:
     assert client.get("/v1/jobs").status_code == 200
 
     key("somebody", Scope.read, revoked=True)
@@ -132,11 +130,11 @@ def test_every_path_but_the_public_ones_needs_the_key(app: FastAPI, locked: Test
 @pytest.mark.parametrize(
     "path", ["/v1", "/web", "/nope", "/healthz/", "/static-offline-docs", "/healthz//", "/docs/../v1/jobs"]
 )
-def test_what_is_not_public_is_refused_even_where_nothing_is(locked: TestClient, path: str) -> None:
+def test_unknown_paths_need_a_key_too(locked: TestClient, path: str) -> None:
     assert locked.get(path).status_code == 401
 
 
-def test_a_refusal_says_what_is_missing(locked: TestClient) -> None:
+def test_a_401_says_what_is_missing(locked: TestClient) -> None:
     response = locked.get("/v1/jobs")
 
     assert response.headers["www-authenticate"] == "Bearer"
@@ -160,7 +158,7 @@ def test_two_keys_at_once_are_refused(locked: TestClient) -> None:
 
 
 @pytest.mark.parametrize("given", ["Bearer s3cret", "bearer s3cret"])
-def test_the_right_key_opens(locked: TestClient, given: str) -> None:
+def test_the_right_key_is_accepted(locked: TestClient, given: str) -> None:
     assert locked.get("/v1/jobs", headers={"Authorization": given}).status_code == 200
 
 
@@ -172,7 +170,7 @@ def test_a_key_need_not_be_ascii(settings: Settings, database: Database, artifac
         assert client.get("/v1/jobs", headers=headers).status_code == 200  # type: ignore[arg-type]
 
 
-def test_the_operators_key_and_tenants_keys_open_beside_each_other(locked: TestClient, key: Maker) -> None:
+def test_the_operators_key_and_tenants_keys_are_both_accepted(locked: TestClient, key: Maker) -> None:
     headers = {"Authorization": f"Bearer {key('other', Scope.submit)}"}
     locked.post("/v1/jobs", json=SPEC, headers=headers)
 

@@ -1,4 +1,4 @@
-"""Clients that neither send nor read: their connections are closed, others' are not."""
+"""Slow clients are disconnected; the connection limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.processes import until
 
 @pytest.fixture
 def hasty(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx2.Client]:
-    """A client of a server that waits for a second."""
+    """A client of a server with timeouts of one second."""
     monkeypatch.setattr(slow_clients, "GRACE_SECONDS", 1.0)
     monkeypatch.setattr(slow_clients, "READ_SECONDS", 1.0)
     with serving(app) as (_, url), httpx2.Client(base_url=url, timeout=30) as client:
@@ -28,7 +28,7 @@ def hasty(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx2.Clie
 
 
 def connected(client: httpx2.Client) -> socket.socket:
-    """A connection whose end takes in little before it is full."""
+    """A connection with a small receive buffer."""
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     made.settimeout(10)
@@ -37,7 +37,7 @@ def connected(client: httpx2.Client) -> socket.socket:
 
 
 def trickle(connected: socket.socket, chunks: Iterator[bytes]) -> float:
-    """Send a chunk every 0.1 s; how many seconds until the server had enough."""
+    """Send a chunk every 0.1 s; returns the seconds until the server disconnects."""
     connected.settimeout(0.1)
     began = time.monotonic()
     while time.monotonic() - began < 10:
@@ -62,12 +62,12 @@ POST = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/
 
 
 @pytest.mark.parametrize("first", [b"", b"GET /healthz HTTP/1.1\r\nX-Slow: ", POST], ids=["nothing", "headers", "body"])
-def test_a_request_that_trickles_in_is_cut_off(hasty: httpx2.Client, first: bytes) -> None:
+def test_a_slow_request_is_disconnected(hasty: httpx2.Client, first: bytes) -> None:
     with connected(hasty) as slow:
         assert 0.9 < trickle(slow, forever(first, b" " if first else b"")) < 5
 
 
-def test_a_request_that_gets_on_is_served_however_long_it_takes(hasty: httpx2.Client) -> None:
+def test_a_long_request_that_makes_progress_is_served(hasty: httpx2.Client) -> None:
     def body() -> Iterator[bytes]:
         yield b"a,b\n"
         for _ in range(25):
@@ -77,7 +77,7 @@ def test_a_request_that_gets_on_is_served_however_long_it_takes(hasty: httpx2.Cl
     assert hasty.post("/v1/datasets", content=body()).status_code == 201
 
 
-def test_a_client_that_does_not_read_is_cut_off_and_one_that_does_is_not(
+def test_a_client_that_does_not_read_is_disconnected(
     hasty: httpx2.Client, kitchen: Kitchen, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -106,7 +106,7 @@ def test_a_client_that_does_not_read_is_cut_off_and_one_that_does_is_not(
 
 
 def everything(connected: socket.socket) -> int:
-    """Bytes until the other end closes, which it has."""
+    """The bytes received until the other end closes."""
     count = 0
     try:
         while data := connected.recv(2**20):
@@ -116,7 +116,7 @@ def everything(connected: socket.socket) -> int:
     return count
 
 
-def test_a_connection_at_rest_is_kept_for_the_next_request(hasty: httpx2.Client) -> None:
+def test_an_idle_connection_is_kept_alive(hasty: httpx2.Client) -> None:
     statuses: list[Any] = []
     for _ in range(3):
         statuses.append(hasty.get("/healthz").status_code)
@@ -125,7 +125,7 @@ def test_a_connection_at_rest_is_kept_for_the_next_request(hasty: httpx2.Client)
     assert statuses == [200] * 3
 
 
-def test_beyond_the_limit_of_connections_the_longest_idle_one_makes_way(app: FastAPI) -> None:
+def test_at_the_connection_limit_the_longest_idle_one_is_closed(app: FastAPI) -> None:
     with serving(app, connections=3) as (_, url), httpx2.Client(base_url=url) as client:
         first, second, third = (connected(client) for _ in range(3))
         with first, second, third:
@@ -139,7 +139,7 @@ def test_beyond_the_limit_of_connections_the_longest_idle_one_makes_way(app: Fas
                 assert ask(third).startswith(b"HTTP/1.1 200")
 
 
-def test_where_all_connections_are_at_work_one_more_is_a_503(app: FastAPI, kitchen: Kitchen) -> None:
+def test_at_the_connection_limit_without_idle_ones_a_new_one_gets_a_503(app: FastAPI, kitchen: Kitchen) -> None:
     job_id = kitchen.queued().id
     with serving(app, connections=1) as (_, url), httpx2.Client(base_url=url) as client:
         with connected(client) as busy:
@@ -154,7 +154,7 @@ def test_where_all_connections_are_at_work_one_more_is_a_503(app: FastAPI, kitch
 
 
 def ask(connected: socket.socket) -> bytes:
-    """The whole answer to a request on this connection."""
+    """The complete response to a request on this connection."""
     connected.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     answer = b""
     while not answer.endswith(b"}"):

@@ -1,4 +1,4 @@
-"""What planning a sweep holds in memory, however many variants of a wide data set it has."""
+"""Memory of planning a sweep with many variants of a wide data set."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def wide_dataset(database: Database) -> str:
 
 
 def held_while_planning(app: FastAPI, database: Database, dataset_id: str, variants: int) -> int:
-    """Bytes at the peak."""
+    """Peak memory in bytes."""
     base = {"data": {"kind": "dataset", "id": dataset_id, "target": "y"}, "architecture": {"hidden": [4]}}
     grid = {"preprocess.max_categories": list(range(TEXTS, TEXTS + variants))}
     sweep = SweepSpec.model_validate({"base": base, "grid": grid})

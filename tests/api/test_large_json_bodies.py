@@ -1,4 +1,4 @@
-"""Large bodies, right or wrong, keep nobody else waiting, and those that will be refused are not read."""
+"""Large JSON bodies do not block other requests, and refused ones are not read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def quickest(act: Callable[[], Any], times: int = 3) -> float:
     return min(took)
 
 
-def test_a_name_that_comes_twice_is_found_in_one_pass(client: TestClient) -> None:
+def test_a_duplicate_name_is_found_in_one_pass(client: TestClient) -> None:
     names = b",".join(b'"a%d":1' % number for number in range(20_000))
 
     def post(last: bytes) -> int:
@@ -42,7 +42,7 @@ def test_a_name_that_comes_twice_is_found_in_one_pass(client: TestClient) -> Non
 
 
 @pytest.mark.parametrize(("rows", "on_the_loop"), [(10, True), (10_000, False)])
-def test_only_a_small_body_is_read_on_the_event_loop(
+def test_only_small_bodies_are_parsed_on_the_event_loop(
     app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch, rows: int, on_the_loop: bool
 ) -> None:
     loops, threads = list[int](), list[int]()
@@ -65,7 +65,7 @@ def test_only_a_small_body_is_read_on_the_event_loop(
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/sweeps", "/v1/jobs/job_1/fork"])
-def test_a_scope_that_is_too_small_is_refused_before_the_body_is_read(app: FastAPI, key: Maker, path: str) -> None:
+def test_an_insufficient_scope_is_refused_before_the_body_is_read(app: FastAPI, key: Maker, path: str) -> None:
     text = key(DEFAULT_TENANT, Scope.read)
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {text}\r\n"
     with serving(app) as (_, url), socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 5) as made:
@@ -74,7 +74,7 @@ def test_a_scope_that_is_too_small_is_refused_before_the_body_is_read(app: FastA
         assert made.recv(100).startswith(b"HTTP/1.1 403 ")
 
 
-def test_more_lists_than_any_request_needs_are_a_413(client: TestClient) -> None:
+def test_too_many_lists_and_objects_are_a_413(client: TestClient) -> None:
     body = b'{"points": [' + b",".join([b"[]"] * 100_001) + b"]}"
 
     answer = client.post("/v1/sweeps", content=body, headers=JSON)
@@ -83,7 +83,7 @@ def test_more_lists_than_any_request_needs_are_a_413(client: TestClient) -> None
     assert "more than 100,000 lists and objects" in answer.json()["detail"]
 
 
-def test_a_query_with_thousands_of_unknown_names_names_the_first(client: TestClient) -> None:
-    faults = client.get("/v1/jobs?" + "&".join(f"a{number}" for number in range(9_000))).json()["errors"]
+def test_a_query_with_thousands_of_unknown_names_lists_the_first(client: TestClient) -> None:
+    errors = client.get("/v1/jobs?" + "&".join(f"a{number}" for number in range(9_000))).json()["errors"]
 
-    assert [fault["parameter"] for fault in faults] == [f"a{number}" for number in range(20)]
+    assert [error["parameter"] for error in errors] == [f"a{number}" for number in range(20)]

@@ -1,4 +1,4 @@
-"""Without keys, what a proxy forwards is refused: it may come from anybody."""
+"""A service without keys refuses forwarded requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORWARDED = [
 
 
 @pytest.mark.parametrize("headers", FORWARDED, ids=lambda headers: next(iter(headers)))
-def test_what_a_proxy_forwards_is_refused_while_there_is_no_key(client: TestClient, headers: dict[str, str]) -> None:
+def test_forwarded_requests_are_refused_while_there_is_no_key(client: TestClient, headers: dict[str, str]) -> None:
     answer = client.get("/v1/jobs", headers=headers)
 
     assert (answer.status_code, answer.json()["code"]) == (403, "open_behind_proxy")
@@ -34,9 +34,7 @@ def test_what_a_proxy_forwards_is_refused_while_there_is_no_key(client: TestClie
     assert client.get("/v1/jobs").status_code == 200
 
 
-def test_no_route_but_the_public_ones_answers_a_proxy_without_keys(
-    app: FastAPI, client: TestClient, ids: dict[str, str]
-) -> None:
+def test_without_keys_only_public_routes_answer_a_proxy(app: FastAPI, client: TestClient, ids: dict[str, str]) -> None:
     for operation in operations(app):
         answer = operation.ask(client, ids, None, Via="1.1 proxy")
         assert answer.status_code == 403, operation
@@ -45,7 +43,7 @@ def test_no_route_but_the_public_ones_answers_a_proxy_without_keys(
         assert client.get(path, headers={"Via": "1.1 proxy"}).status_code == 200, path
 
 
-def test_with_a_key_a_proxy_is_as_good_as_any_client(client: TestClient, key: Maker) -> None:
+def test_with_a_key_forwarded_requests_are_accepted(client: TestClient, key: Maker) -> None:
     headers = {"Authorization": f"Bearer {key(DEFAULT_TENANT, Scope.read)}", "X-Forwarded-For": "192.0.2.7"}
     time.sleep(0.6)  # until the open door is forgotten
 

@@ -1,4 +1,4 @@
-"""Expensive work: whom it holds up, what it holds in memory, and what ends it."""
+"""Concurrency limits, memory and cancellation of expensive work."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SIZE = 32 * 2**20
 
 @contextmanager
 def connections(url: str) -> Iterator[list[socket.socket]]:
-    """Clients that send what they are told to, and read nothing by themselves; they hang up in the end."""
+    """Raw clients that send requests, read nothing, and disconnect at the end."""
     opened: list[socket.socket] = []
     try:
         yield opened
@@ -70,7 +70,7 @@ def readers() -> list[int]:
 
 
 @linux_only
-def test_an_upload_whose_client_has_gone_is_read_no_further(tmp_path: Path, database: Database) -> None:
+def test_an_upload_is_cancelled_when_its_client_disconnects(tmp_path: Path, database: Database) -> None:
     settings = Settings(home=tmp_path)
     file = json.dumps({f"key{i}": i for i in range(9_000)}).encode()  # takes some 20 seconds
     app = create_app(settings, database, Artifacts(settings.artifacts), CoinPredictor())
@@ -86,7 +86,7 @@ def test_an_upload_whose_client_has_gone_is_read_no_further(tmp_path: Path, data
 
 
 class StuckPredictor(CoinPredictor):
-    """An export takes for ever, as long as anybody waits for it."""
+    """An export that runs until it is cancelled."""
 
     stuck = True
 
@@ -99,7 +99,7 @@ class StuckPredictor(CoinPredictor):
 
 
 @linux_only
-def test_exports_whose_clients_have_gone_hold_up_nobody(
+def test_exports_are_cancelled_when_their_clients_disconnect(
     settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen
 ) -> None:
     path = f"/v1/jobs/{kitchen.trained().job_id}/checkpoints/best/download?format=bundle"
@@ -115,7 +115,7 @@ def test_exports_whose_clients_have_gone_hold_up_nobody(
         assert app.state.shared.export_slots.waiting == 0
 
 
-def test_cheap_reads_and_sweeps_do_not_wait_for_those_who_read_uploads(client: TestClient, app: FastAPI) -> None:
+def test_previews_and_sweeps_do_not_wait_for_uploads(client: TestClient, app: FastAPI) -> None:
     dataset = client.post("/v1/datasets", content=b"a,b\n1,2\n3,4\n").json()["id"]
     base = {"data": {"kind": "synthetic", "rows": 60, "features": 3}}
 
@@ -127,7 +127,7 @@ def test_cheap_reads_and_sweeps_do_not_wait_for_those_who_read_uploads(client: T
         assert client.post("/v1/sweeps", json={"base": base, "replicates": 2}).status_code == 201
 
 
-def test_jobs_that_are_planned_and_submitted_take_no_thread_from_short_requests(app: FastAPI, kitchen: Kitchen) -> None:
+def test_planning_jobs_takes_no_thread_from_short_requests(app: FastAPI, kitchen: Kitchen) -> None:
     known, planning = kitchen.trained().job_id, app.state.shared.plan_slots
     spec = b'{"data": {"kind": "synthetic"}}'
 
@@ -143,7 +143,7 @@ def test_jobs_that_are_planned_and_submitted_take_no_thread_from_short_requests(
         assert [job["id"] for job in httpx2.get(f"{url}/v1/jobs").json()["data"]] == [known]
 
 
-def test_of_every_kind_of_work_a_tenant_leaves_slots_to_others(app: FastAPI) -> None:
+def test_every_kind_of_work_leaves_slots_to_other_tenants(app: FastAPI) -> None:
     limiters = [each for each in vars(app.state.shared).values() if isinstance(each, FairLimiter)]
 
     for limiter in limiters:
@@ -156,7 +156,7 @@ def test_of_every_kind_of_work_a_tenant_leaves_slots_to_others(app: FastAPI) -> 
 
 @pytest.fixture(scope="module")
 def wide_network() -> bytes:
-    """A checkpoint that takes a while for a row."""
+    """A checkpoint with slow predictions."""
     data = {"kind": "inline", "x": [[float(i), float(i % 7)] for i in range(40)], "y": [i % 2 for i in range(40)]}
     spec = JobSpec.model_validate({"data": data, "max_epochs": 1, "architecture": {"hidden": [2_048, 2_048]}})
     resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
@@ -206,7 +206,7 @@ class LargePredictor(CoinPredictor):
 
 
 @linux_only
-def test_clients_that_do_not_read_hold_no_export_in_memory(
+def test_slow_clients_hold_no_export_in_memory(
     settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen
 ) -> None:
     path = f"/v1/jobs/{kitchen.trained().job_id}/checkpoints/best/download?format=pt"
@@ -228,9 +228,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_few_bytes_of_parquet_that_stand_for_long_texts_have_a_short_preview(
-    tmp_path: Path, database: Database
-) -> None:
+def test_a_preview_of_a_small_parquet_file_with_long_texts_is_limited(tmp_path: Path, database: Database) -> None:
     settings = Settings(home=tmp_path)
     file = parquet("SELECT repeat('x', 500_000) AS long, range AS n FROM range(100)")
 

@@ -1,4 +1,4 @@
-"""Uploads of every format over HTTP: told by their bytes, overruled by the query, refused with a 4xx."""
+"""Uploads of every format: detection, options, errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_file_of_any_format_becomes_a_data_set_that_says_how_it_was_read(clien
         assert client.get(f"{response.headers['location']}/preview").status_code == 200
 
 
-def test_the_query_overrules_what_is_seen_and_makes_another_data_set(client: TestClient) -> None:
+def test_query_options_override_detection_and_make_another_data_set(client: TestClient) -> None:
     text = "a;b\n'1,5';03/04/2020\n'2,5';05/06/2020\n".encode("utf-16")
     query = {"encoding": "utf-16", "delimiter": ";", "quote": "'", "header": "true", "decimal": ",", "format": "csv"}
 
@@ -63,16 +63,14 @@ def test_the_query_overrules_what_is_seen_and_makes_another_data_set(client: Tes
     "query",
     ["delimiter=ab", "quote=x", "decimal=x", "encoding=pickle", "header=maybe", "date_format=x", "shape=2x8x8"],
 )
-def test_an_option_that_is_none_is_refused(client: TestClient, query: str) -> None:
+def test_an_unknown_option_is_refused(client: TestClient, query: str) -> None:
     response = client.post(f"/v1/datasets?{query}", content=CSV)
 
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
     assert response.json()["errors"][0]["parameter"] == query.split("=")[0]
 
 
-def test_every_fault_of_every_format_is_a_4xx_and_the_service_goes_on(
-    live: httpx2.Client, artifacts: Artifacts
-) -> None:
+def test_every_damaged_file_of_every_format_is_a_4xx(live: httpx2.Client, artifacts: Artifacts) -> None:
     contents = [content.encode() if isinstance(content, str) else content for content, _ in CSV_FAULTS.values()]
     contents += [content for content, _ in [*FAULTS.values(), *IMAGE_FAULTS.values()]]
 
@@ -88,7 +86,7 @@ def test_every_fault_of_every_format_is_a_4xx_and_the_service_goes_on(
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
-def test_a_bomb_is_a_413(client: TestClient, pack: Any) -> None:
+def test_a_decompression_bomb_is_a_413(client: TestClient, pack: Any) -> None:
     bomb = pack(BOMB)
     assert len(bomb) < 100_000
 

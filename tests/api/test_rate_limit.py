@@ -1,4 +1,4 @@
-"""How much a tenant may ask for, and what it hears beyond."""
+"""Rate limit, stream limit, and limits of a job."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def key(database: Database, tenant: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {keys.create(connection, tenant, Scope.submit)[1]}"}
 
 
-def test_too_many_requests_are_refused_and_other_tenants_notice_nothing(
+def test_the_rate_limit_of_a_tenant_does_not_affect_others(
     settings: Settings, database: Database, artifacts: Artifacts
 ) -> None:
     eager, calm = key(database, "eager"), key(database, "calm")
@@ -55,15 +55,15 @@ def test_too_many_requests_are_refused_and_other_tenants_notice_nothing(
         assert client.get("/healthz").status_code == 200
 
 
-def test_two_seconds_worth_may_come_at_once_and_then_as_many_as_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, traffic = 100.0, RateLimiter(rate=5.0, streams=1)
+def test_the_token_bucket_allows_a_burst_of_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, limiter = 100.0, RateLimiter(rate=5.0, streams=1)
     monkeypatch.setattr("service.api.middleware.rate_limit.time.monotonic", lambda: now)
 
     def passed(asked: int) -> int:
         answers = []
         for _ in range(asked):
             with suppress(RateLimited):
-                traffic.request("eager")
+                limiter.request("eager")
                 answers.append(True)
         return len(answers)
 
@@ -72,13 +72,13 @@ def test_two_seconds_worth_may_come_at_once_and_then_as_many_as_time_passes(monk
     assert passed(20) == 5
     now += 0.1
     with pytest.raises(RateLimited) as refused:
-        traffic.request("eager")
+        limiter.request("eager")
     assert refused.value.retry_seconds == 1
     now += 1_000.0
     assert passed(20) == 10
 
 
-def test_streams_are_counted_and_a_closed_one_makes_room(
+def test_concurrent_streams_are_limited_and_released(
     settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen
 ) -> None:
     path = f"/v1/jobs/{kitchen.running().job_id}/stream"
@@ -100,7 +100,7 @@ def test_streams_are_counted_and_a_closed_one_makes_room(
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs/{job}", "/v1/sweeps/{sweep}"])
-def test_waits_count_as_streams_do_and_reading_at_once_stays_free(
+def test_waits_count_as_streams_and_plain_reads_do_not(
     settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen, path: str
 ) -> None:
     changed = Settings.model_validate({**settings.model_dump(), "max_streams": 3})
@@ -125,7 +125,7 @@ def test_waits_count_as_streams_do_and_reading_at_once_stays_free(
         until(lambda: client.get("/v1/usage").json()["streams"]["used"] == 0)
 
 
-def test_use_is_shown_against_limits(client: TestClient, kitchen: Kitchen, database: Database) -> None:
+def test_usage_is_shown_with_its_limits(client: TestClient, kitchen: Kitchen, database: Database) -> None:
     kitchen.running()
     kitchen.queued()
     kitchen.queued()
@@ -157,9 +157,9 @@ def test_a_job_that_does_not_fit_the_memory_is_refused(
         swept = client.post("/v1/sweeps", json=sweep)
 
     assert answer.status_code == 422
-    (fault,) = answer.json()["errors"]
-    assert fault["pointer"] == "/architecture"
-    assert fault["message"].endswith("; this server has 0.9 GiB for a job")
+    (error,) = answer.json()["errors"]
+    assert error["pointer"] == "/architecture"
+    assert error["message"].endswith("; this server has 0.9 GiB for a job")
     assert swept.json()["errors"][0]["pointer"] == "/grid/architecture.hidden/1"
 
 

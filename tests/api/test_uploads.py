@@ -1,4 +1,4 @@
-"""Uploads while a disk fills up, and while the database goes away in the middle of a commit."""
+"""Uploads on a full disk, and with a database that fails during the commit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROW = b"%07d,some words that fill a line of the file\n"
 
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
-    """As on a disk with little room left: a write that would exceed it is cut short, the next one fails."""
+    """Simulates a full disk: the write that exceeds the space is short, the next one fails."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -47,7 +47,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.mark.parametrize("form", [False, True], ids=["raw", "form"])
-def test_an_upload_that_a_full_disk_cuts_short_is_a_507(client: TestClient, form: bool) -> None:
+def test_an_upload_on_a_full_disk_is_a_507(client: TestClient, form: bool) -> None:
     data = table(1_900_000)
 
     with files_of_at_most(1_500_000):  # reached within the last write
@@ -61,9 +61,7 @@ def test_an_upload_that_a_full_disk_cuts_short_is_a_507(client: TestClient, form
     assert client.post("/v1/datasets", content=data).json()["source_bytes"] == len(data)
 
 
-def test_a_form_without_room_in_the_temporary_folder_is_a_507(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_form_on_a_full_temporary_folder_is_a_507(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
 
     response = client.post("/v1/datasets", files={"file": table(1_900_000)})
@@ -72,7 +70,7 @@ def test_a_form_without_room_in_the_temporary_folder_is_a_507(
 
 
 class LosesTheAnswerToCommit:
-    """Stands between the service and Postgres; once told so, it hangs up when the server has answered a COMMIT."""
+    """A Postgres proxy that, when enabled, disconnects after the server's response to a COMMIT."""
 
     def __init__(self, folder: str, server: str) -> None:
         self.losing = False
@@ -111,7 +109,7 @@ class LosesTheAnswerToCommit:
 
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
-def test_a_data_set_whose_commit_got_no_answer_keeps_its_file(
+def test_a_data_set_with_an_unknown_commit_result_keeps_its_file(
     database_url: str, settings: Settings, artifacts: Artifacts
 ) -> None:
     url = urlsplit(database_url)
@@ -137,9 +135,7 @@ def test_a_data_set_whose_commit_got_no_answer_keeps_its_file(
         shutil.rmtree(folder)
 
 
-def test_a_data_set_that_is_refused_in_the_end_leaves_no_file(
-    database: Database, tmp_path: Path, artifacts: Artifacts
-) -> None:
+def test_a_refused_data_set_leaves_no_file(database: Database, tmp_path: Path, artifacts: Artifacts) -> None:
     settings = Settings(home=tmp_path / "home", max_dataset_bytes=1)
     app = create_app(settings, database, artifacts, CoinPredictor())
 

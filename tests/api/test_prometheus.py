@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.artifacts import Artifacts
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status
 from service.maintenance.collector import Collector, RetentionPolicy
-from service.maintenance.deployment_id import join
+from service.maintenance.deployment_id import pair
 from service.settings import Settings
 from service.store import workers
 from service.store.engine import Database
@@ -29,8 +29,8 @@ from tests.api.states import Kitchen
 from tests.api.test_catalog import worker
 
 
-def figures(client: TestClient) -> dict[tuple[str, ...], float]:
-    """Values by name and labels' values, in the order of the labels' names."""
+def metrics(client: TestClient) -> dict[tuple[str, ...], float]:
+    """Values by metric name and label values, sorted by label name."""
     answer = client.get("/metrics")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
     families = text_string_to_metric_families(answer.text)
@@ -38,7 +38,7 @@ def figures(client: TestClient) -> dict[tuple[str, ...], float]:
 
 
 @both_databases
-def test_the_whole_service_in_figures(client: TestClient, kitchen: Kitchen) -> None:
+def test_metrics_of_the_whole_service(client: TestClient, kitchen: Kitchen) -> None:
     kitchen.trained(epochs=3)
     broken = kitchen.running()
     error = JobError(code=ErrorCode.out_of_memory, message="no memory")
@@ -50,7 +50,7 @@ def test_the_whole_service_in_figures(client: TestClient, kitchen: Kitchen) -> N
     kitchen.queued()
     client.post("/v1/datasets", content=b"a,b\n1,2\n3,4\n")
 
-    found = figures(client)
+    found = metrics(client)
 
     assert found["bestepoch_database_up",] == 1
     assert found["bestepoch_jobs", "", "succeeded", "early_stopped"] == 1
@@ -69,16 +69,16 @@ def test_the_whole_service_in_figures(client: TestClient, kitchen: Kitchen) -> N
 
 
 @both_databases
-def test_what_is_stored_and_collected_and_how_much_room_there_is(client: TestClient, kitchen: Kitchen) -> None:
+def test_metrics_of_storage_and_garbage_collection(client: TestClient, kitchen: Kitchen) -> None:
     kitchen.trained()
     kitchen.artifacts.put("trash/checkpoints/job_0/a", b"abc")
-    before = figures(client)
-    join(kitchen.database, kitchen.artifacts)
+    before = metrics(client)
+    pair(kitchen.database, kitchen.artifacts)
     Collector(kitchen.database, kitchen.artifacts, RetentionPolicy()).collect(threading.Event())
     with kitchen.database.transaction() as connection:
         garbage.count(connection, failed=1, refused=2, undeleted=3)
 
-    found = figures(client)
+    found = metrics(client)
 
     names = ("collections_total", "artifact_files", "artifact_bytes", "trash_files", "trash_bytes")
     assert [before[f"bestepoch_{name}",] for name in names] == [0] * 5
@@ -90,7 +90,7 @@ def test_what_is_stored_and_collected_and_how_much_room_there_is(client: TestCli
     assert found["bestepoch_disk_free_bytes", "artifacts"] > 0
 
 
-def test_free_disk_is_told_while_the_database_is_away_and_not_of_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_free_disk_space_is_exported_without_the_database_and_without_missing_folders(tmp_path: Path) -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/nowhere")
     told = Metrics(away, {"home": tmp_path, "artifacts": tmp_path / "nowhere"}).text().decode()
     away.close()
@@ -99,14 +99,14 @@ def test_free_disk_is_told_while_the_database_is_away_and_not_of_a_folder_that_i
     assert [line.split(" ")[0] for line in free] == ['bestepoch_disk_free_bytes{folder="home"}']
 
 
-def test_an_empty_service_has_figures_too(client: TestClient) -> None:
-    found = figures(client)
+def test_an_empty_service_has_metrics(client: TestClient) -> None:
+    found = metrics(client)
 
     assert (found["bestepoch_queue_oldest_seconds",], found["bestepoch_dataset_bytes",]) == (0, 0)
     assert not [name for name in found if name[0] == "bestepoch_jobs"]
 
 
-def test_requests_are_counted_by_route_and_strangers_all_together(client: TestClient, kitchen: Kitchen) -> None:
+def test_requests_are_counted_by_route_and_unmatched_ones_together(client: TestClient, kitchen: Kitchen) -> None:
     for job_id in (kitchen.queued().id, kitchen.queued().id, "job_1"):
         client.get(f"/v1/jobs/{job_id}")
     for path in ("/wp-admin", "/v1/../etc", "/v1/nowhere"):
@@ -114,7 +114,7 @@ def test_requests_are_counted_by_route_and_strangers_all_together(client: TestCl
     sent = b"a,b\n1,2\n3,4\n"
     client.post("/v1/datasets", content=sent)
 
-    found = figures(client)
+    found = metrics(client)
 
     seconds = "bestepoch_http_request_seconds_count"
     assert found[seconds, "GET", "/v1/jobs/{job_id}", "200"] == 2
@@ -126,12 +126,12 @@ def test_requests_are_counted_by_route_and_strangers_all_together(client: TestCl
     assert not any("job_1" in label for name in found for label in name)
 
 
-def test_a_database_that_is_away_is_a_figure(settings: Settings, artifacts: Artifacts, tmp_path: Path) -> None:
+def test_an_unavailable_database_is_a_metric(settings: Settings, artifacts: Artifacts, tmp_path: Path) -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/nowhere")
     guarded = Settings.model_validate({"home": settings.home, "api_key": "s3cret"})
     with TestClient(create_app(guarded, away, artifacts, CoinPredictor())) as client:
         client.headers["Authorization"] = "Bearer s3cret"
-        found = figures(client)
+        found = metrics(client)
     away.close()
 
     assert found["bestepoch_database_up",] == 0
@@ -145,6 +145,6 @@ def locked(settings: Settings, database: Database, artifacts: Artifacts) -> Iter
         yield client
 
 
-def test_figures_need_the_key(locked: TestClient) -> None:
+def test_metrics_need_the_key(locked: TestClient) -> None:
     assert locked.get("/metrics").status_code == 401
     assert locked.get("/metrics", headers={"Authorization": "Bearer s3cret"}).status_code == 200

@@ -1,4 +1,4 @@
-"""Waiting for a job's end: prompt, cheap, and no burden to others."""
+"""Waiting for a job's end: prompt, cheap, no load on other requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WAIT = 60
 
 @contextmanager
 def timed() -> Iterator[list[float]]:
-    """A list that holds the seconds that the block took."""
+    """A list with the duration of the block in seconds."""
     seconds: list[float] = []
     began = time.perf_counter()
     yield seconds
@@ -49,7 +49,7 @@ def test_a_wait_ends_as_the_job_ends(live: httpx2.Client, kitchen: Kitchen) -> N
     assert 0.6 < seconds[0] < WAIT / 2
 
 
-def test_a_wait_for_an_ended_job_is_none(live: httpx2.Client, kitchen: Kitchen) -> None:
+def test_a_wait_for_an_ended_job_returns_at_once(live: httpx2.Client, kitchen: Kitchen) -> None:
     claim = kitchen.trained()
 
     with timed() as seconds:
@@ -57,7 +57,7 @@ def test_a_wait_for_an_ended_job_is_none(live: httpx2.Client, kitchen: Kitchen) 
     assert seconds[0] < WAIT / 2
 
 
-def test_a_wait_ends_at_its_time_with_the_job_as_it_stands(live: httpx2.Client, kitchen: Kitchen) -> None:
+def test_a_wait_times_out_with_the_current_job(live: httpx2.Client, kitchen: Kitchen) -> None:
     claim = kitchen.running()
 
     with timed() as seconds:
@@ -65,11 +65,11 @@ def test_a_wait_ends_at_its_time_with_the_job_as_it_stands(live: httpx2.Client, 
     assert 0.3 <= seconds[0] < WAIT / 2
 
 
-def test_a_wait_for_a_job_that_is_not_there_is_a_404_at_once(live: httpx2.Client) -> None:
+def test_a_wait_for_a_missing_job_is_a_404_at_once(live: httpx2.Client) -> None:
     assert live.get(f"/v1/jobs/job_0?wait={WAIT}").status_code == 404
 
 
-def test_200_waiting_clients_leave_the_server_quick_and_all_hear_of_the_end(app: FastAPI, kitchen: Kitchen) -> None:
+def test_200_waiting_clients_are_all_answered_and_the_server_stays_responsive(app: FastAPI, kitchen: Kitchen) -> None:
     claim = kitchen.running()
 
     async def scene(url: str) -> list[httpx2.Response]:
@@ -89,7 +89,7 @@ def test_200_waiting_clients_leave_the_server_quick_and_all_hear_of_the_end(app:
     assert {response.json()["status"] for response in responses} == {"succeeded"}
 
 
-def test_a_shutdown_answers_those_who_wait(app: FastAPI, kitchen: Kitchen) -> None:
+def test_a_shutdown_answers_waiting_requests(app: FastAPI, kitchen: Kitchen) -> None:
     claim = kitchen.running()
 
     with ThreadPoolExecutor(1) as pool, serving(app) as (server, url):
@@ -103,7 +103,7 @@ def test_a_shutdown_answers_those_who_wait(app: FastAPI, kitchen: Kitchen) -> No
 
 
 class CountingDatabase(Database):
-    """Counts its reads, and fails as long as it is told to."""
+    """Counts reads, and fails while told to."""
 
     reads = 0
     down = False
@@ -131,7 +131,7 @@ async def start(watcher: Watcher) -> None:
     watcher.start()
 
 
-def test_nobody_waiting_costs_nothing_and_many_cost_a_query_a_change(database_url: str, kitchen: Kitchen) -> None:
+def test_waiting_costs_one_query_per_change_and_idling_none(database_url: str, kitchen: Kitchen) -> None:
     claims = [kitchen.running() for _ in range(20)]
 
     async def wait_for_all(watcher: Watcher) -> None:
@@ -148,7 +148,7 @@ def test_nobody_waiting_costs_nothing_and_many_cost_a_query_a_change(database_ur
         assert database.reads <= 25
 
 
-def test_looks_are_at_most_50_a_second(database_url: str, kitchen: Kitchen) -> None:
+def test_queries_are_at_most_50_per_second(database_url: str, kitchen: Kitchen) -> None:
     claim = kitchen.running()
 
     with watching(database_url) as (watcher, database, runner):
@@ -161,7 +161,7 @@ def test_looks_are_at_most_50_a_second(database_url: str, kitchen: Kitchen) -> N
         assert 1 < database.reads <= 55 * seconds[0]
 
 
-def test_a_database_that_is_away_for_a_while_is_waited_for(
+def test_a_wait_survives_a_database_outage(
     database_url: str, kitchen: Kitchen, caplog: pytest.LogCaptureFixture
 ) -> None:
     claim = kitchen.running()
@@ -177,7 +177,7 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(
     assert "cannot query changes" in caplog.text
 
 
-def test_a_job_that_is_gone_is_not_waited_for(database_url: str) -> None:
+def test_a_wait_for_a_deleted_job_ends(database_url: str) -> None:
     with watching(database_url) as (watcher, _, runner), timed() as seconds:
         assert runner.run(watcher.wait_for_change("job_0", None, WAIT)) is None
 

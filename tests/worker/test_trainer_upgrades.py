@@ -1,4 +1,4 @@
-"""What was shown at submission is what is trained, whatever version of the service trains it."""
+"""The job that was resolved at submission is trained, even by a newer version of the service."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def inputs(job: Resolved | LoadedCheckpoint) -> list[tuple[Any, ...]]:
 
 
 @on_sqlite
-def test_a_job_queued_before_an_upgrade_trains_what_was_shown(
+def test_a_job_queued_before_an_upgrade_trains_as_resolved_at_submission(
     database: Database, artifacts: Artifacts, table: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = resolved(table)
@@ -98,7 +98,7 @@ def test_a_job_queued_before_an_upgrade_trains_what_was_shown(
     assert trained.layers == shown.layers
 
 
-def test_the_jobs_of_a_sweep_share_what_was_shown_and_are_not_mixed_with_those_from_after(
+def test_jobs_of_a_sweep_share_their_inputs_and_are_not_mixed_with_later_ones(
     database: Database, artifacts: Artifacts, table: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = [resolved(table, seed=seed) for seed in (0, 1)]
@@ -119,7 +119,7 @@ def test_the_jobs_of_a_sweep_share_what_was_shown_and_are_not_mixed_with_those_f
 
 
 @on_sqlite
-def test_a_fork_keeps_the_inputs_of_the_weights_that_it_goes_on_from(
+def test_a_fork_keeps_the_inputs_of_its_parent(
     database: Database, table: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parent = resolved(table)
@@ -134,7 +134,7 @@ def test_a_fork_keeps_the_inputs_of_the_weights_that_it_goes_on_from(
 
 
 @on_sqlite
-def test_a_job_from_before_it_was_stored_is_resolved_when_it_is_claimed(
+def test_a_job_without_a_stored_resolution_is_resolved_when_it_is_claimed(
     database: Database, artifacts: Artifacts, table: Stored
 ) -> None:
     shown = resolved(table)

@@ -1,4 +1,4 @@
-"""A sweep of many jobs: nobody waits long behind it, and nobody sees half of it."""
+"""Large sweeps are stored in chunks: atomic, and without blocking others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SWEEP: dict[str, Any] = {"base": REFERENCE, "replicates": 50, "grid": {"optimize
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """150 jobs are many."""
+    """Lower the chunk size, so that 150 jobs take several chunks."""
     monkeypatch.setattr(sweeps, "CHUNK", 20)
 
 
@@ -43,7 +43,7 @@ def count(database: Database, table: Any = jobs_table) -> int:
 
 @contextmanager
 def pausing(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[tuple[threading.Event, threading.Event]]:
-    """Requests stop before their transaction of this number: (they have come there, let them go on)."""
+    """Requests block before their transaction of this number: gives (event of arrival, event to continue)."""
     there, go_on, real, begun = threading.Event(), threading.Event(), TenantDatabase.transaction, list[int]()
 
     def transaction(tenants: TenantDatabase) -> Any:
@@ -61,7 +61,9 @@ def pausing(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[tuple[thre
 
 
 @both_databases
-def test_half_a_sweep_is_seen_by_nobody(client: TestClient, kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partly_stored_sweep_is_invisible(
+    client: TestClient, kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database, answers = kitchen.database, list[Any]()
     with pausing(monkeypatch, 8) as (there, go_on):
         posting = threading.Thread(target=lambda: answers.append(client.post("/v1/sweeps", json=SWEEP)))
@@ -91,7 +93,7 @@ def test_half_a_sweep_is_seen_by_nobody(client: TestClient, kitchen: Kitchen, mo
 
 
 @both_databases
-def test_what_cannot_be_stored_whole_leaves_nothing_and_can_be_sent_again(
+def test_a_failed_sweep_leaves_nothing_and_can_be_retried(
     client: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, chunks = jobs.stage, list[int]()
@@ -135,7 +137,7 @@ def test_parallel_posts_of_one_large_sweep_with_one_key_make_one(client: TestCli
 
 
 @both_databases
-def test_what_a_killed_process_has_staged_is_collected_later(kitchen: Kitchen) -> None:
+def test_staged_jobs_of_a_killed_process_are_garbage_collected(kitchen: Kitchen) -> None:
     database = kitchen.database
     kitchen.queued()
     rows = [{**jobs.new_row(synthetic(), DEFAULT_TENANT), "point": {}} for _ in range(30)]

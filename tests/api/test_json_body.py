@@ -1,4 +1,4 @@
-"""Whatever a client sends as JSON gets an answer that says what is wrong and where."""
+"""JSON bodies: syntax, validation errors with pointers, size and media type."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def post(client: TestClient, body: bytes) -> Any:
         (b'{"a":' * 10_000, "the body is nested too deeply"),
     ],
 )
-def test_what_is_not_json_is_a_400_that_says_where(client: TestClient, body: bytes, detail: str) -> None:
+def test_invalid_json_is_a_400_with_its_position(client: TestClient, body: bytes, detail: str) -> None:
     status, problem = post(client, body)
 
     assert (status, problem["code"], problem["detail"]) == (400, "invalid_request", detail)
 
 
 @pytest.mark.parametrize(
-    ("body", "fault"),
+    ("body", "error"),
     [
         (b"[]", ("", "should be a JSON object")),
         (b"null", ("", "should be a JSON object")),
@@ -59,15 +59,15 @@ def test_what_is_not_json_is_a_400_that_says_where(client: TestClient, body: byt
         ),
     ],
 )
-def test_a_wrong_field_is_pointed_to(client: TestClient, body: bytes, fault: tuple[str, str]) -> None:
+def test_an_invalid_field_is_a_422_with_its_pointer(client: TestClient, body: bytes, error: tuple[str, str]) -> None:
     status, problem = post(client, body)
 
     assert (status, problem["code"]) == (422, "invalid_spec")
-    assert [(found["pointer"], found["message"]) for found in problem["errors"]] == [fault]
+    assert [(found["pointer"], found["message"]) for found in problem["errors"]] == [error]
 
 
 @pytest.mark.parametrize(
-    ("fields", "fault"),
+    ("fields", "error"),
     [
         ({"data": {"id": "ds_1", "target": "y", "features": ["y"]}}, ("/data", "features must not contain the target")),
         ({"seed": int("9" * 4000)}, ("/seed", "should be less than or equal to 4294967295")),
@@ -95,31 +95,33 @@ def test_a_wrong_field_is_pointed_to(client: TestClient, body: bytes, fault: tup
         ({"name": ""}, ("/name", "should have at least 1 character")),
     ],
 )
-def test_a_wrong_value_is_pointed_to(client: TestClient, fields: dict[str, Any], fault: tuple[str, str]) -> None:
+def test_an_invalid_value_is_a_422_with_its_pointer(
+    client: TestClient, fields: dict[str, Any], error: tuple[str, str]
+) -> None:
     problem = client.post("/v1/jobs", json={"data": SYNTHETIC, **fields}).json()
 
-    assert [(found["pointer"], found["message"]) for found in problem["errors"]] == [fault]
-    assert problem["detail"] == located(fault[0][1:].replace("/", "."), fault[1])
+    assert [(found["pointer"], found["message"]) for found in problem["errors"]] == [error]
+    assert problem["detail"] == located(error[0][1:].replace("/", "."), error[1])
 
 
 @pytest.mark.parametrize("name", ['"name": "\\ud800"', '"labels": {"\\ud800": "x"}', '"\\ud800": 1'])
-def test_half_a_surrogate_pair_is_refused(client: TestClient, name: str) -> None:
+def test_a_lone_surrogate_is_refused(client: TestClient, name: str) -> None:
     status, problem = post(client, f'{{"data": {{"kind": "synthetic"}}, {name}}}'.encode())
 
     assert (status, problem["code"]) == (422, "invalid_spec")
 
 
-def test_many_wrong_values_are_listed_up_to_20(client: TestClient) -> None:
+def test_at_most_20_errors_are_listed(client: TestClient) -> None:
     data = {"kind": "inline", "x": [["a"]] * 1000, "y": [[]] * 1000}
 
     problem = client.post("/v1/jobs", json={"data": data}).json()
 
-    assert [fault["pointer"] for fault in problem["errors"]] == [f"/data/x/{row}/0" for row in range(20)]
+    assert [error["pointer"] for error in problem["errors"]] == [f"/data/x/{row}/0" for row in range(20)]
     assert problem["detail"] == "data.x.0.0 should be a number (and 19 more)"
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonl", None])
-def test_a_body_of_another_type_is_a_415(client: TestClient, content_type: str | None) -> None:
+def test_another_media_type_is_a_415(client: TestClient, content_type: str | None) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
 
     response = client.post("/v1/jobs", content=b"{}", headers=headers)
@@ -129,7 +131,7 @@ def test_a_body_of_another_type_is_a_415(client: TestClient, content_type: str |
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON", "application/x+json"])
-def test_json_by_any_of_its_names_is_taken(client: TestClient, content_type: str) -> None:
+def test_json_media_types_with_parameters_and_suffixes_are_accepted(client: TestClient, content_type: str) -> None:
     body = b'{"data": {"kind": "synthetic"}}'
 
     assert client.post("/v1/jobs/plan", content=body, headers={"Content-Type": content_type}).status_code == 200
@@ -140,7 +142,7 @@ def spaces(count: int) -> Iterator[bytes]:
     yield from (b" " * 65_536 for _ in range(count))
 
 
-def test_a_body_over_2_mib_is_a_413_whether_it_says_its_size_or_not(live: httpx2.Client) -> None:
+def test_a_body_over_2_mib_is_a_413_with_and_without_content_length(live: httpx2.Client) -> None:
     announced = live.post("/v1/jobs", content=b" " * 3_000_000, headers=JSON)
     streamed = live.post("/v1/jobs", content=spaces(46), headers=JSON)
 
@@ -149,7 +151,7 @@ def test_a_body_over_2_mib_is_a_413_whether_it_says_its_size_or_not(live: httpx2
         assert response.json()["detail"].startswith("the body is larger than 2,097,152 bytes")
 
 
-def test_a_large_correct_body_is_taken_quickly(client: TestClient) -> None:
+def test_a_large_valid_body_is_parsed_quickly(client: TestClient) -> None:
     data = {"kind": "inline", "x": [[0.25] * 20] * 500 + [[0.5] * 20] * 500, "y": [0, 1] * 500}
 
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Attempts at a job that follow upon others: what was saved is gone on from, and the end is the same to the bit."""
+"""Resuming attempts from a saved state: the result is bit-identical to an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def state(database: Database, job_id: str) -> Checkpoint:
         return checkpoints.get(connection, job_id, CheckpointKind.state)
 
 
-def test_a_job_stopped_again_and_again_ends_as_if_never_stopped(database: Database, artifacts: Artifacts) -> None:
+def test_a_job_stopped_several_times_is_bit_identical_to_an_uninterrupted_run(
+    database: Database, artifacts: Artifacts
+) -> None:
     undisturbed, disturbed = submit(database, **SPEC), submit(database, **SPEC)
     attempt(database, artifacts, Told())
 
@@ -114,9 +116,7 @@ def test_a_job_stopped_again_and_again_ends_as_if_never_stopped(database: Databa
     assert outcome(database, disturbed.id) == outcome(database, undisturbed.id)
 
 
-def test_an_array_stopped_in_two_goes_on_as_one_of_members_at_different_epochs(
-    database: Database, artifacts: Artifacts
-) -> None:
+def test_members_stopped_at_different_epochs_resume_as_one_array(database: Database, artifacts: Artifacts) -> None:
     seeds = [0, 1, 2, 3]
     undisturbed = [submit(database, seed=seed, **SPEC).id for seed in seeds]
     attempt(database, artifacts, Told(), width=4)
@@ -156,7 +156,7 @@ class Asked(Told):
         return False
 
 
-def test_paused_members_of_an_array_leave_it_and_come_to_the_same_end(database: Database, artifacts: Artifacts) -> None:
+def test_paused_members_leave_the_array_and_resume_bit_identically(database: Database, artifacts: Artifacts) -> None:
     seeds = [0, 1, 2]
     undisturbed = [submit(database, seed=seed, **SPEC).id for seed in seeds]
     attempt(database, artifacts, Told(), width=3)
@@ -184,7 +184,7 @@ def test_paused_members_of_an_array_leave_it_and_come_to_the_same_end(database: 
     ]
 
 
-def test_rows_past_the_saved_state_are_forgotten_and_the_best_with_them(
+def test_rows_past_the_saved_state_are_deleted_and_the_best_with_them(
     database: Database, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed, disturbed = submit(database, **SPEC), submit(database, **SPEC)
@@ -208,7 +208,7 @@ def test_rows_past_the_saved_state_are_forgotten_and_the_best_with_them(
 
 
 @pytest.mark.parametrize("damage", ["deleted", "changed", "truncated"])
-def test_a_job_whose_saved_state_is_damaged_begins_anew_and_comes_to_the_same_end(
+def test_a_job_with_a_damaged_state_starts_over_with_the_same_result(
     database: Database, artifacts: Artifacts, damage: str
 ) -> None:
     undisturbed, disturbed = submit(database, **SPEC), submit(database, **SPEC)
@@ -231,9 +231,7 @@ def test_a_job_whose_saved_state_is_damaged_begins_anew_and_comes_to_the_same_en
     assert log(database, disturbed.id)[-2] == start_over
 
 
-def test_a_fork_whose_saved_state_is_lost_fails_as_it_cannot_begin_anew(
-    database: Database, artifacts: Artifacts
-) -> None:
+def test_a_fork_whose_saved_state_is_missing_fails(database: Database, artifacts: Artifacts) -> None:
     parent = submit(database, **SPEC)
     attempt(database, artifacts, Told())
     with database.transaction(DEFAULT_TENANT) as connection:
@@ -251,7 +249,7 @@ def test_a_fork_whose_saved_state_is_lost_fails_as_it_cannot_begin_anew(
     assert "the saved state that the fork resumes from" in failed.error.message
 
 
-def test_what_went_on_with_other_versions_says_so(
+def test_a_resume_with_other_versions_is_logged(
     database: Database, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submitted = submit(database, **SPEC)
@@ -293,7 +291,7 @@ def test_an_ended_job_keeps_one_state_and_no_older_file(database: Database, arti
     assert state(database, submitted.id).epoch == 12
 
 
-def test_what_is_not_to_be_kept_goes_at_the_end(database: Database, artifacts: Artifacts) -> None:
+def test_checkpoints_that_are_not_kept_are_dropped_at_the_end(database: Database, artifacts: Artifacts) -> None:
     submitted = submit(database, **SPEC)
     attempt(database, artifacts, Told(5))
 

@@ -1,4 +1,4 @@
-"""A job that goes on from a snapshot ends as if it had never stopped, bit for bit, whoever it is trained with."""
+"""Resuming from a snapshot is bit-identical to an uninterrupted run, in any array."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def stopped_after(job: Resolved, epochs: int) -> ResumePoint:
 @pytest.mark.slow
 @settings(max_examples=40)
 @given(arrays(), st.data())
-def test_members_stopped_at_different_epochs_end_as_if_never_stopped(jobs: list[Resolved], data: st.DataObject) -> None:
+def test_members_resumed_at_different_epochs_are_bit_identical_to_uninterrupted_ones(
+    jobs: list[Resolved], data: st.DataObject
+) -> None:
     undisturbed = outcomes(jobs)
     starts: list[ResumePoint | None] = []
     for job, (rows, *_) in zip(jobs, undisturbed, strict=True):
@@ -72,7 +74,7 @@ def test_the_time_used_before_a_stop_counts() -> None:
     assert (report.row.epoch, report.stop) == (4, "max_time")
 
 
-def test_a_checkpoint_gives_weights_to_begin_with() -> None:
+def test_a_checkpoint_gives_initial_weights() -> None:
     job = synthetic(max_epochs=2)
     data = prepare(job.preparation, None)
     *_, (report,) = train([job], data, CPU)
@@ -90,12 +92,12 @@ def test_a_checkpoint_gives_weights_to_begin_with() -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 100, b"\x02\0\0\0\0\0\0\0{}", b"\xff" * 100])
-def test_a_damaged_file_is_said_to_be_damaged(damage: bytes) -> None:
+def test_a_damaged_file_is_reported(damage: bytes) -> None:
     with pytest.raises(CheckpointCorrupt):
         from_bytes(damage)
 
 
-def test_a_truncated_file_is_said_to_be_damaged() -> None:
+def test_a_truncated_file_is_reported() -> None:
     whole = to_bytes(stopped_after(synthetic(), 1).snapshot, {})
 
     with pytest.raises(CheckpointCorrupt, match="damaged"):

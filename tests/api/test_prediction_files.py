@@ -1,4 +1,4 @@
-"""Predictions of CSV and Parquet files, by a real network in the real helper process."""
+"""Predictions for CSV and Parquet files, by a real network in the real helper process."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def scratch(artifacts: Artifacts) -> list[Path]:
     return list(artifacts.path("tmp").iterdir())
 
 
-def test_a_csv_file_is_answered_with_one_row_by_row_as_json_is(
+def test_a_csv_file_is_predicted_as_csv_with_the_values_of_json(
     client: TestClient, job: str, artifacts: Artifacts
 ) -> None:
     rows = [{"x0": i * 0.37, "x1": None if i % 5 == 0 else i} for i in range(300)]
@@ -99,7 +99,7 @@ def test_a_csv_file_is_answered_with_one_row_by_row_as_json_is(
     assert scratch(artifacts) == []
 
 
-def test_a_parquet_file_is_answered_with_one(client: TestClient, job: str, tmp_path: Path) -> None:
+def test_a_parquet_file_is_predicted_as_parquet(client: TestClient, job: str, tmp_path: Path) -> None:
     file = parquet("SELECT range * 0.5 AS x0, 'z' AS other, range AS x1 FROM range(4000)")
 
     response = send(client, job, file, PARQUET)
@@ -115,7 +115,7 @@ def test_a_parquet_file_is_answered_with_one(client: TestClient, job: str, tmp_p
     assert [(a["prediction"], *a["probabilities"].values()) for a in json] == answer.fetchall()[3_990:]
 
 
-def test_a_regression_is_answered_with_numbers(client: TestClient, kitchen: Kitchen) -> None:
+def test_predictions_of_a_regression_are_numbers(client: TestClient, kitchen: Kitchen) -> None:
     claim = kitchen.running()
     kitchen.publish(claim, 1, data=weights([i * 1.5 for i in range(40)], task="regression"))
 
@@ -138,7 +138,7 @@ def test_a_number_beyond_float64_is_left_empty(client: TestClient, kitchen: Kitc
     assert float(lines[2])
 
 
-def test_classes_that_differ_in_case_alone_have_columns_of_their_own(client: TestClient, kitchen: Kitchen) -> None:
+def test_classes_that_differ_only_in_case_have_separate_columns(client: TestClient, kitchen: Kitchen) -> None:
     claim = kitchen.running()
     kitchen.publish(claim, 1, data=weights(["a" if i % 2 else "A" for i in range(40)]))
 
@@ -157,7 +157,7 @@ def test_classes_that_differ_in_case_alone_have_columns_of_their_own(client: Tes
         "\ufeff\nx0,y,x1\n1.5,no,2\n-3,no,4\n",
     ],
 )
-def test_the_answer_does_not_depend_on_how_a_csv_file_is_written(client: TestClient, job: str, content: str) -> None:
+def test_predictions_do_not_depend_on_the_csv_dialect(client: TestClient, job: str, content: str) -> None:
     plain = send(client, job, "x0,x1\n1.5,2\n-3,4\n")
 
     response = send(client, job, content)
@@ -165,7 +165,7 @@ def test_the_answer_does_not_depend_on_how_a_csv_file_is_written(client: TestCli
     assert (response.status_code, response.text) == (200, plain.text)
 
 
-def test_packed_files_and_other_encodings_are_read_as_uploads_are(client: TestClient, job: str) -> None:
+def test_compressed_files_and_other_encodings_are_read_like_uploads(client: TestClient, job: str) -> None:
     plain = "x0,x1,größe\n1,2,ä\n"
 
     answers = {
@@ -203,7 +203,7 @@ def test_packed_files_and_other_encodings_are_read_as_uploads_are(client: TestCl
         (gzip.compress(b"x0,x1\n" + b"1,2\n" * 99_999), CSV, 413, "decompresses to more than 100,000 bytes"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_predicted_is_refused_before_any_answer(
+def test_an_invalid_file_is_refused_before_any_prediction(
     client: TestClient, job: str, artifacts: Artifacts,
     content: bytes | str, content_type: str, status: int, detail: str,
 ) -> None:  # fmt: skip
@@ -215,14 +215,14 @@ def test_what_cannot_be_predicted_is_refused_before_any_answer(
 
 
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name.startswith(("gzip", "zstd", "Parquet"))])
-def test_a_file_with_a_fault_costs_only_itself(client: TestClient, job: str, fault: str) -> None:
+def test_an_invalid_file_does_not_affect_other_requests(client: TestClient, job: str, fault: str) -> None:
     response = send(client, job, FAULTS[fault][0], PARQUET if fault.startswith("Parquet") else CSV)
 
     assert (response.status_code, response.json()["code"]) == (422, "invalid_data")
     assert client.post(f"/v1/jobs/{job}/predict", json={"rows": [{"x0": 1, "x1": 2}]}).status_code == 200
 
 
-def test_a_job_without_a_best_refuses_a_file_before_it_is_read(client: TestClient, kitchen: Kitchen) -> None:
+def test_without_a_best_epoch_a_file_is_refused_before_it_is_read(client: TestClient, kitchen: Kitchen) -> None:
     queued = kitchen.queued()
 
     assert send(client, queued.id, b"x" * 200_000).status_code == 409

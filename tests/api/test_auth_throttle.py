@@ -1,4 +1,4 @@
-"""Whoever sends unknown keys by the dozen may not go on guessing; right keys go on opening."""
+"""Brute-force protection: unknown keys are throttled per address, valid keys are not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPERATORS = "the-operators-own-key"
 
 @pytest.fixture
 def strict(settings: Settings, database: Database, artifacts: Artifacts) -> Iterator[TestClient]:
-    """A service with an operator's key that takes three wrong ones a minute."""
+    """A service with an operator's key, and a limit of three unknown keys per minute."""
     changed = Settings.model_validate({"home": settings.home, "api_key": OPERATORS, "max_failed_keys_per_minute": 3})
     with TestClient(create_app(changed, database, artifacts, CoinPredictor())) as client:
         yield client
@@ -38,9 +38,7 @@ def ask(client: TestClient, text: str) -> httpx2.Response:
 
 
 @pytest.mark.parametrize("wrong", ["guess-{}", "be_{:024x}_" + "A" * 43], ids=["chosen", "made"])
-def test_further_unknown_keys_of_an_address_are_a_429_that_says_when_to_come_again(
-    strict: TestClient, wrong: str
-) -> None:
+def test_too_many_unknown_keys_from_an_address_are_a_429_with_retry_after(strict: TestClient, wrong: str) -> None:
     answers = [ask(strict, wrong.format(number)) for number in range(5)]
 
     assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
@@ -49,7 +47,7 @@ def test_further_unknown_keys_of_an_address_are_a_429_that_says_when_to_come_aga
     assert strict.get("/healthz").status_code == 200
 
 
-def test_made_keys_open_from_an_address_that_others_guess_from(strict: TestClient, key: Maker) -> None:
+def test_created_keys_are_accepted_from_a_throttled_address(strict: TestClient, key: Maker) -> None:
     text = key(DEFAULT_TENANT, Scope.read)
     for number in range(5):
         ask(strict, f"guess-{number}")
@@ -57,14 +55,14 @@ def test_made_keys_open_from_an_address_that_others_guess_from(strict: TestClien
     assert ask(strict, text).status_code == 200
 
 
-def test_a_guess_is_not_tried_once_there_were_too_many_even_if_it_is_right(strict: TestClient) -> None:
+def test_a_throttled_address_is_refused_even_with_the_right_key(strict: TestClient) -> None:
     for number in range(4):
         ask(strict, f"guess-{number}")
 
     assert ask(strict, OPERATORS).status_code == 429
 
 
-def test_the_operators_key_opens_from_where_it_was_sent_before(strict: TestClient) -> None:
+def test_the_operators_key_is_accepted_from_a_trusted_address(strict: TestClient) -> None:
     assert ask(strict, OPERATORS).status_code == 200
     for number in range(5):
         ask(strict, f"guess-{number}")
@@ -72,13 +70,13 @@ def test_the_operators_key_opens_from_where_it_was_sent_before(strict: TestClien
     assert ask(strict, OPERATORS).status_code == 200
 
 
-def test_a_key_that_ended_is_no_guess(strict: TestClient, key: Maker) -> None:
+def test_a_revoked_or_expired_key_is_not_counted(strict: TestClient, key: Maker) -> None:
     text = key(DEFAULT_TENANT, Scope.read, revoked=True)
 
     assert [ask(strict, text).status_code for _ in range(6)] == [401] * 6
 
 
-def test_keys_that_opened_nothing_are_counted(strict: TestClient) -> None:
+def test_invalid_keys_are_counted_in_the_metrics(strict: TestClient) -> None:
     for number in range(5):
         ask(strict, f"guess-{number}")
     strict.get("/v1/jobs")  # without a key
@@ -87,29 +85,29 @@ def test_keys_that_opened_nothing_are_counted(strict: TestClient) -> None:
     assert "bestepoch_failed_keys_total 5.0" in app_metrics
 
 
-def test_tokens_come_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_are_refilled_over_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
     monkeypatch.setattr(auth_throttle.time, "monotonic", lambda: now)
-    failed = AuthThrottle(60)
+    throttle = AuthThrottle(60)
     for _ in range(60):
-        failed.failed("a")
+        throttle.record_failure("a")
     with pytest.raises(TooManyFailedKeys):
-        failed.check("a")
-    failed.check("b")
+        throttle.check("a")
+    throttle.check("b")
 
     now += 1.0
-    failed.check("a")
+    throttle.check("a")
 
 
-def test_no_more_addresses_are_remembered_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth_throttle, "MOST_ADDRESSES", 100)
-    failed = AuthThrottle(1)
+def test_the_least_recently_used_addresses_are_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth_throttle, "MAX_ADDRESSES", 100)
+    throttle = AuthThrottle(1)
     for number in range(1_000):
-        failed.failed(f"10.0.{number // 256}.{number % 256}")
+        throttle.record_failure(f"10.0.{number // 256}.{number % 256}")
 
-    assert len(failed._known) == 100
+    assert len(throttle._buckets) == 100
     with pytest.raises(TooManyFailedKeys):
-        failed.check("10.0.3.231")  # the last one
+        throttle.check("10.0.3.231")  # the last one
 
 
 @pytest.mark.parametrize(
@@ -123,5 +121,5 @@ def test_no_more_addresses_are_remembered_than_fit(monkeypatch: pytest.MonkeyPat
         (None, ""),
     ],
 )
-def test_an_address_is_a_customers(client: tuple[str, int] | None, address: str) -> None:
+def test_ipv6_addresses_are_grouped_by_64_bit_network(client: tuple[str, int] | None, address: str) -> None:
     assert address_of(client) == address
