@@ -34,7 +34,7 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory, secret: Path) -> Iterator[Seen]:
-    """What a nosy child has found: its parent has secrets, open files, and a listening socket."""
+    """Findings of a hostile child; its parent has secrets, open files, and a listening socket."""
     given, scratch = tmp_path_factory.mktemp("given") / "source", tmp_path_factory.mktemp("scratch")
     given.write_bytes(b"a,b\n")
     with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as server, secret.open() as file:
