@@ -12,7 +12,7 @@ import pytest
 
 from service.artifacts import Artifacts
 from service.store.engine import Database, migrate
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 from tests.databases import NoPostgres, postgres_database, postgres_server
 
 # The same examples on every run, and no failure because a machine was busy.
@@ -95,6 +95,6 @@ def artifacts(tmp_path: Path) -> Artifacts:
 
 
 @pytest.fixture
-def kitchen(database: Database, artifacts: Artifacts) -> Kitchen:
+def job_factory(database: Database, artifacts: Artifacts) -> JobFactory:
     """Makes jobs in any state."""
-    return Kitchen(database, artifacts)
+    return JobFactory(database, artifacts)

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from service.domain.access import Scope
 from service.store import keys
 from service.store.engine import Database
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 
 PUBLIC = {
     "/healthz",
@@ -89,9 +89,9 @@ def key(database: Database) -> Maker:
 
 
 @pytest.fixture
-def ids(client: TestClient, kitchen: Kitchen) -> dict[str, str]:
+def ids(client: TestClient, job_factory: JobFactory) -> dict[str, str]:
     """Ids of a job with a checkpoint, a sweep and a data set of the default tenant, created before any key."""
     dataset = client.post("/v1/datasets", content=b"a,b\n1,x\n2,y\n").json()
-    found = {"job_id": kitchen.trained().job_id, "sweep_id": kitchen.swept().id, "dataset_id": dataset["id"]}
+    found = {"job_id": job_factory.trained().job_id, "sweep_id": job_factory.swept().id, "dataset_id": dataset["id"]}
     time.sleep(0.5)  # until the cache of open access has expired
     return found

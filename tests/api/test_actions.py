@@ -9,12 +9,12 @@ from starlette.testclient import TestClient
 
 from service.store.jobs import attempt
 from tests.api.conftest import both_databases
-from tests.api.states import Kitchen, epoch
+from tests.api.job_factory import JobFactory, epoch
 
 
 @both_databases
-def test_a_queued_job_is_paused_at_once_and_resumed(client: TestClient, kitchen: Kitchen) -> None:
-    job = kitchen.queued()
+def test_a_queued_job_is_paused_at_once_and_resumed(client: TestClient, job_factory: JobFactory) -> None:
+    job = job_factory.queued()
 
     for _ in range(2):
         paused = client.post(f"/v1/jobs/{job.id}/pause")
@@ -26,13 +26,13 @@ def test_a_queued_job_is_paused_at_once_and_resumed(client: TestClient, kitchen:
         assert (resumed.status_code, resumed.json()["status"], resumed.json()["queue_position"]) == (200, "queued", 1)
 
 
-def test_a_running_job_is_paused_at_the_end_of_its_epoch(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
-    kitchen.record(claim, epoch(1))
+def test_a_running_job_is_paused_at_the_end_of_its_epoch(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
+    job_factory.record(claim, epoch(1))
 
     asked = client.post(f"/v1/jobs/{claim.job_id}/pause")
     assert (asked.status_code, asked.json()["status"], asked.json()["control"]) == (202, "running", "pause")
-    with kitchen.database.transaction() as connection:
+    with job_factory.database.transaction() as connection:
         attempt.release(connection, claim.job_id, claim.attempt)
 
     paused = client.get(f"/v1/jobs/{claim.job_id}").json()
@@ -42,9 +42,9 @@ def test_a_running_job_is_paused_at_the_end_of_its_epoch(client: TestClient, kit
 
 @pytest.mark.parametrize("what", ["pause", "resume"])
 def test_ended_and_stopping_jobs_are_neither_paused_nor_resumed(
-    client: TestClient, kitchen: Kitchen, what: str
+    client: TestClient, job_factory: JobFactory, what: str
 ) -> None:
-    ended, ending = kitchen.trained(), kitchen.running()
+    ended, ending = job_factory.trained(), job_factory.running()
     client.post(f"/v1/jobs/{ending.job_id}/cancel")
 
     for claim, detail in ((ended, "the job has ended: it is succeeded"), (ending, "the job is being cancelled")):
@@ -53,8 +53,8 @@ def test_ended_and_stopping_jobs_are_neither_paused_nor_resumed(
     assert client.post(f"/v1/jobs/job_1/{what}").status_code == 404
 
 
-def test_a_paused_job_is_live(client: TestClient, kitchen: Kitchen) -> None:
-    job = kitchen.queued()
+def test_a_paused_job_is_live(client: TestClient, job_factory: JobFactory) -> None:
+    job = job_factory.queued()
     client.post(f"/v1/jobs/{job.id}/pause")
 
     response = client.delete(f"/v1/jobs/{job.id}")
@@ -63,8 +63,8 @@ def test_a_paused_job_is_live(client: TestClient, kitchen: Kitchen) -> None:
 
 
 @both_databases
-def test_name_labels_and_priority_can_be_changed(client: TestClient, kitchen: Kitchen) -> None:
-    first, second = kitchen.queued(), kitchen.queued(name="second", labels={"team": "a"})
+def test_name_labels_and_priority_can_be_changed(client: TestClient, job_factory: JobFactory) -> None:
+    first, second = job_factory.queued(), job_factory.queued(name="second", labels={"team": "a"})
 
     changed = client.patch(f"/v1/jobs/{second.id}", json={"name": None, "labels": {"team": "b"}, "priority": 5})
 
@@ -88,17 +88,17 @@ def test_name_labels_and_priority_can_be_changed(client: TestClient, kitchen: Ki
     ],
 )
 def test_an_invalid_change_is_a_422_with_its_pointer(
-    client: TestClient, kitchen: Kitchen, body: Any, pointer: str, message: str
+    client: TestClient, job_factory: JobFactory, body: Any, pointer: str, message: str
 ) -> None:
-    response = client.patch(f"/v1/jobs/{kitchen.queued().id}", json=body)
+    response = client.patch(f"/v1/jobs/{job_factory.queued().id}", json=body)
 
     (error,) = response.json()["errors"]
     assert (response.status_code, error["pointer"]) == (422, pointer)
     assert message in error["message"], error
 
 
-def test_an_ended_job_can_be_renamed_but_not_reprioritized(client: TestClient, kitchen: Kitchen) -> None:
-    job_id = kitchen.trained().job_id
+def test_an_ended_job_can_be_renamed_but_not_reprioritized(client: TestClient, job_factory: JobFactory) -> None:
+    job_id = job_factory.trained().job_id
 
     assert client.patch(f"/v1/jobs/{job_id}", json={"name": "the good one"}).json()["name"] == "the good one"
     refused = client.patch(f"/v1/jobs/{job_id}", json={"priority": 1})

@@ -19,8 +19,8 @@ from service.settings import Settings
 from service.store import keys
 from service.store.engine import Database
 from tests.api.conftest import CoinPredictor, serving
+from tests.api.job_factory import JobFactory
 from tests.api.operations import PUBLIC, SPEC, Maker, ids, key, operations
-from tests.api.states import Kitchen
 
 __all__ = ["ids", "key"]
 
@@ -76,8 +76,10 @@ def test_a_revoked_key_is_refused_within_a_second(database: Database, client: Te
     assert answer["detail"] == f"the key {revoked.id} is revoked since {revoked.revoked_at:%Y-%m-%d %H:%M} UTC"
 
 
-def test_a_stream_ends_when_its_key_is_revoked(app: FastAPI, database: Database, kitchen: Kitchen, key: Maker) -> None:
-    claim, headers = kitchen.running(), {"Authorization": f"Bearer {key(DEFAULT_TENANT, Scope.read)}"}
+def test_a_stream_ends_when_its_key_is_revoked(
+    app: FastAPI, database: Database, job_factory: JobFactory, key: Maker
+) -> None:
+    claim, headers = job_factory.running(), {"Authorization": f"Bearer {key(DEFAULT_TENANT, Scope.read)}"}
     url = f"/v1/jobs/{claim.job_id}/stream"
     with (
         serving(app) as (_, base),
@@ -89,7 +91,7 @@ def test_a_stream_ends_when_its_key_is_revoked(app: FastAPI, database: Database,
         with database.transaction() as connection:
             keys.revoke(connection, keys.find(connection)[0].id)
         time.sleep(0.6)
-        kitchen.finish(claim)
+        job_factory.finish(claim)
         assert not [line for line in lines if line.startswith("event")]
 
 

@@ -13,7 +13,7 @@ from service.store import schema, workers
 from service.store.engine import Database
 from service.store.workers import WorkerInfo
 from tests.api.conftest import both_databases
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 
 
 def worker(name: str, seen: datetime) -> WorkerInfo:
@@ -32,9 +32,11 @@ def test_the_architectures_come_with_their_schemas(client: TestClient) -> None:
 
 
 @both_databases
-def test_live_workers_are_listed_with_their_jobs(client: TestClient, database: Database, kitchen: Kitchen) -> None:
+def test_live_workers_are_listed_with_their_jobs(
+    client: TestClient, database: Database, job_factory: JobFactory
+) -> None:
     now = datetime.now(UTC)
-    claim = kitchen.running()
+    claim = job_factory.running()
     with database.transaction() as connection:
         for name, seen in (("wrk_1", now), ("wrk_gone", now - timedelta(minutes=2))):
             workers.heartbeat(connection, worker(name, now))

@@ -17,24 +17,24 @@ from service.serving.predictor import Predictor
 from service.settings import Settings
 from service.store.engine import Database
 from tests.api.conftest import CoinPredictor, both_databases
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 
 
 @pytest.fixture
-def file(kitchen: Kitchen) -> tuple[str, bytes]:
+def file(job_factory: JobFactory) -> tuple[str, bytes]:
     """The download URL of a best checkpoint, and its bytes."""
-    claim = kitchen.running()
-    data = kitchen.publish(claim, 7)
-    kitchen.finish(claim)
+    claim = job_factory.running()
+    data = job_factory.publish(claim, 7)
+    job_factory.finish(claim)
     return f"/v1/jobs/{claim.job_id}/checkpoints/best/download", data
 
 
 @both_databases
-def test_the_checkpoints_of_a_job_are_listed(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
+def test_the_checkpoints_of_a_job_are_listed(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
     assert client.get(f"/v1/jobs/{claim.job_id}/checkpoints").json()["data"] == []
-    data = kitchen.publish(claim, 3)
-    kitchen.publish(claim, 5, CheckpointKind.last)
+    data = job_factory.publish(claim, 3)
+    job_factory.publish(claim, 5, CheckpointKind.last)
 
     best, last = client.get(f"/v1/jobs/{claim.job_id}/checkpoints").json()["data"]
 
@@ -44,8 +44,8 @@ def test_the_checkpoints_of_a_job_are_listed(client: TestClient, kitchen: Kitche
     assert client.get(best["download_url"]).content == data
 
 
-def test_a_missing_checkpoint_is_a_404(client: TestClient, kitchen: Kitchen) -> None:
-    job = kitchen.queued()
+def test_a_missing_checkpoint_is_a_404(client: TestClient, job_factory: JobFactory) -> None:
+    job = job_factory.queued()
 
     for path in ("checkpoints/best", "checkpoints/best/download", "checkpoints/last/download?format=pt"):
         response = client.get(f"/v1/jobs/{job.id}/{path}")
@@ -197,12 +197,14 @@ def test_a_download_is_resumed_only_if_the_file_is_the_same(
     assert (response.status_code, response.content) == (status, data[10:] if status == 206 else data)
 
 
-def test_a_best_checkpoint_replaced_during_downloads_is_never_missing(live: httpx2.Client, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
-    kitchen.publish(claim, 1)
+def test_a_best_checkpoint_replaced_during_downloads_is_never_missing(
+    live: httpx2.Client, job_factory: JobFactory
+) -> None:
+    claim = job_factory.running()
+    job_factory.publish(claim, 1)
 
     with ThreadPoolExecutor(1) as pool:
-        training = pool.submit(lambda: [kitchen.publish(claim, number) for number in range(2, 60)])
+        training = pool.submit(lambda: [job_factory.publish(claim, number) for number in range(2, 60)])
         while not training.done():
             response = live.get(f"/v1/jobs/{claim.job_id}/checkpoints/best/download")
             assert response.status_code == 200
@@ -225,7 +227,7 @@ def test_a_missing_or_damaged_file_is_not_reported_as_a_full_disk(
     settings: Settings,
     database: Database,
     artifacts: Artifacts,
-    kitchen: Kitchen,
+    job_factory: JobFactory,
     file: tuple[str, bytes],
     left: bytes | None,
 ) -> None:
@@ -247,10 +249,10 @@ def test_a_missing_or_damaged_file_is_not_reported_as_a_full_disk(
 
 
 @pytest.mark.parametrize("path", ["checkpoints/state", "checkpoints/state/download"])
-def test_the_training_state_is_not_served(client: TestClient, kitchen: Kitchen, path: str) -> None:
-    claim = kitchen.running()
-    kitchen.publish(claim, 1)
-    kitchen.publish(claim, 1, CheckpointKind.state)
+def test_the_training_state_is_not_served(client: TestClient, job_factory: JobFactory, path: str) -> None:
+    claim = job_factory.running()
+    job_factory.publish(claim, 1)
+    job_factory.publish(claim, 1, CheckpointKind.state)
 
     problem = client.get(f"/v1/jobs/{claim.job_id}/{path}").json()
 

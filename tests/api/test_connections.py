@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from service.api.connections import slow_clients
 from tests.api.conftest import serving
-from tests.api.states import Kitchen, epoch
+from tests.api.job_factory import JobFactory, epoch
 from tests.processes import until
 
 
@@ -78,11 +78,11 @@ def test_a_long_request_that_makes_progress_is_served(hasty: httpx2.Client) -> N
 
 
 def test_a_client_that_does_not_read_is_disconnected(
-    hasty: httpx2.Client, kitchen: Kitchen, caplog: pytest.LogCaptureFixture
+    hasty: httpx2.Client, job_factory: JobFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    claim = kitchen.running()
-    kitchen.record(claim, *(epoch(number) for number in range(1, 30_001)))
+    claim = job_factory.running()
+    job_factory.record(claim, *(epoch(number) for number in range(1, 30_001)))
     request = f"GET /v1/jobs/{claim.job_id}/stream HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     heard: list[int] = []
 
@@ -100,7 +100,7 @@ def test_a_client_that_does_not_read_is_disconnected(
         reading.start()
         until(lambda: "neither sends nor reads" in caplog.text, 30)
         assert everything(deaf) < 30_000 * 100
-    kitchen.finish(claim)
+    job_factory.finish(claim)
     reading.join(30)
     assert heard == list(range(1, 30_001))
 
@@ -139,8 +139,8 @@ def test_at_the_connection_limit_the_longest_idle_one_is_closed(app: FastAPI) ->
                 assert ask(third).startswith(b"HTTP/1.1 200")
 
 
-def test_at_the_connection_limit_without_idle_ones_a_new_one_gets_a_503(app: FastAPI, kitchen: Kitchen) -> None:
-    job_id = kitchen.queued().id
+def test_at_the_connection_limit_without_idle_ones_a_new_one_gets_a_503(app: FastAPI, job_factory: JobFactory) -> None:
+    job_id = job_factory.queued().id
     with serving(app, connections=1) as (_, url), httpx2.Client(base_url=url) as client:
         with connected(client) as busy:
             busy.sendall(f"GET /v1/jobs/{job_id}?wait=30 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())

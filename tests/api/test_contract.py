@@ -12,7 +12,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
@@ -29,8 +29,8 @@ def probe(operation: schemathesis.APIOperation, ids: dict[str, str]) -> None:
     answers_as_documented()
 
 
-def test_every_operation_answers_as_documented(app: FastAPI, kitchen: Kitchen) -> None:
+def test_every_operation_answers_as_documented(app: FastAPI, job_factory: JobFactory) -> None:
     schema = schemathesis.openapi.from_asgi("/openapi.json", app).exclude(operation_id="stream_job")
 
     for operation in schema.get_all_operations():
-        probe(operation.ok(), {"job_id": kitchen.trained().job_id, "sweep_id": kitchen.swept().id})
+        probe(operation.ok(), {"job_id": job_factory.trained().job_id, "sweep_id": job_factory.swept().id})

@@ -13,16 +13,16 @@ from starlette.testclient import TestClient
 
 from service.settings import Settings
 from tests.api.conftest import both_databases
-from tests.api.states import Kitchen, epoch
+from tests.api.job_factory import JobFactory, epoch
 
 PARQUET = "application/vnd.apache.parquet"
 TAIL = ["lr", "seconds", "improved", "is_best", "wait", "closeness", "reason"]
 
 
 @both_databases
-def test_a_history_has_each_epoch_with_its_decision(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
-    kitchen.record(
+def test_a_history_has_each_epoch_with_its_decision(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
+    job_factory.record(
         claim, epoch(1), epoch(2, val_loss=None, non_finite=True, is_best=False, wait=1, reason="not finite")
     )
 
@@ -35,8 +35,8 @@ def test_a_history_has_each_epoch_with_its_decision(client: TestClient, kitchen:
     assert page["data"][1]["reason"] == "not finite"
 
 
-def test_a_history_is_paginated_in_order(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.trained(epochs=7)
+def test_a_history_is_paginated_in_order(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.trained(epochs=7)
 
     seen: list[int] = []
     page: dict[str, Any] = {"next": 0}
@@ -47,10 +47,10 @@ def test_a_history_is_paginated_in_order(client: TestClient, kitchen: Kitchen) -
     assert seen == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_a_history_as_csv_has_a_column_per_metric(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
+def test_a_history_as_csv_has_a_column_per_metric(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
     odd = epoch(1, metrics={"val_accuracy": 0.5, "val_roc_auc": None}, reason='a "quoted", reason')
-    kitchen.record(claim, odd, epoch(2, val_loss=None, non_finite=True, is_best=False, closeness=None))
+    job_factory.record(claim, odd, epoch(2, val_loss=None, non_finite=True, is_best=False, closeness=None))
 
     response = client.get(f"/v1/jobs/{claim.job_id}/history", headers={"Accept": "text/csv"})
 
@@ -63,8 +63,8 @@ def test_a_history_as_csv_has_a_column_per_metric(client: TestClient, kitchen: K
     ]
 
 
-def test_a_long_history_is_complete_as_csv(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.trained(epochs=2_500)
+def test_a_long_history_is_complete_as_csv(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.trained(epochs=2_500)
 
     response = client.get(f"/v1/jobs/{claim.job_id}/history", headers={"Accept": "text/csv"})
 
@@ -81,11 +81,11 @@ def as_parquet(client: TestClient, path: str, folder: Path) -> tuple[httpx2.Resp
 
 @both_databases
 def test_a_history_as_parquet_has_the_columns_of_the_csv_with_types_and_nulls(
-    client: TestClient, kitchen: Kitchen, tmp_path: Path
+    client: TestClient, job_factory: JobFactory, tmp_path: Path
 ) -> None:
-    claim = kitchen.running()
+    claim = job_factory.running()
     odd = epoch(1, train_loss=0.1 + 0.2, metrics={"val_accuracy": 0.5, "val_roc_auc": None}, reason='"quoted",\n\u2192')
-    kitchen.record(claim, odd, epoch(2, val_loss=None, non_finite=True, is_best=False, closeness=None, reason=""))
+    job_factory.record(claim, odd, epoch(2, val_loss=None, non_finite=True, is_best=False, closeness=None, reason=""))
     path = f"/v1/jobs/{claim.job_id}/history"
 
     response, table = as_parquet(client, path, tmp_path)
@@ -106,11 +106,11 @@ def test_a_history_as_parquet_has_the_columns_of_the_csv_with_types_and_nulls(
 
 
 def test_a_long_history_as_parquet_is_that_of_the_json_and_the_csv(
-    client: TestClient, kitchen: Kitchen, tmp_path: Path, settings: Settings
+    client: TestClient, job_factory: JobFactory, tmp_path: Path, settings: Settings
 ) -> None:
-    claim = kitchen.running()
+    claim = job_factory.running()
     rows = [epoch(n, train_loss=1 / n, val_loss=2 / n if n % 7 else None, wait=n % 5) for n in range(1, 2_501)]
-    kitchen.record(claim, *rows)
+    job_factory.record(claim, *rows)
     path = f"/v1/jobs/{claim.job_id}/history"
 
     _, table = as_parquet(client, path, tmp_path)
@@ -128,9 +128,9 @@ def test_a_long_history_as_parquet_is_that_of_the_json_and_the_csv(
 
 
 def test_a_history_without_epochs_is_a_parquet_file_without_rows(
-    client: TestClient, kitchen: Kitchen, tmp_path: Path
+    client: TestClient, job_factory: JobFactory, tmp_path: Path
 ) -> None:
-    response, table = as_parquet(client, f"/v1/jobs/{kitchen.queued().id}/history", tmp_path)
+    response, table = as_parquet(client, f"/v1/jobs/{job_factory.queued().id}/history", tmp_path)
 
     assert (response.status_code, table.columns) == (200, ["epoch", "train_loss", "val_loss", *TAIL])
     assert table.fetchall() == []
@@ -164,9 +164,9 @@ def test_a_history_table_of_a_missing_job_is_a_404(client: TestClient, accept: s
     ],
 )
 def test_the_accept_header_selects_the_format(
-    client: TestClient, kitchen: Kitchen, accept: str, content_type: str
+    client: TestClient, job_factory: JobFactory, accept: str, content_type: str
 ) -> None:
-    job = kitchen.queued()
+    job = job_factory.queued()
 
     response = client.get(f"/v1/jobs/{job.id}/history", headers={"Accept": accept})
 
@@ -175,5 +175,5 @@ def test_the_accept_header_selects_the_format(
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "after_epoch=-1", "after_epoch=99999999999999999999"])
-def test_the_limit_of_a_page_is_checked(client: TestClient, kitchen: Kitchen, query: str) -> None:
-    assert client.get(f"/v1/jobs/{kitchen.queued().id}/history?{query}").status_code == 422
+def test_the_limit_of_a_page_is_checked(client: TestClient, job_factory: JobFactory, query: str) -> None:
+    assert client.get(f"/v1/jobs/{job_factory.queued().id}/history?{query}").status_code == 422

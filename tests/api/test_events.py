@@ -5,12 +5,12 @@ from __future__ import annotations
 from starlette.testclient import TestClient
 
 from tests.api.conftest import both_databases
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 
 
 @both_databases
-def test_the_event_log_is_in_order(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.trained()
+def test_the_event_log_is_in_order(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.trained()
 
     answer = client.get(f"/v1/jobs/{claim.job_id}/events").json()
 
@@ -27,8 +27,8 @@ def test_the_event_log_is_in_order(client: TestClient, kitchen: Kitchen) -> None
     assert ended["at"].endswith("Z")
 
 
-def test_the_event_log_is_paginated(client: TestClient, kitchen: Kitchen) -> None:
-    path = f"/v1/jobs/{kitchen.trained().job_id}/events"
+def test_the_event_log_is_paginated(client: TestClient, job_factory: JobFactory) -> None:
+    path = f"/v1/jobs/{job_factory.trained().job_id}/events"
 
     kinds, after = [], 0
     while after is not None:

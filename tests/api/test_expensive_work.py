@@ -34,7 +34,7 @@ from service.store.engine import Database
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.loop import Training
 from tests.api.conftest import CoinPredictor, serving
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 from tests.data.files import parquet
 from tests.processes import children, command, linux_only, until
 
@@ -100,9 +100,9 @@ class StuckPredictor(CoinPredictor):
 
 @linux_only
 def test_exports_are_cancelled_when_their_clients_disconnect(
-    settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen
+    settings: Settings, database: Database, artifacts: Artifacts, job_factory: JobFactory
 ) -> None:
-    path = f"/v1/jobs/{kitchen.trained().job_id}/checkpoints/best/download?format=bundle"
+    path = f"/v1/jobs/{job_factory.trained().job_id}/checkpoints/best/download?format=bundle"
     predictor = StuckPredictor()
     app = create_app(settings, database, artifacts, predictor)
 
@@ -127,8 +127,8 @@ def test_previews_and_sweeps_do_not_wait_for_uploads(client: TestClient, app: Fa
         assert client.post("/v1/sweeps", json={"base": base, "replicates": 2}).status_code == 201
 
 
-def test_planning_jobs_takes_no_thread_from_short_requests(app: FastAPI, kitchen: Kitchen) -> None:
-    known, planning = kitchen.trained().job_id, app.state.shared.plan_slots
+def test_planning_jobs_takes_no_thread_from_short_requests(app: FastAPI, job_factory: JobFactory) -> None:
+    known, planning = job_factory.trained().job_id, app.state.shared.plan_slots
     spec = b'{"data": {"kind": "synthetic"}}'
 
     with serving(app) as (_, url), ExitStack() as stack:
@@ -170,13 +170,13 @@ def test_a_small_prediction_does_not_wait_for_the_large_ones(
     settings: Settings,
     database: Database,
     artifacts: Artifacts,
-    kitchen: Kitchen,
+    job_factory: JobFactory,
     wide_network: bytes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(predicting, "PART_SECONDS", 0.05)
-    claim, predictor = kitchen.running(), Predictor()
-    kitchen.publish(claim, 1, data=wide_network)
+    claim, predictor = job_factory.running(), Predictor()
+    job_factory.publish(claim, 1, data=wide_network)
     path = f"/v1/jobs/{claim.job_id}/predict"
     large = json.dumps({"rows": [{"x0": i, "x1": 1} for i in range(3_000)]}).encode()
 
@@ -207,9 +207,9 @@ class LargePredictor(CoinPredictor):
 
 @linux_only
 def test_slow_clients_hold_no_export_in_memory(
-    settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen
+    settings: Settings, database: Database, artifacts: Artifacts, job_factory: JobFactory
 ) -> None:
-    path = f"/v1/jobs/{kitchen.trained().job_id}/checkpoints/best/download?format=pt"
+    path = f"/v1/jobs/{job_factory.trained().job_id}/checkpoints/best/download?format=pt"
 
     with serving(create_app(settings, database, artifacts, LargePredictor())) as (_, url):
         whole = httpx2.get(url + path)

@@ -13,18 +13,18 @@ from service.maintenance.collector import Collector, RetentionPolicy
 from service.maintenance.deployment_id import pair
 from service.store.jobs.claim import Claim
 from tests.api.conftest import both_databases
-from tests.api.states import Kitchen, epoch
+from tests.api.job_factory import JobFactory, epoch
 
 
 @pytest.fixture
-def parent(kitchen: Kitchen) -> Claim:
+def parent(job_factory: JobFactory) -> Claim:
     """A job that ended after 5 epochs, the fourth of which was its best, with everything saved."""
-    claim = kitchen.running(max_epochs=50, early_stopping={"patience": 1}, labels={"team": "a"}, name="first")
+    claim = job_factory.running(max_epochs=50, early_stopping={"patience": 1}, labels={"team": "a"}, name="first")
     rows = [epoch(number) for number in range(1, 5)]
-    kitchen.record(claim, *rows, epoch(5, val_loss=0.9, is_best=False, wait=1))
-    kitchen.publish(claim, 4)
-    kitchen.publish(claim, 5, CheckpointKind.state)
-    kitchen.finish(claim)
+    job_factory.record(claim, *rows, epoch(5, val_loss=0.9, is_best=False, wait=1))
+    job_factory.publish(claim, 4)
+    job_factory.publish(claim, 5, CheckpointKind.state)
+    job_factory.finish(claim)
     return claim
 
 
@@ -70,10 +70,10 @@ def test_files_that_a_fork_shares_outlive_the_other_job(client: TestClient, pare
 
 
 def test_a_shared_file_is_deleted_with_the_last_job_that_names_it(
-    client: TestClient, kitchen: Kitchen, parent: Claim
+    client: TestClient, job_factory: JobFactory, parent: Claim
 ) -> None:
-    pair(kitchen.database, kitchen.artifacts)
-    collector = Collector(kitchen.database, kitchen.artifacts, RetentionPolicy(grace_hours=0.0))
+    pair(job_factory.database, job_factory.artifacts)
+    collector = Collector(job_factory.database, job_factory.artifacts, RetentionPolicy(grace_hours=0.0))
     job = fork(client, parent.job_id).json()
     client.post(f"/v1/jobs/{job['id']}/cancel")
 
@@ -81,16 +81,16 @@ def test_a_shared_file_is_deleted_with_the_last_job_that_names_it(
     for job_id in (parent.job_id, job["id"]):
         assert client.delete(f"/v1/jobs/{job_id}").status_code == 204
         collector.collect(threading.Event())
-        left.append(len(list(kitchen.artifacts.files())))
+        left.append(len(list(job_factory.artifacts.files())))
 
     assert left[0] > 0
     assert left[1] == 0
 
 
-def test_a_fork_is_created_once_per_idempotency_key(client: TestClient, parent: Claim, kitchen: Kitchen) -> None:
+def test_a_fork_is_created_once_per_idempotency_key(client: TestClient, parent: Claim, job_factory: JobFactory) -> None:
     first = fork(client, parent.job_id, key="night", changes={"seed": 3})
     again = fork(client, parent.job_id, key="night", changes={"seed": 3})
-    other = fork(client, kitchen.trained().job_id, key="night", changes={"seed": 3})
+    other = fork(client, job_factory.trained().job_id, key="night", changes={"seed": 3})
 
     assert (first.status_code, again.status_code, again.json()["id"]) == (201, 200, first.json()["id"])
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
@@ -140,8 +140,8 @@ def test_changes_that_do_not_fit_the_weights_are_a_422_with_their_pointer(
     assert message in problem["errors"][0]["message"]
 
 
-def test_a_job_without_a_checkpoint_cannot_be_forked(client: TestClient, kitchen: Kitchen) -> None:
-    job = kitchen.queued()
+def test_a_job_without_a_checkpoint_cannot_be_forked(client: TestClient, job_factory: JobFactory) -> None:
+    job = job_factory.queued()
 
     last, best = (fork(client, job.id, checkpoint=kind) for kind in ("last", "best"))
 

@@ -14,7 +14,7 @@ from service.artifacts import Artifacts
 from service.settings import Settings
 from service.store.engine import Database
 from tests.api.conftest import CoinPredictor
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 from tests.specs import REFERENCE
 
 PROBES = ["/healthz", "/readyz"]
@@ -82,9 +82,9 @@ def test_off_loopback_any_host_is_accepted_until_hosts_are_set(monkeypatch: pyte
 
 @pytest.mark.parametrize("headers", FOREIGN)
 def test_cross_site_requests_change_nothing(
-    app: FastAPI, client: TestClient, kitchen: Kitchen, headers: dict[str, str]
+    app: FastAPI, client: TestClient, job_factory: JobFactory, headers: dict[str, str]
 ) -> None:
-    job = kitchen.queued()
+    job = job_factory.queued()
     for route in iter_route_contexts(app.routes):
         for method in set(route.methods or ()) - {"GET", "HEAD", "OPTIONS"}:
             answer = client.request(method, str(route.path).format_map(Ids(job.id)), headers=headers)
@@ -143,15 +143,15 @@ def test_the_docs_page_loads_only_its_own_files_and_cannot_be_framed(client: Tes
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
 )
-def test_content_types_of_html_forms_are_a_415(client: TestClient, kitchen: Kitchen, content_type: str) -> None:
-    job_id = kitchen.trained().job_id
+def test_content_types_of_html_forms_are_a_415(client: TestClient, job_factory: JobFactory, content_type: str) -> None:
+    job_id = job_factory.trained().job_id
     for path in ("/v1/jobs", "/v1/jobs/plan", "/v1/sweeps", f"/v1/jobs/{job_id}/fork"):
         answer = client.post(path, content=b'{"data": {"kind": "synthetic"}}', headers={"Content-Type": content_type})
         assert answer.status_code == 415, path
 
 
-def test_files_are_sent_as_attachments(client: TestClient, kitchen: Kitchen) -> None:
-    job_id = kitchen.trained().job_id
+def test_files_are_sent_as_attachments(client: TestClient, job_factory: JobFactory) -> None:
+    job_id = job_factory.trained().job_id
 
     for query in ("", "?format=pt"):
         answer = client.get(f"/v1/jobs/{job_id}/checkpoints/best/download{query}")

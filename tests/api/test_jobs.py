@@ -17,7 +17,7 @@ from service.settings import Settings
 from service.store.engine import Database
 from service.store.maintenance import garbage
 from tests.api.conftest import CoinPredictor, both_databases
-from tests.api.states import Kitchen, epoch
+from tests.api.job_factory import JobFactory, epoch
 
 SPEC: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 60, "features": 3}}
 
@@ -110,9 +110,9 @@ def test_labels_are_found_whatever_their_keys(client: TestClient) -> None:
     assert client.get("/v1/jobs", params={"label.a": "no"}).json()["data"] == []
 
 
-def test_jobs_are_found_by_status_and_name(client: TestClient, kitchen: Kitchen) -> None:
-    ended = kitchen.trained(name="done")
-    waiting = kitchen.queued(name="waits")
+def test_jobs_are_found_by_status_and_name(client: TestClient, job_factory: JobFactory) -> None:
+    ended = job_factory.trained(name="done")
+    waiting = job_factory.queued(name="waits")
 
     def found(**query: str) -> list[str]:
         return [job["id"] for job in client.get("/v1/jobs", params=query).json()["data"]]
@@ -122,8 +122,8 @@ def test_jobs_are_found_by_status_and_name(client: TestClient, kitchen: Kitchen)
     assert found(status="queued", name="done") == found(name="don") == []
 
 
-def test_pagination_over_250_jobs_returns_each_once_newest_first(client: TestClient, kitchen: Kitchen) -> None:
-    created = [kitchen.queued().id for _ in range(250)]
+def test_pagination_over_250_jobs_returns_each_once_newest_first(client: TestClient, job_factory: JobFactory) -> None:
+    created = [job_factory.queued().id for _ in range(250)]
 
     seen: list[str] = []
     page: dict[str, Any] = {"next": None}
@@ -138,8 +138,8 @@ def test_pagination_over_250_jobs_returns_each_once_newest_first(client: TestCli
     assert sizes == [(100, True), (100, True), (50, False)]
 
 
-def test_a_queued_job_is_cancelled_at_once_and_again(client: TestClient, kitchen: Kitchen) -> None:
-    job = kitchen.queued()
+def test_a_queued_job_is_cancelled_at_once_and_again(client: TestClient, job_factory: JobFactory) -> None:
+    job = job_factory.queued()
 
     for _ in range(2):
         response = client.post(f"/v1/jobs/{job.id}/cancel")
@@ -148,16 +148,16 @@ def test_a_queued_job_is_cancelled_at_once_and_again(client: TestClient, kitchen
         assert response.json()["stop_reason"] == "cancelled"
 
 
-def test_a_running_job_is_asked_to_stop(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
+def test_a_running_job_is_asked_to_stop(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
 
     response = client.post(f"/v1/jobs/{claim.job_id}/cancel")
 
     assert (response.status_code, response.json()["status"], response.json()["control"]) == (202, "running", "cancel")
 
 
-def test_an_ended_job_is_not_cancelled(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.trained()
+def test_an_ended_job_is_not_cancelled(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.trained()
 
     response = client.post(f"/v1/jobs/{claim.job_id}/cancel")
 
@@ -166,34 +166,34 @@ def test_an_ended_job_is_not_cancelled(client: TestClient, kitchen: Kitchen) -> 
 
 @both_databases
 def test_deleting_a_job_deletes_its_history_and_leaves_its_files_to_garbage_collection(
-    client: TestClient, kitchen: Kitchen, artifacts: Artifacts
+    client: TestClient, job_factory: JobFactory, artifacts: Artifacts
 ) -> None:
-    claim = kitchen.trained()
+    claim = job_factory.trained()
     path = client.get(f"/v1/jobs/{claim.job_id}/checkpoints/best").json()["path"]
 
     response = client.delete(f"/v1/jobs/{claim.job_id}")
 
     assert (response.status_code, response.content) == (204, b"")
     assert artifacts.path(path).exists(), "a backup under way may still want it"
-    with kitchen.database.reading() as connection:
+    with job_factory.database.reading() as connection:
         assert garbage.marks(connection, [path])[path].discarded
     for rest in ("", "/history", "/checkpoints", "/checkpoints/best", "/stream"):
         assert client.get(f"/v1/jobs/{claim.job_id}{rest}").status_code == 404
 
 
-def test_a_live_job_is_not_deleted(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
+def test_a_live_job_is_not_deleted(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
 
     response = client.delete(f"/v1/jobs/{claim.job_id}")
 
     assert (response.status_code, response.json()["detail"]) == (409, "the job is running; cancel it first")
 
 
-def test_an_ended_job_shows_its_results(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
-    kitchen.record(claim, epoch(1))
-    kitchen.publish(claim, 1)
-    kitchen.finish(claim, Status.failed)
+def test_an_ended_job_shows_its_results(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
+    job_factory.record(claim, epoch(1))
+    job_factory.publish(claim, 1)
+    job_factory.finish(claim, Status.failed)
 
     job = client.get(f"/v1/jobs/{claim.job_id}").json()
 

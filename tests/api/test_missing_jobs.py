@@ -9,16 +9,16 @@ from starlette.testclient import TestClient
 
 from service.store.jobs import jobs
 from tests.api.conftest import both_databases
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 
 PATHS = ("history", "events", "checkpoints", "checkpoints/best", "checkpoints/best/download")
 
 
 @both_databases
 def test_a_404_and_a_200_below_a_job_read_no_full_job(
-    client: TestClient, kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, job_factory: JobFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = kitchen.trained().job_id
+    job_id = job_factory.trained().job_id
 
     def read_in_full(*_: Any) -> None:
         raise AssertionError("the full job was read")

@@ -24,7 +24,7 @@ from service.spec.resolve import inline_profile, resolve
 from service.store.engine import Database
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.loop import Training
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 from tests.data.files import FAULTS, parquet
 
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
@@ -60,9 +60,9 @@ def client(settings: Settings, database: Database, artifacts: Artifacts, predict
 
 
 @pytest.fixture
-def job(kitchen: Kitchen, classes: bytes) -> str:
-    claim = kitchen.running()
-    kitchen.publish(claim, 3, data=classes)
+def job(job_factory: JobFactory, classes: bytes) -> str:
+    claim = job_factory.running()
+    job_factory.publish(claim, 3, data=classes)
     return claim.job_id
 
 
@@ -115,9 +115,9 @@ def test_a_parquet_file_is_predicted_as_parquet(client: TestClient, job: str, tm
     assert [(a["prediction"], *a["probabilities"].values()) for a in json] == answer.fetchall()[3_990:]
 
 
-def test_predictions_of_a_regression_are_numbers(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
-    kitchen.publish(claim, 1, data=weights([i * 1.5 for i in range(40)], task="regression"))
+def test_predictions_of_a_regression_are_numbers(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
+    job_factory.publish(claim, 1, data=weights([i * 1.5 for i in range(40)], task="regression"))
 
     response = send(client, claim.job_id, "x0;x1\n1,5;2\n0;3\n")
 
@@ -126,11 +126,11 @@ def test_predictions_of_a_regression_are_numbers(client: TestClient, kitchen: Ki
     assert len(list(map(float, lines))) == 2
 
 
-def test_a_number_beyond_float64_is_left_empty(client: TestClient, kitchen: Kitchen) -> None:
+def test_a_number_beyond_float64_is_left_empty(client: TestClient, job_factory: JobFactory) -> None:
     y = [i * 1e300 for i in range(40)]
     plain = {"task": "regression", "preprocess": {"numeric": "none"}, "architecture": {"hidden": []}}
-    claim = kitchen.running()
-    kitchen.publish(claim, 1, data=weights(y, **plain))
+    claim = job_factory.running()
+    job_factory.publish(claim, 1, data=weights(y, **plain))
 
     lines = send(client, claim.job_id, "x0,x1\n1e300,1e300\n1,1\n").text.splitlines()
 
@@ -138,9 +138,9 @@ def test_a_number_beyond_float64_is_left_empty(client: TestClient, kitchen: Kitc
     assert float(lines[2])
 
 
-def test_classes_that_differ_only_in_case_have_separate_columns(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
-    kitchen.publish(claim, 1, data=weights(["a" if i % 2 else "A" for i in range(40)]))
+def test_classes_that_differ_only_in_case_have_separate_columns(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
+    job_factory.publish(claim, 1, data=weights(["a" if i % 2 else "A" for i in range(40)]))
 
     text = send(client, claim.job_id, "x0,x1\n1,2\n").text
 
@@ -222,8 +222,8 @@ def test_an_invalid_file_does_not_affect_other_requests(client: TestClient, job:
     assert client.post(f"/v1/jobs/{job}/predict", json={"rows": [{"x0": 1, "x1": 2}]}).status_code == 200
 
 
-def test_without_a_best_epoch_a_file_is_refused_before_it_is_read(client: TestClient, kitchen: Kitchen) -> None:
-    queued = kitchen.queued()
+def test_without_a_best_epoch_a_file_is_refused_before_it_is_read(client: TestClient, job_factory: JobFactory) -> None:
+    queued = job_factory.queued()
 
     assert send(client, queued.id, b"x" * 200_000).status_code == 409
     assert send(client, "job_0", "x0,x1\n1,2\n").status_code == 404

@@ -15,11 +15,11 @@ from service.errors import FieldError, InvalidData
 from service.settings import Settings
 from service.store.engine import Database
 from tests.api.conftest import CoinPredictor
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 
 
-def test_each_row_is_predicted_by_the_best_epoch(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.trained(epochs=3)
+def test_each_row_is_predicted_by_the_best_epoch(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.trained(epochs=3)
     rows = [{"x0": 1.5, "x1": None, "x2": "text"}, {"x0": True, "x1": 2, "x2": 3}]
 
     response = client.post(f"/v1/jobs/{claim.job_id}/predict", json={"rows": rows})
@@ -31,8 +31,8 @@ def test_each_row_is_predicted_by_the_best_epoch(client: TestClient, kitchen: Ki
     assert answer["checkpoint"] == {"epoch": 3, "sha256": best["sha256"]}
 
 
-def test_predicting_without_a_best_epoch_is_a_409(client: TestClient, kitchen: Kitchen) -> None:
-    job = kitchen.queued()
+def test_predicting_without_a_best_epoch_is_a_409(client: TestClient, job_factory: JobFactory) -> None:
+    job = job_factory.queued()
 
     response = client.post(f"/v1/jobs/{job.id}/predict", json={"rows": [{"x0": 1}]})
 
@@ -57,9 +57,9 @@ def test_predicting_with_a_missing_job_is_a_404(client: TestClient) -> None:
     ],
 )
 def test_invalid_rows_are_a_422_with_their_pointer(
-    client: TestClient, kitchen: Kitchen, body: Any, pointer: str
+    client: TestClient, job_factory: JobFactory, body: Any, pointer: str
 ) -> None:
-    response = client.post(f"/v1/jobs/{kitchen.trained().job_id}/predict", json=body)
+    response = client.post(f"/v1/jobs/{job_factory.trained().job_id}/predict", json=body)
 
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
     assert response.json()["errors"][0]["pointer"] == pointer
@@ -81,14 +81,14 @@ def numbers(settings: Settings, database: Database, artifacts: Artifacts) -> Ite
         yield client
 
 
-def test_a_regression_has_no_probabilities(numbers: TestClient, kitchen: Kitchen) -> None:
-    response = numbers.post(f"/v1/jobs/{kitchen.trained().job_id}/predict", json={"rows": [{"x0": 1}] * 2})
+def test_a_regression_has_no_probabilities(numbers: TestClient, job_factory: JobFactory) -> None:
+    response = numbers.post(f"/v1/jobs/{job_factory.trained().job_id}/predict", json={"rows": [{"x0": 1}] * 2})
 
     assert response.json()["predictions"] == [{"prediction": 0.5}, {"prediction": 1.5}]
 
 
-def test_the_predictors_errors_have_pointers(numbers: TestClient, kitchen: Kitchen) -> None:
-    response = numbers.post(f"/v1/jobs/{kitchen.trained().job_id}/predict", json={"rows": [{"x0": 1}, {"x9": 1}]})
+def test_the_predictors_errors_have_pointers(numbers: TestClient, job_factory: JobFactory) -> None:
+    response = numbers.post(f"/v1/jobs/{job_factory.trained().job_id}/predict", json={"rows": [{"x0": 1}, {"x9": 1}]})
 
     assert (response.status_code, response.json()["code"]) == (422, "invalid_data")
     assert response.json()["errors"] == [{"pointer": "/rows/1", "message": "has no x0"}]

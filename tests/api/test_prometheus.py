@@ -25,7 +25,7 @@ from service.store.jobs import attempt
 from service.store.jobs.attempt import Outcome
 from service.store.maintenance import garbage
 from tests.api.conftest import CoinPredictor, both_databases
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 from tests.api.test_catalog import worker
 
 
@@ -38,16 +38,16 @@ def metrics(client: TestClient) -> dict[tuple[str, ...], float]:
 
 
 @both_databases
-def test_metrics_of_the_whole_service(client: TestClient, kitchen: Kitchen) -> None:
-    kitchen.trained(epochs=3)
-    broken = kitchen.running()
+def test_metrics_of_the_whole_service(client: TestClient, job_factory: JobFactory) -> None:
+    job_factory.trained(epochs=3)
+    broken = job_factory.running()
     error = JobError(code=ErrorCode.out_of_memory, message="no memory")
-    with kitchen.database.transaction() as connection:
+    with job_factory.database.transaction() as connection:
         attempt.finish(connection, broken.job_id, 1, Outcome(Status.failed, error=error))
         counted = {"claims": 2, "claimed": 5, "claim_seconds": 0.25, "waited_seconds": 40.0}
         counted |= {"lapsed_leases": 3, "trainer_restarts": 4}
         workers.heartbeat(connection, worker("wrk_1", datetime.now(UTC)).model_copy(update=counted))
-    kitchen.queued()
+    job_factory.queued()
     client.post("/v1/datasets", content=b"a,b\n1,2\n3,4\n")
 
     found = metrics(client)
@@ -69,20 +69,20 @@ def test_metrics_of_the_whole_service(client: TestClient, kitchen: Kitchen) -> N
 
 
 @both_databases
-def test_metrics_of_storage_and_garbage_collection(client: TestClient, kitchen: Kitchen) -> None:
-    kitchen.trained()
-    kitchen.artifacts.put("trash/checkpoints/job_0/a", b"abc")
+def test_metrics_of_storage_and_garbage_collection(client: TestClient, job_factory: JobFactory) -> None:
+    job_factory.trained()
+    job_factory.artifacts.put("trash/checkpoints/job_0/a", b"abc")
     before = metrics(client)
-    pair(kitchen.database, kitchen.artifacts)
-    Collector(kitchen.database, kitchen.artifacts, RetentionPolicy()).collect(threading.Event())
-    with kitchen.database.transaction() as connection:
+    pair(job_factory.database, job_factory.artifacts)
+    Collector(job_factory.database, job_factory.artifacts, RetentionPolicy()).collect(threading.Event())
+    with job_factory.database.transaction() as connection:
         garbage.count(connection, failed=1, refused=2, undeleted=3)
 
     found = metrics(client)
 
     names = ("collections_total", "artifact_files", "artifact_bytes", "trash_files", "trash_bytes")
     assert [before[f"bestepoch_{name}",] for name in names] == [0] * 5
-    (file,) = kitchen.artifacts.files()
+    (file,) = job_factory.artifacts.files()
     assert [found[f"bestepoch_{name}",] for name in names] == [1, 1, file.size_bytes, 1, 3]
     counted = ("collections_failed", "collections_refused", "undeleted_files")
     assert [found[f"bestepoch_{name}_total",] for name in counted] == [1, 2, 3]
@@ -106,8 +106,8 @@ def test_an_empty_service_has_metrics(client: TestClient) -> None:
     assert not [name for name in found if name[0] == "bestepoch_jobs"]
 
 
-def test_requests_are_counted_by_route_and_unmatched_ones_together(client: TestClient, kitchen: Kitchen) -> None:
-    for job_id in (kitchen.queued().id, kitchen.queued().id, "job_1"):
+def test_requests_are_counted_by_route_and_unmatched_ones_together(client: TestClient, job_factory: JobFactory) -> None:
+    for job_id in (job_factory.queued().id, job_factory.queued().id, "job_1"):
         client.get(f"/v1/jobs/{job_id}")
     for path in ("/wp-admin", "/v1/../etc", "/v1/nowhere"):
         client.get(path)

@@ -25,7 +25,7 @@ from service.settings import Settings
 from service.store import keys, usage
 from service.store.engine import Database
 from tests.api.conftest import CoinPredictor, both_databases, serving
-from tests.api.states import Kitchen, epoch
+from tests.api.job_factory import JobFactory, epoch
 from tests.processes import until
 
 SPEC = {"data": {"kind": "synthetic"}}
@@ -42,9 +42,9 @@ def service(settings: Settings, database: Database, artifacts: Artifacts, **limi
 
 @both_databases
 def test_a_job_whose_checkpoints_exceed_the_quota_is_refused(
-    settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen
+    settings: Settings, database: Database, artifacts: Artifacts, job_factory: JobFactory
 ) -> None:
-    parent = kitchen.trained().job_id
+    parent = job_factory.trained().job_id
     with service(settings, database, artifacts, max_tenant_bytes=1_000_000) as client:
         small = client.post("/v1/jobs", json=SPEC)
         refused = [
@@ -89,14 +89,14 @@ def test_quotas_are_per_tenant_and_0_is_no_limit(settings: Settings, database: D
 
 
 @both_databases
-def test_every_byte_of_a_tenant_is_shown(client: TestClient, kitchen: Kitchen, database: Database) -> None:
+def test_every_byte_of_a_tenant_is_shown(client: TestClient, job_factory: JobFactory, database: Database) -> None:
     dataset = client.post("/v1/datasets", content=CSV).json()
-    claim = kitchen.running()
-    kitchen.record(claim, *(epoch(number) for number in range(1, 6)))
-    best = kitchen.publish(claim, 5)
-    state = kitchen.publish(claim, 5, CheckpointKind.state, data=bytes(3_000))
+    claim = job_factory.running()
+    job_factory.record(claim, *(epoch(number) for number in range(1, 6)))
+    best = job_factory.publish(claim, 5)
+    state = job_factory.publish(claim, 5, CheckpointKind.state, data=bytes(3_000))
     begun = client.get("/v1/usage").json()["stored"]
-    kitchen.finish(claim)
+    job_factory.finish(claim)
     fork = client.post(f"/v1/jobs/{claim.job_id}/fork", json={"changes": {"max_epochs": 500}})
 
     shown = client.get("/v1/usage").json()
@@ -114,9 +114,9 @@ def test_every_byte_of_a_tenant_is_shown(client: TestClient, kitchen: Kitchen, d
 
 @pytest.mark.parametrize("path", ["/v1/jobs/{job}/predict", "/v1/datasets"])
 def test_unfinished_uploads_count(
-    settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen, path: str
+    settings: Settings, database: Database, artifacts: Artifacts, job_factory: JobFactory, path: str
 ) -> None:
-    path = path.format(job=kitchen.trained().job_id)
+    path = path.format(job=job_factory.trained().job_id)
     changed = settings.model_copy(update={"max_tenant_bytes": 1_000_000, "max_upload_bytes": 10_000_000})
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 9000000\r\n\r\n"
     with serving(create_app(changed, database, artifacts, CoinPredictor())) as (_, url), ExitStack() as stack:
@@ -173,7 +173,7 @@ def test_a_data_set_replaces_the_bytes_of_its_upload(
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_usage_is_cached_and_a_refusal_is_never_based_on_stale_usage(
-    database: Database, kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
+    database: Database, job_factory: JobFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads, read = [], usage.read
 

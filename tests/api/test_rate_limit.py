@@ -23,7 +23,7 @@ from service.settings import Settings, memory_bytes
 from service.store import keys
 from service.store.engine import Database
 from tests.api.conftest import CoinPredictor, serving
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 from tests.processes import until
 
 SPEC = {"data": {"kind": "synthetic"}}
@@ -79,9 +79,9 @@ def test_the_token_bucket_allows_a_burst_of_two_seconds(monkeypatch: pytest.Monk
 
 
 def test_concurrent_streams_are_limited_and_released(
-    settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen
+    settings: Settings, database: Database, artifacts: Artifacts, job_factory: JobFactory
 ) -> None:
-    path = f"/v1/jobs/{kitchen.running().job_id}/stream"
+    path = f"/v1/jobs/{job_factory.running().job_id}/stream"
     changed = Settings.model_validate({**settings.model_dump(), "max_streams": 3})
     app = create_app(changed, database, artifacts, CoinPredictor())
     with serving(app) as (_, url), httpx2.Client(base_url=url) as client:
@@ -101,10 +101,10 @@ def test_concurrent_streams_are_limited_and_released(
 
 @pytest.mark.parametrize("path", ["/v1/jobs/{job}", "/v1/sweeps/{sweep}"])
 def test_waits_count_as_streams_and_plain_reads_do_not(
-    settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen, path: str
+    settings: Settings, database: Database, artifacts: Artifacts, job_factory: JobFactory, path: str
 ) -> None:
     changed = Settings.model_validate({**settings.model_dump(), "max_streams": 3})
-    job = kitchen.queued().id
+    job = job_factory.queued().id
     with serving(create_app(changed, database, artifacts, CoinPredictor())) as (_, url), ExitStack() as stack:
         client = stack.enter_context(httpx2.Client(base_url=url, timeout=70))
         sweep = client.post("/v1/sweeps", json={"base": SPEC}).json()["id"]
@@ -125,10 +125,10 @@ def test_waits_count_as_streams_and_plain_reads_do_not(
         until(lambda: client.get("/v1/usage").json()["streams"]["used"] == 0)
 
 
-def test_usage_is_shown_with_its_limits(client: TestClient, kitchen: Kitchen, database: Database) -> None:
-    kitchen.running()
-    kitchen.queued()
-    kitchen.queued()
+def test_usage_is_shown_with_its_limits(client: TestClient, job_factory: JobFactory, database: Database) -> None:
+    job_factory.running()
+    job_factory.queued()
+    job_factory.queued()
     dataset = client.post("/v1/datasets", content=b"a,b\n1,x\n2,y\n").json()
     stored = dataset["parquet_bytes"] + len(json.dumps(dataset["columns"]))
 
@@ -164,9 +164,9 @@ def test_a_job_that_does_not_fit_the_memory_is_refused(
 
 
 def test_a_limit_of_time_and_epochs_is_written_into_the_spec_or_refused(
-    settings: Settings, database: Database, artifacts: Artifacts, kitchen: Kitchen
+    settings: Settings, database: Database, artifacts: Artifacts, job_factory: JobFactory
 ) -> None:
-    parent = kitchen.trained().job_id
+    parent = job_factory.trained().job_id
     with service(settings, database, artifacts, max_seconds=60.0, max_epochs=50) as client:
         too_long = client.post("/v1/jobs", json=SPEC)
         job = client.post("/v1/jobs", json={**SPEC, "max_epochs": 50})

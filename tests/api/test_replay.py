@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from service.api.routes import replay
 from service.spec.early_stopping import Patience
 from tests.api.conftest import both_databases
-from tests.api.states import Kitchen, epoch
+from tests.api.job_factory import JobFactory, epoch
 
 LOSSES = [0.5, 0.4, 0.42, 0.43, 0.3, 0.6]
 
@@ -20,10 +20,10 @@ def replays(client: TestClient, job_id: str, *rules: dict[str, Any]) -> Any:
 
 
 @pytest.fixture
-def job_id(kitchen: Kitchen) -> str:
+def job_id(job_factory: JobFactory) -> str:
     """A running job with six recorded epochs."""
-    claim = kitchen.running()
-    kitchen.record(claim, *(epoch(n, val_loss=loss) for n, loss in enumerate(LOSSES, start=1)))
+    claim = job_factory.running()
+    job_factory.record(claim, *(epoch(n, val_loss=loss) for n, loss in enumerate(LOSSES, start=1)))
     return claim.job_id
 
 
@@ -40,8 +40,8 @@ def test_each_rule_says_where_it_would_have_stopped_and_at_what_cost(client: Tes
     assert (unstopped["stop_epoch"], unstopped["regret"], unstopped["exact"]) == (None, 0.0, False)
 
 
-def test_a_history_of_several_pages_is_replayed_whole(client: TestClient, kitchen: Kitchen) -> None:
-    job_id = kitchen.trained(epochs=2_500, max_epochs=2_500).job_id
+def test_a_history_of_several_pages_is_replayed_whole(client: TestClient, job_factory: JobFactory) -> None:
+    job_id = job_factory.trained(epochs=2_500, max_epochs=2_500).job_id
 
     body = replays(client, job_id, {"patience": 1}).json()
 
@@ -49,8 +49,8 @@ def test_a_history_of_several_pages_is_replayed_whole(client: TestClient, kitche
     assert body["data"][0]["exact"]
 
 
-def test_a_job_without_epochs_is_a_409(client: TestClient, kitchen: Kitchen) -> None:
-    response = replays(client, kitchen.queued().id, {})
+def test_a_job_without_epochs_is_a_409(client: TestClient, job_factory: JobFactory) -> None:
+    response = replays(client, job_factory.queued().id, {})
 
     assert (response.status_code, response.json()["code"]) == (409, "conflict")
     assert response.json()["detail"] == "the job is queued and has no epoch on record"

@@ -13,7 +13,7 @@ from service.domain.status import Status
 from service.store import schema
 from service.store.engine import Database
 from tests.api.conftest import both_databases
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 
 NEW_SPECS: dict[str, dict[str, Any]] = {
     "a field": {"label_noise": 0.1},
@@ -41,10 +41,10 @@ def make_newer(database: Database, job_id: str, new: dict[str, Any]) -> dict[str
 @both_databases
 @pytest.mark.parametrize("what", NEW_SPECS)
 def test_a_job_whose_spec_a_newer_version_wrote_is_shown_with_it_and_can_be_cancelled(
-    client: TestClient, kitchen: Kitchen, what: str
+    client: TestClient, job_factory: JobFactory, what: str
 ) -> None:
-    job = kitchen.queued()
-    newer = make_newer(kitchen.database, job.id, NEW_SPECS[what])
+    job = job_factory.queued()
+    newer = make_newer(job_factory.database, job.id, NEW_SPECS[what])
 
     read = client.get(f"/v1/jobs/{job.id}")
     listed = client.get("/v1/jobs")
@@ -58,9 +58,9 @@ def test_a_job_whose_spec_a_newer_version_wrote_is_shown_with_it_and_can_be_canc
     assert client.delete(f"/v1/jobs/{job.id}").status_code == 204
 
 
-def test_operations_that_need_the_spec_are_refused(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.trained()
-    make_newer(kitchen.database, claim.job_id, NEW_SPECS["a field"])
+def test_operations_that_need_the_spec_are_refused(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.trained()
+    make_newer(job_factory.database, claim.job_id, NEW_SPECS["a field"])
 
     replayed = client.post(f"/v1/jobs/{claim.job_id}/early-stopping/replay", json={"rules": [{"patience": 3}]})
 
@@ -87,11 +87,11 @@ def test_a_sweep_of_such_jobs_is_shown_and_can_be_cancelled(client: TestClient, 
 
 
 @both_databases
-def test_unknown_stored_names_are_shown_unchanged(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
+def test_unknown_stored_names_are_shown_unchanged(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
     warning = {"code": "new", "message": "m", "pointer": "/data", "severity": "low"}
     rewrite(
-        kitchen.database,
+        job_factory.database,
         claim.job_id,
         status="hibernating",
         stop_reason="too_warm",
@@ -102,7 +102,7 @@ def test_unknown_stored_names_are_shown_unchanged(client: TestClient, kitchen: K
         best_value=0.5,
         monitor="val_ece",
     )
-    with kitchen.database.transaction() as connection:
+    with job_factory.database.transaction() as connection:
         connection.execute(update(schema.events).values(kind="hibernated"))
 
     read = client.get(f"/v1/jobs/{claim.job_id}", params={"wait": 0.1})

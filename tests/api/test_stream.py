@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from service.domain.status import Status
 from tests.api.conftest import both_databases, serving
-from tests.api.states import Kitchen, epoch
+from tests.api.job_factory import JobFactory, epoch
 
 Event = tuple[str, str | None, Any]
 
@@ -39,8 +39,8 @@ def follow(client: httpx2.Client | TestClient, job_id: str, **options: Any) -> l
         return list(events(response.iter_lines()))
 
 
-def test_the_stream_of_an_ended_job_is_complete(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.trained(epochs=3)
+def test_the_stream_of_an_ended_job_is_complete(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.trained(epochs=3)
 
     told = follow(client, claim.job_id)
 
@@ -53,17 +53,17 @@ def test_the_stream_of_an_ended_job_is_complete(client: TestClient, kitchen: Kit
 
 
 @both_databases
-def test_a_stream_sends_each_change(live: httpx2.Client, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
+def test_a_stream_sends_each_change(live: httpx2.Client, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
 
     told: list[tuple[str, Any]] = []
     with live.stream("GET", f"/v1/jobs/{claim.job_id}/stream") as response:
         for name, number, data in events(response.iter_lines()):
             told.append((name, number or data["status"]))
             if told[-1] == ("job", "running") and len(told) == 1:
-                kitchen.record(claim, epoch(1), epoch(2))
+                job_factory.record(claim, epoch(1), epoch(2))
             if told[-1] == ("job", "running") and len(told) > 1:
-                kitchen.finish(claim, Status.failed)
+                job_factory.finish(claim, Status.failed)
 
     assert told == [
         ("job", "running"), ("epoch", "1"), ("epoch", "2"), ("job", "running"), ("job", "failed"), ("end", "failed"),
@@ -78,16 +78,18 @@ def test_a_stream_sends_each_change(live: httpx2.Client, kitchen: Kitchen) -> No
         {"headers": {"Last-Event-ID": "2"}, "params": {"after_epoch": "0"}},
     ],
 )
-def test_a_stream_resumes_after_last_event_id(client: TestClient, kitchen: Kitchen, options: dict[str, Any]) -> None:
-    claim = kitchen.trained(epochs=4)
+def test_a_stream_resumes_after_last_event_id(
+    client: TestClient, job_factory: JobFactory, options: dict[str, Any]
+) -> None:
+    claim = job_factory.trained(epochs=4)
 
     told = follow(client, claim.job_id, **options)
 
     assert [number for name, number, _ in told if name == "epoch"] == ["3", "4"]
 
 
-def test_the_stream_of_a_long_history_is_complete(client: TestClient, kitchen: Kitchen) -> None:
-    claim = kitchen.trained(epochs=2_001)
+def test_the_stream_of_a_long_history_is_complete(client: TestClient, job_factory: JobFactory) -> None:
+    claim = job_factory.trained(epochs=2_001)
 
     told = follow(client, claim.job_id)
 
@@ -101,14 +103,14 @@ def test_the_stream_of_a_missing_job_is_a_404(client: TestClient) -> None:
     assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
 
 
-def test_an_invalid_last_event_id_is_refused(client: TestClient, kitchen: Kitchen) -> None:
-    response = client.get(f"/v1/jobs/{kitchen.trained().job_id}/stream", headers={"Last-Event-ID": "x"})
+def test_an_invalid_last_event_id_is_refused(client: TestClient, job_factory: JobFactory) -> None:
+    response = client.get(f"/v1/jobs/{job_factory.trained().job_id}/stream", headers={"Last-Event-ID": "x"})
 
     assert response.json()["errors"] == [{"parameter": "last-event-id", "message": "should be a whole number"}]
 
 
-def test_a_shutdown_ends_a_stream_promptly(app: FastAPI, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
+def test_a_shutdown_ends_a_stream_promptly(app: FastAPI, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
 
     with serving(app) as (server, url), httpx2.stream("GET", f"{url}/v1/jobs/{claim.job_id}/stream") as response:
         told = events(response.iter_lines())
@@ -121,9 +123,9 @@ def test_a_shutdown_ends_a_stream_promptly(app: FastAPI, kitchen: Kitchen) -> No
 
 
 def test_a_disconnecting_client_is_not_an_error(
-    app: FastAPI, kitchen: Kitchen, caplog: pytest.LogCaptureFixture
+    app: FastAPI, job_factory: JobFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    claim = kitchen.trained(epochs=3_000)
+    claim = job_factory.trained(epochs=3_000)
 
     with serving(app) as (_, url):
         for _ in range(5):

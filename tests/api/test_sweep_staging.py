@@ -23,7 +23,7 @@ from service.store.maintenance import retention, statistics
 from service.store.schema import events
 from service.store.schema import jobs as jobs_table
 from tests.api.conftest import both_databases
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 from tests.maintenance.test_doctor import examined
 from tests.specs import REFERENCE, synthetic
 
@@ -62,9 +62,9 @@ def pausing(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[tuple[thre
 
 @both_databases
 def test_a_partly_stored_sweep_is_invisible(
-    client: TestClient, kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, job_factory: JobFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database, answers = kitchen.database, list[Any]()
+    database, answers = job_factory.database, list[Any]()
     with pausing(monkeypatch, 8) as (there, go_on):
         posting = threading.Thread(target=lambda: answers.append(client.post("/v1/sweeps", json=SWEEP)))
         posting.start()
@@ -78,8 +78,8 @@ def test_a_partly_stored_sweep_is_invisible(
         with database.reading() as connection:
             assert statistics.read(connection).jobs == {}
             assert usage.read(connection).waiting == 0
-        assert examined(kitchen) == []
-        kitchen.queued()
+        assert examined(job_factory) == []
+        job_factory.queued()
         go_on.set()
         posting.join()
 
@@ -89,7 +89,7 @@ def test_a_partly_stored_sweep_is_invisible(
     assert [job["spec"]["seed"] for job in listed[:50]] == list(range(49, -1, -1))
     log = client.get(f"/v1/jobs/{listed[-1]['id']}/events").json()["data"]
     assert [(entry["number"], entry["kind"]) for entry in log] == [(1, "queued")]
-    assert examined(kitchen) == []
+    assert examined(job_factory) == []
 
 
 @both_databases
@@ -137,14 +137,14 @@ def test_parallel_posts_of_one_large_sweep_with_one_key_make_one(client: TestCli
 
 
 @both_databases
-def test_staged_jobs_of_a_killed_process_are_garbage_collected(kitchen: Kitchen) -> None:
-    database = kitchen.database
-    kitchen.queued()
+def test_staged_jobs_of_a_killed_process_are_garbage_collected(job_factory: JobFactory) -> None:
+    database = job_factory.database
+    job_factory.queued()
     rows = [{**jobs.new_row(synthetic(), DEFAULT_TENANT), "point": {}} for _ in range(30)]
     with database.transaction(DEFAULT_TENANT) as connection:
         jobs.stage(connection, rows)
 
-    Collector(database, kitchen.artifacts, RetentionPolicy()).collect(threading.Event())
+    Collector(database, job_factory.artifacts, RetentionPolicy()).collect(threading.Event())
     assert count(database) == 31  # they may yet be needed
     with database.transaction() as connection:
         assert retention.delete_staged(connection, datetime.now(UTC) + timedelta(hours=1), 20) == 20

@@ -20,7 +20,7 @@ from service.domain.status import Status
 from service.errors import Unavailable
 from service.store.engine import Database
 from tests.api.conftest import both_databases, serving
-from tests.api.states import Kitchen, epoch
+from tests.api.job_factory import JobFactory, epoch
 
 # Seconds that a client says it would wait. An answer in less than half of them was not waited out, on any machine.
 WAIT = 60
@@ -36,29 +36,29 @@ def timed() -> Iterator[list[float]]:
 
 
 @both_databases
-def test_a_wait_ends_as_the_job_ends(live: httpx2.Client, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
+def test_a_wait_ends_as_the_job_ends(live: httpx2.Client, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
 
     with ThreadPoolExecutor(1) as pool, timed() as seconds:
         answer = pool.submit(live.get, f"/v1/jobs/{claim.job_id}?wait={WAIT}")
         time.sleep(0.3)
-        kitchen.record(claim, epoch(1))  # a change, but not the end
+        job_factory.record(claim, epoch(1))  # a change, but not the end
         time.sleep(0.3)
-        kitchen.finish(claim)
+        job_factory.finish(claim)
         assert answer.result().json()["status"] == "succeeded"
     assert 0.6 < seconds[0] < WAIT / 2
 
 
-def test_a_wait_for_an_ended_job_returns_at_once(live: httpx2.Client, kitchen: Kitchen) -> None:
-    claim = kitchen.trained()
+def test_a_wait_for_an_ended_job_returns_at_once(live: httpx2.Client, job_factory: JobFactory) -> None:
+    claim = job_factory.trained()
 
     with timed() as seconds:
         assert live.get(f"/v1/jobs/{claim.job_id}?wait={WAIT}").json()["status"] == "succeeded"
     assert seconds[0] < WAIT / 2
 
 
-def test_a_wait_times_out_with_the_current_job(live: httpx2.Client, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
+def test_a_wait_times_out_with_the_current_job(live: httpx2.Client, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
 
     with timed() as seconds:
         assert live.get(f"/v1/jobs/{claim.job_id}?wait=0.3").json()["status"] == "running"
@@ -69,8 +69,10 @@ def test_a_wait_for_a_missing_job_is_a_404_at_once(live: httpx2.Client) -> None:
     assert live.get(f"/v1/jobs/job_0?wait={WAIT}").status_code == 404
 
 
-def test_200_waiting_clients_are_all_answered_and_the_server_stays_responsive(app: FastAPI, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
+def test_200_waiting_clients_are_all_answered_and_the_server_stays_responsive(
+    app: FastAPI, job_factory: JobFactory
+) -> None:
+    claim = job_factory.running()
 
     async def scene(url: str) -> list[httpx2.Response]:
         limits = httpx2.Limits(max_connections=None)
@@ -80,7 +82,7 @@ def test_200_waiting_clients_are_all_answered_and_the_server_stays_responsive(ap
             for path in ("/healthz", f"/v1/jobs/{claim.job_id}"):
                 assert (await client.get(path)).status_code == 200
             assert not any(task.done() for task in waiting), "the others were answered first"
-            await asyncio.to_thread(kitchen.finish, claim)
+            await asyncio.to_thread(job_factory.finish, claim)
             return await asyncio.gather(*waiting)
 
     with serving(app) as (_, url):
@@ -89,8 +91,8 @@ def test_200_waiting_clients_are_all_answered_and_the_server_stays_responsive(ap
     assert {response.json()["status"] for response in responses} == {"succeeded"}
 
 
-def test_a_shutdown_answers_waiting_requests(app: FastAPI, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
+def test_a_shutdown_answers_waiting_requests(app: FastAPI, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
 
     with ThreadPoolExecutor(1) as pool, serving(app) as (server, url):
         answer = pool.submit(httpx2.get, f"{url}/v1/jobs/{claim.job_id}?wait={WAIT}", timeout=70)
@@ -131,8 +133,8 @@ async def start(watcher: Watcher) -> None:
     watcher.start()
 
 
-def test_waiting_costs_one_query_per_change_and_idling_none(database_url: str, kitchen: Kitchen) -> None:
-    claims = [kitchen.running() for _ in range(20)]
+def test_waiting_costs_one_query_per_change_and_idling_none(database_url: str, job_factory: JobFactory) -> None:
+    claims = [job_factory.running() for _ in range(20)]
 
     async def wait_for_all(watcher: Watcher) -> None:
         await asyncio.gather(*(watcher.wait_for_end(claims[i % 20].job_id, 30) for i in range(1_000)))
@@ -140,7 +142,7 @@ def test_waiting_costs_one_query_per_change_and_idling_none(database_url: str, k
     with watching(database_url) as (watcher, database, runner):
         runner.run(asyncio.sleep(0.3))
         assert database.reads == 0
-        finishing = threading.Thread(target=lambda: [kitchen.finish(claim) for claim in claims])
+        finishing = threading.Thread(target=lambda: [job_factory.finish(claim) for claim in claims])
         finishing.start()
         runner.run(wait_for_all(watcher))
         finishing.join()
@@ -148,11 +150,11 @@ def test_waiting_costs_one_query_per_change_and_idling_none(database_url: str, k
         assert database.reads <= 25
 
 
-def test_queries_are_at_most_50_per_second(database_url: str, kitchen: Kitchen) -> None:
-    claim = kitchen.running()
+def test_queries_are_at_most_50_per_second(database_url: str, job_factory: JobFactory) -> None:
+    claim = job_factory.running()
 
     with watching(database_url) as (watcher, database, runner):
-        writing = threading.Thread(target=lambda: [kitchen.record(claim, epoch(n)) for n in range(1, 300)])
+        writing = threading.Thread(target=lambda: [job_factory.record(claim, epoch(n)) for n in range(1, 300)])
         writing.start()
         with timed() as seconds:
             runner.run(watcher.wait_for_end(claim.job_id, 1.0))
@@ -162,13 +164,13 @@ def test_queries_are_at_most_50_per_second(database_url: str, kitchen: Kitchen) 
 
 
 def test_a_wait_survives_a_database_outage(
-    database_url: str, kitchen: Kitchen, caplog: pytest.LogCaptureFixture
+    database_url: str, job_factory: JobFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    claim = kitchen.running()
+    claim = job_factory.running()
 
     with watching(database_url) as (watcher, database, runner), caplog.at_level(logging.WARNING):
         database.down = True
-        kitchen.finish(claim, Status.failed)
+        job_factory.finish(claim, Status.failed)
         threading.Timer(0.5, lambda: setattr(database, "down", False)).start()
         seen = runner.run(watcher.wait_for_change(claim.job_id, None, 10))
 

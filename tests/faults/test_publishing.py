@@ -31,7 +31,7 @@ from service.training.epoch import ProgressCounter
 from service.worker import recorder
 from service.worker.protocol import CheckpointPolicy
 from service.worker.trainer import Trainer
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 from tests.faults.teams import Team
 from tests.faults.test_resuming import ended
 from tests.maintenance.collector_helpers import collect
@@ -171,7 +171,7 @@ def test_files_of_a_suspended_and_superseded_trainer_are_collected(
     scraps = [artifacts.path(name) for name in artifacts.unfinished()]
     assert len(scraps) == (fate is signal.SIGKILL)
     pair(database, artifacts)
-    collect(Kitchen(database, artifacts))
+    collect(JobFactory(database, artifacts))
     assert not any(path.exists() for path in scraps)
     keys = {file.key for file in artifacts.files()}
     with database.reading() as connection:

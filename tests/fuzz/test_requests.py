@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 from tests.fuzz import many
 from tests.fuzz.conftest import KEY
 
@@ -25,13 +25,13 @@ SECONDS = 20.0  # of one request; the slowest take two
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_made_up_requests_are_answered_as_documented(shard: int, app: FastAPI, kitchen: Kitchen) -> None:
+def test_made_up_requests_are_answered_as_documented(shard: int, app: FastAPI, job_factory: JobFactory) -> None:
     schema = schemathesis.openapi.from_asgi("/openapi.json", app)
     for said in [said for path in schema.raw_schema["paths"].values() for said in path.values()]:
         # Every request has the key: a header that it takes for wrong because it left it out would be put right again.
         said.pop("security", None)
     for result in list(schema.get_all_operations())[shard::SHARDS]:
-        try_out(result.ok(), {"job_id": kitchen.trained().job_id, "sweep_id": kitchen.swept().id})
+        try_out(result.ok(), {"job_id": job_factory.trained().job_id, "sweep_id": job_factory.swept().id})
 
 
 def try_out(operation: schemathesis.APIOperation, ids: dict[str, str]) -> None:

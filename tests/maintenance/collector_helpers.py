@@ -14,12 +14,12 @@ from service.store.maintenance import garbage
 from service.store.schema import collections
 from service.store.schema import garbage as garbage_table
 from service.store.schema import jobs as jobs_table
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 
 
-def collect_once(kitchen: Kitchen, keep_days: int = 0, *, force: bool = False) -> CollectionReport:
+def collect_once(job_factory: JobFactory, keep_days: int = 0, *, force: bool = False) -> CollectionReport:
     """Run one collection."""
-    return Collector(kitchen.database, kitchen.artifacts, RetentionPolicy(keep_days)).collect(
+    return Collector(job_factory.database, job_factory.artifacts, RetentionPolicy(keep_days)).collect(
         threading.Event(), force=force
     )
 
@@ -34,11 +34,11 @@ def advance_clock(database: Database, seconds: float = DAY) -> None:
         connection.execute(update(garbage_table).values(since=garbage_table.c.since - seconds))
 
 
-def collect(kitchen: Kitchen, keep_days: int = 0) -> CollectionReport:
+def collect(job_factory: JobFactory, keep_days: int = 0) -> CollectionReport:
     """Run two collections, a day apart by the collection clock."""
-    collect_once(kitchen, keep_days)
-    advance_clock(kitchen.database)
-    return collect_once(kitchen, keep_days)
+    collect_once(job_factory, keep_days)
+    advance_clock(job_factory.database)
+    return collect_once(job_factory, keep_days)
 
 
 def put(artifacts: Artifacts, *keys: str) -> None:

@@ -10,6 +10,6 @@ from service.maintenance.deployment_id import pair
 @pytest.fixture
 def paired(request: pytest.FixtureRequest) -> None:
     """Pair the artifacts folder with the database, as at start-up."""
-    if "kitchen" in request.fixturenames:
-        kitchen = request.getfixturevalue("kitchen")
-        pair(kitchen.database, kitchen.artifacts)
+    if "job_factory" in request.fixturenames:
+        job_factory = request.getfixturevalue("job_factory")
+        pair(job_factory.database, job_factory.artifacts)

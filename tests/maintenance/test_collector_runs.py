@@ -18,7 +18,7 @@ from service.maintenance import collector as collector_module
 from service.maintenance.collector import DAY, Collector, RetentionPolicy
 from service.store.engine import Database
 from service.store.maintenance import garbage
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 from tests.maintenance.collector_helpers import advance_clock, collect, collect_once, keys, put, statistics
 from tests.processes import until
 
@@ -37,20 +37,20 @@ def immovable(folder: Path) -> Iterator[None]:
         subprocess.run(["chattr", "-i", folder], check=True)
 
 
-def test_several_processes_make_one_collection_per_hour(kitchen: Kitchen, artifacts: Artifacts) -> None:
+def test_several_processes_make_one_collection_per_hour(job_factory: JobFactory, artifacts: Artifacts) -> None:
     stop = threading.Event()
-    collectors = [Collector(kitchen.database, Artifacts(artifacts.root), RetentionPolicy()) for _ in range(2)]
+    collectors = [Collector(job_factory.database, Artifacts(artifacts.root), RetentionPolicy()) for _ in range(2)]
     threads = [threading.Thread(target=collector.run, args=(stop,)) for collector in collectors]
 
     for thread in threads:
         thread.start()
-    until(lambda: statistics(kitchen.database).collections)
+    until(lambda: statistics(job_factory.database).collections)
     time.sleep(0.3)
     stop.set()
     for thread in threads:
         thread.join(5)
 
-    assert statistics(kitchen.database).collections == 1
+    assert statistics(job_factory.database).collections == 1
 
 
 def test_an_unreachable_database_does_not_end_the_collector_thread(artifacts: Artifacts, tmp_path: Path) -> None:
@@ -69,28 +69,28 @@ def test_an_unreachable_database_does_not_end_the_collector_thread(artifacts: Ar
     away.close()
 
 
-def test_a_file_that_cannot_be_removed_is_counted_and_retried(kitchen: Kitchen, artifacts: Artifacts) -> None:
+def test_a_file_that_cannot_be_removed_is_counted_and_retried(job_factory: JobFactory, artifacts: Artifacts) -> None:
     put(artifacts, "checkpoints/job_0/a", "checkpoints/job_1/b")
     with immovable(artifacts.path("checkpoints/job_0")):
-        done = collect(kitchen)
+        done = collect(job_factory)
 
         assert (done.trashed, done.failed) == (["checkpoints/job_1/b"], 1)
-        assert statistics(kitchen.database).undeleted == 1
+        assert statistics(job_factory.database).undeleted == 1
 
-    assert collect_once(kitchen).trashed == ["checkpoints/job_0/a"]
-    assert statistics(kitchen.database).undeleted == 1
+    assert collect_once(job_factory).trashed == ["checkpoints/job_0/a"]
+    assert statistics(job_factory.database).undeleted == 1
 
 
 def test_unexpected_errors_do_not_end_the_collector_thread(
-    kitchen: Kitchen, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    job_factory: JobFactory, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(collector_module, "INTERVAL_SECONDS", 0.01)
     put(artifacts, "checkpoints/job_0/a")
-    collect_once(kitchen)
-    advance_clock(kitchen.database)
+    collect_once(job_factory)
+    advance_clock(job_factory.database)
     stop = threading.Event()
     thread = threading.Thread(
-        target=Collector(kitchen.database, artifacts, RetentionPolicy()).run, args=(stop,), daemon=True
+        target=Collector(job_factory.database, artifacts, RetentionPolicy()).run, args=(stop,), daemon=True
     )
 
     def broken(*_: object, **__: object) -> Iterator[Any]:
@@ -102,7 +102,7 @@ def test_unexpected_errors_do_not_end_the_collector_thread(
             worse.setattr(garbage, "count", broken)  # both fail for the same reason
             thread.start()
             until(lambda: caplog.text.count("failure not counted: unexpected") > 1)
-        until(lambda: statistics(kitchen.database).failed > 1)
+        until(lambda: statistics(job_factory.database).failed > 1)
     until(lambda: not keys(artifacts))
     stop.set()
     thread.join(5)
@@ -112,24 +112,24 @@ def test_unexpected_errors_do_not_end_the_collector_thread(
 
 
 def test_the_folder_of_another_database_is_left_alone(
-    kitchen: Kitchen, artifacts: Artifacts, caplog: pytest.LogCaptureFixture
+    job_factory: JobFactory, artifacts: Artifacts, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(artifacts, "checkpoints/job_0/a")
-    collector, stop = Collector(kitchen.database, artifacts, RetentionPolicy()), threading.Event()
-    collect_once(kitchen)
-    advance_clock(kitchen.database, 10 * DAY)
+    collector, stop = Collector(job_factory.database, artifacts, RetentionPolicy()), threading.Event()
+    collect_once(job_factory)
+    advance_clock(job_factory.database, 10 * DAY)
 
     artifacts.set_deployment_id("dep_of_another")
     with pytest.raises(
         Misconfigured, match=r"belongs to another database: its id is dep_of_another.*`bestepoch adopt`"
     ):
-        collect_once(kitchen)
+        collect_once(job_factory)
     artifacts.delete("deployment-id")
     with pytest.raises(Misconfigured, match="is the volume mounted"):
-        collect_once(kitchen)
+        collect_once(job_factory)
     thread = threading.Thread(target=collector.run, args=(stop,), daemon=True)
     thread.start()
-    until(lambda: statistics(kitchen.database).refused)
+    until(lambda: statistics(job_factory.database).refused)
     stop.set()
     thread.join(5)
 

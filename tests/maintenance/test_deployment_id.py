@@ -19,7 +19,7 @@ from service.maintenance.deployment_id import adopt, mismatch, pair
 from service.store.engine import Database, migrate
 from service.store.maintenance import artifact_refs
 from service.store.schema import deployment
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 
 OLD = 2 * 24 * 3_600.0
 
@@ -75,14 +75,14 @@ def test_every_database_has_a_unique_id(tmp_path: Path) -> None:
     assert len(found) == 2
 
 
-def test_a_deployment_older_than_the_id_is_paired(kitchen: Kitchen) -> None:
+def test_a_deployment_older_than_the_id_is_paired(job_factory: JobFactory) -> None:
     """Its database refers to a file in the folder; other files may have been left by a crash."""
-    kitchen.artifacts.put("checkpoints/job_0/a", b"x")
-    kitchen.trained()
+    job_factory.artifacts.put("checkpoints/job_0/a", b"x")
+    job_factory.trained()
 
-    pair(kitchen.database, kitchen.artifacts)
+    pair(job_factory.database, job_factory.artifacts)
 
-    assert id_of(kitchen.database) == (kitchen.artifacts.deployment_id(), True)
+    assert id_of(job_factory.database) == (job_factory.artifacts.deployment_id(), True)
 
 
 def test_an_empty_database_beside_files_without_an_id_is_refused(database: Database, artifacts: Artifacts) -> None:

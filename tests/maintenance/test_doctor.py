@@ -24,24 +24,24 @@ from service.store.engine import Database, migrate, sqlite_module
 from service.store.jobs import actions, jobs
 from service.store.schema import jobs as jobs_table
 from service.store.schema import metadata
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 from tests.specs import synthetic
 from tests.store.records import dataset, epoch
 
 
-def examined(kitchen: Kitchen) -> list[str]:
-    return [str(problem) for problem in Doctor(kitchen.database, kitchen.artifacts).examine()]
+def examined(job_factory: JobFactory) -> list[str]:
+    return [str(problem) for problem in Doctor(job_factory.database, job_factory.artifacts).examine()]
 
 
-def damage(kitchen: Kitchen, statement: Any) -> None:
-    with kitchen.database.transaction() as connection:
+def damage(job_factory: JobFactory, statement: Any) -> None:
+    with job_factory.database.transaction() as connection:
         connection.execute(statement)
 
 
-def trained(kitchen: Kitchen) -> str:
+def trained(job_factory: JobFactory) -> str:
     """A consistent job: its best epoch is 3."""
-    job_id = kitchen.trained(epochs=3).job_id
-    with kitchen.database.transaction() as connection:
+    job_id = job_factory.trained(epochs=3).job_id
+    with job_factory.database.transaction() as connection:
         connection.execute(update(jobs_table).where(jobs_table.c.id == job_id).values(best_value=1 / 3))
     return job_id
 
@@ -50,17 +50,17 @@ def change(job_id: str, **values: Any) -> Any:
     return update(jobs_table).where(jobs_table.c.id == job_id).values(**values)
 
 
-def file_of(kitchen: Kitchen, job_id: str) -> Path:
-    (file,) = [file for file in kitchen.artifacts.files() if job_id in file.key]
-    return kitchen.artifacts.path(file.key)
+def file_of(job_factory: JobFactory, job_id: str) -> Path:
+    (file,) = [file for file in job_factory.artifacts.files() if job_id in file.key]
+    return job_factory.artifacts.path(file.key)
 
 
-def test_a_healthy_deployment_has_no_problems(kitchen: Kitchen) -> None:
-    trained(kitchen)
-    kitchen.running()
-    kitchen.queued()
-    kitchen.swept()
-    doctor = Doctor(kitchen.database, kitchen.artifacts)
+def test_a_healthy_deployment_has_no_problems(job_factory: JobFactory) -> None:
+    trained(job_factory)
+    job_factory.running()
+    job_factory.queued()
+    job_factory.swept()
+    doctor = Doctor(job_factory.database, job_factory.artifacts)
 
     assert list(doctor.examine()) == []
     lines = str(doctor.findings).splitlines()
@@ -81,14 +81,14 @@ def test_counts_of_one_are_singular() -> None:
     ]
 
 
-def test_missing_truncated_and_corrupt_files_are_reported(kitchen: Kitchen) -> None:
-    missing, short, flipped, healthy = (trained(kitchen) for _ in range(4))
-    file_of(kitchen, missing).unlink()
-    whole = file_of(kitchen, short).read_bytes()
-    file_of(kitchen, short).write_bytes(whole[:-1])
-    file_of(kitchen, flipped).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+def test_missing_truncated_and_corrupt_files_are_reported(job_factory: JobFactory) -> None:
+    missing, short, flipped, healthy = (trained(job_factory) for _ in range(4))
+    file_of(job_factory, missing).unlink()
+    whole = file_of(job_factory, short).read_bytes()
+    file_of(job_factory, short).write_bytes(whole[:-1])
+    file_of(job_factory, flipped).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
 
-    lines = examined(kitchen)
+    lines = examined(job_factory)
 
     assert [line.split(" (")[0] for line in lines] == [
         f"{missing}: the file of its best is missing",
@@ -99,43 +99,43 @@ def test_missing_truncated_and_corrupt_files_are_reported(kitchen: Kitchen) -> N
     assert not any(healthy in line for line in lines)
 
 
-def test_a_missing_saved_state_loses_no_result(kitchen: Kitchen) -> None:
-    claim = kitchen.running()
-    kitchen.record(claim, epoch(1))
-    kitchen.publish(claim, 1, CheckpointKind.state)
-    file_of(kitchen, claim.job_id).unlink()
+def test_a_missing_saved_state_loses_no_result(job_factory: JobFactory) -> None:
+    claim = job_factory.running()
+    job_factory.record(claim, epoch(1))
+    job_factory.publish(claim, 1, CheckpointKind.state)
+    file_of(job_factory, claim.job_id).unlink()
 
-    (lines,) = [line for line in examined(kitchen) if "of its state" in line]
+    (lines,) = [line for line in examined(job_factory) if "of its state" in line]
 
     assert lines.endswith(
         "a live job restarts, with the same result; an ended one cannot be forked from its last epoch"
     )
 
 
-def test_a_missing_file_of_a_data_set_is_reported(kitchen: Kitchen) -> None:
-    with kitchen.database.transaction(DEFAULT_TENANT) as connection:
+def test_a_missing_file_of_a_data_set_is_reported(job_factory: JobFactory) -> None:
+    with job_factory.database.transaction(DEFAULT_TENANT) as connection:
         datasets.add(connection, dataset(), path="datasets/ds_1/data.parquet", options="{}")
 
-    assert examined(kitchen) == [
+    assert examined(job_factory) == [
         "ds_1: the file of its rows is missing (datasets/ds_1/data.parquet); "
         "restore the file from a backup, or delete the data set and upload it again"
     ]
 
 
 def test_a_checkpoint_replaced_during_the_check_is_not_reported(
-    kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
+    job_factory: JobFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = kitchen.running()
-    kitchen.publish(claim, 1)
+    claim = job_factory.running()
+    job_factory.publish(claim, 1)
     real = Doctor._compare
 
     def replaced_first(self: Doctor, file: Any) -> str | None:
-        kitchen.publish(claim, 2)
+        job_factory.publish(claim, 2)
         return real(self, file)
 
     monkeypatch.setattr(Doctor, "_compare", replaced_first)
 
-    assert examined(kitchen) == []
+    assert examined(job_factory) == []
 
 
 @pytest.mark.parametrize(
@@ -150,52 +150,52 @@ def test_a_checkpoint_replaced_during_the_check_is_not_reported(
         ({"status": Status.failed, "finished_at": datetime.now(UTC)}, "ended, but it has a lease"),
     ],
 )
-def test_an_inconsistent_job_state_is_reported(kitchen: Kitchen, values: dict[str, Any], problem: str) -> None:
-    claim = kitchen.running()
-    damage(kitchen, change(claim.job_id, **values))
+def test_an_inconsistent_job_state_is_reported(job_factory: JobFactory, values: dict[str, Any], problem: str) -> None:
+    claim = job_factory.running()
+    damage(job_factory, change(claim.job_id, **values))
 
-    lines, *more = examined(kitchen)
+    lines, *more = examined(job_factory)
 
     assert lines.startswith(f"{claim.job_id}: {problem} (status ")
     unlogged = f"{claim.job_id}: it is failed, but its event log has 0 end events"
     assert [each.partition(";")[0] for each in more] == [unlogged] * (values.get("status") is Status.failed)
 
 
-def test_a_live_job_without_its_data_set_is_reported(kitchen: Kitchen) -> None:
-    live, ended = kitchen.queued(), kitchen.queued()
-    with kitchen.database.transaction() as connection:
+def test_a_live_job_without_its_data_set_is_reported(job_factory: JobFactory) -> None:
+    live, ended = job_factory.queued(), job_factory.queued()
+    with job_factory.database.transaction() as connection:
         actions.cancel(connection, ended.id)
     for job in (live, ended):
         spec = job.spec.model_dump(mode="json")
         spec["data"] = {"kind": "dataset", "id": "ds_1", "target": "species"}
-        damage(kitchen, change(job.id, spec=spec))
+        damage(job_factory, change(job.id, spec=spec))
 
-    (lines,) = examined(kitchen)
+    (lines,) = examined(job_factory)
 
     assert lines.startswith(f"{live.id}: its data set is missing")
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_a_job_whose_sweep_is_missing_is_reported(kitchen: Kitchen, tmp_path: Path) -> None:
-    kitchen.swept()
+def test_a_job_whose_sweep_is_missing_is_reported(job_factory: JobFactory, tmp_path: Path) -> None:
+    job_factory.swept()
     unchecked = sqlite_module.connect(
         str(tmp_path / "test.db"), isolation_level=None
     )  # foreign keys are off by default
     unchecked.execute("DELETE FROM sweeps")
     unchecked.close()
 
-    (lines,) = examined(kitchen)
+    (lines,) = examined(job_factory)
 
     assert lines.startswith("database: row 1 of jobs refers to a missing row of sweeps")
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("how", ["pages", "head"])
-def test_a_damaged_database_file_is_reported(kitchen: Kitchen, tmp_path: Path, how: str) -> None:
-    with kitchen.database.transaction(DEFAULT_TENANT) as connection:
+def test_a_damaged_database_file_is_reported(job_factory: JobFactory, tmp_path: Path, how: str) -> None:
+    with job_factory.database.transaction(DEFAULT_TENANT) as connection:
         for _ in range(200):
             jobs.submit(connection, synthetic(), max_queued=1_000)
-    kitchen.database.close()  # checkpoints the WAL into the file
+    job_factory.database.close()  # checkpoints the WAL into the file
     path = tmp_path / "test.db"
     with path.open("r+b") as file:
         if how == "head":
@@ -206,20 +206,20 @@ def test_a_damaged_database_file_is_reported(kitchen: Kitchen, tmp_path: Path, h
                 file.seek(place)
                 file.write(os.urandom(200))
 
-    lines = examined(kitchen)
+    lines = examined(job_factory)
 
     assert lines
     assert all(line.startswith("database: ") and "restore the latest backup" in line for line in lines)
 
 
-def test_unreferenced_files_are_counted_by_kind_and_are_no_problem(kitchen: Kitchen) -> None:
+def test_unreferenced_files_are_counted_by_kind_and_are_no_problem(job_factory: JobFactory) -> None:
     for name in "abc":
-        kitchen.artifacts.put(f"checkpoints/{trained(kitchen)}/{name}", b"x" * 100_000)
-    with kitchen.database.transaction() as connection:
+        job_factory.artifacts.put(f"checkpoints/{trained(job_factory)}/{name}", b"x" * 100_000)
+    with job_factory.database.transaction() as connection:
         for job in jobs.find(connection, limit=1):
             jobs.remove(connection, job.id)
-    kitchen.artifacts.put("trash/datasets/ds_1/data.parquet", b"x" * 100_000)
-    doctor = Doctor(kitchen.database, kitchen.artifacts)
+    job_factory.artifacts.put("trash/datasets/ds_1/data.parquet", b"x" * 100_000)
+    doctor = Doctor(job_factory.database, job_factory.artifacts)
 
     assert list(doctor.examine()) == []
     assert str(doctor.findings).splitlines()[1:] == [
@@ -230,13 +230,13 @@ def test_unreferenced_files_are_counted_by_kind_and_are_no_problem(kitchen: Kitc
     ]
 
 
-def test_the_folder_of_another_database_is_reported_first(kitchen: Kitchen) -> None:
-    job_id = trained(kitchen)
-    deployment_id.pair(kitchen.database, kitchen.artifacts)
-    kitchen.artifacts.set_deployment_id("dep_of_another")
-    file_of(kitchen, job_id).unlink()
+def test_the_folder_of_another_database_is_reported_first(job_factory: JobFactory) -> None:
+    job_id = trained(job_factory)
+    deployment_id.pair(job_factory.database, job_factory.artifacts)
+    job_factory.artifacts.set_deployment_id("dep_of_another")
+    file_of(job_factory, job_id).unlink()
 
-    first, second = examined(kitchen)
+    first, second = examined(job_factory)
 
     assert first.startswith("artifacts: the artifacts folder ")
     assert "belongs to another database: its id is dep_of_another" in first
@@ -244,27 +244,27 @@ def test_the_folder_of_another_database_is_reported_first(kitchen: Kitchen) -> N
     assert second.startswith(f"{job_id}: the file of its best is missing")
 
 
-def test_a_missing_file_can_be_restored_from_the_trash(kitchen: Kitchen) -> None:
-    file = file_of(kitchen, trained(kitchen))
-    assert kitchen.artifacts.move_to_trash(f"checkpoints/{file.parent.name}/{file.name}")
+def test_a_missing_file_can_be_restored_from_the_trash(job_factory: JobFactory) -> None:
+    file = file_of(job_factory, trained(job_factory))
+    assert job_factory.artifacts.move_to_trash(f"checkpoints/{file.parent.name}/{file.name}")
 
-    (lines,) = examined(kitchen)
+    (lines,) = examined(job_factory)
 
     _, moved, _, target = lines.split("it is in the trash: ")[1].split(" ")
     target = Path(target)
     target.parent.mkdir()
     Path(moved).rename(target)
-    assert examined(kitchen) == []
+    assert examined(job_factory) == []
 
 
-def test_a_sweep_without_jobs_is_no_problem(kitchen: Kitchen) -> None:
-    sweep = kitchen.swept()
-    with kitchen.database.transaction() as connection:
+def test_a_sweep_without_jobs_is_no_problem(job_factory: JobFactory) -> None:
+    sweep = job_factory.swept()
+    with job_factory.database.transaction() as connection:
         for job in jobs.find(connection, jobs.JobFilter(sweep=sweep.id), limit=10):
             jobs.remove(connection, job.id)
         assert sweeps.get(connection, sweep.id).jobs == 0
 
-    assert examined(kitchen) == []
+    assert examined(job_factory) == []
 
 
 def test_every_column_with_an_artifact_key_is_named_path() -> None:
@@ -277,8 +277,8 @@ def test_every_column_with_an_artifact_key_is_named_path() -> None:
 def test_the_command_exits_with_1_if_there_are_problems(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'bestepoch.db'}"
     migrate(url)
-    kitchen = Kitchen(Database(url), Artifacts(tmp_path / "artifacts"))
-    job_id = trained(kitchen)
+    job_factory = JobFactory(Database(url), Artifacts(tmp_path / "artifacts"))
+    job_id = trained(job_factory)
     environment = {**os.environ, "BESTEPOCH_HOME": str(tmp_path)}
 
     def doctor() -> subprocess.CompletedProcess[str]:
@@ -286,9 +286,9 @@ def test_the_command_exits_with_1_if_there_are_problems(tmp_path: Path) -> None:
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
     healthy = doctor()
-    shutil.rmtree(file_of(kitchen, job_id).parent)
+    shutil.rmtree(file_of(job_factory, job_id).parent)
     damaged = doctor()
-    kitchen.database.close()
+    job_factory.database.close()
 
     assert (healthy.returncode, healthy.stdout.splitlines()[-1]) == (0, "no problems found")
     assert (damaged.returncode, damaged.stdout.splitlines()[-1]) == (1, "1 problem found")

@@ -20,7 +20,7 @@ from service.store.maintenance import garbage
 from service.store.schema import checkpoints, epochs
 from service.store.schema import jobs as jobs_table
 from service.store.schema import sweeps as sweeps_table
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 from tests.maintenance.collector_helpers import advance_clock, collect, collect_once, keys, set_end_time
 
 pytestmark = pytest.mark.usefixtures("paired")
@@ -42,74 +42,74 @@ def fast_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-def test_jobs_are_kept_forever_by_default(kitchen: Kitchen) -> None:
-    claim = kitchen.trained()
-    set_end_time(kitchen.database, claim.job_id, days=10_000)
+def test_jobs_are_kept_forever_by_default(job_factory: JobFactory) -> None:
+    claim = job_factory.trained()
+    set_end_time(job_factory.database, claim.job_id, days=10_000)
 
-    collect(kitchen)
+    collect(job_factory)
 
-    with kitchen.database.reading() as connection:
+    with job_factory.database.reading() as connection:
         assert jobs.get(connection, claim.job_id).status is Status.succeeded
 
 
-def test_expired_jobs_are_deleted_with_their_rows_and_files(kitchen: Kitchen, artifacts: Artifacts) -> None:
-    old = [kitchen.trained().job_id for _ in range(JOBS + 2)]
-    recent, live = kitchen.trained().job_id, kitchen.queued().id
-    set_end_time(kitchen.database, *old, days=8)
-    set_end_time(kitchen.database, recent, days=6)
+def test_expired_jobs_are_deleted_with_their_rows_and_files(job_factory: JobFactory, artifacts: Artifacts) -> None:
+    old = [job_factory.trained().job_id for _ in range(JOBS + 2)]
+    recent, live = job_factory.trained().job_id, job_factory.queued().id
+    set_end_time(job_factory.database, *old, days=8)
+    set_end_time(job_factory.database, recent, days=6)
 
     found = keys(artifacts)
 
-    collect(kitchen, keep_days=7)
+    collect(job_factory, keep_days=7)
 
-    with kitchen.database.reading() as connection:
+    with job_factory.database.reading() as connection:
         assert [job.id for job in jobs.find(connection, limit=100)] == [live, recent]
         assert set(connection.scalars(select(epochs.c.job_id))) == {recent}
         assert set(connection.scalars(select(checkpoints.c.job_id))) == {recent}
     assert {key.split("/")[1] for key in keys(artifacts)} == {recent, *old}, "files are kept for the grace period"
-    advance_clock(kitchen.database)
-    assert set(collect_once(kitchen).deleted) == {key for key in found if key.split("/")[1] in old}
+    advance_clock(job_factory.database)
+    assert set(collect_once(job_factory).deleted) == {key for key in found if key.split("/")[1] in old}
     assert {key.split("/")[1] for key in keys(artifacts)} == {recent}
 
 
-def test_jobs_with_an_unknown_status_are_kept(kitchen: Kitchen) -> None:
-    claim = kitchen.trained()
-    set_end_time(kitchen.database, claim.job_id)
-    with kitchen.database.transaction() as connection:
+def test_jobs_with_an_unknown_status_are_kept(job_factory: JobFactory) -> None:
+    claim = job_factory.trained()
+    set_end_time(job_factory.database, claim.job_id)
+    with job_factory.database.transaction() as connection:
         connection.execute(update(jobs_table).values(status="archived"))
 
-    collect(kitchen, keep_days=7)
+    collect(job_factory, keep_days=7)
 
-    with kitchen.database.reading() as connection:
+    with job_factory.database.reading() as connection:
         assert jobs.get(connection, claim.job_id).status == "archived"
 
 
-def test_sweeps_are_deleted_after_their_last_job(kitchen: Kitchen) -> None:
-    expired, kept = kitchen.swept(), kitchen.swept()
+def test_sweeps_are_deleted_after_their_last_job(job_factory: JobFactory) -> None:
+    expired, kept = job_factory.swept(), job_factory.swept()
     long_ago = datetime.now(UTC) - timedelta(days=10)
-    with kitchen.database.transaction() as connection:
+    with job_factory.database.transaction() as connection:
         connection.execute(update(sweeps_table).values(created_at=long_ago))
         ended = update(jobs_table).where(jobs_table.c.sweep_id == expired.id)
         connection.execute(ended.values(finished_at=long_ago))
 
-    collect(kitchen, keep_days=7)
+    collect(job_factory, keep_days=7)
 
-    with kitchen.database.reading() as connection:
+    with job_factory.database.reading() as connection:
         assert sweeps.get(connection, kept.id).jobs == 1
         with pytest.raises(NotFound):
             sweeps.get(connection, expired.id)
 
 
-def test_a_wall_clock_that_jumps_deletes_no_job(kitchen: Kitchen, fast_clock: pytest.MonkeyPatch) -> None:
-    claim = kitchen.trained()
-    collect_once(kitchen, keep_days=7)
-    collect_once(kitchen, keep_days=7)
-    advance_clock(kitchen.database, DAY - 60)
-    collect_once(kitchen, keep_days=7)
+def test_a_wall_clock_that_jumps_deletes_no_job(job_factory: JobFactory, fast_clock: pytest.MonkeyPatch) -> None:
+    claim = job_factory.trained()
+    collect_once(job_factory, keep_days=7)
+    collect_once(job_factory, keep_days=7)
+    advance_clock(job_factory.database, DAY - 60)
+    collect_once(job_factory, keep_days=7)
     fast_clock.undo()
-    advance_clock(kitchen.database)
+    advance_clock(job_factory.database)
 
-    collect_once(kitchen, keep_days=7)
+    collect_once(job_factory, keep_days=7)
 
-    with kitchen.database.reading() as connection:
+    with job_factory.database.reading() as connection:
         assert jobs.get(connection, claim.job_id).status is Status.succeeded

@@ -14,7 +14,7 @@ from service.maintenance.collector import DAY, MAX_ORPHANS, Collector, Retention
 from service.store import datasets
 from service.store.jobs import jobs
 from service.store.maintenance import garbage
-from tests.api.states import Kitchen
+from tests.api.job_factory import JobFactory
 from tests.maintenance.collector_helpers import advance_clock, collect, collect_once, keys, put, statistics
 from tests.store.records import dataset
 
@@ -23,50 +23,50 @@ pytestmark = pytest.mark.usefixtures("paired")
 
 @pytest.mark.parametrize(("referenced", "removed"), [(0, False), (290, False), (310, True)])
 def test_too_large_a_share_of_orphans_is_only_removed_with_force(
-    kitchen: Kitchen, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, referenced: int, removed: bool
+    job_factory: JobFactory, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, referenced: int, removed: bool
 ) -> None:
     monkeypatch.setattr(collector_module, "MAX_ORPHANS", 9)
     orphans = {f"checkpoints/job_0/{number}" for number in range(10)}
     put(artifacts, *orphans, *(f"datasets/ds_{number}/data.parquet" for number in range(referenced // 10)))
-    with kitchen.database.transaction(DEFAULT_TENANT) as connection:
+    with job_factory.database.transaction(DEFAULT_TENANT) as connection:
         for number in range(referenced // 10):
             path = f"datasets/ds_{number}/data.parquet"
             datasets.add(connection, dataset(f"ds_{number}", f"{number:064}"), path=path, options="{}")
 
-    done = collect(kitchen)
+    done = collect(job_factory)
 
     assert (set(done.trashed) == orphans, done.refused is None) == (removed, removed)
     if not removed:
         assert "10 of " in str(done.refused)
-        assert statistics(kitchen.database).refused == 1
+        assert statistics(job_factory.database).refused == 1
         assert keys(artifacts) >= orphans
-        assert set(collect_once(kitchen, force=True).trashed) == orphans
+        assert set(collect_once(job_factory, force=True).trashed) == orphans
 
 
-def test_a_few_orphans_are_removed_whatever_their_share(kitchen: Kitchen, artifacts: Artifacts) -> None:
+def test_a_few_orphans_are_removed_whatever_their_share(job_factory: JobFactory, artifacts: Artifacts) -> None:
     put(artifacts, *(f"checkpoints/job_0/{number}" for number in range(MAX_ORPHANS)))
 
-    assert len(collect(kitchen).trashed) == MAX_ORPHANS
+    assert len(collect(job_factory).trashed) == MAX_ORPHANS
 
 
-def test_the_trash_is_emptied_after_its_retention_time(kitchen: Kitchen, artifacts: Artifacts) -> None:
+def test_the_trash_is_emptied_after_its_retention_time(job_factory: JobFactory, artifacts: Artifacts) -> None:
     put(artifacts, "checkpoints/job_0/a")
-    collect(kitchen)
+    collect(job_factory)
     trash = artifacts.path("trash/checkpoints/job_0/a")
-    assert (statistics(kitchen.database).trash_files, statistics(kitchen.database).trash_bytes) == (1, 1)
-    advance_clock(kitchen.database, 7 * DAY - 60)
+    assert (statistics(job_factory.database).trash_files, statistics(job_factory.database).trash_bytes) == (1, 1)
+    advance_clock(job_factory.database, 7 * DAY - 60)
 
-    collect_once(kitchen)
+    collect_once(job_factory)
     assert trash.exists()
-    advance_clock(kitchen.database, 60)
-    collect_once(kitchen)
+    advance_clock(job_factory.database, 60)
+    collect_once(job_factory)
 
     assert not trash.exists()
-    assert statistics(kitchen.database).trash_files == 0
+    assert statistics(job_factory.database).trash_files == 0
 
 
 def test_a_large_trash_is_marked_in_small_transactions(
-    kitchen: Kitchen, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+    job_factory: JobFactory, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(artifacts, *(f"trash/checkpoints/job_0/{number}" for number in range(7)))
     monkeypatch.setattr(collector_module, "FILES", 3)
@@ -78,66 +78,66 @@ def test_a_large_trash_is_marked_in_small_transactions(
 
     monkeypatch.setattr(garbage, "mark", counted)
 
-    collect_once(kitchen)
+    collect_once(job_factory)
 
     assert numbers == [3, 3, 1]
 
 
-def test_old_unfinished_files_are_removed_and_current_ones_kept(kitchen: Kitchen, artifacts: Artifacts) -> None:
+def test_old_unfinished_files_are_removed_and_current_ones_kept(job_factory: JobFactory, artifacts: Artifacts) -> None:
     (artifacts.root / "tmp/left").mkdir()
     (artifacts.root / "tmp/left/upload").write_bytes(b"x")
-    collect_once(kitchen)
-    advance_clock(kitchen.database)
+    collect_once(job_factory)
+    advance_clock(job_factory.database)
     with artifacts.scratch() as folder:
-        collect_once(kitchen)
+        collect_once(job_factory)
 
         assert folder.exists()
     assert not (artifacts.root / "tmp/left").exists()
 
 
 def test_a_replaced_file_of_a_live_job_is_deleted_after_the_grace_period(
-    kitchen: Kitchen, artifacts: Artifacts
+    job_factory: JobFactory, artifacts: Artifacts
 ) -> None:
-    claim = kitchen.running()
+    claim = job_factory.running()
     for number in (1, 2):
-        data = kitchen.publish(claim, number)
+        data = job_factory.publish(claim, number)
     replaced = f"checkpoints/{claim.job_id}/best-1.safetensors"
     artifacts.put(replaced, data)  # the test publisher has deleted it
-    collect_once(kitchen)
-    advance_clock(kitchen.database, DAY - 60)
+    collect_once(job_factory)
+    advance_clock(job_factory.database, DAY - 60)
 
-    assert collect_once(kitchen).deleted == []
-    advance_clock(kitchen.database, 60)
-    assert collect_once(kitchen).deleted == [replaced]
+    assert collect_once(job_factory).deleted == []
+    advance_clock(job_factory.database, 60)
+    assert collect_once(job_factory).deleted == [replaced]
     assert keys(artifacts) == {f"checkpoints/{claim.job_id}/best-2.safetensors"}
-    assert statistics(kitchen.database).trash_files == 0, "replaced files skip the trash"
+    assert statistics(job_factory.database).trash_files == 0, "replaced files skip the trash"
 
 
 def test_without_a_grace_period_discarded_files_are_deleted_at_once_but_orphans_wait(
-    kitchen: Kitchen, artifacts: Artifacts
+    job_factory: JobFactory, artifacts: Artifacts
 ) -> None:
-    claim = kitchen.trained()
+    claim = job_factory.trained()
     put(artifacts, "datasets/ds_0/data.parquet", "tmp/upload")
-    with kitchen.database.transaction() as connection:
+    with job_factory.database.transaction() as connection:
         jobs.remove(connection, claim.job_id)
 
-    done = Collector(kitchen.database, artifacts, RetentionPolicy(grace_hours=0.0)).collect(threading.Event())
+    done = Collector(job_factory.database, artifacts, RetentionPolicy(grace_hours=0.0)).collect(threading.Event())
 
     assert [key.split("/")[1] for key in done.deleted] == [claim.job_id]
     assert keys(artifacts) == {"datasets/ds_0/data.parquet"}
     assert artifacts.path("tmp/upload").exists()
 
 
-def test_a_dry_run_lists_what_a_collection_would_do(kitchen: Kitchen, artifacts: Artifacts) -> None:
-    claim = kitchen.trained()
+def test_a_dry_run_lists_what_a_collection_would_do(job_factory: JobFactory, artifacts: Artifacts) -> None:
+    claim = job_factory.trained()
     put(artifacts, "checkpoints/job_0/a")
-    with kitchen.database.transaction() as connection:
+    with job_factory.database.transaction() as connection:
         jobs.remove(connection, claim.job_id)
-    collector = Collector(kitchen.database, artifacts, RetentionPolicy(grace_hours=48))
+    collector = Collector(job_factory.database, artifacts, RetentionPolicy(grace_hours=48))
     (path,) = [key for key in keys(artifacts) if claim.job_id in key]
     lines = [list(collector.preview().lines())]
     collector.collect(threading.Event())
-    advance_clock(kitchen.database)
+    advance_clock(job_factory.database)
     lines.append(list(collector.preview().lines()))
 
     assert sorted(lines[0]) == sorted(

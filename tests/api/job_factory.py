@@ -34,7 +34,7 @@ def epoch(number: int, **fields: Any) -> Epoch:
 
 
 @dataclass(frozen=True)
-class Kitchen:
+class JobFactory:
     """Creates jobs in any state."""
 
     database: Database
