@@ -7,8 +7,8 @@ TORCH_INDEX_URL ?=
 # Test processes at once: one a core, four at most.
 TEST_PROCESSES ?= auto
 PYTEST := $(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile
-# What `make test` leaves to targets of their own.
-SLOW := e2e serving/exports faults chaos fuzz browser generated
+# Suites with targets of their own.
+SUITES := faults chaos fuzz browser generated
 # What `make test-fast` runs, but for tests that are marked as slow or need Postgres.
 FAST := tests/spec tests/data tests/training tests/store tests/api/test_jobs.py tests/api/test_sweeps.py \
   tests/api/test_plan.py tests/test_house_rules.py tests/domain tests/stopping
@@ -40,13 +40,13 @@ serve: setup ## Start the API and a worker
 	$(BIN)/bestepoch serve
 
 test-fast: setup ## Run the quick tests of the core while you work, on SQLite alone (under 1 minute)
-	$(PYTEST) -m "not slow" -k "not postgres" $(FAST)
+	$(PYTEST) -m "not slow and not e2e" -k "not postgres" $(FAST)
 
 test: setup ## Run every test but those of the targets below (4 minutes)
-	$(PYTEST) -rs $(SLOW:%=--ignore tests/%)
+	$(PYTEST) -rs -m "not e2e" $(SUITES:%=--ignore tests/%)
 
-e2e: setup ## Run whole services, the documents' commands, exports and the client's estimators (4 minutes)
-	$(PYTEST) -rs tests/e2e tests/serving/exports
+e2e: setup ## Run whole services, the documents' commands, exports, estimators and long tests (6 minutes)
+	$(PYTEST) -rs -m e2e $(SUITES:%=--ignore tests/%)
 
 faults: setup ## Kill, stop, fill and cut real processes, and see that nothing is lost (13 minutes)
 	$(BIN)/pytest tests/faults -rs

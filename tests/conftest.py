@@ -1,4 +1,4 @@
-"""What tests of every room share: databases of both kinds, each test with its own."""
+"""Fixtures of all tests: databases of both kinds, a fresh one for each test."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ from tests.databases import NoPostgres, postgres_database, postgres_server
 # The same examples on every run, and no failure because a machine was busy.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("tests")
+
+
+E2E = [Path(__file__).parent / folder for folder in ("e2e", "serving/exports")]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of the end-to-end suites has the marker `e2e`."""
+    for item in items:
+        if any(folder in item.path.parents for folder in E2E):
+            item.add_marker("e2e")
 
 
 @pytest.fixture(autouse=True, scope="session")

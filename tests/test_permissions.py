@@ -19,6 +19,8 @@ from service.cli.permissions import exposed
 from service.settings import Settings
 from service.store.engine import Database, migrate
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(autouse=True)
 def same_umask() -> Iterator[None]:

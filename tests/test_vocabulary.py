@@ -114,11 +114,10 @@ def own_words(text: str) -> str:
     return SHOWN.sub("", SECTION.sub("", text))
 
 
-@pytest.mark.parametrize("path", checked(), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_a_file_uses_standard_terms(path: Path) -> None:
-    private = list(found(own_words(path.read_text(encoding="utf-8"))))
+def test_files_use_standard_terms() -> None:
+    texts = {path.relative_to(ROOT).as_posix(): own_words(path.read_text(encoding="utf-8")) for path in checked()}
 
-    assert not private
+    assert not [f"{name}: {each}" for name, text in texts.items() for each in found(text)]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from starlette.testclient import TestClient
 from service.domain.access import DEFAULT_TENANT, Scope
 from tests.api.operations import Maker, ids, key, operations
 
+pytestmark = pytest.mark.e2e
+
 __all__ = ["ids", "key"]
 
 FORWARDED = [

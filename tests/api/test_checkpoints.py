@@ -222,6 +222,7 @@ def test_a_missing_checkpoint_file_is_a_500(client: TestClient, file: tuple[str,
     assert response.json()["detail"] == "the best checkpoint's file cannot be read: No such file or directory"
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("left", [None, b"something else"], ids=["lost", "changed"])
 def test_a_missing_or_damaged_file_is_not_reported_as_a_full_disk(
     settings: Settings,

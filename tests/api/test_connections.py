@@ -17,6 +17,8 @@ from tests.api.conftest import serving
 from tests.api.job_factory import JobFactory, epoch
 from tests.processes import until
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def hasty(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx2.Client]:

@@ -67,6 +67,7 @@ def test_a_list_has_column_counts_or_on_request_columns(client: TestClient) -> N
     assert client.get("/v1/datasets?columns=true").json()["data"] == [newer, older]
 
 
+@pytest.mark.e2e
 def test_a_list_without_columns_is_short_however_wide_the_tables_are(client: TestClient) -> None:
     rows = [",".join(f"{cell}" for cell in range(row, row + 2_000)) for row in range(4)]
     upload(client, "\n".join([",".join(f"x{i}" for i in range(2_000)), *rows]).encode())

@@ -38,6 +38,8 @@ from tests.api.job_factory import JobFactory
 from tests.data.files import parquet
 from tests.processes import children, command, linux_only, until
 
+pytestmark = pytest.mark.e2e
+
 SIZE = 32 * 2**20
 
 

@@ -27,6 +27,8 @@ from service.training.loop import Training
 from tests.api.job_factory import JobFactory
 from tests.data.files import FAULTS, parquet
 
+pytestmark = pytest.mark.e2e
+
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
 
 

@@ -70,6 +70,7 @@ def test_an_unknown_option_is_refused(client: TestClient, query: str) -> None:
     assert response.json()["errors"][0]["parameter"] == query.split("=")[0]
 
 
+@pytest.mark.e2e
 def test_every_damaged_file_of_every_format_is_a_4xx(live: httpx2.Client, artifacts: Artifacts) -> None:
     contents = [content.encode() if isinstance(content, str) else content for content, _ in CSV_FAULTS.values()]
     contents += [content for content, _ in [*FAULTS.values(), *IMAGE_FAULTS.values()]]

@@ -69,6 +69,7 @@ def test_a_wait_for_a_missing_job_is_a_404_at_once(live: httpx2.Client) -> None:
     assert live.get(f"/v1/jobs/job_0?wait={WAIT}").status_code == 404
 
 
+@pytest.mark.e2e
 def test_200_waiting_clients_are_all_answered_and_the_server_stays_responsive(
     app: FastAPI, job_factory: JobFactory
 ) -> None:

@@ -89,6 +89,7 @@ print([column.distinct for column in found.columns], resource.getrusage(resource
 """
 
 
+@pytest.mark.e2e
 def test_parquet_that_unpacks_to_gigabytes_is_read_in_bounded_memory(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(parquet("SELECT repeat('x', 100000) || (range % 3) AS t, range AS n FROM range(20000)"))

@@ -91,7 +91,7 @@ def test_a_class_is_a_text_whatever_it_looks_like(tmp_path: Path, names: tuple[s
     assert [row[-1] for row in stored.values()] == [*names]
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 def test_hundreds_of_classes_are_listed_however_many_values_pixels_have(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     images = [Image.fromarray(random.integers(0, 256, (30, 40), dtype=np.uint8)) for _ in range(400)]

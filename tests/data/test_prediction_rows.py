@@ -200,7 +200,7 @@ def test_a_wide_file_is_read_slice_by_slice(read: Read) -> None:
     assert len(found) == 1_100
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 @given(st.lists(st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)), min_size=1, max_size=50))
 def test_numbers_come_through_csv_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, numbers: list[float | None]

@@ -21,6 +21,8 @@ from service.store.maintenance import artifact_refs
 from service.store.schema import deployment
 from tests.api.job_factory import JobFactory
 
+pytestmark = pytest.mark.e2e
+
 OLD = 2 * 24 * 3_600.0
 
 

@@ -274,6 +274,7 @@ def test_every_column_with_an_artifact_key_is_named_path() -> None:
     assert all(name.endswith(".path") for name in paths)
 
 
+@pytest.mark.e2e
 def test_the_command_exits_with_1_if_there_are_problems(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'bestepoch.db'}"
     migrate(url)

@@ -23,6 +23,7 @@ def test_ids_sort_by_time_even_when_the_clock_is_set_back(monkeypatch: pytest.Mo
     assert new_id("job") > before
 
 
+@pytest.mark.e2e
 def test_ids_are_unique_across_threads() -> None:
     with ThreadPoolExecutor(8) as pool:
         ids = list(pool.map(new_id, ["ds"] * 20_000))

@@ -83,6 +83,7 @@ def test_postgres_errors_are_translated(database: Database, state: str, expected
         connection.execute(raising)
 
 
+@pytest.mark.e2e
 @pytest.mark.usefixtures("impatient")
 def test_a_silent_server_is_unavailable_in_bounded_time_until_it_answers(proxy: Proxy) -> None:
     database = Database(f"{proxy.url}?connect_timeout=2", statement_seconds=0.3)

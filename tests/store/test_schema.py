@@ -63,7 +63,7 @@ def test_a_missing_column_is_a_schema_mismatch(database: Database) -> None:
         jobs.find(connection, limit=1)
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_a_worker_releases_its_jobs_when_the_schema_becomes_incompatible(
     database: Database, database_url: str, tmp_path: Path

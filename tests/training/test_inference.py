@@ -109,7 +109,7 @@ def test_a_row_of_a_wide_network_predicts_the_same_alone_and_in_a_batch(hidden: 
         assert torch.equal(model.shares(some(whole, [row]))[0], together[row])
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 def test_an_inference_model_holds_its_weights_once() -> None:
     _, checkpoint = trained({"kind": "mlp", "hidden": [512, 512]})
     gc.collect()

@@ -249,7 +249,7 @@ def test_stopping_to_iterate_leaves_the_best_epochs_weights() -> None:
     assert all(values.isfinite().all() for values in report.best_state.values())
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 def test_an_epoch_leaves_no_tensors_behind() -> None:
     alive = []
     for report in reports(max_epochs=30, early_stopping=None, batch_size=16):
