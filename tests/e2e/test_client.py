@@ -86,14 +86,12 @@ def test_upload_train_follow_and_download(client: Client, tmp_path: Path) -> Non
 
 
 def test_the_readmes_python_example_runs(service: httpx2.Client, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _ = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
     names: dict[str, Any] = {}
 
-    exec(code.replace("Client()", f"Client({str(service.base_url)!r})"), names)  # noqa: S102
+    exec(code.replace("http://127.0.0.1:8000", str(service.base_url)), names)  # noqa: S102
 
     output = capsys.readouterr().out
-    assert "succeeded" in output
-    assert "patience of 5 ran out" in output
     assert "'prediction': 'Adelie'" in output
     assert isinstance(names["model"], torch.nn.Module)
     assert "SweepPoint" in output

@@ -143,7 +143,7 @@ def test_a_rejected_spec_is_a_value_error(url: str) -> None:
 
     with pytest.raises(ValueError, match="activation"):
         RemoteRegressor(url, activation="step").fit(x, y)
-    with pytest.raises(ValueError, match="no usable column"):
+    with pytest.raises(ValueError, match="no usable feature column"):
         RemoteRegressor(url).fit(np.ones((90, 2)), y)
     with pytest.raises(ValueError, match="one class, a; training needs two"):
         RemoteClassifier(url).fit(x, ["a"] * 90)

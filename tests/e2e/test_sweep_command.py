@@ -16,6 +16,7 @@ import pytest
 from bestepoch import Client
 from service.cli import demo
 from service.cli.common import CommandError
+from tests.documents import DOCS, blocks
 from tests.e2e.conftest import Run
 from tests.processes import ENDLESS, linux_only, until
 
@@ -32,8 +33,8 @@ def written(folder: Path, **content: Any) -> str:
     return str(path)
 
 
-def test_the_readmes_sweep_file_prints_a_leaderboard(run: Run, client: Client, tmp_path: Path) -> None:
-    (text,) = re.findall(r"```toml\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+def test_the_documented_sweep_file_prints_a_leaderboard(run: Run, client: Client, tmp_path: Path) -> None:
+    (text,) = (block.text for block in blocks(DOCS / "reference/sweeps.md") if block.kind == "toml")
     (tmp_path / "examples").symlink_to(PENGUINS.parent)  # a relative path is relative to the file
     (tmp_path / "grid.toml").write_text(text)
 
