@@ -210,7 +210,7 @@ class Recorder:
 
 
 def _log_lost(claim: Claim) -> None:
-    log.warning("lease lost: another attempt owns %s, attempt %s stops", claim.job_id, claim.attempt)
+    log.warning("lease lost: attempt %s of %s stops, as another attempt owns the job", claim.attempt, claim.job_id)
 
 
 def retry(write: Callable[[], T]) -> T:
