@@ -11,7 +11,7 @@ PYTEST := $(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile
 SUITES := faults chaos fuzz browser generated
 # What `make test-fast` runs, but for tests that are marked as slow or need Postgres.
 FAST := tests/spec tests/data tests/training tests/store tests/api/test_jobs.py tests/api/test_sweeps.py \
-  tests/api/test_plan.py tests/test_house_rules.py tests/domain tests/stopping
+  tests/api/test_plan.py tests/domain tests/stopping
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test-fast test e2e faults chaos fuzz browser generated check bench lock

@@ -167,6 +167,7 @@ def test_a_sweep_over_the_queue_limit_is_a_429(tmp_path: Path, database: Databas
         assert len(client.get("/v1/jobs").json()["data"]) == 3
 
 
+@pytest.mark.slow
 def test_inline_rows_are_not_stored_a_thousand_times(client: TestClient) -> None:
     data = {"kind": "inline", "x": [[0.123456789 * i] * 10 for i in range(1, 2_001)], "y": [0, 1] * 1_000}
 

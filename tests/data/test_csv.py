@@ -152,6 +152,7 @@ def test_a_table_wider_than_a_slice_keeps_its_columns_in_order(tmp_path: Path, m
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     names=st.lists(CELLS.map("n{}".format), min_size=2, max_size=4, unique_by=str.lower),

@@ -116,6 +116,7 @@ SOUND = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SOUND)
 @settings(max_examples=60)
 @given(data=st.data())

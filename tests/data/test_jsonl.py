@@ -109,6 +109,7 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53) + 1, 2**53 - 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     names=st.lists(TEXTS.map("n{}".format), min_size=2, max_size=4, unique_by=str.lower),

@@ -82,6 +82,7 @@ def test_an_array_of_too_many_rows_for_the_memory_is_refused(tmp_path: Path) -> 
 NUMBERS = st.sampled_from("?bBhHiIfd").map(np.dtype) | st.sampled_from([">f4", ">i2", "<f2"]).map(np.dtype)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     x=arrays.arrays(NUMBERS, arrays.array_shapes(min_dims=1, max_dims=3, max_side=4)),

@@ -190,6 +190,7 @@ def test_what_does_not_fit_is_refused_with_its_place(read: Read, content: str | 
     assert detail in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_wide_file_is_read_slice_by_slice(read: Read) -> None:
     features = [FittedFeature(column=f"x{i}", indicator=False) for i in range(1_100)]
     model = Preprocessing(features=features[::-1], target=FittedTarget(column="y"))

@@ -66,6 +66,7 @@ def test_a_resolved_job_round_trips(resolved: Resolved) -> None:
     assert back.array_key == resolved.array_key
 
 
+@pytest.mark.slow
 def test_thousands_of_columns_that_are_treated_alike_take_no_room() -> None:
     wide = synthetic(data={"kind": "synthetic", "rows": 100, "features": 10_000})
 

@@ -53,6 +53,7 @@ def test_replicates_count_the_seeds_up_at_each_point(replicates: int, seed: int,
     assert len(changes) == asked.size
 
 
+@pytest.mark.slow
 @given(st.integers(2, 6), st.integers(1, 4), st.lists(st.integers(1, 99), min_size=1, max_size=3, unique=True))
 def test_each_point_is_trained_once_a_fold_and_seed(folds: int, replicates: int, sizes: list[int]) -> None:
     asked = sweep(grid={"batch_size": sizes}, folds=folds, replicates=replicates)

@@ -87,6 +87,7 @@ def test_a_readable_pipe_ends_the_wait(database: Database, changes: ChangeListen
     assert ours.recv() == "ready"
 
 
+@pytest.mark.slow
 def test_a_burst_of_commits_is_debounced(database: Database, changes: ChangeListener) -> None:
     stop = time.monotonic() + 1.0
     storm = threading.Thread(target=lambda: [submit(database) for _ in iter(lambda: time.monotonic() < stop, False)])

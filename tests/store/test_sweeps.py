@@ -101,6 +101,7 @@ def test_a_sweep_queues_its_jobs_in_the_points_order(database: Database) -> None
     assert (sweep.base, sweep.grid, sweep.points) == (BASE, {"optimizer.lr": [0.1, 0.2], "seed": [5, 6]}, None)
 
 
+@pytest.mark.slow
 def test_thousands_of_jobs_keep_their_order(database: Database) -> None:
     sweep = create(database, replicates=1_000, grid={"batch_size": [8, 16]})
 

@@ -96,6 +96,7 @@ def test_a_layer_that_does_not_fit_is_named(architecture: Any, pointer: str) -> 
     assert [fault.pointer for fault in error.value.field_errors] == [pointer]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", NETWORKS)
 def test_nothing_of_the_rows_is_held_after_an_evaluation(architecture: Any) -> None:
     layers = lowered(architecture)

@@ -49,6 +49,7 @@ def test_members_resumed_at_different_epochs_are_bit_identical_to_uninterrupted_
         assert_same((one[0][trained:], *one[1:]), other)
 
 
+@pytest.mark.slow
 def test_a_job_may_stop_after_each_epoch() -> None:
     job = synthetic(max_epochs=300, architecture={"hidden": [8], "dropout": 0.2}, early_stopping=None)
     (undisturbed,) = outcomes([job])
