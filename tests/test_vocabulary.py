@@ -28,7 +28,7 @@ SCOPE = (
     "pyproject.toml",
 )
 """Files and folders that are checked."""
-SUFFIXES = {".md", ".py", ".js", ".html", ".toml", ".yml"}
+SUFFIXES = {".md", ".py", ".js", ".html", ".toml", ".yml", ""}
 EXEMPT = {"tests/test_vocabulary.py"}
 
 WORDS = {
