@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,16 @@ def one_torch_thread() -> None:
     """PyTorch computes on one thread, as in trainers: results are bit-identical, and test processes share the cores."""
     if torch := sys.modules.get("torch"):  # imported by the tests that were collected, or not needed
         torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def unchanged_logging() -> Iterator[None]:
+    """A command that runs in this process sets up its logging; the next test finds the logging as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

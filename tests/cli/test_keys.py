@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,13 +21,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str) -> Result:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    try:
-        return CliRunner().invoke(app, ["keys", *arguments])
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
+    return CliRunner().invoke(app, ["keys", *arguments])
 
 
 def test_a_created_key_is_printed_once_with_its_tenant_scope_and_expiry(home: Path) -> None:
