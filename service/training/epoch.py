@@ -13,7 +13,6 @@ from torch import Generator, Tensor
 
 from service.spec.early_stopping import Monitor
 from service.spec.job import Task
-from service.spec.layers import values_held
 from service.spec.resolve import Resolved
 from service.training import losses, metrics, optimizers
 from service.training.array import NetworkArray
@@ -68,15 +67,14 @@ class ArrayTrainer:
         self._progress = ProgressCounter() if progress is None else progress  # a shared counter at 0 is falsy
         self._jobs, self._data, self._device = list(jobs), data, device
         begun = list(zip(jobs, after, strict=True))
-        states = [initial_state(job.layers, job.spec.seed) if at is None else at.weights for job, at in begun]
+        states = [initial_state(job.graph, job.spec.seed) if at is None else at.weights for job, at in begun]
         bf16_matmul = jobs[0].spec.precision == "bfloat16"
-        self.array = NetworkArray([job.layers for job in jobs], states, device, bf16_matmul)
+        self.array = NetworkArray([job.graph for job in jobs], states, device, bf16_matmul)
         self._x, self._y = self._tensors(data.train)
         self._weight = None if data.train.weight is None else torch.tensor(data.train.weight, device=device)
         self._validation = self._tensors(data.validation)
-        widest = max(values_held(layer) for layer in jobs[0].layers)
         # The number of rows in a product may change the bits, so it must not depend on the number of members.
-        self._chunk = max(64, CHUNK_VALUES // widest)
+        self._chunk = max(64, CHUNK_VALUES // jobs[0].graph.widest)
         self._optimizer = optimizers.of([job.spec.optimizer for job in jobs], self.array.decayed)
         self._optimizer.resume([0 if at is None else at.steps for at in after])
         for member, at in enumerate(after):
@@ -121,7 +119,7 @@ class ArrayTrainer:
         """Loss and metrics of the member's best weights on the test rows; None without test rows."""
         if not len(self._data.test.x):
             return None
-        best = NetworkArray([self._jobs[member].layers], [self.array.best_state(member)], self._device)
+        best = NetworkArray([self._jobs[member].graph], [self.array.best_state(member)], self._device)
         ((loss, scores),) = self._score(best, *self._tensors(self._data.test))
         return {"loss": loss if isfinite(loss) else None, **scores}
 

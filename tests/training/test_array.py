@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from service.spec.architecture import Activation, Mlp
-from service.spec.layers import Layer
+from service.spec.layers import InputLayout, Layer
 from service.spec.lowering import lower
 from service.spec.optimizer import Adam
 from service.training import optimizers
@@ -46,7 +46,7 @@ def labels(*shape: int) -> Tensor:
 
 @pytest.mark.parametrize("architecture", SHAPES)
 def test_values_and_gradients_are_those_of_plain_networks(architecture: Mlp) -> None:
-    layers = lower(architecture, INPUTS, CLASSES)
+    layers = lower(architecture, InputLayout(INPUTS), CLASSES)
     array, x, y = array_of(layers, 0, 1, 2), drawn(3, ROWS, INPUTS), labels(3, ROWS)
 
     before = [array.state(member) for member in range(3)]
@@ -66,7 +66,7 @@ def test_values_and_gradients_are_those_of_plain_networks(architecture: Mlp) -> 
 
 @pytest.mark.parametrize("architecture", SHAPES)
 def test_evaluation_gives_what_the_loaded_plain_network_gives(architecture: Mlp) -> None:
-    layers = lower(architecture, INPUTS, CLASSES)
+    layers = lower(architecture, InputLayout(INPUTS), CLASSES)
     array, x = array_of(layers, 0, 1), drawn(ROWS, INPUTS)
     array.forward(array.pad(drawn(2, ROWS, INPUTS)), training=True)  # moves the running statistics
 
@@ -103,7 +103,7 @@ def trained(
     [*SHAPES, Mlp(hidden=[]), Mlp(hidden=[64, 32], dropout=0.3), Mlp(hidden=[100, 50, 10], activation=Activation.gelu)],
 )
 def test_members_are_bit_identical_to_networks_trained_alone(architecture: Mlp, weight: Tensor | None) -> None:
-    layers = lower(architecture, INPUTS, CLASSES)
+    layers = lower(architecture, InputLayout(INPUTS), CLASSES)
 
     together, losses, outputs = trained(layers, [0, 1, 2], weight)
 
@@ -117,7 +117,7 @@ def test_members_are_bit_identical_to_networks_trained_alone(architecture: Mlp, 
 
 @pytest.mark.parametrize("architecture", SHAPES)
 def test_padding_stays_zero(architecture: Mlp) -> None:
-    layers = lower(architecture, INPUTS, CLASSES)
+    layers = lower(architecture, InputLayout(INPUTS), CLASSES)
 
     array, _, _ = trained(layers, [0, 1])
 
@@ -125,7 +125,7 @@ def test_padding_stays_zero(architecture: Mlp) -> None:
 
 
 def test_biases_before_a_batch_norm_keep_their_first_value_and_others_move() -> None:
-    layers = lower(Mlp(hidden=[7]), INPUTS, CLASSES)
+    layers = lower(Mlp(hidden=[7]), InputLayout(INPUTS), CLASSES)
     first = initial_state(layers, 0)
 
     state = trained(layers, [0])[0].state(0)
@@ -135,7 +135,7 @@ def test_biases_before_a_batch_norm_keep_their_first_value_and_others_move() -> 
 
 
 def test_a_state_dict_round_trips_as_a_copy() -> None:
-    layers = lower(Mlp(hidden=[7]), INPUTS, CLASSES)
+    layers = lower(Mlp(hidden=[7]), InputLayout(INPUTS), CLASSES)
     state = trained(layers, [0])[0].state(0)
 
     array = NetworkArray([layers] * 2, [state, initial_state(layers, 1)], CPU)
@@ -148,7 +148,7 @@ def test_a_state_dict_round_trips_as_a_copy() -> None:
 
 
 def test_the_best_weights_are_a_copy_with_their_running_statistics() -> None:
-    layers = lower(Mlp(hidden=[7]), INPUTS, CLASSES)
+    layers = lower(Mlp(hidden=[7]), InputLayout(INPUTS), CLASSES)
     array = array_of(layers, 0, 1)
     first = array.state(0)
     array.forward(array.pad(drawn(2, ROWS, INPUTS)), training=True)
@@ -177,7 +177,7 @@ def test_dropout_keeps_the_asked_share_scales_it_and_hides_it_from_the_gradient(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gives_the_same_values_and_gradients_but_for_rounding() -> None:
-    layers = lower(Mlp(hidden=[7, 20], dropout=0.0), INPUTS, CLASSES)
+    layers = lower(Mlp(hidden=[7, 20], dropout=0.0), InputLayout(INPUTS), CLASSES)
     results = []
     for device in (CPU, torch.device("cuda")):
         array = NetworkArray([layers] * 2, [initial_state(layers, seed) for seed in (0, 1)], device)

@@ -52,8 +52,8 @@ def test_the_order_of_rows_is_a_function_of_seed_and_epoch() -> None:
 def test_epochs_in_batches_move_the_weights_as_a_plain_loop_over_the_same_rows_does() -> None:
     resolved, data = job(batch_size=9, seed=3, architecture={"hidden": [8], "batch_norm": False, "activation": "tanh"})
     member = ArrayTrainer([resolved], data, CPU, [None])
-    network = build(resolved.layers)
-    network.load_state_dict(initial_state(resolved.layers, 3))
+    network = build(resolved.graph)
+    network.load_state_dict(initial_state(resolved.graph, 3))
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     x, y = torch.tensor(data.train.x), torch.tensor(data.train.y)
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from service.errors import InvalidSpec
 from service.spec.architecture import Architecture
-from service.spec.layers import Layer, count_parameters
+from service.spec.layers import InputLayout, Layer, count_parameters
 from service.spec.lowering import lower
 from service.training.array import NetworkArray
 from service.training.losses import CrossEntropy
@@ -36,7 +36,7 @@ NETWORKS: list[Any] = [
 
 
 def lowered(architecture: Any, inputs: int = 20) -> tuple[Layer, ...]:
-    return lower(TypeAdapter(Architecture).validate_python(architecture), inputs, 3)
+    return lower(TypeAdapter(Architecture).validate_python(architecture), InputLayout(inputs), 3)
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
