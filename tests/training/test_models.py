@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from service.spec.architecture import Activation, Mlp
-from service.spec.layers import InputLayout, count_parameters
+from service.spec.layers import InputLayout
 from service.spec.lowering import lower
 from service.training.models import ACTIVATIONS, build, initial_state
 
@@ -39,7 +39,7 @@ def test_initial_weights_do_not_change_the_global_generator() -> None:
 
 
 def test_the_module_has_as_many_parameters_as_the_layer_list_says() -> None:
-    assert sum(parameter.numel() for parameter in build(LAYERS).parameters()) == count_parameters(LAYERS)
+    assert sum(parameter.numel() for parameter in build(LAYERS).parameters()) == LAYERS.parameters
 
 
 def test_every_activation_and_dropout_has_a_module() -> None:
