@@ -7,9 +7,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Protocol
+from typing import Any, Protocol
 
-from service.engine_constants import MAX_ARRAY_PARAMETERS, MAX_ARRAY_VALUES
+from service.engine_constants import MAX_ARRAY_PARAMETERS, MAX_ARRAY_ROW_BYTES, MAX_ARRAY_VALUES, VALUE_BYTES, padded
 from service.spec.base import Strict
 from service.spec.data import Data, Preprocess
 from service.spec.early_stopping import Monitor
@@ -166,13 +166,24 @@ class Resolved:
     def array_key(self) -> str:
         """Jobs with equal keys have the same rows, preprocessing, layer shapes and steps: they can train as one array.
 
+        Workers of earlier versions train the jobs of an array on the rows of the first.
+        """
+        return _sha256({**self._shared, "split": self.spec.split.model_dump(mode="json")})
+
+    @property
+    def shape_key(self) -> str:
+        """Jobs with equal keys have the same table and layer shapes: they can train as one array, each on its own rows.
+
         They may differ in seed, learning rate, weight decay, momentum and betas, schedule, early stopping, epochs,
         dropout above 0, and label smoothing.
         """
+        return _sha256(self._shared)
+
+    @property
+    def _shared(self) -> dict[str, Any]:
         spec = self.spec
-        shared = {
+        return {
             "data": spec.data.model_dump(mode="json"),
-            "split": spec.split.model_dump(mode="json"),
             "preprocess": spec.preprocess.model_dump(mode="json"),
             "layers": self.graph.array_key,
             "task": spec.task,
@@ -182,7 +193,12 @@ class Resolved:
             "precision": spec.precision,
             "device": spec.device,
         }
-        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def row_sets(self) -> int:
+        """The largest number of row sets, such as folds, in one array."""
+        rows = self.rows.train + self.rows.validation + self.rows.test
+        return max(1, MAX_ARRAY_ROW_BYTES // max(1, rows * padded(self.inputs) * VALUE_BYTES))
 
     @property
     def array_limit(self) -> int:
@@ -198,3 +214,7 @@ class Resolved:
     def monitor(self) -> Monitor:
         """The monitored metric, which decides which epoch is best."""
         return self.spec.monitor
+
+
+def _sha256(shared: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 
 import torch
 from torch import Generator, Tensor
@@ -42,7 +43,7 @@ class NetworkArray:
         for member, state in enumerate(states):
             self._weights.load(member, state)
         self._best = self._weights.of(range(len(states))) if trained else self._weights
-        self._connect()
+        self._connect(self._no_gradient())
 
     @property
     def size_bytes(self) -> int:
@@ -93,11 +94,26 @@ class NetworkArray:
             if isinstance(operator, Random):
                 operator.generators = generators
 
+    def part(self, members: slice) -> NetworkArray:
+        """These members as an array that shares their weights, statistics and gradient, until `keep` is called.
+
+        Its best weights are not to be used.
+        """
+        first, end, _ = members.indices(len(self._graphs))
+        if (first, end) == (0, len(self._graphs)):
+            return self
+        if (first, end) not in self._parts:
+            part = copy(self)
+            part._graphs, part._weights = self._graphs[members], self._weights.part(members)
+            part._connect(self.gradient[members])
+            self._parts[first, end] = part
+        return self._parts[first, end]
+
     def keep(self, members: Sequence[int]) -> None:
         """Keep only these members, in this order."""
         self._graphs = [self._graphs[member] for member in members]
         self._weights, self._best = self._weights.of(members), self._best.of(members)
-        self._connect()
+        self._connect(self._no_gradient())
 
     def keep_best(self, members: Sequence[int]) -> None:
         """Copy the current weights and running statistics of these members as their best."""
@@ -121,11 +137,15 @@ class NetworkArray:
             self._layout.parameters[key].inner(mask).fill_(1.0)
         return mask
 
-    def _connect(self) -> None:
-        """Create the operators on views of the current weights."""
+    def _no_gradient(self) -> Tensor:
         # Without training, an expanded zero takes no memory.
         shape = self.parameters.shape
-        self.gradient = torch.zeros_like(self.parameters) if self._trained else torch.zeros(1, 1).expand(shape)
+        return torch.zeros_like(self.parameters) if self._trained else torch.zeros(1, 1).expand(shape)
+
+    def _connect(self, gradient: Tensor) -> None:
+        """Create the operators on views of the current weights."""
+        self.gradient = gradient
+        self._parts: dict[tuple[int, int], NetworkArray] = {}
         self._operators = [
             self._operator(node, places) for node, places in zip(self.graph.nodes, self._places(), strict=True)
         ]

@@ -9,6 +9,7 @@ and images loop over the members; there each parameter as a whole is padded to s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from math import prod
 
@@ -126,6 +127,15 @@ class Weights:
         for own, other in self._pairs(copied):
             other.copy_(own[rows])
         return copied
+
+    def part(self, members: slice) -> Weights:
+        """These members, in the same memory."""
+        part = copy(self)
+        part.parameters, part.batches = self.parameters[members], self.batches[members]
+        part.buffers = {
+            key: part.batches if values is self.batches else values[members] for key, values in self.buffers.items()
+        }
+        return part
 
     def copy_rows(self, source: Weights, members: Sequence[int]) -> None:
         """Copy these members from `source`."""
