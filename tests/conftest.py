@@ -41,11 +41,12 @@ def one_torch_thread() -> None:
 @pytest.fixture(autouse=True)
 def unchanged_logging() -> Iterator[None]:
     """A command that runs in this process sets up its logging; the next test finds the logging as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    loggers = [logging.getLogger(name) for name in (None, "service", "alembic")]  # as `service.logs` sets them up
+    before = [(logger.handlers[:], logger.level) for logger in loggers]
     yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    for logger, (handlers, level) in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

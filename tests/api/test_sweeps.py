@@ -21,7 +21,7 @@ from service.store.engine import Database
 from service.store.jobs import resolutions
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.store.records import claim
-from tests.store.test_sweeps import train
+from tests.store.sweep_records import train
 
 BASE: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 60, "features": 3}}
 

@@ -18,7 +18,7 @@ from service.store import sweep_results
 from service.store.engine import Database
 from service.store.sweep_results import Order, summarize
 from tests.store.records import claim
-from tests.store.test_sweeps import BASE, create, jobs_of, train
+from tests.store.sweep_records import BASE, create, jobs_of, train
 
 NUMBERS = st.floats(-1e6, 1e6)
 

@@ -1,89 +1,21 @@
-"""Sweeps: created with all jobs or none, read in two statements, cancelled together, on both databases."""
+"""Sweeps: created with all jobs or none, read in two statements, on both databases."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
 
 from service.domain.access import DEFAULT_TENANT
-from service.domain.job import Job
-from service.domain.status import Control, Status, StopReason
-from service.domain.sweep import Sweep, SweepStatus
+from service.domain.status import Status
+from service.domain.sweep import SweepStatus
 from service.errors import IdempotencyMismatch, NotFound, QueueFull
 from service.spec.data import DatasetData
-from service.spec.job import JobSpec
-from service.spec.resolve import profile_of, resolve
-from service.spec.sweep import SweepSpec, changed, expand
 from service.store import sweeps
 from service.store.engine import Database
-from service.store.jobs import actions, attempt, jobs
-from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
+from service.store.jobs import actions, jobs
 from service.store.sweeps import SweepJob
-from tests.store.records import claim, epoch
-
-BASE: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 60, "features": 3}}
-
-
-def plan(**fields: Any) -> tuple[SweepSpec, list[SweepJob]]:
-    spec = SweepSpec.model_validate({"base": BASE, **fields})
-    planned = []
-    for point in expand(spec):
-        job = JobSpec.model_validate(changed(spec.base, point.changes))
-        assert not isinstance(job.data, DatasetData)
-        planned.append(SweepJob(point.changes, resolve(job, profile_of(job.data))))
-    return spec, planned
-
-
-def create(database: Database, *, max_queued: int = 10_000, **fields: Any) -> Sweep:
-    new = sweeps.prepare(*plan(**fields), DEFAULT_TENANT)
-    staged: list[str] = []
-    for chunk in new.chunks:
-        with database.transaction(DEFAULT_TENANT) as connection:
-            jobs.stage(connection, chunk)
-        staged += [job["id"] for job in chunk]
-    with database.transaction(DEFAULT_TENANT) as connection:
-        return sweeps.create(connection, new, staged=staged, max_queued=max_queued)[0]
-
-
-def get(database: Database, sweep: Sweep) -> Sweep:
-    with database.reading() as connection:
-        return sweeps.get(connection, sweep.id)
-
-
-def jobs_of(database: Database, sweep: Sweep) -> list[Job]:
-    """The sweep's jobs in submission order."""
-    with database.reading() as connection:
-        return jobs.find(connection, jobs.JobFilter(sweep=sweep.id), limit=10_000)[::-1]
-
-
-def train(database: Database, status: Status = Status.succeeded, **metrics: float | None) -> str:
-    """Claim the next job and end it with these metrics at its best epoch; returns its id."""
-    (taken,) = claim(database)
-    best = BestSoFar(2, 0.0, metrics) if metrics else None
-    reason = StopReason.max_epochs if status is Status.succeeded else None
-    with database.transaction() as connection:
-        write(connection, "cpu", [AttemptRecord(taken.job_id, taken.attempt, [epoch(1), epoch(2)], best)])
-        attempt.finish(connection, taken.job_id, taken.attempt, Outcome(status, reason))
-    return taken.job_id
-
-
-@contextmanager
-def counting(connection: Connection) -> Iterator[list[str]]:
-    """Collect the statements executed inside, except BEGIN."""
-    statements: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
-        if not sql.startswith("BEGIN"):
-            statements.append(sql)
-
-    event.listen(connection, "before_cursor_execute", note)
-    yield statements
-    event.remove(connection, "before_cursor_execute", note)
+from tests.store.sweep_records import BASE, counting, create, get, jobs_of, plan, train
 
 
 def test_a_sweep_queues_its_jobs_in_the_points_order(database: Database) -> None:
@@ -234,47 +166,6 @@ def test_reading_sweeps_takes_two_statements(database: Database) -> None:
             sweeps.find(connection, limit=10)
 
     assert (len(one), len(many)) == (2, 2)
-
-
-def test_cancelling_cancels_queued_jobs_and_requests_it_of_running_ones(database: Database) -> None:
-    sweep = create(database, replicates=20)
-    train(database, val_loss=0.5)
-    (running,) = claim(database)
-
-    with database.transaction() as connection, counting(connection) as statements:
-        asked = sweeps.cancel(connection, sweep.id)
-
-    assert len(statements) == 7  # their locks, the jobs, two for their logs, the sweep, and two to read it
-    assert asked.status is SweepStatus.running
-    assert {status: n for status, n in asked.counts.items() if n} == {"succeeded": 1, "running": 1, "cancelled": 18}
-    assert [job.control for job in jobs_of(database, sweep) if job.id == running.job_id] == [Control.cancel]
-    with database.transaction() as connection:
-        attempt.finish(connection, running.job_id, running.attempt, Outcome(Status.cancelled, StopReason.cancelled))
-    assert get(database, sweep).status is SweepStatus.cancelled
-
-
-def test_cancelling_does_not_affect_other_jobs(database: Database) -> None:
-    sweep, other = create(database), create(database)
-
-    with database.transaction() as connection:
-        sweeps.cancel(connection, sweep.id)
-    with pytest.raises(NotFound), database.transaction("other") as connection:
-        sweeps.cancel(connection, other.id)
-
-    assert get(database, other).status is SweepStatus.running
-
-
-def test_a_finished_sweep_cannot_be_cancelled(database: Database) -> None:
-    sweep = create(database, replicates=2)
-    train(database, val_loss=0.5)
-    with database.transaction() as connection:
-        actions.cancel(connection, jobs_of(database, sweep)[1].id)
-
-    for _ in range(2):
-        with database.transaction() as connection:
-            ended = sweeps.cancel(connection, sweep.id)
-
-    assert (ended.status, ended.counts[Status.cancelled]) == (SweepStatus.finished, 1)
 
 
 def test_deleted_jobs_are_not_counted(database: Database) -> None:
