@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from service.spec.architecture import Architecture, Mlp
+from service.spec.architecture import Architecture, Layers, Mlp
 from service.spec.base import Float, Int, Name, Seed, Strict
 from service.spec.capped_errors import CapErrors
 from service.spec.data import Data, Preprocess
@@ -89,7 +89,15 @@ class JobChange(Strict):
     """A new priority, as long as the job has not ended."""
 
 
-SINCE: dict[int, Callable[[JobSpec], bool]] = {}
+def _names_layers(spec: JobSpec) -> bool:
+    """Layers are named, or take named inputs."""
+    layers = spec.architecture.layers if isinstance(spec.architecture, Layers) else []
+    return any(layer.name is not None or layer.inputs is not None for layer in layers)
+
+
+_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers]
+
+SINCE: dict[int, Callable[[JobSpec], bool]] = {2: lambda spec: any(uses(spec) for uses in _SINCE_2)}
 """Spec version -> whether a spec uses a feature that this version added to specs, or to stored resolved jobs.
 
 Workers of several versions run side by side during an update. A job that needs a newer version stays queued until a
