@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from math import isfinite, nan
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,23 +13,19 @@ from torch import Generator, Tensor
 
 from service.engine_constants import padded
 from service.spec.early_stopping import Monitor
-from service.spec.job import Task
 from service.spec.resolve import Resolved
 from service.training import losses, metrics, optimizers
 from service.training.array import NetworkArray
 from service.training.models import initial_state
 from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
+from service.training.scoring import Score, scores
 from service.training.snapshot import Snapshot
 from service.training.step import TrainingStep
 
 if TYPE_CHECKING:
     from service.data.preprocess.dataset import Prepared, Rows
-    from service.data.preprocess.preprocessing import FittedTarget
 
 CHUNK_VALUES = 2**16  # of a member in the widest layer, per step of evaluation: 256 KiB
-
-Score = tuple[float, metrics.Metrics]
-"""Loss and metrics; the loss may be NaN or infinite."""
 
 
 @dataclass
@@ -124,13 +120,13 @@ class ArrayTrainer:
 
     def evaluate(self, array: NetworkArray) -> list[Score | None]:
         """Scores of the weights in `array` on each member's validation rows; None for a member without any."""
-        return self._score(array, self._validation, self._data)
+        return self._score(array, self._validation, range(len(self._jobs)))
 
     def test(self, member: int) -> metrics.Metrics | None:
         """Loss and metrics of the member's best weights on its test rows; None without test rows."""
         data = self._data[member]
         best = NetworkArray([self._jobs[member].graph], [self.array.best_state(member)], self._device)
-        (score,) = self._score(best, self._rows([data.test]), [data])
+        (score,) = self._score(best, self._rows([data.test]), [member])
         if score is None:
             return None
         loss, scores = score
@@ -199,8 +195,8 @@ class ArrayTrainer:
         return torch.arange(rows) if self._jobs[0].spec.batch_size == "full" else row_order(*pair, rows)
 
     @torch.inference_mode()
-    def _score(self, array: NetworkArray, rows: MemberRows, data: Sequence[Prepared]) -> list[Score | None]:
-        """The score of each member in evaluation mode, without label smoothing and class weights."""
+    def _score(self, array: NetworkArray, rows: MemberRows, places: Sequence[int]) -> list[Score | None]:
+        """The score of each network of `array` in evaluation mode; `places`: of their jobs."""
         outputs: list[list[Tensor]] = [[] for _ in rows.sizes]  # of the first member of each group
         found: list[Score | None] = [None] * len(rows.sizes)
         groups = [members for members in rows.groups if rows.sizes[members.start]]
@@ -215,19 +211,10 @@ class ArrayTrainer:
                             own = made[members.start - span.first : members.stop - span.first]
                             outputs[members.start].append(own)
         for members in groups:
-            y, target = rows.targets(members)[0], data[members.start].preprocessing.target
-            found[members] = self._scores(torch.cat(outputs[members.start], 1), y, target)
+            specs = [self._jobs[place].spec for place in places[members]]
+            y, target = rows.targets(members)[0], self._data[places[members.start]].preprocessing.target
+            found[members] = scores(specs, torch.cat(outputs[members.start], 1), y, target)
         return found
-
-    def _scores(self, outputs: Tensor, y: Tensor, target: FittedTarget) -> list[Score]:
-        """Scores of members on the same rows; outputs: (K, N, outputs), y: (N,)."""
-        if self._jobs[0].spec.task is Task.classification:
-            scores = metrics.classification(outputs, y)
-            return [(_or_nan(score["log_loss"]), score) for score in scores]
-        predicted = outputs[..., 0].double()
-        losses = (predicted - y).square().mean(1).tolist()
-        truth = y.double() * target.scale + target.mean
-        return list(zip(losses, metrics.regression(predicted * target.scale + target.mean, truth), strict=True))
 
 
 def array_order(jobs: Sequence[Resolved], data: Sequence[Prepared]) -> list[int]:
@@ -246,10 +233,6 @@ def _batch_size(job: Resolved, rows: int) -> int:
     """Rows of a full batch of a job with this many training rows."""
     size = job.spec.batch_size
     return rows if size == "full" else min(size, rows)
-
-
-def _or_nan(value: float | None) -> float:
-    return nan if value is None else value
 
 
 def _measured(train_loss: float, score: Score | None) -> EpochMetrics:

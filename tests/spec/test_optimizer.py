@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from service.spec.optimizer import Adam, AdamW, Constant, Cosine, Optimizer, Plateau, Schedule, Sgd, Step
+from service.spec.optimizer import Adam, AdamW, Optimizer, Sgd
+from service.spec.schedule import Constant, Cosine, Plateau, Schedule, Step
 
 optimizers: TypeAdapter[Any] = TypeAdapter(Optimizer)
 schedules: TypeAdapter[Any] = TypeAdapter(Schedule)

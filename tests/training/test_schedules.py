@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from service.spec.optimizer import Constant, Cosine, Plateau, Step
+from service.spec.schedule import Constant, Cosine, Plateau, Step
 from service.training import schedules
 
 EPOCHS = 40

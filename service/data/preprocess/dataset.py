@@ -15,6 +15,7 @@ from service.data.preprocess.split import SplitIndices, split_rows
 from service.errors import InvalidSpec
 from service.spec.data import Data, DatasetData
 from service.spec.early_stopping import Monitor
+from service.spec.resolve import negative_target
 from service.spec.resolved import Preparation, Resolved
 
 
@@ -55,6 +56,8 @@ def prepare(preparation: Preparation, parquet: Path | None) -> Prepared:
     """
     table = load(preparation, parquet)
     target = preparation.target
+    if target.link == "log" and (smallest := table.columns[target.column].min(initial=0.0)) < 0:
+        raise InvalidSpec.at("/loss/kind", negative_target(target.column, smallest))
     labels = None if target.classes is None else class_indexes(table.columns[target.column], target.classes)
     split = preparation.split
     keys = table.columns[split.columns[0]] if split.columns else None

@@ -14,7 +14,7 @@ from service.errors import DatasetCorrupt
 from service.spec.base import Strict
 from service.spec.layers import InputLayout
 from service.spec.read_options import DEFAULT_NULL_VALUES
-from service.spec.resolved import Preparation, Target, layout_of
+from service.spec.resolved import Link, Preparation, Target, layout_of
 from service.spec.table import Value
 
 
@@ -30,16 +30,19 @@ class Table:
 
 
 class FittedTarget(Strict):
-    """The fitted encoding of the target: a class index, or (value - mean) / scale."""
+    """The fitted encoding of the target: a class index, or (value - mean) / scale, of which the network with link `log`
+    gives the logarithm."""
 
     column: str
     """The column's name."""
     classes: list[Value] | None = None
     """The classes in the order of the outputs; null for regression."""
     mean: float = 0.0
-    """The training mean of a number."""
+    """The training mean of a number; 0 with link `log`."""
     scale: float = 1.0
-    """The training deviation of a number."""
+    """The training deviation of a number; with link `log` the training mean, or 1 where that is 0."""
+    link: Link = "identity"
+    """How the network's output becomes a number: output x scale + mean, or exp(output) x scale."""
 
     @classmethod
     def fit(cls, target: Target, values: NDArray[Any]) -> FittedTarget:
@@ -47,6 +50,8 @@ class FittedTarget(Strict):
         if target.classes is not None:
             return cls(column=target.column, classes=list(target.classes))
         mean, scale = moments(values)
+        if target.link == "log":
+            return cls(column=target.column, scale=mean or 1.0, link="log")
         return cls(column=target.column, mean=mean, scale=scale)
 
 
@@ -109,4 +114,5 @@ class Preprocessing(Strict):
     def unstandardize(self, values: NDArray[np.number[Any]]) -> NDArray[np.float64]:
         """Regression outputs (n,) in the target's own unit; infinite beyond float64."""
         with np.errstate(over="ignore"):
-            return values.astype(np.float64) * self.target.scale + self.target.mean
+            found = values.astype(np.float64)
+            return (np.exp(found) if self.target.link == "log" else found) * self.target.scale + self.target.mean

@@ -135,7 +135,8 @@ class Standalone(nn.Module):
         outputs = self.network(self.inputs(numbers, codes)).double()
         if self.target["classes"] is not None:
             return torch.softmax(outputs, dim=1)
-        value: Tensor = outputs[:, 0] * self.target["scale"] + self.target["mean"]
+        first = torch.exp(outputs[:, 0]) if self.target["link"] == "log" else outputs[:, 0]
+        value: Tensor = first * self.target["scale"] + self.target["mean"]
         return value
 
     def tensors(self, rows: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
