@@ -11,6 +11,7 @@ from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec, Task
 from service.spec.layers import Layer, Pool
 from service.spec.limits import memory_of
+from service.spec.loss import DefaultLoss
 from service.spec.resolve import MAX_AUTO_CLASSES
 from service.spec.resolved import Resolved, SpecWarning
 from service.spec.table import Column, ColumnType, TableProfile, Value
@@ -107,7 +108,7 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
     return Plan(
         spec=resolved.spec,
         task=resolved.spec.task,
-        task_reason=_task_reason(spec.task, column),
+        task_reason=_task_reason(spec, column),
         monitor=resolved.monitor,
         inputs=[
             PlannedInput(
@@ -145,9 +146,11 @@ def _layer(index: int, layer: Layer) -> PlannedLayer:
     )
 
 
-def _task_reason(asked: Task, column: Column) -> str:
-    if asked is not Task.auto:
+def _task_reason(asked: JobSpec, column: Column) -> str:
+    if asked.task is not Task.auto:
         return "set in the spec"
+    if not isinstance(asked.loss, DefaultLoss):
+        return f"the loss {asked.loss.kind} is for this task"
     if column.type is ColumnType.text:
         return f"the target {column.name!r} holds text"
     if column.type is ColumnType.boolean:

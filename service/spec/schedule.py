@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, Tag
+from pydantic import Field, Tag, ValidationInfo, field_validator
 
 from service.spec.base import Float, Int, Strict, kind_or
 
@@ -18,6 +18,13 @@ class _Schedule(Strict):
     (LinearLR). The schedule itself is not shifted."""
     warmup_share: Annotated[Float, Field(ge=0.0, le=1.0)] = 0.0
     """Warm-up as a fraction of the steps of `max_epochs` epochs, rounded up; in place of `warmup_steps`."""
+
+    @field_validator("warmup_share")
+    @classmethod
+    def _one_length(cls, share: float, info: ValidationInfo) -> float:
+        if share and info.data.get("warmup_steps"):
+            raise ValueError("cannot be combined with warmup_steps: set one of the two")
+        return share
 
 
 class Constant(_Schedule):
@@ -67,8 +74,8 @@ class Plateau(_Schedule):
 class CosLog4(_Schedule):
     """Four cosine waves of growing length, changed at every step (RealMLP, arXiv 2407.04491).
 
-    lr(t) = lr (1 - cos(2 pi log2(1 + 15 t))) / 2, where t from 0 to 1 is the fraction of the steps taken; it is 0 at t =
-    0, 1/15, 3/15, 7/15 and 1.
+    lr(t) = lr (1 - cos(2 pi log2(1 + 15 t))) / 2, where t from 0 to 1 is the fraction of the steps taken. The rate is 0
+    at t = 0, 1/15, 3/15, 7/15 and 1.
     """
 
     kind: Literal["coslog4"] = "coslog4"
@@ -78,9 +85,9 @@ class CosLog4(_Schedule):
 
 
 class OneCycle(_Schedule):
-    """A rise to `lr` and a fall to almost 0, both half a cosine, changed at every step (Smith and Topin, 2018; OneCycleLR).
+    """A rise to `lr` and a fall to almost 0, both half a cosine, changed at every step (OneCycleLR).
 
-    Momentum and betas stay constant.
+    It is Smith and Topin's 1cycle policy (2018) in PyTorch's form, but momentum and betas stay constant.
     """
 
     kind: Literal["one_cycle"] = "one_cycle"

@@ -21,6 +21,7 @@ from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neig
 from service.training.scoring import Score, scores
 from service.training.snapshot import Snapshot
 from service.training.step import TrainingStep
+from service.training.step_values import StepValues
 
 if TYPE_CHECKING:
     from service.data.preprocess.dataset import Prepared, Rows
@@ -113,8 +114,11 @@ class ArrayTrainer:
         self._optimizer.keep(members)
         self._prepare()
 
-    def epoch(self, epochs: Sequence[int], rates: Sequence[float]) -> list[EpochMetrics]:
-        """Train each member for one epoch at its learning rate, then evaluate it on its validation rows."""
+    def epoch(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[EpochMetrics]:
+        """Train each member for one epoch, then evaluate it on its validation rows.
+
+        `rates`: each member's learning rate for all steps, or for each of its steps (`step_counts`).
+        """
         train_losses = self._fit(epochs, rates)
         return [_measured(*each) for each in zip(train_losses, self.evaluate(self.array), strict=True)]
 
@@ -140,12 +144,12 @@ class ArrayTrainer:
         sizes = [
             batch_sizes(rows, _batch_size(job, rows)) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
         ]
-        self._stages, self._step_counts = stages(sizes), list(map(len, sizes))
+        self._stages, self.step_counts = stages(sizes), list(map(len, sizes))
         # The bits of a sum depend on its length, so a member's must not depend on other members.
         self._positions = [
             min(_batch_size(job, rows) + 1, rows) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
         ]
-        self._rates = torch.empty(len(self._jobs), 1, device=self._device)
+        self._values = StepValues(1, len(self._jobs), self._device)
         spans = {(span.first, span.end): span.members for stage in self._stages for span in stage.spans}
         self._steps = {bounds: self._step(members) for bounds, members in spans.items()}
 
@@ -154,16 +158,17 @@ class ArrayTrainer:
         array, specs = self.array.part(members), [job.spec for job in self._jobs[members]]
         loss = losses.of(specs, self._train.targets(members), array.outputs)
         clip = optimizers.Clipping([spec.optimizer for spec in specs], array.gradient)
-        return TrainingStep(array, loss, clip, self._optimizer.part(members), self._rates[members])
+        (rates,) = self._values.tensors[:, members]
+        return TrainingStep(array, loss, clip, self._optimizer.part(members), rates)
 
     @torch.inference_mode()
-    def _fit(self, epochs: Sequence[int], rates: Sequence[float]) -> list[float]:
+    def _fit(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[float]:
         """Train each member on all of its rows once, in its own order; returns the mean training losses."""
         pairs = [(job.spec.seed, epoch) for job, epoch in zip(self._jobs, epochs, strict=True)]
         generators = [_generator("dropout", *pair, self._device) for pair in pairs]
         for (first, end), step in self._steps.items():
             step.array.draw_dropout_from(generators[first:end])
-        self._rates.copy_(torch.tensor(list(rates)).view(-1, 1))
+        self._values.begin([rates])
         numbers = self._train.numbered([self._order(*each) for each in zip(pairs, self._train.sizes, strict=True)])
         taken = [self._optimizer.steps(member) for member in range(len(pairs))]
         # Sum by position in the batch first: the bits of a sum over few numbers may depend on the number of members.
@@ -173,6 +178,7 @@ class ArrayTrainer:
         for stage in self._stages:
             for batch in zip(*(self._train.batches(span, stage.steps, numbers) for span in stage.spans), strict=True):
                 self._optimizer.advance()
+                self._values.advance()
                 self._progress.value += 1
                 for span, rows in zip(stage.spans, batch, strict=True):
                     loss = self._steps[span.first, span.end](rows)
@@ -180,8 +186,8 @@ class ArrayTrainer:
                     if isinstance(loss.weight, Tensor):
                         weighted = True
                         weight[span.first : span.end].add_(loss.weight)
-        if len({*self._step_counts}) > 1:  # members with fewer steps have advanced too far
-            self._optimizer.resume([before + own for before, own in zip(taken, self._step_counts, strict=True)])
+        if len({*self.step_counts}) > 1:  # members with fewer steps have advanced too far
+            self._optimizer.resume([before + own for before, own in zip(taken, self.step_counts, strict=True)])
         divisor = weight if weighted else torch.tensor(self._train.sizes, dtype=torch.float64, device=self._device)
         sums = [
             total[members, : self._positions[members.start]].contiguous().sum(1)

@@ -16,7 +16,10 @@ SORTED_AT_ONCE = 2**22  # probabilities per call: their ranks take 8 bytes each,
 
 
 def classification(logits: Tensor, y: Tensor) -> list[Metrics]:
-    """accuracy, balanced_accuracy, f1_macro, roc_auc and log_loss of each member; logits: (K, N, C) float32, y: (N,) int64, N > 0."""
+    """accuracy, balanced_accuracy, f1_macro, roc_auc and log_loss of each member.
+
+    logits: (K, N, C) float32, y: (N,) int64, N > 0.
+    """
     logits = logits.double()
     predicted, log_p = logits.argmax(2), logits.log_softmax(2)
     own = log_p.gather(2, y.view(1, -1, 1).expand(len(logits), -1, 1))

@@ -63,7 +63,7 @@ def check(checkpoint: LoadedCheckpoint, answer: Callable[[Rows], Any], rows: Row
 
 
 def _comparable(answers: NDArray[Any], target: FittedTarget) -> NDArray[Any]:
-    """The answers, or the network's outputs behind them where exp would turn absolute differences into relative ones."""
+    """The answers; with link `log` the network's outputs, because exp turns absolute differences into relative ones."""
     if target.link == "identity":
         return answers
     with np.errstate(divide="ignore"):

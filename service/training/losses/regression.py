@@ -81,7 +81,7 @@ def huber(delta: Tensor) -> Pointwise:
 
 
 def quantile(q: Tensor) -> Pointwise:
-    """Quantile loss: q e above the output, (q - 1) e below, with e = y - output; q: (K, 1). The derivative at 0 is 0."""
+    """Quantile loss: q e for e = y - output above 0, (q - 1) e below; q: (K, 1). The derivative at 0 is 0."""
 
     def function(output: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         error = output - y
