@@ -124,10 +124,11 @@ class Trainer:
         """The jobs and their rows. A job whose rows cannot be prepared fails, e.g. by its split; the others remain."""
         claims = [attempt.claim for attempt in recorder.attempts]
         resolved, table = retry(lambda: self._load(claims))
-        jobs, data, errors = list[Resolved](), list[Prepared](), dict[int, JobError]()
-        for number, (job, own) in enumerate(
-            zip(resolved, self._prepared_cache.get_or_prepare(resolved, table), strict=True)
-        ):
+        prepared = self._prepared_cache.get_or_prepare(resolved, table)
+        jobs: list[Resolved] = []
+        data: list[Prepared] = []
+        errors: dict[int, JobError] = {}
+        for number, (job, own) in enumerate(zip(resolved, prepared, strict=True)):
             try:
                 if isinstance(own, ServiceError):
                     raise own
