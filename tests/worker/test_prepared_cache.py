@@ -98,9 +98,7 @@ def test_folds_of_a_table_read_and_verify_it_once(tmp_path: Path, monkeypatch: p
         assert seen(own) == seen(prepare(job.preparation, stored.parquet))
 
 
-def test_folds_beyond_the_size_of_the_cache_are_prepared_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folds_beyond_the_size_of_the_cache_are_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepared_cache, "MAX_BYTES", 1)
     stored = uploaded(tmp_path)
 

@@ -93,7 +93,11 @@ def _count_alike(key: str) -> Select[Any]:
 @cache
 def _alike(key: str) -> Select[Any]:
     alike = CLAIMABLE, *_OF_TENANT, jobs.c[key] == bindparam("key")
-    ordered = select(jobs.c.id, jobs.c.array_key, jobs.c.array_limit).where(*alike).order_by(jobs.c.priority.desc(), jobs.c.id)
+    ordered = (
+        select(jobs.c.id, jobs.c.array_key, jobs.c.array_limit)
+        .where(*alike)
+        .order_by(jobs.c.priority.desc(), jobs.c.id)
+    )
     return ordered.limit(bindparam("width", type_=Integer)).with_for_update(skip_locked=True)
 
 
