@@ -146,7 +146,8 @@ def test_the_same_fold_of_another_repeat_is_another_fold() -> None:
     (point,) = summarize(rows, larger_is_better=False)
 
     assert (point.point, point.jobs) == ({"split.folds": 2}, 8)
-    assert point.value == Spread(n=4, mean=5.0, std=pytest.approx(2.582, abs=1e-3))
+    assert point.value is not None
+    assert (point.value.n, point.value.mean, point.value.std) == (4, 5.0, pytest.approx(2.582, abs=1e-3))
 
 
 def test_seeds_are_averaged_before_folds() -> None:
