@@ -137,10 +137,10 @@ def _whole_groups(codes: NDArray[np.int64], split: Split, rng: np.random.Generat
     ends = _cut(np.cumsum(sizes[order]), [rows for _, rows in wanted])
     if (split.repeat or 1) > 1:
         tested = order[ends[-2] :] if test else order[:0]
-        rest = _repeat_rng(split).permutation(order[: len(order) - len(tested)])
+        again = _repeat_rng(split).permutation(order[: len(order) - len(tested)])
         turns = [rows for part, rows in wanted if part != "test"]
-        order = np.concatenate([rest, tested])
-        ends = [*_cut(np.cumsum(sizes[rest]), turns), *([len(order)] if test else [])]
+        order = np.concatenate([again, tested])
+        ends = [*_cut(np.cumsum(sizes[again]), turns), *([len(order)] if test else [])]
     part_of = np.empty(len(sizes), dtype=np.int8)
     for (part, _), start, end in zip(wanted, [0, *ends], ends, strict=False):
         part_of[order[start:end]] = PARTS.index(part)
