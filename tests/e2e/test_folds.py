@@ -32,11 +32,15 @@ def table(service: httpx2.Client, tmp_path_factory: pytest.TempPathFactory) -> d
     return upload(service, path)
 
 
+def history(service: httpx2.Client, job: dict[str, Any]) -> list[dict[str, Any]]:
+    epochs: list[dict[str, Any]] = service.get(f"/v1/jobs/{job['id']}/history").json()["data"]
+    return epochs
+
+
 def result(service: httpx2.Client, job: dict[str, Any]) -> tuple[Any, ...]:
     """What a job came to, but for its times and ids, with the bytes of its checkpoint."""
     assert job["status"] == "succeeded", job
-    epochs = service.get(f"/v1/jobs/{job['id']}/epochs", params={"limit": 1_000}).json()["data"]
-    rows = [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in epochs]
+    rows = [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in history(service, job)]
     best = service.get(f"/v1/jobs/{job['id']}/checkpoints/best/download").raise_for_status().content
     return job["stop_reason"], job["best"]["value"], job["test"] and job["test"]["metrics"], rows, best
 
@@ -61,7 +65,7 @@ def test_the_folds_of_a_sweep_train_as_one_array_and_equal_the_jobs_alone(
 
     size = sweep["folds"] * sweep.get("replicates", 1) * sweep.get("repeats", 1)
     assert (ended["status"], ended["counts"]["succeeded"], len(jobs)) == ("finished", size, size)
-    first_epochs = [service.get(f"/v1/jobs/{job['id']}/epochs", params={"limit": 1}).json()["data"][0] for job in jobs]
+    first_epochs = [history(service, job)[0] for job in jobs]
     assert len({epoch["seconds"] for epoch in first_epochs}) == 1, "the time of an epoch is that of the whole array"
     assert len({job["progress"]["epoch"] for job in jobs}) > 1, "members leave the array at different epochs"
     for job in jobs:
@@ -70,9 +74,13 @@ def test_the_folds_of_a_sweep_train_as_one_array_and_equal_the_jobs_alone(
     assert (point["jobs"], point["value"]["n"]) == (size, sweep["folds"] * sweep.get("repeats", 1))
 
 
-def test_the_folds_of_every_repeat_hold_each_row_once_and_share_the_test_rows(service: httpx2.Client) -> None:
+def test_a_sweep_trains_every_fold_of_every_repeat(service: httpx2.Client) -> None:
     x = [[float(i), float(i % 5)] for i in range(60)]
-    base = {"data": {"kind": "inline", "x": x, "y": [i % 2 for i in range(60)]}, "split": {"test": 0.2}, "max_epochs": 1}
+    base = {
+        "data": {"kind": "inline", "x": x, "y": [i % 2 for i in range(60)]},
+        "split": {"test": 0.2},
+        "max_epochs": 1,
+    }
 
     created = service.post("/v1/sweeps", json={"base": base, "folds": 3, "repeats": 2}).raise_for_status().json()
     plans = [
@@ -82,5 +90,7 @@ def test_the_folds_of_every_repeat_hold_each_row_once_and_share_the_test_rows(se
 
     splits = [(plan["spec"]["split"]["repeat"], plan["spec"]["split"]["fold"]) for plan in plans]
     assert sorted(splits) == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
-    assert {(plan["rows"]["train"], plan["rows"]["validation"], plan["rows"]["test"]) for plan in plans} == {(32, 16, 12)}
+    assert {(plan["rows"]["train"], plan["rows"]["validation"], plan["rows"]["test"]) for plan in plans} == {
+        (32, 16, 12)
+    }
     assert {plan["array"]["arrays"] for plan in plans} == {1}
