@@ -2,7 +2,7 @@
 
     python -m benchmarks.folds [repetitions]
 
-10,000 x 20 rows, batch 64, MLP 20-64-32-2 with batch norm, as in engine.py, but split into 8 folds: 8,750 rows train and
+10,000 x 20 rows, batch 64, MLP 20-64-32-2 with batch norm, as in engine.py, but split into 8 folds: 8,750 rows train,
 1,250 validate. Also 10,003 rows, whose folds differ by a row, so that members have last batches of their own. First the
 engine, one thread, in turns; then over HTTP with one trainer, from POST to the last byte of the last checkpoint. In
 both, each fold is compared with the same job alone, bit for bit.
