@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from service.engine_constants import PROCESS_BYTES
+from service.engine_constants import MAX_ARRAY_PARAMETERS, MAX_ARRAY_VALUES, PROCESS_BYTES
 from service.spec.early_stopping import Monitor
+from service.spec.graph import Node
 from service.spec.job import JobSpec, Task
-from service.spec.layers import Layer, Pool
-from service.spec.limits import memory_of
+from service.spec.layers import Pool
+from service.spec.limits import array_memory_of, memory_of
 from service.spec.loss import DefaultLoss
 from service.spec.resolve import MAX_AUTO_CLASSES
 from service.spec.resolved import Resolved, SpecWarning
@@ -28,8 +30,12 @@ class PlannedLayer(_Described):
     """Position; the checkpoint's keys are `layers.{index}.weight` and so on."""
     kind: str
     """Kind, as in `architecture.layers`; `unflatten` gives rows their `shape`."""
+    name: str | None
+    """The name that the spec gives it."""
+    inputs: list[str]
+    """What it takes: `numbers` or `codes`, which come from the columns, or the output of `layers.{index}`."""
     input: int
-    """Input values per row."""
+    """Input values per row; of the first input where there are several."""
     input_shape: list[int]
     """Input shape: [features], [channels, length] or [channels, height, width]."""
     output: int
@@ -72,6 +78,25 @@ class PlannedRows(_Described):
     """False if the counts are estimates, because the parts depend on the rows' values."""
 
 
+class PlannedArray(_Described):
+    """How similar jobs train together, as one array: seeds, and folds or other splits of the table."""
+
+    jobs: int
+    """Such jobs in one array, at most; a worker's BESTEPOCH_ARRAY_WIDTH may allow fewer."""
+    row_sets: int
+    """Splits of the table in one array, at most; jobs with the same split share their rows."""
+    row_set_bytes: int
+    """Estimated memory of the rows of one split."""
+    arrays: int
+    """Arrays for one job per fold; 1 without folds."""
+    limited_by: Literal["row_memory", "parameters", "step_values"] | None
+    """Why the folds need several arrays; null for one array."""
+    reason: str | None
+    """The same in a sentence."""
+    memory_bytes: int
+    """Estimated memory of the largest of these arrays."""
+
+
 class Plan(_Described):
     """What would be trained."""
 
@@ -94,7 +119,9 @@ class Plan(_Described):
     rows: PlannedRows
     """Rows of each part of the split."""
     memory_bytes: int
-    """Estimated memory of training."""
+    """Estimated memory of training this job alone."""
+    array: PlannedArray
+    """How it trains together with similar jobs."""
     steps_per_epoch: int
     """Optimizer steps per epoch."""
     warnings: list[SpecWarning]
@@ -121,22 +148,57 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
             for feature in resolved.features
         ],
         classes=None if resolved.target.classes is None else list(resolved.target.classes),
-        layers=[_layer(index, layer) for index, layer in enumerate(resolved.layers)],
+        layers=[_layer(index, node) for index, node in enumerate(resolved.graph.nodes)],
         parameters=resolved.parameters,
         rows=PlannedRows(**asdict(resolved.rows)),
         memory_bytes=PROCESS_BYTES + sum(memory_of(resolved).values()),
+        array=_array(resolved),
         steps_per_epoch=resolved.steps_per_epoch,
         warnings=list(resolved.warnings),
     )
 
 
-def _layer(index: int, layer: Layer) -> PlannedLayer:
-    details = {name: value for name, value in asdict(layer).items() if name not in ("shape", "to", "units")}
+def _array(job: Resolved) -> PlannedArray:
+    folds, limited_by, reason = job.spec.split.folds or 1, None, None
+    together = min(folds, job.array_limit, job.row_sets)
+    arrays = -(-folds // together)
+    if arrays > 1:
+        limited_by, why = _limit(job)
+        reason = f"{folds} folds train as {arrays} arrays of {together} at most: {why}"
+    return PlannedArray(
+        jobs=job.array_limit,
+        row_sets=job.row_sets,
+        row_set_bytes=job.row_set_bytes,
+        arrays=arrays,
+        limited_by=limited_by,
+        reason=reason,
+        memory_bytes=array_memory_of(job, together, together),
+    )
+
+
+def _limit(job: Resolved) -> tuple[Literal["row_memory", "parameters", "step_values"], str]:
+    """What limits an array of folds, and in words."""
+    if job.row_sets <= job.array_limit:
+        each, most = (f"{number / 2**20:,.0f} MiB" for number in (job.row_set_bytes, job.max_row_bytes))
+        return "row_memory", f"the rows of a fold take {each}, and those of an array at most {most}"
+    if MAX_ARRAY_PARAMETERS // job.parameters <= MAX_ARRAY_VALUES // job.step_values:
+        return "parameters", f"an array has at most {MAX_ARRAY_PARAMETERS:,} parameters, and one has {job.parameters:,}"
+    return "step_values", (
+        f"a step of an array has at most {MAX_ARRAY_VALUES:,} activation values, and one job's {job.step_values:,}"
+    )
+
+
+def _layer(index: int, node: Node) -> PlannedLayer:
+    layer = node.layer
+    given = asdict(layer).items()
+    details = {name: value for name, value in given if name not in ("shape", "to", "units", "widths")}
     if isinstance(layer, Pool):
         del details["function"]  # the same as its kind
     return PlannedLayer(
         index=index,
         kind=layer.kind,
+        name=node.label,
+        inputs=list(node.inputs),
         input=layer.inputs,
         input_shape=list(layer.shape),
         output=layer.outputs,

@@ -119,7 +119,12 @@ def _has_new_schedule(spec: JobSpec) -> bool:
     return isinstance(schedule, CosLog4 | OneCycle) or schedule.warmup_steps > 0 or schedule.warmup_share > 0
 
 
-_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers, _has_new_loss, _has_new_schedule]
+def _repeats_folds(spec: JobSpec) -> bool:
+    """The rows are assigned to folds in another way than earlier versions do."""
+    return (spec.split.repeat or 1) > 1
+
+
+_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers, _repeats_folds, _has_new_loss, _has_new_schedule]
 
 SINCE: dict[int, Callable[[JobSpec], bool]] = {2: lambda spec: any(uses(spec) for uses in _SINCE_2)}
 """Spec version -> whether a spec uses a feature that this version added to specs, or to stored resolved jobs.

@@ -18,7 +18,8 @@ DEFAULTS: dict[str, Any] = {
     "data": {"kind": "dataset", "id": "ds_1", "target": "species", "features": None, "weight": None},
     "task": "auto",
     "split": {"validation": None, "test": None, "shuffle": None, "stratify": None, "seed": 0,
-              "column": None, "group": None, "order_by": None, "folds": None, "fold": None},
+              "column": None, "group": None, "order_by": None, "folds": None, "fold": None,
+              "repeat": None},
     "preprocess": {"numeric": "standardize", "categorical": "one_hot", "max_categories": 50, "missing": "impute"},
     "architecture": {
         "kind": "mlp", "hidden": [64, 32], "batch_norm": True, "batch_norm_momentum": 0.1, "batch_norm_eps": 1e-5,
