@@ -71,7 +71,7 @@ def test_a_rate_names_a_layer_by_name_or_kind(key: str) -> None:
 @pytest.mark.parametrize("key", ["third", "activation", "linear.scale", "bias", "", "dropout"])
 def test_a_rate_that_names_no_layer_with_parameters_is_refused(key: str) -> None:
     with pytest.raises(
-        (InvalidSpec, ValidationError), match="no layer with parameters|at least 1 character"
+        (InvalidSpec, ValidationError), match=r"no layer with parameters|at least 1 character"
     ) as refused:
         synthetic(architecture=NAMED, optimizer={"rates": {key: 0.5}})
     if isinstance(refused.value, InvalidSpec):
