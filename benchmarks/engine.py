@@ -97,7 +97,7 @@ def ours(width: int, device: torch.device = CPU) -> Iterator[None]:
 
 
 def by_slices(device: torch.device = CPU) -> Iterator[None]:
-    model, criterion = build(RESOLVED.layers).to(device), nn.CrossEntropyLoss()
+    model, criterion = build(RESOLVED.graph).to(device), nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=SPEC.optimizer.lr, fused=True)
     x, y, *validation = (rows.to(device) for rows in (*TRAIN, *VALIDATION))
     while True:
@@ -108,7 +108,7 @@ def by_slices(device: torch.device = CPU) -> Iterator[None]:
 
 
 def by_loader() -> Iterator[None]:
-    model, criterion = build(RESOLVED.layers), nn.CrossEntropyLoss()
+    model, criterion = build(RESOLVED.graph), nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=SPEC.optimizer.lr)
     batches = DataLoader(TensorDataset(*TRAIN), batch_size=64, shuffle=True)
     while True:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from service.spec.architecture import Architecture
+from service.spec.layers import InputLayout
 from service.spec.lowering import lower
 from tests.documents import DOCS, name_of
 from tools.reference import SECTION, SECTIONS, pages, rendered
@@ -49,7 +50,7 @@ def test_every_network_of_the_reference_can_be_requested() -> None:
         body, end = decoder.raw_decode(rest)
         network = TypeAdapter(Architecture).validate_python(body)
         kinds.append(network.kind)
-        assert lower(network, 64, 10)[-1].outputs == 10
+        assert lower(network, InputLayout(64), 10).outputs == 10
         rest = rest[end:].strip()
 
     assert kinds == ["mlp", "cnn", "layers"]

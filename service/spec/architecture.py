@@ -8,7 +8,8 @@ from pydantic import Field, Tag, field_validator
 
 from service.spec.base import Bool, Strict, kind_or
 from service.spec.capped_errors import CapErrors
-from service.spec.layer_specs import Activation, Eps, Kernel, LayerSpec, Momentum, Probability, Width
+from service.spec.layers import Activation, LayerSpec
+from service.spec.layers.base import Eps, Kernel, Momentum, Probability, Width
 
 Side = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 RowShape = Annotated[tuple[Side, ...], Field(min_length=2, max_length=3), CapErrors()]
@@ -66,7 +67,8 @@ class Cnn(_Blocks):
 
 
 class Layers(Strict):
-    """A list of layers. The output layer, a Linear as wide as the target needs, is added automatically."""
+    """A list of layers, each of which takes the output of the one before it, or of those that its `inputs` name. The
+    output layer, a Linear as wide as the target needs, is added automatically."""
 
     kind: Literal["layers"] = "layers"
     """The architecture's name."""

@@ -10,7 +10,6 @@ from pydantic import Field
 from service.errors import FieldError, InvalidSpec
 from service.spec.base import Strict
 from service.spec.capped_errors import CapErrors
-from service.spec.layers import Dropout, Layer
 from service.spec.resolve import Resolved, choose_inputs, resolve
 from service.spec.sweep import MAX_NAMES, Change, DottedName
 
@@ -51,7 +50,7 @@ def check_fork(parent: Resolved, fork: Resolved, asked: ForkSpec) -> None:
         for part in FIXED
         if getattr(parent.spec, part) != getattr(fork.spec, part)
     ]
-    if not errors and list(map(_shape, parent.layers)) != list(map(_shape, fork.layers)):
+    if not errors and parent.graph.array_key != fork.graph.array_key:
         errors.append(FieldError("/architecture", "must keep its layers: the weights depend on them"))
     if asked.checkpoint == "last" and parent.spec.optimizer.kind != fork.spec.optimizer.kind:
         errors.append(
@@ -62,7 +61,3 @@ def check_fork(parent: Resolved, fork: Resolved, asked: ForkSpec) -> None:
         )
     if errors:
         raise InvalidSpec(f"{errors[0].pointer} {errors[0].message}", tuple(errors))
-
-
-def _shape(layer: Layer) -> Layer:
-    return replace(layer, p=0.5) if isinstance(layer, Dropout) else layer

@@ -1,75 +1,124 @@
-"""Lowers an architecture to the layer list, with a shape check of each layer."""
+"""Lowers an architecture to a graph of layers, with a shape check of each layer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import assert_never
 
 from service.errors import InvalidSpec
 from service.spec.architecture import Architecture, Cnn, Layers, Mlp, row_shape
-from service.spec.layer_specs import (
+from service.spec.graph import BLOCKS, CODES, NUMBERS, Graph, Node
+from service.spec.layers import (
     ActivationLayer,
-    AvgPoolLayer,
     BatchNormLayer,
     Conv1dLayer,
     Conv2dLayer,
     DropoutLayer,
+    Flatten,
     FlattenLayer,
-    LayerNormLayer,
-    LayerSpec,
+    InputLayout,
+    Layer,
+    Linear,
     LinearLayer,
     MaxPoolLayer,
-)
-from service.spec.layers import (
-    Activate,
-    BatchNorm,
-    Convolution,
-    Dropout,
-    Flatten,
-    Layer,
-    LayerNorm,
-    Linear,
-    Pool,
     Shape,
     Unflatten,
-    windows,
+    WrittenLayer,
 )
+from service.spec.layers.base import MAX_VALUES, text
 
-MAX_VALUES = 2**22  # output values of one layer per row: 16 MiB
 
+def lower(architecture: Architecture, layout: InputLayout, outputs: int) -> Graph:
+    """The graph of `architecture` from the inputs of `layout` to `outputs` values (logits, or one number).
 
-def lower(architecture: Architecture, inputs: int, outputs: int) -> tuple[Layer, ...]:
-    """The layers of `architecture` from `inputs` features to `outputs` values (logits, or one number).
-
-    Raises InvalidSpec with a pointer to the first layer whose shape does not fit.
+    Raises InvalidSpec with a pointer to the first layer whose name, inputs or shape does not fit.
     """
-    layers: list[Layer] = []
-    shape: Shape = (inputs,)
+    building = _Building(layout)
     asked = row_shape(architecture)
     if asked is not None:
-        if prod(asked) != inputs:
-            message = f"{_text(asked)} is {prod(asked):,} values a row, but the data has {inputs:,} inputs"
+        if prod(asked) != layout.numbers:
+            message = f"{text(asked)} is {prod(asked):,} values a row, but the data has {layout.numbers:,} inputs"
             raise InvalidSpec.at("/architecture/shape", message)
-        layers.append(Unflatten(asked))
-        shape = asked
+        building.add(Unflatten(asked), (NUMBERS,))
     for written, place in _written(architecture):
-        if isinstance(written, DropoutLayer) and written.p == 0:
-            continue
-        try:
-            layer = _layer(written, shape)
-        except ValueError as error:
-            raise InvalidSpec.at(f"/architecture/{place}", f"{written.kind} {error}") from None
-        shape = layer.output_shape
-        layers.append(layer)
+        building.write(written, f"/architecture/{place}")
+    shape = building.shapes[building.last]
     if len(shape) > 1:
-        layers.append(Flatten(shape))
-    layers.append(Linear((prod(shape),), outputs))
-    return tuple(layers)
+        building.add(Flatten(shape), (building.last,))
+        shape = (prod(shape),)
+    building.add(Linear(shape, outputs), (building.last,))
+    return building.graph()
 
 
-def _written(architecture: Mlp | Cnn | Layers) -> Iterator[tuple[LayerSpec, str]]:
-    """The architecture as layer specs, each with its path in the architecture."""
+class _Building:
+    """A graph that is being built, layer by layer."""
+
+    def __init__(self, layout: InputLayout) -> None:
+        self._layout = layout
+        self._nodes: list[Node] = []
+        self._named = {name: name for name in BLOCKS}  # the client's name -> the node's
+        self._places: dict[str, str] = {}  # the node's name -> where the client wrote it
+        self.shapes: dict[str, Shape] = {NUMBERS: (layout.numbers,), CODES: (len(layout.categories),)}
+        self.last = NUMBERS
+
+    def add(self, layer: Layer, inputs: tuple[str, ...], label: str | None = None) -> str:
+        """Append a layer; returns its node's name."""
+        self.last = f"layers.{len(self._nodes)}"
+        self._nodes.append(Node(self.last, layer, inputs, label))
+        self.shapes[self.last] = layer.output_shape
+        return self.last
+
+    def write(self, written: WrittenLayer, place: str) -> None:
+        """Append a layer as a client wrote it."""
+        inputs = self._inputs(written, place)
+        if written.name is not None and written.name in self._named:
+            raise InvalidSpec.at(f"{place}/name", f"another layer or input has the name {written.name!r}")
+        if isinstance(written, DropoutLayer) and written.p == 0 and len(inputs) == 1:
+            self.last = inputs[0]
+        else:
+            self.add(self._layer(written, inputs, place), inputs, written.name)
+            self._places[self.last] = place
+        if written.name is not None:
+            self._named[written.name] = self.last
+
+    def _layer(self, written: WrittenLayer, inputs: tuple[str, ...], place: str) -> Layer:
+        kind = getattr(written, "kind", "")
+        try:
+            layer = written.layer([self.shapes[name] for name in inputs], self._layout)
+        except ValueError as error:
+            raise InvalidSpec.at(place, f"{kind} {error}") from None
+        if layer.outputs > MAX_VALUES:
+            raise InvalidSpec.at(
+                place, f"{kind} gives {layer.outputs:,} values a row; at most {MAX_VALUES:,} are allowed"
+            )
+        return layer
+
+    def _inputs(self, written: WrittenLayer, place: str) -> tuple[str, ...]:
+        if written.inputs is None:
+            return (self.last,)
+        for index, name in enumerate(written.inputs):
+            if name not in self._named:
+                known = ", ".join(map(repr, self._named))
+                raise InvalidSpec.at(
+                    f"{place}/inputs/{index}", f"no earlier layer has the name {name!r}; known: {known}"
+                )
+            if name == CODES and not self._layout.categories:
+                raise InvalidSpec.at(
+                    f"{place}/inputs/{index}", "there are no codes: preprocess.categorical is not `embedding`"
+                )
+        return tuple(self._named[name] for name in written.inputs)
+
+    def graph(self) -> Graph:
+        """The graph; raises InvalidSpec if a layer's output is not used."""
+        graph = Graph(self._layout, tuple(self._nodes))
+        for node in graph.unread():
+            message = "no later layer takes this layer's output: name it in a layer's inputs, or leave it out"
+            raise InvalidSpec.at(self._places.get(node.name, "/architecture/shape"), message)
+        return graph
+
+
+def _written(architecture: Mlp | Cnn | Layers) -> Iterator[tuple[WrittenLayer, str]]:
+    """The architecture as written layers, each with its path in the architecture."""
     match architecture:
         case Layers():
             yield from ((layer, f"layers/{index}") for index, layer in enumerate(architecture.layers))
@@ -81,7 +130,7 @@ def _written(architecture: Mlp | Cnn | Layers) -> Iterator[tuple[LayerSpec, str]
             yield from _hidden(architecture)
 
 
-def _convolutions(cnn: Cnn) -> Iterator[tuple[LayerSpec, str]]:
+def _convolutions(cnn: Cnn) -> Iterator[tuple[WrittenLayer, str]]:
     for index, channels in enumerate(cnn.channels):
         place, size = f"channels/{index}", {"kernel_size": cnn.kernel_size, "padding": cnn.kernel_size // 2}
         if len(cnn.shape) == 3:
@@ -93,7 +142,7 @@ def _convolutions(cnn: Cnn) -> Iterator[tuple[LayerSpec, str]]:
             yield MaxPoolLayer(kind="max_pool", kernel_size=cnn.pool), place
 
 
-def _hidden(architecture: Mlp | Cnn) -> Iterator[tuple[LayerSpec, str]]:
+def _hidden(architecture: Mlp | Cnn) -> Iterator[tuple[WrittenLayer, str]]:
     for index, width in enumerate(architecture.hidden):
         place = f"hidden/{index}"
         yield LinearLayer(kind="linear", out_features=width), place
@@ -101,65 +150,9 @@ def _hidden(architecture: Mlp | Cnn) -> Iterator[tuple[LayerSpec, str]]:
         yield DropoutLayer(kind="dropout", p=architecture.dropout), place
 
 
-def _norm_and_activation(architecture: Mlp | Cnn, place: str) -> Iterator[tuple[LayerSpec, str]]:
+def _norm_and_activation(architecture: Mlp | Cnn, place: str) -> Iterator[tuple[WrittenLayer, str]]:
     """Batch norm and activation after a hidden layer."""
     if architecture.batch_norm:
         momentum, eps = architecture.batch_norm_momentum, architecture.batch_norm_eps
         yield BatchNormLayer(kind="batch_norm", momentum=momentum, eps=eps), place
     yield ActivationLayer(kind="activation", function=architecture.activation), place
-
-
-def _layer(written: LayerSpec, shape: Shape) -> Layer:  # noqa: C901
-    """The layer for input of `shape`; raises ValueError if the shape does not fit."""
-    layer: Layer
-    match written:
-        case LinearLayer():
-            if len(shape) > 1:
-                raise ValueError(f"takes flat rows, but gets {_text(shape)}: put a flatten before it")
-            layer = Linear(shape, written.out_features)
-        case Conv1dLayer() | Conv2dLayer():
-            _check_dimensions(shape, 2 if isinstance(written, Conv1dLayer) else 3)
-            _check_kernel(shape, written.kernel_size, written.padding)
-            layer = Convolution(shape, written.out_channels, written.kernel_size, written.stride, written.padding)
-        case MaxPoolLayer() | AvgPoolLayer():
-            _check_dimensions(shape, 2, 3)
-            if 2 * written.padding > written.kernel_size:
-                raise ValueError(f"may pad by half of its kernel_size {written.kernel_size} at most")
-            _check_kernel(shape, written.kernel_size, written.padding)
-            function, stride = "max" if isinstance(written, MaxPoolLayer) else "avg", written.stride
-            layer = Pool(shape, function, written.kernel_size, stride or written.kernel_size, written.padding)  # type: ignore[arg-type]
-        case BatchNormLayer():
-            layer = BatchNorm(shape, written.eps, written.momentum)
-        case LayerNormLayer():
-            layer = LayerNorm(shape, written.eps)
-        case ActivationLayer():
-            layer = Activate(shape, written.function)
-        case DropoutLayer():
-            layer = Dropout(shape, written.p)
-        case FlattenLayer():
-            if len(shape) == 1:
-                raise ValueError("has nothing to do: the rows are flat already")
-            layer = Flatten(shape)
-        case _:
-            assert_never(written)
-    if layer.outputs > MAX_VALUES:
-        raise ValueError(f"gives {layer.outputs:,} values a row; at most {MAX_VALUES:,} are allowed")
-    return layer
-
-
-def _check_dimensions(shape: Shape, *dimensions: int) -> None:
-    if len(shape) not in dimensions:
-        names = {2: "channels x length", 3: "channels x height x width"}
-        needed = " or ".join(names[n] for n in dimensions)
-        hint = ": set architecture.shape" if len(shape) == 1 else ""
-        raise ValueError(f"takes {needed}, but gets {_text(shape)}{hint}")
-
-
-def _check_kernel(shape: Shape, kernel: int, padding: int) -> None:
-    if any(windows(side, kernel, 1, padding) < 1 for side in shape[1:]):
-        padded = f" padded by {padding}" if padding else ""
-        raise ValueError(f"has a window of {kernel}, larger than what it gets, {_text(shape)}{padded}")
-
-
-def _text(shape: Shape) -> str:
-    return " x ".join(map(str, shape)) if len(shape) > 1 else f"{shape[0]} flat values"

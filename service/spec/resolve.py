@@ -18,7 +18,7 @@ from service.spec.job import JobSpec, Task
 from service.spec.layers import BatchNorm
 from service.spec.limits import JobLimits
 from service.spec.lowering import lower
-from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target
+from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target, layout_of
 from service.spec.row_counts import count_rows
 from service.spec.split import split_sizes
 from service.spec.table import (
@@ -71,9 +71,9 @@ def resolve(
         warnings += data_warnings.of_classes(inputs.target)
     spec = _fill(spec, task, [feature.column for feature in inputs.features])
     _check_monitor(spec, task, rows)
-    layers = lower(spec.architecture, sum(f.width for f in inputs.features), len(target.classes or ()) or 1)
+    graph = lower(spec.architecture, layout_of(inputs.features), len(target.classes or ()) or 1)
     nulls = tuple(table.null_values)
-    resolved = Resolved(spec, inputs.features, target, layers, rows, nulls, (), table.date_format)
+    resolved = Resolved(spec, inputs.features, target, graph, rows, nulls, (), table.date_format)
     _check_network(resolved)
     if limits is not None:
         limits.check(resolved)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Protocol
 
-from service.engine_constants import MAX_ARRAY_PARAMETERS, MAX_ARRAY_VALUES, padded
+from service.engine_constants import MAX_ARRAY_PARAMETERS, MAX_ARRAY_ROW_BYTES, MAX_ARRAY_VALUES, VALUE_BYTES, padded
 from service.spec.base import Strict
 from service.spec.data import Data, Preprocess
 from service.spec.early_stopping import Monitor
+from service.spec.graph import Graph
 from service.spec.job import JobSpec
-from service.spec.layers import Dropout, Layer, count_parameters, values_held
+from service.spec.layers import InputLayout, Layer
 from service.spec.split import Split
 from service.spec.table import ColumnType, Value
 
@@ -47,6 +51,25 @@ class Feature:
         if self.categories is not None:
             return len(self.categories) + self.other + self.indicator
         return (DATE_INPUTS if self.type is ColumnType.datetime else 1) + self.indicator
+
+
+class Encoded(Protocol):
+    """The encoding of a column, as resolved or fitted."""
+
+    @property
+    def width(self) -> int:
+        """Number of inputs of the column."""
+
+    @property
+    def categories(self) -> Sequence[str] | None:
+        """The categories of a text column; None for others."""
+
+
+def layout_of(features: Sequence[Encoded]) -> InputLayout:
+    """What a network reads of a row with these features."""
+    starts = accumulate((feature.width for feature in features), initial=0)
+    scaled = [start for start, feature in zip(starts, features, strict=False) if feature.categories is None]
+    return InputLayout(sum(feature.width for feature in features), tuple(scaled))
 
 
 @dataclass(frozen=True)
@@ -99,7 +122,7 @@ class Resolved:
     spec: JobSpec
     features: tuple[Feature, ...]
     target: Target
-    layers: tuple[Layer, ...]
+    graph: Graph
     rows: RowCounts
     null_values: tuple[str, ...]  # text that means a missing value in the table
     warnings: tuple[SpecWarning, ...]
@@ -115,12 +138,17 @@ class Resolved:
     @property
     def inputs(self) -> int:
         """Width of the network's input."""
-        return sum(feature.width for feature in self.features)
+        return self.graph.layout.numbers
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers of the network."""
+        return self.graph.layers
 
     @property
     def parameters(self) -> int:
         """Number of parameters of the network."""
-        return count_parameters(self.layers)
+        return self.graph.parameters
 
     @property
     def batch_rows(self) -> int:
@@ -138,15 +166,26 @@ class Resolved:
     def array_key(self) -> str:
         """Jobs with equal keys have the same rows, preprocessing, layer shapes and steps: they can train as one array.
 
+        Workers of earlier versions train the jobs of an array on the rows of the first.
+        """
+        return _sha256({**self._shared, "split": self.spec.split.model_dump(mode="json")})
+
+    @property
+    def shape_key(self) -> str:
+        """Jobs with equal keys have the same table and layer shapes: they can train as one array, each on its own rows.
+
         They may differ in seed, learning rate, weight decay, momentum and betas, schedule, early stopping, epochs,
         dropout above 0, and label smoothing.
         """
+        return _sha256(self._shared)
+
+    @property
+    def _shared(self) -> dict[str, Any]:
         spec = self.spec
-        shared = {
+        return {
             "data": spec.data.model_dump(mode="json"),
-            "split": spec.split.model_dump(mode="json"),
             "preprocess": spec.preprocess.model_dump(mode="json"),
-            "layers": [repr(replace(x, p=0.5) if isinstance(x, Dropout) else x) for x in self.layers],
+            "layers": self.graph.array_key,
             "task": spec.task,
             "class_weight": spec.loss.class_weight,
             "optimizer": [spec.optimizer.kind, getattr(spec.optimizer, "nesterov", False)],
@@ -154,7 +193,12 @@ class Resolved:
             "precision": spec.precision,
             "device": spec.device,
         }
-        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def row_sets(self) -> int:
+        """The largest number of row sets, such as folds, in one array."""
+        rows = self.rows.train + self.rows.validation + self.rows.test
+        return max(1, MAX_ARRAY_ROW_BYTES // max(1, rows * padded(self.inputs) * VALUE_BYTES))
 
     @property
     def array_limit(self) -> int:
@@ -164,9 +208,13 @@ class Resolved:
     @property
     def step_values(self) -> int:
         """Activation values of a step, as the engine holds them."""
-        return self.batch_rows * (padded(self.inputs) + sum(values_held(layer) for layer in self.layers))
+        return self.batch_rows * self.graph.values_held
 
     @property
     def monitor(self) -> Monitor:
         """The monitored metric, which decides which epoch is best."""
         return self.spec.monitor
+
+
+def _sha256(shared: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()

@@ -8,34 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from service.spec.data import DatasetData
-from service.spec.layer_specs import Activation
-from service.spec.layers import (
-    Activate,
-    BatchNorm,
-    Convolution,
-    Dropout,
-    Flatten,
-    Layer,
-    LayerNorm,
-    Linear,
-    Pool,
-    Unflatten,
-)
-from service.spec.resolved import Feature, Resolved, RowCounts, Target
+from service.spec.graph import NUMBERS, Graph, Node
+from service.spec.layers import LAYERS, Activate, Activation, InputLayout
+from service.spec.resolved import Feature, Resolved, RowCounts, Target, layout_of
 from service.spec.table import ColumnType
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Mapping, Sequence
 
     from service.spec.job import JobSpec
-
-LAYER_TYPES = (Linear, Convolution, BatchNorm, LayerNorm, Activate, Dropout, Pool, Flatten, Unflatten)
-_LAYERS: dict[str, type[Layer]] = {kind.__name__: kind for kind in LAYER_TYPES}
 
 
 @dataclass(frozen=True)
@@ -71,8 +57,7 @@ class InputsDocuments:
 
 def decided(resolved: Resolved) -> dict[str, Any]:
     """The rest of a resolved job as JSON: layers and row counts."""
-    layers = [{"layer": type(layer).__name__, **vars(layer)} for layer in resolved.layers]
-    return {"layers": layers, "rows": dict(vars(resolved.rows))}
+    return {"layers": _nodes(resolved.graph), "rows": dict(vars(resolved.rows))}
 
 
 def restored(spec: JobSpec, decided: Mapping[str, Any], inputs: Mapping[str, Any]) -> Resolved:
@@ -94,7 +79,7 @@ def restored(spec: JobSpec, decided: Mapping[str, Any], inputs: Mapping[str, Any
         spec,
         tuple(features),
         Target(_target(spec), None if classes is None else tuple(classes)),
-        tuple(_layer(layer) for layer in decided["layers"]),
+        _graph(decided["layers"], layout_of(features)),
         RowCounts(**decided["rows"]),
         tuple(inputs["null_values"]),
         (),
@@ -132,11 +117,27 @@ def _target(spec: JobSpec) -> str:
     return spec.data.target if isinstance(spec.data, DatasetData) else "y"
 
 
-def _layer(stored: Mapping[str, Any]) -> Layer:
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
-    }
-    kind = _LAYERS[fields.pop("layer")]
-    if kind is Activate:
-        fields["function"] = Activation(fields["function"])
-    return kind(**fields)
+def _nodes(graph: Graph) -> list[dict[str, Any]]:
+    """The layers as JSON; `inputs` is left out where a layer takes the value of the one before it."""
+    stored, before = [], NUMBERS
+    for node in graph.nodes:
+        given = {f.name: getattr(node.layer, f.name) for f in fields(node.layer) if f.init}
+        inputs = {} if node.inputs == (before,) else {"inputs": list(node.inputs)}
+        label = {} if node.label is None else {"label": node.label}
+        stored.append({"layer": type(node.layer).__name__, **given, **inputs, **label})
+        before = node.name
+    return stored
+
+
+def _graph(stored: Sequence[Mapping[str, Any]], layout: InputLayout) -> Graph:
+    nodes: list[Node] = []
+    before = NUMBERS
+    for each in stored:
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in each.items()}
+        inputs, label = given.pop("inputs", (before,)), given.pop("label", None)
+        kind = LAYERS[given.pop("layer")]
+        if kind is Activate:
+            given["function"] = Activation(given["function"])
+        before = f"layers.{len(nodes)}"
+        nodes.append(Node(before, kind(**given), inputs, label))
+    return Graph(layout, tuple(nodes))

@@ -128,7 +128,9 @@ jobs = Table(
     Column("sweep_id", ForeignKey("sweeps.id")),
     Column("point", JSON(none_as_null=True)),  # fields changed by the sweep, by dotted name
     Column("forked", JSON(none_as_null=True)),  # parent job, checkpoint and epoch
-    Column("array_key", String, nullable=False),  # jobs with the same key can be trained as one array
+    Column("array_key", String, nullable=False),  # jobs with the same key can be trained as one array on the same rows
+    Column("shape_key", String),  # ... each on its own rows; null: an older version has submitted it
+    Column("row_sets", Integer, nullable=False, server_default="1"),  # maximum number of array keys in an array
     Column("array_limit", Integer, nullable=False, server_default="1"),  # maximum number of jobs in an array
     Column("idempotency_key", String),
     Column("request_sha256", String),
@@ -167,6 +169,7 @@ jobs = Table(
 )
 Index("ix_jobs_claim_tenant", jobs.c.status, jobs.c.tenant, jobs.c.priority.desc(), jobs.c.id)
 Index("ix_jobs_claim_alike", jobs.c.tenant, jobs.c.array_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
+Index("ix_jobs_claim_shape", jobs.c.tenant, jobs.c.shape_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
 
 epochs = Table(
     "epochs",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from service.engine_constants import padded
-from service.spec import layers as spec
-from service.training.image_layers import ChannelNorm, Convolution, Flatten, Pool, Unflatten
-from service.training.layers import Activate, BatchNorm, Dropout, LayerNorm, Linear, Operator, Parameter, Trained
+from service.spec.graph import Graph, Node
+from service.spec.layers import Layer
+from service.training.dispatch import Dispatch
+from service.training.operators import operator_of
+from service.training.operators.base import MergeOperator, Operator, Parameter, Random, Slots
 from service.training.weights import Layout, State, Weights
 
 
@@ -20,26 +23,27 @@ class NetworkArray:
 
     def __init__(
         self,
-        layers: Sequence[Sequence[spec.Layer]],
+        graphs: Sequence[Graph],
         states: Sequence[State],
         device: torch.device,
         bf16_matmul: bool = False,
         trained: bool = True,
     ) -> None:
-        """Each member's layers, which may differ only in dropout probabilities, and its initial weights.
+        """Each member's graph, which may differ only in dropout probabilities, and its initial weights.
 
         `bf16_matmul`: training rounds the factors of matrix products to bfloat16. `trained`: False for inference,
         without gradient and best weights, which takes a third of the memory.
         """
         self._bf16_matmul, self._trained = bf16_matmul, trained
-        self.inputs, self.outputs = layers[0][0].inputs, layers[0][-1].outputs
-        self._layers = list(layers)
-        self._layout = Layout(layers[0])
+        self.graph = graphs[0]
+        self.inputs, self.outputs = self.graph.layout.numbers, self.graph.outputs
+        self._graphs = list(graphs)
+        self._layout = Layout(self.graph)
         self._weights = Weights(self._layout, len(states), device)
         for member, state in enumerate(states):
             self._weights.load(member, state)
         self._best = self._weights.of(range(len(states))) if trained else self._weights
-        self._connect()
+        self._connect(self._no_gradient())
 
     @property
     def size_bytes(self) -> int:
@@ -54,13 +58,8 @@ class NetworkArray:
 
     @property
     def decayed(self) -> Tensor:
-        """(1, P) float32 mask of weight decay: 1 for weights of linear layers and convolutions, else 0."""
-        weights = [
-            f"layers.{place}.weight"
-            for place, layer in enumerate(self._layers[0])
-            if isinstance(layer, spec.Linear | spec.Convolution)
-        ]
-        return self._mask(weights)
+        """(1, P) float32 mask of weight decay: 1 for the parameters that it applies to (`Layer.decayed`), else 0."""
+        return self._mask(f"{node.name}.{name}" for node in self.graph.nodes for name in node.layer.decayed)
 
     def named(self, matrix: Tensor) -> State:
         """Views of each parameter in a matrix like `parameters`, without padding: (K, *shape)."""
@@ -70,38 +69,51 @@ class NetworkArray:
         """x: (..., inputs) -> (..., padded inputs)."""
         return F.pad(x, (0, padded(self.inputs) - self.inputs))
 
-    def forward(self, x: Tensor, training: bool) -> Tensor:
-        """Logits or standardized predictions; x: (K, B, padded inputs) float32 -> (K, B, padded outputs)."""
-        for operator in self._operators:
-            x = operator.forward(x, training)
+    def forward(self, x: Tensor, training: bool, codes: Tensor | None = None) -> Tensor:
+        """Logits or standardized predictions, (K, B, padded outputs) float32.
+
+        x: (K, B, padded inputs) float32; codes: (K, B, coded columns) int64, where the graph has such columns.
+        """
+        y = self._dispatch.forward(x, codes, training)
         if training:
             self._weights.batches += 1
-        return x
+        return y
 
     def backward(self, grad: Tensor) -> None:
         """Compute `gradient` after a training forward pass; grad: (K, B, padded outputs), of the outputs."""
-        for operator in reversed(self._operators[self._first_trained + 1 :]):
-            grad = operator.backward(grad)
-        first = self._operators[self._first_trained]
-        assert isinstance(first, Trained)
-        first.backward_parameters(grad)
+        self._dispatch.backward(grad)
 
     @property
     def draws(self) -> bool:
         """Whether a training step draws random numbers."""
-        return any(isinstance(operator, Dropout) for operator in self._operators)
+        return any(isinstance(operator, Random) for operator in self._operators)
 
     def draw_dropout_from(self, generators: list[Generator]) -> None:
         """Set each member's generator of dropout masks."""
         for operator in self._operators:
-            if isinstance(operator, Dropout):
+            if isinstance(operator, Random):
                 operator.generators = generators
+
+    def part(self, members: slice) -> NetworkArray:
+        """These members as an array that shares their weights, statistics and gradient, until `keep` is called.
+
+        Its best weights are not to be used.
+        """
+        first, end, _ = members.indices(len(self._graphs))
+        if (first, end) == (0, len(self._graphs)):
+            return self
+        if (first, end) not in self._parts:
+            part = copy(self)
+            part._graphs, part._weights = self._graphs[members], self._weights.part(members)
+            part._connect(self.gradient[members])
+            self._parts[first, end] = part
+        return self._parts[first, end]
 
     def keep(self, members: Sequence[int]) -> None:
         """Keep only these members, in this order."""
-        self._layers = [self._layers[member] for member in members]
+        self._graphs = [self._graphs[member] for member in members]
         self._weights, self._best = self._weights.of(members), self._best.of(members)
-        self._connect()
+        self._connect(self._no_gradient())
 
     def keep_best(self, members: Sequence[int]) -> None:
         """Copy the current weights and running statistics of these members as their best."""
@@ -125,48 +137,37 @@ class NetworkArray:
             self._layout.parameters[key].inner(mask).fill_(1.0)
         return mask
 
-    def _connect(self) -> None:
-        """Create the operators on views of the current weights."""
+    def _no_gradient(self) -> Tensor:
         # Without training, an expanded zero takes no memory.
         shape = self.parameters.shape
-        self.gradient = torch.zeros_like(self.parameters) if self._trained else torch.zeros(1, 1).expand(shape)
-        places = list(zip(*self._layers, strict=True))  # the same layer of every member
-        pairs = zip(places, [*places[1:], (None,)], strict=True)
+        return torch.zeros_like(self.parameters) if self._trained else torch.zeros(1, 1).expand(shape)
+
+    def _connect(self, gradient: Tensor) -> None:
+        """Create the operators on views of the current weights."""
+        self.gradient = gradient
+        self._parts: dict[tuple[int, int], NetworkArray] = {}
         self._operators = [
-            self._operator(f"layers.{i}", layers, following[0]) for i, (layers, following) in enumerate(pairs)
+            self._operator(node, places) for node, places in zip(self.graph.nodes, self._places(), strict=True)
         ]
-        self._first_trained = next(i for i, layer in enumerate(self._layers[0]) if layer.parameters)
+        self._dispatch = Dispatch(self.graph, self._operators)
 
-    def _operator(self, name: str, layers: Sequence[spec.Layer], following: spec.Layer | None) -> Operator:
-        match layer := layers[0]:
-            case spec.Linear():
-                # Batch norm removes the bias, so its true gradient is zero; Adam would amplify the rounding error.
-                frozen = isinstance(following, spec.BatchNorm)
-                return Linear(*self._pair(name), frozen_bias=frozen, bf16_matmul=self._bf16_matmul)
-            case spec.Convolution():
-                frozen = isinstance(following, spec.BatchNorm)
-                return Convolution(*self._pair(name), frozen_bias=frozen, bf16_matmul=self._bf16_matmul, layer=layer)
-            case spec.BatchNorm():
-                mean, variance = (self._weights.buffers[f"{name}.{part}"] for part in ("running_mean", "running_var"))
-                norm = BatchNorm if len(layer.shape) == 1 else ChannelNorm
-                return norm(*self._pair(name), mean, variance, layer)
-            case spec.LayerNorm():
-                return LayerNorm(*self._pair(name), layer)
-            case spec.Pool():
-                return Pool(layer)
-            case spec.Flatten():
-                return Flatten(layer.shape)
-            case spec.Unflatten():
-                return Unflatten(layer.to)
-            case spec.Activate():
-                return Activate(layer.function, layer.shape)
-            case spec.Dropout():
-                return Dropout([each.p for each in layers if isinstance(each, spec.Dropout)])
+    def _places(self) -> list[tuple[Layer, ...]]:
+        """The same layer of every member, for each place."""
+        return list(zip(*(graph.layers for graph in self._graphs), strict=True))
 
-    def _pair(self, name: str) -> tuple[Parameter, Parameter]:
-        """Weight and bias of a layer."""
-        weight, bias = (self._layout.parameters[f"{name}.{part}"] for part in ("weight", "bias"))
-        return (
-            Parameter(weight.of(self.parameters), weight.of(self.gradient)),
-            Parameter(bias.of(self.parameters), bias.of(self.gradient)),
+    def _operator(self, node: Node, layers: Sequence[Layer]) -> Operator | MergeOperator:
+        blocks, prefix = self._layout.of_node(node.name), f"{node.name}."
+        return operator_of(
+            Slots(
+                layers,
+                {name: Parameter(b.of(self.parameters), b.of(self.gradient)) for name, b in blocks.items()},
+                {
+                    key.removeprefix(prefix): buffer
+                    for key, buffer in self._weights.buffers.items()
+                    if key.startswith(prefix)
+                },
+                [self.graph.shape_of(name) for name in node.inputs],
+                node.name in self.graph.frozen_biases,
+                self._bf16_matmul,
+            )
         )

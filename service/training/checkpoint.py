@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import safetensors.torch
@@ -16,8 +15,8 @@ from torch import Tensor
 from service.data.preprocess.preprocessing import Preprocessing
 from service.domain.epoch import Epoch
 from service.errors import CheckpointCorrupt
+from service.spec.graph import Graph
 from service.spec.job import JobSpec
-from service.spec.layers import Layer
 from service.spec.lowering import lower
 from service.spec.resolve import Resolved
 from service.training.models import Network, build
@@ -44,7 +43,7 @@ class Metadata(BaseModel):
         return cls(
             spec=resolved.spec,
             inputs=resolved.inputs,
-            outputs=resolved.layers[-1].outputs,
+            outputs=resolved.graph.outputs,
             preprocessing=preprocessing,
             epoch=row.epoch,
             metrics={"train_loss": row.train_loss, "val_loss": row.val_loss, **row.metrics},
@@ -55,7 +54,7 @@ class LoadedCheckpoint(NamedTuple):
     """A loaded checkpoint: the network in evaluation mode, and its metadata."""
 
     network: Network
-    layers: Sequence[Layer]
+    graph: Graph
     preprocessing: Preprocessing
     spec: JobSpec
     epoch: int
@@ -72,13 +71,13 @@ def from_bytes(data: bytes) -> LoadedCheckpoint:
     state = _tensors(data)
     try:
         metadata = Metadata.model_validate_json(description(data)[KEY])
-        layers = lower(metadata.spec.architecture, metadata.inputs, metadata.outputs)
-        network = build(layers)
+        graph = lower(metadata.spec.architecture, metadata.preprocessing.layout, metadata.outputs)
+        network = build(graph)
         network.load_state_dict(state, strict=True)
     except (KeyError, ValidationError, RuntimeError) as error:
         raise CheckpointCorrupt("the checkpoint's weights and its description do not fit together") from error
     return LoadedCheckpoint(
-        network.eval(), layers, metadata.preprocessing, metadata.spec, metadata.epoch, metadata.metrics
+        network.eval(), graph, metadata.preprocessing, metadata.spec, metadata.epoch, metadata.metrics
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import isfinite, nan
@@ -11,21 +11,25 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor
 
+from service.engine_constants import padded
 from service.spec.early_stopping import Monitor
 from service.spec.job import Task
-from service.spec.layers import values_held
 from service.spec.resolve import Resolved
 from service.training import losses, metrics, optimizers
 from service.training.array import NetworkArray
 from service.training.models import initial_state
+from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
 from service.training.snapshot import Snapshot
-from service.training.step import Batch, TrainingStep
+from service.training.step import TrainingStep
 
 if TYPE_CHECKING:
     from service.data.preprocess.dataset import Prepared, Rows
+    from service.data.preprocess.preprocessing import FittedTarget
 
 CHUNK_VALUES = 2**16  # of a member in the widest layer, per step of evaluation: 256 KiB
-GATHER_VALUES = 2**17  # inputs gathered at once: 512 KiB, which fit into the CPU cache
+
+Score = tuple[float, metrics.Metrics]
+"""Loss and metrics; the loss may be NaN or infinite."""
 
 
 @dataclass
@@ -54,29 +58,30 @@ class EpochMetrics:
 
 
 class ArrayTrainer:
-    """Trains jobs that share rows and layer shapes as one array, with the rows on the device."""
+    """Trains jobs with the same layer shapes as one array; each member has its own rows, on the device."""
 
     def __init__(
         self,
         jobs: Sequence[Resolved],
-        data: Prepared,
+        data: Sequence[Prepared],
         device: torch.device,
         after: Sequence[Snapshot | None],
         progress: ProgressCounter | None = None,
     ) -> None:
-        """`after`: the snapshot that each job resumes from, or None."""
+        """`data`: each member's rows. `after`: the snapshot that each job resumes from, or None.
+
+        Members are fastest in the order of `array_order`; their bits do not depend on it.
+        """
         self._progress = ProgressCounter() if progress is None else progress  # a shared counter at 0 is falsy
-        self._jobs, self._data, self._device = list(jobs), data, device
+        self._jobs, self._data, self._device = list(jobs), list(data), device
         begun = list(zip(jobs, after, strict=True))
-        states = [initial_state(job.layers, job.spec.seed) if at is None else at.weights for job, at in begun]
+        states = [initial_state(job.graph, job.spec.seed) if at is None else at.weights for job, at in begun]
         bf16_matmul = jobs[0].spec.precision == "bfloat16"
-        self.array = NetworkArray([job.layers for job in jobs], states, device, bf16_matmul)
-        self._x, self._y = self._tensors(data.train)
-        self._weight = None if data.train.weight is None else torch.tensor(data.train.weight, device=device)
-        self._validation = self._tensors(data.validation)
-        widest = max(values_held(layer) for layer in jobs[0].layers)
+        self.array = NetworkArray([job.graph for job in jobs], states, device, bf16_matmul)
+        self._train = self._rows([each.train for each in data])
+        self._validation = self._rows([each.validation for each in data])
         # The number of rows in a product may change the bits, so it must not depend on the number of members.
-        self._chunk = max(64, CHUNK_VALUES // widest)
+        self._chunk = max(64, CHUNK_VALUES // jobs[0].graph.widest)
         self._optimizer = optimizers.of([job.spec.optimizer for job in jobs], self.array.decayed)
         self._optimizer.resume([0 if at is None else at.steps for at in after])
         for member, at in enumerate(after):
@@ -105,124 +110,155 @@ class ArrayTrainer:
     def keep(self, members: Sequence[int]) -> None:
         """Keep only these members, in this order; the others' weights are dropped."""
         self._jobs = [self._jobs[member] for member in members]
+        self._data = [self._data[member] for member in members]
+        self._train.keep(members)
+        self._validation.keep(members)
         self.array.keep(members)
         self._optimizer.keep(members)
         self._prepare()
 
     def epoch(self, epochs: Sequence[int], rates: Sequence[float]) -> list[EpochMetrics]:
-        """Train each member for one epoch at its learning rate, then evaluate it on the validation rows."""
+        """Train each member for one epoch at its learning rate, then evaluate it on its validation rows."""
         train_losses = self._fit(epochs, rates)
-        if not len(self._validation[0]):
-            return [EpochMetrics(loss, None, {}) for loss in train_losses]
-        scores = self._score(self.array, *self._validation)
-        return [_measured(loss, *score) for loss, score in zip(train_losses, scores, strict=True)]
+        return [_measured(*each) for each in zip(train_losses, self.evaluate(self.array), strict=True)]
+
+    def evaluate(self, array: NetworkArray) -> list[Score | None]:
+        """Scores of the weights in `array` on each member's validation rows; None for a member without any."""
+        return self._score(array, self._validation, self._data)
 
     def test(self, member: int) -> metrics.Metrics | None:
-        """Loss and metrics of the member's best weights on the test rows; None without test rows."""
-        if not len(self._data.test.x):
+        """Loss and metrics of the member's best weights on its test rows; None without test rows."""
+        data = self._data[member]
+        best = NetworkArray([self._jobs[member].graph], [self.array.best_state(member)], self._device)
+        (score,) = self._score(best, self._rows([data.test]), [data])
+        if score is None:
             return None
-        best = NetworkArray([self._jobs[member].layers], [self.array.best_state(member)], self._device)
-        ((loss, scores),) = self._score(best, *self._tensors(self._data.test))
+        loss, scores = score
         return {"loss": loss if isfinite(loss) else None, **scores}
+
+    def _rows(self, sets: Sequence[Rows]) -> MemberRows:
+        return MemberRows(sets, padded(self.array.inputs), self._device)
 
     def _prepare(self) -> None:
         """Create what depends on the members."""
-        specs = [job.spec for job in self._jobs]
-        loss = losses.of(specs, self._y, self.array.outputs)
-        clip = optimizers.Clipping([spec.optimizer for spec in specs], self.array.gradient)
-        self._step = TrainingStep(self.array, loss, clip, self._optimizer)
+        sizes = [
+            batch_sizes(rows, _batch_size(job, rows)) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
+        ]
+        self._stages, self._step_counts = stages(sizes), list(map(len, sizes))
+        # The bits of a sum depend on its length, so a member's must not depend on other members.
+        self._positions = [
+            min(_batch_size(job, rows) + 1, rows) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
+        ]
+        self._rates = torch.empty(len(self._jobs), 1, device=self._device)
+        spans = {(span.first, span.end): span.members for stage in self._stages for span in stage.spans}
+        self._steps = {bounds: self._step(members) for bounds, members in spans.items()}
 
-    def _tensors(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """(N, padded inputs) float32 and (N,) on the device."""
-        x = self.array.pad(torch.tensor(rows.x, device=self._device))
-        return x, torch.tensor(rows.y, device=self._device)
+    def _step(self, members: slice) -> TrainingStep:
+        """The training step of neighbouring members, on their part of the array."""
+        array, specs = self.array.part(members), [job.spec for job in self._jobs[members]]
+        loss = losses.of(specs, self._train.targets(members), array.outputs)
+        clip = optimizers.Clipping([spec.optimizer for spec in specs], array.gradient)
+        return TrainingStep(array, loss, clip, self._optimizer.part(members), self._rates[members])
 
     @torch.inference_mode()
     def _fit(self, epochs: Sequence[int], rates: Sequence[float]) -> list[float]:
-        """Train on all rows once, each member in its own order; returns the mean training losses."""
-        seeds, size, rows = [job.spec.seed for job in self._jobs], self._jobs[0].batch_rows, len(self._x)
-        pairs = list(zip(seeds, epochs, strict=True))
-        self.array.draw_dropout_from([_generator("dropout", *pair, self._device) for pair in pairs])
-        order = torch.stack([self._order(*pair) for pair in pairs]).to(self._device)
-        self._step.set_rates(list(rates))
+        """Train each member on all of its rows once, in its own order; returns the mean training losses."""
+        pairs = [(job.spec.seed, epoch) for job, epoch in zip(self._jobs, epochs, strict=True)]
+        generators = [_generator("dropout", *pair, self._device) for pair in pairs]
+        for (first, end), step in self._steps.items():
+            step.array.draw_dropout_from(generators[first:end])
+        self._rates.copy_(torch.tensor(list(rates)).view(-1, 1))
+        numbers = self._train.numbered([self._order(*each) for each in zip(pairs, self._train.sizes, strict=True)])
+        taken = [self._optimizer.steps(member) for member in range(len(pairs))]
         # Sum by position in the batch first: the bits of a sum over few numbers may depend on the number of members.
-        total = torch.zeros(len(pairs), min(size + 1, rows), dtype=torch.float64, device=self._device)
-        weight: Tensor | float = 0.0
-        for batch in self._batches(order, size):
-            loss = self._step(batch)
-            self._progress.value += 1
-            total[:, : loss.rows.shape[1]] += loss.rows
-            weight = loss.weight + weight
-        means: list[float] = (total.sum(1) / weight).tolist()
+        total = torch.zeros(len(pairs), max(self._positions), dtype=torch.float64, device=self._device)
+        weight = torch.zeros(len(pairs), device=self._device)
+        weighted = False
+        for stage in self._stages:
+            for batch in zip(*(self._train.batches(span, stage.steps, numbers) for span in stage.spans), strict=True):
+                self._optimizer.advance()
+                self._progress.value += 1
+                for span, rows in zip(stage.spans, batch, strict=True):
+                    loss = self._steps[span.first, span.end](rows)
+                    total[span.first : span.end, : span.rows].add_(loss.rows)
+                    if isinstance(loss.weight, Tensor):
+                        weighted = True
+                        weight[span.first : span.end].add_(loss.weight)
+        if len({*self._step_counts}) > 1:  # members with fewer steps have advanced too far
+            self._optimizer.resume([before + own for before, own in zip(taken, self._step_counts, strict=True)])
+        divisor = weight if weighted else torch.tensor(self._train.sizes, dtype=torch.float64, device=self._device)
+        sums = [
+            total[members, : self._positions[members.start]].contiguous().sum(1)
+            for members in neighbours(self._positions)
+        ]
+        means: list[float] = (torch.cat(sums) / divisor).tolist()
         return means
 
-    def _order(self, seed: int, epoch: int) -> Tensor:
-        """(N,) the order of the training rows for a member in an epoch."""
-        rows = len(self._x)
-        return torch.arange(rows) if self._jobs[0].spec.batch_size == "full" else row_order(seed, epoch, rows)
-
-    def _batches(self, order: Tensor, size: int) -> Iterator[Batch]:
-        """The batches of an epoch; order: (K, N). Gathers many full batches at once."""
-        members, rows = order.shape
-        at_once = max(1, GATHER_VALUES // (size * members * self._x.shape[1]))
-        steps = list(batches(rows, size))
-        full = sum(min(step.stop, rows) - step.start == size for step in steps[:-1])
-        for first in range(0, full, at_once):
-            count = min(at_once, full - first)
-            taken = order[:, first * size : (first + count) * size].view(members, count, size).transpose(0, 1)
-            yield from self._gather(taken)
-        for step in steps[full:]:
-            yield from self._gather(order[:, step].unsqueeze(0))
-
-    def _gather(self, taken: Tensor) -> Iterator[Batch]:
-        """The batches of the row numbers `taken` (steps, K, B)."""
-        numbers = taken.reshape(-1)
-        x = self._x.index_select(0, numbers).view(*taken.shape, -1)
-        y = self._y.index_select(0, numbers).view(taken.shape)
-        if self._weight is None:
-            return map(Batch, x, y)
-        return map(Batch, x, y, self._weight.index_select(0, numbers).view(taken.shape))
+    def _order(self, pair: tuple[int, int], rows: int) -> Tensor:
+        """(N,) the order of a member's training rows; `pair`: seed and epoch."""
+        return torch.arange(rows) if self._jobs[0].spec.batch_size == "full" else row_order(*pair, rows)
 
     @torch.inference_mode()
-    def _score(self, array: NetworkArray, x: Tensor, y: Tensor) -> list[tuple[float, metrics.Metrics]]:
-        """(loss, metrics) of each member in evaluation mode, without label smoothing and class weights.
+    def _score(self, array: NetworkArray, rows: MemberRows, data: Sequence[Prepared]) -> list[Score | None]:
+        """The score of each member in evaluation mode, without label smoothing and class weights."""
+        outputs: list[list[Tensor]] = [[] for _ in rows.sizes]  # of the first member of each group
+        found: list[Score | None] = [None] * len(rows.sizes)
+        groups = [members for members in rows.groups if rows.sizes[members.start]]
+        for stage in stages([chunk_sizes(each, self._chunk) for each in rows.sizes]):
+            parts = [array.part(span.members) for span in stage.spans]
+            for step in range(stage.steps):
+                self._progress.value += 1
+                for span, part in zip(stage.spans, parts, strict=True):
+                    made = part.forward(rows.inputs(span, step), training=False)[..., : array.outputs]
+                    for members in groups:
+                        if span.first <= members.start < span.end:
+                            own = made[members.start - span.first : members.stop - span.first]
+                            outputs[members.start].append(own)
+        for members in groups:
+            y, target = rows.targets(members)[0], data[members.start].preprocessing.target
+            found[members] = self._scores(torch.cat(outputs[members.start], 1), y, target)
+        return found
 
-        x: (N, padded inputs), y: (N,).
-        """
-        members = len(array.parameters)
-        each = []
-        for chunk in torch.split(x, self._chunk):
-            each.append(array.forward(chunk.expand(members, -1, -1), training=False)[..., : array.outputs])
-            self._progress.value += 1
-        outputs = torch.cat(each, 1)
+    def _scores(self, outputs: Tensor, y: Tensor, target: FittedTarget) -> list[Score]:
+        """Scores of members on the same rows; outputs: (K, N, outputs), y: (N,)."""
         if self._jobs[0].spec.task is Task.classification:
             scores = metrics.classification(outputs, y)
             return [(_or_nan(score["log_loss"]), score) for score in scores]
-        target, predicted = self._data.preprocessing.target, outputs[..., 0].double()
+        predicted = outputs[..., 0].double()
         losses = (predicted - y).square().mean(1).tolist()
         truth = y.double() * target.scale + target.mean
         return list(zip(losses, metrics.regression(predicted * target.scale + target.mean, truth), strict=True))
+
+
+def array_order(jobs: Sequence[Resolved], data: Sequence[Prepared]) -> list[int]:
+    """The order of members in which an array is fastest: those with batches of equal sizes are neighbours."""
+    sets: dict[int, int] = {}
+    keys = []
+    for job, each in zip(jobs, data, strict=True):
+        rows = len(each.train.y)
+        sizes = batch_sizes(rows, _batch_size(job, rows))
+        full = sum(size == sizes[0] for size in sizes)
+        keys.append((full, sizes[-1], len(each.validation.y), sets.setdefault(id(each), len(sets))))
+    return sorted(range(len(jobs)), key=keys.__getitem__)
+
+
+def _batch_size(job: Resolved, rows: int) -> int:
+    """Rows of a full batch of a job with this many training rows."""
+    size = job.spec.batch_size
+    return rows if size == "full" else min(size, rows)
 
 
 def _or_nan(value: float | None) -> float:
     return nan if value is None else value
 
 
-def _measured(train_loss: float, val_loss: float, scores: metrics.Metrics) -> EpochMetrics:
+def _measured(train_loss: float, score: Score | None) -> EpochMetrics:
+    if score is None:
+        return EpochMetrics(train_loss, None, {})
+    val_loss, scores = score
     if not isfinite(val_loss):
         scores = dict.fromkeys(scores)
     return EpochMetrics(train_loss, val_loss, {f"val_{name}": value for name, value in scores.items()})
-
-
-def batches(rows: int, size: int) -> Iterator[slice]:
-    """The rows of each batch; a last batch of one row joins the one before it, because batch norm needs two."""
-    start = 0
-    while start < rows:
-        end = start + size
-        if size > 1 and rows - end == 1:
-            end = rows
-        yield slice(start, end)
-        start = end
 
 
 def row_order(seed: int, epoch: int, rows: int) -> Tensor:

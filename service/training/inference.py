@@ -27,11 +27,13 @@ class InferenceModel:
     def __init__(self, checkpoint: LoadedCheckpoint) -> None:
         self.preprocessing = checkpoint.preprocessing
         state = checkpoint.network.state_dict()
-        self._array = NetworkArray([checkpoint.layers], [state], torch.device("cpu"), trained=False)
+        self._array = NetworkArray([checkpoint.graph], [state], torch.device("cpu"), trained=False)
         self.size_bytes = self._array.size_bytes + len(self.preprocessing.model_dump_json())
         """Memory of the weights, and an estimate for the preprocessing."""
-        shaped = any(len(layer.output_shape) > 1 for layer in checkpoint.layers)
-        self._step = step_rows(max(layer.outputs for layer in checkpoint.layers), shaped=shaped)
+        graph = checkpoint.graph
+        shaped = any(len(layer.output_shape) > 1 for layer in graph.layers)
+        widest = max(node.layer.outputs * graph.copies[node.name] for node in graph.nodes)
+        self._step = step_rows(widest, shaped=shaped)
 
     @torch.inference_mode()
     def outputs(self, table: Table) -> Tensor:

@@ -18,7 +18,7 @@ from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
 from service.stopping.tracker import Decision, Tracker, tracker_after
 from service.training import schedules
-from service.training.epoch import ArrayTrainer, EpochMetrics, ProgressCounter
+from service.training.epoch import ArrayTrainer, EpochMetrics, ProgressCounter, array_order
 from service.training.metrics import Metrics
 from service.training.snapshot import Snapshot
 from service.training.weights import State
@@ -64,7 +64,7 @@ class _Run:
 
 
 class Training:
-    """Jobs that share `data` and an `array_key`, trained as one array.
+    """Jobs with the same layer shapes and steps, trained as one array; each has its own rows.
 
     Each `epoch()` trains every active job for one epoch and returns a report for each of them. A job ends by early
     stopping, `max_epochs`, `max_seconds` or a non-finite loss, or leaves by `drop`; the others go on, with the same
@@ -81,21 +81,28 @@ class Training:
     def __init__(
         self,
         jobs: Sequence[Resolved],
-        data: Prepared,
+        data: Prepared | Sequence[Prepared],
         device: torch.device,
         resume: Sequence[ResumePoint | None] = (),
         progress: ProgressCounter | None = None,
     ) -> None:
-        """`resume`: a resume point or None for each job. `progress` counts the steps."""
+        """`data`: the rows of each job, or of all; jobs that share an object share its memory.
+
+        `resume`: a resume point or None for each job. `progress` counts the steps.
+        """
         resume = resume or [None] * len(jobs)
-        snapshots = [None if point is None else point.snapshot for point in resume]
-        self._trainer = ArrayTrainer(jobs, data, device, snapshots, progress)
-        self._runs = [_start(member, *each) for member, each in enumerate(zip(jobs, resume, strict=True))]
+        sets = data if isinstance(data, Sequence) else [data] * len(jobs)
+        order = array_order(jobs, sets)
+        self._runs = [_start(member, jobs[member], resume[member]) for member in order]
+        points = [resume[member] for member in order]
+        snapshots = [None if point is None else point.snapshot for point in points]
+        ordered = [jobs[member] for member in order], [sets[member] for member in order]
+        self._trainer = ArrayTrainer(*ordered, device, snapshots, progress)
 
     @property
     def active(self) -> list[int]:
         """The jobs that are still training, by their places in the array."""
-        return [run.member for run in self._runs if not run.ended]
+        return sorted(run.member for run in self._runs if not run.ended)
 
     def __iter__(self) -> Iterator[list[EpochReport]]:
         """Train to the end of all jobs, an epoch at a time."""
@@ -124,7 +131,7 @@ class Training:
             row = _row(run.epoch, measured[place], rates[place], seconds, decisions[place])
             reports.append(_report(run, row, decisions[place]))
             run.ended = reports[-1].ended
-        return reports
+        return sorted(reports, key=lambda report: report.member)
 
     def best_state(self, member: int) -> State:
         """A copy of the best epoch's weights, on the CPU; the initial weights until there is a best epoch."""

@@ -45,14 +45,17 @@ class CrossEntropy:
     """
 
     def __init__(self, classes: int, smoothing: Sequence[float], weight: Tensor | None, device: torch.device) -> None:
-        """`smoothing`: each member's; `weight`: (classes,) float32 for all, or None for ones."""
-        self._weight = None if weight is None else weight.double().to(device)
-        different = sorted(set(smoothing))
-        tables = [torch.eye(classes, device=device).mul_(1.0 - share).add_(share / classes) for share in different]
-        costs = torch.cat(tables) if weight is None else torch.cat(tables) * weight.to(device)
+        """`smoothing`: each member's; `weight`: (classes,) for all or (K, classes), float32; None for ones."""
+        weights = torch.ones(1) if weight is None else weight
+        kinds = list(zip(smoothing, map(tuple, weights.expand(len(smoothing), classes).tolist()), strict=True))
+        different = sorted(set(kinds))
+        tables = [torch.eye(classes, device=device).mul_(1.0 - kind[0]).add_(kind[0] / classes) for kind in different]
+        each_weight = torch.tensor([kind[1] for kind in different], device=device)
+        self._weight = None if weight is None else each_weight.double().view(-1)  # by row of `costs`
+        costs = torch.cat(tables) if weight is None else torch.cat(tables) * each_weight.repeat_interleave(classes, 0)
         padding = padded(classes) - classes
-        self._costs = F.pad(costs.neg_(), (0, padding))  # (class of the row, class), one table per smoothing
-        self._table = torch.tensor([[different.index(share) * classes] for share in smoothing], device=device)
+        self._costs = F.pad(costs.neg_(), (0, padding))  # (class of the row, class), one table per kind
+        self._table = torch.tensor([[different.index(kind) * classes] for kind in kinds], device=device)
         self._padding_logits = (
             F.pad(torch.zeros(classes, device=device), (0, padding), value=-1e30) if padding else None
         )
@@ -62,12 +65,13 @@ class CrossEntropy:
         if self._padding_logits is not None:
             outputs.add_(self._padding_logits)
         log_p = torch.log_softmax(outputs, -1)
-        costs = torch.embedding(self._costs, y + self._table)
+        places = y + self._table
+        costs = torch.embedding(self._costs, places)
         if weight is not None:
             costs *= weight.unsqueeze(2)
         rows = (costs * log_p).sum(2)
         # In float64 the sum of weights is exact, so its bits do not depend on the order of summation, which K changes.
-        total = y.shape[1] if self._weight is None else self._weight[y].sum(1).float()
+        total = y.shape[1] if self._weight is None else self._weight[places].sum(1).float()
         costs /= total if isinstance(total, int) else total.view(-1, 1, 1)
         return BatchLoss(rows, total, aten._log_softmax_backward_data(costs, log_p, -1, log_p.dtype))
 
@@ -90,9 +94,12 @@ def balanced(y: Tensor, classes: int) -> Tensor:
     return torch.where(counts > 0, len(y) / (classes * counts.clamp(min=1)), 1.0)
 
 
-def of(specs: Sequence[JobSpec], y: Tensor, classes: int) -> Loss:
-    """The loss of the members' specs; y: targets of the training rows."""
+def of(specs: Sequence[JobSpec], targets: Sequence[Tensor], classes: int) -> Loss:
+    """The loss of the members' specs; targets: each member's, (N,), of its training rows."""
     if specs[0].task is Task.regression:
         return SquaredError()
-    weight = balanced(y, classes) if specs[0].loss.class_weight == "balanced" else None
-    return CrossEntropy(classes, [spec.loss.label_smoothing for spec in specs], weight, y.device)
+    weight = None
+    if specs[0].loss.class_weight == "balanced":
+        of_set = {id(y): balanced(y, classes) for y in targets}
+        weight = torch.stack([of_set[id(y)] for y in targets])
+    return CrossEntropy(classes, [spec.loss.label_smoothing for spec in specs], weight, targets[0].device)

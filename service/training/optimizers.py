@@ -7,6 +7,7 @@ member's setting is 0, so that a member's bits do not depend on the settings of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from math import inf
 from typing import Protocol
 
@@ -34,6 +35,10 @@ class Optimizer(Protocol):
         """Keep only these members, in this order."""
         ...
 
+    def part(self, members: slice) -> Optimizer:
+        """The optimizer of these members alone: it shares their moments, and what `advance` of this one updates."""
+        ...
+
     def moments(self) -> dict[str, Tensor]:
         """Its moments by name, (K, P) each; they may be changed in place."""
         ...
@@ -43,7 +48,7 @@ class Optimizer(Protocol):
         ...
 
     def resume(self, steps: Sequence[int]) -> None:
-        """Set each member's step count."""
+        """Set each member's step count; parts stay valid."""
         ...
 
 
@@ -72,6 +77,13 @@ class Sgd:
         rows = torch.tensor(members, device=self._velocity.device)
         self._momentum, self._decay = self._momentum[rows], self._decay[rows]
         self._velocity = self._velocity[rows]
+
+    def part(self, members: slice) -> Sgd:
+        """See Optimizer."""
+        part = copy(self)
+        part._momentum, part._decay = self._momentum[members], self._decay[members]
+        part._velocity = self._velocity[members]
+        return part
 
     def moments(self) -> dict[str, Tensor]:
         """See Optimizer."""
@@ -126,6 +138,15 @@ class Adam:
         self._decay, self._mean, self._square = self._decay[rows], self._mean[rows], self._square[rows]
         self._prepare()
 
+    def part(self, members: slice) -> Adam:
+        """See Optimizer."""
+        part = copy(self)
+        part._decay, part._mean, part._square = self._decay[members], self._mean[members], self._square[members]
+        part._new_share, part._new_square = self._new_share[members], self._new_square[members]
+        part._scratch = self._scratch[0][members], self._scratch[1][members]
+        part._now = self._now[:, members]
+        return part
+
     def moments(self) -> dict[str, Tensor]:
         """See Optimizer."""
         return {"mean": self._mean, "square": self._square}
@@ -137,7 +158,7 @@ class Adam:
     def resume(self, steps: Sequence[int]) -> None:
         """See Optimizer."""
         self._steps = list(steps)
-        self._prepare()
+        self._corrections = self._correct(self._steps)
 
     def _prepare(self) -> None:
         """The members' constants as columns (K, 1), and the bias corrections of the next steps."""

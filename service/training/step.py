@@ -36,25 +36,20 @@ Work = Callable[[Batch], BatchLoss]
 class TrainingStep:
     """The training step of an array: kernels on tensors at fixed addresses, without synchronizing with the device."""
 
-    def __init__(self, array: NetworkArray, loss: Loss, clip: Clipping, optimizer: Optimizer) -> None:
-        self._array, self._loss, self._clip, self._optimizer = array, loss, clip, optimizer
-        self._rates = torch.empty(len(array.parameters), 1, device=array.parameters.device)
+    def __init__(self, array: NetworkArray, loss: Loss, clip: Clipping, optimizer: Optimizer, rates: Tensor) -> None:
+        """`rates`: (K, 1), each member's learning rate, changed in place by the caller."""
+        self.array, self._loss, self._clip, self._optimizer, self._rates = array, loss, clip, optimizer, rates
         self._replay = GraphReplay(capture_on_cuda) if array.parameters.is_cuda and not array.draws else None
 
-    def set_rates(self, rates: list[float]) -> None:
-        """Set each member's learning rate."""
-        self._rates.copy_(torch.tensor(rates).view(-1, 1))
-
     def __call__(self, batch: Batch) -> BatchLoss:
-        """Train on a batch. The returned tensors are overwritten by the next step."""
-        self._optimizer.advance()
+        """Train on a batch, after the optimizer's `advance`. The returned tensors are overwritten by the next step."""
         return self._work(batch) if self._replay is None else self._replay(self._work, batch)
 
     def _work(self, batch: Batch) -> BatchLoss:
-        loss = self._loss(self._array.forward(batch.x, training=True), batch.y, batch.weight)
-        self._array.backward(loss.gradient)
-        self._clip(self._array.gradient)
-        self._optimizer.step(self._array.parameters, self._array.gradient, self._rates)
+        loss = self._loss(self.array.forward(batch.x, training=True), batch.y, batch.weight)
+        self.array.backward(loss.gradient)
+        self._clip(self.array.gradient)
+        self._optimizer.step(self.array.parameters, self.array.gradient, self._rates)
         return loss
 
 

@@ -9,6 +9,7 @@ and images loop over the members; there each parameter as a whole is padded to s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from math import prod
 
@@ -16,8 +17,9 @@ import torch
 from torch import Tensor
 
 from service.engine_constants import padded
-from service.spec.layers import Layer
+from service.spec.graph import Graph
 from service.training.models import build
+from service.training.operators import FAST
 
 State = dict[str, Tensor]
 
@@ -52,24 +54,34 @@ class Block:
 
 
 class Layout:
-    """Positions of the parameters and buffers of a layer list, by their keys in Network's state dict."""
+    """Positions of the parameters and buffers of a graph, by their keys in Network's state dict."""
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, graph: Graph) -> None:
         with torch.device("meta"):
-            network = build(layers)
-        flat = {f"layers.{place}" for place, layer in enumerate(layers) if len(layer.shape) == 1}
+            network = build(graph)
+        self._unpadded = {
+            node.name: FAST[type(node.layer)].unpadded
+            for node in graph.nodes
+            if len(node.layer.shape) == 1 and type(node.layer) in FAST
+        }
         self.parameters: dict[str, Block] = {}
         self.columns = 0
         for key, parameter in network.named_parameters():
             shape = tuple(parameter.shape)
-            inside = tuple(map(padded, shape)) if key.rpartition(".")[0] in flat else shape
-            self.parameters[key] = Block(self.columns, shape, inside)
+            self.parameters[key] = Block(self.columns, shape, self._padded(key, shape))
             self.columns = self.parameters[key].end
         self.buffers = {key: tuple(buffer.shape) for key, buffer in network.named_buffers()}
-        self.padded_buffers = {
-            key: tuple(map(padded, shape)) if key.rpartition(".")[0] in flat else shape
-            for key, shape in self.buffers.items()
-        }
+        self.padded_buffers = {key: self._padded(key, shape) for key, shape in self.buffers.items()}
+
+    def _padded(self, key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of a parameter or buffer in the array: flat layers with their own operator are padded."""
+        unpadded = self._unpadded.get(key.rpartition(".")[0], len(shape))
+        return (*shape[:unpadded], *map(padded, shape[unpadded:]))
+
+    def of_node(self, name: str) -> dict[str, Block]:
+        """The parameters of one node, by their names in its module."""
+        prefix = f"{name}."
+        return {key.removeprefix(prefix): block for key, block in self.parameters.items() if key.startswith(prefix)}
 
     def named(self, matrix: Tensor) -> State:
         """Views of each parameter in a (K, P) matrix, without padding: (K, *shape)."""
@@ -115,6 +127,15 @@ class Weights:
         for own, other in self._pairs(copied):
             other.copy_(own[rows])
         return copied
+
+    def part(self, members: slice) -> Weights:
+        """These members, in the same memory."""
+        part = copy(self)
+        part.parameters, part.batches = self.parameters[members], self.batches[members]
+        part.buffers = {
+            key: part.batches if values is self.batches else values[members] for key, values in self.buffers.items()
+        }
+        return part
 
     def copy_rows(self, source: Weights, members: Sequence[int]) -> None:
         """Copy these members from `source`."""

@@ -43,7 +43,7 @@ class WeightsPacker:
     """Packs the weights of an array as they are when they are asked for."""
 
     jobs: Sequence[Resolved]
-    preprocessing: Preprocessing
+    preprocessing: Sequence[Preprocessing]  # of each job
     made_by: dict[str, str]  # fingerprint of this machine
     training: Training | None = None  # until it is set, the resume points have the best weights
 
@@ -66,7 +66,7 @@ class WeightsPacker:
         return snapshot.weights if snapshot.best is None else snapshot.best
 
     def _checkpoint(self, number: int, state: State, row: Epoch) -> bytes:
-        return to_bytes(state, Metadata.of(self.jobs[number], self.preprocessing, row))
+        return to_bytes(state, Metadata.of(self.jobs[number], self.preprocessing[number], row))
 
 
 class CheckpointFiles:

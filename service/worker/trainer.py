@@ -82,7 +82,7 @@ class Trainer:
         self.device = device
 
     def run(self, claims: Sequence[Claim]) -> None:
-        """Train these jobs, which share an `array_key`, as one array."""
+        """Train these jobs, which share a key, as one array."""
         device = torch.device("cpu") if claims[0].spec.device == "cpu" else self.device
         files = CheckpointFiles(self._artifacts, self._superseded, self._policy.keep)
         recorder = Recorder(self._database, files, str(device), claims, self._policy.save_seconds)
@@ -101,12 +101,12 @@ class Trainer:
     def _train(self, recorder: Recorder, claims: Sequence[Claim], device: torch.device) -> None:
         jobs, table = retry(lambda: self._load(claims))
         saved = retry(lambda: saved_states(self._database, recorder.attempts))
-        data = self._prepared_cache.get_or_prepare(jobs[0], table)
-        jobs = [data.counted(job) for job in jobs]
+        data = [self._prepared_cache.get_or_prepare(job, table) for job in jobs]
+        jobs = [own.counted(job) for own, job in zip(data, jobs, strict=True)]
         machine = fingerprint(device)
         for attempt, state in zip(recorder.attempts, saved, strict=True):
             resume(self._artifacts, attempt, state, machine)
-        packer = WeightsPacker(jobs, data.preprocessing, machine)
+        packer = WeightsPacker(jobs, [own.preprocessing for own in data], machine)
         recorder.start(packer)
         points = [attempt.resume_point for attempt in recorder.attempts]
         packer.training = training = Training(jobs, data, device, points, self._progress)

@@ -10,8 +10,8 @@ from typing import Any
 
 from service.spec import job as job_spec
 from service.spec.job import SPEC_VERSION, JobSpec, version_needed
+from service.spec.layers import LAYERS
 from service.spec.resolved import Feature, RowCounts
-from service.spec.resolved_json import LAYER_TYPES
 
 DIGESTS: dict[int, str] = {1: "fcab832e1ff0b193"}
 
@@ -33,7 +33,7 @@ def vocabulary() -> Iterator[str]:
         yield from (f"{name}={value}" for value in part.get("enum", []))
         for field, what in part.get("properties", {}).items():
             yield from (f"{name}.{field}", *(f"{name}.{field}={value}" for value in values(what)))
-    for kind in (*LAYER_TYPES, Feature, RowCounts):
+    for kind in (*LAYERS.values(), Feature, RowCounts):
         yield from (f"{kind.__name__}.{field.name}" for field in fields(kind))
 
 

@@ -123,7 +123,7 @@ def test_claims_do_not_scan_the_queue(database: Database) -> None:
     assert len(statements) >= 3
     assert [step for step in plans if step.startswith("SCAN jobs")] == []
     assert any("ix_jobs_claim_tenant" in step for step in plans)
-    assert any("ix_jobs_claim_alike (tenant=? AND array_key=? AND status=?)" in step for step in plans)
+    assert any("ix_jobs_claim_shape (tenant=? AND shape_key=? AND status=?)" in step for step in plans)
 
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)

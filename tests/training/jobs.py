@@ -73,6 +73,6 @@ def reports(**fields: Any) -> Iterator[Observed]:
 
 def network_of(resolved: Resolved, state: dict[str, Tensor]) -> Network:
     """The plain network with these weights, in evaluation mode."""
-    network = build(resolved.layers)
+    network = build(resolved.graph)
     network.load_state_dict(state, strict=True)
     return network.eval()

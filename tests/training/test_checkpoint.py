@@ -48,7 +48,7 @@ def test_equal_weights_give_equal_bytes(report: Observed, data: bytes) -> None:
 def test_any_reader_of_safetensors_finds_the_weights_by_their_usual_names(report: Observed, data: bytes) -> None:
     tensors = load(data)
 
-    assert tensors.keys() == build(RESOLVED.layers).state_dict().keys()
+    assert tensors.keys() == build(RESOLVED.graph).state_dict().keys()
     assert all(torch.equal(values, tensors[key]) for key, values in report.best_state.items())
 
 
@@ -61,7 +61,7 @@ def test_equal_weights_give_equal_pt_exports(data: bytes) -> None:
 def test_the_pt_export_loads_as_weights_only_and_strictly(report: Observed, data: bytes) -> None:
     state = torch.load(io.BytesIO(to_pt(data)), weights_only=True)
 
-    network = build(RESOLVED.layers)
+    network = build(RESOLVED.graph)
     network.load_state_dict(state, strict=True)
     assert all(torch.equal(values, state[key]) for key, values in report.best_state.items())
 

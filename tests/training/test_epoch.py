@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from service.training.epoch import ArrayTrainer, batches, row_order
+from service.training.epoch import ArrayTrainer, row_order
 from service.training.models import build, initial_state
+from service.training.row_sets import batches
 from tests.specs import synthetic
 from tests.training.jobs import CPU, job
 
 
 def group(**fields: Any) -> ArrayTrainer:
     resolved, data = job(**fields)
-    return ArrayTrainer([resolved], data, CPU, [None])
+    return ArrayTrainer([resolved], [data], CPU, [None])
 
 
 @given(st.integers(1, 300), st.integers(1, 80))
@@ -51,9 +52,9 @@ def test_the_order_of_rows_is_a_function_of_seed_and_epoch() -> None:
 
 def test_epochs_in_batches_move_the_weights_as_a_plain_loop_over_the_same_rows_does() -> None:
     resolved, data = job(batch_size=9, seed=3, architecture={"hidden": [8], "batch_norm": False, "activation": "tanh"})
-    member = ArrayTrainer([resolved], data, CPU, [None])
-    network = build(resolved.layers)
-    network.load_state_dict(initial_state(resolved.layers, 3))
+    member = ArrayTrainer([resolved], [data], CPU, [None])
+    network = build(resolved.graph)
+    network.load_state_dict(initial_state(resolved.graph, 3))
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     x, y = torch.tensor(data.train.x), torch.tensor(data.train.y)
 

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from service.errors import InvalidSpec
 from service.spec.architecture import Architecture
-from service.spec.layers import Layer, count_parameters
+from service.spec.graph import Graph, chain
+from service.spec.layers import InputLayout
 from service.spec.lowering import lower
 from service.training.array import NetworkArray
 from service.training.losses import CrossEntropy
@@ -35,18 +36,18 @@ NETWORKS: list[Any] = [
 ]
 
 
-def lowered(architecture: Any, inputs: int = 20) -> tuple[Layer, ...]:
-    return lower(TypeAdapter(Architecture).validate_python(architecture), inputs, 3)
+def lowered(architecture: Any, inputs: int = 20) -> Graph:
+    return lower(TypeAdapter(Architecture).validate_python(architecture), InputLayout(inputs), 3)
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
 def test_values_and_gradients_are_those_of_plain_networks(architecture: Any) -> None:
     layers = lowered({**architecture, "dropout": 0.0} if architecture["kind"] == "cnn" else architecture)
-    layers = tuple(layer for layer in layers if layer.kind != "dropout")
+    layers = chain(tuple(layer for layer in layers.layers if layer.kind != "dropout"), layers.layout)
     array = NetworkArray([layers] * 2, [initial_state(layers, seed) for seed in (0, 1)], CPU)
     x, y = torch.randn(2, 9, 20), torch.randint(0, 3, (2, 9))
     before = [array.state(member) for member in range(2)]
-    assert sum(p.numel() for p in build(layers).parameters()) == count_parameters(layers)
+    assert sum(p.numel() for p in build(layers).parameters()) == layers.parameters
 
     outputs = array.forward(array.pad(x), training=True)
     array.backward(CrossEntropy(3, [0.0] * 2, None, CPU)(outputs.clone(), y).gradient)

@@ -32,9 +32,9 @@ def trained(architecture: dict[str, Any], **fields: Any) -> tuple[InferenceModel
     resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
     rows = prepare(resolved.preparation, None)
     *_, (last,) = train([resolved], rows, CPU)
-    network = build(resolved.layers).eval()
+    network = build(resolved.graph).eval()
     network.load_state_dict(last.best_state)
-    checkpoint = LoadedCheckpoint(network, resolved.layers, rows.preprocessing, spec, 1, {})
+    checkpoint = LoadedCheckpoint(network, resolved.graph, rows.preprocessing, spec, 1, {})
     return InferenceModel(checkpoint), checkpoint
 
 
@@ -71,9 +71,9 @@ def test_images_predict_the_same_alone_and_in_a_batch_however_many_fit_in_a_step
     resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
     rows = prepare(resolved.preparation, None)
     *_, (last,) = train([resolved], rows, CPU)
-    network = build(resolved.layers).eval()
+    network = build(resolved.graph).eval()
     network.load_state_dict(last.best_state)
-    model = InferenceModel(LoadedCheckpoint(network, resolved.layers, rows.preprocessing, spec, 1, {}))
+    model = InferenceModel(LoadedCheckpoint(network, resolved.graph, rows.preprocessing, spec, 1, {}))
     whole = Table({f"x{j}": np.array([row[j] for row in x]) for j in range(side * side)}, len(x))
 
     together = model.shares(whole)

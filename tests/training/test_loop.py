@@ -169,7 +169,7 @@ def test_the_training_loss_is_as_trained_and_the_validation_loss_is_plain(loss: 
     weight = balanced(y, 3) if "class_weight" in loss else None
     as_trained = nn.CrossEntropyLoss(weight, label_smoothing=loss.get("label_smoothing", 0.0))
 
-    before = network_of(resolved, initial_state(resolved.layers, 0)).train()
+    before = network_of(resolved, initial_state(resolved.graph, 0)).train()
     after = network_of(resolved, report.last_state)
 
     assert report.row.train_loss == pytest.approx(as_trained(before(x), y).item(), abs=1e-6)

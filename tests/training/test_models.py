@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from service.spec.architecture import Activation, Mlp
-from service.spec.layers import count_parameters
+from service.spec.layers import InputLayout
 from service.spec.lowering import lower
 from service.training.models import ACTIVATIONS, build, initial_state
 
-LAYERS = lower(Mlp(hidden=[8, 4]), 5, 3)
+LAYERS = lower(Mlp(hidden=[8, 4]), InputLayout(5), 3)
 
 
 def plain(seed: int) -> nn.Sequential:
@@ -39,9 +39,9 @@ def test_initial_weights_do_not_change_the_global_generator() -> None:
 
 
 def test_the_module_has_as_many_parameters_as_the_layer_list_says() -> None:
-    assert sum(parameter.numel() for parameter in build(LAYERS).parameters()) == count_parameters(LAYERS)
+    assert sum(parameter.numel() for parameter in build(LAYERS).parameters()) == LAYERS.parameters
 
 
 def test_every_activation_and_dropout_has_a_module() -> None:
     assert set(ACTIVATIONS) == set(Activation)
-    assert isinstance(build(lower(Mlp(hidden=[2], dropout=0.25), 2, 2)).layers[3], nn.Dropout)
+    assert isinstance(build(lower(Mlp(hidden=[2], dropout=0.25), InputLayout(2), 2)).layers[3], nn.Dropout)

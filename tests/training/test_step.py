@@ -86,7 +86,7 @@ def test_a_smaller_batch_when_the_capture_is_due_does_not_take_its_place() -> No
 
 def test_an_array_trainer_is_freed_without_garbage_collection() -> None:
     resolved, data = job(batch_size=8)
-    group = ArrayTrainer([resolved], data, CPU, [None])
+    group = ArrayTrainer([resolved], [data], CPU, [None])
     group.epoch([1], [0.01])
     array = weakref.ref(group.array)
     gc.disable()
@@ -99,7 +99,7 @@ def test_an_array_trainer_is_freed_without_garbage_collection() -> None:
 
 def trained(device: torch.device, **fields: Any) -> dict[str, Tensor]:
     resolved, data = job(batch_size=8, **fields)
-    group = ArrayTrainer([resolved], data, device, [None])
+    group = ArrayTrainer([resolved], [data], device, [None])
     for epoch in (1, 2, 3):
         group.epoch([epoch], [0.01 / epoch])
     return group.array.state(0)

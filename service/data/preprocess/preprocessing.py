@@ -12,8 +12,9 @@ from service.data.preprocess.features import FittedFeature, class_indexes
 from service.data.preprocess.scaling import moments, standardized
 from service.errors import DatasetCorrupt
 from service.spec.base import Strict
+from service.spec.layers import InputLayout
 from service.spec.read_options import DEFAULT_NULL_VALUES
-from service.spec.resolved import Preparation, Target
+from service.spec.resolved import Preparation, Target, layout_of
 from service.spec.table import Value
 
 
@@ -80,6 +81,11 @@ class Preprocessing(Strict):
     def input_names(self) -> list[str]:
         """A name for each input: `bill_length_mm`, `island=Biscoe`, `sex is missing`."""
         return [name for feature in self.features for name in feature.input_names]
+
+    @property
+    def layout(self) -> InputLayout:
+        """What the network reads of a row."""
+        return layout_of(self.features)
 
     def inputs(self, table: Table) -> NDArray[np.float32]:
         """(rows, inputs) float32, always finite."""

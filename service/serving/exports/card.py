@@ -51,7 +51,7 @@ def card(job: Job, checkpoint: LoadedCheckpoint, dataset: Dataset | None) -> str
         Markdown("## Training"),
         table(("setting", "value"), _training(job)),
         Markdown("## Layers"),
-        table(("layer", "output shape", "parameters"), map(_layer, checkpoint.layers)),
+        table(("layer", "output shape", "parameters"), map(_layer, checkpoint.graph.layers)),
         Markdown("## Inputs"),
         table(("column", "type", "encoding"), map(_column, checkpoint.preprocessing.features)),
         Markdown(

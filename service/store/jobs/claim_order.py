@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 UNLIMITED = 2**31 - 1  # more running jobs than any tenant has
 KNOWN = jobs.c.spec_version <= SPEC_VERSION  # newer specs stay queued for a newer worker
 CLAIMABLE = and_(jobs.c.status == Status.queued, KNOWN, jobs.c.device_request.in_(bindparam("devices", expanding=True)))
-_SAME_ARRAY = jobs.c.tenant == bindparam("tenant"), jobs.c.array_key == bindparam("array_key"), jobs.c.failures == 0
-_ALIKE = and_(CLAIMABLE, *_SAME_ARRAY)
+_OF_TENANT = jobs.c.tenant == bindparam("tenant"), jobs.c.failures == 0
 
 
 def in_turn(connection: Connection, devices: Collection[str], max_running: int) -> Sequence[str]:
@@ -42,17 +41,30 @@ def head(connection: Connection, devices: Collection[str], tenant: str) -> Row[A
 
 def count_alike(connection: Connection, devices: Collection[str], head: Row[Any], limit: int) -> int:
     """How many queued jobs, `head` included, can be trained as one array with it; stops counting at `limit`."""
-    return connection.scalar(_count_alike(), {**_array_of(devices, head), "limit": limit}) or 0
+    return connection.scalar(_count_alike(_key(head)), {**_array_of(devices, head), "limit": limit}) or 0
 
 
 def alike(connection: Connection, devices: Collection[str], head: Row[Any], width: int) -> Sequence[str]:
-    """The ids of the first `width` of these jobs, locked; skips jobs locked by others."""
-    ids: Sequence[str] = connection.scalars(_alike(), {**_array_of(devices, head), "width": width}).all()
+    """The ids of the first `width` of these jobs, locked; skips jobs locked by others.
+
+    They have at most `head.row_sets` row sets; jobs with other rows stay queued.
+    """
+    ids, keys = list[str](), set[str]()
+    for row in connection.execute(_alike(_key(head)), {**_array_of(devices, head), "width": width}):
+        if row.array_key in keys or len(keys) < head.row_sets:
+            keys.add(row.array_key)
+            ids.append(row.id)
     return ids
 
 
+def _key(head: Row[Any]) -> str:
+    """The column that similar jobs share; jobs that an older version submitted share their rows too."""
+    return "array_key" if head.shape_key is None else "shape_key"
+
+
 def _array_of(devices: Collection[str], head: Row[Any]) -> dict[str, Any]:
-    return {"devices": ["auto", *devices], "tenant": head.tenant, "array_key": head.array_key}
+    key = head.array_key if head.shape_key is None else head.shape_key
+    return {"devices": ["auto", *devices], "tenant": head.tenant, "key": key}
 
 
 # Cached statements: building one takes longer than running it.
@@ -60,19 +72,26 @@ def _array_of(devices: Collection[str], head: Row[Any]) -> dict[str, Any]:
 
 @cache
 def _head() -> Select[Any]:
-    first = select(*(jobs.c[name] for name in ("id", "tenant", "array_key", "array_limit", "failures")))
+    first = select(
+        *(jobs.c[name] for name in ("id", "tenant", "array_key", "shape_key", "row_sets", "array_limit", "failures"))
+    )
     return _first(first.where(CLAIMABLE, jobs.c.tenant == bindparam("tenant"))).with_for_update(skip_locked=True)
 
 
 @cache
-def _count_alike() -> Select[Any]:
-    some = select(literal(1)).where(_ALIKE).limit(bindparam("limit", type_=Integer))
+def _count_alike(key: str) -> Select[Any]:
+    some = (
+        select(literal(1))
+        .where(CLAIMABLE, *_OF_TENANT, jobs.c[key] == bindparam("key"))
+        .limit(bindparam("limit", type_=Integer))
+    )
     return select(func.count()).select_from(some.subquery())
 
 
 @cache
-def _alike() -> Select[Any]:
-    ordered = select(jobs.c.id).where(_ALIKE).order_by(jobs.c.priority.desc(), jobs.c.id)
+def _alike(key: str) -> Select[Any]:
+    alike = CLAIMABLE, *_OF_TENANT, jobs.c[key] == bindparam("key")
+    ordered = select(jobs.c.id, jobs.c.array_key).where(*alike).order_by(jobs.c.priority.desc(), jobs.c.id)
     return ordered.limit(bindparam("width", type_=Integer)).with_for_update(skip_locked=True)
 
 

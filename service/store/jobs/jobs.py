@@ -148,6 +148,8 @@ def new_row(resolved: Resolved, tenant: str) -> dict[str, Any]:
         "warnings": [warning.model_dump() for warning in resolved.warnings],
         "dataset_id": spec.data.id if isinstance(spec.data, DatasetData) else None,
         "array_key": resolved.array_key,
+        "shape_key": resolved.shape_key,
+        "row_sets": resolved.row_sets,
         "array_limit": resolved.array_limit,
         "priority": spec.priority,
         "device_request": spec.device,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def stored(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows of new jobs, with `resolved` in its stored form.
 
-    The input encoding of a data set is stored once and shared by jobs. It is part of the array key: jobs with
+    The input encoding of a data set is stored once and shared by jobs. It is part of both keys: jobs with
     different encodings are never trained as one array.
     """
     documents, shared = InputsDocuments(), dict[tuple[str, str], dict[str, Any]]()
@@ -38,8 +38,11 @@ def stored(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[di
         if isinstance(data, DatasetData):
             inputs = document.sha256
             shared[data.id, inputs] = {"tenant": row["tenant"], "inputs": document.content}
-        array_key = hashlib.sha256(f"{row['array_key']} {document.sha256}".encode()).hexdigest()
-        ready.append({**row, "resolved": {**decided(resolved), "inputs": inputs}, "array_key": array_key})
+        keys = {
+            name: hashlib.sha256(f"{row[name]} {document.sha256}".encode()).hexdigest()
+            for name in ("array_key", "shape_key")
+        }
+        ready.append({**row, **keys, "resolved": {**decided(resolved), "inputs": inputs}})
     insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert
     for (dataset_id, sha256), content in sorted(shared.items(), key=lambda item: item[0]):
         this = dataset_inputs.c.dataset_id == dataset_id, dataset_inputs.c.sha256 == sha256
@@ -53,7 +56,7 @@ def stored(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[di
 
 
 def read(connection: Connection, jobs_alike: Sequence[tuple[JobSpec, Mapping[str, Any]]]) -> list[Resolved]:
-    """Restore jobs from (spec, stored `resolved`); all must share one array key, and so their input encoding.
+    """Restore jobs from (spec, stored `resolved`); all must share one key, and so their input encoding.
 
     Raises NotFound when their data set was deleted.
     """

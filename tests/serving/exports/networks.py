@@ -10,6 +10,7 @@ import torch
 from service.data.preprocess.features import FittedFeature
 from service.data.preprocess.preprocessing import FittedTarget, Preprocessing
 from service.spec.job import JobSpec
+from service.spec.layers import InputLayout
 from service.spec.lowering import lower
 from service.spec.resolved import Feature
 from service.spec.table import ColumnType
@@ -52,7 +53,7 @@ def mixed(target: FittedTarget, numeric: str = "standardize") -> LoadedCheckpoin
 def untrained(preprocessing: Preprocessing) -> LoadedCheckpoint:
     spec = JobSpec.model_validate({"data": {"kind": "dataset", "id": "ds_1", "target": "y"}})
     outputs = len(preprocessing.target.classes or [0])
-    layers = lower(spec.architecture, len(preprocessing.input_names), outputs)
+    layers = lower(spec.architecture, InputLayout(len(preprocessing.input_names)), outputs)
     torch.manual_seed(0)
     return LoadedCheckpoint(
         build(layers).eval(), layers, preprocessing, spec, 3, {"val_loss": 0.5, "val_accuracy": 0.75}

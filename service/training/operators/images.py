@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from service.engine_constants import padded
 from service.spec import layers as spec
-from service.training.layers import Parameter, to_bf16
+from service.training.operators.base import Parameter
+from service.training.operators.flat import to_bf16
 
 aten: Any = torch.ops.aten
 
@@ -23,7 +24,7 @@ aten: Any = torch.ops.aten
 class Convolution:
     """Cross-correlation; weight: (K, outputs, inputs, *kernel), bias: (K, outputs).
 
-    `frozen_bias`: the bias gets no gradient. `bf16_matmul`: as in layers.Linear.
+    `frozen_bias`: the bias gets no gradient. `bf16_matmul`: as in flat.Linear.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Layers of K networks at once, each with forward pass and hand-written gradient.
+"""Flat layers of K networks at once, each with forward pass and hand-written gradient.
 
 Activations are (K, B, F) float32, contiguous: member, row, feature; F is padded, and the padding stays 0. Small
 networks spend their time in dispatch, so a hand-written backward pass takes half the time of autograd.
@@ -7,7 +7,7 @@ networks spend their time in dispatch, so a hand-written backward pass takes hal
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -15,37 +15,10 @@ from torch.nn import functional as F
 
 from service.engine_constants import PAD, padded
 from service.spec import layers as spec
-from service.spec.layer_specs import Activation
+from service.spec.layers import Activation
+from service.training.operators.base import Parameter
 
 aten: Any = torch.ops.aten
-
-
-class Operator(Protocol):
-    """One layer of K networks."""
-
-    def forward(self, x: Tensor, training: bool) -> Tensor:
-        """x: (K, B, inputs) -> (K, B, outputs). With `training`, saves what `backward` needs."""
-        ...
-
-    def backward(self, grad: Tensor) -> Tensor:
-        """Compute the gradients of parameters and inputs; gradient of the loss (K, B, outputs) -> (K, B, inputs)."""
-        ...
-
-
-@runtime_checkable
-class Trained(Operator, Protocol):
-    """A layer with parameters."""
-
-    def backward_parameters(self, grad: Tensor) -> None:
-        """Compute the gradients of the parameters only: enough for a first layer."""
-        ...
-
-
-class Parameter(NamedTuple):
-    """Views of a parameter of K networks and of its gradient, both (K, *padded shape)."""
-
-    value: Tensor
-    grad: Tensor
 
 
 class Linear:

@@ -1,0 +1,73 @@
+"""The layers of networks, one kind in a file: as a client writes it, and with shapes, as the engine builds it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from service.spec.layers.activation import Activate, Activation, ActivationLayer
+from service.spec.layers.base import InputLayout, Layer, Shape, WrittenLayer
+from service.spec.layers.convolution import Conv1dLayer, Conv2dLayer, Convolution
+from service.spec.layers.dropout import Dropout, DropoutLayer
+from service.spec.layers.linear import Linear, LinearLayer
+from service.spec.layers.merge import Add, AddLayer, Concat, ConcatLayer
+from service.spec.layers.norm import BatchNorm, BatchNormLayer, LayerNorm, LayerNormLayer
+from service.spec.layers.pool import AvgPoolLayer, MaxPoolLayer, Pool
+from service.spec.layers.reshape import Flatten, FlattenLayer, Unflatten
+
+__all__ = [
+    "LAYERS",
+    "Activate",
+    "Activation",
+    "ActivationLayer",
+    "Add",
+    "AddLayer",
+    "AvgPoolLayer",
+    "BatchNorm",
+    "BatchNormLayer",
+    "Concat",
+    "ConcatLayer",
+    "Conv1dLayer",
+    "Conv2dLayer",
+    "Convolution",
+    "Dropout",
+    "DropoutLayer",
+    "Flatten",
+    "FlattenLayer",
+    "InputLayout",
+    "Layer",
+    "LayerNorm",
+    "LayerNormLayer",
+    "LayerSpec",
+    "Linear",
+    "LinearLayer",
+    "MaxPoolLayer",
+    "Pool",
+    "Shape",
+    "Unflatten",
+    "WrittenLayer",
+]
+
+LAYERS: dict[str, type[Layer]] = {
+    layer.__name__: layer
+    for layer in (Linear, Convolution, BatchNorm, LayerNorm, Activate, Dropout, Pool, Flatten, Unflatten, Add, Concat)
+}
+"""Every layer by the name of its type, as resolved jobs are stored."""
+
+LayerSpec = Annotated[
+    LinearLayer
+    | Conv1dLayer
+    | Conv2dLayer
+    | BatchNormLayer
+    | LayerNormLayer
+    | ActivationLayer
+    | DropoutLayer
+    | MaxPoolLayer
+    | AvgPoolLayer
+    | FlattenLayer
+    | AddLayer
+    | ConcatLayer,
+    Field(discriminator="kind"),
+]
+"""A layer as a client writes it."""

@@ -1,0 +1,47 @@
+"""The operator of each layer: one written by hand where there is one, else PyTorch's autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from service.spec import layers as spec
+from service.spec.layers import Layer
+from service.training.operators import flat, images, merge
+from service.training.operators.autograd import Autograd
+from service.training.operators.base import MergeOperator, Operator, Slots
+
+
+class Fast(NamedTuple):
+    """An operator written by hand."""
+
+    make: Callable[[Slots], Operator | MergeOperator]
+    unpadded: int = 0
+    """How many leading dimensions of its parameters are not padded, where the layer is flat."""
+
+
+def _batch_norm(slots: Slots) -> Operator:
+    norm = flat.BatchNorm if len(slots.layer.shape) == 1 else images.ChannelNorm
+    return norm(*slots.pair, slots.buffers["running_mean"], slots.buffers["running_var"], slots.layer)
+
+
+FAST: dict[type[Layer], Fast] = {
+    spec.Linear: Fast(lambda x: flat.Linear(*x.pair, frozen_bias=x.frozen_bias, bf16_matmul=x.bf16_matmul)),
+    spec.Convolution: Fast(lambda x: images.Convolution(*x.pair, x.frozen_bias, x.bf16_matmul, x.layer)),
+    spec.BatchNorm: Fast(_batch_norm),
+    spec.LayerNorm: Fast(lambda x: flat.LayerNorm(*x.pair, x.layer)),
+    spec.Pool: Fast(lambda x: images.Pool(x.layer)),
+    spec.Flatten: Fast(lambda x: images.Flatten(x.layer.shape)),
+    spec.Unflatten: Fast(lambda x: images.Unflatten(x.layer.output_shape)),
+    spec.Activate: Fast(lambda x: flat.Activate(x.layer.function, x.layer.shape)),
+    spec.Dropout: Fast(lambda x: flat.Dropout([layer.p for layer in x.layers])),
+    spec.Add: Fast(lambda x: merge.Add()),
+    spec.Concat: Fast(lambda x: merge.Concat(x.layer.widths)),
+}
+"""The layers whose operator is written by hand."""
+
+
+def operator_of(slots: Slots) -> Operator | MergeOperator:
+    """The operator of a layer."""
+    fast = FAST.get(type(slots.layer))
+    return Autograd(slots) if fast is None else fast.make(slots)

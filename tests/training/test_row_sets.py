@@ -1,0 +1,133 @@
+"""Members with row sets of their own, such as folds, are bit-identical to the same jobs alone."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.data.preprocess.dataset import prepare
+from service.spec.resolve import Resolved
+from service.training.loop import ResumePoint, Training
+from service.training.row_sets import batch_sizes, stages
+from tests.specs import synthetic
+from tests.training.arrays import State, assert_same
+from tests.training.jobs import CPU, observe
+
+
+def outcomes(jobs: list[Resolved], stop: int = 10**6) -> dict[int, tuple[list[dict[str, Any]], State, State]]:
+    """(rows but for seconds, best weights, last weights) of each job, with rows of its own; resumed after `stop`."""
+    sets = {job.preparation.key: prepare(job.preparation, None) for job in jobs}
+    data = [sets[job.preparation.key] for job in jobs]
+    training, rows = Training(jobs, data, CPU), {member: list[Any]() for member in range(len(jobs))}
+    histories = {member: list[Any]() for member in rows}
+    ends: dict[int, tuple[list[dict[str, Any]], State, State]] = {}
+    epochs = 0
+    while training.active:
+        seen = [observe(training, report) for report in training.epoch()]
+        for each in seen:
+            histories[each.member].append(each.row)
+            rows[each.member].append(each.row.model_dump(exclude={"seconds"}) | {"test": each.test})
+            if each.ended:
+                ends[each.member] = rows[each.member], each.best_state, each.last_state
+        epochs += 1
+        if epochs == stop and training.active:
+            points = {
+                each.member: ResumePoint(each.snapshot, histories[each.member]) for each in seen if not each.ended
+            }
+            staying = sorted(points, reverse=True)
+            again = Training([jobs[m] for m in staying], [data[m] for m in staying], CPU, [points[m] for m in staying])
+            for reports in again:
+                for report in reports:
+                    each, member = observe(again, report), staying[report.member]
+                    rows[member].append(each.row.model_dump(exclude={"seconds"}) | {"test": each.test})
+                    if each.ended:
+                        ends[member] = rows[member], each.best_state, each.last_state
+            break
+    return ends
+
+
+SPLITS: list[dict[str, Any]] = [
+    *({"folds": 4, "fold": fold, "test": 0.1} for fold in (1, 2, 3, 4)),
+    *({"seed": seed, "validation": share} for seed in (0, 1) for share in (0.02, 0.05, 0.1, 0.3)),
+    {"validation": 0.2, "test": 0.3},
+    {"shuffle": False, "validation": 0.5},
+]
+
+
+@st.composite
+def arrays(draw: st.DrawFn) -> list[Resolved]:
+    """Jobs on one table with splits of their own."""
+    rows, regression = draw(st.integers(24, 60)), draw(st.booleans())
+    x = [[(i * j) % 7 / 9 for j in range(1, 6)] for i in range(rows)]
+    data = {"kind": "inline", "x": x, "y": [i * 0.37 % 3 for i in range(rows)]}
+    loss = {} if regression else {"loss": {"class_weight": draw(st.sampled_from([None, "balanced"]))}}
+    shared = {
+        "data": data if regression else {"kind": "synthetic", "rows": rows, "features": 5, "classes": 3},
+        "batch_size": draw(st.sampled_from([4, 7, 16, 64, "full"])),
+        "optimizer": {
+            "kind": draw(st.sampled_from(["sgd", "adam"])),
+            "max_grad_norm": draw(st.sampled_from([None, 0.1])),
+        },
+        "architecture": {"hidden": [draw(st.integers(1, 40))], "dropout": draw(st.sampled_from([0.0, 0.3]))},
+        **loss,
+    }
+    splits = draw(st.lists(st.sampled_from(SPLITS), min_size=2, max_size=6))
+    if not regression:
+        splits = [split if split.get("shuffle") is None else {"validation": 0.5} for split in splits]
+    return [
+        synthetic(
+            **shared,
+            split=split,
+            seed=draw(st.integers(0, 3)),
+            max_epochs=draw(st.integers(1, 5)),
+            early_stopping={"monitor": "val_loss", "patience": draw(st.integers(1, 3))},
+        )
+        for split in splits
+    ]
+
+
+@settings(max_examples=40)
+@given(arrays(), st.integers(1, 4))
+def test_members_with_rows_of_their_own_are_bit_identical_to_the_jobs_alone_also_resumed(
+    jobs: list[Resolved], stop: int
+) -> None:
+    together, resumed = outcomes(jobs), outcomes(jobs, stop)
+
+    for member, job in enumerate(jobs):
+        alone = outcomes([job])[0]
+        assert_same(together[member], alone)
+        assert_same(resumed[member], alone)
+
+
+@pytest.mark.parametrize("rows", [64, 67, 129])
+def test_folds_that_differ_by_a_row_are_bit_identical_to_the_jobs_alone(rows: int) -> None:
+    data = {"kind": "synthetic", "rows": rows, "features": 3}
+    jobs = [
+        synthetic(data=data, split={"folds": 8, "fold": fold}, batch_size=8, max_epochs=3, seed=seed)
+        for fold in range(1, 9)
+        for seed in (0, 1)
+    ]
+
+    together = outcomes(jobs)
+
+    for member in (0, 1, 5, 14, 15):
+        assert_same(together[member], outcomes([jobs[member]])[0])
+
+
+@given(st.lists(st.tuples(st.integers(2, 90), st.integers(1, 20)), min_size=1, max_size=6))
+def test_the_stages_of_an_epoch_give_every_member_its_own_batches(members: list[tuple[int, int]]) -> None:
+    sizes = [batch_sizes(*each) for each in members]
+
+    taken: list[list[tuple[int, int]]] = [[] for _ in members]
+    for stage in stages(sizes):
+        for step in range(stage.steps):
+            for span in stage.spans:
+                for member in range(span.first, span.end):
+                    taken[member].append((span.taken + step * span.rows, span.rows))
+
+    for own, each in zip(taken, sizes, strict=True):
+        assert own == list(zip([0, *accumulate(each)], each, strict=False))
