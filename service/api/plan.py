@@ -11,9 +11,9 @@ from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec, Task
 from service.spec.layers import Layer, Pool
 from service.spec.limits import memory_of
-from service.spec.resolve import MAX_AUTO_CLASSES
 from service.spec.resolved import Resolved, SpecWarning
 from service.spec.table import Column, ColumnType, TableProfile, Value
+from service.spec.task import MAX_AUTO_CLASSES
 
 
 class _Described(BaseModel):

@@ -89,7 +89,16 @@ class JobChange(Strict):
     """A new priority, as long as the job has not ended."""
 
 
-SINCE: dict[int, Callable[[JobSpec], bool]] = {}
+def _preprocesses_anew(spec: JobSpec) -> bool:
+    """Whether a spec uses preprocessing that version 2 has added."""
+    asked = spec.preprocess
+    scaled_anew = asked.numeric in ("robust", "piecewise_linear")
+    return scaled_anew or asked.high_cardinality != "most_frequent" or asked.clip_target
+
+
+_VERSION_2: tuple[Callable[[JobSpec], bool], ...] = (_preprocesses_anew,)
+
+SINCE: dict[int, Callable[[JobSpec], bool]] = {2: lambda spec: any(uses(spec) for uses in _VERSION_2)}
 """Spec version -> whether a spec uses a feature that this version added to specs, or to stored resolved jobs.
 
 Workers of several versions run side by side during an update. A job that needs a newer version stays queued until a

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_BINS = 2
+from service.spec.resolved import MIN_BINS
+
 BEYOND = 2.0
 """Most bin widths that a value beyond the training range counts for, so that an outlier moves no prediction far."""
 
@@ -13,7 +14,7 @@ BEYOND = 2.0
 def fit_edges(values: NDArray[np.float64], bins: int) -> list[float]:
     """At most `bins` + 1 rising edges from the numbers present; none where they give fewer than 2 bins.
 
-    The edges are each distinct value where there are so few, else quantiles at equal steps, duplicates dropped.
+    The edges are the distinct values where there are so few, else quantiles at equal steps, duplicates dropped.
     Computed in quarters, so that no difference of two values overflows.
     """
     quarters = values[~np.isnan(values)] / 4
@@ -23,10 +24,10 @@ def fit_edges(values: NDArray[np.float64], bins: int) -> list[float]:
     return [float(edge) for edge in edges * 4] if len(edges) > MIN_BINS else []
 
 
-def write_components(values: NDArray[np.float64], edges: list[float], inputs: NDArray[np.float32]) -> None:
+def write_bins(values: NDArray[np.float64], edges: list[float], inputs: NDArray[np.float32]) -> None:
     """Encode `values` (n,) into `inputs` (n, bins): (value - low) / (high - low) for each bin, clipped to [0, 1].
 
-    The first bin has no lower and the last no upper clip, up to `BEYOND` widths. Bins without edges are 0.
+    The first bin has no lower and the last no upper clip, up to `BEYOND` widths. Inputs behind the last bin are 0.
     """
     quarters, at = values / 4, np.array(edges) / 4
     bins = max(len(edges) - 1, 0)
