@@ -86,9 +86,10 @@ class TargetMeans(NamedTuple):
     def _sums(self, codes: NDArray[np.int64], y: NDArray[Any], categories: int) -> NDArray[np.float64]:
         """(categories, inputs) sums of the target, or numbers of rows of the classes."""
         if not self.classes:
-            return np.bincount(codes, weights=y.astype(np.float64), minlength=categories)[:, None]
+            numbers: NDArray[np.float64] = np.bincount(codes, y.astype(np.float64), categories).astype(np.float64)
+            return numbers[:, None]
         cells = np.bincount(codes * self.classes + y, minlength=categories * self.classes)
-        sums = cells.reshape(categories, self.classes).astype(np.float64)
+        sums: NDArray[np.float64] = cells.reshape(categories, self.classes).astype(np.float64)
         return sums if self.classes > 2 else sums[:, 1:]
 
     def _scaled(self, means: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -36,9 +36,9 @@ class FittedFeature(Strict):
     """The fitted encoding of one column.
 
     Text: one-hot, with one more input for all other texts, or the numbers of `values`. Number or boolean:
-    (value - mean) / scale, or a normal score interpolated between knots. Date: the same for the days since `origin`, then
-    sine and cosine of its position in the day, week and year. Then the piecewise-linear encoding, if any. If values are
-    missing in the data set, one more 0/1 input for missing.
+    (value - mean) / scale, or a normal score interpolated between knots. Date: the same for the days since `origin`,
+    then sine and cosine of its position in the day, week and year. Then the piecewise-linear encoding, if any. If
+    values are missing in the data set, one more 0/1 input for missing.
     """
 
     column: str
@@ -56,8 +56,8 @@ class FittedFeature(Strict):
     mean: float = 0.0
     """Subtracted from a number: the training mean, or the median with a smooth clip."""
     scale: float = 1.0
-    """Divides a number: the training deviation, or the difference of the quartiles with a smooth clip, where 0 makes the
-    input 0."""
+    """Divides a number: the training deviation, or the difference of the quartiles with a smooth clip, where 0 makes
+    the input 0."""
     smooth_clip: bool = False
     """Whether a scaled number z becomes z / sqrt(1 + (z / 3)^2)."""
     knots: Knots | None = None

@@ -47,8 +47,8 @@ def moments(values: NDArray[np.float64]) -> tuple[float, float]:
 def fit_robust(values: NDArray[np.float64]) -> tuple[float, float]:
     """(median, scale) of the numbers present, for `robust_scaled`; (0, 0) without any.
 
-    The scale is the difference of the quartiles; where they are equal, half the range; 0 for a constant. (RealMLP, arXiv
-    2407.04491.) Quantiles are computed in quarters, so that no difference of two values overflows.
+    The scale is the difference of the quartiles; where they are equal, half the range; 0 for a constant (RealMLP,
+    Holzmüller et al. 2024, arXiv 2407.04491). Quantiles are computed in quarters, so that no difference overflows.
     """
     quarters = values[~np.isnan(values)] / 4
     if not len(quarters):
