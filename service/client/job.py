@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from service.client.predictions import Frame
     from service.client.transport import Transport
-    from service.training.models import Network
+    from service.training.modules import Network
 
 Kind = Literal["best", "last"]
 Format = Literal["safetensors", "pt", "onnx", "pt2", "bundle"]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from service.spec.architecture import Architecture, Mlp
+from service.spec.architecture import Architecture, Layers, Mlp
 from service.spec.base import Float, Int, Name, Seed, Strict
 from service.spec.capped_errors import CapErrors
 from service.spec.data import Data, Preprocess
@@ -89,16 +89,22 @@ class JobChange(Strict):
     """A new priority, as long as the job has not ended."""
 
 
-def _preprocesses_anew(spec: JobSpec) -> bool:
-    """Whether a spec uses preprocessing that version 2 has added."""
+def _names_layers(spec: JobSpec) -> bool:
+    """Layers are named, or take named inputs."""
+    layers = spec.architecture.layers if isinstance(spec.architecture, Layers) else []
+    return any(layer.name is not None or layer.inputs is not None for layer in layers)
+
+
+def _new_preprocessing(spec: JobSpec) -> bool:
+    """Robust scaling, piecewise-linear encoding, values of texts, or clipped predictions."""
     asked = spec.preprocess
-    scaled_anew = asked.numeric in ("robust", "piecewise_linear")
-    return scaled_anew or asked.high_cardinality != "most_frequent" or asked.clip_target
+    new_scaling = asked.numeric in ("robust", "piecewise_linear")
+    return new_scaling or asked.high_cardinality != "most_frequent" or asked.clip_target
 
 
-_VERSION_2: tuple[Callable[[JobSpec], bool], ...] = (_preprocesses_anew,)
+_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers, _new_preprocessing]
 
-SINCE: dict[int, Callable[[JobSpec], bool]] = {2: lambda spec: any(uses(spec) for uses in _VERSION_2)}
+SINCE: dict[int, Callable[[JobSpec], bool]] = {2: lambda spec: any(uses(spec) for uses in _SINCE_2)}
 """Spec version -> whether a spec uses a feature that this version added to specs, or to stored resolved jobs.
 
 Workers of several versions run side by side during an update. A job that needs a newer version stays queued until a

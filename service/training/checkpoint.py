@@ -19,7 +19,8 @@ from service.spec.graph import Graph
 from service.spec.job import JobSpec
 from service.spec.lowering import lower
 from service.spec.resolve import Resolved
-from service.training.models import Network, build
+from service.training.models import build
+from service.training.modules import Network
 
 KEY = "bestepoch"  # a single key, because the order of keys is arbitrary, and equal weights must give equal bytes
 

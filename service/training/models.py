@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from service.spec import layers as spec
-from service.spec.graph import BLOCKS, Graph
+from service.spec.graph import Graph
 from service.spec.layers import Activation, Layer
-from service.training import modules
+from service.training.modules import Described, Network, module, network
+
+Options = dict[str, Any]
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.relu: nn.ReLU,
@@ -22,64 +25,55 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.tanh: nn.Tanh,
     Activation.sigmoid: nn.Sigmoid,
 }
-# By number of dimensions: 1 flat, 2 sequences (channels, length), 3 images (channels, height, width).
-_CONVOLUTIONS: dict[int, type[nn.Module]] = {2: nn.Conv1d, 3: nn.Conv2d}
-_NORMS: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm1d, 3: nn.BatchNorm2d}
-_POOLS: dict[tuple[str, int], type[nn.Module]] = {
-    ("max", 2): nn.MaxPool1d,
-    ("max", 3): nn.MaxPool2d,
-    ("avg", 2): nn.AvgPool1d,
-    ("avg", 3): nn.AvgPool2d,
+
+
+def _convolution(x: spec.Convolution) -> tuple[str, Options]:
+    window = {"kernel_size": x.kernel_size, "stride": x.stride, "padding": x.padding}
+    return f"Conv{_sides(x)}d", {"in_channels": x.shape[0], "out_channels": x.out_channels, **window}
+
+
+def _batch_norm(x: spec.BatchNorm) -> tuple[str, Options]:
+    options = {"num_features": x.shape[0], "eps": x.eps, "momentum": x.momentum}
+    return f"BatchNorm{max(1, _sides(x))}d", options
+
+
+def _pool(x: spec.Pool) -> tuple[str, Options]:
+    options = {"kernel_size": x.kernel_size, "stride": x.stride, "padding": x.padding}
+    return f"{x.function.title()}Pool{_sides(x)}d", options
+
+
+def _sides(layer: Layer) -> int:
+    """0 for flat rows, 1 for sequences (channels, length), 2 for images (channels, height, width)."""
+    return len(layer.shape) - 1
+
+
+_OF_TORCH: dict[type[Layer], Callable[[Any], tuple[str, Options]]] = {
+    spec.Linear: lambda x: ("Linear", {"in_features": x.inputs, "out_features": x.units}),
+    spec.Convolution: _convolution,
+    spec.BatchNorm: _batch_norm,
+    spec.LayerNorm: lambda x: ("LayerNorm", {"normalized_shape": x.shape, "eps": x.eps}),
+    spec.Pool: _pool,
+    spec.Flatten: lambda x: ("Flatten", {}),
+    spec.Unflatten: lambda x: ("Unflatten", {"dim": 1, "unflattened_size": x.to}),
+    spec.Activate: lambda x: (ACTIVATIONS[x.function].__name__, {}),
+    spec.Dropout: lambda x: ("Dropout", {"p": x.p}),
 }
-_OF_TORCH: dict[type[Layer], Callable[[Any], nn.Module]] = {
-    spec.Linear: lambda x: nn.Linear(x.inputs, x.units),
-    spec.Convolution: lambda x: _CONVOLUTIONS[len(x.shape)](
-        x.shape[0], x.out_channels, x.kernel_size, x.stride, x.padding
-    ),
-    spec.BatchNorm: lambda x: _NORMS[len(x.shape)](x.shape[0], eps=x.eps, momentum=x.momentum),
-    spec.LayerNorm: lambda x: nn.LayerNorm(x.shape, eps=x.eps),
-    spec.Pool: lambda x: _POOLS[x.function, len(x.shape)](x.kernel_size, x.stride, x.padding),
-    spec.Flatten: lambda x: nn.Flatten(),
-    spec.Unflatten: lambda x: nn.Unflatten(1, x.to),
-    spec.Activate: lambda x: ACTIVATIONS[x.function](),
-    spec.Dropout: lambda x: nn.Dropout(x.p),
-}
-"""Layers whose module is one of PyTorch's."""
+"""Layers whose module is one of PyTorch's: its name in torch.nn, and the arguments of its constructor."""
 
 
-class Network(nn.Module):
-    """A graph of layers as a torch module; the keys of its state dict are `layers.N.weight`, ..."""
-
-    def __init__(self, graph: Graph) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(module_of(layer) for layer in graph.layers)
-        self._inputs = [node.inputs for node in graph.nodes]
-
-    def forward(self, numbers: Tensor, codes: Tensor | None = None) -> Tensor:
-        """Logits, or standardized predictions; (B, outputs) float32.
-
-        `numbers`: (B, inputs) float32; `codes`: (B, coded columns) int64, for a graph with such columns.
-        """
-        values = dict(zip(BLOCKS, (numbers, codes), strict=True))
-        y: Any = numbers
-        for place, (layer, inputs) in enumerate(zip(self.layers, self._inputs, strict=True)):
-            y = values[f"layers.{place}"] = layer(*(values[name] for name in inputs))
-        outputs: Tensor = y
-        return outputs
+def describe(graph: Graph) -> list[Described]:
+    """Each layer's module, for `modules.network`."""
+    return [{**_described(node.layer), "inputs": list(node.inputs)} for node in graph.nodes]
 
 
 def module_of(layer: Layer) -> nn.Module:
-    """The module of one layer: one of PyTorch's, or the class of the layer's name in `modules`, with its fields."""
-    kind = type(layer)
-    if kind in _OF_TORCH:
-        return _OF_TORCH[kind](layer)
-    module: nn.Module = getattr(modules, kind.__name__)(**vars(layer))
-    return module
+    """The module of one layer."""
+    return module(_described(layer))
 
 
 def build(graph: Graph) -> Network:
     """The module of `graph`, with PyTorch's default initial weights drawn from the global generator."""
-    return Network(graph)
+    return network(describe(graph))
 
 
 def initial_state(graph: Graph, seed: int) -> dict[str, Tensor]:
@@ -87,3 +81,13 @@ def initial_state(graph: Graph, seed: int) -> dict[str, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(graph).state_dict()
+
+
+def _described(layer: Layer) -> Described:
+    """One of PyTorch's modules, or the class of the layer's name in `modules`, with the layer's fields."""
+    kind = type(layer)
+    if kind in _OF_TORCH:
+        name, options = _OF_TORCH[kind](layer)
+    else:
+        name, options = kind.__name__, {field.name: getattr(layer, field.name) for field in fields(layer)}
+    return {"module": name, "options": options}

@@ -54,6 +54,39 @@ def layer_lists(draw: st.DrawFn) -> dict[str, Any]:
     return {"kind": "layers", "shape": shape, "layers": draw(st.lists(st.sampled_from(kinds), max_size=5))}
 
 
+@st.composite
+def layer_graphs(draw: st.DrawFn) -> dict[str, Any]:
+    """Layers on flat rows that take named inputs, with sums and concatenations, and no output left unused."""
+    widths: dict[str, int] = {"numbers": 12}
+    layers: list[dict[str, Any]] = []
+    unused: list[str] = []
+
+    def add(width: int, inputs: list[str], **layer: Any) -> None:
+        name = f"n{len(layers)}"
+        layers.append({**layer, "name": name, "inputs": inputs})
+        widths[name] = width
+        unused[:] = [*(each for each in unused if each not in inputs), name]
+
+    for _ in range(draw(st.integers(1, 6))):
+        source = draw(st.sampled_from(sorted(widths)))
+        alike = [name for name, width in widths.items() if width == widths[source]]
+        kind = draw(st.sampled_from(["linear", "batch_norm", "layer_norm", "activation", "dropout", "add", "concat"]))
+        if kind == "linear":
+            width = draw(st.sampled_from([12, draw(st.integers(1, 40))]))
+            add(width, [source], kind=kind, out_features=width)
+        elif kind == "add":
+            add(widths[source], [source, *draw(st.lists(st.sampled_from(alike), min_size=1, max_size=2))], kind=kind)
+        elif kind == "concat":
+            inputs = [source, *draw(st.lists(st.sampled_from(sorted(widths)), min_size=1, max_size=2))]
+            add(sum(map(widths.__getitem__, inputs)), inputs, kind=kind)
+        else:
+            options = {"activation": {"function": draw(ACTIVATIONS)}, "dropout": {"p": 0.3}}.get(kind, {})
+            add(widths[source], [source], kind=kind, **options)
+    if len(unused) > 1:
+        add(sum(map(widths.__getitem__, unused)), list(unused), kind="concat")
+    return {"kind": "layers", "layers": layers}
+
+
 NETWORKS = st.one_of(
     st.fixed_dictionaries(
         {
@@ -75,6 +108,7 @@ NETWORKS = st.one_of(
         }
     ),
     layer_lists(),
+    layer_graphs(),
 )
 
 
@@ -87,7 +121,8 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     x = [[(i * j) % 7 / 9 for j in range(1, 13)] for i in range(45)]
     inline = {"kind": "inline", "x": x, "y": [i * 0.37 % 3 for i in range(45)]}
     architecture = draw(NETWORKS)
-    norms = architecture.get("batch_norm", {"kind": "batch_norm"} in architecture.get("layers", []))
+    kinds = [layer["kind"] for layer in architecture.get("layers", [])]
+    norms = architecture.get("batch_norm", "batch_norm" in kinds)
     shared = {
         "data": inline if regression else {"kind": "synthetic", "rows": 45, "features": 12, "classes": 3},
         "batch_size": draw(st.sampled_from([3 if norms else 1, 7, 16, "full"])),

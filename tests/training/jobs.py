@@ -16,7 +16,8 @@ from service.domain.status import StopReason
 from service.spec.resolve import Resolved
 from service.training.loop import EpochReport, ResumePoint, Training
 from service.training.metrics import Metrics
-from service.training.models import Network, build
+from service.training.models import build
+from service.training.modules import Network
 from service.training.snapshot import Snapshot
 from service.training.weights import State
 from tests.specs import synthetic

@@ -15,7 +15,8 @@ from service.spec.optimizer import Adam
 from service.training import optimizers
 from service.training.array import NetworkArray
 from service.training.losses import CrossEntropy
-from service.training.models import Network, build, initial_state
+from service.training.models import build, initial_state
+from service.training.modules import Network
 from service.training.operators.flat import Dropout
 
 CPU = torch.device("cpu")

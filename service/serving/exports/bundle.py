@@ -1,4 +1,4 @@
-"""The bundle export: a zip with weights, preprocessing, history, model card and load.py."""
+"""The bundle export: a zip with weights, preprocessing, history, model card, load.py and layers.py."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 from contextlib import closing
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +18,7 @@ from service.serving.exports import standalone as loader
 from service.serving.exports.card import card
 from service.serving.exports.curves import Point, curves
 from service.serving.exports.model import check, standalone
+from service.training import modules
 
 if TYPE_CHECKING:
     from service.domain.job import Job
@@ -35,7 +37,8 @@ def to_bundle(checkpoint: LoadedCheckpoint, rows: Rows, job: Job, dataset: Datas
     with closing(io.BytesIO()) as buffer:
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
             _write(bundle, "README.md", card(job, checkpoint, dataset))
-            _write(bundle, "load.py", Path(loader.__file__).read_text(encoding="utf-8"))
+            _write(bundle, "load.py", _source(loader).replace(f"from {modules.__name__} import", "from layers import"))
+            _write(bundle, "layers.py", _source(modules))
             _write(bundle, "model.json", json.dumps(model.description, ensure_ascii=False))
             _write(bundle, "weights.pt", weights.getvalue())
             _write(bundle, "job.json", job.model_dump_json(indent=2))
@@ -52,6 +55,10 @@ def to_bundle(checkpoint: LoadedCheckpoint, rows: Rows, job: Job, dataset: Datas
 
 def _write(bundle: zipfile.ZipFile, name: str, content: str | bytes) -> None:
     bundle.writestr(zipfile.ZipInfo(name, ZIP_DATE), content, zipfile.ZIP_DEFLATED)
+
+
+def _source(module: ModuleType) -> str:
+    return Path(str(module.__file__)).read_text(encoding="utf-8")
 
 
 def _points(history: Path) -> list[Point]:

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
     from service.data.preprocess.features import FittedFeature
     from service.domain.job import Job
+    from service.spec.graph import Graph
     from service.spec.layers import Layer
     from service.spec.table import Dataset
     from service.training.checkpoint import LoadedCheckpoint
 
 FILES = {
     "load.py": Markdown("loads the network and predicts; needs only torch: `python load.py rows.csv`"),
+    "layers.py": Markdown("the layers of the network, for `load.py`"),
     "model.json": Markdown("columns, their preprocessing, and layers"),
     "weights.pt": Markdown("the weights, a state dict for `torch.load(..., weights_only=True)`"),
     "job.json": Markdown("the job's record in the service: spec, best epoch, metrics"),
@@ -51,7 +53,7 @@ def card(job: Job, checkpoint: LoadedCheckpoint, dataset: Dataset | None) -> str
         Markdown("## Training"),
         table(("setting", "value"), _training(job)),
         Markdown("## Layers"),
-        table(("layer", "output shape", "parameters"), map(_layer, checkpoint.graph.layers)),
+        _layers(checkpoint.graph),
         Markdown("## Inputs"),
         table(("column", "type", "encoding"), map(_column, checkpoint.preprocessing.features)),
         Markdown(
@@ -125,6 +127,16 @@ def _training(job: Job) -> list[tuple[str, object]]:
 def _settings(part: BaseModel) -> Markdown:
     values = part.model_dump(mode="json", exclude_none=True)
     return joined(", ", (write("{name} {value}", name=Markdown(name), value=each) for name, each in values.items()))
+
+
+def _layers(graph: Graph) -> Markdown:
+    """The layers, with what each takes where this is not the layer before it."""
+    rows = [_layer(node.layer) for node in graph.nodes]
+    if graph.is_chain:
+        return table(("layer", "output shape", "parameters"), rows)
+    named = [(node.name, ", ".join(node.inputs)) for node in graph.nodes]
+    of_nodes = ((name, row[0], inputs, *row[1:]) for (name, inputs), row in zip(named, rows, strict=True))
+    return table(("name", "layer", "inputs", "output shape", "parameters"), of_nodes)
 
 
 def _layer(layer: Layer) -> tuple[Markdown, Markdown, Markdown]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import nn
 
 from service.data.preprocess.sources import table_from_rows
 from service.errors import Conflict
 from service.serving.exports.standalone import Standalone
 from service.spec.read_options import DEFAULT_NULL_VALUES
 from service.training.inference import InferenceModel
+from service.training.models import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,38 +21,19 @@ if TYPE_CHECKING:
 Rows = list[dict[str, Any]]
 TOLERANCE = 1e-5
 """Largest difference between the predictions of export and service: probabilities, or target / standard deviation."""
-OPTIONS: dict[type[nn.Module], tuple[str, ...]] = {
-    nn.Linear: ("in_features", "out_features"),
-    nn.Conv1d: ("in_channels", "out_channels", "kernel_size", "stride", "padding"),
-    nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding"),
-    nn.BatchNorm1d: ("num_features", "eps", "momentum"),
-    nn.BatchNorm2d: ("num_features", "eps", "momentum"),
-    nn.LayerNorm: ("normalized_shape", "eps"),
-    nn.MaxPool1d: ("kernel_size", "stride", "padding"),
-    nn.MaxPool2d: ("kernel_size", "stride", "padding"),
-    nn.AvgPool1d: ("kernel_size", "stride", "padding"),
-    nn.AvgPool2d: ("kernel_size", "stride", "padding"),
-    nn.Unflatten: ("dim", "unflattened_size"),
-    nn.Dropout: ("p",),
-}
-"""Constructor arguments of each module type; other types take none."""
 
 
 def standalone(checkpoint: LoadedCheckpoint) -> Standalone:
     """The network of `checkpoint` as a Standalone, built from a JSON description, in evaluation mode."""
     fitted = checkpoint.preprocessing
-    layers = [
-        (type(module).__name__, {name: getattr(module, name) for name in OPTIONS.get(type(module), ())})
-        for module in checkpoint.network.layers
-    ]
     description = {
         "features": [feature.model_dump(mode="json") for feature in fitted.features],
         "target": fitted.target.model_dump(mode="json"),
         "null_values": sorted(fitted.null_values or DEFAULT_NULL_VALUES),
-        "layers": layers,
+        "layers": describe(checkpoint.graph),
     }
     model = Standalone(description)
-    model.load_state_dict(checkpoint.network.state_dict(), strict=True)
+    model.network.load_state_dict(checkpoint.network.state_dict(), strict=True)
     return model.eval()
 
 

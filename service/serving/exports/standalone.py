@@ -1,6 +1,6 @@
 """A trained network with its preprocessing: raw rows in, predictions out. Needs only torch.
 
-In a bundle this file is called load.py, beside model.json and weights.pt:
+In a bundle this file is called load.py, beside layers.py, model.json and weights.pt:
 
     from load import load
     model = load()
@@ -23,6 +23,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from service.training.modules import network
 
 LARGEST = float(torch.finfo(torch.float32).max)
 FARTHEST = sys.float_info.max
@@ -127,7 +129,7 @@ class Inputs(nn.Module):
         return torch.maximum(torch.minimum((values / 4 - low) / wide, most), least).float()
 
     def _values(self, codes: Tensor, place: int) -> Tensor:
-        """(B, inputs + 1) numbers of the text, the last ones for texts without their own; then whether it is missing."""
+        """(B, inputs + 1) numbers of the text, the last ones for texts without any; then whether it is missing."""
         values: Tensor = getattr(self, f"values{place}")
         known = torch.where(codes < 0, len(values) - 1, codes)
         return torch.cat([values.index_select(0, known), (codes == MISSING).unsqueeze(1)], dim=1).float()
@@ -176,11 +178,11 @@ class Standalone(nn.Module):
         self.description = description
         self.target = description["target"]
         self.inputs = Inputs(description["features"])
-        self.layers = nn.Sequential(*(getattr(nn, kind)(**options) for kind, options in description["layers"]))
+        self.network = network(description["layers"])
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
         """(B, classes) probabilities, or (B,) values in the target's unit, float64; see `Inputs.forward`."""
-        outputs = self.layers(self.inputs(numbers, codes)).double()
+        outputs = self.network(self.inputs(numbers, codes)).double()
         if self.target["classes"] is not None:
             return torch.softmax(outputs, dim=1)
         value: Tensor = outputs[:, 0] * self.target["scale"] + self.target["mean"]
@@ -254,7 +256,7 @@ def original(name: str) -> str:
 def load(folder: str | Path = Path(__file__).parent) -> Standalone:
     """Load the network of a bundle's folder."""
     model = Standalone(json.loads((Path(folder) / "model.json").read_text(encoding="utf-8")))
-    model.load_state_dict(torch.load(Path(folder) / "weights.pt", weights_only=True), strict=True)
+    model.network.load_state_dict(torch.load(Path(folder) / "weights.pt", weights_only=True), strict=True)
     return model.eval()
 
 
