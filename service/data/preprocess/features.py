@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -163,13 +164,18 @@ class FittedFeature(Strict):
         categories = self.categories or []
         codes = class_indexes(values, categories)
         if self.values is not None:
-            inputs[:, : len(self.values[-1])] = np.array(self.values, dtype=np.float32)[codes]
+            inputs[:, : len(self.values[-1])] = self._value_array[codes]
             return
         inputs[:] = 0.0
         seen = np.flatnonzero(codes >= 0)
         inputs[seen, codes[seen]] = 1.0
         if self.other:
             inputs[:, len(categories)] = (codes < 0) & ~missing
+
+    @cached_property
+    def _value_array(self) -> NDArray[np.float32]:
+        """(categories + 1, inputs) the numbers of each text; -1 indexes those of all others."""
+        return np.array(self.values, dtype=np.float32)
 
     def _write_numbers(self, values: NDArray[Any], missing: NDArray[np.bool_], inputs: NDArray[np.float32]) -> None:
         numbers = np.where(missing, self.fill, self._numbers(values))

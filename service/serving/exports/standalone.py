@@ -45,6 +45,9 @@ class Inputs(nn.Module):
     fill: Tensor
     mean: Tensor
     scale: Tensor
+    first_day: Tensor
+    cycles: Tensor
+    full_turn: Tensor
     order: Tensor
 
     def __init__(self, features: list[dict[str, Any]]) -> None:
@@ -58,6 +61,10 @@ class Inputs(nn.Module):
         self.places = [{text: place for place, text in enumerate(feature["categories"])} for feature in self.texts]
         for name in ("origin", "fill", "mean", "scale"):
             self._hold(name, [feature[name] for feature in self.numeric])
+        # Not Python's numbers, which torch.onnx rounds to float32.
+        self._hold("first_day", [feature["origin"] / DAY for feature in self.numeric])
+        self._hold("cycles", list(CYCLES))
+        self._hold("full_turn", 2 * math.pi)
         self._hold("unit", [DAY if feature["type"] == "datetime" else 1.0 for feature in self.numeric])
         for place in self.stepped:
             at, scores = self.numeric[place]["knots"]
@@ -72,7 +79,7 @@ class Inputs(nn.Module):
                 self._hold(f"values{place}", feature["values"])
         self.register_buffer("order", torch.tensor(self._order(features), dtype=torch.int64), persistent=False)
 
-    def _hold(self, name: str, values: list[Any]) -> None:
+    def _hold(self, name: str, values: list[Any] | float) -> None:
         self.register_buffer(name, torch.tensor(values, dtype=torch.float64), persistent=False)
 
     def _hold_bins(self, place: int, feature: dict[str, Any]) -> None:
@@ -136,8 +143,9 @@ class Inputs(nn.Module):
 
     def _waves(self, values: Tensor, place: int) -> Tensor:
         """(B, 6) sine and cosine of the time of day, week and year."""
-        days = values + self.numeric[place]["origin"] / DAY
-        angles = [2 * math.pi * (days / cycle - torch.floor(days / cycle)) for cycle in CYCLES]
+        days = values + self.first_day[place]
+        turns = [days / cycle for cycle in self.cycles.unbind()]
+        angles = [self.full_turn * (turn - torch.floor(turn)) for turn in turns]
         return torch.cat([wave for angle in angles for wave in (torch.sin(angle), torch.cos(angle))], dim=1).float()
 
     def _order(self, features: list[dict[str, Any]]) -> list[int]:
@@ -173,20 +181,28 @@ class Inputs(nn.Module):
 class Standalone(nn.Module):
     """Raw columns in, predictions out; `description`: the content of model.json."""
 
+    mean: Tensor
+    scale: Tensor
+    low: Tensor | None
+    high: Tensor
+
     def __init__(self, description: dict[str, Any]) -> None:
         super().__init__()
         self.description = description
         self.target = description["target"]
         self.inputs = Inputs(description["features"])
         self.network = network(description["layers"])
+        for name in ("mean", "scale", "low", "high"):
+            value = None if self.target[name] is None else torch.tensor(self.target[name], dtype=torch.float64)
+            self.register_buffer(name, value, persistent=False)
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
         """(B, classes) probabilities, or (B,) values in the target's unit, float64; see `Inputs.forward`."""
         outputs = self.network(self.inputs(numbers, codes)).double()
         if self.target["classes"] is not None:
             return torch.softmax(outputs, dim=1)
-        value: Tensor = outputs[:, 0] * self.target["scale"] + self.target["mean"]
-        return value if self.target["low"] is None else torch.clamp(value, self.target["low"], self.target["high"])
+        value = outputs[:, 0] * self.scale + self.mean
+        return value if self.low is None else torch.minimum(torch.maximum(value, self.low), self.high)
 
     def tensors(self, rows: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
         """The arguments of `forward`, from rows by column name; absent columns are missing values."""
