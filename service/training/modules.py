@@ -46,7 +46,7 @@ def network(described: Sequence[Described]) -> Network:
 def module(described: Described) -> nn.Module:
     """The module of one layer."""
     name = described["module"]
-    kind = OWN.get(name) or getattr(nn, name)
+    kind = globals().get(name) or getattr(nn, name)
     made: nn.Module = kind(**described["options"])
     return made
 
@@ -74,7 +74,3 @@ class Concat(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor:
         """(B, width) each -> (B, sum of the widths)."""
         return torch.cat(inputs, 1)
-
-
-OWN = {kind.__name__: kind for kind in (Add, Concat)}
-"""The layers that are defined here."""
