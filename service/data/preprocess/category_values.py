@@ -12,14 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.data.preprocess.scaling import moments
+from service.engine_constants import texts_with_numbers
 
 INNER_FOLDS = 5
-MAX_CATEGORIES = 10_000
-"""Texts of a column that have numbers of their own, the most frequent ones; fewer where there are many classes."""
-MAX_NUMBERS = 200_000
-"""Numbers of a column; they are stored in the checkpoint."""
 MAX_CHARACTERS = 2**20
-"""Length of all these texts together."""
+"""Length of all texts of a column that have numbers together; they are stored in the checkpoint."""
 
 
 def vocabulary(texts: NDArray[Any], inputs: int) -> list[str]:
@@ -28,7 +25,7 @@ def vocabulary(texts: NDArray[Any], inputs: int) -> list[str]:
     for text in texts.tolist():
         if text is not None:
             found[text] = found.get(text, 0) + 1
-    ranked = sorted(found, key=lambda text: (-found[text], text))[: max(1, min(MAX_CATEGORIES, MAX_NUMBERS // inputs))]
+    ranked = sorted(found, key=lambda text: (-found[text], text))[: texts_with_numbers(inputs)]
     lengths = np.cumsum([len(text) for text in ranked])
     return sorted(ranked[: int(np.searchsorted(lengths, MAX_CHARACTERS, side="right"))])
 
