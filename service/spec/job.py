@@ -100,7 +100,14 @@ def _repeats_folds(spec: JobSpec) -> bool:
     return (spec.split.repeat or 1) > 1
 
 
-_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers, _repeats_folds]
+def _new_preprocessing(spec: JobSpec) -> bool:
+    """Robust scaling, piecewise-linear encoding, values of texts, or clipped predictions."""
+    asked = spec.preprocess
+    new_scaling = asked.numeric in ("robust", "piecewise_linear")
+    return new_scaling or asked.high_cardinality != "most_frequent" or asked.clip_target
+
+
+_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers, _repeats_folds, _new_preprocessing]
 
 SINCE: dict[int, Callable[[JobSpec], bool]] = {2: lambda spec: any(uses(spec) for uses in _SINCE_2)}
 """Spec version -> whether a spec uses a feature that this version added to specs, or to stored resolved jobs.

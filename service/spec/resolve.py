@@ -21,14 +21,8 @@ from service.spec.lowering import lower
 from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target, layout_of
 from service.spec.row_counts import count_rows
 from service.spec.split import split_sizes
-from service.spec.table import (
-    MAX_VALUES,
-    Column,
-    ColumnType,
-    TableProfile,
-    inline_profile,
-    synthetic_profile,
-)
+from service.spec.table import TableProfile, inline_profile, synthetic_profile
+from service.spec.task import target_of, task_of
 
 __all__ = [
     "Feature",
@@ -43,7 +37,6 @@ __all__ = [
     "split_sizes",
 ]
 
-MAX_AUTO_CLASSES = 20
 _CANNOT_FIRE = {"patience": "patience", "gl": "min_epochs", "pq": "k", "up": "s"}  # the field to point at
 
 
@@ -63,8 +56,8 @@ def resolve(
     if limits is not None:
         spec = limits.bounded(spec)
     inputs = inputs or choose_inputs(spec, table)
-    task = _task(spec, inputs.target)
-    target = _target(inputs.target, task)
+    task = task_of(spec, inputs.target)
+    target = target_of(inputs.target, task)
     rows, row_warnings = count_rows(spec, table, inputs.target)
     warnings = [*inputs.warnings, *row_warnings, *data_warnings.of_rows(table, spec.split)]
     if target.classes is not None:
@@ -86,28 +79,6 @@ def _warn(code: str, message: str, pointer: str) -> SpecWarning:
     return SpecWarning(code=code, message=message, pointer=pointer)
 
 
-def _task(spec: JobSpec, column: Column) -> Task:
-    if spec.task is Task.auto:
-        few = column.type is ColumnType.integer and column.distinct <= MAX_AUTO_CLASSES
-        classes = few or column.type in (ColumnType.text, ColumnType.boolean)
-        return Task.classification if classes else Task.regression
-    if spec.task is Task.regression and column.type in (ColumnType.text, ColumnType.boolean):
-        raise InvalidSpec.at("/task", f"regression needs a number; column {column.name!r} is {column.type.value}")
-    return spec.task
-
-
-def _target(column: Column, task: Task) -> Target:
-    if task is Task.regression:
-        return Target(column.name, None)
-    if column.values is None:
-        what = "numbers with fractions" if column.type is ColumnType.number else f"more than {MAX_VALUES:,} values"
-        if column.type is not ColumnType.number and column.distinct <= MAX_VALUES:
-            message = f"the values of column {column.name!r} are too long or too many to be listed, as classes must be"
-            raise InvalidSpec.at("/data/target", message)
-        raise InvalidSpec.at("/data/target", f"column {column.name!r} has {what}, too many for classes")
-    return Target(column.name, tuple(v.value for v in column.values))
-
-
 def _fill(spec: JobSpec, task: Task, features: list[str]) -> JobSpec:
     """Fill in the defaults that depend on the data."""
     split = spec.split.filled(classes=task is Task.classification)
@@ -117,6 +88,8 @@ def _fill(spec: JobSpec, task: Task, features: list[str]) -> JobSpec:
         raise InvalidSpec.at("/split/stratify", "only classes can be stratified; this target is a number")
     if task is Task.regression and spec.loss.label_smoothing:
         raise InvalidSpec.at("/loss/label_smoothing", "labels can be smoothed in classification only")
+    if task is Task.classification and spec.preprocess.clip_target:
+        raise InvalidSpec.at("/preprocess/clip_target", "predictions can be clipped in regression only")
     if task is Task.regression and spec.loss.class_weight:
         raise InvalidSpec.at("/loss/class_weight", "classes can be weighted in classification only")
     data = spec.data.model_copy(update={"features": features}) if isinstance(spec.data, DatasetData) else spec.data

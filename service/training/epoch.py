@@ -227,7 +227,10 @@ class ArrayTrainer:
         predicted = outputs[..., 0].double()
         losses = (predicted - y).square().mean(1).tolist()
         truth = y.double() * target.scale + target.mean
-        return list(zip(losses, metrics.regression(predicted * target.scale + target.mean, truth), strict=True))
+        values = predicted * target.scale + target.mean
+        if target.low is not None:
+            values = values.clamp(target.low, target.high)
+        return list(zip(losses, metrics.regression(values, truth), strict=True))
 
 
 def array_order(jobs: Sequence[Resolved], data: Sequence[Prepared]) -> list[int]:

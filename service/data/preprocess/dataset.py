@@ -68,7 +68,8 @@ def prepare_table(preparation: Preparation, table: Table) -> Prepared:
     preprocessing = Preprocessing.fit(preparation, table, parts.train)
     x, y = preprocessing.inputs(table), preprocessing.targets(table)
     validation, test = (Rows(x[part], y[part]) for part in (parts.validation, parts.test))
-    train = Rows(x[parts.train], y[parts.train], _weight(preparation.data, table, parts))
+    x_train = preprocessing.training_inputs(preparation, table, x, parts.train)
+    train = Rows(x_train, y[parts.train], _weight(preparation.data, table, parts))
     return Prepared(train, validation, test, preprocessing)
 
 
