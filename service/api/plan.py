@@ -14,9 +14,9 @@ from service.spec.job import JobSpec, Task
 from service.spec.layers import Pool
 from service.spec.limits import array_memory_of, memory_of
 from service.spec.loss import DefaultLoss
-from service.spec.resolve import MAX_AUTO_CLASSES
 from service.spec.resolved import Resolved, SpecWarning
 from service.spec.table import Column, ColumnType, TableProfile, Value
+from service.spec.task import MAX_AUTO_CLASSES
 
 
 class _Described(BaseModel):
@@ -56,11 +56,15 @@ class PlannedInput(_Described):
     width: int
     """Number of inputs."""
     categories: list[Value] | None
-    """One-hot encoded values of a text column; null for other types."""
+    """One-hot encoded values of a text column; null for other types and encodings."""
     other: bool
     """Whether one more input stands for all other values."""
     missing_indicator: bool
     """Whether one more input marks missing values."""
+    bins: int
+    """Inputs of the piecewise-linear encoding of a number or date."""
+    value_inputs: int
+    """Inputs of a text column encoded by `preprocess.high_cardinality`: its frequency, or its mean target."""
 
 
 class PlannedRows(_Described):
@@ -141,9 +145,11 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
             PlannedInput(
                 column=feature.column,
                 width=feature.width,
-                categories=None if feature.categories is None else list(feature.categories),
+                categories=list(feature.categories) if feature.categories and not feature.value_inputs else None,
                 other=feature.other,
                 missing_indicator=feature.indicator,
+                bins=feature.bins,
+                value_inputs=feature.value_inputs,
             )
             for feature in resolved.features
         ],

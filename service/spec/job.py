@@ -127,6 +127,13 @@ def _repeats_folds(spec: JobSpec) -> bool:
     return (spec.split.repeat or 1) > 1
 
 
+def _new_preprocessing(spec: JobSpec) -> bool:
+    """Robust scaling, piecewise-linear encoding, values of texts, or clipped predictions."""
+    asked = spec.preprocess
+    new_scaling = asked.numeric in ("robust", "piecewise_linear")
+    return new_scaling or asked.high_cardinality != "most_frequent" or asked.clip_target
+
+
 def _has_new_optimization(spec: JobSpec) -> bool:
     """Learning rates by layer, scheduled weight decay, or averaged weights."""
     decays = isinstance(spec.optimizer, AdamW) and spec.optimizer.decay_schedule != "constant"
@@ -136,6 +143,7 @@ def _has_new_optimization(spec: JobSpec) -> bool:
 _SINCE_2: list[Callable[[JobSpec], bool]] = [
     _names_layers,
     _repeats_folds,
+    _new_preprocessing,
     _has_new_loss,
     _has_new_schedule,
     _has_new_optimization,

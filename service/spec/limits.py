@@ -14,7 +14,9 @@ from service.engine_constants import (
     PARAMETER_BYTES,
     PROCESS_BYTES,
     STEP_BYTES,
+    TEXT_BYTES,
     VALUE_BYTES,
+    texts_with_numbers,
 )
 from service.errors import InvalidSpec
 from service.spec.optimizer import Sgd
@@ -90,8 +92,13 @@ def checkpoint_bytes_of(job: Resolved) -> int:
     moments = 1 if isinstance(job.spec.optimizer, Sgd) else 2
     averages = 1 if job.spec.averaging else 0
     values = job.parameters * (1 + 1 + (2 + moments + averages))
-    metadata = 2 * (len(job.spec.model_dump_json()) + INPUT_BYTES * job.inputs) + 3 * FILE_BYTES
-    return VALUE_BYTES * values + metadata
+    texts = sum(
+        min(job.rows.train, texts_with_numbers(feature.value_inputs)) * (1 + feature.value_inputs)
+        for feature in job.features
+        if feature.value_inputs
+    )
+    fitted = INPUT_BYTES * job.inputs + TEXT_BYTES * texts
+    return VALUE_BYTES * values + 2 * (len(job.spec.model_dump_json()) + fitted) + 3 * FILE_BYTES
 
 
 def _gib(number: int) -> str:

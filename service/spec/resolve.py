@@ -20,17 +20,11 @@ from service.spec.layers import BatchNorm
 from service.spec.limits import JobLimits
 from service.spec.lowering import lower
 from service.spec.rate_factors import check_rates
-from service.spec.resolved import Feature, Link, Resolved, RowCounts, SpecWarning, Target, layout_of, link_of
+from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target, layout_of, link_of
 from service.spec.row_counts import count_rows
 from service.spec.split import split_sizes
-from service.spec.table import (
-    MAX_VALUES,
-    Column,
-    ColumnType,
-    TableProfile,
-    inline_profile,
-    synthetic_profile,
-)
+from service.spec.table import TableProfile, inline_profile, synthetic_profile
+from service.spec.task import check_loss, target_of, task_of
 
 __all__ = [
     "Feature",
@@ -45,7 +39,6 @@ __all__ = [
     "split_sizes",
 ]
 
-MAX_AUTO_CLASSES = 20
 _CANNOT_FIRE = {"patience": "patience", "gl": "min_epochs", "pq": "k", "up": "s"}  # the field to point at
 
 
@@ -65,9 +58,9 @@ def resolve(
     if limits is not None:
         spec = limits.bounded(spec)
     inputs = inputs or choose_inputs(spec, table)
-    task = _task(spec, inputs.target)
-    _check_loss(spec, task, inputs.target)
-    target = _target(inputs.target, task, link_of(spec))
+    task = task_of(spec, inputs.target)
+    check_loss(spec, task, inputs.target)
+    target = target_of(inputs.target, task, link_of(spec))
     rows, row_warnings = count_rows(spec, table, inputs.target)
     warnings = [*inputs.warnings, *row_warnings, *data_warnings.of_rows(table, spec.split)]
     if target.classes is not None:
@@ -89,49 +82,6 @@ def _warn(code: str, message: str, pointer: str) -> SpecWarning:
     return SpecWarning(code=code, message=message, pointer=pointer)
 
 
-def _task(spec: JobSpec, column: Column) -> Task:
-    task = spec.task
-    if task is Task.auto and isinstance(spec.loss, loss.CLASSIFICATION + loss.REGRESSION):
-        task = Task.regression if isinstance(spec.loss, loss.REGRESSION) else Task.classification
-    if task is Task.auto:
-        few = column.type is ColumnType.integer and column.distinct <= MAX_AUTO_CLASSES
-        classes = few or column.type in (ColumnType.text, ColumnType.boolean)
-        return Task.classification if classes else Task.regression
-    if task is Task.regression and column.type in (ColumnType.text, ColumnType.boolean):
-        pointer = "/task" if spec.task is task else "/loss/kind"
-        raise InvalidSpec.at(pointer, f"regression needs a number; column {column.name!r} is {column.type.value}")
-    return task
-
-
-def _check_loss(spec: JobSpec, task: Task, column: Column) -> None:
-    if isinstance(spec.loss, loss.CLASSIFICATION if task is Task.regression else loss.REGRESSION):
-        raise InvalidSpec.at("/loss/kind", f"{spec.loss.kind} is not a loss for {task.value}")
-    if isinstance(spec.loss, loss.DefaultLoss) and task is Task.regression:
-        if spec.loss.label_smoothing:
-            raise InvalidSpec.at("/loss/label_smoothing", "labels can be smoothed in classification only")
-        if spec.loss.class_weight:
-            raise InvalidSpec.at("/loss/class_weight", "classes can be weighted in classification only")
-    if isinstance(spec.loss, loss.Poisson) and isinstance(column.min, int | float) and column.min < 0:
-        raise InvalidSpec.at("/loss/kind", negative_target(column.name, column.min))
-
-
-def negative_target(column: str, smallest: float) -> str:
-    """Why a target cannot be trained with the Poisson loss."""
-    return f"poisson needs targets of 0 or more, but the smallest value of column {column!r} is {smallest:g}"
-
-
-def _target(column: Column, task: Task, link: Link) -> Target:
-    if task is Task.regression:
-        return Target(column.name, None, link)
-    if column.values is None:
-        what = "numbers with fractions" if column.type is ColumnType.number else f"more than {MAX_VALUES:,} values"
-        if column.type is not ColumnType.number and column.distinct <= MAX_VALUES:
-            message = f"the values of column {column.name!r} are too long or too many to be listed, as classes must be"
-            raise InvalidSpec.at("/data/target", message)
-        raise InvalidSpec.at("/data/target", f"column {column.name!r} has {what}, too many for classes")
-    return Target(column.name, tuple(v.value for v in column.values))
-
-
 def _fill(spec: JobSpec, task: Task, features: list[str]) -> JobSpec:
     """Fill in the defaults that depend on the data."""
     split = spec.split.filled(classes=task is Task.classification)
@@ -139,6 +89,8 @@ def _fill(spec: JobSpec, task: Task, features: list[str]) -> JobSpec:
         raise InvalidSpec.at("/split/stratify", "a split in row order cannot be stratified; set shuffle to true")
     if split.stratify and task is Task.regression:
         raise InvalidSpec.at("/split/stratify", "only classes can be stratified; this target is a number")
+    if task is Task.classification and spec.preprocess.clip_target:
+        raise InvalidSpec.at("/preprocess/clip_target", "predictions can be clipped in regression only")
     data = spec.data.model_copy(update={"features": features}) if isinstance(spec.data, DatasetData) else spec.data
     spec = spec.model_copy(update={"task": task, "split": split, "data": data})
     return spec.model_copy(update={"loss": spec.known_loss})

@@ -32,30 +32,41 @@ class SpecWarning(Strict, extra="ignore"):
     """JSON pointer to the part of the spec that it is about."""
 
 
+MIN_BINS = 2
+"""Fewest bins of a piecewise-linear encoding: a single one is the scaled value again."""
 DATE_INPUTS = 7
 """Days since the first, and sine and cosine of the time of day, week and year."""
 
 
 @dataclass(frozen=True)
 class Feature:
-    """The encoding of a column: one number, seven for a date, or one-hot categories; plus an indicator for missing."""
+    """The encoding of a column: one number, seven for a date, or one-hot categories; plus an indicator for missing.
+
+    Widths follow from the spec and the table's profile alone, so that all folds of a table have the same.
+    """
 
     column: str
     type: ColumnType
-    categories: tuple[str, ...] | None = None  # of a text column only
+    categories: tuple[str, ...] | None = None  # of a text column only; empty where `value_inputs`
     other: bool = False  # an input for (other): text that is none of the categories
     indicator: bool = False
+    bins: int = 0  # inputs of a number's or date's piecewise-linear encoding
+    value_inputs: int = 0  # inputs that each text has numbers for, by frequency or target, in place of one-hot ones
 
     @property
     def width(self) -> int:
         """Number of inputs of the column."""
         if self.categories is not None:
-            return len(self.categories) + self.other + self.indicator
-        return (DATE_INPUTS if self.type is ColumnType.datetime else 1) + self.indicator
+            return (self.value_inputs or len(self.categories) + self.other) + self.indicator
+        return (DATE_INPUTS if self.type is ColumnType.datetime else 1) + self.bins + self.indicator
 
 
 class Encoded(Protocol):
     """The encoding of a column, as resolved or fitted."""
+
+    @property
+    def type(self) -> ColumnType:
+        """What its values are."""
 
     @property
     def width(self) -> int:
@@ -69,7 +80,11 @@ class Encoded(Protocol):
 def layout_of(features: Sequence[Encoded]) -> InputLayout:
     """What a network reads of a row with these features."""
     starts = accumulate((feature.width for feature in features), initial=0)
-    scaled = [start for start, feature in zip(starts, features, strict=False) if feature.categories is None]
+    scaled = [
+        start
+        for start, feature in zip(starts, features, strict=False)
+        if feature.categories is None and feature.type is not ColumnType.boolean
+    ]
     return InputLayout(sum(feature.width for feature in features), tuple(scaled))
 
 

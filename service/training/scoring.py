@@ -53,7 +53,10 @@ def scores(specs: Sequence[JobSpec], outputs: Tensor, y: Tensor, target: FittedT
     if target.link == "log":
         predicted = by_row(torch.exp, predicted)
     truth = y.double() * target.scale + target.mean
-    measured = metrics.regression(predicted * target.scale + target.mean, truth)
+    values = predicted * target.scale + target.mean
+    if target.low is not None:
+        values = values.clamp(target.low, target.high)
+    measured = metrics.regression(values, truth)
     if target.link == "log":  # the loss is half of it, in units of the training mean
         measured = [
             {**each, "poisson_deviance": metrics.or_none(2.0 * target.scale * loss)}

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from service.data.preprocess.features import DAY, FittedFeature
+from service.data.preprocess.features import DAY, FittedFeature, class_indexes
 from service.spec.resolved import Feature
 from service.spec.table import ColumnType
 from tests.data.test_preprocessing import fitted, written
 
 DATES = np.array(["2024-03-01T06:00", "2024-02-01T00:00", "2025-02-01T00:00"], dtype="datetime64[s]").astype(float)
-NUMERIC = ("standardize", "quantile", "none")
+NUMERIC = ("standardize", "robust", "quantile", "piecewise_linear", "none")
 
 
 def test_a_date_is_the_days_since_the_first_and_its_place_in_day_week_and_year() -> None:
@@ -34,7 +36,7 @@ def test_a_date_is_the_days_since_the_first_and_its_place_in_day_week_and_year()
 
 
 def test_the_days_of_a_date_are_scaled_like_any_number() -> None:
-    for numeric in ("standardize", "quantile"):
+    for numeric in ("standardize", "quantile", "robust"):
         date = fitted(DATES.tolist(), numeric, ColumnType.datetime)
         number = fitted(((DATES - DATES.min()) / DAY).tolist(), numeric)
 
@@ -46,11 +48,13 @@ def test_booleans_have_no_ranks() -> None:
     values = [1.0, 0.0, 0.0, 1.0]
 
     assert written(fitted(values, "quantile", ColumnType.boolean), values) == [[1], [-1], [-1], [1]]
-    assert written(fitted(values, "none", ColumnType.boolean), values) == [[1], [0], [0], [1]]
+    for numeric in ("none", "robust", "piecewise_linear"):
+        assert written(fitted(values, numeric, ColumnType.boolean), values) == [[1], [0], [0], [1]]
 
 
-def test_with_quantiles_a_missing_number_becomes_the_median() -> None:
-    feature = fitted([0.0, 1.0, 1000.0, np.nan], "quantile", indicator=True)
+@pytest.mark.parametrize("numeric", ["quantile", "robust", "piecewise_linear"])
+def test_with_quantiles_a_missing_number_becomes_the_median(numeric: Any) -> None:
+    feature = fitted([0.0, 1.0, 1000.0, np.nan], numeric, indicator=True)
 
     assert written(feature, [np.nan, 1.0]) == [[0, 1], [0, 0]]
 
@@ -95,3 +99,18 @@ def test_features_of_older_checkpoints_are_still_read() -> None:
     old = '{"column":"x","categories":null,"fill":1.5,"mean":1.5,"scale":2.0,"indicator":true}'
 
     assert written(FittedFeature.model_validate_json(old), [3.5, np.nan]) == [[1, 0], [0, 1]]
+
+
+CLASS_SETS = st.sampled_from(
+    [[0, 1], [3, -2, 7.5, 0], [True, False], [1e300, -1e-300, 2**53], [2**53 + 1, 2**53], ["1", "a"], [1], []]
+)
+
+
+@given(CLASS_SETS, st.lists(st.sampled_from([0.0, -0.0, 1.0, 7.5, -2.0, 3.0, 2.0**53, 1e300, np.nan, np.inf, -5.0])))
+def test_classes_of_numbers_are_found_as_python_finds_them(classes: list[Any], values: list[float]) -> None:
+    index = {value: place for place, value in enumerate(classes)}
+
+    found = class_indexes(np.array(values, dtype=np.float64), classes)
+
+    assert found.dtype == np.int64
+    assert found.tolist() == [index.get(value, -1) for value in values]

@@ -15,8 +15,8 @@ from service.data.preprocess.split import SplitIndices, split_rows
 from service.errors import InvalidSpec
 from service.spec.data import Data, DatasetData
 from service.spec.early_stopping import Monitor
-from service.spec.resolve import negative_target
 from service.spec.resolved import Preparation, Resolved
+from service.spec.task import negative_target
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def prepare_table(preparation: Preparation, table: Table) -> Prepared:
     preprocessing = Preprocessing.fit(preparation, table, parts.train)
     x, y = preprocessing.inputs(table), preprocessing.targets(table)
     validation, test = (Rows(x[part], y[part]) for part in (parts.validation, parts.test))
-    train = Rows(x[parts.train], y[parts.train], _weight(preparation.data, table, parts))
+    x_train = preprocessing.training_inputs(preparation, table, x, parts.train)
+    train = Rows(x_train, y[parts.train], _weight(preparation.data, table, parts))
     return Prepared(train, validation, test, preprocessing)
 
 
