@@ -15,6 +15,7 @@ from service.spec.data import Data, Preprocess
 from service.spec.early_stopping import EarlyStopping, Monitor, Patience
 from service.spec.optimizer import Adam, Constant, Loss, Optimizer, Schedule
 from service.spec.split import Split
+from service.spec.stored_spec import uses_new_fields
 
 LabelKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
 LabelValue = Annotated[str, StringConstraints(strict=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -107,14 +108,14 @@ def _new_preprocessing(spec: JobSpec) -> bool:
     return new_scaling or asked.high_cardinality != "most_frequent" or asked.clip_target
 
 
-_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers, _repeats_folds, _new_preprocessing]
+_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers, _repeats_folds, _new_preprocessing, uses_new_fields]
 
 SINCE: dict[int, Callable[[JobSpec], bool]] = {2: lambda spec: any(uses(spec) for uses in _SINCE_2)}
 """Spec version -> whether a spec uses a feature that this version added to specs, or to stored resolved jobs.
 
 Workers of several versions run side by side during an update. A job that needs a newer version stays queued until a
-worker that knows it claims it; any worker trains the others, and ignores fields that it does not know. For example
-`2: lambda spec: spec.label_noise > 0`.
+worker that knows it claims it; any worker trains the others: they are stored without new fields (`stored_spec.py`). For
+example `2: lambda spec: spec.label_noise > 0`.
 """
 
 SPEC_VERSION = max(SINCE, default=1)

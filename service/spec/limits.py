@@ -15,10 +15,10 @@ from service.engine_constants import (
     STEP_BYTES,
     TEXT_BYTES,
     VALUE_BYTES,
-    texts_with_numbers,
 )
 from service.errors import InvalidSpec
 from service.spec.optimizer import Sgd
+from service.spec.resolved import texts_with_numbers
 
 if TYPE_CHECKING:
     from service.spec.job import JobSpec

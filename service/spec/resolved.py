@@ -36,6 +36,16 @@ MIN_BINS = 2
 DATE_INPUTS = 7
 """Days since the first, and sine and cosine of the time of day, week and year."""
 
+MAX_TEXTS = 10_000
+"""Texts of a column that have numbers by their frequency or mean target: the most frequent ones."""
+MAX_TEXT_NUMBERS = 200_000
+"""Such numbers of a column; where there are many classes, fewer texts have them."""
+
+
+def texts_with_numbers(inputs: int) -> int:
+    """Most texts of a column with this many numbers each."""
+    return max(1, min(MAX_TEXTS, MAX_TEXT_NUMBERS // inputs))
+
 
 @dataclass(frozen=True)
 class Feature:

@@ -54,7 +54,8 @@ def test_the_fields_and_values_of_specs_match_the_digest_of_their_version() -> N
     ("preprocess", "version"),
     [
         ({}, 1),
-        ({"numeric": "quantile", "bins": 8, "target_smoothing": 1.0}, 1),
+        ({"numeric": "quantile", "bins": 16, "target_smoothing": 10.0}, 1),
+        ({"bins": 8}, 2),
         ({"numeric": "robust"}, 2),
         ({"numeric": "piecewise_linear"}, 2),
         ({"high_cardinality": "frequency"}, 2),

@@ -16,6 +16,7 @@ from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull, U
 from service.spec.data import DatasetData
 from service.spec.job import version_needed
 from service.spec.limits import checkpoint_bytes_of
+from service.spec.stored_spec import stored
 from service.store.engine import allow_long_statements
 from service.store.ids import new_id
 from service.store.jobs import events, resolutions
@@ -142,7 +143,7 @@ def new_row(resolved: Resolved, tenant: str) -> dict[str, Any]:
         "tenant": tenant,
         "name": spec.name,
         "labels": spec.labels,
-        "spec": spec.model_dump(mode="json"),
+        "spec": stored(spec),
         "spec_version": version_needed(spec),
         "resolved": resolved,
         "warnings": [warning.model_dump() for warning in resolved.warnings],
