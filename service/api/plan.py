@@ -13,6 +13,7 @@ from service.spec.graph import Node
 from service.spec.job import JobSpec, Task
 from service.spec.layers import Pool
 from service.spec.limits import array_memory_of, memory_of
+from service.spec.loss import DefaultLoss
 from service.spec.resolved import Resolved, SpecWarning
 from service.spec.table import Column, ColumnType, TableProfile, Value
 from service.spec.task import MAX_AUTO_CLASSES
@@ -138,7 +139,7 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
     return Plan(
         spec=resolved.spec,
         task=resolved.spec.task,
-        task_reason=_task_reason(spec.task, column),
+        task_reason=_task_reason(spec, column),
         monitor=resolved.monitor,
         inputs=[
             PlannedInput(
@@ -213,9 +214,11 @@ def _layer(index: int, node: Node) -> PlannedLayer:
     )
 
 
-def _task_reason(asked: Task, column: Column) -> str:
-    if asked is not Task.auto:
+def _task_reason(asked: JobSpec, column: Column) -> str:
+    if asked.task is not Task.auto:
         return "set in the spec"
+    if not isinstance(asked.loss, DefaultLoss):
+        return f"the loss {asked.loss.kind} is for this task"
     if column.type is ColumnType.text:
         return f"the target {column.name!r} holds text"
     if column.type is ColumnType.boolean:

@@ -174,7 +174,7 @@ class _Encoder:
         """Inputs of a text column by frequency or mean target: one, or one a class."""
         if self._spec.preprocess.high_cardinality == "frequency":
             return 1
-        classes = target_of(self._target, task_of(self._spec, self._target)).classes
+        classes = target_of(self._target, task_of(self._spec, self._target), "identity").classes
         return len(classes) if classes is not None and len(classes) > BINARY else 1
 
 

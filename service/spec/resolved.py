@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from service.engine_constants import MAX_ARRAY_PARAMETERS, MAX_ARRAY_ROW_BYTES, MAX_ARRAY_VALUES, VALUE_BYTES, padded
 from service.spec.base import Strict
@@ -16,6 +16,7 @@ from service.spec.early_stopping import Monitor
 from service.spec.graph import Graph
 from service.spec.job import JobSpec
 from service.spec.layers import InputLayout, Layer
+from service.spec.loss import CrossEntropy, DefaultLoss, Poisson, SquaredError
 from service.spec.split import Split
 from service.spec.table import ColumnType, Value
 
@@ -97,12 +98,22 @@ def layout_of(features: Sequence[Encoded]) -> InputLayout:
     return InputLayout(sum(feature.width for feature in features), tuple(scaled))
 
 
+Link = Literal["identity", "log"]
+"""How the network's output becomes a number: scaled, or through the exponential function."""
+
+
+def link_of(spec: JobSpec) -> Link:
+    """The link of a job's target."""
+    return "log" if isinstance(spec.loss, Poisson) else "identity"
+
+
 @dataclass(frozen=True)
 class Target:
     """The column to predict; `classes` is None for regression."""
 
     column: str
     classes: tuple[Value, ...] | None
+    link: Link = "identity"
 
 
 @dataclass(frozen=True)
@@ -201,19 +212,25 @@ class Resolved:
         """Jobs with equal keys have the same table and layer shapes: they can train as one array, each on its own rows.
 
         They may differ in seed, learning rate, weight decay, momentum and betas, schedule, early stopping, epochs,
-        dropout above 0, and label smoothing.
+        dropout above 0, label smoothing, and the number of their loss (`delta`, `q`, `gamma`).
         """
         return _sha256(self._shared)
 
     @property
     def _shared(self) -> dict[str, Any]:
         spec = self.spec
+        plain = isinstance(spec.loss, DefaultLoss | CrossEntropy | SquaredError)  # the only ones of spec version 1
+        decay_schedule = getattr(spec.optimizer, "decay_schedule", "constant")
         return {
+            **({} if plain else {"loss": spec.loss.kind}),
+            **({} if spec.averaging is None else {"averaging": spec.averaging.kind}),
+            **({"rates": spec.optimizer.rates} if spec.optimizer.rates else {}),
+            **({} if decay_schedule == "constant" else {"decay_schedule": decay_schedule}),
             "data": spec.data.model_dump(mode="json"),
             "preprocess": spec.preprocess.model_dump(mode="json"),
             "layers": self.graph.array_key,
             "task": spec.task,
-            "class_weight": spec.loss.class_weight,
+            "class_weight": getattr(spec.loss, "class_weight", None),
             "optimizer": [spec.optimizer.kind, getattr(spec.optimizer, "nesterov", False)],
             "batch_size": spec.batch_size,
             "precision": spec.precision,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from service.spec.data import DatasetData
 from service.spec.graph import NUMBERS, Graph, Node
 from service.spec.layers import LAYERS, Activate, Activation, InputLayout
-from service.spec.resolved import Feature, Resolved, RowCounts, Target, layout_of
+from service.spec.resolved import Feature, Resolved, RowCounts, Target, layout_of, link_of
 from service.spec.table import ColumnType
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def restored(spec: JobSpec, decided: Mapping[str, Any], inputs: Mapping[str, Any
     return Resolved(
         spec,
         tuple(features),
-        Target(_target(spec), None if classes is None else tuple(classes)),
+        Target(_target(spec), None if classes is None else tuple(classes), link_of(spec)),
         _graph(decided["layers"], layout_of(features)),
         RowCounts(**decided["rows"]),
         tuple(inputs["null_values"]),

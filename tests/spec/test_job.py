@@ -29,8 +29,8 @@ DEFAULTS: dict[str, Any] = {
     },
     "optimizer": {"kind": "adam", "lr": 0.003, "weight_decay": 0.0, "max_grad_norm": None,
                   "betas": [0.9, 0.999], "eps": 1e-8},
-    "schedule": {"kind": "constant"},
-    "loss": {"label_smoothing": 0.0, "class_weight": None},
+    "schedule": {"kind": "constant", "warmup_steps": 0, "warmup_share": 0.0},
+    "loss": {"kind": "auto", "label_smoothing": 0.0, "class_weight": None},
     "batch_size": 64,
     "max_epochs": 100,
     "max_seconds": None,
@@ -88,7 +88,7 @@ def test_an_unknown_field_is_refused_wherever_it_stands(path: str) -> None:
 
 
 def test_a_kind_that_does_not_exist_is_refused_by_name() -> None:
-    for part in ("data", "architecture", "optimizer", "schedule"):
+    for part in ("data", "architecture", "optimizer", "schedule", "loss"):
         with pytest.raises(ValidationError, match="imaginary"):
             read(f"{part}.kind", "imaginary")
 
@@ -141,6 +141,9 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "optimizer.eps": ([1e-8, 1.0], [0.0, 1.1]),
     "loss.label_smoothing": ([0.0, 0.99], [1.0, -0.1]),
     "loss.class_weight": (["balanced", None], ["inverse"]),
+    "loss.kind": (["auto", "squared", "poisson"], ["mse", None]),
+    "schedule.warmup_steps": ([0, 1_000], [-1, 0.5]),
+    "schedule.warmup_share": ([0.0, 1.0], [-0.1, 1.1]),
     "batch_size": ([1, 10_000_000, "full"], [0, 10_000_001, "all", 1.5]),
     "max_epochs": ([1, 1_000_000], [0, 1_000_001]),
     "max_seconds": ([0.001, 2_592_000.0, None], [0.0, 2_592_001.0]),

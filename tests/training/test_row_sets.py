@@ -18,7 +18,7 @@ from service.spec.resolve import Resolved
 from service.training.loop import ResumePoint, Training
 from service.training.row_sets import batch_sizes, stages
 from tests.specs import synthetic
-from tests.training.arrays import State, assert_same
+from tests.training.arrays import SCHEDULES, State, assert_same
 from tests.training.jobs import CPU, observe
 
 Ends = dict[int, tuple[list[dict[str, Any]], State, State]]
@@ -94,6 +94,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
         synthetic(
             **shared,
             split=split,
+            schedule=draw(SCHEDULES),
             seed=draw(st.integers(0, 3)),
             max_epochs=draw(st.integers(1, 5)),
             early_stopping={"monitor": "val_loss", "patience": draw(st.integers(1, 3))},

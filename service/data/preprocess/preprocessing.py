@@ -15,7 +15,7 @@ from service.errors import DatasetCorrupt
 from service.spec.base import Strict
 from service.spec.layers import InputLayout
 from service.spec.read_options import DEFAULT_NULL_VALUES
-from service.spec.resolved import Preparation, Target, layout_of
+from service.spec.resolved import Link, Preparation, Target, layout_of
 from service.spec.table import Value
 
 
@@ -31,16 +31,19 @@ class Table:
 
 
 class FittedTarget(Strict):
-    """The fitted encoding of the target: a class index, or (value - mean) / scale."""
+    """The fitted encoding of the target: a class index, or (value - mean) / scale, of which the network with link `log`
+    gives the logarithm."""
 
     column: str
     """The column's name."""
     classes: list[Value] | None = None
     """The classes in the order of the outputs; null for regression."""
     mean: float = 0.0
-    """The training mean of a number."""
+    """The training mean of a number; 0 with link `log`."""
     scale: float = 1.0
-    """The training deviation of a number."""
+    """The training deviation of a number; with link `log` the training mean, or 1 where that is 0."""
+    link: Link = "identity"
+    """How the network's output becomes a number: output x scale + mean, or exp(output) x scale."""
     low: float | None = None
     """The smallest training number, to which predictions are clipped; null: they are not."""
     high: float | None = None
@@ -53,6 +56,8 @@ class FittedTarget(Strict):
             return cls(column=target.column, classes=list(target.classes))
         mean, scale = moments(values)
         low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if clip else (None, None)
+        if target.link == "log":
+            return cls(column=target.column, scale=mean or 1.0, link="log", low=low, high=high)
         return cls(column=target.column, mean=mean, scale=scale, low=low, high=high)
 
     def encoded(self, values: NDArray[Any]) -> NDArray[np.int64] | NDArray[np.float32]:
@@ -143,7 +148,8 @@ class Preprocessing(Strict):
     def unstandardize(self, values: NDArray[np.number[Any]]) -> NDArray[np.float64]:
         """Regression outputs (n,) in the target's own unit, clipped if `clip_target`, else infinite beyond float64."""
         with np.errstate(over="ignore"):
-            found = values.astype(np.float64) * self.target.scale + self.target.mean
+            found = values.astype(np.float64)
+            found = (np.exp(found) if self.target.link == "log" else found) * self.target.scale + self.target.mean
         return found if self.target.low is None else np.clip(found, self.target.low, self.target.high)
 
 

@@ -201,7 +201,8 @@ class Standalone(nn.Module):
         outputs = self.network(self.inputs(numbers, codes)).double()
         if self.target["classes"] is not None:
             return torch.softmax(outputs, dim=1)
-        value = outputs[:, 0] * self.scale + self.mean
+        first = torch.exp(outputs[:, 0]) if self.target["link"] == "log" else outputs[:, 0]
+        value = first * self.scale + self.mean
         return value if self.low is None else torch.minimum(torch.maximum(value, self.low), self.high)
 
     def tensors(self, rows: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:

@@ -50,6 +50,8 @@ class Layer:
     """Shape of the input; of the first one where there are several."""
     decayed: ClassVar[tuple[str, ...]] = ()
     """Names of the parameters that weight decay applies to."""
+    rates: ClassVar[dict[str, float]] = {}
+    """Factors of the learning rate of parameters, by name; 1 for others."""
 
     @property
     def kind(self) -> str:

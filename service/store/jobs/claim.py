@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from service.domain.event import EventKind
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status
-from service.spec.job import JobSpec
+from service.spec.job import JobSpec, as_resolved
 from service.store.engine import lease_clock
 from service.store.jobs import claim_order, events
 from service.store.jobs.attempt import Outcome, finish
@@ -84,7 +84,7 @@ def claim_jobs(connection: Connection, by: Claimant, *, seconds: float, max_runn
 def _claim(connection: Connection, row: Row[Any]) -> Claim | None:
     """The claim of this job; None where this version cannot read its spec, and then the job fails."""
     try:
-        spec = JobSpec.model_validate(row.spec, extra="ignore")
+        spec = as_resolved(JobSpec.model_validate(row.spec, extra="ignore"))
     except ValidationError as problem:
         message = f"this version cannot read the job's spec: {problem.errors()[0]['msg']}"
         error = JobError(code=ErrorCode.invalid_spec, message=message)

@@ -24,6 +24,7 @@ TARGETS: list[FittedTarget] = [
     FittedTarget(column="y", classes=[False, True]),
     FittedTarget(column="y", classes=[0, 1, 7]),
     FittedTarget(column="y", classes=[0.5, 1.5]),
+    FittedTarget(column="y", scale=3.5, link="log"),
     FittedTarget(column="y", mean=1e6, scale=3e4),
 ]
 CLIPPED = FittedTarget(column="y", mean=1e6, scale=3e4, low=1e6 - 100.0, high=1e6 + 100.0)
