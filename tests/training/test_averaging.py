@@ -32,7 +32,7 @@ def plain(
     resolved: Any, x: Tensor, y: Tensor, average: swa_utils.AveragedModel, network: nn.Module, start: int
 ) -> None:
     """Train as anyone would write it; `start`: the first epoch of an average by epoch, 0: by step."""
-    biases = {name for name in resolved.graph.frozen_biases}
+    biases = set(resolved.graph.frozen_biases)
     trained = [p for name, p in network.named_parameters() if name.removesuffix(".bias") not in biases]
     optimizer = torch.optim.Adam(trained, lr=0.01)
     for epoch in range(1, EPOCHS + 1):
