@@ -41,7 +41,7 @@ class TabularOptions(Strict):
     the learning rate (RealMLP, arXiv 2407.04491)."""
 
 
-class Mlp(_Blocks, TabularOptions):
+class Mlp(TabularOptions, _Blocks):
     """A multi-layer perceptron: each hidden width is Linear, BatchNorm1d (optional), activation, dropout."""
 
     kind: Literal["mlp"] = "mlp"
