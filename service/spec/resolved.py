@@ -172,6 +172,12 @@ class Resolved:
         return self.graph.layout.numbers
 
     @property
+    def row_values(self) -> int:
+        """Values of a prepared row, as numbers of 4 bytes; a code has 8."""
+        layout = self.graph.layout
+        return layout.numbers + 2 * len(layout.categories)
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers of the network."""
         return self.graph.layers
@@ -229,7 +235,7 @@ class Resolved:
     def row_sets(self) -> int:
         """The largest number of row sets, such as folds, in one array."""
         rows = self.rows.train + self.rows.validation + self.rows.test
-        return max(1, MAX_ARRAY_ROW_BYTES // max(1, rows * padded(self.inputs) * VALUE_BYTES))
+        return max(1, MAX_ARRAY_ROW_BYTES // max(1, rows * padded(self.row_values) * VALUE_BYTES))
 
     @property
     def array_limit(self) -> int:
