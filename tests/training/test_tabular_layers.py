@@ -18,7 +18,6 @@ from service.spec.layers import InputLayout
 from service.spec.lowering import lower
 from service.training.array import NetworkArray
 from service.training.epoch import ArrayTrainer
-from service.training.inference import InferenceModel
 from service.training.loop import ResumePoint, Training
 from service.training.models import build, initial_state
 from service.training.operators import FAST
@@ -49,11 +48,9 @@ def networks(draw: st.DrawFn, layout: InputLayout) -> dict[str, Any]:
     layers: list[dict[str, Any]] = [{"kind": "scaling"}] * draw(st.integers(0, 2)) + [{"kind": "periodic", **periodic}]
     layers += [{"kind": "linear", "out_features": draw(st.integers(1, 40)), "name": "a"}]
     if layout.categories:
-        layers += [{"kind": "embedding", "inputs": ["codes"], "name": "e"}, {"kind": "scaling"}]
-        layers += [{"kind": "concat", "inputs": ["a", f"{draw(st.sampled_from('es'))}"]}]
-        layers[-2]["name"] = "s"
-        if layers[-1]["inputs"][1] == "e":
-            del layers[-2]
+        layers += [{"kind": "embedding", "inputs": ["codes"], "name": "e"}]
+        layers += [{"kind": "scaling", "name": "s"}] if (scaled := draw(st.booleans())) else []
+        layers += [{"kind": "concat", "inputs": ["a", "s" if scaled else "e"]}]
     return {"kind": "layers", "layers": layers}
 
 
@@ -156,7 +153,7 @@ def test_initial_values_follow_the_formulas() -> None:
     assert frequency.std() == pytest.approx(0.3, rel=0.02)
     assert frequency.mean() == pytest.approx(0.0, abs=0.01)
     assert phase.abs().max() == pytest.approx(math.pi, rel=0.01)
-    assert weight.abs().max() == bias.abs().max().clamp(max=0.25) or weight.abs().max() <= 0.25
+    assert weight.abs().max() == pytest.approx(0.25, rel=0.01)
     assert bias.abs().max() == pytest.approx(0.25, rel=0.01)
     vectors = state["layers.1.weight"][: 401 * 25].view(401, 25)
     assert not vectors[0].any()
@@ -242,12 +239,14 @@ def test_a_table_of_texts_alone_is_trained_on(table: Stored) -> None:
 
 
 def test_autograd_computes_the_same_of_codes(table: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
-    job, data = coded(table, architecture={"hidden": [7], "scaling": True, "periodic": {}}, max_epochs=2)
-    (rows, _, last), = trained([job], [data])
+    # Not Adam, which amplifies the rounding of small gradients.
+    network = {"hidden": [7], "scaling": True, "periodic": {}}
+    job, data = coded(table, architecture=network, max_epochs=2, optimizer={"kind": "sgd", "lr": 0.05})
+    ((rows, _, last),) = trained([job], [data])
     for kind in [type(layer) for layer in job.layers[:4]]:
         monkeypatch.delitem(FAST, kind, raising=False)
 
-    (by_autograd, _, others), = trained([job], [data])
+    ((by_autograd, _, others),) = trained([job], [data])
 
     assert by_autograd[-1]["train_loss"] == pytest.approx(rows[-1]["train_loss"], rel=1e-4)
     torch.testing.assert_close(others, last, rtol=1e-3, atol=1e-3)

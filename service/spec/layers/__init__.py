@@ -14,12 +14,13 @@ from service.spec.layers.embedding import Embedding, EmbeddingLayer
 from service.spec.layers.linear import Linear, LinearLayer
 from service.spec.layers.merge import Add, AddLayer, Concat, ConcatLayer
 from service.spec.layers.norm import BatchNorm, BatchNormLayer, LayerNorm, LayerNormLayer
-from service.spec.layers.periodic import COMPONENTS, Periodic, PeriodicLayer, PeriodicOptions
+from service.spec.layers.periodic import ALIGNED, COMPONENTS, Periodic, PeriodicLayer, PeriodicOptions
 from service.spec.layers.pool import AvgPoolLayer, MaxPoolLayer, Pool
 from service.spec.layers.reshape import Flatten, FlattenLayer, Unflatten
 from service.spec.layers.scaling import Scaling, ScalingLayer
 
 __all__ = [
+    "ALIGNED",
     "COMPONENTS",
     "LAYERS",
     "Activate",

@@ -12,6 +12,8 @@ from service.engine_constants import padded
 from service.spec.base import Float, Int, Strict
 from service.spec.layers.base import InputLayout, Layer, Shape, WrittenLayer, flat, text
 
+ALIGNED = 16
+"""The engine pads the frequencies of a column to a multiple of this many floats, 64 bytes."""
 COMPONENTS = 3
 """Learned values of a column, beside the number itself."""
 
@@ -41,7 +43,8 @@ class Periodic(Layer):
     @property
     def values_held(self) -> int:
         """The output, and angle and cosine of each frequency."""
-        return padded(self.outputs) + len(self.columns) * (2 * self.frequencies + COMPONENTS + 1)
+        frequencies = -(-self.frequencies // ALIGNED) * ALIGNED
+        return padded(self.outputs) + len(self.columns) * (2 * frequencies + COMPONENTS + 1)
 
 
 class PeriodicOptions(Strict):

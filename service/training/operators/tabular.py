@@ -86,7 +86,8 @@ class Periodic:
     """Periodic embeddings: (K, B, padded features) -> (K, B, padded features + 3 x columns).
 
     frequency and phase: (K, C, F); weight: (K, C, 3, F); bias: (K, C, 3). Computed as K * C small products, a column of
-    a member each: block-diagonal products of whole members took nearly twice the time.
+    a member each: block-diagonal products of whole members took nearly twice the time. Rows of the small matrices are
+    padded to 64 bytes, because the bits of a product depend on alignment.
     """
 
     def __init__(self, parameters: Mapping[str, Parameter], layer: spec.Periodic) -> None:
@@ -113,12 +114,13 @@ class Periodic:
     def backward(self, grad: Tensor) -> Tensor:
         """See Operator."""
         of_angles = self._backward(grad)
-        own = torch.bmm(of_angles, (self._of("frequency", 1) * (2 * pi)).mT)  # (K * C, B, 1)
+        factors = F.pad(self._of("frequency", 1) * (2 * pi), (0, 0, 0, spec.ALIGNED - 1))
+        own = torch.bmm(of_angles, factors.mT)[..., :1]  # (K * C, B, 1)
         features = self._layer.inputs
         x_grad = grad.new_zeros(*grad.shape[:2], padded(features))
         x_grad[..., :features] = grad[..., :features]
         # Each column is there once, so that the order of additions does not matter.
-        x_grad[..., self._columns] += own.view(len(grad), -1, grad.shape[1]).mT
+        x_grad[..., self._columns] += own.reshape(len(grad), -1, grad.shape[1]).mT
         return x_grad
 
     def backward_parameters(self, grad: Tensor) -> None:
@@ -131,7 +133,7 @@ class Periodic:
         learned = grad[..., self._layer.inputs : self._layer.outputs]
         by_column = learned.reshape(*grad.shape[:2], -1, spec.COMPONENTS).transpose(1, 2)
         own = by_column.flatten(0, 1)  # (K * C, B, 3)
-        self._keep("bias", own.sum(1))
+        self._keep("bias", grad.sum(1)[:, self._layer.inputs : self._layer.outputs])
         self._keep("weight", torch.bmm(own.mT, cosines))
         of_cosines = torch.bmm(own, self._of("weight", 3))
         of_angles = of_cosines.mul_(self._by_member(torch.sin, angles)).neg_()
@@ -140,13 +142,15 @@ class Periodic:
         return of_angles
 
     def _of(self, name: str, rows: int) -> Tensor:
-        """A parameter as a matrix (rows, F or 3) of each column of each member."""
+        """A parameter as a matrix (rows, 3 or padded F) of each column of each member."""
         value = self._parameters[name].value
-        return value.reshape(-1, rows, value.shape[-1])
+        matrices = value.reshape(-1, rows, value.shape[-1])
+        return matrices if name == "bias" else F.pad(matrices, (0, -matrices.shape[2] % spec.ALIGNED))
 
     def _keep(self, name: str, grad: Tensor) -> None:
+        """Store the gradient of a parameter, without padding."""
         own = self._parameters[name].grad
-        own.copy_(grad.view(own.shape))
+        own.copy_(grad[..., : own.shape[-1]].reshape(own.shape) if name != "bias" else grad.view(own.shape))
 
     def _by_member(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """function(x), with each member's values padded: an element-wise kernel rounds its remainder differently."""
