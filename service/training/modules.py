@@ -48,7 +48,7 @@ def network(described: Sequence[Described]) -> Network:
 def module(described: Described) -> nn.Module:
     """The module of one layer."""
     name = described["module"]
-    kind = OWN.get(name) or getattr(nn, name)
+    kind = globals().get(name) or getattr(nn, name)
     made: nn.Module = kind(**described["options"])
     return made
 
@@ -137,7 +137,3 @@ class Periodic(nn.Module):
         angles = x[:, self.columns].unsqueeze(2) * (2 * math.pi * self.frequency) + self.phase
         learned = torch.einsum("bcf,ckf->bck", torch.cos(angles), self.weight) + self.bias
         return torch.cat([x, learned.flatten(1)], 1)
-
-
-OWN = {kind.__name__: kind for kind in (Add, Concat, Embedding, Scaling, Periodic)}
-"""The layers that are defined here."""

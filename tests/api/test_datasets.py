@@ -296,7 +296,21 @@ def test_a_plan_on_an_uploaded_table_names_its_inputs(client: TestClient) -> Non
     plan = client.post("/v1/jobs/plan", json={"data": {"id": dataset["id"], "target": "y"}}).json()
 
     assert plan["inputs"] == [
-        {"column": "size", "width": 2, "categories": None, "other": False, "missing_indicator": True},
-        {"column": "kind", "width": 2, "categories": ["a", "b"], "other": False, "missing_indicator": False},
+        {
+            "column": "size",
+            "width": 2,
+            "categories": None,
+            "other": False,
+            "missing_indicator": True,
+            "embedding_size": None,
+        },
+        {
+            "column": "kind",
+            "width": 2,
+            "categories": ["a", "b"],
+            "other": False,
+            "missing_indicator": False,
+            "embedding_size": None,
+        },
     ]
     assert (plan["classes"], plan["task_reason"]) == (["u", "v"], "the target 'y' holds text")
