@@ -37,7 +37,7 @@ MAX_ARRAY_PARAMETERS = 2**21
 """Beyond it, arithmetic outweighs what training together saves."""
 MAX_ARRAY_VALUES = 2**26
 """Activation values of a step: 256 MiB, several of which are held at a time."""
-MAX_ARRAY_ROW_BYTES = 2**29
-"""Rows of the members that do not share them: folds and other splits of a table."""
+MAX_ARRAY_ROW_BYTES = 2**30
+"""Row sets of the members, such as folds and other splits of a table: prepared rows and the engine's padded copy."""
 MAX_STEP_VALUES = 2**31
 """Activation values of a step of one job."""

@@ -107,7 +107,12 @@ def _tabular_layers(spec: JobSpec) -> bool:
     )
 
 
-_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers, _tabular_layers]
+def _repeats_folds(spec: JobSpec) -> bool:
+    """The rows are assigned to folds in another way than earlier versions do."""
+    return (spec.split.repeat or 1) > 1
+
+
+_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers, _tabular_layers, _repeats_folds]
 
 SINCE: dict[int, Callable[[JobSpec], bool]] = {2: lambda spec: any(uses(spec) for uses in _SINCE_2)}
 """Spec version -> whether a spec uses a feature that this version added to specs, or to stored resolved jobs.

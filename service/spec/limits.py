@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from service.engine_constants import (
     CELL_BYTES,
     FILE_BYTES,
     INPUT_BYTES,
+    MAX_ARRAY_ROW_BYTES,
     PARAMETER_BYTES,
     PROCESS_BYTES,
     STEP_BYTES,
@@ -56,6 +57,11 @@ class JobLimits:
             said = f"training would take about {_gib(total)}, of which this is {_gib(parts[most])}"
             raise InvalidSpec.at(most, f"{said}; this server has {_gib(self.memory_bytes)} for a job")
 
+    def with_row_bytes(self, job: Resolved) -> Resolved:
+        """The job with what its memory leaves for the rows of other members, which may have splits of their own."""
+        left = self.memory_bytes - PROCESS_BYTES - sum(memory_of(job).values())
+        return replace(job, max_row_bytes=min(MAX_ARRAY_ROW_BYTES, job.row_set_bytes + max(left, 0)))
+
 
 def memory_of(job: Resolved) -> dict[str, int]:
     """Estimated memory of training in bytes, without the process itself, by the part of the spec that causes it."""
@@ -65,6 +71,13 @@ def memory_of(job: Resolved) -> dict[str, int]:
         "/batch_size": STEP_BYTES * job.step_values,
         "/data": CELL_BYTES * rows * job.row_values,
     }
+
+
+def array_memory_of(job: Resolved, members: int, row_sets: int) -> int:
+    """Estimated memory in bytes of an array of so many such jobs on so many row sets, and of the process."""
+    parts = memory_of(job)
+    rows = parts.pop("/data") + (row_sets - 1) * job.row_set_bytes
+    return PROCESS_BYTES + members * sum(parts.values()) + rows
 
 
 def checkpoint_bytes_of(job: Resolved) -> int:

@@ -77,6 +77,7 @@ def resolve(
     _check_network(resolved)
     if limits is not None:
         limits.check(resolved)
+        resolved = limits.with_row_bytes(resolved)
     warnings += _training_warnings(resolved)
     return replace(resolved, warnings=tuple(warnings))
 

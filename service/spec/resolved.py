@@ -158,6 +158,7 @@ class Resolved:
     null_values: tuple[str, ...]  # text that means a missing value in the table
     warnings: tuple[SpecWarning, ...]
     date_format: str | None = None  # format of dates in the table's file, unless ISO 8601
+    max_row_bytes: int = MAX_ARRAY_ROW_BYTES  # of all row sets of an array; less where the server's memory is smaller
 
     @property
     def preparation(self) -> Preparation:
@@ -232,10 +233,15 @@ class Resolved:
         }
 
     @property
+    def row_set_bytes(self) -> int:
+        """Memory of one row set: the prepared rows, and their copy with padded inputs in the engine."""
+        rows = self.rows.train + self.rows.validation + self.rows.test
+        return rows * (self.row_values + padded(self.row_values)) * VALUE_BYTES
+
+    @property
     def row_sets(self) -> int:
         """The largest number of row sets, such as folds, in one array."""
-        rows = self.rows.train + self.rows.validation + self.rows.test
-        return max(1, MAX_ARRAY_ROW_BYTES // max(1, rows * padded(self.row_values) * VALUE_BYTES))
+        return max(1, self.max_row_bytes // max(1, self.row_set_bytes))
 
     @property
     def array_limit(self) -> int:

@@ -18,7 +18,8 @@ DEFAULTS: dict[str, Any] = {
     "data": {"kind": "dataset", "id": "ds_1", "target": "species", "features": None, "weight": None},
     "task": "auto",
     "split": {"validation": None, "test": None, "shuffle": None, "stratify": None, "seed": 0,
-              "column": None, "group": None, "order_by": None, "folds": None, "fold": None},
+              "column": None, "group": None, "order_by": None, "folds": None, "fold": None,
+              "repeat": None},
     "preprocess": {"numeric": "standardize", "categorical": "one_hot", "embedding_size": "auto",
                    "max_categories": 50, "missing": "impute"},
     "architecture": {

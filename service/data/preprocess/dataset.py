@@ -49,12 +49,16 @@ class Prepared:
 
 
 def prepare(preparation: Preparation, parquet: Path | None) -> Prepared:
-    """Load, split, fit on the training rows, and transform all rows; deterministic in `preparation` and the data.
+    """Load the table, then `prepare_table`; deterministic in `preparation` and the data.
 
     `parquet` is the stored table of a data set, None for data inside the spec. Raises DatasetCorrupt, and InvalidSpec
     if too few training rows are left.
     """
-    table = load(preparation, parquet)
+    return prepare_table(preparation, load(preparation, parquet))
+
+
+def prepare_table(preparation: Preparation, table: Table) -> Prepared:
+    """Split a loaded table, fit on the training rows, and transform all rows; raises as `prepare` does."""
     target = preparation.target
     labels = None if target.classes is None else class_indexes(table.columns[target.column], target.classes)
     split = preparation.split
