@@ -26,7 +26,7 @@ CITIES = ["c0", "c1", "c2", "c3"]
 
 @pytest.fixture(scope="module")
 def table(service: httpx2.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """400 rows whose target follows a wave of a number, reversed in half of the cities; some texts are rare or missing."""
+    """400 rows: a wave of the dose decides, reversed in half of the cities; some cities are rare or missing."""
     rng = np.random.default_rng(0)
     lines = ["dose,city,shift,late"]
     for place in range(400):
