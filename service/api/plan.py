@@ -13,9 +13,10 @@ from service.spec.graph import Node
 from service.spec.job import JobSpec, Task
 from service.spec.layers import Pool
 from service.spec.limits import array_memory_of, memory_of
-from service.spec.resolve import MAX_AUTO_CLASSES
+from service.spec.loss import DefaultLoss
 from service.spec.resolved import Resolved, SpecWarning
 from service.spec.table import Column, ColumnType, TableProfile, Value
+from service.spec.task import MAX_AUTO_CLASSES
 
 
 class _Described(BaseModel):
@@ -55,13 +56,17 @@ class PlannedInput(_Described):
     width: int
     """Number of inputs."""
     categories: list[Value] | None
-    """One-hot encoded values of a text column; null for other types."""
+    """One-hot encoded values of a text column; null for other types and encodings."""
     other: bool
     """Whether one more input stands for all other values."""
     missing_indicator: bool
     """Whether one more input, or code, marks missing values."""
     embedding_size: int | None
     """Size of the embedding of a column that has a code instead of inputs; null for others."""
+    bins: int
+    """Inputs of the piecewise-linear encoding of a number or date."""
+    value_inputs: int
+    """Inputs of a text column encoded by `preprocess.high_cardinality`: its frequency, or its mean target."""
 
 
 class PlannedRows(_Described):
@@ -136,16 +141,18 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
     return Plan(
         spec=resolved.spec,
         task=resolved.spec.task,
-        task_reason=_task_reason(spec.task, column),
+        task_reason=_task_reason(spec, column),
         monitor=resolved.monitor,
         inputs=[
             PlannedInput(
                 column=feature.column,
                 width=feature.width,
-                categories=None if feature.categories is None else list(feature.categories),
+                categories=list(feature.categories) if feature.categories and not feature.value_inputs else None,
                 other=feature.other,
                 missing_indicator=feature.indicator,
                 embedding_size=feature.embedding_size,
+                bins=feature.bins,
+                value_inputs=feature.value_inputs,
             )
             for feature in resolved.features
         ],
@@ -210,9 +217,11 @@ def _layer(index: int, node: Node) -> PlannedLayer:
     )
 
 
-def _task_reason(asked: Task, column: Column) -> str:
-    if asked is not Task.auto:
+def _task_reason(asked: JobSpec, column: Column) -> str:
+    if asked.task is not Task.auto:
         return "set in the spec"
+    if not isinstance(asked.loss, DefaultLoss):
+        return f"the loss {asked.loss.kind} is for this task"
     if column.type is ColumnType.text:
         return f"the target {column.name!r} holds text"
     if column.type is ColumnType.boolean:

@@ -14,7 +14,9 @@ from service.spec.capped_errors import CapErrors
 from service.spec.data import Data, Preprocess
 from service.spec.early_stopping import EarlyStopping, Monitor, Patience
 from service.spec.layers import EmbeddingLayer, PeriodicLayer, ScalingLayer
-from service.spec.optimizer import Adam, Constant, Loss, Optimizer, Schedule
+from service.spec.loss import CrossEntropy, DefaultLoss, KnownLoss, Loss, SquaredError
+from service.spec.optimizer import Adam, Optimizer
+from service.spec.schedule import Constant, CosLog4, OneCycle, Schedule
 from service.spec.split import Split
 
 LabelKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
@@ -24,7 +26,7 @@ Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=50), CapErrors()
 
 
 class Task(StrEnum):
-    """Classification or regression; `auto` decides by the target column."""
+    """Classification or regression; `auto` decides by the loss or the target column."""
 
     auto = "auto"
     classification = "classification"
@@ -41,7 +43,8 @@ class JobSpec(Strict):
     data: Data
     """The data to train on."""
     task: Task = Task.auto
-    """`auto` decides by the target: text, booleans and few distinct integers are classification."""
+    """`auto` decides by the loss, if it is for one task alone, else by the target: text, booleans and few distinct
+    integers are classification."""
     split: Split = Split()
     """The split into training, validation and test rows."""
     preprocess: Preprocess = Preprocess()
@@ -52,8 +55,8 @@ class JobSpec(Strict):
     """The optimizer."""
     schedule: Schedule = Constant()
     """The learning-rate schedule."""
-    loss: Loss = Loss()
-    """Options of the loss function."""
+    loss: Loss = DefaultLoss()
+    """The loss function; by default cross-entropy for classification, squared error for regression."""
     batch_size: Annotated[Int, Field(ge=1, le=10_000_000)] | Literal["full"] = 64
     """Rows per step; `full` takes all training rows at once, unshuffled."""
     max_epochs: Annotated[Int, Field(ge=1, le=1_000_000)] = 100
@@ -77,6 +80,15 @@ class JobSpec(Strict):
         if self.early_stopping is not None:
             return self.early_stopping.monitor
         return Monitor.val_loss if self.split.validates else Monitor.train_loss
+
+    @property
+    def known_loss(self) -> KnownLoss:
+        """The loss; the default one by the task, which must be resolved."""
+        if not isinstance(self.loss, DefaultLoss):
+            return self.loss
+        if self.task is Task.regression:
+            return SquaredError()
+        return CrossEntropy(label_smoothing=self.loss.label_smoothing, class_weight=self.loss.class_weight)
 
 
 class JobChange(Strict):
@@ -107,12 +119,38 @@ def _tabular_layers(spec: JobSpec) -> bool:
     )
 
 
+def _has_new_loss(spec: JobSpec) -> bool:
+    """The loss is neither cross-entropy nor squared error, or a metric is monitored that came with other losses."""
+    plain = isinstance(spec.loss, DefaultLoss | CrossEntropy | SquaredError)
+    return not plain or spec.monitor in (Monitor.val_balanced_accuracy, Monitor.val_poisson_deviance)
+
+
+def _has_new_schedule(spec: JobSpec) -> bool:
+    """The schedule changes the rate at every step."""
+    schedule = spec.schedule
+    return isinstance(schedule, CosLog4 | OneCycle) or schedule.warmup_steps > 0 or schedule.warmup_share > 0
+
+
 def _repeats_folds(spec: JobSpec) -> bool:
     """The rows are assigned to folds in another way than earlier versions do."""
     return (spec.split.repeat or 1) > 1
 
 
-_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers, _tabular_layers, _repeats_folds]
+def _new_preprocessing(spec: JobSpec) -> bool:
+    """Robust scaling, piecewise-linear encoding, values of texts, or clipped predictions."""
+    asked = spec.preprocess
+    new_scaling = asked.numeric in ("robust", "piecewise_linear")
+    return new_scaling or asked.high_cardinality != "most_frequent" or asked.clip_target
+
+
+_SINCE_2: list[Callable[[JobSpec], bool]] = [
+    _names_layers,
+    _tabular_layers,
+    _repeats_folds,
+    _new_preprocessing,
+    _has_new_loss,
+    _has_new_schedule,
+]
 
 SINCE: dict[int, Callable[[JobSpec], bool]] = {2: lambda spec: any(uses(spec) for uses in _SINCE_2)}
 """Spec version -> whether a spec uses a feature that this version added to specs, or to stored resolved jobs.

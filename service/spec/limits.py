@@ -13,7 +13,9 @@ from service.engine_constants import (
     PARAMETER_BYTES,
     PROCESS_BYTES,
     STEP_BYTES,
+    TEXT_BYTES,
     VALUE_BYTES,
+    texts_with_numbers,
 )
 from service.errors import InvalidSpec
 from service.spec.optimizer import Sgd
@@ -87,8 +89,13 @@ def checkpoint_bytes_of(job: Resolved) -> int:
     """
     moments = 1 if isinstance(job.spec.optimizer, Sgd) else 2
     values = job.parameters * (1 + 1 + (2 + moments))
-    metadata = 2 * (len(job.spec.model_dump_json()) + INPUT_BYTES * job.row_values) + 3 * FILE_BYTES
-    return VALUE_BYTES * values + metadata
+    texts = sum(
+        min(job.rows.train, texts_with_numbers(feature.value_inputs)) * (1 + feature.value_inputs)
+        for feature in job.features
+        if feature.value_inputs
+    )
+    fitted = INPUT_BYTES * job.row_values + TEXT_BYTES * texts
+    return VALUE_BYTES * values + 2 * (len(job.spec.model_dump_json()) + fitted) + 3 * FILE_BYTES
 
 
 def _gib(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Optimizers, learning-rate schedules and loss options of a spec, with PyTorch's names."""
+"""Optimizers of a spec, with PyTorch's names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag
 
-from service.spec.base import Bool, Float, Int, Strict, kind_or
+from service.spec.base import Bool, Float, Strict, kind_or
 
 Rate = Annotated[Float, Field(gt=0.0, le=10.0)]
 Beta = Annotated[Float, Field(ge=0.0, lt=1.0)]
@@ -50,67 +50,7 @@ class AdamW(Adam):
     """The optimizer's name."""
 
 
-class Constant(Strict):
-    """A constant learning rate."""
-
-    kind: Literal["constant"] = "constant"
-    """The schedule's name."""
-
-
-class Cosine(Strict):
-    """Half a cosine from `lr` at the first epoch to `min_lr` after the last (CosineAnnealingLR)."""
-
-    kind: Literal["cosine"] = "cosine"
-    """The schedule's name."""
-    min_lr: Annotated[Float, Field(ge=0.0, le=10.0)] = 0.0
-    """The learning rate at the end of the curve."""
-    epochs: Annotated[Int, Field(ge=1, le=1_000_000)] | None = None
-    """Length of the curve in epochs, after which the rate stays at `min_lr`; null: `max_epochs`."""
-
-
-class Step(Strict):
-    """Multiply the learning rate by `gamma` every `step_size` epochs (StepLR)."""
-
-    kind: Literal["step"] = "step"
-    """The schedule's name."""
-    step_size: Annotated[Int, Field(ge=1, le=1_000_000)] = 30
-    """Epochs between two changes."""
-    gamma: Annotated[Float, Field(gt=0.0, le=1.0)] = 0.1
-    """The factor of each change."""
-
-
-class Plateau(Strict):
-    """Multiply the learning rate by `factor` when the monitored metric stops improving (ReduceLROnPlateau)."""
-
-    kind: Literal["plateau"] = "plateau"
-    """The schedule's name."""
-    factor: Annotated[Float, Field(gt=0.0, lt=1.0)] = 0.1
-    """The factor of each change."""
-    patience: Annotated[Int, Field(ge=0, le=1_000_000)] = 5
-    """Epochs without improvement before the rate is reduced."""
-    threshold: Annotated[Float, Field(ge=0.0, lt=1.0)] = 1e-4
-    """Smallest relative improvement over the best value that counts."""
-    min_lr: Annotated[Float, Field(ge=0.0, le=10.0)] = 0.0
-    """Lower bound of the learning rate."""
-
-
-class Loss(Strict):
-    """Options of the loss: cross-entropy for classification, mean squared error for regression."""
-
-    label_smoothing: Annotated[Float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Label smoothing of the training labels; classification only."""
-    class_weight: Literal["balanced"] | None = None
-    """`balanced` weights a class by rows / (classes x rows of the class) in training; classification only."""
-
-
 Optimizer = Annotated[
     Annotated[Sgd, Tag("sgd")] | Annotated[Adam, Tag("adam")] | Annotated[AdamW, Tag("adamw")],
     kind_or("adam"),
-]
-Schedule = Annotated[
-    Annotated[Constant, Tag("constant")]
-    | Annotated[Cosine, Tag("cosine")]
-    | Annotated[Step, Tag("step")]
-    | Annotated[Plateau, Tag("plateau")],
-    kind_or("constant"),
 ]

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from service.engine_constants import MAX_ARRAY_PARAMETERS, MAX_ARRAY_ROW_BYTES, MAX_ARRAY_VALUES, VALUE_BYTES, padded
 from service.spec.base import Strict
@@ -17,6 +17,7 @@ from service.spec.early_stopping import Monitor
 from service.spec.graph import Graph
 from service.spec.job import JobSpec
 from service.spec.layers import InputLayout, Layer
+from service.spec.loss import CrossEntropy, DefaultLoss, Poisson, SquaredError
 from service.spec.split import Split
 from service.spec.table import ColumnType, Value
 
@@ -32,6 +33,8 @@ class SpecWarning(Strict, extra="ignore"):
     """JSON pointer to the part of the spec that it is about."""
 
 
+MIN_BINS = 2
+"""Fewest bins of a piecewise-linear encoding: a single one is the scaled value again."""
 DATE_INPUTS = 7
 """Days since the first, and sine and cosine of the time of day, week and year."""
 
@@ -41,13 +44,16 @@ class Feature:
     """The encoding of a column: one number, seven for a date, or one-hot categories; plus an indicator for missing.
 
     A text column with an `embedding_size` has a code instead: 0 for none, then one for each input that it would have.
+    Widths follow from the spec and the table's profile alone, so that all folds of a table have the same.
     """
 
     column: str
     type: ColumnType
-    categories: tuple[str, ...] | None = None  # of a text column only
+    categories: tuple[str, ...] | None = None  # of a text column only; empty where `value_inputs`
     other: bool = False  # an input for (other): text that is none of the categories
     indicator: bool = False
+    bins: int = 0  # inputs of a number's or date's piecewise-linear encoding
+    value_inputs: int = 0  # inputs that each text has numbers for, by frequency or target, in place of one-hot ones
     embedding_size: int | None = None
 
     @property
@@ -56,12 +62,16 @@ class Feature:
         if self.embedding_size is not None:
             return 0
         if self.categories is not None:
-            return len(self.categories) + self.other + self.indicator
-        return (DATE_INPUTS if self.type is ColumnType.datetime else 1) + self.indicator
+            return (self.value_inputs or len(self.categories) + self.other) + self.indicator
+        return (DATE_INPUTS if self.type is ColumnType.datetime else 1) + self.bins + self.indicator
 
 
 class Encoded(Protocol):
     """The encoding of a column, as resolved or fitted."""
+
+    @property
+    def type(self) -> ColumnType:
+        """What its values are."""
 
     @property
     def width(self) -> int:
@@ -97,10 +107,23 @@ def auto_embedding_size(codes: int) -> int:
 def layout_of(features: Sequence[Encoded]) -> InputLayout:
     """What a network reads of a row with these features."""
     starts = accumulate((feature.width for feature in features), initial=0)
-    scaled = [start for start, feature in zip(starts, features, strict=False) if feature.categories is None]
+    scaled = [
+        start
+        for start, feature in zip(starts, features, strict=False)
+        if feature.categories is None and feature.type is not ColumnType.boolean
+    ]
     coded = [(codes_of(feature), feature.embedding_size) for feature in features if feature.embedding_size is not None]
     categories, sizes = zip(*coded, strict=True) if coded else ((), ())
     return InputLayout(sum(feature.width for feature in features), tuple(scaled), categories, sizes)
+
+
+Link = Literal["identity", "log"]
+"""How the network's output becomes a number: scaled, or through the exponential function."""
+
+
+def link_of(spec: JobSpec) -> Link:
+    """The link of a job's target."""
+    return "log" if isinstance(spec.loss, Poisson) else "identity"
 
 
 @dataclass(frozen=True)
@@ -109,6 +132,7 @@ class Target:
 
     column: str
     classes: tuple[Value, ...] | None
+    link: Link = "identity"
 
 
 @dataclass(frozen=True)
@@ -213,19 +237,21 @@ class Resolved:
         """Jobs with equal keys have the same table and layer shapes: they can train as one array, each on its own rows.
 
         They may differ in seed, learning rate, weight decay, momentum and betas, schedule, early stopping, epochs,
-        dropout above 0, and label smoothing.
+        dropout above 0, label smoothing, and the number of their loss (`delta`, `q`, `gamma`).
         """
         return _sha256(self._shared)
 
     @property
     def _shared(self) -> dict[str, Any]:
         spec = self.spec
+        plain = isinstance(spec.loss, DefaultLoss | CrossEntropy | SquaredError)  # the only ones of spec version 1
         return {
+            **({} if plain else {"loss": spec.loss.kind}),
             "data": spec.data.model_dump(mode="json"),
             "preprocess": spec.preprocess.model_dump(mode="json"),
             "layers": self.graph.array_key,
             "task": spec.task,
-            "class_weight": spec.loss.class_weight,
+            "class_weight": getattr(spec.loss, "class_weight", None),
             "optimizer": [spec.optimizer.kind, getattr(spec.optimizer, "nesterov", False)],
             "batch_size": spec.batch_size,
             "precision": spec.precision,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from math import isfinite, nan
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,23 +13,20 @@ from torch import Generator, Tensor
 
 from service.engine_constants import padded
 from service.spec.early_stopping import Monitor
-from service.spec.job import Task
 from service.spec.resolve import Resolved
 from service.training import losses, metrics, optimizers
 from service.training.array import NetworkArray
 from service.training.models import initial_state
 from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
+from service.training.scoring import Score, scores
 from service.training.snapshot import Snapshot
 from service.training.step import TrainingStep
+from service.training.step_values import StepValues
 
 if TYPE_CHECKING:
     from service.data.preprocess.dataset import Prepared, Rows
-    from service.data.preprocess.preprocessing import FittedTarget
 
 CHUNK_VALUES = 2**16  # of a member in the widest layer, per step of evaluation: 256 KiB
-
-Score = tuple[float, metrics.Metrics]
-"""Loss and metrics; the loss may be NaN or infinite."""
 
 
 @dataclass
@@ -117,20 +114,23 @@ class ArrayTrainer:
         self._optimizer.keep(members)
         self._prepare()
 
-    def epoch(self, epochs: Sequence[int], rates: Sequence[float]) -> list[EpochMetrics]:
-        """Train each member for one epoch at its learning rate, then evaluate it on its validation rows."""
+    def epoch(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[EpochMetrics]:
+        """Train each member for one epoch, then evaluate it on its validation rows.
+
+        `rates`: each member's learning rate for all steps, or for each of its steps (`step_counts`).
+        """
         train_losses = self._fit(epochs, rates)
         return [_measured(*each) for each in zip(train_losses, self.evaluate(self.array), strict=True)]
 
     def evaluate(self, array: NetworkArray) -> list[Score | None]:
         """Scores of the weights in `array` on each member's validation rows; None for a member without any."""
-        return self._score(array, self._validation, self._data)
+        return self._score(array, self._validation, range(len(self._jobs)))
 
     def test(self, member: int) -> metrics.Metrics | None:
         """Loss and metrics of the member's best weights on its test rows; None without test rows."""
         data = self._data[member]
         best = NetworkArray([self._jobs[member].graph], [self.array.best_state(member)], self._device)
-        (score,) = self._score(best, self._rows([data.test]), [data])
+        (score,) = self._score(best, self._rows([data.test]), [member])
         if score is None:
             return None
         loss, scores = score
@@ -144,12 +144,12 @@ class ArrayTrainer:
         sizes = [
             batch_sizes(rows, _batch_size(job, rows)) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
         ]
-        self._stages, self._step_counts = stages(sizes), list(map(len, sizes))
+        self._stages, self.step_counts = stages(sizes), list(map(len, sizes))
         # The bits of a sum depend on its length, so a member's must not depend on other members.
         self._positions = [
             min(_batch_size(job, rows) + 1, rows) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
         ]
-        self._rates = torch.empty(len(self._jobs), 1, device=self._device)
+        self._values = StepValues(1, len(self._jobs), self._device)
         spans = {(span.first, span.end): span.members for stage in self._stages for span in stage.spans}
         self._steps = {bounds: self._step(members) for bounds, members in spans.items()}
 
@@ -158,16 +158,17 @@ class ArrayTrainer:
         array, specs = self.array.part(members), [job.spec for job in self._jobs[members]]
         loss = losses.of(specs, self._train.targets(members), array.outputs)
         clip = optimizers.Clipping([spec.optimizer for spec in specs], array.gradient)
-        return TrainingStep(array, loss, clip, self._optimizer.part(members), self._rates[members])
+        (rates,) = self._values.tensors[:, members]
+        return TrainingStep(array, loss, clip, self._optimizer.part(members), rates)
 
     @torch.inference_mode()
-    def _fit(self, epochs: Sequence[int], rates: Sequence[float]) -> list[float]:
+    def _fit(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[float]:
         """Train each member on all of its rows once, in its own order; returns the mean training losses."""
         pairs = [(job.spec.seed, epoch) for job, epoch in zip(self._jobs, epochs, strict=True)]
         generators = [_generator("dropout", *pair, self._device) for pair in pairs]
         for (first, end), step in self._steps.items():
             step.array.draw_dropout_from(generators[first:end])
-        self._rates.copy_(torch.tensor(list(rates)).view(-1, 1))
+        self._values.begin([rates])
         numbers = self._train.numbered([self._order(*each) for each in zip(pairs, self._train.sizes, strict=True)])
         taken = [self._optimizer.steps(member) for member in range(len(pairs))]
         # Sum by position in the batch first: the bits of a sum over few numbers may depend on the number of members.
@@ -177,6 +178,7 @@ class ArrayTrainer:
         for stage in self._stages:
             for batch in zip(*(self._train.batches(span, stage.steps, numbers) for span in stage.spans), strict=True):
                 self._optimizer.advance()
+                self._values.advance()
                 self._progress.value += 1
                 for span, rows in zip(stage.spans, batch, strict=True):
                     loss = self._steps[span.first, span.end](rows)
@@ -184,8 +186,8 @@ class ArrayTrainer:
                     if isinstance(loss.weight, Tensor):
                         weighted = True
                         weight[span.first : span.end].add_(loss.weight)
-        if len({*self._step_counts}) > 1:  # members with fewer steps have advanced too far
-            self._optimizer.resume([before + own for before, own in zip(taken, self._step_counts, strict=True)])
+        if len({*self.step_counts}) > 1:  # members with fewer steps have advanced too far
+            self._optimizer.resume([before + own for before, own in zip(taken, self.step_counts, strict=True)])
         divisor = weight if weighted else torch.tensor(self._train.sizes, dtype=torch.float64, device=self._device)
         sums = [
             total[members, : self._positions[members.start]].contiguous().sum(1)
@@ -199,8 +201,8 @@ class ArrayTrainer:
         return torch.arange(rows) if self._jobs[0].spec.batch_size == "full" else row_order(*pair, rows)
 
     @torch.inference_mode()
-    def _score(self, array: NetworkArray, rows: MemberRows, data: Sequence[Prepared]) -> list[Score | None]:
-        """The score of each member in evaluation mode, without label smoothing and class weights."""
+    def _score(self, array: NetworkArray, rows: MemberRows, places: Sequence[int]) -> list[Score | None]:
+        """The score of each network of `array` in evaluation mode; `places`: of their jobs."""
         outputs: list[list[Tensor]] = [[] for _ in rows.sizes]  # of the first member of each group
         found: list[Score | None] = [None] * len(rows.sizes)
         groups = [members for members in rows.groups if rows.sizes[members.start]]
@@ -216,19 +218,10 @@ class ArrayTrainer:
                             own = made[members.start - span.first : members.stop - span.first]
                             outputs[members.start].append(own)
         for members in groups:
-            y, target = rows.targets(members)[0], data[members.start].preprocessing.target
-            found[members] = self._scores(torch.cat(outputs[members.start], 1), y, target)
+            specs = [self._jobs[place].spec for place in places[members]]
+            y, target = rows.targets(members)[0], self._data[places[members.start]].preprocessing.target
+            found[members] = scores(specs, torch.cat(outputs[members.start], 1), y, target)
         return found
-
-    def _scores(self, outputs: Tensor, y: Tensor, target: FittedTarget) -> list[Score]:
-        """Scores of members on the same rows; outputs: (K, N, outputs), y: (N,)."""
-        if self._jobs[0].spec.task is Task.classification:
-            scores = metrics.classification(outputs, y)
-            return [(_or_nan(score["log_loss"]), score) for score in scores]
-        predicted = outputs[..., 0].double()
-        losses = (predicted - y).square().mean(1).tolist()
-        truth = y.double() * target.scale + target.mean
-        return list(zip(losses, metrics.regression(predicted * target.scale + target.mean, truth), strict=True))
 
 
 def array_order(jobs: Sequence[Resolved], data: Sequence[Prepared]) -> list[int]:
@@ -247,10 +240,6 @@ def _batch_size(job: Resolved, rows: int) -> int:
     """Rows of a full batch of a job with this many training rows."""
     size = job.spec.batch_size
     return rows if size == "full" else min(size, rows)
-
-
-def _or_nan(value: float | None) -> float:
-    return nan if value is None else value
 
 
 def _measured(train_loss: float, score: Score | None) -> EpochMetrics:

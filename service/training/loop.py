@@ -120,7 +120,8 @@ class Training:
             return []
         self._remove_ended()
         started = perf_counter()
-        rates = [run.schedule.lr(run.epoch + 1) for run in self._runs]
+        step_counts = self._trainer.step_counts
+        rates = [run.schedule.rates(run.epoch + 1, steps) for run, steps in zip(self._runs, step_counts, strict=True)]
         measured = self._trainer.epoch([run.epoch + 1 for run in self._runs], rates)
         decisions = [_advance(*each) for each in zip(self._runs, measured, strict=True)]
         self._trainer.array.keep_best([place for place, decision in enumerate(decisions) if decision.is_best])
@@ -128,7 +129,7 @@ class Training:
         reports = []
         for place, run in enumerate(self._runs):
             run.seconds += seconds
-            row = _row(run.epoch, measured[place], rates[place], seconds, decisions[place])
+            row = _row(run.epoch, measured[place], rates[place][-1], seconds, decisions[place])
             reports.append(_report(run, row, decisions[place]))
             run.ended = reports[-1].ended
         return sorted(reports, key=lambda report: report.member)

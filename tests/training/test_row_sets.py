@@ -18,7 +18,7 @@ from service.spec.resolve import Resolved
 from service.training.loop import ResumePoint, Training
 from service.training.row_sets import batch_sizes, stages
 from tests.specs import synthetic
-from tests.training.arrays import State, assert_same
+from tests.training.arrays import SCHEDULES, State, assert_same
 from tests.training.jobs import CPU, observe
 
 Ends = dict[int, tuple[list[dict[str, Any]], State, State]]
@@ -94,6 +94,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
         synthetic(
             **shared,
             split=split,
+            schedule=draw(SCHEDULES),
             seed=draw(st.integers(0, 3)),
             max_epochs=draw(st.integers(1, 5)),
             early_stopping={"monitor": "val_loss", "patience": draw(st.integers(1, 3))},
@@ -124,6 +125,27 @@ def test_members_that_stop_and_resume_after_every_epoch_are_bit_identical_to_the
 
     for member, job in enumerate(jobs):
         assert_same(resumed[member], outcomes([job], (), weighted)[0])
+
+
+def test_folds_with_bins_of_their_own_train_as_one_array() -> None:
+    x: list[list[float | None]] = [
+        [i % 9 or None, float((i * 7) % 31) ** 2, 2.0 if i == 39 else i % 2] for i in range(40)
+    ]
+    data = {"kind": "inline", "x": x, "y": [i * 0.37 % 3 for i in range(40)]}
+    preprocess = {"numeric": "piecewise_linear", "bins": 6, "clip_target": True}
+    jobs = [
+        synthetic(data=data, preprocess=preprocess, split={"folds": 5, "fold": fold}, batch_size=8, max_epochs=3)
+        for fold in range(1, 6)
+    ]
+    prepared = [prepare(job.preparation, None).preprocessing for job in jobs]
+    assert len({job.shape_key for job in jobs}) == 1
+    assert {len(each.features[2].edges) for each in prepared} == {0, 3}  # one row alone has the third value
+    assert {sum(f.width for f in each.features) for each in prepared} == {jobs[0].inputs}
+
+    together = outcomes(jobs)
+
+    for member, job in enumerate(jobs):
+        assert_same(together[member], outcomes([job])[0])
 
 
 @pytest.mark.parametrize("rows", [64, 67, 129])

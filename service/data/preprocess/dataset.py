@@ -16,6 +16,7 @@ from service.errors import InvalidSpec
 from service.spec.data import Data, DatasetData
 from service.spec.early_stopping import Monitor
 from service.spec.resolved import Preparation, Resolved
+from service.spec.task import negative_target
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def prepare(preparation: Preparation, parquet: Path | None) -> Prepared:
 def prepare_table(preparation: Preparation, table: Table) -> Prepared:
     """Split a loaded table, fit on the training rows, and transform all rows; raises as `prepare` does."""
     target = preparation.target
+    if target.link == "log" and (smallest := table.columns[target.column].min(initial=0.0)) < 0:
+        raise InvalidSpec.at("/loss/kind", negative_target(target.column, smallest))
     labels = None if target.classes is None else class_indexes(table.columns[target.column], target.classes)
     split = preparation.split
     keys = table.columns[split.columns[0]] if split.columns else None
@@ -72,7 +75,8 @@ def prepare_table(preparation: Preparation, table: Table) -> Prepared:
         Rows(x[part], y[part], codes=None if codes is None else codes[part])
         for part in (parts.train, parts.validation, parts.test)
     )
-    train = replace(train, weight=_weight(preparation.data, table, parts))
+    x_train = preprocessing.training_inputs(preparation, table, x, parts.train)
+    train = replace(train, x=x_train, weight=_weight(preparation.data, table, parts))
     return Prepared(train, validation, test, preprocessing)
 
 
