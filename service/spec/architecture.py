@@ -8,7 +8,7 @@ from pydantic import Field, Tag, field_validator
 
 from service.spec.base import Bool, Strict, kind_or
 from service.spec.capped_errors import CapErrors
-from service.spec.layers import Activation, LayerSpec
+from service.spec.layers import Activation, LayerSpec, PeriodicOptions
 from service.spec.layers.base import Eps, Kernel, Momentum, Probability, Width
 
 Side = Annotated[int, Field(strict=True, ge=1, le=100_000)]
@@ -30,7 +30,18 @@ class _Blocks(Strict):
     """Dropout probability of the `hidden` units in training; 0 adds no layer."""
 
 
-class Mlp(_Blocks):
+class TabularOptions(Strict):
+    """Fields of networks on flat rows: layers before the first hidden one. Embeddings of text columns, if the data has
+    codes, are inserted by themselves."""
+
+    periodic: PeriodicOptions | None = None
+    """Periodic embeddings of numeric columns; null, or data without numeric columns: none."""
+    scaling: Bool = False
+    """Multiply each input, and each value of embeddings, by a learnable factor, which is 1 at first and has three times
+    the learning rate (RealMLP, arXiv 2407.04491)."""
+
+
+class Mlp(TabularOptions, _Blocks):
     """A multi-layer perceptron: each hidden width is Linear, BatchNorm1d (optional), activation, dropout."""
 
     kind: Literal["mlp"] = "mlp"
@@ -68,7 +79,8 @@ class Cnn(_Blocks):
 
 class Layers(Strict):
     """A list of layers, each of which takes the output of the one before it, or of those that its `inputs` name. The
-    output layer, a Linear as wide as the target needs, is added automatically."""
+    output layer, a Linear as wide as the target needs, is added automatically. If the data has codes and no layer takes
+    them, the first layer gets the numbers and the embeddings of the codes."""
 
     kind: Literal["layers"] = "layers"
     """The architecture's name."""

@@ -151,7 +151,8 @@ def _column(feature: FittedFeature) -> tuple[str, Markdown, Markdown]:
         how = write("{inputs} by frequency or mean target, for {count} texts", inputs=inputs, count=count)
     elif feature.categories is not None:
         more = Markdown(", ..." if len(feature.categories) > 10 else "")
-        how = write("one-hot: {shown}{more}", shown=joined(", ", feature.categories[:10]), more=more)
+        kind = Markdown("one-hot" if feature.embedding_size is None else f"embedding of {feature.embedding_size}")
+        how = write("{kind}: {shown}{more}", kind=kind, shown=joined(", ", feature.categories[:10]), more=more)
     elif feature.knots is not None:
         how = Markdown("quantile transform, by the training rows")
     elif feature.smooth_clip:

@@ -54,6 +54,7 @@ class Inputs(nn.Module):
         super().__init__()
         self.numeric = [feature for feature in features if feature["categories"] is None]
         self.texts = [feature for feature in features if feature["categories"] is not None]
+        self.coded = [place for place, feature in enumerate(self.texts) if feature["embedding_size"]]
         self.dates = [place for place, feature in enumerate(self.numeric) if feature["type"] == "datetime"]
         self.stepped = [place for place, feature in enumerate(self.numeric) if feature["knots"] is not None]
         self.robust = [place for place, feature in enumerate(self.numeric) if feature["smooth_clip"]]
@@ -110,12 +111,27 @@ class Inputs(nn.Module):
             blocks += [self._waves(values[:, place : place + 1], place) for place in self.dates]
             blocks += [self._bins(values[:, place : place + 1], place) for place in self.binned]
         for place, feature in enumerate(self.texts):
+            if place in self.coded:
+                continue
             if feature["values"] is not None:
                 blocks.append(self._values(codes[:, place], place))
                 continue
             known = torch.tensor([*range(len(feature["categories"])), OTHER, MISSING])
             blocks.append((codes[:, place : place + 1] == known).float())
+        if not blocks:
+            return numbers.float()
         return torch.cat(blocks, dim=1).index_select(1, self.order)
+
+    def codes(self, codes: Tensor) -> Tensor:
+        """(B, coded columns) int64: 0 for texts without a code, then categories, all other texts, and missing."""
+        found = []
+        for place in self.coded:
+            feature, own = self.texts[place], codes[:, place]
+            categories = len(feature["categories"])
+            other = categories + 1 if feature["other"] else 0
+            missing = categories + feature["other"] + 1 if feature["indicator"] else 0
+            found.append(torch.where(own == OTHER, other, torch.where(own == MISSING, missing, own + 1)))
+        return torch.stack(found, dim=1)
 
     def _score(self, values: Tensor, place: int) -> Tensor:
         """(B, 1) quantile transform: linear between knots, constant beyond them."""
@@ -156,6 +172,8 @@ class Inputs(nn.Module):
         order: list[int] = []
         number, place = 0, bins_from + sum(feature["bins"] for feature in self.numeric)
         for feature in features:
+            if feature["embedding_size"]:
+                continue
             if feature["values"] is not None:
                 width = len(feature["values"][-1])
                 order += range(place, place + width + feature["indicator"])
@@ -198,7 +216,8 @@ class Standalone(nn.Module):
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
         """(B, classes) probabilities, or (B,) values in the target's unit, float64; see `Inputs.forward`."""
-        outputs = self.network(self.inputs(numbers, codes)).double()
+        embedded = [self.inputs.codes(codes)] if self.inputs.coded else []
+        outputs = self.network(self.inputs(numbers, codes), *embedded).double()
         if self.target["classes"] is not None:
             return torch.softmax(outputs, dim=1)
         first = torch.exp(outputs[:, 0]) if self.target["link"] == "log" else outputs[:, 0]

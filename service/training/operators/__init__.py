@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from service.spec import layers as spec
 from service.spec.layers import Layer
-from service.training.operators import flat, images, merge
+from service.training.operators import flat, images, merge, tabular
 from service.training.operators.autograd import Autograd
 from service.training.operators.base import MergeOperator, Operator, Slots
 
@@ -37,6 +37,9 @@ FAST: dict[type[Layer], Fast] = {
     spec.Dropout: Fast(lambda x: flat.Dropout([layer.p for layer in x.layers])),
     spec.Add: Fast(lambda x: merge.Add()),
     spec.Concat: Fast(lambda x: merge.Concat(x.layer.widths)),
+    spec.Embedding: Fast(lambda x: tabular.Embedding(x.parameters["weight"], x.layer)),
+    spec.Scaling: Fast(lambda x: tabular.Scaling(x.parameters["weight"])),
+    spec.Periodic: Fast(lambda x: tabular.Periodic(x.parameters, x.layer), unpadded=3),
 }
 """The layers whose operator is written by hand."""
 
