@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from service.domain.checkpoint import CheckpointFormat, CheckpointRef
@@ -14,7 +14,7 @@ from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import Conflict
 from service.spec.base import FrozenModel
 from service.spec.early_stopping import Monitor
-from service.spec.job import JobSpec
+from service.spec.job import JobSpec, as_resolved
 from service.spec.resolve import SpecWarning
 from service.spec.table import Dataset
 
@@ -101,7 +101,10 @@ class Job(FrozenModel):
     """Why training ended; null before that and for failed jobs."""
     control: Control | None
     """A pending request, which takes effect at the end of the current epoch."""
-    spec: Annotated[JobSpec | SkipJsonSchema[dict[str, Any]], Field(union_mode="left_to_right")]
+    spec: Annotated[
+        Annotated[JobSpec, AfterValidator(as_resolved)] | SkipJsonSchema[dict[str, Any]],
+        Field(union_mode="left_to_right"),
+    ]
     """The submitted spec with all defaults filled in; a spec of a newer version is returned unchanged."""
     progress: Progress
     """Training progress."""
