@@ -19,6 +19,8 @@ PROCESS_BYTES = 200 * 2**20
 """The process itself."""
 PARAMETER_BYTES = 64
 """Per parameter: weight, gradient, optimizer moments, best weights, and copies while a state is saved."""
+AVERAGE_BYTES = 12
+"""Per parameter, where weights are averaged: the average, and copies while a state is saved."""
 STEP_BYTES = 6
 """Per activation value of a training step."""
 CELL_BYTES = 16

@@ -9,13 +9,14 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from service.spec.architecture import Architecture, Layers, Mlp, TabularOptions
+from service.spec.averaging import Averaging
 from service.spec.base import Float, Int, Name, Seed, Strict
 from service.spec.capped_errors import CapErrors
 from service.spec.data import Data, Preprocess
 from service.spec.early_stopping import EarlyStopping, Monitor, Patience
 from service.spec.layers import EmbeddingLayer, PeriodicLayer, ScalingLayer
 from service.spec.loss import CrossEntropy, DefaultLoss, KnownLoss, Loss, SquaredError
-from service.spec.optimizer import Adam, Optimizer
+from service.spec.optimizer import Adam, AdamW, Optimizer
 from service.spec.schedule import Constant, CosLog4, OneCycle, Schedule
 from service.spec.split import Split
 
@@ -55,6 +56,8 @@ class JobSpec(Strict):
     """The optimizer."""
     schedule: Schedule = Constant()
     """The learning-rate schedule."""
+    averaging: Averaging | None = None
+    """Average of the weights, which validation, early stopping, checkpoints and exports use; null: none."""
     loss: Loss = DefaultLoss()
     """The loss function; by default cross-entropy for classification, squared error for regression."""
     batch_size: Annotated[Int, Field(ge=1, le=10_000_000)] | Literal["full"] = 64
@@ -143,6 +146,12 @@ def _new_preprocessing(spec: JobSpec) -> bool:
     return new_scaling or asked.high_cardinality != "most_frequent" or asked.clip_target
 
 
+def _has_new_optimization(spec: JobSpec) -> bool:
+    """Learning rates by layer, scheduled weight decay, or averaged weights."""
+    decays = isinstance(spec.optimizer, AdamW) and spec.optimizer.decay_schedule != "constant"
+    return spec.averaging is not None or bool(spec.optimizer.rates) or decays
+
+
 _SINCE_2: list[Callable[[JobSpec], bool]] = [
     _names_layers,
     _tabular_layers,
@@ -150,6 +159,7 @@ _SINCE_2: list[Callable[[JobSpec], bool]] = [
     _new_preprocessing,
     _has_new_loss,
     _has_new_schedule,
+    _has_new_optimization,
 ]
 
 SINCE: dict[int, Callable[[JobSpec], bool]] = {2: lambda spec: any(uses(spec) for uses in _SINCE_2)}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from service.engine_constants import (
+    AVERAGE_BYTES,
     CELL_BYTES,
     FILE_BYTES,
     INPUT_BYTES,
@@ -69,7 +70,7 @@ def memory_of(job: Resolved) -> dict[str, int]:
     """Estimated memory of training in bytes, without the process itself, by the part of the spec that causes it."""
     rows = job.rows.train + job.rows.validation + job.rows.test
     return {
-        "/architecture": PARAMETER_BYTES * job.parameters,
+        "/architecture": (PARAMETER_BYTES + (AVERAGE_BYTES if job.spec.averaging else 0)) * job.parameters,
         "/batch_size": STEP_BYTES * job.step_values,
         "/data": CELL_BYTES * rows * job.row_values,
     }
@@ -85,10 +86,12 @@ def array_memory_of(job: Resolved, members: int, row_sets: int) -> int:
 def checkpoint_bytes_of(job: Resolved) -> int:
     """Estimated size of a job's checkpoint files in bytes: best, last, and the state to resume from.
 
-    A state has the weights, the best weights and the optimizer's moments; best and last have the spec too.
+    A state has the weights, the best weights, the optimizer's moments and averaged weights, if any; best and last have
+    the spec too.
     """
     moments = 1 if isinstance(job.spec.optimizer, Sgd) else 2
-    values = job.parameters * (1 + 1 + (2 + moments))
+    averages = 1 if job.spec.averaging else 0
+    values = job.parameters * (1 + 1 + (2 + moments + averages))
     texts = sum(
         min(job.rows.train, texts_with_numbers(feature.value_inputs)) * (1 + feature.value_inputs)
         for feature in job.features

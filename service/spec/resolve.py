@@ -11,6 +11,7 @@ from dataclasses import replace
 from service.engine_constants import MAX_STEP_VALUES
 from service.errors import InvalidSpec
 from service.spec import data_warnings, loss
+from service.spec.averaging import Swa
 from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
 from service.spec.inputs import Inputs, choose_inputs
@@ -18,6 +19,7 @@ from service.spec.job import JobSpec, Task
 from service.spec.layers import BatchNorm
 from service.spec.limits import JobLimits
 from service.spec.lowering import lower
+from service.spec.rate_factors import check_rates
 from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target, layout_of, link_of
 from service.spec.row_counts import count_rows
 from service.spec.split import split_sizes
@@ -119,6 +121,10 @@ def _check_network(resolved: Resolved) -> None:
     if flat_norms and resolved.batch_rows < 2:
         raise InvalidSpec.at("/batch_size", "batch normalization needs at least 2 rows in a batch")
     optimizer = resolved.spec.optimizer
+    check_rates(resolved.graph, optimizer.rates)
+    averaging, max_epochs = resolved.spec.averaging, resolved.spec.max_epochs
+    if isinstance(averaging, Swa) and averaging.first_epoch(max_epochs) > max_epochs:
+        raise InvalidSpec.at("/averaging/start", f"training ends before, at epoch {max_epochs}")
     if optimizer.kind == "sgd" and optimizer.nesterov and optimizer.momentum == 0:
         raise InvalidSpec.at("/optimizer/nesterov", "nesterov needs a momentum above 0")
 

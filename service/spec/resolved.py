@@ -245,8 +245,12 @@ class Resolved:
     def _shared(self) -> dict[str, Any]:
         spec = self.spec
         plain = isinstance(spec.loss, DefaultLoss | CrossEntropy | SquaredError)  # the only ones of spec version 1
+        decay_schedule = getattr(spec.optimizer, "decay_schedule", "constant")
         return {
             **({} if plain else {"loss": spec.loss.kind}),
+            **({} if spec.averaging is None else {"averaging": spec.averaging.kind}),
+            **({"rates": spec.optimizer.rates} if spec.optimizer.rates else {}),
+            **({} if decay_schedule == "constant" else {"decay_schedule": decay_schedule}),
             "data": spec.data.model_dump(mode="json"),
             "preprocess": spec.preprocess.model_dump(mode="json"),
             "layers": self.graph.array_key,

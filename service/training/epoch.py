@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import cycle
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,18 @@ import torch
 from torch import Generator, Tensor
 
 from service.engine_constants import padded
-from service.spec.early_stopping import Monitor
+from service.spec.averaging import Ema
 from service.spec.resolve import Resolved
-from service.training import losses, metrics, optimizers
+from service.training import averaging, losses, metrics, optimizers, schedules
 from service.training.array import NetworkArray
+from service.training.averaging import Average
 from service.training.models import initial_state
 from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
-from service.training.scoring import Score, scores
+from service.training.scoring import EpochMetrics, Score, measured, scores
 from service.training.snapshot import Snapshot
 from service.training.step import TrainingStep
 from service.training.step_values import StepValues
+from service.training.weights import State
 
 if TYPE_CHECKING:
     from service.data.preprocess.dataset import Prepared, Rows
@@ -34,24 +37,6 @@ class ProgressCounter:
     """Counts steps, so that a watchdog sees whether training makes progress."""
 
     value: int = 0
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """Losses and metrics of one epoch."""
-
-    train_loss: float  # may be NaN or infinite; so may val_loss
-    val_loss: float | None  # None: there are no validation rows
-    metrics: metrics.Metrics  # keyed as in the history: val_accuracy, ...
-
-    @property
-    def non_finite(self) -> bool:
-        """Whether a loss is NaN or infinite."""
-        return not all(isfinite(loss) for loss in (self.train_loss, self.val_loss) if loss is not None)
-
-    def value(self, monitor: Monitor) -> float | None:
-        """The monitored value; None where it is not defined."""
-        return {**self.metrics, "train_loss": self.train_loss, "val_loss": self.val_loss}[monitor.value]
 
 
 class ArrayTrainer:
@@ -79,16 +64,19 @@ class ArrayTrainer:
         self._validation = self._rows([each.validation for each in data])
         # The number of rows in a product may change the bits, so it must not depend on the number of members.
         self._chunk = max(64, CHUNK_VALUES // jobs[0].graph.widest)
-        self._optimizer = optimizers.of([job.spec.optimizer for job in jobs], self.array.decayed)
+        settings = [job.spec.optimizer for job in jobs]
+        self._optimizer = optimizers.of(settings, self.array.decayed, self.array.rate_factors(settings[0].rates))
         self._optimizer.resume([0 if at is None else at.steps for at in after])
         for member, at in enumerate(after):
             if at is not None:
                 self._restore(member, at)
+        averages = [None if at is None else at.average for at in after]
+        specs = [job.spec for job in jobs]
+        self._average = Average(specs, self.array, averages) if specs[0].averaging is not None else None
         self._prepare()
 
     def _restore(self, member: int, at: Snapshot) -> None:
-        if at.best is not None:
-            self.array.load_best(member, at.best)
+        self.array.load_best(member, at.best_weights)
         if at.optimizer:
             for name, matrix in self._optimizer.moments().items():
                 for key, values in self.array.named(matrix).items():
@@ -102,7 +90,9 @@ class ArrayTrainer:
             for name, matrix in self._optimizer.moments().items()
             for key, values in self.array.named(matrix).items()
         }
-        return Snapshot(epoch, self._optimizer.steps(member), best_epoch, self.array.state(member), best, moments)
+        average = None if self._average is None else self._average.weights.state(member)
+        weights = self.array.state(member)
+        return Snapshot(epoch, self._optimizer.steps(member), best_epoch, weights, best, moments, average)
 
     def keep(self, members: Sequence[int]) -> None:
         """Keep only these members, in this order; the others' weights are dropped."""
@@ -112,6 +102,8 @@ class ArrayTrainer:
         self._validation.keep(members)
         self.array.keep(members)
         self._optimizer.keep(members)
+        if self._average is not None:
+            self._average.keep(members)
         self._prepare()
 
     def epoch(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[EpochMetrics]:
@@ -120,7 +112,20 @@ class ArrayTrainer:
         `rates`: each member's learning rate for all steps, or for each of its steps (`step_counts`).
         """
         train_losses = self._fit(epochs, rates)
-        return [_measured(*each) for each in zip(train_losses, self.evaluate(self.array), strict=True)]
+        return [measured(*each) for each in zip(train_losses, self.evaluate(self._evaluated), strict=True)]
+
+    def keep_best(self, members: Sequence[int]) -> None:
+        """Copy the weights of these members, as they are evaluated, as their best."""
+        self.array.keep_best(members, self._evaluated.weights)
+
+    def state(self, member: int) -> State:
+        """A copy of the member's weights as they are evaluated, on the CPU."""
+        return self._evaluated.weights.state(member)
+
+    @property
+    def _evaluated(self) -> NetworkArray:
+        """The networks with averaged weights, if there are any."""
+        return self.array if self._average is None else self._average.array
 
     def evaluate(self, array: NetworkArray) -> list[Score | None]:
         """Scores of the weights in `array` on each member's validation rows; None for a member without any."""
@@ -149,7 +154,7 @@ class ArrayTrainer:
         self._positions = [
             min(_batch_size(job, rows) + 1, rows) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
         ]
-        self._values = StepValues(1, len(self._jobs), self._device)
+        self._values = StepValues(3, len(self._jobs), self._device)
         spans = {(span.first, span.end): span.members for stage in self._stages for span in stage.spans}
         self._steps = {bounds: self._step(members) for bounds, members in spans.items()}
 
@@ -158,8 +163,12 @@ class ArrayTrainer:
         array, specs = self.array.part(members), [job.spec for job in self._jobs[members]]
         loss = losses.of(specs, self._train.targets(members), array.outputs)
         clip = optimizers.Clipping([spec.optimizer for spec in specs], array.gradient)
-        (rates,) = self._values.tensors[:, members]
-        return TrainingStep(array, loss, clip, self._optimizer.part(members), rates)
+        rates, decay, share = self._values.tensors[:, members]
+        optimizer, average = self._optimizer.part(members), None
+        if self._average is not None and isinstance(specs[0].averaging, Ema):
+            average = self._average.weights.part(members), share
+        scheduled = schedules.schedules_decay(specs[0].optimizer)
+        return TrainingStep(array, loss, clip, optimizer, rates, decay if scheduled else None, average)
 
     @torch.inference_mode()
     def _fit(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[float]:
@@ -168,7 +177,7 @@ class ArrayTrainer:
         generators = [_generator("dropout", *pair, self._device) for pair in pairs]
         for (first, end), step in self._steps.items():
             step.array.draw_dropout_from(generators[first:end])
-        self._values.begin([rates])
+        self._values.begin(self._step_values(epochs, rates))
         numbers = self._train.numbered([self._order(*each) for each in zip(pairs, self._train.sizes, strict=True)])
         taken = [self._optimizer.steps(member) for member in range(len(pairs))]
         # Sum by position in the batch first: the bits of a sum over few numbers may depend on the number of members.
@@ -188,6 +197,8 @@ class ArrayTrainer:
                         weight[span.first : span.end].add_(loss.weight)
         if len({*self.step_counts}) > 1:  # members with fewer steps have advanced too far
             self._optimizer.resume([before + own for before, own in zip(taken, self.step_counts, strict=True)])
+        if self._average is not None:
+            self._average.end_epoch(epochs, self._stages, self._train, numbers, self._progress)
         divisor = weight if weighted else torch.tensor(self._train.sizes, dtype=torch.float64, device=self._device)
         sums = [
             total[members, : self._positions[members.start]].contiguous().sum(1)
@@ -195,6 +206,16 @@ class ArrayTrainer:
         ]
         means: list[float] = (torch.cat(sums) / divisor).tolist()
         return means
+
+    def _step_values(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[list[Sequence[float]]]:
+        """Learning rates, what multiplies decoupled weight decay, and shares of moving averages; see StepValues."""
+        decays: list[Sequence[float]] = []
+        moves: list[Sequence[float]] = []
+        for job, epoch, steps, own in zip(self._jobs, epochs, self.step_counts, rates, strict=True):
+            decay = schedules.decay_shares(job.spec.optimizer, epoch, steps, job.spec.max_epochs)
+            decays.append([lr * share for lr, share in zip(cycle(own), decay, strict=False)])
+            moves.append(averaging.shares(job.spec, epoch, steps))
+        return [list(rates), decays, moves]
 
     def _order(self, pair: tuple[int, int], rows: int) -> Tensor:
         """(N,) the order of a member's training rows; `pair`: seed and epoch."""
@@ -240,15 +261,6 @@ def _batch_size(job: Resolved, rows: int) -> int:
     """Rows of a full batch of a job with this many training rows."""
     size = job.spec.batch_size
     return rows if size == "full" else min(size, rows)
-
-
-def _measured(train_loss: float, score: Score | None) -> EpochMetrics:
-    if score is None:
-        return EpochMetrics(train_loss, None, {})
-    val_loss, scores = score
-    if not isfinite(val_loss):
-        scores = dict.fromkeys(scores)
-    return EpochMetrics(train_loss, val_loss, {f"val_{name}": value for name, value in scores.items()})
 
 
 def row_order(seed: int, epoch: int, rows: int) -> Tensor:

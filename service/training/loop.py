@@ -18,8 +18,9 @@ from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
 from service.stopping.tracker import Decision, Tracker, tracker_after
 from service.training import schedules
-from service.training.epoch import ArrayTrainer, EpochMetrics, ProgressCounter, array_order
+from service.training.epoch import ArrayTrainer, ProgressCounter, array_order
 from service.training.metrics import Metrics
+from service.training.scoring import EpochMetrics
 from service.training.snapshot import Snapshot
 from service.training.weights import State
 
@@ -124,7 +125,7 @@ class Training:
         rates = [run.schedule.rates(run.epoch + 1, steps) for run, steps in zip(self._runs, step_counts, strict=True)]
         measured = self._trainer.epoch([run.epoch + 1 for run in self._runs], rates)
         decisions = [_advance(*each) for each in zip(self._runs, measured, strict=True)]
-        self._trainer.array.keep_best([place for place, decision in enumerate(decisions) if decision.is_best])
+        self._trainer.keep_best([place for place, decision in enumerate(decisions) if decision.is_best])
         seconds = perf_counter() - started
         reports = []
         for place, run in enumerate(self._runs):
@@ -139,8 +140,8 @@ class Training:
         return self._trainer.array.best_state(self._place(member))
 
     def last_state(self, member: int) -> State:
-        """A copy of the current weights, on the CPU."""
-        return self._trainer.array.state(self._place(member))
+        """A copy of the current weights, or of their average, on the CPU."""
+        return self._trainer.state(self._place(member))
 
     def snapshot(self, member: int) -> Snapshot:
         """A copy of all that training needs to resume after the last finished epoch."""

@@ -9,6 +9,7 @@ from math import ceil, cos, isfinite, log2, pi
 from typing import Protocol
 
 from service.spec import schedule as spec
+from service.spec.optimizer import AdamW, Optimizer
 
 
 class Schedule(Protocol):
@@ -96,6 +97,22 @@ def shares(settings: spec.CosLog4 | spec.OneCycle, epoch: int, steps: int, max_e
     if isinstance(settings, spec.CosLog4):
         return tuple(_coslog4(min(step, total) / total) for step in _taken(epoch, steps))
     return tuple(_one_cycle(settings, min(step, total - 1), total) for step in _taken(epoch, steps))
+
+
+def schedules_decay(settings: Optimizer) -> bool:
+    """Whether decoupled weight decay has a schedule of its own."""
+    return isinstance(settings, AdamW) and settings.decay_schedule != "constant"
+
+
+def decay_shares(settings: Optimizer, epoch: int, steps: int, max_epochs: int) -> Sequence[float]:
+    """What decoupled weight decay is multiplied by at each step of the epoch; one number where all are equal."""
+    if not schedules_decay(settings):
+        return (1.0,)
+    return [_flat_cos(step / (max_epochs * steps)) for step in _taken(epoch, steps)]
+
+
+def _flat_cos(t: float) -> float:
+    return (1.0 + cos(pi * (max(1.0, 2.0 * t) - 1.0))) / 2.0
 
 
 def _taken(epoch: int, steps: int) -> range:

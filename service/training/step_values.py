@@ -21,15 +21,18 @@ class StepValues:
 
     def begin(self, values: Sequence[Sequence[Sequence[float]]]) -> None:
         """Start an epoch; values: of each kind and member one for all steps, or one for each of the member's steps."""
+        first = torch.tensor([[each[0] for each in of_kind] for of_kind in values]).unsqueeze(2)
+        self.tensors.copy_(first)
         steps = max(map(len, chain.from_iterable(values)))
-        table = torch.empty(steps, *self.tensors.shape)
+        if steps == 1:
+            self._next = iter(())
+            return
+        table = first.repeat(steps, 1, 1, 1)
         for kind, of_kind in enumerate(values):
             for member, each in enumerate(of_kind):
-                table[: len(each), kind, member, 0] = torch.tensor(each)
-                table[len(each) :, kind, member, 0] = each[-1]
-        table = table.to(self.tensors.device)
-        self.tensors.copy_(table[0])
-        self._next = iter(table) if steps > 1 else iter(())
+                if len(each) > 1:
+                    table[: len(each), kind, member, 0] = torch.tensor(each)
+        self._next = iter(table.to(self.tensors.device))
 
     def advance(self) -> None:
         """Before each step."""

@@ -222,5 +222,15 @@ assert 1 + 2 * len(CYCLES) == DATE_INPUTS
 
 def class_indexes(values: NDArray[Any], classes: Sequence[Value | None]) -> NDArray[np.int64]:
     """(n,) indexes of `values` (n,) in `classes`, -1 for others."""
+    if (
+        values.dtype != object
+        and classes
+        and all(not isinstance(each, str) and float(each) == each for each in classes)
+    ):
+        known = np.array([float(each) for each in classes])
+        order = np.argsort(known)
+        nearest = order[np.searchsorted(known[order], values).clip(max=len(known) - 1)]
+        indexes: NDArray[np.int64] = np.where(known[nearest] == values, nearest, -1)
+        return indexes
     index: dict[object, int] = {value: place for place, value in enumerate(classes)}
     return np.fromiter((index.get(value, -1) for value in values.tolist()), dtype=np.int64, count=len(values))
