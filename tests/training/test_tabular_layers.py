@@ -167,7 +167,7 @@ def test_the_zero_vector_of_code_0_is_never_trained(tmp_path_factory: pytest.Tem
     data.train.codes[::3] = 0
 
     trainer = ArrayTrainer([job], [data], CPU, [None])
-    trainer.epoch([1], [0.1])
+    trainer.epoch([1], [[0.1]])
 
     weight = trainer.array.state(0)["layers.0.weight"]
     first = job.graph.layout.categories[0] * job.graph.layout.embedding_sizes[0]

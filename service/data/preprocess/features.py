@@ -169,8 +169,8 @@ class FittedFeature(Strict):
     def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """(n,) the codes of the texts `values` (n,): 0 for none, as for texts without an input if one-hot encoded."""
         categories = self.categories or []
-        codes = class_indexes(values, [*categories, None])
-        missing = codes == len(categories)
+        codes = class_indexes(values, categories)
+        missing = np.fromiter((value is None for value in values), dtype=np.bool_, count=len(values))
         of_missing = len(categories) + self.other + 1 if self.indicator else 0
         of_other = len(categories) + 1 if self.other else 0
         return np.where(missing, of_missing, np.where(codes < 0, of_other, codes + 1))
@@ -220,7 +220,7 @@ class FittedFeature(Strict):
 assert 1 + 2 * len(CYCLES) == DATE_INPUTS
 
 
-def class_indexes(values: NDArray[Any], classes: Sequence[Value | None]) -> NDArray[np.int64]:
+def class_indexes(values: NDArray[Any], classes: Sequence[Value]) -> NDArray[np.int64]:
     """(n,) indexes of `values` (n,) in `classes`, -1 for others."""
     if (
         values.dtype != object

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FILES = {
     "load.py": Markdown("loads the network and predicts; needs only torch: `python load.py rows.csv`"),
+    "cells.py": Markdown("reads the values of rows, for `load.py`"),
     "layers.py": Markdown("the layers of the network, for `load.py`"),
     "model.json": Markdown("columns, their preprocessing, and layers"),
     "weights.pt": Markdown("the weights, a state dict for `torch.load(..., weights_only=True)`"),

@@ -1,6 +1,6 @@
 """A trained network with its preprocessing: raw rows in, predictions out. Needs only torch.
 
-In a bundle this file is called load.py, beside layers.py, model.json and weights.pt:
+In a bundle this file is called load.py, beside cells.py, layers.py, model.json and weights.pt:
 
     from load import load
     model = load()
@@ -14,9 +14,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-import re
 import sys
-from datetime import UTC, datetime, time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from service.serving.exports.cells import MISSING, OTHER, code, number, original
 from service.training.modules import network
 
 LARGEST = float(torch.finfo(torch.float32).max)
@@ -32,9 +31,6 @@ SMOOTH_CLIP = 3.0  # bound of robustly scaled numbers
 BEYOND = 2.0  # bin widths that a value beyond the bins counts for
 DAY = 86_400.0  # seconds
 CYCLES = (1.0, 7.0, 365.2425)  # days
-OTHER, MISSING = -1, -2  # codes of text values
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FORMULA = re.compile(r"'+[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]")
 
 
 class Inputs(nn.Module):
@@ -248,45 +244,6 @@ class Standalone(nn.Module):
             {"prediction": classes[each.index(max(each))], "probabilities": dict(zip(names, each, strict=True))}
             for each in answers
         ]
-
-
-def number(value: Any, feature: dict[str, Any], nulls: set[str]) -> float:
-    """A cell of a numeric column; text is parsed as in CSV. Raises ValueError with the column's name."""
-    if value is None or (isinstance(value, str) and value in nulls):
-        return math.nan
-    try:
-        if feature["type"] == "datetime":
-            return seconds(str(value))
-        if feature["type"] == "boolean" and isinstance(value, str):
-            return float({"true": 1, "false": 0}[value.lower()] if value.lower() in ("true", "false") else value)
-        return float(value)
-    except ValueError as error:
-        raise ValueError(f"column {feature['column']!r}: {value!r} is no {feature['type']}") from error
-
-
-def seconds(text: str) -> float:
-    """Seconds since 1970 of an ISO 8601 date or a time of day; UTC if it has no time zone."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        at = datetime.combine(EPOCH, time.fromisoformat(text))
-    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - EPOCH).total_seconds()
-
-
-def code(value: Any, places: dict[str, int], nulls: set[str]) -> int:
-    """The category code of a cell of a text column; `places`: the code of each category."""
-    return places.get(value, MISSING if value is None or value in nulls else OTHER)
-
-
-def original(name: str) -> str:
-    """A column's name without the apostrophe that protects it from formula injection in a CSV file."""
-    if not FORMULA.match(name):
-        return name
-    try:
-        float(name.lstrip("'"))
-    except ValueError:
-        return name.removeprefix("'")
-    return name
 
 
 def load(folder: str | Path = Path(__file__).parent) -> Standalone:
