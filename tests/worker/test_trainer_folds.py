@@ -128,10 +128,14 @@ def test_folds_and_splits_of_one_claim_end_as_they_do_alone(
     assert len({len(rows) for _, _, _, rows, _ in expected}) > 1, "members end at different epochs"
 
 
+@pytest.mark.parametrize(
+    "variant", ["classification", "regression", "moving average and flat-cosine decay", "averaged epochs"]
+)
 def test_folds_that_are_stopped_after_every_epoch_resume_to_the_same_results(
-    database: Database, artifacts: Artifacts, stored: Stored
+    database: Database, artifacts: Artifacts, stored: Stored, variant: str
 ) -> None:
-    resolved = [resolve(stored, {}, split=split) for split in [*FOLDS, *SPLITS[:2]]]
+    splits = FOLDS if variant == "regression" else [*FOLDS, *SPLITS[:2]]
+    resolved = [resolve(stored, VARIANTS[variant], split=split) for split in splits]
     expected = alone(database, artifacts, resolved)
 
     together = [submit(database, each) for each in resolved]
