@@ -14,14 +14,13 @@ from torch import Generator, Tensor
 
 from service.engine_constants import padded
 from service.spec.averaging import Ema
-from service.spec.early_stopping import Monitor
 from service.spec.resolve import Resolved
 from service.training import averaging, losses, metrics, optimizers, schedules
 from service.training.array import NetworkArray
 from service.training.averaging import Average
 from service.training.models import initial_state
 from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
-from service.training.scoring import Score, scores
+from service.training.scoring import EpochMetrics, Score, measured, scores
 from service.training.snapshot import Snapshot
 from service.training.step import TrainingStep
 from service.training.step_values import StepValues
@@ -38,24 +37,6 @@ class ProgressCounter:
     """Counts steps, so that a watchdog sees whether training makes progress."""
 
     value: int = 0
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """Losses and metrics of one epoch."""
-
-    train_loss: float  # may be NaN or infinite; so may val_loss
-    val_loss: float | None  # None: there are no validation rows
-    metrics: metrics.Metrics  # keyed as in the history: val_accuracy, ...
-
-    @property
-    def non_finite(self) -> bool:
-        """Whether a loss is NaN or infinite."""
-        return not all(isfinite(loss) for loss in (self.train_loss, self.val_loss) if loss is not None)
-
-    def value(self, monitor: Monitor) -> float | None:
-        """The monitored value; None where it is not defined."""
-        return {**self.metrics, "train_loss": self.train_loss, "val_loss": self.val_loss}[monitor.value]
 
 
 class ArrayTrainer:
@@ -131,7 +112,7 @@ class ArrayTrainer:
         `rates`: each member's learning rate for all steps, or for each of its steps (`step_counts`).
         """
         train_losses = self._fit(epochs, rates)
-        return [_measured(*each) for each in zip(train_losses, self.evaluate(self._evaluated), strict=True)]
+        return [measured(*each) for each in zip(train_losses, self.evaluate(self._evaluated), strict=True)]
 
     def keep_best(self, members: Sequence[int]) -> None:
         """Copy the weights of these members, as they are evaluated, as their best."""
@@ -228,7 +209,8 @@ class ArrayTrainer:
 
     def _step_values(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[list[Sequence[float]]]:
         """Learning rates, what multiplies decoupled weight decay, and shares of moving averages; see StepValues."""
-        decays, moves = [], []
+        decays: list[Sequence[float]] = []
+        moves: list[Sequence[float]] = []
         for job, epoch, steps, own in zip(self._jobs, epochs, self.step_counts, rates, strict=True):
             decay = schedules.decay_shares(job.spec.optimizer, epoch, steps, job.spec.max_epochs)
             decays.append([lr * share for lr, share in zip(cycle(own), decay, strict=False)])
@@ -278,15 +260,6 @@ def _batch_size(job: Resolved, rows: int) -> int:
     """Rows of a full batch of a job with this many training rows."""
     size = job.spec.batch_size
     return rows if size == "full" else min(size, rows)
-
-
-def _measured(train_loss: float, score: Score | None) -> EpochMetrics:
-    if score is None:
-        return EpochMetrics(train_loss, None, {})
-    val_loss, scores = score
-    if not isfinite(val_loss):
-        scores = dict.fromkeys(scores)
-    return EpochMetrics(train_loss, val_loss, {f"val_{name}": value for name, value in scores.items()})
 
 
 def row_order(seed: int, epoch: int, rows: int) -> Tensor:

@@ -56,6 +56,13 @@ LOSSES: dict[bool, dict[str, Any]] = {  # by whether the task is regression
         "focal": st.fixed_dictionaries({"gamma": st.sampled_from([0.0, 0.5, 2.0])}),
     },
 }
+AVERAGING: dict[str | None, Any] = {
+    None: st.none(),
+    "ema": st.fixed_dictionaries({"kind": st.just("ema"), "decay": st.sampled_from([0.0, 0.5, 0.9])}),
+    "swa": st.builds(lambda start: {"kind": "swa", "start": start}, st.none() | st.just(1)),
+}
+# What members of an array must share.
+RATES = st.sampled_from([{}, {}, {"linear.bias": 0.1}, {"linear": 0.5, "linear.weight": 3.0}])
 STOPPING = st.none() | st.builds(lambda patience: {"patience": patience}, st.integers(1, 4))
 
 ACTIVATIONS = st.sampled_from(["relu", "elu", "gelu", "tanh", "sigmoid", "silu", "leaky_relu"])
@@ -143,6 +150,9 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     dropout = draw(st.booleans())
     regression = draw(st.booleans())
     loss = draw(st.sampled_from(sorted(LOSSES[regression])))
+    rates = draw(RATES)
+    averaging = draw(st.sampled_from([None, None, "ema", "swa"]))
+    decay_schedule = {"decay_schedule": draw(st.sampled_from(["constant", "flat_cos"]))} if kind == "adamw" else {}
     weighted = {} if regression else {"class_weight": draw(st.sampled_from([None, "balanced"]))}
     x = [[(i * j) % 7 / 9 for j in range(1, 13)] for i in range(45)]
     inline = {"kind": "inline", "x": x, "y": [i * 0.37 % 3 for i in range(45)]}
@@ -166,8 +176,11 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
                 "lr": draw(st.sampled_from([0.001, 0.03])),
                 "max_grad_norm": draw(st.sampled_from([None, 0.01, 0.5])),
                 **draw(OPTIMIZERS[kind]),
+                **decay_schedule,
+                "rates": rates,
             },
             "schedule": draw(SCHEDULES),
+            "averaging": draw(AVERAGING[averaging]),
             "loss": {"kind": loss, **weighted, **draw(LOSSES[regression][loss])},
             "early_stopping": draw(STOPPING),
             "max_epochs": draw(st.integers(1, 9)),
