@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from service.spec import optimizer as spec
+from service.training.fused_adam import FusedAdam, is_large
 
 LOOK_AHEAD = 256
 SMALLEST = torch.finfo(torch.float32).tiny  # the square root of zeros, as in the padding, is ten times slower
@@ -207,10 +208,11 @@ def _column(values: Sequence[float], like: Tensor) -> Tensor:
 
 def of(settings: Sequence[spec.Optimizer], decayed: Tensor) -> Optimizer:
     """The optimizer of members with the same kind of optimizer; decayed: (1, P)."""
+    adam = FusedAdam if is_large(decayed.shape[1]) and not decayed.is_cuda else Adam
     match settings[0]:
         case spec.Sgd():
             return Sgd([each for each in settings if isinstance(each, spec.Sgd)], decayed)
         case spec.AdamW():
-            return Adam([each for each in settings if isinstance(each, spec.AdamW)], decayed, decoupled=True)
+            return adam([each for each in settings if isinstance(each, spec.AdamW)], decayed, decoupled=True)
         case spec.Adam():
-            return Adam([each for each in settings if isinstance(each, spec.Adam)], decayed, decoupled=False)
+            return adam([each for each in settings if isinstance(each, spec.Adam)], decayed, decoupled=False)

@@ -54,6 +54,8 @@ LARGE: dict[type[Layer], Callable[[Slots], Operator]] = {
 def operator_of(slots: Slots) -> Operator | MergeOperator:
     """The operator of a layer."""
     fast = FAST.get(type(slots.layer))
+    if fast is None:
+        return Autograd(slots)
     if large.is_large(slots.layer) and not slots.on_gpu:
         return LARGE[type(slots.layer)](slots)
-    return Autograd(slots) if fast is None else fast.make(slots)
+    return fast.make(slots)
