@@ -52,16 +52,14 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Linear(flat.Linear):
-    """A linear layer in pieces of its outputs, and of its inputs for their gradient."""
+    """A linear layer in pieces of its outputs, and of the rows for the gradient of its inputs."""
 
     def __init__(self, weight: Parameter, bias: Parameter, frozen_bias: bool, *, bf16_matmul: bool) -> None:
         super().__init__(weight, bias, frozen_bias, bf16_matmul=bf16_matmul)
         members, outputs, inputs = self._weight.shape
-        self._outputs, self._inputs = (
-            [(member, part) for member in range(members) for part in shards.cut(width, count)]
-            for count in [shards.pieces_of(outputs * inputs)]
-            for width in (outputs, inputs)
-        )
+        self._count = shards.pieces_of(outputs * inputs)
+        parts = shards.cut(outputs, self._count)
+        self._outputs = [(member, part) for member in range(members) for part in parts]
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """See Operator."""
@@ -85,10 +83,11 @@ class Linear(flat.Linear):
         own = to_bf16(grad) if self._bf16_matmul else grad
         x_grad = grad.new_empty(*grad.shape[:2], weight.shape[2])
 
-        def piece(member: int, part: slice) -> None:
-            x_grad[member, :, part] = _product(own[member], weight[member, :, part].mT)
+        def piece(member: int, rows: slice) -> None:
+            x_grad[member, rows] = _product(own[member, rows], weight[member].mT)
 
-        shards.run(piece, self._inputs)
+        parts = shards.cut(grad.shape[1], self._count)
+        shards.run(piece, [(member, rows) for member in range(len(grad)) for rows in parts])
         return x_grad
 
     def backward_parameters(self, grad: Tensor) -> None:
@@ -96,7 +95,8 @@ class Linear(flat.Linear):
         own = to_bf16(grad) if self._bf16_matmul else grad
 
         def piece(member: int, part: slice) -> None:
-            self._weight_grad[member, part] = _product(own[member, :, part].mT, self._x[member].mT)
+            # A copy: oneDNN has no fast kernel for part of a transposed matrix.
+            self._weight_grad[member, part] = _product(own[member, :, part].contiguous().mT, self._x[member].mT)
 
         shards.run(piece, self._outputs)
         if not self._frozen_bias:
