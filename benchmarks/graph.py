@@ -27,7 +27,7 @@ from service.training.loop import Training
 from service.training.models import build
 
 THREADS = (1, 2)
-NETWORKS = {
+NETWORKS: dict[str, tuple[int, dict[str, object], int, int]] = {
     "MLP 100-1024-1024-2": (100, {"kind": "mlp", "hidden": [1024, 1024]}, 256, 2_560),
     "CNN 28 x 28, 32-64 channels": (784, {"kind": "cnn", "shape": [1, 28, 28], "channels": [32, 64]}, 64, 640),
 }

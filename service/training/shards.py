@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -98,7 +99,7 @@ def cut(length: int, pieces: int, multiple: int = PAD) -> list[slice]:
     units = -(-length // multiple)
     pieces = max(1, min(pieces, units))
     ends = [min(length, units * place // pieces * multiple) for place in range(pieces + 1)]
-    return [slice(start, end) for start, end in zip(ends, ends[1:], strict=False)]
+    return [slice(start, end) for start, end in pairwise(ends)]
 
 
 def pieces_of(values: int) -> int:

@@ -43,9 +43,7 @@ FAST: dict[type[Layer], Fast] = {
 LARGE: dict[type[Layer], Callable[[Slots], Operator]] = {
     spec.Linear: lambda x: large.Linear(*x.pair, frozen_bias=x.frozen_bias, bf16_matmul=x.bf16_matmul),
     spec.Convolution: lambda x: large.Convolution(*x.pair, x.frozen_bias, x.bf16_matmul, x.layer),
-    spec.BatchNorm: lambda x: large.ChannelNorm(
-        *x.pair, x.buffers["running_mean"], x.buffers["running_var"], x.layer
-    ),
+    spec.BatchNorm: lambda x: large.ChannelNorm(*x.pair, x.buffers["running_mean"], x.buffers["running_var"], x.layer),
     spec.Pool: lambda x: large.Pool(x.layer),
 }
 """The operators of large layers on a CPU."""

@@ -28,7 +28,7 @@ LARGE_WEIGHTS = 2**17
 """Weights of a linear layer from which on it is large."""
 LARGE_VALUES = 2**13
 """Values per row, of an input or output, from which on a layer of images or sequences is large."""
-_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+_ONEDNN = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def is_large(layer: Layer) -> bool:
@@ -314,9 +314,7 @@ class Pool(images.Pool):
         (height, width), _ = self._window
         rows, columns = self._output_sides
         return [
-            x[..., i : rows * height : height, j : columns * width : width]
-            for i in range(height)
-            for j in range(width)
+            x[..., i : rows * height : height, j : columns * width : width] for i in range(height) for j in range(width)
         ]
 
     def _gradient_by_kernel(self, x: Tensor, grad: Tensor) -> Tensor:
