@@ -44,8 +44,8 @@ def saved_states(database: Database, attempts: Sequence[Attempt]) -> list[SavedS
 def resume(artifacts: Artifacts, attempt: Attempt, saved: SavedState | None, machine: dict[str, str]) -> None:
     """Set where the attempt resumes; `machine`: this one's fingerprint.
 
-    Without a sound state, or with one of an earlier engine, it starts at epoch 1, which takes time but gives the bits of
-    an uninterrupted run. Raises CheckpointCorrupt for a fork, which cannot start without its parent's weights.
+    Without a sound state of the same engine it starts at epoch 1, which takes time but gives the bits of an
+    uninterrupted run. Raises CheckpointCorrupt for a fork, which cannot start without its parent's weights.
     """
     if saved is None:
         return
