@@ -79,6 +79,7 @@ def test_large_networks_are_bit_identical_on_1_2_and_4_threads_and_alone(
     pool.limit = lambda: 2
     alone = [outcomes([job])[0] for job in jobs]
     resumed = outcomes(jobs, starts=[stopped_after(jobs[0], 1), *[None] * (len(jobs) - 1)])
+    resumed[0] = [*found[0][0][0][:1], *resumed[0][0]], *resumed[0][1:]
 
     assert fingerprint(CPU, jobs[0].graph)["engine"] == SECOND_ENGINE
     for others in (*found[1:], alone, resumed):
@@ -118,7 +119,7 @@ def test_statistics_of_large_batch_norms_are_those_of_pytorch(offset: float) -> 
         mean, variance = torch.zeros(2, 41), torch.ones(2, 41)
         norm = kind(scale, shift, mean, variance, layer)
         y = norm.forward(x, training=True)
-        found.append((y, norm.backward(y * x), scale.grad, shift.grad, mean, variance))
+        found.append((y, norm.backward(x - offset), scale.grad, shift.grad, mean, variance))
 
     assert large.is_large(layer)
     for one, other in zip(*found, strict=True):
@@ -143,7 +144,7 @@ def test_a_step_of_a_large_network_is_that_of_plain_pytorch(
         architecture={"kind": "layers", "shape": shape, "layers": [*layers, {"kind": "activation"}]},
         batch_size="full",
         max_epochs=1,
-        optimizer={"kind": "adamw", "lr": 0.01, "weight_decay": 0.1},
+        optimizer={"kind": "adamw", "lr": 0.01, "eps": 0.01, "weight_decay": 0.1},
     )
 
     model, data = build(job.graph), prepare(job.preparation, None)
@@ -151,7 +152,7 @@ def test_a_step_of_a_large_network_is_that_of_plain_pytorch(
     weights = [value for name, value in model.named_parameters() if value.dim() > 1]
     others = [value for name, value in model.named_parameters() if value.dim() == 1]
     optimizer = torch.optim.AdamW(
-        [{"params": weights, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], lr=0.01
+        [{"params": weights, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], lr=0.01, eps=0.01
     )
     loss = nn.CrossEntropyLoss()(model(torch.from_numpy(data.train.x)), torch.from_numpy(data.train.y))
     loss.backward()
