@@ -14,6 +14,7 @@ from service.data.preprocess.dataset import prepare
 from service.spec import layers as spec
 from service.spec.resolve import Resolved
 from service.training import shards
+from service.training.array import NetworkArray
 from service.training.fused_adam import LARGE_PARAMETERS
 from service.training.models import build, initial_state
 from service.training.operators import images, large
@@ -163,3 +164,20 @@ def test_a_step_of_a_large_network_is_that_of_plain_pytorch(
     assert rows[0]["train_loss"] == pytest.approx(loss.item(), rel=1e-5)
     for name, value in model.state_dict().items():
         torch.testing.assert_close(last[name], value, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "inputs"),
+    [({"hidden": [700, 400]}, 33), ({"kind": "cnn", "shape": [1, 17, 17], "channels": [33, 7]}, 289)],
+)
+@pytest.mark.parametrize("rows", [1, 32, 256])
+def test_a_row_has_the_same_outputs_wherever_it_is_in_a_step(
+    architecture: dict[str, Any], inputs: int, rows: int
+) -> None:
+    job = synthetic(architecture=architecture, data={"kind": "synthetic", "rows": 60, "features": inputs})
+    array = NetworkArray([job.graph], [initial_state(job.graph, 1)], CPU, trained=False)
+    x, order = torch.randn(rows, inputs), torch.randperm(rows)
+
+    outputs, permuted = (array.forward(array.pad(each).unsqueeze(0), training=False) for each in (x, x[order]))
+
+    assert torch.equal(outputs[0, order], permuted[0])
