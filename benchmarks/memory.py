@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from examples.local_service import running_service
 from tests.processes import get, submit, trainers_of
+
+if TYPE_CHECKING:
+    import httpx2
 
 JOBS: dict[str, dict[str, Any]] = {
     "small": {"data": {"kind": "synthetic"}},
@@ -33,6 +36,11 @@ JOBS: dict[str, dict[str, Any]] = {
         "architecture": {"hidden": [512, 512]},
         "batch_size": "full",
     },
+    "8 folds of 200,000 rows of 50, as one array": {
+        "data": {"kind": "synthetic", "rows": 200_000, "features": 50},
+        "batch_size": 1_024,
+        "split": {"folds": 8},
+    },
 }
 
 
@@ -42,14 +50,28 @@ def peak(pid: int) -> int:
     return int(line.split()[1]) * 1024
 
 
+def train_folds(client: httpx2.Client, spec: dict[str, Any]) -> None:
+    """Train every fold of this spec's split, as one array."""
+    body = {"base": {**spec, "split": {}}, "folds": spec["split"]["folds"]}
+    sweep = client.post("/v1/sweeps", json=body).raise_for_status().json()
+    while sweep["status"] == "running":
+        sweep = client.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}).raise_for_status().json()
+    assert sweep["counts"]["succeeded"] == sweep["jobs"], sweep
+
+
 def main() -> None:
     """Print a line a job."""
     for name, spec in JOBS.items():
         with tempfile.TemporaryDirectory() as home, running_service(Path(home), BESTEPOCH_TRAINERS="1") as client:
-            expected = client.post("/v1/jobs/plan", json=spec).raise_for_status().json()["memory_bytes"]
+            plan = client.post("/v1/jobs/plan", json=spec).raise_for_status().json()
             trainer = trainers_of(client)[0]
-            job = get(client, submit(client, {**spec, "max_epochs": 2}), wait=60)
-            assert job["status"] == "succeeded", job
+            if "split" in spec:
+                expected = plan["array"]["memory_bytes"]
+                train_folds(client, {**spec, "max_epochs": 2})
+            else:
+                expected = plan["memory_bytes"]
+                job = get(client, submit(client, {**spec, "max_epochs": 2}), wait=60)
+                assert job["status"] == "succeeded", job
             taken = peak(trainer)
         print(f"{name}: expected {expected / 2**20:,.0f} MiB, taken {taken / 2**20:,.0f}: {taken / expected:.2f}")
 

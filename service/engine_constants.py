@@ -19,6 +19,8 @@ PROCESS_BYTES = 200 * 2**20
 """The process itself."""
 PARAMETER_BYTES = 64
 """Per parameter: weight, gradient, optimizer moments, best weights, and copies while a state is saved."""
+AVERAGE_BYTES = 12
+"""Per parameter, where weights are averaged: the average, and copies while a state is saved."""
 STEP_BYTES = 6
 """Per activation value of a training step."""
 CELL_BYTES = 16
@@ -31,13 +33,26 @@ FILE_BYTES = 4_096
 """Per file, for metadata: names, preprocessing, metrics."""
 INPUT_BYTES = 100
 """Per input, for its preprocessing."""
+TEXT_BYTES = 32
+"""Per text that has numbers by its frequency or mean target, and per such number."""
+
+MAX_TEXTS = 10_000
+"""Texts of a column that have numbers by their frequency or mean target: the most frequent ones."""
+MAX_TEXT_NUMBERS = 200_000
+"""Such numbers of a column; where there are many classes, fewer texts have them."""
+
+
+def texts_with_numbers(inputs: int) -> int:
+    """Most texts of a column with this many numbers each."""
+    return max(1, min(MAX_TEXTS, MAX_TEXT_NUMBERS // inputs))
+
 
 # Sizes of all members of an array together:
 MAX_ARRAY_PARAMETERS = 2**21
 """Beyond it, arithmetic outweighs what training together saves."""
 MAX_ARRAY_VALUES = 2**26
 """Activation values of a step: 256 MiB, several of which are held at a time."""
-MAX_ARRAY_ROW_BYTES = 2**29
-"""Rows of the members that do not share them: folds and other splits of a table."""
+MAX_ARRAY_ROW_BYTES = 2**30
+"""Row sets of the members, such as folds and other splits of a table: prepared rows and the engine's padded copy."""
 MAX_STEP_VALUES = 2**31
 """Activation values of a step of one job."""

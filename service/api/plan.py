@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from service.engine_constants import PROCESS_BYTES
+from service.engine_constants import MAX_ARRAY_PARAMETERS, MAX_ARRAY_VALUES, PROCESS_BYTES
 from service.spec.early_stopping import Monitor
 from service.spec.graph import Node
 from service.spec.job import JobSpec, Task
 from service.spec.layers import Pool
-from service.spec.limits import memory_of
-from service.spec.resolve import MAX_AUTO_CLASSES
+from service.spec.limits import array_memory_of, memory_of
+from service.spec.loss import DefaultLoss
 from service.spec.resolved import Resolved, SpecWarning
 from service.spec.table import Column, ColumnType, TableProfile, Value
+from service.spec.task import MAX_AUTO_CLASSES
 
 
 class _Described(BaseModel):
@@ -54,11 +56,15 @@ class PlannedInput(_Described):
     width: int
     """Number of inputs."""
     categories: list[Value] | None
-    """One-hot encoded values of a text column; null for other types."""
+    """One-hot encoded values of a text column; null for other types and encodings."""
     other: bool
     """Whether one more input stands for all other values."""
     missing_indicator: bool
     """Whether one more input marks missing values."""
+    bins: int
+    """Inputs of the piecewise-linear encoding of a number or date."""
+    value_inputs: int
+    """Inputs of a text column encoded by `preprocess.high_cardinality`: its frequency, or its mean target."""
 
 
 class PlannedRows(_Described):
@@ -74,6 +80,25 @@ class PlannedRows(_Described):
     """Rows left out because they have no target."""
     exact: bool
     """False if the counts are estimates, because the parts depend on the rows' values."""
+
+
+class PlannedArray(_Described):
+    """How similar jobs train together, as one array: seeds, and folds or other splits of the table."""
+
+    jobs: int
+    """Such jobs in one array, at most; a worker's BESTEPOCH_ARRAY_WIDTH may allow fewer."""
+    row_sets: int
+    """Splits of the table in one array, at most; jobs with the same split share their rows."""
+    row_set_bytes: int
+    """Estimated memory of the rows of one split."""
+    arrays: int
+    """Arrays for one job per fold; 1 without folds."""
+    limited_by: Literal["row_memory", "parameters", "step_values"] | None
+    """Why the folds need several arrays; null for one array."""
+    reason: str | None
+    """The same in a sentence."""
+    memory_bytes: int
+    """Estimated memory of the largest of these arrays."""
 
 
 class Plan(_Described):
@@ -98,7 +123,9 @@ class Plan(_Described):
     rows: PlannedRows
     """Rows of each part of the split."""
     memory_bytes: int
-    """Estimated memory of training."""
+    """Estimated memory of training this job alone."""
+    array: PlannedArray
+    """How it trains together with similar jobs."""
     steps_per_epoch: int
     """Optimizer steps per epoch."""
     warnings: list[SpecWarning]
@@ -112,15 +139,17 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
     return Plan(
         spec=resolved.spec,
         task=resolved.spec.task,
-        task_reason=_task_reason(spec.task, column),
+        task_reason=_task_reason(spec, column),
         monitor=resolved.monitor,
         inputs=[
             PlannedInput(
                 column=feature.column,
                 width=feature.width,
-                categories=None if feature.categories is None else list(feature.categories),
+                categories=list(feature.categories) if feature.categories and not feature.value_inputs else None,
                 other=feature.other,
                 missing_indicator=feature.indicator,
+                bins=feature.bins,
+                value_inputs=feature.value_inputs,
             )
             for feature in resolved.features
         ],
@@ -129,8 +158,39 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
         parameters=resolved.parameters,
         rows=PlannedRows(**asdict(resolved.rows)),
         memory_bytes=PROCESS_BYTES + sum(memory_of(resolved).values()),
+        array=_array(resolved),
         steps_per_epoch=resolved.steps_per_epoch,
         warnings=list(resolved.warnings),
+    )
+
+
+def _array(job: Resolved) -> PlannedArray:
+    folds, limited_by, reason = job.spec.split.folds or 1, None, None
+    together = min(folds, job.array_limit, job.row_sets)
+    arrays = -(-folds // together)
+    if arrays > 1:
+        limited_by, why = _limit(job)
+        reason = f"{folds} folds train as {arrays} arrays of {together} at most: {why}"
+    return PlannedArray(
+        jobs=job.array_limit,
+        row_sets=job.row_sets,
+        row_set_bytes=job.row_set_bytes,
+        arrays=arrays,
+        limited_by=limited_by,
+        reason=reason,
+        memory_bytes=array_memory_of(job, together, together),
+    )
+
+
+def _limit(job: Resolved) -> tuple[Literal["row_memory", "parameters", "step_values"], str]:
+    """What limits an array of folds, and in words."""
+    if job.row_sets <= job.array_limit:
+        each, most = (f"{number / 2**20:,.0f} MiB" for number in (job.row_set_bytes, job.max_row_bytes))
+        return "row_memory", f"the rows of a fold take {each}, and those of an array at most {most}"
+    if MAX_ARRAY_PARAMETERS // job.parameters <= MAX_ARRAY_VALUES // job.step_values:
+        return "parameters", f"an array has at most {MAX_ARRAY_PARAMETERS:,} parameters, and one has {job.parameters:,}"
+    return "step_values", (
+        f"a step of an array has at most {MAX_ARRAY_VALUES:,} activation values, and one job's {job.step_values:,}"
     )
 
 
@@ -154,9 +214,11 @@ def _layer(index: int, node: Node) -> PlannedLayer:
     )
 
 
-def _task_reason(asked: Task, column: Column) -> str:
-    if asked is not Task.auto:
+def _task_reason(asked: JobSpec, column: Column) -> str:
+    if asked.task is not Task.auto:
         return "set in the spec"
+    if not isinstance(asked.loss, DefaultLoss):
+        return f"the loss {asked.loss.kind} is for this task"
     if column.type is ColumnType.text:
         return f"the target {column.name!r} holds text"
     if column.type is ColumnType.boolean:

@@ -36,7 +36,7 @@ def run_sweep(
     """Train many networks from a sweep file, and rank them.
 
     The file has `file` (the table, relative to it) and `target`; `base`, a job spec; `grid` or `points`, as in
-    "optimizer.lr" = [0.001, 0.01]; and optionally `replicates`, `folds`, `name`, `labels`.
+    "optimizer.lr" = [0.001, 0.01]; and optionally `replicates`, `folds`, `repeats`, `name`, `labels`.
     """
     sweep_file = read(file)
     with connect(url, api_key) as client:

@@ -14,7 +14,7 @@ from typing import Any
 from service.cli.common import CommandError
 
 FILE_FIELDS = ("file", "target", "base")
-SWEEP_FIELDS = ("name", "labels", "grid", "points", "replicates", "folds")  # passed to the service
+SWEEP_FIELDS = ("name", "labels", "grid", "points", "replicates", "folds", "repeats")  # passed to the service
 
 
 @dataclass(frozen=True)

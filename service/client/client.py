@@ -58,6 +58,7 @@ class Client:
         points: Sequence[Mapping[str, Any]] | None = None,
         replicates: int = 1,
         folds: int | None = None,
+        repeats: int = 1,
         name: str | None = None,
         labels: Mapping[str, str] | None = None,
         **spec: Any,
@@ -67,13 +68,13 @@ class Client:
         `base`: a job spec, or data with `target` as in `train`. `spec`: other fields of the base. `grid`: values to
         combine, by dotted name into the spec, as in `{"optimizer.lr": [0.001, 0.01]}`. `points`: instead of a grid,
         one dict of changes per configuration. `replicates`: jobs per configuration, each with another random seed.
-        `folds`: cross-validation folds. `name`, `labels`: of the sweep.
+        `folds`: cross-validation folds; `repeats`: random assignments of rows to them. `name`, `labels`: of the sweep.
         """
         if isinstance(base, dict) and target is not None:
             raise TypeError("target= needs data; a job spec has its target in data.target")
         job = {**base, **spec} if isinstance(base, dict) else self._spec(base, target, spec)
         fields: dict[str, Any] = {"name": name, "labels": labels, "base": job, "grid": grid, "points": points}
-        fields |= {"replicates": replicates, "folds": folds}
+        fields |= {"replicates": replicates, "folds": folds, "repeats": repeats if repeats > 1 else None}
         body = {key: value for key, value in fields.items() if value is not None}
         return Sweep(self._transport, SweepState.model_validate(self._transport.create("/v1/sweeps", body)))
 

@@ -18,7 +18,7 @@ class Epoch(FrozenModel):
     metrics: dict[str, float | None]
     """The task's validation metrics; null where undefined."""
     lr: float
-    """Learning rate of the epoch."""
+    """Learning rate of the epoch; of its last step, where the schedule changes it at every step."""
     seconds: float
     """Wall time of the epoch, training and evaluation."""
     improved: bool

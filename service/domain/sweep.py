@@ -67,6 +67,8 @@ class Sweep(FrozenModel):
     """Number of jobs per point and fold, each with its own seed."""
     folds: int | None = None
     """Number of cross-validation folds; null without cross-validation."""
+    repeats: int = 1
+    """Number of assignments of rows to folds that each point is trained on."""
     created_at: datetime
     """Submission time (UTC)."""
 

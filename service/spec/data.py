@@ -118,16 +118,31 @@ Data = Annotated[
 class Preprocess(Strict):
     """Preprocessing of columns into inputs; fitted on training rows only."""
 
-    numeric: Literal["standardize", "quantile", "none"] = "standardize"
-    """`standardize` scales each numeric column to mean 0 and standard deviation 1; `quantile` maps its quantiles to a
-    normal distribution; `none` leaves numbers unchanged. Dates become days since the earliest training row, which are
-    scaled like numbers, and sine and cosine of the time of day, week and year. Booleans become 0 and 1, standardized
-    unless `none`."""
+    numeric: Literal["standardize", "robust", "quantile", "piecewise_linear", "none"] = "standardize"
+    """`standardize` scales each numeric column to mean 0 and standard deviation 1; `robust` by median and quartiles,
+    with a smooth clip to between -3 and 3; `quantile` maps its quantiles to a normal distribution; `piecewise_linear`
+    is `robust`, with an encoding by quantile bins beside each value; `none` leaves numbers unchanged. Dates become days
+    since the earliest training row, which are scaled like numbers, and sine and cosine of the time of day, week and
+    year. Booleans become 0 and 1, standardized for `standardize` and `quantile`."""
+    bins: Annotated[Int, Field(ge=2, le=256)] = 16
+    """Most bins of the piecewise-linear encoding, each an input. A column with fewer distinct values has one bin less
+    than these, and none with fewer than 3."""
     categorical: Literal["one_hot"] = "one_hot"
     """Text columns are one-hot encoded: one input for each frequent value, and one for all others together, (other), if
     they occur in at least 5 rows. Values that do not occur in the data set count as (other) too."""
     max_categories: Annotated[Int, Field(ge=1, le=1_000)] = 50
     """Most categories of a text column: its most frequent values, each in at least 5 rows."""
+    high_cardinality: Literal["most_frequent", "frequency", "target"] = "most_frequent"
+    """Text columns with more distinct values than `max_categories`, or without a value in 5 rows: `most_frequent`
+    encodes only the most frequent values, and leaves the column out if there are none; `frequency` encodes a value by
+    the share of training rows that have it, standardized; `target` by the mean target of these rows (of each class, if
+    there are more than 2), smoothed, in standard deviations from the overall mean. For a training row this is computed
+    without the fifth of the training rows, drawn by `split.seed`, that the row is in."""
+    target_smoothing: Annotated[Float, Field(ge=0.0, le=1e6)] = 10.0
+    """Smoothing of `high_cardinality` `target`: each value counts this many more rows with the overall mean."""
     missing: Literal["impute"] = "impute"
     """A 0/1 input indicates a missing value. Missing numbers and dates are imputed by the training mean (by the median
-    for `quantile`); missing text has no category."""
+    for `robust`, `quantile` and `piecewise_linear`); missing text has no category."""
+    clip_target: Bool = False
+    """Regression: clip predictions, and the metrics computed from them, to the range of the training rows' targets; the
+    loss is not clipped."""

@@ -14,12 +14,14 @@ class Monitor(OpenEnum):
 
     val_loss = "val_loss"
     val_accuracy = "val_accuracy"
+    val_balanced_accuracy = "val_balanced_accuracy"
     val_f1_macro = "val_f1_macro"
     val_roc_auc = "val_roc_auc"
     val_log_loss = "val_log_loss"
     val_mae = "val_mae"
     val_rmse = "val_rmse"
     val_r2 = "val_r2"
+    val_poisson_deviance = "val_poisson_deviance"
     train_loss = "train_loss"
 
     @property
@@ -28,9 +30,25 @@ class Monitor(OpenEnum):
         return self in LARGER_IS_BETTER
 
 
-CLASSIFICATION = frozenset({Monitor.val_accuracy, Monitor.val_f1_macro, Monitor.val_roc_auc, Monitor.val_log_loss})
-REGRESSION = frozenset({Monitor.val_mae, Monitor.val_rmse, Monitor.val_r2})
-LARGER_IS_BETTER = frozenset({Monitor.val_accuracy, Monitor.val_f1_macro, Monitor.val_roc_auc, Monitor.val_r2})
+CLASSIFICATION = frozenset(
+    {
+        Monitor.val_accuracy,
+        Monitor.val_balanced_accuracy,
+        Monitor.val_f1_macro,
+        Monitor.val_roc_auc,
+        Monitor.val_log_loss,
+    }
+)
+REGRESSION = frozenset({Monitor.val_mae, Monitor.val_rmse, Monitor.val_r2, Monitor.val_poisson_deviance})
+LARGER_IS_BETTER = frozenset(
+    {
+        Monitor.val_accuracy,
+        Monitor.val_balanced_accuracy,
+        Monitor.val_f1_macro,
+        Monitor.val_roc_auc,
+        Monitor.val_r2,
+    }
+)
 
 Alpha = Annotated[Float, Field(gt=0.0, le=1e6)]
 

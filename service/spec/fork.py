@@ -11,6 +11,7 @@ from service.errors import FieldError, InvalidSpec
 from service.spec.base import Strict
 from service.spec.capped_errors import CapErrors
 from service.spec.resolve import Resolved, choose_inputs, resolve
+from service.spec.resolved import link_of
 from service.spec.sweep import MAX_NAMES, Change, DottedName
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def check_fork(parent: Resolved, fork: Resolved, asked: ForkSpec) -> None:
     ]
     if not errors and parent.graph.array_key != fork.graph.array_key:
         errors.append(FieldError("/architecture", "must keep its layers: the weights depend on them"))
+    if not errors and link_of(parent.spec) != link_of(fork.spec):
+        errors.append(FieldError("/loss/kind", "cannot change to or from `poisson`: the weights depend on it"))
     if asked.checkpoint == "last" and parent.spec.optimizer.kind != fork.spec.optimizer.kind:
         errors.append(
             FieldError(

@@ -9,11 +9,14 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from service.spec.architecture import Architecture, Layers, Mlp
+from service.spec.averaging import Averaging
 from service.spec.base import Float, Int, Name, Seed, Strict
 from service.spec.capped_errors import CapErrors
 from service.spec.data import Data, Preprocess
 from service.spec.early_stopping import EarlyStopping, Monitor, Patience
-from service.spec.optimizer import Adam, Constant, Loss, Optimizer, Schedule
+from service.spec.loss import CrossEntropy, DefaultLoss, KnownLoss, Loss, SquaredError
+from service.spec.optimizer import Adam, AdamW, Optimizer
+from service.spec.schedule import Constant, CosLog4, OneCycle, Schedule
 from service.spec.split import Split
 
 LabelKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
@@ -23,7 +26,7 @@ Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=50), CapErrors()
 
 
 class Task(StrEnum):
-    """Classification or regression; `auto` decides by the target column."""
+    """Classification or regression; `auto` decides by the loss or the target column."""
 
     auto = "auto"
     classification = "classification"
@@ -40,7 +43,8 @@ class JobSpec(Strict):
     data: Data
     """The data to train on."""
     task: Task = Task.auto
-    """`auto` decides by the target: text, booleans and few distinct integers are classification."""
+    """`auto` decides by the loss, if it is for one task alone, else by the target: text, booleans and few distinct
+    integers are classification."""
     split: Split = Split()
     """The split into training, validation and test rows."""
     preprocess: Preprocess = Preprocess()
@@ -51,8 +55,10 @@ class JobSpec(Strict):
     """The optimizer."""
     schedule: Schedule = Constant()
     """The learning-rate schedule."""
-    loss: Loss = Loss()
-    """Options of the loss function."""
+    averaging: Averaging | None = None
+    """Average of the weights, which validation, early stopping, checkpoints and exports use; null: none."""
+    loss: Loss = DefaultLoss()
+    """The loss function; by default cross-entropy for classification, squared error for regression."""
     batch_size: Annotated[Int, Field(ge=1, le=10_000_000)] | Literal["full"] = 64
     """Rows per step; `full` takes all training rows at once, unshuffled."""
     max_epochs: Annotated[Int, Field(ge=1, le=1_000_000)] = 100
@@ -77,6 +83,15 @@ class JobSpec(Strict):
             return self.early_stopping.monitor
         return Monitor.val_loss if self.split.validates else Monitor.train_loss
 
+    @property
+    def known_loss(self) -> KnownLoss:
+        """The loss; the default one by the task, which must be resolved."""
+        if not isinstance(self.loss, DefaultLoss):
+            return self.loss
+        if self.task is Task.regression:
+            return SquaredError()
+        return CrossEntropy(label_smoothing=self.loss.label_smoothing, class_weight=self.loss.class_weight)
+
 
 class JobChange(Strict):
     """New values; fields that are left out stay unchanged."""
@@ -95,7 +110,44 @@ def _names_layers(spec: JobSpec) -> bool:
     return any(layer.name is not None or layer.inputs is not None for layer in layers)
 
 
-_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers]
+def _has_new_loss(spec: JobSpec) -> bool:
+    """The loss is neither cross-entropy nor squared error, or a metric is monitored that came with other losses."""
+    plain = isinstance(spec.loss, DefaultLoss | CrossEntropy | SquaredError)
+    return not plain or spec.monitor in (Monitor.val_balanced_accuracy, Monitor.val_poisson_deviance)
+
+
+def _has_new_schedule(spec: JobSpec) -> bool:
+    """The schedule changes the rate at every step."""
+    schedule = spec.schedule
+    return isinstance(schedule, CosLog4 | OneCycle) or schedule.warmup_steps > 0 or schedule.warmup_share > 0
+
+
+def _repeats_folds(spec: JobSpec) -> bool:
+    """The rows are assigned to folds in another way than earlier versions do."""
+    return (spec.split.repeat or 1) > 1
+
+
+def _new_preprocessing(spec: JobSpec) -> bool:
+    """Robust scaling, piecewise-linear encoding, values of texts, or clipped predictions."""
+    asked = spec.preprocess
+    new_scaling = asked.numeric in ("robust", "piecewise_linear")
+    return new_scaling or asked.high_cardinality != "most_frequent" or asked.clip_target
+
+
+def _has_new_optimization(spec: JobSpec) -> bool:
+    """Learning rates by layer, scheduled weight decay, or averaged weights."""
+    decays = isinstance(spec.optimizer, AdamW) and spec.optimizer.decay_schedule != "constant"
+    return spec.averaging is not None or bool(spec.optimizer.rates) or decays
+
+
+_SINCE_2: list[Callable[[JobSpec], bool]] = [
+    _names_layers,
+    _repeats_folds,
+    _new_preprocessing,
+    _has_new_loss,
+    _has_new_schedule,
+    _has_new_optimization,
+]
 
 SINCE: dict[int, Callable[[JobSpec], bool]] = {2: lambda spec: any(uses(spec) for uses in _SINCE_2)}
 """Spec version -> whether a spec uses a feature that this version added to specs, or to stored resolved jobs.

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from service.engine_constants import (
+    AVERAGE_BYTES,
     CELL_BYTES,
     FILE_BYTES,
     INPUT_BYTES,
+    MAX_ARRAY_ROW_BYTES,
     PARAMETER_BYTES,
     PROCESS_BYTES,
     STEP_BYTES,
+    TEXT_BYTES,
     VALUE_BYTES,
+    texts_with_numbers,
 )
 from service.errors import InvalidSpec
 from service.spec.optimizer import Sgd
@@ -56,26 +60,45 @@ class JobLimits:
             said = f"training would take about {_gib(total)}, of which this is {_gib(parts[most])}"
             raise InvalidSpec.at(most, f"{said}; this server has {_gib(self.memory_bytes)} for a job")
 
+    def with_row_bytes(self, job: Resolved) -> Resolved:
+        """The job with what its memory leaves for the rows of other members, which may have splits of their own."""
+        left = self.memory_bytes - PROCESS_BYTES - sum(memory_of(job).values())
+        return replace(job, max_row_bytes=min(MAX_ARRAY_ROW_BYTES, job.row_set_bytes + max(left, 0)))
+
 
 def memory_of(job: Resolved) -> dict[str, int]:
     """Estimated memory of training in bytes, without the process itself, by the part of the spec that causes it."""
     rows = job.rows.train + job.rows.validation + job.rows.test
     return {
-        "/architecture": PARAMETER_BYTES * job.parameters,
+        "/architecture": (PARAMETER_BYTES + (AVERAGE_BYTES if job.spec.averaging else 0)) * job.parameters,
         "/batch_size": STEP_BYTES * job.step_values,
         "/data": CELL_BYTES * rows * job.inputs,
     }
 
 
+def array_memory_of(job: Resolved, members: int, row_sets: int) -> int:
+    """Estimated memory in bytes of an array of so many such jobs on so many row sets, and of the process."""
+    parts = memory_of(job)
+    rows = parts.pop("/data") + (row_sets - 1) * job.row_set_bytes
+    return PROCESS_BYTES + members * sum(parts.values()) + rows
+
+
 def checkpoint_bytes_of(job: Resolved) -> int:
     """Estimated size of a job's checkpoint files in bytes: best, last, and the state to resume from.
 
-    A state has the weights, the best weights and the optimizer's moments; best and last have the spec too.
+    A state has the weights, the best weights, the optimizer's moments and averaged weights, if any; best and last have
+    the spec too.
     """
     moments = 1 if isinstance(job.spec.optimizer, Sgd) else 2
-    values = job.parameters * (1 + 1 + (2 + moments))
-    metadata = 2 * (len(job.spec.model_dump_json()) + INPUT_BYTES * job.inputs) + 3 * FILE_BYTES
-    return VALUE_BYTES * values + metadata
+    averages = 1 if job.spec.averaging else 0
+    values = job.parameters * (1 + 1 + (2 + moments + averages))
+    texts = sum(
+        min(job.rows.train, texts_with_numbers(feature.value_inputs)) * (1 + feature.value_inputs)
+        for feature in job.features
+        if feature.value_inputs
+    )
+    fitted = INPUT_BYTES * job.inputs + TEXT_BYTES * texts
+    return VALUE_BYTES * values + 2 * (len(job.spec.model_dump_json()) + fitted) + 3 * FILE_BYTES
 
 
 def _gib(number: int) -> str:

@@ -1,14 +1,17 @@
-"""Optimizers, learning-rate schedules and loss options of a spec, with PyTorch's names."""
+"""Optimizers of a spec, with PyTorch's names."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, Tag
+from pydantic import Field, StringConstraints, Tag
 
-from service.spec.base import Bool, Float, Int, Strict, kind_or
+from service.spec.base import Bool, Float, Strict, kind_or
+from service.spec.capped_errors import CapErrors
 
 Rate = Annotated[Float, Field(gt=0.0, le=10.0)]
+Factor = Annotated[Float, Field(ge=0.0, le=1_000.0)]
+RateKey = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=220)]
 Beta = Annotated[Float, Field(ge=0.0, lt=1.0)]
 
 
@@ -19,6 +22,11 @@ class _Optimizer(Strict):
     """Weight decay of weight matrices; biases and normalization parameters are not decayed."""
     max_grad_norm: Annotated[Float, Field(gt=0.0, le=1e9)] | None = None
     """Gradient clipping: the largest norm of a step's gradient (clip_grad_norm_); null: no clipping."""
+
+    rates: Annotated[dict[RateKey, Factor], Field(max_length=100), CapErrors()] = {}
+    """Factors of the learning rate by layer, e.g. `{"batch_norm": 0.5, "linear.bias": 0.1}`. A key is a layer's name or
+    kind, with `.weight` or `.bias` for these parameters alone. Names count before kinds, and parameters before whole
+    layers. A factor replaces the layer's own one; with 0 the parameters stay as they are."""
 
 
 class Sgd(_Optimizer):
@@ -48,69 +56,13 @@ class AdamW(Adam):
 
     kind: Literal["adamw"] = "adamw"  # type: ignore[assignment]
     """The optimizer's name."""
-
-
-class Constant(Strict):
-    """A constant learning rate."""
-
-    kind: Literal["constant"] = "constant"
-    """The schedule's name."""
-
-
-class Cosine(Strict):
-    """Half a cosine from `lr` at the first epoch to `min_lr` after the last (CosineAnnealingLR)."""
-
-    kind: Literal["cosine"] = "cosine"
-    """The schedule's name."""
-    min_lr: Annotated[Float, Field(ge=0.0, le=10.0)] = 0.0
-    """The learning rate at the end of the curve."""
-    epochs: Annotated[Int, Field(ge=1, le=1_000_000)] | None = None
-    """Length of the curve in epochs, after which the rate stays at `min_lr`; null: `max_epochs`."""
-
-
-class Step(Strict):
-    """Multiply the learning rate by `gamma` every `step_size` epochs (StepLR)."""
-
-    kind: Literal["step"] = "step"
-    """The schedule's name."""
-    step_size: Annotated[Int, Field(ge=1, le=1_000_000)] = 30
-    """Epochs between two changes."""
-    gamma: Annotated[Float, Field(gt=0.0, le=1.0)] = 0.1
-    """The factor of each change."""
-
-
-class Plateau(Strict):
-    """Multiply the learning rate by `factor` when the monitored metric stops improving (ReduceLROnPlateau)."""
-
-    kind: Literal["plateau"] = "plateau"
-    """The schedule's name."""
-    factor: Annotated[Float, Field(gt=0.0, lt=1.0)] = 0.1
-    """The factor of each change."""
-    patience: Annotated[Int, Field(ge=0, le=1_000_000)] = 5
-    """Epochs without improvement before the rate is reduced."""
-    threshold: Annotated[Float, Field(ge=0.0, lt=1.0)] = 1e-4
-    """Smallest relative improvement over the best value that counts."""
-    min_lr: Annotated[Float, Field(ge=0.0, le=10.0)] = 0.0
-    """Lower bound of the learning rate."""
-
-
-class Loss(Strict):
-    """Options of the loss: cross-entropy for classification, mean squared error for regression."""
-
-    label_smoothing: Annotated[Float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Label smoothing of the training labels; classification only."""
-    class_weight: Literal["balanced"] | None = None
-    """`balanced` weights a class by rows / (classes x rows of the class) in training; classification only."""
+    decay_schedule: Literal["constant", "flat_cos"] = "constant"
+    """A step subtracts learning rate x weight decay x weight: the decay always follows the learning-rate schedule.
+    `flat_cos` also multiplies it by (1 + cos(pi (max(1, 2 t) - 1))) / 2, where t from 0 to 1 is the fraction of the steps
+    of `max_epochs` epochs: constant in the first half, then falling to 0 (RealMLP)."""
 
 
 Optimizer = Annotated[
     Annotated[Sgd, Tag("sgd")] | Annotated[Adam, Tag("adam")] | Annotated[AdamW, Tag("adamw")],
     kind_or("adam"),
-]
-Schedule = Annotated[
-    Annotated[Constant, Tag("constant")]
-    | Annotated[Cosine, Tag("cosine")]
-    | Annotated[Step, Tag("step")]
-    | Annotated[Plateau, Tag("plateau")],
-    kind_or("constant"),
 ]

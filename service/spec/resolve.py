@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from service.engine_constants import MAX_STEP_VALUES
 from service.errors import InvalidSpec
-from service.spec import data_warnings
+from service.spec import data_warnings, loss
+from service.spec.averaging import Swa
 from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
 from service.spec.inputs import Inputs, choose_inputs
@@ -18,17 +19,12 @@ from service.spec.job import JobSpec, Task
 from service.spec.layers import BatchNorm
 from service.spec.limits import JobLimits
 from service.spec.lowering import lower
-from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target, layout_of
+from service.spec.rate_factors import check_rates
+from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target, layout_of, link_of
 from service.spec.row_counts import count_rows
 from service.spec.split import split_sizes
-from service.spec.table import (
-    MAX_VALUES,
-    Column,
-    ColumnType,
-    TableProfile,
-    inline_profile,
-    synthetic_profile,
-)
+from service.spec.table import TableProfile, inline_profile, synthetic_profile
+from service.spec.task import check_loss, target_of, task_of
 
 __all__ = [
     "Feature",
@@ -43,7 +39,6 @@ __all__ = [
     "split_sizes",
 ]
 
-MAX_AUTO_CLASSES = 20
 _CANNOT_FIRE = {"patience": "patience", "gl": "min_epochs", "pq": "k", "up": "s"}  # the field to point at
 
 
@@ -63,8 +58,9 @@ def resolve(
     if limits is not None:
         spec = limits.bounded(spec)
     inputs = inputs or choose_inputs(spec, table)
-    task = _task(spec, inputs.target)
-    target = _target(inputs.target, task)
+    task = task_of(spec, inputs.target)
+    check_loss(spec, task, inputs.target)
+    target = target_of(inputs.target, task, link_of(spec))
     rows, row_warnings = count_rows(spec, table, inputs.target)
     warnings = [*inputs.warnings, *row_warnings, *data_warnings.of_rows(table, spec.split)]
     if target.classes is not None:
@@ -77,34 +73,13 @@ def resolve(
     _check_network(resolved)
     if limits is not None:
         limits.check(resolved)
+        resolved = limits.with_row_bytes(resolved)
     warnings += _training_warnings(resolved)
     return replace(resolved, warnings=tuple(warnings))
 
 
 def _warn(code: str, message: str, pointer: str) -> SpecWarning:
     return SpecWarning(code=code, message=message, pointer=pointer)
-
-
-def _task(spec: JobSpec, column: Column) -> Task:
-    if spec.task is Task.auto:
-        few = column.type is ColumnType.integer and column.distinct <= MAX_AUTO_CLASSES
-        classes = few or column.type in (ColumnType.text, ColumnType.boolean)
-        return Task.classification if classes else Task.regression
-    if spec.task is Task.regression and column.type in (ColumnType.text, ColumnType.boolean):
-        raise InvalidSpec.at("/task", f"regression needs a number; column {column.name!r} is {column.type.value}")
-    return spec.task
-
-
-def _target(column: Column, task: Task) -> Target:
-    if task is Task.regression:
-        return Target(column.name, None)
-    if column.values is None:
-        what = "numbers with fractions" if column.type is ColumnType.number else f"more than {MAX_VALUES:,} values"
-        if column.type is not ColumnType.number and column.distinct <= MAX_VALUES:
-            message = f"the values of column {column.name!r} are too long or too many to be listed, as classes must be"
-            raise InvalidSpec.at("/data/target", message)
-        raise InvalidSpec.at("/data/target", f"column {column.name!r} has {what}, too many for classes")
-    return Target(column.name, tuple(v.value for v in column.values))
 
 
 def _fill(spec: JobSpec, task: Task, features: list[str]) -> JobSpec:
@@ -114,12 +89,11 @@ def _fill(spec: JobSpec, task: Task, features: list[str]) -> JobSpec:
         raise InvalidSpec.at("/split/stratify", "a split in row order cannot be stratified; set shuffle to true")
     if split.stratify and task is Task.regression:
         raise InvalidSpec.at("/split/stratify", "only classes can be stratified; this target is a number")
-    if task is Task.regression and spec.loss.label_smoothing:
-        raise InvalidSpec.at("/loss/label_smoothing", "labels can be smoothed in classification only")
-    if task is Task.regression and spec.loss.class_weight:
-        raise InvalidSpec.at("/loss/class_weight", "classes can be weighted in classification only")
+    if task is Task.classification and spec.preprocess.clip_target:
+        raise InvalidSpec.at("/preprocess/clip_target", "predictions can be clipped in regression only")
     data = spec.data.model_copy(update={"features": features}) if isinstance(spec.data, DatasetData) else spec.data
-    return spec.model_copy(update={"task": task, "split": split, "data": data})
+    spec = spec.model_copy(update={"task": task, "split": split, "data": data})
+    return spec.model_copy(update={"loss": spec.known_loss})
 
 
 def _check_monitor(spec: JobSpec, task: Task, rows: RowCounts) -> None:
@@ -130,6 +104,8 @@ def _check_monitor(spec: JobSpec, task: Task, rows: RowCounts) -> None:
         raise InvalidSpec.at("/early_stopping/monitor", f"{monitor.value} needs validation rows; split.validation is 0")
     if monitor in (REGRESSION if task is Task.classification else CLASSIFICATION):
         raise InvalidSpec.at("/early_stopping/monitor", f"{monitor.value} is not defined for {task.value}")
+    if monitor is Monitor.val_poisson_deviance and not isinstance(spec.loss, loss.Poisson):
+        raise InvalidSpec.at("/early_stopping/monitor", "val_poisson_deviance needs the loss `poisson`")
     if monitor is Monitor.val_r2 and rows.validation < 2:
         raise InvalidSpec.at("/early_stopping/monitor", "val_r2 is not defined on a single validation row")
 
@@ -145,6 +121,10 @@ def _check_network(resolved: Resolved) -> None:
     if flat_norms and resolved.batch_rows < 2:
         raise InvalidSpec.at("/batch_size", "batch normalization needs at least 2 rows in a batch")
     optimizer = resolved.spec.optimizer
+    check_rates(resolved.graph, optimizer.rates)
+    averaging, max_epochs = resolved.spec.averaging, resolved.spec.max_epochs
+    if isinstance(averaging, Swa) and averaging.first_epoch(max_epochs) > max_epochs:
+        raise InvalidSpec.at("/averaging/start", f"training ends before, at epoch {max_epochs}")
     if optimizer.kind == "sgd" and optimizer.nesterov and optimizer.momentum == 0:
         raise InvalidSpec.at("/optimizer/nesterov", "nesterov needs a momentum above 0")
 

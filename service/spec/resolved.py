@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from service.engine_constants import MAX_ARRAY_PARAMETERS, MAX_ARRAY_ROW_BYTES, MAX_ARRAY_VALUES, VALUE_BYTES, padded
 from service.spec.base import Strict
@@ -16,6 +16,7 @@ from service.spec.early_stopping import Monitor
 from service.spec.graph import Graph
 from service.spec.job import JobSpec
 from service.spec.layers import InputLayout, Layer
+from service.spec.loss import CrossEntropy, DefaultLoss, Poisson, SquaredError
 from service.spec.split import Split
 from service.spec.table import ColumnType, Value
 
@@ -31,30 +32,41 @@ class SpecWarning(Strict, extra="ignore"):
     """JSON pointer to the part of the spec that it is about."""
 
 
+MIN_BINS = 2
+"""Fewest bins of a piecewise-linear encoding: a single one is the scaled value again."""
 DATE_INPUTS = 7
 """Days since the first, and sine and cosine of the time of day, week and year."""
 
 
 @dataclass(frozen=True)
 class Feature:
-    """The encoding of a column: one number, seven for a date, or one-hot categories; plus an indicator for missing."""
+    """The encoding of a column: one number, seven for a date, or one-hot categories; plus an indicator for missing.
+
+    Widths follow from the spec and the table's profile alone, so that all folds of a table have the same.
+    """
 
     column: str
     type: ColumnType
-    categories: tuple[str, ...] | None = None  # of a text column only
+    categories: tuple[str, ...] | None = None  # of a text column only; empty where `value_inputs`
     other: bool = False  # an input for (other): text that is none of the categories
     indicator: bool = False
+    bins: int = 0  # inputs of a number's or date's piecewise-linear encoding
+    value_inputs: int = 0  # inputs that each text has numbers for, by frequency or target, in place of one-hot ones
 
     @property
     def width(self) -> int:
         """Number of inputs of the column."""
         if self.categories is not None:
-            return len(self.categories) + self.other + self.indicator
-        return (DATE_INPUTS if self.type is ColumnType.datetime else 1) + self.indicator
+            return (self.value_inputs or len(self.categories) + self.other) + self.indicator
+        return (DATE_INPUTS if self.type is ColumnType.datetime else 1) + self.bins + self.indicator
 
 
 class Encoded(Protocol):
     """The encoding of a column, as resolved or fitted."""
+
+    @property
+    def type(self) -> ColumnType:
+        """What its values are."""
 
     @property
     def width(self) -> int:
@@ -68,8 +80,21 @@ class Encoded(Protocol):
 def layout_of(features: Sequence[Encoded]) -> InputLayout:
     """What a network reads of a row with these features."""
     starts = accumulate((feature.width for feature in features), initial=0)
-    scaled = [start for start, feature in zip(starts, features, strict=False) if feature.categories is None]
+    scaled = [
+        start
+        for start, feature in zip(starts, features, strict=False)
+        if feature.categories is None and feature.type is not ColumnType.boolean
+    ]
     return InputLayout(sum(feature.width for feature in features), tuple(scaled))
+
+
+Link = Literal["identity", "log"]
+"""How the network's output becomes a number: scaled, or through the exponential function."""
+
+
+def link_of(spec: JobSpec) -> Link:
+    """The link of a job's target."""
+    return "log" if isinstance(spec.loss, Poisson) else "identity"
 
 
 @dataclass(frozen=True)
@@ -78,6 +103,7 @@ class Target:
 
     column: str
     classes: tuple[Value, ...] | None
+    link: Link = "identity"
 
 
 @dataclass(frozen=True)
@@ -127,6 +153,7 @@ class Resolved:
     null_values: tuple[str, ...]  # text that means a missing value in the table
     warnings: tuple[SpecWarning, ...]
     date_format: str | None = None  # format of dates in the table's file, unless ISO 8601
+    max_row_bytes: int = MAX_ARRAY_ROW_BYTES  # of all row sets of an array; less where the server's memory is smaller
 
     @property
     def preparation(self) -> Preparation:
@@ -175,19 +202,25 @@ class Resolved:
         """Jobs with equal keys have the same table and layer shapes: they can train as one array, each on its own rows.
 
         They may differ in seed, learning rate, weight decay, momentum and betas, schedule, early stopping, epochs,
-        dropout above 0, and label smoothing.
+        dropout above 0, label smoothing, and the number of their loss (`delta`, `q`, `gamma`).
         """
         return _sha256(self._shared)
 
     @property
     def _shared(self) -> dict[str, Any]:
         spec = self.spec
+        plain = isinstance(spec.loss, DefaultLoss | CrossEntropy | SquaredError)  # the only ones of spec version 1
+        decay_schedule = getattr(spec.optimizer, "decay_schedule", "constant")
         return {
+            **({} if plain else {"loss": spec.loss.kind}),
+            **({} if spec.averaging is None else {"averaging": spec.averaging.kind}),
+            **({"rates": spec.optimizer.rates} if spec.optimizer.rates else {}),
+            **({} if decay_schedule == "constant" else {"decay_schedule": decay_schedule}),
             "data": spec.data.model_dump(mode="json"),
             "preprocess": spec.preprocess.model_dump(mode="json"),
             "layers": self.graph.array_key,
             "task": spec.task,
-            "class_weight": spec.loss.class_weight,
+            "class_weight": getattr(spec.loss, "class_weight", None),
             "optimizer": [spec.optimizer.kind, getattr(spec.optimizer, "nesterov", False)],
             "batch_size": spec.batch_size,
             "precision": spec.precision,
@@ -195,10 +228,15 @@ class Resolved:
         }
 
     @property
+    def row_set_bytes(self) -> int:
+        """Memory of one row set: the prepared rows, and their copy with padded inputs in the engine."""
+        rows = self.rows.train + self.rows.validation + self.rows.test
+        return rows * (self.inputs + padded(self.inputs)) * VALUE_BYTES
+
+    @property
     def row_sets(self) -> int:
         """The largest number of row sets, such as folds, in one array."""
-        rows = self.rows.train + self.rows.validation + self.rows.test
-        return max(1, MAX_ARRAY_ROW_BYTES // max(1, rows * padded(self.inputs) * VALUE_BYTES))
+        return max(1, self.max_row_bytes // max(1, self.row_set_bytes))
 
     @property
     def array_limit(self) -> int:

@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 from service.spec.data import DatasetData
 from service.spec.graph import NUMBERS, Graph, Node
 from service.spec.layers import LAYERS, Activate, Activation, InputLayout
-from service.spec.resolved import Feature, Resolved, RowCounts, Target, layout_of
+from service.spec.resolved import Feature, Resolved, RowCounts, Target, layout_of, link_of
 from service.spec.table import ColumnType
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
     from service.spec.job import JobSpec
+
+ADDED = ("bins", "value_inputs")
+"""Fields of features that spec version 2 has added; left out of documents where they are 0."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def restored(spec: JobSpec, decided: Mapping[str, Any], inputs: Mapping[str, Any
             None if run["categories"] is None else tuple(run["categories"]),
             run["other"],
             run["indicator"],
+            **{field: run[field] for field in ADDED if field in run},
         )
         for name, run in zip(names, runs, strict=True)
     ]
@@ -78,7 +82,7 @@ def restored(spec: JobSpec, decided: Mapping[str, Any], inputs: Mapping[str, Any
     return Resolved(
         spec,
         tuple(features),
-        Target(_target(spec), None if classes is None else tuple(classes)),
+        Target(_target(spec), None if classes is None else tuple(classes), link_of(spec)),
         _graph(decided["layers"], layout_of(features)),
         RowCounts(**decided["rows"]),
         tuple(inputs["null_values"]),
@@ -88,10 +92,17 @@ def restored(spec: JobSpec, decided: Mapping[str, Any], inputs: Mapping[str, Any
 
 
 def _document(resolved: Resolved) -> InputsDocument:
-    treated = [(f.type, f.categories, f.other, f.indicator) for f in resolved.features]
+    treated = [(f.type, f.categories, f.other, f.indicator, _added(f)) for f in resolved.features]
     runs = [
-        {"columns": len(list(alike)), "type": kind, "categories": categories, "other": other, "indicator": indicator}
-        for (kind, categories, other, indicator), alike in groupby(treated)
+        {
+            "columns": len(list(alike)),
+            "type": kind,
+            "categories": categories,
+            "other": other,
+            "indicator": indicator,
+            **dict(added),
+        }
+        for (kind, categories, other, indicator, added), alike in groupby(treated)
     ]
     names = [feature.column for feature in resolved.features]
     classes = resolved.target.classes
@@ -104,6 +115,11 @@ def _document(resolved: Resolved) -> InputsDocument:
     }
     text = json.dumps(content, sort_keys=True).encode()
     return InputsDocument(content, len(text), hashlib.sha256(text).hexdigest())
+
+
+def _added(feature: Feature) -> tuple[tuple[str, int], ...]:
+    """The fields of ADDED that differ from their default."""
+    return tuple((name, value) for name in ADDED if (value := getattr(feature, name)))
 
 
 def _names(spec: JobSpec, number: int) -> list[str]:

@@ -43,6 +43,9 @@ class Split(Strict):
     """Cross-validation: split all rows but the test rows into this many folds of equal size; one validates."""
     fold: Annotated[Int, Field(ge=1)] | None = None
     """The fold that validates, counted from 1; null: the first."""
+    repeat: Annotated[Int, Field(ge=1, le=100)] | None = None
+    """Repeated cross-validation: which assignment of rows to folds, counted from 1; all have the same test rows. Null:
+    the first."""
 
     @field_validator("column", "group", "order_by", "folds")
     @classmethod
@@ -68,6 +71,15 @@ class Split(Strict):
             raise ValueError(f"there are {folds} folds" if folds else "needs folds")
         return fold
 
+    @field_validator("repeat")
+    @classmethod
+    def _assignments_differ(cls, repeat: int | None, known: ValidationInfo) -> int | None:
+        if repeat is not None and "folds" in known.data and known.data["folds"] is None:
+            raise ValueError("needs folds")
+        if repeat is not None and repeat > 1 and known.data.get("shuffle") is False:
+            raise ValueError("without shuffle all repeats would have the same folds")
+        return repeat
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that determine the split."""
@@ -88,7 +100,7 @@ class Split(Strict):
             if self.folds is None:
                 update["validation"] = VALIDATION if self.validation is None else self.validation
             else:
-                update["fold"] = self.fold or 1
+                update["fold"], update["repeat"] = self.fold or 1, self.repeat or 1
         return self.model_copy(update=update)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_NAMES = 50
 FOLD = ("split.folds", "split.fold")
+REPEAT = "split.repeat"
 MAX_DEPTH = 10  # deeper than the nesting of any spec
 
 
@@ -58,6 +59,8 @@ class SweepSpec(Strict):
     folds: Annotated[Int, Field(ge=2, le=100)] | None = None
     """Cross-validation: each point is trained once per fold, with that fold for validation; null: once, with the base's
     `split`."""
+    repeats: Annotated[Int, Field(ge=1, le=100)] = 1
+    """Repeated cross-validation: each point is trained on so many random assignments of rows to `folds`."""
 
     @field_validator("points")
     @classmethod
@@ -78,15 +81,22 @@ class SweepSpec(Strict):
     @classmethod
     def _folds_once(cls, folds: int | None, known: ValidationInfo) -> int | None:
         changed = [known.data.get("grid") or {}, *(known.data.get("points") or [])]
-        if folds and any(name in names for names in changed for name in ("split", *FOLD)):
+        if folds and any(name in names for names in changed for name in ("split", *FOLD, REPEAT)):
             raise ValueError("folds set split.folds and split.fold: remove them and `split` from the points")
         return folds
+
+    @field_validator("repeats")
+    @classmethod
+    def _repeats_need_folds(cls, repeats: int, known: ValidationInfo) -> int:
+        if repeats > 1 and "folds" in known.data and known.data["folds"] is None:
+            raise ValueError("needs folds; replicates train a point with several seeds")
+        return repeats
 
     @property
     def size(self) -> int:
         """The number of jobs."""
         points = prod(map(len, self.grid.values())) if self.grid else len(self.points or [{}])
-        return points * self.replicates * (self.folds or 1)
+        return points * self.replicates * self.repeats * (self.folds or 1)
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,7 @@ class Point:
 
 
 def expand(sweep: SweepSpec) -> Iterator[Point]:
-    """The point of every job, in order: the grid's last path varies fast, folds faster, seeds fastest."""
+    """The point of every job, in order: the grid's last path varies fast, repeats, folds and seeds faster."""
     for point in _points(sweep):
         for folded in _folds(sweep, point):
             if sweep.replicates == 1:
@@ -127,8 +137,12 @@ def _folds(sweep: SweepSpec, point: Point) -> Iterator[Point]:
         yield point
         return
     places = {**point.places, **dict.fromkeys(FOLD, "/folds")}
-    for fold in range(1, sweep.folds + 1):
-        yield Point({**point.changes, **dict(zip(FOLD, (sweep.folds, fold), strict=True))}, places, point.pointer)
+    for repeat in range(1, sweep.repeats + 1):
+        changes = point.changes
+        if sweep.repeats > 1:
+            changes, places = {**changes, REPEAT: repeat}, {**places, REPEAT: "/repeats"}
+        for fold in range(1, sweep.folds + 1):
+            yield Point({**changes, **dict(zip(FOLD, (sweep.folds, fold), strict=True))}, places, point.pointer)
 
 
 def _points(sweep: SweepSpec) -> Iterator[Point]:

@@ -103,7 +103,7 @@ sweeps = Table(
     Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
     Column("name", String),
     Column("labels", JSON, nullable=False),
-    Column("spec", JSON, nullable=False),  # base, grid, points, replicates and folds as submitted
+    Column("spec", JSON, nullable=False),  # base, grid, points, replicates, folds and repeats as submitted
     Column("monitor", String, nullable=False),  # the metric by which its jobs are compared
     Column("idempotency_key", String),
     Column("request_sha256", String),

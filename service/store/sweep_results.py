@@ -69,7 +69,7 @@ def summary(connection: Connection, sweep_id: str) -> list[SweepPoint]:
 
 
 def summarize(rows: Iterable[SweepResult], *, larger_is_better: bool) -> list[SweepPoint]:
-    """Group jobs that differ only in seed and fold; best mean first."""
+    """Group jobs that differ only in seed, fold and repeat; best mean first."""
     points: dict[str, list[SweepResult]] = {}
     for row in rows:
         points.setdefault(json.dumps(_without_replicates(row.point), sort_keys=True), []).append(row)
@@ -97,7 +97,7 @@ def _result(row: Row[Any]) -> SweepResult:
 
 
 def _without_replicates(point: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in point.items() if name not in ("seed", "split.fold")}
+    return {name: value for name, value in point.items() if name not in ("seed", "split.fold", "split.repeat")}
 
 
 def _point(rows: Sequence[SweepResult]) -> SweepPoint:
@@ -118,7 +118,9 @@ def _spread(found: Iterable[tuple[dict[str, Any], float | None]]) -> Spread | No
     units: dict[Any, list[float]] = {}
     for index, (point, value) in enumerate(found):
         if value is not None:
-            units.setdefault(point.get("split.fold", -1 - index), []).append(value)
+            fold = point.get("split.fold")
+            unit = -1 - index if fold is None else (point.get("split.repeat", 1), fold)
+            units.setdefault(unit, []).append(value)
     values = [sum(unit) / len(unit) for unit in units.values()]
     if not values:
         return None

@@ -76,7 +76,7 @@ def prepare(
         "labels": spec.labels,
         "spec": {
             "base": spec.base.model_dump(mode="json", exclude_unset=True),
-            **spec.model_dump(mode="json", include={"grid", "points", "replicates", "folds"}),
+            **spec.model_dump(mode="json", include={"grid", "points", "replicates", "folds", "repeats"}),
         },
         "monitor": spec.base.monitor,
         "idempotency_key": idempotency_key,

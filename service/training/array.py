@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 
 import torch
@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from service.engine_constants import padded
 from service.spec.graph import Graph, Node
 from service.spec.layers import Layer
+from service.spec.rate_factors import rate_factor
 from service.training.dispatch import Dispatch
 from service.training.operators import operator_of
-from service.training.operators.base import MergeOperator, Operator, Parameter, Random, Slots
+from service.training.operators.base import MergeOperator, Operator, Parameter, Random, Slots, Statistics
 from service.training.weights import Layout, State, Weights
 
 
@@ -52,6 +53,11 @@ class NetworkArray:
         return sum(tensor.element_size() * tensor.nelement() for tensor in tensors)
 
     @property
+    def weights(self) -> Weights:
+        """The current weights and running statistics."""
+        return self._weights
+
+    @property
     def parameters(self) -> Tensor:
         """(K, P) float32: one row per member."""
         return self._weights.parameters
@@ -60,6 +66,20 @@ class NetworkArray:
     def decayed(self) -> Tensor:
         """(1, P) float32 mask of weight decay: 1 for the parameters that it applies to (`Layer.decayed`), else 0."""
         return self._mask(f"{node.name}.{name}" for node in self.graph.nodes for name in node.layer.decayed)
+
+    def rate_factors(self, rates: Mapping[str, float]) -> Tensor | None:
+        """(1, P) factors of the learning rate; None where all are 1. `rates`: `optimizer.rates`."""
+        factors = {
+            f"{node.name}.{name}": rate_factor(node, name, rates)
+            for node in self.graph.nodes
+            for name in self._layout.of_node(node.name)
+        }
+        if all(factor == 1.0 for factor in factors.values()):
+            return None
+        matrix = torch.ones_like(self.parameters[:1])
+        for key, factor in factors.items():
+            self._layout.parameters[key].inner(matrix).fill_(factor)
+        return matrix
 
     def named(self, matrix: Tensor) -> State:
         """Views of each parameter in a matrix like `parameters`, without padding: (K, *shape)."""
@@ -109,15 +129,38 @@ class NetworkArray:
             self._parts[first, end] = part
         return self._parts[first, end]
 
+    def evaluating(self, weights: Weights) -> NetworkArray:
+        """The same networks with other weights, for evaluation."""
+        array = copy(self)
+        array._weights, array._trained = weights, False
+        array._connect(array._no_gradient())
+        return array
+
+    @property
+    def norms(self) -> list[Statistics]:
+        """The operators with running statistics."""
+        return [operator for operator in self._operators if isinstance(operator, Statistics)]
+
+    def estimate(self, x: Tensor, batches: int) -> None:
+        """Update the running statistics to the mean over so many earlier batches and `x`, without dropout.
+
+        x: (K, B, padded inputs).
+        """
+        for norm in self.norms:
+            norm.batches_averaged = batches
+        self.forward(x, training=False)
+        for norm in self.norms:
+            norm.batches_averaged = None
+
     def keep(self, members: Sequence[int]) -> None:
         """Keep only these members, in this order."""
         self._graphs = [self._graphs[member] for member in members]
         self._weights, self._best = self._weights.of(members), self._best.of(members)
         self._connect(self._no_gradient())
 
-    def keep_best(self, members: Sequence[int]) -> None:
-        """Copy the current weights and running statistics of these members as their best."""
-        self._best.copy_rows(self._weights, members)
+    def keep_best(self, members: Sequence[int], source: Weights | None = None) -> None:
+        """Copy the weights and running statistics of these members as their best; `source`: of others than its own."""
+        self._best.copy_rows(self._weights if source is None else source, members)
 
     def load_best(self, member: int, state: State) -> None:
         """Load a state dict as the member's best weights."""

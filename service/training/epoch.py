@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from math import isfinite, nan
+from itertools import cycle
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
 
 from service.engine_constants import padded
+from service.spec.averaging import Ema
 from service.spec.early_stopping import Monitor
-from service.spec.job import Task
 from service.spec.resolve import Resolved
-from service.training import losses, metrics, optimizers
+from service.training import averaging, losses, metrics, optimizers, schedules
 from service.training.array import NetworkArray
+from service.training.averaging import Average
 from service.training.models import initial_state
 from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
+from service.training.scoring import Score, scores
 from service.training.snapshot import Snapshot
 from service.training.step import TrainingStep
+from service.training.step_values import StepValues
+from service.training.weights import State
 
 if TYPE_CHECKING:
     from service.data.preprocess.dataset import Prepared, Rows
-    from service.data.preprocess.preprocessing import FittedTarget
 
 CHUNK_VALUES = 2**16  # of a member in the widest layer, per step of evaluation: 256 KiB
-
-Score = tuple[float, metrics.Metrics]
-"""Loss and metrics; the loss may be NaN or infinite."""
 
 
 @dataclass
@@ -82,16 +83,19 @@ class ArrayTrainer:
         self._validation = self._rows([each.validation for each in data])
         # The number of rows in a product may change the bits, so it must not depend on the number of members.
         self._chunk = max(64, CHUNK_VALUES // jobs[0].graph.widest)
-        self._optimizer = optimizers.of([job.spec.optimizer for job in jobs], self.array.decayed)
+        settings = [job.spec.optimizer for job in jobs]
+        self._optimizer = optimizers.of(settings, self.array.decayed, self.array.rate_factors(settings[0].rates))
         self._optimizer.resume([0 if at is None else at.steps for at in after])
         for member, at in enumerate(after):
             if at is not None:
                 self._restore(member, at)
+        averages = [None if at is None else at.average for at in after]
+        specs = [job.spec for job in jobs]
+        self._average = Average(specs, self.array, averages) if specs[0].averaging is not None else None
         self._prepare()
 
     def _restore(self, member: int, at: Snapshot) -> None:
-        if at.best is not None:
-            self.array.load_best(member, at.best)
+        self.array.load_best(member, at.best_weights)
         if at.optimizer:
             for name, matrix in self._optimizer.moments().items():
                 for key, values in self.array.named(matrix).items():
@@ -105,7 +109,9 @@ class ArrayTrainer:
             for name, matrix in self._optimizer.moments().items()
             for key, values in self.array.named(matrix).items()
         }
-        return Snapshot(epoch, self._optimizer.steps(member), best_epoch, self.array.state(member), best, moments)
+        average = None if self._average is None else self._average.weights.state(member)
+        weights = self.array.state(member)
+        return Snapshot(epoch, self._optimizer.steps(member), best_epoch, weights, best, moments, average)
 
     def keep(self, members: Sequence[int]) -> None:
         """Keep only these members, in this order; the others' weights are dropped."""
@@ -115,22 +121,40 @@ class ArrayTrainer:
         self._validation.keep(members)
         self.array.keep(members)
         self._optimizer.keep(members)
+        if self._average is not None:
+            self._average.keep(members)
         self._prepare()
 
-    def epoch(self, epochs: Sequence[int], rates: Sequence[float]) -> list[EpochMetrics]:
-        """Train each member for one epoch at its learning rate, then evaluate it on its validation rows."""
+    def epoch(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[EpochMetrics]:
+        """Train each member for one epoch, then evaluate it on its validation rows.
+
+        `rates`: each member's learning rate for all steps, or for each of its steps (`step_counts`).
+        """
         train_losses = self._fit(epochs, rates)
-        return [_measured(*each) for each in zip(train_losses, self.evaluate(self.array), strict=True)]
+        return [_measured(*each) for each in zip(train_losses, self.evaluate(self._evaluated), strict=True)]
+
+    def keep_best(self, members: Sequence[int]) -> None:
+        """Copy the weights of these members, as they are evaluated, as their best."""
+        self.array.keep_best(members, self._evaluated.weights)
+
+    def state(self, member: int) -> State:
+        """A copy of the member's weights as they are evaluated, on the CPU."""
+        return self._evaluated.weights.state(member)
+
+    @property
+    def _evaluated(self) -> NetworkArray:
+        """The networks with averaged weights, if there are any."""
+        return self.array if self._average is None else self._average.array
 
     def evaluate(self, array: NetworkArray) -> list[Score | None]:
         """Scores of the weights in `array` on each member's validation rows; None for a member without any."""
-        return self._score(array, self._validation, self._data)
+        return self._score(array, self._validation, range(len(self._jobs)))
 
     def test(self, member: int) -> metrics.Metrics | None:
         """Loss and metrics of the member's best weights on its test rows; None without test rows."""
         data = self._data[member]
         best = NetworkArray([self._jobs[member].graph], [self.array.best_state(member)], self._device)
-        (score,) = self._score(best, self._rows([data.test]), [data])
+        (score,) = self._score(best, self._rows([data.test]), [member])
         if score is None:
             return None
         loss, scores = score
@@ -144,12 +168,12 @@ class ArrayTrainer:
         sizes = [
             batch_sizes(rows, _batch_size(job, rows)) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
         ]
-        self._stages, self._step_counts = stages(sizes), list(map(len, sizes))
+        self._stages, self.step_counts = stages(sizes), list(map(len, sizes))
         # The bits of a sum depend on its length, so a member's must not depend on other members.
         self._positions = [
             min(_batch_size(job, rows) + 1, rows) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
         ]
-        self._rates = torch.empty(len(self._jobs), 1, device=self._device)
+        self._values = StepValues(3, len(self._jobs), self._device)
         spans = {(span.first, span.end): span.members for stage in self._stages for span in stage.spans}
         self._steps = {bounds: self._step(members) for bounds, members in spans.items()}
 
@@ -158,16 +182,21 @@ class ArrayTrainer:
         array, specs = self.array.part(members), [job.spec for job in self._jobs[members]]
         loss = losses.of(specs, self._train.targets(members), array.outputs)
         clip = optimizers.Clipping([spec.optimizer for spec in specs], array.gradient)
-        return TrainingStep(array, loss, clip, self._optimizer.part(members), self._rates[members])
+        rates, decay, share = self._values.tensors[:, members]
+        optimizer, average = self._optimizer.part(members), None
+        if self._average is not None and isinstance(specs[0].averaging, Ema):
+            average = self._average.weights.part(members), share
+        scheduled = schedules.schedules_decay(specs[0].optimizer)
+        return TrainingStep(array, loss, clip, optimizer, rates, decay if scheduled else None, average)
 
     @torch.inference_mode()
-    def _fit(self, epochs: Sequence[int], rates: Sequence[float]) -> list[float]:
+    def _fit(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[float]:
         """Train each member on all of its rows once, in its own order; returns the mean training losses."""
         pairs = [(job.spec.seed, epoch) for job, epoch in zip(self._jobs, epochs, strict=True)]
         generators = [_generator("dropout", *pair, self._device) for pair in pairs]
         for (first, end), step in self._steps.items():
             step.array.draw_dropout_from(generators[first:end])
-        self._rates.copy_(torch.tensor(list(rates)).view(-1, 1))
+        self._values.begin(self._step_values(epochs, rates))
         numbers = self._train.numbered([self._order(*each) for each in zip(pairs, self._train.sizes, strict=True)])
         taken = [self._optimizer.steps(member) for member in range(len(pairs))]
         # Sum by position in the batch first: the bits of a sum over few numbers may depend on the number of members.
@@ -177,6 +206,7 @@ class ArrayTrainer:
         for stage in self._stages:
             for batch in zip(*(self._train.batches(span, stage.steps, numbers) for span in stage.spans), strict=True):
                 self._optimizer.advance()
+                self._values.advance()
                 self._progress.value += 1
                 for span, rows in zip(stage.spans, batch, strict=True):
                     loss = self._steps[span.first, span.end](rows)
@@ -184,8 +214,10 @@ class ArrayTrainer:
                     if isinstance(loss.weight, Tensor):
                         weighted = True
                         weight[span.first : span.end].add_(loss.weight)
-        if len({*self._step_counts}) > 1:  # members with fewer steps have advanced too far
-            self._optimizer.resume([before + own for before, own in zip(taken, self._step_counts, strict=True)])
+        if len({*self.step_counts}) > 1:  # members with fewer steps have advanced too far
+            self._optimizer.resume([before + own for before, own in zip(taken, self.step_counts, strict=True)])
+        if self._average is not None:
+            self._average.end_epoch(epochs, self._stages, self._train, numbers, self._progress)
         divisor = weight if weighted else torch.tensor(self._train.sizes, dtype=torch.float64, device=self._device)
         sums = [
             total[members, : self._positions[members.start]].contiguous().sum(1)
@@ -194,13 +226,22 @@ class ArrayTrainer:
         means: list[float] = (torch.cat(sums) / divisor).tolist()
         return means
 
+    def _step_values(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[list[Sequence[float]]]:
+        """Learning rates, what multiplies decoupled weight decay, and shares of moving averages; see StepValues."""
+        decays, moves = [], []
+        for job, epoch, steps, own in zip(self._jobs, epochs, self.step_counts, rates, strict=True):
+            decay = schedules.decay_shares(job.spec.optimizer, epoch, steps, job.spec.max_epochs)
+            decays.append([lr * share for lr, share in zip(cycle(own), decay, strict=False)])
+            moves.append(averaging.shares(job.spec, epoch, steps))
+        return [list(rates), decays, moves]
+
     def _order(self, pair: tuple[int, int], rows: int) -> Tensor:
         """(N,) the order of a member's training rows; `pair`: seed and epoch."""
         return torch.arange(rows) if self._jobs[0].spec.batch_size == "full" else row_order(*pair, rows)
 
     @torch.inference_mode()
-    def _score(self, array: NetworkArray, rows: MemberRows, data: Sequence[Prepared]) -> list[Score | None]:
-        """The score of each member in evaluation mode, without label smoothing and class weights."""
+    def _score(self, array: NetworkArray, rows: MemberRows, places: Sequence[int]) -> list[Score | None]:
+        """The score of each network of `array` in evaluation mode; `places`: of their jobs."""
         outputs: list[list[Tensor]] = [[] for _ in rows.sizes]  # of the first member of each group
         found: list[Score | None] = [None] * len(rows.sizes)
         groups = [members for members in rows.groups if rows.sizes[members.start]]
@@ -215,19 +256,10 @@ class ArrayTrainer:
                             own = made[members.start - span.first : members.stop - span.first]
                             outputs[members.start].append(own)
         for members in groups:
-            y, target = rows.targets(members)[0], data[members.start].preprocessing.target
-            found[members] = self._scores(torch.cat(outputs[members.start], 1), y, target)
+            specs = [self._jobs[place].spec for place in places[members]]
+            y, target = rows.targets(members)[0], self._data[places[members.start]].preprocessing.target
+            found[members] = scores(specs, torch.cat(outputs[members.start], 1), y, target)
         return found
-
-    def _scores(self, outputs: Tensor, y: Tensor, target: FittedTarget) -> list[Score]:
-        """Scores of members on the same rows; outputs: (K, N, outputs), y: (N,)."""
-        if self._jobs[0].spec.task is Task.classification:
-            scores = metrics.classification(outputs, y)
-            return [(_or_nan(score["log_loss"]), score) for score in scores]
-        predicted = outputs[..., 0].double()
-        losses = (predicted - y).square().mean(1).tolist()
-        truth = y.double() * target.scale + target.mean
-        return list(zip(losses, metrics.regression(predicted * target.scale + target.mean, truth), strict=True))
 
 
 def array_order(jobs: Sequence[Resolved], data: Sequence[Prepared]) -> list[int]:
@@ -246,10 +278,6 @@ def _batch_size(job: Resolved, rows: int) -> int:
     """Rows of a full batch of a job with this many training rows."""
     size = job.spec.batch_size
     return rows if size == "full" else min(size, rows)
-
-
-def _or_nan(value: float | None) -> float:
-    return nan if value is None else value
 
 
 def _measured(train_loss: float, score: Score | None) -> EpochMetrics:

@@ -34,7 +34,8 @@ class FusedAdam:
 
     def __init__(self, settings: Sequence[spec.Adam], decayed: Tensor, decoupled: bool) -> None:
         """`decayed`: (1, P), 1 where weight decay applies, else 0."""
-        self._settings, self._kernel = list(settings), _adamw if decoupled else _adam
+        self._settings, self._decoupled = list(settings), decoupled
+        self._kernel = _adamw if decoupled else _adam
         self._ranges = _ranges(decayed[0])
         self._mean, self._square = (decayed.new_zeros(len(settings), decayed.shape[1]) for _ in range(2))
         self._steps = [0] * len(settings)
@@ -45,9 +46,13 @@ class FusedAdam:
         self._steps = [taken + 1 for taken in self._steps]
         self._taken.copy_(torch.tensor(self._steps, dtype=torch.float32))
 
-    def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor) -> None:
+    def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor, decay: Tensor | None = None) -> None:
         """See Optimizer."""
         rates = lr.flatten().tolist()
+        # The kernel multiplies decoupled weight decay by the learning rate.
+        shares = [1.0] * len(rates)
+        if self._decoupled and decay is not None:
+            shares = [own / rate if rate else 0.0 for own, rate in zip(decay.flatten().tolist(), rates, strict=True)]
 
         def piece(member: int, part: slice, decays: bool) -> None:
             own = self._settings[member]
@@ -61,7 +66,7 @@ class FusedAdam:
                 lr=rates[member],
                 beta1=own.betas[0],
                 beta2=own.betas[1],
-                weight_decay=own.weight_decay if decays else 0.0,
+                weight_decay=own.weight_decay * shares[member] if decays else 0.0,
                 eps=own.eps,
                 amsgrad=False,
                 maximize=False,

@@ -120,15 +120,16 @@ class Training:
             return []
         self._remove_ended()
         started = perf_counter()
-        rates = [run.schedule.lr(run.epoch + 1) for run in self._runs]
+        step_counts = self._trainer.step_counts
+        rates = [run.schedule.rates(run.epoch + 1, steps) for run, steps in zip(self._runs, step_counts, strict=True)]
         measured = self._trainer.epoch([run.epoch + 1 for run in self._runs], rates)
         decisions = [_advance(*each) for each in zip(self._runs, measured, strict=True)]
-        self._trainer.array.keep_best([place for place, decision in enumerate(decisions) if decision.is_best])
+        self._trainer.keep_best([place for place, decision in enumerate(decisions) if decision.is_best])
         seconds = perf_counter() - started
         reports = []
         for place, run in enumerate(self._runs):
             run.seconds += seconds
-            row = _row(run.epoch, measured[place], rates[place], seconds, decisions[place])
+            row = _row(run.epoch, measured[place], rates[place][-1], seconds, decisions[place])
             reports.append(_report(run, row, decisions[place]))
             run.ended = reports[-1].ended
         return sorted(reports, key=lambda report: report.member)
@@ -138,8 +139,8 @@ class Training:
         return self._trainer.array.best_state(self._place(member))
 
     def last_state(self, member: int) -> State:
-        """A copy of the current weights, on the CPU."""
-        return self._trainer.array.state(self._place(member))
+        """A copy of the current weights, or of their average, on the CPU."""
+        return self._trainer.state(self._place(member))
 
     def snapshot(self, member: int) -> Snapshot:
         """A copy of all that training needs to resume after the last finished epoch."""

@@ -16,7 +16,10 @@ SORTED_AT_ONCE = 2**22  # probabilities per call: their ranks take 8 bytes each,
 
 
 def classification(logits: Tensor, y: Tensor) -> list[Metrics]:
-    """accuracy, f1_macro, roc_auc and log_loss of each member; logits: (K, N, C) float32, y: (N,) int64, N > 0."""
+    """accuracy, balanced_accuracy, f1_macro, roc_auc and log_loss of each member.
+
+    logits: (K, N, C) float32, y: (N,) int64, N > 0.
+    """
     logits = logits.double()
     predicted, log_p = logits.argmax(2), logits.log_softmax(2)
     own = log_p.gather(2, y.view(1, -1, 1).expand(len(logits), -1, 1))
@@ -24,7 +27,7 @@ def classification(logits: Tensor, y: Tensor) -> list[Metrics]:
     return _by_member(
         {
             "accuracy": (predicted == y).double().mean(1),
-            "f1_macro": f1_macro(predicted, y, logits.shape[2]),
+            **by_class(predicted, y, logits.shape[2]),
             "roc_auc": torch.cat(areas),
             "log_loss": -own.squeeze(2).mean(1),
         }
@@ -39,18 +42,23 @@ def regression(prediction: Tensor, y: Tensor) -> list[Metrics]:
     )
 
 
-def f1_macro(predicted: Tensor, y: Tensor, classes: int) -> Tensor:
-    """(K,) the mean F1 score of the classes that occur in `predicted` or `y`; (K, N) and (N,) int64."""
+def by_class(predicted: Tensor, y: Tensor, classes: int) -> dict[str, Tensor]:
+    """balanced_accuracy and f1_macro, (K,) each; predicted: (K, N), y: (N,), int64.
+
+    Balanced accuracy is the mean recall of the classes that occur in `y`; f1_macro is the mean F1 score of the classes
+    that occur in `predicted` or `y`.
+    """
     members = len(predicted)
     of_member = torch.arange(members, device=y.device).unsqueeze(1) * classes
 
     def count(values: Tensor) -> Tensor:
         return torch.bincount(values.flatten(), minlength=members * classes).view(members, classes)
 
-    hits = count((predicted + of_member)[predicted == y])
-    occurrences = count(predicted + of_member) + torch.bincount(y, minlength=classes)
-    scores = 2.0 * hits.double() / occurrences.clamp(min=1)
-    return scores.sum(1) / (occurrences > 0).sum(1)
+    rows = torch.bincount(y, minlength=classes)
+    hits = count((predicted + of_member)[predicted == y]).double()
+    occurrences = count(predicted + of_member) + rows
+    f1 = (2.0 * hits / occurrences.clamp(min=1)).sum(1) / (occurrences > 0).sum(1)
+    return {"balanced_accuracy": (hits / rows.clamp(min=1)).sum(1) / (rows > 0).sum(), "f1_macro": f1}
 
 
 def roc_auc(probabilities: Tensor, y: Tensor) -> Tensor:
@@ -96,4 +104,9 @@ def r2(prediction: Tensor, y: Tensor) -> Tensor:
 def _by_member(values: dict[str, Tensor]) -> list[Metrics]:
     """Columns (K,) -> one dict per member; values that are not finite become None."""
     rows = torch.stack(list(values.values()), 1).tolist()
-    return [{name: v if isfinite(v) else None for name, v in zip(values, row, strict=True)} for row in rows]
+    return [{name: or_none(v) for name, v in zip(values, row, strict=True)} for row in rows]
+
+
+def or_none(value: float) -> float | None:
+    """The value; None where it is not finite."""
+    return value if isfinite(value) else None

@@ -28,8 +28,11 @@ class Optimizer(Protocol):
         """Before each step: update in place what depends on the step count."""
         ...
 
-    def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor) -> None:
-        """Change `parameters` (K, P) in place; gradient: (K, P), which may be overwritten; lr: (K, 1)."""
+    def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor, decay: Tensor | None = None) -> None:
+        """Change `parameters` (K, P) in place; gradient: (K, P), which may be overwritten; lr: (K, 1).
+
+        `decay`: (K, 1), what multiplies decoupled weight decay; None: lr.
+        """
         ...
 
     def keep(self, members: Sequence[int]) -> None:
@@ -56,22 +59,25 @@ class Optimizer(Protocol):
 class Sgd:
     """Stochastic gradient descent with momentum; weight decay is added to the gradient."""
 
-    def __init__(self, settings: Sequence[spec.Sgd], decayed: Tensor) -> None:
+    def __init__(self, settings: Sequence[spec.Sgd], decayed: Tensor, rates: Tensor | None = None) -> None:
+        """`rates`: (1, P) factors of the learning rate; None: ones."""
         self._momentum = _column([each.momentum for each in settings], decayed)
         self._decay = _column([each.weight_decay for each in settings], decayed) * decayed
         self._nesterov = settings[0].nesterov
         self._velocity = torch.zeros_like(self._decay)
+        self._rates = rates
 
     def advance(self) -> None:
         """See Optimizer; SGD does not depend on the step count."""
 
-    def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor) -> None:
+    def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor, decay: Tensor | None = None) -> None:
         """See Optimizer."""
         gradient.addcmul_(parameters, self._decay)
         self._velocity.mul_(self._momentum).add_(gradient)
         if self._nesterov:
             gradient.addcmul_(self._velocity, self._momentum)
-        parameters.addcmul_(gradient if self._nesterov else self._velocity, lr, value=-1.0)
+        step = gradient if self._nesterov else self._velocity
+        parameters.addcmul_(step if self._rates is None else step * self._rates, lr, value=-1.0)
 
     def keep(self, members: Sequence[int]) -> None:
         """See Optimizer."""
@@ -105,9 +111,15 @@ class Adam:
     lr * r / (1 - b1^t) * m / (sqrt(v) + r * eps), where r = sqrt(1 - b2^t): PyTorch's formula, multiplied through by r.
     """
 
-    def __init__(self, settings: Sequence[spec.Adam], decayed: Tensor, decoupled: bool) -> None:
+    def __init__(
+        self, settings: Sequence[spec.Adam], decayed: Tensor, decoupled: bool, rates: Tensor | None = None
+    ) -> None:
+        """`rates`: (1, P) factors of the learning rate; None: ones."""
         self._settings = list(settings)
+        if decoupled and rates is not None:
+            decayed = decayed * rates
         self._decay = _column([each.weight_decay for each in settings], decayed) * decayed
+        self._rates = rates
         self._decoupled = decoupled
         self._mean, self._square = torch.zeros_like(self._decay), torch.zeros_like(self._decay)
         self._steps = [0] * len(settings)
@@ -118,10 +130,10 @@ class Adam:
         self._now.copy_(next(self._corrections))
         self._steps = [taken + 1 for taken in self._steps]
 
-    def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor) -> None:
+    def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor, decay: Tensor | None = None) -> None:
         """See Optimizer."""
         if self._decoupled:
-            parameters.addcmul_(parameters, self._decay * lr, value=-1.0)
+            parameters.addcmul_(parameters, self._decay * (lr if decay is None else decay), value=-1.0)
         else:
             gradient.addcmul_(parameters, self._decay)
         factor, floor = self._now
@@ -129,7 +141,10 @@ class Adam:
         step, root = self._scratch
         self._square.lerp_(torch.mul(gradient, gradient, out=step), self._new_square)
         torch.clamp_min(self._square, SMALLEST, out=root).sqrt_().add_(floor)
-        parameters.addcdiv_(torch.mul(self._mean, lr * factor, out=step), root, value=-1.0)
+        torch.mul(self._mean, lr * factor, out=step)
+        if self._rates is not None:
+            step.mul_(self._rates)
+        parameters.addcdiv_(step, root, value=-1.0)
 
     def keep(self, members: Sequence[int]) -> None:
         """See Optimizer."""
@@ -206,13 +221,19 @@ def _column(values: Sequence[float], like: Tensor) -> Tensor:
     return torch.tensor(values, dtype=torch.float32, device=like.device).view(-1, 1)
 
 
-def of(settings: Sequence[spec.Optimizer], decayed: Tensor) -> Optimizer:
-    """The optimizer of members with the same kind of optimizer; decayed: (1, P)."""
-    adam = FusedAdam if is_large(decayed.shape[1]) and not decayed.is_cuda else Adam
+def of(settings: Sequence[spec.Optimizer], decayed: Tensor, rates: Tensor | None = None) -> Optimizer:
+    """The optimizer of members with the same kind of optimizer; decayed: (1, P).
+
+    `rates`: (1, P) factors of the learning rate; None: ones.
+    """
+    if isinstance(settings[0], spec.Adam) and rates is None and is_large(decayed.shape[1]) and not decayed.is_cuda:
+        kind = type(settings[0])
+        own = [each for each in settings if isinstance(each, kind)]
+        return FusedAdam(own, decayed, decoupled=kind is spec.AdamW)
     match settings[0]:
         case spec.Sgd():
-            return Sgd([each for each in settings if isinstance(each, spec.Sgd)], decayed)
+            return Sgd([each for each in settings if isinstance(each, spec.Sgd)], decayed, rates)
         case spec.AdamW():
-            return adam([each for each in settings if isinstance(each, spec.AdamW)], decayed, decoupled=True)
+            return Adam([each for each in settings if isinstance(each, spec.AdamW)], decayed, True, rates)
         case spec.Adam():
-            return adam([each for each in settings if isinstance(each, spec.Adam)], decayed, decoupled=False)
+            return Adam([each for each in settings if isinstance(each, spec.Adam)], decayed, False, rates)

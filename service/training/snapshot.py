@@ -1,8 +1,8 @@
 """Snapshot of a job at the end of an epoch, from which training resumes bit-identically; its file format.
 
 Early stopping and the schedule are functions of the history; row order and dropout are functions of (seed, epoch). So
-none of them is stored: weights, best weights and the optimizer's moments suffice. `fingerprint` names what else decides
-the bits of a result: hardware, versions and threads.
+none of them is stored: weights, best and averaged weights, and the optimizer's moments suffice. `fingerprint` names
+what else decides the bits of a result: hardware, versions and threads.
 """
 
 from __future__ import annotations
@@ -40,6 +40,14 @@ class Snapshot:
     weights: State
     best: State | None  # None: no best epoch yet, or it is this epoch
     optimizer: State  # moments by kind and key, e.g. mean.layers.0.weight
+    average: State | None = None  # averaged weights; None: the job has none
+
+    @property
+    def best_weights(self) -> State:
+        """The weights of the best epoch, if there is one."""
+        if self.best is not None:
+            return self.best
+        return self.weights if self.average is None else self.average
 
 
 class _Metadata(BaseModel):
@@ -59,7 +67,12 @@ def to_bytes(snapshot: Snapshot, made_by: dict[str, str]) -> bytes:
     metadata = _Metadata(
         epoch=snapshot.epoch, steps=snapshot.steps, best_epoch=snapshot.best_epoch, made_by=made_by
     ).model_dump_json()
-    parts = {"weights": snapshot.weights, "best": snapshot.best or {}, "optimizer": snapshot.optimizer}
+    parts = {
+        "weights": snapshot.weights,
+        "best": snapshot.best or {},
+        "optimizer": snapshot.optimizer,
+        "average": snapshot.average or {},
+    }
     tensors = {f"{part}/{key}": values for part, state in parts.items() for key, values in state.items()}
     return safetensors.torch.save(tensors, {KEY: metadata})
 
@@ -79,14 +92,14 @@ def from_bytes(data: bytes) -> tuple[Snapshot, dict[str, str]]:
         tensors = safetensors.torch.load(data)
     except (ValidationError, SafetensorError) as error:
         raise CheckpointCorrupt(f"the saved state is damaged: {error}") from error
-    parts: dict[str, State] = {"weights": {}, "best": {}, "optimizer": {}}
+    parts: dict[str, State] = {"weights": {}, "best": {}, "optimizer": {}, "average": {}}
     for name, values in tensors.items():
         part, _, key = name.partition("/")
         parts[part][key] = values
-    best = parts["best"] or None
+    best, average = parts["best"] or None, parts["average"] or None
     at = metadata.epoch, metadata.steps, metadata.best_epoch
     made_by = {"engine": FIRST_ENGINE, **metadata.made_by}
-    return Snapshot(*at, parts["weights"], best, parts["optimizer"]), made_by
+    return Snapshot(*at, parts["weights"], best, parts["optimizer"], average), made_by
 
 
 def fingerprint(device: torch.device, graph: Graph) -> dict[str, str]:

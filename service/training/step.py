@@ -16,6 +16,7 @@ from torch import Tensor
 from service.training.array import NetworkArray
 from service.training.losses import BatchLoss, Loss
 from service.training.optimizers import Clipping, Optimizer
+from service.training.weights import Weights
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,23 @@ Work = Callable[[Batch], BatchLoss]
 class TrainingStep:
     """The training step of an array: kernels on tensors at fixed addresses, without synchronizing with the device."""
 
-    def __init__(self, array: NetworkArray, loss: Loss, clip: Clipping, optimizer: Optimizer, rates: Tensor) -> None:
-        """`rates`: (K, 1), each member's learning rate, changed in place by the caller."""
+    def __init__(
+        self,
+        array: NetworkArray,
+        loss: Loss,
+        clip: Clipping,
+        optimizer: Optimizer,
+        rates: Tensor,
+        decay: Tensor | None = None,
+        average: tuple[Weights, Tensor] | None = None,
+    ) -> None:
+        """`rates`: (K, 1), each member's learning rate, changed in place by the caller.
+
+        `decay`: (K, 1), what multiplies decoupled weight decay, unless the learning rate does. `average`: weights that
+        each step moves by a share (K, 1) to the array's.
+        """
         self.array, self._loss, self._clip, self._optimizer, self._rates = array, loss, clip, optimizer, rates
+        self._decay, self._average = decay, average
         self._replay = GraphReplay(capture_on_cuda) if array.parameters.is_cuda and not array.draws else None
 
     def __call__(self, batch: Batch) -> BatchLoss:
@@ -49,7 +64,10 @@ class TrainingStep:
         loss = self._loss(self.array.forward(batch.x, training=True), batch.y, batch.weight)
         self.array.backward(loss.gradient)
         self._clip(self.array.gradient)
-        self._optimizer.step(self.array.parameters, self.array.gradient, self._rates)
+        self._optimizer.step(self.array.parameters, self.array.gradient, self._rates, self._decay)
+        if self._average is not None:
+            average, share = self._average
+            average.blend(self.array.weights, share)
         return loss
 
 

@@ -145,6 +145,14 @@ class Weights:
         for own, other in self._pairs(source):
             own[rows] = other[rows]
 
+    def blend(self, source: Weights, share: Tensor) -> None:
+        """Move parameters and running statistics by `share` (K, 1) of the way to those of `source`; 1 copies them."""
+        for own, other in self._pairs(source):
+            if own.is_floating_point():
+                own.lerp_(other, share.view(-1, *[1] * (own.ndim - 1)))
+            else:
+                own.copy_(other)
+
     def _pairs(self, other: Weights) -> list[tuple[Tensor, Tensor]]:
         """Pairs of corresponding tensors; num_batches_tracked is one tensor under several keys."""
         buffers = {id(self.buffers[key]): (self.buffers[key], other.buffers[key]) for key in self.buffers}

@@ -63,7 +63,7 @@ class WeightsPacker:
             return self.training.best_state(number)
         assert attempt.resume_point is not None
         snapshot = attempt.resume_point.snapshot
-        return snapshot.weights if snapshot.best is None else snapshot.best
+        return snapshot.best_weights
 
     def _checkpoint(self, number: int, state: State, row: Epoch) -> bytes:
         return to_bytes(state, Metadata.of(self.jobs[number], self.preprocessing[number], row))

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.artifacts import sha256_of
-from service.data.preprocess.dataset import Prepared, prepare
-from service.errors import DatasetCorrupt
+from service.data.preprocess.dataset import Prepared, prepare_table
+from service.data.preprocess.sources import load, source_columns
+from service.errors import DatasetCorrupt, ServiceError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from service.spec.resolved import Resolved
+    from service.data.preprocess.preprocessing import Table
+    from service.spec.resolved import Preparation, Resolved
 
 MAX_BYTES = 512 * 1024**2
 
@@ -32,18 +35,52 @@ class PreparedCache:
     def __init__(self) -> None:
         self._entries: OrderedDict[str, Prepared] = OrderedDict()
 
-    def get_or_prepare(self, resolved: Resolved, table: TableFile | None) -> Prepared:
-        """The prepared rows of this job. Raises DatasetCorrupt if the file is missing or has changed."""
-        preparation = resolved.preparation
-        key = preparation.key
-        if key not in self._entries:
-            if table is not None and not (table.parquet.exists() and sha256_of(table.parquet) == table.sha256):
-                raise DatasetCorrupt("the stored rows are missing or changed; upload the file again")
-            self._entries[key] = prepare(preparation, table.parquet if table else None)
-        self._entries.move_to_end(key)
+    def get_or_prepare(self, jobs: Sequence[Resolved], table: TableFile | None) -> list[Prepared | ServiceError]:
+        """The prepared rows of each job, or why they cannot be prepared; jobs on the same rows share an object.
+
+        The jobs have the same table, which is verified and read once, however many splits of it they ask for.
+        """
+        source = _Source(table)
+        found: dict[str, Prepared | ServiceError] = {}
+        keys = [job.preparation.key for job in jobs]
+        for key, job in zip(keys, jobs, strict=True):
+            if key not in found:
+                found[key] = self._prepared(key, job.preparation, source)
         while len(self._entries) > 1 and sum(map(_size, self._entries.values())) > MAX_BYTES:
             self._entries.popitem(last=False)
+        return [found[key] for key in keys]
+
+    def _prepared(self, key: str, preparation: Preparation, source: _Source) -> Prepared | ServiceError:
+        if key not in self._entries:
+            try:
+                self._entries[key] = prepare_table(preparation, source.table(preparation))
+            except ServiceError as error:
+                return error
+        self._entries.move_to_end(key)
         return self._entries[key]
+
+
+class _Source:
+    """Loads a table once for all jobs that read the same columns of it."""
+
+    def __init__(self, file: TableFile | None) -> None:
+        self._file = file
+        self._verified = file is None
+        self._columns: list[str] = []
+        self._table: Table | None = None
+
+    def table(self, preparation: Preparation) -> Table:
+        """The columns that this preparation needs. Raises DatasetCorrupt if the file is missing or has changed."""
+        if not self._verified:
+            assert self._file is not None
+            if not (self._file.parquet.exists() and sha256_of(self._file.parquet) == self._file.sha256):
+                raise DatasetCorrupt("the stored rows are missing or changed; upload the file again")
+            self._verified = True
+        columns = source_columns(preparation)
+        if self._table is None or columns != self._columns:
+            self._table = load(preparation, self._file.parquet if self._file else None)
+            self._columns = columns
+        return self._table
 
 
 def _size(data: Prepared) -> int:

@@ -57,6 +57,12 @@ class Recorder:
         """The attempts that have neither ended nor lost their lease, by their numbers in the array."""
         return {*self._active}
 
+    def reject(self, errors: Mapping[int, JobError]) -> None:
+        """Before training starts: fail these jobs; the others are numbered anew, in the same order."""
+        self.finish({number: Outcome(Status.failed, error=error) for number, error in errors.items()})
+        self.attempts = [attempt for number, attempt in enumerate(self.attempts) if number not in errors]
+        self._active = dict(enumerate(self.attempts))
+
     def start(self, packer: Packer) -> FlushResult:
         """Training starts: delete what earlier attempts wrote past the epochs from which these ones resume."""
         self._files.packer = packer

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
+    from service.data.preprocess.dataset import Prepared
     from service.spec.resolved import Resolved
     from service.training.epoch import ProgressCounter
     from service.training.loop import EpochReport
@@ -87,12 +88,12 @@ class Trainer:
         self.device = device
 
     def run(self, claims: Sequence[Claim]) -> None:
-        """Train these jobs, which share a key, as one array."""
+        """Train these jobs, which share a key, as one array, each on its own rows."""
         device = torch.device("cpu") if claims[0].spec.device == "cpu" else self.device
         files = CheckpointFiles(self._artifacts, self._superseded, self._policy.keep)
         recorder = Recorder(self._database, files, str(device), claims, self._policy.save_seconds)
         try:
-            self._train(recorder, claims, device)
+            self._train(recorder, device)
         except Exception as error:
             log.exception("training failed")
             if (
@@ -103,11 +104,11 @@ class Trainer:
                 raise  # the CUDA context may be corrupt: leave the jobs to a fresh process
             recorder.fail(_job_error(error))
 
-    def _train(self, recorder: Recorder, claims: Sequence[Claim], device: torch.device) -> None:
-        jobs, table = retry(lambda: self._load(claims))
+    def _train(self, recorder: Recorder, device: torch.device) -> None:
+        jobs, data = self._prepare(recorder)
+        if not jobs:
+            return
         saved = retry(lambda: saved_states(self._database, recorder.attempts))
-        data = [self._prepared_cache.get_or_prepare(job, table) for job in jobs]
-        jobs = [own.counted(job) for own, job in zip(data, jobs, strict=True)]
         machine = fingerprint(device, jobs[0].graph)
         for attempt, state in zip(recorder.attempts, saved, strict=True):
             resume(self._artifacts, attempt, state, machine)
@@ -123,6 +124,27 @@ class Trainer:
             self._record(recorder, training, training.epoch())
             if recorder.active and self._pipe.poll():  # STOP, or the supervisor is gone
                 recorder.release(recorder.active)
+
+    def _prepare(self, recorder: Recorder) -> tuple[list[Resolved], list[Prepared]]:
+        """The jobs and their rows. A job whose rows cannot be prepared fails, e.g. by its split; the others remain."""
+        claims = [attempt.claim for attempt in recorder.attempts]
+        resolved, table = retry(lambda: self._load(claims))
+        prepared = self._prepared_cache.get_or_prepare(resolved, table)
+        jobs: list[Resolved] = []
+        data: list[Prepared] = []
+        errors: dict[int, JobError] = {}
+        for number, (job, own) in enumerate(zip(resolved, prepared, strict=True)):
+            try:
+                if isinstance(own, ServiceError):
+                    raise own
+                jobs.append(own.counted(job))
+                data.append(own)
+            except ServiceError as error:
+                log.warning("%s fails before training: %s", claims[number].job_id, error)
+                errors[number] = _job_error(error)
+        if errors:
+            recorder.reject(errors)
+        return jobs, data
 
     def _load(self, claims: Sequence[Claim]) -> tuple[list[Resolved], TableFile | None]:
         """The jobs as they were resolved at submission; those that an older version stored are resolved now."""

@@ -120,9 +120,10 @@ def test_a_plan_counts_rows_and_steps(client: TestClient) -> None:
 
     assert planned["rows"] == {"train": 30, "validation": 14, "test": 14, "dropped": 2, "exact": True}
     assert (planned["steps_per_epoch"], planned["monitor"]) == (2, "val_loss")
-    assert planned["inputs"] == [
-        {"column": "x0", "width": 1, "categories": None, "other": False, "missing_indicator": False}
-    ]
+    plain = {"categories": None, "other": False, "missing_indicator": False, "value_inputs": 0}
+    assert planned["inputs"] == [{"column": "x0", "width": 1, "bins": 0, **plain}]
+    binned = plan(client, inline([*range(58), None, None]), preprocess={"numeric": "piecewise_linear", "bins": 8})
+    assert binned["inputs"] == [{"column": "x0", "width": 9, "bins": 8, **plain}]
 
 
 @pytest.mark.parametrize(
@@ -192,3 +193,53 @@ def test_a_plan_creates_nothing(client: TestClient) -> None:
     plan(client)
 
     assert client.get("/v1/jobs").json()["data"] == []
+
+
+def folds(client: TestClient, rows: int = 10_000, features: int = 20, **fields: Any) -> dict[str, Any]:
+    data = {"kind": "synthetic", "rows": rows, "features": features}
+    array: dict[str, Any] = plan(client, data, split={"folds": 8}, **fields)["array"]
+    return array
+
+
+def test_a_plan_says_that_folds_train_as_one_array(client: TestClient) -> None:
+    array = folds(client)
+
+    assert (array["arrays"], array["limited_by"], array["reason"]) == (1, None, None)
+    assert (array["row_set_bytes"], array["row_sets"]) == (10_000 * 52 * 4, 2**30 // (10_000 * 52 * 4))
+    assert array["jobs"] > 8
+
+
+def test_a_plan_without_folds_is_one_array(client: TestClient) -> None:
+    planned = plan(client, {"kind": "synthetic", "rows": 5_000_000, "features": 10}, batch_size=4_096)
+
+    assert (planned["array"]["row_sets"], planned["array"]["arrays"], planned["array"]["limited_by"]) == (1, 1, None)
+    assert planned["array"]["memory_bytes"] == planned["memory_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "arrays", "limited_by", "reason"),
+    [
+        (
+            {"rows": 1_500_000, "batch_size": 4_096},
+            3,
+            "row_memory",
+            "8 folds train as 3 arrays of 3 at most: the rows of a fold take 298 MiB, and those of an array at most"
+            " 1,024 MiB",
+        ),
+        (
+            {"architecture": {"hidden": [1_000, 600]}},
+            3,
+            "parameters",
+            "8 folds train as 3 arrays of 3 at most: an array has at most 2,097,152 parameters, and one has 626,002",
+        ),
+        ({"rows": 200_000, "architecture": {"hidden": [16]}, "batch_size": "full"}, 4, "step_values", None),
+    ],
+)
+def test_a_plan_says_why_folds_need_several_arrays(
+    client: TestClient, fields: dict[str, Any], arrays: int, limited_by: str, reason: str | None
+) -> None:
+    array = folds(client, **fields)
+
+    assert (array["arrays"], array["limited_by"]) == (arrays, limited_by)
+    assert reason in (None, array["reason"])
+    assert f"8 folds train as {arrays} arrays" in array["reason"]

@@ -13,7 +13,7 @@ from service.spec.table import ColumnType
 from tests.data.test_preprocessing import fitted, written
 
 DATES = np.array(["2024-03-01T06:00", "2024-02-01T00:00", "2025-02-01T00:00"], dtype="datetime64[s]").astype(float)
-NUMERIC = ("standardize", "quantile", "none")
+NUMERIC = ("standardize", "robust", "quantile", "piecewise_linear", "none")
 
 
 def test_a_date_is_the_days_since_the_first_and_its_place_in_day_week_and_year() -> None:
@@ -34,7 +34,7 @@ def test_a_date_is_the_days_since_the_first_and_its_place_in_day_week_and_year()
 
 
 def test_the_days_of_a_date_are_scaled_like_any_number() -> None:
-    for numeric in ("standardize", "quantile"):
+    for numeric in ("standardize", "quantile", "robust"):
         date = fitted(DATES.tolist(), numeric, ColumnType.datetime)
         number = fitted(((DATES - DATES.min()) / DAY).tolist(), numeric)
 
@@ -46,11 +46,13 @@ def test_booleans_have_no_ranks() -> None:
     values = [1.0, 0.0, 0.0, 1.0]
 
     assert written(fitted(values, "quantile", ColumnType.boolean), values) == [[1], [-1], [-1], [1]]
-    assert written(fitted(values, "none", ColumnType.boolean), values) == [[1], [0], [0], [1]]
+    for numeric in ("none", "robust", "piecewise_linear"):
+        assert written(fitted(values, numeric, ColumnType.boolean), values) == [[1], [0], [0], [1]]
 
 
-def test_with_quantiles_a_missing_number_becomes_the_median() -> None:
-    feature = fitted([0.0, 1.0, 1000.0, np.nan], "quantile", indicator=True)
+@pytest.mark.parametrize("numeric", ["quantile", "robust", "piecewise_linear"])
+def test_with_quantiles_a_missing_number_becomes_the_median(numeric: Any) -> None:
+    feature = fitted([0.0, 1.0, 1000.0, np.nan], numeric, indicator=True)
 
     assert written(feature, [np.nan, 1.0]) == [[0, 1], [0, 0]]
 

@@ -96,7 +96,7 @@ def test_inputs_are_finite_whatever_the_training_values(
     np.testing.assert_allclose(np.ravel(written(fitted(train), values)), inputs, rtol=1e-6)
 
 
-@pytest.mark.parametrize("numeric", ["standardize", "quantile", "none"])
+@pytest.mark.parametrize("numeric", ["standardize", "robust", "quantile", "piecewise_linear", "none"])
 def test_only_training_rows_decide_to_the_last_bit(tmp_path: Path, numeric: str) -> None:
     days = np.arange(100).astype("datetime64[D]")
     lines = (f"{i * i},{i % 2 == 0},{days[i]},{'ab'[i % 2]},{i / 7}\n" for i in range(100))

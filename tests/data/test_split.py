@@ -132,6 +132,56 @@ def test_folds_take_turns_to_validate_and_share_their_test_rows(
             assert (np.abs(np.bincount(labels[parts.validation], minlength=len(sizes)) - share) < 2).all()
 
 
+@given(
+    sizes=SIZES,
+    folds=st.integers(2, 5),
+    test=SHARES,
+    by=st.sampled_from(["rows", "classes", "groups"]),
+    seed=st.integers(0, 9),
+)
+def test_repeats_assign_rows_to_folds_anew_and_share_their_test_rows(
+    sizes: list[int], folds: int, test: float, by: str, seed: int
+) -> None:
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    rows = len(labels)
+    assume(split_sizes(rows, Split(folds=folds, test=test))[0] >= 1)
+    assume(by != "groups" or len(sizes) > folds)
+    own: dict[str, Any] = {"labels": labels} if by == "classes" else {"labels": None}
+    group = {"group": "g"} if by == "groups" else {}
+    keys = labels.astype(float) if by == "groups" else None
+
+    repeats = [
+        fold_of(rows, keys=keys, folds=folds, test=test, seed=seed, repeat=repeat, **own, **group)
+        for repeat in (1, 2, 3, 2, None)
+    ]
+
+    for found in repeats:
+        turns = np.concatenate([parts.validation for parts in found])
+        assert np.array_equal(np.sort(np.concatenate([turns, found[0].test])), np.arange(rows))
+        assert all(np.array_equal(parts.test, repeats[0][0].test) for parts in found)
+        assert all(len(np.intersect1d(parts.train, parts.validation)) == 0 for parts in found)
+        if by == "classes":
+            for parts in found:
+                share = np.array(sizes) * len(parts.validation) / rows
+                assert (np.abs(np.bincount(labels[parts.validation], minlength=len(sizes)) - share) < 2).all()
+        if by == "groups":
+            assert sum(len(set(labels[parts.validation])) for parts in found) == len(sizes) - len(
+                set(labels[found[0].test])
+            )
+    assert same_folds(repeats[1], repeats[3])
+    assert same_folds(repeats[0], repeats[4])
+    if by == "rows" and rows > 40:
+        assert not same_folds(repeats[0], repeats[1])
+        assert not same_folds(repeats[1], repeats[2])
+
+
+def same_folds(one: list[SplitIndices], other: list[SplitIndices]) -> bool:
+    return all(
+        np.array_equal(left.validation, right.validation) and np.array_equal(left.train, right.train)
+        for left, right in zip(one, other, strict=True)
+    )
+
+
 def test_folds_in_row_order_are_runs_of_rows() -> None:
     found = fold_of(10, None, folds=3, shuffle=False)
 

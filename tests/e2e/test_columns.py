@@ -64,13 +64,42 @@ def test_every_kind_of_column_is_learnt_from_and_predicted_with(
     assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/rows/1/when")
 
 
+@pytest.mark.parametrize("encoding", ["target", "frequency"])
+def test_bins_wide_texts_and_clipped_predictions_are_learnt_from_predicted_with_and_exported(
+    service: httpx2.Client, train: Callable[[dict[str, Any]], dict[str, Any]], visits: dict[str, Any], encoding: str
+) -> None:
+    data = {"kind": "dataset", "id": visits["id"], "target": "dose", "features": ["when", "city", "smoker", "patient"]}
+    preprocess = {"numeric": "piecewise_linear", "bins": 4, "high_cardinality": encoding, "clip_target": True}
+    job = train({**SPEC, "data": data, "split": {"test": 0.2}, "max_epochs": 5, "preprocess": preprocess})
+
+    plan = service.post("/v1/jobs/plan", json={"data": data, "preprocess": preprocess}).json()
+    row = {"when": "2023-07-01T08:00:00Z", "city": "c0", "smoker": True, "patient": "p1"}
+    rows = [row, {**row, "when": "2123-07-01", "city": None, "patient": None}, {**row, "city": "x", "patient": "x"}]
+    answers = service.post(f"/v1/jobs/{job['id']}/predict", json={"rows": rows}).json()["predictions"]
+    content = "when,city,smoker,patient\n2023-07-01T08:00:00Z,c0,true,p1\n2023-07-01T08:00:00Z,x,true,x\n"
+    of_file = service.post(f"/v1/jobs/{job['id']}/predict", content=content, headers={"content-type": "text/csv"})
+
+    assert (job["status"], job["error"]) == ("succeeded", None)
+    assert {item["column"]: item["width"] for item in plan["inputs"]} == {
+        "when": 11,
+        "city": 2,
+        "smoker": 1,
+        "patient": 1,
+    }
+    assert all(0 < answer["prediction"] < 1e4 for answer in answers)
+    assert of_file.status_code == 200, of_file.text
+    for kind in ("onnx", "pt2", "bundle"):  # each is compared with the service's predictions
+        response = service.get(f"/v1/jobs/{job['id']}/checkpoints/best/download", params={"format": kind})
+        assert response.status_code == 200, response.text
+
+
 def test_cross_validation_by_patient_gives_each_setting_a_mean_and_a_deviation(
     service: httpx2.Client, visits: dict[str, Any]
 ) -> None:
     data = {"kind": "dataset", "id": visits["id"], "target": "late"}
     asked = {
         "base": {**SPEC, "data": data, "split": {"group": "patient"}, "max_epochs": 5},
-        "grid": {"preprocess.numeric": ["standardize", "quantile"]},
+        "grid": {"preprocess.numeric": ["piecewise_linear", "quantile"]},
         "folds": 3,
         "replicates": 2,
     }

@@ -14,7 +14,7 @@ RULE: TypeAdapter[EarlyStopping] = TypeAdapter(EarlyStopping)
 
 @pytest.mark.parametrize("monitor", Monitor)
 def test_scores_should_grow_and_losses_and_errors_should_shrink(monitor: Monitor) -> None:
-    scores = {"val_accuracy", "val_f1_macro", "val_roc_auc", "val_r2"}
+    scores = {"val_accuracy", "val_balanced_accuracy", "val_f1_macro", "val_roc_auc", "val_r2"}
 
     assert monitor.larger_is_better == (monitor.value in scores)
 

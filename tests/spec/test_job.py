@@ -18,16 +18,19 @@ DEFAULTS: dict[str, Any] = {
     "data": {"kind": "dataset", "id": "ds_1", "target": "species", "features": None, "weight": None},
     "task": "auto",
     "split": {"validation": None, "test": None, "shuffle": None, "stratify": None, "seed": 0,
-              "column": None, "group": None, "order_by": None, "folds": None, "fold": None},
-    "preprocess": {"numeric": "standardize", "categorical": "one_hot", "max_categories": 50, "missing": "impute"},
+              "column": None, "group": None, "order_by": None, "folds": None, "fold": None,
+              "repeat": None},
+    "preprocess": {"numeric": "standardize", "bins": 16, "categorical": "one_hot", "max_categories": 50,
+                   "high_cardinality": "most_frequent", "target_smoothing": 10.0, "missing": "impute",
+                   "clip_target": False},
     "architecture": {
         "kind": "mlp", "hidden": [64, 32], "batch_norm": True, "batch_norm_momentum": 0.1, "batch_norm_eps": 1e-5,
         "activation": "relu", "dropout": 0.0,
     },
     "optimizer": {"kind": "adam", "lr": 0.003, "weight_decay": 0.0, "max_grad_norm": None,
                   "betas": [0.9, 0.999], "eps": 1e-8},
-    "schedule": {"kind": "constant"},
-    "loss": {"label_smoothing": 0.0, "class_weight": None},
+    "schedule": {"kind": "constant", "warmup_steps": 0, "warmup_share": 0.0},
+    "loss": {"kind": "auto", "label_smoothing": 0.0, "class_weight": None},
     "batch_size": 64,
     "max_epochs": 100,
     "max_seconds": None,
@@ -85,7 +88,7 @@ def test_an_unknown_field_is_refused_wherever_it_stands(path: str) -> None:
 
 
 def test_a_kind_that_does_not_exist_is_refused_by_name() -> None:
-    for part in ("data", "architecture", "optimizer", "schedule"):
+    for part in ("data", "architecture", "optimizer", "schedule", "loss"):
         with pytest.raises(ValidationError, match="imaginary"):
             read(f"{part}.kind", "imaginary")
 
@@ -122,7 +125,11 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "split.test": ([0.0, 0.5], [-0.01, 1.0]),
     "split.folds": ([2, 2.0, 100, None], [1, 101, 2.5]),
     "split.column": (["part", None], ["", "nul\x00"]),
-    "preprocess.numeric": (["quantile", "none"], ["rank", None]),
+    "preprocess.numeric": (["quantile", "none", "robust", "piecewise_linear"], ["rank", None]),
+    "preprocess.bins": ([2, 256], [1, 257, 2.5]),
+    "preprocess.high_cardinality": (["frequency", "target"], ["mean", None]),
+    "preprocess.target_smoothing": ([0, 0.5, 1e6], [-1, 1e7, None]),
+    "preprocess.clip_target": ([True], [1, "yes"]),
     "preprocess.max_categories": ([1, 1_000], [0, 1_001]),
     "split.seed": ([0, 2**32 - 1], [-1, 2**32, 1.5]),
     "architecture.hidden": ([[], [1], [65_536], [8] * 64], [[0], [65_537], [8] * 65, [8.5], 64]),
@@ -134,6 +141,9 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "optimizer.eps": ([1e-8, 1.0], [0.0, 1.1]),
     "loss.label_smoothing": ([0.0, 0.99], [1.0, -0.1]),
     "loss.class_weight": (["balanced", None], ["inverse"]),
+    "loss.kind": (["auto", "squared", "poisson"], ["mse", None]),
+    "schedule.warmup_steps": ([0, 1_000], [-1, 0.5]),
+    "schedule.warmup_share": ([0.0, 1.0], [-0.1, 1.1]),
     "batch_size": ([1, 10_000_000, "full"], [0, 10_000_001, "all", 1.5]),
     "max_epochs": ([1, 1_000_000], [0, 1_000_001]),
     "max_seconds": ([0.001, 2_592_000.0, None], [0.0, 2_592_001.0]),

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
+import pytest
+
 from service.spec import job as job_spec
 from service.spec.job import SPEC_VERSION, JobSpec, version_needed
 from service.spec.layers import LAYERS
 from service.spec.resolved import Feature, RowCounts
 
-DIGESTS: dict[int, str] = {1: "fcab832e1ff0b193", 2: "905d538d1be5c007"}
+DIGESTS: dict[int, str] = {1: "fcab832e1ff0b193", 2: "faa8bac0549b2d98"}
 
 
 def values(schema: Any) -> Iterator[str]:
@@ -46,6 +48,24 @@ def test_the_fields_and_values_of_specs_match_the_digest_of_their_version() -> N
         "specs or resolved jobs have a new field or value: add to SINCE in service/spec/job.py which specs use it,"
         " and add the digest of the new version here"
     )
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "version"),
+    [
+        ({}, 1),
+        ({"numeric": "quantile", "bins": 8, "target_smoothing": 1.0}, 1),
+        ({"numeric": "robust"}, 2),
+        ({"numeric": "piecewise_linear"}, 2),
+        ({"high_cardinality": "frequency"}, 2),
+        ({"high_cardinality": "target"}, 2),
+        ({"clip_target": True}, 2),
+    ],
+)
+def test_new_preprocessing_needs_version_2(preprocess: dict[str, Any], version: int) -> None:
+    spec = JobSpec.model_validate({"data": {"kind": "synthetic"}, "preprocess": preprocess})
+
+    assert version_needed(spec) == version
 
 
 def test_a_spec_needs_the_smallest_version_that_trains_it(monkeypatch: Any) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from service.spec.optimizer import Adam, AdamW, Constant, Cosine, Optimizer, Plateau, Schedule, Sgd, Step
+from service.spec.optimizer import Adam, AdamW, Optimizer, Sgd
+from service.spec.schedule import Constant, Cosine, CosLog4, OneCycle, Plateau, Schedule, Step
 
 optimizers: TypeAdapter[Any] = TypeAdapter(Optimizer)
 schedules: TypeAdapter[Any] = TypeAdapter(Schedule)
@@ -23,7 +24,15 @@ def test_an_optimizer_is_told_by_its_kind(kind: str, model: type) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "model"), [("constant", Constant), ("cosine", Cosine), ("step", Step), ("plateau", Plateau)]
+    ("kind", "model"),
+    [
+        ("constant", Constant),
+        ("cosine", Cosine),
+        ("step", Step),
+        ("plateau", Plateau),
+        ("coslog4", CosLog4),
+        ("one_cycle", OneCycle),
+    ],
 )
 def test_a_schedule_is_told_by_its_kind(kind: str, model: type) -> None:
     assert type(schedules.validate_python({"kind": kind})) is model
@@ -47,6 +56,8 @@ def test_a_field_of_another_kind_is_refused() -> None:
         {"kind": "plateau", "factor": 1.0},
         {"kind": "plateau", "patience": -1},
         {"kind": "plateau", "threshold": 1.0},
+        {"kind": "one_cycle", "pct_start": 1.1},
+        {"kind": "constant", "warmup_steps": 5, "warmup_share": 0.1},
     ],
 )
 def test_a_schedule_out_of_its_bounds_is_refused(wrong: dict[str, Any]) -> None:

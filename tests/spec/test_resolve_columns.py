@@ -108,6 +108,75 @@ def test_the_width_of_a_feature_by_its_type_and_missing_values() -> None:
     assert result.inputs == result.layers[0].inputs == 19
 
 
+def test_bins_are_as_many_as_asked_for_or_one_less_than_the_distinct_values() -> None:
+    columns = [
+        column("many"),
+        column("five", "integer", distinct=5, missing=1),
+        column("two", "integer", distinct=2),
+        column("when", "datetime"),
+        column("flag", "boolean"),
+        column("text", "text", distinct=3),
+    ]
+    preprocess = {"numeric": "piecewise_linear", "bins": 8}
+    result = resolved(table(*columns, column("y", "boolean")), "y", preprocess=preprocess)
+
+    assert [feature.bins for feature in result.features] == [8, 4, 0, 8, 0, 0]
+    assert [feature.width for feature in result.features] == [9, 6, 1, 15, 1, 3]
+    assert result.inputs == 35
+    # The scaled values of numbers and dates, each the first input of its column.
+    assert result.graph.layout.scaled == (0, 9, 15, 16)
+
+
+@pytest.mark.parametrize("numeric", ["standardize", "robust", "quantile", "none"])
+def test_the_positions_of_scaled_numbers_are_known_for_every_method(numeric: str) -> None:
+    columns = [column("text", "text", distinct=3), column("a", missing=1), column("flag", "boolean"), column("b")]
+    result = resolved(table(*columns, column("y", "boolean")), "y", preprocess={"numeric": numeric})
+
+    assert result.graph.layout.scaled == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "inputs"),
+    [("number", "target", 1), ("two", "target", 1), ("three", "target", 3), ("three", "frequency", 1)],
+)
+def test_a_wide_text_column_has_an_input_or_one_a_class(target: str, kind: str, inputs: int) -> None:
+    targets = {
+        "number": column("y"),
+        "two": column("y", "text", distinct=2),
+        "three": column("y", "text", distinct=3),
+    }
+    columns = [
+        column("wide", "text", distinct=60, missing=1),
+        column("narrow", "text", distinct=3),
+        column("id", "text", distinct=100),
+        column("rare", "text", distinct=45),
+    ]
+    profile = table(*columns, targets[target])
+    result = resolved(profile, "y", preprocess={"high_cardinality": kind})
+
+    assert [(f.column, f.value_inputs) for f in result.features] == [("wide", inputs), ("narrow", 0), ("rare", inputs)]
+    assert result.features[0] == Feature("wide", ColumnType.text, (), indicator=True, value_inputs=inputs)
+    assert result.inputs == 3 + 2 * inputs + 1
+    assert [warning.code for warning in result.warnings] == ["column_left_out"]
+    assert result.graph.layout.scaled == ()
+
+
+def test_predictions_are_clipped_in_regression_only() -> None:
+    assert resolved(target="length", preprocess={"clip_target": True}).spec.preprocess.clip_target
+    pointer, message = refused(preprocess={"clip_target": True})
+
+    assert (pointer, message) == ("/preprocess/clip_target", "predictions can be clipped in regression only")
+
+
+def test_rows_with_a_shape_have_one_input_a_column() -> None:
+    pointer, message = refused(
+        preprocess={"numeric": "piecewise_linear"}, architecture={"kind": "cnn", "shape": [1, 4], "channels": [2]}
+    )
+
+    assert pointer == "/preprocess/numeric"
+    assert "several inputs" in message
+
+
 @pytest.mark.parametrize(
     ("useless", "why"),
     [

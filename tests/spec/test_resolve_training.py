@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine_constants import PROCESS_BYTES
+from service.engine_constants import MAX_ARRAY_ROW_BYTES, PROCESS_BYTES
 from service.errors import InvalidSpec
 from service.spec.job import JobSpec
-from service.spec.limits import JobLimits, memory_of
+from service.spec.limits import JobLimits, array_memory_of, memory_of
 from service.spec.resolve import RowCounts, profile_of, resolve
 from service.spec.split import Split, split_sizes
 from tests.spec.tables import TABLE, column, refused, resolved, spec, table
@@ -214,6 +214,25 @@ def test_a_job_may_ask_for_as_much_as_the_server_allows_and_no_more() -> None:
 def test_a_job_that_asks_for_no_time_gets_what_the_server_allows() -> None:
     assert resolve(spec(), TABLE, limits(seconds=60.0)).spec.max_seconds == 60.0
     assert resolve(spec(max_seconds=5.0), TABLE, limits(seconds=60.0)).spec.max_seconds == 5.0
+
+
+def test_the_row_sets_of_an_array_fit_into_the_memory_of_the_server() -> None:
+    # 100,000 rows of 20 inputs, and padded to 32, in float32.
+    job = JobSpec.model_validate({"data": {"kind": "synthetic", "rows": 100_000, "features": 20}})
+    profile, one_set = profile_of(job.data), 100_000 * (20 + 32) * 4
+    plain = resolve(job, profile)
+    alone = PROCESS_BYTES + sum(memory_of(plain).values())
+
+    sets = [
+        resolve(job, profile, limits(memory_bytes=alone + more)).row_sets
+        for more in (0, one_set - 1, one_set, 4 * one_set, 2**40)
+    ]
+
+    assert plain.row_set_bytes == one_set
+    assert sets == [1, 1, 2, 5, MAX_ARRAY_ROW_BYTES // one_set]
+    assert plain.row_sets == sets[-1]
+    assert array_memory_of(plain, 1, 1) == alone
+    assert array_memory_of(plain, 8, 3) > alone + 2 * one_set
 
 
 @pytest.mark.parametrize(

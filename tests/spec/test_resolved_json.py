@@ -47,6 +47,14 @@ JOBS = {
         task="regression",
         preprocess={"max_categories": 2},
     ),
+    "columns with bins and wide columns": tables.resolved(
+        tables.table(
+            *(tables.column(kind, kind, missing=3, distinct=30) for kind in ("number", "integer", "text", "datetime")),
+            tables.column("few", "integer", distinct=4),
+            tables.column("species", "text", distinct=3),
+        ),
+        preprocess={"numeric": "piecewise_linear", "high_cardinality": "target", "max_categories": 20},
+    ),
 }
 
 

@@ -21,6 +21,7 @@ WAYS: list[dict[str, Any]] = [
     {"order_by": "when", "test": 0.1},
     {"folds": 3, "test": 0.1, "stratify": True},
     {"folds": 4, "fold": 4},
+    {"folds": 4, "fold": 1, "repeat": 3},
 ]
 
 
@@ -41,6 +42,9 @@ WAYS: list[dict[str, Any]] = [
         ({"folds": 3, "order_by": "when"}, "folds"),
         ({"fold": 1}, "fold"),
         ({"folds": 3, "fold": 4}, "fold"),
+        ({"repeat": 1}, "repeat"),
+        ({"folds": 3, "repeat": 0}, "repeat"),
+        ({"folds": 3, "repeat": 2, "shuffle": False}, "repeat"),
     ],
 )
 def test_exclusive_fields_are_refused(fields: dict[str, Any], place: str) -> None:

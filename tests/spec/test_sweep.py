@@ -54,16 +54,24 @@ def test_replicates_count_the_seeds_up_at_each_point(replicates: int, seed: int,
 
 
 @pytest.mark.slow
-@given(st.integers(2, 6), st.integers(1, 4), st.lists(st.integers(1, 99), min_size=1, max_size=3, unique=True))
-def test_each_point_is_trained_once_a_fold_and_seed(folds: int, replicates: int, sizes: list[int]) -> None:
-    asked = sweep(grid={"batch_size": sizes}, folds=folds, replicates=replicates)
+@given(
+    st.integers(2, 6),
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.lists(st.integers(1, 99), min_size=1, max_size=3, unique=True),
+)
+def test_each_point_is_trained_once_a_repeat_fold_and_seed(
+    folds: int, repeats: int, replicates: int, sizes: list[int]
+) -> None:
+    asked = sweep(grid={"batch_size": sizes}, folds=folds, repeats=repeats, replicates=replicates)
 
     changes = [point.changes for point in expand(asked)]
 
-    assert len(changes) == asked.size == len(sizes) * folds * replicates
-    assert [(change["batch_size"], change["split.fold"], change.get("seed", 0)) for change in changes] == list(
-        product(sizes, range(1, folds + 1), range(replicates))
-    )
+    assert len(changes) == asked.size == len(sizes) * folds * repeats * replicates
+    assert [
+        (change["batch_size"], change.get("split.repeat", 1), change["split.fold"], change.get("seed", 0))
+        for change in changes
+    ] == list(product(sizes, range(1, repeats + 1), range(1, folds + 1), range(replicates)))
     assert {change["split.folds"] for change in changes} == {folds}
 
 
@@ -71,6 +79,8 @@ def test_a_fault_of_a_fold_is_traced_to_the_folds() -> None:
     point = next(expand(sweep(grid={"batch_size": [8]}, folds=3)))
 
     assert (point.locate("/split/folds"), point.locate("/split/fold")) == ("/folds", "/folds")
+    *_, last = expand(sweep(folds=3, repeats=2))
+    assert last.locate("/split/repeat") == "/repeats"
     assert point.locate("/split/group") == "/base/split/group"
     assert point.locate("/batch_size") == "/grid/batch_size/0"
 
@@ -94,6 +104,9 @@ def test_without_grid_and_points_the_base_is_repeated() -> None:
         ({"folds": 101}, "folds"),
         ({"folds": 3, "grid": {"split.fold": [1, 2]}}, "folds"),
         ({"folds": 3, "points": [{"split": {}}]}, "folds"),
+        ({"folds": 3, "points": [{"split.repeat": 2}]}, "folds"),
+        ({"repeats": 2}, "repeats"),
+        ({"folds": 3, "repeats": 101}, "repeats"),
         ({"base": {**BASE, "sede": 1}}, "base"),
     ],
 )

@@ -135,6 +135,21 @@ def test_overflowing_sums_are_null() -> None:
     json.dumps(point.model_dump(), allow_nan=False)
 
 
+def test_the_same_fold_of_another_repeat_is_another_fold() -> None:
+    values = {(1, 1): 1.0, (1, 2): 3.0, (2, 1): 5.0, (2, 2): 7.0}
+    rows = [
+        row(value + seed, **{"split.folds": 2, "split.repeat": repeat, "split.fold": fold, "seed": seed})
+        for (repeat, fold), value in values.items()
+        for seed in (0, 2)
+    ]
+
+    (point,) = summarize(rows, larger_is_better=False)
+
+    assert (point.point, point.jobs) == ({"split.folds": 2}, 8)
+    assert point.value is not None
+    assert (point.value.n, point.value.mean, point.value.std) == (4, 5.0, pytest.approx(2.582, abs=1e-3))
+
+
 def test_seeds_are_averaged_before_folds() -> None:
     values = {1: [0.0, 2.0], 2: [2.0, 4.0], 3: [5.0, None]}
     rows = [

@@ -29,9 +29,33 @@ OPTIMIZERS = {
     "adam": st.fixed_dictionaries({"betas": st.sampled_from([(0.9, 0.999), (0.5, 0.9)]), "eps": st.just(1e-6)}),
     "adamw": st.fixed_dictionaries({"weight_decay": st.sampled_from([0.0, 0.2])}),
 }
-SCHEDULES = st.sampled_from(
-    [{"kind": "constant"}, {"kind": "cosine"}, {"kind": "step", "step_size": 2}, {"kind": "plateau", "patience": 0}]
+SCHEDULES = st.builds(
+    lambda kind, warmup: {**kind, **warmup},
+    st.sampled_from(
+        [
+            {"kind": "constant"},
+            {"kind": "cosine"},
+            {"kind": "step", "step_size": 2},
+            {"kind": "plateau", "patience": 0},
+            {"kind": "coslog4"},
+            {"kind": "one_cycle", "epochs": 3},
+        ]
+    ),
+    st.sampled_from([{}, {}, {"warmup_steps": 5}, {"warmup_share": 0.4}]),
 )
+LOSSES: dict[bool, dict[str, Any]] = {  # by whether the task is regression
+    True: {
+        "auto": st.just({}),
+        "absolute": st.just({}),
+        "huber": st.fixed_dictionaries({"delta": st.sampled_from([0.3, 1.0])}),
+        "quantile": st.fixed_dictionaries({"q": st.sampled_from([0.1, 0.5, 0.9])}),
+        "poisson": st.just({}),
+    },
+    False: {
+        "auto": st.fixed_dictionaries({"label_smoothing": st.sampled_from([0.0, 0.1])}),
+        "focal": st.fixed_dictionaries({"gamma": st.sampled_from([0.0, 0.5, 2.0])}),
+    },
+}
 STOPPING = st.none() | st.builds(lambda patience: {"patience": patience}, st.integers(1, 4))
 
 ACTIVATIONS = st.sampled_from(["relu", "elu", "gelu", "tanh", "sigmoid", "silu", "leaky_relu"])
@@ -118,6 +142,8 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     kind = draw(st.sampled_from(sorted(OPTIMIZERS)))
     dropout = draw(st.booleans())
     regression = draw(st.booleans())
+    loss = draw(st.sampled_from(sorted(LOSSES[regression])))
+    weighted = {} if regression else {"class_weight": draw(st.sampled_from([None, "balanced"]))}
     x = [[(i * j) % 7 / 9 for j in range(1, 13)] for i in range(45)]
     inline = {"kind": "inline", "x": x, "y": [i * 0.37 % 3 for i in range(45)]}
     architecture = draw(NETWORKS)
@@ -133,7 +159,6 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     jobs = []
     for _ in range(draw(st.integers(2, 6))):
         rate = {"dropout": draw(st.sampled_from([0.1, 0.5]))} if dropout else {}
-        smoothing = 0.0 if regression else draw(st.sampled_from([0.0, 0.1]))
         fields = {
             "architecture": {**architecture, **rate},
             "optimizer": {
@@ -143,7 +168,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
                 **draw(OPTIMIZERS[kind]),
             },
             "schedule": draw(SCHEDULES),
-            "loss": {"label_smoothing": smoothing},
+            "loss": {"kind": loss, **weighted, **draw(LOSSES[regression][loss])},
             "early_stopping": draw(STOPPING),
             "max_epochs": draw(st.integers(1, 9)),
             "seed": draw(st.integers(0, 5)),

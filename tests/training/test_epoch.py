@@ -59,7 +59,7 @@ def test_epochs_in_batches_move_the_weights_as_a_plain_loop_over_the_same_rows_d
     x, y = torch.tensor(data.train.x), torch.tensor(data.train.y)
 
     for epoch in (1, 2, 3):
-        member.epoch([epoch], [0.01])
+        member.epoch([epoch], [[0.01]])
         for rows in row_order(3, epoch, len(x)).split(9):
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
@@ -72,7 +72,7 @@ def test_epochs_in_batches_move_the_weights_as_a_plain_loop_over_the_same_rows_d
 def test_a_last_batch_of_one_row_with_batch_norm_joins_the_one_before() -> None:
     member = group(data={"kind": "synthetic", "rows": 81, "features": 3}, batch_size=64)
 
-    (measured,) = member.epoch([1], [0.01])
+    (measured,) = member.epoch([1], [[0.01]])
 
     assert not measured.non_finite
     assert member.array.state(0)["layers.1.num_batches_tracked"] == 1
@@ -82,7 +82,9 @@ def test_weights_that_are_not_finite_leave_every_metric_undefined() -> None:
     member = group()
     member.array.parameters.fill_(torch.nan)
 
-    (measured,) = member.epoch([1], [0.01])
+    (measured,) = member.epoch([1], [[0.01]])
 
     assert measured.non_finite
-    assert measured.metrics == dict.fromkeys(["val_accuracy", "val_f1_macro", "val_roc_auc", "val_log_loss"])
+    assert measured.metrics == dict.fromkeys(
+        ["val_accuracy", "val_balanced_accuracy", "val_f1_macro", "val_roc_auc", "val_log_loss"]
+    )

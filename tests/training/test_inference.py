@@ -38,6 +38,38 @@ def trained(architecture: dict[str, Any], **fields: Any) -> tuple[InferenceModel
     return InferenceModel(checkpoint), checkpoint
 
 
+@pytest.mark.parametrize("clip", [True, False])
+def test_metrics_and_predictions_are_clipped_to_the_range_of_the_training_rows(clip: bool) -> None:
+    x: list[list[float | None]] = [[float(i)] for i in range(40)]
+    data = {"kind": "inline", "x": x, "y": [float(i) for i in range(40)]}
+    spec = JobSpec.model_validate(
+        {
+            "data": data,
+            "task": "regression",
+            "split": {"shuffle": False, "validation": 0.25, "test": 0.25},
+            "preprocess": {"clip_target": clip},
+            "architecture": {"hidden": []},
+            "optimizer": {"kind": "sgd", "lr": 0.05},
+            "max_epochs": 20,
+        }
+    )
+    resolved = resolve(spec, inline_profile(spec.data))  # type: ignore[arg-type]
+    rows = prepare(resolved.preparation, None)
+    *_, (last,) = train([resolved], rows, CPU)
+    network = build(resolved.graph).eval()
+    network.load_state_dict(last.best_state)
+    model = InferenceModel(LoadedCheckpoint(network, resolved.graph, rows.preprocessing, spec, 1, {}))
+
+    predicted = model.numbers(Table({"x0": np.arange(30.0, 40.0)}, 10))
+
+    # Training rows have targets 0 to 19, test rows 30 to 39, towards which the line goes on.
+    assert (predicted.max() == 19) == clip
+    assert (predicted > 19).any() != clip
+    assert last.test is not None
+    assert last.test["mae"] == pytest.approx(np.abs(predicted - np.arange(30.0, 40.0)).mean(), rel=1e-5)
+    assert rows.preprocessing.target.low == (0.0 if clip else None)
+
+
 def table(rows: int, seed: int = 0) -> Table:
     values = np.random.default_rng(seed).normal(size=(FEATURES, rows)) * 3
     values[:, ::7] = np.nan
@@ -49,11 +81,17 @@ def some(whole: Table, rows: Any) -> Table:
 
 
 @settings(max_examples=40)
-@given(NETWORKS, st.integers(1, 600), st.integers(0, 2**32 - 1), st.sampled_from(["standardize", "quantile"]))
+@given(
+    NETWORKS,
+    st.integers(1, 600),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["standardize", "quantile", "piecewise_linear"]),
+)
 def test_a_row_predicts_the_same_alone_and_in_any_batch(
     architecture: dict[str, Any], rows: int, seed: int, numeric: str
 ) -> None:
-    model, _ = trained(architecture, preprocess={"numeric": numeric})
+    scaled = "robust" if architecture.get("shape") and numeric == "piecewise_linear" else numeric
+    model, _ = trained(architecture, preprocess={"numeric": scaled})
     whole, rng = table(rows, seed), np.random.default_rng(seed)
 
     together = model.shares(whole)

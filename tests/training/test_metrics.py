@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,9 @@ def test_accuracy_f1_and_log_loss_are_those_of_scikit_learn(rows: tuple[Tensor, 
     found = of_one(*rows)
 
     assert found["accuracy"] == pytest.approx(sk.accuracy_score(y, predicted))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # predicted classes that do not occur
+        assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(y, predicted))
     assert found["f1_macro"] == pytest.approx(sk.f1_score(y, predicted, average="macro", zero_division=0))
     assert found["log_loss"] == pytest.approx(sk.log_loss(y, probabilities, labels=range(probabilities.shape[1])))
 

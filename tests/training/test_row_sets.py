@@ -2,56 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.data.preprocess.dataset import prepare
+from service.data.preprocess.dataset import Prepared, prepare
+from service.domain.epoch import Epoch
 from service.spec.resolve import Resolved
 from service.training.loop import ResumePoint, Training
 from service.training.row_sets import batch_sizes, stages
 from tests.specs import synthetic
-from tests.training.arrays import State, assert_same
+from tests.training.arrays import SCHEDULES, State, assert_same
 from tests.training.jobs import CPU, observe
 
+Ends = dict[int, tuple[list[dict[str, Any]], State, State]]
 
-def outcomes(jobs: list[Resolved], stop: int = 10**6) -> dict[int, tuple[list[dict[str, Any]], State, State]]:
-    """(rows but for seconds, best weights, last weights) of each job, with rows of its own; resumed after `stop`."""
+
+def rows_of(jobs: Sequence[Resolved], weighted: bool = False) -> list[Prepared]:
+    """The rows of each job, one object for equal splits; `weighted`: with sample weights."""
     sets = {job.preparation.key: prepare(job.preparation, None) for job in jobs}
-    data = [sets[job.preparation.key] for job in jobs]
-    training, rows = Training(jobs, data, CPU), {member: list[Any]() for member in range(len(jobs))}
-    histories = {member: list[Any]() for member in rows}
-    ends: dict[int, tuple[list[dict[str, Any]], State, State]] = {}
+    if weighted:
+        for key, own in sets.items():
+            weight = (np.arange(len(own.train.y)) % 5 / 2).astype(np.float32)
+            sets[key] = replace(own, train=replace(own.train, weight=weight))
+    return [sets[job.preparation.key] for job in jobs]
+
+
+def outcomes(jobs: list[Resolved], stops: Container[int] = (), weighted: bool = False) -> Ends:
+    """(rows but for seconds, best weights, last weights) of each job, with rows of its own.
+
+    `stops`: after which epochs all jobs stop and resume from their snapshots, each time in reverse order.
+    """
+    data, rows, histories = rows_of(jobs, weighted), [list[Any]() for _ in jobs], [list[Epoch]() for _ in jobs]
+    members, training, ends = list(range(len(jobs))), Training(jobs, data, CPU), Ends()
     epochs = 0
     while training.active:
-        seen = [observe(training, report) for report in training.epoch()]
-        for each in seen:
-            histories[each.member].append(each.row)
-            rows[each.member].append(each.row.model_dump(exclude={"seconds"}) | {"test": each.test})
+        points: dict[int, ResumePoint] = {}
+        for report in training.epoch():
+            each, member = observe(training, report), members[report.member]
+            histories[member].append(each.row)
+            rows[member].append(each.row.model_dump(exclude={"seconds"}) | {"test": each.test})
             if each.ended:
-                ends[each.member] = rows[each.member], each.best_state, each.last_state
+                ends[member] = rows[member], each.best_state, each.last_state
+            else:
+                points[member] = ResumePoint(each.snapshot, tuple(histories[member]))
         epochs += 1
-        if epochs == stop and training.active:
-            points = {
-                each.member: ResumePoint(each.snapshot, histories[each.member]) for each in seen if not each.ended
-            }
-            staying = sorted(points, reverse=True)
-            again = Training([jobs[m] for m in staying], [data[m] for m in staying], CPU, [points[m] for m in staying])
-            for reports in again:
-                for report in reports:
-                    each, member = observe(again, report), staying[report.member]
-                    rows[member].append(each.row.model_dump(exclude={"seconds"}) | {"test": each.test})
-                    if each.ended:
-                        ends[member] = rows[member], each.best_state, each.last_state
-            break
+        if epochs in stops and points:
+            members = sorted(points, reverse=epochs % 2 == 1)
+            again = [jobs[m] for m in members], [data[m] for m in members]
+            training = Training(*again, CPU, [points[m] for m in members])
     return ends
 
 
 SPLITS: list[dict[str, Any]] = [
     *({"folds": 4, "fold": fold, "test": 0.1} for fold in (1, 2, 3, 4)),
+    *({"folds": 5, "fold": fold, "repeat": 2} for fold in (1, 5)),
     *({"seed": seed, "validation": share} for seed in (0, 1) for share in (0.02, 0.05, 0.1, 0.3)),
     {"validation": 0.2, "test": 0.3},
     {"shuffle": False, "validation": 0.5},
@@ -68,6 +79,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     shared = {
         "data": data if regression else {"kind": "synthetic", "rows": rows, "features": 5, "classes": 3},
         "batch_size": draw(st.sampled_from([4, 7, 16, 64, "full"])),
+        "preprocess": {"numeric": draw(st.sampled_from(["standardize", "quantile"]))},
         "optimizer": {
             "kind": draw(st.sampled_from(["sgd", "adam"])),
             "max_grad_norm": draw(st.sampled_from([None, 0.1])),
@@ -82,6 +94,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
         synthetic(
             **shared,
             split=split,
+            schedule=draw(SCHEDULES),
             seed=draw(st.integers(0, 3)),
             max_epochs=draw(st.integers(1, 5)),
             early_stopping={"monitor": "val_loss", "patience": draw(st.integers(1, 3))},
@@ -91,16 +104,48 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
 
 
 @settings(max_examples=40)
-@given(arrays(), st.integers(1, 4))
+@given(arrays(), st.integers(1, 4), st.booleans())
 def test_members_with_rows_of_their_own_are_bit_identical_to_the_jobs_alone_also_resumed(
-    jobs: list[Resolved], stop: int
+    jobs: list[Resolved], stop: int, weighted: bool
 ) -> None:
-    together, resumed = outcomes(jobs), outcomes(jobs, stop)
+    together, resumed = outcomes(jobs, (), weighted), outcomes(jobs, (stop,), weighted)
 
     for member, job in enumerate(jobs):
-        alone = outcomes([job])[0]
+        alone = outcomes([job], (), weighted)[0]
         assert_same(together[member], alone)
         assert_same(resumed[member], alone)
+
+
+@settings(max_examples=15)
+@given(arrays(), st.booleans())
+def test_members_that_stop_and_resume_after_every_epoch_are_bit_identical_to_the_jobs_alone(
+    jobs: list[Resolved], weighted: bool
+) -> None:
+    resumed = outcomes(jobs, range(1, 10), weighted)
+
+    for member, job in enumerate(jobs):
+        assert_same(resumed[member], outcomes([job], (), weighted)[0])
+
+
+def test_folds_with_bins_of_their_own_train_as_one_array() -> None:
+    x: list[list[float | None]] = [
+        [i % 9 or None, float((i * 7) % 31) ** 2, 2.0 if i == 39 else i % 2] for i in range(40)
+    ]
+    data = {"kind": "inline", "x": x, "y": [i * 0.37 % 3 for i in range(40)]}
+    preprocess = {"numeric": "piecewise_linear", "bins": 6, "clip_target": True}
+    jobs = [
+        synthetic(data=data, preprocess=preprocess, split={"folds": 5, "fold": fold}, batch_size=8, max_epochs=3)
+        for fold in range(1, 6)
+    ]
+    prepared = [prepare(job.preparation, None).preprocessing for job in jobs]
+    assert len({job.shape_key for job in jobs}) == 1
+    assert {len(each.features[2].edges) for each in prepared} == {0, 3}  # one row alone has the third value
+    assert {sum(f.width for f in each.features) for each in prepared} == {jobs[0].inputs}
+
+    together = outcomes(jobs)
+
+    for member, job in enumerate(jobs):
+        assert_same(together[member], outcomes([job])[0])
 
 
 @pytest.mark.parametrize("rows", [64, 67, 129])

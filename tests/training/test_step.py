@@ -87,7 +87,7 @@ def test_a_smaller_batch_when_the_capture_is_due_does_not_take_its_place() -> No
 def test_an_array_trainer_is_freed_without_garbage_collection() -> None:
     resolved, data = job(batch_size=8)
     group = ArrayTrainer([resolved], [data], CPU, [None])
-    group.epoch([1], [0.01])
+    group.epoch([1], [[0.01]])
     array = weakref.ref(group.array)
     gc.disable()
     try:
@@ -101,7 +101,7 @@ def trained(device: torch.device, **fields: Any) -> dict[str, Tensor]:
     resolved, data = job(batch_size=8, **fields)
     group = ArrayTrainer([resolved], [data], device, [None])
     for epoch in (1, 2, 3):
-        group.epoch([epoch], [0.01 / epoch])
+        group.epoch([epoch], [[0.01 / epoch]])
     return group.array.state(0)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,42 +12,113 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.artifacts import sha256_of
 from service.data.preprocess.dataset import Prepared, prepare
-from service.errors import DatasetCorrupt
+from service.errors import DatasetCorrupt, InvalidSpec
 from service.spec.resolved import Resolved
+from service.spec.split import Split
 from service.worker import prepared_cache
 from service.worker.prepared_cache import PreparedCache, TableFile
+from tests.data.tables import Stored, store
 from tests.specs import synthetic
+
+
+def prepared(cache: PreparedCache, job: Resolved) -> Prepared:
+    """The rows of one job on data inside its spec."""
+    (found,) = cache.get_or_prepare([job], None)
+    assert isinstance(found, Prepared)
+    return found
 
 
 def test_jobs_on_the_same_rows_share_them_and_another_split_does_not() -> None:
     cache = PreparedCache()
 
-    first = cache.get_or_prepare(synthetic(), None)
+    first = prepared(cache, synthetic())
 
-    assert cache.get_or_prepare(synthetic(seed=1, optimizer={"lr": 0.1}), None) is first
-    assert cache.get_or_prepare(synthetic(split={"seed": 1}), None) is not first
+    assert prepared(cache, synthetic(seed=1, optimizer={"lr": 0.1})) is first
+    assert prepared(cache, synthetic(split={"seed": 1})) is not first
 
 
 def test_the_least_recently_used_rows_are_evicted_first(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = PreparedCache()
     splits = [synthetic(split={"seed": seed}) for seed in range(3)]
-    one = cache.get_or_prepare(splits[0], None)
+    one = prepared(cache, splits[0])
     monkeypatch.setattr(prepared_cache, "MAX_BYTES", 2 * prepared_cache._size(one))
-    two = cache.get_or_prepare(splits[1], None)
-    cache.get_or_prepare(splits[0], None)
+    two = prepared(cache, splits[1])
+    prepared(cache, splits[0])
 
-    cache.get_or_prepare(splits[2], None)
+    prepared(cache, splits[2])
 
-    assert cache.get_or_prepare(splits[0], None) is one
-    assert cache.get_or_prepare(splits[1], None) is not two
+    assert prepared(cache, splits[0]) is one
+    assert prepared(cache, splits[1]) is not two
 
 
 def test_a_file_that_changed_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "data.parquet").write_bytes(b"other bytes")
 
-    with pytest.raises(DatasetCorrupt, match="upload the file again"):
-        PreparedCache().get_or_prepare(synthetic(), TableFile(tmp_path / "data.parquet", "ab" * 32))
+    (refused,) = PreparedCache().get_or_prepare([synthetic()], TableFile(tmp_path / "data.parquet", "ab" * 32))
+
+    assert isinstance(refused, DatasetCorrupt)
+    assert "upload the file again" in refused.detail
+
+
+def folds(stored: Stored, **split: Any) -> list[Resolved]:
+    """Five folds of an uploaded table, two seeds each."""
+    return [
+        stored.resolve("y", split={"folds": 5, "fold": fold, **split}, seed=seed, task="classification")
+        for seed in (0, 1)
+        for fold in range(1, 6)
+    ]
+
+
+def uploaded(folder: Path) -> Stored:
+    lines = [f"{i % 7},{i * 0.3},{'abc'[i % 3]},{i % 2},g{min(i // 9, 2)}" for i in range(60)]
+    return store(folder, "a,b,c,y,g\n" + "\n".join(lines) + "\n")
+
+
+def test_folds_of_a_table_read_and_verify_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored, calls = uploaded(tmp_path), list[str]()
+
+    def counting(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any) -> Any:
+            calls.append(name)
+            return function(*arguments)
+
+        return called
+
+    for name in ("load", "sha256_of", "prepare_table"):
+        monkeypatch.setattr(prepared_cache, name, counting(name, getattr(prepared_cache, name)))
+    cache, jobs = PreparedCache(), folds(stored)
+    found = cache.get_or_prepare(jobs, TableFile(stored.parquet, sha256_of(stored.parquet)))
+
+    assert Counter(calls) == {"sha256_of": 1, "load": 1, "prepare_table": 5}
+    assert all(found[n] is found[n + 5] for n in range(5))
+    for job, own in zip(jobs, found, strict=True):
+        assert isinstance(own, Prepared)
+        assert seen(own) == seen(prepare(job.preparation, stored.parquet))
+
+
+def test_folds_beyond_the_size_of_the_cache_are_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared_cache, "MAX_BYTES", 1)
+    stored = uploaded(tmp_path)
+
+    found = PreparedCache().get_or_prepare(folds(stored), TableFile(stored.parquet, sha256_of(stored.parquet)))
+
+    assert all(found[n] is found[n + 5] for n in range(5))
+
+
+def test_a_split_that_the_rows_do_not_allow_leaves_the_others_alone(tmp_path: Path) -> None:
+    stored = uploaded(tmp_path)
+    sound = stored.resolve("y", split={"group": "g"}, task="classification")
+    impossible = replace(sound, spec=sound.spec.model_copy(update={"split": Split(group="g", folds=5, fold=1)}))
+
+    prepared_rows, refused = PreparedCache().get_or_prepare(
+        [sound, impossible], TableFile(stored.parquet, sha256_of(stored.parquet))
+    )
+
+    assert isinstance(prepared_rows, Prepared)
+    assert isinstance(refused, InvalidSpec)
+    assert refused.detail == "the rows have 3 groups; the split needs 5 or more"
 
 
 def digits(architecture: dict[str, Any]) -> Resolved:
@@ -56,8 +130,8 @@ def digits(architecture: dict[str, Any]) -> Resolved:
 def test_an_image_network_does_not_share_rows_with_a_network_that_drops_constant_pixels() -> None:
     cache = PreparedCache()
 
-    flat = cache.get_or_prepare(digits({"kind": "mlp"}), None)
-    images = cache.get_or_prepare(digits({"kind": "cnn", "shape": [1, 2, 2], "channels": [4]}), None)
+    flat = prepared(cache, digits({"kind": "mlp"}))
+    images = prepared(cache, digits({"kind": "cnn", "shape": [1, 2, 2], "channels": [4]}))
 
     assert (flat.train.x.shape[1], images.train.x.shape[1]) == (3, 4)
 

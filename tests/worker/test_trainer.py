@@ -219,7 +219,7 @@ def test_an_error_in_training_fails_the_job_with_its_cause(
     def broken(*_: object) -> None:
         raise raised
 
-    monkeypatch.setattr("service.worker.prepared_cache.prepare", broken)
+    monkeypatch.setattr("service.worker.prepared_cache.prepare_table", broken)
     submit(database)
 
     failed = run(database, artifacts, pipe)
@@ -323,7 +323,7 @@ def test_an_error_in_an_array_requeues_its_members_to_be_tried_alone(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.worker.prepared_cache.prepare", broken)
+        patch.setattr("service.worker.prepared_cache.prepare_table", broken)
         run(database, artifacts, pipe, width=8)
     apart = [len(claim(database, width=8)) for _ in both]
 

@@ -95,7 +95,7 @@ def test_a_job_queued_before_an_upgrade_trains_as_resolved_at_submission(
     (trained,) = train(database, artifacts)
 
     assert inputs(trained) == inputs(shown)
-    assert trained.layers == shown.layers
+    assert trained.graph.layers == shown.layers
 
 
 def test_jobs_of_a_sweep_share_their_inputs_and_are_not_mixed_with_later_ones(

@@ -108,7 +108,8 @@ class _Resolver:
         return self._profiles[key]
 
     def _chosen(self, spec: JobSpec, profile: TableProfile) -> Inputs:
-        key = spec.data.model_dump_json(), (spec.preprocess, spec.split.columns, row_shape(spec.architecture) is None)
+        asked = spec.task, spec.preprocess, spec.split.columns, row_shape(spec.architecture) is None
+        key = spec.data.model_dump_json(), asked
         if key not in self._inputs:
             chosen = choose_inputs(spec, profile)
             features = self._interned(tuple(map(self._interned, chosen.features)))

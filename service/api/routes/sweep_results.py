@@ -86,10 +86,10 @@ async def get_sweep_summary(
     limit: Annotated[int, Query(ge=1, le=PAGE, description="How many at most.")] = 100,
     after: Offset = 0,
 ) -> Page[SweepPoint]:
-    """Mean and standard deviation over jobs that differ only in seed and fold, best mean first.
+    """Mean and standard deviation over jobs that differ only in seed, fold and repeat, best mean first.
 
     Seeds come from `replicates`, or from `seed` in the grid or the points; folds from `folds`, or `split.fold`. With
-    folds, the seeds of each fold are averaged first: the deviation is over folds.
+    folds, the seeds of each fold are averaged first: the deviation is over the folds of all repeats.
     """
     found = await expensive_work.run(context, request, context.state.compute_slots, _summary, context, sweep_id)
     return offset_page(found[after : after + limit + 1], limit, after)

@@ -55,8 +55,8 @@ async def create_sweep(
     response: Response,
     key: IdempotencyKey = None,
 ) -> Sweep:
-    """Queue many jobs at once: a `grid` of values to combine, or `points` one by one; `replicates` adds seeds, and
-    `folds` cross-validates.
+    """Queue many jobs at once: a `grid` of values to combine, or `points` one by one; `replicates` adds seeds, `folds`
+    cross-validates, and `repeats` does so with several assignments of rows to folds.
 
     Names are dotted paths into the spec, as in `optimizer.lr`. Every job is validated first: all are queued, or none,
     and an error points at the value that causes it. Duplicate jobs are refused.

@@ -16,6 +16,7 @@ from service.errors import InvalidSpec
 from service.spec.data import Data, DatasetData
 from service.spec.early_stopping import Monitor
 from service.spec.resolved import Preparation, Resolved
+from service.spec.task import negative_target
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,19 @@ class Prepared:
 
 
 def prepare(preparation: Preparation, parquet: Path | None) -> Prepared:
-    """Load, split, fit on the training rows, and transform all rows; deterministic in `preparation` and the data.
+    """Load the table, then `prepare_table`; deterministic in `preparation` and the data.
 
     `parquet` is the stored table of a data set, None for data inside the spec. Raises DatasetCorrupt, and InvalidSpec
     if too few training rows are left.
     """
-    table = load(preparation, parquet)
+    return prepare_table(preparation, load(preparation, parquet))
+
+
+def prepare_table(preparation: Preparation, table: Table) -> Prepared:
+    """Split a loaded table, fit on the training rows, and transform all rows; raises as `prepare` does."""
     target = preparation.target
+    if target.link == "log" and (smallest := table.columns[target.column].min(initial=0.0)) < 0:
+        raise InvalidSpec.at("/loss/kind", negative_target(target.column, smallest))
     labels = None if target.classes is None else class_indexes(table.columns[target.column], target.classes)
     split = preparation.split
     keys = table.columns[split.columns[0]] if split.columns else None
@@ -64,7 +71,8 @@ def prepare(preparation: Preparation, parquet: Path | None) -> Prepared:
     preprocessing = Preprocessing.fit(preparation, table, parts.train)
     x, y = preprocessing.inputs(table), preprocessing.targets(table)
     validation, test = (Rows(x[part], y[part]) for part in (parts.validation, parts.test))
-    train = Rows(x[parts.train], y[parts.train], _weight(preparation.data, table, parts))
+    x_train = preprocessing.training_inputs(preparation, table, x, parts.train)
+    train = Rows(x_train, y[parts.train], _weight(preparation.data, table, parts))
     return Prepared(train, validation, test, preprocessing)
 
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.data.preprocess.scaling import Knots, fit_knots, moments, scored, standardized
+from service.data.preprocess.category_values import TargetMeans, frequencies, vocabulary
+from service.data.preprocess.piecewise import fit_edges, write_bins
+from service.data.preprocess.scaling import (
+    LARGEST,
+    Knots,
+    fit_knots,
+    fit_robust,
+    moments,
+    robust_scaled,
+    scored,
+    standardized,
+)
 from service.spec.base import Strict
 from service.spec.resolved import DATE_INPUTS, Feature
 from service.spec.table import ColumnType, Value
@@ -18,15 +30,16 @@ if TYPE_CHECKING:
 DAY = 86_400.0  # seconds
 CYCLES = {"day": 1.0, "week": 7.0, "year": 365.2425}  # days
 
-Numeric = Literal["standardize", "quantile", "none"]
+Numeric = Literal["standardize", "robust", "quantile", "piecewise_linear", "none"]
 
 
 class FittedFeature(Strict):
     """The fitted encoding of one column.
 
-    Text: one-hot, with one more input for all other texts. Number or boolean: (value - mean) / scale, or a normal score
-    interpolated between knots. Date: the same for the days since `origin`, then sine and cosine of its position in the
-    day, week and year. If values are missing in the data set, one more 0/1 input for missing.
+    Text: one-hot, with one more input for all other texts, or the numbers of `values`. Number or boolean:
+    (value - mean) / scale, or a normal score interpolated between knots. Date: the same for the days since `origin`,
+    then sine and cosine of its position in the day, week and year. Then the piecewise-linear encoding, if any. If
+    values are missing in the data set, one more 0/1 input for missing.
     """
 
     column: str
@@ -34,42 +47,88 @@ class FittedFeature(Strict):
     type: ColumnType = ColumnType.number
     """What its values are."""
     categories: list[str] | None = None
-    """The texts that have an input, in order; null for anything but text."""
+    """The texts that have an input, or numbers in `values`, in order; null for anything but text."""
     other: bool = False
     """Whether one more input stands for all other texts."""
     origin: float = 0.0
     """The earliest training date, in seconds since 1970; other numbers start at 0."""
     fill: float = 0.0
-    """What stands for a missing number: the training mean, or the median where there are knots."""
+    """What stands for a missing number: the training mean, or the median where there are knots or a smooth clip."""
     mean: float = 0.0
-    """Subtracted from a number."""
+    """Subtracted from a number: the training mean, or the median with a smooth clip."""
     scale: float = 1.0
-    """Divides a number: the training deviation."""
+    """Divides a number: the training deviation, or the difference of the quartiles with a smooth clip, where 0 makes
+    the input 0."""
+    smooth_clip: bool = False
+    """Whether a scaled number z becomes z / sqrt(1 + (z / 3)^2)."""
     knots: Knots | None = None
     """Training values and the normal score of each, at most 128; null unless `quantile` was asked for."""
+    bins: int = 0
+    """Inputs of the piecewise-linear encoding."""
+    edges: list[float] = []
+    """Edges of its bins, rising; where there are fewer bins than inputs, the last inputs are 0."""
+    values: list[list[float]] | None = None
+    """The inputs of each text by its frequency or mean target, then those of all other texts and of missing ones; null
+    where texts are one-hot encoded."""
     indicator: bool
     """Whether a last input says that the value is missing."""
 
     @classmethod
-    def fit(cls, feature: Feature, values: NDArray[Any], numeric: Numeric) -> FittedFeature:
-        """Fit to the training values: (n,) float64 with NaN, dates in seconds since 1970, or (n,) objects with None."""
-        fitted = cls(column=feature.column, type=feature.type, other=feature.other, indicator=feature.indicator)
+    def fit(
+        cls, feature: Feature, values: NDArray[Any], numeric: Numeric, means: TargetMeans | None = None
+    ) -> FittedFeature:
+        """Fit to the training values: (n,) float64 with NaN, dates in seconds since 1970, or (n,) objects with None.
+
+        `means`: of the training rows' target, for target encoding; without, texts are encoded by frequency.
+        """
+        fitted = cls(
+            column=feature.column,
+            type=feature.type,
+            other=feature.other,
+            bins=feature.bins,
+            indicator=feature.indicator,
+        )
+        if feature.value_inputs:
+            return fitted._with_values(feature.value_inputs, values, means)
         if feature.categories is not None:
             return fitted.model_copy(update={"categories": list(feature.categories)})
         if feature.type is ColumnType.datetime and not np.isnan(values).all():
             fitted = fitted.model_copy(update={"origin": float(np.nanmin(values))})
-        numbers = fitted._numbers(values)
-        if numeric == "quantile" and feature.type is not ColumnType.boolean:
+        return fitted.model_copy(update=fitted._scaling(fitted._numbers(values), numeric))
+
+    def _with_values(self, inputs: int, texts: NDArray[Any], means: TargetMeans | None) -> FittedFeature:
+        categories = vocabulary(texts, inputs)
+        codes, count = class_indexes(texts, categories), len(categories)
+        found = frequencies(codes, count) if means is None else means.of_categories(codes, count)
+        # The shortest decimals that are the same float32.
+        values = [
+            [float(str(number)) for number in row] for row in np.clip(found, -LARGEST, LARGEST).astype(np.float32)
+        ]
+        return self.model_copy(update={"categories": categories, "values": values})
+
+    def _scaling(self, numbers: NDArray[np.float64], numeric: Numeric) -> dict[str, Any]:
+        """The fields that are fitted to numbers (n,)."""
+        boolean = self.type is ColumnType.boolean
+        if numeric == "quantile" and not boolean:
             knots, median = fit_knots(numbers)
-            return fitted.model_copy(update={"knots": knots, "fill": median})
+            return {"knots": knots, "fill": median}
+        if numeric in ("robust", "piecewise_linear") and not boolean:
+            median, scale = fit_robust(numbers)
+            edges = fit_edges(numbers, self.bins) if self.bins else []
+            return {"fill": median, "mean": median, "scale": scale, "smooth_clip": True, "edges": edges}
         mean, scale = moments(numbers)
-        moved = {} if numeric == "none" else {"mean": mean, "scale": scale}
-        return fitted.model_copy(update={"fill": mean, **moved})
+        return (
+            {"fill": mean, "mean": mean, "scale": scale} if numeric in ("standardize", "quantile") else {"fill": mean}
+        )
 
     @property
     def input_names(self) -> list[str]:
-        """A name for each input: `mass`, `when, days`, `when, sine of the day`, `island=Biscoe`, `sex is missing`."""
-        if self.categories is not None:
+        """A name for each input: `mass`, `mass, bin 1`, `when, days`, `when, sine of the day`, `island=Biscoe`,
+        `sex is missing`."""
+        if self.values is not None:
+            names = [f"{self.column}, value {place + 1}" for place in range(len(self.values[-1]))]
+            names = names if len(names) > 1 else [f"{self.column}, value"]
+        elif self.categories is not None:
             names = [f"{self.column}={category}" for category in self.categories]
             names += [f"{self.column}=(other)"] * self.other
         elif self.type is ColumnType.datetime:
@@ -77,6 +136,7 @@ class FittedFeature(Strict):
             names = [f"{self.column}, days", *waves]
         else:
             names = [self.column]
+        names += [f"{self.column}, bin {place + 1}" for place in range(self.bins)]
         return names + [f"{self.column} is missing"] * self.indicator
 
     @property
@@ -103,22 +163,39 @@ class FittedFeature(Strict):
     def _write_categories(self, values: NDArray[Any], missing: NDArray[np.bool_], inputs: NDArray[np.float32]) -> None:
         categories = self.categories or []
         codes = class_indexes(values, categories)
+        if self.values is not None:
+            inputs[:, : len(self.values[-1])] = self._value_array[codes]
+            return
         inputs[:] = 0.0
         seen = np.flatnonzero(codes >= 0)
         inputs[seen, codes[seen]] = 1.0
         if self.other:
             inputs[:, len(categories)] = (codes < 0) & ~missing
 
+    @cached_property
+    def _value_array(self) -> NDArray[np.float32]:
+        """(categories + 1, inputs) the numbers of each text; -1 indexes those of all others."""
+        return np.array(self.values, dtype=np.float32)
+
     def _write_numbers(self, values: NDArray[Any], missing: NDArray[np.bool_], inputs: NDArray[np.float32]) -> None:
         numbers = np.where(missing, self.fill, self._numbers(values))
-        scale = standardized(numbers, self.mean, self.scale) if self.knots is None else scored(numbers, self.knots)
-        inputs[:, 0] = scale
+        inputs[:, 0] = self._scaled(numbers)
         if self.type is ColumnType.datetime:
             days = np.where(missing, self.fill + self.origin / DAY, values / DAY)
             for place, period in enumerate(CYCLES.values()):
                 angle = 2 * np.pi * (days / period % 1.0)
                 inputs[:, 1 + 2 * place] = np.sin(angle)
                 inputs[:, 2 + 2 * place] = np.cos(angle)
+        if self.bins:
+            start = DATE_INPUTS if self.type is ColumnType.datetime else 1
+            write_bins(numbers, self.edges, inputs[:, start : start + self.bins])
+
+    def _scaled(self, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+        if self.knots is not None:
+            return scored(numbers, self.knots)
+        if self.smooth_clip:
+            return robust_scaled(numbers, self.mean, self.scale)
+        return standardized(numbers, self.mean, self.scale)
 
     def _numbers(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """(n,) the numbers to scale: days since the origin for dates."""

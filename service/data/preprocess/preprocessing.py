@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.data.preprocess.category_values import TargetMeans
 from service.data.preprocess.features import FittedFeature, class_indexes
 from service.data.preprocess.scaling import moments, standardized
 from service.errors import DatasetCorrupt
 from service.spec.base import Strict
 from service.spec.layers import InputLayout
 from service.spec.read_options import DEFAULT_NULL_VALUES
-from service.spec.resolved import Preparation, Target, layout_of
+from service.spec.resolved import Link, Preparation, Target, layout_of
 from service.spec.table import Value
 
 
@@ -30,24 +31,43 @@ class Table:
 
 
 class FittedTarget(Strict):
-    """The fitted encoding of the target: a class index, or (value - mean) / scale."""
+    """The fitted encoding of the target: a class index, or (value - mean) / scale, of which the network with link `log`
+    gives the logarithm."""
 
     column: str
     """The column's name."""
     classes: list[Value] | None = None
     """The classes in the order of the outputs; null for regression."""
     mean: float = 0.0
-    """The training mean of a number."""
+    """The training mean of a number; 0 with link `log`."""
     scale: float = 1.0
-    """The training deviation of a number."""
+    """The training deviation of a number; with link `log` the training mean, or 1 where that is 0."""
+    link: Link = "identity"
+    """How the network's output becomes a number: output x scale + mean, or exp(output) x scale."""
+    low: float | None = None
+    """The smallest training number, to which predictions are clipped; null: they are not."""
+    high: float | None = None
+    """The largest training number, to which predictions are clipped."""
 
     @classmethod
-    def fit(cls, target: Target, values: NDArray[Any]) -> FittedTarget:
-        """Fit to the training values: (n,)."""
+    def fit(cls, target: Target, values: NDArray[Any], clip: bool = False) -> FittedTarget:
+        """Fit to the training values: (n,). `clip`: predictions of a number are clipped to their range."""
         if target.classes is not None:
             return cls(column=target.column, classes=list(target.classes))
         mean, scale = moments(values)
-        return cls(column=target.column, mean=mean, scale=scale)
+        low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if clip else (None, None)
+        if target.link == "log":
+            return cls(column=target.column, scale=mean or 1.0, link="log", low=low, high=high)
+        return cls(column=target.column, mean=mean, scale=scale, low=low, high=high)
+
+    def encoded(self, values: NDArray[Any]) -> NDArray[np.int64] | NDArray[np.float32]:
+        """(n,) int64 class indexes, or (n,) float32 standardized values. Raises DatasetCorrupt."""
+        if self.classes is None:
+            return standardized(values, self.mean, self.scale)
+        codes = class_indexes(values, self.classes)
+        if (codes < 0).any():
+            raise DatasetCorrupt(f"column {self.column!r} holds a value that its profile does not list")
+        return codes
 
 
 class Preprocessing(Strict):
@@ -70,9 +90,14 @@ class Preprocessing(Strict):
     def fit(cls, preparation: Preparation, table: Table, train_rows: NDArray[np.int64]) -> Preprocessing:
         """Means, deviations, quantiles and imputed values of the rows numbered by `train_rows` (n,) alone."""
         numeric, target = preparation.preprocess.numeric, preparation.target
+        values = table.columns[target.column][train_rows]
+        fitted = FittedTarget.fit(target, values, preparation.preprocess.clip_target)
+        means = _target_means(preparation, fitted.encoded(values)) if _encodes_by_target(preparation) else None
         return cls(
-            features=[FittedFeature.fit(f, table.columns[f.column][train_rows], numeric) for f in preparation.features],
-            target=FittedTarget.fit(target, table.columns[target.column][train_rows]),
+            features=[
+                FittedFeature.fit(f, table.columns[f.column][train_rows], numeric, means) for f in preparation.features
+            ],
+            target=fitted,
             null_values=list(preparation.null_values),
             date_format=preparation.date_format,
         )
@@ -96,17 +121,44 @@ class Preprocessing(Strict):
             feature.write(table.columns[feature.column], inputs[:, start:end])
         return inputs
 
+    def training_inputs(
+        self, preparation: Preparation, table: Table, inputs: NDArray[np.float32], train_rows: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """(n, inputs) the inputs of the training rows that this was fitted on, target encodings out of fold.
+
+        `inputs`: those of all rows of the table. Raises DatasetCorrupt.
+        """
+        taken = inputs[train_rows]
+        if not _encodes_by_target(preparation):
+            return taken
+        means = _target_means(preparation, self.target.encoded(table.columns[self.target.column][train_rows]))
+        end = 0
+        for feature in self.features:
+            start, end = end, end + feature.width
+            if feature.values is not None:
+                categories = feature.categories or []
+                codes = class_indexes(table.columns[feature.column][train_rows], categories)
+                taken[:, start : start + len(feature.values[-1])] = means.out_of_fold(codes, len(categories))
+        return taken
+
     def targets(self, table: Table) -> NDArray[np.int64] | NDArray[np.float32]:
         """(rows,) int64 class indexes, or (rows,) float32 standardized values. Raises DatasetCorrupt."""
-        values = table.columns[self.target.column]
-        if self.target.classes is None:
-            return standardized(values, self.target.mean, self.target.scale)
-        codes = class_indexes(values, self.target.classes)
-        if (codes < 0).any():
-            raise DatasetCorrupt(f"column {self.target.column!r} holds a value that its profile does not list")
-        return codes
+        return self.target.encoded(table.columns[self.target.column])
 
     def unstandardize(self, values: NDArray[np.number[Any]]) -> NDArray[np.float64]:
-        """Regression outputs (n,) in the target's own unit; infinite beyond float64."""
+        """Regression outputs (n,) in the target's own unit, clipped if `clip_target`, else infinite beyond float64."""
         with np.errstate(over="ignore"):
-            return values.astype(np.float64) * self.target.scale + self.target.mean
+            found = values.astype(np.float64)
+            found = (np.exp(found) if self.target.link == "log" else found) * self.target.scale + self.target.mean
+        return found if self.target.low is None else np.clip(found, self.target.low, self.target.high)
+
+
+def _encodes_by_target(preparation: Preparation) -> bool:
+    wide = any(feature.value_inputs for feature in preparation.features)
+    return wide and preparation.preprocess.high_cardinality == "target"
+
+
+def _target_means(preparation: Preparation, y: NDArray[np.int64] | NDArray[np.float32]) -> TargetMeans:
+    """The means of the training rows' target; y: (n,)."""
+    classes = len(preparation.target.classes or ())
+    return TargetMeans(y, classes, preparation.preprocess.target_smoothing, preparation.split.seed)

@@ -1,7 +1,8 @@
-"""Scaling of numbers: standardization, and the quantile transform to a normal distribution."""
+"""Scaling of numbers: standardization, robust scaling with a smooth clip, the quantile transform to a normal."""
 
 from __future__ import annotations
 
+import sys
 from statistics import NormalDist
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST = float(np.finfo(np.float32).max)
+SMOOTH_CLIP = 3.0
+"""Bound of robustly scaled values."""
 MAX_KNOTS = 128
 SCORE_DIGITS = 6
 
@@ -39,6 +42,30 @@ def moments(values: NDArray[np.float64]) -> tuple[float, float]:
     scaled = present / unit
     # Subnormal numbers may still deviate by nothing.
     return float(scaled.mean() * unit), float(scaled.std() * unit) or 1.0
+
+
+def fit_robust(values: NDArray[np.float64]) -> tuple[float, float]:
+    """(median, scale) of the numbers present, for `robust_scaled`; (0, 0) without any.
+
+    The scale is the difference of the quartiles; where they are equal, half the range; 0 for a constant (RealMLP,
+    Holzmüller et al. 2024, arXiv 2407.04491). Quantiles are computed in quarters, so that no difference overflows.
+    """
+    quarters = values[~np.isnan(values)] / 4
+    if not len(quarters):
+        return 0.0, 0.0
+    low, median, high = (float(each) for each in np.quantile(quarters, [0.25, 0.5, 0.75]))
+    scale = high - low if high > low else float(quarters.max() - quarters.min()) / 2
+    return 4 * median, min(4 * scale, sys.float_info.max)
+
+
+def robust_scaled(values: NDArray[np.float64], median: float, scale: float) -> NDArray[np.float32]:
+    """(n,) float32: z / sqrt(1 + (z / 3)^2), between -3 and 3, of z = (value - median) / scale; 0 if the scale is 0."""
+    if scale == 0.0:
+        return np.zeros(len(values), dtype=np.float32)
+    with np.errstate(over="ignore"):
+        z = np.clip((values - median) / scale, -LARGEST, LARGEST)
+    clipped: NDArray[np.float64] = z / np.sqrt(1 + (z / SMOOTH_CLIP) ** 2)
+    return clipped.astype(np.float32)
 
 
 def fit_knots(values: NDArray[np.float64]) -> tuple[Knots, float]:

@@ -77,7 +77,7 @@ def table_from_staged(folder: Path, preprocessing: Preprocessing, rows: range) -
 
 def _stored(data: DatasetData, preparation: Preparation, parquet: Path) -> Table:
     target = preparation.target.column
-    names = [*_columns(preparation), target]
+    names = [*source_columns(preparation), target]
     try:
         relation = sandbox(parquet).read_parquet(str(parquet))
         types = dict(zip(relation.columns, map(str, relation.types), strict=True))
@@ -89,8 +89,8 @@ def _stored(data: DatasetData, preparation: Preparation, parquet: Path) -> Table
     return Table(columns, len(columns[target]))
 
 
-def _columns(preparation: Preparation) -> list[str]:
-    """The required columns other than the target, without duplicates."""
+def source_columns(preparation: Preparation) -> list[str]:
+    """The columns that `load` reads other than the target, without duplicates."""
     data = preparation.data
     weight = [data.weight] if isinstance(data, DatasetData) and data.weight is not None else []
     return list(dict.fromkeys([*(f.column for f in preparation.features), *preparation.split.columns, *weight]))
@@ -134,7 +134,7 @@ def _inline(data: InlineData, preparation: Preparation) -> Table:
     x = np.array([data.x[i] for i in kept], dtype=np.float64)  # None becomes NaN
     target = [data.y[i] for i in kept]
     columns: dict[str, NDArray[Any]] = {
-        name: np.ascontiguousarray(x[:, int(name[1:])]) for name in _columns(preparation)
+        name: np.ascontiguousarray(x[:, int(name[1:])]) for name in source_columns(preparation)
     }
     columns["y"] = np.array(target, dtype=object if isinstance(target[0], str) else np.float64)
     return Table(columns, len(kept))

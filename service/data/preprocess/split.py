@@ -69,11 +69,21 @@ def _fold(
         rest, tested = by_class[~for_test], by_class[for_test]
     else:
         rest, tested = order[: len(order) - test], order[len(order) - test :]
+    if (split.repeat or 1) > 1:
+        rest = _repeat_rng(split).permutation(rest)
+        if split.stratify:
+            assert labels is not None
+            rest = rest[np.argsort(labels[rest], kind="stable")]
     # Dealt like cards, a list ordered by class gives each fold its share of every class to within one row.
     number = np.arange(len(rest)) % folds
     if not split.shuffle:
         number.sort()  # the same sizes, in runs
     return _in_order(order, rest[number == fold], tested)
+
+
+def _repeat_rng(split: Split) -> np.random.Generator:
+    """The generator of a repeat's assignment of rows to folds; the first repeat's is that of the split."""
+    return np.random.default_rng([split.seed, split.repeat or 1])
 
 
 def _in_order(order: Indexes, validation: Indexes, test: Indexes) -> SplitIndices:
@@ -125,6 +135,12 @@ def _whole_groups(codes: NDArray[np.int64], split: Split, rng: np.random.Generat
         message = f"the rows have {len(sizes)} groups; the split needs {len(wanted)} or more"
         raise InvalidSpec.at("/split/group", message)
     ends = _cut(np.cumsum(sizes[order]), [rows for _, rows in wanted])
+    if (split.repeat or 1) > 1:
+        tested = order[ends[-2] :] if test else order[:0]
+        again = _repeat_rng(split).permutation(order[: len(order) - len(tested)])
+        turns = [rows for part, rows in wanted if part != "test"]
+        order = np.concatenate([again, tested])
+        ends = [*_cut(np.cumsum(sizes[again]), turns), *([len(order)] if test else [])]
     part_of = np.empty(len(sizes), dtype=np.int8)
     for (part, _), start, end in zip(wanted, [0, *ends], ends, strict=False):
         part_of[order[start:end]] = PARTS.index(part)

@@ -72,6 +72,8 @@ def card(job: Job, checkpoint: LoadedCheckpoint, dataset: Dataset | None) -> str
 def _summary(job: Job, checkpoint: LoadedCheckpoint) -> Markdown:
     target, columns = checkpoint.preprocessing.target, len(checkpoint.preprocessing.features)
     number = Markdown("a number")
+    if target.low is not None:
+        number = Markdown(f"a number between {target.low:.6g} and {target.high:.6g} (the range of the training rows)")
     what = number if target.classes is None else write("one of {count} classes", count=len(target.classes))
     return write(
         "Predicts {target}, {what}, from {columns} columns. Epoch {epoch} of {epochs}, the best by {monitor}.",
@@ -144,14 +146,20 @@ def _layer(layer: Layer) -> tuple[Markdown, Markdown, Markdown]:
 
 
 def _column(feature: FittedFeature) -> tuple[str, Markdown, Markdown]:
-    if feature.categories is not None:
+    if feature.values is not None:
+        inputs, count = len(feature.values[-1]), len(feature.categories or ())
+        how = write("{inputs} by frequency or mean target, for {count} texts", inputs=inputs, count=count)
+    elif feature.categories is not None:
         more = Markdown(", ..." if len(feature.categories) > 10 else "")
         how = write("one-hot: {shown}{more}", shown=joined(", ", feature.categories[:10]), more=more)
     elif feature.knots is not None:
         how = Markdown("quantile transform, by the training rows")
+    elif feature.smooth_clip:
+        how = Markdown(f"z / sqrt(1 + (z / 3)^2) of z = (value - {feature.mean:.6g}) / {feature.scale:.6g}")
     else:
         how = Markdown(f"(value - {feature.mean:.6g}) / {feature.scale:.6g}")
-    return feature.column, Markdown(feature.type.value), how
+    bins = Markdown(f"; piecewise-linear, {max(len(feature.edges) - 1, 0)} bins" if feature.bins else "")
+    return feature.column, Markdown(feature.type.value), joined("", (how, bins))
 
 
 def _use(checkpoint: LoadedCheckpoint) -> Markdown:

@@ -16,6 +16,9 @@ from service.training.models import describe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
+    from service.data.preprocess.preprocessing import FittedTarget
     from service.training.checkpoint import LoadedCheckpoint
 
 Rows = list[dict[str, Any]]
@@ -44,10 +47,11 @@ def check(checkpoint: LoadedCheckpoint, answer: Callable[[Rows], Any], rows: Row
     """
     unseen = {f.column: "\N{SNOWMAN}" for f in checkpoint.preprocessing.features if f.categories is not None}
     rows = [*rows, {}, unseen]
-    expected = _answers(checkpoint, rows)
-    unit = checkpoint.preprocessing.target.scale if expected.ndim == 1 else 1.0
+    target = checkpoint.preprocessing.target
+    expected = _comparable(_answers(checkpoint, rows), target)
+    unit = target.scale if expected.ndim == 1 and target.link == "identity" else 1.0
     together, alone = np.asarray(answer(rows)), np.concatenate([np.asarray(answer([row])) for row in rows])
-    for found in (together, alone):
+    for found in (_comparable(together, target), _comparable(alone, target)):
         fits = found.shape == expected.shape
         # Extreme inputs can give extreme predictions, where float rounding exceeds the absolute tolerance.
         if not fits or not np.isclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE * unit, equal_nan=True).all():
@@ -56,6 +60,14 @@ def check(checkpoint: LoadedCheckpoint, answer: Callable[[Rows], Any], rows: Row
             raise Conflict(
                 f"the {what} of this network cannot be exported: its predictions differ {worst} from the service's"
             )
+
+
+def _comparable(answers: NDArray[Any], target: FittedTarget) -> NDArray[Any]:
+    """The answers; with link `log` the network's outputs, because exp turns absolute differences into relative ones."""
+    if target.link == "identity":
+        return answers
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(answers / target.scale))
 
 
 def _answers(checkpoint: LoadedCheckpoint, rows: Rows) -> Any:

@@ -36,7 +36,7 @@ def rows_for(checkpoint: LoadedCheckpoint, parquet: Path | None) -> list[dict[st
 def synthetic_value(feature: FittedFeature, row: int) -> str | float:
     """A plausible value of the column, different in each row: within two standard deviations of the mean."""
     if feature.categories is not None:
-        return feature.categories[row % len(feature.categories)]
+        return feature.categories[row % len(feature.categories)] if feature.categories else ""
     steps = (row * 7 % 17 - 8) / 4 if row else 0.0
     value = feature.fill + steps * (feature.scale if feature.knots is None else feature.knots[0][-1] - feature.fill)
     if feature.type is ColumnType.datetime:

@@ -34,7 +34,8 @@ class InputLayout:
     numbers: int
     """Width of the block `numbers`."""
     scaled: tuple[int, ...] = ()
-    """Positions in `numbers` of scaled numeric columns, one each; periodic embeddings are made of these."""
+    """Positions in `numbers` of the scaled value of each numeric column and date; periodic embeddings are made of
+    these."""
     categories: tuple[int, ...] = ()
     """The number of codes of each column of the block `codes`."""
     embedding_sizes: tuple[int, ...] = ()
@@ -49,6 +50,8 @@ class Layer:
     """Shape of the input; of the first one where there are several."""
     decayed: ClassVar[tuple[str, ...]] = ()
     """Names of the parameters that weight decay applies to."""
+    rates: ClassVar[dict[str, float]] = {}
+    """Factors of the learning rate of parameters, by name; 1 for others."""
 
     @property
     def kind(self) -> str:

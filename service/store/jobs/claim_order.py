@@ -47,13 +47,15 @@ def count_alike(connection: Connection, devices: Collection[str], head: Row[Any]
 def alike(connection: Connection, devices: Collection[str], head: Row[Any], width: int) -> Sequence[str]:
     """The ids of the first `width` of these jobs, locked; skips jobs locked by others.
 
-    They have at most `head.row_sets` row sets; jobs with other rows stay queued.
+    They have at most `head.row_sets` row sets and fit into the smallest `array_limit` of them; others stay queued.
     """
-    ids, keys = list[str](), set[str]()
+    ids, keys, limit = list[str](), set[str](), width
     for row in connection.execute(_alike(_key(head)), {**_array_of(devices, head), "width": width}):
-        if row.array_key in keys or len(keys) < head.row_sets:
-            keys.add(row.array_key)
+        known = row.array_key in keys
+        if len(ids) < min(limit, row.array_limit) and (known or len(keys) < head.row_sets):
             ids.append(row.id)
+            keys.add(row.array_key)
+            limit = min(limit, row.array_limit)
     return ids
 
 
@@ -91,7 +93,11 @@ def _count_alike(key: str) -> Select[Any]:
 @cache
 def _alike(key: str) -> Select[Any]:
     alike = CLAIMABLE, *_OF_TENANT, jobs.c[key] == bindparam("key")
-    ordered = select(jobs.c.id, jobs.c.array_key).where(*alike).order_by(jobs.c.priority.desc(), jobs.c.id)
+    ordered = (
+        select(jobs.c.id, jobs.c.array_key, jobs.c.array_limit)
+        .where(*alike)
+        .order_by(jobs.c.priority.desc(), jobs.c.id)
+    )
     return ordered.limit(bindparam("width", type_=Integer)).with_for_update(skip_locked=True)
 
 

@@ -58,6 +58,15 @@ class Random(Protocol):
     """One for each member."""
 
 
+@runtime_checkable
+class Statistics(Protocol):
+    """A layer with running statistics of its inputs, for evaluation."""
+
+    batches_averaged: int | None
+    """Unless None, an evaluation normalizes by the batch, as training does, and the running statistics become the mean
+    over so many earlier batches and this one."""
+
+
 class Parameter(NamedTuple):
     """Views of a parameter of K networks and of its gradient, both (K, *padded shape)."""
 

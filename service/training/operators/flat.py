@@ -86,10 +86,11 @@ class BatchNorm:
         self._mean, self._variance = mean.unsqueeze(1), variance.unsqueeze(1)
         self._layer = layer
         self._saved: tuple[Tensor, Tensor, Tensor]
+        self.batches_averaged: int | None = None
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """See Operator."""
-        if not training:
+        if not training and self.batches_averaged is None:
             factor = (self._variance + self._layer.eps).rsqrt_().mul_(self._scale)
             return torch.addcmul(self._shift, x - self._mean, factor)
         rows = x.shape[1]
@@ -98,9 +99,11 @@ class BatchNorm:
         variance = centred.square().mean(1, keepdim=True)
         inverse = (variance + self._layer.eps).rsqrt_()
         factor = inverse * self._scale
-        self._saved = centred, inverse, factor
-        self._mean.lerp_(mean, self._layer.momentum)
-        self._variance.lerp_(variance.mul_(rows / (rows - 1)), self._layer.momentum)
+        if training:
+            self._saved = centred, inverse, factor
+        share = self._layer.momentum if self.batches_averaged is None else 1 / (self.batches_averaged + 1)
+        self._mean.lerp_(mean, share)
+        self._variance.lerp_(variance.mul_(rows / (rows - 1)), share)
         return torch.addcmul(self._shift, centred, factor)
 
     def backward(self, grad: Tensor) -> Tensor:

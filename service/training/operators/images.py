@@ -98,10 +98,13 @@ class ChannelNorm:
         self._scale, self._shift, self._mean, self._variance = scale, shift, mean, variance
         self._layer = layer
         self._saved: tuple[Tensor, list[tuple[Tensor, Tensor]]]
+        self.batches_averaged: int | None = None
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """See Operator."""
-        settings = training, self._layer.momentum, self._layer.eps
+        by_batch = training or self.batches_averaged is not None
+        share = self._layer.momentum if self.batches_averaged is None else 1 / (self.batches_averaged + 1)
+        settings = by_batch, share, self._layer.eps
         members = zip(x, self._scale.value, self._shift.value, self._mean, self._variance, strict=True)
         results = [torch.native_batch_norm(*member, *settings) for member in members]
         if training:

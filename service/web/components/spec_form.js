@@ -4,7 +4,7 @@ import { h, select } from "../lib/dom.js";
 import { plural } from "../lib/format.js";
 
 const ACTIVATIONS = ["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"];
-const MONITORS = ["val_loss", "val_accuracy", "val_f1_macro", "val_roc_auc", "val_log_loss", "val_mae", "val_rmse", "val_r2", "train_loss"];
+const MONITORS = ["val_loss", "val_accuracy", "val_balanced_accuracy", "val_f1_macro", "val_roc_auc", "val_log_loss", "val_mae", "val_rmse", "val_r2", "val_poisson_deviance", "train_loss"];
 const MAX_FEATURE_BOXES = 200;
 const MAX_CLASSES = 50; // distinct values of a text column that is suggested as the target
 const DEFAULT_TEST_FRACTION = 0.1; // the API's default is none

@@ -1,4 +1,4 @@
-// One sweep: leaderboard, configurations aggregated over seeds and folds, heatmap of two parameters.
+// One sweep: leaderboard, configurations aggregated over seeds, folds and repeats, heatmap of two parameters.
 
 import { download, get, listAll, send } from "../lib/api.js";
 import { button, h, select, table, toast } from "../lib/dom.js";
@@ -72,6 +72,8 @@ function leaderboard(sweep, names) {
     { title: "Job", nowrap: true, cell: (row) => h("a", { href: `#/job/${row.job}`, title: row.job }, shortId(row.job)), text: (row) => row.job },
     { title: "Status", nowrap: true, cell: (row) => h("span", {}, statusBadge(row.status), row.stop_reason && row.stop_reason !== row.status && ` · ${words(row.stop_reason)}`) },
     ...parameterColumns(names),
+    ...(sweep.folds ? [{ title: "Fold", number: true, cell: (row) => String(row.point["split.fold"]) }] : []),
+    ...(sweep.repeats > 1 ? [{ title: "Repeat", number: true, cell: (row) => String(row.point["split.repeat"]) }] : []),
     { title: "Seed", number: true, cell: (row) => ("seed" in row.point ? String(row.point.seed) : "–") },
     { title: sweep.monitor, number: true, cell: (row) => number(row.value) },
     { title: "Best epoch", number: true, cell: (row) => number(row.best_epoch) },

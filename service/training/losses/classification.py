@@ -1,37 +1,18 @@
-"""Loss functions of K members at once, with their gradients: cross-entropy and mean squared error."""
+"""Losses of classification for K members at once, with their gradients: cross-entropy and focal loss."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from service.engine_constants import padded
-from service.spec.job import JobSpec, Task
+from service.training.losses.base import BatchLoss, by_row
 
 aten: Any = torch.ops.aten
-
-
-class BatchLoss(NamedTuple):
-    """The loss of one batch."""
-
-    rows: Tensor  # (K, B): loss of each row
-    weight: Tensor | float  # (K,) or a number: the mean loss is the sum over the rows divided by this
-    gradient: Tensor  # (K, B, padded outputs): gradient of the mean loss at the outputs; 0 in the padding
-
-
-class Loss(Protocol):
-    """A loss: outputs (K, B, padded outputs), which may be overwritten, targets and sample weights (K, B) -> BatchLoss.
-
-    A sample weight multiplies the row's loss; the divisor of the mean ignores it.
-    """
-
-    def __call__(self, outputs: Tensor, y: Tensor, weight: Tensor | None = None) -> BatchLoss:
-        """The batch's loss and gradient."""
-        ...
 
 
 class CrossEntropy:
@@ -76,30 +57,46 @@ class CrossEntropy:
         return BatchLoss(rows, total, aten._log_softmax_backward_data(costs, log_p, -1, log_p.dtype))
 
 
-class SquaredError:
-    """The mean squared error of one output."""
+class Focal:
+    """Focal loss with class weights w: a row of class c costs -w_c (1 - p_c)^gamma log p_c, reduced as cross-entropy.
+
+    Its derivative by log p_c is w_c (gamma p_c (1 - p_c)^(gamma - 1) log p_c - (1 - p_c)^gamma).
+    """
+
+    def __init__(self, classes: int, gammas: Sequence[float], weight: Tensor | None, device: torch.device) -> None:
+        """`gammas`: each member's; `weight`: (K, classes) float32; None for ones."""
+        self._gammas = torch.tensor(list(gammas), device=device).view(-1, 1)
+        self._weight = weight
+        self._classes = classes
 
     def __call__(self, outputs: Tensor, y: Tensor, weight: Tensor | None = None) -> BatchLoss:
-        """outputs: (K, B, padded 1), y and weight: (K, B) float32."""
-        rows, error = y.shape[1], outputs[..., 0] - y
-        weighed = error if weight is None else error * weight
-        gradient = torch.zeros_like(outputs)
-        gradient[..., 0] = weighed * (2.0 / rows)
-        return BatchLoss(weighed * error, rows, gradient)
+        """outputs: (K, B, padded classes) logits, y: (K, B) int64, weight: (K, B)."""
+        outputs[..., self._classes :] = -1e30
+        log_p = torch.log_softmax(outputs, -1)
+        places = y.unsqueeze(2)
+        rows, slopes = focal(log_p.gather(2, places).squeeze(2), self._gammas)
+        total: int | Tensor = y.shape[1]
+        if self._weight is not None:
+            own = self._weight.gather(1, y)
+            total = own.double().sum(1).float()  # exact, as in CrossEntropy
+            rows, slopes = rows * own, slopes * own
+        if weight is not None:
+            rows, slopes = rows * weight, slopes * weight
+        slopes = slopes / (total if isinstance(total, int) else total.view(-1, 1))
+        gradient = torch.zeros_like(log_p).scatter_(2, places, slopes.unsqueeze(2))
+        return BatchLoss(rows, total, aten._log_softmax_backward_data(gradient, log_p, -1, log_p.dtype))
+
+
+def focal(log_p: Tensor, gammas: Tensor) -> tuple[Tensor, Tensor]:
+    """The focal loss and its derivative by log p; log_p: (K, N), of the rows' own classes; gammas: (K, 1)."""
+    smallest = 1e-30  # its powers are finite
+    missing = by_row(lambda x: torch.expm1(x).neg_(), log_p).clamp_(min=smallest)
+    lower = by_row(lambda x: torch.pow(x, (gammas - 1.0).expand_as(x).contiguous()), missing)
+    power = lower * missing
+    return -power * log_p, gammas * (1.0 - missing) * lower * log_p - power
 
 
 def balanced(y: Tensor, classes: int) -> Tensor:
     """Balanced class weights, rows / (classes x rows of the class); 1 for a class without rows. y: (N,) int64."""
     counts = torch.bincount(y, minlength=classes)
     return torch.where(counts > 0, len(y) / (classes * counts.clamp(min=1)), 1.0)
-
-
-def of(specs: Sequence[JobSpec], targets: Sequence[Tensor], classes: int) -> Loss:
-    """The loss of the members' specs; targets: each member's, (N,), of its training rows."""
-    if specs[0].task is Task.regression:
-        return SquaredError()
-    weight = None
-    if specs[0].loss.class_weight == "balanced":
-        of_set = {id(y): balanced(y, classes) for y in targets}
-        weight = torch.stack([of_set[id(y)] for y in targets])
-    return CrossEntropy(classes, [spec.loss.label_smoothing for spec in specs], weight, targets[0].device)

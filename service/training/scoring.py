@@ -1,0 +1,49 @@
+"""Scores of K members on the same rows: the loss without smoothing and weights, and the task's metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import nan
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from service.spec.job import JobSpec, Task
+from service.spec.loss import CrossEntropy
+from service.training import losses, metrics
+from service.training.losses.base import by_row
+
+if TYPE_CHECKING:
+    from service.data.preprocess.preprocessing import FittedTarget
+
+Score = tuple[float, metrics.Metrics]
+"""Loss and metrics; the loss may be NaN or infinite."""
+
+
+def scores(specs: Sequence[JobSpec], outputs: Tensor, y: Tensor, target: FittedTarget) -> list[Score]:
+    """The score of each member, all with the same kind of loss; outputs: (K, N, outputs), y: (N,)."""
+    if specs[0].task is Task.classification:
+        measured = metrics.classification(outputs, y)
+        if isinstance(specs[0].known_loss, CrossEntropy):
+            return [(_or_nan(each["log_loss"]), each) for each in measured]
+        return list(zip(losses.mean_losses(specs, outputs.double(), y), measured, strict=True))
+    predicted = outputs[..., 0].double()
+    found = losses.mean_losses(specs, outputs.double(), y)
+    if target.link == "log":
+        predicted = by_row(torch.exp, predicted)
+    truth = y.double() * target.scale + target.mean
+    values = predicted * target.scale + target.mean
+    if target.low is not None:
+        values = values.clamp(target.low, target.high)
+    measured = metrics.regression(values, truth)
+    if target.link == "log":  # the loss is half of it, in units of the training mean
+        measured = [
+            {**each, "poisson_deviance": metrics.or_none(2.0 * target.scale * loss)}
+            for each, loss in zip(measured, found, strict=True)
+        ]
+    return list(zip(found, measured, strict=True))
+
+
+def _or_nan(value: float | None) -> float:
+    return nan if value is None else value
