@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from service.spec import layers as spec
 from service.spec.layers import Layer
-from service.training.operators import flat, images, merge, tabular
+from service.training.operators import flat, images, large, merge, tabular
 from service.training.operators.autograd import Autograd
 from service.training.operators.base import MergeOperator, Operator, Slots
 
@@ -43,8 +43,20 @@ FAST: dict[type[Layer], Fast] = {
 }
 """The layers whose operator is written by hand."""
 
+LARGE: dict[type[Layer], Callable[[Slots], Operator]] = {
+    spec.Linear: lambda x: large.Linear(*x.pair, frozen_bias=x.frozen_bias, bf16_matmul=x.bf16_matmul),
+    spec.Convolution: lambda x: large.Convolution(*x.pair, x.frozen_bias, x.bf16_matmul, x.layer),
+    spec.BatchNorm: lambda x: large.ChannelNorm(*x.pair, x.buffers["running_mean"], x.buffers["running_var"], x.layer),
+    spec.Pool: lambda x: large.Pool(x.layer),
+}
+"""The operators of large layers on a CPU."""
+
 
 def operator_of(slots: Slots) -> Operator | MergeOperator:
     """The operator of a layer."""
     fast = FAST.get(type(slots.layer))
-    return Autograd(slots) if fast is None else fast.make(slots)
+    if fast is None:
+        return Autograd(slots)
+    if large.is_large(slots.layer) and not slots.on_gpu:
+        return LARGE[type(slots.layer)](slots)
+    return fast.make(slots)
