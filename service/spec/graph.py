@@ -60,6 +60,11 @@ class Graph:
             found[node.name] = node.layer.copies(found[node.inputs[0]])
         return found
 
+    @property
+    def heads(self) -> int:
+        """How many outputs each row has in training; more than 1 in ensembles that share weights."""
+        return self.copies[self.nodes[-1].name]
+
     @cached_property
     def values_held(self) -> int:
         """Values per row that a training step holds, as the engine pads them."""

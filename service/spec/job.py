@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from service.spec.architecture import Architecture, Layers, Mlp
+from service.spec.architecture import Architecture, Layers, Mlp, ResNet, TabM
 from service.spec.base import Float, Int, Name, Seed, Strict
 from service.spec.capped_errors import CapErrors
 from service.spec.data import Data, Preprocess
@@ -95,7 +95,12 @@ def _names_layers(spec: JobSpec) -> bool:
     return any(layer.name is not None or layer.inputs is not None for layer in layers)
 
 
-_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers]
+def _tabular_network(spec: JobSpec) -> bool:
+    """An architecture for tables other than `mlp`."""
+    return isinstance(spec.architecture, ResNet | TabM)
+
+
+_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers, _tabular_network]
 
 SINCE: dict[int, Callable[[JobSpec], bool]] = {2: lambda spec: any(uses(spec) for uses in _SINCE_2)}
 """Spec version -> whether a spec uses a feature that this version added to specs, or to stored resolved jobs.

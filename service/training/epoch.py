@@ -17,6 +17,7 @@ from service.spec.job import Task
 from service.spec.resolve import Resolved
 from service.training import losses, metrics, optimizers
 from service.training.array import NetworkArray
+from service.training.ensemble import MeanOfHeads
 from service.training.models import initial_state
 from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
 from service.training.snapshot import Snapshot
@@ -157,6 +158,8 @@ class ArrayTrainer:
         """The training step of neighbouring members, on their part of the array."""
         array, specs = self.array.part(members), [job.spec for job in self._jobs[members]]
         loss = losses.of(specs, self._train.targets(members), array.outputs)
+        if array.graph.heads > 1:
+            loss = MeanOfHeads(loss, array.graph.heads)
         clip = optimizers.Clipping([spec.optimizer for spec in specs], array.gradient)
         return TrainingStep(array, loss, clip, self._optimizer.part(members), self._rates[members])
 

@@ -6,6 +6,7 @@ bundle this file is called layers.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,5 +77,59 @@ class Concat(nn.Module):
         return torch.cat(inputs, 1)
 
 
-OWN = {kind.__name__: kind for kind in (Add, Concat)}
+class EnsembleInput(nn.Module):
+    """Copies each row for each head, times the head's scale; the first head's rows come first."""
+
+    def __init__(self, shape: Sequence[int], heads: int, draws: Sequence[int]) -> None:
+        super().__init__()
+        signs = torch.randint(0, 2, (heads, max(draws) + 1 if draws else shape[0])) * 2.0 - 1.0
+        self.weight = nn.Parameter(signs[:, list(draws)] if draws else signs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, features) -> (heads * B, features)."""
+        return (x * self.weight.unsqueeze(1)).flatten(0, 1)
+
+
+class EnsembleLinear(nn.Module):
+    """s * (W (r * x)) + b, with scales r and s and bias b of each head; all heads have the same initial bias."""
+
+    def __init__(self, shape: Sequence[int], units: int, heads: int, scales_input: bool) -> None:
+        super().__init__()
+        bound = shape[0] ** -0.5
+        self.heads = heads
+        self.weight = nn.Parameter(torch.empty(units, shape[0]).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(units).uniform_(-bound, bound).repeat(heads, 1))
+        self.scale_in = nn.Parameter(torch.ones(heads, shape[0])) if scales_input else None
+        self.scale_out = nn.Parameter(torch.ones(heads, units))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(heads * B, features) -> (heads * B, units)."""
+        rows = x.reshape(self.heads, -1, x.shape[1])
+        if self.scale_in is not None:
+            rows = rows * self.scale_in.unsqueeze(1)
+        rows = nn.functional.linear(rows, self.weight) * self.scale_out.unsqueeze(1) + self.bias.unsqueeze(1)
+        return rows.flatten(0, 1)
+
+
+class EnsembleOutput(nn.Module):
+    """A linear layer for each head; in evaluation mode the mean over the heads."""
+
+    def __init__(self, shape: Sequence[int], units: int, heads: int, probabilities: bool) -> None:
+        super().__init__()
+        bound = shape[0] ** -0.5
+        self.heads, self.probabilities = heads, probabilities
+        self.weight = nn.Parameter(torch.empty(heads, units, shape[0]).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(heads, units).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(heads * B, features) -> (heads * B, units) in training, (B, units) in evaluation."""
+        y = torch.bmm(x.reshape(self.heads, -1, x.shape[1]), self.weight.mT) + self.bias.unsqueeze(1)
+        if self.training:
+            return y.flatten(0, 1)
+        if self.probabilities:
+            return torch.logsumexp(torch.log_softmax(y, 2), 0) - math.log(self.heads)
+        return y.mean(0)
+
+
+OWN = {kind.__name__: kind for kind in (Add, Concat, EnsembleInput, EnsembleLinear, EnsembleOutput)}
 """The layers that are defined here."""

@@ -10,6 +10,7 @@ from service.spec.layers.activation import Activate, Activation, ActivationLayer
 from service.spec.layers.base import InputLayout, Layer, Shape, WrittenLayer
 from service.spec.layers.convolution import Conv1dLayer, Conv2dLayer, Convolution
 from service.spec.layers.dropout import Dropout, DropoutLayer
+from service.spec.layers.ensemble import EnsembleInput, EnsembleLinear, EnsembleOutput
 from service.spec.layers.linear import Linear, LinearLayer
 from service.spec.layers.merge import Add, AddLayer, Concat, ConcatLayer
 from service.spec.layers.norm import BatchNorm, BatchNormLayer, LayerNorm, LayerNormLayer
@@ -33,6 +34,9 @@ __all__ = [
     "Convolution",
     "Dropout",
     "DropoutLayer",
+    "EnsembleInput",
+    "EnsembleLinear",
+    "EnsembleOutput",
     "Flatten",
     "FlattenLayer",
     "InputLayout",
@@ -51,7 +55,10 @@ __all__ = [
 
 LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
-    for layer in (Linear, Convolution, BatchNorm, LayerNorm, Activate, Dropout, Pool, Flatten, Unflatten, Add, Concat)
+    for layer in (
+        *(Linear, Convolution, BatchNorm, LayerNorm, Activate, Dropout, Pool, Flatten, Unflatten, Add, Concat),
+        *(EnsembleInput, EnsembleLinear, EnsembleOutput),
+    )
 }
 """Every layer by the name of its type, as resolved jobs are stored."""
 
