@@ -79,8 +79,8 @@ class Layers(Strict):
 
 
 class ResNet(Strict):
-    """A residual network for tables (Gorishniy et al., 2021, arXiv 2106.11959), as in RTDL: a linear layer, then `blocks`
-    times x + dropout(linear(dropout(activation(linear(batch_norm(x)))))), then batch norm, activation and the output."""
+    """A residual network for tables (Gorishniy et al., 2021, arXiv 2106.11959): a linear layer, then `blocks` times
+    x + dropout(linear(dropout(activation(linear(batch_norm(x)))))), then batch norm, activation and output layer."""
 
     kind: Literal["resnet"] = "resnet"
     """The architecture's name."""

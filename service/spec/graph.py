@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from service.engine_constants import padded
-from service.spec.layers import BatchNorm, Convolution, Dropout, InputLayout, Layer, Linear, Shape
+from service.spec.layers import Add, BatchNorm, Convolution, Dropout, InputLayout, Layer, Linear, Shape
 
 NUMBERS, CODES = "numbers", "codes"
 BLOCKS = (NUMBERS, CODES)
@@ -87,16 +87,21 @@ class Graph:
 
     @cached_property
     def frozen_biases(self) -> frozenset[str]:
-        """Nodes whose bias gets no gradient, because batch normalization, their only reader, removes it.
+        """Nodes whose bias gets no gradient, because batch normalization removes it from all that reads it.
 
-        Its true gradient is zero; Adam would amplify the rounding error.
+        Its true gradient is zero; Adam would amplify the rounding error. In a residual network the bias passes through
+        sums before it is removed.
         """
+        removed: set[str] = set()  # nodes to whose value a constant may be added without effect
+        for node in reversed(self.nodes):
+            readers = self.readers[node.name]
+            if readers and all(
+                isinstance(reader.layer, BatchNorm) or (isinstance(reader.layer, Add) and reader.name in removed)
+                for reader in readers
+            ):
+                removed.add(node.name)
         return frozenset(
-            node.name
-            for node in self.nodes
-            if isinstance(node.layer, Linear | Convolution)
-            and self.readers[node.name]
-            and all(isinstance(reader.layer, BatchNorm) for reader in self.readers[node.name])
+            node.name for node in self.nodes if node.name in removed and isinstance(node.layer, Linear | Convolution)
         )
 
     def shape_of(self, name: str) -> Shape:

@@ -87,6 +87,28 @@ def layer_graphs(draw: st.DrawFn) -> dict[str, Any]:
     return {"kind": "layers", "layers": layers}
 
 
+TABULAR = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("resnet"),
+            "width": st.integers(1, 40),
+            "blocks": st.integers(1, 2),
+            "hidden_factor": st.sampled_from([0.5, 1.7]),
+            "residual_dropout": st.sampled_from([0.0, 0.3]),
+            "activation": ACTIVATIONS,
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("tabm"),
+            "mode": st.sampled_from(["mini", "full"]),
+            "heads": st.integers(2, 5),
+            "hidden": st.lists(st.integers(1, 40), min_size=1, max_size=2),
+            "activation": ACTIVATIONS,
+        }
+    ),
+)
+
 NETWORKS = st.one_of(
     st.fixed_dictionaries(
         {
@@ -109,6 +131,7 @@ NETWORKS = st.one_of(
     ),
     layer_lists(),
     layer_graphs(),
+    TABULAR,
 )
 
 
@@ -122,7 +145,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     inline = {"kind": "inline", "x": x, "y": [i * 0.37 % 3 for i in range(45)]}
     architecture = draw(NETWORKS)
     kinds = [layer["kind"] for layer in architecture.get("layers", [])]
-    norms = architecture.get("batch_norm", "batch_norm" in kinds)
+    norms = architecture.get("batch_norm", "batch_norm" in kinds or architecture["kind"] == "resnet")
     shared = {
         "data": inline if regression else {"kind": "synthetic", "rows": 45, "features": 12, "classes": 3},
         "batch_size": draw(st.sampled_from([3 if norms else 1, 7, 16, "full"])),

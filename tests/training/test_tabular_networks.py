@@ -1,0 +1,212 @@
+"""ResNet and TabM against plain PyTorch, written from the papers' formulas without the service's layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from service.data.preprocess.dataset import Prepared, Rows
+from service.spec.resolve import Resolved
+from service.training.array import NetworkArray
+from service.training.ensemble import MeanOfHeads
+from service.training.epoch import row_order
+from service.training.losses import CrossEntropy, SquaredError
+from service.training.models import initial_state
+from tests.training.jobs import CPU, job, reports
+
+FEATURES, EPOCHS, BATCH = 7, 3, 16
+State = dict[str, Tensor]
+Formula = Callable[[State, Tensor], Tensor]
+"""Parameters by their keys, and rows (B, features) -> (B, outputs), or (B, heads, outputs) of an ensemble."""
+
+
+def linear(p: State, layer: int, x: Tensor) -> Tensor:
+    return x @ p[f"layers.{layer}.weight"].T + p[f"layers.{layer}.bias"]
+
+
+def normalized(p: State, layer: int, x: Tensor) -> Tensor:
+    """Batch norm of a batch in training (Ioffe and Szegedy, 2015)."""
+    mean, variance = x.mean(0), x.var(0, unbiased=False)
+    scaled = (x - mean) / (variance + 1e-5).sqrt()
+    return scaled * p[f"layers.{layer}.weight"] + p[f"layers.{layer}.bias"]
+
+
+def resnet(p: State, x: Tensor) -> Tensor:
+    """Gorishniy et al. (2021), section 3.2, with two blocks."""
+    x = linear(p, 0, x)
+    for first in (1, 6):
+        x = x + linear(p, first + 3, linear(p, first + 1, normalized(p, first, x)).relu())
+    return linear(p, 13, normalized(p, 11, x).relu())
+
+
+def tabm_mini(p: State, x: Tensor) -> Tensor:
+    """Gorishniy et al. (2024), section 3.3: one adapter before the shared network, heads of their own."""
+    x = torch.einsum("bf,hf->bhf", x, p["layers.0.weight"])
+    x = linear(p, 3, linear(p, 1, x).relu()).relu()
+    return torch.einsum("bhf,hcf->bhc", x, p["layers.5.weight"]) + p["layers.5.bias"]
+
+
+def tabm_full(p: State, x: Tensor) -> Tensor:
+    """Gorishniy et al. (2024), section 3.2: each layer is s_i * (W (r_i * x)) + b_i (Wen et al., 2020)."""
+    x = torch.einsum("bf,hf->bhf", x, p["layers.0.weight"])
+    for layer in (1, 3):
+        scaled = x if layer == 1 else x * p["layers.3.scale_in"]
+        shared = torch.einsum("bhf,of->bho", scaled, p[f"layers.{layer}.weight"])
+        x = (shared * p[f"layers.{layer}.scale_out"] + p[f"layers.{layer}.bias"]).relu()
+    return torch.einsum("bhf,hcf->bhc", x, p["layers.5.weight"]) + p["layers.5.bias"]
+
+
+class Case(NamedTuple):
+    architecture: dict[str, Any]
+    formula: Formula
+    without_effect: tuple[str, ...] = ()
+    """Biases that a batch norm removes, if after a sum: their gradient is rounding error, which Adam amplifies."""
+
+
+CASES = {
+    "resnet": Case(
+        {"kind": "resnet", "width": 20, "blocks": 2, "hidden_factor": 1.7, "dropout": 0.0},
+        resnet,
+        ("layers.0.bias", "layers.4.bias", "layers.9.bias"),
+    ),
+    "tabm_mini": Case({"kind": "tabm", "hidden": [20, 35], "heads": 5, "dropout": 0.0}, tabm_mini),
+    "tabm_full": Case({"kind": "tabm", "mode": "full", "hidden": [20, 35], "heads": 5, "dropout": 0.0}, tabm_full),
+}
+TASKS = ["classification", "regression"]
+
+
+def fields_of(case: Case, task: str) -> dict[str, Any]:
+    x = [[((i * 37 + j * 11) % 101) / 25 - 2 for j in range(FEATURES)] for i in range(80)]
+    y = [row[0] * row[1] + abs(row[2]) for row in x]
+    if task == "classification":
+        y = [int(value > 1) + int(value > 2) for value in y]
+    return {
+        "data": {"kind": "inline", "x": x, "y": y},
+        "task": task,
+        "architecture": case.architecture,
+        "batch_size": BATCH,
+        "max_epochs": EPOCHS,
+        "optimizer": {"kind": "adam", "lr": 0.003},
+        "seed": 3,
+    }
+
+
+def losses_of_rows(outputs: Tensor, y: Tensor) -> Tensor:
+    """The loss of each row, the mean over an ensemble's heads."""
+    outputs = outputs if outputs.dim() == 3 else outputs.unsqueeze(1)
+    if y.is_floating_point():
+        return (outputs[..., 0] - y.unsqueeze(1)).square().mean(1)
+    own = y.view(-1, 1, 1).expand(-1, outputs.shape[1], 1)
+    return -outputs.log_softmax(2).gather(2, own).squeeze(2).mean(1)
+
+
+def averaged_loss(outputs: Tensor, y: Tensor) -> float:
+    """The loss of the mean prediction of an ensemble's heads."""
+    if y.is_floating_point():
+        return float((outputs[..., 0].mean(1) - y).square().mean())
+    own = outputs.softmax(2).mean(1).gather(1, y.unsqueeze(1))
+    return float(-own.log().mean())
+
+
+def plain_training(case: Case, resolved: Resolved, rows: Rows) -> tuple[list[float], State]:
+    """Mean training loss of each epoch, and the last weights: Adam, batches in the service's order of rows."""
+    state = initial_state(resolved.graph, resolved.spec.seed)
+    trained = {
+        key: nn.Parameter(value) for key, value in state.items() if value.is_floating_point() and "running" not in key
+    }
+    for key in case.without_effect:
+        trained[key].requires_grad_(False)
+    optimizer = torch.optim.Adam(trained.values(), lr=0.003)
+    x, y = torch.tensor(rows.x), torch.tensor(rows.y)
+    losses = []
+    for epoch in range(1, EPOCHS + 1):
+        total = 0.0
+        for numbers in row_order(resolved.spec.seed, epoch, len(y)).split(BATCH):
+            optimizer.zero_grad()
+            each = losses_of_rows(case.formula(trained, x[numbers]), y[numbers])
+            each.mean().backward()
+            optimizer.step()
+            total += float(each.detach().sum())
+        losses.append(total / len(y))
+    return losses, {key: value.detach() for key, value in trained.items()}
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("name", CASES)
+def test_three_epochs_have_the_losses_of_plain_pytorch(name: str, task: str) -> None:
+    case = CASES[name]
+    fields = fields_of(case, task)
+    resolved, data = job(**fields)
+
+    ours = list(reports(**fields))
+
+    expected, weights = plain_training(case, resolved, data.train)
+    assert [each.row.train_loss for each in ours] == pytest.approx(expected, abs=1e-5)
+    for key, values in weights.items():
+        torch.testing.assert_close(ours[-1].last_state[key], values, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("name", ["tabm_mini", "tabm_full"])
+def test_validation_scores_the_mean_prediction_of_the_heads(name: str, task: str) -> None:
+    case = CASES[name]
+    data = job(**fields_of(case, task))[1]
+
+    *_, last = reports(**fields_of(case, task))
+
+    x, y = torch.tensor(data.validation.x), torch.tensor(data.validation.y)
+    assert last.row.val_loss == pytest.approx(averaged_loss(case.formula(last.last_state, x), y), abs=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_are_those_of_plain_pytorch_in_float64(name: str, task: str) -> None:
+    case = CASES[name]
+    resolved, data = job(**fields_of(case, task))
+    states = [initial_state(resolved.graph, seed) for seed in (1, 2)]
+
+    gradients = _gradients(resolved, data, states)
+
+    x, y = torch.tensor(data.train.x[:BATCH]).double(), torch.tensor(data.train.y[:BATCH])
+    for member, state in enumerate(states):
+        leaves = {key: value.double().requires_grad_() for key, value in state.items() if "tracked" not in key}
+        losses_of_rows(case.formula(leaves, x), y.double() if y.is_floating_point() else y).mean().backward()
+        for key, found in gradients.items():
+            if key in case.without_effect:
+                assert not found.any()
+                continue
+            expected = leaves[key].grad
+            assert expected is not None
+            torch.testing.assert_close(found[member].double(), expected, atol=1e-6, rtol=1e-5)
+
+
+def _gradients(resolved: Resolved, data: Prepared, states: list[State]) -> State:
+    """The engine's gradients of members with these weights on the first batch."""
+    array = NetworkArray([resolved.graph] * len(states), states, CPU)
+    x = torch.tensor(data.train.x[:BATCH]).expand(len(states), -1, -1)
+    y = torch.tensor(data.train.y[:BATCH]).expand(len(states), -1)
+    loss: Any = SquaredError() if y.is_floating_point() else CrossEntropy(array.outputs, [0.0] * len(states), None, CPU)
+    if resolved.graph.heads > 1:
+        loss = MeanOfHeads(loss, resolved.graph.heads)
+    array.backward(loss(array.forward(array.pad(x), training=True), y).gradient)
+    return array.named(array.gradient)
+
+
+def test_the_mean_of_probabilities_is_right_for_logits_far_apart() -> None:
+    resolved, _ = job(**fields_of(CASES["tabm_mini"], "classification"))
+    state = initial_state(resolved.graph, 0)
+    state["layers.5.weight"] *= 3_000.0
+    x = torch.randn(9, FEATURES, generator=torch.Generator().manual_seed(1))
+    array = NetworkArray([resolved.graph], [state], CPU, trained=False)
+
+    outputs = array.forward(array.pad(x.unsqueeze(0)), training=False)[0, :, : array.outputs].double()
+
+    each = tabm_mini({key: value.double() for key, value in state.items()}, x.double())
+    expected = torch.logsumexp(F.log_softmax(each, 2), 1) - torch.log(torch.tensor(5.0))
+    assert each.abs().max() > 1_000
+    torch.testing.assert_close(outputs, expected, atol=1e-2, rtol=1e-5)
