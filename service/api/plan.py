@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict
 
 from service.engine_constants import PROCESS_BYTES
 from service.spec.early_stopping import Monitor
+from service.spec.graph import Node
 from service.spec.job import JobSpec, Task
-from service.spec.layers import Layer, Pool
+from service.spec.layers import Pool
 from service.spec.limits import memory_of
 from service.spec.resolve import MAX_AUTO_CLASSES
 from service.spec.resolved import Resolved, SpecWarning
@@ -27,8 +28,12 @@ class PlannedLayer(_Described):
     """Position; the checkpoint's keys are `layers.{index}.weight` and so on."""
     kind: str
     """Kind, as in `architecture.layers`; `unflatten` gives rows their `shape`."""
+    name: str | None
+    """The name that the spec gives it."""
+    inputs: list[str]
+    """What it takes: `numbers` or `codes`, which come from the columns, or the output of `layers.{index}`."""
     input: int
-    """Input values per row."""
+    """Input values per row; of the first input where there are several."""
     input_shape: list[int]
     """Input shape: [features], [channels, length] or [channels, height, width]."""
     output: int
@@ -120,7 +125,7 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
             for feature in resolved.features
         ],
         classes=None if resolved.target.classes is None else list(resolved.target.classes),
-        layers=[_layer(index, layer) for index, layer in enumerate(resolved.layers)],
+        layers=[_layer(index, node) for index, node in enumerate(resolved.graph.nodes)],
         parameters=resolved.parameters,
         rows=PlannedRows(**asdict(resolved.rows)),
         memory_bytes=PROCESS_BYTES + sum(memory_of(resolved).values()),
@@ -129,13 +134,17 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
     )
 
 
-def _layer(index: int, layer: Layer) -> PlannedLayer:
-    details = {name: value for name, value in asdict(layer).items() if name not in ("shape", "to", "units")}
+def _layer(index: int, node: Node) -> PlannedLayer:
+    layer = node.layer
+    given = asdict(layer).items()
+    details = {name: value for name, value in given if name not in ("shape", "to", "units", "widths")}
     if isinstance(layer, Pool):
         del details["function"]  # the same as its kind
     return PlannedLayer(
         index=index,
         kind=layer.kind,
+        name=node.label,
+        inputs=list(node.inputs),
         input=layer.inputs,
         input_shape=list(layer.shape),
         output=layer.outputs,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -166,3 +167,23 @@ def create_read_key(home: Path) -> str:
     command = [sys.executable, "-m", "service.cli", "keys", "create", "--tenant", "default", "--scope", "read"]
     environment = {**os.environ, "BESTEPOCH_HOME": str(home)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_network_whose_layers_take_several_inputs_is_drawn_as_a_graph(
+    visitor: Visitor, service: httpx2.Client
+) -> None:
+    layers = [
+        {"kind": "linear", "out_features": 8, "name": "first"},
+        {"kind": "linear", "out_features": 8, "name": "second"},
+        {"kind": "add", "inputs": ["first", "second"]},
+    ]
+    spec = {"data": {"kind": "synthetic"}, "max_epochs": 1, "architecture": {"kind": "layers", "layers": layers}}
+    job = finished_job(service, spec)
+
+    page = visitor.go(f"jobs/{job['id']}")
+
+    drawing = page.get_by_role("group", name="Layers and their inputs")
+    expect(drawing).to_be_visible()
+    expect(drawing.locator(".node")).to_have_count(5)  # the numbers, three layers and the output layer
+    expect(drawing.locator(".edge")).to_have_count(5)
+    expect(drawing.get_by_role("img")).to_have_accessible_name(re.compile("takes layers.0 and layers.1"))

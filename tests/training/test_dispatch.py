@@ -19,6 +19,7 @@ from service.spec.graph import Graph
 from service.spec.layers import InputLayout
 from service.spec.lowering import lower
 from service.training.array import NetworkArray
+from service.training.dispatch import Dispatch
 from service.training.models import build, initial_state
 from service.training.operators import FAST
 from tests.training.arrays import NETWORKS, TABULAR, layer_graphs
@@ -46,7 +47,7 @@ def drawn(*shape: int) -> Tensor:
 
 @contextmanager
 def by_autograd() -> Iterator[None]:
-    """Every layer but those of images is computed by its torch module."""
+    """Every layer is computed by its torch module."""
     with patch.dict(FAST, clear=True):
         yield
 
@@ -92,11 +93,11 @@ def _arguments_unchanged(array: NetworkArray) -> Iterator[None]:
 
         return call
 
-    steps = array._dispatch._forward
-    array._dispatch._forward = [
-        step._replace(forward=step.forward and watched(step.forward), backward=step.backward and watched(step.backward))
-        for step in steps
-    ]
+    for operator in array._operators:
+        for name in ("forward", "backward", "backward_parameters", "merge", "split"):
+            if hasattr(operator, name):
+                setattr(operator, name, watched(getattr(operator, name)))
+    array._dispatch = Dispatch(array.graph, array._operators)
     yield
     for before, copy in seen:
         assert torch.equal(before, copy)

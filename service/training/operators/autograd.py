@@ -39,7 +39,8 @@ class Autograd:
         self._grads = [each.grad[member] for member in range(len(slots.layers)) for each in parameters.values()]
         for member, layer in enumerate(slots.layers):
             leaves = {name: each.value[member].detach().requires_grad_() for name, each in parameters.items()}
-            own = {name: buffer[member] for name, buffer in slots.buffers.items()}
+            # A scalar is the number of batches, which the array counts: the module counts on a copy.
+            own = {name: x[member] if x.ndim > 1 else x[member].clone() for name, x in slots.buffers.items()}
             self._modules.append(_bound(layer, leaves, own))
             self._leaves.append(list(leaves.values()))
         self.generators: list[Generator] = []
@@ -73,7 +74,8 @@ class Autograd:
             flat = [x for xs in asked for x in xs]
             leaves = [leaf for each in self._leaves for leaf in each]
             found = torch.autograd.grad(self._outputs, [*flat, *leaves], grads)
-        torch._foreach_copy_(self._grads, list(found[len(flat) :]))
+        if self._grads:
+            torch._foreach_copy_(self._grads, list(found[len(flat) :]))
         self._outputs, self._inputs = [], []
         return self._input_gradients(found[: len(flat)], wanted)
 

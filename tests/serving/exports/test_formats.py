@@ -65,7 +65,7 @@ def rows_of(checkpoint: LoadedCheckpoint) -> list[dict[str, Any]]:
 def test_any_network_answers_the_same_from_its_plain_description(architecture: dict[str, Any]) -> None:
     _, checkpoint = trained(architecture)
     again = loader.Standalone(json.loads(json.dumps(standalone(checkpoint).description)))
-    again.load_state_dict(checkpoint.network.state_dict())
+    again.network.load_state_dict(checkpoint.network.state_dict())
     again.eval()
 
     with torch.inference_mode():
