@@ -141,7 +141,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     kind = draw(st.sampled_from(sorted(OPTIMIZERS)))
     dropout = draw(st.booleans())
     regression = draw(st.booleans())
-    x = [[(i * j) % 7 / 9 for j in range(1, 13)] for i in range(45)]
+    x = [[(i * j) % 13 / 17 for j in range(1, 13)] for i in range(45)]
     inline = {"kind": "inline", "x": x, "y": [i * 0.37 % 3 for i in range(45)]}
     architecture = draw(NETWORKS)
     kinds = [layer["kind"] for layer in architecture.get("layers", [])]

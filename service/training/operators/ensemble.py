@@ -55,9 +55,9 @@ class EnsembleLinear:
         self._weight, self._weight_grad = parameters["weight"]
         self._bias, self._bias_grad = (each.unsqueeze(2) for each in parameters["bias"])
         self._scale_out, self._scale_out_grad = (each.unsqueeze(2) for each in parameters["scale_out"])
-        self._scale_in, self._scale_in_grad = (
-            (each.unsqueeze(2) for each in parameters["scale_in"]) if "scale_in" in parameters else (None, None)
-        )
+        scale_in = parameters.get("scale_in")
+        self._scale_in = None if scale_in is None else scale_in.value.unsqueeze(2)
+        self._scale_in_grad = None if scale_in is None else scale_in.grad.unsqueeze(2)
         self._heads, self._bf16_matmul = slots.layer.heads, slots.bf16_matmul
         self._saved: tuple[Tensor, Tensor, Tensor]
 
@@ -147,10 +147,9 @@ class EnsembleOutput:
     def _of_parameters(self, grad: Tensor) -> Tensor:
         """Compute the gradients of weight and bias; returns `grad` by member and head, (K * heads, B, outputs)."""
         rows = grad.view(len(grad) * self._heads, -1, grad.shape[2])
-        by_head = len(grad), self._heads
-        of_weight = _product(rows.mT, self._x, self._bf16_matmul).unflatten(0, by_head)
-        self._weight_grad.copy_(of_weight[:, :, : self._units])
-        self._bias_grad.copy_(rows.sum(1).unflatten(0, by_head)[..., : self._units])
+        of_weight = _product(rows.mT, self._x, self._bf16_matmul)
+        self._weight_grad.copy_(of_weight.view(len(grad), self._heads, *of_weight.shape[1:])[:, :, : self._units])
+        self._bias_grad.copy_(rows.sum(1).view(len(grad), self._heads, -1)[..., : self._units])
         return rows
 
 
