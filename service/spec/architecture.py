@@ -10,6 +10,7 @@ from service.spec.base import Bool, Float, Int, Strict, kind_or
 from service.spec.capped_errors import CapErrors
 from service.spec.layers import Activation, LayerSpec
 from service.spec.layers.base import Eps, Kernel, Momentum, Probability, Width
+from service.spec.layers.transformer import FfnActivation
 
 Side = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 RowShape = Annotated[tuple[Side, ...], Field(min_length=2, max_length=3), CapErrors()]
@@ -127,15 +128,55 @@ class TabM(Strict):
     """Dropout probability of the `hidden` units in training; 0 adds no layer."""
 
 
+class FtTransformer(Strict):
+    """FT-Transformer (Gorishniy et al., 2021, arXiv 2106.11959): each input is a token, transformer blocks let the
+    tokens attend to each other, and the output is read from an additional first token. Its cost grows with the square
+    of the number of inputs: give text columns codes (`preprocess.categorical`), and take a small learning rate, such
+    as 0.0003. With `precision: bfloat16` its blocks stay in float32."""
+
+    kind: Literal["ft_transformer"] = "ft_transformer"
+    """The architecture's name."""
+    width: Width = 128
+    """Values of a token; a multiple of `attention_heads`."""
+    blocks: Annotated[Int, Field(ge=1, le=64)] = 2
+    """Number of transformer blocks."""
+    attention_heads: Annotated[Int, Field(ge=1, le=256)] = 8
+    """Number of attention heads, which share the width."""
+    ffn_activation: FfnActivation = "reglu"
+    """The activation function of the feed-forward networks; ReGLU multiplies one half of the hidden units by the ReLU
+    of the other half."""
+    ffn_factor: Annotated[Float, Field(gt=0.0, le=16.0)] = 4 / 3
+    """Width of the feed-forward networks after the activation function, as a multiple of `width`."""
+    attention_dropout: Probability = 0.15
+    """Dropout probability of the attention weights."""
+    ffn_dropout: Probability = 0.05
+    """Dropout probability of the hidden units of the feed-forward networks."""
+    residual_dropout: Probability = 0.0
+    """Dropout probability of what a block adds to the tokens."""
+
+    @property
+    def ffn_width(self) -> int:
+        """Width of the feed-forward networks after the activation function."""
+        return max(1, int(self.width * self.ffn_factor))
+
+
 Architecture = Annotated[
     Annotated[Mlp, Tag("mlp")]
     | Annotated[Cnn, Tag("cnn")]
     | Annotated[ResNet, Tag("resnet")]
     | Annotated[TabM, Tag("tabm")]
+    | Annotated[FtTransformer, Tag("ft_transformer")]
     | Annotated[Layers, Tag("layers")],
     kind_or("mlp"),
 ]
-ARCHITECTURES: tuple[type[Mlp | Cnn | ResNet | TabM | Layers], ...] = (Mlp, Cnn, ResNet, TabM, Layers)
+ARCHITECTURES: tuple[type[Mlp | Cnn | ResNet | TabM | FtTransformer | Layers], ...] = (
+    Mlp,
+    Cnn,
+    ResNet,
+    TabM,
+    FtTransformer,
+    Layers,
+)
 
 
 def row_shape(architecture: Architecture) -> tuple[int, ...] | None:

@@ -1,24 +1,31 @@
-"""Lowers the architectures for tables to layers: ResNet and TabM."""
+"""Lowers the architectures for tables to layers: ResNet, TabM and FT-Transformer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Protocol
 
-from service.spec.architecture import ResNet, TabM
+from service.errors import InvalidSpec
+from service.spec.architecture import FtTransformer, ResNet, TabM
+from service.spec.graph import CODES, NUMBERS
 from service.spec.layers import (
     Activate,
+    Activation,
     Add,
     BatchNorm,
     Dropout,
     EnsembleInput,
     EnsembleLinear,
     EnsembleOutput,
+    FeatureTokenizer,
     InputLayout,
     Layer,
+    LayerNorm,
     Linear,
     Shape,
+    TransformerBlock,
 )
+from service.spec.layers.base import MAX_VALUES
 
 
 class GraphBuilder(Protocol):
@@ -67,6 +74,47 @@ def add_tabm(network: TabM, building: GraphBuilder, layout: InputLayout, outputs
         _then(building, Activate(shape, network.activation))
         _dropout(building, shape, network.dropout)
     _then(building, EnsembleOutput(shape, outputs, heads, probabilities=outputs > 1))
+
+
+def add_ft_transformer(network: FtTransformer, building: GraphBuilder, layout: InputLayout, outputs: int) -> None:
+    """Append the network on the data's numbers and codes. Raises InvalidSpec with a pointer to a field out of range."""
+    tokenizer = FeatureTokenizer((layout.numbers,), layout.categories, network.width)
+    _check_sizes(network, tokenizer)
+    present = [name for name, columns in ((NUMBERS, layout.numbers), (CODES, len(layout.categories))) if columns]
+    building.add(tokenizer, tuple(present))
+    for place in range(network.blocks):
+        block = TransformerBlock(
+            tokenizer.output_shape,
+            network.attention_heads,
+            network.ffn_width,
+            network.ffn_activation,
+            norm=place > 0,
+            first_token=place == network.blocks - 1,
+            attention_dropout=network.attention_dropout,
+            ffn_dropout=network.ffn_dropout,
+            residual_dropout=network.residual_dropout,
+        )
+        _then(building, block)
+    shape = (network.width,)
+    _then(building, LayerNorm(shape))
+    _then(building, Activate(shape, Activation.relu))
+    _then(building, Linear(shape, outputs))
+
+
+def _check_sizes(network: FtTransformer, tokenizer: FeatureTokenizer) -> None:
+    tokens = tokenizer.output_shape[0]
+    if network.width % network.attention_heads:
+        message = f"the width, {network.width}, is no multiple of {network.attention_heads} attention heads"
+        raise InvalidSpec.at("/architecture/attention_heads", message)
+    if tokenizer.outputs > MAX_VALUES:
+        message = f"{tokens:,} tokens of {network.width:,} values are {tokenizer.outputs:,} values a row"
+        raise InvalidSpec.at("/architecture/width", f"{message}; at most {MAX_VALUES:,} are allowed")
+    weights = network.attention_heads * tokens * tokens
+    if weights > MAX_VALUES:
+        message = (
+            f"attention between {tokens:,} tokens has {weights:,} weights a row; at most {MAX_VALUES:,} are allowed"
+        )
+        raise InvalidSpec.at("/architecture/attention_heads", message)
 
 
 def _then(building: GraphBuilder, layer: Layer) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from service.spec.architecture import Architecture, Layers, Mlp, ResNet, TabM
+from service.spec.architecture import Architecture, FtTransformer, Layers, Mlp, ResNet, TabM
 from service.spec.base import Float, Int, Name, Seed, Strict
 from service.spec.capped_errors import CapErrors
 from service.spec.data import Data, Preprocess
@@ -97,7 +97,7 @@ def _names_layers(spec: JobSpec) -> bool:
 
 def _tabular_network(spec: JobSpec) -> bool:
     """An architecture for tables other than `mlp`."""
-    return isinstance(spec.architecture, ResNet | TabM)
+    return isinstance(spec.architecture, ResNet | TabM | FtTransformer)
 
 
 _SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers, _tabular_network]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from math import prod
 
 from service.errors import InvalidSpec
-from service.spec.architecture import Architecture, Cnn, Layers, Mlp, ResNet, TabM, row_shape
-from service.spec.bodies import add_resnet, add_tabm
+from service.spec.architecture import Architecture, Cnn, FtTransformer, Layers, Mlp, ResNet, TabM, row_shape
+from service.spec.bodies import add_ft_transformer, add_resnet, add_tabm
 from service.spec.graph import BLOCKS, CODES, NUMBERS, Graph, Node
 from service.spec.layers import (
     ActivationLayer,
@@ -45,6 +45,8 @@ def lower(architecture: Architecture, layout: InputLayout, outputs: int) -> Grap
         add_resnet(architecture, building, outputs)
     elif isinstance(architecture, TabM):
         add_tabm(architecture, building, layout, outputs)
+    elif isinstance(architecture, FtTransformer):
+        add_ft_transformer(architecture, building, layout, outputs)
     else:
         _add_written(architecture, building, outputs)
     return building.graph()

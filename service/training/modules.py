@@ -131,5 +131,96 @@ class EnsembleOutput(nn.Module):
         return y.mean(0)
 
 
-OWN = {kind.__name__: kind for kind in (Add, Concat, EnsembleInput, EnsembleLinear, EnsembleOutput)}
+class FeatureTokenizer(nn.Module):
+    """A token for each number and each category code, behind the [CLS] token."""
+
+    offsets: Tensor
+
+    def __init__(self, shape: Sequence[int], categories: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.numbers, bound = shape[0], width**-0.5
+
+        def drawn(*sizes: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(*sizes).uniform_(-bound, bound))
+
+        self.cls = drawn(width)
+        self.bias = drawn(shape[0] + len(categories), width)
+        self.weight = drawn(shape[0], width) if shape[0] else None
+        self.table = drawn(sum(categories), width) if categories else None
+        self.starts = [sum(categories[:place]) for place in range(len(categories))]
+
+    def forward(self, *blocks: Tensor) -> Tensor:
+        """numbers (B, numbers) and codes (B, columns), as far as there are such -> (B, tokens, width)."""
+        tokens = [self.cls.expand(blocks[0].shape[0], 1, -1)]
+        if self.weight is not None:
+            tokens.append(blocks[0].unsqueeze(2) * self.weight + self.bias[: self.numbers])
+        if self.table is not None:
+            codes = blocks[-1]
+            places = codes + torch.tensor(self.starts, device=codes.device)
+            found = nn.functional.embedding(places, self.table) * (codes > 0).unsqueeze(2)
+            tokens.append(found + self.bias[self.numbers :])
+        return torch.cat(tokens, 1)
+
+
+class TransformerBlock(nn.Module):
+    """A pre-norm transformer block; see the layer of this name for its options."""
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        heads: int,
+        ffn_width: int,
+        ffn_activation: str,
+        norm: bool,
+        first_token: bool,
+        **dropout: float,
+    ) -> None:
+        super().__init__()
+        width = shape[1]
+        self.heads, self.first_token, self.dropout = heads, first_token, dropout
+        self.gated = ffn_activation == "reglu"
+        self.attention_norm = nn.LayerNorm(width) if norm else nn.Identity()
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.out = nn.Linear(width, width)
+        self.ffn_norm = nn.LayerNorm(width)
+        self.ffn_in = nn.Linear(width, ffn_width * (2 if self.gated else 1))
+        self.ffn_out = nn.Linear(ffn_width, width)
+        for linear in (self.query, self.key, self.value):
+            nn.init.xavier_uniform_(linear.weight, gain=0.5**0.5)
+        for linear in (self.query, self.key, self.value, self.out):
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, tokens, width) -> the same shape, or (B, width) of the first token."""
+        tokens = self.attention_norm(x)
+        if self.first_token:
+            x = x[:, :1]
+        x = x + self._dropped(self._attention(tokens[:, : x.shape[1]], tokens), "residual")
+        hidden = self.ffn_in(self.ffn_norm(x))
+        if self.gated:
+            values, gates = hidden.chunk(2, -1)
+            hidden = values * torch.relu(gates)
+        else:
+            hidden = torch.relu(hidden)
+        x = x + self._dropped(self.ffn_out(self._dropped(hidden, "ffn")), "residual")
+        return x[:, 0] if self.first_token else x
+
+    def _attention(self, asking: Tensor, tokens: Tensor) -> Tensor:
+        """softmax(Q K^T / sqrt(d)) V of each head; asking: (B, those that get an answer, width)."""
+        query, key, value = (
+            linear(each).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for linear, each in ((self.query, asking), (self.key, tokens), (self.value, tokens))
+        )
+        weights = torch.softmax(query @ key.transpose(2, 3) / query.shape[3] ** 0.5, 3)
+        answers: Tensor = self.out((self._dropped(weights, "attention") @ value).transpose(1, 2).flatten(2))
+        return answers
+
+    def _dropped(self, x: Tensor, where: str) -> Tensor:
+        return nn.functional.dropout(x, self.dropout[f"{where}_dropout"], self.training)
+
+
+OWN = {
+    kind.__name__: kind
+    for kind in (Add, Concat, EnsembleInput, EnsembleLinear, EnsembleOutput, FeatureTokenizer, TransformerBlock)
+}
 """The layers that are defined here."""

@@ -16,6 +16,7 @@ from service.spec.layers.merge import Add, AddLayer, Concat, ConcatLayer
 from service.spec.layers.norm import BatchNorm, BatchNormLayer, LayerNorm, LayerNormLayer
 from service.spec.layers.pool import AvgPoolLayer, MaxPoolLayer, Pool
 from service.spec.layers.reshape import Flatten, FlattenLayer, Unflatten
+from service.spec.layers.transformer import FeatureTokenizer, TransformerBlock
 
 __all__ = [
     "LAYERS",
@@ -37,6 +38,7 @@ __all__ = [
     "EnsembleInput",
     "EnsembleLinear",
     "EnsembleOutput",
+    "FeatureTokenizer",
     "Flatten",
     "FlattenLayer",
     "InputLayout",
@@ -49,6 +51,7 @@ __all__ = [
     "MaxPoolLayer",
     "Pool",
     "Shape",
+    "TransformerBlock",
     "Unflatten",
     "WrittenLayer",
 ]
@@ -57,7 +60,7 @@ LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
     for layer in (
         *(Linear, Convolution, BatchNorm, LayerNorm, Activate, Dropout, Pool, Flatten, Unflatten, Add, Concat),
-        *(EnsembleInput, EnsembleLinear, EnsembleOutput),
+        *(EnsembleInput, EnsembleLinear, EnsembleOutput, FeatureTokenizer, TransformerBlock),
     )
 }
 """Every layer by the name of its type, as resolved jobs are stored."""
