@@ -180,14 +180,15 @@ class TransformerBlock(nn.Module):
         self.heads, self.first_token, self.dropout = heads, first_token, dropout
         self.gated = ffn_activation == "reglu"
         self.attention_norm = nn.LayerNorm(width) if norm else nn.Identity()
-        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.query, self.value = nn.Linear(width, width), nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)  # the softmax of attention would remove a bias
         self.out = nn.Linear(width, width)
         self.ffn_norm = nn.LayerNorm(width)
         self.ffn_in = nn.Linear(width, ffn_width * (2 if self.gated else 1))
         self.ffn_out = nn.Linear(ffn_width, width)
         for linear in (self.query, self.key, self.value):
             nn.init.xavier_uniform_(linear.weight, gain=0.5**0.5)
-        for linear in (self.query, self.key, self.value, self.out):
+        for linear in (self.query, self.value, self.out):
             nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -109,6 +109,21 @@ TABULAR = st.one_of(
     ),
 )
 
+
+@st.composite
+def transformers(draw: st.DrawFn) -> dict[str, Any]:
+    """Small FT-Transformers with dropout in all places."""
+    heads = draw(st.integers(1, 3))
+    return {
+        "kind": "ft_transformer",
+        "width": heads * draw(st.integers(1, 9)),
+        "attention_heads": heads,
+        "blocks": draw(st.integers(1, 2)),
+        "ffn_activation": draw(st.sampled_from(["relu", "reglu"])),
+        **dict.fromkeys(("attention_dropout", "ffn_dropout", "residual_dropout"), draw(st.sampled_from([0.0, 0.3]))),
+    }
+
+
 NETWORKS = st.one_of(
     st.fixed_dictionaries(
         {
@@ -132,6 +147,7 @@ NETWORKS = st.one_of(
     layer_lists(),
     layer_graphs(),
     TABULAR,
+    transformers(),
 )
 
 
@@ -152,7 +168,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
         "split": {"test": 0.2},
         "precision": draw(st.sampled_from(["float32", "bfloat16"])),
     }
-    dropout = dropout and architecture["kind"] != "layers"
+    dropout = dropout and architecture["kind"] not in ("layers", "ft_transformer")
     jobs = []
     for _ in range(draw(st.integers(2, 6))):
         rate = {"dropout": draw(st.sampled_from([0.1, 0.5]))} if dropout else {}

@@ -35,7 +35,7 @@ def graph_of(architecture: dict[str, Any]) -> Graph:
         architecture = {**architecture, "layers": plain}
     if architecture["kind"] in ("resnet", "tabm"):
         architecture = {**architecture, "dropout": 0.0}
-        architecture.update({"residual_dropout": 0.0} if architecture["kind"] == "resnet" else {})
+    architecture = {name: 0.0 if name.endswith("_dropout") else each for name, each in architecture.items()}
     for layer in architecture.get("layers", []):
         layer.update({"p": 0.0} if layer["kind"] == "dropout" else {})
     return lower(TypeAdapter(Architecture).validate_python(architecture), InputLayout(INPUTS), OUTPUTS)

@@ -1,4 +1,4 @@
-"""ResNet and TabM against plain PyTorch, written from the papers' formulas without the service's layers."""
+"""ResNet, TabM and FT-Transformer against plain PyTorch, written from the papers' formulas without service code."""
 
 from __future__ import annotations
 
@@ -61,6 +61,40 @@ def tabm_full(p: State, x: Tensor) -> Tensor:
     return torch.einsum("bhf,hcf->bhc", x, p["layers.5.weight"]) + p["layers.5.bias"]
 
 
+def layer_norm(p: State, name: str, x: Tensor) -> Tensor:
+    """Ba et al. (2016)."""
+    centred = x - x.mean(-1, keepdim=True)
+    scaled = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    return scaled * p[f"{name}.weight"] + p[f"{name}.bias"]
+
+
+def attention(p: State, name: str, x: Tensor, heads: int) -> Tensor:
+    """Vaswani et al. (2017), one head after another."""
+    query, value = (x @ p[f"{name}.{part}.weight"].T + p[f"{name}.{part}.bias"] for part in ("query", "value"))
+    key = x @ p[f"{name}.key.weight"].T
+    size = x.shape[2] // heads
+    answers = []
+    for head in range(heads):
+        own = slice(head * size, (head + 1) * size)
+        scores = torch.einsum("bqd,bkd->bqk", query[..., own], key[..., own]) / size**0.5
+        answers.append(torch.einsum("bqk,bkd->bqd", scores.softmax(2), value[..., own]))
+    return torch.cat(answers, 2) @ p[f"{name}.out.weight"].T + p[f"{name}.out.bias"]
+
+
+def ft_transformer(p: State, x: Tensor) -> Tensor:
+    """Gorishniy et al. (2021), section 3.3 and appendix E: pre-norm blocks, the first without attention norm, ReGLU."""
+    tokens = p["layers.0.bias"] + x.unsqueeze(2) * p["layers.0.weight"]
+    tokens = torch.cat([p["layers.0.cls"].expand(len(x), 1, -1), tokens], 1)
+    for block in ("layers.1", "layers.2"):
+        normed = tokens if block == "layers.1" else layer_norm(p, f"{block}.attention_norm", tokens)
+        tokens = tokens + attention(p, block, normed, heads=3)
+        hidden = layer_norm(p, f"{block}.ffn_norm", tokens) @ p[f"{block}.ffn_in.weight"].T + p[f"{block}.ffn_in.bias"]
+        half = hidden.shape[2] // 2
+        hidden = hidden[..., :half] * hidden[..., half:].relu()
+        tokens = tokens + hidden @ p[f"{block}.ffn_out.weight"].T + p[f"{block}.ffn_out.bias"]
+    return linear(p, 5, layer_norm(p, "layers.3", tokens[:, 0]).relu())
+
+
 class Case(NamedTuple):
     architecture: dict[str, Any]
     formula: Formula
@@ -76,6 +110,16 @@ CASES = {
     ),
     "tabm_mini": Case({"kind": "tabm", "hidden": [20, 35], "heads": 5, "dropout": 0.0}, tabm_mini),
     "tabm_full": Case({"kind": "tabm", "mode": "full", "hidden": [20, 35], "heads": 5, "dropout": 0.0}, tabm_full),
+    "ft_transformer": Case(
+        {
+            "kind": "ft_transformer",
+            "width": 24,
+            "attention_heads": 3,
+            "attention_dropout": 0.0,
+            "ffn_dropout": 0.0,
+        },
+        ft_transformer,
+    ),
 }
 TASKS = ["classification", "regression"]
 

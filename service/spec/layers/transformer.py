@@ -75,8 +75,8 @@ class TransformerBlock(Layer):
 
     @property
     def parameters(self) -> int:
-        """Four linear layers of attention, two of the feed-forward network, and the normalizations."""
-        attention = 4 * (self.width + 1) * self.width
+        """Four linear layers of attention, keys without bias, two of the feed-forward network, normalizations."""
+        attention = (4 * self.width + 3) * self.width
         ffn = (self.width + 1) * self.ffn_outputs + (self.ffn_width + 1) * self.width
         return attention + ffn + 2 * self.width * (1 + self.norm)
 
