@@ -43,8 +43,8 @@ def test_an_outdated_section_is_rewritten() -> None:
 
 def test_every_network_of_the_reference_can_be_requested() -> None:
     page = (REFERENCE / "networks.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
-    decoder, rest, kinds = json.JSONDecoder(), block.strip(), []
+    blocks = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    decoder, rest, kinds = json.JSONDecoder(), "".join(blocks).strip(), []
 
     while rest:
         body, end = decoder.raw_decode(rest)
@@ -53,4 +53,4 @@ def test_every_network_of_the_reference_can_be_requested() -> None:
         assert lower(network, InputLayout(64), 10).outputs == 10
         rest = rest[end:].strip()
 
-    assert kinds == ["mlp", "cnn", "layers"]
+    assert kinds == ["mlp", "cnn", "layers", "layers"]

@@ -47,7 +47,7 @@ def network(described: Sequence[Described]) -> Network:
 def module(described: Described) -> nn.Module:
     """The module of one layer."""
     name = described["module"]
-    kind = OWN.get(name) or getattr(nn, name)
+    kind = globals().get(name) or getattr(nn, name)
     made: nn.Module = kind(**described["options"])
     return made
 
@@ -218,10 +218,3 @@ class TransformerBlock(nn.Module):
 
     def _dropped(self, x: Tensor, where: str) -> Tensor:
         return nn.functional.dropout(x, self.dropout[f"{where}_dropout"], self.training)
-
-
-OWN = {
-    kind.__name__: kind
-    for kind in (Add, Concat, EnsembleInput, EnsembleLinear, EnsembleOutput, FeatureTokenizer, TransformerBlock)
-}
-"""The layers that are defined here."""

@@ -180,8 +180,9 @@ def test_a_network_whose_layers_take_several_inputs_is_drawn_as_a_graph(
     spec = {"data": {"kind": "synthetic"}, "max_epochs": 1, "architecture": {"kind": "layers", "layers": layers}}
     job = finished_job(service, spec)
 
-    page = visitor.go(f"jobs/{job['id']}")
+    page = visitor.go(f"job/{job['id']}")
 
+    page.get_by_role("heading", name="Network").click()
     drawing = page.get_by_role("group", name="Layers and their inputs")
     expect(drawing).to_be_visible()
     expect(drawing.locator(".node")).to_have_count(5)  # the numbers, three layers and the output layer

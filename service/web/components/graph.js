@@ -34,7 +34,7 @@ function placeNodes(nodes) {
 function edge(from, to) {
   const [x1, y1, x2, y2] = [from.x + WIDTH, from.y + HEIGHT / 2, to.x, to.y + HEIGHT / 2];
   const passes = to.depth - from.depth > 1;
-  const low = Math.max(from.y, to.y) + HEIGHT + GAP_Y / 2;
+  const low = Math.max(from.y, to.y) + HEIGHT + 4 + 3 * (from.depth % 6); // apart from others
   const d = passes
     ? `M ${x1} ${y1} C ${x1 + GAP_X} ${y1} ${x1} ${low} ${x1 + GAP_X} ${low} L ${x2 - GAP_X} ${low} C ${x2} ${low} ${x2 - GAP_X} ${y2} ${x2} ${y2}`
     : `M ${x1} ${y1} C ${x1 + GAP_X / 2} ${y1} ${x2 - GAP_X / 2} ${y2} ${x2} ${y2}`;
@@ -44,7 +44,7 @@ function edge(from, to) {
 function box(node) {
   return svg("g", { class: "node" },
     svg("rect", { x: node.x, y: node.y, width: WIDTH, height: HEIGHT, rx: 8 }),
-    node.lines.map((line, index) => svg("text", { x: node.x + 8, y: node.y + 17 + 15 * index, class: index ? null : "kind" }, line)));
+    node.lines.filter(Boolean).map((line, index) => svg("text", { x: node.x + 8, y: node.y + 17 + 15 * index, class: index ? null : "kind" }, line)));
 }
 
 function describe(node) {
