@@ -58,7 +58,9 @@ class PlannedInput(_Described):
     other: bool
     """Whether one more input stands for all other values."""
     missing_indicator: bool
-    """Whether one more input marks missing values."""
+    """Whether one more input, or code, marks missing values."""
+    embedding_size: int | None
+    """Size of the embedding of a column that has a code instead of inputs; null for others."""
 
 
 class PlannedRows(_Described):
@@ -121,6 +123,7 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
                 categories=None if feature.categories is None else list(feature.categories),
                 other=feature.other,
                 missing_indicator=feature.indicator,
+                embedding_size=feature.embedding_size,
             )
             for feature in resolved.features
         ],
@@ -137,7 +140,7 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
 def _layer(index: int, node: Node) -> PlannedLayer:
     layer = node.layer
     given = asdict(layer).items()
-    details = {name: value for name, value in given if name not in ("shape", "to", "units", "widths")}
+    details = {name: value for name, value in given if name != "units" and not isinstance(value, tuple)}
     if isinstance(layer, Pool):
         del details["function"]  # the same as its kind
     return PlannedLayer(

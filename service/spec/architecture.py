@@ -8,7 +8,7 @@ from pydantic import Field, Tag, field_validator
 
 from service.spec.base import Bool, Float, Int, Strict, kind_or
 from service.spec.capped_errors import CapErrors
-from service.spec.layers import Activation, LayerSpec
+from service.spec.layers import Activation, LayerSpec, PeriodicOptions
 from service.spec.layers.base import Eps, Kernel, Momentum, Probability, Width
 from service.spec.layers.transformer import FfnActivation
 
@@ -31,7 +31,18 @@ class _Blocks(Strict):
     """Dropout probability of the `hidden` units in training; 0 adds no layer."""
 
 
-class Mlp(_Blocks):
+class TabularOptions(Strict):
+    """Fields of networks on flat rows: layers before the first hidden one. Embeddings of text columns, if the data has
+    codes, are inserted by themselves."""
+
+    periodic: PeriodicOptions | None = None
+    """Periodic embeddings of numeric columns; null, or data without numeric columns: none."""
+    scaling: Bool = False
+    """Multiply each input, and each value of embeddings, by a learnable factor, which is 1 at first and has three times
+    the learning rate (RealMLP, arXiv 2407.04491)."""
+
+
+class Mlp(TabularOptions, _Blocks):
     """A multi-layer perceptron: each hidden width is Linear, BatchNorm1d (optional), activation, dropout."""
 
     kind: Literal["mlp"] = "mlp"
@@ -69,7 +80,8 @@ class Cnn(_Blocks):
 
 class Layers(Strict):
     """A list of layers, each of which takes the output of the one before it, or of those that its `inputs` name. The
-    output layer, a Linear as wide as the target needs, is added automatically."""
+    output layer, a Linear as wide as the target needs, is added automatically. If the data has codes and no layer takes
+    them, the first layer gets the numbers and the embeddings of the codes."""
 
     kind: Literal["layers"] = "layers"
     """The architecture's name."""
@@ -79,7 +91,7 @@ class Layers(Strict):
     """The layers in order; a Flatten is added before the output layer if needed."""
 
 
-class ResNet(Strict):
+class ResNet(TabularOptions):
     """A residual network for tables (Gorishniy et al., 2021, arXiv 2106.11959): a linear layer, then `blocks` times
     x + dropout(linear(dropout(activation(linear(batch_norm(x)))))), then batch norm, activation and output layer."""
 
@@ -108,7 +120,7 @@ class ResNet(Strict):
         return max(1, int(self.width * self.hidden_factor))
 
 
-class TabM(Strict):
+class TabM(TabularOptions):
     """An ensemble of multi-layer perceptrons that share weights (TabM, arXiv 2410.24210). Each of the `heads` networks
     has an output of its own; the training loss is the mean of their losses, and a prediction is the mean of their
     predictions, for classes of their probabilities. A step computes each row `heads` times."""

@@ -9,6 +9,7 @@ from service.errors import InvalidSpec
 from service.spec.architecture import FtTransformer, ResNet, TabM
 from service.spec.graph import CODES, NUMBERS
 from service.spec.layers import (
+    COMPONENTS,
     Activate,
     Activation,
     Add,
@@ -128,5 +129,13 @@ def _dropout(building: GraphBuilder, shape: Shape, p: float) -> None:
 
 
 def _draws(layout: InputLayout, shape: Shape) -> tuple[int, ...]:
-    """The draw of each input's sign: the embeddings of a column share one; empty: a draw for each input."""
-    return ()
+    """The draw of each input's sign: a column and its embedding share one; empty: a draw for each input.
+
+    The inputs are those of `tabular_inputs`: numbers, periodic embeddings if any, embeddings of codes if any.
+    """
+    draws = list(range(layout.numbers))
+    if shape[0] > layout.numbers + sum(layout.embedding_sizes):
+        draws += [column for column in layout.scaled for _ in range(COMPONENTS)]
+    for place, size in enumerate(layout.embedding_sizes):
+        draws += [layout.numbers + place] * size
+    return tuple(draws) if len(draws) > layout.numbers else ()

@@ -123,11 +123,15 @@ class Preprocess(Strict):
     normal distribution; `none` leaves numbers unchanged. Dates become days since the earliest training row, which are
     scaled like numbers, and sine and cosine of the time of day, week and year. Booleans become 0 and 1, standardized
     unless `none`."""
-    categorical: Literal["one_hot"] = "one_hot"
+    categorical: Literal["one_hot", "embedding"] = "one_hot"
     """Text columns are one-hot encoded: one input for each frequent value, and one for all others together, (other), if
-    they occur in at least 5 rows. Values that do not occur in the data set count as (other) too."""
+    they occur in at least 5 rows. Values that do not occur in the data set count as (other) too. `embedding` gives the
+    same values codes instead, each of which has a learned vector in the network."""
+    embedding_size: Annotated[Int, Field(ge=1, le=512)] | Literal["auto"] = "auto"
+    """Length of the vectors of `embedding`; `auto`: by the number n of a column's codes, the whole number nearest to
+    1.6 n^0.56."""
     max_categories: Annotated[Int, Field(ge=1, le=1_000)] = 50
     """Most categories of a text column: its most frequent values, each in at least 5 rows."""
     missing: Literal["impute"] = "impute"
     """A 0/1 input indicates a missing value. Missing numbers and dates are imputed by the training mean (by the median
-    for `quantile`); missing text has no category."""
+    for `quantile`); missing text has no category, or a code of its own."""

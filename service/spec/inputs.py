@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from service.errors import FieldError, InvalidSpec
 from service.spec import data_warnings
 from service.spec.architecture import row_shape
 from service.spec.data import DatasetData
-from service.spec.resolved import Feature, SpecWarning
+from service.spec.resolved import Feature, SpecWarning, auto_embedding_size, codes_of
 from service.spec.table import MIN_CATEGORY_ROWS, ColumnType
 
 if TYPE_CHECKING:
@@ -140,7 +140,11 @@ def _feature(column: Column, rows: int, preprocess: Preprocess) -> Feature:
     kept = _frequent(column)[: preprocess.max_categories]
     # An input that is hardly ever 1 in training keeps its initial weights, which every unseen value would then add.
     other = rows - column.missing - sum(count for count, _ in kept) >= MIN_CATEGORY_ROWS
-    return Feature(column.name, column.type, tuple(sorted(text for _, text in kept)), other, indicator)
+    feature = Feature(column.name, column.type, tuple(sorted(text for _, text in kept)), other, indicator)
+    if preprocess.categorical != "embedding":
+        return feature
+    size = preprocess.embedding_size
+    return replace(feature, embedding_size=auto_embedding_size(codes_of(feature)) if size == "auto" else size)
 
 
 def _rare_categories(table: TableProfile, features: list[Feature]) -> list[SpecWarning]:
@@ -150,9 +154,10 @@ def _rare_categories(table: TableProfile, features: list[Feature]) -> list[SpecW
         assert column is not None
         if feature.categories is not None and (rest := column.distinct - len(feature.categories)):
             rest_is = "grouped as (other)" if feature.other else "encoded as zeros: too few rows"
+            how = "one-hot encoded" if feature.embedding_size is None else "embedded"
             message = (
-                f"column {column.name!r} has {column.distinct:,} distinct values: top {len(feature.categories)} one-hot"
-                f" encoded, rest ({rest:,}) {rest_is}"
+                f"column {column.name!r} has {column.distinct:,} distinct values: top {len(feature.categories)} {how},"
+                f" rest ({rest:,}) {rest_is}"
             )
             warnings.append(SpecWarning(code="rare_categories", message=message, pointer="/data/features"))
     return warnings

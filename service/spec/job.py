@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from service.spec.architecture import Architecture, FtTransformer, Layers, Mlp, ResNet, TabM
+from service.spec.architecture import Architecture, FtTransformer, Layers, Mlp, ResNet, TabM, TabularOptions
 from service.spec.base import Float, Int, Name, Seed, Strict
 from service.spec.capped_errors import CapErrors
 from service.spec.data import Data, Preprocess
 from service.spec.early_stopping import EarlyStopping, Monitor, Patience
+from service.spec.layers import EmbeddingLayer, PeriodicLayer, ScalingLayer
 from service.spec.optimizer import Adam, Constant, Loss, Optimizer, Schedule
 from service.spec.split import Split
 
@@ -100,7 +101,18 @@ def _tabular_network(spec: JobSpec) -> bool:
     return isinstance(spec.architecture, ResNet | TabM | FtTransformer)
 
 
-_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers, _tabular_network]
+def _tabular_layers(spec: JobSpec) -> bool:
+    """Embeddings of codes, periodic embeddings of numbers, or learnable scaling."""
+    network = spec.architecture
+    layers = network.layers if isinstance(network, Layers) else []
+    return (
+        spec.preprocess.categorical == "embedding"
+        or (isinstance(network, TabularOptions) and (network.scaling or network.periodic is not None))
+        or any(isinstance(layer, EmbeddingLayer | ScalingLayer | PeriodicLayer) for layer in layers)
+    )
+
+
+_SINCE_2: list[Callable[[JobSpec], bool]] = [_names_layers, _tabular_network, _tabular_layers]
 
 SINCE: dict[int, Callable[[JobSpec], bool]] = {2: lambda spec: any(uses(spec) for uses in _SINCE_2)}
 """Spec version -> whether a spec uses a feature that this version added to specs, or to stored resolved jobs.

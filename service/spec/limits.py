@@ -63,7 +63,7 @@ def memory_of(job: Resolved) -> dict[str, int]:
     return {
         "/architecture": PARAMETER_BYTES * job.parameters,
         "/batch_size": STEP_BYTES * job.step_values,
-        "/data": CELL_BYTES * rows * job.inputs,
+        "/data": CELL_BYTES * rows * job.row_values,
     }
 
 
@@ -74,7 +74,7 @@ def checkpoint_bytes_of(job: Resolved) -> int:
     """
     moments = 1 if isinstance(job.spec.optimizer, Sgd) else 2
     values = job.parameters * (1 + 1 + (2 + moments))
-    metadata = 2 * (len(job.spec.model_dump_json()) + INPUT_BYTES * job.inputs) + 3 * FILE_BYTES
+    metadata = 2 * (len(job.spec.model_dump_json()) + INPUT_BYTES * job.row_values) + 3 * FILE_BYTES
     return VALUE_BYTES * values + metadata
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -37,17 +38,23 @@ DATE_INPUTS = 7
 
 @dataclass(frozen=True)
 class Feature:
-    """The encoding of a column: one number, seven for a date, or one-hot categories; plus an indicator for missing."""
+    """The encoding of a column: one number, seven for a date, or one-hot categories; plus an indicator for missing.
+
+    A text column with an `embedding_size` has a code instead: 0 for none, then one for each input that it would have.
+    """
 
     column: str
     type: ColumnType
     categories: tuple[str, ...] | None = None  # of a text column only
     other: bool = False  # an input for (other): text that is none of the categories
     indicator: bool = False
+    embedding_size: int | None = None
 
     @property
     def width(self) -> int:
-        """Number of inputs of the column."""
+        """Number of inputs of the column in `numbers`."""
+        if self.embedding_size is not None:
+            return 0
         if self.categories is not None:
             return len(self.categories) + self.other + self.indicator
         return (DATE_INPUTS if self.type is ColumnType.datetime else 1) + self.indicator
@@ -58,18 +65,42 @@ class Encoded(Protocol):
 
     @property
     def width(self) -> int:
-        """Number of inputs of the column."""
+        """Number of inputs of the column in `numbers`."""
 
     @property
     def categories(self) -> Sequence[str] | None:
         """The categories of a text column; None for others."""
+
+    @property
+    def other(self) -> bool:
+        """Whether all other texts have an input or a code."""
+
+    @property
+    def indicator(self) -> bool:
+        """Whether missing values have an input or a code."""
+
+    @property
+    def embedding_size(self) -> int | None:
+        """The size of the embedding of a column with codes; None for others."""
+
+
+def codes_of(feature: Encoded) -> int:
+    """The number of codes of a column; code 0 stands for texts without a code."""
+    return 1 + len(feature.categories or ()) + feature.other + feature.indicator
+
+
+def auto_embedding_size(codes: int) -> int:
+    """The size of the embedding of a column with this many codes: 1.6 n^0.56, as in fastai."""
+    return round(1.6 * math.pow(codes, 0.56))
 
 
 def layout_of(features: Sequence[Encoded]) -> InputLayout:
     """What a network reads of a row with these features."""
     starts = accumulate((feature.width for feature in features), initial=0)
     scaled = [start for start, feature in zip(starts, features, strict=False) if feature.categories is None]
-    return InputLayout(sum(feature.width for feature in features), tuple(scaled))
+    coded = [(codes_of(feature), feature.embedding_size) for feature in features if feature.embedding_size is not None]
+    categories, sizes = zip(*coded, strict=True) if coded else ((), ())
+    return InputLayout(sum(feature.width for feature in features), tuple(scaled), categories, sizes)
 
 
 @dataclass(frozen=True)
@@ -141,6 +172,12 @@ class Resolved:
         return self.graph.layout.numbers
 
     @property
+    def row_values(self) -> int:
+        """Values of a prepared row, as numbers of 4 bytes; a code has 8."""
+        layout = self.graph.layout
+        return layout.numbers + 2 * len(layout.categories)
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers of the network."""
         return self.graph.layers
@@ -198,7 +235,7 @@ class Resolved:
     def row_sets(self) -> int:
         """The largest number of row sets, such as folds, in one array."""
         rows = self.rows.train + self.rows.validation + self.rows.test
-        return max(1, MAX_ARRAY_ROW_BYTES // max(1, rows * padded(self.inputs) * VALUE_BYTES))
+        return max(1, MAX_ARRAY_ROW_BYTES // max(1, rows * padded(self.row_values) * VALUE_BYTES))
 
     @property
     def array_limit(self) -> int:

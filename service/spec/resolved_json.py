@@ -71,6 +71,7 @@ def restored(spec: JobSpec, decided: Mapping[str, Any], inputs: Mapping[str, Any
             None if run["categories"] is None else tuple(run["categories"]),
             run["other"],
             run["indicator"],
+            run.get("embedding_size"),
         )
         for name, run in zip(names, runs, strict=True)
     ]
@@ -88,11 +89,13 @@ def restored(spec: JobSpec, decided: Mapping[str, Any], inputs: Mapping[str, Any
 
 
 def _document(resolved: Resolved) -> InputsDocument:
-    treated = [(f.type, f.categories, f.other, f.indicator) for f in resolved.features]
-    runs = [
-        {"columns": len(list(alike)), "type": kind, "categories": categories, "other": other, "indicator": indicator}
-        for (kind, categories, other, indicator), alike in groupby(treated)
-    ]
+    treated = [(f.type, f.categories, f.other, f.indicator, f.embedding_size) for f in resolved.features]
+    runs = []
+    for (kind, categories, other, indicator, size), alike in groupby(treated):
+        run = {"columns": len(list(alike)), "type": kind, "categories": categories}
+        runs.append({**run, "other": other, "indicator": indicator})
+        if size is not None:  # documents of other jobs stay as they are: they are stored by their SHA-256
+            runs[-1]["embedding_size"] = size
     names = [feature.column for feature in resolved.features]
     classes = resolved.target.classes
     content = {

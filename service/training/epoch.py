@@ -212,7 +212,8 @@ class ArrayTrainer:
             for step in range(stage.steps):
                 self._progress.value += 1
                 for span, part in zip(stage.spans, parts, strict=True):
-                    made = part.forward(rows.inputs(span, step), training=False)[..., : array.outputs]
+                    x, codes = rows.inputs(span, step)
+                    made = part.forward(x, training=False, codes=codes)[..., : array.outputs]
                     for members in groups:
                         if span.first <= members.start < span.end:
                             own = made[members.start - span.first : members.stop - span.first]

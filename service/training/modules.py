@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 Described = dict[str, Any]
 """`module`: the name of a class here or in torch.nn; `options`: the arguments of its constructor; `inputs`: the names
@@ -218,3 +219,64 @@ class TransformerBlock(nn.Module):
 
     def _dropped(self, x: Tensor, where: str) -> Tensor:
         return nn.functional.dropout(x, self.dropout[f"{where}_dropout"], self.training)
+
+
+class Embedding(nn.Module):
+    """A vector for each code of each column, side by side; code 0 has the zero vector, which is not trained.
+
+    Each table starts uniform between -1 and 1 over the square root of its size.
+    """
+
+    def __init__(self, shape: Sequence[int], categories: Sequence[int], sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.shapes = list(zip(categories, sizes, strict=True))
+        tables = [torch.empty(codes, size).uniform_(-1.0, 1.0) * size**-0.5 for codes, size in self.shapes]
+        for table in tables:
+            table[0] = 0.0
+        self.weight = nn.Parameter(torch.cat([table.flatten() for table in tables]))
+
+    @property
+    def tables(self) -> list[Tensor]:
+        """The vectors of each column: (codes, size)."""
+        parts = torch.split(self.weight, [codes * size for codes, size in self.shapes])
+        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """(B, columns) int64 -> (B, sum of the sizes)."""
+        tables = enumerate(self.tables)
+        return torch.cat([functional.embedding(codes[:, place], table, padding_idx=0) for place, table in tables], 1)
+
+
+class Scaling(nn.Module):
+    """Multiplies each value by a learnable factor, 1 at first."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(*shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, *shape) -> (B, *shape)."""
+        return x * self.weight
+
+
+class Periodic(nn.Module):
+    """All inputs, then w2 cos(2 pi w1 x + b1) + b2 of the numbers x of some columns: PBLD, arXiv 2407.04491.
+
+    Initial values: w1 normal with deviation sigma, b1 uniform up to pi, w2 and b2 up to 1 over the square root of the
+    number of frequencies.
+    """
+
+    def __init__(self, shape: Sequence[int], columns: Sequence[int], frequencies: int, sigma: float) -> None:
+        super().__init__()
+        self.columns = list(columns)
+        number, bound = len(columns), frequencies**-0.5
+        self.frequency = nn.Parameter(torch.randn(number, frequencies) * sigma)
+        self.phase = nn.Parameter(torch.empty(number, frequencies).uniform_(-math.pi, math.pi))
+        self.weight = nn.Parameter(torch.empty(number, 3, frequencies).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(number, 3).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, features) -> (B, features + 3 x columns)."""
+        angles = x[:, self.columns].unsqueeze(2) * (2 * math.pi * self.frequency) + self.phase
+        learned = torch.einsum("bcf,ckf->bck", torch.cos(angles), self.weight) + self.bias
+        return torch.cat([x, learned.flatten(1)], 1)

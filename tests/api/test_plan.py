@@ -121,7 +121,14 @@ def test_a_plan_counts_rows_and_steps(client: TestClient) -> None:
     assert planned["rows"] == {"train": 30, "validation": 14, "test": 14, "dropped": 2, "exact": True}
     assert (planned["steps_per_epoch"], planned["monitor"]) == (2, "val_loss")
     assert planned["inputs"] == [
-        {"column": "x0", "width": 1, "categories": None, "other": False, "missing_indicator": False}
+        {
+            "column": "x0",
+            "width": 1,
+            "categories": None,
+            "other": False,
+            "missing_indicator": False,
+            "embedding_size": None,
+        }
     ]
 
 

@@ -19,10 +19,11 @@ DEFAULTS: dict[str, Any] = {
     "task": "auto",
     "split": {"validation": None, "test": None, "shuffle": None, "stratify": None, "seed": 0,
               "column": None, "group": None, "order_by": None, "folds": None, "fold": None},
-    "preprocess": {"numeric": "standardize", "categorical": "one_hot", "max_categories": 50, "missing": "impute"},
+    "preprocess": {"numeric": "standardize", "categorical": "one_hot", "embedding_size": "auto",
+                   "max_categories": 50, "missing": "impute"},
     "architecture": {
         "kind": "mlp", "hidden": [64, 32], "batch_norm": True, "batch_norm_momentum": 0.1, "batch_norm_eps": 1e-5,
-        "activation": "relu", "dropout": 0.0,
+        "activation": "relu", "dropout": 0.0, "periodic": None, "scaling": False,
     },
     "optimizer": {"kind": "adam", "lr": 0.003, "weight_decay": 0.0, "max_grad_norm": None,
                   "betas": [0.9, 0.999], "eps": 1e-8},

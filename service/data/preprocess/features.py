@@ -24,9 +24,10 @@ Numeric = Literal["standardize", "quantile", "none"]
 class FittedFeature(Strict):
     """The fitted encoding of one column.
 
-    Text: one-hot, with one more input for all other texts. Number or boolean: (value - mean) / scale, or a normal score
-    interpolated between knots. Date: the same for the days since `origin`, then sine and cosine of its position in the
-    day, week and year. If values are missing in the data set, one more 0/1 input for missing.
+    Text: one-hot, with one more input for all other texts; or a code, which has an embedding in the network. Number or
+    boolean: (value - mean) / scale, or a normal score interpolated between knots. Date: the same for the days since
+    `origin`, then sine and cosine of its position in the day, week and year. If values are missing in the data set, one
+    more 0/1 input, or code, for missing.
     """
 
     column: str
@@ -48,14 +49,18 @@ class FittedFeature(Strict):
     knots: Knots | None = None
     """Training values and the normal score of each, at most 128; null unless `quantile` was asked for."""
     indicator: bool
-    """Whether a last input says that the value is missing."""
+    """Whether a last input, or code, says that the value is missing."""
+    embedding_size: int | None = None
+    """The size of the embedding of a column that has a code instead of inputs: 0 for none, then one for each category,
+    for all other texts, and for missing."""
 
     @classmethod
     def fit(cls, feature: Feature, values: NDArray[Any], numeric: Numeric) -> FittedFeature:
         """Fit to the training values: (n,) float64 with NaN, dates in seconds since 1970, or (n,) objects with None."""
         fitted = cls(column=feature.column, type=feature.type, other=feature.other, indicator=feature.indicator)
         if feature.categories is not None:
-            return fitted.model_copy(update={"categories": list(feature.categories)})
+            update = {"categories": list(feature.categories), "embedding_size": feature.embedding_size}
+            return fitted.model_copy(update=update)
         if feature.type is ColumnType.datetime and not np.isnan(values).all():
             fitted = fitted.model_copy(update={"origin": float(np.nanmin(values))})
         numbers = fitted._numbers(values)
@@ -69,6 +74,8 @@ class FittedFeature(Strict):
     @property
     def input_names(self) -> list[str]:
         """A name for each input: `mass`, `when, days`, `when, sine of the day`, `island=Biscoe`, `sex is missing`."""
+        if self.embedding_size is not None:
+            return []
         if self.categories is not None:
             names = [f"{self.column}={category}" for category in self.categories]
             names += [f"{self.column}=(other)"] * self.other
@@ -100,6 +107,15 @@ class FittedFeature(Strict):
         if self.indicator:
             inputs[:, -1] = missing
 
+    def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """(n,) the codes of the texts `values` (n,): 0 for none, as for texts without an input if one-hot encoded."""
+        categories = self.categories or []
+        codes = class_indexes(values, [*categories, None])
+        missing = codes == len(categories)
+        of_missing = len(categories) + self.other + 1 if self.indicator else 0
+        of_other = len(categories) + 1 if self.other else 0
+        return np.where(missing, of_missing, np.where(codes < 0, of_other, codes + 1))
+
     def _write_categories(self, values: NDArray[Any], missing: NDArray[np.bool_], inputs: NDArray[np.float32]) -> None:
         categories = self.categories or []
         codes = class_indexes(values, categories)
@@ -128,7 +144,7 @@ class FittedFeature(Strict):
 assert 1 + 2 * len(CYCLES) == DATE_INPUTS
 
 
-def class_indexes(values: NDArray[Any], classes: Sequence[Value]) -> NDArray[np.int64]:
+def class_indexes(values: NDArray[Any], classes: Sequence[Value | None]) -> NDArray[np.int64]:
     """(n,) indexes of `values` (n,) in `classes`, -1 for others."""
     index: dict[object, int] = {value: place for place, value in enumerate(classes)}
     return np.fromiter((index.get(value, -1) for value in values.tolist()), dtype=np.int64, count=len(values))

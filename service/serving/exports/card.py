@@ -146,7 +146,8 @@ def _layer(layer: Layer) -> tuple[Markdown, Markdown, Markdown]:
 def _column(feature: FittedFeature) -> tuple[str, Markdown, Markdown]:
     if feature.categories is not None:
         more = Markdown(", ..." if len(feature.categories) > 10 else "")
-        how = write("one-hot: {shown}{more}", shown=joined(", ", feature.categories[:10]), more=more)
+        kind = Markdown("one-hot" if feature.embedding_size is None else f"embedding of {feature.embedding_size}")
+        how = write("{kind}: {shown}{more}", kind=kind, shown=joined(", ", feature.categories[:10]), more=more)
     elif feature.knots is not None:
         how = Markdown("quantile transform, by the training rows")
     else:

@@ -49,6 +49,8 @@ class Inputs(nn.Module):
         super().__init__()
         self.numeric = [feature for feature in features if feature["categories"] is None]
         self.texts = [feature for feature in features if feature["categories"] is not None]
+        self.one_hot = [place for place, feature in enumerate(self.texts) if not feature.get("embedding_size")]
+        self.coded = [place for place, feature in enumerate(self.texts) if feature.get("embedding_size")]
         self.dates = [place for place, feature in enumerate(self.numeric) if feature["type"] == "datetime"]
         self.stepped = [place for place, feature in enumerate(self.numeric) if feature["knots"] is not None]
         for name in ("origin", "fill", "mean", "scale"):
@@ -79,10 +81,23 @@ class Inputs(nn.Module):
             blocks += [scaled.float(), missing.float()]
             blocks += [self._score(values[:, place : place + 1], place) for place in self.stepped]
             blocks += [self._waves(values[:, place : place + 1], place) for place in self.dates]
-        for place, feature in enumerate(self.texts):
-            known = torch.tensor([*range(len(feature["categories"])), OTHER, MISSING])
+        for place in self.one_hot:
+            known = torch.tensor([*range(len(self.texts[place]["categories"])), OTHER, MISSING])
             blocks.append((codes[:, place : place + 1] == known).float())
+        if not blocks:
+            return numbers.float()
         return torch.cat(blocks, dim=1).index_select(1, self.order)
+
+    def codes(self, codes: Tensor) -> Tensor:
+        """(B, coded columns) int64: 0 for texts without a code, then categories, all other texts, and missing."""
+        found = []
+        for place in self.coded:
+            feature, own = self.texts[place], codes[:, place]
+            categories = len(feature["categories"])
+            other = categories + 1 if feature["other"] else 0
+            missing = categories + feature["other"] + 1 if feature["indicator"] else 0
+            found.append(torch.where(own == OTHER, other, torch.where(own == MISSING, missing, own + 1)))
+        return torch.stack(found, dim=1)
 
     def _score(self, values: Tensor, place: int) -> Tensor:
         """(B, 1) quantile transform: linear between knots, constant beyond them."""
@@ -105,6 +120,8 @@ class Inputs(nn.Module):
         order: list[int] = []
         number, place = 0, texts_from
         for feature in features:
+            if feature.get("embedding_size"):
+                continue
             if feature["categories"] is not None:
                 width = len(feature["categories"])
                 order += range(place, place + width + feature["other"])
@@ -132,7 +149,8 @@ class Standalone(nn.Module):
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
         """(B, classes) probabilities, or (B,) values in the target's unit, float64; see `Inputs.forward`."""
-        outputs = self.network(self.inputs(numbers, codes)).double()
+        embedded = [self.inputs.codes(codes)] if self.inputs.coded else []
+        outputs = self.network(self.inputs(numbers, codes), *embedded).double()
         if self.target["classes"] is not None:
             return torch.softmax(outputs, dim=1)
         value: Tensor = outputs[:, 0] * self.target["scale"] + self.target["mean"]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from service.spec import layers as spec
 from service.spec.layers import Layer
-from service.training.operators import ensemble, flat, images, merge
+from service.training.operators import ensemble, flat, images, merge, tabular
 from service.training.operators.autograd import Autograd
 from service.training.operators.base import MergeOperator, Operator, Slots
 
@@ -46,6 +46,9 @@ FAST: dict[type[Layer], Fast] = {
     spec.EnsembleOutput: Fast(
         lambda x: ensemble.EnsembleOutput(*x.pair, x.layer, bf16_matmul=x.bf16_matmul), unpadded=2
     ),
+    spec.Embedding: Fast(lambda x: tabular.Embedding(x.parameters["weight"], x.layer)),
+    spec.Scaling: Fast(lambda x: tabular.Scaling(x.parameters["weight"])),
+    spec.Periodic: Fast(lambda x: tabular.Periodic(x.parameters, x.layer), unpadded=3),
 }
 """The layers whose operator is written by hand."""
 
