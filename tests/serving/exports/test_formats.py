@@ -36,6 +36,7 @@ NETS: list[dict[str, Any]] = [
     {"kind": "resnet", "width": 9, "blocks": 1},
     {"kind": "tabm", "heads": 3, "hidden": [8]},
     {"kind": "tabm", "mode": "full", "heads": 3, "hidden": [8, 5]},
+    {"kind": "ft_transformer", "width": 12, "attention_heads": 3},
     {
         "kind": "layers",
         "shape": [4, 3],
