@@ -108,7 +108,7 @@ class EnsembleLinear(nn.Module):
         rows = x.reshape(self.heads, -1, x.shape[1])
         if self.scale_in is not None:
             rows = rows * self.scale_in.unsqueeze(1)
-        rows = nn.functional.linear(rows, self.weight) * self.scale_out.unsqueeze(1) + self.bias.unsqueeze(1)
+        rows = functional.linear(rows, self.weight) * self.scale_out.unsqueeze(1) + self.bias.unsqueeze(1)
         return rows.flatten(0, 1)
 
 
@@ -135,11 +135,9 @@ class EnsembleOutput(nn.Module):
 class FeatureTokenizer(nn.Module):
     """A token for each number and each category code, behind the [CLS] token."""
 
-    offsets: Tensor
-
     def __init__(self, shape: Sequence[int], categories: Sequence[int], width: int) -> None:
         super().__init__()
-        self.numbers, bound = shape[0], width**-0.5
+        bound = width**-0.5
 
         def drawn(*sizes: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(*sizes).uniform_(-bound, bound))
@@ -152,15 +150,15 @@ class FeatureTokenizer(nn.Module):
 
     def forward(self, *blocks: Tensor) -> Tensor:
         """numbers (B, numbers) and codes (B, columns), as far as there are such -> (B, tokens, width)."""
-        tokens = [self.cls.expand(blocks[0].shape[0], 1, -1)]
+        tokens = []
         if self.weight is not None:
-            tokens.append(blocks[0].unsqueeze(2) * self.weight + self.bias[: self.numbers])
+            tokens.append(blocks[0].unsqueeze(2) * self.weight)
         if self.table is not None:
             codes = blocks[-1]
             places = codes + torch.tensor(self.starts, device=codes.device)
-            found = nn.functional.embedding(places, self.table) * (codes > 0).unsqueeze(2)
-            tokens.append(found + self.bias[self.numbers :])
-        return torch.cat(tokens, 1)
+            tokens.append(functional.embedding(places, self.table) * (codes > 0).unsqueeze(2))
+        # Padding does not name the number of rows, which an ONNX file may have to take from an unused input.
+        return functional.pad(torch.cat(tokens, 1), (0, 0, 1, 0)) + torch.cat([self.cls.unsqueeze(0), self.bias])
 
 
 class TransformerBlock(nn.Module):
@@ -218,7 +216,7 @@ class TransformerBlock(nn.Module):
         return answers
 
     def _dropped(self, x: Tensor, where: str) -> Tensor:
-        return nn.functional.dropout(x, self.dropout[f"{where}_dropout"], self.training)
+        return functional.dropout(x, self.dropout[f"{where}_dropout"], self.training)
 
 
 class Embedding(nn.Module):
