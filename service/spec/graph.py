@@ -67,9 +67,14 @@ class Graph:
 
     @cached_property
     def values_held(self) -> int:
-        """Values per row that a training step holds, as the engine pads them."""
+        """Values per row that a training step holds, as the engine pads them.
+
+        An ensemble has few layers and many copies of each row, so gradients and temporary values count, too.
+        """
         inner = sum(node.layer.values_held * self.copies[node.name] for node in self.nodes)
-        return padded(self.layout.numbers) + 2 * len(self.layout.categories) + inner
+        temporary = 4 * max(padded(node.layer.outputs) * self.copies[node.name] for node in self.nodes)
+        blocks = padded(self.layout.numbers) + 2 * len(self.layout.categories)
+        return blocks + inner + (temporary if self.heads > 1 else 0)
 
     @cached_property
     def widest(self) -> int:
