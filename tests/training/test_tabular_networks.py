@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -11,12 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from service.data.preprocess.dataset import Prepared, Rows
+from service.spec.architecture import FtTransformer
+from service.spec.layers import InputLayout
+from service.spec.lowering import lower
 from service.spec.resolve import Resolved
 from service.training.array import NetworkArray
 from service.training.ensemble import MeanOfHeads
 from service.training.epoch import row_order
+from service.training.loop import ResumePoint, Training
 from service.training.losses import CrossEntropy, SquaredError
-from service.training.models import initial_state
+from service.training.models import build, initial_state
+from tests.training.coded_tables import coded, coded_table
 from tests.training.jobs import CPU, job, reports
 
 FEATURES, EPOCHS, BATCH = 7, 3, 16
@@ -254,3 +260,72 @@ def test_the_mean_of_probabilities_is_right_for_logits_far_apart() -> None:
     expected = torch.logsumexp(F.log_softmax(each, 2), 1) - torch.log(torch.tensor(5.0))
     assert each.abs().max() > 1_000
     torch.testing.assert_close(outputs, expected, atol=1e-2, rtol=1e-5)
+
+
+def test_the_tokens_of_codes_are_embeddings_and_code_0_has_the_bias_alone() -> None:
+    layout = InputLayout(2, (0, 1), (3, 4), (1, 1))
+    network = FtTransformer(width=6, attention_heads=2, attention_dropout=0.0, ffn_dropout=0.0)
+    graph = lower(network, layout, 3)
+    state = initial_state(graph, 1)
+    x, codes = torch.tensor([[0.5, -1.0], [2.0, 0.0]]), torch.tensor([[2, 0], [0, 3]])
+    array = NetworkArray([graph], [state], CPU, trained=False)
+
+    outputs = array.forward(array.pad(x.unsqueeze(0)), training=False, codes=codes.unsqueeze(0))[0, :, :3]
+
+    p = {key.removeprefix("layers.0."): value for key, value in state.items() if key.startswith("layers.0.")}
+    numbers = p["bias"][:2] + x.unsqueeze(2) * p["weight"]
+    none = torch.zeros(6)
+    vectors = torch.stack([torch.stack([p["table"][2], none]), torch.stack([none, p["table"][3 + 3]])])
+    tokens = torch.cat([p["cls"].expand(2, 1, -1), numbers, p["bias"][2:] + vectors], 1)
+    blocks = build(graph).eval()
+    blocks.load_state_dict(state)
+    y = tokens
+    for layer in blocks.layers[1:]:
+        y = layer(y)
+    torch.testing.assert_close(outputs, y)
+
+
+@pytest.mark.parametrize("target", ["class", "y"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"kind": "resnet", "width": 20, "residual_dropout": 0.2, "scaling": True},
+        {"kind": "tabm", "hidden": [20, 35], "heads": 5, "periodic": {"frequencies": 5}},
+        {"kind": "tabm", "mode": "full", "hidden": [20, 35], "heads": 5},
+        {"kind": "ft_transformer", "width": 15, "attention_heads": 3},
+    ],
+    ids=str,
+)
+def test_members_with_codes_have_the_same_bits_alone_in_company_and_resumed(
+    architecture: dict[str, Any], target: str, tmp_path: Path
+) -> None:
+    table = coded_table(tmp_path)
+    pairs = [
+        coded(table, target, architecture=architecture, seed=seed, max_epochs=4, batch_size=13) for seed in range(3)
+    ]
+    jobs, data = [job for job, _ in pairs], pairs[0][1]
+
+    together = _ends(jobs, data)
+
+    for alone, end in zip(jobs, together, strict=True):
+        assert_equal(_ends([alone], data)[0], end)
+    training = Training(jobs[1:2], data, CPU)
+    rows = [training.epoch()[0].row for _ in range(2)]
+    resumed = _ends(jobs[1:2], data, ResumePoint(training.snapshot(0), rows))
+    assert_equal(resumed[0], together[1])
+
+
+def _ends(jobs: list[Resolved], data: Prepared, start: ResumePoint | None = None) -> list[tuple[Any, State]]:
+    """The last row but for seconds, and the last weights, of each job."""
+    training = Training(jobs, data, CPU, [start] * len(jobs))
+    ends: dict[int, tuple[Any, State]] = {}
+    for reports_of_epoch in training:
+        for report in reports_of_epoch:
+            ends[report.member] = report.row.model_dump(exclude={"seconds"}), training.last_state(report.member)
+    return [ends[member] for member in range(len(jobs))]
+
+
+def assert_equal(one: tuple[Any, State], other: tuple[Any, State]) -> None:
+    assert one[0] == other[0]
+    assert one[1].keys() == other[1].keys()
+    assert all(torch.equal(values, other[1][key]) for key, values in one[1].items())
