@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from service.spec.architecture import Architecture, Layers, Mlp, TabularOptions
+from service.spec.architecture import Architecture, FtTransformer, Layers, Mlp, ResNet, TabM, TabularOptions
 from service.spec.averaging import Averaging
 from service.spec.base import Float, Int, Name, Seed, Strict
 from service.spec.capped_errors import CapErrors
@@ -111,6 +111,11 @@ def _names_layers(spec: JobSpec) -> bool:
     return any(layer.name is not None or layer.inputs is not None for layer in layers)
 
 
+def _tabular_network(spec: JobSpec) -> bool:
+    """An architecture for tables other than `mlp`."""
+    return isinstance(spec.architecture, ResNet | TabM | FtTransformer)
+
+
 def _tabular_layers(spec: JobSpec) -> bool:
     """Embeddings of codes, periodic embeddings of numbers, or learnable scaling."""
     network = spec.architecture
@@ -154,6 +159,7 @@ def _has_new_optimization(spec: JobSpec) -> bool:
 
 _SINCE_2: list[Callable[[JobSpec], bool]] = [
     _names_layers,
+    _tabular_network,
     _tabular_layers,
     _repeats_folds,
     _new_preprocessing,

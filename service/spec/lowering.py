@@ -6,7 +6,18 @@ from collections.abc import Iterator
 from math import prod
 
 from service.errors import InvalidSpec
-from service.spec.architecture import Architecture, Cnn, Layers, Mlp, TabularOptions, row_shape
+from service.spec.architecture import (
+    Architecture,
+    Cnn,
+    FtTransformer,
+    Layers,
+    Mlp,
+    ResNet,
+    TabM,
+    TabularOptions,
+    row_shape,
+)
+from service.spec.bodies import add_ft_transformer, add_resnet, add_tabm
 from service.spec.graph import BLOCKS, CODES, NUMBERS, Graph, Node
 from service.spec.layers import (
     ActivationLayer,
@@ -44,7 +55,21 @@ def lower(architecture: Architecture, layout: InputLayout, outputs: int) -> Grap
             message = f"{text(asked)} is {prod(asked):,} values a row, but the data has {layout.numbers:,} inputs"
             raise InvalidSpec.at("/architecture/shape", message)
         building.add(Unflatten(asked), (NUMBERS,))
-    tabular_inputs(building, architecture)
+    if not isinstance(architecture, FtTransformer):
+        tabular_inputs(building, architecture)
+    if isinstance(architecture, ResNet):
+        add_resnet(architecture, building, outputs)
+    elif isinstance(architecture, TabM):
+        add_tabm(architecture, building, layout, outputs)
+    elif isinstance(architecture, FtTransformer):
+        add_ft_transformer(architecture, building, layout, outputs)
+    else:
+        _add_written(architecture, building, outputs)
+    return building.graph()
+
+
+def _add_written(architecture: Mlp | Cnn | Layers, building: Building, outputs: int) -> None:
+    """Append an architecture that is a list of layers, and its output layer."""
     for written, place in _written(architecture):
         building.write(written, f"/architecture/{place}")
     shape = building.shapes[building.last]
@@ -52,7 +77,6 @@ def lower(architecture: Architecture, layout: InputLayout, outputs: int) -> Grap
         building.add(Flatten(shape), (building.last,))
         shape = (prod(shape),)
     building.add(Linear(shape, outputs), (building.last,))
-    return building.graph()
 
 
 _OF_CODES = "/preprocess/categorical"

@@ -18,6 +18,7 @@ from service.spec.resolve import Resolved
 from service.training import averaging, losses, metrics, optimizers, schedules
 from service.training.array import NetworkArray
 from service.training.averaging import Average
+from service.training.ensemble import MeanOfHeads
 from service.training.models import initial_state
 from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
 from service.training.scoring import EpochMetrics, Score, measured, scores
@@ -162,6 +163,8 @@ class ArrayTrainer:
         """The training step of neighbouring members, on their part of the array."""
         array, specs = self.array.part(members), [job.spec for job in self._jobs[members]]
         loss = losses.of(specs, self._train.targets(members), array.outputs)
+        if array.graph.heads > 1:
+            loss = MeanOfHeads(loss, array.graph.heads)
         clip = optimizers.Clipping([spec.optimizer for spec in specs], array.gradient)
         rates, decay, share = self._values.tensors[:, members]
         optimizer, average = self._optimizer.part(members), None

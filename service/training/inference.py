@@ -12,6 +12,7 @@ from torch import Tensor
 from service.data.preprocess.preprocessing import Table
 from service.training.array import NetworkArray
 from service.training.checkpoint import LoadedCheckpoint
+from service.training.operators import FAST
 
 BLOCK_ROWS = 256
 """Rows that are preprocessed at once."""
@@ -35,7 +36,9 @@ class InferenceModel:
         graph = checkpoint.graph
         shaped = any(len(layer.output_shape) > 1 for layer in graph.layers)
         widest = max(node.layer.outputs * graph.copies[node.name] for node in graph.nodes)
-        self._step = step_rows(widest, shaped=shaped)
+        # By autograd a row's bits may depend on its place in the step, whose width is not padded.
+        by_autograd = any(type(layer) not in FAST for layer in graph.layers)
+        self._step = 1 if by_autograd else step_rows(widest, shaped=shaped)
 
     @torch.inference_mode()
     def outputs(self, table: Table) -> Tensor:

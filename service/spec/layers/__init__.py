@@ -11,6 +11,7 @@ from service.spec.layers.base import InputLayout, Layer, Shape, WrittenLayer
 from service.spec.layers.convolution import Conv1dLayer, Conv2dLayer, Convolution
 from service.spec.layers.dropout import Dropout, DropoutLayer
 from service.spec.layers.embedding import Embedding, EmbeddingLayer
+from service.spec.layers.ensemble import EnsembleInput, EnsembleLinear, EnsembleOutput
 from service.spec.layers.linear import Linear, LinearLayer
 from service.spec.layers.merge import Add, AddLayer, Concat, ConcatLayer
 from service.spec.layers.norm import BatchNorm, BatchNormLayer, LayerNorm, LayerNormLayer
@@ -18,6 +19,7 @@ from service.spec.layers.periodic import ALIGNED, COMPONENTS, Periodic, Periodic
 from service.spec.layers.pool import AvgPoolLayer, MaxPoolLayer, Pool
 from service.spec.layers.reshape import Flatten, FlattenLayer, Unflatten
 from service.spec.layers.scaling import Scaling, ScalingLayer
+from service.spec.layers.transformer import FeatureTokenizer, TransformerBlock
 
 __all__ = [
     "ALIGNED",
@@ -40,6 +42,10 @@ __all__ = [
     "DropoutLayer",
     "Embedding",
     "EmbeddingLayer",
+    "EnsembleInput",
+    "EnsembleLinear",
+    "EnsembleOutput",
+    "FeatureTokenizer",
     "Flatten",
     "FlattenLayer",
     "InputLayout",
@@ -57,6 +63,7 @@ __all__ = [
     "Scaling",
     "ScalingLayer",
     "Shape",
+    "TransformerBlock",
     "Unflatten",
     "WrittenLayer",
 ]
@@ -64,6 +71,7 @@ __all__ = [
 _KINDS: tuple[type[Layer], ...] = (
     *(Linear, Convolution, BatchNorm, LayerNorm, Activate, Dropout, Pool, Flatten, Unflatten, Add, Concat),
     *(Embedding, Scaling, Periodic),
+    *(EnsembleInput, EnsembleLinear, EnsembleOutput, FeatureTokenizer, TransformerBlock),
 )
 LAYERS = {layer.__name__: layer for layer in _KINDS}
 """Every layer by the name of its type, as resolved jobs are stored."""
