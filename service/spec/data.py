@@ -11,6 +11,10 @@ from service.spec.capped_errors import CapErrors
 
 MAX_INLINE_VALUES = 20_000
 MAX_SYNTHETIC_VALUES = 50_000_000
+MAX_TEXTS = 10_000
+"""Texts of a column that have numbers by their frequency or mean target: the most frequent ones."""
+MAX_TEXT_NUMBERS = 200_000
+"""Such numbers of a column; where there are many classes, fewer texts have them."""
 
 # A target value: here 1.0 is a float.
 Int64 = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
@@ -150,3 +154,8 @@ class Preprocess(Strict):
     clip_target: Bool = False
     """Regression: clip predictions, and the metrics computed from them, to the range of the training rows' targets; the
     loss is not clipped."""
+
+
+def texts_with_numbers(inputs: int) -> int:
+    """Most texts of a column with this many numbers each."""
+    return max(1, min(MAX_TEXTS, MAX_TEXT_NUMBERS // inputs))

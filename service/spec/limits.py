@@ -16,9 +16,9 @@ from service.engine_constants import (
     STEP_BYTES,
     TEXT_BYTES,
     VALUE_BYTES,
-    texts_with_numbers,
 )
 from service.errors import InvalidSpec
+from service.spec.data import texts_with_numbers
 from service.spec.optimizer import Sgd
 
 if TYPE_CHECKING:
