@@ -17,7 +17,7 @@ from service.training import shards
 from service.training.array import NetworkArray
 from service.training.fused_adam import LARGE_PARAMETERS
 from service.training.models import build, initial_state
-from service.training.operators import images, large
+from service.training.operators import images, large, large_images
 from service.training.snapshot import FIRST_ENGINE, SECOND_ENGINE, fingerprint
 from service.training.weights import Layout
 from tests.specs import synthetic
@@ -101,7 +101,7 @@ def test_large_pools_are_those_of_pytorch_with_ties_and_without_finite_values(wi
     layer = spec.Pool((64, side, side), "max", window, window, 0)
     x = torch.randint(-2, 2, (1, 6, 64, side, side)).float()
     x[0, 1, 0, 2, 3], x[0, 2, 1, 0, 0], x[0, 2, 1, 0, 1] = (float(value) for value in ("nan", "inf", "nan"))
-    ours, plain = large.Pool(layer), images.Pool(layer)
+    ours, plain = large_images.Pool(layer), images.Pool(layer)
     grad = torch.randn(1, 6, *layer.output_shape)
 
     assert large.is_large(layer)
@@ -115,7 +115,7 @@ def test_statistics_of_large_batch_norms_are_those_of_pytorch(offset: float) -> 
     x = torch.randn(2, 37, 41, 15, 15) * 3.0 + offset
     layer = spec.BatchNorm((41, 15, 15), eps=1e-5, momentum=0.1)
     found = []
-    for kind in (large.ChannelNorm, images.ChannelNorm):
+    for kind in (large_images.ChannelNorm, images.ChannelNorm):
         scale, shift = (images.Parameter(torch.full((2, 41), value), torch.zeros(2, 41)) for value in (1.5, 0.5))
         mean, variance = torch.zeros(2, 41), torch.ones(2, 41)
         norm = kind(scale, shift, mean, variance, layer)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from service.spec import layers as spec
 from service.spec.layers import Layer
-from service.training.operators import ensemble, flat, images, large, merge, tabular
+from service.training.operators import ensemble, flat, images, large, large_images, merge, tabular
 from service.training.operators.autograd import Autograd
 from service.training.operators.base import MergeOperator, Operator, Slots
 
@@ -54,9 +54,11 @@ FAST: dict[type[Layer], Fast] = {
 
 LARGE: dict[type[Layer], Callable[[Slots], Operator]] = {
     spec.Linear: lambda x: large.Linear(*x.pair, frozen_bias=x.frozen_bias, bf16_matmul=x.bf16_matmul),
-    spec.Convolution: lambda x: large.Convolution(*x.pair, x.frozen_bias, x.bf16_matmul, x.layer),
-    spec.BatchNorm: lambda x: large.ChannelNorm(*x.pair, x.buffers["running_mean"], x.buffers["running_var"], x.layer),
-    spec.Pool: lambda x: large.Pool(x.layer),
+    spec.Convolution: lambda x: large_images.Convolution(*x.pair, x.frozen_bias, x.bf16_matmul, x.layer),
+    spec.BatchNorm: lambda x: large_images.ChannelNorm(
+        *x.pair, x.buffers["running_mean"], x.buffers["running_var"], x.layer
+    ),
+    spec.Pool: lambda x: large_images.Pool(x.layer),
 }
 """The operators of large layers on a CPU."""
 
