@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from service.spec.job import JobSpec
     from service.training.array import NetworkArray
-    from service.training.epoch import ProgressCounter
+    from service.training.progress import ProgressCounter
     from service.training.row_sets import MemberRows, Stage
     from service.training.weights import State
 

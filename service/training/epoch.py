@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import cycle
 from math import isfinite
@@ -20,6 +19,7 @@ from service.training.array import NetworkArray
 from service.training.averaging import Average
 from service.training.ensemble import MeanOfHeads
 from service.training.models import initial_state
+from service.training.progress import ProgressCounter
 from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
 from service.training.scoring import EpochMetrics, Score, measured, scores
 from service.training.snapshot import Snapshot
@@ -31,13 +31,6 @@ if TYPE_CHECKING:
     from service.data.preprocess.dataset import Prepared, Rows
 
 CHUNK_VALUES = 2**16  # of a member in the widest layer, per step of evaluation: 256 KiB
-
-
-@dataclass
-class ProgressCounter:
-    """Counts steps, so that a watchdog sees whether training makes progress."""
-
-    value: int = 0
 
 
 class ArrayTrainer:

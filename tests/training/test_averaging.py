@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import swa_utils
 
 from service.data.preprocess.dataset import prepare
+from service.spec.resolve import Resolved
 from service.training.epoch import ArrayTrainer, row_order
 from service.training.loop import ResumePoint, Training
 from service.training.models import build, initial_state
@@ -28,12 +29,12 @@ NETWORKS: list[dict[str, Any]] = [
 EPOCHS, BATCH, SEED = 6, 9, 3
 
 
-def plain(
-    resolved: Any, x: Tensor, y: Tensor, average: swa_utils.AveragedModel, network: nn.Module, start: int
+def train_plainly(
+    resolved: Resolved, x: Tensor, y: Tensor, average: swa_utils.AveragedModel, network: nn.Module, start: int
 ) -> None:
     """Train as anyone would write it; `start`: the first epoch of an average by epoch, 0: by step."""
-    biases = set(resolved.graph.frozen_biases)
-    trained = [p for name, p in network.named_parameters() if name.removesuffix(".bias") not in biases]
+    frozen = {f"{name}.bias" for name in resolved.graph.frozen_biases}
+    trained = [parameter for name, parameter in network.named_parameters() if name not in frozen]
     optimizer = torch.optim.Adam(trained, lr=0.01)
     for epoch in range(1, EPOCHS + 1):
         order = row_order(SEED, epoch, len(x))
@@ -70,7 +71,7 @@ def test_averaged_weights_are_those_of_pytorch(architecture: dict[str, Any], ave
     for epoch in range(1, EPOCHS + 1):
         member.epoch([epoch], [[0.01]])
     start = 0 if by_step else averaging.get("start", 5)
-    plain(resolved, torch.tensor(data.train.x), torch.tensor(data.train.y), average, network, start)
+    train_plainly(resolved, torch.tensor(data.train.x), torch.tensor(data.train.y), average, network, start)
 
     found, expected = member.state(0), average.module.state_dict()
     assert found.keys() == expected.keys()
