@@ -45,8 +45,9 @@ class Settings(BaseSettings):
     """File with that key instead, such as a container's secret."""
     trainers: Annotated[int, Field(ge=0, le=256)] = 0
     """Trainer processes of a worker; 0: one per GPU where there are GPUs, else one per core."""
-    trainer_threads: Annotated[int, Field(ge=1, le=256)] = 1
-    """Torch threads of each trainer; 1 keeps results bit-identical."""
+    trainer_threads: Annotated[int, Field(ge=0, le=256)] = 0
+    """Maximum number of threads that train a large network; 0: one per core. Results do not depend on it. Busy trainers
+    share the cores, and small networks take one thread."""
     array_width: Annotated[int, Field(ge=0, le=4_096)] = 0
     """Maximum number of similar jobs trained as one array; 0: 16 on a CPU, 256 on a GPU."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda)$")] = "auto"

@@ -86,7 +86,7 @@ def test_artifacts_elsewhere_than_in_a_folder_are_refused() -> None:
     [
         ("port", 65_536),
         ("trainers", -1),
-        ("trainer_threads", 0),
+        ("trainer_threads", -1),
         ("device", "tpu"),
         ("lease_seconds", 0.5),
         ("log_level", "loud"),

@@ -212,5 +212,6 @@ class NetworkArray:
                 [self.graph.shape_of(name) for name in node.inputs],
                 node.name in self.graph.frozen_biases,
                 self._bf16_matmul,
+                self.parameters.is_cuda,
             )
         )

@@ -17,6 +17,7 @@ from service.spec.resolve import Resolved
 from service.training import averaging, losses, metrics, optimizers, schedules
 from service.training.array import NetworkArray
 from service.training.averaging import Average
+from service.training.ensemble import MeanOfHeads
 from service.training.models import initial_state
 from service.training.progress import ProgressCounter
 from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
@@ -155,6 +156,8 @@ class ArrayTrainer:
         """The training step of neighbouring members, on their part of the array."""
         array, specs = self.array.part(members), [job.spec for job in self._jobs[members]]
         loss = losses.of(specs, self._train.targets(members), array.outputs)
+        if array.graph.heads > 1:
+            loss = MeanOfHeads(loss, array.graph.heads)
         clip = optimizers.Clipping([spec.optimizer for spec in specs], array.gradient)
         rates, decay, share = self._values.tensors[:, members]
         optimizer, average = self._optimizer.part(members), None
@@ -225,7 +228,8 @@ class ArrayTrainer:
             for step in range(stage.steps):
                 self._progress.value += 1
                 for span, part in zip(stage.spans, parts, strict=True):
-                    made = part.forward(rows.inputs(span, step), training=False)[..., : array.outputs]
+                    x, codes = rows.inputs(span, step)
+                    made = part.forward(x, training=False, codes=codes)[..., : array.outputs]
                     for members in groups:
                         if span.first <= members.start < span.end:
                             own = made[members.start - span.first : members.stop - span.first]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from service.spec import optimizer as spec
+from service.training.fused_adam import FusedAdam, is_large
 
 LOOK_AHEAD = 256
 SMALLEST = torch.finfo(torch.float32).tiny  # the square root of zeros, as in the padding, is ten times slower
@@ -225,6 +226,10 @@ def of(settings: Sequence[spec.Optimizer], decayed: Tensor, rates: Tensor | None
 
     `rates`: (1, P) factors of the learning rate; None: ones.
     """
+    if isinstance(settings[0], spec.Adam) and rates is None and is_large(decayed.shape[1]) and not decayed.is_cuda:
+        kind = type(settings[0])
+        own = [each for each in settings if isinstance(each, kind)]
+        return FusedAdam(own, decayed, decoupled=kind is spec.AdamW)
     match settings[0]:
         case spec.Sgd():
             return Sgd([each for each in settings if isinstance(each, spec.Sgd)], decayed, rates)

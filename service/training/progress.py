@@ -1,4 +1,4 @@
-"""The counter of steps that a watchdog reads."""
+"""The progress of a training process, for its watchdog."""
 
 from __future__ import annotations
 

@@ -20,10 +20,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 
 from service.errors import CheckpointCorrupt
-from service.training import checkpoint
-from service.training.weights import State
+from service.spec.graph import Graph
+from service.training import checkpoint, fused_adam
+from service.training.operators import large
+from service.training.weights import Layout, State
 
 KEY = "bestepoch_state"
+FIRST_ENGINE, SECOND_ENGINE = "1", "2"
+"""Versions of the engine, by the bits of its results. The second one computes large networks on a CPU in pieces."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class _Metadata(BaseModel):
     epoch: int
     steps: int
     best_epoch: int
-    made_by: dict[str, str]
+    made_by: dict[str, str]  # without `engine`: the first one
 
 
 def to_bytes(snapshot: Snapshot, made_by: dict[str, str]) -> bytes:
@@ -94,18 +98,27 @@ def from_bytes(data: bytes) -> tuple[Snapshot, dict[str, str]]:
         parts[part][key] = values
     best, average = parts["best"] or None, parts["average"] or None
     at = metadata.epoch, metadata.steps, metadata.best_epoch
-    return Snapshot(*at, parts["weights"], best, parts["optimizer"], average), metadata.made_by
+    made_by = {"engine": FIRST_ENGINE, **metadata.made_by}
+    return Snapshot(*at, parts["weights"], best, parts["optimizer"], average), made_by
 
 
-def fingerprint(device: torch.device) -> dict[str, str]:
-    """The device, CPU, threads and library versions that results depend on: equal ones give equal bits."""
+def fingerprint(device: torch.device, graph: Graph) -> dict[str, str]:
+    """The device, CPU, threads, versions of libraries and engine that a network's results depend on: equal ones give
+    equal bits."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cpu": _cpu(),
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
         "numpy": np.__version__,
+        "engine": FIRST_ENGINE if device.type == "cuda" or not _is_large(graph) else SECOND_ENGINE,
     }
+
+
+def _is_large(graph: Graph) -> bool:
+    """Whether the network has operators or an optimizer for large ones, whose bits differ from those of the first
+    version."""
+    return any(map(large.is_large, graph.layers)) or fused_adam.is_large(Layout(graph).columns)
 
 
 @cache

@@ -28,7 +28,7 @@ def trainer_configs(settings: Settings, worker: str, gpus: int) -> list[TrainerC
             log_format=settings.log_format,
             device=settings.device,
             gpu=number,
-            threads=settings.trainer_threads,
+            threads=settings.trainer_threads or os.cpu_count() or 1,
             checkpoints=policy,
         )
         for number in range(count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from service.store.jobs.claim import Claim
 from service.worker.superseded_checkpoints import SUPERSEDED_BYTES
@@ -13,6 +13,12 @@ STOP: Literal["stop"] = "stop"
 DONE: Literal["done"] = "done"
 
 ToTrainer = list[Claim] | Literal["stop"]
+
+
+class SharedNumber(Protocol):
+    """A number in memory that processes share."""
+
+    value: int
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class TrainerConfig:
     log_format: str
     device: str  # auto, cpu or cuda
     gpu: int  # the index of its GPU, modulo the number of GPUs
-    threads: int
+    threads: int  # at most, for a large network
     checkpoints: CheckpointPolicy
 
 

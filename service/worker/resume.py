@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LOST = "its saved state is missing or has changed"
+OTHER_ENGINE = "another version of the engine, which rounds large networks differently, saved its state"
+
 SavedState = tuple[Checkpoint, "Sequence[Epoch]", "Checkpoint | None"]
 """The file of a saved state, the history up to its epoch, and the best checkpoint published by then."""
 
@@ -41,8 +44,8 @@ def saved_states(database: Database, attempts: Sequence[Attempt]) -> list[SavedS
 def resume(artifacts: Artifacts, attempt: Attempt, saved: SavedState | None, machine: dict[str, str]) -> None:
     """Set where the attempt resumes; `machine`: this one's fingerprint.
 
-    Without a sound state it starts at epoch 1, which takes time but gives the same bits. Raises CheckpointCorrupt for a
-    fork, which cannot start without its parent's weights.
+    Without a sound state of the same engine it starts at epoch 1, which takes time but gives the bits of an
+    uninterrupted run. Raises CheckpointCorrupt for a fork, which cannot start without its parent's weights.
     """
     if saved is None:
         return
@@ -55,14 +58,20 @@ def resume(artifacts: Artifacts, attempt: Attempt, saved: SavedState | None, mac
             raise CheckpointCorrupt(message) from error
         log.warning("a job starts over: %s", error)
         attempt.resumed_after = 0
-        attempt.events.append(_start_over(attempt.claim.job_id))
+        attempt.events.append(_start_over(attempt.claim.job_id, LOST, {}))
+        return
+    differences = _differences(made_by, machine)
+    if "engine" in differences and not attempt.claim.forked:
+        log.warning("a job starts over: an earlier version of the engine saved its state")
+        attempt.resumed_after = 0
+        attempt.events.append(_start_over(attempt.claim.job_id, OTHER_ENGINE, differences))
         return
     snapshot = point.snapshot
     attempt.resume_point, attempt.resumed_after = point, snapshot.epoch
     attempt.seconds = sum(row.seconds for row in rows)
     attempt.best = rows[snapshot.best_epoch - 1] if snapshot.best_epoch else None
     attempt.published = best
-    attempt.events.append(_resumed(attempt.claim.job_id, point, _differences(made_by, machine)))
+    attempt.events.append(_resumed(attempt.claim.job_id, point, differences))
 
 
 def _read(artifacts: Artifacts, state: Checkpoint, rows: Sequence[Epoch]) -> tuple[ResumePoint, dict[str, str]]:
@@ -87,10 +96,10 @@ def _resumed(job_id: str, point: ResumePoint, differences: dict[str, list[str]])
     return NewEvent(job_id, EventKind.resumed, f"resumed after epoch {epoch} ({how})", details)
 
 
-def _start_over(job_id: str) -> NewEvent:
-    """The entry of the job's log when its saved state is lost."""
-    details = {"epoch": 0, "exact": True, "differs": {}}
-    return NewEvent(job_id, EventKind.resumed, "starts over: its saved state is missing or has changed", details)
+def _start_over(job_id: str, reason: str, differences: dict[str, list[str]]) -> NewEvent:
+    """The entry of the job's log when its saved state cannot be resumed."""
+    details = {"epoch": 0, "exact": True, "differs": differences}
+    return NewEvent(job_id, EventKind.resumed, f"starts over: {reason}", details)
 
 
 def _differences(before: dict[str, str], now: dict[str, str]) -> dict[str, list[str]]:

@@ -26,7 +26,7 @@ from service.worker.claim_stats import ClaimStats
 from service.worker.db_liveness import DbLiveness
 from service.worker.machine import count_gpus, trainer_configs
 from service.worker.protocol import DONE, STOP, FromTrainer, Ready
-from service.worker.trainer_handle import start, start_context
+from service.worker.trainer_handle import new_shared_number, start, start_context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,9 @@ class Supervisor:
         logs.always_about(worker=self._id)
         gpus = 0 if settings.device == "cpu" else count_gpus()
         self._context = start_context(gpus > 0)
-        self._trainers = [start(self._context, config) for config in trainer_configs(settings, self._id, gpus)]
+        self._busy = new_shared_number(self._context)
+        configs = trainer_configs(settings, self._id, gpus)
+        self._trainers = [start(self._context, config, self._busy) for config in configs]
         self._changes = database.listen()
         self._look_in_queue = True
         self._started_at, self._claim_stats = datetime.now(UTC), ClaimStats()
@@ -75,6 +77,7 @@ class Supervisor:
         try:
             while not stop.is_set():
                 self._listen(LISTEN_SECONDS)
+                self._busy.value = sum(bool(trainer.claims) for trainer in self._trainers)
                 self._logs.rotate(path for trainer in self._trainers for path in trainer.log_files)
                 if self._back_off.is_waiting():
                     continue
@@ -143,7 +146,7 @@ class Supervisor:
             self._requeue(trainer.claims, error)
         elif trainer.device is None:
             time.sleep(RESTART_SECONDS)  # it crashed during its start: do not restart in a busy loop
-        self._trainers[self._trainers.index(trainer)] = start(self._context, trainer.config)
+        self._trainers[self._trainers.index(trainer)] = start(self._context, trainer.config, self._busy)
 
     def _end_stalled(self) -> None:
         """Kill trainers without progress; the next _listen() replaces them."""
@@ -190,6 +193,7 @@ class Supervisor:
                 return
             trainer.claims = claims
             trainer.watchdog.reset()
+            self._busy.value += 1
             with suppress(OSError):  # it just died: the next _listen() requeues the jobs
                 trainer.pipe.send(claims)
 

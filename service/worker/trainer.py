@@ -23,12 +23,13 @@ from service.store.engine import Database
 from service.store.jobs import resolutions
 from service.store.jobs.attempt import Outcome
 from service.store.jobs.claim import Claim
+from service.training import shards
 from service.training.loop import Training
 from service.training.snapshot import fingerprint
 from service.worker import attempt_logs
 from service.worker.checkpoint_files import CheckpointFiles, WeightsPacker
 from service.worker.prepared_cache import PreparedCache, TableFile
-from service.worker.protocol import DONE, STOP, Ready, ToTrainer, TrainerConfig
+from service.worker.protocol import DONE, STOP, Ready, SharedNumber, ToTrainer, TrainerConfig
 from service.worker.recorder import Recorder, retry
 from service.worker.resume import resume, saved_states
 from service.worker.superseded_checkpoints import SupersededCheckpoints
@@ -48,9 +49,13 @@ log = logging.getLogger(__name__)
 CANCELLED = Outcome(Status.cancelled, StopReason.cancelled)
 
 
-def main(pipe: Connection, config: TrainerConfig, progress: ProgressCounter) -> None:
-    """Train the jobs that come down the pipe until a message says to stop, or the pipe closes with the supervisor."""
+def main(pipe: Connection, config: TrainerConfig, progress: ProgressCounter, busy: SharedNumber) -> None:
+    """Train the jobs that come down the pipe until a message says to stop, or the pipe closes with the supervisor.
+
+    `busy`: the number of trainers that have jobs, which share the cores.
+    """
     _set_up(config)
+    shards.use_threads(config.threads, lambda: busy.value)
     database = Database(config.database_url, config.statement_seconds)
     trainer = Trainer(database, Artifacts(config.artifacts), _device(config), pipe, progress, config.checkpoints)
     pipe.send(Ready(str(trainer.device)))
@@ -104,7 +109,7 @@ class Trainer:
         if not jobs:
             return
         saved = retry(lambda: saved_states(self._database, recorder.attempts))
-        machine = fingerprint(device)
+        machine = fingerprint(device, jobs[0].graph)
         for attempt, state in zip(recorder.attempts, saved, strict=True):
             resume(self._artifacts, attempt, state, machine)
         packer = WeightsPacker(jobs, [own.preprocessing for own in data], machine)
@@ -181,7 +186,7 @@ def _set_up(config: TrainerConfig) -> None:
     logs.set_up("info", config.log_format)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(1)  # more would change bits: see service/training/shards.py
     # Deterministic results on a GPU, and true float32.
     torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32 = True, False
 

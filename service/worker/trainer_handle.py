@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from service.worker import attempt_logs
 from service.worker.watchdog import Watchdog, new_progress_counter
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from service.store.jobs.claim import Claim
     from service.training.progress import ProgressCounter
-    from service.worker.protocol import TrainerConfig
+    from service.worker.protocol import SharedNumber, TrainerConfig
 
 
 @dataclass
@@ -44,11 +44,11 @@ class TrainerHandle:
         return [*attempt, self.config.log_file]
 
 
-def start(context: ForkServerContext | SpawnContext, config: TrainerConfig) -> TrainerHandle:
-    """Start a trainer process."""
+def start(context: ForkServerContext | SpawnContext, config: TrainerConfig, busy: SharedNumber) -> TrainerHandle:
+    """Start a trainer process; `busy`: the number of trainers that have jobs, as of now."""
     pipe, trainers_end = context.Pipe()
     progress = new_progress_counter(context)
-    process = context.Process(target=_train, args=(trainers_end, config, progress), daemon=True)
+    process = context.Process(target=_train, args=(trainers_end, config, progress, busy), daemon=True)
     process.start()
     trainers_end.close()
     return TrainerHandle(config, process, pipe, Watchdog(progress))
@@ -64,8 +64,13 @@ def start_context(cuda: bool) -> ForkServerContext | SpawnContext:
     return context
 
 
-def _train(pipe: Connection, config: TrainerConfig, progress: ProgressCounter) -> None:
+def new_shared_number(context: ForkServerContext | SpawnContext) -> SharedNumber:
+    """A number that this process shares with those that `context` starts."""
+    return cast("SharedNumber", context.RawValue("i", 0))
+
+
+def _train(pipe: Connection, config: TrainerConfig, progress: ProgressCounter, busy: SharedNumber) -> None:
     """Entry point of a trainer process; only this process imports torch."""
     from service.worker import trainer
 
-    trainer.main(pipe, config, progress)
+    trainer.main(pipe, config, progress, busy)

@@ -118,6 +118,43 @@ def layer_graphs(draw: st.DrawFn) -> dict[str, Any]:
     return {"kind": "layers", "layers": layers}
 
 
+TABULAR = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("resnet"),
+            "width": st.integers(1, 40),
+            "blocks": st.integers(1, 2),
+            "hidden_factor": st.sampled_from([0.5, 1.7]),
+            "residual_dropout": st.sampled_from([0.0, 0.3]),
+            "activation": ACTIVATIONS,
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("tabm"),
+            "mode": st.sampled_from(["mini", "full"]),
+            "heads": st.integers(2, 5),
+            "hidden": st.lists(st.integers(1, 40), min_size=1, max_size=2),
+            "activation": ACTIVATIONS,
+        }
+    ),
+)
+
+
+@st.composite
+def transformers(draw: st.DrawFn) -> dict[str, Any]:
+    """Small FT-Transformers with dropout in all places."""
+    heads = draw(st.integers(1, 3))
+    return {
+        "kind": "ft_transformer",
+        "width": heads * draw(st.integers(1, 9)),
+        "attention_heads": heads,
+        "blocks": draw(st.integers(1, 2)),
+        "ffn_activation": draw(st.sampled_from(["relu", "reglu"])),
+        **dict.fromkeys(("attention_dropout", "ffn_dropout", "residual_dropout"), draw(st.sampled_from([0.0, 0.3]))),
+    }
+
+
 NETWORKS = st.one_of(
     st.fixed_dictionaries(
         {
@@ -140,6 +177,8 @@ NETWORKS = st.one_of(
     ),
     layer_lists(),
     layer_graphs(),
+    TABULAR,
+    transformers(),
 )
 
 
@@ -154,18 +193,18 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     averaging = draw(st.sampled_from([None, None, "ema", "swa"]))
     decay_schedule = {"decay_schedule": draw(st.sampled_from(["constant", "flat_cos"]))} if kind == "adamw" else {}
     weighted = {} if regression else {"class_weight": draw(st.sampled_from([None, "balanced"]))}
-    x = [[(i * j) % 7 / 9 for j in range(1, 13)] for i in range(45)]
+    x = [[(i * j) % 13 / 17 for j in range(1, 13)] for i in range(45)]
     inline = {"kind": "inline", "x": x, "y": [i * 0.37 % 3 for i in range(45)]}
     architecture = draw(NETWORKS)
     kinds = [layer["kind"] for layer in architecture.get("layers", [])]
-    norms = architecture.get("batch_norm", "batch_norm" in kinds)
+    norms = architecture.get("batch_norm", "batch_norm" in kinds or architecture["kind"] == "resnet")
     shared = {
         "data": inline if regression else {"kind": "synthetic", "rows": 45, "features": 12, "classes": 3},
         "batch_size": draw(st.sampled_from([3 if norms else 1, 7, 16, "full"])),
         "split": {"test": 0.2},
         "precision": draw(st.sampled_from(["float32", "bfloat16"])),
     }
-    dropout = dropout and architecture["kind"] != "layers"
+    dropout = dropout and architecture["kind"] not in ("layers", "ft_transformer")
     jobs = []
     for _ in range(draw(st.integers(2, 6))):
         rate = {"dropout": draw(st.sampled_from([0.1, 0.5]))} if dropout else {}

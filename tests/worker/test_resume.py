@@ -20,6 +20,7 @@ from service.domain.job import Forked, JobError
 from service.domain.status import ErrorCode, Status
 from service.maintenance.collector import Collector, RetentionPolicy
 from service.maintenance.deployment_id import pair
+from service.spec.graph import Graph
 from service.store import checkpoints, epochs
 from service.store.engine import Database
 from service.store.jobs import actions, events, forks, leases
@@ -254,12 +255,35 @@ def test_a_resume_with_other_versions_is_logged(
 ) -> None:
     submitted = submit(database, **SPEC)
     attempt(database, artifacts, Told(5))
-    monkeypatch.setattr(trainer, "fingerprint", lambda device: {**fingerprint(device), "torch": "99"})
+    monkeypatch.setattr(trainer, "fingerprint", lambda *network: {**fingerprint(*network), "torch": "99"})
 
     attempt(database, artifacts, Told())
 
     said = f"resumed after epoch 5 (perhaps not bit-identical: torch was {torch.__version__}, is 99)"
     assert (EventKind.resumed, said) in log(database, submitted.id)
+
+
+@pytest.mark.parametrize("saved_by", ["1", None])
+def test_a_job_whose_state_an_earlier_engine_saved_starts_over(
+    database: Database, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, saved_by: str | None
+) -> None:
+    undisturbed, submitted = (submit(database, **SPEC) for _ in range(2))
+    attempt(database, artifacts, Told())
+    earlier = {} if saved_by is None else {"engine": saved_by}
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "fingerprint", lambda *network: _without_engine(*network) | earlier)
+        attempt(database, artifacts, Told(5))
+    monkeypatch.setattr(trainer, "fingerprint", lambda *network: {**fingerprint(*network), "engine": "2"})
+
+    attempt(database, artifacts, Told())
+
+    assert outcome(database, submitted.id) == outcome(database, undisturbed.id)
+    said = "starts over: another version of the engine, which rounds large networks differently, saved its state"
+    assert (EventKind.resumed, said) in log(database, submitted.id)
+
+
+def _without_engine(device: torch.device, graph: Graph) -> dict[str, str]:
+    return {name: value for name, value in fingerprint(device, graph).items() if name != "engine"}
 
 
 def test_a_crash_after_progress_counts_as_the_first(database: Database, artifacts: Artifacts) -> None:

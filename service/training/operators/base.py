@@ -90,6 +90,7 @@ class Slots:
     """The bias gets no gradient."""
     bf16_matmul: bool = False
     """Training rounds the factors of matrix products to bfloat16."""
+    on_gpu: bool = False
 
     @property
     def layer(self) -> Any:

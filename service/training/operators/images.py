@@ -46,14 +46,14 @@ class Convolution:
             self._x = x
         if not rounds:
             members = zip(x, weights, biases, strict=True)
-            return torch.stack([aten.convolution(*member, *self._geometry) for member in members])
+            return stacked([aten.convolution(*member, *self._geometry) for member in members])
         pairs = zip(x, to_bf16(weights), strict=True)
-        y = torch.stack([aten.convolution(*pair, None, *self._geometry) for pair in pairs]).float()
+        y = stacked([aten.convolution(*pair, None, *self._geometry) for pair in pairs]).float()
         return y.add_(biases.view(len(y), 1, -1, *[1] * (y.dim() - 3)))
 
     def backward(self, grad: Tensor) -> Tensor:
         """See Operator."""
-        return torch.stack(self._backward(grad, inputs=True)).float()
+        return stacked(self._backward(grad, inputs=True)).float()
 
     def backward_parameters(self, grad: Tensor) -> None:
         """See Trained."""
@@ -68,7 +68,7 @@ class Convolution:
         at_inputs = []
         for member, (own, x, weight) in enumerate(zip(grads, self._x, weights, strict=True)):
             x_grad, weight_grad, bias_grad = aten.convolution_backward(
-                _aligned(own), _aligned(x), weight, channels, *self._geometry, wanted
+                aligned(own), aligned(x), weight, channels, *self._geometry, wanted
             )
             self._weight.grad[member] = weight_grad
             if wanted[2]:
@@ -79,9 +79,14 @@ class Convolution:
         return at_inputs
 
 
-def _aligned(x: Tensor) -> Tensor:
+def aligned(x: Tensor) -> Tensor:
     """`x`, copied unless it is 64-byte aligned: the bits of weight gradients may depend on alignment."""
     return x if x.data_ptr() % 64 == 0 else x.clone(memory_format=torch.contiguous_format)
+
+
+def stacked(members: list[Tensor]) -> Tensor:
+    """torch.stack, but a view of a single member."""
+    return members[0].unsqueeze(0) if len(members) == 1 else torch.stack(members)
 
 
 class ChannelNorm:
@@ -104,7 +109,7 @@ class ChannelNorm:
         results = [torch.native_batch_norm(*member, *settings) for member in members]
         if training:
             self._saved = x, [(mean, inverse) for _, mean, inverse in results]
-        return torch.stack([y for y, _, _ in results])
+        return stacked([y for y, _, _ in results])
 
     def backward(self, grad: Tensor) -> Tensor:
         """See Operator."""
@@ -116,7 +121,7 @@ class ChannelNorm:
             x_grad, scale_grad, shift_grad = aten.native_batch_norm_backward(grad[member], x[member], *of_batch)
             self._scale.grad[member], self._shift.grad[member] = scale_grad, shift_grad
             at_inputs.append(x_grad)
-        return torch.stack(at_inputs)
+        return stacked(at_inputs)
 
     def backward_parameters(self, grad: Tensor) -> None:
         """See Trained."""
