@@ -36,17 +36,6 @@ INPUT_BYTES = 100
 TEXT_BYTES = 32
 """Per text that has numbers by its frequency or mean target, and per such number."""
 
-MAX_TEXTS = 10_000
-"""Texts of a column that have numbers by their frequency or mean target: the most frequent ones."""
-MAX_TEXT_NUMBERS = 200_000
-"""Such numbers of a column; where there are many classes, fewer texts have them."""
-
-
-def texts_with_numbers(inputs: int) -> int:
-    """Most texts of a column with this many numbers each."""
-    return max(1, min(MAX_TEXTS, MAX_TEXT_NUMBERS // inputs))
-
-
 # Sizes of all members of an array together:
 MAX_ARRAY_PARAMETERS = 2**21
 """Beyond it, arithmetic outweighs what training together saves."""

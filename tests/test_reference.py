@@ -53,4 +53,4 @@ def test_every_network_of_the_reference_can_be_requested() -> None:
         assert lower(network, InputLayout(64), 10).outputs == 10
         rest = rest[end:].strip()
 
-    assert kinds == ["mlp", "cnn", "layers", "layers"]
+    assert kinds == ["mlp", "resnet", "tabm", "ft_transformer", "cnn", "layers", "layers", "mlp"]

@@ -60,7 +60,9 @@ class PlannedInput(_Described):
     other: bool
     """Whether one more input stands for all other values."""
     missing_indicator: bool
-    """Whether one more input marks missing values."""
+    """Whether one more input, or code, marks missing values."""
+    embedding_size: int | None
+    """Size of the embedding of a column that has a code instead of inputs; null for others."""
     bins: int
     """Inputs of the piecewise-linear encoding of a number or date."""
     value_inputs: int
@@ -148,6 +150,7 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
                 categories=list(feature.categories) if feature.categories and not feature.value_inputs else None,
                 other=feature.other,
                 missing_indicator=feature.indicator,
+                embedding_size=feature.embedding_size,
                 bins=feature.bins,
                 value_inputs=feature.value_inputs,
             )
@@ -197,7 +200,7 @@ def _limit(job: Resolved) -> tuple[Literal["row_memory", "parameters", "step_val
 def _layer(index: int, node: Node) -> PlannedLayer:
     layer = node.layer
     given = asdict(layer).items()
-    details = {name: value for name, value in given if name not in ("shape", "to", "units", "widths")}
+    details = {name: value for name, value in given if name != "units" and not isinstance(value, tuple)}
     if isinstance(layer, Pool):
         del details["function"]  # the same as its kind
     return PlannedLayer(

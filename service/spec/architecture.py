@@ -1,4 +1,4 @@
-"""The architectures of a spec: Mlp, Cnn, and Layers; the first two are short forms of a list of layers."""
+"""The architectures of a spec: short forms of graphs of layers, and Layers, the list itself."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag, field_validator
 
-from service.spec.base import Bool, Strict, kind_or
+from service.spec.base import Bool, Float, Int, Strict, kind_or
 from service.spec.capped_errors import CapErrors
-from service.spec.layers import Activation, LayerSpec
+from service.spec.layers import Activation, LayerSpec, PeriodicOptions
 from service.spec.layers.base import Eps, Kernel, Momentum, Probability, Width
+from service.spec.layers.transformer import FfnActivation
 
 Side = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 RowShape = Annotated[tuple[Side, ...], Field(min_length=2, max_length=3), CapErrors()]
@@ -30,7 +31,18 @@ class _Blocks(Strict):
     """Dropout probability of the `hidden` units in training; 0 adds no layer."""
 
 
-class Mlp(_Blocks):
+class TabularOptions(Strict):
+    """Fields of networks on flat rows: layers before the first hidden one. Embeddings of text columns, if the data has
+    codes, are inserted by themselves."""
+
+    periodic: PeriodicOptions | None = None
+    """Periodic embeddings of numeric columns; null, or data without numeric columns: none."""
+    scaling: Bool = False
+    """Multiply each input, and each value of embeddings, by a learnable factor, which is 1 at first and has three times
+    the learning rate (RealMLP, arXiv 2407.04491)."""
+
+
+class Mlp(TabularOptions, _Blocks):
     """A multi-layer perceptron: each hidden width is Linear, BatchNorm1d (optional), activation, dropout."""
 
     kind: Literal["mlp"] = "mlp"
@@ -68,7 +80,8 @@ class Cnn(_Blocks):
 
 class Layers(Strict):
     """A list of layers, each of which takes the output of the one before it, or of those that its `inputs` name. The
-    output layer, a Linear as wide as the target needs, is added automatically."""
+    output layer, a Linear as wide as the target needs, is added automatically. If the data has codes and no layer takes
+    them, the first layer gets the numbers and the embeddings of the codes."""
 
     kind: Literal["layers"] = "layers"
     """The architecture's name."""
@@ -78,12 +91,106 @@ class Layers(Strict):
     """The layers in order; a Flatten is added before the output layer if needed."""
 
 
+class ResNet(TabularOptions):
+    """A residual network for tables (Gorishniy et al., 2021, arXiv 2106.11959): a linear layer, then `blocks` times
+    x + dropout(linear(dropout(activation(linear(batch_norm(x)))))), then batch norm, activation and output layer."""
+
+    kind: Literal["resnet"] = "resnet"
+    """The architecture's name."""
+    width: Width = 192
+    """Width between the blocks."""
+    blocks: Annotated[Int, Field(ge=1, le=64)] = 2
+    """Number of residual blocks."""
+    hidden_factor: Annotated[Float, Field(gt=0.0, le=16.0)] = 2.0
+    """Width inside a block, as a multiple of `width`."""
+    activation: Activation = Activation.relu
+    """The activation function inside a block and before the output."""
+    dropout: Probability = 0.15
+    """Dropout probability of the values inside a block; 0 adds no layer."""
+    residual_dropout: Probability = 0.0
+    """Dropout probability of a block's output, before it is added; 0 adds no layer."""
+    batch_norm_momentum: Momentum = 0.1
+    """Weight of each batch in the running mean and variance used for evaluation; raise it for few steps per epoch."""
+    batch_norm_eps: Eps = 1e-5
+    """Added to the variance."""
+
+    @property
+    def hidden_width(self) -> int:
+        """Width inside a block."""
+        return max(1, int(self.width * self.hidden_factor))
+
+
+class TabM(TabularOptions):
+    """An ensemble of multi-layer perceptrons that share weights (TabM, arXiv 2410.24210). Each of the `heads` networks
+    has an output of its own; the training loss is the mean of their losses, and a prediction is the mean of their
+    predictions, for classes of their probabilities. A step computes each row `heads` times."""
+
+    kind: Literal["tabm"] = "tabm"
+    """The architecture's name."""
+    mode: Literal["mini", "full"] = "mini"
+    """`mini`: each head multiplies the inputs by scales of its own. `full`: each layer has scales of inputs and outputs
+    and a bias for each head (BatchEnsemble, arXiv 2002.06715)."""
+    heads: Annotated[Int, Field(ge=2, le=256)] = 16
+    """Number of networks that share the weights."""
+    hidden: Annotated[list[Width], Field(min_length=1, max_length=64)] = [256, 256]
+    """Widths of the hidden layers."""
+    activation: Activation = Activation.relu
+    """The activation function after each hidden layer."""
+    dropout: Probability = 0.1
+    """Dropout probability of the `hidden` units in training; 0 adds no layer."""
+
+
+class FtTransformer(Strict):
+    """FT-Transformer (Gorishniy et al., 2021, arXiv 2106.11959): each input is a token, transformer blocks let the
+    tokens attend to each other, and the output is read from an additional first token. Its cost grows with the square
+    of the number of inputs: give text columns codes (`preprocess.categorical`), and take a small learning rate, such
+    as 0.0003. With `precision: bfloat16` its blocks stay in float32."""
+
+    kind: Literal["ft_transformer"] = "ft_transformer"
+    """The architecture's name."""
+    width: Width = 128
+    """Values of a token; a multiple of `attention_heads`."""
+    blocks: Annotated[Int, Field(ge=1, le=64)] = 2
+    """Number of transformer blocks."""
+    attention_heads: Annotated[Int, Field(ge=1, le=256)] = 8
+    """Number of attention heads, which share the width."""
+    ffn_activation: FfnActivation = "reglu"
+    """The activation function of the feed-forward networks; ReGLU multiplies one half of the hidden units by the ReLU
+    of the other half."""
+    ffn_factor: Annotated[Float, Field(gt=0.0, le=16.0)] = 4 / 3
+    """Width of the feed-forward networks after the activation function, as a multiple of `width`."""
+    attention_dropout: Probability = 0.15
+    """Dropout probability of the attention weights."""
+    ffn_dropout: Probability = 0.05
+    """Dropout probability of the hidden units of the feed-forward networks."""
+    residual_dropout: Probability = 0.0
+    """Dropout probability of what a block adds to the tokens."""
+
+    @property
+    def ffn_width(self) -> int:
+        """Width of the feed-forward networks after the activation function."""
+        return max(1, int(self.width * self.ffn_factor))
+
+
 Architecture = Annotated[
-    Annotated[Mlp, Tag("mlp")] | Annotated[Cnn, Tag("cnn")] | Annotated[Layers, Tag("layers")], kind_or("mlp")
+    Annotated[Mlp, Tag("mlp")]
+    | Annotated[Cnn, Tag("cnn")]
+    | Annotated[ResNet, Tag("resnet")]
+    | Annotated[TabM, Tag("tabm")]
+    | Annotated[FtTransformer, Tag("ft_transformer")]
+    | Annotated[Layers, Tag("layers")],
+    kind_or("mlp"),
 ]
-ARCHITECTURES: tuple[type[Mlp | Cnn | Layers], ...] = (Mlp, Cnn, Layers)
+ARCHITECTURES: tuple[type[Mlp | Cnn | ResNet | TabM | FtTransformer | Layers], ...] = (
+    Mlp,
+    Cnn,
+    ResNet,
+    TabM,
+    FtTransformer,
+    Layers,
+)
 
 
-def row_shape(architecture: Mlp | Cnn | Layers) -> tuple[int, ...] | None:
+def row_shape(architecture: Architecture) -> tuple[int, ...] | None:
     """The shape of a row's values; None for flat rows."""
-    return None if isinstance(architecture, Mlp) else architecture.shape
+    return architecture.shape if isinstance(architecture, Cnn | Layers) else None

@@ -11,6 +11,10 @@ from service.spec.capped_errors import CapErrors
 
 MAX_INLINE_VALUES = 20_000
 MAX_SYNTHETIC_VALUES = 50_000_000
+MAX_TEXTS = 10_000
+"""Texts of a column that have numbers by their frequency or mean target: the most frequent ones."""
+MAX_TEXT_NUMBERS = 200_000
+"""Such numbers of a column; where there are many classes, fewer texts have them."""
 
 # A target value: here 1.0 is a float.
 Int64 = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
@@ -127,9 +131,13 @@ class Preprocess(Strict):
     bins: Annotated[Int, Field(ge=2, le=256)] = 16
     """Most bins of the piecewise-linear encoding, each an input. A column with fewer distinct values has one bin less
     than these, and none with fewer than 3."""
-    categorical: Literal["one_hot"] = "one_hot"
+    categorical: Literal["one_hot", "embedding"] = "one_hot"
     """Text columns are one-hot encoded: one input for each frequent value, and one for all others together, (other), if
-    they occur in at least 5 rows. Values that do not occur in the data set count as (other) too."""
+    they occur in at least 5 rows. Values that do not occur in the data set count as (other) too. `embedding` gives the
+    same values codes instead, each of which has a learned vector in the network."""
+    embedding_size: Annotated[Int, Field(ge=1, le=512)] | Literal["auto"] = "auto"
+    """Length of the vectors of `embedding`; `auto`: by the number n of a column's codes, the whole number nearest to
+    1.6 n^0.56."""
     max_categories: Annotated[Int, Field(ge=1, le=1_000)] = 50
     """Most categories of a text column: its most frequent values, each in at least 5 rows."""
     high_cardinality: Literal["most_frequent", "frequency", "target"] = "most_frequent"
@@ -142,7 +150,12 @@ class Preprocess(Strict):
     """Smoothing of `high_cardinality` `target`: each value counts this many more rows with the overall mean."""
     missing: Literal["impute"] = "impute"
     """A 0/1 input indicates a missing value. Missing numbers and dates are imputed by the training mean (by the median
-    for `robust`, `quantile` and `piecewise_linear`); missing text has no category."""
+    for `robust`, `quantile` and `piecewise_linear`); missing text has no category, or a code of its own."""
     clip_target: Bool = False
     """Regression: clip predictions, and the metrics computed from them, to the range of the training rows' targets; the
     loss is not clipped."""
+
+
+def texts_with_numbers(inputs: int) -> int:
+    """Most texts of a column with this many numbers each."""
+    return max(1, min(MAX_TEXTS, MAX_TEXT_NUMBERS // inputs))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from service.engine_constants import padded
-from service.spec.layers import BatchNorm, Convolution, Dropout, InputLayout, Layer, Linear, Shape
+from service.spec.layers import Add, BatchNorm, Convolution, Dropout, InputLayout, Layer, Linear, Shape
 
 NUMBERS, CODES = "numbers", "codes"
 BLOCKS = (NUMBERS, CODES)
@@ -60,11 +60,21 @@ class Graph:
             found[node.name] = node.layer.copies(found[node.inputs[0]])
         return found
 
+    @property
+    def heads(self) -> int:
+        """How many outputs each row has in training; more than 1 in ensembles that share weights."""
+        return self.copies[self.nodes[-1].name]
+
     @cached_property
     def values_held(self) -> int:
-        """Values per row that a training step holds, as the engine pads them."""
+        """Values per row that a training step holds, as the engine pads them.
+
+        An ensemble has few layers and many copies of each row, so gradients and temporary values count, too.
+        """
         inner = sum(node.layer.values_held * self.copies[node.name] for node in self.nodes)
-        return padded(self.layout.numbers) + 2 * len(self.layout.categories) + inner
+        temporary = 4 * max(padded(node.layer.outputs) * self.copies[node.name] for node in self.nodes)
+        blocks = padded(self.layout.numbers) + 2 * len(self.layout.categories)
+        return blocks + inner + (temporary if self.heads > 1 else 0)
 
     @cached_property
     def widest(self) -> int:
@@ -82,16 +92,21 @@ class Graph:
 
     @cached_property
     def frozen_biases(self) -> frozenset[str]:
-        """Nodes whose bias gets no gradient, because batch normalization, their only reader, removes it.
+        """Nodes whose bias gets no gradient, because batch normalization removes it from all that reads it.
 
-        Its true gradient is zero; Adam would amplify the rounding error.
+        Its true gradient is zero; Adam would amplify the rounding error. In a residual network the bias passes through
+        sums before it is removed.
         """
+        removed: set[str] = set()  # nodes to whose value a constant may be added without effect
+        for node in reversed(self.nodes):
+            readers = self.readers[node.name]
+            if readers and all(
+                isinstance(reader.layer, BatchNorm) or (isinstance(reader.layer, Add) and reader.name in removed)
+                for reader in readers
+            ):
+                removed.add(node.name)
         return frozenset(
-            node.name
-            for node in self.nodes
-            if isinstance(node.layer, Linear | Convolution)
-            and self.readers[node.name]
-            and all(isinstance(reader.layer, BatchNorm) for reader in self.readers[node.name])
+            node.name for node in self.nodes if node.name in removed and isinstance(node.layer, Linear | Convolution)
         )
 
     def shape_of(self, name: str) -> Shape:

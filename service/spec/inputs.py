@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from service.errors import FieldError, InvalidSpec
 from service.spec import data_warnings
 from service.spec.architecture import row_shape
 from service.spec.data import DatasetData
-from service.spec.resolved import MIN_BINS, Feature, SpecWarning
+from service.spec.resolved import MIN_BINS, Feature, SpecWarning, auto_embedding_size, codes_of
 from service.spec.table import MIN_CATEGORY_ROWS, ColumnType
 from service.spec.task import target_of, task_of
 
@@ -151,7 +151,11 @@ class _Encoder:
         kept = _frequent(column)[: preprocess.max_categories]
         # An input that is hardly ever 1 in training keeps its initial weights, which every unseen value would then add.
         other = self._rows - column.missing - sum(count for count, _ in kept) >= MIN_CATEGORY_ROWS
-        return Feature(column.name, column.type, tuple(sorted(text for _, text in kept)), other, indicator)
+        feature = Feature(column.name, column.type, tuple(sorted(text for _, text in kept)), other, indicator)
+        if preprocess.categorical != "embedding":
+            return feature
+        size = preprocess.embedding_size
+        return replace(feature, embedding_size=auto_embedding_size(codes_of(feature)) if size == "auto" else size)
 
     def _bins(self, column: Column) -> int:
         """Inputs of the piecewise-linear encoding, by the number of distinct values in the whole table."""
@@ -192,9 +196,10 @@ def _rare_categories(table: TableProfile, features: list[Feature]) -> list[SpecW
         assert column is not None
         if feature.categories and (rest := column.distinct - len(feature.categories)):
             rest_is = "grouped as (other)" if feature.other else "encoded as zeros: too few rows"
+            how = "one-hot encoded" if feature.embedding_size is None else "embedded"
             message = (
-                f"column {column.name!r} has {column.distinct:,} distinct values: top {len(feature.categories)} one-hot"
-                f" encoded, rest ({rest:,}) {rest_is}"
+                f"column {column.name!r} has {column.distinct:,} distinct values: top {len(feature.categories)} {how},"
+                f" rest ({rest:,}) {rest_is}"
             )
             warnings.append(SpecWarning(code="rare_categories", message=message, pointer="/data/features"))
     return warnings

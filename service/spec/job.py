@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from service.spec.architecture import Architecture, Layers, Mlp
+from service.spec.architecture import Architecture, FtTransformer, Layers, Mlp, ResNet, TabM, TabularOptions
 from service.spec.averaging import Averaging
 from service.spec.base import Float, Int, Name, Seed, Strict
 from service.spec.capped_errors import CapErrors
 from service.spec.data import Data, Preprocess
 from service.spec.early_stopping import EarlyStopping, Monitor, Patience
+from service.spec.layers import EmbeddingLayer, PeriodicLayer, ScalingLayer
 from service.spec.loss import CrossEntropy, DefaultLoss, KnownLoss, Loss, SquaredError
 from service.spec.optimizer import Adam, AdamW, Optimizer
 from service.spec.schedule import Constant, CosLog4, OneCycle, Schedule
@@ -110,6 +111,22 @@ def _names_layers(spec: JobSpec) -> bool:
     return any(layer.name is not None or layer.inputs is not None for layer in layers)
 
 
+def _tabular_network(spec: JobSpec) -> bool:
+    """An architecture for tables other than `mlp`."""
+    return isinstance(spec.architecture, ResNet | TabM | FtTransformer)
+
+
+def _tabular_layers(spec: JobSpec) -> bool:
+    """Embeddings of codes, periodic embeddings of numbers, or learnable scaling."""
+    network = spec.architecture
+    layers = network.layers if isinstance(network, Layers) else []
+    return (
+        spec.preprocess.categorical == "embedding"
+        or (isinstance(network, TabularOptions) and (network.scaling or network.periodic is not None))
+        or any(isinstance(layer, EmbeddingLayer | ScalingLayer | PeriodicLayer) for layer in layers)
+    )
+
+
 def _has_new_loss(spec: JobSpec) -> bool:
     """The loss is neither cross-entropy nor squared error, or a metric is monitored that came with other losses."""
     plain = isinstance(spec.loss, DefaultLoss | CrossEntropy | SquaredError)
@@ -142,6 +159,8 @@ def _has_new_optimization(spec: JobSpec) -> bool:
 
 _SINCE_2: list[Callable[[JobSpec], bool]] = [
     _names_layers,
+    _tabular_network,
+    _tabular_layers,
     _repeats_folds,
     _new_preprocessing,
     _has_new_loss,

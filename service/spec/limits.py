@@ -16,9 +16,9 @@ from service.engine_constants import (
     STEP_BYTES,
     TEXT_BYTES,
     VALUE_BYTES,
-    texts_with_numbers,
 )
 from service.errors import InvalidSpec
+from service.spec.data import texts_with_numbers
 from service.spec.optimizer import Sgd
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def memory_of(job: Resolved) -> dict[str, int]:
     return {
         "/architecture": (PARAMETER_BYTES + (AVERAGE_BYTES if job.spec.averaging else 0)) * job.parameters,
         "/batch_size": STEP_BYTES * job.step_values,
-        "/data": CELL_BYTES * rows * job.inputs,
+        "/data": CELL_BYTES * rows * job.row_values,
     }
 
 
@@ -97,7 +97,7 @@ def checkpoint_bytes_of(job: Resolved) -> int:
         for feature in job.features
         if feature.value_inputs
     )
-    fitted = INPUT_BYTES * job.inputs + TEXT_BYTES * texts
+    fitted = INPUT_BYTES * job.row_values + TEXT_BYTES * texts
     return VALUE_BYTES * values + 2 * (len(job.spec.model_dump_json()) + fitted) + 3 * FILE_BYTES
 
 

@@ -58,8 +58,8 @@ class AdamW(Adam):
     """The optimizer's name."""
     decay_schedule: Literal["constant", "flat_cos"] = "constant"
     """A step subtracts learning rate x weight decay x weight: the decay always follows the learning-rate schedule.
-    `flat_cos` also multiplies it by (1 + cos(pi (max(1, 2 t) - 1))) / 2, where t from 0 to 1 is the fraction of the steps
-    of `max_epochs` epochs: constant in the first half, then falling to 0 (RealMLP)."""
+    `flat_cos` also multiplies it by (1 + cos(pi (max(1, 2 t) - 1))) / 2, where t from 0 to 1 is the fraction of the
+    steps of `max_epochs` epochs: constant in the first half, then falling to 0 (RealMLP)."""
 
 
 Optimizer = Annotated[

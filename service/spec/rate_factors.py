@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def rate_factor(node: Node, parameter: str, rates: Mapping[str, float]) -> float:
     """The factor of a parameter of `node`; `rates`: `optimizer.rates`."""
     group = "bias" if parameter.rpartition(".")[2] == "bias" else "weight"
-    keys = [f"{node.label}.{group}", node.label, f"{node.layer.kind}.{group}", node.layer.kind]
+    names = [node.layer.kind] if node.label is None else [node.label, node.layer.kind]
+    keys = [key for name in names for key in (f"{name}.{group}", name)]
     own = node.layer.rates.get(parameter, 1.0)
     return next((rates[key] for key in keys if key in rates), own)
 

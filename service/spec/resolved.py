@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -42,6 +43,7 @@ DATE_INPUTS = 7
 class Feature:
     """The encoding of a column: one number, seven for a date, or one-hot categories; plus an indicator for missing.
 
+    A text column with an `embedding_size` has a code instead: 0 for none, then one for each input that it would have.
     Widths follow from the spec and the table's profile alone, so that all folds of a table have the same.
     """
 
@@ -52,10 +54,13 @@ class Feature:
     indicator: bool = False
     bins: int = 0  # inputs of a number's or date's piecewise-linear encoding
     value_inputs: int = 0  # inputs that each text has numbers for, by frequency or target, in place of one-hot ones
+    embedding_size: int | None = None
 
     @property
     def width(self) -> int:
-        """Number of inputs of the column."""
+        """Number of inputs of the column in `numbers`."""
+        if self.embedding_size is not None:
+            return 0
         if self.categories is not None:
             return (self.value_inputs or len(self.categories) + self.other) + self.indicator
         return (DATE_INPUTS if self.type is ColumnType.datetime else 1) + self.bins + self.indicator
@@ -70,11 +75,33 @@ class Encoded(Protocol):
 
     @property
     def width(self) -> int:
-        """Number of inputs of the column."""
+        """Number of inputs of the column in `numbers`."""
 
     @property
     def categories(self) -> Sequence[str] | None:
         """The categories of a text column; None for others."""
+
+    @property
+    def other(self) -> bool:
+        """Whether all other texts have an input or a code."""
+
+    @property
+    def indicator(self) -> bool:
+        """Whether missing values have an input or a code."""
+
+    @property
+    def embedding_size(self) -> int | None:
+        """The size of the embedding of a column with codes; None for others."""
+
+
+def codes_of(feature: Encoded) -> int:
+    """The number of codes of a column; code 0 stands for texts without a code."""
+    return 1 + len(feature.categories or ()) + feature.other + feature.indicator
+
+
+def auto_embedding_size(codes: int) -> int:
+    """The size of the embedding of a column with this many codes: 1.6 n^0.56, as in fastai."""
+    return round(1.6 * math.pow(codes, 0.56))
 
 
 def layout_of(features: Sequence[Encoded]) -> InputLayout:
@@ -85,7 +112,9 @@ def layout_of(features: Sequence[Encoded]) -> InputLayout:
         for start, feature in zip(starts, features, strict=False)
         if feature.categories is None and feature.type is not ColumnType.boolean
     ]
-    return InputLayout(sum(feature.width for feature in features), tuple(scaled))
+    coded = [(codes_of(feature), feature.embedding_size) for feature in features if feature.embedding_size is not None]
+    categories, sizes = zip(*coded, strict=True) if coded else ((), ())
+    return InputLayout(sum(feature.width for feature in features), tuple(scaled), categories, sizes)
 
 
 Link = Literal["identity", "log"]
@@ -168,6 +197,12 @@ class Resolved:
         return self.graph.layout.numbers
 
     @property
+    def row_values(self) -> int:
+        """Values of a prepared row, as numbers of 4 bytes; a code has 8."""
+        layout = self.graph.layout
+        return layout.numbers + 2 * len(layout.categories)
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers of the network."""
         return self.graph.layers
@@ -231,7 +266,7 @@ class Resolved:
     def row_set_bytes(self) -> int:
         """Memory of one row set: the prepared rows, and their copy with padded inputs in the engine."""
         rows = self.rows.train + self.rows.validation + self.rows.test
-        return rows * (self.inputs + padded(self.inputs)) * VALUE_BYTES
+        return rows * (self.row_values + padded(self.row_values)) * VALUE_BYTES
 
     @property
     def row_sets(self) -> int:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from service.spec.job import JobSpec
 
-ADDED = ("bins", "value_inputs")
-"""Fields of features that spec version 2 has added; left out of documents where they are 0."""
+ADDED = ("bins", "value_inputs", "embedding_size")
+"""Fields of features that spec version 2 has added; left out of documents where they are 0 or None."""
 
 
 @dataclass(frozen=True)

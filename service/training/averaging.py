@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from service.spec.job import JobSpec
     from service.training.array import NetworkArray
-    from service.training.epoch import ProgressCounter
+    from service.training.progress import ProgressCounter
     from service.training.row_sets import MemberRows, Stage
     from service.training.weights import State
 
@@ -58,7 +58,7 @@ class Average:
             self.weights.copy_rows(self._trained.weights, early)
 
     def _estimate(self, stages: Sequence[Stage], rows: MemberRows, order: Tensor, progress: ProgressCounter) -> None:
-        """Running statistics of the averaged weights: the mean over the epoch's batches (update_bn), without dropout."""
+        """Running statistics of the averaged weights: means over the epoch's batches (update_bn), without dropout."""
         batches = 0
         for stage in stages:
             parts = [self.array.part(span.members) for span in stage.spans]

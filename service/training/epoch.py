@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import cycle
 from math import isfinite
@@ -14,14 +13,15 @@ from torch import Generator, Tensor
 
 from service.engine_constants import padded
 from service.spec.averaging import Ema
-from service.spec.early_stopping import Monitor
 from service.spec.resolve import Resolved
 from service.training import averaging, losses, metrics, optimizers, schedules
 from service.training.array import NetworkArray
 from service.training.averaging import Average
+from service.training.ensemble import MeanOfHeads
 from service.training.models import initial_state
+from service.training.progress import ProgressCounter
 from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
-from service.training.scoring import Score, scores
+from service.training.scoring import EpochMetrics, Score, measured, scores
 from service.training.snapshot import Snapshot
 from service.training.step import TrainingStep
 from service.training.step_values import StepValues
@@ -31,31 +31,6 @@ if TYPE_CHECKING:
     from service.data.preprocess.dataset import Prepared, Rows
 
 CHUNK_VALUES = 2**16  # of a member in the widest layer, per step of evaluation: 256 KiB
-
-
-@dataclass
-class ProgressCounter:
-    """Counts steps, so that a watchdog sees whether training makes progress."""
-
-    value: int = 0
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """Losses and metrics of one epoch."""
-
-    train_loss: float  # may be NaN or infinite; so may val_loss
-    val_loss: float | None  # None: there are no validation rows
-    metrics: metrics.Metrics  # keyed as in the history: val_accuracy, ...
-
-    @property
-    def non_finite(self) -> bool:
-        """Whether a loss is NaN or infinite."""
-        return not all(isfinite(loss) for loss in (self.train_loss, self.val_loss) if loss is not None)
-
-    def value(self, monitor: Monitor) -> float | None:
-        """The monitored value; None where it is not defined."""
-        return {**self.metrics, "train_loss": self.train_loss, "val_loss": self.val_loss}[monitor.value]
 
 
 class ArrayTrainer:
@@ -131,7 +106,7 @@ class ArrayTrainer:
         `rates`: each member's learning rate for all steps, or for each of its steps (`step_counts`).
         """
         train_losses = self._fit(epochs, rates)
-        return [_measured(*each) for each in zip(train_losses, self.evaluate(self._evaluated), strict=True)]
+        return [measured(*each) for each in zip(train_losses, self.evaluate(self._evaluated), strict=True)]
 
     def keep_best(self, members: Sequence[int]) -> None:
         """Copy the weights of these members, as they are evaluated, as their best."""
@@ -181,6 +156,8 @@ class ArrayTrainer:
         """The training step of neighbouring members, on their part of the array."""
         array, specs = self.array.part(members), [job.spec for job in self._jobs[members]]
         loss = losses.of(specs, self._train.targets(members), array.outputs)
+        if array.graph.heads > 1:
+            loss = MeanOfHeads(loss, array.graph.heads)
         clip = optimizers.Clipping([spec.optimizer for spec in specs], array.gradient)
         rates, decay, share = self._values.tensors[:, members]
         optimizer, average = self._optimizer.part(members), None
@@ -228,7 +205,8 @@ class ArrayTrainer:
 
     def _step_values(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[list[Sequence[float]]]:
         """Learning rates, what multiplies decoupled weight decay, and shares of moving averages; see StepValues."""
-        decays, moves = [], []
+        decays: list[Sequence[float]] = []
+        moves: list[Sequence[float]] = []
         for job, epoch, steps, own in zip(self._jobs, epochs, self.step_counts, rates, strict=True):
             decay = schedules.decay_shares(job.spec.optimizer, epoch, steps, job.spec.max_epochs)
             decays.append([lr * share for lr, share in zip(cycle(own), decay, strict=False)])
@@ -250,7 +228,8 @@ class ArrayTrainer:
             for step in range(stage.steps):
                 self._progress.value += 1
                 for span, part in zip(stage.spans, parts, strict=True):
-                    made = part.forward(rows.inputs(span, step), training=False)[..., : array.outputs]
+                    x, codes = rows.inputs(span, step)
+                    made = part.forward(x, training=False, codes=codes)[..., : array.outputs]
                     for members in groups:
                         if span.first <= members.start < span.end:
                             own = made[members.start - span.first : members.stop - span.first]
@@ -278,15 +257,6 @@ def _batch_size(job: Resolved, rows: int) -> int:
     """Rows of a full batch of a job with this many training rows."""
     size = job.spec.batch_size
     return rows if size == "full" else min(size, rows)
-
-
-def _measured(train_loss: float, score: Score | None) -> EpochMetrics:
-    if score is None:
-        return EpochMetrics(train_loss, None, {})
-    val_loss, scores = score
-    if not isfinite(val_loss):
-        scores = dict.fromkeys(scores)
-    return EpochMetrics(train_loss, val_loss, {f"val_{name}": value for name, value in scores.items()})
 
 
 def row_order(seed: int, epoch: int, rows: int) -> Tensor:

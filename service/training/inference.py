@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from torch import Tensor
 from service.data.preprocess.preprocessing import Table
 from service.training.array import NetworkArray
 from service.training.checkpoint import LoadedCheckpoint
+from service.training.operators import FAST
 
 BLOCK_ROWS = 256
 """Rows that are preprocessed at once."""
@@ -33,15 +36,17 @@ class InferenceModel:
         graph = checkpoint.graph
         shaped = any(len(layer.output_shape) > 1 for layer in graph.layers)
         widest = max(node.layer.outputs * graph.copies[node.name] for node in graph.nodes)
-        self._step = step_rows(widest, shaped=shaped)
+        # By autograd a row's bits may depend on its place in the step, whose width is not padded.
+        by_autograd = any(type(layer) not in FAST for layer in graph.layers)
+        self._step = 1 if by_autograd else step_rows(widest, shaped=shaped)
 
     @torch.inference_mode()
     def outputs(self, table: Table) -> Tensor:
         """(rows, outputs) float32: logits, or standardized predictions."""
         steps = [
-            self._array.forward(rows.unsqueeze(0), training=False)[0, :, : self._array.outputs]
+            self._array.forward(x, training=False, codes=codes)[0, :, : self._array.outputs]
             for start in range(0, table.rows, BLOCK_ROWS)
-            for rows in torch.split(self._inputs(table, start), self._step)
+            for x, codes in self._inputs(table, start)
         ]
         return torch.cat(steps)[: table.rows]
 
@@ -54,16 +59,20 @@ class InferenceModel:
         """(rows,) predictions in the target's unit; infinite beyond float64."""
         return self.preprocessing.unstandardize(self.outputs(table)[:, 0].numpy())
 
-    def _inputs(self, table: Table, start: int) -> Tensor:
-        """Inputs of a block of rows from `start` on: (rows, padded inputs) float32, in whole steps."""
+    def _inputs(self, table: Table, start: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """(1, step, padded inputs) and (1, step, coded columns) of the steps of a block of rows from `start` on."""
         stop = min(start + BLOCK_ROWS, table.rows)
         missing = BLOCK_ROWS - (stop - start)
         columns = {
             name: np.concatenate([values[start:stop], np.full(missing, None if values.dtype == object else np.nan)])
             for name, values in table.columns.items()
         }
-        inputs = torch.from_numpy(self.preprocessing.inputs(Table(columns, BLOCK_ROWS)))
-        return self._array.pad(inputs[: -(-(stop - start) // self._step) * self._step])
+        block = Table(columns, BLOCK_ROWS)
+        numbers = self._array.pad(torch.from_numpy(self.preprocessing.inputs(block)))
+        codes = self.preprocessing.codes(block)
+        for first in range(0, stop - start, self._step):
+            rows = slice(first, first + self._step)
+            yield numbers[rows].unsqueeze(0), None if codes is None else torch.from_numpy(codes[rows]).unsqueeze(0)
 
 
 def step_rows(widest: int, *, shaped: bool) -> int:

@@ -18,8 +18,10 @@ from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
 from service.stopping.tracker import Decision, Tracker, tracker_after
 from service.training import schedules
-from service.training.epoch import ArrayTrainer, EpochMetrics, ProgressCounter, array_order
+from service.training.epoch import ArrayTrainer, array_order
 from service.training.metrics import Metrics
+from service.training.progress import ProgressCounter
+from service.training.scoring import EpochMetrics
 from service.training.snapshot import Snapshot
 from service.training.weights import State
 

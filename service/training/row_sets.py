@@ -137,7 +137,7 @@ class MemberRows:
         """The batches of a span in these steps; gathers many of them at once. numbers: see `numbered`."""
         own = numbers[span.members]
         members = len(own)
-        at_once = max(1, GATHER_VALUES // (span.rows * members * self._tensors.x.shape[1]))
+        at_once = max(1, GATHER_VALUES // max(1, span.rows * members * self._tensors.x.shape[1]))
         for first in range(0, steps, at_once):
             count = min(at_once, steps - first)
             start = span.taken + first * span.rows
@@ -155,16 +155,24 @@ class MemberRows:
         )
         return map(Batch, *parts)
 
-    def inputs(self, span: Span, step: int) -> Tensor:
-        """(K, rows, padded inputs) of the next rows of each member, in the order of the set."""
+    def inputs(self, span: Span, step: int) -> tuple[Tensor, Tensor | None]:
+        """(K, rows, padded inputs) and (K, rows, coded columns) of the next rows of each member, in the set's order."""
         first = span.taken + step * span.rows
-        starts = self._starts[span.members]
-        views = [self._tensors.x[start + first : start + first + span.rows] for start in starts]
-        return views[0].expand(len(starts), -1, -1) if len({*starts}) == 1 else torch.stack(views)
+        starts = [start + first for start in self._starts[span.members]]
+        codes = self._tensors.codes
+        x = _views(self._tensors.x, starts, span.rows)
+        return x, None if codes is None else _views(codes, starts, span.rows)
+
+
+def _views(values: Tensor, starts: Sequence[int], rows: int) -> Tensor:
+    """(K, rows, ...) `rows` of the values from each start on."""
+    if len({*starts}) == 1:
+        return values[starts[0] : starts[0] + rows].expand(len(starts), -1, -1)
+    return torch.stack([values[start : start + rows] for start in starts])
 
 
 def _tensors(sets: Sequence[Rows], width: int, device: torch.device) -> Batch:
-    """The rows of all sets, one behind another: x (N, width), y (N,) and weight (N,)."""
+    """The rows of all sets, one behind another: x (N, width), y (N,), weight (N,) and codes (N, coded columns)."""
     x = torch.zeros(sum(len(rows.y) for rows in sets), width)
     values, end = x.numpy(), 0
     for rows in sets:
@@ -172,4 +180,6 @@ def _tensors(sets: Sequence[Rows], width: int, device: torch.device) -> Batch:
         values[start:end, : rows.x.shape[1]] = rows.x
     y = torch.cat([torch.tensor(rows.y) for rows in sets])
     weights = [torch.tensor(rows.weight) for rows in sets if rows.weight is not None]
-    return Batch(x.to(device), y.to(device), torch.cat(weights).to(device) if weights else None)
+    codes = [torch.tensor(rows.codes) for rows in sets if rows.codes is not None]
+    optional = (torch.cat(each).to(device) if each else None for each in (weights, codes))
+    return Batch(x.to(device), y.to(device), *optional)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import nan
+from dataclasses import dataclass
+from math import isfinite, nan
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec, Task
 from service.spec.loss import CrossEntropy
 from service.training import losses, metrics
@@ -19,6 +21,24 @@ if TYPE_CHECKING:
 
 Score = tuple[float, metrics.Metrics]
 """Loss and metrics; the loss may be NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """Losses and metrics of one epoch."""
+
+    train_loss: float  # may be NaN or infinite; so may val_loss
+    val_loss: float | None  # None: there are no validation rows
+    metrics: metrics.Metrics  # keyed as in the history: val_accuracy, ...
+
+    @property
+    def non_finite(self) -> bool:
+        """Whether a loss is NaN or infinite."""
+        return not all(isfinite(loss) for loss in (self.train_loss, self.val_loss) if loss is not None)
+
+    def value(self, monitor: Monitor) -> float | None:
+        """The monitored value; None where it is not defined."""
+        return {**self.metrics, "train_loss": self.train_loss, "val_loss": self.val_loss}[monitor.value]
 
 
 def scores(specs: Sequence[JobSpec], outputs: Tensor, y: Tensor, target: FittedTarget) -> list[Score]:
@@ -47,3 +67,13 @@ def scores(specs: Sequence[JobSpec], outputs: Tensor, y: Tensor, target: FittedT
 
 def _or_nan(value: float | None) -> float:
     return nan if value is None else value
+
+
+def measured(train_loss: float, score: Score | None) -> EpochMetrics:
+    """What an epoch gave; `score`: None without validation rows. Metrics are undefined where the loss is."""
+    if score is None:
+        return EpochMetrics(train_loss, None, {})
+    val_loss, scores = score
+    if not isfinite(val_loss):
+        scores = dict.fromkeys(scores)
+    return EpochMetrics(train_loss, val_loss, {f"val_{name}": value for name, value in scores.items()})

@@ -29,6 +29,7 @@ class Batch(NamedTuple):
     x: Tensor  # (K, B, padded inputs)
     y: Tensor  # (K, B)
     weight: Tensor | None = None  # (K, B): sample weights
+    codes: Tensor | None = None  # (K, B, coded columns): category codes
 
 
 Work = Callable[[Batch], BatchLoss]
@@ -61,7 +62,7 @@ class TrainingStep:
         return self._work(batch) if self._replay is None else self._replay(self._work, batch)
 
     def _work(self, batch: Batch) -> BatchLoss:
-        loss = self._loss(self.array.forward(batch.x, training=True), batch.y, batch.weight)
+        loss = self._loss(self.array.forward(batch.x, training=True, codes=batch.codes), batch.y, batch.weight)
         self.array.backward(loss.gradient)
         self._clip(self.array.gradient)
         self._optimizer.step(self.array.parameters, self.array.gradient, self._rates, self._decay)
@@ -129,4 +130,4 @@ def capture_on_cuda(work: Work, batch: Batch) -> CapturedStep:
 
 def copy_of(batch: Batch) -> Batch:
     """A copy of the batch in new memory."""
-    return Batch(batch.x.clone(), batch.y.clone(), None if batch.weight is None else batch.weight.clone())
+    return Batch(*(None if values is None else values.clone() for values in batch))  # type: ignore[arg-type]

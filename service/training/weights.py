@@ -59,8 +59,8 @@ class Layout:
     def __init__(self, graph: Graph) -> None:
         with torch.device("meta"):
             network = build(graph)
-        self._unpadded = {
-            node.name: FAST[type(node.layer)].unpadded
+        self._flat = {
+            node.name: FAST[type(node.layer)]
             for node in graph.nodes
             if len(node.layer.shape) == 1 and type(node.layer) in FAST
         }
@@ -75,7 +75,8 @@ class Layout:
 
     def _padded(self, key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of a parameter or buffer in the array: flat layers with their own operator are padded."""
-        unpadded = self._unpadded.get(key.rpartition(".")[0], len(shape))
+        node, _, name = key.rpartition(".")
+        unpadded = self._flat[node].unpadded_of(name) if node in self._flat else len(shape)
         return (*shape[:unpadded], *map(padded, shape[unpadded:]))
 
     def of_node(self, name: str) -> dict[str, Block]:

@@ -85,4 +85,5 @@ class _Source:
 
 def _size(data: Prepared) -> int:
     """Bytes of the arrays."""
-    return sum(rows.x.nbytes + rows.y.nbytes for rows in (data.train, data.validation, data.test))
+    parts = (data.train, data.validation, data.test)
+    return sum(each.nbytes for rows in parts for each in (rows.x, rows.y, rows.codes) if each is not None)

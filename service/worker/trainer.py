@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from service.data.preprocess.dataset import Prepared
     from service.spec.resolved import Resolved
-    from service.training.epoch import ProgressCounter
     from service.training.loop import EpochReport
+    from service.training.progress import ProgressCounter
     from service.worker.protocol import CheckpointPolicy
 
 log = logging.getLogger(__name__)

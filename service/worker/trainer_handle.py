@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.store.jobs.claim import Claim
-    from service.training.epoch import ProgressCounter
+    from service.training.progress import ProgressCounter
     from service.worker.protocol import SharedNumber, TrainerConfig
 
 

@@ -11,7 +11,7 @@ from service.domain.status import ErrorCode
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
-    from service.training.epoch import ProgressCounter
+    from service.training.progress import ProgressCounter
 
 
 def new_progress_counter(context: BaseContext) -> ProgressCounter:

@@ -295,7 +295,7 @@ def test_a_plan_on_an_uploaded_table_names_its_inputs(client: TestClient) -> Non
 
     plan = client.post("/v1/jobs/plan", json={"data": {"id": dataset["id"], "target": "y"}}).json()
 
-    plain = {"width": 2, "other": False, "bins": 0, "value_inputs": 0}
+    plain = {"width": 2, "other": False, "embedding_size": None, "bins": 0, "value_inputs": 0}
     assert plan["inputs"] == [
         {"column": "size", "categories": None, "missing_indicator": True, **plain},
         {"column": "kind", "categories": ["a", "b"], "missing_indicator": False, **plain},

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service import engine_constants
 from service.data.preprocess import category_values
 from service.data.preprocess.category_values import INNER_FOLDS, TargetMeans, frequencies, vocabulary
 from service.data.preprocess.dataset import prepare
@@ -19,6 +18,7 @@ from service.data.preprocess.features import FittedFeature
 from service.data.preprocess.preprocessing import Preprocessing
 from service.data.preprocess.sources import load, table_from_rows
 from service.data.preprocess.split import split_rows
+from service.spec import data as spec_data
 from service.spec.resolved import Feature
 from service.spec.table import ColumnType
 from tests.data.tables import Stored, store
@@ -211,7 +211,7 @@ def test_a_feature_round_trips_and_old_rules_hold(kind: str) -> None:
 def test_the_vocabulary_has_the_most_frequent_texts(texts: list[str | None], most: int) -> None:
     found: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine_constants, "MAX_TEXTS", most)
+        patch.setattr(spec_data, "MAX_TEXTS", most)
         found = vocabulary(np.array([*texts, None], dtype=object)[:-1], 1)
 
     present = {text for text in texts if text is not None}
@@ -225,7 +225,7 @@ def test_the_vocabulary_is_bounded_in_characters_and_numbers() -> None:
     texts = np.array([f"{place:09}" * 100 for place in range(3_000)] * 2, dtype=object)
 
     assert sum(map(len, vocabulary(texts, 1))) <= category_values.MAX_CHARACTERS
-    assert len(vocabulary(texts, 1_000)) * 1_000 <= engine_constants.MAX_TEXT_NUMBERS
+    assert len(vocabulary(texts, 1_000)) * 1_000 <= spec_data.MAX_TEXT_NUMBERS
 
 
 def test_extreme_targets_give_finite_inputs() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from service.data.preprocess.features import DAY, FittedFeature
-from service.spec.resolved import Feature
+from service.data.preprocess.features import DAY, FittedFeature, class_indexes
+from service.spec.resolved import Feature, codes_of
 from service.spec.table import ColumnType
 from tests.data.test_preprocessing import fitted, written
 
@@ -97,3 +100,34 @@ def test_features_of_older_checkpoints_are_still_read() -> None:
     old = '{"column":"x","categories":null,"fill":1.5,"mean":1.5,"scale":2.0,"indicator":true}'
 
     assert written(FittedFeature.model_validate_json(old), [3.5, np.nan]) == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("other", [False, True])
+@pytest.mark.parametrize("indicator", [False, True])
+def test_codes_are_the_inputs_that_one_hot_encoding_would_set(other: bool, indicator: bool) -> None:
+    texts = np.array(["b", "a", None, "never seen", "a"], dtype=object)
+    one_hot = Feature("x", ColumnType.text, ("a", "b"), other=other, indicator=indicator)
+    inputs = np.array(written(FittedFeature.fit(one_hot, texts, "standardize"), texts.tolist(), object))
+
+    coded = FittedFeature.fit(replace(one_hot, embedding_size=3), texts, "standardize")
+
+    # Code n is the input n - 1; code 0 is none of them.
+    expected = [int(row.argmax()) + 1 if row.any() else 0 for row in inputs]
+    assert coded.codes(texts).tolist() == expected
+    assert (coded.width, coded.input_names) == (0, [])
+    assert codes_of(coded) == 1 + inputs.shape[1]
+
+
+CLASS_SETS = st.sampled_from(
+    [[0, 1], [3, -2, 7.5, 0], [True, False], [1e300, -1e-300, 2**53], [2**53 + 1, 2**53], ["1", "a"], [1], []]
+)
+
+
+@given(CLASS_SETS, st.lists(st.sampled_from([0.0, -0.0, 1.0, 7.5, -2.0, 3.0, 2.0**53, 1e300, np.nan, np.inf, -5.0])))
+def test_classes_of_numbers_are_found_as_python_finds_them(classes: list[Any], values: list[float]) -> None:
+    index = {value: place for place, value in enumerate(classes)}
+
+    found = class_indexes(np.array(values, dtype=np.float64), classes)
+
+    assert found.dtype == np.int64
+    assert found.tolist() == [index.get(value, -1) for value in values]

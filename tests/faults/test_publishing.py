@@ -27,7 +27,7 @@ from service.store.engine import Database
 from service.store.jobs import leases
 from service.store.jobs.claim import Claim
 from service.store.maintenance.artifact_refs import referenced
-from service.training.epoch import ProgressCounter
+from service.training.progress import ProgressCounter
 from service.worker import recorder
 from service.worker.protocol import CheckpointPolicy
 from service.worker.trainer import Trainer

@@ -131,6 +131,7 @@ def test_another_kind_brings_its_own_defaults() -> None:
         "lr": 0.1,
         "weight_decay": 0.0,
         "max_grad_norm": None,
+        "rates": {},
         "momentum": 0.0,
         "nesterov": False,
     }

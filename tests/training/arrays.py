@@ -56,6 +56,13 @@ LOSSES: dict[bool, dict[str, Any]] = {  # by whether the task is regression
         "focal": st.fixed_dictionaries({"gamma": st.sampled_from([0.0, 0.5, 2.0])}),
     },
 }
+AVERAGING: dict[str | None, Any] = {
+    None: st.none(),
+    "ema": st.fixed_dictionaries({"kind": st.just("ema"), "decay": st.sampled_from([0.0, 0.5, 0.9])}),
+    "swa": st.builds(lambda start: {"kind": "swa", "start": start}, st.none() | st.just(1)),
+}
+# What members of an array must share.
+RATES = st.sampled_from([{}, {}, {"linear.bias": 0.1}, {"linear": 0.5, "linear.weight": 3.0}])
 STOPPING = st.none() | st.builds(lambda patience: {"patience": patience}, st.integers(1, 4))
 
 ACTIVATIONS = st.sampled_from(["relu", "elu", "gelu", "tanh", "sigmoid", "silu", "leaky_relu"])
@@ -111,6 +118,43 @@ def layer_graphs(draw: st.DrawFn) -> dict[str, Any]:
     return {"kind": "layers", "layers": layers}
 
 
+TABULAR = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("resnet"),
+            "width": st.integers(1, 40),
+            "blocks": st.integers(1, 2),
+            "hidden_factor": st.sampled_from([0.5, 1.7]),
+            "residual_dropout": st.sampled_from([0.0, 0.3]),
+            "activation": ACTIVATIONS,
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("tabm"),
+            "mode": st.sampled_from(["mini", "full"]),
+            "heads": st.integers(2, 5),
+            "hidden": st.lists(st.integers(1, 40), min_size=1, max_size=2),
+            "activation": ACTIVATIONS,
+        }
+    ),
+)
+
+
+@st.composite
+def transformers(draw: st.DrawFn) -> dict[str, Any]:
+    """Small FT-Transformers with dropout in all places."""
+    heads = draw(st.integers(1, 3))
+    return {
+        "kind": "ft_transformer",
+        "width": heads * draw(st.integers(1, 9)),
+        "attention_heads": heads,
+        "blocks": draw(st.integers(1, 2)),
+        "ffn_activation": draw(st.sampled_from(["relu", "reglu"])),
+        **dict.fromkeys(("attention_dropout", "ffn_dropout", "residual_dropout"), draw(st.sampled_from([0.0, 0.3]))),
+    }
+
+
 NETWORKS = st.one_of(
     st.fixed_dictionaries(
         {
@@ -133,6 +177,8 @@ NETWORKS = st.one_of(
     ),
     layer_lists(),
     layer_graphs(),
+    TABULAR,
+    transformers(),
 )
 
 
@@ -143,19 +189,22 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     dropout = draw(st.booleans())
     regression = draw(st.booleans())
     loss = draw(st.sampled_from(sorted(LOSSES[regression])))
+    rates = draw(RATES)
+    averaging = draw(st.sampled_from([None, None, "ema", "swa"]))
+    decay_schedule = {"decay_schedule": draw(st.sampled_from(["constant", "flat_cos"]))} if kind == "adamw" else {}
     weighted = {} if regression else {"class_weight": draw(st.sampled_from([None, "balanced"]))}
-    x = [[(i * j) % 7 / 9 for j in range(1, 13)] for i in range(45)]
+    x = [[(i * j) % 13 / 17 for j in range(1, 13)] for i in range(45)]
     inline = {"kind": "inline", "x": x, "y": [i * 0.37 % 3 for i in range(45)]}
     architecture = draw(NETWORKS)
     kinds = [layer["kind"] for layer in architecture.get("layers", [])]
-    norms = architecture.get("batch_norm", "batch_norm" in kinds)
+    norms = architecture.get("batch_norm", "batch_norm" in kinds or architecture["kind"] == "resnet")
     shared = {
         "data": inline if regression else {"kind": "synthetic", "rows": 45, "features": 12, "classes": 3},
         "batch_size": draw(st.sampled_from([3 if norms else 1, 7, 16, "full"])),
         "split": {"test": 0.2},
         "precision": draw(st.sampled_from(["float32", "bfloat16"])),
     }
-    dropout = dropout and architecture["kind"] != "layers"
+    dropout = dropout and architecture["kind"] not in ("layers", "ft_transformer")
     jobs = []
     for _ in range(draw(st.integers(2, 6))):
         rate = {"dropout": draw(st.sampled_from([0.1, 0.5]))} if dropout else {}
@@ -166,8 +215,11 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
                 "lr": draw(st.sampled_from([0.001, 0.03])),
                 "max_grad_norm": draw(st.sampled_from([None, 0.01, 0.5])),
                 **draw(OPTIMIZERS[kind]),
+                **decay_schedule,
+                "rates": rates,
             },
             "schedule": draw(SCHEDULES),
+            "averaging": draw(AVERAGING[averaging]),
             "loss": {"kind": loss, **weighted, **draw(LOSSES[regression][loss])},
             "early_stopping": draw(STOPPING),
             "max_epochs": draw(st.integers(1, 9)),

@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from service.training.array import NetworkArray
 from service.training.dispatch import Dispatch
 from service.training.models import build, initial_state
 from service.training.operators import FAST
-from tests.training.arrays import NETWORKS, layer_graphs
+from tests.training.arrays import NETWORKS, TABULAR, layer_graphs
 
 INPUTS, OUTPUTS, ROWS = 12, 3, 9
 CPU = torch.device("cpu")
@@ -32,6 +33,9 @@ def graph_of(architecture: dict[str, Any]) -> Graph:
     plain = [layer for layer in architecture.get("layers", []) if layer["kind"] != "dropout"]
     if "layers" in architecture and all("inputs" not in layer for layer in plain):
         architecture = {**architecture, "layers": plain}
+    if architecture["kind"] in ("resnet", "tabm"):
+        architecture = {**architecture, "dropout": 0.0}
+    architecture = {name: 0.0 if name.endswith("_dropout") else each for name, each in architecture.items()}
     for layer in architecture.get("layers", []):
         layer.update({"p": 0.0} if layer["kind"] == "dropout" else {})
     return lower(TypeAdapter(Architecture).validate_python(architecture), InputLayout(INPUTS), OUTPUTS)
@@ -51,7 +55,7 @@ def by_autograd() -> Iterator[None]:
 def compare(graph: Graph, members: int) -> None:
     states = [initial_state(graph, seed) for seed in range(members)]
     array = NetworkArray([graph] * members, states, CPU)
-    x, grad = drawn(members, ROWS, INPUTS), drawn(members, ROWS, OUTPUTS)
+    x, grad = drawn(members, ROWS, INPUTS), drawn(members, ROWS * graph.heads, OUTPUTS)
     at_outputs = torch.zeros_like(array.forward(array.pad(x), training=True))
     at_outputs[..., :OUTPUTS] = grad
     array = NetworkArray([graph] * members, states, CPU)
@@ -106,7 +110,7 @@ def test_any_network_computes_what_its_module_computes(architecture: dict[str, A
 
 
 @settings(max_examples=20)
-@given(layer_graphs())
+@given(st.one_of(layer_graphs(), TABULAR))
 def test_the_autograd_operator_computes_the_same(architecture: dict[str, Any]) -> None:
     with by_autograd():
         compare(graph_of(architecture), 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from service.spec.optimizer import Adam, AdamW, Sgd
-from service.training import optimizers
+from service.training import optimizers, schedules
 
 MEMBERS, COLUMNS, STEPS = 3, 40, 50
 RATES, DECAYS = [0.1, 0.003, 0.02], [0.0, 0.1, 0.02]
@@ -28,11 +29,16 @@ def gradients(step: int) -> Tensor:
     return torch.randn(MEMBERS, COLUMNS, generator=torch.Generator().manual_seed(step))
 
 
-def by_pytorch(kind: Any, member: int, settings: dict[str, Any]) -> Tensor:
-    """The member's values after the steps: two parameters, of which only the first decays."""
+def by_pytorch(kind: Any, member: int, settings: dict[str, Any], factors: tuple[float, float] = (1.0, 1.0)) -> Tensor:
+    """The member's values after the steps: two parameters, of which only the first decays; factors: of their rates."""
     start = gradients(1_000)[member]
     weights, biases = start[:30].clone().requires_grad_(), start[30:].clone().requires_grad_()
-    groups = [{"params": [weights], "weight_decay": DECAYS[member]}, {"params": [biases], "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": [weights], "weight_decay": DECAYS[member]},
+        {"params": [biases], "weight_decay": 0.0},
+    ]
+    for group, factor in zip(groups, factors, strict=True):
+        group["lr"] = RATES[member] * factor
     optimizer = kind(groups, lr=RATES[member], **settings)
     for step in range(STEPS):
         weights.grad, biases.grad = gradients(step)[member].split([30, 10])
@@ -52,6 +58,45 @@ def test_each_row_is_updated_as_by_torch_optim(settings: Any, kind: Any, argumen
 
     for member in range(MEMBERS):
         torch.testing.assert_close(parameters[member], by_pytorch(kind, member, arguments), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("settings", "kind", "arguments"), CASES)
+def test_groups_with_rates_of_their_own_are_updated_as_by_torch_optim(
+    settings: Any, kind: Any, arguments: dict[str, Any]
+) -> None:
+    parameters, lr = gradients(1_000), torch.tensor(RATES).unsqueeze(1)
+    members = [settings.model_copy(update={"weight_decay": decay}) for decay in DECAYS]
+    factors = torch.where(DECAYED > 0, 3.0, 0.1)
+    factors[0, -1] = 0.0
+    optimizer = optimizers.of(members, DECAYED, factors)
+
+    for step in range(STEPS):
+        optimizer.advance()
+        optimizer.step(parameters, gradients(step), lr)
+
+    for member in range(MEMBERS):
+        expected = by_pytorch(kind, member, arguments, factors=(3.0, 0.1))
+        torch.testing.assert_close(parameters[member, :-1], expected[:-1], rtol=1e-5, atol=1e-5)
+    assert torch.equal(parameters[:, -1], gradients(1_000)[:, -1])
+
+
+def test_decoupled_weight_decay_follows_its_own_schedule_and_the_learning_rate() -> None:
+    shares = schedules.decay_shares(AdamW(decay_schedule="flat_cos"), 1, STEPS, 1)
+    leaf = gradients(1_000)[0].clone().requires_grad_()
+    plain = torch.optim.AdamW([leaf], lr=RATES[0], weight_decay=0.1)
+    parameters, lr = gradients(1_000)[:1], torch.tensor(RATES[:1]).unsqueeze(1)
+    optimizer = optimizers.of([AdamW(weight_decay=0.1)], torch.ones(1, COLUMNS))
+
+    for step, share in enumerate(shares):
+        plain.param_groups[0]["weight_decay"] = 0.1 * share
+        leaf.grad = gradients(step)[0]
+        plain.step()
+        optimizer.advance()
+        optimizer.step(parameters, gradients(step)[:1], lr, lr * share)
+
+    assert shares[: STEPS // 2] == [1.0] * (STEPS // 2)
+    assert shares[-1] == pytest.approx((1 + math.cos(math.pi * (2 * (STEPS - 1) / STEPS - 1))) / 2)
+    torch.testing.assert_close(parameters[0], leaf.detach(), rtol=1e-6, atol=1e-6)
 
 
 def test_the_bias_correction_continues_past_the_precomputed_steps(monkeypatch: pytest.MonkeyPatch) -> None:

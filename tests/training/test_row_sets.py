@@ -18,7 +18,7 @@ from service.spec.resolve import Resolved
 from service.training.loop import ResumePoint, Training
 from service.training.row_sets import batch_sizes, stages
 from tests.specs import synthetic
-from tests.training.arrays import SCHEDULES, State, assert_same
+from tests.training.arrays import AVERAGING, SCHEDULES, State, assert_same
 from tests.training.jobs import CPU, observe
 
 Ends = dict[int, tuple[list[dict[str, Any]], State, State]]
@@ -87,6 +87,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
         "architecture": {"hidden": [draw(st.integers(1, 40))], "dropout": draw(st.sampled_from([0.0, 0.3]))},
         **loss,
     }
+    averaging = draw(st.sampled_from([None, "ema", "swa"]))
     splits = draw(st.lists(st.sampled_from(SPLITS), min_size=2, max_size=6))
     if not regression:
         splits = [split if split.get("shuffle") is None else {"validation": 0.5} for split in splits]
@@ -95,6 +96,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
             **shared,
             split=split,
             schedule=draw(SCHEDULES),
+            averaging=draw(AVERAGING[averaging]),
             seed=draw(st.integers(0, 3)),
             max_epochs=draw(st.integers(1, 5)),
             early_stopping={"monitor": "val_loss", "patience": draw(st.integers(1, 3))},

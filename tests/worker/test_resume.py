@@ -27,7 +27,7 @@ from service.store.jobs import actions, events, forks, leases
 from service.store.jobs import jobs as store_jobs
 from service.store.jobs.claim import Claim
 from service.store.schema import jobs
-from service.training.epoch import ProgressCounter
+from service.training.progress import ProgressCounter
 from service.training.snapshot import fingerprint
 from service.worker import recorder, trainer
 from service.worker.protocol import CheckpointPolicy

@@ -22,8 +22,8 @@ from service.store import checkpoints, datasets, epochs
 from service.store.engine import Database
 from service.store.jobs import actions, attempt, jobs
 from service.training.checkpoint import from_bytes
-from service.training.epoch import ProgressCounter
 from service.training.loop import Training
+from service.training.progress import ProgressCounter
 from service.worker.protocol import STOP, CheckpointPolicy
 from service.worker.trainer import Trainer
 from tests.specs import synthetic

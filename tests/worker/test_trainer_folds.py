@@ -34,6 +34,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "sample weights": {"data": {"weight": "w"}},
     "regression": {"data": {"target": "v"}, "architecture": {"hidden": [7], "dropout": 0.2}},
     "full batches": {"batch_size": "full"},
+    "moving average and flat-cosine decay": {
+        "averaging": {"kind": "ema", "decay": 0.9},
+        "optimizer": {"kind": "adamw", "weight_decay": 0.1, "decay_schedule": "flat_cos"},
+        "schedule": {"kind": "coslog4"},
+    },
+    "averaged epochs": {"averaging": {"kind": "swa"}, "schedule": {"kind": "cosine"}},
+    "targets out of fold": {"preprocess": {"max_categories": 1, "high_cardinality": "target"}},
+    "pinball loss in bins": {
+        "data": {"target": "v"},
+        "preprocess": {"numeric": "piecewise_linear", "bins": 4, "clip_target": True},
+        "loss": {"kind": "quantile", "q": 0.7},
+    },
     "quantiles": {"preprocess": {"numeric": "quantile"}, "optimizer": {"kind": "sgd", "max_grad_norm": 0.2}},
 }
 
@@ -97,7 +109,9 @@ def alone(database: Database, artifacts: Artifacts, resolved: list[Resolved]) ->
 def test_folds_and_splits_of_one_claim_end_as_they_do_alone(
     database: Database, artifacts: Artifacts, stored: Stored, variant: str
 ) -> None:
-    fields, splits = VARIANTS[variant], FOLDS if variant == "regression" else [*FOLDS, *SPLITS[:2]]
+    fields = VARIANTS[variant]
+    regression = fields.get("data", {}).get("target") == "v"
+    splits = FOLDS if regression else [*FOLDS, *SPLITS[:2]]
     resolved = [
         resolve(stored, fields, split=split, seed=seed, optimizer={**BASE["optimizer"], **fields.get("optimizer", {})})
         for split in splits
@@ -114,10 +128,14 @@ def test_folds_and_splits_of_one_claim_end_as_they_do_alone(
     assert len({len(rows) for _, _, _, rows, _ in expected}) > 1, "members end at different epochs"
 
 
+@pytest.mark.parametrize(
+    "variant", ["classification", "regression", "moving average and flat-cosine decay", "averaged epochs"]
+)
 def test_folds_that_are_stopped_after_every_epoch_resume_to_the_same_results(
-    database: Database, artifacts: Artifacts, stored: Stored
+    database: Database, artifacts: Artifacts, stored: Stored, variant: str
 ) -> None:
-    resolved = [resolve(stored, {}, split=split) for split in [*FOLDS, *SPLITS[:2]]]
+    splits = FOLDS if variant == "regression" else [*FOLDS, *SPLITS[:2]]
+    resolved = [resolve(stored, VARIANTS[variant], split=split) for split in splits]
     expected = alone(database, artifacts, resolved)
 
     together = [submit(database, each) for each in resolved]

@@ -24,7 +24,7 @@ from service.store.engine import Database
 from service.store.jobs import jobs, resolutions
 from service.store.sweeps import SweepJob
 from service.training.checkpoint import LoadedCheckpoint, from_bytes
-from service.training.epoch import ProgressCounter
+from service.training.progress import ProgressCounter
 from service.worker.protocol import CheckpointPolicy
 from service.worker.trainer import Trainer
 from tests.data.tables import Stored, store

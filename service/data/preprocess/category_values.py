@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.data.preprocess.scaling import moments
-from service.engine_constants import texts_with_numbers
+from service.spec.data import texts_with_numbers
 
 INNER_FOLDS = 5
 MAX_CHARACTERS = 2**20

@@ -26,6 +26,7 @@ class Rows:
     x: NDArray[np.float32]  # (N, inputs)
     y: NDArray[np.int64] | NDArray[np.float32]  # (N,) class indexes, or standardized values
     weight: NDArray[np.float32] | None = None  # (N,) sample weights of the training rows, 1 on average; None: all equal
+    codes: NDArray[np.int64] | None = None  # (N, coded columns) category codes; None: there are no such columns
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,13 @@ def prepare_table(preparation: Preparation, table: Table) -> Prepared:
     if len(parts.train) < 2:
         raise InvalidSpec.at("/split", f"the split leaves {len(parts.train)} rows for training; at least 2 are needed")
     preprocessing = Preprocessing.fit(preparation, table, parts.train)
-    x, y = preprocessing.inputs(table), preprocessing.targets(table)
-    validation, test = (Rows(x[part], y[part]) for part in (parts.validation, parts.test))
+    x, y, codes = preprocessing.inputs(table), preprocessing.targets(table), preprocessing.codes(table)
+    train, validation, test = (
+        Rows(x[part], y[part], codes=None if codes is None else codes[part])
+        for part in (parts.train, parts.validation, parts.test)
+    )
     x_train = preprocessing.training_inputs(preparation, table, x, parts.train)
-    train = Rows(x_train, y[parts.train], _weight(preparation.data, table, parts))
+    train = replace(train, x=x_train, weight=_weight(preparation.data, table, parts))
     return Prepared(train, validation, test, preprocessing)
 
 

@@ -36,10 +36,10 @@ Numeric = Literal["standardize", "robust", "quantile", "piecewise_linear", "none
 class FittedFeature(Strict):
     """The fitted encoding of one column.
 
-    Text: one-hot, with one more input for all other texts, or the numbers of `values`. Number or boolean:
-    (value - mean) / scale, or a normal score interpolated between knots. Date: the same for the days since `origin`,
-    then sine and cosine of its position in the day, week and year. Then the piecewise-linear encoding, if any. If
-    values are missing in the data set, one more 0/1 input for missing.
+    Text: one-hot, with one more input for all other texts, or the numbers of `values`; or a code, which has an
+    embedding in the network. Number or boolean: (value - mean) / scale, or a normal score interpolated between knots.
+    Date: the same for the days since `origin`, then sine and cosine of its position in the day, week and year. Then the
+    piecewise-linear encoding, if any. If values are missing in the data set, one more 0/1 input, or code, for missing.
     """
 
     column: str
@@ -71,7 +71,10 @@ class FittedFeature(Strict):
     """The inputs of each text by its frequency or mean target, then those of all other texts and of missing ones; null
     where texts are one-hot encoded."""
     indicator: bool
-    """Whether a last input says that the value is missing."""
+    """Whether a last input, or code, says that the value is missing."""
+    embedding_size: int | None = None
+    """The size of the embedding of a column that has a code instead of inputs: 0 for none, then one for each category,
+    for all other texts, and for missing."""
 
     @classmethod
     def fit(
@@ -91,7 +94,8 @@ class FittedFeature(Strict):
         if feature.value_inputs:
             return fitted._with_values(feature.value_inputs, values, means)
         if feature.categories is not None:
-            return fitted.model_copy(update={"categories": list(feature.categories)})
+            update = {"categories": list(feature.categories), "embedding_size": feature.embedding_size}
+            return fitted.model_copy(update=update)
         if feature.type is ColumnType.datetime and not np.isnan(values).all():
             fitted = fitted.model_copy(update={"origin": float(np.nanmin(values))})
         return fitted.model_copy(update=fitted._scaling(fitted._numbers(values), numeric))
@@ -125,6 +129,8 @@ class FittedFeature(Strict):
     def input_names(self) -> list[str]:
         """A name for each input: `mass`, `mass, bin 1`, `when, days`, `when, sine of the day`, `island=Biscoe`,
         `sex is missing`."""
+        if self.embedding_size is not None:
+            return []
         if self.values is not None:
             names = [f"{self.column}, value {place + 1}" for place in range(len(self.values[-1]))]
             names = names if len(names) > 1 else [f"{self.column}, value"]
@@ -159,6 +165,15 @@ class FittedFeature(Strict):
             self._write_numbers(values, missing, inputs)
         if self.indicator:
             inputs[:, -1] = missing
+
+    def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """(n,) the codes of the texts `values` (n,): 0 for none, as for texts without an input if one-hot encoded."""
+        categories = self.categories or []
+        codes = class_indexes(values, categories)
+        missing = np.fromiter((value is None for value in values), dtype=np.bool_, count=len(values))
+        of_missing = len(categories) + self.other + 1 if self.indicator else 0
+        of_other = len(categories) + 1 if self.other else 0
+        return np.where(missing, of_missing, np.where(codes < 0, of_other, codes + 1))
 
     def _write_categories(self, values: NDArray[Any], missing: NDArray[np.bool_], inputs: NDArray[np.float32]) -> None:
         categories = self.categories or []
@@ -207,5 +222,15 @@ assert 1 + 2 * len(CYCLES) == DATE_INPUTS
 
 def class_indexes(values: NDArray[Any], classes: Sequence[Value]) -> NDArray[np.int64]:
     """(n,) indexes of `values` (n,) in `classes`, -1 for others."""
+    if (
+        values.dtype != object
+        and classes
+        and all(not isinstance(each, str) and float(each) == each for each in classes)
+    ):
+        known = np.array([float(each) for each in classes])
+        order = np.argsort(known)
+        nearest = order[np.searchsorted(known[order], values).clip(max=len(known) - 1)]
+        indexes: NDArray[np.int64] = np.where(known[nearest] == values, nearest, -1)
+        return indexes
     index: dict[object, int] = {value: place for place, value in enumerate(classes)}
     return np.fromiter((index.get(value, -1) for value in values.tolist()), dtype=np.int64, count=len(values))

@@ -118,8 +118,16 @@ class Preprocessing(Strict):
         end = 0
         for feature in self.features:
             start, end = end, end + feature.width
-            feature.write(table.columns[feature.column], inputs[:, start:end])
+            if end > start:
+                feature.write(table.columns[feature.column], inputs[:, start:end])
         return inputs
+
+    def codes(self, table: Table) -> NDArray[np.int64] | None:
+        """(rows, coded columns) int64, each below the number of codes of its column; None without such columns."""
+        coded = [feature for feature in self.features if feature.embedding_size is not None]
+        if not coded:
+            return None
+        return np.stack([feature.codes(table.columns[feature.column]) for feature in coded], axis=1)
 
     def training_inputs(
         self, preparation: Preparation, table: Table, inputs: NDArray[np.float32], train_rows: NDArray[np.int64]

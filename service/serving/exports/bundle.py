@@ -1,4 +1,4 @@
-"""The bundle export: a zip with weights, preprocessing, history, model card, load.py and layers.py."""
+"""The bundle export: a zip with weights, preprocessing, history, model card, load.py, cells.py and layers.py."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from service.serving.exports import cells
 from service.serving.exports import standalone as loader
 from service.serving.exports.card import card
 from service.serving.exports.curves import Point, curves
@@ -37,7 +38,9 @@ def to_bundle(checkpoint: LoadedCheckpoint, rows: Rows, job: Job, dataset: Datas
     with closing(io.BytesIO()) as buffer:
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
             _write(bundle, "README.md", card(job, checkpoint, dataset))
-            _write(bundle, "load.py", _source(loader).replace(f"from {modules.__name__} import", "from layers import"))
+            source = _source(loader).replace(f"from {modules.__name__} import", "from layers import")
+            _write(bundle, "load.py", source.replace(f"from {cells.__name__} import", "from cells import"))
+            _write(bundle, "cells.py", _source(cells))
             _write(bundle, "layers.py", _source(modules))
             _write(bundle, "model.json", json.dumps(model.description, ensure_ascii=False))
             _write(bundle, "weights.pt", weights.getvalue())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FILES = {
     "load.py": Markdown("loads the network and predicts; needs only torch: `python load.py rows.csv`"),
+    "cells.py": Markdown("reads the values of rows, for `load.py`"),
     "layers.py": Markdown("the layers of the network, for `load.py`"),
     "model.json": Markdown("columns, their preprocessing, and layers"),
     "weights.pt": Markdown("the weights, a state dict for `torch.load(..., weights_only=True)`"),
@@ -151,7 +152,8 @@ def _column(feature: FittedFeature) -> tuple[str, Markdown, Markdown]:
         how = write("{inputs} by frequency or mean target, for {count} texts", inputs=inputs, count=count)
     elif feature.categories is not None:
         more = Markdown(", ..." if len(feature.categories) > 10 else "")
-        how = write("one-hot: {shown}{more}", shown=joined(", ", feature.categories[:10]), more=more)
+        kind = Markdown("one-hot" if feature.embedding_size is None else f"embedding of {feature.embedding_size}")
+        how = write("{kind}: {shown}{more}", kind=kind, shown=joined(", ", feature.categories[:10]), more=more)
     elif feature.knots is not None:
         how = Markdown("quantile transform, by the training rows")
     elif feature.smooth_clip:

@@ -13,9 +13,9 @@ import onnxruntime
 import onnxscript  # noqa: F401, which torch.onnx needs
 import torch
 
+from service.serving.exports.cells import MISSING, OTHER
 from service.serving.exports.model import check, standalone
 from service.serving.exports.program import exported
-from service.serving.exports.standalone import MISSING, OTHER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

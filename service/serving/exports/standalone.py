@@ -1,6 +1,6 @@
 """A trained network with its preprocessing: raw rows in, predictions out. Needs only torch.
 
-In a bundle this file is called load.py, beside layers.py, model.json and weights.pt:
+In a bundle this file is called load.py, beside cells.py, layers.py, model.json and weights.pt:
 
     from load import load
     model = load()
@@ -14,9 +14,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-import re
 import sys
-from datetime import UTC, datetime, time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from service.serving.exports.cells import MISSING, OTHER, code, number, original
 from service.training.modules import network
 
 LARGEST = float(torch.finfo(torch.float32).max)
@@ -32,9 +31,6 @@ SMOOTH_CLIP = 3.0  # bound of robustly scaled numbers
 BEYOND = 2.0  # bin widths that a value beyond the bins counts for
 DAY = 86_400.0  # seconds
 CYCLES = (1.0, 7.0, 365.2425)  # days
-OTHER, MISSING = -1, -2  # codes of text values
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FORMULA = re.compile(r"'+[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]")
 
 
 class Inputs(nn.Module):
@@ -54,6 +50,7 @@ class Inputs(nn.Module):
         super().__init__()
         self.numeric = [feature for feature in features if feature["categories"] is None]
         self.texts = [feature for feature in features if feature["categories"] is not None]
+        self.coded = [place for place, feature in enumerate(self.texts) if feature["embedding_size"]]
         self.dates = [place for place, feature in enumerate(self.numeric) if feature["type"] == "datetime"]
         self.stepped = [place for place, feature in enumerate(self.numeric) if feature["knots"] is not None]
         self.robust = [place for place, feature in enumerate(self.numeric) if feature["smooth_clip"]]
@@ -110,12 +107,27 @@ class Inputs(nn.Module):
             blocks += [self._waves(values[:, place : place + 1], place) for place in self.dates]
             blocks += [self._bins(values[:, place : place + 1], place) for place in self.binned]
         for place, feature in enumerate(self.texts):
+            if place in self.coded:
+                continue
             if feature["values"] is not None:
                 blocks.append(self._values(codes[:, place], place))
                 continue
             known = torch.tensor([*range(len(feature["categories"])), OTHER, MISSING])
             blocks.append((codes[:, place : place + 1] == known).float())
+        if not blocks:
+            return numbers.float()
         return torch.cat(blocks, dim=1).index_select(1, self.order)
+
+    def codes(self, codes: Tensor) -> Tensor:
+        """(B, coded columns) int64: 0 for texts without a code, then categories, all other texts, and missing."""
+        found = []
+        for place in self.coded:
+            feature, own = self.texts[place], codes[:, place]
+            categories = len(feature["categories"])
+            other = categories + 1 if feature["other"] else 0
+            missing = categories + feature["other"] + 1 if feature["indicator"] else 0
+            found.append(torch.where(own == OTHER, other, torch.where(own == MISSING, missing, own + 1)))
+        return torch.stack(found, dim=1)
 
     def _score(self, values: Tensor, place: int) -> Tensor:
         """(B, 1) quantile transform: linear between knots, constant beyond them."""
@@ -156,6 +168,8 @@ class Inputs(nn.Module):
         order: list[int] = []
         number, place = 0, bins_from + sum(feature["bins"] for feature in self.numeric)
         for feature in features:
+            if feature["embedding_size"]:
+                continue
             if feature["values"] is not None:
                 width = len(feature["values"][-1])
                 order += range(place, place + width + feature["indicator"])
@@ -198,7 +212,8 @@ class Standalone(nn.Module):
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
         """(B, classes) probabilities, or (B,) values in the target's unit, float64; see `Inputs.forward`."""
-        outputs = self.network(self.inputs(numbers, codes)).double()
+        embedded = [self.inputs.codes(codes)] if self.inputs.coded else []
+        outputs = self.network(self.inputs(numbers, codes), *embedded).double()
         if self.target["classes"] is not None:
             return torch.softmax(outputs, dim=1)
         first = torch.exp(outputs[:, 0]) if self.target["link"] == "log" else outputs[:, 0]
@@ -229,45 +244,6 @@ class Standalone(nn.Module):
             {"prediction": classes[each.index(max(each))], "probabilities": dict(zip(names, each, strict=True))}
             for each in answers
         ]
-
-
-def number(value: Any, feature: dict[str, Any], nulls: set[str]) -> float:
-    """A cell of a numeric column; text is parsed as in CSV. Raises ValueError with the column's name."""
-    if value is None or (isinstance(value, str) and value in nulls):
-        return math.nan
-    try:
-        if feature["type"] == "datetime":
-            return seconds(str(value))
-        if feature["type"] == "boolean" and isinstance(value, str):
-            return float({"true": 1, "false": 0}[value.lower()] if value.lower() in ("true", "false") else value)
-        return float(value)
-    except ValueError as error:
-        raise ValueError(f"column {feature['column']!r}: {value!r} is no {feature['type']}") from error
-
-
-def seconds(text: str) -> float:
-    """Seconds since 1970 of an ISO 8601 date or a time of day; UTC if it has no time zone."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        at = datetime.combine(EPOCH, time.fromisoformat(text))
-    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - EPOCH).total_seconds()
-
-
-def code(value: Any, places: dict[str, int], nulls: set[str]) -> int:
-    """The category code of a cell of a text column; `places`: the code of each category."""
-    return places.get(value, MISSING if value is None or value in nulls else OTHER)
-
-
-def original(name: str) -> str:
-    """A column's name without the apostrophe that protects it from formula injection in a CSV file."""
-    if not FORMULA.match(name):
-        return name
-    try:
-        float(name.lstrip("'"))
-    except ValueError:
-        return name.removeprefix("'")
-    return name
 
 
 def load(folder: str | Path = Path(__file__).parent) -> Standalone:

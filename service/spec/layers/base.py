@@ -96,6 +96,8 @@ class WrittenLayer(Strict):
     inputs: Annotated[list[Name], Field(min_length=1, max_length=100), CapErrors()] | None = None
     """The names of the layers whose outputs this layer takes; `numbers` and `codes` are the network's inputs. Null: the
     layer before."""
+    reads_codes: ClassVar[bool] = False
+    """Whether the layer takes category codes; others take numbers."""
 
     def layer(self, shapes: Sequence[Shape], layout: InputLayout) -> Layer:
         """The layer for inputs of these shapes. Raises ValueError, which continues "linear ...", if they do not fit."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from service.spec import layers as spec
 from service.spec.layers import Layer
-from service.training.operators import flat, images, large, large_images, merge
+from service.training.operators import ensemble, flat, images, large, large_images, merge, tabular
 from service.training.operators.autograd import Autograd
 from service.training.operators.base import MergeOperator, Operator, Slots
 
@@ -16,8 +16,12 @@ class Fast(NamedTuple):
     """An operator written by hand."""
 
     make: Callable[[Slots], Operator | MergeOperator]
-    unpadded: int = 0
-    """How many leading dimensions of its parameters are not padded, where the layer is flat."""
+    unpadded: int | Mapping[str, int] = 0
+    """How many leading dimensions of its parameters are not padded, where the layer is flat; of each, or by name."""
+
+    def unpadded_of(self, parameter: str) -> int:
+        """How many leading dimensions of a parameter of a flat layer are not padded."""
+        return self.unpadded if isinstance(self.unpadded, int) else self.unpadded.get(parameter, 0)
 
 
 def _batch_norm(slots: Slots) -> Operator:
@@ -37,6 +41,14 @@ FAST: dict[type[Layer], Fast] = {
     spec.Dropout: Fast(lambda x: flat.Dropout([layer.p for layer in x.layers])),
     spec.Add: Fast(lambda x: merge.Add()),
     spec.Concat: Fast(lambda x: merge.Concat(x.layer.widths)),
+    spec.EnsembleInput: Fast(lambda x: ensemble.EnsembleInput(x.parameters["weight"]), unpadded=1),
+    spec.EnsembleLinear: Fast(ensemble.EnsembleLinear, unpadded={"scale_in": 1, "scale_out": 1, "bias": 1}),
+    spec.EnsembleOutput: Fast(
+        lambda x: ensemble.EnsembleOutput(*x.pair, x.layer, bf16_matmul=x.bf16_matmul), unpadded=2
+    ),
+    spec.Embedding: Fast(lambda x: tabular.Embedding(x.parameters["weight"], x.layer)),
+    spec.Scaling: Fast(lambda x: tabular.Scaling(x.parameters["weight"])),
+    spec.Periodic: Fast(lambda x: tabular.Periodic(x.parameters, x.layer), unpadded=3),
 }
 """The layers whose operator is written by hand."""
 

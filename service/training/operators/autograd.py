@@ -54,7 +54,9 @@ class Autograd:
             module.train(training)
         if not training:
             with torch.no_grad():
-                return self._padded([module(*each) for module, each in zip(self._modules, members, strict=True)])
+                # Copies: kernels of matrix products may depend on the address of a member's values.
+                copies = [[x.clone() for x in each] for each in members]
+                return self._padded([module(*each) for module, each in zip(self._modules, copies, strict=True)])
         with torch.inference_mode(False), torch.enable_grad():
             # Copies: a tensor made in inference mode cannot be saved for the backward pass.
             self._inputs = [[x.clone().requires_grad_(x.is_floating_point()) for x in each] for each in members]

@@ -44,6 +44,10 @@ NETS: list[dict[str, Any]] = [
     {"hidden": [16, 8]},
     {"hidden": [], "batch_norm": False},
     {"kind": "cnn", "shape": [1, 3, 4], "channels": [4], "kernel_size": 3, "pool": 2, "hidden": [8]},
+    {"kind": "resnet", "width": 9, "blocks": 1},
+    {"kind": "tabm", "heads": 3, "hidden": [8]},
+    {"kind": "tabm", "mode": "full", "heads": 3, "hidden": [8, 5]},
+    {"kind": "ft_transformer", "width": 12, "attention_heads": 3},
     {
         "kind": "layers",
         "shape": [4, 3],
