@@ -3,7 +3,9 @@
     python -m benchmarks.graph [repetitions]
 
 The MLP is 100-1024-1024-2 on batches of 256; the CNN has convolutions of 32 and 64 channels on 28 x 28, batches of 64.
-Both loops use Adam (fused) on sliced tensors. All take turns; ratios are medians over the turns.
+Both loops use Adam (fused) on sliced tensors. All take turns; ratios are medians over the turns. Measure on an idle
+machine: a loop on two OpenMP threads waits for both of them, and takes many times as long where others run. The chain
+of `benchmarks.engine`, alone and in arrays, follows.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ NETWORKS: dict[str, tuple[int, dict[str, object], int, int]] = {
 
 
 def main() -> None:
-    print_table(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 9))
+    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    print_table(measure(repetitions))
+    engine.print_table(engine.measure(repetitions))
 
 
 def measure(repetitions: int) -> dict[tuple[str, int], tuple[float, float, float]]:
