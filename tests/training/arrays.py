@@ -189,13 +189,13 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     dropout = draw(st.booleans())
     regression = draw(st.booleans())
     loss = draw(st.sampled_from(sorted(LOSSES[regression])))
-    rates = draw(RATES)
     averaging = draw(st.sampled_from([None, None, "ema", "swa"]))
     decay_schedule = {"decay_schedule": draw(st.sampled_from(["constant", "flat_cos"]))} if kind == "adamw" else {}
     weighted = {} if regression else {"class_weight": draw(st.sampled_from([None, "balanced"]))}
     x = [[(i * j) % 13 / 17 for j in range(1, 13)] for i in range(45)]
     inline = {"kind": "inline", "x": x, "y": [i * 0.37 % 3 for i in range(45)]}
     architecture = draw(NETWORKS)
+    rates = {} if architecture.get("mode") == "full" else draw(RATES)  # which has no layer of kind linear
     kinds = [layer["kind"] for layer in architecture.get("layers", [])]
     norms = architecture.get("batch_norm", "batch_norm" in kinds or architecture["kind"] == "resnet")
     shared = {
