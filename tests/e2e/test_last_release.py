@@ -25,7 +25,7 @@ from tests.api.conftest import CoinPredictor
 from tests.processes import until
 
 ROOT = Path(__file__).parents[2]
-LAST_RELEASE, ITS_REVISION = "c4584a6", "0010"  # whose workers have to go on when this version migrates the database
+LAST_RELEASE, ITS_REVISION = "07f73eb", "0014"  # whose workers have to go on when this version migrates the database
 
 
 @pytest.fixture(scope="module")
