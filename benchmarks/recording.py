@@ -31,8 +31,8 @@ from service.spec.sweep import SweepSpec
 from service.store import sweeps
 from service.store.engine import Database, migrate
 from service.store.jobs.claim import Claimant, claim_jobs
-from service.training.progress import ProgressCounter
 from service.training.loop import Training
+from service.training.progress import ProgressCounter
 from service.worker.protocol import CheckpointPolicy
 from service.worker.trainer import Trainer
 
