@@ -25,7 +25,7 @@ def worker(name: str, seen: datetime) -> WorkerInfo:
 def test_the_architectures_come_with_their_schemas(client: TestClient) -> None:
     found = client.get("/v1/architectures").json()["data"]
 
-    assert [each["kind"] for each in found] == ["mlp", "resnet", "tabm", "ft_transformer", "cnn", "layers"]
+    assert [each["kind"] for each in found] == ["mlp", "cnn", "resnet", "tabm", "ft_transformer", "layers"]
     mlp = found[0]
     assert mlp["description"].startswith("A multi-layer perceptron")
     assert mlp["parameters"]["properties"]["hidden"]["default"] == [64, 32]
