@@ -54,6 +54,25 @@ def test_upload_train_download_and_compare(
     expect(page.locator(".chart polyline.line")).to_have_count(2)
 
 
+def test_a_residual_network_with_embeddings_is_chosen_in_the_form(
+    visitor: Visitor, service: httpx2.Client, penguins: str
+) -> None:
+    page = visitor.go(f"new?data={penguins}")
+    page.get_by_label("Architecture").select_option("resnet")
+    page.get_by_label("Width").fill("24")
+    page.get_by_label("Numbers").select_option("piecewise_linear")
+    page.get_by_label("Categories").select_option("embedding")
+    page.get_by_label("Max epochs").fill("2")
+
+    expect(page.get_by_label("Preview").locator(".graph .node").first).to_contain_text("numbers")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.locator("h1 .status")).to_have_text("succeeded", timeout=60_000)
+
+    spec = service.get(f"/v1/jobs/{page.url.rpartition('/')[2]}").json()["spec"]
+    assert (spec["architecture"]["kind"], spec["architecture"]["width"]) == ("resnet", 24)
+    assert (spec["preprocess"]["numeric"], spec["preprocess"]["categorical"]) == ("piecewise_linear", "embedding")
+
+
 def test_validation_errors_are_shown_beside_their_field(visitor: Visitor, penguins: str) -> None:
     page = visitor.go(f"new?data={penguins}")
 

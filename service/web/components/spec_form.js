@@ -5,6 +5,10 @@ import { plural } from "../lib/format.js";
 
 const ACTIVATIONS = ["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"];
 const MONITORS = ["val_loss", "val_accuracy", "val_balanced_accuracy", "val_f1_macro", "val_roc_auc", "val_log_loss", "val_mae", "val_rmse", "val_r2", "val_poisson_deviance", "train_loss"];
+// The API's defaults, by architecture.
+const HIDDEN = { mlp: [64, 32], cnn: [64], tabm: [256, 256] };
+const WIDTH = { resnet: 192, ft_transformer: 128 };
+const DROPOUT = { mlp: 0, cnn: 0, resnet: 0.15, tabm: 0.1 };
 const MAX_FEATURE_BOXES = 200;
 const MAX_CLASSES = 50; // distinct values of a text column that is suggested as the target
 const DEFAULT_TEST_FRACTION = 0.1; // the API's default is none
@@ -25,13 +29,20 @@ const GROUPS = {
     { name: "labels", label: "Labels", type: LABELS, default: {}, hint: "optional: key=value, comma-separated" },
   ],
   Network: [
-    { name: "architecture.kind", label: "Architecture", type: ["mlp", "cnn"], default: "mlp" },
-    { name: "architecture.shape", label: "Input shape", type: NUMBER_LIST, when: isCnn, default: [], hint: "channels, height, width" },
-    { name: "architecture.channels", label: "Channels", type: NUMBER_LIST, when: isCnn, default: [16, 32], hint: "one per convolution, comma-separated" },
-    { name: "architecture.hidden", label: "Hidden layers", type: NUMBER_LIST, when: isStandard, default: (spec) => (isCnn(spec) ? [64] : [64, 32]), hint: "widths, comma-separated" },
-    { name: "architecture.batch_norm", label: "Batch normalization", type: "checkbox", when: isStandard, default: true },
-    { name: "architecture.activation", label: "Activation", type: ACTIVATIONS, when: isStandard, default: "relu" },
-    { name: "architecture.dropout", label: "Dropout", type: "number", when: isStandard, default: 0 },
+    { name: "architecture.kind", label: "Architecture", type: ["mlp", "resnet", "tabm", "ft_transformer", "cnn"], default: "mlp" },
+    { name: "architecture.shape", label: "Input shape", type: NUMBER_LIST, when: isOneOf("cnn"), default: [], hint: "channels, height, width" },
+    { name: "architecture.channels", label: "Channels", type: NUMBER_LIST, when: isOneOf("cnn"), default: [16, 32], hint: "one per convolution, comma-separated" },
+    { name: "architecture.hidden", label: "Hidden layers", type: NUMBER_LIST, when: isOneOf("mlp", "cnn", "tabm"), default: (spec) => HIDDEN[kindOf(spec)], hint: "widths, comma-separated" },
+    { name: "architecture.width", label: "Width", type: "number", when: isOneOf("resnet", "ft_transformer"), default: (spec) => WIDTH[kindOf(spec)] },
+    { name: "architecture.blocks", label: "Blocks", type: "number", when: isOneOf("resnet", "ft_transformer"), default: 2 },
+    { name: "architecture.heads", label: "Heads", type: "number", when: isOneOf("tabm"), default: 16, hint: "networks that share weights" },
+    { name: "architecture.batch_norm", label: "Batch normalization", type: "checkbox", when: isOneOf("mlp", "cnn"), default: true },
+    { name: "architecture.activation", label: "Activation", type: ACTIVATIONS, when: isOneOf("mlp", "cnn", "resnet", "tabm"), default: "relu" },
+    { name: "architecture.dropout", label: "Dropout", type: "number", when: isOneOf("mlp", "cnn", "resnet", "tabm"), default: (spec) => DROPOUT[kindOf(spec)] },
+  ],
+  Preprocessing: [
+    { name: "preprocess.numeric", label: "Numbers", type: ["standardize", "robust", "quantile", "piecewise_linear", "none"], default: "standardize" },
+    { name: "preprocess.categorical", label: "Categories", type: ["one_hot", "embedding"], default: "one_hot" },
   ],
   Training: [
     { name: "optimizer.kind", label: "Optimizer", type: ["adam", "adamw", "sgd"], default: "adam" },
@@ -56,12 +67,12 @@ const GROUPS = {
   ],
 };
 
-function isCnn(spec) {
-  return spec.architecture?.kind === "cnn";
+function kindOf(spec) {
+  return spec.architecture?.kind ?? "mlp";
 }
 
-function isStandard(spec) {
-  return spec.architecture?.kind !== "layers";
+function isOneOf(...kinds) {
+  return (spec) => kinds.includes(kindOf(spec));
 }
 
 function usesPatience(spec) {
@@ -79,7 +90,7 @@ function usesFractions(spec) {
 export function setDataset(spec, set) {
   const isImage = set?.read_as.shape?.length >= 2;
   if (isImage) spec.architecture = { kind: "cnn", shape: set.read_as.shape };
-  else if (isCnn(spec) || spec.architecture?.shape) delete spec.architecture;
+  else if (kindOf(spec) === "cnn" || spec.architecture?.shape) delete spec.architecture;
   spec.data = set ? { kind: "dataset", id: set.id, target: suggestedTarget(set) } : { ...SYNTHETIC };
   delete spec.task;
   delete spec.split?.stratify;
