@@ -1,10 +1,10 @@
-"""Everything but uploads in one run and one table: `python -m benchmarks`, some five minutes on two cores."""
+"""Everything but uploads in one run and one table: `python -m benchmarks`, some ten minutes on two cores."""
 
 from __future__ import annotations
 
 import statistics
 
-from benchmarks import engine, latency, recording, sweep
+from benchmarks import bagging, engine, folds, graph, latency, recording, sweep
 
 
 def main() -> None:
@@ -20,6 +20,9 @@ def main() -> None:
     print(f"a job of a sweep of 256 against one of a sweep of 64: {large / small:.2f}")
     script, service = latency.measure(10)
     print(f"reference job: script {script * 1000:.0f} ms, service {service * 1000:.0f} ms: 1 / {script / service:.1f}")
+    graph.print_table(graph.measure(7))
+    folds.print_seconds("10,000 rows, engine, ms a job and epoch", folds.measure(10_000, 7), 1_000)
+    bagging.print_seconds(bagging.measure(3))
     ratios = recording.measure(4)
     print(f"history and checkpoints: {statistics.median(ratios) - 1:.1%} of an array of {recording.WIDTH}'s training")
 
