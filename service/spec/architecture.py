@@ -123,7 +123,8 @@ class ResNet(TabularOptions):
 class TabM(TabularOptions):
     """An ensemble of multi-layer perceptrons that share weights (TabM, arXiv 2410.24210). Each of the `heads` networks
     has an output of its own; the training loss is the mean of their losses, and a prediction is the mean of their
-    predictions, for classes of their probabilities. A step computes each row `heads` times."""
+    predictions: for classes of their probabilities, for the loss `poisson` of the logarithms of their rates. A step
+    computes each row `heads` times."""
 
     kind: Literal["tabm"] = "tabm"
     """The architecture's name."""
