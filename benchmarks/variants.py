@@ -141,7 +141,8 @@ def answers(client: httpx2.Client, jobs: list[str], rows: pd.DataFrame) -> pd.Da
 def loss_of(answered: pd.DataFrame | NDArray[np.float64], truth: pd.Series[Any]) -> float:
     """Log loss, or the root of the mean squared error."""
     if isinstance(answered, pd.DataFrame):
-        return float(log_loss(truth, np.clip(answered.to_numpy(), 1e-7, 1.0), labels=list(answered.columns)))
+        shares = np.clip(answered.to_numpy(), 1e-7, 1.0)
+        return float(log_loss(truth, shares / shares.sum(1, keepdims=True), labels=list(answered.columns)))
     return float(np.sqrt(np.mean((answered - truth.to_numpy(dtype=float)) ** 2)))
 
 
