@@ -15,6 +15,8 @@ from tests.processes import get, submit, trainers_of
 if TYPE_CHECKING:
     import httpx2
 
+IMAGES = {"kind": "synthetic", "rows": 4_000, "features": 784}
+CNN = {"kind": "cnn", "shape": [1, 28, 28], "channels": [32, 64]}
 JOBS: dict[str, dict[str, Any]] = {
     "small": {"data": {"kind": "synthetic"}},
     "25.5 million parameters, Adam": {
@@ -35,6 +37,18 @@ JOBS: dict[str, dict[str, Any]] = {
         "data": {"kind": "synthetic", "rows": 200_000},
         "architecture": {"hidden": [512, 512]},
         "batch_size": "full",
+    },
+    "CNN, 28 x 28, 32-64 channels, batch 512": {"data": IMAGES, "architecture": CNN, "batch_size": 512},
+    "the same in bfloat16": {"data": IMAGES, "architecture": CNN, "batch_size": 512, "precision": "bfloat16"},
+    "ResNet, batch 4,096": {
+        "data": {"kind": "synthetic", "rows": 20_000, "features": 50},
+        "architecture": {"kind": "resnet"},
+        "batch_size": 4_096,
+    },
+    "TabM, 16 heads, batch 1,024": {
+        "data": {"kind": "synthetic", "rows": 20_000, "features": 50},
+        "architecture": {"kind": "tabm"},
+        "batch_size": 1_024,
     },
     "8 folds of 200,000 rows of 50, as one array": {
         "data": {"kind": "synthetic", "rows": 200_000, "features": 50},

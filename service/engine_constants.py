@@ -15,13 +15,13 @@ def padded(width: int) -> int:
 
 
 # Peak memory of a trainer process on a CPU, in bytes, measured by benchmarks/memory.py:
-PROCESS_BYTES = 200 * 2**20
+PROCESS_BYTES = 230 * 2**20
 """The process itself."""
 PARAMETER_BYTES = 64
 """Per parameter: weight, gradient, optimizer moments, best weights, and copies while a state is saved."""
 AVERAGE_BYTES = 12
 """Per parameter, where weights are averaged: the average, and copies while a state is saved."""
-STEP_BYTES = 6
+STEP_BYTES = 7
 """Per activation value of a training step."""
 CELL_BYTES = 16
 """Per cell of the table: read, prepared and shuffled."""

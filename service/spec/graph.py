@@ -72,7 +72,7 @@ class Graph:
         An ensemble has few layers and many copies of each row, so gradients and temporary values count, too.
         """
         inner = sum(node.layer.values_held * self.copies[node.name] for node in self.nodes)
-        temporary = 4 * max(padded(node.layer.outputs) * self.copies[node.name] for node in self.nodes)
+        temporary = 8 * max(padded(node.layer.outputs) * self.copies[node.name] for node in self.nodes)
         blocks = padded(self.layout.numbers) + 2 * len(self.layout.categories)
         return blocks + inner + (temporary if self.heads > 1 else 0)
 
