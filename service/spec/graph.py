@@ -43,6 +43,11 @@ class Graph:
         return tuple(node.layer for node in self.nodes)
 
     @property
+    def labels(self) -> list[str | None]:
+        """The names that the client gave the layers."""
+        return [node.label for node in self.nodes]
+
+    @property
     def outputs(self) -> int:
         """Width of the output."""
         return self.nodes[-1].layer.outputs

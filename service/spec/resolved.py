@@ -249,7 +249,7 @@ class Resolved:
         return {
             **({} if plain else {"loss": spec.loss.kind}),
             **({} if spec.averaging is None else {"averaging": spec.averaging.kind}),
-            **({"rates": spec.optimizer.rates} if spec.optimizer.rates else {}),
+            **({"rates": [spec.optimizer.rates, self.graph.labels]} if spec.optimizer.rates else {}),
             **({} if decay_schedule == "constant" else {"decay_schedule": decay_schedule}),
             "data": spec.data.model_dump(mode="json"),
             "preprocess": spec.preprocess.model_dump(mode="json"),

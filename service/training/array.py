@@ -141,14 +141,14 @@ class NetworkArray:
         """The operators with running statistics."""
         return [operator for operator in self._operators if isinstance(operator, Statistics)]
 
-    def estimate(self, x: Tensor, batches: int) -> None:
-        """Update the running statistics to the mean over so many earlier batches and `x`, without dropout.
+    def estimate(self, x: Tensor, codes: Tensor | None, batches: int) -> None:
+        """Update the running statistics to the mean over so many earlier batches and this one, without dropout.
 
-        x: (K, B, padded inputs).
+        x and codes: see `forward`.
         """
         for norm in self.norms:
             norm.batches_averaged = batches
-        self.forward(x, training=False)
+        self.forward(x, training=False, codes=codes)
         for norm in self.norms:
             norm.batches_averaged = None
 

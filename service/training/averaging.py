@@ -64,7 +64,7 @@ class Average:
             parts = [self.array.part(span.members) for span in stage.spans]
             for batch in zip(*(rows.batches(span, stage.steps, order) for span in stage.spans), strict=True):
                 for part, each in zip(parts, batch, strict=True):
-                    part.estimate(each.x, batches)
+                    part.estimate(each.x, each.codes, batches)
                 batches += 1
                 progress.value += 1
 

@@ -137,7 +137,9 @@ class MemberRows:
         """The batches of a span in these steps; gathers many of them at once. numbers: see `numbered`."""
         own = numbers[span.members]
         members = len(own)
-        at_once = max(1, GATHER_VALUES // max(1, span.rows * members * self._tensors.x.shape[1]))
+        coded = 0 if self._tensors.codes is None else 2 * self._tensors.codes.shape[1]  # int64
+        width = max(1, self._tensors.x.shape[1] + coded)
+        at_once = max(1, GATHER_VALUES // (span.rows * members * width))
         for first in range(0, steps, at_once):
             count = min(at_once, steps - first)
             start = span.taken + first * span.rows

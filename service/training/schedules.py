@@ -90,7 +90,7 @@ def start(settings: spec.Schedule, lr: float, max_epochs: int, larger_is_better:
     return EpochSchedule(settings, lr, max_epochs)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=8)  # members of an array share them
 def shares(settings: spec.CosLog4 | spec.OneCycle, epoch: int, steps: int, max_epochs: int) -> tuple[float, ...]:
     """What the learning rate is multiplied by at each step of the epoch."""
     total = steps * (settings.epochs or max_epochs)

@@ -120,3 +120,12 @@ def test_networks_with_other_inputs_are_not_trained_as_one_array() -> None:
     keys = [synthetic(architecture={"kind": "layers", "layers": layers}).array_key for layers in (residual, other)]
 
     assert keys[0] != keys[1]
+
+
+def test_networks_that_name_layers_differently_are_not_trained_as_one_array_with_rates_by_name() -> None:
+    def key(first: str, second: str, **optimizer: Any) -> str:
+        layers = [{**LINEAR, "name": first}, {"kind": "activation"}, {**LINEAR, "name": second}]
+        return synthetic(architecture={"kind": "layers", "layers": layers}, optimizer=optimizer).shape_key
+
+    assert key("a", "b", rates={"a": 0.5}) != key("b", "a", rates={"a": 0.5})
+    assert key("a", "b") == key("b", "a")

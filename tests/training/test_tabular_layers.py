@@ -16,11 +16,13 @@ from service.spec.architecture import Architecture
 from service.spec.graph import Graph
 from service.spec.layers import InputLayout
 from service.spec.lowering import lower
+from service.training import row_sets
 from service.training.array import NetworkArray
 from service.training.epoch import ArrayTrainer
 from service.training.loop import ResumePoint, Training
 from service.training.models import build, initial_state
 from service.training.operators import FAST
+from service.training.row_sets import MemberRows, batch_sizes, stages
 from tests.data.tables import Stored
 from tests.training.arrays import Outcome, assert_same
 from tests.training.coded_tables import coded, coded_table
@@ -227,6 +229,30 @@ def test_a_job_with_codes_is_resumed_bit_for_bit(table: Stored) -> None:
 
     assert resumed[0] == whole[0][3:]
     assert_same((whole[0], *resumed[1:]), whole)
+
+
+def test_statistics_of_averaged_weights_are_computed_with_codes(table: Stored) -> None:
+    averaging = {"kind": "swa", "start": 2}
+    pairs = [coded(table, architecture=NETWORK, averaging=averaging, max_epochs=4, seed=seed) for seed in (0, 1)]
+    jobs, data = [list(each) for each in zip(*pairs, strict=True)]
+
+    together = trained(jobs, data)
+
+    assert [row["epoch"] for row in together[0][0]] == [1, 2, 3, 4]
+    for job, rows, outcome in zip(jobs, data, together, strict=True):
+        assert_same(outcome, trained([job], [rows])[0])
+
+
+def test_codes_count_in_the_rows_gathered_at_once(table: Stored) -> None:
+    _, data = coded(table, data={"features": ["city", "kind"]})
+    rows = MemberRows([data.train], 0, CPU)
+    (stage,) = stages([batch_sizes(8, 4)])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_sets, "GATHER_VALUES", 1)
+        found = list(rows.batches(stage.spans[0], stage.steps, rows.numbered([torch.arange(len(data.train.y))])))
+
+    assert [batch.codes is not None and batch.codes.untyped_storage().nbytes() for batch in found] == [4 * 2 * 8] * 2
 
 
 def test_a_table_of_texts_alone_is_trained_on(table: Stored) -> None:
