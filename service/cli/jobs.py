@@ -26,9 +26,14 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="Job id.")]
 def train(
     file: Annotated[Path, typer.Argument(help="Training data: CSV, JSON Lines, Parquet, NPZ or a zip of images.")],
     target: Annotated[str, typer.Option(help="Target column.")],
-    batch_norm: Annotated[bool, typer.Option(help="Batch normalization after each hidden layer.")] = True,
+    batch_norm: Annotated[
+        bool | None,
+        typer.Option("--batch-norm/--no-batch-norm", help="Batch normalization after hidden layers; on by default."),
+    ] = None,
     patience: Annotated[int, typer.Option(help="Early-stopping patience, in epochs; 0: no early stopping.")] = 10,
-    hidden: Annotated[str, typer.Option(help="Hidden layer widths, separated by commas.")] = "64,32",
+    hidden: Annotated[
+        str | None, typer.Option(help="Hidden layer widths, separated by commas; 64,32 by default.")
+    ] = None,
     max_epochs: Annotated[int, typer.Option(help="Max epochs.")] = 100,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     set_: Annotated[
@@ -43,9 +48,11 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Upload a table, train on it, follow the job, and save the best checkpoint."""
-    widths = [_parse_width(width.strip()) for width in hidden.split(",") if width.strip()]
+    architecture: dict[str, Any] = {} if batch_norm is None else {"batch_norm": batch_norm}
+    if hidden is not None:
+        architecture["hidden"] = [_parse_width(width.strip()) for width in hidden.split(",") if width.strip()]
     spec: dict[str, Any] = {
-        "architecture": {"hidden": widths, "batch_norm": batch_norm},
+        "architecture": architecture,
         "early_stopping": {"patience": patience} if patience else None,
         "max_epochs": max_epochs,
         "seed": seed,

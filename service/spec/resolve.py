@@ -11,7 +11,7 @@ from dataclasses import replace
 from service.engine_constants import MAX_STEP_VALUES
 from service.errors import InvalidSpec
 from service.spec import data_warnings, loss
-from service.spec.averaging import Swa
+from service.spec.averaging import Ema, Swa
 from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
 from service.spec.inputs import Inputs, choose_inputs
@@ -129,6 +129,19 @@ def _check_network(resolved: Resolved) -> None:
         raise InvalidSpec.at("/optimizer/nesterov", "nesterov needs a momentum above 0")
 
 
+def _averaging_warnings(resolved: Resolved) -> list[SpecWarning]:
+    spec, averaging, rule = resolved.spec, resolved.spec.averaging, resolved.spec.early_stopping
+    if isinstance(averaging, Ema):
+        steps, reach = resolved.steps_per_epoch * spec.max_epochs, 1.0 / (1.0 - averaging.decay)
+        if reach * 3 > steps:
+            message = f"the average reaches back some {reach:,.0f} steps, but training has {steps:,} at most"
+            return [_warn("average_too_long", f"{message}: take a smaller decay", "/averaging/decay")]
+    if isinstance(averaging, Swa) and rule and rule.earliest_stop < (first := averaging.first_epoch(spec.max_epochs)):
+        message = f"early stopping may end training before epoch {first}, from which on weights are averaged"
+        return [_warn("average_may_not_begin", message, "/averaging/start")]
+    return []
+
+
 def _training_warnings(resolved: Resolved) -> list[SpecWarning]:
     spec, warnings = resolved.spec, []
     rule = spec.early_stopping
@@ -138,6 +151,7 @@ def _training_warnings(resolved: Resolved) -> list[SpecWarning]:
             f" but training ends at epoch {spec.max_epochs}"
         )
         warnings.append(_warn(f"{rule.rule}_cannot_fire", message, f"/early_stopping/{_CANNOT_FIRE[rule.rule]}"))
+    warnings += _averaging_warnings(resolved)
     size = resolved.batch_rows
     if size > 1 and resolved.rows.train > size and resolved.rows.train % size == 1:
         warnings.append(

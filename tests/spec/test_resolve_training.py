@@ -118,6 +118,24 @@ def test_a_patience_that_saves_no_epoch_is_a_warning(
 
 
 @pytest.mark.parametrize(
+    ("averaging", "early_stopping", "code"),
+    [
+        ({"kind": "ema"}, None, "average_too_long"),
+        ({"kind": "ema", "decay": 0.9}, None, None),
+        ({"kind": "swa"}, {"patience": 10}, "average_may_not_begin"),
+        ({"kind": "swa"}, None, None),
+        ({"kind": "swa", "start": 3}, {"patience": 10}, None),
+    ],
+)
+def test_an_average_that_does_not_fit_the_training_is_a_warning(
+    averaging: dict[str, Any], early_stopping: dict[str, Any] | None, code: str | None
+) -> None:
+    warnings = resolved(averaging=averaging, early_stopping=early_stopping, max_epochs=100).warnings
+
+    assert [warning.code for warning in warnings] == ([] if code is None else [code])
+
+
+@pytest.mark.parametrize(
     ("rule", "first", "field"),
     [
         ({"rule": "gl"}, 2, "min_epochs"),
