@@ -91,7 +91,7 @@ def print_table(seconds: dict[str, float]) -> None:
 
 
 def ours(width: int, device: torch.device = CPU) -> Iterator[None]:
-    jobs = [replace(RESOLVED, spec=SPEC.model_copy(update={"seed": seed})) for seed in range(width)]
+    jobs = [replace(RESOLVED, spec=RESOLVED.spec.model_copy(update={"seed": seed})) for seed in range(width)]
     for _ in Training(jobs, DATA, device):
         yield
 
