@@ -172,7 +172,7 @@ def _training_warnings(resolved: Resolved) -> list[SpecWarning]:
     if resolved.steps_per_epoch == 1 and norms:
         message = (
             "with one step an epoch, batch normalization's running statistics lag some"
-            f" {round(2 / min(norm.momentum for norm in norms))} epochs behind the weights: early validation losses"
+            f" {2 / min(norm.momentum for norm in norms):.0f} epochs behind the weights: early validation losses"
             " mean little (raise the momentum of batch norm to shorten it)"
         )
         warnings.append(_warn("one_step_per_epoch", message, "/batch_size"))

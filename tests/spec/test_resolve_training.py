@@ -268,3 +268,9 @@ def test_the_error_points_at_the_largest_part_of_the_memory(fields: Any, pointer
         resolve(job, profile_of(job.data), limits(memory_bytes=2**20))
 
     assert [fault.pointer for fault in error.value.field_errors] == [pointer]
+
+
+def test_the_smallest_momentum_of_batch_norm_is_accepted() -> None:
+    warnings = resolved(architecture={"batch_norm_momentum": 5e-324}, batch_size="full").warnings
+
+    assert [warning.code for warning in warnings] == ["one_step_per_epoch"]
