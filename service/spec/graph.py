@@ -136,10 +136,3 @@ class Graph:
     def unread(self) -> Iterator[Node]:
         """Nodes other than the last whose value nothing takes."""
         return (node for node in self.nodes[:-1] if not self.readers[node.name])
-
-
-def chain(layers: tuple[Layer, ...], layout: InputLayout) -> Graph:
-    """Layers one after another."""
-    names = [NUMBERS, *(f"layers.{place}" for place in range(len(layers)))]
-    nodes = [Node(name, layer, (source,)) for name, layer, source in zip(names[1:], layers, names, strict=False)]
-    return Graph(layout, tuple(nodes))

@@ -168,7 +168,8 @@ class Building:
             return (source,)
         for index, name in enumerate(written.inputs):
             if name not in self._named:
-                known = ", ".join(map(repr, self._named))
+                absent = {CODES} if not self.layout.categories else set()
+                known = ", ".join(repr(each) for each in self._named if each not in absent)
                 raise InvalidSpec.at(
                     f"{place}/inputs/{index}", f"no earlier layer has the name {name!r}; known: {known}"
                 )

@@ -70,7 +70,7 @@ def test_a_bias_is_frozen_only_if_batch_norms_alone_take_it() -> None:
 @pytest.mark.parametrize(
     ("layers", "pointer", "said"),
     [
-        ([{**LINEAR, "inputs": ["b"]}], "/layers/0/inputs/0", "no earlier layer has the name 'b'"),
+        ([{**LINEAR, "inputs": ["b"]}], "/layers/0/inputs/0", "no earlier layer has the name 'b'; known: 'numbers'"),
         ([{**LINEAR, "inputs": ["codes"]}], "/layers/0/inputs/0", "there are no codes"),
         ([{**LINEAR, "name": "numbers"}], "/layers/0/name", "another layer or input has the name 'numbers'"),
         (

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from service.errors import InvalidSpec
 from service.spec.architecture import Architecture
-from service.spec.graph import Graph, chain
-from service.spec.layers import InputLayout
+from service.spec.graph import NUMBERS, Graph, Node
+from service.spec.layers import InputLayout, Layer
 from service.spec.lowering import lower
 from service.training.array import NetworkArray
 from service.training.losses import CrossEntropy
@@ -38,6 +38,13 @@ NETWORKS: list[Any] = [
 
 def lowered(architecture: Any, inputs: int = 20) -> Graph:
     return lower(TypeAdapter(Architecture).validate_python(architecture), InputLayout(inputs), 3)
+
+
+def chain(layers: tuple[Layer, ...], layout: InputLayout) -> Graph:
+    """Layers one after another."""
+    names = [NUMBERS, *(f"layers.{place}" for place in range(len(layers)))]
+    nodes = [Node(name, layer, (source,)) for name, layer, source in zip(names[1:], layers, names, strict=False)]
+    return Graph(layout, tuple(nodes))
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
