@@ -87,7 +87,7 @@ class Poisson(Strict):
     """Poisson loss, for regression on counts or rates, which must not be negative: predicts the mean.
 
     The network's output is the logarithm of rate / m, where m is the mean of the training targets. The loss is half the
-    Poisson deviance in units of m; its gradient is that of PoissonNLLLoss.
+    Poisson deviance in units of m; its gradient is that of PoissonNLLLoss. A predicted rate is at most e^80 m.
     """
 
     kind: Literal["poisson"] = "poisson"
