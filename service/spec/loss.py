@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag
 
@@ -105,6 +105,13 @@ Loss = Annotated[
     | Annotated[Poisson, Tag("poisson")],
     kind_or("auto"),
 ]
+
+
+def unit_of(loss: Loss) -> dict[str, Any]:
+    """Values of two losses can be compared if these are equal."""
+    return loss.model_dump(exclude={"label_smoothing", "class_weight"})  # of training rows alone
+
+
 CLASSIFICATION = (CrossEntropy, Focal)
 REGRESSION = (SquaredError, AbsoluteError, Huber, QuantileLoss, Poisson)
 KnownLoss = CrossEntropy | Focal | SquaredError | AbsoluteError | Huber | QuantileLoss | Poisson
