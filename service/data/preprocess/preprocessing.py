@@ -18,6 +18,9 @@ from service.spec.read_options import DEFAULT_NULL_VALUES
 from service.spec.resolved import Link, Preparation, Target, layout_of
 from service.spec.table import Value
 
+MAX_LOG_RATE = 80.0
+"""Largest output of a network with link `log`, so that no rate overflows: e^80 is 5.5e34."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -47,7 +50,8 @@ class FittedTarget(Strict):
     scale: float = 1.0
     """The training deviation of a number; with link `log` the training mean, or 1 where that is 0."""
     link: Link = "identity"
-    """How the network's output becomes a number: output x scale + mean, or exp(output) x scale."""
+    """How the network's output becomes a number: output x scale + mean, or exp(output) x scale, where the output is at
+    most 80."""
     low: float | None = None
     """The smallest training number, to which predictions are clipped; null: they are not."""
     high: float | None = None
@@ -156,7 +160,9 @@ class Preprocessing(Strict):
         """Regression outputs (n,) in the target's own unit, clipped if `clip_target`, else infinite beyond float64."""
         with np.errstate(over="ignore"):
             found = values.astype(np.float64)
-            found = (np.exp(found) if self.target.link == "log" else found) * self.target.scale + self.target.mean
+            if self.target.link == "log":
+                found = np.exp(np.minimum(found, MAX_LOG_RATE))
+            found = found * self.target.scale + self.target.mean
         return found if self.target.low is None else np.clip(found, self.target.low, self.target.high)
 
 
