@@ -34,7 +34,7 @@ CALM_SECONDS = 300.0  # for what is left to come to its end
 
 
 def spec(number: int) -> dict[str, Any]:
-    """Small jobs of several kinds, of which some train together; every 50th takes seconds, so that it is interrupted."""
+    """Small jobs of several kinds, of which some train together; every 50th takes seconds and is interrupted."""
     return {
         "data": {"kind": "synthetic", "rows": 200 + 100 * (number % 3), "features": 4, "signal": 1.0},
         "architecture": {"hidden": [8], "dropout": 0.1 * (number % 2)},
