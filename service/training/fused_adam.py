@@ -132,7 +132,7 @@ class FusedAdam:
 
 
 def _ranges(decayed: Tensor) -> list[tuple[list[slice], bool]]:
-    """Parts of the columns for one call, and whether weight decay applies to them; decayed: (P,), 1 or 0.
+    """Ranges of columns for each call, and whether weight decay applies to them; decayed: (P,), 1 or 0.
 
     PAD columns belong to one parameter. What is not decayed among them is padding, which stays 0.
     """

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import torch
 
 from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.domain.job import JobError
@@ -16,7 +21,7 @@ from service.training.checkpoint import Metadata, to_bytes
 from service.training.snapshot import to_bytes as snapshot_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from service.artifacts import Artifacts
     from service.data.preprocess.preprocessing import Preprocessing
@@ -28,6 +33,9 @@ if TYPE_CHECKING:
     from service.worker.superseded_checkpoints import SupersededCheckpoints
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+WRITERS = 8  # threads
 
 
 class Packer(Protocol):
@@ -75,6 +83,7 @@ class CheckpointFiles:
     def __init__(self, artifacts: Artifacts, superseded: SupersededCheckpoints, keep: Collection[str]) -> None:
         """`keep`: the kinds of checkpoints that an ended job leaves beside the best."""
         self._artifacts, self.superseded, self._keep = artifacts, superseded, keep
+        self._making_room = Lock()
         self.packer: Packer  # set when training starts
 
     @property
@@ -89,6 +98,10 @@ class CheckpointFiles:
     def write_state(self, number: int, attempt: Attempt) -> list[Checkpoint]:
         """The state to resume from, after the first epoch of this attempt. Raises StorageError."""
         return [] if attempt.last is None else [self._write(number, attempt, CheckpointKind.state)]
+
+    def write_best_and_state(self, number: int, attempt: Attempt) -> list[Checkpoint]:
+        """Both. Raises StorageError."""
+        return [*self.write_best(number, attempt), *self.write_state(number, attempt)]
 
     def write_final(self, number: int, attempt: Attempt) -> tuple[list[Checkpoint], JobError | None]:
         """The files that an ended job keeps, as far as they could be written, and why not all were."""
@@ -120,9 +133,9 @@ class CheckpointFiles:
         try:
             self._artifacts.put(key, data)
         except StorageError:
-            if not self.superseded.make_room():
-                raise
-            self._artifacts.put(key, data)
+            with self._making_room:  # the first thread makes room for all
+                self.superseded.make_room()
+                self._artifacts.put(key, data)
         return Checkpoint(
             kind=kind,
             epoch=row.epoch,
@@ -133,3 +146,20 @@ class CheckpointFiles:
             download_url="",
             created_at=datetime.now(UTC),
         )
+
+
+def for_each(attempts: Mapping[int, Attempt], write: Callable[[int, Attempt], T]) -> Iterator[tuple[int, T]]:
+    """What `write` returns for each attempt, by its number; raises the first error after all have ended.
+
+    Several attempts are written at once: the disk makes many files durable in the time of a few.
+    """
+    if len(attempts) < 2:
+        for number, attempt in attempts.items():
+            yield number, write(number, attempt)
+        return
+    with ThreadPoolExecutor(WRITERS, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        found = {
+            number: pool.submit(copy_context().run, write, number, attempt) for number, attempt in attempts.items()
+        }
+        for number, result in found.items():
+            yield number, result.result()
