@@ -80,6 +80,7 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
     stop = threading.Event()
     collecting = _start_collecting(settings, database, stop)
     on_start()
+    predictor.start()
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     typer.echo(f"bestepoch {installed_version('bestepoch')} at http://{host}:{port} (documentation at /docs)")
     try:
