@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import subprocess
@@ -81,6 +82,7 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
     collecting = _start_collecting(settings, database, stop)
     on_start()
     predictor.start()
+    gc.freeze()  # routes and models, which stay: not to be scanned again and again
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     typer.echo(f"bestepoch {installed_version('bestepoch')} at http://{host}:{port} (documentation at /docs)")
     try:

@@ -120,8 +120,9 @@ async def with_weights(
     Retried if a new best checkpoint has replaced the file meanwhile.
     """
     failed: str | None = None
+    read, key = partial(read_checkpoint, context, job_id, kind), (context.caller.tenant, job_id, kind)
     while True:
-        checkpoint = await context.state.read_batcher.run(partial(read_checkpoint, context, job_id, kind))
+        checkpoint = await context.state.read_batcher.run(read, key)
         try:
             return checkpoint, await use(checkpoint, context.state.artifacts.path(checkpoint.path))
         except CheckpointCorrupt:
