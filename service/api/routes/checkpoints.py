@@ -23,7 +23,7 @@ from service.api.strict_route import StrictRoute
 from service.artifacts import sha256_of
 from service.concurrency.cancellation import current
 from service.domain.checkpoint import Checkpoint, CheckpointFormat, CheckpointKind
-from service.errors import CheckpointCorrupt
+from service.errors import CheckpointCorrupt, NotFound
 from service.store import checkpoints
 from service.store.jobs import jobs
 
@@ -63,8 +63,11 @@ def get_checkpoint(job_id: JobId, kind: Kind, context: Reader) -> Checkpoint:
 def read_checkpoint(context: RequestContext, job_id: str, kind: CheckpointKind) -> Checkpoint:
     """The job's checkpoint of this kind; raises NotFound, for the job or for the checkpoint."""
     with context.database.reading() as connection:
-        jobs.require(connection, job_id)
-        return checkpoints.get(connection, job_id, kind)
+        try:
+            return checkpoints.get(connection, job_id, kind)
+        except NotFound:
+            jobs.require(connection, job_id)
+            raise
 
 
 @router.head("/{job_id}/checkpoints/{kind}/download", include_in_schema=False)
