@@ -55,11 +55,12 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
     """Serve the API until a signal stops it; `on_start` is called just before."""
     from service.api.app import create_app
     from service.api.connections.server import Server
+    from service.serving.helper_pool import helper_count
     from service.serving.predictor import Predictor
 
     database, artifacts = open_database(settings), Artifacts(settings.artifacts)
     pair(database, artifacts)
-    predictor = Predictor(settings.max_model_bytes)
+    predictor = Predictor(settings.max_model_bytes, helper_count())
     _check_api_keys(settings, database)
     _warn_of_exposed_files(settings)
     if not landlock_version():

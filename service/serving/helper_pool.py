@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from service.domain.model_ref import ModelRef
+
+
+CORES_PER_HELPER = 4
+MAX_HELPERS = 4
+
+
+def helper_count() -> int:
+    """How many helpers suit this machine: most of its cores train, and each helper holds torch and its own models."""
+    return max(1, min(MAX_HELPERS, (os.cpu_count() or 1) // CORES_PER_HELPER))
 
 
 class HelperPool:

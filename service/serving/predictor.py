@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from service.concurrency.cancellation import current
@@ -38,7 +39,12 @@ class Predictor:
 
     def start(self) -> None:
         """Start the helpers now, rather than at the first prediction. Does not wait for them."""
-        threading.Thread(target=self._pool.call_each, args=("warm_up",), daemon=True).start()
+
+        def warm_up() -> None:
+            with suppress(Unavailable):  # closed meanwhile; a prediction would start it again
+                self._pool.call_each("warm_up")
+
+        threading.Thread(target=warm_up, daemon=True).start()
 
     def preload(self, ref: ModelRef) -> None:
         """Load a model and predict a row without values, so that the first answer is as fast as the next.
@@ -48,7 +54,7 @@ class Predictor:
         self._pool.call_each("preload", ref)
 
     async def predict_few(self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """`predict` for at most FEW_ROWS rows, without a thread: together with others that wait for the model."""
+        """`predict` for a few rows, without a thread: together with others that wait for the same model."""
         answers, _ = await asyncio.wrap_future(self._pool.submit(tenant, ref, rows))
         return cast("list[dict[str, Any]]", answers)
 
