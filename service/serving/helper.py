@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
+from itertools import accumulate
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,8 @@ from service.errors import CheckpointCorrupt, Conflict, InvalidData, NotInstalle
 from service.serving.exports.bundle import to_bundle
 from service.serving.exports.program import to_pt2
 from service.serving.exports.rows import rows_for
+from service.serving.weighted_model import WeightedModel
+from service.spec.table import Value
 from service.training.checkpoint import from_bytes, to_pt
 from service.training.inference import InferenceModel
 
@@ -30,15 +33,18 @@ if TYPE_CHECKING:
 
     from service.data.preprocess.preprocessing import Table
     from service.domain.job import Export
-    from service.serving.exports.model import Rows
-    from service.spec.table import Value
+    from service.domain.model_ref import ModelRef
+    from service.serving.exports.model import Rows as ExportRows
     from service.training.checkpoint import LoadedCheckpoint
+
+Rows = list[dict[str, Value | None]]
+Answer = dict[str, Any]
 
 MAX_PROBABILITIES = 1_000_000  # in one response
 
 
 class PredictionSchema(NamedTuple):
-    """What a network needs from a file of rows, for the process that ingests the file."""
+    """What a model needs from a file of rows, for the process that ingests the file."""
 
     preprocessing: str  # as JSON
     features: int
@@ -56,6 +62,11 @@ class ModelCache:
     def size_bytes(self) -> int:
         """Memory of the cached models."""
         return sum(model.size_bytes for model in self._kept.values())
+
+    def weighted(self, ref: ModelRef) -> WeightedModel:
+        """The model, its members loaded unless they are cached; raises CheckpointCorrupt, Conflict."""
+        members = [self.load(member.path, member.sha256) for member in ref.members]
+        return WeightedModel(members, [member.weight for member in ref.members])
 
     def load(self, path: str, sha256: str) -> InferenceModel:
         """The model of this checkpoint, loaded unless it is cached; raises CheckpointCorrupt."""
@@ -81,7 +92,7 @@ def serve(pipe: Connection, model_bytes: int) -> None:
     """Serve calls until the pipe closes: (function name, arguments) -> (True, result) or (False, error)."""
     torch.set_num_threads(1)
     MODELS.max_bytes = model_bytes
-    served = (check_rows, predict, prediction_schema, predict_part, export_pt, export)
+    served = (warm_up, preload, check_rows, predict, prediction_schema, predict_part, export_pt, export)
     functions: dict[str, Callable[..., Any]] = {function.__name__: function for function in served}
     while True:
         try:
@@ -96,9 +107,18 @@ def serve(pipe: Connection, model_bytes: int) -> None:
             pipe.send((False, StorageError(f"a file cannot be read or written: {error.strerror}")))
 
 
-def check_rows(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> None:
+def warm_up() -> None:
+    """Do nothing: the process has started, and torch is loaded."""
+
+
+def preload(ref: ModelRef) -> None:
+    """Load the model, and predict a row without values; raises CheckpointCorrupt, Conflict."""
+    predict(ref, [[{}]])
+
+
+def check_rows(ref: ModelRef, rows: Rows) -> None:
     """Validate rows: raises InvalidData with row and column of a wrong value, or for too many rows."""
-    fitted = MODELS.load(path, sha256).preprocessing
+    fitted = MODELS.weighted(ref).preprocessing
     classes = fitted.target.classes
     if len(rows) * len(classes or ()) > MAX_PROBABILITIES:
         most = MAX_PROBABILITIES // len(classes or ())
@@ -106,18 +126,26 @@ def check_rows(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> N
     table_from_rows(rows, fitted)
 
 
-def predict(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> tuple[list[dict[str, Any]], float]:
-    """Predict rows, given as raw values by column name; also returns the seconds taken, without loading the checkpoint.
+def predict(ref: ModelRef, requests: list[Rows]) -> tuple[list[list[Answer] | ServiceError], float]:
+    """Predict the rows of several requests at once; also returns the seconds taken, without loading.
 
-    One `{"prediction": ...}` per row, for classification with `"probabilities": {class: probability}`. Raises
-    InvalidData with row and column of a wrong value.
+    A row, given as raw values by column name, is answered by `{"prediction": ...}`, for classification with
+    `"probabilities": {class: probability}`. A request with a wrong value gets an InvalidData with row and column, and
+    the others their answers.
     """
-    model = MODELS.load(path, sha256)
+    model = MODELS.weighted(ref)
     began = time.monotonic()
-    return _answers(model, rows), time.monotonic() - began
+    try:
+        answers = _answers(model, [row for rows in requests for row in rows])
+    except InvalidData as error:
+        if len(requests) == 1:
+            return [error], time.monotonic() - began
+        return [predict(ref, [rows])[0][0] for rows in requests], time.monotonic() - began
+    ends = list(accumulate(len(rows) for rows in requests))
+    return [answers[end - len(rows) : end] for rows, end in zip(requests, ends, strict=True)], time.monotonic() - began
 
 
-def _answers(model: InferenceModel, rows: list[dict[str, Value | None]]) -> list[dict[str, Any]]:
+def _answers(model: WeightedModel, rows: Rows) -> list[Answer]:
     fitted = model.preprocessing
     classes = fitted.target.classes
     table = table_from_rows(rows, fitted)
@@ -132,25 +160,25 @@ def _answers(model: InferenceModel, rows: list[dict[str, Value | None]]) -> list
     ]
 
 
-def prediction_schema(path: str, sha256: str) -> PredictionSchema:
-    """What the network needs from a file of rows."""
-    fitted = MODELS.load(path, sha256).preprocessing
+def prediction_schema(ref: ModelRef) -> PredictionSchema:
+    """What the model needs from a file of rows."""
+    fitted = MODELS.weighted(ref).preprocessing
     answers = ["prediction", *(f"probability of {_name(value)}" for value in fitted.target.classes or ())]
     return PredictionSchema(fitted.model_dump_json(), len(fitted.features), answers)
 
 
-def predict_part(path: str, sha256: str, staged: str, rows: range, answers: str) -> float:
+def predict_part(ref: ModelRef, staged: str, rows: range, answers: str) -> float:
     """Predict a range of the rows that `read_rows` has staged, into the new Parquet file `answers`.
 
-    Returns the seconds taken, without loading the checkpoint.
+    Returns the seconds taken, without loading the checkpoints.
     """
-    model = MODELS.load(path, sha256)
+    model = MODELS.weighted(ref)
     began = time.monotonic()
     _write_part(model, table_from_staged(Path(staged), model.preprocessing, rows), Path(answers))
     return time.monotonic() - began
 
 
-def _write_part(model: InferenceModel, table: Table, answers: Path) -> None:
+def _write_part(model: WeightedModel, table: Table, answers: Path) -> None:
     classes = model.preprocessing.target.classes
     if classes is None:
         values = model.numbers(table)
@@ -186,7 +214,7 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _exported(checkpoint: LoadedCheckpoint, rows: Rows, asked: Export) -> bytes:
+def _exported(checkpoint: LoadedCheckpoint, rows: ExportRows, asked: Export) -> bytes:
     match asked.format:
         case CheckpointFormat.onnx:
             try:

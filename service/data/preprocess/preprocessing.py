@@ -31,6 +31,15 @@ class Table:
 
     columns: dict[str, NDArray[Any]]
     rows: int
+    stored_rows: NDArray[np.int64] | None = None  # (rows,) their numbers in the stored table; None: all of its rows
+
+    def numbers(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n,) numbers in the stored table, from 0, of these rows (n,)."""
+        return rows if self.stored_rows is None else self.stored_rows[rows]
+
+    def take(self, rows: NDArray[np.int64]) -> Table:
+        """The rows numbered by `rows` (n,), in this order."""
+        return Table({name: values[rows] for name, values in self.columns.items()}, len(rows))
 
 
 class FittedTarget(Strict):
@@ -133,25 +142,20 @@ class Preprocessing(Strict):
             return None
         return np.stack([feature.codes(table.columns[feature.column]) for feature in coded], axis=1)
 
-    def training_inputs(
-        self, preparation: Preparation, table: Table, inputs: NDArray[np.float32], train_rows: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """(n, inputs) the inputs of the training rows that this was fitted on, target encodings out of fold.
+    def encode_out_of_fold(self, preparation: Preparation, table: Table, inputs: NDArray[np.float32]) -> None:
+        """Change target encodings in `inputs` (rows, inputs) to out-of-fold ones, in place.
 
-        `inputs`: those of all rows of the table. Raises DatasetCorrupt.
+        `table`: the training rows that this was fitted on. Raises DatasetCorrupt.
         """
-        taken = inputs[train_rows]
         if not _encodes_by_target(preparation):
-            return taken
-        means = _target_means(preparation, self.target.encoded(table.columns[self.target.column][train_rows]))
-        end = 0
+            return
+        means, end = _target_means(preparation, self.targets(table)), 0
         for feature in self.features:
             start, end = end, end + feature.width
             if feature.values is not None:
                 categories = feature.categories or []
-                codes = class_indexes(table.columns[feature.column][train_rows], categories)
-                taken[:, start : start + len(feature.values[-1])] = means.out_of_fold(codes, len(categories))
-        return taken
+                codes = class_indexes(table.columns[feature.column], categories)
+                inputs[:, start : start + len(feature.values[-1])] = means.out_of_fold(codes, len(categories))
 
     def targets(self, table: Table) -> NDArray[np.int64] | NDArray[np.float32]:
         """(rows,) int64 class indexes, or (rows,) float32 standardized values. Raises DatasetCorrupt."""
