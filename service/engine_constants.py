@@ -7,6 +7,8 @@ from __future__ import annotations
 
 PAD = 32
 """The engine pads the width of flat layers to a multiple of this many floats (see training/weights.py)."""
+ALIGNMENT = 64
+"""Bytes to which torch aligns the memory of its tensors."""
 
 
 def padded(width: int) -> int:

@@ -21,12 +21,18 @@ from service.spec.task import negative_target
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one part of the split, contiguous."""
+    """The rows of one part of the split, each array contiguous."""
 
-    x: NDArray[np.float32]  # (N, inputs)
+    padded: NDArray[np.float32]  # (N, padded inputs): the inputs, then zeros, which the engine reads without a copy
+    inputs: int
     y: NDArray[np.int64] | NDArray[np.float32]  # (N,) class indexes, or standardized values
     weight: NDArray[np.float32] | None = None  # (N,) sample weights of the training rows, 1 on average; None: all equal
     codes: NDArray[np.int64] | None = None  # (N, coded columns) category codes; None: there are no such columns
+
+    @property
+    def x(self) -> NDArray[np.float32]:
+        """(N, inputs)."""
+        return self.padded[:, : self.inputs]
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Prepared:
 
         Raises InvalidSpec if it monitors validation rows and there are none.
         """
-        train, validation, test = (len(part.x) for part in (self.train, self.validation, self.test))
+        train, validation, test = (len(part.y) for part in (self.train, self.validation, self.test))
         if not validation and resolved.monitor is not Monitor.train_loss:
             raise InvalidSpec.at("/split", "the split leaves no validation rows")
         return replace(resolved, rows=replace(resolved.rows, train=train, validation=validation, test=test, exact=True))
@@ -70,13 +76,15 @@ def prepare_table(preparation: Preparation, table: Table) -> Prepared:
     if len(parts.train) < 2:
         raise InvalidSpec.at("/split", f"the split leaves {len(parts.train)} rows for training; at least 2 are needed")
     preprocessing = Preprocessing.fit(preparation, table, parts.train)
-    x, y, codes = preprocessing.inputs(table), preprocessing.targets(table), preprocessing.codes(table)
+    y, codes, inputs = preprocessing.targets(table), preprocessing.codes(table), preprocessing.layout.numbers
+    numbers = (parts.train, parts.validation, parts.test)
+    padded = preprocessing.padded_inputs(table, numbers)
+    preprocessing.encode_out_of_fold(preparation, table, padded[0], parts.train)
     train, validation, test = (
-        Rows(x[part], y[part], codes=None if codes is None else codes[part])
-        for part in (parts.train, parts.validation, parts.test)
+        Rows(values, inputs, y[part], codes=None if codes is None else codes[part])
+        for values, part in zip(padded, numbers, strict=True)
     )
-    x_train = preprocessing.training_inputs(preparation, table, x, parts.train)
-    train = replace(train, x=x_train, weight=_weight(preparation.data, table, parts))
+    train = replace(train, weight=_weight(preparation.data, table, parts))
     return Prepared(train, validation, test, preprocessing)
 
 

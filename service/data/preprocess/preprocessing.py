@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from service.data.preprocess.category_values import TargetMeans
 from service.data.preprocess.features import FittedFeature, class_indexes
 from service.data.preprocess.scaling import moments, standardized
+from service.engine_constants import ALIGNMENT, VALUE_BYTES, padded
 from service.errors import DatasetCorrupt
 from service.spec.base import Strict
 from service.spec.layers import InputLayout
@@ -122,6 +124,23 @@ class Preprocessing(Strict):
                 feature.write(table.columns[feature.column], inputs[:, start:end])
         return inputs
 
+    def padded_inputs(self, table: Table, parts: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+        """(n, padded inputs) float32 of the rows numbered by each part (n,): the inputs, always finite, then zeros.
+
+        A column at a time, so that the inputs of all rows are not in memory twice.
+        """
+        width = padded(self.layout.numbers)
+        taken = [_aligned_zeros(len(part), width) for part in parts]
+        end = 0
+        for feature in self.features:
+            start, end = end, end + feature.width
+            if end > start:
+                inputs = np.empty((table.rows, feature.width), dtype=np.float32)
+                feature.write(table.columns[feature.column], inputs)
+                for rows, part in zip(taken, parts, strict=True):
+                    rows[:, start:end] = inputs[part]
+        return taken
+
     def codes(self, table: Table) -> NDArray[np.int64] | None:
         """(rows, coded columns) int64, each below the number of codes of its column; None without such columns."""
         coded = [feature for feature in self.features if feature.embedding_size is not None]
@@ -129,16 +148,15 @@ class Preprocessing(Strict):
             return None
         return np.stack([feature.codes(table.columns[feature.column]) for feature in coded], axis=1)
 
-    def training_inputs(
+    def encode_out_of_fold(
         self, preparation: Preparation, table: Table, inputs: NDArray[np.float32], train_rows: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """(n, inputs) the inputs of the training rows that this was fitted on, target encodings out of fold.
+    ) -> None:
+        """Write target encodings out of fold, if there are any, into the inputs of the training rows.
 
-        `inputs`: those of all rows of the table. Raises DatasetCorrupt.
+        `inputs`: (n, inputs or more) of the rows that this was fitted on, `train_rows`. Raises DatasetCorrupt.
         """
-        taken = inputs[train_rows]
         if not _encodes_by_target(preparation):
-            return taken
+            return
         means = _target_means(preparation, self.target.encoded(table.columns[self.target.column][train_rows]))
         end = 0
         for feature in self.features:
@@ -146,8 +164,7 @@ class Preprocessing(Strict):
             if feature.values is not None:
                 categories = feature.categories or []
                 codes = class_indexes(table.columns[feature.column][train_rows], categories)
-                taken[:, start : start + len(feature.values[-1])] = means.out_of_fold(codes, len(categories))
-        return taken
+                inputs[:, start : start + len(feature.values[-1])] = means.out_of_fold(codes, len(categories))
 
     def targets(self, table: Table) -> NDArray[np.int64] | NDArray[np.float32]:
         """(rows,) int64 class indexes, or (rows,) float32 standardized values. Raises DatasetCorrupt."""
@@ -159,6 +176,14 @@ class Preprocessing(Strict):
             found = values.astype(np.float64)
             found = (np.exp(found) if self.target.link == "log" else found) * self.target.scale + self.target.mean
         return found if self.target.low is None else np.clip(found, self.target.low, self.target.high)
+
+
+def _aligned_zeros(rows: int, width: int) -> NDArray[np.float32]:
+    """(rows, width) of zeros, aligned as torch aligns its tensors, because the bits of a product may depend on it."""
+    size = rows * width * VALUE_BYTES
+    memory = np.zeros(size + ALIGNMENT, dtype=np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(np.float32).reshape(rows, width)
 
 
 def _encodes_by_target(preparation: Preparation) -> bool:
