@@ -44,6 +44,13 @@ class Prepared:
     test: Rows
     preprocessing: Preprocessing
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        parts = (self.train, self.validation, self.test)
+        arrays = (each for rows in parts for each in (rows.padded, rows.y, rows.weight, rows.codes))
+        return sum(each.nbytes for each in arrays if each is not None)
+
     def counted(self, resolved: Resolved) -> Resolved:
         """The job with exact row counts in place of estimates.
 
