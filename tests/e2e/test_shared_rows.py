@@ -31,7 +31,7 @@ def weights(client: httpx2.Client, seed: int) -> bytes:
     """The best weights of a short job on the table."""
     job = submit(client, {"data": TABLE, "seed": seed, "max_epochs": 2, "batch_size": 1_024})
     assert get(client, job, wait=60)["status"] == "succeeded"
-    return client.get(f"/v1/jobs/{job}/checkpoints/best").content
+    return client.get(f"/v1/jobs/{job}/checkpoints/best/download").raise_for_status().content
 
 
 @pytest.fixture
