@@ -25,13 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 2 * 1024**3  # of all files, unless a single one is larger
 PARTS = ("train", "validation", "test")
-ARRAYS = ("padded", "y", "weight", "codes")
+ARRAYS = ("padded", "y", "weight", "codes", "row", "truth")
 SUFFIX = ".rows"
 NOT_SHARED = "prepared rows stay in this trainer's memory, because they cannot be shared: %s"
 
@@ -141,21 +139,17 @@ def _read(path: Path) -> Prepared:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     header, start = json.loads(line), _whole_pages(len(line))
     preprocessing = Preprocessing.model_validate_json(header["preprocessing"])
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: dict[str, Any] = {
         name: np.ndarray(own["shape"], own["dtype"], buffer=mapped, offset=start + own["offset"])
         for name, own in header["arrays"].items()
     }
     train, validation, test = (
-        Rows(
-            arrays[f"{part}.padded"],
-            preprocessing.layout.numbers,
-            arrays[f"{part}.y"],
-            arrays.get(f"{part}.weight"),
-            arrays.get(f"{part}.codes"),
-        )
-        for part in PARTS
+        {name: arrays[f"{part}.{name}"] for name in ARRAYS if f"{part}.{name}" in arrays} for part in PARTS
     )
-    return Prepared(train, validation, test, preprocessing)
+    inputs = preprocessing.layout.numbers
+    return Prepared(
+        Rows(inputs=inputs, **train), Rows(inputs=inputs, **validation), Rows(inputs=inputs, **test), preprocessing
+    )
 
 
 def _whole_pages(size: int) -> int:

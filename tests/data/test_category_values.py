@@ -148,7 +148,7 @@ def test_held_out_rows_decide_nothing(tmp_path: Path, kind: str) -> None:
     assert first.model_dump_json() == again.model_dump_json()
     inputs = []
     for fitted, rows in ((first, table), (again, other)):
-        (own,) = fitted.padded_inputs(rows, [train])
+        own = fitted.padded_inputs(rows, train)
         fitted.encode_out_of_fold(resolved.preparation, rows, own, train)
         inputs.append(own)
     assert inputs[0].tobytes() == inputs[1].tobytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ class Rows:
     y: NDArray[np.int64] | NDArray[np.float32]  # (N,) class indexes, or standardized values
     weight: NDArray[np.float32] | None = None  # (N,) sample weights of the training rows, 1 on average; None: all equal
     codes: NDArray[np.int64] | None = None  # (N, coded columns) category codes; None: there are no such columns
+    row: NDArray[np.int64] | None = None  # (N,) numbers in the stored table, from 0; None: unknown
+    truth: NDArray[np.float64] | None = None  # (N,) numbers to predict, as stored; None: classes, or unknown
 
     @property
     def x(self) -> NDArray[np.float32]:
@@ -48,7 +51,9 @@ class Prepared:
     def nbytes(self) -> int:
         """Bytes of the arrays."""
         parts = (self.train, self.validation, self.test)
-        arrays = (each for rows in parts for each in (rows.padded, rows.y, rows.weight, rows.codes))
+        arrays = (
+            each for rows in parts for each in (rows.padded, rows.y, rows.weight, rows.codes, rows.row, rows.truth)
+        )
         return sum(each.nbytes for each in arrays if each is not None)
 
     def counted(self, resolved: Resolved) -> Resolved:
@@ -83,13 +88,23 @@ def prepare_table(preparation: Preparation, table: Table) -> Prepared:
     if len(parts.train) < 2:
         raise InvalidSpec.at("/split", f"the split leaves {len(parts.train)} rows for training; at least 2 are needed")
     preprocessing = Preprocessing.fit(preparation, table, parts.train)
-    y, codes, inputs = preprocessing.targets(table), preprocessing.codes(table), preprocessing.layout.numbers
-    numbers = (parts.train, parts.validation, parts.test)
-    padded = preprocessing.padded_inputs(table, numbers)
-    preprocessing.encode_out_of_fold(preparation, table, padded[0], parts.train)
+    order = np.concatenate([parts.train, parts.validation, parts.test])
+    padded, row = preprocessing.padded_inputs(table, order), table.numbers(order)
+    preprocessing.encode_out_of_fold(preparation, table, padded[: len(parts.train)], parts.train)
+    y, codes = preprocessing.targets(table)[order], preprocessing.codes(table)
+    codes = None if codes is None else codes[order]
+    truth = table.columns[target.column][order] if target.classes is None else None
+    places = pairwise(accumulate((len(parts.train), len(parts.validation), len(parts.test)), initial=0))
     train, validation, test = (
-        Rows(values, inputs, y[part], codes=None if codes is None else codes[part])
-        for values, part in zip(padded, numbers, strict=True)
+        Rows(
+            padded[start:end],
+            preprocessing.layout.numbers,
+            y[start:end],
+            codes=None if codes is None else codes[start:end],
+            row=row[start:end],
+            truth=None if truth is None else truth[start:end],
+        )
+        for start, end in places
     )
     train = replace(train, weight=_weight(preparation.data, table, parts))
     return Prepared(train, validation, test, preprocessing)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,9 @@ from service.spec.read_options import DEFAULT_NULL_VALUES
 from service.spec.resolved import Link, Preparation, Target, layout_of
 from service.spec.table import Value
 
+MAX_LOG_RATE = 80.0
+"""Largest output of a network with link `log`, so that no rate overflows: e^80 is 5.5e34."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -30,6 +32,11 @@ class Table:
 
     columns: dict[str, NDArray[Any]]
     rows: int
+    stored_rows: NDArray[np.int64] | None = None  # (rows,) their numbers in the stored table; None: all of its rows
+
+    def numbers(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n,) numbers in the stored table, from 0, of these rows (n,)."""
+        return rows if self.stored_rows is None else self.stored_rows[rows]
 
 
 class FittedTarget(Strict):
@@ -45,7 +52,8 @@ class FittedTarget(Strict):
     scale: float = 1.0
     """The training deviation of a number; with link `log` the training mean, or 1 where that is 0."""
     link: Link = "identity"
-    """How the network's output becomes a number: output x scale + mean, or exp(output) x scale."""
+    """How the network's output becomes a number: output x scale + mean, or exp(output) x scale, where the output is at
+    most 80."""
     low: float | None = None
     """The smallest training number, to which predictions are clipped; null: they are not."""
     high: float | None = None
@@ -124,22 +132,17 @@ class Preprocessing(Strict):
                 feature.write(table.columns[feature.column], inputs[:, start:end])
         return inputs
 
-    def padded_inputs(self, table: Table, parts: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
-        """(n, padded inputs) float32 of the rows numbered by each part (n,): the inputs, always finite, then zeros.
+    def padded_inputs(self, table: Table, order: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n, padded inputs) float32 of the rows numbered by `order` (n,): the inputs, always finite, then zeros.
 
-        A column at a time, so that the inputs of all rows are not in memory twice.
+        A column at a time, because an ordered copy of the table would take more memory than the inputs.
         """
-        width = padded(self.layout.numbers)
-        taken = [_aligned_zeros(len(part), width) for part in parts]
-        end = 0
+        inputs, end = _aligned_zeros(len(order), padded(self.layout.numbers)), 0
         for feature in self.features:
             start, end = end, end + feature.width
             if end > start:
-                inputs = np.empty((table.rows, feature.width), dtype=np.float32)
-                feature.write(table.columns[feature.column], inputs)
-                for rows, part in zip(taken, parts, strict=True):
-                    rows[:, start:end] = inputs[part]
-        return taken
+                feature.write(table.columns[feature.column][order], inputs[:, start:end])
+        return inputs
 
     def codes(self, table: Table) -> NDArray[np.int64] | None:
         """(rows, coded columns) int64, each below the number of codes of its column; None without such columns."""
@@ -174,7 +177,9 @@ class Preprocessing(Strict):
         """Regression outputs (n,) in the target's own unit, clipped if `clip_target`, else infinite beyond float64."""
         with np.errstate(over="ignore"):
             found = values.astype(np.float64)
-            found = (np.exp(found) if self.target.link == "log" else found) * self.target.scale + self.target.mean
+            if self.target.link == "log":
+                found = np.exp(np.minimum(found, MAX_LOG_RATE))
+            found = found * self.target.scale + self.target.mean
         return found if self.target.low is None else np.clip(found, self.target.low, self.target.high)
 
 
