@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor
 
-from service.engine_constants import padded
 from service.spec.averaging import Ema
 from service.spec.resolve import Resolved
 from service.training import averaging, losses, optimizers, schedules
@@ -156,7 +155,7 @@ class ArrayTrainer:
             yield from (group[start : start + at_once] for start in range(0, len(group), at_once))
 
     def _rows(self, sets: Sequence[Rows]) -> MemberRows:
-        return MemberRows(sets, padded(self.array.inputs), self._device)
+        return MemberRows(sets, self._device)
 
     def _prepare(self) -> None:
         """Create what depends on the members."""

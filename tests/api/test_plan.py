@@ -99,7 +99,8 @@ def test_a_training_step_over_the_memory_limit_is_refused(client: TestClient) ->
 
     assert response.status_code == 422
     assert response.json()["detail"] == (
-        "a step of 800,000 rows would hold 72 GiB between the layers; at most 8 GiB are allowed: take smaller batches"
+        "a step of 800,000 rows would hold 72 GiB between the layers; at most 8 GiB are allowed: take batches of at"
+        " most 89,121 rows"
     )
 
 
@@ -205,7 +206,7 @@ def test_a_plan_says_that_folds_train_as_one_array(client: TestClient) -> None:
     array = folds(client)
 
     assert (array["arrays"], array["limited_by"], array["reason"]) == (1, None, None)
-    assert (array["row_set_bytes"], array["row_sets"]) == (10_000 * 52 * 4, 2**30 // (10_000 * 52 * 4))
+    assert (array["row_set_bytes"], array["row_sets"]) == (10_000 * 32 * 4, 2**30 // (10_000 * 32 * 4))
     assert array["jobs"] > 8
 
 
@@ -220,10 +221,10 @@ def test_a_plan_without_folds_is_one_array(client: TestClient) -> None:
     ("fields", "arrays", "limited_by", "reason"),
     [
         (
-            {"rows": 1_500_000, "batch_size": 4_096},
+            {"rows": 2_400_000, "batch_size": 4_096},
             3,
             "row_memory",
-            "8 folds train as 3 arrays of 3 at most: the rows of a fold take 298 MiB, and those of an array at most"
+            "8 folds train as 3 arrays of 3 at most: the rows of a fold take 293 MiB, and those of an array at most"
             " 1,024 MiB",
         ),
         (
