@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.bootstrap import Array, Bootstrap, estimate, proportion
+from service.reports.bootstrap import Bootstrap
+from service.reports.intervals import Array, percentile, proportion
 from service.reports.sections.classification import Reliability, ReliabilityBin
 
 MAX_BINS = 10
@@ -25,7 +26,7 @@ def reliability(name: str, probabilities: Array, outcome: NDArray[np.bool_], boo
     kept = np.flatnonzero(rows)  # equal probabilities may leave bins empty
     gap = float(np.abs(hits - sums).sum()) / len(outcome)
     difference = probabilities - outcome
-    draws = np.abs(bootstrap.means([bootstrap.unit_sums(difference * (place == i)) for i in kept])).sum(1)
+    draws = np.abs(bootstrap.sums([bootstrap.unit_sums(difference * (place == i)) for i in kept])).sum(1) / len(outcome)
     # Absolute values turn noise into a bias, in the estimate and again in its resamples, so the interval is the
     # reversed ("basic") one: resamples that lie above the estimate show how far it lies above the truth.
     return Reliability(
@@ -34,5 +35,5 @@ def reliability(name: str, probabilities: Array, outcome: NDArray[np.bool_], boo
             ReliabilityBin(rows=rows[i], mean_probability=sums[i] / rows[i], observed=proportion(hits[i], rows[i]))
             for i in kept
         ],
-        expected_calibration_error=estimate(gap, 2.0 * gap - draws, 0.0, 1.0),
+        expected_calibration_error=percentile(gap, 2.0 * gap - draws, 0.0, 1.0),
     )
