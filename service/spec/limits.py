@@ -1,4 +1,4 @@
-"""Limits of a service on each job, and estimates of a job's memory and checkpoint size."""
+"""Limits of a service on each job, and estimates of the memory and the files of a job."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ from service.spec.optimizer import Sgd
 if TYPE_CHECKING:
     from service.spec.job import JobSpec
     from service.spec.resolved import Resolved
+
+
+MIN_BATCH_ROWS = 8
+"""Where not even so many rows fit in memory, the network is too large, not the batch."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class JobLimits:
         if total > self.memory_bytes:
             most = max(parts, key=parts.__getitem__)
             said = f"training would take about {_gib(total)}, of which this is {_gib(parts[most])}"
+            if most == "/batch_size" and parts[most] * MIN_BATCH_ROWS > self.memory_bytes * job.batch_rows:
+                most, said = "/architecture", f"{said}, in batches of {job.batch_rows:,} rows"
             raise InvalidSpec.at(most, f"{said}; this server has {_gib(self.memory_bytes)} for a job")
 
     def with_row_bytes(self, job: Resolved) -> Resolved:
@@ -81,6 +87,25 @@ def array_memory_of(job: Resolved, members: int, row_sets: int) -> int:
     parts = memory_of(job)
     rows = parts.pop("/data") + (row_sets - 1) * job.row_set_bytes
     return PROCESS_BYTES + members * sum(parts.values()) + rows
+
+
+MAX_PREDICTIONS = 50_000_000
+"""Values of predictions (rows x classes) up to which those of a job are kept: some 200 MB."""
+PREDICTED_ROW_BYTES = 24
+"""Per row of kept predictions: its number, part, truth and prediction."""
+
+
+def file_bytes_of(job: Resolved) -> int:
+    """Estimated size of all files of a job in bytes: checkpoints and predictions."""
+    return checkpoint_bytes_of(job) + prediction_bytes_of(job)
+
+
+def prediction_bytes_of(job: Resolved) -> int:
+    """Estimated size in bytes of the predictions that a job keeps of its validation and test rows."""
+    rows, classes = job.rows.validation + job.rows.test, len(job.target.classes or ())
+    if not rows or rows * max(classes, 1) > MAX_PREDICTIONS:
+        return 0
+    return FILE_BYTES + rows * (PREDICTED_ROW_BYTES + VALUE_BYTES * classes)
 
 
 def checkpoint_bytes_of(job: Resolved) -> int:

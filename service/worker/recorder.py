@@ -18,10 +18,12 @@ from service.store.jobs.claim import Claim
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import referenced
 from service.worker.attempt import Attempt, FlushResult
+from service.worker.checkpoint_files import for_each
 
 if TYPE_CHECKING:
     from service.domain.epoch import Epoch
     from service.domain.job import JobError
+    from service.domain.job_file import JobFile
     from service.store.engine import Database
     from service.worker.checkpoint_files import CheckpointFiles, Packer
 
@@ -101,8 +103,8 @@ class Recorder:
         released = {number: self._active[number] for number in numbers if number in self._active}
         files: dict[int, list[Checkpoint]] = {}
         try:
-            for number, attempt in released.items():
-                files[number] = [*self._files.write_best(number, attempt), *self._files.write_state(number, attempt)]
+            for number, written in for_each(released, self._files.write_best_and_state):
+                files[number] = written
         except StorageError as error:
             log.warning("requeued without a saved state: %s", error)
         result = retry(lambda: self._commit(released, files, {}, release=True))
@@ -112,10 +114,9 @@ class Recorder:
     def finish(self, outcomes: Mapping[int, Outcome]) -> FlushResult:
         """Publish these attempts' files and end their jobs in one transaction; retries until the database answers."""
         ended = {number: self._active[number] for number in outcomes}
-        files: dict[int, list[Checkpoint]] = {}
+        files: dict[int, list[Checkpoint | JobFile]] = {}
         ends: dict[int, Outcome] = {}
-        for number, attempt in ended.items():
-            files[number], problem = self._files.write_final(number, attempt)
+        for number, (files[number], problem) in for_each(ended, self._files.write_final):
             ends[number] = Outcome(Status.failed, error=problem) if problem else outcomes[number]
         result = retry(lambda: self._commit(ended, files, ends))
         self._leave(ended)
@@ -153,14 +154,14 @@ class Recorder:
         try:
             started = time.monotonic()
             if started >= self._publish_from:
-                for number, attempt in self._active.items():
-                    files[number] += self._files.write_best(number, attempt)
+                for number, written in for_each(self._active, self._files.write_best):
+                    files[number] += written
                 done = time.monotonic()
                 self._publish_from = done + (done - started) / PUBLISHING_SHARE
             started = time.monotonic()
             if started >= self._save_from:
-                for number, attempt in self._active.items():
-                    files[number] += self._files.write_state(number, attempt)
+                for number, written in for_each(self._active, self._files.write_state):
+                    files[number] += written
                 done = time.monotonic()
                 self._save_from = done + max(self._save_seconds, (done - started) / SAVING_SHARE)
         except StorageError as error:
@@ -175,7 +176,7 @@ class Recorder:
     def _commit(
         self,
         attempts: Mapping[int, Attempt],
-        files: Mapping[int, Sequence[Checkpoint]],
+        files: Mapping[int, Sequence[Checkpoint | JobFile]],
         outcomes: Mapping[int, Outcome],
         release: bool = False,
     ) -> FlushResult:
@@ -204,11 +205,15 @@ class Recorder:
         return FlushResult(frozenset(lost), cancelled, paused)
 
     def _settle(
-        self, attempts: Mapping[int, Attempt], files: Mapping[int, Sequence[Checkpoint]], lost: Collection[int]
+        self,
+        attempts: Mapping[int, Attempt],
+        files: Mapping[int, Sequence[Checkpoint | JobFile]],
+        lost: Collection[int],
     ) -> None:
         """After a commit: forget what is written, and the attempts that lost their lease."""
         for number, attempt in attempts.items():
-            best = next((file for file in files.get(number, ()) if file.kind is CheckpointKind.best), None)
+            checkpoints = (file for file in files.get(number, ()) if isinstance(file, Checkpoint))
+            best = next((file for file in checkpoints if file.kind is CheckpointKind.best), None)
             attempt.published = best or attempt.published
             attempt.written()
         for number in lost:
