@@ -22,7 +22,7 @@ REPEATS = 400
 def classified(rng: np.random.Generator, rows: int) -> dict[str, Estimate]:
     """Metrics of an overconfident classifier of three classes, of which one has a seventh of the rows."""
     truth = rng.choice(3, rows, p=[3 / 7, 3 / 7, 1 / 7])
-    logits = 1.5 * (rng.normal(size=(rows, 3)) + 1.5 * np.eye(3)[truth])
+    logits = 2.25 * (rng.normal(size=(rows, 3)) + 1.5 * np.eye(3)[truth])
     powers = np.exp(logits)
     seed = int(rng.integers(2**32))
     found = classification_section(truth, powers / powers.sum(1, keepdims=True), ["a", "b", "c"], seed=seed)
