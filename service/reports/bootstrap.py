@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,23 +47,23 @@ class Bootstrap:
         return np.concatenate([self._counts[i : i + BLOCK].astype(np.float64) @ columns for i in blocks])
 
     def ratios(
-        self, above: Sequence[NDArray[Any]], below: Sequence[NDArray[Any]], low: float = -np.inf, high: float = np.inf
+        self, columns: Iterable[tuple[NDArray[Any], NDArray[Any]]], low: float = -np.inf, high: float = np.inf
     ) -> list[Estimate]:
-        """Ratios of two sums over rows, between `low` and `high`; M columns of (N,) each, those of `below` >= 0."""
-        if not above:
+        """Ratios of two sums over rows, between `low` and `high`; pairs of columns (N,), the second ones >= 0."""
+        parts = [(self.unit_sums(top), self.unit_sums(bottom), np.count_nonzero(bottom)) for top, bottom in columns]
+        if not parts:
             return []
-        tops, bottoms = ([self.unit_sums(column) for column in columns] for columns in (above, below))
-        a, b = self.sums(tops), self.sums(bottoms)
+        a, b = self.sums([top for top, _, _ in parts]), self.sums([bottom for _, bottom, _ in parts])
         draws = np.divide(a, b, out=np.full_like(a, np.nan), where=b > 0.0)
         found = []
-        for top, bottom, rows, drawn in zip(tops, bottoms, map(np.count_nonzero, below), draws.T, strict=True):
+        for (top, bottom, rows), drawn in zip(parts, draws.T, strict=True):
             value = float(top.sum() / bottom.sum()) if rows else np.nan
             found.append(bca(value, drawn, top - value * bottom, int(rows), low, high))
         return found
 
-    def means(self, columns: Sequence[NDArray[Any]], low: float = -np.inf, high: float = np.inf) -> list[Estimate]:
-        """Means over rows, between `low` and `high`; M columns of (N,)."""
-        return self.ratios(columns, [np.ones(len(column), np.bool_) for column in columns], low, high)
+    def means(self, columns: Iterable[NDArray[Any]], low: float = -np.inf, high: float = np.inf) -> list[Estimate]:
+        """Means over rows, between `low` and `high`; columns of (N,)."""
+        return self.ratios(((column, np.ones(len(column), np.bool_)) for column in columns), low, high)
 
     def linear(
         self, values: Sequence[float], influences: Sequence[Array], rows: Sequence[float], low: float, high: float

@@ -67,9 +67,10 @@ def recalls(counts: ClassCounts) -> list[Estimate]:
 
 def f1_scores(counts: ClassCounts, shown: Sequence[int], bootstrap: Bootstrap) -> list[Estimate]:
     """F1 score of the classes in `shown`."""
-    hits = [2.0 * (counts.hit & (counts.truth == i)) for i in shown]
-    occurs = [1.0 * (counts.truth == i) + (counts.predicted == i) for i in shown]
-    return bootstrap.ratios(hits, occurs, 0.0, 1.0)
+    own = ((counts.truth == i, counts.predicted == i) for i in shown)
+    return bootstrap.ratios(
+        ((2.0 * (truth & predicted), 1.0 * truth + predicted) for truth, predicted in own), 0.0, 1.0
+    )
 
 
 def balanced_accuracy(counts: ClassCounts, bootstrap: Bootstrap) -> Estimate:

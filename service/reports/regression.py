@@ -135,5 +135,5 @@ def _deciles(truth: Array, errors: Array, residuals: Array, bootstrap: Bootstrap
 
 def _means(values: Array, bins: list[NDArray[np.int64]], bootstrap: Bootstrap) -> list[Estimate]:
     """Mean value of the rows of each bin."""
-    members = [np.bincount(rows, minlength=len(values)).astype(np.float64) for rows in bins]
-    return bootstrap.ratios([values * member for member in members], members)
+    members = (np.bincount(rows, minlength=len(values)) for rows in bins)
+    return bootstrap.ratios((values * member, member) for member in members)
