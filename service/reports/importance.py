@@ -1,0 +1,57 @@
+"""Permutation importance: by how much the loss increases when a column's values are shuffled between rows.
+
+Breiman (2001), Random Forests; with a group of columns shuffled together where they tell each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.reports.explanations import ColumnImportance, Importance
+from service.reports.row_losses import Truth, interval, resampling_weights
+
+REPEATS = 5
+
+Columns = Mapping[str, NDArray[Any]]
+Predict = Callable[[Columns], NDArray[np.float64]]
+"""The outputs of the same N rows with these columns replaced: probabilities (N, C), or numbers (N,)."""
+
+
+def permutation_importance(
+    predict: Predict, columns: Columns, groups: Sequence[Sequence[str]], truth: Truth, orders: NDArray[np.int64]
+) -> Importance:
+    """The importance of each column alone and of each of `groups`, the largest first.
+
+    columns: (N,) each; orders: (repeats, N) permutations of the rows, the same for all columns. The intervals are of
+    the mean over repeats, by a bootstrap of the rows.
+    """
+    before = truth.row_losses(predict({}))
+    asked = [[name] for name in columns] + [list(group) for group in groups]
+    weights = np.concatenate(list(resampling_weights(len(before), seed=0)))
+    resampled_before = truth.of_mean(weights @ before)
+    found = []
+    for names in asked:
+        after = np.stack(
+            [truth.row_losses(predict({name: columns[name][order] for name in names})) for order in orders], axis=1
+        )
+        repeats = truth.mean_loss(after) - truth.mean_loss(before)
+        low, high = interval(truth.of_mean(weights @ after).mean(1) - resampled_before)
+        increase = float(repeats.mean())
+        found.append(ColumnImportance(columns=names, increase=increase, low=low, high=high, repeats=repeats.tolist()))
+    found.sort(key=lambda each: -each.increase)
+    return Importance(
+        loss=truth.loss,
+        value=float(truth.mean_loss(before)),
+        rows=len(before),
+        repeats=len(orders),
+        columns=found,
+    )
+
+
+def permutations(rows: int, repeats: int, seed: int) -> NDArray[np.int64]:
+    """(repeats, rows) random permutations."""
+    return np.random.default_rng(seed).permuted(np.tile(np.arange(rows), (repeats, 1)), axis=1)
