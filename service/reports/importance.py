@@ -26,20 +26,22 @@ def permutation_importance(
 ) -> Importance:
     """The importance of each column alone and of each of `groups`, the largest first.
 
-    columns: (N,) each; orders: (repeats, N) permutations of the rows, the same for all columns. The intervals are of
-    the mean over repeats, by a bootstrap of the rows.
+    columns: (N,) each; orders: (repeats, N) permutations of the rows, the same for all columns. The intervals are by
+    a bootstrap of the rows.
     """
     before = truth.row_losses(predict({}))
-    asked = [[name] for name in columns] + [list(group) for group in groups]
     weights = np.concatenate(list(resampling_weights(len(before), seed=0)))
-    resampled_before = truth.of_mean(weights @ before)
+    means_before = weights @ before
+    asked = [[name] for name in columns] + [list(group) for group in groups]
     found = []
     for names in asked:
         after = np.stack(
             [truth.row_losses(predict({name: columns[name][order] for name in names})) for order in orders], axis=1
         )
         repeats = truth.mean_loss(after) - truth.mean_loss(before)
-        low, high = interval(truth.of_mean(weights @ after).mean(1) - resampled_before)
+        means_after = means_before + weights @ _contributions(after - before[:, None], orders)
+        drawn = truth.of_mean(np.maximum(means_after, 0.0)) - truth.of_mean(means_before)
+        low, high = interval(drawn)
         increase = float(repeats.mean())
         found.append(ColumnImportance(columns=names, increase=increase, low=low, high=high, repeats=repeats.tolist()))
     found.sort(key=lambda each: -each.increase)
@@ -50,6 +52,18 @@ def permutation_importance(
         repeats=len(orders),
         columns=found,
     )
+
+
+def _contributions(increases: NDArray[np.float64], orders: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(N,) what each row contributes to the mean of (N, repeats) increases of row losses.
+
+    A row counts twice, as the row whose loss it is and as the one whose value it got: without the second part the
+    interval would be too narrow.
+    """
+    received = increases.mean(1)
+    given = np.bincount(orders.T.ravel(), increases.ravel(), minlength=len(increases)) / len(orders)
+    contributions: NDArray[np.float64] = received + given - received.mean()
+    return contributions
 
 
 def permutations(rows: int, repeats: int, seed: int) -> NDArray[np.int64]:
