@@ -26,7 +26,9 @@ def column_effect(predict: Predict, column: str, values: NDArray[Any]) -> Column
 def _of_numbers(predict: Predict, column: str, values: NDArray[np.float64]) -> ColumnEffect | None:
     """Within each bin every row's value moves to both edges of the bin; the mean changes are summed from bin to bin."""
     known = np.isfinite(values)
-    edges = np.unique(np.quantile(values[known], np.linspace(0, 1, BINS + 1), method="inverted_cdf")) if known.any() else []
+    edges = (
+        np.unique(np.quantile(values[known], np.linspace(0, 1, BINS + 1), method="inverted_cdf")) if known.any() else []
+    )
     if len(edges) < 2:
         return None
     bins = np.clip(np.searchsorted(edges, values[known], side="left") - 1, 0, len(edges) - 2)

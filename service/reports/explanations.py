@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from service.reports.sections import Estimate
 from service.spec.base import FrozenModel
+
+Loss = Literal["log_loss", "rmse"]
+Verdict = Literal["network_better", "no_difference", "baseline_better"]
 
 
 class ColumnImportance(FrozenModel):
@@ -23,8 +29,8 @@ class ColumnImportance(FrozenModel):
 class Importance(FrozenModel):
     """Permutation importance of every column."""
 
-    loss: str
-    """`log_loss` or `rmse`."""
+    loss: Loss
+    """Log loss, or root of the mean squared error."""
     value: float
     """The loss of the rows as they are."""
     rows: int
@@ -52,7 +58,7 @@ class ColumnEffect(FrozenModel):
 
     column: str
     """The column."""
-    method: str
+    method: Literal["ale", "replaced"]
     """`ale`: accumulated local effects between quantiles of a number. `replaced`: mean predictions with every row's
     text replaced by this one."""
     points: list[EffectPoint]
@@ -70,40 +76,29 @@ class Effects(FrozenModel):
     """The most important column first."""
 
 
-class Scored(FrozenModel):
-    """A metric with its 95% bootstrap interval."""
-
-    value: float
-    """The value on these rows."""
-    low: float
-    """Lower bound of the interval."""
-    high: float
-    """Upper bound of the interval."""
-
-
 class Baseline(FrozenModel):
     """A simple model, trained on the same rows and scored on the same rows as the network."""
 
-    name: str
-    """`constant`, `linear` or `boosted_trees`."""
+    name: Literal["constant", "linear", "boosted_trees"]
+    """The kind of model."""
     description: str
     """What it is, in words."""
-    loss: Scored
+    loss: Estimate
     """Its loss."""
     metrics: dict[str, float | None]
     """Accuracy and ROC AUC, or MAE and R squared."""
-    difference: Scored
+    difference: Estimate
     """Its loss minus the network's, on the same rows (paired): above 0 the network is better."""
-    verdict: str
-    """`network_better`, `baseline_better`, or `no_difference` where the interval contains 0."""
+    verdict: Verdict
+    """Which is better; `no_difference` where the interval of the difference contains 0."""
 
 
 class Baselines(FrozenModel):
     """Compared with what: simple models beside the network."""
 
-    loss: str
-    """`log_loss` or `rmse`."""
-    network: Scored
+    loss: Loss
+    """Log loss, or root of the mean squared error."""
+    network: Estimate
     """The network's loss."""
     network_metrics: dict[str, float | None]
     """The network's accuracy and ROC AUC, or MAE and R squared."""

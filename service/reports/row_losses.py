@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.reports.explanations import Loss
+
 RESAMPLES = 1_000
 CONFIDENCE = (0.025, 0.975)
 RESAMPLED_AT_ONCE = 2**21  # weights in memory
@@ -21,8 +23,12 @@ class Truth:
     values: NDArray[Any]
     classes: int | None = None
 
+    def at(self, rows: NDArray[np.int64]) -> Truth:
+        """These of the rows."""
+        return Truth(self.values[rows], self.classes)
+
     @property
-    def loss(self) -> str:
+    def loss(self) -> Loss:
         """The name of the loss of many rows."""
         return "rmse" if self.classes is None else "log_loss"
 

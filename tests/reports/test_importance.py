@@ -121,7 +121,9 @@ def test_the_interval_of_a_known_increase_covers_it_in_about_95_of_100_tables() 
         x, noise = rng.standard_normal((2, 300))
         truth = Truth(x + noise)
         orders = permutations(300, 10, seed=seed)
-        each = permutation_importance(lambda columns, x=x: columns.get("x0", x), {"x0": x}, [], truth, orders).columns[0]
+        each = permutation_importance(lambda columns, x=x: columns.get("x0", x), {"x0": x}, [], truth, orders).columns[
+            0
+        ]
         # Shuffled, the error is x' - x - noise: its variance is 2 + 1 in place of 1.
         covered += each.low <= np.sqrt(3) - 1 <= each.high
     assert 0.9 <= covered / 200 <= 0.99
