@@ -1,1 +1,1 @@
-"""Reports on trained networks: statistics in NumPy, without torch and without files."""
+"""Statistics of predictions: metrics with intervals, curves, calibration, slices. NumPy alone, no files, no torch."""

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.reports.bootstrap import Bootstrap, estimates
 from service.reports.column_codes import ColumnCodes
-from service.reports.explanations import Baseline, Baselines, Verdict
 from service.reports.importance import Columns
-from service.reports.row_losses import Truth, interval, resampling_weights
-from service.reports.sections import Estimate
+from service.reports.row_losses import Truth
+from service.reports.sections.baselines import Baseline, Baselines, Verdict
+from service.reports.sections.estimate import Estimate
 
 MAX_CELLS = 12_500_000
 """Training values that baselines are fitted on; of more rows a random sample is drawn."""
@@ -54,22 +55,24 @@ def compare(
         missing = HOW_TO_INSTALL
     truth = scored.truth
     losses = np.stack([truth.row_losses(network), *(truth.row_losses(outputs) for _, _, outputs in models)], axis=1)
-    drawn = truth.of_mean(np.concatenate([weights @ losses for weights in resampling_weights(len(losses), SEED)]))
+    drawn = truth.of_mean(Bootstrap(len(losses)).means(losses))
     values = truth.mean_loss(losses)
+    network_loss, *own = estimates(values, drawn)
+    differences = estimates(values - values[0], drawn - drawn[:, :1])[1:]
     found = [
         Baseline(
             name=name,
             description=description,
-            loss=_estimate(values[place], drawn[:, place]),
+            loss=loss,
             metrics=_metrics(truth, outputs),
-            difference=(difference := _estimate(values[place] - values[0], drawn[:, place] - drawn[:, 0])),
+            difference=difference,
             verdict=_verdict(difference),
         )
-        for place, (name, description, outputs) in enumerate(models, start=1)
+        for (name, description, outputs), loss, difference in zip(models, own, differences, strict=True)
     ]
     return Baselines(
         loss=truth.loss,
-        network=_estimate(values[0], drawn[:, 0]),
+        network=network_loss,
         network_metrics=_metrics(truth, network),
         training_rows=len(train.truth.values),
         models=found,
@@ -146,17 +149,10 @@ def _sample(train: RowsOfPart) -> RowsOfPart:
     return train.at(np.sort(np.random.default_rng(SEED).choice(rows, most, replace=False)))
 
 
-def _estimate(value: float, resampled: NDArray[np.float64]) -> Estimate:
-    low, high = interval(resampled)
-    return Estimate(value=float(value), low=low, high=high)
-
-
 def _verdict(difference: Estimate) -> Verdict:
-    assert difference.low is not None
-    assert difference.high is not None
-    if difference.low > 0:
+    if (difference.low or 0.0) > 0:
         return "network_better"
-    return "baseline_better" if difference.high < 0 else "no_difference"
+    return "baseline_better" if (difference.high or 0.0) < 0 else "no_difference"
 
 
 def _metrics(truth: Truth, outputs: NDArray[np.float64]) -> dict[str, float | None]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.explanations import ColumnEffect, EffectPoint
 from service.reports.importance import Predict
+from service.reports.sections.effects import ColumnEffect, EffectPoint
 
 BINS = 20
 TEXTS = 12
@@ -26,9 +26,9 @@ def column_effect(predict: Predict, column: str, values: NDArray[Any]) -> Column
 def _of_numbers(predict: Predict, column: str, values: NDArray[np.float64]) -> ColumnEffect | None:
     """Within each bin every row's value moves to both edges of the bin; the mean changes are summed from bin to bin."""
     known = np.isfinite(values)
-    edges = (
-        np.unique(np.quantile(values[known], np.linspace(0, 1, BINS + 1), method="inverted_cdf")) if known.any() else []
-    )
+    if not known.any():
+        return None
+    edges = np.unique(np.quantile(values[known], np.linspace(0, 1, BINS + 1), method="inverted_cdf"))
     if len(edges) < 2:
         return None
     bins = np.clip(np.searchsorted(edges, values[known], side="left") - 1, 0, len(edges) - 2)
@@ -51,8 +51,8 @@ def _of_numbers(predict: Predict, column: str, values: NDArray[np.float64]) -> C
 def _of_texts(predict: Predict, column: str, values: NDArray[Any]) -> ColumnEffect | None:
     """The mean prediction with each of the most frequent texts in every row, minus that of all of them, weighted by
     their frequency."""
-    present = [value for value in values.tolist() if value is not None]
-    texts, counts = np.unique(np.array(present, dtype=str), return_counts=True) if present else ([], np.array([]))
+    present = np.array([value for value in values.tolist() if value is not None], dtype=str)
+    texts, counts = np.unique(present, return_counts=True)
     if len(texts) < 2:
         return None
     order = np.argsort(-counts, kind="stable")[:TEXTS]

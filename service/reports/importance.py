@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.explanations import ColumnImportance, Importance
-from service.reports.row_losses import Truth, interval, resampling_weights
+from service.reports.bootstrap import Bootstrap, estimates
+from service.reports.row_losses import Truth
+from service.reports.sections.importance import ColumnImportance, Importance
 
 REPEATS = 5
 
@@ -30,21 +31,22 @@ def permutation_importance(
     a bootstrap of the rows.
     """
     before = truth.row_losses(predict({}))
-    weights = np.concatenate(list(resampling_weights(len(before), seed=0)))
-    means_before = weights @ before
     asked = [[name] for name in columns] + [list(group) for group in groups]
-    found = []
+    repeats, contributions = [], [before]
     for names in asked:
         after = np.stack(
             [truth.row_losses(predict({name: columns[name][order] for name in names})) for order in orders], axis=1
         )
-        repeats = truth.mean_loss(after) - truth.mean_loss(before)
-        means_after = means_before + weights @ _contributions(after - before[:, None], orders)
-        drawn = truth.of_mean(np.maximum(means_after, 0.0)) - truth.of_mean(means_before)
-        low, high = interval(drawn)
-        increase = float(repeats.mean())
-        found.append(ColumnImportance(columns=names, increase=increase, low=low, high=high, repeats=repeats.tolist()))
-    found.sort(key=lambda each: -each.increase)
+        repeats.append(truth.mean_loss(after) - truth.mean_loss(before))
+        contributions.append(_contributions(after - before[:, None], orders))
+    means = Bootstrap(len(before)).means(np.stack(contributions, axis=1))
+    draws = truth.of_mean(np.maximum(means[:, 1:] + means[:, :1], 0.0)) - truth.of_mean(means[:, :1])
+    increases = estimates(np.array([each.mean() for each in repeats]), draws)
+    found = [
+        ColumnImportance(columns=names, increase=increase, repeats=each.tolist())
+        for names, increase, each in zip(asked, increases, repeats, strict=True)
+    ]
+    found.sort(key=lambda each: -(each.increase.value or 0.0))
     return Importance(
         loss=truth.loss,
         value=float(truth.mean_loss(before)),

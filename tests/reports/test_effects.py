@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.reports.effects import column_effect
-from service.reports.explanations import ColumnEffect
+from service.reports.sections.effects import ColumnEffect
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-2, 2, 4_000)

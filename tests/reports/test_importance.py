@@ -14,6 +14,8 @@ from sklearn.linear_model import LinearRegression
 
 from service.reports.importance import permutation_importance, permutations
 from service.reports.row_losses import Truth
+from service.reports.sections.estimate import Estimate
+from service.reports.sections.importance import Importance
 
 REPEATS = 4
 
@@ -32,6 +34,10 @@ def orders_of_sklearn(rows: int, seed: int) -> NDArray[np.int64]:
 
 def columns_of(x: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     return {f"x{place}": column for place, column in enumerate(x.T)}
+
+
+def values(found: Importance) -> list[float]:
+    return [each.increase.value or 0.0 for each in found.columns]
 
 
 def replaced(x: NDArray[np.float64], columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
@@ -59,8 +65,8 @@ def test_importance_by_log_loss_equals_that_of_scikit_learn(classes: int) -> Non
     by_name = {each.columns[0]: each for each in found.columns}
     for place in range(4):
         np.testing.assert_allclose(by_name[f"x{place}"].repeats, expected.importances[place], rtol=0, atol=1e-12)
-        np.testing.assert_allclose(by_name[f"x{place}"].increase, expected.importances_mean[place], atol=1e-12)
-    assert [each.increase for each in found.columns] == sorted((each.increase for each in found.columns), reverse=True)
+        np.testing.assert_allclose(by_name[f"x{place}"].increase.value, expected.importances_mean[place], atol=1e-12)
+    assert values(found) == sorted(values(found), reverse=True)
 
 
 def test_importance_by_rmse_equals_that_of_scikit_learn() -> None:
@@ -77,13 +83,16 @@ def test_importance_by_rmse_equals_that_of_scikit_learn() -> None:
     )
 
     assert found.loss == "rmse"
-    assert {each.columns[0]: each.increase for each in found.columns} == pytest.approx(
+    assert {each.columns[0]: each.increase.value for each in found.columns} == pytest.approx(
         {"x0": expected[0], "x1": expected[1], "x2": expected[2]}, abs=1e-12
     )
-    assert found.columns[0].low < found.columns[0].increase < found.columns[0].high
+    first = found.columns[0].increase
+    assert first.low is not None
+    assert first.high is not None
+    assert first.low < values(found)[0] < first.high
 
 
-def test_a_column_that_the_model_ignores_has_no_importance_and_an_interval_of_zero() -> None:
+def test_a_column_that_the_model_ignores_has_no_importance_at_all() -> None:
     x = np.random.default_rng(2).standard_normal((100, 2))
 
     found = permutation_importance(
@@ -91,7 +100,7 @@ def test_a_column_that_the_model_ignores_has_no_importance_and_an_interval_of_ze
     )
 
     ignored = found.columns[-1]
-    assert (ignored.columns, ignored.increase, ignored.low, ignored.high) == (["x1"], 0.0, 0.0, 0.0)
+    assert (ignored.columns, ignored.increase) == (["x1"], Estimate(value=0.0, low=None, high=None))
 
 
 def test_copies_of_a_column_matter_as_a_group_more_than_alone() -> None:
@@ -110,8 +119,10 @@ def test_copies_of_a_column_matter_as_a_group_more_than_alone() -> None:
     group, first, second, noise = found.columns
     assert group.columns == ["x0", "x1"]
     assert noise.columns == ["x2"]
-    assert group.increase > 1.5 * first.increase
-    assert first.increase == pytest.approx(second.increase)
+    of_group, of_first, of_second, _ = values(found)
+    assert of_group > 1.5 * of_first
+    assert of_first == pytest.approx(of_second)
+    assert len(first.columns) == len(second.columns) == 1
 
 
 def test_the_interval_of_a_known_increase_covers_it_in_about_95_of_100_tables() -> None:
@@ -125,5 +136,8 @@ def test_the_interval_of_a_known_increase_covers_it_in_about_95_of_100_tables() 
             0
         ]
         # Shuffled, the error is x' - x - noise: its variance is 2 + 1 in place of 1.
-        covered += each.low <= np.sqrt(3) - 1 <= each.high
+        low, high = each.increase.low, each.increase.high
+        assert low is not None
+        assert high is not None
+        covered += low <= np.sqrt(3) - 1 <= high
     assert 0.9 <= covered / 200 <= 0.99
