@@ -34,6 +34,7 @@ UNREFERENCED = {  # by kind: singular, plural
 }
 LOST = {
     "rows": "restore the file from a backup, or delete the data set and upload it again",
+    "predictions": "restore the file from a backup; the job's checkpoints and metrics do not need it",
     "state": "a live job restarts, with the same result; an ended one cannot be forked from its last epoch",
 }
 LOST_WEIGHTS = "restore the file from a backup, or delete the job and submit it again"
@@ -45,6 +46,7 @@ RULES = (
     integrity.best_epochs,
     integrity.event_logs,
 )
+FILES_OF = (integrity.checkpoint_files, integrity.other_job_files, integrity.dataset_files)
 
 
 @dataclass
@@ -102,7 +104,7 @@ class Doctor:
             self.findings.jobs, self.findings.datasets, self.findings.sweeps = integrity.count(connection)
         for rule in RULES:
             yield from self._check(rule)
-        for file in chain(self._pages(integrity.checkpoint_files), self._pages(integrity.dataset_files)):
+        for file in chain.from_iterable(map(self._pages, FILES_OF)):
             yield from self._verify(file)
         self._count_unreferenced()
 

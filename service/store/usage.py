@@ -9,7 +9,7 @@ from sqlalchemy import case, func, select
 
 from service.domain.status import LIVE, Status
 from service.spec.base import FrozenModel
-from service.store.schema import checkpoints, dataset_inputs, datasets, jobs
+from service.store.schema import checkpoints, dataset_inputs, datasets, job_files, jobs
 from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
@@ -28,17 +28,19 @@ class StoredBytes(FrozenModel):
     """Column profiles in the database."""
     checkpoints: int
     """Checkpoint files: best, last, and saved states. A file shared by several jobs counts once."""
+    job_files: int
+    """Other files of jobs: predictions of validation and test rows."""
     histories: int
     """Recorded epochs in the database, estimated from their number."""
     specs: int
     """Specs and resolved specs of jobs in the database, with inline rows."""
     expected: int
-    """Estimated size of checkpoints that live jobs have yet to write."""
+    """Estimated size of files that live jobs have yet to write."""
 
     @property
     def total(self) -> int:
         """Sum of all kinds."""
-        return self.datasets + self.profiles + self.checkpoints + self.histories + self.specs + self.expected
+        return sum(getattr(self, kind) for kind in type(self).model_fields)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def read(connection: Connection) -> Usage:
     ).one()
     files = select(checkpoints.c.path, checkpoints.c.size_bytes).where(in_tenant(connection, checkpoints)).distinct()
     written = connection.scalar(select(_sum(files.subquery().c.size_bytes)))
+    others = connection.scalar(select(_sum(job_files.c.size_bytes)).where(in_tenant(connection, job_files)))
 
     def count(*statuses: Status) -> int:
         return sum(by_status[status].number for status in statuses if status in by_status)
@@ -75,6 +78,7 @@ def read(connection: Connection) -> Usage:
             datasets=int(parquet),
             profiles=int(profiles),
             checkpoints=int(written or 0),
+            job_files=int(others or 0),
             histories=HISTORY_ROW_BYTES * sum(int(row.epochs) for row in by_status.values()),
             specs=sum(int(row.specs) for row in by_status.values()) + _inputs(connection),
             expected=_expected(connection, by_status),

@@ -82,11 +82,15 @@ def _stored(data: DatasetData, preparation: Preparation, parquet: Path) -> Table
         relation = sandbox(parquet).read_parquet(str(parquet))
         types = dict(zip(relation.columns, map(str, relation.types), strict=True))
         values = ", ".join(f"{_read_as(sql_name(name), types[name])} AS c{i}" for i, name in enumerate(names))
-        found = relation.filter(f"{sql_name(target)} IS NOT NULL").project(values).fetchnumpy()
+        present = f"{sql_name(target)} IS NOT NULL"
+        found = relation.filter(present).project(values).fetchnumpy()
+        stored = None
+        if len(relation) != len(found["c0"]):
+            stored = np.flatnonzero(relation.project(f"{present} AS present").fetchnumpy()["present"])
     except duckdb.Error as error:
         raise DatasetCorrupt(f"data set {data.id} cannot be read: {str(error).splitlines()[0]}") from error
     columns = {name: _without_mask(found[f"c{i}"]) for i, name in enumerate(names)}
-    return Table(columns, len(columns[target]))
+    return Table(columns, len(columns[target]), stored)
 
 
 def source_columns(preparation: Preparation) -> list[str]:
@@ -137,7 +141,7 @@ def _inline(data: InlineData, preparation: Preparation) -> Table:
         name: np.ascontiguousarray(x[:, int(name[1:])]) for name in source_columns(preparation)
     }
     columns["y"] = np.array(target, dtype=object if isinstance(target[0], str) else np.float64)
-    return Table(columns, len(kept))
+    return Table(columns, len(kept), np.array(kept))
 
 
 def _misspelled(number: int, row: Mapping[str, Value | None], known: set[str], target: str) -> Iterator[FieldError]:
