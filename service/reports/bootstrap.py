@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import isfinite, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,33 +24,45 @@ Z = 1.959963984540054  # the normal distribution's quantile at (1 + LEVEL) / 2
 class Bootstrap:
     """Resamples of N rows with replacement, the same for all statistics; they depend on `rows` and `seed` alone.
 
-    A statistic is a function of sums over rows, or approximated by a mean of influences. It is computed from the sums
-    over each resample's rows. Intervals are percentile intervals.
+    A statistic is a function of sums over rows, or its value plus a mean of influences. It is computed from the sums
+    over the rows of each of B resamples. More than MAX_UNITS rows are resampled in random groups, called units here.
     """
 
     def __init__(self, rows: int, seed: int = 0, resamples: int = RESAMPLES) -> None:
         rng = np.random.default_rng(seed)
-        self.rows = rows
+        self._seed = seed
         self._units = units = min(rows, MAX_UNITS)
         self._unit = rng.permutation(rows) % units if rows > units else None
-        self._counts = np.empty((resamples, units), np.uint8)  # a row drawn 256 times among thousands: never
+        self._counts = np.empty((resamples, units), np.uint8)  # no unit is drawn 256 times
         for row in self._counts:
             row[:] = np.bincount(rng.integers(0, units, units), minlength=units)
-        self._rng = rng
+        self._rows = self.sums([self.unit_sums(np.ones(rows))])
 
-    def sums(self, values: NDArray[np.generic]) -> Array:
-        """Sums over the rows of each resample; values: (N, M) -> (B, M)."""
-        per_unit = values.astype(np.float64)
-        if self._unit is not None:
-            columns = [np.bincount(self._unit, column, self._units) for column in values.T]
-            per_unit = np.stack(columns, 1) if columns else np.empty((self._units, 0))
+    def unit_sums(self, values: NDArray[Any]) -> Array:
+        """Sums over the rows of each unit; (N,) -> (U,)."""
+        if self._unit is None:
+            return values.astype(np.float64)
+        return np.bincount(self._unit, values, self._units).astype(np.float64)
+
+    def sums(self, unit_sums: Sequence[Array]) -> Array:
+        """Sums over the rows of each resample; M columns of (U,) -> (B, M)."""
+        columns = np.stack(unit_sums, 1)
         blocks = range(0, len(self._counts), BLOCK)
-        return np.concatenate([self._counts[i : i + BLOCK].astype(np.float64) @ per_unit for i in blocks])
+        return np.concatenate([self._counts[i : i + BLOCK].astype(np.float64) @ columns for i in blocks])
 
-    def means(self, values: NDArray[np.generic]) -> Array:
-        """Means over the rows of each resample; values: (N, M) -> (B, M)."""
-        sums = self.sums(np.column_stack([values, np.ones(len(values))]))
-        return sums[:, :-1] / sums[:, -1:]
+    def means(self, unit_sums: Sequence[Array]) -> Array:
+        """Means over the rows of each resample; M columns of (U,) -> (B, M)."""
+        return self.sums(unit_sums) / self._rows
+
+    def ratios(
+        self, above: Sequence[NDArray[Any]], below: Sequence[NDArray[Any]], low: float = -np.inf, high: float = np.inf
+    ) -> list[Estimate]:
+        """Ratios of two sums over rows, between `low` and `high`; M columns of (N,) each."""
+        if not above:
+            return []
+        values = np.array([_ratio(a.sum(), b.sum()) for a, b in zip(above, below, strict=True)])
+        a, b = (self.sums([self.unit_sums(column) for column in columns]) for columns in (above, below))
+        return estimates(values, np.divide(a, b, out=np.full_like(a, np.nan), where=b != 0.0), low, high)
 
     def medians(self, values: Array) -> Array:
         """Medians of resamples of the values; (N,) -> (B,).
@@ -57,14 +70,19 @@ class Bootstrap:
         The k-th smallest of N uniform numbers has a beta distribution; the k-th smallest value of a resample is the
         value at that place of the sorted values. So no resample needs to be sorted.
         """
+        rng = np.random.default_rng([self._seed, 1])
         ordered, rows, size = np.sort(values), len(values), len(self._counts)
         lower = (rows + 1) // 2
-        place = self._rng.beta(lower, rows - lower + 1, size)
+        place = rng.beta(lower, rows - lower + 1, size)
         found = ordered[_index(place, rows)]
         if rows % 2:
             return found
-        place = 1.0 - (1.0 - place) * self._rng.beta(rows - lower, 1, size)  # the next one, given this one
+        place = 1.0 - (1.0 - place) * rng.beta(rows - lower, 1, size)  # the next one, given this one
         return (found + ordered[_index(place, rows)]) / 2.0
+
+
+def _ratio(a: float, b: float) -> float:
+    return float(a / b) if b else np.nan
 
 
 def _index(place: Array, rows: int) -> NDArray[np.int64]:
