@@ -55,7 +55,8 @@ def compare(
         missing = HOW_TO_INSTALL
     truth = scored.truth
     losses = np.stack([truth.row_losses(network), *(truth.row_losses(outputs) for _, _, outputs in models)], axis=1)
-    drawn = truth.of_mean(Bootstrap(len(losses)).means(losses))
+    bootstrap = Bootstrap(len(losses))
+    drawn = truth.of_mean(bootstrap.means([bootstrap.unit_sums(each) for each in losses.T]))
     values = truth.mean_loss(losses)
     network_loss, *own = estimates(values, drawn)
     differences = estimates(values - values[0], drawn - drawn[:, :1])[1:]

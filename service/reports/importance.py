@@ -39,7 +39,8 @@ def permutation_importance(
         )
         repeats.append(truth.mean_loss(after) - truth.mean_loss(before))
         contributions.append(_contributions(after - before[:, None], orders))
-    means = Bootstrap(len(before)).means(np.stack(contributions, axis=1))
+    bootstrap = Bootstrap(len(before))
+    means = bootstrap.means([bootstrap.unit_sums(each) for each in contributions])
     draws = truth.of_mean(np.maximum(means[:, 1:] + means[:, :1], 0.0)) - truth.of_mean(means[:, :1])
     increases = estimates(np.array([each.mean() for each in repeats]), draws)
     found = [

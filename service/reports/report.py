@@ -32,8 +32,8 @@ class EvaluatedRows(FrozenModel):
     """The rows that a report is about."""
 
     part: Literal["test", "validation"]
-    """Test rows if there are any, else validation rows. The best epoch was chosen by validation rows, so that metrics of
-    theirs are a little too good."""
+    """Test rows if there are any, else validation rows. Validation rows chose the best epoch, so that their metrics are
+    a little too good."""
     rows: int
     """Their number."""
     training: int | None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.reports.row_scores import log_losses
 from service.reports.sections.importance import Loss
 
 
@@ -28,15 +29,11 @@ class Truth:
         return "rmse" if self.classes is None else "log_loss"
 
     def row_losses(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N,) negative log-likelihoods of probabilities (N, C), clipped as scikit-learn does, or squared errors of
-        numbers (N,)."""
-        if self.classes is None:
-            squared: NDArray[np.float64] = np.square(outputs - self.values)
-            return squared
-        own = outputs[np.arange(len(self.values)), self.values]
-        smallest = np.finfo(np.float64).eps
-        logs: NDArray[np.float64] = -np.log(np.clip(own, smallest, 1 - smallest))
-        return logs
+        """(N,) negative log-likelihoods of probabilities (N, C), or squared errors of numbers (N,)."""
+        if self.classes is not None:
+            return log_losses(self.values, outputs)
+        squared: NDArray[np.float64] = np.square(outputs - self.values)
+        return squared
 
     def mean_loss(self, row_losses: NDArray[np.float64]) -> NDArray[np.float64]:
         """Row losses (N, ...) -> (...): log loss, or RMSE."""
