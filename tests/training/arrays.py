@@ -232,14 +232,16 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
 def outcomes(
     jobs: list[Resolved], weight: NDArray[np.float32] | None = None, starts: Sequence[ResumePoint | None] = ()
 ) -> list[Outcome]:
-    """(rows but for seconds, best weights, last weights) of each job, trained together."""
+    """(rows but for seconds, best weights, last weights) of each job, trained together; the last row has outputs."""
     data = prepare(jobs[0].preparation, None)
     data = replace(data, train=replace(data.train, weight=weight))
     rows: list[list[dict[str, Any]]] = [[] for _ in jobs]
     ends: dict[int, tuple[State, State]] = {}
     for reports in train(jobs, data, CPU, starts):
         for report in reports:
-            rows[report.member].append(report.row.model_dump(exclude={"seconds"}) | {"test": report.test})
+            outputs = None if report.outputs is None else [part.numpy().tobytes() for part in report.outputs]
+            ended = {"test": report.test, "outputs": outputs}
+            rows[report.member].append(report.row.model_dump(exclude={"seconds"}) | ended)
             if report.ended:
                 ends[report.member] = report.best_state, report.last_state
     return [(rows[member], *ends[member]) for member in range(len(jobs))]

@@ -47,7 +47,9 @@ def outcomes(jobs: list[Resolved], stops: Container[int] = (), weighted: bool = 
         for report in training.epoch():
             each, member = observe(training, report), members[report.member]
             histories[member].append(each.row)
-            rows[member].append(each.row.model_dump(exclude={"seconds"}) | {"test": each.test})
+            outputs = None if each.outputs is None else [part.numpy().tobytes() for part in each.outputs]
+            ended = {"test": each.test, "outputs": outputs}
+            rows[member].append(each.row.model_dump(exclude={"seconds"}) | ended)
             if each.ended:
                 ends[member] = rows[member], each.best_state, each.last_state
             else:
