@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-    from service.reports.importance import Columns
+    from service.reports.rows import Columns
 
 MAX_TEXTS = 250
 """Texts of a column that have a code of their own; boosted trees have 255 bins."""

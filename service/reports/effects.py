@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.importance import Predict
+from service.reports.rows import Predict
 from service.reports.sections.effects import ColumnEffect, EffectPoint
 
 BINS = 20

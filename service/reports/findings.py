@@ -69,12 +69,14 @@ def _compared(model: Baseline, found: Baselines) -> str:
 def _of_rows(report: Report) -> Iterator[Finding]:
     if report.evaluated.part == "validation":
         text = (
-            "There are no test rows: metrics are of the validation rows, which also chose the best epoch, so they are a "
-            "little too good."
+            "There are no test rows: metrics are of the validation rows, which also chose the best epoch, so they are "
+            "a little too good."
         )
         yield Finding(level="note", text=text)
     if report.evaluated.rows < 100:
-        text = f"Only {report.evaluated.rows} rows were evaluated: intervals are wide, and small differences mean little."
+        text = (
+            f"Only {report.evaluated.rows} rows were evaluated: intervals are wide, and small differences mean little."
+        )
         yield Finding(level="note", text=text)
 
 

@@ -5,21 +5,16 @@ Breiman (2001), Random Forests; with a group of columns shuffled together where 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.reports.bootstrap import Bootstrap, estimates
-from service.reports.row_losses import Truth
+from service.reports.rows import Columns, Predict, Truth
 from service.reports.sections.importance import ColumnImportance, Importance
 
 REPEATS = 5
-
-Columns = Mapping[str, NDArray[Any]]
-Predict = Callable[[Columns], NDArray[np.float64]]
-"""The outputs of the same N rows with these columns replaced: probabilities (N, C), or numbers (N,)."""
 
 
 def permutation_importance(

@@ -69,9 +69,7 @@ class ReplacedColumns:
 
 def multiplications(graph: Graph) -> int:
     """An estimate of the multiplications for one row: each parameter once for each position, e.g. each token."""
-    return sum(
-        node.layer.parameters * graph.copies[node.name] * _positions(node.layer.shape) for node in graph.nodes
-    )
+    return sum(node.layer.parameters * graph.copies[node.name] * _positions(node.layer.shape) for node in graph.nodes)
 
 
 def _positions(shape: tuple[int, ...]) -> int:

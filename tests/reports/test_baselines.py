@@ -12,8 +12,8 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
 from service.reports import baselines
-from service.reports.baselines import RowsOfPart, compare
-from service.reports.row_losses import Truth
+from service.reports.baselines import compare
+from service.reports.rows import RowsOfPart, Truth
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((1_200, 3))
@@ -56,7 +56,7 @@ def test_the_constant_and_the_linear_model_are_those_of_scikit_learn() -> None:
     linear = LogisticRegression().fit(scaler.transform(X[:400]), Y[:400])
     dummy = DummyClassifier(strategy="prior").fit(X[:400], Y[:400])
 
-    found = compare(train, None, test, PERFECT)
+    found = compare(train, test, test, PERFECT)
 
     expected = [
         log_loss(Y[800:], model.predict_proba(rows))
@@ -69,7 +69,7 @@ def test_a_regression_is_compared_by_rmse() -> None:
     truth = Truth(10 * X[:, 0] + X[:, 2])
     train, test = (RowsOfPart(COLUMNS, truth).at(rows) for rows in (np.arange(800), np.arange(800, 1_200)))
 
-    found = compare(train, None, test, np.full(400, train.truth.values.mean()))
+    found = compare(train, test, test, np.full(400, train.truth.values.mean()))
 
     constant, linear, _ = found.models
     assert found.loss == "rmse"
@@ -87,10 +87,10 @@ def test_classes_without_training_rows_and_texts_not_seen_in_training_are_no_err
     rare = TEST.truth.values.copy()
     rare[0] = 2
     columns = {**TEST.columns, "where": np.full(400, "west", dtype=object)}
-    network = np.full((400, 3), 1 / 3)
+    network, scored = np.full((400, 3), 1 / 3), RowsOfPart(columns, Truth(rare, 3))
     train = RowsOfPart(TRAIN.columns, Truth(TRAIN.truth.values, 3))
 
-    found = compare(train, None, RowsOfPart(columns, Truth(rare, 3)), network)
+    found = compare(train, scored, scored, network)
 
     assert len(found.models) == 3
 
@@ -98,11 +98,11 @@ def test_classes_without_training_rows_and_texts_not_seen_in_training_are_no_err
 def test_training_rows_of_one_class_have_the_constant_alone() -> None:
     train = RowsOfPart(TRAIN.columns, Truth(np.zeros(400, dtype=np.int64), 2))
 
-    assert [each.name for each in compare(train, None, TEST, PERFECT).models] == ["constant"]
+    assert [each.name for each in compare(train, TEST, TEST, PERFECT).models] == ["constant"]
 
 
 def test_without_scikit_learn_the_constant_is_left_and_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.exceptions", None)
+    monkeypatch.setitem(sys.modules, "service.reports.learned_baselines", None)
 
     found = compare(TRAIN, VALIDATION, TEST, PERFECT)
 
@@ -114,4 +114,4 @@ def test_of_many_training_rows_a_sample_is_used(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(baselines, "MAX_CELLS", 4 * 1_100)
     everything = RowsOfPart(COLUMNS, ALL.truth)
 
-    assert compare(everything, None, TEST, PERFECT).training_rows == 1_100
+    assert compare(everything, TEST, TEST, PERFECT).training_rows == 1_100

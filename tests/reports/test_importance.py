@@ -12,7 +12,7 @@ from sklearn.inspection import permutation_importance as of_sklearn
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from service.reports.importance import permutation_importance, permutations
-from service.reports.row_losses import Truth
+from service.reports.rows import Truth
 from service.reports.sections.estimate import Estimate
 from service.reports.sections.importance import Importance
 

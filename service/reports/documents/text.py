@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from service.reports.sections.slices import SliceCondition
 
 DIGITS = 3
-NOTHING = "–"
+NOTHING = "-"
 
 
 def number(value: float | None, digits: int = DIGITS) -> str:

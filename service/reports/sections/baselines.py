@@ -8,13 +8,14 @@ from service.reports.sections.estimate import Estimate
 from service.reports.sections.importance import Loss
 from service.spec.base import FrozenModel
 
+BaselineName = Literal["constant", "linear", "boosted_trees"]
 Verdict = Literal["network_better", "no_difference", "baseline_better"]
 
 
 class Baseline(FrozenModel):
     """A simple model, trained on the same rows and scored on the same rows as the network."""
 
-    name: Literal["constant", "linear", "boosted_trees"]
+    name: BaselineName
     """The kind of model."""
     description: str
     """What it is, in words."""

@@ -34,10 +34,10 @@ class ErrorSlice(FrozenModel):
     excess: float
     """`mean_loss` minus `rest_mean_loss`."""
     p_value: float
-    """One-sided p-value of Welch's t-test; for two conditions, the largest one of those against all other rows and
-    against the other rows of each condition alone."""
+    """One-sided p-value of a t-test; for two conditions, the largest one of those against all other rows and against
+    the other rows of each condition alone."""
     corrected_p_value: float
-    """The p-value corrected for all slices that were looked at, by Holm's method."""
+    """The p-value corrected for all slices that were looked at, by Holm's method (`looked_at` and `pairs`)."""
 
 
 class SlicesSection(FrozenModel):

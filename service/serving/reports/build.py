@@ -17,7 +17,7 @@ from service.reports.classification import classification_section
 from service.reports.findings import findings
 from service.reports.regression import regression_section
 from service.reports.report import EvaluatedRows, MissingSection, Report
-from service.reports.row_losses import Truth
+from service.reports.rows import Truth
 from service.reports.sections.baselines import Baselines
 from service.reports.sections.calibration import ConformalCoverage
 from service.reports.sections.effects import Effects
@@ -104,7 +104,9 @@ def finite(table: PredictionTable) -> PredictionTable:
     kept = np.isfinite(table.prediction)
     if len(kept) and not kept.any():
         raise Conflict("no prediction of the job is finite")
-    return PredictionTable(table.source, table.row[kept], table.part[kept], table.truth[kept], table.prediction[kept], None)
+    return PredictionTable(
+        table.source, table.row[kept], table.part[kept], table.truth[kept], table.prediction[kept], None
+    )
 
 
 def class_names(table: PredictionTable) -> list[str] | None:

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.reports.associations import groups_of
-from service.reports.baselines import RowsOfPart
 from service.reports.effects import column_effect
-from service.reports.importance import Predict, permutation_importance, permutations
+from service.reports.importance import permutation_importance, permutations
+from service.reports.rows import Predict, RowsOfPart
 from service.reports.sections.effects import Effects
 from service.reports.sections.importance import Importance
 from service.serving.reports.rows import table_of

@@ -13,8 +13,7 @@ from service.data.preprocess.features import class_indexes
 from service.data.preprocess.preprocessing import Table
 from service.data.preprocess.sources import load
 from service.errors import DatasetCorrupt
-from service.reports.baselines import RowsOfPart
-from service.reports.row_losses import Truth
+from service.reports.rows import RowsOfPart, Truth
 from service.serving.reports.inputs import ReportInputs
 from service.serving.reports.verified import check_sha256
 from service.spec.layers import Convolution

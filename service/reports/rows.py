@@ -1,15 +1,21 @@
-"""The targets of rows, and the loss of each: log loss or squared error."""
+"""Rows that a report is about: columns, targets, and the loss of each row."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.reports.row_scores import log_losses
+from service.reports.sections.baselines import BaselineName
 from service.reports.sections.importance import Loss
+
+Columns = Mapping[str, NDArray[Any]]
+Predict = Callable[[Columns], NDArray[np.float64]]
+"""The outputs of the same N rows with these columns replaced: probabilities (N, C), or numbers (N,)."""
 
 
 @dataclass(frozen=True)
@@ -42,3 +48,24 @@ class Truth:
     def of_mean(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
         """The loss whose rows have these mean losses: log loss, or RMSE."""
         return np.sqrt(means) if self.classes is None else means
+
+
+@dataclass(frozen=True)
+class RowsOfPart:
+    """Feature columns (N,) and targets of some rows."""
+
+    columns: Columns
+    truth: Truth
+
+    def at(self, rows: NDArray[np.int64]) -> RowsOfPart:
+        """These of the rows."""
+        return RowsOfPart({name: values[rows] for name, values in self.columns.items()}, self.truth.at(rows))
+
+
+class BaselineOutputs(NamedTuple):
+    """A baseline and what it predicts."""
+
+    name: BaselineName
+    description: str
+    outputs: NDArray[np.float64]
+    """(N, C) probabilities, or (N,) numbers."""
