@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
+import torch
+
 from service.artifacts import sha256_of
 from service.data.formats import prediction_table
 from service.domain.checkpoint import Checkpoint, CheckpointKind
@@ -133,7 +135,7 @@ class CheckpointFiles:
         if best is not None and attempt.last is not None and JobFileKind.predictions in self._keep:
             try:
                 files += self._write_predictions(number, attempt.claim, best)
-            except (ServiceError, MemoryError) as error:
+            except (ServiceError, MemoryError, torch.OutOfMemoryError) as error:
                 log.warning("predictions of %s are not kept: %r", attempt.claim.job_id, error)
                 message = f"predictions not kept: {error or 'out of memory'}"
                 attempt.events.append(NewEvent(attempt.claim.job_id, EventKind.predictions_not_kept, message))
