@@ -12,6 +12,7 @@ from service.concurrency.fair_slots import FairLimiter
 from service.data.processes.ingest_prediction_rows import ingest_rows
 from service.data.processes.join_predictions import join_predictions
 from service.errors import ServiceError, TooLarge, Unavailable
+from service.serving.reports.reporter import Reporter
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from service.data.processes.runner import Allowance
     from service.domain.job import Export
+    from service.domain.report import ReportInputs
     from service.spec.read_options import ReadOptions
 
 ANSWER_SECONDS = 120.0
@@ -110,6 +112,7 @@ class Predictor:
     def __init__(self, model_bytes: int = MODEL_BYTES) -> None:
         """`model_bytes`: memory of the cached models."""
         self._helper = Helper(model_bytes)
+        self._reporter = Reporter()
 
     def predict(self, checkpoint: Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """See `helper.predict`; raises Unavailable if the helper dies or times out.
@@ -175,6 +178,10 @@ class Predictor:
             except Unavailable:
                 current().check()  # killed by a cancellation
                 raise
+
+    def report(self, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
+        """See `Reporter.write`."""
+        self._reporter.write(asked, target, allowed)
 
     def close(self) -> None:
         """Stop the helper."""

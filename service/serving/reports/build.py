@@ -26,7 +26,7 @@ from service.reports.sections.slices import SlicesSection
 from service.reports.slices import find_slices
 from service.reports.temperature import fit_temperature
 from service.serving.reports.columns import importance_and_effects, sampled_rows
-from service.serving.reports.inputs import ReportInputs
+from service.domain.report import ReportInputs
 from service.serving.reports.rows import JobRows, read_rows
 from service.serving.reports.verified import check_sha256
 from service.serving.reports.worst import worst

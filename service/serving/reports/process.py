@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.data.processes.runner import Allowance
-    from service.serving.reports.inputs import ReportInputs
+    from service.domain.report import ReportInputs
 
 
 def run(pipe: Connection, asked: ReportInputs, target: Path, allowed: Allowance) -> None:

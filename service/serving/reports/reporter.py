@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.data.processes.runner import Allowance
-    from service.serving.reports.inputs import ReportInputs
+    from service.domain.report import ReportInputs
 
 
 class Reporter:

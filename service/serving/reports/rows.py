@@ -14,7 +14,7 @@ from service.data.preprocess.preprocessing import Table
 from service.data.preprocess.sources import load
 from service.errors import DatasetCorrupt
 from service.reports.rows import RowsOfPart, Truth
-from service.serving.reports.inputs import ReportInputs
+from service.domain.report import ReportInputs
 from service.serving.reports.verified import check_sha256
 from service.spec.layers import Convolution
 

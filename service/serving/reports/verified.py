@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.artifacts import sha256_of
 from service.errors import ServiceError
-from service.serving.reports.inputs import StoredFile
+from service.domain.report import StoredFile
 
 
 def check_sha256(file: StoredFile, otherwise: ServiceError) -> None:

@@ -1,4 +1,4 @@
-"""What a report is made from: files and the resolved job. Pickled for the process that builds it."""
+"""What a report on a job is made from: files and the resolved job. Pickled for the process that builds it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,61 @@
+"""What a document consists of, as plain text, before it becomes Markdown or HTML."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Paragraph(NamedTuple):
+    """A paragraph."""
+
+    text: str
+
+
+class Callout(NamedTuple):
+    """A finding."""
+
+    level: str
+    """`good`, `note` or `warning`."""
+    text: str
+
+
+class Table(NamedTuple):
+    """A table."""
+
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    text_columns: int = 1
+    """How many columns at the left hold text; all others hold numbers."""
+
+
+class Chart(NamedTuple):
+    """A chart, which Markdown leaves out."""
+
+    title: str
+    svg: str
+
+
+class Charts(NamedTuple):
+    """Charts side by side."""
+
+    charts: list[Chart]
+
+
+Block = Paragraph | Callout | Table | Charts
+
+
+class Section(NamedTuple):
+    """A part of the document with a heading."""
+
+    title: str
+    blocks: list[Block]
+
+
+class Document(NamedTuple):
+    """A whole document."""
+
+    title: str
+    subtitle: str
+    blocks: list[Block]
+    """What comes first."""
+    sections: list[Section]
