@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -23,9 +24,11 @@ class Table(NamedTuple):
     """A table."""
 
     head: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     text_columns: int = 1
     """How many columns at the left hold text; all others hold numbers."""
+    in_html: bool = True
+    """False: a chart shows the same."""
 
 
 class Chart(NamedTuple):

@@ -79,7 +79,9 @@ class Plot:
         """A rectangle."""
         left, right = sorted(map(self.across, x))
         top, bottom = sorted(map(self.up, y))
-        place = f'x="{left:.1f}" y="{top:.1f}" width="{max(right - left, 0.5):.1f}" height="{max(bottom - top, 0.5):.1f}"'
+        place = (
+            f'x="{left:.1f}" y="{top:.1f}" width="{max(right - left, 0.5):.1f}" height="{max(bottom - top, 0.5):.1f}"'
+        )
         self._parts.append(f'<rect class="{style}" {place}>{_hint(hint)}</rect>')
 
     def cell(self, x: tuple[float, float], y: tuple[float, float], share: float, hint: str) -> None:
@@ -96,6 +98,26 @@ class Plot:
     def left_label(self, y: float, text: str, style: str = "") -> None:
         """A label at the left of the plot, cut to the room there."""
         self._text(self.left - 8, self.up(y) + 4, cut(text, self.left - 8), "end", style)
+
+    def column_label(self, x: float, text: str, pixels: float) -> None:
+        """A label below a column of cells, cut to its width."""
+        self._text(self.across(x), self.height - self.bottom + 16, cut(text, pixels), "middle")
+
+    def legend(self, names: Sequence[str], x: float, y: float) -> None:
+        """Names of the first lines `c0`, `c1`, ..., one above another, ending at a place in the data's units."""
+        if len(names) < 2:
+            return
+        right, bottom = self.across(x), self.up(y)
+        for place, name in enumerate(names):
+            height = bottom - 15 * (len(names) - 1 - place)
+            self._parts.append(f'<path class="line c{place}" d="M{right - 18:.1f} {height - 4:.1f}h18"/>')
+            self._text(right - 24, height, cut(name, 150), "end")
+
+    def rug(self, values: Sequence[float]) -> None:
+        """Marks at the lower edge."""
+        for value in values:
+            x = self.across(value)
+            self._parts.append(f'<path class="rug" d="M{x:.1f} {self.height - self.bottom}v-5"/>')
 
     def _text(self, x: float, y: float, text: str, anchor: str, style: str = "") -> None:
         of_class = f' class="{style}"' if style else ""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from service.data.formats import prediction_table
 from service.data.formats.prediction_table import PredictionTable
+from service.domain.report import ReportInputs
 from service.errors import CheckpointCorrupt, Conflict, PredictionsCorrupt
 from service.reports import conformal
 from service.reports.baselines import compare
@@ -26,7 +27,6 @@ from service.reports.sections.slices import SlicesSection
 from service.reports.slices import find_slices
 from service.reports.temperature import fit_temperature
 from service.serving.reports.columns import importance_and_effects, sampled_rows
-from service.domain.report import ReportInputs
 from service.serving.reports.rows import JobRows, read_rows
 from service.serving.reports.verified import check_sha256
 from service.serving.reports.worst import worst

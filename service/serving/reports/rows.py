@@ -12,9 +12,9 @@ from service.data.preprocess.dataset import split_table
 from service.data.preprocess.features import class_indexes
 from service.data.preprocess.preprocessing import Table
 from service.data.preprocess.sources import load
+from service.domain.report import ReportInputs
 from service.errors import DatasetCorrupt
 from service.reports.rows import RowsOfPart, Truth
-from service.domain.report import ReportInputs
 from service.serving.reports.verified import check_sha256
 from service.spec.layers import Convolution
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from service.artifacts import sha256_of
-from service.errors import ServiceError
 from service.domain.report import StoredFile
+from service.errors import ServiceError
 
 
 def check_sha256(file: StoredFile, otherwise: ServiceError) -> None:
