@@ -37,10 +37,10 @@ from service.worker.trainer import Trainer
 from tests.data.tables import Stored
 from tests.store.records import CRASH, claim, job
 from tests.store.records import submit as submit_synthetic
-from tests.worker.test_resume import SPEC, Told
-from tests.worker.test_resume import attempt as train_until
-from tests.worker.test_trainer import predicted
+from tests.worker.attempts import SPEC, Told
+from tests.worker.attempts import attempt as train_until
 from tests.worker.test_trainer_folds import resolve, submit, upload
+from tests.worker.trainers import predicted
 
 SPLIT = {"validation": 0.25, "test": 0.15}
 sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -278,6 +278,7 @@ def test_predictions_of_an_attempt_that_lost_its_lease_are_garbage(
 
 
 @sqlite
+@pytest.mark.usefixtures("eager")
 def test_a_resumed_job_keeps_the_same_predictions(database: Database, artifacts: Artifacts) -> None:
     fields = {**SPEC, "split": {"test": 0.2}}
     undisturbed = submit_synthetic(database, **fields)

@@ -28,6 +28,7 @@ TITLES = {
     "effects": "Effects of columns",
     "slices": "Where it is wrong",
 }
+METRICS = {"accuracy": "Accuracy", "mae": "Mean absolute error", "r2": "R²"}
 IMPORTANT = 20
 SHOWN_WORST = 50
 
@@ -67,30 +68,21 @@ def _baselines(found: Baselines) -> Section:
     rows = [("Network", found.network, "c1")]
     rows += [(model_name(model, found.loss), model.loss, "c0") for model in found.models]
     names = list(found.network_metrics)
-    head = (
-        "Model",
-        "What it is",
-        loss.capitalize() if loss != "RMSE" else loss,
-        "Difference to the network",
-        "Verdict",
-    )
-    cells = [("Network", "this job's best epoch", estimate(found.network), "", "")]
+    shown = [METRICS.get(name, name) for name in names]
+    head = ("Model", "What it is", f"{loss[0].upper()}{loss[1:]}", *shown, "Difference to the network", "Verdict")
+    own = (number(found.network_metrics[name]) for name in names)
+    cells = [("Network", "this job's best epoch", estimate(found.network), *own, "", "")]
     cells += [
         (
             model_name(model, found.loss),
             model.description,
             estimate(model.loss),
+            *(number(model.metrics.get(name)) for name in names),
             estimate(model.difference),
             VERDICTS[model.verdict],
         )
         for model in found.models
     ]
-    metrics = [found.network_metrics, *(model.metrics for model in found.models)]
-    cells = [
-        (*row[:3], *(number(values.get(name)) for name in names), *row[3:])
-        for row, values in zip(cells, metrics, strict=True)
-    ]
-    head = (*head[:3], *(_metric_name(name) for name in names), *head[3:])
     text = (
         f"Trained on {found.training_rows:,} training rows, stopped by the validation rows where they learn in rounds, "
         "and scored on the same rows as the network. Differences are paired: the same resampled rows for both."
@@ -103,10 +95,6 @@ def _baselines(found: Baselines) -> Section:
     if found.missing is not None:
         blocks.append(Callout("note", found.missing))
     return Section(TITLES["baselines"], blocks)
-
-
-def _metric_name(name: str) -> str:
-    return {"accuracy": "Accuracy", "roc_auc": "ROC AUC", "mae": "MAE", "r2": "R²"}.get(name, name)
 
 
 def _importance(found: Importance) -> Section:
@@ -137,8 +125,8 @@ def _effects(found: Effects, times: list[str]) -> Section:
 
 def _slices(found: SlicesSection, times: list[str]) -> Section:
     text = (
-        f"{found.looked_at:,} slices of one column and {found.pairs:,} pairs, of at least {found.min_rows:,} rows, were "
-        "looked at; p-values are corrected for their number."
+        f"{found.looked_at:,} slices of one column and {found.pairs:,} pairs, of at least {found.min_rows:,} rows, "
+        "were looked at; p-values are corrected for their number."
     )
     if not found.slices:
         return Section(TITLES["slices"], [Paragraph(f"{text} In none of them is the error significantly larger.")])
@@ -199,7 +187,7 @@ def _about(report: Report) -> Section:
         ("Test rows", f"{rows.test:,}"),
     ]
     text = (
-        "Intervals are 95% bootstrap or score intervals of the evaluated rows: they say how much a number would vary with "
-        "other rows of the same kind, not with another training."
+        "Intervals are 95% bootstrap or score intervals of the evaluated rows: they say how much a number would vary "
+        "with other rows of the same kind, not with another training."
     )
     return Section("About this report", [Table(("", ""), facts, text_columns=2), Paragraph(text)])

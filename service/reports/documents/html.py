@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from service.reports.report import Report
 
 STYLE = Path(__file__).with_name("style.css")
-MARKS = {"good": "✔", "note": "ℹ", "warning": "▲"}
+MARKS = {"good": "✔", "note": "●", "warning": "▲"}
 LEVELS = {"good": "Good", "note": "Note", "warning": "Warning"}
 
 
@@ -40,7 +40,8 @@ def _anchor(section: Section) -> str:
 
 
 def _section(section: Section) -> str:
-    return f'<section id="{_anchor(section)}"><h2>{clean(section.title)}</h2>{"".join(map(_block, section.blocks))}</section>'
+    blocks = "".join(map(_block, section.blocks))
+    return f'<section id="{_anchor(section)}"><h2>{clean(section.title)}</h2>{blocks}</section>'
 
 
 def _block(block: Block) -> str:

@@ -94,7 +94,8 @@ def calibration(
         blocks.append(Paragraph(f"Of {classified.reliability.of}: expected calibration error {error}."))
         blocks.append(Charts([charts.reliability(classified)]))
     if temperature is not None:
-        text = f"Temperature {number(temperature.temperature)} ({temperature.reason}), from {temperature.rows:,} validation rows"
+        text = f"Temperature {number(temperature.temperature)} ({temperature.reason})"
+        text += f", from {temperature.rows:,} validation rows"
         if temperature.log_loss is not None and temperature.reason == "fitted":
             losses = number(temperature.log_loss), number(temperature.calibrated_log_loss)
             text += f": their log loss goes from {losses[0]} to {losses[1]}"
@@ -102,7 +103,10 @@ def calibration(
     if coverage:
         sets = classified is not None
         what = "sets of classes" if sets else "intervals"
-        text = f"Conformal {what}, calibrated on the validation rows and measured on the test rows: a set or interval holds the true value as often as asked for."
+        text = (
+            f"Conformal {what}, calibrated on the validation rows and measured on the test rows: they hold the true "
+            "value as often as asked for."
+        )
         head = ("Asked for", "Measured coverage", "Mean number of classes" if sets else "Mean width")
         rows = [(f"{each.level:.0%}", estimate(each.coverage), number(each.mean_size)) for each in coverage]
         blocks += [Paragraph(text), Table(head, rows)]

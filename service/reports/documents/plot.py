@@ -77,19 +77,17 @@ class Plot:
 
     def bar(self, x: tuple[float, float], y: tuple[float, float], style: str, hint: str = "") -> None:
         """A rectangle."""
-        left, right = sorted(map(self.across, x))
-        top, bottom = sorted(map(self.up, y))
-        place = (
-            f'x="{left:.1f}" y="{top:.1f}" width="{max(right - left, 0.5):.1f}" height="{max(bottom - top, 0.5):.1f}"'
-        )
-        self._parts.append(f'<rect class="{style}" {place}>{_hint(hint)}</rect>')
+        self._parts.append(f'<rect class="{style}" {self._box(x, y)}>{_hint(hint)}</rect>')
 
     def cell(self, x: tuple[float, float], y: tuple[float, float], share: float, hint: str) -> None:
         """A rectangle as dark as `share` of the darkest."""
+        self._parts.append(f'<rect class="cell" {self._box(x, y)} fill-opacity="{share:.3f}">{_hint(hint)}</rect>')
+
+    def _box(self, x: tuple[float, float], y: tuple[float, float]) -> str:
         left, right = sorted(map(self.across, x))
         top, bottom = sorted(map(self.up, y))
-        place = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
-        self._parts.append(f'<rect class="cell" {place} fill-opacity="{share:.3f}">{_hint(hint)}</rect>')
+        size = f'width="{max(right - left, 0.5):.1f}" height="{max(bottom - top, 0.5):.1f}"'
+        return f'x="{left:.1f}" y="{top:.1f}" {size}'
 
     def text(self, x: float, y: float, text: str, anchor: str = "middle", style: str = "") -> None:
         """A text at a place in the data's units."""

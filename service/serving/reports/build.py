@@ -60,14 +60,16 @@ def build(asked: ReportInputs) -> Report:
     predictions = prediction_table.read(asked.predictions.path)
     part = "test" if (predictions.part == "test").any() else "validation"
     evaluated = finite(predictions.only(part))
-    truth, outputs = _truth(evaluated), _outputs(evaluated)
-    losses, names = truth.row_losses(outputs), class_names(evaluated)
+    names, outputs = class_names(evaluated), _outputs(evaluated)
+    truth = Truth(evaluated.truth, None if names is None else len(names))
+    losses = truth.row_losses(outputs)
     rows = read_rows(asked, evaluated)
     found = _column_sections(asked, rows, outputs, losses, names or [evaluated.source.target])
-    classified = None if names is None else classification_section(evaluated.truth, outputs, names)
-    regressed = regression_section(evaluated.truth, outputs) if names is None else None
+    classified = None if names is None else classification_section(truth.values, outputs, names)
+    regressed = regression_section(truth.values, outputs) if names is None else None
     validation = finite(predictions.only("validation"))
-    temperature = None if names is None else fit_temperature(_outputs(validation), validation.truth)
+    calibration: NDArray[Any] = validation.truth
+    temperature = None if names is None else fit_temperature(_outputs(validation), calibration)
     report = Report(
         job=predictions.source.job,
         epoch=predictions.source.epoch,
@@ -116,10 +118,6 @@ def class_names(table: PredictionTable) -> list[str] | None:
     return [str(value).lower() if isinstance(value, bool) else str(value) for value in table.classes]
 
 
-def _truth(table: PredictionTable) -> Truth:
-    return Truth(table.truth, None if table.classes is None else len(table.classes))
-
-
 def _outputs(table: PredictionTable) -> NDArray[np.float64]:
     """(N, classes) probabilities, or (N,) numbers."""
     outputs: NDArray[Any] = table.prediction if table.probabilities is None else table.probabilities
@@ -154,11 +152,13 @@ def _checkpoint(asked: ReportInputs) -> LoadedCheckpoint:
 
 
 def _coverage(calibration: PredictionTable, tested: PredictionTable) -> list[ConformalCoverage]:
+    known: NDArray[Any] = calibration.truth
+    truth: NDArray[Any] = tested.truth
     if tested.probabilities is None:
-        scores = conformal.residual_scores(calibration.truth, calibration.prediction)
-        return [conformal.interval_coverage(scores, level, tested.truth, tested.prediction) for level in LEVELS]
-    scores = conformal.class_scores(calibration.truth, _outputs(calibration))
-    return [conformal.set_coverage(scores, level, tested.truth, tested.probabilities) for level in LEVELS]
+        scores = conformal.residual_scores(known, _outputs(calibration))
+        return [conformal.interval_coverage(scores, level, truth, _outputs(tested)) for level in LEVELS]
+    scores = conformal.class_scores(known, _outputs(calibration))
+    return [conformal.set_coverage(scores, level, truth, tested.probabilities) for level in LEVELS]
 
 
 def _time_columns(asked: ReportInputs) -> list[str]:
