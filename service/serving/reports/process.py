@@ -1,4 +1,7 @@
-"""The process that builds one report: limited, sandboxed, then gone. Imported once by the server it is forked from."""
+"""The process that builds one report, with limits. Imported once by the server process that it is forked from.
+
+It is not sandboxed: it reads files that the service wrote and whose SHA-256 it checks, and scikit-learn needs semaphores.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from service.data.processes.confinement import confine
 from service.data.processes.runner import limit_resources
 from service.errors import ServiceError, StorageError, Unavailable
 from service.serving.reports.build import build
@@ -27,8 +29,6 @@ def run(pipe: Connection, asked: ReportInputs, target: Path, allowed: Allowance)
     """Write the report as JSON to `target`, and send None, or the error."""
     torch.set_num_threads(1)  # sums of several threads may differ in the last bit
     limit_resources(allowed)
-    files = [asked.predictions, asked.checkpoint, asked.table]
-    confine([file.path for file in files if file is not None], [target.parent])
     try:
         target.write_text(build(asked).model_dump_json(), encoding="utf-8")
         pipe.send(None)
