@@ -61,9 +61,9 @@ def _lowered(name: str) -> str:
 
 
 def _compared(model: Baseline, found: Baselines) -> str:
-    """`log loss 0.31 instead of the network's 0.35 (difference -0.04, 95% interval -0.06 to -0.02)`."""
+    """`log loss 0.31 instead of the network's 0.35; difference -0.04 (-0.06 to -0.02)`."""
     text = f"{LOSSES[found.loss]} {number(model.loss.value)} instead of the network's {number(found.network.value)}"
-    return f"{text} (difference {estimate(model.difference)})"
+    return f"{text}; difference {estimate(model.difference)}"
 
 
 def _of_rows(report: Report) -> Iterator[Finding]:

@@ -25,8 +25,8 @@ class Table(NamedTuple):
 
     head: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
-    text_columns: int = 1
-    """How many columns at the left hold text; all others hold numbers."""
+    text: frozenset[int] = frozenset({0})
+    """The columns that hold text, from 0; all others hold numbers."""
     in_html: bool = True
     """False: a chart shows the same."""
 

@@ -30,7 +30,8 @@ TITLES = {
 }
 METRICS = {"accuracy": "Accuracy", "mae": "Mean absolute error", "r2": "R²"}
 IMPORTANT = 20
-SHOWN_WORST = 50
+SHOWN_ROWS, SHOWN_COLUMNS = 20, 6  # of the worst rows
+TWO_TEXTS = frozenset({0, 1})
 
 
 def document(report: Report) -> Document:
@@ -89,7 +90,7 @@ def _baselines(found: Baselines) -> Section:
     )
     blocks: list[Block] = [
         Charts([charts.rows_with_intervals(f"{loss} (less is better)", loss, rows, bars=False)]),
-        Table(head, cells, text_columns=2),
+        Table(head, cells, frozenset({0, 1, len(head) - 1})),
         Paragraph(text),
     ]
     if found.missing is not None:
@@ -146,33 +147,33 @@ def _slices(found: SlicesSection, times: list[str]) -> Section:
 
 def _worst(report: Report) -> Section:
     found, times = report.worst, report.time_columns
+    columns = found.columns[:SHOWN_COLUMNS]
     of_class = report.classification is not None
-    head = (
-        "Row",
-        "True",
-        "Predicted",
-        "Probability of the true class" if of_class else "Squared error",
-        *found.columns,
-    )
+    score = "Probability of the true class" if of_class else "Squared error"
+    head = ("Row", "True", "Predicted", score, *columns)
     rows = [
         (
             f"{each.row}",
             cell(each.truth),
             cell(each.prediction),
             number(each.probability if of_class else each.loss),
-            *(cell(each.values.get(name), time=name in times) for name in found.columns),
+            *(cell(each.values.get(name), time=name in times) for name in columns),
         )
-        for each in found.rows[:SHOWN_WORST]
+        for each in found.rows[:SHOWN_ROWS]
     ]
-    text = "The rows with the largest loss, numbered from 0 as in the data set."
-    return Section("The worst rows", [Paragraph(text), Table(head, rows)])
+    texts = [name for name in columns if any(isinstance(each.values.get(name), str) for each in found.rows)]
+    of_text = {0, *({1, 2} if of_class else ()), *(4 + columns.index(name) for name in texts)}
+    text = (
+        f"The {len(rows)} rows with the largest loss, numbered from 0 as in the data set, and their important columns."
+    )
+    return Section("The worst rows", [Paragraph(text), Table(head, rows, frozenset(of_text))])
 
 
 def _missing(report: Report) -> list[Section]:
     if not report.missing:
         return []
     rows = [(TITLES.get(each.section, each.section), each.reason) for each in report.missing]
-    return [Section("What is missing here", [Table(("Section", "Reason"), rows, text_columns=2)])]
+    return [Section("What is missing here", [Table(("Section", "Reason"), rows, TWO_TEXTS)])]
 
 
 def _about(report: Report) -> Section:
@@ -190,4 +191,4 @@ def _about(report: Report) -> Section:
         "Intervals are 95% bootstrap or score intervals of the evaluated rows: they say how much a number would vary "
         "with other rows of the same kind, not with another training."
     )
-    return Section("About this report", [Table(("", ""), facts, text_columns=2), Paragraph(text)])
+    return Section("About this report", [Table(("", ""), facts, TWO_TEXTS), Paragraph(text)])

@@ -61,7 +61,7 @@ def _block(block: Block) -> str:
 
 
 def _table(table: Table) -> str:
-    styles = ["" if place < table.text_columns else ' class="number"' for place in range(len(table.head))]
+    styles = ["" if place in table.text else ' class="number"' for place in range(len(table.head))]
     head = "".join(f'<th scope="col"{style}>{clean(name)}</th>' for name, style in zip(table.head, styles, strict=True))
     rows = "".join(
         "<tr>" + "".join(f"<td{style}>{clean(cell)}</td>" for cell, style in zip(row, styles, strict=True)) + "</tr>"

@@ -46,6 +46,6 @@ def _written(blocks: list[Block]) -> Iterator[str]:
 
 
 def _table(table: Table) -> str:
-    rules = ["---" if place < table.text_columns else "---:" for place in range(len(table.head))]
+    rules = ["---" if place in table.text else "---:" for place in range(len(table.head))]
     lines = [map(escaped, table.head), rules, *(map(escaped, row) for row in table.rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

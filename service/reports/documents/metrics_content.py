@@ -90,8 +90,10 @@ def calibration(
     """Reliability of probabilities, and coverage of sets or intervals."""
     blocks: list[Block] = []
     if classified is not None:
-        error = estimate(classified.reliability.expected_calibration_error)
-        blocks.append(Paragraph(f"Of {classified.reliability.of}: expected calibration error {error}."))
+        found = classified.reliability
+        of = "the predicted class" if found.of.startswith("(") else found.of
+        error = estimate(found.expected_calibration_error)
+        blocks.append(Paragraph(f"Expected calibration error of the probability of {of}: {error}."))
         blocks.append(Charts([charts.reliability(classified)]))
     if temperature is not None:
         text = f"Temperature {number(temperature.temperature)} ({temperature.reason})"

@@ -123,7 +123,7 @@ class Plot:
 
     def svg(self, title: str) -> str:
         """The picture; `title` is for screen readers."""
-        size = f'viewBox="0 0 {self.width} {self.height}"'
+        size = f'viewBox="0 0 {self.width} {self.height}" width="{self.width}" height="{self.height}"'
         return f'<svg {size} role="img" aria-label="{clean(title)}">{"".join(self._parts)}</svg>'
 
 

@@ -1,6 +1,6 @@
 """The process that builds one report, with limits. Imported once by the server process that it is forked from.
 
-It is not sandboxed: it reads files that the service wrote and whose SHA-256 it checks, and scikit-learn needs semaphores.
+It is not sandboxed: it reads files that the service wrote, whose SHA-256 it checks, and scikit-learn needs semaphores.
 """
 
 from __future__ import annotations
