@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from service.reports.documents.blocks import Chart
 from service.reports.documents.plot import Plot, ticks
-from service.reports.documents.text import estimate, number
+from service.reports.documents.text import estimate, grouped, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,7 +58,7 @@ def axis_format(low: float, high: float) -> Callable[[float], str]:
     def written(value: float) -> str:
         text = f"{value:,.{decimals}f}"
         text = text.rstrip("0").rstrip(".") if "." in text else text
-        return number(value) if len(text) > 9 else "0" if text in ("-0", "") else text
+        return number(value) if len(text) > 9 else "0" if text in ("-0", "") else grouped(text)
 
     return written
 

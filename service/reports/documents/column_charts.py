@@ -29,6 +29,14 @@ def importance(found: Importance, label: str) -> Chart:
     return rows_with_intervals("Permutation importance", f"increase of the {label}", rows, bars=True)
 
 
+def legend(found: Effects) -> Chart:
+    """The colours of the outputs."""
+    names = found.outputs[:OUTPUTS]
+    plot = Plot((0.0, 1.0), (0.0, 1.0), width=WIDTH, height=15 * len(names) + 60)
+    plot.legend(names, 0.6, 0.0)
+    return Chart("Probability of", plot.svg("Colours of the classes"))
+
+
 def effect(column: ColumnEffect, found: Effects, times: Collection[str]) -> Chart:
     """The effect of one column on each output, over its values."""
     title = column.column
@@ -39,7 +47,7 @@ def effect(column: ColumnEffect, found: Effects, times: Collection[str]) -> Char
     xs = [float(point.value) for point in column.points]
     plot = Plot((xs[0], xs[-1]), ends, width=WIDTH, height=HEIGHT)
     plot.y_axis(axis_format(*ends))
-    plot.x_axis(column.column, time if column.column in times else number)
+    plot.x_axis(column.column, time if column.column in times else axis_format(xs[0], xs[-1]))
     for place in range(min(len(found.outputs), OUTPUTS)):
         points = [(x, point.effect[place]) for x, point in zip(xs, column.points, strict=True)]
         plot.line(points, f"c{(place + 1) % COLOURS if len(found.outputs) == 1 else place % COLOURS}")

@@ -120,7 +120,8 @@ def _effects(found: Effects, times: list[str]) -> Section:
         f"How {what} change with one column: accumulated local effects for numbers, and for texts the mean prediction "
         "if every row had this text. 0 is the mean of all rows."
     )
-    drawn = [column_charts.effect(column, found, times) for column in found.columns]
+    drawn = [] if len(found.outputs) == 1 else [column_charts.legend(found)]
+    drawn += [column_charts.effect(column, found, times) for column in found.columns]
     return Section(TITLES["effects"], [Paragraph(text), Charts(drawn)])
 
 

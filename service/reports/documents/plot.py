@@ -7,9 +7,9 @@ from html import escape
 from math import ceil, floor, log10
 
 WIDTH, HEIGHT = 420, 280
-LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 56, 24, 12, 40
 TICKS = 5
-CHARACTER = 6.6  # average width of a character, in pixels
+CHARACTER = 7.0  # average width of a character, in pixels
 
 
 class Plot:

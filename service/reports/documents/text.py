@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 DIGITS = 3
 NOTHING = "-"
+MAX_TEXT = 60  # characters of a cell
 
 
 def number(value: float | None, digits: int = DIGITS) -> str:
@@ -20,11 +21,16 @@ def number(value: float | None, digits: int = DIGITS) -> str:
     if value is None:
         return NOTHING
     if float(value).is_integer() and abs(value) < 1e15:
-        return f"{int(value):,}"
+        return grouped(f"{int(value):,}")
     if abs(value) >= 10**digits and abs(value) < 1e15:
-        return f"{value:,.0f}"
+        return grouped(f"{value:,.0f}")
     text = f"{value:.{digits}g}"
     return text if "e" in text or "." not in text else text.rstrip("0").rstrip(".")
+
+
+def grouped(text: str) -> str:
+    """Without a separator up to 9,999, because years have none."""
+    return text.replace(",", "") if len(text.lstrip("-").split(".")[0]) <= 5 else text
 
 
 def estimate(value: Estimate, digits: int = DIGITS) -> str:
@@ -63,7 +69,7 @@ def cell(value: bool | float | str | None, *, time: bool = False) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return value
+        return value if len(value) <= MAX_TEXT else f"{value[: MAX_TEXT - 1]}…"
     return _time(value) if time else number(value, 5)
 
 
