@@ -89,7 +89,7 @@ def peak_bytes() -> Iterator[list[int]]:
                 with suppress(OSError, StopIteration, ValueError):
                     lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
                     parent = Path(f"/proc/{lines['PPid'].strip()}/cmdline").read_bytes()
-                    if b"forkserver" in parent and b"serving.reports" in parent:
+                    if "VmHWM" in lines and b"forkserver" in parent and b"serving.reports" in parent:
                         peak[0] = max(peak[0], 1024 * int(lines["VmHWM"].split()[0]))
 
     thread = threading.Thread(target=watch)

@@ -21,6 +21,8 @@ NAMES = {
     ("boosted_trees", "rmse"): "Boosted trees",
 }
 PLURAL = {"The class shares alone", "Boosted trees"}
+WORTH_CALIBRATING = 0.01
+"""By what share of itself the log loss must improve."""
 LOSSES = {"log_loss": "log loss", "rmse": "RMSE"}
 
 
@@ -82,7 +84,9 @@ def _of_rows(report: Report) -> Iterator[Finding]:
 
 def _of_calibration(report: Report) -> Iterator[Finding]:
     found = report.temperature
-    if found is not None and found.reason == "fitted" and found.temperature != 1.0:
+    if found is None or found.log_loss is None or found.calibrated_log_loss is None:
+        return
+    if found.log_loss - found.calibrated_log_loss > WORTH_CALIBRATING * found.log_loss:
         sure = "too sure" if found.temperature > 1 else "not sure enough"
         text = (
             f"Raw probabilities are {sure}: a temperature of {number(found.temperature)} improves the log loss of the "

@@ -20,8 +20,6 @@ MAX_TREE_CELLS = 1_000_000_000
 """Values that all trees together are grown on: with many rows, columns or classes there are fewer trees."""
 MIN_ROUNDS = 20
 MAX_TREE_CLASSES = 100
-THREADS = 2  # a fixed number: sums of another number of threads may differ in the last bit
-ONE_THREAD_CELLS = 200_000  # fewer values are faster with one thread, most of all on a busy machine
 SEED = 0
 
 
@@ -33,8 +31,8 @@ def learned(train: RowsOfPart, validation: RowsOfPart, scored: RowsOfPart) -> It
     if train.truth.classes is not None and len(np.unique(train.truth.values)) < 2:
         return
     encoding = ColumnCodes.fit(train.columns)
-    cells = len(train.truth.values) * len(train.columns)
-    with threadpool_limits(1 if cells < ONE_THREAD_CELLS else THREADS), warnings.catch_warnings():
+    # Several threads spin while they wait for one another: on a busy machine they take ten times as long.
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield _linear(encoding, train, scored)
         if (train.truth.classes or 1) <= MAX_TREE_CLASSES:
