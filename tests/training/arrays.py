@@ -206,7 +206,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     }
     dropout = dropout and architecture["kind"] not in ("layers", "ft_transformer")
     jobs = []
-    for _ in range(draw(st.integers(2, 6))):
+    for _ in range(draw(st.integers(2, 4))):
         rate = {"dropout": draw(st.sampled_from([0.1, 0.5]))} if dropout else {}
         fields = {
             "architecture": {**architecture, **rate},
@@ -222,7 +222,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
             "averaging": draw(AVERAGING[averaging]),
             "loss": {"kind": loss, **weighted, **draw(LOSSES[regression][loss])},
             "early_stopping": draw(STOPPING),
-            "max_epochs": draw(st.integers(1, 9)),
+            "max_epochs": draw(st.integers(1, 6)),
             "seed": draw(st.integers(0, 5)),
         }
         jobs.append(synthetic(**shared, **fields))

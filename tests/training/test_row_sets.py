@@ -90,7 +90,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
         **loss,
     }
     averaging = draw(st.sampled_from([None, "ema", "swa"]))
-    splits = draw(st.lists(st.sampled_from(SPLITS), min_size=2, max_size=6))
+    splits = draw(st.lists(st.sampled_from(SPLITS), min_size=2, max_size=4))
     if not regression:
         splits = [split if split.get("shuffle") is None else {"validation": 0.5} for split in splits]
     return [

@@ -114,8 +114,7 @@ def test_folds_and_splits_of_one_claim_end_as_they_do_alone(
     splits = FOLDS if regression else [*FOLDS, *SPLITS[:2]]
     resolved = [
         resolve(stored, fields, split=split, seed=seed, optimizer={**BASE["optimizer"], **fields.get("optimizer", {})})
-        for split in splits
-        for seed in (0, 1)
+        for seed, split in enumerate([*splits, splits[0]])
     ]
     expected = alone(database, artifacts, resolved)
 

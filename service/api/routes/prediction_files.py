@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import AsyncIterator
 from email.message import Message
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, get_args
 
@@ -15,6 +16,7 @@ from starlette.requests import Request as PlainRequest
 from starlette.responses import Response
 from starlette.routing import Match
 
+from service.api import expensive_work
 from service.api.context import JobId, Reader
 from service.api.http import uploads
 from service.api.http.ranges import CSV, PARQUET, whole
@@ -74,11 +76,12 @@ async def predict_file(
             raise StorageError(f"the predictions could not be read: {error.strerror}") from error
 
     # Checked before the body is read: without a best epoch it would be refused anyway.
-    await with_best(context, request, job_id, lambda *_: None, limiter=None)
+    await with_best(context, job_id, _nothing)
     async with contextmanager_in_threadpool(context.state.artifacts.scratch()) as folder:
         source = folder / "source"
         await uploads.receive(reservation.watch(request), source, context.state.settings.max_upload_bytes)
-        checkpoint, file = await with_best(context, request, job_id, answer, limiter=context.state.ingest_slots)
+        work = partial(expensive_work.run, context, request, context.state.ingest_slots, answer)
+        checkpoint, file = await with_best(context, job_id, work)
     reservation.resize(file.seek(0, 2))
     headers = {
         "Content-Disposition": f'attachment; filename="{job_id}-predictions.{options.format}"',
@@ -86,6 +89,10 @@ async def predict_file(
         "Checkpoint-SHA256": checkpoint.sha256,
     }
     return whole(file, headers, media_type)
+
+
+async def _nothing(_checkpoint: Checkpoint, _path: Path) -> None:
+    """Only the checkpoint is asked for."""
 
 
 def _format_of(content_type: str) -> tuple[str, ReadOptions]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Body, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
-from service.api.context import JobId, Reader, RequestContext
+from service.api import expensive_work
+from service.api.context import FEW_ROWS, JobId, Reader, RequestContext
 from service.api.http.openapi import PREDICT_EXAMPLES, problems
 from service.api.http.ranges import JSON, whole
 from service.api.routes.checkpoints import with_weights
@@ -20,7 +22,6 @@ from service.api.routes.jobs import read_job
 from service.api.strict_route import StrictRoute
 from service.api.tabular_responses import TABULAR_CONTENT
 from service.concurrency.cancellation import current
-from service.concurrency.fair_slots import FairLimiter
 from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.domain.model_ref import Member, ModelRef
 from service.errors import Conflict, NotFound
@@ -114,11 +115,15 @@ async def predict(
     Weights that are missing or damaged on the server are a 500 with the code `checkpoint_corrupt`.
     """
 
-    def answer(checkpoint: Checkpoint, path: Path) -> Response:
+    predictor, rows = context.state.predictor, asked.rows
+
+    async def few(checkpoint: Checkpoint, path: Path) -> Response:
+        answers = predictor.predict_few(context.caller.tenant, model_of(checkpoint, path), rows)
+        return Response(_body(checkpoint, await expensive_work.until_disconnect(request, answers)), media_type=JSON)
+
+    def many(checkpoint: Checkpoint, path: Path) -> Response:
         # Serialized here, in the thread, to keep the event loop free.
-        answers = context.state.predictor.predict(model_of(checkpoint, path), asked.rows)
-        by = {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256}
-        body = json.dumps({"predictions": answers, "checkpoint": by}).encode()
+        body = _body(checkpoint, predictor.predict(model_of(checkpoint, path), rows))
         if len(body) <= MAX_BUFFERED_BYTES:
             return Response(body, media_type=JSON)
         with context.state.artifacts.scratch() as folder:
@@ -126,8 +131,14 @@ async def predict(
             file = current().close_on_discard((folder / "answer").open("rb"))
         return whole(file, {}, JSON)
 
-    _, response = await with_best(context, request, job_id, answer, limiter=context.state.predict_slots)
+    in_slot = partial(expensive_work.run, context, request, context.state.predict_slots, many)
+    _, response = await with_best(context, job_id, few if len(rows) <= FEW_ROWS else in_slot)
     return response
+
+
+def _body(checkpoint: Checkpoint, answers: list[dict[str, Any]]) -> bytes:
+    by = {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256}
+    return json.dumps({"predictions": answers, "checkpoint": by}).encode()
 
 
 def model_of(checkpoint: Checkpoint, path: Path) -> ModelRef:
@@ -136,16 +147,11 @@ def model_of(checkpoint: Checkpoint, path: Path) -> ModelRef:
 
 
 async def with_best(
-    context: RequestContext,
-    request: Request,
-    job_id: str,
-    use: Callable[[Checkpoint, Path], T],
-    *,
-    limiter: FairLimiter | None,
+    context: RequestContext, job_id: str, use: Callable[[Checkpoint, Path], Awaitable[T]]
 ) -> tuple[Checkpoint, T]:
     """`with_weights` of the best checkpoint; raises Conflict if the job has none."""
     try:
-        return await with_weights(context, request, job_id, CheckpointKind.best, use, limiter=limiter)
+        return await with_weights(context, job_id, CheckpointKind.best, use)
     except NotFound as error:
         job = await run_in_threadpool(read_job, context, job_id)
         raise Conflict(f"the job is {job.status.value} and has no best epoch to predict with") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from service.errors import DatasetCorrupt, FieldError, InvalidData, json_pointer
 from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.resolved import Preparation
 from service.spec.table import Value
+from service.spec.text import similar, some
 
 MAX_FAULTS = 20
 
@@ -50,7 +52,7 @@ def table_from_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: P
     known = {feature.column for feature in features}
     faults: list[FieldError] = []
     for number, row in enumerate(rows):
-        faults += _misspelled(number, row, known, preprocessing.target.column)
+        faults += islice(_misspelled(number, row, known, preprocessing.target.column), MAX_FAULTS)
         if len(faults) >= MAX_FAULTS:
             break
     columns: dict[str, NDArray[Any]] = {}
@@ -150,9 +152,9 @@ def _misspelled(number: int, row: Mapping[str, Value | None], known: set[str], t
         return
     for name in row:
         if name not in known and name != target:
-            yield FieldError(
-                json_pointer("rows", number, name), f"no such feature, and {min(missing)!r} is absent: a misspelling?"
-            )
+            meant = similar(name, missing)
+            hint = f"did you mean {meant!r}?" if meant else f"the row has no value for {some(sorted(missing))}"
+            yield FieldError(json_pointer("rows", number, name), f"no such feature; {hint}")
 
 
 def _column_of_rows(
