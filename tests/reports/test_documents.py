@@ -70,7 +70,7 @@ def test_html_is_well_formed_and_loads_nothing(report: Report) -> None:
             "footer",
             "span",
         ),
-        *("svg", "path", "text", "rect", "circle"),
+        *("svg", "path", "text", "rect", "circle", "span"),
     }
     links = [value for name, value in page.attributes if name in ("href", "src")]
     assert all(value is not None and value.startswith("#") for value in links)

@@ -6,7 +6,7 @@ from math import floor, log10
 from typing import TYPE_CHECKING
 
 from service.reports.documents.blocks import Chart
-from service.reports.documents.plot import Plot, ticks
+from service.reports.documents.plot import Plot
 from service.reports.documents.text import estimate, grouped, number
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def rows_with_intervals(title: str, label: str, rows: Sequence[tuple[str, Estima
     spread = (ends[1] - ends[0]) or 1.0
     ends = (min(ends[0], 0.0), max(ends[1], 0.0)) if bars else (ends[0] - 0.08 * spread, ends[1] + 0.08 * spread)
     plot = Plot(ends, (0.0, float(len(rows))), width=560, height=ROW * len(rows) + 56, left=190)
-    for x in ticks(*ends):
-        plot.line([(x, 0.0), (x, float(len(rows)))], "grid")
+    plot.x_grid()
     plot.x_axis(label, axis_format(*ends))
     for place, (name, value, style) in enumerate(rows):
         y, hint = len(rows) - place - 0.5, f"{name}: {estimate(value)}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from service.reports.documents.blocks import Chart
 from service.reports.documents.charts import COLOURS, ROW, axis_format, rows_with_intervals
-from service.reports.documents.plot import Plot, ticks
+from service.reports.documents.plot import Plot
 from service.reports.documents.text import number, time
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def effect(column: ColumnEffect, found: Effects, times: Collection[str]) -> Char
 def _of_texts(column: ColumnEffect, ends: tuple[float, float], title: str) -> Chart:
     count, outputs = len(column.points), min(len(column.points[0].effect), OUTPUTS)
     plot = Plot(ends, (0.0, float(count)), width=WIDTH, height=max(HEIGHT, ROW * count + 50), left=120)
-    for x in ticks(*ends):
-        plot.line([(x, 0.0), (x, float(count))], "grid")
+    plot.x_grid()
     plot.x_axis("effect", axis_format(*ends))
     for place, point in enumerate(column.points):
         top = count - place - 0.15

@@ -49,6 +49,12 @@ class Plot:
         """A label below."""
         self._text((self.left + self.width - RIGHT) / 2, self.height - 6, label, "middle", "axis")
 
+    def x_grid(self) -> None:
+        """Vertical lines at the ticks."""
+        for value in ticks(*self._x):
+            x = self.across(value)
+            self._parts.append(f'<path class="grid" d="M{x:.1f} {TOP}V{self.height - self.bottom}"/>')
+
     def y_axis(self, shown: Callable[[float], str]) -> None:
         """Ticks with grid lines."""
         for value in ticks(*self._y):
@@ -147,7 +153,8 @@ def ticks(low: float, high: float) -> Sequence[float]:
 
 def _widened(ends: tuple[float, float]) -> tuple[float, float]:
     low, high = ends
-    return (low, high) if high - low > 1e-9 * max(abs(low), abs(high)) else (low - 0.5, high + 0.5)
+    largest = max(abs(low), abs(high))
+    return (low, high) if high - low > 1e-9 * largest else (low - 0.01 * largest - 0.5, high + 0.01 * largest + 0.5)
 
 
 def _hint(text: str) -> str:
