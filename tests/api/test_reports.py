@@ -112,13 +112,13 @@ def test_the_format_is_that_of_the_parameter_or_the_header(
     job_factory: JobFactory,
     reports: Reports,
     accept: str,
-    format: str | None,
+    format: str | None,  # noqa: A002
     media_type: str,
-    begins: str,  # noqa: A002
+    begins: str,
 ) -> None:
-    answer = client.get(
-        report_path(job_factory), headers={"Accept": accept}, params={"format": format} if format else {}
-    )
+    asked = {"format": format} if format else {}
+
+    answer = client.get(report_path(job_factory), headers={"Accept": accept}, params=asked)
 
     assert answer.headers["content-type"] == media_type
     assert answer.text.startswith(begins)
@@ -129,7 +129,9 @@ def test_a_page_may_run_no_script_and_load_nothing(
 ) -> None:
     page = client.get(report_path(job_factory), params={"format": "html"})
 
-    assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'unsafe-inline';")
+    assert page.headers["content-security-policy"] == (
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
+    )
 
 
 def test_costs_add_a_threshold_without_another_report(
@@ -213,7 +215,7 @@ def test_beyond_the_quota_a_report_is_answered_and_not_stored(
     app: FastAPI, client: TestClient, job_factory: JobFactory, reports: Reports
 ) -> None:
     path = report_path(job_factory)
-    app.state.shared.quota.max_bytes = 1
+    app.state.shared.quota._limit = 1
 
     assert client.get(path).status_code == client.get(path).status_code == 200
     assert len(reports.asked) == 2

@@ -44,8 +44,8 @@ MARKDOWN = "text/markdown"
 HTML = "text/html"
 MEDIA_TYPES = {ReportFormat.json: JSON, ReportFormat.markdown: MARKDOWN, ReportFormat.html: HTML}
 ENDINGS = {ReportFormat.json: "json", ReportFormat.markdown: "md", ReportFormat.html: "html"}
-CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""The page has a style sheet inside, and nothing else to load or run."""
+CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
+"""The page has a style sheet inside, and nothing to load, to run or to send."""
 _TEXT = {"schema": {"type": "string"}}
 
 
