@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor
 
-from service.engine_constants import padded
 from service.spec.averaging import Ema
 from service.spec.resolve import Resolved
 from service.training import averaging, losses, metrics, optimizers, schedules
@@ -151,7 +150,7 @@ class ArrayTrainer:
         return NetworkArray([self._jobs[member].graph], [self.array.best_state(member)], self._device)
 
     def _rows(self, sets: Sequence[Rows]) -> MemberRows:
-        return MemberRows(sets, padded(self.array.inputs), self._device)
+        return MemberRows(sets, self._device)
 
     def _prepare(self) -> None:
         """Create what depends on the members."""

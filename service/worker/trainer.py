@@ -29,6 +29,7 @@ from service.training.snapshot import fingerprint
 from service.worker import attempt_logs
 from service.worker.checkpoint_files import CheckpointFiles, WeightsPacker
 from service.worker.prepared_cache import PreparedCache, TableFile
+from service.worker.prepared_files import PreparedFiles
 from service.worker.protocol import DONE, STOP, Ready, SharedNumber, ToTrainer, TrainerConfig
 from service.worker.recorder import Recorder, retry
 from service.worker.resume import resume, saved_states
@@ -57,7 +58,9 @@ def main(pipe: Connection, config: TrainerConfig, progress: ProgressCounter, bus
     _set_up(config)
     shards.use_threads(config.threads, lambda: busy.value)
     database = Database(config.database_url, config.statement_seconds)
-    trainer = Trainer(database, Artifacts(config.artifacts), _device(config), pipe, progress, config.checkpoints)
+    files = None if config.prepared_files is None else PreparedFiles(config.prepared_files)
+    artifacts, device = Artifacts(config.artifacts), _device(config)
+    trainer = Trainer(database, artifacts, device, pipe, progress, config.checkpoints, files)
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
         attempt_logs.begin(config.log_file.parent, message)
@@ -79,12 +82,16 @@ class Trainer:
         pipe: Connection,
         progress: ProgressCounter,
         policy: CheckpointPolicy,
+        files: PreparedFiles | None = None,
     ) -> None:
-        """`pipe`: to the supervisor; a message, or its end, requeues the jobs at the epoch's end."""
+        """`pipe`: to the supervisor; a message, or its end, requeues the jobs at the epoch's end.
+
+        `files`: of prepared rows, which it shares with other trainers.
+        """
         self._database, self._artifacts, self._pipe, self._progress = database, artifacts, pipe, progress
         self._policy = policy
         self._superseded = SupersededCheckpoints(artifacts, policy.superseded_bytes)
-        self._prepared_cache = PreparedCache()
+        self._prepared_cache = PreparedCache(files)
         self.device = device
 
     def run(self, claims: Sequence[Claim]) -> None:
