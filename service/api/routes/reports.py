@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
@@ -128,7 +129,8 @@ def _parsed(costs: str) -> Costs:
 
 
 def _key(job_id: str) -> str:
-    return f"jobs/{job_id}/report-{FORMAT}.json"
+    """Of the stored report: another one is built once this version, or a newly installed scikit-learn, says more."""
+    return f"jobs/{job_id}/report-{FORMAT}{'' if find_spec('sklearn') else '-constant'}.json"
 
 
 def _stored(context: RequestContext, job_id: str) -> bytes | None:
