@@ -40,6 +40,7 @@ from service.api.routes import (
     prediction_files,
     predictions,
     replay,
+    reports,
     stream,
     sweep_results,
     sweeps,
@@ -67,6 +68,7 @@ PREDICT_SLOTS = 16, 12  # they share one helper process
 EXPORT_SLOTS = 2, 1  # each starts a process with torch
 PREVIEW_SLOTS = 4, 3  # each starts a process that reads some rows
 PLAN_SLOTS = 8, 6  # planning or submitting a job: the profile of a wide data set takes a second to read
+REPORT_SLOTS = 2, 1  # each starts a process with torch, for seconds of two cores
 COMPUTE_SLOTS = 4, 2  # seconds of CPU time in this process
 
 
@@ -114,6 +116,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         preview_slots=FairLimiter(*PREVIEW_SLOTS),
         plan_slots=FairLimiter(*PLAN_SLOTS),
         compute_slots=FairLimiter(*COMPUTE_SLOTS),
+        report_slots=FairLimiter(*REPORT_SLOTS),
     )
     _add_routes(app)
     amend(app)
@@ -170,6 +173,7 @@ def _add_routes(app: FastAPI) -> None:
         checkpoints,
         prediction_files,
         predictions,
+        reports,
         job_predictions,
         sweeps,
         sweep_results,

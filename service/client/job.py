@@ -16,6 +16,7 @@ from service.client.transport import RETRIED, ApiError, ServiceUnavailable
 from service.client.uploads import CsvRows, history_frame, predictions_frame
 from service.domain.epoch import Epoch
 from service.domain.job import Job as State
+from service.reports.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -223,6 +224,26 @@ class Job:
             target /= f"{self.id}-{kind}.{'zip' if format == 'bundle' else format}"
         target.write_bytes(data)
         return target
+
+    @overload
+    def report(self, format: Literal["object"] = "object", *, costs: Mapping[str, float] | None = None) -> Report: ...
+    @overload
+    def report(self, format: Literal["markdown", "html"], *, costs: Mapping[str, float] | None = None) -> str: ...
+    def report(
+        self,
+        format: Literal["object", "markdown", "html"] = "object",  # noqa: A002
+        *,
+        costs: Mapping[str, float] | None = None,
+    ) -> Report | str:
+        """The report of an ended job, made at the first call; as an object, or as a document in Markdown or HTML.
+
+        `costs`: of a `false_positive`, `false_negative`, `true_positive` and `true_negative`, for two classes.
+        """
+        params = {"format": "json" if format == "object" else format}
+        if costs is not None:
+            params["costs"] = json.dumps(dict(costs))
+        answer = self._transport.request("GET", f"{self._path}/report", params=params, timeout=600.0)
+        return Report.model_validate_json(answer.content) if format == "object" else answer.text
 
     def best_model(self) -> Network:
         """The PyTorch module with the best epoch's weights, in evaluation mode: (B, inputs) float32 -> (B, outputs).

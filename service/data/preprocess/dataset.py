@@ -81,10 +81,7 @@ def prepare_table(preparation: Preparation, table: Table) -> Prepared:
     target = preparation.target
     if target.link == "log" and (smallest := table.columns[target.column].min(initial=0.0)) < 0:
         raise InvalidSpec.at("/loss/kind", negative_target(target.column, smallest))
-    labels = None if target.classes is None else class_indexes(table.columns[target.column], target.classes)
-    split = preparation.split
-    keys = table.columns[split.columns[0]] if split.columns else None
-    parts = split_rows(table.rows, split, labels, keys)
+    parts = split_table(preparation, table)
     if len(parts.train) < 2:
         raise InvalidSpec.at("/split", f"the split leaves {len(parts.train)} rows for training; at least 2 are needed")
     preprocessing = Preprocessing.fit(preparation, table, parts.train)
@@ -108,6 +105,14 @@ def prepare_table(preparation: Preparation, table: Table) -> Prepared:
     )
     train = replace(train, weight=_weight(preparation.data, table, parts))
     return Prepared(train, validation, test, preprocessing)
+
+
+def split_table(preparation: Preparation, table: Table) -> SplitIndices:
+    """The rows of each part of a loaded table; raises InvalidSpec when there are too few groups."""
+    target, split = preparation.target, preparation.split
+    labels = None if target.classes is None else class_indexes(table.columns[target.column], target.classes)
+    keys = table.columns[split.columns[0]] if split.columns else None
+    return split_rows(table.rows, split, labels, keys)
 
 
 def _weight(data: Data, table: Table, parts: SplitIndices) -> NDArray[np.float32] | None:
