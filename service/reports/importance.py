@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.bootstrap import Bootstrap, estimates
+from service.reports.bootstrap import Bootstrap
+from service.reports.intervals import percentiles
 from service.reports.rows import Columns, Predict, Truth
 from service.reports.sections.importance import ColumnImportance, Importance
 
@@ -35,9 +36,9 @@ def permutation_importance(
         repeats.append(truth.mean_loss(after) - truth.mean_loss(before))
         contributions.append(_contributions(after - before[:, None], orders))
     bootstrap = Bootstrap(len(before))
-    means = bootstrap.means([bootstrap.unit_sums(each) for each in contributions])
+    means = bootstrap.mean_draws(contributions)
     draws = truth.of_mean(np.maximum(means[:, 1:] + means[:, :1], 0.0)) - truth.of_mean(means[:, :1])
-    increases = estimates(np.array([each.mean() for each in repeats]), draws)
+    increases = percentiles(np.array([each.mean() for each in repeats]), draws)
     found = [
         ColumnImportance(columns=names, increase=increase, repeats=each.tolist())
         for names, increase, each in zip(asked, increases, repeats, strict=True)
