@@ -13,7 +13,7 @@ from service.client import progress_bar
 from service.client.optional_imports import needs
 from service.client.predictions import Predictor
 from service.client.transport import RETRIED, ApiError, ServiceUnavailable
-from service.client.uploads import CsvRows, history_frame
+from service.client.uploads import CsvRows, history_frame, predictions_frame
 from service.domain.epoch import Epoch
 from service.domain.job import Job as State
 from service.reports.report import Report
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
-    from service.client.predictions import Frame
+    from service.client.predictions import Frame, Row
     from service.client.transport import Transport
     from service.training.modules import Network
 
 Kind = Literal["best", "last"]
+Part = Literal["validation", "test"]
 Format = Literal["safetensors", "pt", "onnx", "pt2", "bundle"]
 
 
@@ -130,6 +131,24 @@ class Job:
             rows += map(Epoch.model_validate, page["data"])
             after = page["next"]
         return history_frame(rows) if as_frame else rows
+
+    @overload
+    def predictions(self, part: Part | None = None, *, as_frame: Literal[False] = False) -> list[Row]: ...
+    @overload
+    def predictions(self, part: Part | None = None, *, as_frame: Literal[True]) -> DataFrame: ...
+    def predictions(self, part: Part | None = None, *, as_frame: bool = False) -> list[Row] | DataFrame:
+        """What the best epoch predicts for the validation and test rows of an ended job, or for those of one part.
+
+        Dicts with `row` (its number in the data set, from 0), `part`, `truth`, `prediction` and, for classes,
+        `probabilities`. `as_frame`: as a pandas DataFrame with the columns `probability of CLASS`. Raises ApiError
+        where none were kept.
+        """
+        rows, asked = list[Row](), dict[str, Any]({"offset": 0, "limit": 10_000, **({"part": part} if part else {})})
+        while asked["offset"] is not None:
+            page = self._transport.json("GET", f"{self._path}/predictions", params=asked)
+            rows += page["data"]
+            asked["offset"] = page["next"]
+        return predictions_frame(rows) if as_frame else rows
 
     def cancel(self) -> Job:
         """Cancel the job; its best checkpoint is kept."""

@@ -9,6 +9,7 @@ of their own.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from copy import copy
 from functools import lru_cache
 from itertools import accumulate, groupby, pairwise, repeat
 from typing import TYPE_CHECKING, NamedTuple
@@ -119,6 +120,12 @@ class MemberRows:
         """Keep only these members, in this order."""
         self._places = [self._places[member] for member in members]
         self.sizes = [self.sizes[member] for member in members]
+
+    def only(self, members: Sequence[int]) -> MemberRows:
+        """The rows of these members alone, in this order, in the same memory."""
+        found = copy(self)
+        found.keep(members)
+        return found
 
     @property
     def groups(self) -> list[slice]:

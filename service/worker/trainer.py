@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from service.spec.resolved import Resolved
     from service.training.loop import EpochReport
     from service.training.progress import ProgressCounter
+    from service.training.scoring import BestEvaluation
     from service.worker.protocol import CheckpointPolicy
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ class Trainer:
         del points
         while recorder.active:
             training.drop(set(training.active) - recorder.active)
-            self._record(recorder, training, training.epoch())
+            self._record(recorder, packer, training)
             if recorder.active and self._pipe.poll():  # STOP, or the supervisor is gone
                 recorder.release(recorder.active)
 
@@ -169,15 +170,16 @@ class Trainer:
             key, sha256 = datasets.file_of(connection, data.id)
         return jobs, TableFile(self._artifacts.path(key), sha256)
 
-    def _record(self, recorder: Recorder, training: Training, reports: Sequence[EpochReport]) -> None:
-        """Record an epoch of every job, and end the jobs that are done or were asked to stop."""
-        outcomes: dict[int, Outcome] = {}
-        for report in reports:
+    def _record(self, recorder: Recorder, packer: WeightsPacker, training: Training) -> None:
+        """Train and record an epoch of every job, and end the jobs that are done or were asked to stop."""
+        ended = {}
+        for report in training.epoch():
             recorder.add(report.member, report.row)
             if report.ended:
-                outcomes[report.member] = _outcome(report, training)
-        if outcomes:
-            recorder.finish(outcomes)
+                ended[report.member] = report
+        for packer.evaluations in training.evaluate_best(ended):
+            recorder.finish({n: _outcome(ended[n], found) for n, found in packer.evaluations.items()})
+        packer.evaluations = {}
         flushed = recorder.flush()
         if flushed.cancelled:
             recorder.finish(dict.fromkeys(flushed.cancelled, CANCELLED))
@@ -215,10 +217,10 @@ def _receive(pipe: Connection) -> ToTrainer:
     return message
 
 
-def _outcome(report: EpochReport, training: Training) -> Outcome:
+def _outcome(report: EpochReport, best: BestEvaluation | None) -> Outcome:
     if report.error is not None:
         return Outcome(Status.failed, error=report.error)
-    return Outcome(Status.succeeded, report.stop, training.test(report.member))
+    return Outcome(Status.succeeded, report.stop, None if best is None else best.test_metrics)
 
 
 def _job_error(error: Exception) -> JobError:

@@ -20,7 +20,7 @@ from service.training.loop import ResumePoint, Training
 from service.training.row_sets import MemberRows, Span, batch_sizes, stages
 from tests.specs import synthetic
 from tests.training.arrays import AVERAGING, SCHEDULES, State, assert_same
-from tests.training.jobs import CPU, observe
+from tests.training.jobs import CPU, evaluated, observe
 
 Ends = dict[int, tuple[list[dict[str, Any]], State, State]]
 
@@ -45,8 +45,10 @@ def outcomes(jobs: list[Resolved], stops: Container[int] = (), weighted: bool = 
     epochs = 0
     while training.active:
         points: dict[int, ResumePoint] = {}
-        for report in training.epoch():
-            each, member = observe(training, report), members[report.member]
+        reports = training.epoch()
+        best = evaluated(training, reports)
+        for report in reports:
+            each, member = observe(training, report, best.get(report.member)), members[report.member]
             histories[member].append(each.row)
             outputs = None if each.outputs is None else [part.numpy().tobytes() for part in each.outputs]
             ended = {"test": each.test, "outputs": outputs}

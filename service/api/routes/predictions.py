@@ -118,18 +118,16 @@ async def predict(
     predictor, rows = context.state.predictor, asked.rows
 
     async def few(checkpoint: Checkpoint, path: Path) -> Response:
-        answers = predictor.predict_few(context.caller.tenant, model_of(checkpoint, path), rows)
-        return Response(_body(checkpoint, await expensive_work.until_disconnect(request, answers)), media_type=JSON)
+        coroutine = predictor.predict_few(context.caller.tenant, model_of(checkpoint, path), rows)
+        body = _body(checkpoint, await expensive_work.until_disconnect(request, coroutine))
+        if len(body) <= MAX_BUFFERED_BYTES:
+            return Response(body, media_type=JSON)
+        return await expensive_work.run(context, request, context.state.predict_slots, _from_disk, context, body)
 
     def many(checkpoint: Checkpoint, path: Path) -> Response:
         # Serialized here, in the thread, to keep the event loop free.
         body = _body(checkpoint, predictor.predict(model_of(checkpoint, path), rows))
-        if len(body) <= MAX_BUFFERED_BYTES:
-            return Response(body, media_type=JSON)
-        with context.state.artifacts.scratch() as folder:
-            (folder / "answer").write_bytes(body)
-            file = current().close_on_discard((folder / "answer").open("rb"))
-        return whole(file, {}, JSON)
+        return Response(body, media_type=JSON) if len(body) <= MAX_BUFFERED_BYTES else _from_disk(context, body)
 
     in_slot = partial(expensive_work.run, context, request, context.state.predict_slots, many)
     _, response = await with_best(context, job_id, few if len(rows) <= FEW_ROWS else in_slot)
@@ -139,6 +137,13 @@ async def predict(
 def _body(checkpoint: Checkpoint, answers: list[dict[str, Any]]) -> bytes:
     by = {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256}
     return json.dumps({"predictions": answers, "checkpoint": by}).encode()
+
+
+def _from_disk(context: RequestContext, body: bytes) -> Response:
+    with context.state.artifacts.scratch() as folder:
+        (folder / "answer").write_bytes(body)
+        file = current().close_on_discard((folder / "answer").open("rb"))
+    return whole(file, {}, JSON)
 
 
 def model_of(checkpoint: Checkpoint, path: Path) -> ModelRef:
