@@ -241,7 +241,7 @@ class Job:
 
         `costs`: of a `false_positive`, `false_negative`, `true_positive` and `true_negative`, for two classes.
         """
-        params = {"format": "json" if format == "object" else format}
+        params: dict[str, str] = {"format": "json" if format == "object" else format}
         if costs is not None:
             params["costs"] = json.dumps(dict(costs))
         answer = self._transport.request("GET", f"{self._path}/report", params=params, timeout=600.0)
