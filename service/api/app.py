@@ -91,8 +91,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         version=version("bestepoch"),
         openapi_tags=TAGS,
         lifespan=lifespan,
-        # Exports to OTEL_EXPORTER_OTLP_ENDPOINT; without that variable nothing is sent.
-        telemetry={"auto_configure": True, "logs": False},
+        telemetry={"auto_configure": True, "logs": False},  # sent to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set
         redirect_slashes=False,
     )
     app.state.shared = AppState(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from service.reports.documents.text import condition, estimate, number
 from service.reports.report import Finding
+from service.reports.text import condition, estimate, number
 
 if TYPE_CHECKING:
     from service.reports.report import Report

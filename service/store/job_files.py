@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, select
 
 from service.domain.job_file import JobFile, JobFileKind
-from service.store.jobs import jobs
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import referenced
 from service.store.schema import job_files
@@ -36,8 +35,7 @@ def add(connection: Connection, files: Sequence[tuple[str, JobFile]], tenants: M
 
 
 def replace(connection: Connection, job_id: str, file: JobFile, tenant: str) -> None:
-    """Store the row of a file in place of an earlier one of its kind; raises NotFound if the job was deleted."""
-    jobs.require(connection, job_id)
+    """Store the row of a file in place of an earlier one of its kind."""
     this = in_tenant(connection, job_files), job_files.c.job_id == job_id, job_files.c.kind == file.kind
     old = set(connection.scalars(select(job_files.c.path).where(*this))) - {file.path}
     connection.execute(delete(job_files).where(*this))

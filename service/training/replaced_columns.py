@@ -18,6 +18,11 @@ STEP_VALUES = 2**20
 """Values of the widest layer per step."""
 
 
+def use_one_thread() -> None:
+    """For this process: sums of several threads may differ in the last bit."""
+    torch.set_num_threads(1)
+
+
 class ReplacedColumns:
     """The network on N rows whose inputs are encoded once; only replaced columns are encoded again.
 

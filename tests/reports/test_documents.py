@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from service.reports.documents.html import to_html
 from service.reports.documents.markdown import escaped, to_markdown
 from service.reports.documents.plot import Plot, cut, ticks
-from service.reports.documents.text import cell, condition, estimate, number, time
 from service.reports.report import Report
 from service.reports.sections.estimate import Estimate
 from service.reports.sections.slices import SliceCondition
+from service.reports.text import cell, condition, estimate, number, time
 from tests.reports.examples import classification_report, regression_report
 
 HOSTILE = "<script>alert('x')</script>|`*[a](javascript:b)\n\x00&"

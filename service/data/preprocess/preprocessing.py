@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from service.spec.table import Value
 
 MAX_LOG_RATE = 80.0
 """Largest output of a network with link `log`, so that no rate overflows: e^80 is 5.5e34."""
+BLOCK_ROWS = 2**14
+"""Rows that are encoded at a time, whose inputs fit into the CPU cache."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +138,15 @@ class Preprocessing(Strict):
     def padded_inputs(self, table: Table, order: NDArray[np.int64]) -> NDArray[np.float32]:
         """(n, padded inputs) float32 of the rows numbered by `order` (n,): the inputs, always finite, then zeros.
 
-        A column at a time, because an ordered copy of the table would take more memory than the inputs.
+        By blocks of rows, which fit into the CPU cache, and without an ordered copy of the table.
         """
-        inputs, end = _aligned_zeros(len(order), padded(self.layout.numbers)), 0
-        for feature in self.features:
-            start, end = end, end + feature.width
-            if end > start:
-                feature.write(table.columns[feature.column][order], inputs[:, start:end])
+        inputs = _aligned_zeros(len(order), padded(self.layout.numbers))
+        ends = list(accumulate((feature.width for feature in self.features), initial=0))
+        for first in range(0, len(order), BLOCK_ROWS):
+            rows = slice(first, first + BLOCK_ROWS)
+            for feature, start, end in zip(self.features, ends, ends[1:], strict=False):
+                if end > start:
+                    feature.write(table.columns[feature.column][order[rows]], inputs[rows, start:end])
         return inputs
 
     def codes(self, table: Table) -> NDArray[np.int64] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from service.reports.documents.blocks import Chart
 from service.reports.documents.plot import Plot
-from service.reports.documents.text import estimate, grouped, number
+from service.reports.text import estimate, grouped, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from service.reports.documents.blocks import Chart
 from service.reports.documents.charts import COLOURS, ROW, axis_format, rows_with_intervals
 from service.reports.documents.plot import Plot
-from service.reports.documents.text import number, time
+from service.reports.text import number, time
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from service.reports.documents import charts, column_charts, metrics_content
 from service.reports.documents.blocks import Callout, Charts, Document, Paragraph, Section, Table
-from service.reports.documents.text import cell, condition, estimate, number
 from service.reports.findings import LOSSES, model_name
+from service.reports.text import cell, condition, estimate, number
 
 if TYPE_CHECKING:
     from service.reports.documents.blocks import Block

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from service.reports.documents import charts
 from service.reports.documents.blocks import Block, Charts, Paragraph, Section, Table
-from service.reports.documents.text import estimate, number
+from service.reports.text import estimate, number
 
 if TYPE_CHECKING:
     from service.reports.sections.calibration import ConformalCoverage, Temperature

@@ -8,11 +8,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import torch
-
 from service.data.processes.runner import limit_resources
 from service.errors import ServiceError, StorageError, Unavailable
 from service.serving.reports.build import build
+from service.training.replaced_columns import use_one_thread
 
 with suppress(ImportError):
     import service.reports.learned_baselines  # noqa: F401  # scikit-learn, an extra
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 def run(pipe: Connection, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
     """Write the report as JSON to `target`, and send None, or the error."""
-    torch.set_num_threads(1)  # sums of several threads may differ in the last bit
+    use_one_thread()
     limit_resources(allowed)
     try:
         target.write_text(build(asked).model_dump_json(), encoding="utf-8")
