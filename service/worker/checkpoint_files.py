@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 
-from service.artifacts import sha256_of
 from service.data.formats import prediction_table
 from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.domain.event import EventKind
@@ -170,20 +169,11 @@ class CheckpointFiles:
             table = self.packer.predictions(number, best, claim.job_id)
         if table is None:
             return []
-        key = f"jobs/{claim.job_id}/{claim.attempt}-predictions-{best.epoch}.parquet"
-        try:
-            return [self._write_table(table, key)]
-        except StorageError:
-            with self._making_room:
-                self.superseded.make_room()
-                return [self._write_table(table, key)]
-
-    def _write_table(self, table: PredictionTable, key: str) -> JobFile:
-        with self._artifacts.put_file(key) as file:
-            prediction_table.write(table, file)
-            sha256, size_bytes = sha256_of(file), file.stat().st_size
-        now = datetime.now(UTC)
-        return JobFile(kind=JobFileKind.predictions, sha256=sha256, size_bytes=size_bytes, path=key, created_at=now)
+        data = prediction_table.to_bytes(table)
+        key = f"jobs/{claim.job_id}/{claim.attempt}-predictions-{best.epoch}.safetensors"
+        self._put(key, data)
+        kind, sha256 = JobFileKind.predictions, hashlib.sha256(data).hexdigest()
+        return [JobFile(kind=kind, sha256=sha256, size_bytes=len(data), path=key, created_at=datetime.now(UTC))]
 
     def exists(self, file: Checkpoint) -> bool:
         """Whether the file is there; a backup of a busy service may lack it."""
@@ -195,12 +185,7 @@ class CheckpointFiles:
         with self._packing:
             data = self.packer.pack(number, attempt, kind)
         key = f"checkpoints/{attempt.claim.job_id}/{attempt.claim.attempt}-{kind.value}-{row.epoch}.safetensors"
-        try:
-            self._artifacts.put(key, data)
-        except StorageError:
-            with self._making_room:  # the first thread makes room for all
-                self.superseded.make_room()
-                self._artifacts.put(key, data)
+        self._put(key, data)
         return Checkpoint(
             kind=kind,
             epoch=row.epoch,
@@ -211,6 +196,15 @@ class CheckpointFiles:
             download_url="",
             created_at=datetime.now(UTC),
         )
+
+    def _put(self, key: str, data: bytes) -> None:
+        """Store a file; on a full disk, superseded checkpoints make room for it. Raises StorageError."""
+        try:
+            self._artifacts.put(key, data)
+        except StorageError:
+            with self._making_room:  # the first thread makes room for all
+                self.superseded.make_room()
+                self._artifacts.put(key, data)
 
 
 def for_each(attempts: Mapping[int, Attempt], write: Callable[[int, Attempt], T]) -> Iterator[tuple[int, T]]:

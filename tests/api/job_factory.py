@@ -83,10 +83,8 @@ class JobFactory:
 
     def keep_predictions(self, claim: Claim, table: PredictionTable) -> bytes:
         """Store the predictions of a running job; returns the file's bytes."""
-        key = f"jobs/{claim.job_id}/{claim.attempt}-predictions-{table.source.epoch}.parquet"
-        with self.artifacts.scratch() as folder:
-            prediction_table.write(table, folder / "file")
-            data = (folder / "file").read_bytes()
+        key = f"jobs/{claim.job_id}/{claim.attempt}-predictions-{table.source.epoch}.safetensors"
+        data = prediction_table.to_bytes(table)
         self.artifacts.put(key, data)
         file = JobFile(
             kind=JobFileKind.predictions,

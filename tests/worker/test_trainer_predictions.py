@@ -21,6 +21,7 @@ from service.domain.checkpoint import CheckpointKind
 from service.domain.event import EventKind
 from service.domain.job_file import JobFile, JobFileKind
 from service.domain.status import Status
+from service.errors import StorageError
 from service.maintenance.doctor import Doctor
 from service.spec.resolve import Resolved
 from service.store import checkpoints, job_files
@@ -221,15 +222,15 @@ def test_too_many_predictions_are_not_kept_and_the_log_says_so(
 def test_a_disk_too_full_for_predictions_fails_no_job(
     database: Database, artifacts: Artifacts, stored: Stored, monkeypatch: pytest.MonkeyPatch, failures: int
 ) -> None:
-    write, failed = prediction_table.write, []
+    put, failed = artifacts.put, []
 
-    def full(table: PredictionTable, path: Path) -> None:
-        if len(failed) < failures:
-            failed.append(path)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(table, path)
+    def full(key: str, data: bytes) -> None:
+        if "predictions" in key and len(failed) < failures:
+            failed.append(key)
+            raise StorageError(f"the artifact store could not write: {os.strerror(errno.ENOSPC)}")
+        put(key, data)
 
-    monkeypatch.setattr(prediction_table, "write", full)
+    monkeypatch.setattr(artifacts, "put", full)
     monkeypatch.setattr("service.worker.superseded_checkpoints.SupersededCheckpoints.make_room", lambda _: True)
 
     job_id, kept = train(database, artifacts, job_on(stored, "text"))

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from service.api import expensive_work
 from service.api.context import JobId, Reader, RequestContext
 from service.api.http.openapi import problems
-from service.api.http.ranges import CSV, JSON, PARQUET, serve, whole
+from service.api.http.ranges import CSV, JSON, whole
 from service.api.routes.predictions import PredictedBy, Prediction
 from service.api.strict_route import StrictRoute
 from service.api.tabular_responses import TABULAR_CONTENT, Accept, preferred
@@ -73,7 +73,7 @@ class KeptPredictions(BaseModel):
     summary="Read the predictions for validation and test rows",
     response_model=KeptPredictions,
     responses={
-        **problems(404, 409, 413, 416, 507),
+        **problems(404, 409, 413, 507),
         200: {"content": TABULAR_CONTENT, "description": "Predictions, as JSON, CSV or Parquet."},
     },
 )
@@ -90,8 +90,7 @@ async def get_predictions(
 
     Probabilities are raw, not calibrated. A page has fewer predictions than `limit` where there are many classes. With
     `Accept: text/csv` or `application/vnd.apache.parquet` all are sent as one file, with the columns `row`, `part`,
-    `truth`, `prediction` and, for classes, `probability of CLASS`; of the Parquet file of both parts, which is sent as
-    it is stored, the SHA-256 is the ETag, and `Range` and `If-Range` resume a download.
+    `truth`, `prediction` and, for classes, `probability of CLASS`.
 
     409 until the job has ended. 404 where no predictions were kept, which the message explains: a job without a best
     epoch or without validation and test rows, more than 50 million values (rows x classes), a full disk, a
@@ -103,11 +102,6 @@ async def get_predictions(
         slots = context.state.preview_slots
         return await expensive_work.run(context, request, slots, _page, context, job_id, part, offset, limit)
     name = f"{job_id}-predictions{f'-{part}' if part else ''}"
-    if wanted == PARQUET and part is None:
-        kept, file = await expensive_work.run(context, request, context.state.preview_slots, _stored, context, job_id)
-        response = serve(request, file, kept.size_bytes, kept.sha256, f"{name}.parquet", PARQUET)
-        response.headers["Vary"] = "Accept"
-        return response
     kind = FileFormat.csv if wanted == CSV else FileFormat.parquet
     slots = context.state.ingest_slots
     file = await expensive_work.run(context, request, slots, _written, context, job_id, part, kind)
@@ -127,11 +121,6 @@ def _page(context: RequestContext, job_id: str, part: Part | None, offset: int, 
     }
     # Serialized here, in the thread, to keep the event loop free.
     return Response(json.dumps(body), media_type=JSON, headers={"Vary": "Accept"})
-
-
-def _stored(context: RequestContext, job_id: str) -> tuple[JobFile, BinaryIO]:
-    kept = find_kept(context, job_id)
-    return kept, _open(_path(context, kept))
 
 
 def _written(context: RequestContext, job_id: str, part: Part | None, kind: FileFormat) -> BinaryIO:

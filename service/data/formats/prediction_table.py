@@ -1,26 +1,21 @@
-"""Predictions of a job for its validation and test rows: arrays in memory, a Parquet file on disk.
+"""Predictions of a job for its validation and test rows: arrays in memory, a safetensors file on disk.
 
-The file has the columns `row`, `part`, `truth`, `prediction` and, for classes, `probability of CLASS` in the order of
-the classes; its key-value metadata `bestepoch` is the `PredictionSource` as JSON.
+The header's metadata are the `PredictionSource` as JSON and the number of validation rows, which come first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
-from duckdb import DuckDBPyConnection
+import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
 
-from service.data.duckdb_connection import sandbox, translated_errors
-from service.data.sql import sql_name, sql_text
-from service.data.staging import ROW_GROUP_CELLS
 from service.errors import PredictionsCorrupt
 from service.spec.base import FrozenModel
 from service.spec.job import Task
@@ -28,7 +23,7 @@ from service.spec.table import Value
 
 KEPT_PARTS = ("validation", "test")
 """The parts of the split whose predictions are kept, in the order of their rows in the file."""
-METADATA_KEY = "bestepoch"
+SOURCE, VALIDATION_ROWS = "bestepoch", "validation_rows"  # keys of the metadata
 
 
 class PredictionSource(FrozenModel):
@@ -78,98 +73,58 @@ class PredictionTable:
         )
 
 
-def write(table: PredictionTable, path: Path) -> None:
-    """Write the table to the new Parquet file `path`; equal tables give equal bytes.
+def to_bytes(table: PredictionTable) -> bytes:
+    """Serialize the table; equal tables give equal bytes."""
+    kind: Any = np.float64 if table.classes is None else np.int32
+    prediction = (
+        table.prediction if table.classes else np.where(np.isfinite(table.prediction), table.prediction, np.nan)
+    )
+    arrays: dict[str, NDArray[Any]] = {"row": table.row, "truth": table.truth.astype(kind)}
+    arrays["prediction"] = prediction.astype(kind)
+    if table.probabilities is not None:
+        arrays["probabilities"] = table.probabilities
+    validation = int(np.count_nonzero(table.part == KEPT_PARTS[0]))
+    metadata = {SOURCE: table.source.model_dump_json(), VALIDATION_ROWS: str(validation)}
+    return safetensors.numpy.save({name: np.ascontiguousarray(each) for name, each in arrays.items()}, metadata)
 
-    Raises OSError if the disk fails.
+
+def read(path: Path, part: str | None = None, offset: int = 0, limit: int | None = None) -> PredictionTable:
+    """Read a file of `to_bytes`: at most `limit` rows of one part or of both, without the first `offset`.
+
+    Raises PredictionsCorrupt if it is missing or damaged.
     """
-    arrays: dict[str, NDArray[Any]] = {
-        "row": table.row,
-        "validates": table.part == KEPT_PARTS[0],
-        "truth": table.truth,
-        "prediction": table.prediction,
-    }
-    columns = ["row", f"CASE WHEN validates THEN '{KEPT_PARTS[0]}' ELSE '{KEPT_PARTS[1]}' END AS part"]
-    if table.classes is None or table.probabilities is None:
-        arrays["prediction"] = np.where(
-            np.isfinite(table.prediction), table.prediction, np.nan
-        )  # NaN is written as NULL
-        columns += ["truth", "prediction"]
-    else:
-        values = sql_list(table.classes)
-        columns += [f"list_extract({values}, {name} + 1) AS {name}" for name in ("truth", "prediction")]
-        for i, (name, column) in enumerate(zip(class_names(table.classes), table.probabilities.T, strict=True)):
-            arrays[f"p{i}"] = np.ascontiguousarray(column)
-            columns.append(f"p{i} AS {sql_name(f'probability of {name}')}")
-    group = max(2_048, min(122_880, ROW_GROUP_CELLS // len(columns)))
-    metadata = sql_text(table.source.model_dump_json())
-    options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {group}, KV_METADATA {{{METADATA_KEY}: {metadata}}}"
-    with translated_errors(), _connection().cursor() as connection:
-        connection.register("arrays", arrays)
-        connection.execute(f"COPY (FROM arrays SELECT {', '.join(columns)}) TO {sql_text(str(path))} ({options})")
-
-
-def read(path: Path) -> PredictionTable:
-    """Read a file that `write` wrote; raises PredictionsCorrupt if it is missing or damaged."""
     try:
-        with sandbox(path) as connection:
-            return _read(connection, path)
-    except (duckdb.Error, ValidationError, KeyError) as error:
+        with safe_open(path, "numpy") as file:
+            return _read(file, part, offset, limit)
+    except (OSError, SafetensorError, ValidationError, KeyError, ValueError) as error:
         raise PredictionsCorrupt(f"the predictions cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def source_of(connection: DuckDBPyConnection, path: Path) -> PredictionSource:
-    """What made the predictions of a file. Raises duckdb.Error, KeyError, ValidationError."""
-    rows = connection.sql(f"FROM parquet_kv_metadata({sql_text(str(path))})")
-    metadata = dict(rows.project("decode(key), decode(value)").fetchall())
-    return PredictionSource.model_validate_json(metadata[METADATA_KEY])
+def _read(file: Any, part: str | None, offset: int, limit: int | None) -> PredictionTable:
+    metadata = file.metadata() or {}
+    source, validation = PredictionSource.model_validate_json(metadata[SOURCE]), int(metadata[VALIDATION_ROWS])
+    rows = file.get_slice("row").get_shape()[0]
+    first, end = {None: (0, rows), KEPT_PARTS[0]: (0, validation), KEPT_PARTS[1]: (validation, rows)}[part]
+    first = min(first + offset, end)
+    if limit is not None:
+        end = min(first + limit, end)
 
+    def values(name: str) -> NDArray[Any]:
+        # A slice of no rows is an error.
+        found: NDArray[Any] = file.get_slice(name)[first:end] if first < end else file.get_tensor(name)[:0]
+        return found
 
-def _read(connection: DuckDBPyConnection, path: Path) -> PredictionTable:
-    source = source_of(connection, path)
-    table = connection.read_parquet(str(path))
-    columns = [sql_name(name) for name in table.columns]  # by position: DuckDB renames those that differ only in case
-    selected = ["row", f"part = '{KEPT_PARTS[0]}'"]
-    if source.classes is None:
-        selected += ["truth", "prediction"]
-    else:
-        values = sql_list(source.classes)
-        selected += [f"list_position({values}, {name}) - 1" for name in ("truth", "prediction")]
-        selected += columns[4:]
-    arrays = table.project(", ".join(f"{column} AS c{i}" for i, column in enumerate(selected))).fetchnumpy()
-    row, validates, truth, prediction, *shares = map(_filled, arrays.values())
     kind: Any = np.float64 if source.classes is None else np.int64
     return PredictionTable(
         source,
-        row.astype(np.int64),
-        np.where(validates.astype(np.bool_), *KEPT_PARTS),
-        truth.astype(kind),
-        prediction.astype(kind),
-        None if source.classes is None else np.stack(shares, axis=1),
+        values("row"),
+        np.where(np.arange(first, end) < validation, *KEPT_PARTS),
+        values("truth").astype(kind),
+        values("prediction").astype(kind),
+        None if source.classes is None else values("probabilities"),
     )
 
 
 def class_names(classes: Sequence[Value]) -> list[str]:
     """The classes as text; booleans as `true` and `false`."""
     return [str(value).lower() if isinstance(value, bool) else str(value) for value in classes]
-
-
-def sql_list(classes: Sequence[Value]) -> str:
-    """The classes as an SQL list of their common type."""
-    if all(isinstance(value, str) for value in classes):
-        return f"[{', '.join(sql_text(str(value)) for value in classes)}]::VARCHAR[]"
-    if all(isinstance(value, bool) for value in classes):
-        return f"[{', '.join(str(value).lower() for value in classes)}]::BOOLEAN[]"
-    kind = "BIGINT" if all(isinstance(value, int) for value in classes) else "DOUBLE"
-    return f"[{', '.join(f'{value!r}::{kind}' for value in classes)}]::{kind}[]"
-
-
-def _filled(values: NDArray[Any]) -> NDArray[Any]:
-    """Missing values as NaN."""
-    return values.filled(np.nan) if isinstance(values, np.ma.MaskedArray) else values
-
-
-@cache
-def _connection() -> DuckDBPyConnection:
-    """One for all files: to open a connection takes ten times as long as to write a small file."""
-    return duckdb.connect(config={"threads": 1})

@@ -42,6 +42,6 @@ def trained(folder: Path, resolved: Resolved, parquet: Path | None) -> ReportInp
         classes=resolved.target.classes,
     )
     assert last.outputs is not None
-    prediction_table.write(in_terms_of_data(source, data, torch.cat(last.outputs)), predictions)
+    predictions.write_bytes(prediction_table.to_bytes(in_terms_of_data(source, data, torch.cat(last.outputs))))
     table = None if parquet is None else stored_file(parquet)
     return ReportInputs(stored_file(predictions), stored_file(checkpoint), resolved, table, None)
