@@ -4,7 +4,6 @@ from typing import Any, Literal
 
 from alembic import context
 
-from service.store import model_tables  # noqa: F401  (its tables are in `metadata`)
 from service.store.schema import Utc, metadata
 
 

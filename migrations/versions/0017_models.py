@@ -19,9 +19,9 @@ def upgrade() -> None:
         sa.Column("latest", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_models")),
-        sa.UniqueConstraint("tenant", "name", name=op.f("uq_models_tenant")),
+        sa.UniqueConstraint("tenant", "name", name=op.f("uq_models_tenant_name")),
     )
-    op.create_index(op.f("ix_models_tenant"), "models", ["tenant", "id"])
+    op.create_index(op.f("ix_models_tenant_id"), "models", ["tenant", "id"])
     op.create_table(
         "model_versions",
         sa.Column("model_id", sa.String(), nullable=False),
@@ -40,7 +40,7 @@ def upgrade() -> None:
             ["model_id"], ["models.id"], name=op.f("fk_model_versions_model_id_models"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("model_id", "version", name=op.f("pk_model_versions")),
-        sa.UniqueConstraint("tenant", "idempotency_key", name=op.f("uq_model_versions_tenant")),
+        sa.UniqueConstraint("tenant", "idempotency_key", name=op.f("uq_model_versions_tenant_idempotency_key")),
     )
     _create_members()
     _create_aliases()
@@ -64,12 +64,15 @@ def _create_members() -> None:
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("path", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["model_id", "version"], VERSION, name=op.f("fk_model_members_model_id_model_versions"), ondelete="CASCADE"
+            ["model_id", "version"],
+            VERSION,
+            name=op.f("fk_model_members_model_id_version_model_versions"),
+            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("model_id", "version", "place", name=op.f("pk_model_members")),
     )
     op.create_index("ix_model_members_bytes", "model_members", ["tenant", "path", "size_bytes"])
-    op.create_index(op.f("ix_model_members_tenant"), "model_members", ["tenant", "job"])
+    op.create_index(op.f("ix_model_members_tenant_job"), "model_members", ["tenant", "job"])
 
 
 def _create_aliases() -> None:
@@ -83,11 +86,11 @@ def _create_aliases() -> None:
         sa.Column("moved_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("moved_by", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["model_id", "version"], VERSION, name=op.f("fk_model_aliases_model_id_model_versions")
+            ["model_id", "version"], VERSION, name=op.f("fk_model_aliases_model_id_version_model_versions")
         ),
         sa.PrimaryKeyConstraint("model_id", "alias", name=op.f("pk_model_aliases")),
     )
-    op.create_index(op.f("ix_model_aliases_model_id"), "model_aliases", ["model_id", "version"])
+    op.create_index(op.f("ix_model_aliases_model_id_version"), "model_aliases", ["model_id", "version"])
     op.create_table(
         "alias_moves",
         sa.Column("model_id", sa.String(), nullable=False),

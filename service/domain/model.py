@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
 
 from service.spec.base import FrozenModel
 from service.spec.model import VersionSource
@@ -142,6 +144,8 @@ class ModelMember(FrozenModel):
 class ModelVersionSummary(FrozenModel):
     """A version of a model: an immutable weighted average of best checkpoints."""
 
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
     object: Literal["model_version"] = "model_version"
     """What this JSON object is."""
     model: str
@@ -152,8 +156,8 @@ class ModelVersionSummary(FrozenModel):
     """What is special about it."""
     aliases: list[str]
     """The aliases that point to it."""
-    source: VersionSource
-    """`from` of the request that made it."""
+    source: Annotated[VersionSource, Field(alias="from")]
+    """What it was made of, as requested."""
     signature: Signature
     """What it takes and gives."""
     metrics: VersionMetrics

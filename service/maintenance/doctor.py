@@ -34,6 +34,7 @@ UNREFERENCED = {  # by kind: singular, plural
 }
 LOST = {
     "rows": "restore the file from a backup, or delete the data set and upload it again",
+    "member": "restore the file from a backup, or delete the version and publish the job again",
     "state": "a live job restarts, with the same result; an ended one cannot be forked from its last epoch",
 }
 LOST_WEIGHTS = "restore the file from a backup, or delete the job and submit it again"
@@ -44,6 +45,7 @@ RULES = (
     integrity.histories,
     integrity.best_epochs,
     integrity.event_logs,
+    integrity.model_versions_without_members,
 )
 
 
@@ -102,7 +104,8 @@ class Doctor:
             self.findings.jobs, self.findings.datasets, self.findings.sweeps = integrity.count(connection)
         for rule in RULES:
             yield from self._check(rule)
-        for file in chain(self._pages(integrity.checkpoint_files), self._pages(integrity.dataset_files)):
+        pages = map(self._pages, (integrity.checkpoint_files, integrity.dataset_files, integrity.member_files))
+        for file in chain.from_iterable(pages):
             yield from self._verify(file)
         self._count_unreferenced()
 

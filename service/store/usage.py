@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, select, union
 
 from service.domain.status import LIVE, Status
 from service.spec.base import FrozenModel
+from service.store.model_tables import model_members
 from service.store.schema import checkpoints, dataset_inputs, datasets, jobs
 from service.store.tenancy import in_tenant
 
@@ -27,11 +28,12 @@ class StoredBytes(FrozenModel):
     profiles: int
     """Column profiles in the database."""
     checkpoints: int
-    """Checkpoint files: best, last, and saved states. A file shared by several jobs counts once."""
+    """Checkpoint files: best, last, and saved states, and members of models. A file that several jobs or models share
+    counts once."""
     histories: int
     """Recorded epochs in the database, estimated from their number."""
     specs: int
-    """Specs and resolved specs of jobs in the database, with inline rows."""
+    """Specs and resolved specs of jobs in the database, with inline rows, and the specs of members of models."""
     expected: int
     """Estimated size of checkpoints that live jobs have yet to write."""
 
@@ -62,8 +64,12 @@ def read(connection: Connection) -> Usage:
     parquet, profiles = connection.execute(
         select(_sum(datasets.c.parquet_bytes), _sum(datasets.c.profile_bytes)).where(in_tenant(connection, datasets))
     ).one()
-    files = select(checkpoints.c.path, checkpoints.c.size_bytes).where(in_tenant(connection, checkpoints)).distinct()
-    written = connection.scalar(select(_sum(files.subquery().c.size_bytes)))
+    files = (
+        select(table.c.path, table.c.size_bytes).where(in_tenant(connection, table))
+        for table in (checkpoints, model_members)
+    )
+    written = connection.scalar(select(_sum(union(*files).subquery().c.size_bytes)))
+    of_members = select(_sum(_size(connection, model_members.c.spec))).where(in_tenant(connection, model_members))
 
     def count(*statuses: Status) -> int:
         return sum(by_status[status].number for status in statuses if status in by_status)
@@ -76,7 +82,9 @@ def read(connection: Connection) -> Usage:
             profiles=int(profiles),
             checkpoints=int(written or 0),
             histories=HISTORY_ROW_BYTES * sum(int(row.epochs) for row in by_status.values()),
-            specs=sum(int(row.specs) for row in by_status.values()) + _inputs(connection),
+            specs=sum(int(row.specs) for row in by_status.values())
+            + _inputs(connection)
+            + int(connection.scalar(of_members) or 0),
             expected=_expected(connection, by_status),
         ),
     )

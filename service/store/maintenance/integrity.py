@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, exists, func, or_, select, tuple_
+from sqlalchemy import String, and_, case, cast, exists, func, or_, select, tuple_
 
 from service.domain.checkpoint import CheckpointKind
 from service.domain.event import EventKind
 from service.domain.status import LIVE, Status
 from service.spec.early_stopping import Monitor
 from service.store.engine import allow_long_statements
+from service.store.model_tables import model_members, model_versions, models
 from service.store.schema import STAGED, checkpoints, datasets, epochs, events, jobs, sweeps
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class Violation:
 class FileRef:
     """A file as described by the row that refers to it."""
 
-    owner: str  # the id of a job or a data set
-    kind: str  # best, last, state or rows
+    owner: str  # the id of a job or a data set, or the name and version of a model
+    kind: str  # best, last, state, rows or member
     path: str
     sha256: str
     size_bytes: int
@@ -163,6 +164,26 @@ def dataset_files(connection: Connection, after: FileRef | None = None) -> list[
     query = select(datasets.c.id, *columns).where(datasets.c.id > ("" if after is None else after.owner))
     page = connection.execute(query.order_by(datasets.c.id).limit(ROWS))
     return [FileRef(row.id, "rows", *row[1:]) for row in page]
+
+
+def member_files(connection: Connection, after: FileRef | None = None) -> list[FileRef]:
+    """The next page of files of members of models, each file once; empty at the end."""
+    name = func.min(models.c.name + ":" + cast(model_members.c.version, String))
+    columns = model_members.c.path, model_members.c.sha256, model_members.c.size_bytes
+    query = select(name.label("owner"), *columns).join(models, models.c.id == model_members.c.model_id)
+    page = query.where(model_members.c.path > ("" if after is None else after.path)).group_by(*columns)
+    rows = connection.execute(page.order_by(model_members.c.path).limit(ROWS))
+    return [FileRef(f"model {row.owner}", "member", *row[1:]) for row in rows]
+
+
+def model_versions_without_members(connection: Connection) -> Iterator[Violation]:
+    """Versions of models that have no member."""
+    there = exists().where(
+        model_members.c.model_id == model_versions.c.model_id, model_members.c.version == model_versions.c.version
+    )
+    query = select(models.c.name, model_versions.c.version).join(models, models.c.id == model_versions.c.model_id)
+    for row in _stream(connection, query.where(~there)):
+        yield Violation(f"model {row.name}:{row.version}", "it has no members", RESTORE)
 
 
 def count(connection: Connection) -> tuple[int, int, int]:
