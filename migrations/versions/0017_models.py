@@ -37,7 +37,7 @@ def upgrade() -> None:
         sa.Column("idempotency_key", sa.String()),
         sa.Column("request_sha256", sa.String()),
         sa.ForeignKeyConstraint(
-            ["model_id"], ["models.id"], name=op.f("fk_model_versions_model_id_models"), ondelete="CASCADE"
+            ["model_id"], ["models.id"], name=op.f("fk_model_versions_model_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("model_id", "version", name=op.f("pk_model_versions")),
         sa.UniqueConstraint("tenant", "idempotency_key", name=op.f("uq_model_versions_tenant_idempotency_key")),
@@ -66,7 +66,7 @@ def _create_members() -> None:
         sa.ForeignKeyConstraint(
             ["model_id", "version"],
             VERSION,
-            name=op.f("fk_model_members_model_id_version_model_versions"),
+            name=op.f("fk_model_members_model_id_version"),
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("model_id", "version", "place", name=op.f("pk_model_members")),
@@ -86,7 +86,7 @@ def _create_aliases() -> None:
         sa.Column("moved_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("moved_by", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["model_id", "version"], VERSION, name=op.f("fk_model_aliases_model_id_version_model_versions")
+            ["model_id", "version"], VERSION, name=op.f("fk_model_aliases_model_id_version")
         ),
         sa.PrimaryKeyConstraint("model_id", "alias", name=op.f("pk_model_aliases")),
     )
@@ -102,7 +102,7 @@ def _create_aliases() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("by", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["model_id"], ["models.id"], name=op.f("fk_alias_moves_model_id_models"), ondelete="CASCADE"
+            ["model_id"], ["models.id"], name=op.f("fk_alias_moves_model_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("model_id", "alias", "number", name=op.f("pk_alias_moves")),
     )
