@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from service.api.quota import StorageQuota
     from service.artifacts import Artifacts
     from service.domain.job import Export
+    from service.domain.model_ref import ModelRef
     from service.settings import Settings
     from service.spec.limits import JobLimits
     from service.spec.read_options import ReadOptions
@@ -44,11 +45,11 @@ FILE_SECONDS = 600.0
 class Predictor(Protocol):
     """Inference and exports from a checkpoint, done in other processes: the API imports no torch."""
 
-    def predict(self, checkpoint: pathlib.Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """`{"prediction": ..., "probabilities": {...}}` for each of `rows`; raises InvalidData."""
+    def predict(self, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """`{"prediction": ..., "probabilities": {...}}` for each of `rows`; raises InvalidData, Conflict."""
 
     def predict_file(
-        self, checkpoint: pathlib.Path, sha256: str, source: pathlib.Path, options: ReadOptions, allowed: Allowance
+        self, ref: ModelRef, source: pathlib.Path, options: ReadOptions, allowed: Allowance
     ) -> pathlib.Path:
         """Predictions for the rows of the file `source`, in a file of the same format; raises InvalidData, TooLarge."""
 

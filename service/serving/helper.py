@@ -19,6 +19,7 @@ from service.errors import CheckpointCorrupt, Conflict, InvalidData, NotInstalle
 from service.serving.exports.bundle import to_bundle
 from service.serving.exports.program import to_pt2
 from service.serving.exports.rows import rows_for
+from service.serving.weighted_model import WeightedModel
 from service.training.checkpoint import from_bytes, to_pt
 from service.training.inference import InferenceModel
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from service.data.preprocess.preprocessing import Table
     from service.domain.job import Export
+    from service.domain.model_ref import ModelRef
     from service.serving.exports.model import Rows
     from service.spec.table import Value
     from service.training.checkpoint import LoadedCheckpoint
@@ -38,7 +40,7 @@ MAX_PROBABILITIES = 1_000_000  # in one response
 
 
 class PredictionSchema(NamedTuple):
-    """What a network needs from a file of rows, for the process that ingests the file."""
+    """What a model needs from a file of rows, for the process that ingests the file."""
 
     preprocessing: str  # as JSON
     features: int
@@ -56,6 +58,11 @@ class ModelCache:
     def size_bytes(self) -> int:
         """Memory of the cached models."""
         return sum(model.size_bytes for model in self._kept.values())
+
+    def weighted(self, ref: ModelRef) -> WeightedModel:
+        """The model, its members loaded unless they are cached; raises CheckpointCorrupt, Conflict."""
+        members = [self.load(member.path, member.sha256) for member in ref.members]
+        return WeightedModel(members, [member.weight for member in ref.members])
 
     def load(self, path: str, sha256: str) -> InferenceModel:
         """The model of this checkpoint, loaded unless it is cached; raises CheckpointCorrupt."""
@@ -96,9 +103,9 @@ def serve(pipe: Connection, model_bytes: int) -> None:
             pipe.send((False, StorageError(f"a file cannot be read or written: {error.strerror}")))
 
 
-def check_rows(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> None:
+def check_rows(ref: ModelRef, rows: list[dict[str, Value | None]]) -> None:
     """Validate rows: raises InvalidData with row and column of a wrong value, or for too many rows."""
-    fitted = MODELS.load(path, sha256).preprocessing
+    fitted = MODELS.weighted(ref).preprocessing
     classes = fitted.target.classes
     if len(rows) * len(classes or ()) > MAX_PROBABILITIES:
         most = MAX_PROBABILITIES // len(classes or ())
@@ -106,18 +113,18 @@ def check_rows(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> N
     table_from_rows(rows, fitted)
 
 
-def predict(path: str, sha256: str, rows: list[dict[str, Value | None]]) -> tuple[list[dict[str, Any]], float]:
-    """Predict rows, given as raw values by column name; also returns the seconds taken, without loading the checkpoint.
+def predict(ref: ModelRef, rows: list[dict[str, Value | None]]) -> tuple[list[dict[str, Any]], float]:
+    """Predict rows, given as raw values by column name; also returns the seconds taken, without loading.
 
     One `{"prediction": ...}` per row, for classification with `"probabilities": {class: probability}`. Raises
     InvalidData with row and column of a wrong value.
     """
-    model = MODELS.load(path, sha256)
+    model = MODELS.weighted(ref)
     began = time.monotonic()
     return _answers(model, rows), time.monotonic() - began
 
 
-def _answers(model: InferenceModel, rows: list[dict[str, Value | None]]) -> list[dict[str, Any]]:
+def _answers(model: WeightedModel, rows: list[dict[str, Value | None]]) -> list[dict[str, Any]]:
     fitted = model.preprocessing
     classes = fitted.target.classes
     table = table_from_rows(rows, fitted)
@@ -132,25 +139,25 @@ def _answers(model: InferenceModel, rows: list[dict[str, Value | None]]) -> list
     ]
 
 
-def prediction_schema(path: str, sha256: str) -> PredictionSchema:
-    """What the network needs from a file of rows."""
-    fitted = MODELS.load(path, sha256).preprocessing
+def prediction_schema(ref: ModelRef) -> PredictionSchema:
+    """What the model needs from a file of rows."""
+    fitted = MODELS.weighted(ref).preprocessing
     answers = ["prediction", *(f"probability of {_name(value)}" for value in fitted.target.classes or ())]
     return PredictionSchema(fitted.model_dump_json(), len(fitted.features), answers)
 
 
-def predict_part(path: str, sha256: str, staged: str, rows: range, answers: str) -> float:
+def predict_part(ref: ModelRef, staged: str, rows: range, answers: str) -> float:
     """Predict a range of the rows that `read_rows` has staged, into the new Parquet file `answers`.
 
-    Returns the seconds taken, without loading the checkpoint.
+    Returns the seconds taken, without loading the checkpoints.
     """
-    model = MODELS.load(path, sha256)
+    model = MODELS.weighted(ref)
     began = time.monotonic()
     _write_part(model, table_from_staged(Path(staged), model.preprocessing, rows), Path(answers))
     return time.monotonic() - began
 
 
-def _write_part(model: InferenceModel, table: Table, answers: Path) -> None:
+def _write_part(model: WeightedModel, table: Table, answers: Path) -> None:
     classes = model.preprocessing.target.classes
     if classes is None:
         values = model.numbers(table)

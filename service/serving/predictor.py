@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from service.data.processes.runner import Allowance
     from service.domain.job import Export
+    from service.domain.model_ref import ModelRef
     from service.spec.read_options import ReadOptions
 
 ANSWER_SECONDS = 120.0
@@ -111,25 +112,22 @@ class Predictor:
         """`model_bytes`: memory of the cached models."""
         self._helper = Helper(model_bytes)
 
-    def predict(self, checkpoint: Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def predict(self, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """See `helper.predict`; raises Unavailable if the helper dies or times out.
 
         Many rows are validated as a whole, then predicted in parts, so that other callers get turns in between.
         """
-        model = str(checkpoint), sha256
         answers: list[dict[str, Any]] = []
         if len(rows) > FIRST_PART_ROWS:
-            self._helper.call("check_rows", *model, rows)
+            self._helper.call("check_rows", ref, rows)
         step = FIRST_PART_ROWS
         while len(answers) < len(rows):
-            part, seconds = self._helper.call("predict", *model, rows[len(answers) : len(answers) + step])
+            part, seconds = self._helper.call("predict", ref, rows[len(answers) : len(answers) + step])
             answers += part
             step = _next_step(step, seconds, len(rows))
         return answers
 
-    def predict_file(
-        self, checkpoint: Path, sha256: str, source: Path, options: ReadOptions, allowed: Allowance
-    ) -> Path:
+    def predict_file(self, ref: ModelRef, source: Path, options: ReadOptions, allowed: Allowance) -> Path:
         """Predict the rows of the file `source`; returns a file of the same format beside it.
 
         A separate process ingests and validates the whole file first, so that a long or malicious file does not block
@@ -138,24 +136,24 @@ class Predictor:
         Unavailable.
         """
         assert options.format is not None
-        model, answer = (str(checkpoint), sha256), source.with_name("answer")
-        schema = self._helper.call("prediction_schema", *model)
+        answer = source.with_name("answer")
+        schema = self._helper.call("prediction_schema", ref)
         rows = ingest_rows(source, source.parent, options, schema.preprocessing, allowed)
         most = allowed.unpacked_bytes // (VALUE_BYTES * len(schema.answers))
         if rows > most:
             raise TooLarge(f"{rows:,} rows are too many for one file; send at most {most:,} at once")
         at_once = max(FIRST_PART_ROWS, PART_CELLS // (schema.features + len(schema.answers)))
-        parts = self._predict_parts(model, source.parent, rows, at_once)
+        parts = self._predict_parts(ref, source.parent, rows, at_once)
         join_predictions(parts, schema.answers, options.format, answer, allowed)
         return answer
 
-    def _predict_parts(self, model: tuple[str, str], folder: Path, rows: int, at_once: int) -> list[Path]:
+    def _predict_parts(self, ref: ModelRef, folder: Path, rows: int, at_once: int) -> list[Path]:
         """Predict the rows staged in `folder`, in parts that grow while calls are fast."""
         parts, start, step = [], 0, FIRST_PART_ROWS
         while start < rows:
             parts.append(folder / f"part{start}.parquet")
             asked = range(start, min(start + step, rows))
-            seconds = self._helper.call("predict_part", *model, str(folder), asked, str(parts[-1]))
+            seconds = self._helper.call("predict_part", ref, str(folder), asked, str(parts[-1]))
             start += step
             step = _next_step(step, seconds, at_once)
         return parts

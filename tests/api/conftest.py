@@ -20,6 +20,7 @@ from service.artifacts import Artifacts
 from service.data.processes.runner import Allowance
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.job import Export
+from service.domain.model_ref import ModelRef
 from service.errors import Conflict, NotInstalled
 from service.settings import Settings, free_port
 from service.spec.read_options import ReadOptions
@@ -33,12 +34,10 @@ class CoinPredictor:
 
     has_onnx = True
 
-    def predict(self, checkpoint: Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def predict(self, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{"prediction": 1, "probabilities": {"0": 0.25, "1": 0.75}} for _ in rows]
 
-    def predict_file(
-        self, checkpoint: Path, sha256: str, source: Path, options: ReadOptions, allowed: Allowance
-    ) -> Path:
+    def predict_file(self, ref: ModelRef, source: Path, options: ReadOptions, allowed: Allowance) -> Path:
         return source
 
     def to_pt(self, checkpoint: Path, sha256: str, target: Path) -> None:

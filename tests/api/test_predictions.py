@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from starlette.testclient import TestClient
 
 from service.api.app import create_app
 from service.artifacts import Artifacts
+from service.domain.model_ref import ModelRef
 from service.errors import FieldError, InvalidData
 from service.settings import Settings
 from service.store.engine import Database
@@ -68,7 +68,7 @@ def test_invalid_rows_are_a_422_with_their_pointer(
 class Numbers(CoinPredictor):
     """Answers with the number of the row; knows a single column."""
 
-    def predict(self, checkpoint: Path, sha256: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def predict(self, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for index, row in enumerate(rows):
             if set(row) != {"x0"}:
                 raise InvalidData("a row lacks a column", (FieldError(f"/rows/{index}", "has no x0"),))

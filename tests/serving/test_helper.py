@@ -20,6 +20,7 @@ from service.concurrency.cancellation import CancellableTask, Cancelled, set_cur
 from service.data.preprocess.dataset import prepare
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.job import Export
+from service.domain.model_ref import Member, ModelRef
 from service.errors import CheckpointCorrupt, Conflict, InvalidData, Unavailable
 from service.serving import helper
 from service.serving.predictor import Helper, Predictor
@@ -46,11 +47,17 @@ def checkpoint(path: Path, y: list[Any], null_values: tuple[str, ...] = (), **fi
     return str(path)
 
 
+def ref(*paths: Path | str, weights: tuple[float, ...] = (1.0,)) -> ModelRef:
+    """The model of these checkpoints."""
+    found = zip(paths, weights, strict=True)
+    return ModelRef(tuple(Member(str(path), sha256_of(Path(path)), weight) for path, weight in found))
+
+
 def test_classes_come_with_their_probabilities(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "a", ["yes" if i % 2 else "no" for i in range(40)])
     rows = [{"x0": float(i), "x1": None if i == 3 else 2.0} for i in range(5)]
 
-    together, _ = helper.predict(path, sha256_of(Path(path)), rows)
+    together, _ = helper.predict(ref(path), rows)
 
     for answer in together:
         assert set(answer["probabilities"]) == {"yes", "no"}
@@ -61,7 +68,7 @@ def test_classes_come_with_their_probabilities(tmp_path: Path) -> None:
 def test_booleans_are_answered_as_booleans(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "b", [i % 2 == 0 for i in range(40)])
 
-    [answer], _ = helper.predict(path, sha256_of(Path(path)), [{"x0": 1, "x1": 2}])
+    [answer], _ = helper.predict(ref(path), [{"x0": 1, "x1": 2}])
 
     assert answer["prediction"] in (True, False)
     assert set(answer["probabilities"]) == {"true", "false"}
@@ -76,7 +83,7 @@ def test_a_number_beyond_float64_is_null(tmp_path: Path) -> None:
         architecture={"hidden": []},
     )
 
-    answers, _ = helper.predict(path, sha256_of(Path(path)), [{"x0": 1.0, "x1": 2.0}, {"x0": 1e300, "x1": 1e300}])
+    answers, _ = helper.predict(ref(path), [{"x0": 1.0, "x1": 2.0}, {"x0": 1e300, "x1": 1e300}])
 
     assert isinstance(answers[0]["prediction"], float)
     assert answers[1] == {"prediction": None}
@@ -85,9 +92,7 @@ def test_a_number_beyond_float64_is_null(tmp_path: Path) -> None:
 def test_null_values_of_the_data_set_are_missing_in_predictions_too(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "d", [i % 3 for i in range(40)], null_values=("unknown", "-999"))
 
-    [missing, text, number], _ = helper.predict(
-        path, sha256_of(Path(path)), [{"x0": v, "x1": 1.0} for v in (None, "unknown", -999)]
-    )
+    [missing, text, number], _ = helper.predict(ref(path), [{"x0": v, "x1": 1.0} for v in (None, "unknown", -999)])
 
     assert text == missing
     assert number == missing
@@ -98,7 +103,7 @@ def test_an_answer_has_a_bounded_size(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(helper, "MAX_PROBABILITIES", 10)
 
     with pytest.raises(InvalidData, match="send at most 3 at once"):
-        helper.check_rows(path, sha256_of(Path(path)), [{"x0": 1.0, "x1": 1.0}] * 4)
+        helper.check_rows(ref(path), [{"x0": 1.0, "x1": 1.0}] * 4)
 
 
 def test_the_export_is_what_torch_loads_without_unpickling(tmp_path: Path) -> None:
@@ -120,9 +125,9 @@ def predictor() -> Iterator[Predictor]:
 def test_the_helper_returns_predictions_and_errors(predictor: Predictor, tmp_path: Path) -> None:
     path = Path(checkpoint(tmp_path / "g", [i % 3 for i in range(40)]))
 
-    assert len(predictor.predict(path, sha256_of(Path(path)), [{"x0": 1.0, "x1": 2.0}])) == 1
+    assert len(predictor.predict(ref(path), [{"x0": 1.0, "x1": 2.0}])) == 1
     with pytest.raises(InvalidData) as wrong:
-        predictor.predict(path, sha256_of(Path(path)), [{"x0": "one", "x1": 2.0}])
+        predictor.predict(ref(path), [{"x0": "one", "x1": 2.0}])
     with pytest.raises(CheckpointCorrupt, match="No such file"):
         predictor.to_pt(tmp_path / "nowhere", "", tmp_path / "export")
 
@@ -165,11 +170,11 @@ def test_many_rows_are_predicted_in_parts_bit_identically(predictor: Predictor, 
     path = Path(checkpoint(tmp_path / "j", [i % 3 for i in range(40)]))
     rows = [{"x0": i * 0.3, "x1": float(i)} for i in range(150)]
 
-    answers = predictor.predict(path, sha256_of(path), rows)
+    answers = predictor.predict(ref(path), rows)
 
-    assert answers == [answer for row in rows for answer in predictor.predict(path, sha256_of(path), [row])]
+    assert answers == [answer for row in rows for answer in predictor.predict(ref(path), [row])]
     with pytest.raises(InvalidData) as wrong:
-        predictor.predict(path, sha256_of(path), [*rows, {"x0": "one", "x1": 2.0}])
+        predictor.predict(ref(path), [*rows, {"x0": "one", "x1": 2.0}])
     assert wrong.value.field_errors[0].pointer == "/rows/150/x0"
 
 
@@ -200,7 +205,7 @@ def test_a_helper_keeps_no_more_memory_than_its_budget(tmp_path: Path) -> None:
     used = []
     try:
         for path in paths:
-            running.predict(path, sha256_of(path), [{"x0": 1.0, "x1": 2.0}])
+            running.predict(ref(path), [{"x0": 1.0, "x1": 2.0}])
             pid = running._helper._process.pid  # type: ignore[union-attr]
             used.append(memory_of(pid))
     finally:
@@ -242,7 +247,7 @@ def test_a_task_cancelled_while_its_helper_starts_ends(monkeypatch: pytest.Monke
     set_current(work)
     try:
         with Helper() as helper, pytest.raises(Cancelled), work.on_cancel(helper.kill):
-            helper.call("prediction_schema", "nowhere", "")
+            helper.call("prediction_schema", ModelRef((Member("nowhere", ""),)))
     finally:
         set_current(CancellableTask())
 

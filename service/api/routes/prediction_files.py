@@ -19,7 +19,7 @@ from service.api.context import JobId, Reader
 from service.api.http import uploads
 from service.api.http.ranges import CSV, PARQUET, whole
 from service.api.quota import UploadReservation
-from service.api.routes.predictions import with_best
+from service.api.routes.predictions import model_of, with_best
 from service.api.strict_route import StrictRoute, is_json
 from service.concurrency.cancellation import current
 from service.domain.checkpoint import Checkpoint
@@ -66,7 +66,7 @@ async def predict_file(
 
     def answer(checkpoint: Checkpoint, path: Path) -> BinaryIO:
         answers = context.state.predictor.predict_file(
-            path, checkpoint.sha256, source, options, context.state.file_process_limits
+            model_of(checkpoint, path), source, options, context.state.file_process_limits
         )
         try:
             return current().close_on_discard(answers.open("rb"))  # the open file outlives the folder

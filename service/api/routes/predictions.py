@@ -22,6 +22,7 @@ from service.api.tabular_responses import TABULAR_CONTENT
 from service.concurrency.cancellation import current
 from service.concurrency.fair_slots import FairLimiter
 from service.domain.checkpoint import Checkpoint, CheckpointKind
+from service.domain.model_ref import Member, ModelRef
 from service.errors import Conflict, NotFound
 from service.spec.base import Bool, ColumnName, Float, Strict
 from service.spec.capped_errors import CapErrors
@@ -115,7 +116,7 @@ async def predict(
 
     def answer(checkpoint: Checkpoint, path: Path) -> Response:
         # Serialized here, in the thread, to keep the event loop free.
-        answers = context.state.predictor.predict(path, checkpoint.sha256, asked.rows)
+        answers = context.state.predictor.predict(model_of(checkpoint, path), asked.rows)
         by = {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256}
         body = json.dumps({"predictions": answers, "checkpoint": by}).encode()
         if len(body) <= MAX_BUFFERED_BYTES:
@@ -127,6 +128,11 @@ async def predict(
 
     _, response = await with_best(context, request, job_id, answer, limiter=context.state.predict_slots)
     return response
+
+
+def model_of(checkpoint: Checkpoint, path: Path) -> ModelRef:
+    """The model of a job: one checkpoint."""
+    return ModelRef((Member(str(path), checkpoint.sha256),))
 
 
 async def with_best(

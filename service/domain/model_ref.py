@@ -1,0 +1,22 @@
+"""A model to predict with: checkpoints and their weights in the average."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Member(NamedTuple):
+    """A checkpoint of a model."""
+
+    path: str
+    """The absolute path of its file."""
+    sha256: str
+    """SHA-256 of the file."""
+    weight: float = 1.0
+    """Its weight in the average, above 0; weights need not add up to 1."""
+
+
+class ModelRef(NamedTuple):
+    """The weighted average of the predictions of checkpoints with the same target; a job's model has one member."""
+
+    members: tuple[Member, ...]
