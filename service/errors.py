@@ -184,6 +184,12 @@ class CheckpointCorrupt(ServiceError):
     code = "checkpoint_corrupt"
 
 
+class PredictionsCorrupt(ServiceError):
+    """The file of a job's predictions is missing or damaged."""
+
+    code = "predictions_corrupt"
+
+
 class NotInstalled(ServiceError):
     """The server lacks an optional library that the request needs."""
 

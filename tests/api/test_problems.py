@@ -38,6 +38,7 @@ def raise_at(app: FastAPI, error: Exception) -> None:
         (errors.QueueFull(), 429, "queue_full"),
         (errors.DatasetCorrupt(), 500, "dataset_corrupt"),
         (errors.CheckpointCorrupt(), 500, "checkpoint_corrupt"),
+        (errors.PredictionsCorrupt(), 500, "predictions_corrupt"),
         (errors.Unavailable(), 503, "unavailable"),
         (errors.StorageError(), 507, "storage_error"),
     ],
@@ -182,5 +183,11 @@ def test_an_invalid_header_is_named(client: TestClient, key: str) -> None:
 def test_every_error_has_a_status_or_is_an_internal_error() -> None:
     known: set[Any] = set(errors.ServiceError.__subclasses__())
 
-    ours = {errors.DatasetCorrupt, errors.CheckpointCorrupt, errors.LeaseLost, errors.Misconfigured}
+    ours = {
+        errors.DatasetCorrupt,
+        errors.CheckpointCorrupt,
+        errors.PredictionsCorrupt,
+        errors.LeaseLost,
+        errors.Misconfigured,
+    }
     assert known - set(problems.STATUSES) == ours
