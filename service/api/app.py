@@ -36,6 +36,8 @@ from service.api.routes import (
     forks,
     health,
     jobs,
+    model_aliases,
+    models,
     prediction_files,
     predictions,
     replay,
@@ -140,7 +142,7 @@ def _add_middleware(app: FastAPI, settings: Settings, state: AppState) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=sorted(settings.allowed_origins),
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=[
                 "Authorization",
                 "Content-Type",
@@ -171,6 +173,8 @@ def _add_routes(app: FastAPI) -> None:
         predictions,
         sweeps,
         sweep_results,
+        models,
+        model_aliases,
         datasets,
         dataset_files,
         catalog,

@@ -6,22 +6,15 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
+from service.domain.access import Actor
 from service.spec.base import FrozenModel
 from service.spec.model import VersionSource
 from service.spec.table import Value
 
 CHAMPION = "champion"
 """The alias that `/v1/models/NAME/predict` follows; the first version of a model gets it."""
-
-
-class Actor(FrozenModel):
-    """Who made a request."""
-
-    key: str | None
-    """Id of the API key; null: the key of the server's settings, or none is needed."""
-    name: str | None
-    """The key's name at that time."""
 
 
 class ModelAlias(FrozenModel):
@@ -156,10 +149,12 @@ class ModelVersionSummary(FrozenModel):
     """What is special about it."""
     aliases: list[str]
     """The aliases that point to it."""
-    source: Annotated[VersionSource, Field(alias="from")]
+    source: Annotated[VersionSource | SkipJsonSchema[dict[str, Any]], Field(alias="from", union_mode="left_to_right")]
     """What it was made of, as requested."""
-    signature: Signature
-    """What it takes and gives."""
+    task: str
+    """`classification` or `regression`."""
+    target: str
+    """The column that it predicts."""
     metrics: VersionMetrics
     """Metrics of the average."""
     member_count: int
@@ -175,5 +170,9 @@ class ModelVersionSummary(FrozenModel):
 class ModelVersion(ModelVersionSummary):
     """A version of a model with its members."""
 
+    classes: list[Value] | None
+    """The classes in the order of the probabilities; null for regression."""
+    features: list[str]
+    """The columns that it needs."""
     members: list[ModelMember]
     """Its members, with their lineage."""

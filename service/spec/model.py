@@ -40,9 +40,10 @@ class VersionSource(Strict):
     """The id of a job: its best epoch."""
     sweep: Id | None = None
     """The id of a sweep, from which `select` takes jobs."""
-    select: Selection = "best"
-    """`best`: the jobs of the sweep's best point, with equal weights: one job, or one of each seed and fold. `greedy`:
-    ensemble selection over all points by their predictions of held-out rows (Caruana et al., 2004)."""
+    select: Selection | None = None
+    """With `sweep`. `best`, the default: the jobs of the sweep's best point, with equal weights: one job, or one of each
+    seed and fold. `greedy`: ensemble selection over all points by their predictions of held-out rows (Caruana et al.,
+    2004)."""
     members: Annotated[list[WeightedJob], Field(min_length=1, max_length=MAX_MEMBERS), CapErrors()] | None = None
     """Jobs with their weights, each once."""
 
@@ -64,8 +65,8 @@ class VersionSource(Strict):
 
     @field_validator("select")
     @classmethod
-    def _of_a_sweep(cls, select: Selection, known: ValidationInfo) -> Selection:
-        if select != "best" and "sweep" in known.data and known.data["sweep"] is None:
+    def _of_a_sweep(cls, select: Selection | None, known: ValidationInfo) -> Selection | None:
+        if select is not None and "sweep" in known.data and known.data["sweep"] is None:
             raise ValueError("needs `sweep`")
         return select
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 
-from service.domain.model import Actor, AliasMoved, ModelAlias
+from service.domain.model import AliasMoved, ModelAlias
 from service.errors import Conflict, NotFound
 from service.store.model_tables import alias_moves, model_aliases, model_members, model_versions, models
 from service.store.tenancy import CachedSelect, in_tenant, tenant_of
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row
+
+    from service.domain.access import Actor
 
 MAX_ALIASES = 100  # of a model
 MAX_EARLIER = 100  # versions that an alias can be rolled back through

@@ -12,7 +12,6 @@ from sqlalchemy.exc import IntegrityError
 from service.domain.checkpoint import CheckpointKind
 from service.domain.model import (
     CHAMPION,
-    Actor,
     ModelMember,
     ModelVersion,
     ModelVersionSummary,
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
+
+    from service.domain.access import Actor
 
 
 @dataclass(frozen=True)
@@ -212,5 +213,5 @@ def _with_members(connection: Connection, row: Row[Any]) -> ModelVersion:
 
 def _fields(row: Row[Any]) -> dict[str, Any]:
     """The columns of a version; `source` may have been written by a newer version of the service."""
-    names = ModelVersionSummary.model_fields.keys() & row._mapping.keys()
-    return {name: row._mapping[name] for name in names}
+    fields = {**row.signature, **row._mapping}
+    return {name: fields[name] for name in ModelVersion.model_fields.keys() & fields.keys()}
