@@ -10,8 +10,10 @@ from pydantic_core import PydanticCustomError
 from service.spec.base import Float, Int, Strict
 from service.spec.capped_errors import CapErrors
 
-LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 """A DNS label: what models and aliases are called, so that an address needs no escapes."""
+ADDRESS = rf"({LABEL})(?:@({LABEL})|:([1-9][0-9]{{0,8}}))?"
+"""A model in the address of a prediction: `NAME`, `NAME@ALIAS` or `NAME:VERSION`; none of it needs escapes."""
 MAX_MEMBERS = 100
 MAX_VERSION = 2**31 - 1
 
@@ -41,9 +43,9 @@ class VersionSource(Strict):
     sweep: Id | None = None
     """The id of a sweep, from which `select` takes jobs."""
     select: Selection | None = None
-    """With `sweep`. `best`, the default: the jobs of the sweep's best point, with equal weights: one job, or one of each
-    seed and fold. `greedy`: ensemble selection over all points by their predictions of held-out rows (Caruana et al.,
-    2004)."""
+    """With `sweep`. `best`, the default: the jobs of the sweep's best point, with equal weights: one job, or one of
+    each seed and fold. `greedy`: ensemble selection over all points by their predictions of held-out rows (Caruana et
+    al., 2004)."""
     members: Annotated[list[WeightedJob], Field(min_length=1, max_length=MAX_MEMBERS), CapErrors()] | None = None
     """Jobs with their weights, each once."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from safetensors.numpy import save
 
 from service.artifacts import Artifacts
 from service.domain.access import DEFAULT_TENANT
-from service.domain.checkpoint import Checkpoint, CheckpointKind
+from service.domain.checkpoint import METADATA_KEY, Checkpoint, CheckpointKind
 from service.domain.epoch import Epoch
 from service.domain.job import Job
 from service.domain.status import Status, StopReason
@@ -31,6 +32,18 @@ def epoch(number: int, **fields: Any) -> Epoch:
     values = {"train_loss": 0.5, "val_loss": 1 / number, "metrics": {"val_accuracy": 0.5}, "lr": 0.01, "seconds": 0.1}
     decision = {"improved": True, "is_best": True, "wait": 0, "closeness": 0.0, "reason": "the best so far"}
     return Epoch.model_validate({"epoch": number, **values, **decision, **fields})
+
+
+def weights(number: int, *, target: str = "y", classes: list[Any] | None = None, features: str = "x0 x1") -> bytes:
+    """A checkpoint file with dummy weights that describes its columns as a real one does."""
+    described = {
+        "preprocessing": {
+            "features": [{"column": name} for name in features.split()],
+            "target": {"column": target, "classes": classes},
+        }
+    }
+    tensors = {"layers.0.weight": np.full((4, 8), number, np.float32)}
+    return save(tensors, {METADATA_KEY: json.dumps({**described, "epoch": number})})
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,7 @@ class JobFactory:
         self, claim: Claim, number: int, kind: CheckpointKind = CheckpointKind.best, data: bytes | None = None
     ) -> bytes:
         """Write and publish a checkpoint file with dummy weights or `data`; returns its bytes."""
-        data = data or save({"layers.0.weight": np.full((4, 8), number, np.float32)}, {"epoch": str(number)})
+        data = data or weights(number)
         key = f"checkpoints/{claim.job_id}/{kind.value}-{number}.safetensors"
         self.artifacts.put(key, data)
         checkpoint = Checkpoint(
@@ -83,11 +96,11 @@ class JobFactory:
         with self.database.transaction() as connection:
             attempt.finish(connection, claim.job_id, claim.attempt, Outcome(status, reason))
 
-    def trained(self, epochs: int = 3, **fields: Any) -> Claim:
-        """A succeeded job with a best checkpoint."""
+    def trained(self, epochs: int = 3, data: bytes | None = None, **fields: Any) -> Claim:
+        """A succeeded job with a best checkpoint: dummy weights or `data`."""
         claim = self.running(**fields)
         self.record(claim, *(epoch(number) for number in range(1, epochs + 1)))
-        self.publish(claim, epochs)
+        self.publish(claim, epochs, data=data)
         self.finish(claim)
         return claim
 

@@ -122,8 +122,7 @@ def read_signature(path: Path, checkpoint: Checkpoint) -> Signature:
         with path.open("rb") as file:
             described = _Metadata.model_validate_json(read_metadata(file)[METADATA_KEY]).preprocessing
     except OSError as error:
-        what = f"the {checkpoint.kind.value} checkpoint's file"
-        raise CheckpointCorrupt(f"{what} cannot be read: {error.strerror}") from error
+        raise CheckpointCorrupt(f"the checkpoint's file cannot be read: {error.strerror}") from error
     except (KeyError, ValidationError) as error:
         raise CheckpointCorrupt(f"the checkpoint does not describe its columns ({checkpoint.path})") from error
     classes = described.target.classes

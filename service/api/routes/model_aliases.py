@@ -36,8 +36,8 @@ def move_alias(
     asked: Annotated[AliasMove, Body(description="The version to point to.")],
     context: Submitter,
 ) -> ModelAlias:
-    """Point an alias to a version, atomically; it is created if it does not exist. Each prediction is made by the version
-    before or by the version after the move, and says which.
+    """Point an alias to a version, atomically; it is created if it does not exist. Each prediction is made by the
+    version before or by the version after the move, and says which.
 
     To roll back, move it to its `previous` version, with the version it points to as `expected`: then `previous` is the
     one before that. With `expected`, an alias that somebody else has moved meanwhile stays, with a 409.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Body, Request
 from fastapi.concurrency import run_in_threadpool
@@ -115,19 +115,25 @@ async def predict(
     """
 
     def answer(checkpoint: Checkpoint, path: Path) -> Response:
-        # Serialized here, in the thread, to keep the event loop free.
-        answers = context.state.predictor.predict(model_of(checkpoint, path), asked.rows)
         by = {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256}
-        body = json.dumps({"predictions": answers, "checkpoint": by}).encode()
-        if len(body) <= MAX_BUFFERED_BYTES:
-            return Response(body, media_type=JSON)
-        with context.state.artifacts.scratch() as folder:
-            (folder / "answer").write_bytes(body)
-            file = current().close_on_discard((folder / "answer").open("rb"))
-        return whole(file, {}, JSON)
+        return predicted_rows(context, model_of(checkpoint, path), asked.rows, {"checkpoint": by}, {})
 
     _, response = await with_best(context, request, job_id, answer, limiter=context.state.predict_slots)
     return response
+
+
+def predicted_rows(
+    context: RequestContext, ref: ModelRef, rows: list[dict[str, Any]], by: dict[str, Any], headers: dict[str, str]
+) -> Response:
+    """The predictions as JSON beside `by`, which says what made them. Runs in a thread, where it is serialized, too."""
+    answers = context.state.predictor.predict(ref, rows)
+    body = json.dumps({"predictions": answers, **by}).encode()
+    if len(body) <= MAX_BUFFERED_BYTES:
+        return Response(body, headers=headers, media_type=JSON)
+    with context.state.artifacts.scratch() as folder:
+        (folder / "answer").write_bytes(body)
+        file = current().close_on_discard((folder / "answer").open("rb"))
+    return whole(file, headers, JSON)
 
 
 def model_of(checkpoint: Checkpoint, path: Path) -> ModelRef:

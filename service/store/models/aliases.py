@@ -35,7 +35,7 @@ class ServedMember:
 
 @dataclass(frozen=True)
 class ServedVersion:
-    """The version that an address points to at one moment, with its files."""
+    """The version that an alias, or a version number, points to at one moment, with its files."""
 
     name: str
     version: int
