@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -19,7 +20,11 @@ def json_pointer(*parts: str | int) -> str:
 
 
 def located(where: str, message: str) -> str:
-    """A field and what is wrong there as one sentence: "limit should be a whole number", "epochs: unknown field"."""
+    """A field and what is wrong there as one sentence: "limit should be a whole number", "epochs: unknown field".
+
+    The message may begin with the field's name, which is not repeated.
+    """
+    message = message.removeprefix(re.split(r"[./]", where)[-1] + " ")
     return f"{where}: {message}" if message.startswith("unknown ") else f"{where} {message}"
 
 

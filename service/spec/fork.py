@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ from service.spec.resolved import link_of
 from service.spec.sweep import MAX_NAMES, Change, DottedName
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from service.spec.job import JobSpec
     from service.spec.limits import JobLimits
     from service.spec.table import TableProfile
@@ -30,6 +32,18 @@ class ForkSpec(Strict):
     bit-identical to a longer run of the other job. `best`: start at epoch 1 with the best weights."""
     changes: Annotated[dict[DottedName, Change], Field(max_length=MAX_NAMES), CapErrors()] = {}
     """Dotted paths in the other job's spec and their new values, e.g. `{"early_stopping.patience": 20}`."""
+
+
+def base_of_fork(parent: JobSpec, changes: Mapping[str, Any]) -> JobSpec:
+    """The spec that `changes` apply to: where they change the kind of a part, without the defaults of the old kind,
+    which a stored spec has written out."""
+    update: dict[str, Any] = {}
+    for name in changes:
+        part, _, field = name.partition(".")
+        old = getattr(parent, part, None) if field in ("kind", "rule") else None
+        if isinstance(old, Strict):
+            update[part] = type(old).model_validate(old.model_dump(exclude_defaults=True))
+    return parent.model_copy(update=update)
 
 
 def resolve_fork(spec: JobSpec, table: TableProfile, limits: JobLimits, parent: Resolved) -> Resolved:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag
 
@@ -87,7 +87,7 @@ class Poisson(Strict):
     """Poisson loss, for regression on counts or rates, which must not be negative: predicts the mean.
 
     The network's output is the logarithm of rate / m, where m is the mean of the training targets. The loss is half the
-    Poisson deviance in units of m; its gradient is that of PoissonNLLLoss.
+    Poisson deviance in units of m; its gradient is that of PoissonNLLLoss. A predicted rate is at most e^80 m.
     """
 
     kind: Literal["poisson"] = "poisson"
@@ -105,6 +105,13 @@ Loss = Annotated[
     | Annotated[Poisson, Tag("poisson")],
     kind_or("auto"),
 ]
+
+
+def unit_of(loss: Loss) -> dict[str, Any]:
+    """Values of two losses can be compared if these are equal."""
+    return loss.model_dump(exclude={"label_smoothing", "class_weight"})  # of training rows alone
+
+
 CLASSIFICATION = (CrossEntropy, Focal)
 REGRESSION = (SquaredError, AbsoluteError, Huber, QuantileLoss, Poisson)
 KnownLoss = CrossEntropy | Focal | SquaredError | AbsoluteError | Huber | QuantileLoss | Poisson

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from service.spec.split import Split
     from service.spec.table import Column, TableProfile
 
+_SAME_FOLDS = "all repeats would have the same folds"
 ORDERED = (ColumnType.number, ColumnType.integer, ColumnType.datetime)
 
 
@@ -36,6 +37,8 @@ def count_rows(spec: JobSpec, table: TableProfile, target: Column) -> tuple[RowC
         counts = RowCounts(train, validation, test, target.missing, exact=split.group is None)
         if split.folds is not None and usable - test < split.folds:
             raise InvalidSpec.at("/split/folds", f"{usable - test} rows cannot be split into {split.folds} folds")
+        if (split.repeat or 1) > 1 and usable - test == split.folds:
+            raise InvalidSpec.at("/split/repeat", f"{_SAME_FOLDS}: each is a single row")
     if split.order_by is not None:
         _check_order(split.order_by, table, target)
     if split.group is not None:
@@ -94,3 +97,5 @@ def _check_groups(split: Split, name: str, table: TableProfile, target: Column) 
     parts = (split.folds or 1 + split.validates) + bool(split.test)
     if groups < parts:
         raise InvalidSpec.at("/split/group", f"column {name!r} has {groups} groups; the split needs {parts} or more")
+    if (split.repeat or 1) > 1 and groups == parts:
+        raise InvalidSpec.at("/split/repeat", f"{_SAME_FOLDS}: each is one of the {groups} groups of column {name!r}")

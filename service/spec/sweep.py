@@ -16,11 +16,13 @@ from service.spec.capped_errors import CapErrors
 from service.spec.job import JobSpec, Labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 MAX_NAMES = 50
 FOLD = ("split.folds", "split.fold")
 REPEAT = "split.repeat"
+MAPPINGS = ("labels", "optimizer.rates")
+"""Fields whose keys clients choose, and which may contain dots."""
 MAX_DEPTH = 10  # deeper than the nesting of any spec
 
 
@@ -51,7 +53,8 @@ class SweepSpec(Strict):
     """The base job spec of every point."""
     grid: Annotated[dict[DottedName, Values], Field(min_length=1, max_length=MAX_NAMES), CapErrors()] | None = None
     """Grid search: dotted paths in the spec, e.g. `optimizer.lr`, with the values to try; every combination, the last
-    path varies fastest."""
+    path varies fastest. Below `labels` and `optimizer.rates` the rest of a path is one key, e.g.
+    `optimizer.rates.linear.bias`."""
     points: Annotated[list[Changes], Field(min_length=1), CapErrors()] | None = None
     """A list of points, each with dotted paths and values."""
     replicates: Annotated[Int, Field(ge=1, le=1_000)] = 1
@@ -83,6 +86,9 @@ class SweepSpec(Strict):
         changed = [known.data.get("grid") or {}, *(known.data.get("points") or [])]
         if folds and any(name in names for names in changed for name in ("split", *FOLD, REPEAT)):
             raise ValueError("folds set split.folds and split.fold: remove them and `split` from the points")
+        base = known.data.get("base")
+        if folds and base is not None and base.split.folds is not None:
+            raise ValueError("folds set split.folds and split.fold: remove them from the base")
         return folds
 
     @field_validator("repeats")
@@ -99,6 +105,14 @@ class SweepSpec(Strict):
         return points * self.replicates * self.repeats * (self.folds or 1)
 
 
+def path_of(name: str) -> tuple[str, ...]:
+    """The path of a dotted name: `optimizer.rates.linear.bias` is the key `linear.bias` of `optimizer.rates`."""
+    for mapping in MAPPINGS:
+        if name.startswith(f"{mapping}."):
+            return (*mapping.split("."), name.removeprefix(f"{mapping}."))
+    return tuple(name.split("."))
+
+
 @dataclass(frozen=True)
 class Point:
     """One job of a sweep: its changes to the base, and their places in the sweep spec."""
@@ -109,11 +123,15 @@ class Point:
 
     def __str__(self) -> str:
         """The changes as text, long values cut: `optimizer.lr=0.1, seed=1`."""
-        return ", ".join(f"{name}={json.dumps(value)[:60]}" for name, value in self.changes.items())
+        return self.only(self.changes)
+
+    def only(self, names: Iterable[str]) -> str:
+        """These of the changes as text."""
+        return ", ".join(f"{name}={json.dumps(self.changes[name])[:60]}" for name in names)
 
     def locate(self, pointer: str) -> str:
         """Map a pointer in the job spec to its origin in the sweep spec."""
-        paths = {name: json_pointer(*name.split(".")) for name in self.places}
+        paths = {name: json_pointer(*path_of(name)) for name in self.places}
         for name in sorted(paths, key=lambda name: -len(paths[name])):
             if f"{pointer}/".startswith(f"{paths[name]}/"):
                 return self.places[name] + pointer.removeprefix(paths[name])
@@ -170,8 +188,8 @@ def changed(base: JobSpec, changes: Mapping[str, Any]) -> dict[str, Any]:
     touched = {name.partition(".")[0] for name in changes}
     spec: dict[str, Any] = {name: getattr(base, name) for name in JobSpec.model_fields.keys() - touched}
     spec |= base.model_dump(mode="json", exclude_unset=True, include=touched)
-    for name, value in sorted(changes.items(), key=lambda change: change[0].count(".")):
-        *parents, last = name.split(".")
+    for path, value in sorted(((path_of(name), value) for name, value in changes.items()), key=lambda c: len(c[0])):
+        *parents, last = path
         part = spec
         for parent in parents:
             child = part.get(parent)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from service.data.preprocess.preprocessing import MAX_LOG_RATE
 from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec, Task
 from service.spec.loss import CrossEntropy
@@ -51,7 +52,7 @@ def scores(specs: Sequence[JobSpec], outputs: Tensor, y: Tensor, target: FittedT
     predicted = outputs[..., 0].double()
     found = losses.mean_losses(specs, outputs.double(), y)
     if target.link == "log":
-        predicted = by_row(torch.exp, predicted)
+        predicted = by_row(torch.exp, predicted.clamp(max=MAX_LOG_RATE))
     truth = y.double() * target.scale + target.mean
     values = predicted * target.scale + target.mean
     if target.low is not None:

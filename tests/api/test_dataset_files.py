@@ -15,7 +15,7 @@ from service.artifacts import Artifacts
 from service.settings import Settings
 from service.store.engine import Database
 from tests.api.conftest import CoinPredictor, both_databases
-from tests.api.test_datasets import files, upload
+from tests.api.datasets import files, upload
 
 
 def test_a_data_set_downloads_as_its_stored_parquet_file(client: TestClient, artifacts: Artifacts) -> None:

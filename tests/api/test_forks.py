@@ -103,6 +103,28 @@ def test_a_fork_warns_of_a_rule_that_has_already_fired(client: TestClient, paren
     assert warning["message"] == "the rule has fired at epoch 5: one more epoch may be all; change early_stopping"
 
 
+def test_a_fork_with_another_kind_leaves_the_defaults_of_the_old_one(
+    client: TestClient, job_factory: JobFactory
+) -> None:
+    parent = job_factory.trained(optimizer={"kind": "adam", "lr": 0.25}).job_id
+
+    spec = fork(client, parent, checkpoint="best", changes={"optimizer.kind": "sgd", "loss.kind": "focal"}).json()[
+        "spec"
+    ]
+
+    assert (spec["optimizer"]["kind"], spec["optimizer"]["lr"], spec["loss"]["kind"]) == ("sgd", 0.25, "focal")
+
+
+def test_a_setting_of_the_old_kind_that_the_new_one_lacks_is_an_error(
+    client: TestClient, job_factory: JobFactory
+) -> None:
+    parent = job_factory.trained(optimizer={"kind": "adam", "eps": 0.25}).job_id
+
+    problem = fork(client, parent, checkpoint="best", changes={"optimizer.kind": "sgd"}).json()
+
+    assert problem["errors"] == [{"pointer": "/changes", "message": "/optimizer/eps unknown field"}]
+
+
 @pytest.mark.parametrize(
     ("asked", "pointer", "message"),
     [

@@ -24,6 +24,9 @@ from tests.store.records import claim
 from tests.store.sweep_records import train
 
 BASE: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 60, "features": 3}}
+NUMBERS: dict[str, Any] = {
+    "data": {"kind": "inline", "x": [[i, i % 7] for i in range(60)], "y": [i / 8 for i in range(60)]}
+}
 
 
 def submit(client: TestClient | httpx2.Client, key: str | None = None, **fields: Any) -> Any:
@@ -94,10 +97,47 @@ def test_jobs_are_found_by_their_sweep_alone(client: TestClient) -> None:
         ({"folds": 3, "base": {**BASE, "split": {"order_by": "x0"}}}, ["/folds"]),
         ({"folds": 3, "grid": {"split.validation": [0.1, 0.2]}}, ["/folds"]),
         ({"folds": 61}, ["/folds"]),
+        ({"folds": 60, "repeats": 2}, ["/repeats"]),
+        ({"folds": 3, "base": {**BASE, "split": {"folds": 5}}}, ["/folds"]),
+        ({"grid": {"loss.kind": ["squared", "huber"]}, "base": NUMBERS}, ["/grid/loss.kind/1"]),
+        ({"points": [{}, {"loss": {"kind": "absolute"}}], "base": NUMBERS}, ["/points/1/loss/kind"]),
+        ({"grid": {"loss.q": [0.1, 0.9]}, "base": {**NUMBERS, "loss": {"kind": "quantile"}}}, ["/grid/loss.q/1"]),
     ],
 )
 def test_an_error_points_at_the_value_that_causes_it(client: TestClient, fields: Any, expected: list[str]) -> None:
     assert [pointer for pointer, _ in errors(client, **fields)] == expected
+
+
+def test_losses_are_compared_by_a_metric(client: TestClient) -> None:
+    grid = {"loss.kind": ["squared", "huber"]}
+
+    ((_, message),) = errors(client, base=NUMBERS, grid=grid)
+    monitored = submit(client, base={**NUMBERS, "early_stopping": {"monitor": "val_rmse"}}, grid=grid)
+
+    assert message == (
+        "val_loss of different losses cannot be compared: set early_stopping.monitor of the base to a metric, such as"
+        " val_rmse"
+    )
+    assert monitored.status_code == 201
+
+
+def test_an_error_in_a_field_of_another_kind_names_the_kind(client: TestClient) -> None:
+    grid = {"architecture.kind": ["mlp", "resnet"], "architecture.width": [8]}
+
+    assert errors(client, grid=grid) == [
+        (
+            "/grid/architecture.width",
+            'unknown field (with architecture.kind="mlp")',
+        )
+    ]
+
+
+def test_a_message_does_not_repeat_its_field(client: TestClient) -> None:
+    response = submit(client, folds=3, grid={"split.folds": [2, 3]})
+
+    assert response.json()["detail"] == (
+        "folds set split.folds and split.fold: remove them and `split` from the points"
+    )
 
 
 def test_an_error_in_the_base_names_the_point_that_causes_it(client: TestClient) -> None:

@@ -11,7 +11,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from service.data.preprocess.features import FittedFeature, Numeric
-from service.data.preprocess.preprocessing import Preprocessing, Table
+from service.data.preprocess.preprocessing import FittedTarget, Preprocessing, Table
 from service.data.preprocess.sources import load
 from service.errors import DatasetCorrupt
 from service.spec.job import JobSpec
@@ -146,6 +146,14 @@ def test_a_number_target_is_standardized_and_comes_back_in_its_own_unit() -> Non
     assert targets.dtype == np.float32
     assert targets.tolist() == [-1.0, 1.0, 9.0]
     assert preprocessing.unstandardize(targets).tolist() == [10.0, 20.0, 60.0]
+
+
+def test_a_rate_of_any_output_is_finite() -> None:
+    target = FittedTarget(column="y", scale=3.0, link="log")
+
+    rates = Preprocessing(features=[], target=target).unstandardize(np.array([0.0, 80.0, 710.0, np.inf]))
+
+    assert rates.tolist() == [3.0, *[np.exp(80.0) * 3.0] * 3]
 
 
 def test_a_class_that_the_profile_does_not_list_is_a_corrupt_data_set() -> None:

@@ -37,7 +37,7 @@ from tests.faults.test_resuming import ended
 from tests.maintenance.collector_helpers import collect
 from tests.processes import get, linux_only, submit, until
 from tests.store import records
-from tests.worker.test_resume import Told, outcome
+from tests.worker.attempts import Told, outcome
 
 SPEC: dict[str, Any] = {"max_epochs": 3, "early_stopping": None, "architecture": {"hidden": [8]}}
 CRASHED = 9

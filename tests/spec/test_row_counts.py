@@ -154,3 +154,13 @@ def test_rows_are_counted_whatever_is_resolved_again() -> None:
     again = resolved(profile(parts(train=70, validation=30)), "y", split=result.spec.split.model_dump())
     assert (again.rows, again.spec.split) == (result.rows, result.spec.split)
     assert result.rows.train + result.rows.validation == ROWS
+
+
+def test_repeats_with_no_more_groups_than_folds_would_be_the_same_folds() -> None:
+    groups = profile(column("user", "integer", distinct=6))
+
+    pointer, said = refused(groups, "y", split={"group": "user", "folds": 6, "repeat": 2})
+
+    assert pointer == "/split/repeat"
+    assert said == "all repeats would have the same folds: each is one of the 6 groups of column 'user'"
+    assert split_by([column("user", "integer", distinct=6)], group="user", folds=5, repeat=2).validation == 20

@@ -105,6 +105,7 @@ def test_without_grid_and_points_the_base_is_repeated() -> None:
         ({"folds": 3, "grid": {"split.fold": [1, 2]}}, "folds"),
         ({"folds": 3, "points": [{"split": {}}]}, "folds"),
         ({"folds": 3, "points": [{"split.repeat": 2}]}, "folds"),
+        ({"folds": 3, "base": {**BASE, "split": {"folds": 5}}}, "folds"),
         ({"repeats": 2}, "repeats"),
         ({"folds": 3, "repeats": 101}, "repeats"),
         ({"base": {**BASE, "sede": 1}}, "base"),
@@ -135,6 +136,18 @@ def test_another_kind_brings_its_own_defaults() -> None:
         "momentum": 0.0,
         "nesterov": False,
     }
+
+
+def test_a_key_of_a_mapping_may_contain_dots() -> None:
+    rates = {"linear.bias": 0.5, "linear": 2.0}
+    names = {"optimizer.rates.linear.bias": 0.1, "labels.team.a": "x"}
+
+    spec = JobSpec.model_validate(changed(JobSpec.model_validate({**BASE, "optimizer": {"rates": rates}}), names))
+
+    assert spec.optimizer.rates == {"linear.bias": 0.1, "linear": 2.0}
+    assert spec.labels == {"team.a": "x"}
+    (point,) = expand(sweep(grid={name: [value] for name, value in names.items()}))
+    assert point.locate("/optimizer/rates/linear.bias") == "/grid/optimizer.rates.linear.bias/0"
 
 
 def test_a_whole_part_comes_before_names_within_it() -> None:

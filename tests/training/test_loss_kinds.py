@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from service.data.preprocess.sources import load
 from service.spec.resolve import Resolved
 from service.training.checkpoint import LoadedCheckpoint
 from service.training.inference import InferenceModel
+from service.training.scoring import scores
 from tests.specs import synthetic
 from tests.training.jobs import CPU, Observed, network_of, train
 
@@ -79,6 +81,17 @@ def test_the_poisson_metrics_are_those_of_scikit_learn() -> None:
     assert last.row.metrics["val_rmse"] == pytest.approx(sk.root_mean_squared_error(truth, rate), rel=1e-5)
     assert last.test is not None
     assert set(last.test) == {"loss", "mae", "rmse", "r2", "poisson_deviance"}
+
+
+def test_poisson_metrics_and_predictions_are_finite_where_rates_overflow() -> None:
+    job, rows, last = trained(COUNTS, loss={"kind": "poisson"}, max_epochs=1)
+    outputs = torch.tensor([[[1.0], [700.0]]])
+
+    ((_, measured),) = scores([job.spec], outputs, torch.ones(2), rows.preprocessing.target)
+
+    assert measured["mae"] == pytest.approx(np.exp(80.0) * rows.preprocessing.target.scale / 2, rel=1e-6)
+    weights = {**last.best_state, "layers.2.bias": torch.tensor([1e4])}
+    assert np.isfinite(predictions(job, rows, replace(last, best_state=weights))).all()
 
 
 def test_a_huber_loss_is_measured_in_standard_deviations_of_the_target() -> None:

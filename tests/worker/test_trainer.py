@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -14,38 +13,18 @@ from service.artifacts import Artifacts
 from service.data.preprocess.dataset import prepare
 from service.domain.access import DEFAULT_TENANT
 from service.domain.checkpoint import CheckpointKind
-from service.domain.job import Job
 from service.domain.status import ErrorCode, Status, StopReason
 from service.spec.job import JobSpec
 from service.spec.resolve import RowCounts
 from service.store import checkpoints, datasets, epochs
 from service.store.engine import Database
-from service.store.jobs import actions, attempt, jobs
+from service.store.jobs import actions, jobs
 from service.training.checkpoint import from_bytes
 from service.training.loop import Training
-from service.training.progress import ProgressCounter
-from service.worker.protocol import STOP, CheckpointPolicy
-from service.worker.trainer import Trainer
+from service.worker.protocol import STOP
 from tests.specs import synthetic
 from tests.store.records import claim, dataset, job, submit
-
-
-@pytest.fixture
-def pipe() -> tuple[Connection, Connection]:
-    return Pipe()
-
-
-def trainer(
-    database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection], save_seconds: float = 10.0
-) -> Trainer:
-    policy = CheckpointPolicy(save_seconds, frozenset({"last", "state"}))
-    return Trainer(database, artifacts, torch.device("cpu"), pipe[1], ProgressCounter(), policy)
-
-
-def run(database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection], width: int = 1) -> Job:
-    claims = claim(database, width=width)
-    trainer(database, artifacts, pipe).run(claims)
-    return job(database, claims[0].job_id)
+from tests.worker.trainers import outcome, run, trainer
 
 
 def test_a_job_runs_to_its_end(database: Database, artifacts: Artifacts, pipe: Any) -> None:
@@ -229,69 +208,6 @@ def test_an_error_in_training_fails_the_job_with_its_cause(
     assert type(raised).__name__ in str(failed.error.log_tail)
 
 
-def outcome(database: Database, artifacts: Artifacts, job_id: str) -> tuple[Any, ...]:
-    """What a job came to, but for its times and ids."""
-    with database.reading() as connection:
-        ended = jobs.get(connection, job_id)
-        rows = [row.model_dump(exclude={"seconds"}) for row in epochs.read(connection, job_id)]
-        best = checkpoints.get(connection, job_id, CheckpointKind.best)
-    return ended.status, ended.stop_reason, ended.test, rows, artifacts.path(best.path).read_bytes()
-
-
-def test_an_array_gives_each_job_the_same_result_as_alone(database: Database, artifacts: Artifacts, pipe: Any) -> None:
-    fields = [
-        {
-            "seed": seed,
-            "optimizer": {"lr": lr},
-            "split": {"test": 0.2},
-            "max_epochs": 12,
-            "early_stopping": {"patience": 2},
-        }
-        for seed, lr in [(0, 0.01), (1, 0.1), (2, 0.3)]
-    ]
-    together = [submit(database, **each).id for each in fields]
-    run(database, artifacts, pipe, width=8)
-    alone = []
-    for each in fields:
-        alone.append(submit(database, **each).id)
-        run(database, artifacts, pipe)
-
-    assert [outcome(database, artifacts, j) for j in together] == [outcome(database, artifacts, j) for j in alone]
-
-
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_cancelling_one_of_an_array_leaves_the_others_alone(
-    database: Database, artifacts: Artifacts, pipe: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.worker.recorder.FLUSH_SECONDS", 0.0)
-    first, second = (submit(database, seed=seed, max_epochs=5, early_stopping=None).id for seed in (0, 1))
-    claims = claim(database, width=8)
-    with database.transaction() as connection:
-        actions.cancel(connection, first)
-
-    trainer(database, artifacts, pipe).run(claims)
-
-    assert (job(database, first).status, job(database, first).progress.epoch) == (Status.cancelled, 1)
-    assert (job(database, second).status, job(database, second).progress.epoch) == (Status.succeeded, 5)
-
-
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_a_member_with_a_lost_lease_leaves_and_the_others_commit(
-    database: Database, artifacts: Artifacts, pipe: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.worker.recorder.FLUSH_SECONDS", 0.0)
-    stolen, kept = (submit(database, seed=seed, max_epochs=5, early_stopping=None).id for seed in (0, 1))
-    claims = claim(database, width=8)
-    with database.transaction() as connection:
-        attempt.release(connection, stolen, 1)
-    claim(database, "wrk_thief")
-
-    trainer(database, artifacts, pipe).run(claims)
-
-    assert (job(database, stolen).status, job(database, stolen).progress.epoch) == (Status.running, 0)
-    assert job(database, kept).status is Status.succeeded
-
-
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_a_fault_in_scoring_test_rows_leaves_the_best_epoch_with_its_own_row_and_weights(
     database: Database, artifacts: Artifacts, pipe: Any, monkeypatch: pytest.MonkeyPatch
@@ -311,21 +227,3 @@ def test_a_fault_in_scoring_test_rows_leaves_the_best_epoch_with_its_own_row_and
     assert failed.best is not None
     assert failed.best.epoch == 3
     assert outcome(database, artifacts, failed.id)[3:] == outcome(database, artifacts, calm)[3:]
-
-
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_an_error_in_an_array_requeues_its_members_to_be_tried_alone(
-    database: Database, artifacts: Artifacts, pipe: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    both = [submit(database, seed=seed, max_epochs=2).id for seed in (0, 1)]
-
-    def broken(*_: object) -> None:
-        raise MemoryError
-
-    with monkeypatch.context() as patch:
-        patch.setattr("service.worker.prepared_cache.prepare_table", broken)
-        run(database, artifacts, pipe, width=8)
-    apart = [len(claim(database, width=8)) for _ in both]
-
-    assert [(job(database, j).failures, job(database, j).attempt) for j in both] == [(1, 2), (1, 2)]
-    assert apart == [1, 1]

@@ -21,7 +21,7 @@ from service.training.loop import Training
 from service.worker.protocol import STOP
 from tests.data.tables import DATASET, Stored, store
 from tests.store.records import claim, dataset, job
-from tests.worker.test_trainer import outcome, trainer
+from tests.worker.trainers import outcome, trainer
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 

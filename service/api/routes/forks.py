@@ -17,7 +17,7 @@ from service.api.strict_route import StrictRoute
 from service.domain.checkpoint import CheckpointKind
 from service.domain.job import Forked, Job
 from service.errors import Conflict, FieldError, InvalidSpec, json_pointer, located
-from service.spec.fork import ForkSpec, check_fork, resolve_fork
+from service.spec.fork import ForkSpec, base_of_fork, check_fork, resolve_fork
 from service.spec.limits import checkpoint_bytes_of
 from service.spec.resolve import Resolved, SpecWarning, resolve
 from service.spec.sweep import Point
@@ -100,7 +100,7 @@ def _planned(context: RequestContext, basis: ForkSource, asked: ForkSpec) -> tup
     """The resolved fork, and the best of its inherited epochs; raises InvalidSpec with pointers into the request."""
     point = Point(asked.changes, {name: json_pointer("changes", name) for name in asked.changes}, "/changes")
     try:
-        spec = spec_patch.apply(basis.parent.known_spec, asked.changes)
+        spec = spec_patch.apply(base_of_fork(basis.parent.known_spec, asked.changes), asked.changes)
         profile = profile_for(context, spec)
         parent = basis.resolved or resolve(basis.parent.known_spec, profile_for(context, basis.parent.known_spec))
         resolved = resolve_fork(spec, profile, context.state.limits, parent)

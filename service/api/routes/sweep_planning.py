@@ -14,6 +14,9 @@ from service.concurrency.cancellation import current
 from service.errors import FieldError, InvalidSpec, located
 from service.spec.architecture import row_shape
 from service.spec.data import DatasetData
+from service.spec.early_stopping import Monitor
+from service.spec.job import Task
+from service.spec.loss import unit_of
 from service.spec.resolve import Inputs, choose_inputs, resolve
 from service.spec.resolved_json import InputsDocuments
 from service.spec.sweep import expand
@@ -56,6 +59,8 @@ def plan_sweep(context: RequestContext, sweep: SweepSpec) -> list[SweepJob]:
         current().check()
         try:
             resolved = resolver.resolve(point.changes)
+            if planned:
+                _check_comparable(sweep, point, planned[0].resolved.spec, resolved.spec)
         except InvalidSpec as error:
             for each in error.field_errors:
                 found = _in_sweep(each, point, resolver.base_errors)
@@ -77,6 +82,19 @@ def plan_sweep(context: RequestContext, sweep: SweepSpec) -> list[SweepJob]:
         also = f" (and {len(more)} more)" if more else ""
         raise InvalidSpec(f"{located(first.pointer, first.message)}{also}", (first, *more))
     return planned
+
+
+def _check_comparable(sweep: SweepSpec, point: Point, first: JobSpec, spec: JobSpec) -> None:
+    """Raise InvalidSpec if the sweep would rank jobs by the values of different losses."""
+    by_loss = sweep.base.monitor in (Monitor.val_loss, Monitor.train_loss)
+    changed = any(name.partition(".")[0] == "loss" for name in point.changes)
+    if by_loss and changed and unit_of(first.known_loss) != unit_of(spec.known_loss):
+        metric = Monitor.val_rmse if spec.task is Task.regression else Monitor.val_log_loss
+        message = (
+            f"{sweep.base.monitor.value} of different losses cannot be compared: set early_stopping.monitor of the base"
+            f" to a metric, such as {metric.value}"
+        )
+        raise InvalidSpec.at("/loss/kind" if first.loss.kind != spec.loss.kind else "/loss", message)
 
 
 class _Resolver:
@@ -145,4 +163,9 @@ def _in_sweep(error: FieldError, point: Point, base_errors: tuple[FieldError, ..
     if error.message.startswith("unknown field") and point.pointer == "/grid" and pointer in point.places.values():
         pointer = pointer.rpartition("/")[0]  # the name is wrong, not one of its values
     caused = pointer.startswith("/base") and point.changes and error not in base_errors
-    return FieldError(pointer, f"{error.message} (with {point})" if caused else error.message)
+    if caused:
+        return FieldError(pointer, f"{error.message} (with {point})")
+    part = error.pointer.split("/")[1]
+    kinds = [f"{part}.{field}" for field in ("kind", "rule") if f"{part}.{field}" in point.changes]
+    others = [kind for kind in kinds if point.places.get(kind) != pointer]
+    return FieldError(pointer, f"{error.message} (with {point.only(others)})" if others else error.message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -70,13 +71,15 @@ def prepare_table(preparation: Preparation, table: Table) -> Prepared:
     if len(parts.train) < 2:
         raise InvalidSpec.at("/split", f"the split leaves {len(parts.train)} rows for training; at least 2 are needed")
     preprocessing = Preprocessing.fit(preparation, table, parts.train)
-    x, y, codes = preprocessing.inputs(table), preprocessing.targets(table), preprocessing.codes(table)
+    # Encoded in the order of the parts, which are then slices: large copies would take as long as the encoding.
+    ordered = table.take(np.concatenate([parts.train, parts.validation, parts.test]))
+    x, y, codes = preprocessing.inputs(ordered), preprocessing.targets(ordered), preprocessing.codes(ordered)
+    places = pairwise(accumulate((len(parts.train), len(parts.validation), len(parts.test)), initial=0))
     train, validation, test = (
-        Rows(x[part], y[part], codes=None if codes is None else codes[part])
-        for part in (parts.train, parts.validation, parts.test)
+        Rows(x[start:end], y[start:end], codes=None if codes is None else codes[start:end]) for start, end in places
     )
-    x_train = preprocessing.training_inputs(preparation, table, x, parts.train)
-    train = replace(train, x=x_train, weight=_weight(preparation.data, table, parts))
+    preprocessing.encode_out_of_fold(preparation, table.take(parts.train), train.x)
+    train = replace(train, weight=_weight(preparation.data, table, parts))
     return Prepared(train, validation, test, preprocessing)
 
 

@@ -18,6 +18,9 @@ from service.spec.read_options import DEFAULT_NULL_VALUES
 from service.spec.resolved import Link, Preparation, Target, layout_of
 from service.spec.table import Value
 
+MAX_LOG_RATE = 80.0
+"""Largest output of a network with link `log`, so that no rate overflows: e^80 is 5.5e34."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -28,6 +31,10 @@ class Table:
 
     columns: dict[str, NDArray[Any]]
     rows: int
+
+    def take(self, rows: NDArray[np.int64]) -> Table:
+        """The rows numbered by `rows` (n,), in this order."""
+        return Table({name: values[rows] for name, values in self.columns.items()}, len(rows))
 
 
 class FittedTarget(Strict):
@@ -43,7 +50,8 @@ class FittedTarget(Strict):
     scale: float = 1.0
     """The training deviation of a number; with link `log` the training mean, or 1 where that is 0."""
     link: Link = "identity"
-    """How the network's output becomes a number: output x scale + mean, or exp(output) x scale."""
+    """How the network's output becomes a number: output x scale + mean, or exp(output) x scale, where the output is at
+    most 80."""
     low: float | None = None
     """The smallest training number, to which predictions are clipped; null: they are not."""
     high: float | None = None
@@ -129,25 +137,20 @@ class Preprocessing(Strict):
             return None
         return np.stack([feature.codes(table.columns[feature.column]) for feature in coded], axis=1)
 
-    def training_inputs(
-        self, preparation: Preparation, table: Table, inputs: NDArray[np.float32], train_rows: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """(n, inputs) the inputs of the training rows that this was fitted on, target encodings out of fold.
+    def encode_out_of_fold(self, preparation: Preparation, table: Table, inputs: NDArray[np.float32]) -> None:
+        """Change target encodings in `inputs` (rows, inputs) to out-of-fold ones, in place.
 
-        `inputs`: those of all rows of the table. Raises DatasetCorrupt.
+        `table`: the training rows that this was fitted on. Raises DatasetCorrupt.
         """
-        taken = inputs[train_rows]
         if not _encodes_by_target(preparation):
-            return taken
-        means = _target_means(preparation, self.target.encoded(table.columns[self.target.column][train_rows]))
-        end = 0
+            return
+        means, end = _target_means(preparation, self.targets(table)), 0
         for feature in self.features:
             start, end = end, end + feature.width
             if feature.values is not None:
                 categories = feature.categories or []
-                codes = class_indexes(table.columns[feature.column][train_rows], categories)
-                taken[:, start : start + len(feature.values[-1])] = means.out_of_fold(codes, len(categories))
-        return taken
+                codes = class_indexes(table.columns[feature.column], categories)
+                inputs[:, start : start + len(feature.values[-1])] = means.out_of_fold(codes, len(categories))
 
     def targets(self, table: Table) -> NDArray[np.int64] | NDArray[np.float32]:
         """(rows,) int64 class indexes, or (rows,) float32 standardized values. Raises DatasetCorrupt."""
@@ -157,7 +160,9 @@ class Preprocessing(Strict):
         """Regression outputs (n,) in the target's own unit, clipped if `clip_target`, else infinite beyond float64."""
         with np.errstate(over="ignore"):
             found = values.astype(np.float64)
-            found = (np.exp(found) if self.target.link == "log" else found) * self.target.scale + self.target.mean
+            if self.target.link == "log":
+                found = np.exp(np.minimum(found, MAX_LOG_RATE))
+            found = found * self.target.scale + self.target.mean
         return found if self.target.low is None else np.clip(found, self.target.low, self.target.high)
 
 

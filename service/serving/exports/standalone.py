@@ -29,6 +29,7 @@ LARGEST = float(torch.finfo(torch.float32).max)
 FARTHEST = sys.float_info.max
 SMOOTH_CLIP = 3.0  # bound of robustly scaled numbers
 BEYOND = 2.0  # bin widths that a value beyond the bins counts for
+MAX_LOG_RATE = 80.0  # bound of outputs that are logarithms
 DAY = 86_400.0  # seconds
 CYCLES = (1.0, 7.0, 365.2425)  # days
 
@@ -216,7 +217,9 @@ class Standalone(nn.Module):
         outputs = self.network(self.inputs(numbers, codes), *embedded).double()
         if self.target["classes"] is not None:
             return torch.softmax(outputs, dim=1)
-        first = torch.exp(outputs[:, 0]) if self.target["link"] == "log" else outputs[:, 0]
+        first = outputs[:, 0]
+        if self.target["link"] == "log":
+            first = torch.exp(torch.clamp(first, max=MAX_LOG_RATE))
         value = first * self.scale + self.mean
         return value if self.low is None else torch.minimum(torch.maximum(value, self.low), self.high)
 
@@ -239,7 +242,7 @@ class Standalone(nn.Module):
         answers = self(*self.tensors(rows)).tolist()
         if classes is None:
             return [{"prediction": answer} for answer in answers]
-        names = [str(each).lower() if isinstance(each, bool) else str(each) for each in classes]
+        names = list(map(_text, classes))
         return [
             {"prediction": classes[each.index(max(each))], "probabilities": dict(zip(names, each, strict=True))}
             for each in answers
@@ -262,7 +265,12 @@ def main(path: str, folder: str | Path = Path(__file__).parent) -> None:
     names = [f"probability of {name}" for name in answers[0].get("probabilities", {})] if answers else []
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["prediction", *names])
-    writer.writerows([each["prediction"], *each.get("probabilities", {}).values()] for each in answers)
+    writer.writerows([_text(each["prediction"]), *each.get("probabilities", {}).values()] for each in answers)
+
+
+def _text(value: Any) -> str:
+    """As the service writes it: true, not True."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,9 @@ def test_its_loader_predicts_a_csv_file_where_no_service_is_installed(tmp_path: 
 
     answers = list(csv.DictReader(printed.splitlines()))
     expected = standalone(checkpoint).predict(ASKED)
-    assert [answer["prediction"] for answer in answers] == [str(each["prediction"]) for each in expected]
+    predictions = [each["prediction"] for each in expected]
+    texts = [json.dumps(each) if isinstance(each, bool) else str(each) for each in predictions]
+    assert [answer["prediction"] for answer in answers] == texts
 
 
 def test_its_loader_knows_a_column_by_its_name_in_a_csv_file_of_the_service(
