@@ -119,7 +119,7 @@ def move(
     now = None if row is None else row.version
     if expected is not None and now != expected:
         points = "does not exist" if now is None else f"points to version {now}"
-        raise Conflict(f"the alias {alias!r} {points}, not to version {expected} as expected")
+        raise Conflict(f"the alias {alias!r} {points}; expected: version {expected}")
     if now == version:
         return
     if (model_id, version) not in _existing(connection, [model_id]):
