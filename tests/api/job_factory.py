@@ -12,18 +12,22 @@ import numpy as np
 from safetensors.numpy import save
 
 from service.artifacts import Artifacts
-from service.domain.access import DEFAULT_TENANT
+from service.domain.access import DEFAULT_TENANT, Actor
 from service.domain.checkpoint import METADATA_KEY, Checkpoint, CheckpointKind
 from service.domain.epoch import Epoch
 from service.domain.job import Job
+from service.domain.model import ModelMember, ModelVersion, Signature, VersionMetrics
 from service.domain.status import Status, StopReason
 from service.domain.sweep import Sweep
+from service.spec.model import VersionSource, WeightedJob
 from service.spec.sweep import SweepSpec
-from service.store import sweeps
+from service.store import checkpoints, sweeps
 from service.store.engine import Database
 from service.store.jobs import attempt, jobs
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
 from service.store.jobs.claim import Claim, Claimant, claim_jobs
+from service.store.models import versions
+from service.store.models.versions import NewMember, NewModelVersion
 from service.store.sweeps import SweepJob
 from tests.specs import synthetic
 
@@ -111,3 +115,42 @@ class JobFactory:
             new = sweeps.prepare(spec, [SweepJob({}, synthetic())], DEFAULT_TENANT)
             sweep, _ = sweeps.create(connection, new, max_queued=100_000)
             return sweeps.cancel(connection, sweep.id)
+
+    def new_version(self, *job_ids: str, name: str = "our-model", **fields: Any) -> NewModelVersion:
+        """A version of these jobs, to be stored by `versions.create`."""
+        members = []
+        for job_id in job_ids:
+            with self.database.reading(DEFAULT_TENANT) as connection:
+                best = checkpoints.get(connection, job_id, CheckpointKind.best)
+            lineage = {"test_metrics": None, "dataset": None, "spec": {}, "weight": 1 / len(job_ids)}
+            member = ModelMember.model_validate({**best.model_dump(), "job": job_id, **lineage})
+            members.append(NewMember(member, best.path))
+        values: dict[str, Any] = {
+            "description": None,
+            "alias": None,
+            "source": VersionSource(members=[WeightedJob(job=job_id) for job_id in job_ids]),
+            "signature": Signature(task="regression", target="y", classes=None, features=["x0", "x1"]),
+            "metrics": VersionMetrics(validation=None, test=None),
+            "created_by": Actor(key=None, name=None),
+            "service_version": "0",
+        }
+        return NewModelVersion(name=name, members=members, **{**values, **fields})
+
+    def published(self, *job_ids: str, **fields: Any) -> ModelVersion:
+        """A version of these jobs, or of a new one."""
+        new = self.new_version(*(job_ids or (self.trained().job_id,)), **fields)
+        with self.database.transaction(DEFAULT_TENANT) as connection:
+            return versions.create(connection, new)[0]
+
+    def ids(self) -> dict[str, Any]:
+        """Path parameters that name objects: a new job, a sweep, and a version of a model with its alias."""
+        job_id = self.trained().job_id
+        name = self.published(job_id).model
+        return {
+            "job_id": job_id,
+            "sweep_id": self.swept().id,
+            "name": name,
+            "model": name,
+            "version": 1,
+            "alias": "champion",
+        }
