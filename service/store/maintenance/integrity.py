@@ -167,11 +167,12 @@ def dataset_files(connection: Connection, after: FileRef | None = None) -> list[
 
 
 def member_files(connection: Connection, after: FileRef | None = None) -> list[FileRef]:
-    """The next page of files of members of models, each file once; empty at the end."""
+    """The next page of files that only versions of models have, each file once; empty at the end."""
+    of_job = exists().where(checkpoints.c.tenant == model_members.c.tenant, checkpoints.c.path == model_members.c.path)
     name = func.min(models.c.name + ":" + cast(model_members.c.version, String))
     columns = model_members.c.path, model_members.c.sha256, model_members.c.size_bytes
     query = select(name.label("owner"), *columns).join(models, models.c.id == model_members.c.model_id)
-    page = query.where(model_members.c.path > ("" if after is None else after.path)).group_by(*columns)
+    page = query.where(~of_job, model_members.c.path > ("" if after is None else after.path)).group_by(*columns)
     rows = connection.execute(page.order_by(model_members.c.path).limit(ROWS))
     return [FileRef(f"model {row.owner}", "member", *row[1:]) for row in rows]
 
