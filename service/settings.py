@@ -56,8 +56,11 @@ class Settings(BaseSettings):
     """Duration of a lease: a worker without a heartbeat for this long loses its jobs to others."""
     save_seconds: Annotated[float, Field(ge=0.0, le=86_400.0)] = 10.0
     """Seconds between saved training states: the work repeated after a crash; longer where saving is slow."""
-    keep: Annotated[str, Field(pattern=r"^(last|state|last,state|state,last|none)$")] = "last,state"
-    """What ended jobs keep besides the best checkpoint: `last`, and the `state` that forks continue from; or `none`."""
+    keep: Annotated[str, Field(pattern=r"^(none|(last|state|predictions)(,(last|state|predictions))*)$")] = (
+        "last,state,predictions"
+    )
+    """What ended jobs keep besides the best checkpoint: `last`, the `state` that forks continue from, and the
+    `predictions` of validation and test rows; or `none`."""
     stall_seconds: Annotated[float, Field(ge=1.0, le=86_400.0)] = 600.0
     """Watchdog: a trainer without a step for this long is killed, and its job retried."""
     statement_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 30.0

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0017"
-down_revision = "0015"
+down_revision = "0016"
 
 TENANT = {"server_default": "default", "nullable": False}
 VERSION = ["model_versions.model_id", "model_versions.version"]
@@ -85,9 +85,7 @@ def _create_aliases() -> None:
         sa.Column("earlier", sa.JSON(), nullable=False),
         sa.Column("moved_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("moved_by", sa.JSON(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["model_id", "version"], VERSION, name=op.f("fk_model_aliases_model_id_version")
-        ),
+        sa.ForeignKeyConstraint(["model_id", "version"], VERSION, name=op.f("fk_model_aliases_model_id_version")),
         sa.PrimaryKeyConstraint("model_id", "alias", name=op.f("pk_model_aliases")),
     )
     op.create_index(op.f("ix_model_aliases_model_id_version"), "model_aliases", ["model_id", "version"])
@@ -101,8 +99,6 @@ def _create_aliases() -> None:
         sa.Column("to_version", sa.Integer()),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("by", sa.JSON(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["model_id"], ["models.id"], name=op.f("fk_alias_moves_model_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["model_id"], ["models.id"], name=op.f("fk_alias_moves_model_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("model_id", "alias", "number", name=op.f("pk_alias_moves")),
     )

@@ -14,8 +14,9 @@ from starlette.requests import Request
 from service.api.context import check_scopes, scopes_of
 from service.api.http.body_limit import limited
 from service.api.http.json_body import MAX_JSON_BYTES, JsonBody, ParsedRequest
-from service.api.http.suggestions import close_to, unknown
+from service.api.http.suggestions import unknown
 from service.api.http.validation_errors import MAX_ERRORS
+from service.spec.text import similar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -60,7 +61,7 @@ def _check_parameters(request: Request, known: Mapping[str, bool]) -> None:
     for name, value in request.query_params.multi_items():
         group, dot, _ = name.partition(".")
         if name not in known and not (dot and f"{group}.KEY" in known):
-            message = unknown("parameter", close_to(name, known))
+            message = unknown("parameter", similar(name, known))
             found.append((name, f"{message} (known: {', '.join(sorted(known)) or 'none'})"))
         elif name in seen and not known.get(name):
             found.append((name, "is given twice"))

@@ -22,6 +22,7 @@ class EventKind(OpenEnum):
     released = "released"
     retried = "retried"
     changed = "changed"
+    predictions_not_kept = "predictions_not_kept"
     ended = "ended"
 
 

@@ -35,6 +35,7 @@ UNREFERENCED = {  # by kind: singular, plural
 LOST = {
     "rows": "restore the file from a backup, or delete the data set and upload it again",
     "member": "restore the file from a backup, or delete the version and publish the job again",
+    "predictions": "restore the file from a backup; the job's checkpoints and metrics do not need it",
     "state": "a live job restarts, with the same result; an ended one cannot be forked from its last epoch",
 }
 LOST_WEIGHTS = "restore the file from a backup, or delete the job and submit it again"
@@ -46,6 +47,12 @@ RULES = (
     integrity.best_epochs,
     integrity.event_logs,
     integrity.model_versions_without_members,
+)
+FILES_OF = (
+    integrity.checkpoint_files,
+    integrity.other_job_files,
+    integrity.dataset_files,
+    integrity.member_files,
 )
 
 
@@ -104,8 +111,7 @@ class Doctor:
             self.findings.jobs, self.findings.datasets, self.findings.sweeps = integrity.count(connection)
         for rule in RULES:
             yield from self._check(rule)
-        pages = map(self._pages, (integrity.checkpoint_files, integrity.dataset_files, integrity.member_files))
-        for file in chain.from_iterable(pages):
+        for file in chain.from_iterable(map(self._pages, FILES_OF)):
             yield from self._verify(file)
         self._count_unreferenced()
 

@@ -35,17 +35,6 @@ class DatasetData(Strict):
     """A column of sample weights for training: numbers of 0 and more, relative to each other. It is no feature unless
     `features` names it; validation and test rows are not weighted."""
 
-    @model_validator(mode="after")
-    def _distinct_features(self) -> DatasetData:
-        features = self.features or []
-        if len(set(features)) < len(features):
-            raise ValueError("features must not name a column twice")
-        if self.target in features:
-            raise ValueError("features must not contain the target")
-        if self.target == self.weight:
-            raise ValueError("the target cannot be the weight as well")
-        return self
-
 
 class SyntheticData(Strict):
     """Synthetic data: normally distributed features and class labels, from a seed."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from service.errors import FieldError, InvalidSpec
 from service.spec import data_warnings
 from service.spec.architecture import row_shape
+from service.spec.capped_errors import MAX_ERRORS
 from service.spec.data import DatasetData
 from service.spec.resolved import MIN_BINS, Feature, SpecWarning, auto_embedding_size, codes_of
 from service.spec.table import MIN_CATEGORY_ROWS, ColumnType
@@ -50,7 +51,7 @@ def choose_inputs(spec: JobSpec, table: TableProfile) -> Inputs:
     else:
         features, warnings = _named(table, asked, encoder), []
     if isinstance(data, DatasetData) and data.weight is not None:
-        _check_weight(table, data.weight)
+        _check_weight(table, data.weight, target)
     if not features:
         raise InvalidSpec.at("/data/features", "no usable feature column is left")
     warnings += _rare_categories(table, features)
@@ -61,7 +62,7 @@ def choose_inputs(spec: JobSpec, table: TableProfile) -> Inputs:
 def _target_column(table: TableProfile, name: str) -> Column:
     column = table.column(name)
     if column is None:
-        raise InvalidSpec.at("/data/target", f"no column {name!r}; there are: {table.some_names}")
+        raise InvalidSpec.at("/data/target", table.no_column(name))
     if column.distinct == 0:
         raise InvalidSpec.at("/data/target", f"column {name!r} has no values")
     if column.distinct == 1:
@@ -75,10 +76,12 @@ def _target_column(table: TableProfile, name: str) -> Column:
     return column
 
 
-def _check_weight(table: TableProfile, name: str) -> None:
+def _check_weight(table: TableProfile, name: str, target: Column) -> None:
     column = table.column(name)
+    if name == target.name:
+        raise InvalidSpec.at("/data/weight", f"column {name!r} is the target, which cannot be the weight as well")
     if column is None:
-        raise InvalidSpec.at("/data/weight", f"no column {name!r}; there are: {table.some_names}")
+        raise InvalidSpec.at("/data/weight", table.no_column(name))
     if not isinstance(column.min, float) or not isinstance(column.max, float):
         raise InvalidSpec.at("/data/weight", f"column {name!r} is {column.type.value}; a weight is a number")
     if column.missing:
@@ -89,15 +92,20 @@ def _check_weight(table: TableProfile, name: str) -> None:
 
 
 def _named(table: TableProfile, asked: list[str], encoder: _Encoder) -> list[Feature]:
-    features, faults = [], []
+    features, faults, seen = list[Feature](), list[FieldError](), set[str]()
     for place, name in enumerate(asked):
         column = table.column(name)
         if column is None:
-            faults.append(FieldError(f"/data/features/{place}", f"no column {name!r}"))
+            said = table.no_column(name) if len(faults) < MAX_ERRORS else f"no column {name!r}"
+            faults.append(FieldError(f"/data/features/{place}", said))
+        elif name == encoder.target.name or name in seen:
+            why = "it is named twice" if name in seen else "it is the target"
+            faults.append(FieldError(f"/data/features/{place}", f"column {name!r}: {why}"))
         elif reason := encoder.why_unusable(column):
             faults.append(FieldError(f"/data/features/{place}", f"column {name!r}: {reason}"))
         else:
             features.append(encoder.feature(column))
+        seen.add(name)
     if faults:
         raise InvalidSpec("some of the named features cannot be used", tuple(faults))
     return features
@@ -127,7 +135,7 @@ class _Encoder:
     """Decides how the columns of a table are encoded."""
 
     def __init__(self, spec: JobSpec, table: TableProfile, target: Column) -> None:
-        self._spec, self._rows, self._target = spec, table.rows, target
+        self._spec, self._rows, self.target = spec, table.rows, target
 
     def why_unusable(self, column: Column) -> str | None:
         """Why the column cannot be a feature; None if it can."""
@@ -178,7 +186,7 @@ class _Encoder:
         """Inputs of a text column by frequency or mean target: one, or one a class."""
         if self._spec.preprocess.high_cardinality == "frequency":
             return 1
-        classes = target_of(self._target, task_of(self._spec, self._target), "identity").classes
+        classes = target_of(self.target, task_of(self._spec, self.target), "identity").classes
         return len(classes) if classes is not None and len(classes) > BINARY else 1
 
 

@@ -1,4 +1,4 @@
-"""Limits of a service on each job, and estimates of a job's memory and checkpoint size."""
+"""Limits of a service on each job, and estimates of the memory and the files of a job."""
 
 from __future__ import annotations
 
@@ -81,6 +81,25 @@ def array_memory_of(job: Resolved, members: int, row_sets: int) -> int:
     parts = memory_of(job)
     rows = parts.pop("/data") + (row_sets - 1) * job.row_set_bytes
     return PROCESS_BYTES + members * sum(parts.values()) + rows
+
+
+MAX_PREDICTIONS = 50_000_000
+"""Values of predictions (rows x classes) up to which those of a job are kept: some 200 MB."""
+PREDICTED_ROW_BYTES = 24
+"""Per row of kept predictions: its number, part, truth and prediction."""
+
+
+def file_bytes_of(job: Resolved) -> int:
+    """Estimated size of all files of a job in bytes: checkpoints and predictions."""
+    return checkpoint_bytes_of(job) + prediction_bytes_of(job)
+
+
+def prediction_bytes_of(job: Resolved) -> int:
+    """Estimated size in bytes of the predictions that a job keeps of its validation and test rows."""
+    rows, classes = job.rows.validation + job.rows.test, len(job.target.classes or ())
+    if not rows or rows * max(classes, 1) > MAX_PREDICTIONS:
+        return 0
+    return FILE_BYTES + rows * (PREDICTED_ROW_BYTES + VALUE_BYTES * classes)
 
 
 def checkpoint_bytes_of(job: Resolved) -> int:

@@ -57,7 +57,7 @@ def count_rows(spec: JobSpec, table: TableProfile, target: Column) -> tuple[RowC
 def _column(table: TableProfile, name: str, target: Column, field: str) -> Column:
     column = table.column(name)
     if column is None:
-        raise InvalidSpec.at(f"/split/{field}", f"no column {name!r}; there are: {table.some_names}")
+        raise InvalidSpec.at(f"/split/{field}", table.no_column(name))
     if column.name == target.name:
         raise InvalidSpec.at(f"/split/{field}", f"column {name!r} is the target, which cannot also split the rows")
     return column

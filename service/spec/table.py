@@ -11,7 +11,7 @@ from typing import Any, Literal
 from service.spec.base import OpenEnum, Strict
 from service.spec.data import InlineData, SyntheticData
 from service.spec.read_options import ReadAs
-from service.spec.text import some
+from service.spec.text import similar, some
 
 MAX_VALUES = 1_000
 MIN_CATEGORY_ROWS = 5
@@ -129,10 +129,11 @@ class TableProfile(Strict):
         """The column of this name, or None."""
         return self._by_name.get(name)
 
-    @property
-    def some_names(self) -> str:
-        """The first 20 column names, for messages."""
-        return some((column.name for column in self.columns), most=20)
+    def no_column(self, name: str) -> str:
+        """The message for a column that is not in the table."""
+        if meant := similar(name, self._by_name):
+            return f"no column {name!r}; did you mean {meant!r}?"
+        return f"no column {name!r}; there are: {some(self._by_name, most=20)}"
 
     @cached_property
     def _by_name(self) -> dict[str, Column]:

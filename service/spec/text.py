@@ -1,8 +1,28 @@
-"""Text helpers for messages: lists of names, truncated."""
+"""Text helpers for messages: lists of names, truncated, and the name that was probably meant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
+
+MAX_NAME = 100
+"""Longer names are no misspellings, and slow to compare."""
+MAX_NAMES = 1_000
+"""Among more names none is looked for."""
+
+
+def similar(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` is probably a misspelling of."""
+    by_text = {plain(each): each for each in known}
+    if len(name) > MAX_NAME or len(by_text) > MAX_NAMES:
+        return None
+    found = get_close_matches(plain(name), by_text, n=1, cutoff=0.7)
+    return by_text[found[0]] if found else None
+
+
+def plain(name: str) -> str:
+    """The name in small letters, without hyphens and underscores."""
+    return name.lower().replace("_", "").replace("-", "")
 
 
 def listed(texts: Iterable[str], most: int = 5) -> str:

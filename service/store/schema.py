@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
-    DateTime,
     Float,
     ForeignKey,
     Index,
@@ -18,32 +14,11 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    TypeDecorator,
     UniqueConstraint,
 )
 
 from service.domain.access import DEFAULT_TENANT
-
-if TYPE_CHECKING:
-    from sqlalchemy import Dialect
-
-
-class Utc(TypeDecorator[datetime]):
-    """An aware UTC time; SQLite stores it naive."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To UTC."""
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To an aware UTC time."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
+from service.store.utc import Utc
 
 # Status and tenant of staged jobs, whose sweep is still being stored. No query of any version of the service, also of
 # older ones, selects this status or this tenant.
@@ -138,7 +113,7 @@ jobs = Table(
     Column("device_request", String, nullable=False),
     Column("max_epochs", Integer, nullable=False),
     Column("monitor", String, nullable=False),
-    Column("expected_bytes", BigInteger, nullable=False, server_default="0"),  # estimated size of its checkpoints
+    Column("expected_bytes", BigInteger, nullable=False, server_default="0"),  # estimated size of its files
     # columns that change while the job is live
     Column("version", Integer, nullable=False, server_default="0"),
     Column("status", String, nullable=False),
@@ -203,6 +178,20 @@ checkpoints = Table(
     Column("path", String, nullable=False),
     Column("created_at", Utc, nullable=False),
     Index("ix_checkpoints_bytes", "tenant", "path", "size_bytes"),  # covering index for sums over distinct files
+)
+
+# Files of ended jobs beside their checkpoints, such as their predictions.
+job_files = Table(
+    "job_files",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
+    Column("sha256", String, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("path", String, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Index("ix_job_files_bytes", "tenant", "path", "size_bytes"),  # covering index for sums over distinct files
 )
 
 events = Table(

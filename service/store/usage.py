@@ -10,7 +10,7 @@ from sqlalchemy import case, func, select, union
 from service.domain.status import LIVE, Status
 from service.spec.base import FrozenModel
 from service.store.model_tables import model_members
-from service.store.schema import checkpoints, dataset_inputs, datasets, jobs
+from service.store.schema import checkpoints, dataset_inputs, datasets, job_files, jobs
 from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
@@ -30,17 +30,19 @@ class StoredBytes(FrozenModel):
     checkpoints: int
     """Checkpoint files: best, last, and saved states, and members of models. A file that several jobs or models share
     counts once."""
+    job_files: int
+    """Other files of jobs: predictions of validation and test rows."""
     histories: int
     """Recorded epochs in the database, estimated from their number."""
     specs: int
     """Specs and resolved specs of jobs in the database, with inline rows, and the specs of members of models."""
     expected: int
-    """Estimated size of checkpoints that live jobs have yet to write."""
+    """Estimated size of files that live jobs have yet to write."""
 
     @property
     def total(self) -> int:
         """Sum of all kinds."""
-        return self.datasets + self.profiles + self.checkpoints + self.histories + self.specs + self.expected
+        return sum(getattr(self, kind) for kind in type(self).model_fields)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def read(connection: Connection) -> Usage:
     )
     written = connection.scalar(select(_sum(union(*files).subquery().c.size_bytes)))
     of_members = select(_sum(_size(connection, model_members.c.spec))).where(in_tenant(connection, model_members))
+    others = connection.scalar(select(_sum(job_files.c.size_bytes)).where(in_tenant(connection, job_files)))
 
     def count(*statuses: Status) -> int:
         return sum(by_status[status].number for status in statuses if status in by_status)
@@ -81,6 +84,7 @@ def read(connection: Connection) -> Usage:
             datasets=int(parquet),
             profiles=int(profiles),
             checkpoints=int(written or 0),
+            job_files=int(others or 0),
             histories=HISTORY_ROW_BYTES * sum(int(row.epochs) for row in by_status.values()),
             specs=sum(int(row.specs) for row in by_status.values())
             + _inputs(connection)

@@ -9,8 +9,9 @@ from sqlalchemy import delete, func, insert, literal, select, update
 
 from service.domain.status import Status
 from service.spec.base import FrozenModel
-from service.store.schema import Utc, jobs, workers
+from service.store.schema import jobs, workers
 from service.store.tenancy import in_tenant
+from service.store.utc import Utc
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from itertools import cycle
 from math import isfinite
@@ -127,13 +127,28 @@ class ArrayTrainer:
 
     def test(self, member: int) -> metrics.Metrics | None:
         """Loss and metrics of the member's best weights on its test rows; None without test rows."""
-        data = self._data[member]
-        best = NetworkArray([self._jobs[member].graph], [self.array.best_state(member)], self._device)
-        (score,) = self._score(best, self._rows([data.test]), [member])
+        (score,) = self._score(self._best(member), self._rows([self._data[member].test]), [member])
         if score is None:
             return None
         loss, scores = score
         return {"loss": loss if isfinite(loss) else None, **scores}
+
+    @torch.inference_mode()
+    def best_outputs(self, member: int) -> tuple[Tensor, Tensor]:
+        """Outputs of the member's best weights for its validation and its test rows: (N, outputs) float32, on the CPU.
+
+        In float32 whatever the precision of training, as a checkpoint predicts.
+        """
+        best, data = self._best(member), self._data[member]
+        found = [torch.empty(0, best.outputs), torch.empty(0, best.outputs)]
+        for place, rows in enumerate((data.validation, data.test)):
+            for _, outputs in self._outputs(best, self._rows([rows])):
+                found[place] = outputs[0].cpu()
+        return found[0], found[1]
+
+    def _best(self, member: int) -> NetworkArray:
+        """The member's best weights alone, in an array of their own."""
+        return NetworkArray([self._jobs[member].graph], [self.array.best_state(member)], self._device)
 
     def _rows(self, sets: Sequence[Rows]) -> MemberRows:
         return MemberRows(sets, padded(self.array.inputs), self._device)
@@ -220,8 +235,16 @@ class ArrayTrainer:
     @torch.inference_mode()
     def _score(self, array: NetworkArray, rows: MemberRows, places: Sequence[int]) -> list[Score | None]:
         """The score of each network of `array` in evaluation mode; `places`: of their jobs."""
-        outputs: list[list[Tensor]] = [[] for _ in rows.sizes]  # of the first member of each group
         found: list[Score | None] = [None] * len(rows.sizes)
+        for members, outputs in self._outputs(array, rows):
+            specs = [self._jobs[place].spec for place in places[members]]
+            y, target = rows.targets(members)[0], self._data[places[members.start]].preprocessing.target
+            found[members] = scores(specs, outputs, y, target)
+        return found
+
+    def _outputs(self, array: NetworkArray, rows: MemberRows) -> Iterator[tuple[slice, Tensor]]:
+        """(K, N, outputs) in evaluation mode of each group of neighbours on the same rows, if there are any."""
+        outputs: list[list[Tensor]] = [[] for _ in rows.sizes]  # of the first member of each group
         groups = [members for members in rows.groups if rows.sizes[members.start]]
         for stage in stages([chunk_sizes(each, self._chunk) for each in rows.sizes]):
             parts = [array.part(span.members) for span in stage.spans]
@@ -235,10 +258,7 @@ class ArrayTrainer:
                             own = made[members.start - span.first : members.stop - span.first]
                             outputs[members.start].append(own)
         for members in groups:
-            specs = [self._jobs[place].spec for place in places[members]]
-            y, target = rows.targets(members)[0], self._data[places[members.start]].preprocessing.target
-            found[members] = scores(specs, torch.cat(outputs[members.start], 1), y, target)
-        return found
+            yield members, torch.cat(outputs[members.start], 1)
 
 
 def array_order(jobs: Sequence[Resolved], data: Sequence[Prepared]) -> list[int]:

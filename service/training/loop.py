@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from service.domain.epoch import Epoch
 from service.domain.job import JobError
@@ -72,8 +73,9 @@ class Training:
     stopping, `max_epochs`, `max_seconds` or a non-finite loss, or leaves by `drop`; the others go on, with the same
     bits as alone. A job with a resume point continues from there, bit-identical to an uninterrupted run.
 
-    Weights are copied when they are asked for. `best_state`, `last_state`, `snapshot` and `test` describe a job as of
-    its last finished epoch; a job that has ended can be asked until the next `epoch()`, later ones raise KeyError.
+    Weights are copied when they are asked for. `best_state`, `last_state`, `snapshot`, `test` and `best_outputs`
+    describe a job as of its last finished epoch; a job that has ended can be asked until the next `epoch()`, later ones
+    raise KeyError.
 
     In a row, `train_loss` is the mean over the epoch's training rows while the weights moved, with label smoothing and
     class weights as trained (with weights: the weighted sum divided by the sum of weights, as in nn.CrossEntropyLoss);
@@ -154,6 +156,11 @@ class Training:
         """Loss and metrics of the best weights on the test rows; None without test rows or without a best epoch."""
         place = self._place(member)
         return None if self._runs[place].tracker.best_value is None else self._trainer.test(place)
+
+    def best_outputs(self, member: int) -> tuple[Tensor, Tensor] | None:
+        """Outputs of the best weights for the validation and the test rows, (N, outputs); None without a best epoch."""
+        place = self._place(member)
+        return None if self._runs[place].tracker.best_value is None else self._trainer.best_outputs(place)
 
     def _place(self, member: int) -> int:
         """Where the job is in the array now; raises KeyError when it has left."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from service.domain.checkpoint import Checkpoint
+from service.domain.job_file import JobFile
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from service.domain.checkpoint import Checkpoint, CheckpointKind
+    from service.domain.checkpoint import CheckpointKind
     from service.domain.epoch import Epoch
     from service.store.jobs.claim import Claim
     from service.store.jobs.events import NewEvent
@@ -56,13 +58,13 @@ class Attempt:
 
     def record(
         self,
-        files: Sequence[Checkpoint],
+        files: Sequence[Checkpoint | JobFile],
         outcome: Outcome | None = None,
         dropped: frozenset[CheckpointKind] = frozenset(),
     ) -> AttemptRecord:
         """What is to be written.
 
-        `files`: new checkpoints. `outcome` ends the job, which then keeps no checkpoints of the kinds `dropped`.
+        `files`: new ones. `outcome` ends the job, which then keeps no checkpoints of the kinds `dropped`.
         """
         return AttemptRecord(
             self.claim.job_id,
@@ -72,7 +74,8 @@ class Attempt:
             self._eta(),
             replace=not self.committed,
             back_to=self.resumed_after,
-            published=files,
+            published=[file for file in files if isinstance(file, Checkpoint)],
+            files=[file for file in files if isinstance(file, JobFile)],
             dropped=dropped if outcome else frozenset(),
             events=tuple(self.events),
             outcome=outcome,

@@ -1,4 +1,4 @@
-"""Writes the checkpoint files of attempts: best, last, and the state to resume from."""
+"""Writes the files of attempts: checkpoints (best, last, the state to resume from) and predictions."""
 
 from __future__ import annotations
 
@@ -8,20 +8,30 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
+import torch
+
+from service.artifacts import sha256_of
+from service.data.formats import prediction_table
 from service.domain.checkpoint import Checkpoint, CheckpointKind
+from service.domain.event import EventKind
 from service.domain.job import JobError
+from service.domain.job_file import JobFile, JobFileKind
 from service.domain.status import ErrorCode
-from service.errors import StorageError
+from service.errors import ServiceError, StorageError
+from service.store.jobs.events import NewEvent
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.snapshot import to_bytes as snapshot_bytes
+from service.worker.predictions import best_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from service.artifacts import Artifacts
-    from service.data.preprocess.preprocessing import Preprocessing
+    from service.data.formats.prediction_table import PredictionTable
+    from service.data.preprocess.dataset import Prepared
     from service.domain.epoch import Epoch
     from service.spec.resolved import Resolved
+    from service.store.jobs.claim import Claim
     from service.training.loop import Training
     from service.training.weights import State
     from service.worker.attempt import Attempt
@@ -31,10 +41,17 @@ log = logging.getLogger(__name__)
 
 
 class Packer(Protocol):
-    """Gives the bytes of a checkpoint file."""
+    """Gives the contents of an attempt's files."""
 
     def pack(self, number: int, attempt: Attempt, kind: CheckpointKind) -> bytes:
         """The file of this kind as of the attempt's last finished epoch; `number`: its place in the array."""
+        ...
+
+    def predictions(self, number: int, best: Checkpoint, job_id: str) -> PredictionTable | None:
+        """Predictions of the best weights, which are those of `best`; None without validation and test rows.
+
+        Raises TooLarge if there are too many to be kept.
+        """
         ...
 
 
@@ -43,7 +60,7 @@ class WeightsPacker:
     """Packs the weights of an array as they are when they are asked for."""
 
     jobs: Sequence[Resolved]
-    preprocessing: Sequence[Preprocessing]  # of each job
+    data: Sequence[Prepared]  # of each job
     made_by: dict[str, str]  # fingerprint of this machine
     training: Training | None = None  # until it is set, the resume points have the best weights
 
@@ -58,6 +75,11 @@ class WeightsPacker:
             return snapshot_bytes(self.training.snapshot(number), self.made_by)
         return self._checkpoint(number, self.training.last_state(number), attempt.last)
 
+    def predictions(self, number: int, best: Checkpoint, job_id: str) -> PredictionTable | None:
+        """See Packer."""
+        assert self.training is not None
+        return best_predictions(self.training, number, self.jobs[number], self.data[number], best, job_id)
+
     def _best_state(self, number: int, attempt: Attempt) -> State:
         if self.training is not None:
             return self.training.best_state(number)
@@ -66,14 +88,14 @@ class WeightsPacker:
         return snapshot.best_weights
 
     def _checkpoint(self, number: int, state: State, row: Epoch) -> bytes:
-        return to_bytes(state, Metadata.of(self.jobs[number], self.preprocessing[number], row))
+        return to_bytes(state, Metadata.of(self.jobs[number], self.data[number].preprocessing, row))
 
 
 class CheckpointFiles:
     """Writes files of an array's attempts; a row that names a file is written after it, by the recorder."""
 
     def __init__(self, artifacts: Artifacts, superseded: SupersededCheckpoints, keep: Collection[str]) -> None:
-        """`keep`: the kinds of checkpoints that an ended job leaves beside the best."""
+        """`keep`: the kinds of files that an ended job leaves beside the best checkpoint."""
         self._artifacts, self.superseded, self._keep = artifacts, superseded, keep
         self.packer: Packer  # set when training starts
 
@@ -90,15 +112,19 @@ class CheckpointFiles:
         """The state to resume from, after the first epoch of this attempt. Raises StorageError."""
         return [] if attempt.last is None else [self._write(number, attempt, CheckpointKind.state)]
 
-    def write_final(self, number: int, attempt: Attempt) -> tuple[list[Checkpoint], JobError | None]:
-        """The files that an ended job keeps, as far as they could be written, and why not all were."""
-        files: list[Checkpoint] = []
+    def write_final(self, number: int, attempt: Attempt) -> tuple[list[Checkpoint | JobFile], JobError | None]:
+        """The files that an ended job keeps, as far as they could be written, and why not all were.
+
+        Predictions that cannot be kept do not fail the job: an event says why.
+        """
+        files: list[Checkpoint | JobFile] = []
         try:
-            files += self.write_best(number, attempt)
-            newest = files[0] if files else attempt.published
+            written = self.write_best(number, attempt)
+            best = written[0] if written else attempt.published
+            files += written
             if attempt.last is not None and CheckpointKind.last in self._keep:
-                if newest is not None and newest.epoch == attempt.last.epoch:
-                    files.append(newest.model_copy(update={"kind": CheckpointKind.last}))  # the same file
+                if best is not None and best.epoch == attempt.last.epoch:
+                    files.append(best.model_copy(update={"kind": CheckpointKind.last}))  # the same file
                 else:
                     files.append(self._write(number, attempt, CheckpointKind.last))
             if CheckpointKind.state in self._keep:
@@ -106,7 +132,37 @@ class CheckpointFiles:
         except StorageError as error:
             log.exception("checkpoints could not be written")
             return files, JobError(code=ErrorCode.storage_error, message=str(error))
+        if best is not None and attempt.last is not None and JobFileKind.predictions in self._keep:
+            try:
+                files += self._write_predictions(number, attempt.claim, best)
+            except (ServiceError, MemoryError, torch.OutOfMemoryError) as error:
+                log.warning("predictions of %s are not kept: %r", attempt.claim.job_id, error)
+                message = f"predictions not kept: {error or 'out of memory'}"
+                attempt.events.append(NewEvent(attempt.claim.job_id, EventKind.predictions_not_kept, message))
         return files, None
+
+    def _write_predictions(self, number: int, claim: Claim, best: Checkpoint) -> list[JobFile]:
+        """The file of predictions, if there are rows to predict. Raises StorageError, TooLarge."""
+        table = self.packer.predictions(number, best, claim.job_id)
+        if table is None:
+            return []
+        key = f"jobs/{claim.job_id}/{claim.attempt}-predictions-{best.epoch}.parquet"
+        try:
+            return [self._write_table(table, key)]
+        except StorageError:
+            if not self.superseded.make_room():
+                raise
+            return [self._write_table(table, key)]
+
+    def _write_table(self, table: PredictionTable, key: str) -> JobFile:
+        with self._artifacts.scratch() as folder:
+            file = folder / "predictions.parquet"
+            prediction_table.write(table, file)
+            sha256, size_bytes = sha256_of(file), file.stat().st_size
+            self._artifacts.adopt(file, key)
+        return JobFile(
+            kind=JobFileKind.predictions, sha256=sha256, size_bytes=size_bytes, path=key, created_at=datetime.now(UTC)
+        )
 
     def exists(self, file: Checkpoint) -> bool:
         """Whether the file is there; a backup of a busy service may lack it."""

@@ -86,4 +86,5 @@ class _Source:
 def _size(data: Prepared) -> int:
     """Bytes of the arrays."""
     parts = (data.train, data.validation, data.test)
-    return sum(each.nbytes for rows in parts for each in (rows.x, rows.y, rows.codes) if each is not None)
+    arrays = (each for rows in parts for each in (rows.x, rows.y, rows.codes, rows.row, rows.truth))
+    return sum(each.nbytes for each in arrays if each is not None)

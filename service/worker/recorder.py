@@ -22,6 +22,7 @@ from service.worker.attempt import Attempt, FlushResult
 if TYPE_CHECKING:
     from service.domain.epoch import Epoch
     from service.domain.job import JobError
+    from service.domain.job_file import JobFile
     from service.store.engine import Database
     from service.worker.checkpoint_files import CheckpointFiles, Packer
 
@@ -112,7 +113,7 @@ class Recorder:
     def finish(self, outcomes: Mapping[int, Outcome]) -> FlushResult:
         """Publish these attempts' files and end their jobs in one transaction; retries until the database answers."""
         ended = {number: self._active[number] for number in outcomes}
-        files: dict[int, list[Checkpoint]] = {}
+        files: dict[int, list[Checkpoint | JobFile]] = {}
         ends: dict[int, Outcome] = {}
         for number, attempt in ended.items():
             files[number], problem = self._files.write_final(number, attempt)
@@ -175,7 +176,7 @@ class Recorder:
     def _commit(
         self,
         attempts: Mapping[int, Attempt],
-        files: Mapping[int, Sequence[Checkpoint]],
+        files: Mapping[int, Sequence[Checkpoint | JobFile]],
         outcomes: Mapping[int, Outcome],
         release: bool = False,
     ) -> FlushResult:
@@ -204,11 +205,15 @@ class Recorder:
         return FlushResult(frozenset(lost), cancelled, paused)
 
     def _settle(
-        self, attempts: Mapping[int, Attempt], files: Mapping[int, Sequence[Checkpoint]], lost: Collection[int]
+        self,
+        attempts: Mapping[int, Attempt],
+        files: Mapping[int, Sequence[Checkpoint | JobFile]],
+        lost: Collection[int],
     ) -> None:
         """After a commit: forget what is written, and the attempts that lost their lease."""
         for number, attempt in attempts.items():
-            best = next((file for file in files.get(number, ()) if file.kind is CheckpointKind.best), None)
+            checkpoints = (file for file in files.get(number, ()) if isinstance(file, Checkpoint))
+            best = next((file for file in checkpoints if file.kind is CheckpointKind.best), None)
             attempt.published = best or attempt.published
             attempt.written()
         for number in lost:

@@ -112,7 +112,7 @@ class Trainer:
         machine = fingerprint(device, jobs[0].graph)
         for attempt, state in zip(recorder.attempts, saved, strict=True):
             resume(self._artifacts, attempt, state, machine)
-        packer = WeightsPacker(jobs, [own.preprocessing for own in data], machine)
+        packer = WeightsPacker(jobs, data, machine)
         recorder.start(packer)
         points = [attempt.resume_point for attempt in recorder.attempts]
         packer.training = training = Training(jobs, data, device, points, self._progress)

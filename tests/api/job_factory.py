@@ -12,10 +12,13 @@ import numpy as np
 from safetensors.numpy import save
 
 from service.artifacts import Artifacts
+from service.data.formats import prediction_table
+from service.data.formats.prediction_table import PredictionTable
 from service.domain.access import DEFAULT_TENANT, Actor
 from service.domain.checkpoint import METADATA_KEY, Checkpoint, CheckpointKind
 from service.domain.epoch import Epoch
 from service.domain.job import Job
+from service.domain.job_file import JobFile, JobFileKind
 from service.domain.model import ModelMember, ModelVersion, Signature, VersionMetrics
 from service.domain.status import Status, StopReason
 from service.domain.sweep import Sweep
@@ -93,6 +96,24 @@ class JobFactory:
             written = write(connection, "cpu", [AttemptRecord(claim.job_id, claim.attempt, published=[checkpoint])])
         for old in written.replaced:
             self.artifacts.delete(old)
+        return data
+
+    def keep_predictions(self, claim: Claim, table: PredictionTable) -> bytes:
+        """Store the predictions of a running job; returns the file's bytes."""
+        key = f"jobs/{claim.job_id}/{claim.attempt}-predictions-{table.source.epoch}.parquet"
+        with self.artifacts.scratch() as folder:
+            prediction_table.write(table, folder / "file")
+            data = (folder / "file").read_bytes()
+        self.artifacts.put(key, data)
+        file = JobFile(
+            kind=JobFileKind.predictions,
+            sha256=hashlib.sha256(data).hexdigest(),
+            size_bytes=len(data),
+            path=key,
+            created_at=datetime.now(UTC),
+        )
+        with self.database.transaction() as connection:
+            write(connection, "cpu", [AttemptRecord(claim.job_id, claim.attempt, files=[file])])
         return data
 
     def finish(self, claim: Claim, status: Status = Status.succeeded) -> None:

@@ -60,7 +60,6 @@ def test_a_list_without_columns_is_short_however_wide_the_tables_are(client: Tes
     assert (len(full.content) > 400_000, len(light.content) < 2_000) == (True, True)
 
 
-@both_databases
 def test_the_stored_profile_of_a_data_set_is_limited_in_bytes(
     settings: Settings, database: Database, artifacts: Artifacts
 ) -> None:

@@ -69,7 +69,6 @@ def test_an_invalid_field_is_a_422_with_its_pointer(client: TestClient, body: by
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
-        ({"data": {"id": "ds_1", "target": "y", "features": ["y"]}}, ("/data", "features must not contain the target")),
         ({"seed": int("9" * 4000)}, ("/seed", "should be less than or equal to 4294967295")),
         ({"batch_size": "all"}, ("/batch_size", "should be a whole number or 'full'")),
         ({"architecture": {"hidden": [8, 0]}}, ("/architecture/hidden/1", "should be greater than or equal to 1")),

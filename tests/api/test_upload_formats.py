@@ -13,7 +13,6 @@ from backports import zstd
 from starlette.testclient import TestClient
 
 from service.artifacts import Artifacts
-from tests.api.conftest import both_databases
 from tests.data.files import BOMB, CSV, FAULTS, X, npy, npz, parquet
 from tests.data.image_files import IMAGE_FAULTS, zip_of
 from tests.data.test_csv_errors import FAULTS as CSV_FAULTS
@@ -31,7 +30,6 @@ FORMATS: dict[str, tuple[bytes, dict[str, Any]]] = {
 }
 
 
-@both_databases
 def test_a_file_of_any_format_becomes_a_data_set_that_says_how_it_was_read(client: TestClient) -> None:
     for content, expected in FORMATS.values():
         response = client.post("/v1/datasets", content=content)

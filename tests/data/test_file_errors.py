@@ -118,7 +118,7 @@ SOUND = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SOUND)
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_damaged_bytes_are_read_or_refused_and_nothing_else(
     tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject

@@ -56,6 +56,7 @@ def test_a_weight_column_is_a_feature_only_if_named(tmp_path: Path) -> None:
     ("weights", "column", "reason"),
     [
         ([1] * ROWS, "v", "no column 'v'"),
+        ([1] * ROWS, "y", "is the target, which cannot be the weight as well"),
         (["a"] * ROWS, "w", "is text; a weight is a number"),
         ([f"2020-01-{i % 28 + 1:02}" for i in range(ROWS)], "w", "is datetime; a weight is a number"),
         ([1] * (ROWS - 1) + [""], "w", "has no value in 1 rows"),

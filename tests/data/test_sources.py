@@ -140,8 +140,8 @@ def test_rows_to_predict_may_lack_values_and_hold_the_whole_table() -> None:
     [
         ({"length": "long", "sex": "m"}, "/rows/1/length", "a number is needed, not the text 'long'"),
         ({"length": 1, "sex": 3}, "/rows/1/sex", "a text is needed, not 3"),
-        ({"lenght": 1, "sex": "m"}, "/rows/1/lenght", "no such feature, and 'length' is absent"),
-        ({"a/b~c": 1}, "/rows/1/a~1b~0c", "no such feature"),
+        ({"lenght": 1, "sex": "m"}, "/rows/1/lenght", "no such feature; did you mean 'length'"),
+        ({"a/b~c": 1}, "/rows/1/a~1b~0c", "no such feature; the row has no value for 'length', 'sex'"),
     ],
 )
 def test_a_row_that_does_not_fit_is_refused_naming_the_place(row: dict[str, Any], pointer: str, reason: str) -> None:

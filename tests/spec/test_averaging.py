@@ -11,7 +11,7 @@ from service.engine_constants import AVERAGE_BYTES
 from service.errors import InvalidSpec
 from service.spec.averaging import Averaging, Ema, Swa
 from service.spec.job import version_needed
-from service.spec.limits import checkpoint_bytes_of, memory_of
+from service.spec.limits import file_bytes_of, memory_of
 from service.spec.optimizer import AdamW
 from service.spec.rate_factors import rate_factor
 from tests.specs import synthetic
@@ -58,7 +58,7 @@ def test_an_average_takes_memory_and_a_part_of_the_state() -> None:
 
     more = memory_of(averaged)["/architecture"] - memory_of(without)["/architecture"]
     assert more == AVERAGE_BYTES * without.parameters
-    assert checkpoint_bytes_of(averaged) > checkpoint_bytes_of(without) + 4 * without.parameters - 1
+    assert file_bytes_of(averaged) > file_bytes_of(without) + 4 * without.parameters - 1
 
 
 @pytest.mark.parametrize("key", ["first", "second.bias", "linear", "linear.weight", "batch_norm", "batch_norm.bias"])

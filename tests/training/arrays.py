@@ -206,7 +206,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     }
     dropout = dropout and architecture["kind"] not in ("layers", "ft_transformer")
     jobs = []
-    for _ in range(draw(st.integers(2, 6))):
+    for _ in range(draw(st.integers(2, 4))):
         rate = {"dropout": draw(st.sampled_from([0.1, 0.5]))} if dropout else {}
         fields = {
             "architecture": {**architecture, **rate},
@@ -222,7 +222,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
             "averaging": draw(AVERAGING[averaging]),
             "loss": {"kind": loss, **weighted, **draw(LOSSES[regression][loss])},
             "early_stopping": draw(STOPPING),
-            "max_epochs": draw(st.integers(1, 9)),
+            "max_epochs": draw(st.integers(1, 6)),
             "seed": draw(st.integers(0, 5)),
         }
         jobs.append(synthetic(**shared, **fields))
@@ -232,14 +232,16 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
 def outcomes(
     jobs: list[Resolved], weight: NDArray[np.float32] | None = None, starts: Sequence[ResumePoint | None] = ()
 ) -> list[Outcome]:
-    """(rows but for seconds, best weights, last weights) of each job, trained together."""
+    """(rows but for seconds, best weights, last weights) of each job, trained together; the last row has outputs."""
     data = prepare(jobs[0].preparation, None)
     data = replace(data, train=replace(data.train, weight=weight))
     rows: list[list[dict[str, Any]]] = [[] for _ in jobs]
     ends: dict[int, tuple[State, State]] = {}
     for reports in train(jobs, data, CPU, starts):
         for report in reports:
-            rows[report.member].append(report.row.model_dump(exclude={"seconds"}) | {"test": report.test})
+            outputs = None if report.outputs is None else [part.numpy().tobytes() for part in report.outputs]
+            ended = {"test": report.test, "outputs": outputs}
+            rows[report.member].append(report.row.model_dump(exclude={"seconds"}) | ended)
             if report.ended:
                 ends[report.member] = report.best_state, report.last_state
     return [(rows[member], *ends[member]) for member in range(len(jobs))]

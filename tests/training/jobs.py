@@ -37,6 +37,7 @@ class Observed:
     last_state: State
     snapshot: Snapshot
     test: Metrics | None  # of a job that has ended
+    outputs: list[Tensor] | None  # of its best weights, for the validation and the test rows
 
     @property
     def ended(self) -> bool:
@@ -48,7 +49,9 @@ def observe(training: Training, report: EpochReport) -> Observed:
     member = report.member
     states = training.best_state(member), training.last_state(member), training.snapshot(member)
     test = training.test(member) if report.ended else None
-    return Observed(member, report.row, report.stop, report.error, *states, test)
+    outputs = training.best_outputs(member) if report.ended else None
+    kept = None if outputs is None else list(outputs)
+    return Observed(member, report.row, report.stop, report.error, *states, test, kept)
 
 
 def train(

@@ -55,7 +55,7 @@ def large_jobs(draw: st.DrawFn) -> list[Resolved]:
     architecture, inputs = draw(architectures())
     shared = {
         "architecture": architecture,
-        "data": {"kind": "synthetic", "rows": draw(st.integers(60, 140)), "features": inputs},
+        "data": {"kind": "synthetic", "rows": draw(st.integers(30, 70)), "features": inputs},
         "batch_size": draw(st.sampled_from([3, 7, 32, 64, "full"])),
         "precision": draw(st.sampled_from(["float32", "float32", "bfloat16"])),
     }

@@ -47,7 +47,9 @@ def outcomes(jobs: list[Resolved], stops: Container[int] = (), weighted: bool = 
         for report in training.epoch():
             each, member = observe(training, report), members[report.member]
             histories[member].append(each.row)
-            rows[member].append(each.row.model_dump(exclude={"seconds"}) | {"test": each.test})
+            outputs = None if each.outputs is None else [part.numpy().tobytes() for part in each.outputs]
+            ended = {"test": each.test, "outputs": outputs}
+            rows[member].append(each.row.model_dump(exclude={"seconds"}) | ended)
             if each.ended:
                 ends[member] = rows[member], each.best_state, each.last_state
             else:
@@ -88,7 +90,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
         **loss,
     }
     averaging = draw(st.sampled_from([None, "ema", "swa"]))
-    splits = draw(st.lists(st.sampled_from(SPLITS), min_size=2, max_size=6))
+    splits = draw(st.lists(st.sampled_from(SPLITS), min_size=2, max_size=4))
     if not regression:
         splits = [split if split.get("shuffle") is None else {"validation": 0.5} for split in splits]
     return [

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 
 from service.artifacts import Artifacts
+from service.data.formats import prediction_table
 from service.domain.checkpoint import CheckpointKind
 from service.domain.job import Job
-from service.store import checkpoints, epochs
+from service.domain.job_file import JobFile, JobFileKind
+from service.store import checkpoints, epochs, job_files
 from service.store.engine import Database
 from service.store.jobs import jobs
 from service.training.progress import ProgressCounter
@@ -22,7 +24,7 @@ from tests.store.records import claim, job
 def trainer(
     database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection], save_seconds: float = 10.0
 ) -> Trainer:
-    policy = CheckpointPolicy(save_seconds, frozenset({"last", "state"}))
+    policy = CheckpointPolicy(save_seconds, frozenset({"last", "state", "predictions"}))
     return Trainer(database, artifacts, torch.device("cpu"), pipe[1], ProgressCounter(), policy)
 
 
@@ -38,4 +40,15 @@ def outcome(database: Database, artifacts: Artifacts, job_id: str) -> tuple[Any,
         ended = jobs.get(connection, job_id)
         rows = [row.model_dump(exclude={"seconds"}) for row in epochs.read(connection, job_id)]
         best = checkpoints.get(connection, job_id, CheckpointKind.best)
-    return ended.status, ended.stop_reason, ended.test, rows, artifacts.path(best.path).read_bytes()
+        kept = job_files.find(connection, job_id, JobFileKind.predictions)
+    predictions = None if kept is None else predicted(artifacts, kept)
+    return ended.status, ended.stop_reason, ended.test, rows, artifacts.path(best.path).read_bytes(), predictions
+
+
+def predicted(artifacts: Artifacts, kept: JobFile) -> dict[str, Any]:
+    """Kept predictions, but for the job's id."""
+    table = prediction_table.read(artifacts.path(kept.path))
+    arrays = {name: getattr(table, name) for name in ("row", "part", "truth", "prediction", "probabilities")}
+    return {"source": table.source.model_copy(update={"job": ""})} | {
+        name: None if values is None else values.tobytes() for name, values in arrays.items()
+    }

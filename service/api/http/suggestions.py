@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-MAX_NAME = 100  # longer names are no misspellings, and slow to compare
+from service.spec.text import MAX_NAME, plain, similar
+
 SYNONYMS = {
     "epochs": "max_epochs",
     "n_epochs": "max_epochs",
@@ -61,16 +61,6 @@ def unknown(what: str, suggestion: str | None) -> str:
     return f"unknown {what}; did you mean `{suggestion}`?" if suggestion else f"unknown {what}"
 
 
-def close_to(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` is probably a misspelling of."""
-    if len(name) > MAX_NAME:
-        return None
-    by_text = {_plain(each): each for each in known}
-    if found := get_close_matches(_plain(name), by_text, n=1, cutoff=0.7):
-        return by_text[found[0]]
-    return None
-
-
 def suggestion_for(model: Any, location: Sequence[str | int]) -> str | None:
     """The field that was probably meant by the unknown field at `location`, pydantic's, of the type `model`.
 
@@ -84,18 +74,14 @@ def suggestion_for(model: Any, location: Sequence[str | int]) -> str | None:
         models = _below(models, part)
     fields = {field: info.annotation for each in models for field, info in each.model_fields.items()}
     meant = SYNONYMS.get(str(name).lower(), "")
-    for same in (field for field in fields if _plain(field) == _plain(str(name))):
+    for same in (field for field in fields if plain(field) == plain(str(name))):
         return same
     if meant and (_has(models, meant) or (meant := meant.rpartition(".")[2]) in fields):
         return meant
     for field, annotation in fields.items():
         if any(name in each.model_fields for each in _models(annotation)):
             return f"{field}.{name}"
-    return close_to(str(name), fields)
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "").replace("-", "")
+    return similar(str(name), fields)
 
 
 def _has(models: list[type[BaseModel]], path: str) -> bool:

@@ -18,7 +18,7 @@ from service.domain.checkpoint import CheckpointKind
 from service.domain.job import Forked, Job
 from service.errors import Conflict, FieldError, InvalidSpec, json_pointer, located
 from service.spec.fork import ForkSpec, base_of_fork, check_fork, resolve_fork
-from service.spec.limits import checkpoint_bytes_of
+from service.spec.limits import file_bytes_of
 from service.spec.resolve import Resolved, SpecWarning, resolve
 from service.spec.sweep import Point
 from service.stopping.tracker import tracker_after
@@ -80,7 +80,7 @@ def _create(context: RequestContext, job_id: str, asked: ForkSpec, key: str | No
         with context.database.reading() as connection:
             basis = forks.find(connection, job_id, kind)
         resolved, best = _planned(context, basis, asked)
-        context.check_quota(checkpoint_bytes_of(resolved))
+        context.check_quota(file_bytes_of(resolved))
         with suppress(_CheckpointReplacedError), context.database.transaction() as connection:
             job, created = jobs.submit(
                 connection,

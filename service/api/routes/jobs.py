@@ -23,7 +23,7 @@ from service.errors import InvalidSpec, NotFound
 from service.spec.base import known
 from service.spec.data import DatasetData
 from service.spec.job import JobSpec, Labels
-from service.spec.limits import checkpoint_bytes_of
+from service.spec.limits import file_bytes_of
 from service.spec.resolve import profile_of, resolve
 from service.spec.table import TableProfile
 from service.store import datasets
@@ -76,7 +76,7 @@ def _create(context: RequestContext, spec: JobSpec, key: str | None) -> tuple[Jo
     if known is not None:
         return known, False
     resolved = resolve(spec, profile_for(context, spec), context.state.limits)
-    context.check_quota(checkpoint_bytes_of(resolved))
+    context.check_quota(file_bytes_of(resolved))
     try:
         with context.database.transaction() as connection:
             return jobs.submit(

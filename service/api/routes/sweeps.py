@@ -19,7 +19,7 @@ from service.api.routes.sweep_planning import plan_sweep
 from service.api.strict_route import StrictRoute
 from service.domain.sweep import Sweep, SweepStatus
 from service.errors import InvalidSpec, NotFound, StorageError, Unavailable
-from service.spec.limits import checkpoint_bytes_of
+from service.spec.limits import file_bytes_of
 from service.spec.sweep import SweepSpec
 from service.store import sweeps
 from service.store.jobs import jobs
@@ -80,7 +80,7 @@ def _create(context: RequestContext, asked: SweepSpec, key: str | None) -> tuple
         if known is not None:
             return known, False
     planned = plan_sweep(context, asked)
-    context.check_quota(sum(checkpoint_bytes_of(job.resolved) for job in planned))
+    context.check_quota(sum(file_bytes_of(job.resolved) for job in planned))
     new = sweeps.prepare(asked, planned, context.caller.tenant, idempotency_key=key, request_sha256=sha256)
     try:
         return _store(context, new)

@@ -98,9 +98,9 @@ def write(table: PredictionTable, path: Path) -> None:
     else:
         values = sql_list(table.classes)
         columns += [f"list_extract({values}, {name} + 1) AS {name}" for name in ("truth", "prediction")]
-        for i, (name, column) in enumerate(zip(probability_names(table.classes), table.probabilities.T, strict=True)):
+        for i, (name, column) in enumerate(zip(class_names(table.classes), table.probabilities.T, strict=True)):
             arrays[f"p{i}"] = np.ascontiguousarray(column)
-            columns.append(f"p{i} AS {sql_name(name)}")
+            columns.append(f"p{i} AS {sql_name(f'probability of {name}')}")
     group = max(2_048, min(122_880, ROW_GROUP_CELLS // len(columns)))
     metadata = sql_text(table.source.model_dump_json())
     options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {group}, KV_METADATA {{{METADATA_KEY}: {metadata}}}"
@@ -118,10 +118,15 @@ def read(path: Path) -> PredictionTable:
         raise PredictionsCorrupt(f"the predictions cannot be read: {str(error).splitlines()[0]}") from error
 
 
+def source_of(connection: DuckDBPyConnection, path: Path) -> PredictionSource:
+    """What made the predictions of a file. Raises duckdb.Error, KeyError, ValidationError."""
+    rows = connection.sql(f"FROM parquet_kv_metadata({sql_text(str(path))})")
+    metadata = dict(rows.project("decode(key), decode(value)").fetchall())
+    return PredictionSource.model_validate_json(metadata[METADATA_KEY])
+
+
 def _read(connection: DuckDBPyConnection, path: Path) -> PredictionTable:
-    file = sql_text(str(path))
-    found = connection.sql(f"FROM parquet_kv_metadata({file})").project("decode(key), decode(value)").fetchall()
-    source = PredictionSource.model_validate_json(dict(found)[METADATA_KEY])
+    source = source_of(connection, path)
     table = connection.read_parquet(str(path))
     columns = [sql_name(name) for name in table.columns]  # by position: DuckDB renames those that differ only in case
     selected = ["row", f"part = '{KEPT_PARTS[0]}'"]
@@ -144,9 +149,9 @@ def _read(connection: DuckDBPyConnection, path: Path) -> PredictionTable:
     )
 
 
-def probability_names(classes: Sequence[Value]) -> list[str]:
-    """The column of each class; booleans as `true` and `false`."""
-    return [f"probability of {str(value).lower() if isinstance(value, bool) else value}" for value in classes]
+def class_names(classes: Sequence[Value]) -> list[str]:
+    """The classes as text; booleans as `true` and `false`."""
+    return [str(value).lower() if isinstance(value, bool) else str(value) for value in classes]
 
 
 def sql_list(classes: Sequence[Value]) -> str:

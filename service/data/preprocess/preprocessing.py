@@ -31,6 +31,11 @@ class Table:
 
     columns: dict[str, NDArray[Any]]
     rows: int
+    stored_rows: NDArray[np.int64] | None = None  # (rows,) their numbers in the stored table; None: all of its rows
+
+    def numbers(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n,) numbers in the stored table, from 0, of these rows (n,)."""
+        return rows if self.stored_rows is None else self.stored_rows[rows]
 
     def take(self, rows: NDArray[np.int64]) -> Table:
         """The rows numbered by `rows` (n,), in this order."""

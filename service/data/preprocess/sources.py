@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from service.errors import DatasetCorrupt, FieldError, InvalidData, json_pointer
 from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.resolved import Preparation
 from service.spec.table import Value
+from service.spec.text import similar, some
 
 MAX_FAULTS = 20
 
@@ -50,7 +52,7 @@ def table_from_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: P
     known = {feature.column for feature in features}
     faults: list[FieldError] = []
     for number, row in enumerate(rows):
-        faults += _misspelled(number, row, known, preprocessing.target.column)
+        faults += islice(_misspelled(number, row, known, preprocessing.target.column), MAX_FAULTS)
         if len(faults) >= MAX_FAULTS:
             break
     columns: dict[str, NDArray[Any]] = {}
@@ -82,11 +84,15 @@ def _stored(data: DatasetData, preparation: Preparation, parquet: Path) -> Table
         relation = sandbox(parquet).read_parquet(str(parquet))
         types = dict(zip(relation.columns, map(str, relation.types), strict=True))
         values = ", ".join(f"{_read_as(sql_name(name), types[name])} AS c{i}" for i, name in enumerate(names))
-        found = relation.filter(f"{sql_name(target)} IS NOT NULL").project(values).fetchnumpy()
+        present = f"{sql_name(target)} IS NOT NULL"
+        found = relation.filter(present).project(values).fetchnumpy()
+        stored = None
+        if len(relation) != len(found["c0"]):
+            stored = np.flatnonzero(relation.project(f"{present} AS present").fetchnumpy()["present"])
     except duckdb.Error as error:
         raise DatasetCorrupt(f"data set {data.id} cannot be read: {str(error).splitlines()[0]}") from error
     columns = {name: _without_mask(found[f"c{i}"]) for i, name in enumerate(names)}
-    return Table(columns, len(columns[target]))
+    return Table(columns, len(columns[target]), stored)
 
 
 def source_columns(preparation: Preparation) -> list[str]:
@@ -137,7 +143,7 @@ def _inline(data: InlineData, preparation: Preparation) -> Table:
         name: np.ascontiguousarray(x[:, int(name[1:])]) for name in source_columns(preparation)
     }
     columns["y"] = np.array(target, dtype=object if isinstance(target[0], str) else np.float64)
-    return Table(columns, len(kept))
+    return Table(columns, len(kept), np.array(kept))
 
 
 def _misspelled(number: int, row: Mapping[str, Value | None], known: set[str], target: str) -> Iterator[FieldError]:
@@ -146,9 +152,9 @@ def _misspelled(number: int, row: Mapping[str, Value | None], known: set[str], t
         return
     for name in row:
         if name not in known and name != target:
-            yield FieldError(
-                json_pointer("rows", number, name), f"no such feature, and {min(missing)!r} is absent: a misspelling?"
-            )
+            meant = similar(name, missing)
+            hint = f"did you mean {meant!r}?" if meant else f"the row has no value for {some(sorted(missing))}"
+            yield FieldError(json_pointer("rows", number, name), f"no such feature; {hint}")
 
 
 def _column_of_rows(

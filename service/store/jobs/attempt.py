@@ -17,6 +17,7 @@ from service.domain.event import EventKind
 from service.domain.job import JobError
 from service.domain.status import Control, Status, StopReason
 from service.errors import LeaseLost
+from service.store import job_files
 from service.store.jobs import events
 from service.store.jobs.events import NewEvent, ended
 from service.store.jobs.jobs import with_next_version
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from service.domain.checkpoint import Checkpoint
     from service.domain.epoch import Epoch
+    from service.domain.job_file import JobFile
 
 RELEASED: dict[str, Any] = {"worker": None, "lease_until": None, "lease_boot": None, "eta_seconds": None}
 _OWNED = and_(jobs.c.id == bindparam("job"), jobs.c.attempt == bindparam("fence"), jobs.c.status == Status.running)
@@ -73,6 +75,7 @@ class AttemptRecord:
     replace: bool = True  # first delete stored epochs from the first of `rows` on: an earlier attempt or try left them
     back_to: int | None = None  # training resumes after this epoch: delete all later ones
     published: Sequence[Checkpoint] = ()  # their files are already stored
+    files: Sequence[JobFile] = ()  # already stored, of a job that ends
     dropped: frozenset[CheckpointKind] = frozenset()  # kinds of checkpoints to delete
     events: Sequence[NewEvent] = ()
     outcome: Outcome | None = None  # ends the job
@@ -108,6 +111,7 @@ def write(connection: Connection, device: str, records: Sequence[AttemptRecord])
     replaced = _drop(connection, [(record.job_id, kind) for record in kept for kind in record.dropped])
     files = [(record.job_id, file) for record in kept for file in record.published]
     replaced |= _publish(connection, files, tenants)
+    job_files.add(connection, [(record.job_id, file) for record in kept for file in record.files], tenants)
     garbage.discard(connection, replaced)
     _finish(connection, kept)
     events.append(connection, [event for record in kept for event in _events(record)])

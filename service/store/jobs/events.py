@@ -84,6 +84,12 @@ def ended(
     return NewEvent(job_id, EventKind.ended, f"{status.value}: {why}" if why != status.value else why, details)
 
 
+def last_message(connection: Connection, job_id: str, kind: EventKind) -> str | None:
+    """The message of the job's last event of this kind, if there is one."""
+    these = in_tenant(connection, events), events.c.job_id == job_id, events.c.kind == kind
+    return connection.scalar(select(events.c.message).where(*these).order_by(events.c.number.desc()).limit(1))
+
+
 def read(connection: Connection, job_id: str, *, after: int = 0, limit: int) -> list[Event]:
     """The job's events after number `after` in order, at most `limit`."""
     query = select(*_COLUMNS).where(in_tenant(connection, events), events.c.job_id == job_id, events.c.number > after)

@@ -15,12 +15,12 @@ from service.domain.status import ENDED, Status
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull, Unavailable
 from service.spec.data import DatasetData
 from service.spec.job import version_needed
-from service.spec.limits import checkpoint_bytes_of
+from service.spec.limits import file_bytes_of
 from service.store.engine import allow_long_statements
 from service.store.ids import new_id
 from service.store.jobs import events, resolutions
 from service.store.maintenance import garbage
-from service.store.maintenance.artifact_refs import referenced
+from service.store.maintenance.artifact_refs import files_of, referenced
 from service.store.schema import NO_TENANT, STAGED, checkpoints, jobs
 from service.store.tenancy import CachedSelect, in_tenant, tenant_of
 
@@ -155,7 +155,7 @@ def new_row(resolved: Resolved, tenant: str) -> dict[str, Any]:
         "device_request": spec.device,
         "max_epochs": spec.max_epochs,
         "monitor": resolved.monitor,
-        "expected_bytes": checkpoint_bytes_of(resolved),
+        "expected_bytes": file_bytes_of(resolved),
         "status": Status.queued,
         "created_at": datetime.now(UTC),
     }
@@ -224,18 +224,17 @@ def versions(connection: Connection, job_ids: Iterable[str]) -> dict[str, tuple[
 
 
 def remove(connection: Connection, job_id: str) -> None:
-    """Delete an ended job with its history and checkpoints; their files are garbage-collected later.
+    """Delete an ended job with its history and files, which are garbage-collected later.
 
     Raises NotFound, and Conflict while the job is live.
     """
     allow_long_statements(connection)  # a job may have a million epochs
-    of_job = and_(in_tenant(connection, checkpoints), checkpoints.c.job_id == job_id)
-    paths = connection.scalars(select(checkpoints.c.path).where(of_job)).all()
+    paths = files_of(connection, [job_id])
     ended = and_(in_tenant(connection, jobs), jobs.c.id == job_id, jobs.c.status.in_(ENDED))
     if connection.execute(delete(jobs).where(ended)).rowcount == 0:
         job = get(connection, job_id)
         raise Conflict(f"the job is {job.status.value}; cancel it first")
-    garbage.discard(connection, set(paths) - referenced(connection, paths))
+    garbage.discard(connection, paths - referenced(connection, paths))
 
 
 def lock(connection: Connection, which: ColumnElement[bool]) -> Sequence[str]:

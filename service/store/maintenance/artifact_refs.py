@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from service.domain.status import ENDED
 from service.store.maintenance import garbage
-from service.store.schema import deployment, jobs, metadata
+from service.store.schema import checkpoints, deployment, job_files, jobs, metadata
 from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+JOB_TABLES = (checkpoints, job_files)  # whose files belong to a job, and are garbage when it is deleted
 TABLES = [table for table in metadata.sorted_tables if "path" in table.c]
 
 
@@ -28,6 +29,15 @@ def referenced(connection: Connection, keys: Collection[str]) -> set[str]:
     if not wanted:
         return set()
     queries = [select(table.c.path).where(in_tenant(connection, table), table.c.path.in_(wanted)) for table in TABLES]
+    return {key for query in queries for key in connection.scalars(query)}
+
+
+def files_of(connection: Connection, job_ids: Collection[str]) -> set[str]:
+    """The artifact keys of these jobs' files; other rows may refer to them, too."""
+    wanted = list(job_ids)
+    queries = [
+        select(table.c.path).where(in_tenant(connection, table), table.c.job_id.in_(wanted)) for table in JOB_TABLES
+    ]
     return {key for query in queries for key in connection.scalars(query)}
 
 

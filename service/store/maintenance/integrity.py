@@ -13,12 +13,12 @@ from service.domain.status import LIVE, Status
 from service.spec.early_stopping import Monitor
 from service.store.engine import allow_long_statements
 from service.store.model_tables import model_members, model_versions, models
-from service.store.schema import STAGED, checkpoints, datasets, epochs, events, jobs, sweeps
+from service.store.schema import STAGED, checkpoints, datasets, epochs, events, job_files, jobs, sweeps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import ColumnElement, Connection, Row, Select
+    from sqlalchemy import ColumnElement, Connection, Row, Select, Table
 
 ROWS = 1_000  # fetched at once
 RESTORE = "stop the service and restore the latest backup"
@@ -42,7 +42,7 @@ class FileRef:
     """A file as described by the row that refers to it."""
 
     owner: str  # the id of a job or a data set, or the name and version of a model
-    kind: str  # best, last, state, rows or member
+    kind: str  # best, last, state, predictions, rows or member
     path: str
     sha256: str
     size_bytes: int
@@ -152,8 +152,17 @@ def checkpoint_files(connection: Connection, after: FileRef | None = None) -> li
 
     Paged, because reading the files takes long, and no transaction should be open meanwhile.
     """
-    place = tuple_(checkpoints.c.job_id, checkpoints.c.kind)
-    columns = [checkpoints.c[name] for name in ("job_id", "kind", "path", "sha256", "size_bytes")]
+    return _files(connection, checkpoints, after)
+
+
+def other_job_files(connection: Connection, after: FileRef | None = None) -> list[FileRef]:
+    """The next page of other files of jobs; empty at the end."""
+    return _files(connection, job_files, after)
+
+
+def _files(connection: Connection, table: Table, after: FileRef | None) -> list[FileRef]:
+    place = tuple_(table.c.job_id, table.c.kind)
+    columns = [table.c[name] for name in ("job_id", "kind", "path", "sha256", "size_bytes")]
     query = select(*columns).where(place > (("", "") if after is None else (after.owner, after.kind)))
     return [FileRef(*row) for row in connection.execute(query.order_by(*columns[:2]).limit(ROWS))]
 

@@ -9,8 +9,8 @@ from sqlalchemy import and_, delete, exists, select
 from service.domain.status import ENDED
 from service.store.engine import allow_long_statements
 from service.store.maintenance import garbage
-from service.store.maintenance.artifact_refs import referenced
-from service.store.schema import NO_TENANT, STAGED, checkpoints, jobs, sweeps
+from service.store.maintenance.artifact_refs import files_of, referenced
+from service.store.schema import NO_TENANT, STAGED, jobs, sweeps
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def delete_jobs(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete at most `limit` jobs that ended before, with history and checkpoints; returns their number."""
+    """Delete at most `limit` jobs that ended before, with history and files; returns their number."""
     allow_long_statements(connection)  # a job may have a million epochs
     old = select(jobs.c.id).where(jobs.c.status.in_(ENDED), jobs.c.finished_at < before)
     held = old.order_by(jobs.c.id).limit(limit).with_for_update(skip_locked=True)  # locked jobs are deleted next time
     ids = list(connection.scalars(held))
     if not ids:
         return 0
-    keys = set(connection.scalars(select(checkpoints.c.path).where(checkpoints.c.job_id.in_(ids))))
+    keys = files_of(connection, ids)
     count = connection.execute(delete(jobs).where(jobs.c.id.in_(ids))).rowcount
     garbage.discard(connection, keys - referenced(connection, keys))
     return count

@@ -1,0 +1,1 @@
+"""Sections of a report, as the API returns them. Without NumPy, because the API starts without it."""
