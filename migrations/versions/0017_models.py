@@ -1,4 +1,4 @@
-"""Add published models: tables models, model_versions, model_members, model_aliases and alias_moves."""
+"""Add published models: models, model_versions, model_members, their files, aliases and their moves."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -43,6 +43,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("tenant", "idempotency_key", name=op.f("uq_model_versions_tenant_idempotency_key")),
     )
     _create_members()
+    _create_member_files()
     _create_aliases()
 
 
@@ -73,6 +74,28 @@ def _create_members() -> None:
     )
     op.create_index("ix_model_members_bytes", "model_members", ["tenant", "path", "size_bytes"])
     op.create_index(op.f("ix_model_members_tenant_job"), "model_members", ["tenant", "job"])
+
+
+def _create_member_files() -> None:
+    op.create_table(
+        "model_member_files",
+        sa.Column("model_id", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("tenant", sa.String(), **TENANT),
+        sa.Column("sha256", sa.String(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("path", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["model_id", "version", "place"],
+            ["model_members.model_id", "model_members.version", "model_members.place"],
+            name=op.f("fk_model_member_files_model_id_version_place"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("model_id", "version", "place", "kind", name=op.f("pk_model_member_files")),
+    )
+    op.create_index("ix_model_member_files_bytes", "model_member_files", ["tenant", "path", "size_bytes"])
 
 
 def _create_aliases() -> None:

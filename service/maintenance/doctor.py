@@ -53,6 +53,7 @@ FILES_OF = (
     integrity.other_job_files,
     integrity.dataset_files,
     integrity.member_files,
+    integrity.other_member_files,
 )
 
 

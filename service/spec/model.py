@@ -14,7 +14,7 @@ LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 """A DNS label: what models and aliases are called, so that an address needs no escapes."""
 ADDRESS = rf"({LABEL})(?:@({LABEL})|:([1-9][0-9]{{0,8}}))?"
 """A model in the address of a prediction: `NAME`, `NAME@ALIAS` or `NAME:VERSION`; none of it needs escapes."""
-MAX_MEMBERS = 100
+MAX_MEMBERS = 200
 MAX_VERSION = 2**31 - 1
 
 ModelName = Annotated[str, StringConstraints(strict=True, pattern=f"^{LABEL}$")]

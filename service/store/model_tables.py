@@ -17,7 +17,8 @@ from sqlalchemy import (
 )
 
 from service.domain.access import DEFAULT_TENANT
-from service.store.schema import Utc, metadata
+from service.store.schema import metadata
+from service.store.utc import Utc
 
 models = Table(
     "models",
@@ -72,6 +73,26 @@ model_members = Table(
     ),
     Index("ix_model_members_bytes", "tenant", "path", "size_bytes"),  # covering index for sums over distinct files
     Index(None, "tenant", "job"),
+)
+
+# Kept predictions of members, for metrics and calibration of the version.
+model_member_files = Table(
+    "model_member_files",
+    metadata,
+    Column("model_id", String, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String, primary_key=True),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
+    Column("sha256", String, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("path", String, nullable=False),
+    ForeignKeyConstraint(
+        ["model_id", "version", "place"],
+        ["model_members.model_id", "model_members.version", "model_members.place"],
+        ondelete="CASCADE",
+    ),
+    Index("ix_model_member_files_bytes", "tenant", "path", "size_bytes"),  # covering index, as that of members
 )
 
 model_aliases = Table(

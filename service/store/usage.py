@@ -9,12 +9,12 @@ from sqlalchemy import case, func, select, union
 
 from service.domain.status import LIVE, Status
 from service.spec.base import FrozenModel
-from service.store.model_tables import model_members
+from service.store.model_tables import model_member_files, model_members
 from service.store.schema import checkpoints, dataset_inputs, datasets, job_files, jobs
 from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row, Table
 
 HISTORY_ROW_BYTES = 400
 """Approximate size of an epoch's row with its index entry."""
@@ -66,13 +66,7 @@ def read(connection: Connection) -> Usage:
     parquet, profiles = connection.execute(
         select(_sum(datasets.c.parquet_bytes), _sum(datasets.c.profile_bytes)).where(in_tenant(connection, datasets))
     ).one()
-    files = (
-        select(table.c.path, table.c.size_bytes).where(in_tenant(connection, table))
-        for table in (checkpoints, model_members)
-    )
-    written = connection.scalar(select(_sum(union(*files).subquery().c.size_bytes)))
     of_members = select(_sum(_size(connection, model_members.c.spec))).where(in_tenant(connection, model_members))
-    others = connection.scalar(select(_sum(job_files.c.size_bytes)).where(in_tenant(connection, job_files)))
 
     def count(*statuses: Status) -> int:
         return sum(by_status[status].number for status in statuses if status in by_status)
@@ -83,8 +77,8 @@ def read(connection: Connection) -> Usage:
         stored=StoredBytes(
             datasets=int(parquet),
             profiles=int(profiles),
-            checkpoints=int(written or 0),
-            job_files=int(others or 0),
+            checkpoints=_files(connection, checkpoints, model_members),
+            job_files=_files(connection, job_files, model_member_files),
             histories=HISTORY_ROW_BYTES * sum(int(row.epochs) for row in by_status.values()),
             specs=sum(int(row.specs) for row in by_status.values())
             + _inputs(connection)
@@ -92,6 +86,12 @@ def read(connection: Connection) -> Usage:
             expected=_expected(connection, by_status),
         ),
     )
+
+
+def _files(connection: Connection, *owners: Table) -> int:
+    """Bytes of the files that rows of these tables name, each file once."""
+    files = (select(table.c.path, table.c.size_bytes).where(in_tenant(connection, table)) for table in owners)
+    return int(connection.scalar(select(_sum(union(*files).subquery().c.size_bytes))) or 0)
 
 
 def _jobs(connection: Connection) -> Any:

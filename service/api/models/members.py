@@ -9,12 +9,13 @@ from pydantic import BaseModel, ValidationError
 from service.api.models.selection import conflict
 from service.artifacts import sha256_of
 from service.domain.checkpoint import METADATA_KEY, CheckpointKind, read_metadata
+from service.domain.job_file import JobFileKind
 from service.domain.model import MemberDataset, ModelMember, Signature
 from service.errors import CheckpointCorrupt, InvalidSpec, NotFound
 from service.spec.data import DatasetData
 from service.spec.job import JobSpec
 from service.spec.table import Value
-from service.store import checkpoints, datasets
+from service.store import checkpoints, datasets, job_files
 from service.store.jobs import jobs
 from service.store.models.versions import NewMember
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from service.api.models.selection import Chosen
     from service.domain.checkpoint import Checkpoint
     from service.domain.job import Job
+    from service.domain.job_file import JobFile
 
 
 class _Target(BaseModel):
@@ -55,33 +57,36 @@ def read_members(context: RequestContext, chosen: Sequence[Chosen]) -> tuple[lis
     or has no best epoch, CheckpointCorrupt.
     """
     found = [_job_of(context, each) for each in chosen]
-    named = _datasets(context, [job for job, _ in found])
+    named = _datasets(context, [job for job, _, _ in found])
     total = sum(each.weight for each in chosen)
     members, first = list[NewMember](), None
-    for each, (job, checkpoint) in zip(chosen, found, strict=True):
+    for each, (job, checkpoint, predictions) in zip(chosen, found, strict=True):
         signature = read_signature(context.state.artifacts.path(checkpoint.path), checkpoint)
         if first is None:
             first = signature
         elif difference := _difference(first, signature):
             message = f"the job {each.job!r} {difference}: all members of a version must agree"
             raise InvalidSpec.at(each.pointer, message)
-        members.append(NewMember(_member(job, checkpoint, each.weight / total, named), checkpoint.path))
+        member = _member(job, checkpoint, each.weight / total, named)
+        members.append(NewMember(member, checkpoint.path, predictions))
     assert first is not None
     return members, first
 
 
-def _job_of(context: RequestContext, chosen: Chosen) -> tuple[Job, Checkpoint]:
+def _job_of(context: RequestContext, chosen: Chosen) -> tuple[Job, Checkpoint, JobFile | None]:
+    """The job, its best checkpoint, and the file of its predictions, if it has kept them."""
     with context.database.reading() as connection:
         try:
             job = jobs.get(connection, chosen.job)
         except NotFound as error:
             raise InvalidSpec.at(chosen.pointer, error.detail) from error
         checkpoint = checkpoints.of_jobs(connection, [job.id], CheckpointKind.best).get(job.id)
+        predictions = job_files.find(connection, job.id, JobFileKind.predictions)
     if not job.status.terminal:
         raise conflict(chosen.pointer, f"the job {job.id!r} is {job.status.value}; wait until it has ended")
     if checkpoint is None:
         raise conflict(chosen.pointer, f"the job {job.id!r} is {job.status.value} and has no best epoch")
-    return job, checkpoint
+    return job, checkpoint, predictions
 
 
 def _datasets(context: RequestContext, found: Sequence[Job]) -> dict[str, MemberDataset]:

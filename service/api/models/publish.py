@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from service.api.models.members import read_members
 from service.api.models.selection import choose, conflict
 from service.api.routes.jobs import fingerprint
 from service.domain.model import VersionMetrics
+from service.ensembling.process import score
 from service.errors import NotFound
 from service.store import keys
 from service.store.models import versions
 from service.store.models.versions import NewModelVersion
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from service.api.context import RequestContext
     from service.domain.model import ModelVersion
     from service.spec.model import NewVersion
+    from service.store.models.versions import NewMember
 
 
 def publish(context: RequestContext, asked: NewVersion, key: str | None) -> tuple[ModelVersion, bool]:
@@ -41,7 +45,7 @@ def publish(context: RequestContext, asked: NewVersion, key: str | None) -> tupl
         alias=asked.alias,
         source=source,
         signature=signature,
-        metrics=VersionMetrics(validation=None, test=None),
+        metrics=_metrics(context, members),
         members=members,
         created_by=by,
         service_version=version("bestepoch"),
@@ -51,3 +55,22 @@ def publish(context: RequestContext, asked: NewVersion, key: str | None) -> tupl
             return versions.create(connection, new, idempotency_key=key, request_sha256=sha256)
     except NotFound as error:  # deleted meanwhile
         raise conflict("/from", f"{error.detail}: it was deleted meanwhile") from error
+
+
+def _metrics(context: RequestContext, members: Sequence[NewMember]) -> VersionMetrics:
+    """Metrics of the average on held-out rows, if all members have kept predictions of rows of the same data."""
+    files = [
+        (context.state.artifacts.path(new.predictions.path), new.member.weight)
+        for new in members
+        if new.predictions is not None
+    ]
+    if len(files) < len(members) or len({_data(new.member.spec) for new in members}) > 1:
+        return VersionMetrics(validation=None, test=None)
+    scores = score(files, context.state.file_process_limits)
+    return VersionMetrics.model_validate(scores.model_dump())
+
+
+def _data(spec: Mapping[str, Any]) -> str:
+    """What rows a job has: its data set, or the inline or synthetic data."""
+    data = spec["data"]
+    return str(data["id"]) if data["kind"] == "dataset" else json.dumps(data, sort_keys=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import String, and_, case, cast, exists, func, or_, select, tuple_
+from sqlalchemy import String, and_, case, cast, exists, func, literal, or_, select, tuple_
 
 from service.domain.checkpoint import CheckpointKind
 from service.domain.event import EventKind
 from service.domain.status import LIVE, Status
 from service.spec.early_stopping import Monitor
 from service.store.engine import allow_long_statements
-from service.store.model_tables import model_members, model_versions, models
+from service.store.model_tables import model_member_files, model_members, model_versions, models
 from service.store.schema import STAGED, checkpoints, datasets, epochs, events, job_files, jobs, sweeps
 
 if TYPE_CHECKING:
@@ -177,13 +177,23 @@ def dataset_files(connection: Connection, after: FileRef | None = None) -> list[
 
 def member_files(connection: Connection, after: FileRef | None = None) -> list[FileRef]:
     """The next page of files that only versions of models have, each file once; empty at the end."""
-    of_job = exists().where(checkpoints.c.tenant == model_members.c.tenant, checkpoints.c.path == model_members.c.path)
-    name = func.min(models.c.name + ":" + cast(model_members.c.version, String))
-    columns = model_members.c.path, model_members.c.sha256, model_members.c.size_bytes
-    query = select(name.label("owner"), *columns).join(models, models.c.id == model_members.c.model_id)
-    page = query.where(~of_job, model_members.c.path > ("" if after is None else after.path)).group_by(*columns)
-    rows = connection.execute(page.order_by(model_members.c.path).limit(ROWS))
-    return [FileRef(f"model {row.owner}", "member", *row[1:]) for row in rows]
+    return _kept(connection, model_members, checkpoints, literal("member"), after)
+
+
+def other_member_files(connection: Connection, after: FileRef | None = None) -> list[FileRef]:
+    """The next page of other files that only versions of models have, each file once; empty at the end."""
+    return _kept(connection, model_member_files, job_files, model_member_files.c.kind, after)
+
+
+def _kept(
+    connection: Connection, table: Table, of_jobs: Table, kind: ColumnElement[str], after: FileRef | None
+) -> list[FileRef]:
+    of_job = exists().where(of_jobs.c.tenant == table.c.tenant, of_jobs.c.path == table.c.path)
+    owner = func.min("model " + models.c.name + ":" + cast(table.c.version, String))
+    columns = table.c.path, table.c.sha256, table.c.size_bytes
+    query = select(owner, func.min(kind), *columns).join(models, models.c.id == table.c.model_id)
+    page = query.where(~of_job, table.c.path > ("" if after is None else after.path)).group_by(*columns)
+    return [FileRef(*row) for row in connection.execute(page.order_by(table.c.path).limit(ROWS))]
 
 
 def model_versions_without_members(connection: Connection) -> Iterator[Violation]:

@@ -13,7 +13,7 @@ from service.errors import Conflict, NotFound, Unavailable
 from service.store.ids import new_id
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import referenced
-from service.store.model_tables import model_aliases, model_members, model_versions, models
+from service.store.model_tables import model_aliases, model_member_files, model_members, model_versions, models
 from service.store.models import aliases
 from service.store.tenancy import in_tenant, tenant_of
 
@@ -87,10 +87,18 @@ def remove(connection: Connection, name: str) -> None:
         raise Conflict(
             f"the alias {pointing.alias!r} points to version {pointing.version} of this model; delete it first"
         )
-    of_members = and_(in_tenant(connection, model_members), model_members.c.model_id == row.id)
-    paths = set(connection.scalars(select(model_members.c.path).where(of_members)))
+    paths = paths_of(connection, row.id)
     connection.execute(delete(models).where(in_tenant(connection, models), models.c.id == row.id))
     garbage.discard(connection, paths - referenced(connection, paths))
+
+
+def paths_of(connection: Connection, model_id: str, version: int | None = None) -> set[str]:
+    """Artifact keys of the files that this version, or all versions, of a model keep."""
+    found = set[str]()
+    for table in (model_members, model_member_files):
+        query = select(table.c.path).where(in_tenant(connection, table), table.c.model_id == model_id)
+        found.update(connection.scalars(query if version is None else query.where(table.c.version == version)))
+    return found
 
 
 def _models(connection: Connection, rows: Sequence[Row[Any]]) -> list[Model]:

@@ -10,6 +10,7 @@ from sqlalchemy import and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.domain.checkpoint import CheckpointKind
+from service.domain.job_file import JobFile
 from service.domain.model import (
     CHAMPION,
     ModelMember,
@@ -22,9 +23,9 @@ from service.errors import Conflict, IdempotencyMismatch, NotFound
 from service.spec.model import VersionSource
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import referenced
-from service.store.model_tables import model_members, model_versions, models
+from service.store.model_tables import model_member_files, model_members, model_versions, models
 from service.store.models import aliases
-from service.store.models.models import lock, lock_or_create
+from service.store.models.models import lock, lock_or_create, paths_of
 from service.store.schema import checkpoints, jobs
 from service.store.tenancy import in_tenant, tenant_of
 
@@ -38,10 +39,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NewMember:
-    """A member of a new version, and the artifact key of its weights."""
+    """A member of a new version, the artifact key of its weights, and the file of its job's predictions, if kept."""
 
     member: ModelMember
     path: str
+    predictions: JobFile | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,13 @@ def _insert(connection: Connection, new: NewModelVersion, keys: dict[str, Any]) 
         for place, each in enumerate(new.members)
     ]
     connection.execute(insert(model_members), rows)
+    files = [
+        {**key, "place": place, **each.predictions.model_dump(exclude={"created_at"})}
+        for place, each in enumerate(new.members)
+        if each.predictions is not None
+    ]
+    if files:
+        connection.execute(insert(model_member_files), files)
     for alias in dict.fromkeys(([CHAMPION] if number == 1 else []) + ([new.alias] if new.alias else [])):
         aliases.move(connection, model.id, alias, number, new.created_by)
     return number
@@ -186,8 +195,7 @@ def remove(connection: Connection, name: str, version: int) -> None:
     if pointing:
         names = ", ".join(map(repr, pointing))
         raise Conflict(f"the alias {names} points to this version; move or delete it first")
-    of_version = _members(connection, model.id), model_members.c.version == version
-    paths = set(connection.scalars(select(model_members.c.path).where(*of_version)))
+    paths = paths_of(connection, model.id, version)
     if connection.execute(delete(model_versions).where(this)).rowcount == 0:
         raise NotFound(f"the model {name!r} has no version {version}")
     garbage.discard(connection, paths - referenced(connection, paths))
