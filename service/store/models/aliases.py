@@ -117,11 +117,11 @@ def move(
     this = _this(connection, model_id, alias)
     row = connection.execute(select(model_aliases).where(this)).first()
     now = None if row is None else row.version
+    if now == version:
+        return  # also with `expected`: a retry of a move whose answer was lost succeeds
     if expected is not None and now != expected:
         points = "does not exist" if now is None else f"points to version {now}"
         raise Conflict(f"the alias {alias!r} {points}; expected: version {expected}")
-    if now == version:
-        return
     if (model_id, version) not in _existing(connection, [model_id]):
         raise NotFound(f"no version {version}")
     values = {"version": version, "moved_at": datetime.now(UTC), "moved_by": by.model_dump()}
