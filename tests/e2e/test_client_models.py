@@ -16,7 +16,6 @@ from tests.e2e.conftest import Run
 
 PENGUINS = Path("examples/penguins.csv")
 SMALL: dict[str, Any] = {"max_epochs": 5, "architecture": {"hidden": [8]}}
-FEATURES = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "island"]
 MEASURED: list[dict[str, Any]] = [
     {"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "flipper_length_mm": 181, "island": "Torgersen"},
     {"bill_length_mm": 47.5, "bill_depth_mm": None, "flipper_length_mm": 218, "island": "Biscoe"},
@@ -24,9 +23,8 @@ MEASURED: list[dict[str, Any]] = [
 
 
 def test_a_model_is_published_predicts_moves_and_rolls_back(client: Client, tmp_path: Path) -> None:
-    chosen = {**SMALL, "data": {"features": FEATURES}}
-    first = client.train(PENGUINS, target="species", **chosen).wait()
-    second = client.train(PENGUINS, target="species", seed=1, **chosen).wait()
+    first = client.train(PENGUINS, target="species", **SMALL).wait()
+    second = client.train(PENGUINS, target="species", seed=1, **SMALL).wait()
     client.models.create("birds", first, description="one network")
     two = client.models.create("birds", {first: 3.0, second.id: 1.0})
 
@@ -39,7 +37,7 @@ def test_a_model_is_published_predicts_moves_and_rolls_back(client: Client, tmp_
         assert answer["probabilities"] == pytest.approx(mixed, rel=1e-6)
     assert model.promote(2).previous == 1
     assert model.predict(MEASURED) == model.predict(MEASURED, at=2)
-    frame = model.predict(pd.DataFrame(MEASURED))
+    frame = model.predict(pd.DataFrame(MEASURED, columns=two.features))
     assert list(frame["prediction"]) == [each["prediction"] for each in model.predict(MEASURED)]
     assert model.rollback().version == 1
     with pytest.raises(LookupError, match="no version to roll back to"):
@@ -49,7 +47,7 @@ def test_a_model_is_published_predicts_moves_and_rolls_back(client: Client, tmp_
     assert [(move.from_version, move.to_version) for move in model.history()] == [(2, 1), (1, 2), (None, 1)]
     first.delete()
     saved = model.predict(PENGUINS, tmp_path / "species.csv")
-    assert len(list(csv.DictReader(saved.open()))) == 344
+    assert len(list(csv.DictReader(saved.read_text().splitlines()))) == 344
     assert [version.version for version in model.versions()] == [2, 1]
     assert repr(model) == "<Model birds: 2 versions, champion -> 1>"
     assert [each.name for each in client.models.list(job=second.id)] == ["birds"]
