@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from service.api.models.members import read_members
 from service.api.models.selection import choose, conflict
-from service.api.routes.jobs import fingerprint
 from service.domain.model import VersionMetrics
 from service.ensembling.process import score
 from service.errors import NotFound
@@ -25,9 +24,11 @@ if TYPE_CHECKING:
     from service.store.models.versions import NewMember
 
 
-def publish(context: RequestContext, asked: NewVersion, key: str | None) -> tuple[ModelVersion, bool]:
-    """The new version; (version, False) if this Idempotency-Key created it before. Blocks."""
-    sha256 = fingerprint(asked)
+def publish(context: RequestContext, asked: NewVersion, key: str | None, sha256: str) -> tuple[ModelVersion, bool]:
+    """The new version; (version, False) if the Idempotency-Key `key` created it before. Blocks.
+
+    `sha256`: of the request. Raises InvalidSpec, Conflict, IdempotencyMismatch, QuotaExceeded and errors of files.
+    """
     with context.database.reading() as connection:
         known = None if key is None else versions.by_idempotency_key(connection, key, sha256)
         by = keys.actor(connection, context.caller.key)

@@ -11,7 +11,7 @@ from service.api.context import Admin, Reader, Submitter
 from service.api.http.openapi import MODEL_EXAMPLES, problems
 from service.api.models.publish import publish
 from service.api.pagination import Limit, Page, cursor, page_of
-from service.api.routes.jobs import REPLAYED, IdempotencyKey
+from service.api.routes.jobs import REPLAYED, IdempotencyKey, fingerprint
 from service.api.strict_route import StrictRoute
 from service.domain.model import Model, ModelVersion, ModelVersionSummary
 from service.spec.model import LABEL, MAX_VERSION, NewVersion
@@ -51,8 +51,8 @@ async def create_model_version(
     needs: deleting its jobs and data sets, by request or by `BESTEPOCH_KEEP_DAYS`, does not change it. The first
     version of a name gets the alias `champion`; later ones are reached by `:VERSION` until an alias is moved to them.
     """
-    work = expensive_work.run(context, request, context.state.compute_slots, publish, context, asked, key)
-    version, created = await work
+    work = publish, context, asked, key, fingerprint(asked)
+    version, created = await expensive_work.run(context, request, context.state.compute_slots, *work)
     response.headers["Location"] = f"/v1/models/{version.model}/versions/{version.version}"
     if not created:
         response.status_code = 200
