@@ -156,6 +156,7 @@ def error_codes() -> str:
         for kind, status in problems.STATUSES.items()
         if kind is not errors.UnknownKey
     }
+    rows |= {(f"`{code}`", str(int(status)), meaning) for status, (code, meaning) in problems.HTTP_CODES.items()}
     ordered = sorted(rows, key=lambda row: (row[1], row[0], row[2]))
     return table(("code", "status", "meaning"), ordered)
 

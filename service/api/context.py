@@ -40,10 +40,15 @@ if TYPE_CHECKING:
     from service.store.engine import Database, TenantDatabase
 
 FILE_SECONDS = 600.0
+FEW_ROWS = 32
+"""Rows of a prediction that takes no thread, and is made together with others."""
 
 
 class Predictor(Protocol):
     """Inference and exports from a checkpoint, done in other processes: the API imports no torch."""
+
+    async def predict_few(self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """`predict` for at most FEW_ROWS rows, without a thread."""
 
     def predict(self, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """`{"prediction": ..., "probabilities": {...}}` for each of `rows`; raises InvalidData, Conflict."""

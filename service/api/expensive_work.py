@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import ClientDisconnect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from starlette.requests import Request
 
@@ -26,7 +26,12 @@ async def run(
 
     Raises ClientDisconnect when the client has gone: then the work was not started, or has been stopped.
     """
-    work = asyncio.ensure_future(limiter.run(context.caller.tenant, function, *arguments))
+    return await until_disconnect(request, limiter.run(context.caller.tenant, function, *arguments))
+
+
+async def until_disconnect(request: Request, coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of `coroutine`, which is cancelled when the client has gone: then raises ClientDisconnect."""
+    work = asyncio.ensure_future(coroutine)
     gone = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -13,10 +13,9 @@ from service.spec.graph import Node
 from service.spec.job import JobSpec, Task
 from service.spec.layers import Pool
 from service.spec.limits import array_memory_of, memory_of
-from service.spec.loss import DefaultLoss
 from service.spec.resolved import Resolved, SpecWarning
-from service.spec.table import Column, ColumnType, TableProfile, Value
-from service.spec.task import MAX_AUTO_CLASSES
+from service.spec.table import TableProfile, Value
+from service.spec.task import task_reason
 
 
 class _Described(BaseModel):
@@ -141,7 +140,7 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
     return Plan(
         spec=resolved.spec,
         task=resolved.spec.task,
-        task_reason=_task_reason(spec, column),
+        task_reason=task_reason(spec, column),
         monitor=resolved.monitor,
         inputs=[
             PlannedInput(
@@ -215,20 +214,3 @@ def _layer(index: int, node: Node) -> PlannedLayer:
         parameters=layer.parameters,
         details=details,
     )
-
-
-def _task_reason(asked: JobSpec, column: Column) -> str:
-    if asked.task is not Task.auto:
-        return "set in the spec"
-    if not isinstance(asked.loss, DefaultLoss):
-        return f"the loss {asked.loss.kind} is for this task"
-    if column.type is ColumnType.text:
-        return f"the target {column.name!r} holds text"
-    if column.type is ColumnType.boolean:
-        return f"the target {column.name!r} is true or false"
-    if column.type is ColumnType.number:
-        return f"the target {column.name!r} holds numbers with fractions"
-    values = f"the target {column.name!r} has {column.distinct} different whole numbers"
-    if column.distinct <= MAX_AUTO_CLASSES:
-        return f"{values}, and up to {MAX_AUTO_CLASSES} are taken for classes"
-    return f"{values}, and more than {MAX_AUTO_CLASSES} are taken for a quantity"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import subprocess
@@ -54,11 +55,12 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
     """Serve the API until a signal stops it; `on_start` is called just before."""
     from service.api.app import create_app
     from service.api.connections.server import Server
+    from service.serving.helper_pool import helper_count
     from service.serving.predictor import Predictor
 
     database, artifacts = open_database(settings), Artifacts(settings.artifacts)
     pair(database, artifacts)
-    predictor = Predictor(settings.max_model_bytes)
+    predictor = Predictor(settings.max_model_bytes, helper_count())
     _check_api_keys(settings, database)
     _warn_of_exposed_files(settings)
     if not landlock_version():
@@ -80,6 +82,8 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
     stop = threading.Event()
     collecting = _start_collecting(settings, database, stop)
     on_start()
+    predictor.start()
+    gc.freeze()  # routes and models, which stay: not to be scanned again and again
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     typer.echo(f"bestepoch {installed_version('bestepoch')} at http://{host}:{port} (documentation at /docs)")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
+from itertools import accumulate
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +21,7 @@ from service.serving.exports.bundle import to_bundle
 from service.serving.exports.program import to_pt2
 from service.serving.exports.rows import rows_for
 from service.serving.weighted_model import WeightedModel
+from service.spec.table import Value
 from service.training.checkpoint import from_bytes, to_pt
 from service.training.inference import InferenceModel
 
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
     from service.data.preprocess.preprocessing import Table
     from service.domain.job import Export
     from service.domain.model_ref import ModelRef
-    from service.serving.exports.model import Rows
-    from service.spec.table import Value
+    from service.serving.exports.model import Rows as ExportRows
     from service.training.checkpoint import LoadedCheckpoint
+
+Rows = list[dict[str, Value | None]]
+Answer = dict[str, Any]
 
 MAX_PROBABILITIES = 1_000_000  # in one response
 
@@ -88,7 +92,7 @@ def serve(pipe: Connection, model_bytes: int) -> None:
     """Serve calls until the pipe closes: (function name, arguments) -> (True, result) or (False, error)."""
     torch.set_num_threads(1)
     MODELS.max_bytes = model_bytes
-    served = (check_rows, predict, prediction_schema, predict_part, export_pt, export)
+    served = (warm_up, preload, check_rows, predict, prediction_schema, predict_part, export_pt, export)
     functions: dict[str, Callable[..., Any]] = {function.__name__: function for function in served}
     while True:
         try:
@@ -103,7 +107,16 @@ def serve(pipe: Connection, model_bytes: int) -> None:
             pipe.send((False, StorageError(f"a file cannot be read or written: {error.strerror}")))
 
 
-def check_rows(ref: ModelRef, rows: list[dict[str, Value | None]]) -> None:
+def warm_up() -> None:
+    """Do nothing: the process has started, and torch is loaded."""
+
+
+def preload(ref: ModelRef) -> None:
+    """Load the model, and predict a row without values; raises CheckpointCorrupt, Conflict."""
+    predict(ref, [[{}]])
+
+
+def check_rows(ref: ModelRef, rows: Rows) -> None:
     """Validate rows: raises InvalidData with row and column of a wrong value, or for too many rows."""
     fitted = MODELS.weighted(ref).preprocessing
     classes = fitted.target.classes
@@ -113,18 +126,26 @@ def check_rows(ref: ModelRef, rows: list[dict[str, Value | None]]) -> None:
     table_from_rows(rows, fitted)
 
 
-def predict(ref: ModelRef, rows: list[dict[str, Value | None]]) -> tuple[list[dict[str, Any]], float]:
-    """Predict rows, given as raw values by column name; also returns the seconds taken, without loading.
+def predict(ref: ModelRef, requests: list[Rows]) -> tuple[list[list[Answer] | ServiceError], float]:
+    """Predict the rows of several requests at once; also returns the seconds taken, without loading.
 
-    One `{"prediction": ...}` per row, for classification with `"probabilities": {class: probability}`. Raises
-    InvalidData with row and column of a wrong value.
+    A row, given as raw values by column name, is answered by `{"prediction": ...}`, for classification with
+    `"probabilities": {class: probability}`. A request with a wrong value gets an InvalidData with row and column, and
+    the others their answers.
     """
     model = MODELS.weighted(ref)
     began = time.monotonic()
-    return _answers(model, rows), time.monotonic() - began
+    try:
+        answers = _answers(model, [row for rows in requests for row in rows])
+    except InvalidData as error:
+        if len(requests) == 1:
+            return [error], time.monotonic() - began
+        return [predict(ref, [rows])[0][0] for rows in requests], time.monotonic() - began
+    ends = list(accumulate(len(rows) for rows in requests))
+    return [answers[end - len(rows) : end] for rows, end in zip(requests, ends, strict=True)], time.monotonic() - began
 
 
-def _answers(model: WeightedModel, rows: list[dict[str, Value | None]]) -> list[dict[str, Any]]:
+def _answers(model: WeightedModel, rows: Rows) -> list[Answer]:
     fitted = model.preprocessing
     classes = fitted.target.classes
     table = table_from_rows(rows, fitted)
@@ -193,7 +214,7 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _exported(checkpoint: LoadedCheckpoint, rows: Rows, asked: Export) -> bytes:
+def _exported(checkpoint: LoadedCheckpoint, rows: ExportRows, asked: Export) -> bytes:
     match asked.format:
         case CheckpointFormat.onnx:
             try:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from service.spec.resolved import Resolved
 
 
+MIN_BATCH_ROWS = 8
+"""Where not even so many rows fit in memory, the network is too large, not the batch."""
+
+
 @dataclass(frozen=True)
 class JobLimits:
     """Limits on one job, set by the operator."""
@@ -58,6 +62,8 @@ class JobLimits:
         if total > self.memory_bytes:
             most = max(parts, key=parts.__getitem__)
             said = f"training would take about {_gib(total)}, of which this is {_gib(parts[most])}"
+            if most == "/batch_size" and parts[most] * MIN_BATCH_ROWS > self.memory_bytes * job.batch_rows:
+                most, said = "/architecture", f"{said}, in batches of {job.batch_rows:,} rows"
             raise InvalidSpec.at(most, f"{said}; this server has {_gib(self.memory_bytes)} for a job")
 
     def with_row_bytes(self, job: Resolved) -> Resolved:

@@ -10,21 +10,21 @@ from dataclasses import replace
 
 from service.engine_constants import MAX_STEP_VALUES
 from service.errors import InvalidSpec
-from service.spec import data_warnings, loss
-from service.spec.averaging import Ema, Swa
+from service.spec import data_warnings, loss, training_warnings
+from service.spec.averaging import Swa
 from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
 from service.spec.inputs import Inputs, choose_inputs
 from service.spec.job import JobSpec, Task
 from service.spec.layers import BatchNorm
-from service.spec.limits import JobLimits
+from service.spec.limits import MIN_BATCH_ROWS, JobLimits
 from service.spec.lowering import lower
 from service.spec.rate_factors import check_rates
 from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target, layout_of, link_of
 from service.spec.row_counts import count_rows
 from service.spec.split import split_sizes
 from service.spec.table import TableProfile, inline_profile, synthetic_profile
-from service.spec.task import check_loss, target_of, task_of
+from service.spec.task import check_loss, target_of, task_of, task_reason
 
 __all__ = [
     "Feature",
@@ -38,8 +38,6 @@ __all__ = [
     "resolve",
     "split_sizes",
 ]
-
-_CANNOT_FIRE = {"patience": "patience", "gl": "min_epochs", "pq": "k", "up": "s"}  # the field to point at
 
 
 def profile_of(data: SyntheticData | InlineData) -> TableProfile:
@@ -65,6 +63,9 @@ def resolve(
     warnings = [*inputs.warnings, *row_warnings, *data_warnings.of_rows(table, spec.split)]
     if target.classes is not None:
         warnings += data_warnings.of_classes(inputs.target)
+    if task is Task.classification and spec.preprocess.clip_target:
+        why = f"the task is {task.value}: {task_reason(spec, inputs.target)}"
+        raise InvalidSpec.at("/preprocess/clip_target", f"predictions can be clipped in regression only; {why}")
     spec = _fill(spec, task, [feature.column for feature in inputs.features])
     _check_monitor(spec, task, rows)
     graph = lower(spec.architecture, layout_of(inputs.features), len(target.classes or ()) or 1)
@@ -74,12 +75,7 @@ def resolve(
     if limits is not None:
         limits.check(resolved)
         resolved = limits.with_row_bytes(resolved)
-    warnings += _training_warnings(resolved)
-    return replace(resolved, warnings=tuple(warnings))
-
-
-def _warn(code: str, message: str, pointer: str) -> SpecWarning:
-    return SpecWarning(code=code, message=message, pointer=pointer)
+    return replace(resolved, warnings=(*warnings, *training_warnings.of_training(resolved)))
 
 
 def _fill(spec: JobSpec, task: Task, features: list[str]) -> JobSpec:
@@ -89,8 +85,6 @@ def _fill(spec: JobSpec, task: Task, features: list[str]) -> JobSpec:
         raise InvalidSpec.at("/split/stratify", "a split in row order cannot be stratified; set shuffle to true")
     if split.stratify and task is Task.regression:
         raise InvalidSpec.at("/split/stratify", "only classes can be stratified; this target is a number")
-    if task is Task.classification and spec.preprocess.clip_target:
-        raise InvalidSpec.at("/preprocess/clip_target", "predictions can be clipped in regression only")
     data = spec.data.model_copy(update={"features": features}) if isinstance(spec.data, DatasetData) else spec.data
     spec = spec.model_copy(update={"task": task, "split": split, "data": data})
     return spec.model_copy(update={"loss": spec.known_loss})
@@ -112,11 +106,14 @@ def _check_monitor(spec: JobSpec, task: Task, rows: RowCounts) -> None:
 
 def _check_network(resolved: Resolved) -> None:
     if resolved.step_values > MAX_STEP_VALUES:
+        fitting = MAX_STEP_VALUES // resolved.graph.values_held
+        too_wide = fitting < MIN_BATCH_ROWS
+        instead = "a smaller network, or fewer inputs" if too_wide else f"batches of at most {fitting:,} rows"
         message = (
             f"a step of {resolved.batch_rows:,} rows would hold {resolved.step_values * 4 / 2**30:,.0f} GiB between the"
-            f" layers; at most {MAX_STEP_VALUES * 4 / 2**30:.0f} GiB are allowed: take smaller batches"
+            f" layers; at most {MAX_STEP_VALUES * 4 / 2**30:.0f} GiB are allowed: take {instead}"
         )
-        raise InvalidSpec.at("/batch_size", message)
+        raise InvalidSpec.at("/architecture" if too_wide else "/batch_size", message)
     flat_norms = [x for x in resolved.layers if isinstance(x, BatchNorm) and x.outputs == x.shape[0]]
     if flat_norms and resolved.batch_rows < 2:
         raise InvalidSpec.at("/batch_size", "batch normalization needs at least 2 rows in a batch")
@@ -127,53 +124,3 @@ def _check_network(resolved: Resolved) -> None:
         raise InvalidSpec.at("/averaging/start", f"training ends before, at epoch {max_epochs}")
     if optimizer.kind == "sgd" and optimizer.nesterov and optimizer.momentum == 0:
         raise InvalidSpec.at("/optimizer/nesterov", "nesterov needs a momentum above 0")
-
-
-def _averaging_warnings(resolved: Resolved) -> list[SpecWarning]:
-    spec, averaging, rule = resolved.spec, resolved.spec.averaging, resolved.spec.early_stopping
-    if isinstance(averaging, Ema):
-        steps, reach = resolved.steps_per_epoch * spec.max_epochs, 1.0 / (1.0 - averaging.decay)
-        if reach * 3 > steps:
-            message = f"the average reaches back some {reach:,.0f} steps, but training has {steps:,} at most"
-            return [_warn("average_too_long", f"{message}: take a smaller decay", "/averaging/decay")]
-    if isinstance(averaging, Swa) and rule and rule.earliest_stop < (first := averaging.first_epoch(spec.max_epochs)):
-        message = f"early stopping may end training before epoch {first}, from which on weights are averaged"
-        return [_warn("average_may_not_begin", message, "/averaging/start")]
-    return []
-
-
-def _training_warnings(resolved: Resolved) -> list[SpecWarning]:
-    spec, warnings = resolved.spec, []
-    rule = spec.early_stopping
-    if rule and rule.earliest_stop >= spec.max_epochs:
-        message = (
-            f"{rule.rule} can fire at epoch {rule.earliest_stop} at the earliest,"
-            f" but training ends at epoch {spec.max_epochs}"
-        )
-        warnings.append(_warn(f"{rule.rule}_cannot_fire", message, f"/early_stopping/{_CANNOT_FIRE[rule.rule]}"))
-    warnings += _averaging_warnings(resolved)
-    size = resolved.batch_rows
-    if size > 1 and resolved.rows.train > size and resolved.rows.train % size == 1:
-        warnings.append(
-            _warn(
-                "tail_batch_of_one",
-                "the last batch would have one row; it joins the batch before it",
-                "/batch_size",
-            )
-        )
-    if resolved.spec.batch_size != "full" and resolved.spec.batch_size > resolved.rows.train:
-        warnings.append(
-            _warn("batch_larger_than_rows", f"there are only {resolved.rows.train} training rows", "/batch_size")
-        )
-    if spec.precision == "bfloat16" and spec.device != "cuda":
-        message = "bfloat16 is for GPUs: on a CPU it loses precision and is no faster"
-        warnings.append(_warn("bfloat16_on_cpu", message, "/precision"))
-    norms = [layer for layer in resolved.layers if isinstance(layer, BatchNorm)]
-    if resolved.steps_per_epoch == 1 and norms:
-        message = (
-            "with one step an epoch, batch normalization's running statistics lag some"
-            f" {2 / min(norm.momentum for norm in norms):.0f} epochs behind the weights: early validation losses"
-            " mean little (raise the momentum of batch norm to shorten it)"
-        )
-        warnings.append(_warn("one_step_per_epoch", message, "/batch_size"))
-    return warnings

@@ -32,6 +32,24 @@ def task_of(spec: JobSpec, column: Column) -> Task:
     return task
 
 
+def task_reason(asked: JobSpec, column: Column) -> str:
+    """Why the job has its task, for this target column."""
+    if asked.task is not Task.auto:
+        return "set in the spec"
+    if not isinstance(asked.loss, loss.DefaultLoss):
+        return f"the loss {asked.loss.kind} is for this task"
+    if column.type is ColumnType.text:
+        return f"the target {column.name!r} holds text"
+    if column.type is ColumnType.boolean:
+        return f"the target {column.name!r} is true or false"
+    if column.type is ColumnType.number:
+        return f"the target {column.name!r} holds numbers with fractions"
+    values = f"the target {column.name!r} has {column.distinct} different whole numbers"
+    if column.distinct <= MAX_AUTO_CLASSES:
+        return f"{values}, and up to {MAX_AUTO_CLASSES} are taken for classes"
+    return f"{values}, and more than {MAX_AUTO_CLASSES} are taken for a quantity"
+
+
 def check_loss(spec: JobSpec, task: Task, column: Column) -> None:
     """Raise InvalidSpec if the loss does not fit the task or the target."""
     if isinstance(spec.loss, loss.CLASSIFICATION if task is Task.regression else loss.REGRESSION):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 
@@ -24,7 +27,7 @@ from service.training.snapshot import to_bytes as snapshot_bytes
 from service.worker.predictions import best_predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from service.artifacts import Artifacts
     from service.data.formats.prediction_table import PredictionTable
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
     from service.worker.superseded_checkpoints import SupersededCheckpoints
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+WRITERS = 8  # threads
 
 
 class Packer(Protocol):
@@ -97,6 +103,7 @@ class CheckpointFiles:
     def __init__(self, artifacts: Artifacts, superseded: SupersededCheckpoints, keep: Collection[str]) -> None:
         """`keep`: the kinds of files that an ended job leaves beside the best checkpoint."""
         self._artifacts, self.superseded, self._keep = artifacts, superseded, keep
+        self._packing, self._making_room = Lock(), Lock()
         self.packer: Packer  # set when training starts
 
     @property
@@ -111,6 +118,10 @@ class CheckpointFiles:
     def write_state(self, number: int, attempt: Attempt) -> list[Checkpoint]:
         """The state to resume from, after the first epoch of this attempt. Raises StorageError."""
         return [] if attempt.last is None else [self._write(number, attempt, CheckpointKind.state)]
+
+    def write_best_and_state(self, number: int, attempt: Attempt) -> list[Checkpoint]:
+        """Both. Raises StorageError."""
+        return [*self.write_best(number, attempt), *self.write_state(number, attempt)]
 
     def write_final(self, number: int, attempt: Attempt) -> tuple[list[Checkpoint | JobFile], JobError | None]:
         """The files that an ended job keeps, as far as they could be written, and why not all were.
@@ -143,16 +154,17 @@ class CheckpointFiles:
 
     def _write_predictions(self, number: int, claim: Claim, best: Checkpoint) -> list[JobFile]:
         """The file of predictions, if there are rows to predict. Raises StorageError, TooLarge."""
-        table = self.packer.predictions(number, best, claim.job_id)
+        with self._packing:  # the members of an array share its buffers
+            table = self.packer.predictions(number, best, claim.job_id)
         if table is None:
             return []
         key = f"jobs/{claim.job_id}/{claim.attempt}-predictions-{best.epoch}.parquet"
         try:
             return [self._write_table(table, key)]
         except StorageError:
-            if not self.superseded.make_room():
-                raise
-            return [self._write_table(table, key)]
+            with self._making_room:
+                self.superseded.make_room()
+                return [self._write_table(table, key)]
 
     def _write_table(self, table: PredictionTable, key: str) -> JobFile:
         with self._artifacts.scratch() as folder:
@@ -171,14 +183,15 @@ class CheckpointFiles:
     def _write(self, number: int, attempt: Attempt, kind: CheckpointKind) -> Checkpoint:
         row = attempt.best if kind is CheckpointKind.best else attempt.last
         assert row is not None
-        data = self.packer.pack(number, attempt, kind)
+        with self._packing:
+            data = self.packer.pack(number, attempt, kind)
         key = f"checkpoints/{attempt.claim.job_id}/{attempt.claim.attempt}-{kind.value}-{row.epoch}.safetensors"
         try:
             self._artifacts.put(key, data)
         except StorageError:
-            if not self.superseded.make_room():
-                raise
-            self._artifacts.put(key, data)
+            with self._making_room:  # the first thread makes room for all
+                self.superseded.make_room()
+                self._artifacts.put(key, data)
         return Checkpoint(
             kind=kind,
             epoch=row.epoch,
@@ -189,3 +202,20 @@ class CheckpointFiles:
             download_url="",
             created_at=datetime.now(UTC),
         )
+
+
+def for_each(attempts: Mapping[int, Attempt], write: Callable[[int, Attempt], T]) -> Iterator[tuple[int, T]]:
+    """What `write` returns for each attempt, by its number; raises the first error after all have ended.
+
+    Several attempts are written at once: the disk makes many files durable in the time of a few.
+    """
+    if len(attempts) < 2:
+        for number, attempt in attempts.items():
+            yield number, write(number, attempt)
+        return
+    with ThreadPoolExecutor(WRITERS, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        found = {
+            number: pool.submit(copy_context().run, write, number, attempt) for number, attempt in attempts.items()
+        }
+        for number, result in found.items():
+            yield number, result.result()

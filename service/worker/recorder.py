@@ -18,6 +18,7 @@ from service.store.jobs.claim import Claim
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import referenced
 from service.worker.attempt import Attempt, FlushResult
+from service.worker.checkpoint_files import for_each
 
 if TYPE_CHECKING:
     from service.domain.epoch import Epoch
@@ -102,8 +103,8 @@ class Recorder:
         released = {number: self._active[number] for number in numbers if number in self._active}
         files: dict[int, list[Checkpoint]] = {}
         try:
-            for number, attempt in released.items():
-                files[number] = [*self._files.write_best(number, attempt), *self._files.write_state(number, attempt)]
+            for number, written in for_each(released, self._files.write_best_and_state):
+                files[number] = written
         except StorageError as error:
             log.warning("requeued without a saved state: %s", error)
         result = retry(lambda: self._commit(released, files, {}, release=True))
@@ -115,8 +116,7 @@ class Recorder:
         ended = {number: self._active[number] for number in outcomes}
         files: dict[int, list[Checkpoint | JobFile]] = {}
         ends: dict[int, Outcome] = {}
-        for number, attempt in ended.items():
-            files[number], problem = self._files.write_final(number, attempt)
+        for number, (files[number], problem) in for_each(ended, self._files.write_final):
             ends[number] = Outcome(Status.failed, error=problem) if problem else outcomes[number]
         result = retry(lambda: self._commit(ended, files, ends))
         self._leave(ended)
@@ -154,14 +154,14 @@ class Recorder:
         try:
             started = time.monotonic()
             if started >= self._publish_from:
-                for number, attempt in self._active.items():
-                    files[number] += self._files.write_best(number, attempt)
+                for number, written in for_each(self._active, self._files.write_best):
+                    files[number] += written
                 done = time.monotonic()
                 self._publish_from = done + (done - started) / PUBLISHING_SHARE
             started = time.monotonic()
             if started >= self._save_from:
-                for number, attempt in self._active.items():
-                    files[number] += self._files.write_state(number, attempt)
+                for number, written in for_each(self._active, self._files.write_state):
+                    files[number] += written
                 done = time.monotonic()
                 self._save_from = done + max(self._save_seconds, (done - started) / SAVING_SHARE)
         except StorageError as error:

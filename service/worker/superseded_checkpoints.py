@@ -34,11 +34,9 @@ class SupersededCheckpoints:
             self._bytes += size
         self._shrink(self._max_bytes)
 
-    def make_room(self) -> bool:
-        """The disk is full: delete them all. Returns whether there were any."""
-        before = len(self._files)
+    def make_room(self) -> None:
+        """The disk is full: delete them all."""
         self._shrink(0)
-        return len(self._files) < before
 
     def _shrink(self, max_bytes: int) -> None:
         """Files that cannot be deleted are left to the garbage collector."""

@@ -99,7 +99,8 @@ def test_a_training_step_over_the_memory_limit_is_refused(client: TestClient) ->
 
     assert response.status_code == 422
     assert response.json()["detail"] == (
-        "a step of 800,000 rows would hold 72 GiB between the layers; at most 8 GiB are allowed: take smaller batches"
+        "a step of 800,000 rows would hold 72 GiB between the layers; at most 8 GiB are allowed: take batches of at"
+        " most 89,121 rows"
     )
 
 

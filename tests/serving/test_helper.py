@@ -23,7 +23,8 @@ from service.domain.job import Export
 from service.domain.model_ref import Member, ModelRef
 from service.errors import CheckpointCorrupt, Conflict, InvalidData, Unavailable
 from service.serving import helper
-from service.serving.predictor import Helper, Predictor
+from service.serving.helper_process import HelperProcess
+from service.serving.predictor import Predictor
 from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
 from service.training.checkpoint import Metadata, from_bytes, to_bytes
@@ -53,11 +54,19 @@ def ref(*paths: Path | str, weights: tuple[float, ...] = (1.0,)) -> ModelRef:
     return ModelRef(tuple(Member(str(path), sha256_of(Path(path)), weight) for path, weight in found))
 
 
+def predicted(model: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The answers to one request."""
+    [answers], _ = helper.predict(model, [rows])
+    if isinstance(answers, InvalidData):
+        raise answers
+    return answers
+
+
 def test_classes_come_with_their_probabilities(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "a", ["yes" if i % 2 else "no" for i in range(40)])
     rows = [{"x0": float(i), "x1": None if i == 3 else 2.0} for i in range(5)]
 
-    together, _ = helper.predict(ref(path), rows)
+    together = predicted(ref(path), rows)
 
     for answer in together:
         assert set(answer["probabilities"]) == {"yes", "no"}
@@ -68,7 +77,7 @@ def test_classes_come_with_their_probabilities(tmp_path: Path) -> None:
 def test_booleans_are_answered_as_booleans(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "b", [i % 2 == 0 for i in range(40)])
 
-    [answer], _ = helper.predict(ref(path), [{"x0": 1, "x1": 2}])
+    [answer] = predicted(ref(path), [{"x0": 1, "x1": 2}])
 
     assert answer["prediction"] in (True, False)
     assert set(answer["probabilities"]) == {"true", "false"}
@@ -83,7 +92,7 @@ def test_a_number_beyond_float64_is_null(tmp_path: Path) -> None:
         architecture={"hidden": []},
     )
 
-    answers, _ = helper.predict(ref(path), [{"x0": 1.0, "x1": 2.0}, {"x0": 1e300, "x1": 1e300}])
+    answers = predicted(ref(path), [{"x0": 1.0, "x1": 2.0}, {"x0": 1e300, "x1": 1e300}])
 
     assert isinstance(answers[0]["prediction"], float)
     assert answers[1] == {"prediction": None}
@@ -92,7 +101,7 @@ def test_a_number_beyond_float64_is_null(tmp_path: Path) -> None:
 def test_null_values_of_the_data_set_are_missing_in_predictions_too(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "d", [i % 3 for i in range(40)], null_values=("unknown", "-999"))
 
-    [missing, text, number], _ = helper.predict(ref(path), [{"x0": v, "x1": 1.0} for v in (None, "unknown", -999)])
+    [missing, text, number] = predicted(ref(path), [{"x0": v, "x1": 1.0} for v in (None, "unknown", -999)])
 
     assert text == missing
     assert number == missing
@@ -137,16 +146,16 @@ def test_the_helper_returns_predictions_and_errors(predictor: Predictor, tmp_pat
 def test_a_helper_that_dies_is_replaced(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path(checkpoint(tmp_path / "h", [i % 3 for i in range(40)]))
     predictor.to_pt(path, sha256_of(path), tmp_path / "export")
-    process = predictor._helper._process
+    process = predictor._pool._helpers[0]._process
     assert process is not None
     assert process.pid is not None
     os.kill(process.pid, signal.SIGSTOP)
-    monkeypatch.setattr("service.serving.predictor.ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("service.serving.helper_process.ANSWER_SECONDS", 0.1)
 
     with pytest.raises(Unavailable):
         predictor.to_pt(path, sha256_of(path), tmp_path / "export")
 
-    monkeypatch.setattr("service.serving.predictor.ANSWER_SECONDS", 30.0)
+    monkeypatch.setattr("service.serving.helper_process.ANSWER_SECONDS", 30.0)
     started = time.monotonic()
     predictor.to_pt(path, sha256_of(path), tmp_path / "another")
     assert (tmp_path / "another").stat().st_size == (tmp_path / "export").stat().st_size
@@ -206,7 +215,7 @@ def test_a_helper_keeps_no_more_memory_than_its_budget(tmp_path: Path) -> None:
     try:
         for path in paths:
             running.predict(ref(path), [{"x0": 1.0, "x1": 2.0}])
-            pid = running._helper._process.pid  # type: ignore[union-attr]
+            pid = running._pool._helpers[0]._process.pid  # type: ignore[union-attr]
             used.append(memory_of(pid))
     finally:
         running.close()
@@ -246,7 +255,7 @@ def test_a_task_cancelled_while_its_helper_starts_ends(monkeypatch: pytest.Monke
     monkeypatch.setattr(SpawnProcess, "start", cancelled)
     set_current(work)
     try:
-        with Helper() as helper, pytest.raises(Cancelled), work.on_cancel(helper.kill):
+        with HelperProcess() as helper, pytest.raises(Cancelled), work.on_cancel(helper.kill):
             helper.call("prediction_schema", ModelRef((Member("nowhere", ""),)))
     finally:
         set_current(CancellableTask())

@@ -15,7 +15,7 @@ from service.serving import helper
 from service.serving.predictor import Predictor
 from service.spec.read_options import FileFormat, ReadOptions
 from tests.data.tables import ALLOWED
-from tests.serving.test_helper import X, checkpoint, ref
+from tests.serving.test_helper import X, checkpoint, predicted, ref
 
 ROWS: list[dict[str, Any]] = [{"x0": float(i % 5), "x1": None if i == 3 else i * 1.5} for i in range(12)]
 CLASSES = ["yes" if i % 3 else "no" for i in range(40)]
@@ -40,9 +40,9 @@ def test_probabilities_are_the_weighted_mean_of_the_members(
 ) -> None:
     paths, used = classifiers[:count], weights[:count]
 
-    answers, _ = helper.predict(ref(*paths, weights=tuple(used)), ROWS)
+    answers = predicted(ref(*paths, weights=tuple(used)), ROWS)
 
-    alone = [helper.predict(ref(path), ROWS)[0] for path in paths]
+    alone = [predicted(ref(path), ROWS) for path in paths]
     for place, answer in enumerate(answers):
         for name, probability in answer["probabilities"].items():
             mean = np.average([found[place]["probabilities"][name] for found in alone], weights=used)
@@ -52,7 +52,7 @@ def test_probabilities_are_the_weighted_mean_of_the_members(
 
 @given(st.floats(0.01, 100))
 def test_a_single_member_predicts_the_same_bits_whatever_its_weight(classifiers: list[str], weight: float) -> None:
-    [weighted, plain] = (helper.predict(ref(classifiers[0], weights=(each,)), ROWS)[0] for each in (weight, 1.0))
+    [weighted, plain] = (predicted(ref(classifiers[0], weights=(each,)), ROWS) for each in (weight, 1.0))
 
     assert weighted == plain
 
@@ -62,9 +62,9 @@ def test_numbers_are_averaged_in_the_unit_of_the_target(tmp_path: Path) -> None:
     ways: list[dict[str, Any]] = [{}, log]
     paths = [checkpoint(tmp_path / f"{i}", NUMBERS, task="regression", **way) for i, way in enumerate(ways)]
 
-    answers, _ = helper.predict(ref(*paths, weights=(1.0, 3.0)), ROWS)
+    answers = predicted(ref(*paths, weights=(1.0, 3.0)), ROWS)
 
-    one, other = (helper.predict(ref(path), ROWS)[0] for path in paths)
+    one, other = (predicted(ref(path), ROWS) for path in paths)
     for place, answer in enumerate(answers):
         assert answer["prediction"] == pytest.approx((one[place]["prediction"] + 3 * other[place]["prediction"]) / 4)
 
@@ -74,14 +74,14 @@ def test_members_may_use_different_columns(tmp_path: Path) -> None:
     first, second = checkpoint(tmp_path / "first", CLASSES, data=data), checkpoint(tmp_path / "second", CLASSES)
 
     for model in (ref(first, second, weights=(1.0, 1.0)), ref(second, first, weights=(1.0, 1.0))):
-        [answer], _ = helper.predict(model, [{"x0": 2.0, "x1": 3.0}])
-        [one], _ = helper.predict(ref(first), [{"x0": 2.0}])
-        [other], _ = helper.predict(ref(second), [{"x0": 2.0, "x1": 3.0}])
+        [answer] = predicted(model, [{"x0": 2.0, "x1": 3.0}])
+        [one] = predicted(ref(first), [{"x0": 2.0}])
+        [other] = predicted(ref(second), [{"x0": 2.0, "x1": 3.0}])
 
         mean = (one["probabilities"]["no"] + other["probabilities"]["no"]) / 2
         assert answer["probabilities"]["no"] == pytest.approx(mean)
         with pytest.raises(InvalidData, match="'x1' is absent"):
-            helper.predict(model, [{"x0": 2.0, "x9": 3.0}])
+            predicted(model, [{"x0": 2.0, "x9": 3.0}])
 
 
 def test_members_with_other_classes_or_another_reading_of_a_column_are_a_conflict(tmp_path: Path) -> None:

@@ -131,7 +131,10 @@ def test_predictions_are_clipped_in_regression_only() -> None:
     assert resolved(target="length", preprocess={"clip_target": True}).spec.preprocess.clip_target
     pointer, message = refused(preprocess={"clip_target": True})
 
-    assert (pointer, message) == ("/preprocess/clip_target", "predictions can be clipped in regression only")
+    assert pointer == "/preprocess/clip_target"
+    assert message == (
+        "predictions can be clipped in regression only; the task is classification: the target 'species' holds text"
+    )
 
 
 def test_rows_with_a_shape_have_one_input_a_column() -> None:

@@ -278,6 +278,7 @@ def test_predictions_of_an_attempt_that_lost_its_lease_are_garbage(
 
 
 @sqlite
+@pytest.mark.usefixtures("eager")
 def test_a_resumed_job_keeps_the_same_predictions(database: Database, artifacts: Artifacts) -> None:
     fields = {**SPEC, "split": {"test": 0.2}}
     undisturbed = submit_synthetic(database, **fields)

@@ -46,7 +46,7 @@ def outcome(database: Database, artifacts: Artifacts, job_id: str) -> tuple[Any,
 
 
 def predicted(artifacts: Artifacts, kept: JobFile) -> dict[str, Any]:
-    """Kept predictions, but for the job's id."""
+    """Kept predictions to the bit, but for the job's id."""
     table = prediction_table.read(artifacts.path(kept.path))
     arrays = {name: getattr(table, name) for name in ("row", "part", "truth", "prediction", "probabilities")}
     return {"source": table.source.model_copy(update={"job": ""})} | {

@@ -49,6 +49,16 @@ STATUSES: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.SchemaMismatch: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StorageError: HTTPStatus.INSUFFICIENT_STORAGE,
 }
+HTTP_CODES: dict[HTTPStatus, tuple[str, str]] = {
+    HTTPStatus.BAD_REQUEST: ("bad_request", "The body is not as its Content-Type says."),
+    HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "Not a method of this path; `Allow` lists those."),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("unsupported_media_type", "The body's media type is not supported here."),
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: (
+        "requested_range_not_satisfiable",
+        "The range is outside the file; `Content-Range` has its size.",
+    ),
+}
+"""The code and meaning of errors that the HTTP framework or a route raises by their status."""
 HEADERS: dict[type[errors.ServiceError], dict[str, str]] = {
     errors.Unauthorized: {"WWW-Authenticate": "Bearer"},
     errors.InvalidKey: {"WWW-Authenticate": 'Bearer error="invalid_token"'},
@@ -165,7 +175,8 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = _allowed(request)
         detail = f"{request.method} is not possible here; there are: {headers['Allow']}"
-    return respond(request, status, status.name.lower(), detail, headers=headers)
+    code = errors.NotFound.code if status == HTTPStatus.NOT_FOUND else HTTP_CODES.get(status, (status.name.lower(),))[0]
+    return respond(request, status, code, detail, headers=headers)
 
 
 def _allowed(request: Request) -> str:

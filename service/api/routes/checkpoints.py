@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal, TypeVar
 
@@ -21,9 +22,8 @@ from service.api.routes.export_inputs import export
 from service.api.strict_route import StrictRoute
 from service.artifacts import sha256_of
 from service.concurrency.cancellation import current
-from service.concurrency.fair_slots import FairLimiter
 from service.domain.checkpoint import Checkpoint, CheckpointFormat, CheckpointKind
-from service.errors import CheckpointCorrupt
+from service.errors import CheckpointCorrupt, NotFound
 from service.store import checkpoints
 from service.store.jobs import jobs
 
@@ -63,8 +63,11 @@ def get_checkpoint(job_id: JobId, kind: Kind, context: Reader) -> Checkpoint:
 def read_checkpoint(context: RequestContext, job_id: str, kind: CheckpointKind) -> Checkpoint:
     """The job's checkpoint of this kind; raises NotFound, for the job or for the checkpoint."""
     with context.database.reading() as connection:
-        jobs.require(connection, job_id)
-        return checkpoints.get(connection, job_id, kind)
+        try:
+            return checkpoints.get(connection, job_id, kind)
+        except NotFound:
+            jobs.require(connection, job_id)
+            raise
 
 
 @router.head("/{job_id}/checkpoints/{kind}/download", include_in_schema=False)
@@ -91,7 +94,7 @@ async def download_checkpoint(
     suffix, media_type = ("zip", ZIP) if format is CheckpointFormat.bundle else (format.value, OCTETS)
     filename, of = f"{job_id}-{kind}-epoch{{}}.{suffix}", CheckpointKind(kind)
     if format is CheckpointFormat.safetensors:
-        checkpoint, file = await with_weights(context, request, job_id, of, _open, limiter=None)
+        checkpoint, file = await with_weights(context, job_id, of, lambda *found: run_in_threadpool(_open, *found))
         sha256 = checkpoint.sha256
     else:
 
@@ -106,32 +109,25 @@ async def download_checkpoint(
                 return file, sha256_of(target)
 
         limiter = context.state.predict_slots if format is CheckpointFormat.pt else context.state.export_slots
-        checkpoint, (file, sha256) = await with_weights(context, request, job_id, of, written, limiter=limiter)
+        work = partial(expensive_work.run, context, request, limiter, written)
+        checkpoint, (file, sha256) = await with_weights(context, job_id, of, work)
     size = os.fstat(file.fileno()).st_size
     return serve(request, file, size, sha256, filename.format(checkpoint.epoch), media_type)
 
 
 async def with_weights(
-    context: RequestContext,
-    request: Request,
-    job_id: str,
-    kind: CheckpointKind,
-    use: Callable[[Checkpoint, Path], T],
-    *,
-    limiter: FairLimiter | None,
+    context: RequestContext, job_id: str, kind: CheckpointKind, use: Callable[[Checkpoint, Path], Awaitable[T]]
 ) -> tuple[Checkpoint, T]:
-    """The checkpoint, and the result of `use(checkpoint, path of its file)`, run in a slot of `limiter` if given.
+    """The checkpoint, and the result of `use(checkpoint, path of its file)`.
 
     Retried if a new best checkpoint has replaced the file meanwhile.
     """
     failed: str | None = None
+    read, key = partial(read_checkpoint, context, job_id, kind), (context.caller.tenant, job_id, kind)
     while True:
-        checkpoint = await run_in_threadpool(read_checkpoint, context, job_id, kind)
-        path = context.state.artifacts.path(checkpoint.path)
+        checkpoint = await context.state.read_batcher.run(read, key)
         try:
-            if limiter is None:
-                return checkpoint, await run_in_threadpool(use, checkpoint, path)
-            return checkpoint, await expensive_work.run(context, request, limiter, use, checkpoint, path)
+            return checkpoint, await use(checkpoint, context.state.artifacts.path(checkpoint.path))
         except CheckpointCorrupt:
             if checkpoint.path == failed:
                 raise

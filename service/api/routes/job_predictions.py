@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, NoReturn
+from typing import Annotated, BinaryIO, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict
@@ -28,12 +28,13 @@ from service.spec.table import Value
 from service.store import job_files
 from service.store.jobs import events, jobs
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
 PAGE = 1_000
 MAX_PAGE = 10_000
 MAX_INT = 2**31 - 1
+NONE_KEPT = (
+    "the job has no predictions: it has no validation and test rows, the worker's BESTEPOCH_KEEP leaves them out, "
+    "or it was trained by an older version"
+)
 
 router = APIRouter(prefix="/jobs", tags=["predictions"], route_class=StrictRoute)
 
@@ -143,27 +144,18 @@ def _written(context: RequestContext, job_id: str, part: Part | None, kind: File
 
 
 def _find(context: RequestContext, job_id: str) -> JobFile:
-    """The file of the job's predictions; raises NotFound, and Conflict while the job is live."""
+    """The file of the job's predictions; raises NotFound, and Conflict while the job is live, saying why."""
     with context.database.reading() as connection:
         kept = job_files.find(connection, job_id, JobFileKind.predictions)
-        if kept is None:
-            _explain(connection, job_id)
-        return kept
-
-
-def _explain(connection: Connection, job_id: str) -> NoReturn:
-    """Raise an error that says why the job has no predictions."""
-    job = jobs.get(connection, job_id)
+        if kept is not None:
+            return kept
+        job = jobs.get(connection, job_id)
+        message = events.last_message(connection, job_id, EventKind.predictions_not_kept)
     if job.status not in ENDED:
         raise Conflict(f"the job is {job.status.value}; its predictions are stored when it ends")
     if job.best is None:
         raise NotFound(f"the job has no predictions: it is {job.status.value} without a best epoch")
-    message = events.last_message(connection, job_id, EventKind.predictions_not_kept)
-    raise NotFound(
-        message
-        or "the job has no predictions: it has no validation and test rows, the worker's BESTEPOCH_KEEP leaves them "
-        "out, or it was trained by an older version"
-    )
+    raise NotFound(message or NONE_KEPT)
 
 
 def _path(context: RequestContext, kept: JobFile) -> Path:

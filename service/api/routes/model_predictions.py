@@ -6,7 +6,6 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Request
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
@@ -84,7 +83,7 @@ async def predict_file_by_model(
 ) -> Response:
     """See `predict_by_model`. The file is streamed through the disk, never whole in memory."""
     format_ = format_of(request)
-    served = await run_in_threadpool(_served, context, model)
+    served = await _served(context, model)
     async with received(context, request, reservation) as source:
         work = predicted_file, context, _ref(context, served), source, format_
         file = await expensive_work.run(context, request, context.state.ingest_slots, *work)
@@ -115,25 +114,27 @@ async def predict_by_model(
     predicts all its rows, and the answer names it, in JSON and as headers. The prediction of several members is the
     weighted mean of their probabilities, or of their numbers.
     """
-    served = await run_in_threadpool(_served, context, model)
+    served = await _served(context, model)
     by = {"model": {"name": served.name, "version": served.version, "alias": served.alias}}
-    work = predicted_rows, context, _ref(context, served), asked.rows, by, _headers(served)
-    return await expensive_work.run(context, request, context.state.predict_slots, *work)
+    return await predicted_rows(context, request, _ref(context, served), asked.rows, by, _headers(served))
 
 
 router.include_router(_files)
 router.include_router(_rows)
 
 
-def _served(context: RequestContext, address: str) -> ServedVersion:
+async def _served(context: RequestContext, address: str) -> ServedVersion:
     """The version at this address now; raises NotFound."""
     found = re.fullmatch(ADDRESS, address)
     assert found is not None, "the route has checked the address"
     name, alias, version = found.groups()
-    with context.database.reading() as connection:
-        if version is not None:
-            return aliases.served(connection, name, version=int(version))
-        return aliases.served(connection, name, alias=alias or CHAMPION)
+    which = {"alias": alias or CHAMPION} if version is None else {"version": int(version)}
+
+    def read() -> ServedVersion:
+        with context.database.reading() as connection:
+            return aliases.served(connection, name, **which)
+
+    return await context.state.read_batcher.run(read, (context.caller.tenant, "model", address))
 
 
 def _ref(context: RequestContext, served: ServedVersion) -> ModelRef:

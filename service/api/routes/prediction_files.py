@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.message import Message
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, get_args
 
@@ -17,6 +18,7 @@ from starlette.requests import Request as PlainRequest
 from starlette.responses import Response
 from starlette.routing import Match
 
+from service.api import expensive_work
 from service.api.context import JobId, Reader, RequestContext
 from service.api.http import uploads
 from service.api.http.ranges import CSV, PARQUET, whole
@@ -76,13 +78,14 @@ async def predict_file(job_id: JobId, request: Request, context: Reader, reserva
     """See `predict`. The file is streamed through the disk, never whole in memory."""
     format_ = format_of(request)
     # Checked before the body is read: without a best epoch it would be refused anyway.
-    await with_best(context, request, job_id, lambda *_: None, limiter=None)
+    await with_best(context, job_id, _nothing)
     async with received(context, request, reservation) as source:
 
         def answer(checkpoint: Checkpoint, path: Path) -> BinaryIO:
             return predicted_file(context, model_of(checkpoint, path), source, format_)
 
-        checkpoint, file = await with_best(context, request, job_id, answer, limiter=context.state.ingest_slots)
+        work = partial(expensive_work.run, context, request, context.state.ingest_slots, answer)
+        checkpoint, file = await with_best(context, job_id, work)
     headers = {"Checkpoint-Epoch": str(checkpoint.epoch), "Checkpoint-SHA256": checkpoint.sha256}
     return file_response(file, reservation, job_id, format_, headers)
 
@@ -112,6 +115,10 @@ def file_response(
     reservation.resize(file.seek(0, 2))
     disposition = f'attachment; filename="{name}-predictions.{format_.options.format}"'
     return whole(file, {"Content-Disposition": disposition, **headers}, format_.media_type)
+
+
+async def _nothing(_checkpoint: Checkpoint, _path: Path) -> None:
+    """Only the checkpoint is asked for."""
 
 
 def format_of(request: Request) -> RowsFormat:

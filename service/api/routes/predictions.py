@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -12,7 +12,8 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
-from service.api.context import JobId, Reader, RequestContext
+from service.api import expensive_work
+from service.api.context import FEW_ROWS, JobId, Reader, RequestContext
 from service.api.http.openapi import PREDICT_EXAMPLES, problems
 from service.api.http.ranges import JSON, whole
 from service.api.routes.checkpoints import with_weights
@@ -20,7 +21,6 @@ from service.api.routes.jobs import read_job
 from service.api.strict_route import StrictRoute
 from service.api.tabular_responses import TABULAR_CONTENT
 from service.concurrency.cancellation import current
-from service.concurrency.fair_slots import FairLimiter
 from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.domain.model_ref import Member, ModelRef
 from service.errors import Conflict, NotFound
@@ -114,26 +114,43 @@ async def predict(
     Weights that are missing or damaged on the server are a 500 with the code `checkpoint_corrupt`.
     """
 
-    def answer(checkpoint: Checkpoint, path: Path) -> Response:
-        by = {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256}
-        return predicted_rows(context, model_of(checkpoint, path), asked.rows, {"checkpoint": by}, {})
+    async def answer(checkpoint: Checkpoint, path: Path) -> Response:
+        by = {"checkpoint": {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256}}
+        return await predicted_rows(context, request, model_of(checkpoint, path), asked.rows, by)
 
-    _, response = await with_best(context, request, job_id, answer, limiter=context.state.predict_slots)
+    _, response = await with_best(context, job_id, answer)
     return response
 
 
-def predicted_rows(
-    context: RequestContext, ref: ModelRef, rows: list[dict[str, Any]], by: dict[str, Any], headers: dict[str, str]
+async def predicted_rows(
+    context: RequestContext,
+    request: Request,
+    ref: ModelRef,
+    rows: list[dict[str, Any]],
+    by: dict[str, Any],
+    headers: dict[str, str] | None = None,
 ) -> Response:
-    """The predictions as JSON beside `by`, which says what made them. Runs in a thread, where it is serialized, too."""
-    answers = context.state.predictor.predict(ref, rows)
-    body = json.dumps({"predictions": answers, **by}).encode()
-    if len(body) <= MAX_BUFFERED_BYTES:
-        return Response(body, headers=headers, media_type=JSON)
-    with context.state.artifacts.scratch() as folder:
-        (folder / "answer").write_bytes(body)
-        file = current().close_on_discard((folder / "answer").open("rb"))
-    return whole(file, headers, JSON)
+    """The predictions as JSON beside `by`, which says what made them."""
+    predictor = context.state.predictor
+    if len(rows) <= FEW_ROWS:
+        few = predictor.predict_few(context.caller.tenant, ref, rows)
+        answers = await expensive_work.until_disconnect(request, few)
+        return Response(_body(answers, by), headers=headers, media_type=JSON)
+
+    def many() -> Response:
+        body = _body(predictor.predict(ref, rows), by)  # in the thread, to keep the event loop free
+        if len(body) <= MAX_BUFFERED_BYTES:
+            return Response(body, headers=headers, media_type=JSON)
+        with context.state.artifacts.scratch() as folder:
+            (folder / "answer").write_bytes(body)
+            file = current().close_on_discard((folder / "answer").open("rb"))
+        return whole(file, headers or {}, JSON)
+
+    return await expensive_work.run(context, request, context.state.predict_slots, many)
+
+
+def _body(answers: list[dict[str, Any]], by: dict[str, Any]) -> bytes:
+    return json.dumps({"predictions": answers, **by}).encode()
 
 
 def model_of(checkpoint: Checkpoint, path: Path) -> ModelRef:
@@ -142,16 +159,11 @@ def model_of(checkpoint: Checkpoint, path: Path) -> ModelRef:
 
 
 async def with_best(
-    context: RequestContext,
-    request: Request,
-    job_id: str,
-    use: Callable[[Checkpoint, Path], T],
-    *,
-    limiter: FairLimiter | None,
+    context: RequestContext, job_id: str, use: Callable[[Checkpoint, Path], Awaitable[T]]
 ) -> tuple[Checkpoint, T]:
     """`with_weights` of the best checkpoint; raises Conflict if the job has none."""
     try:
-        return await with_weights(context, request, job_id, CheckpointKind.best, use, limiter=limiter)
+        return await with_weights(context, job_id, CheckpointKind.best, use)
     except NotFound as error:
         job = await run_in_threadpool(read_job, context, job_id)
         raise Conflict(f"the job is {job.status.value} and has no best epoch to predict with") from error

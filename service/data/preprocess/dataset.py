@@ -28,8 +28,8 @@ class Rows:
     y: NDArray[np.int64] | NDArray[np.float32]  # (N,) class indexes, or standardized values
     weight: NDArray[np.float32] | None = None  # (N,) sample weights of the training rows, 1 on average; None: all equal
     codes: NDArray[np.int64] | None = None  # (N, coded columns) category codes; None: there are no such columns
-    row: NDArray[np.int64] | None = None  # (N,) row numbers in the stored table, from 0; None: training rows
-    truth: NDArray[np.float64] | None = None  # (N,) numbers to predict as stored; None: classes, or training rows
+    row: NDArray[np.int64] | None = None  # (N,) numbers in the stored table, from 0; None: unknown
+    truth: NDArray[np.float64] | None = None  # (N,) numbers to predict, as stored; None: classes, or unknown
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,20 @@ def prepare_table(preparation: Preparation, table: Table) -> Prepared:
         raise InvalidSpec.at("/split", f"the split leaves {len(parts.train)} rows for training; at least 2 are needed")
     preprocessing = Preprocessing.fit(preparation, table, parts.train)
     # Encoded in the order of the parts, which are then slices: large copies would take as long as the encoding.
-    ordered = table.take(np.concatenate([parts.train, parts.validation, parts.test]))
+    order = np.concatenate([parts.train, parts.validation, parts.test])
+    ordered, row = table.take(order), table.numbers(order)
     x, y, codes = preprocessing.inputs(ordered), preprocessing.targets(ordered), preprocessing.codes(ordered)
+    truth = ordered.columns[target.column] if target.classes is None else None
     places = pairwise(accumulate((len(parts.train), len(parts.validation), len(parts.test)), initial=0))
     train, validation, test = (
-        Rows(x[start:end], y[start:end], codes=None if codes is None else codes[start:end]) for start, end in places
-    )
-    truth = None if target.classes is not None else table.columns[target.column]
-    validation, test = (
-        replace(rows, row=table.numbers(part), truth=None if truth is None else truth[part])
-        for rows, part in ((validation, parts.validation), (test, parts.test))
+        Rows(
+            x[start:end],
+            y[start:end],
+            codes=None if codes is None else codes[start:end],
+            row=row[start:end],
+            truth=None if truth is None else truth[start:end],
+        )
+        for start, end in places
     )
     preprocessing.encode_out_of_fold(preparation, table.take(parts.train), train.x)
     train = replace(train, weight=_weight(preparation.data, table, parts))
