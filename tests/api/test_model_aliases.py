@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from service.api.app import create_app
+from service.artifacts import Artifacts
 from service.domain.access import DEFAULT_TENANT, Scope
+from service.domain.model_ref import ModelRef
+from service.errors import CheckpointCorrupt
+from service.settings import Settings
 from service.store.engine import Database
-from tests.api.conftest import both_databases
+from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.job_factory import JobFactory
 from tests.api.operations import Maker, key
 from tests.api.test_models import published
@@ -107,3 +112,29 @@ def test_a_model_has_a_hundred_aliases_at_most(client: TestClient, versions: lis
     response = client.put("/v1/models/churn/aliases/more", json={"version": 1})
 
     assert (response.status_code, response.json()["code"]) == (409, "conflict")
+
+
+class Loading(CoinPredictor):
+    """Remembers the files that it has loaded; refuses a single one."""
+
+    def __init__(self) -> None:
+        self.loaded: list[str] = []
+
+    def preload(self, ref: ModelRef) -> None:
+        self.loaded += [member.sha256 for member in ref.members]
+        if len(self.loaded) == 2:
+            raise CheckpointCorrupt("it is damaged")
+
+
+def test_a_version_is_loaded_before_an_alias_moves_to_it(
+    settings: Settings, database: Database, artifacts: Artifacts, job_factory: JobFactory
+) -> None:
+    predictor = Loading()
+    with TestClient(create_app(settings, database, artifacts, predictor)) as client:
+        made = [published(client, job_factory) for _ in range(3)]
+
+        good, damaged = move(client, 2), move(client, 3)
+
+        assert (good.status_code, damaged.status_code) == (200, 500)
+        assert predictor.loaded == [version["members"][0]["sha256"] for version in made[1:]]
+        assert client.get(ALIAS).json()["version"] == 2

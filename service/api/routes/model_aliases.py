@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Query
+from fastapi import APIRouter, Body, Path, Query, Request
 
+from service.api import expensive_work
 from service.api.context import Admin, Reader, RequestContext, Submitter
 from service.api.http.openapi import problems
 from service.api.pagination import Limit, Page, page_of
+from service.api.routes.model_predictions import ref_of
 from service.api.routes.models import Name
 from service.api.strict_route import StrictRoute
-from service.domain.access import Actor
 from service.domain.model import AliasMoved, ModelAlias
 from service.errors import InvalidSpec, NotFound
 from service.spec.model import LABEL, MAX_VERSION, AliasMove
@@ -30,24 +31,37 @@ Alias = Annotated[str, Path(pattern=f"^{LABEL}$", description="The alias.", exam
     response_description="The alias, where it points now.",
     responses=problems(400, 404, 409, 413, 415),
 )
-def move_alias(
+async def move_alias(
     name: Name,
     alias: Alias,
     asked: Annotated[AliasMove, Body(description="The version to point to.")],
     context: Submitter,
+    request: Request,
 ) -> ModelAlias:
     """Point an alias to a version, atomically; it is created if it does not exist. Each prediction is made by the
-    version before or by the version after the move, and says which.
+    version before or by the version after the move, and says which. The version is loaded before the move, so that its
+    first prediction does not wait.
 
     To roll back, move it to its `previous` version, with the version it points to as `expected`: then `previous` is the
     one before that. With `expected`, an alias that somebody else has moved meanwhile stays, with a 409.
     """
-    by = _actor(context)
+    return await expensive_work.run(context, request, context.state.predict_slots, _move, context, name, alias, asked)
+
+
+def _move(context: RequestContext, name: str, alias: str, asked: AliasMove) -> ModelAlias:
+    with context.database.reading() as connection:
+        by = keys.actor(connection, context.caller.key)
+        aliases.require_model(connection, name)
+        try:
+            version = aliases.served(connection, name, version=asked.version)
+        except NotFound as error:
+            raise InvalidSpec.at("/version", error.detail) from error
+    context.state.predictor.preload(ref_of(context, version))
     with context.database.transaction() as connection:
         model = models.lock(connection, name)
         try:
             aliases.move(connection, model.id, alias, asked.version, by, expected=asked.expected)
-        except NotFound as error:
+        except NotFound as error:  # deleted meanwhile
             raise InvalidSpec.at("/version", f"the model {name!r} has {error.detail}") from error
         return aliases.get(connection, name, alias)
 
@@ -90,15 +104,10 @@ def get_alias_history(
 )
 def delete_alias(name: Name, alias: Alias, context: Admin) -> None:
     """Delete an alias; the version that it points to stays."""
-    by = _actor(context)
     with context.database.transaction() as connection:
+        by = keys.actor(connection, context.caller.key)
         model = models.lock(connection, name)
         try:
             aliases.remove(connection, model.id, alias, by)
         except NotFound as error:
             raise NotFound(f"the model {name!r} has {error.detail}") from error
-
-
-def _actor(context: RequestContext) -> Actor:
-    with context.database.reading() as connection:
-        return keys.actor(connection, context.caller.key)

@@ -85,7 +85,7 @@ async def predict_file_by_model(
     format_ = format_of(request)
     served = await _served(context, model)
     async with received(context, request, reservation) as source:
-        work = predicted_file, context, _ref(context, served), source, format_
+        work = predicted_file, context, ref_of(context, served), source, format_
         file = await expensive_work.run(context, request, context.state.ingest_slots, *work)
     return file_response(file, reservation, f"{served.name}-{served.version}", format_, _headers(served))
 
@@ -116,7 +116,7 @@ async def predict_by_model(
     """
     served = await _served(context, model)
     by = {"model": {"name": served.name, "version": served.version, "alias": served.alias}}
-    return await predicted_rows(context, request, _ref(context, served), asked.rows, by, _headers(served))
+    return await predicted_rows(context, request, ref_of(context, served), asked.rows, by, _headers(served))
 
 
 router.include_router(_files)
@@ -137,7 +137,8 @@ async def _served(context: RequestContext, address: str) -> ServedVersion:
     return await context.state.read_batcher.run(read, (context.caller.tenant, "model", address))
 
 
-def _ref(context: RequestContext, served: ServedVersion) -> ModelRef:
+def ref_of(context: RequestContext, served: ServedVersion) -> ModelRef:
+    """The files of the version, and their weights, for the predictor."""
     path = context.state.artifacts.path
     return ModelRef(tuple(Member(str(path(each.path)), each.sha256, each.weight) for each in served.members))
 
