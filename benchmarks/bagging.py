@@ -2,18 +2,21 @@
 
     python -m benchmarks.bagging [repetitions]
 
-8,000 x 20 rows, MLP 64-32 with batch norm, batch 64, 10 epochs, 16 bins; one trainer, from POST to the last byte of
-the last checkpoint. A plain loop trains the same network on the same inputs, encoded beforehand: with a DataLoader and
-Adam, and on sliced tensors with fused Adam. All take turns, on one thread each.
+8,000 x 20 rows, MLP 64-32 with batch norm, batch 64, 10 epochs, 16 bins; from POST to the last byte of the last
+checkpoint, on a service with one trainer, and on one with a trainer per core. A plain loop trains the same network on
+the same inputs, encoded beforehand: with a DataLoader and Adam, on one thread and on a thread per core, as torch has it
+unless told otherwise; and on sliced tensors with fused Adam, on one thread. All take turns.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,13 @@ from service.training.models import build
 
 ROWS, BINS, BATCH = 8_000, 16, 64
 FIELDS: dict[str, Any] = {"preprocess": {"numeric": "piecewise_linear", "bins": BINS}}
+CORES = os.cpu_count() or 1
+SERVICES = {"8 folds, one trainer": {"BESTEPOCH_TRAINERS": "1"}, f"8 folds, {CORES} trainers": {}}
+LOOPS = {  # threads, and whether on slices with fused Adam
+    "8 DataLoader loops, one thread": (1, False),
+    f"8 DataLoader loops, {CORES} threads": (CORES, False),
+    "8 loops over slices, one thread": (1, True),
+}
 
 
 def main() -> None:
@@ -35,11 +45,12 @@ def main() -> None:
 
 
 def print_seconds(seconds: dict[str, float]) -> None:
-    ours, *loops = seconds
+    """Each contender, and the services' ratios to the loops."""
     for name, own in seconds.items():
-        print(f"{name:44s}{own:8.2f} s")
-    for name in loops:
-        print(f"{ours}: 1 / {seconds[name] / seconds[ours]:.1f} of {name}")
+        print(f"{name:48s}{own:8.2f} s")
+    for ours in SERVICES:
+        ratios = [f"1 / {seconds[name] / seconds[ours]:.1f} of {name}" for name in LOOPS]
+        print(f"{ours}: {', '.join(ratios)}")
 
 
 def measure(repetitions: int) -> dict[str, float]:
@@ -48,14 +59,20 @@ def measure(repetitions: int) -> dict[str, float]:
     jobs = [folds.fold_job(ROWS, fold, **FIELDS) for fold in range(1, folds.FOLDS + 1)]
     parts = [(each.train, each.validation) for each in folds.rows_of(jobs)]
     tensors = [tuple((torch.from_numpy(part.x), torch.from_numpy(part.y)) for part in each) for each in parts]
-    seconds: dict[str, list[float]] = {"8 folds over HTTP": [], "8 DataLoader loops": [], "8 loops over slices": []}
-    with tempfile.TemporaryDirectory() as home, running_service(Path(home), BESTEPOCH_TRAINERS="1") as client:
+    seconds: dict[str, list[float]] = {name: [] for name in (*SERVICES, *LOOPS)}
+    with ExitStack() as stack:
+        clients = {
+            name: stack.enter_context(running_service(Path(stack.enter_context(tempfile.TemporaryDirectory())), **own))
+            for name, own in SERVICES.items()
+        }
         for turn in range(repetitions + 1):  # the first warms up; rows of their own, so that none are cached
             base = {**folds.BASE, "data": folds.data_of(ROWS, turn), **FIELDS}
-            started = time.perf_counter()
-            folds.sweep(client, {"base": base, "folds": folds.FOLDS})
-            seconds["8 folds over HTTP"].append(time.perf_counter() - started)
-            for name, fused in (("8 DataLoader loops", False), ("8 loops over slices", True)):
+            for name, client in clients.items():
+                started = time.perf_counter()
+                folds.sweep(client, {"base": base, "folds": folds.FOLDS})
+                seconds[name].append(time.perf_counter() - started)
+            for name, (threads, fused) in LOOPS.items():
+                torch.set_num_threads(threads)
                 started = time.perf_counter()
                 for job, (train, validation) in zip(jobs, tensors, strict=True):
                     _loop(job, train, validation, fused)

@@ -1,16 +1,20 @@
-"""Peak memory of training against the estimate of `service/spec/limits.py`, in a fresh trainer per job.
+"""Peak memory of training against the estimate of `service/spec/limits.py`, in a fresh trainer per job; then the memory
+of two trainers that train on the same table, and how soon the second one has its rows.
 
-python -m benchmarks.memory
+    python -m benchmarks.memory          # all
+    python -m benchmarks.memory shared   # two trainers on the same table
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from examples.local_service import running_service
-from tests.processes import get, submit, trainers_of
+from tests.processes import get, submit, trainers_of, until
 
 if TYPE_CHECKING:
     import httpx2
@@ -58,10 +62,41 @@ JOBS: dict[str, dict[str, Any]] = {
 }
 
 
+SHARED: dict[str, Any] = {**JOBS["1,000,000 rows of 50"], "max_epochs": 1_000_000, "early_stopping": None}
+
+
 def peak(pid: int) -> int:
     """The most memory that a process has had, in bytes."""
     (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) * 1024
+
+
+def proportional(pid: int) -> int:
+    """The memory of a process in bytes, each page divided by the number of processes that share it (PSS)."""
+    return sum(
+        int(line.split()[1]) * 1024
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        if line.startswith("Pss:")
+    )
+
+
+def seconds_to_first_epoch(client: httpx2.Client, seed: int) -> float:
+    """From the submission of an endless job on the table to its first epoch."""
+    started = time.perf_counter()
+    job = submit(client, {**SHARED, "seed": seed})
+    until(lambda: get(client, job)["progress"]["epoch"] >= 1, 300)
+    return time.perf_counter() - started
+
+
+def print_shared() -> None:
+    """Two trainers on one table, one after the other."""
+    settings = {"BESTEPOCH_TRAINERS": "2", "BESTEPOCH_ARRAY_WIDTH": "1"}
+    with tempfile.TemporaryDirectory() as home, running_service(Path(home), **settings) as client:
+        idle = sum(map(proportional, trainers_of(client)))
+        seconds = [seconds_to_first_epoch(client, seed) for seed in (0, 1)]
+        taken = sum(map(proportional, trainers_of(client)))
+    print(f"two trainers on 1,000,000 rows of 50: {taken / 2**20:,.0f} MiB together, {idle / 2**20:,.0f} when idle")
+    print(f"the same, first epoch: {seconds[0]:.1f} s after submission, of the second {seconds[1]:.1f} s")
 
 
 def train_folds(client: httpx2.Client, spec: dict[str, Any]) -> None:
@@ -74,7 +109,10 @@ def train_folds(client: httpx2.Client, spec: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Print a line a job."""
+    """Print a line a job, then those of two trainers."""
+    if sys.argv[1:] == ["shared"]:
+        print_shared()
+        return
     for name, spec in JOBS.items():
         with tempfile.TemporaryDirectory() as home, running_service(Path(home), BESTEPOCH_TRAINERS="1") as client:
             plan = client.post("/v1/jobs/plan", json=spec).raise_for_status().json()
@@ -88,6 +126,7 @@ def main() -> None:
                 assert job["status"] == "succeeded", job
             taken = peak(trainer)
         print(f"{name}: expected {expected / 2**20:,.0f} MiB, taken {taken / 2**20:,.0f}: {taken / expected:.2f}")
+    print_shared()
 
 
 if __name__ == "__main__":

@@ -52,11 +52,16 @@ class Artifacts:
 
     def put(self, key: str, data: bytes) -> None:
         """Store `data` atomically: write, fsync, rename, fsync the folder; raises StorageError, with no effect."""
+        with self.put_file(key) as source, source.open("xb") as file:  # not mkstemp, which ignores the umask
+            file.write(data)
+
+    @contextmanager
+    def put_file(self, key: str) -> Iterator[Path]:
+        """A path to write a file to, which is stored as by `put` at the end, unless an exception is raised."""
         with _storage_errors():
             source = self._new_scratch_path()
             try:
-                with source.open("xb") as file:  # not mkstemp, which ignores the umask
-                    file.write(data)
+                yield source
                 self.adopt(source, key)
             finally:
                 source.unlink(missing_ok=True)

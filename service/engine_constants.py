@@ -7,6 +7,8 @@ from __future__ import annotations
 
 PAD = 32
 """The engine pads the width of flat layers to a multiple of this many floats (see training/weights.py)."""
+ALIGNMENT = 64
+"""Bytes to which torch aligns the memory of its tensors."""
 
 
 def padded(width: int) -> int:
@@ -42,6 +44,6 @@ MAX_ARRAY_PARAMETERS = 2**21
 MAX_ARRAY_VALUES = 2**26
 """Activation values of a step: 256 MiB, several of which are held at a time."""
 MAX_ARRAY_ROW_BYTES = 2**30
-"""Row sets of the members, such as folds and other splits of a table: prepared rows and the engine's padded copy."""
+"""Row sets of the members, such as folds and other splits of a table: their prepared rows, with padded inputs."""
 MAX_STEP_VALUES = 2**31
 """Activation values of a step of one job."""

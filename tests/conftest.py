@@ -6,6 +6,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import hypothesis
@@ -14,7 +15,7 @@ import pytest
 from service.artifacts import Artifacts
 from service.store.engine import Database, migrate
 from tests.api.job_factory import JobFactory
-from tests.databases import NoPostgres, postgres_database, postgres_server
+from tests.databases import DatabasePool, NoPostgres, postgres_database, postgres_server
 
 # The same examples on every run, and no failure because a machine was busy.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None)
@@ -74,11 +75,11 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres: str) -> Iterator[str]:
-    """The URL of a migrated Postgres database, to be copied."""
-    with postgres_database(postgres) as url:
-        migrate(url)
-        yield url
+def postgres_pool(postgres: str) -> Iterator[DatabasePool]:
+    """Migrated Postgres databases."""
+    with postgres_database(postgres) as template, ExitStack() as copies:
+        migrate(template)
+        yield DatabasePool(postgres, template, copies)
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def database_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -
         shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "test.db")
         yield f"sqlite:///{tmp_path / 'test.db'}"
         return
-    with postgres_database(request.getfixturevalue("postgres"), request.getfixturevalue("postgres_template")) as url:
+    with request.getfixturevalue("postgres_pool").database() as url:
         yield url
 
 

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,51 @@ def postgres_database(server: str, template: str | None = None) -> Iterator[str]
             yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class DatabasePool:
+    """Copies of the database at `template` that tests use one after another.
+
+    To empty one takes Postgres a quarter of the time of a new copy, whose first sessions have no caches.
+    """
+
+    def __init__(self, server: str, template: str, copies: ExitStack) -> None:
+        """`copies`: drops all copies at its end."""
+        self._server, self._template, self._copies = server, template, copies
+        self._free: list[str] = []
+        with psycopg.connect(template) as connection:
+            self._schema = _schema_of(connection)
+            tables = {name for name, *_ in self._schema}
+            found = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in sorted(tables)}
+        self._rows = {name: rows for name, rows in found.items() if rows}  # that migrations have inserted
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The URL of a database as the template is."""
+        url = self._free.pop() if self._free else None
+        url = url or self._copies.enter_context(postgres_database(self._server, self._template))
+        yield url
+        with psycopg.connect(self._server, autocommit=True) as connection:
+            throw_out(connection, urlsplit(url).path[1:])
+        with psycopg.connect(url) as connection:
+            if _schema_of(connection) == self._schema:
+                self._reset(connection)
+                self._free.append(url)
+
+    def _reset(self, connection: psycopg.Connection) -> None:
+        names = {name for name, *_ in self._schema}
+        connection.execute(f"TRUNCATE {', '.join(names)} RESTART IDENTITY")
+        for name, rows in self._rows.items():
+            values = ", ".join(["%s"] * len(rows[0]))
+            connection.cursor().executemany(f"INSERT INTO {name} VALUES ({values})", rows)
+
+
+def _schema_of(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+    """Each column of each table."""
+    return connection.execute(
+        "SELECT quote_ident(table_name), column_name, data_type, is_nullable FROM information_schema.columns"
+        " WHERE table_schema = 'public' ORDER BY table_name, ordinal_position"
+    ).fetchall()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from service.errors import SchemaMismatch
 from service.store import migrations
 from service.store.engine import Database
-from tests.databases import postgres_database
+from tests.databases import DatabasePool, postgres_database
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,6 +38,23 @@ def test_a_database_of_a_test_is_dropped_at_its_end(postgres: str) -> None:
         psycopg.connect(url).close()
     with pytest.raises(psycopg.OperationalError, match="does not exist"):
         psycopg.connect(url)
+
+
+def test_a_database_is_used_again_as_it_was_unless_a_test_has_changed_its_tables(postgres_pool: DatabasePool) -> None:
+    rows = "SELECT (SELECT version_num FROM alembic_version), (SELECT usable_since FROM schema_compatibility)"
+
+    def use(statement: str) -> tuple[str, Any]:
+        with postgres_pool.database() as url, psycopg.connect(url) as connection:
+            before = connection.execute(rows).fetchone()
+            connection.execute(statement)
+        return url, before
+
+    first, second = use("DELETE FROM schema_compatibility"), use("UPDATE alembic_version SET version_num = '9'")
+    third, fourth = use("ALTER TABLE jobs ADD extra text"), use("SELECT 1")
+
+    assert first == second == third
+    assert fourth[0] != first[0]
+    assert fourth[1] == first[1]
 
 
 @pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="the server of TEST_DATABASE_URL is not ours")

@@ -43,6 +43,7 @@ from service.api.routes import (
     prediction_files,
     predictions,
     replay,
+    reports,
     stream,
     sweep_results,
     sweeps,
@@ -70,6 +71,7 @@ PREDICT_SLOTS = 16, 12  # they share one helper process
 EXPORT_SLOTS = 2, 1  # each starts a process with torch
 PREVIEW_SLOTS = 4, 3  # each starts a process that reads some rows
 PLAN_SLOTS = 8, 6  # planning or submitting a job: the profile of a wide data set takes a second to read
+REPORT_SLOTS = 2, 1  # each starts a process with torch, for seconds of two cores
 COMPUTE_SLOTS = 4, 2  # seconds of CPU time in this process
 
 
@@ -92,8 +94,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         version=version("bestepoch"),
         openapi_tags=TAGS,
         lifespan=lifespan,
-        # Exports to OTEL_EXPORTER_OTLP_ENDPOINT; without that variable nothing is sent.
-        telemetry={"auto_configure": True, "logs": False},
+        telemetry={"auto_configure": True, "logs": False},  # sent to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set
         redirect_slashes=False,
     )
     app.state.shared = AppState(
@@ -117,6 +118,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         preview_slots=FairLimiter(*PREVIEW_SLOTS),
         plan_slots=FairLimiter(*PLAN_SLOTS),
         compute_slots=FairLimiter(*COMPUTE_SLOTS),
+        report_slots=FairLimiter(*REPORT_SLOTS),
     )
     _add_routes(app)
     amend(app)
@@ -173,6 +175,7 @@ def _add_routes(app: FastAPI) -> None:
         checkpoints,
         prediction_files,
         predictions,
+        reports,
         job_predictions,
         sweeps,
         sweep_results,

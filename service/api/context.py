@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from service.artifacts import Artifacts
     from service.domain.job import Export
     from service.domain.model_ref import ModelRef
+    from service.domain.report import ReportInputs
     from service.settings import Settings
     from service.spec.limits import JobLimits
     from service.spec.read_options import ReadOptions
@@ -67,6 +68,9 @@ class Predictor(Protocol):
     def export(self, checkpoint: pathlib.Path, sha256: str, asked: Export, target: pathlib.Path) -> None:
         """Write the network with its preprocessing. Raises Conflict, NotInstalled."""
 
+    def report(self, asked: ReportInputs, target: pathlib.Path, allowed: Allowance) -> None:
+        """Write the report on a job as JSON. Raises PredictionsCorrupt, DatasetCorrupt, Conflict, Unavailable."""
+
 
 @dataclass(frozen=True)
 class AppState:
@@ -93,6 +97,7 @@ class AppState:
     preview_slots: FairLimiter
     plan_slots: FairLimiter
     compute_slots: FairLimiter
+    report_slots: FairLimiter
 
     @property
     def file_process_limits(self) -> Allowance:

@@ -13,20 +13,22 @@ from service.client import progress_bar
 from service.client.optional_imports import needs
 from service.client.predictions import Predictor
 from service.client.transport import RETRIED, ApiError, ServiceUnavailable
-from service.client.uploads import CsvRows, history_frame
+from service.client.uploads import CsvRows, history_frame, predictions_frame
 from service.domain.epoch import Epoch
 from service.domain.job import Job as State
+from service.reports.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pandas import DataFrame
 
-    from service.client.predictions import Frame
+    from service.client.predictions import Frame, Row
     from service.client.transport import Transport
     from service.training.modules import Network
 
 Kind = Literal["best", "last"]
+Part = Literal["validation", "test"]
 Format = Literal["safetensors", "pt", "onnx", "pt2", "bundle"]
 
 
@@ -130,6 +132,26 @@ class Job:
             after = page["next"]
         return history_frame(rows) if as_frame else rows
 
+    @overload
+    def predictions(self, part: Part | None = None, *, as_frame: Literal[False] = False) -> list[Row]: ...
+    @overload
+    def predictions(self, part: Part | None = None, *, as_frame: Literal[True]) -> DataFrame: ...
+    def predictions(self, part: Part | None = None, *, as_frame: bool = False) -> list[Row] | DataFrame:
+        """What the best epoch predicts for the validation and test rows of an ended job, or for those of one part.
+
+        Dicts with `row` (its number in the data set, from 0), `part`, `truth`, `prediction` and, for classes,
+        `probabilities`. `as_frame`: as a pandas DataFrame with the columns `probability of CLASS`. Raises ApiError
+        where none were kept.
+        """
+        rows: list[Row] = []
+        asked: dict[str, Any] = {"limit": 10_000} if part is None else {"limit": 10_000, "part": part}
+        offset: int | None = 0
+        while offset is not None:
+            page = self._transport.json("GET", f"{self._path}/predictions", params={**asked, "offset": offset})
+            rows += page["data"]
+            offset = page["next"]
+        return predictions_frame(rows) if as_frame else rows
+
     def cancel(self) -> Job:
         """Cancel the job; its best checkpoint is kept."""
         return self._control("cancel")
@@ -191,6 +213,26 @@ class Job:
             target /= f"{self.id}-{kind}.{'zip' if format == 'bundle' else format}"
         target.write_bytes(data)
         return target
+
+    @overload
+    def report(self, format: Literal["object"] = "object", *, costs: Mapping[str, float] | None = None) -> Report: ...
+    @overload
+    def report(self, format: Literal["markdown", "html"], *, costs: Mapping[str, float] | None = None) -> str: ...
+    def report(
+        self,
+        format: Literal["object", "markdown", "html"] = "object",  # noqa: A002
+        *,
+        costs: Mapping[str, float] | None = None,
+    ) -> Report | str:
+        """The report of an ended job, made at the first call; as an object, or as a document in Markdown or HTML.
+
+        `costs`: of a `false_positive`, `false_negative`, `true_positive` and `true_negative`, for two classes.
+        """
+        params: dict[str, str] = {"format": "json" if format == "object" else format}
+        if costs is not None:
+            params["costs"] = json.dumps(dict(costs))
+        answer = self._transport.request("GET", f"{self._path}/report", params=params, timeout=600.0)
+        return Report.model_validate_json(answer.content) if format == "object" else answer.text
 
     def best_model(self) -> Network:
         """The PyTorch module with the best epoch's weights, in evaluation mode: (B, inputs) float32 -> (B, outputs).

@@ -103,3 +103,13 @@ def history_frame(epochs: list[Epoch]) -> DataFrame:
     rows = [{**epoch.metrics, **epoch.model_dump(exclude={"metrics", "non_finite"})} for epoch in epochs]
     frame = pandas.DataFrame(rows, columns=[*head, *metrics, *tail])
     return frame.astype({name: HISTORY_TYPES.get(name, "float64") for name in frame.columns})
+
+
+def predictions_frame(rows: list[dict[str, Any]]) -> DataFrame:
+    """A DataFrame with a row per prediction and the columns of the files; raises ImportError without pandas."""
+    with needs("predictions(as_frame=True)", "pandas", "bestepoch[pandas]"):
+        import pandas
+    shares = ({f"probability of {name}": p for name, p in row.get("probabilities", {}).items()} for row in rows)
+    columns = ("row", "part", "truth", "prediction")
+    flat = [{name: row[name] for name in columns} | own for row, own in zip(rows, shares, strict=True)]
+    return pandas.DataFrame(flat)

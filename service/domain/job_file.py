@@ -12,6 +12,7 @@ class JobFileKind(StrEnum):
     """What the file holds."""
 
     predictions = "predictions"
+    report = "report"
 
 
 class JobFile(FrozenModel):

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.reports import curves
-from service.reports.bootstrap import UNDEFINED, Array, Bootstrap, estimates
+from service.reports.bootstrap import Bootstrap
+from service.reports.intervals import UNDEFINED, Array
 from service.reports.sections.classification import PrecisionRecallCurve, RocCurve
 from service.reports.sections.estimate import Estimate
 
@@ -32,11 +33,13 @@ class _Area:
         self.influences: list[Array] = []
         self.total: Array = np.zeros(1)
         self.defined: list[float] = []
+        self.rows: list[float] = []
 
-    def add(self, value: float, influences: Array, *, listed: bool) -> None:
+    def add(self, value: float, influences: Array, rows: float, *, listed: bool) -> None:
         if listed:
             self.values.append(value)
             self.influences.append(influences)
+            self.rows.append(rows)
         if np.isfinite(value):
             self.defined.append(value)
             self.total = self.total + influences
@@ -45,9 +48,9 @@ class _Area:
         """The mean of the defined areas, and the listed ones."""
         if not self.defined:
             return UNDEFINED, [UNDEFINED] * len(self.values)
-        values = np.array([np.mean(self.defined), *self.values])
-        draws = bootstrap.means([self.total / len(self.defined), *self.influences])
-        mean, *listed = estimates(values, values + draws, 0.0, 1.0)
+        values = [float(np.mean(self.defined)), *self.values]
+        influences = [self.total / len(self.defined), *self.influences]
+        mean, *listed = bootstrap.linear(values, influences, [sum(self.rows), *self.rows], 0.0, 1.0)
         return mean, listed
 
 
@@ -69,8 +72,9 @@ def class_areas(
     roc_curves, precision_curves, grids = [], [], []
     for i, name in enumerate(names):
         ranking = curves.rank(truth == i, probabilities[:, i])
+        rows = min(ranking.positives, ranking.negatives)
         for area, found in ((roc, curves.roc_auc(ranking)), (precision, curves.average_precision(ranking))):
-            area.add(found[0], bootstrap.unit_sums(found[1]), listed=i in listed)
+            area.add(found[0], bootstrap.unit_sums(found[1]), rows, listed=i in listed)
         if not (ranking.positives and ranking.negatives):
             continue
         if i in drawn and not (two and i == 0):

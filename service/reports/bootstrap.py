@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from math import isfinite, sqrt
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.reports.intervals import Array, bca
 from service.reports.sections.estimate import Estimate
-
-Array = NDArray[np.float64]
 
 RESAMPLES = 1_000
 MAX_UNITS = 20_000
 """Rows above this number are resampled in this many random groups, so that time and memory are bounded."""
 BLOCK = 100  # resamples whose counts are floats at once: 16 MB
-LEVEL = 0.95
-Z = 1.959963984540054  # the normal distribution's quantile at (1 + LEVEL) / 2
 
 
 class Bootstrap:
     """Resamples of N rows with replacement, the same for all statistics; they depend on `rows` and `seed` alone.
 
-    A statistic is a function of sums over rows, or its value plus a mean of influences. It is computed from the sums
-    over the rows of each of B resamples. More than MAX_UNITS rows are resampled in random groups, called units here.
+    A statistic is computed from the sums over the rows of each of B resamples: it is a function of such sums, or its
+    value plus the mean of the rows' influences. More than MAX_UNITS rows are resampled in random groups, called units.
     """
 
     def __init__(self, rows: int, seed: int = 0, resamples: int = RESAMPLES) -> None:
@@ -50,19 +46,39 @@ class Bootstrap:
         blocks = range(0, len(self._counts), BLOCK)
         return np.concatenate([self._counts[i : i + BLOCK].astype(np.float64) @ columns for i in blocks])
 
-    def means(self, unit_sums: Sequence[Array]) -> Array:
-        """Means over the rows of each resample; M columns of (U,) -> (B, M)."""
-        return self.sums(unit_sums) / self._rows
+    def mean_draws(self, columns: Iterable[NDArray[Any]]) -> Array:
+        """Means over the rows of each resample; M columns of (N,) -> (B, M)."""
+        return self.sums([self.unit_sums(column) for column in columns]) / self._rows
 
     def ratios(
-        self, above: Sequence[NDArray[Any]], below: Sequence[NDArray[Any]], low: float = -np.inf, high: float = np.inf
+        self, columns: Iterable[tuple[NDArray[Any], NDArray[Any]]], low: float = -np.inf, high: float = np.inf
     ) -> list[Estimate]:
-        """Ratios of two sums over rows, between `low` and `high`; M columns of (N,) each."""
-        if not above:
+        """Ratios of two sums over rows, between `low` and `high`; pairs of columns (N,), the second ones >= 0."""
+        parts = [(self.unit_sums(top), self.unit_sums(bottom), np.count_nonzero(bottom)) for top, bottom in columns]
+        if not parts:
             return []
-        values = np.array([_ratio(a.sum(), b.sum()) for a, b in zip(above, below, strict=True)])
-        a, b = (self.sums([self.unit_sums(column) for column in columns]) for columns in (above, below))
-        return estimates(values, np.divide(a, b, out=np.full_like(a, np.nan), where=b != 0.0), low, high)
+        a, b = self.sums([top for top, _, _ in parts]), self.sums([bottom for _, bottom, _ in parts])
+        draws = np.divide(a, b, out=np.full_like(a, np.nan), where=b > 0.0)
+        found = []
+        for (top, bottom, rows), drawn in zip(parts, draws.T, strict=True):
+            value = float(top.sum() / bottom.sum()) if rows else np.nan
+            found.append(bca(value, drawn, top - value * bottom, int(rows), low, high))
+        return found
+
+    def means(self, columns: Iterable[NDArray[Any]], low: float = -np.inf, high: float = np.inf) -> list[Estimate]:
+        """Means over rows, between `low` and `high`; columns of (N,)."""
+        return self.ratios(((column, np.ones(len(column), np.bool_)) for column in columns), low, high)
+
+    def linear(
+        self, values: Sequence[float], influences: Sequence[Array], rows: Sequence[float], low: float, high: float
+    ) -> list[Estimate]:
+        """Statistics whose draws are approximated by their values plus the mean influence of a resample's rows.
+
+        M values between `low` and `high`; influences: unit sums, (U,) each; rows: how many rows each depends on.
+        """
+        draws = np.array(values) + self.sums(influences) / self._rows
+        parts = zip(values, draws.T, influences, rows, strict=True)
+        return [bca(value, drawn, influence, number, low, high) for value, drawn, influence, number in parts]
 
     def medians(self, values: Array) -> Array:
         """Medians of resamples of the values; (N,) -> (B,).
@@ -81,49 +97,5 @@ class Bootstrap:
         return (found + ordered[_index(place, rows)]) / 2.0
 
 
-def _ratio(a: float, b: float) -> float:
-    return float(a / b) if b else np.nan
-
-
 def _index(place: Array, rows: int) -> NDArray[np.int64]:
     return np.minimum((place * rows).astype(np.int64), rows - 1)
-
-
-def estimate(value: float, draws: Array, low: float = -np.inf, high: float = np.inf) -> Estimate:
-    """The value with its percentile interval, within the statistic's range; draws: (B,), NaN where undefined."""
-    return estimates(np.array([value]), draws[:, None], low, high)[0]
-
-
-def estimates(values: Array, draws: Array, low: float = -np.inf, high: float = np.inf) -> list[Estimate]:
-    """Values with their percentile intervals; values: (M,), draws: (B, M).
-
-    There is no interval where the value is undefined, where half of the draws are, and where all draws are equal: that
-    happens to a statistic at its bound, e.g. without a single error, and does not mean that it is certain.
-    """
-    return list(_estimates(values, draws, low, high))
-
-
-def _estimates(values: Array, draws: Array, low: float, high: float) -> Iterator[Estimate]:
-    for value, column in zip(values.tolist(), draws.T, strict=True):
-        drawn = column[np.isfinite(column)]
-        if not isfinite(value):
-            yield UNDEFINED
-        elif 2 * len(drawn) < len(column) or np.ptp(drawn) <= 1e-12 * abs(value):
-            yield Estimate(value=value, low=None, high=None)
-        else:
-            ends = np.quantile(drawn, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
-            below, above = np.clip(ends, low, high).tolist()
-            yield Estimate(value=value, low=below, high=above)
-
-
-UNDEFINED = Estimate(value=None, low=None, high=None)
-
-
-def proportion(hits: float, rows: float) -> Estimate:
-    """A share of rows with Wilson's score interval (1927), which is not empty at 0 and 1; undefined for no rows."""
-    if not rows:
-        return UNDEFINED
-    share, z2 = hits / rows, Z * Z
-    centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
-    half = Z * sqrt(share * (1 - share) / rows + z2 / (4 * rows * rows)) / (1 + z2 / rows)
-    return Estimate(value=share, low=max(0.0, centre - half), high=min(1.0, centre + half))

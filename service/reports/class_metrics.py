@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.bootstrap import Array, Bootstrap, estimate, proportion
+from service.reports.bootstrap import Bootstrap
+from service.reports.intervals import Array, proportion
 from service.reports.sections.classification import AverageMetrics, ConfusionMatrix
 from service.reports.sections.estimate import Estimate
 
@@ -66,9 +67,10 @@ def recalls(counts: ClassCounts) -> list[Estimate]:
 
 def f1_scores(counts: ClassCounts, shown: Sequence[int], bootstrap: Bootstrap) -> list[Estimate]:
     """F1 score of the classes in `shown`."""
-    hits = [2.0 * (counts.hit & (counts.truth == i)) for i in shown]
-    occurs = [1.0 * (counts.truth == i) + (counts.predicted == i) for i in shown]
-    return bootstrap.ratios(hits, occurs, 0.0, 1.0)
+    own = ((counts.truth == i, counts.predicted == i) for i in shown)
+    return bootstrap.ratios(
+        ((2.0 * (truth & predicted), 1.0 * truth + predicted) for truth, predicted in own), 0.0, 1.0
+    )
 
 
 def balanced_accuracy(counts: ClassCounts, bootstrap: Bootstrap) -> Estimate:
@@ -123,5 +125,5 @@ def _shares(sizes: Array, weights: Array | float) -> Array:
 
 def _with_interval(value: float, influences: Array, bootstrap: Bootstrap) -> Estimate:
     """A statistic with the bootstrap of its linear approximation: its value plus the sum of the rows' influences."""
-    draws = value + bootstrap.means([bootstrap.unit_sums(influences * len(influences))])
-    return estimate(value, draws[:, 0], 0.0, 1.0)
+    rows = len(influences)
+    return bootstrap.linear([value], [bootstrap.unit_sums(influences * rows)], [rows], 0.0, 1.0)[0]

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from service.reports import class_metrics
 from service.reports.areas import Areas, class_areas
-from service.reports.bootstrap import Bootstrap, estimates, proportion
+from service.reports.bootstrap import Bootstrap
 from service.reports.class_metrics import MAX_CLASSES, ClassCounts
 from service.reports.curves import rank
+from service.reports.intervals import proportion
 from service.reports.reliability import reliability
 from service.reports.row_scores import brier_scores, log_losses
 from service.reports.sections.classification import ClassificationSection, ClassMetrics, Costs, Reliability, Thresholds
@@ -38,9 +39,7 @@ def classification_section(
     counts = class_metrics.count(truth, probabilities.argmax(1), len(classes))
     listed, drawn = (class_metrics.most_frequent(counts, number) for number in (MAX_CLASSES, MAX_CURVES))
     areas = class_areas(truth, probabilities, classes, listed, drawn, bootstrap)
-    losses, scores = log_losses(truth, probabilities), brier_scores(truth, probabilities)
-    draws = bootstrap.means([bootstrap.unit_sums(losses), bootstrap.unit_sums(scores)])
-    log_loss, brier = estimates(np.array([losses.mean(), scores.mean()]), draws, 0.0)
+    log_loss, brier = bootstrap.means([log_losses(truth, probabilities), brier_scores(truth, probabilities)], 0.0)
     return ClassificationSection(
         rows=len(truth),
         accuracy=proportion(counts.hits.sum(), len(truth)),

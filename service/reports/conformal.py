@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.bootstrap import Array, proportion
+from service.reports.intervals import Array, proportion
 from service.reports.sections.calibration import ConformalCoverage
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.bootstrap import Array
+from service.reports.intervals import Array
 from service.reports.sections.classification import PrecisionRecallCurve, RocCurve
 
 MAX_POINTS = 200

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from math import sqrt
+
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.bootstrap import UNDEFINED, Array, Bootstrap, estimate, estimates
+from service.reports.bootstrap import Bootstrap
+from service.reports.intervals import UNDEFINED, Array, bca, percentile
 from service.reports.sections.estimate import Estimate
 from service.reports.sections.regression import ErrorDecile, Histogram, Histogram2d, RegressionSection, ResidualBin
 
@@ -29,14 +32,13 @@ def regression_section(truth: Array, prediction: Array, *, seed: int = 0) -> Reg
 def _section(truth: Array, prediction: Array, bootstrap: Bootstrap) -> RegressionSection:
     residuals = truth - prediction
     errors = np.abs(residuals)
-    draws = bootstrap.means([bootstrap.unit_sums(each) for each in (errors, residuals, residuals**2)])
-    mae, mean_residual = estimates(np.array([errors.mean(), residuals.mean()]), draws[:, :2])
+    mae, mean_residual, mse = bootstrap.means([errors, residuals, residuals**2])
     return RegressionSection(
         rows=len(truth),
         mae=mae,
-        rmse=estimate(float(np.sqrt(np.mean(residuals**2))), np.sqrt(draws[:, 2])),
+        rmse=_rmse(mse),
         r2=_r2(truth, residuals, bootstrap),
-        median_absolute_error=estimate(float(np.median(errors)), bootstrap.medians(errors)),
+        median_absolute_error=percentile(float(np.median(errors)), bootstrap.medians(errors)),
         mape=_mape(truth, errors, bootstrap),
         mean_residual=mean_residual,
         predicted_actual=_truth_against_prediction(truth, prediction),
@@ -46,15 +48,22 @@ def _section(truth: Array, prediction: Array, bootstrap: Bootstrap) -> Regressio
     )
 
 
+def _rmse(mse: Estimate) -> Estimate:
+    value, low, high = (None if each is None else sqrt(max(each, 0.0)) for each in (mse.value, mse.low, mse.high))
+    return Estimate(value=value, low=low, high=high)
+
+
 def _r2(truth: Array, residuals: Array, bootstrap: Bootstrap) -> Estimate:
     """1 minus squared residuals over squared deviations; undefined for a constant truth."""
     deviations = truth - truth.mean()
     if (truth == truth[0]).all():
         return UNDEFINED
-    value = 1.0 - float(residuals @ residuals / (deviations @ deviations))
-    columns = [bootstrap.unit_sums(each) for each in (residuals**2, deviations**2, deviations)]
-    squares, spread, mean = bootstrap.means(columns).T
-    return estimate(value, 1.0 - squares / (spread - mean**2), high=1.0)
+    rows = len(truth)
+    unexplained = float(residuals @ residuals / (deviations @ deviations))
+    parts = [bootstrap.unit_sums(each) for each in (residuals**2, deviations**2, deviations)]
+    squares, spread, mean = bootstrap.sums(parts).T
+    draws = 1.0 - squares / (spread - mean**2 / rows)  # deviations from the mean of the resample
+    return bca(1.0 - unexplained, draws, unexplained * parts[1] - parts[0], rows, high=1.0)
 
 
 def _mape(truth: Array, errors: Array, bootstrap: Bootstrap) -> Estimate:
@@ -62,7 +71,7 @@ def _mape(truth: Array, errors: Array, bootstrap: Bootstrap) -> Estimate:
     if not truth.all():
         return UNDEFINED
     relative = errors / np.abs(truth)
-    return bootstrap.ratios([relative], [np.ones(len(truth))])[0]
+    return bootstrap.means([relative])[0]
 
 
 def _edges(values: Array, bins: int) -> Array:
@@ -126,5 +135,5 @@ def _deciles(truth: Array, errors: Array, residuals: Array, bootstrap: Bootstrap
 
 def _means(values: Array, bins: list[NDArray[np.int64]], bootstrap: Bootstrap) -> list[Estimate]:
     """Mean value of the rows of each bin."""
-    members = [np.bincount(rows, minlength=len(values)).astype(np.float64) for rows in bins]
-    return bootstrap.ratios([values * member for member in members], members)
+    members = (np.bincount(rows, minlength=len(values)) for rows in bins)
+    return bootstrap.ratios((values * member, member) for member in members)

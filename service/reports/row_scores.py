@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.bootstrap import Array
+from service.reports.intervals import Array
 
 FLOOR = float(np.finfo(np.float32).eps)
 """Probabilities are kept as float32: a smaller one, or one nearer to 1, is not told from 0 or 1."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.bootstrap import Array
+from service.reports.intervals import Array
 from service.reports.sections.slices import SliceCondition
 
 RANGES = 5

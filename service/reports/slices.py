@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.bootstrap import Array
+from service.reports.intervals import Array
 from service.reports.sections.slices import ErrorSlice, SliceCondition, SlicesSection
 from service.reports.slice_columns import slice_column
 

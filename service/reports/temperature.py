@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.bootstrap import Array
+from service.reports.intervals import Array
 from service.reports.sections.calibration import Temperature
 
 MIN_ROWS = 100

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.bootstrap import Array, Bootstrap, proportion
+from service.reports.bootstrap import Bootstrap
 from service.reports.curves import Ranking
+from service.reports.intervals import Array, proportion
 from service.reports.sections.classification import BestThreshold, Costs, ThresholdMetrics, Thresholds
 
 GRID = [place / 20 for place in range(1, 20)]
@@ -52,9 +53,8 @@ def _metrics(
     rows, positives = len(positive), float(positive.sum())
     chosen = [scores >= place for place in places]
     hits = [each & positive for each in chosen]
-    f1 = bootstrap.ratios([2.0 * each for each in hits], [each + 1.0 * positive for each in chosen], 0.0, 1.0)
-    per_row = [_row_costs(costs, positive, each) for each in chosen] if costs is not None else []
-    cost = bootstrap.ratios(per_row, [np.ones(rows)] * len(per_row))
+    f1 = bootstrap.ratios(((2.0 * hit, 1.0 * at + positive) for hit, at in zip(hits, chosen, strict=True)), 0.0, 1.0)
+    cost = [] if costs is None else bootstrap.means(_row_costs(costs, positive, at) for at in chosen)
     found = []
     for i, place in enumerate(places):
         tp, predicted = float(hits[i].sum()), float(chosen[i].sum())

@@ -13,6 +13,7 @@ from service.data.processes.join_predictions import join_predictions
 from service.errors import TooLarge, Unavailable
 from service.serving.helper_pool import HelperPool
 from service.serving.helper_process import MODEL_BYTES, HelperProcess
+from service.serving.reports.reporter import Reporter
 from service.serving.request_queue import BATCH_ROWS
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from service.data.processes.runner import Allowance
     from service.domain.job import Export
     from service.domain.model_ref import ModelRef
+    from service.domain.report import ReportInputs
     from service.spec.read_options import ReadOptions
 
 PART_CELLS = 2**20
@@ -36,6 +38,7 @@ class Predictor:
     def __init__(self, model_bytes: int = MODEL_BYTES, helpers: int = 1) -> None:
         """`model_bytes`: memory of the cached models, of all `helpers` processes together."""
         self._pool = HelperPool(helpers, model_bytes)
+        self._reporter = Reporter()
 
     def start(self) -> None:
         """Start the helpers now, rather than at the first prediction. Does not wait for them."""
@@ -119,6 +122,10 @@ class Predictor:
             except Unavailable:
                 current().check()  # killed by a cancellation
                 raise
+
+    def report(self, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
+        """See `Reporter.write`."""
+        self._reporter.write(asked, target, allowed)
 
     def close(self) -> None:
         """Stop the helper."""

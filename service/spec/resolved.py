@@ -264,9 +264,10 @@ class Resolved:
 
     @property
     def row_set_bytes(self) -> int:
-        """Memory of one row set: the prepared rows, and their copy with padded inputs in the engine."""
+        """Memory of one row set: its prepared rows, with padded inputs; trainers of a worker share large ones."""
         rows = self.rows.train + self.rows.validation + self.rows.test
-        return rows * (self.row_values + padded(self.row_values)) * VALUE_BYTES
+        layout = self.graph.layout
+        return rows * (padded(layout.numbers) + 2 * len(layout.categories)) * VALUE_BYTES
 
     @property
     def row_sets(self) -> int:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.errors import NotFound
 from service.store.jobs.jobs import download_url
 from service.store.schema import checkpoints
-from service.store.tenancy import in_tenant
+from service.store.tenancy import CachedSelect, in_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from sqlalchemy import Connection, Row
+
+
+_ONE = CachedSelect(
+    select(checkpoints).where(checkpoints.c.job_id == bindparam("job_id"), checkpoints.c.kind == bindparam("kind")),
+    checkpoints,
+)
 
 
 def find(connection: Connection, job_id: str) -> list[Checkpoint]:
@@ -31,9 +37,7 @@ def find(connection: Connection, job_id: str) -> list[Checkpoint]:
 
 def get(connection: Connection, job_id: str, kind: CheckpointKind) -> Checkpoint:
     """The job's checkpoint of this kind; raises NotFound when none is published (yet)."""
-    this = in_tenant(connection, checkpoints), checkpoints.c.job_id == job_id, checkpoints.c.kind == kind
-    query = select(checkpoints).where(*this)
-    row = connection.execute(query).first()
+    row = _ONE.execute(connection, job_id=job_id, kind=kind).first()
     if row is None:
         raise NotFound(f"job {job_id!r} has no {kind.value} checkpoint")
     return _checkpoint(row)

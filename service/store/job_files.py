@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from service.domain.job_file import JobFile, JobFileKind
+from service.store.maintenance import garbage
+from service.store.maintenance.artifact_refs import referenced
 from service.store.schema import job_files
 from service.store.tenancy import in_tenant
 
@@ -30,3 +32,12 @@ def add(connection: Connection, files: Sequence[tuple[str, JobFile]], tenants: M
     ]
     if rows:
         connection.execute(insert(job_files), rows)
+
+
+def replace(connection: Connection, job_id: str, file: JobFile, tenant: str) -> None:
+    """Store the row of a file in place of an earlier one of its kind."""
+    this = in_tenant(connection, job_files), job_files.c.job_id == job_id, job_files.c.kind == file.kind
+    old = set(connection.scalars(select(job_files.c.path).where(*this))) - {file.path}
+    connection.execute(delete(job_files).where(*this))
+    add(connection, [(job_id, file)], {job_id: tenant})
+    garbage.discard(connection, old - referenced(connection, old))

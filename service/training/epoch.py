@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from itertools import cycle
-from math import isfinite
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
 
-from service.engine_constants import padded
 from service.spec.averaging import Ema
 from service.spec.resolve import Resolved
-from service.training import averaging, losses, metrics, optimizers, schedules
+from service.training import averaging, losses, optimizers, schedules
 from service.training.array import NetworkArray
 from service.training.averaging import Average
 from service.training.ensemble import MeanOfHeads
 from service.training.models import initial_state
 from service.training.progress import ProgressCounter
 from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
-from service.training.scoring import EpochMetrics, Score, measured, scores
+from service.training.scoring import BestEvaluation, EpochMetrics, Score, measured, scores
 from service.training.snapshot import Snapshot
 from service.training.step import TrainingStep
 from service.training.step_values import StepValues
@@ -30,6 +28,7 @@ from service.training.weights import State
 if TYPE_CHECKING:
     from service.data.preprocess.dataset import Prepared, Rows
 
+OUTPUT_VALUES = 2**24  # of members whose best weights are evaluated together: 64 MiB
 CHUNK_VALUES = 2**16  # of a member in the widest layer, per step of evaluation: 256 KiB
 
 
@@ -125,33 +124,38 @@ class ArrayTrainer:
         """Scores of the weights in `array` on each member's validation rows; None for a member without any."""
         return self._score(array, self._validation, range(len(self._jobs)))
 
-    def test(self, member: int) -> metrics.Metrics | None:
-        """Loss and metrics of the member's best weights on its test rows; None without test rows."""
-        (score,) = self._score(self._best(member), self._rows([self._data[member].test]), [member])
-        if score is None:
-            return None
-        loss, scores = score
-        return {"loss": loss if isfinite(loss) else None, **scores}
-
     @torch.inference_mode()
-    def best_outputs(self, member: int) -> tuple[Tensor, Tensor]:
-        """Outputs of the member's best weights for its validation and its test rows: (N, outputs) float32, on the CPU.
+    def evaluate_best(self, members: Sequence[int]) -> list[BestEvaluation]:
+        """Evaluate the best weights of these members, which have the same rows, on validation and test rows.
 
         In float32 whatever the precision of training, as a checkpoint predicts.
         """
-        best, data = self._best(member), self._data[member]
-        found = [torch.empty(0, best.outputs), torch.empty(0, best.outputs)]
-        for place, rows in enumerate((data.validation, data.test)):
-            for _, outputs in self._outputs(best, self._rows([rows])):
-                found[place] = outputs[0].cpu()
-        return found[0], found[1]
+        data, jobs = self._data[members[0]], [self._jobs[member] for member in members]
+        states = [self.array.best_state(member) for member in members]
+        best = NetworkArray([job.graph for job in jobs], states, self._device)
+        nothing = torch.empty(len(members), 0, best.outputs)
+        _, validation = next(self._outputs(best, self._validation.only(members)), (None, nothing))
+        rows = self._rows([data.test] * len(members))
+        _, test = next(self._outputs(best, rows), (None, nothing))
+        measured: list[Score | None] = [None] * len(members)
+        if rows.sizes[0]:
+            y, target = rows.targets(slice(0, 1))[0], data.preprocessing.target
+            measured = [*scores([job.spec for job in jobs], test, y, target)]
+        return [BestEvaluation(*each) for each in zip(validation.cpu(), test.cpu(), measured, strict=True)]
 
-    def _best(self, member: int) -> NetworkArray:
-        """The member's best weights alone, in an array of their own."""
-        return NetworkArray([self._jobs[member].graph], [self.array.best_state(member)], self._device)
+    def evaluated_together(self, members: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Groups of these members for `evaluate_best`: those on the same rows, as many as memory allows."""
+        sets: dict[int, list[int]] = {}
+        for member in members:
+            sets.setdefault(id(self._data[member]), []).append(member)
+        for group in sets.values():
+            data = self._data[group[0]]
+            values = (len(data.validation.y) + len(data.test.y)) * self.array.outputs
+            at_once = max(1, OUTPUT_VALUES // max(values, 1))
+            yield from (group[start : start + at_once] for start in range(0, len(group), at_once))
 
     def _rows(self, sets: Sequence[Rows]) -> MemberRows:
-        return MemberRows(sets, padded(self.array.inputs), self._device)
+        return MemberRows(sets, self._device)
 
     def _prepare(self) -> None:
         """Create what depends on the members."""

@@ -9,7 +9,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from service.domain.epoch import Epoch
 from service.domain.job import JobError
@@ -20,9 +19,8 @@ from service.spec.resolve import Resolved
 from service.stopping.tracker import Decision, Tracker, tracker_after
 from service.training import schedules
 from service.training.epoch import ArrayTrainer, array_order
-from service.training.metrics import Metrics
 from service.training.progress import ProgressCounter
-from service.training.scoring import EpochMetrics
+from service.training.scoring import BestEvaluation, EpochMetrics
 from service.training.snapshot import Snapshot
 from service.training.weights import State
 
@@ -73,9 +71,9 @@ class Training:
     stopping, `max_epochs`, `max_seconds` or a non-finite loss, or leaves by `drop`; the others go on, with the same
     bits as alone. A job with a resume point continues from there, bit-identical to an uninterrupted run.
 
-    Weights are copied when they are asked for. `best_state`, `last_state`, `snapshot`, `test` and `best_outputs`
-    describe a job as of its last finished epoch; a job that has ended can be asked until the next `epoch()`, later ones
-    raise KeyError.
+    Weights are copied when they are asked for. `best_state`, `last_state`, `snapshot` and `evaluate_best` describe a
+    job as of its last finished epoch; a job that has ended can be asked until the next `epoch()`, later ones raise
+    KeyError.
 
     In a row, `train_loss` is the mean over the epoch's training rows while the weights moved, with label smoothing and
     class weights as trained (with weights: the weighted sum divided by the sum of weights, as in nn.CrossEntropyLoss);
@@ -152,15 +150,18 @@ class Training:
         run = self._runs[place]
         return self._trainer.snapshot(place, run.epoch, run.tracker.best_epoch)
 
-    def test(self, member: int) -> Metrics | None:
-        """Loss and metrics of the best weights on the test rows; None without test rows or without a best epoch."""
-        place = self._place(member)
-        return None if self._runs[place].tracker.best_value is None else self._trainer.test(place)
+    def evaluate_best(self, members: Collection[int]) -> Iterator[dict[int, BestEvaluation | None]]:
+        """Evaluate the best weights of these jobs on their validation and test rows, some jobs at a time.
 
-    def best_outputs(self, member: int) -> tuple[Tensor, Tensor] | None:
-        """Outputs of the best weights for the validation and the test rows, (N, outputs); None without a best epoch."""
-        place = self._place(member)
-        return None if self._runs[place].tracker.best_value is None else self._trainer.best_outputs(place)
+        Yields them by member, so many at once that their outputs fit into memory; None without a best epoch.
+        """
+        without = [member for member in members if self._runs[self._place(member)].tracker.best_value is None]
+        if without:
+            yield dict.fromkeys(without)
+        places = [self._place(member) for member in members if member not in without]
+        for group in self._trainer.evaluated_together(places):
+            names = [self._runs[place].member for place in group]
+            yield dict(zip(names, self._trainer.evaluate_best(group), strict=True))
 
     def _place(self, member: int) -> int:
         """Where the job is in the array now; raises KeyError when it has left."""

@@ -1,13 +1,15 @@
 """Rows of the members of an array, and the steps in which they take them.
 
-Members have row sets of their own, e.g. folds, which lie one behind another in the same tensors; members on the same
-rows share a set. A training batch is never padded, because batch norm would see the padding: where members' batches
-differ in size, neighbours with equal sizes make a step of their own.
+Members have row sets of their own, e.g. folds; members on the same rows share a set. Large sets are used where they
+are, perhaps in a file that trainers share; small ones are copied into a single block. A training batch is never padded,
+because batch norm would see the padding: where members' batches differ in size, neighbours with equal sizes make a step
+of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from copy import copy
 from functools import lru_cache
 from itertools import accumulate, groupby, pairwise, repeat
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from service.data.preprocess.dataset import Rows
 
 GATHER_VALUES = 2**17  # inputs gathered at once: 512 KiB, which fit into the CPU cache
+
+LARGE_BYTES = 2**20  # of a row set that is used where it is
 
 
 class Span(NamedTuple):
@@ -99,89 +103,131 @@ def _changes(sizes: Sequence[int]) -> Iterator[int]:
 class MemberRows:
     """One part of the split for K members: training, validation or test rows, on the device."""
 
-    def __init__(self, sets: Sequence[Rows], width: int, device: torch.device) -> None:
-        """`sets`: the rows of each member; the same object for members on the same rows. `width`: of padded inputs."""
+    def __init__(self, sets: Sequence[Rows], device: torch.device) -> None:
+        """`sets`: the rows of each member; the same object for members on the same rows."""
         distinct = list({id(rows): rows for rows in sets}.values())
-        starts = dict(zip(map(id, distinct), accumulate((len(rows.y) for rows in distinct), initial=0), strict=False))
-        self._tensors = _tensors(distinct, width, device)
-        self._starts = [starts[id(rows)] for rows in sets]
+        self._device, self._blocks = device, list[Batch]()
+        places: dict[int, _Place] = {}
+        for together in _blocks(distinct, device):
+            starts = accumulate((len(rows.y) for rows in together), initial=0)
+            for rows, start in zip(together, starts, strict=False):
+                places[id(rows)] = _Place(len(self._blocks), start)
+            self._blocks.append(_tensors(together, device))
+        self._places = [places[id(rows)] for rows in sets]
         self.sizes = [len(rows.y) for rows in sets]
 
     def keep(self, members: Sequence[int]) -> None:
         """Keep only these members, in this order."""
-        self._starts = [self._starts[member] for member in members]
+        self._places = [self._places[member] for member in members]
         self.sizes = [self.sizes[member] for member in members]
+
+    def only(self, members: Sequence[int]) -> MemberRows:
+        """The rows of these members alone, in this order, in the same memory."""
+        found = copy(self)
+        found.keep(members)
+        return found
 
     @property
     def groups(self) -> list[slice]:
         """Neighbouring members on the same rows."""
-        return neighbours(list(zip(self._starts, self.sizes, strict=True)))
+        return neighbours(list(zip(self._places, self.sizes, strict=True)))
 
     def targets(self, members: slice) -> list[Tensor]:
         """(N,) the targets of each of these members; the same object for those on the same rows."""
-        views: dict[int, Tensor] = {}
-        for start, size in zip(self._starts[members], self.sizes[members], strict=True):
-            views.setdefault(start, self._tensors.y[start : start + size])
-        return [views[start] for start in self._starts[members]]
+        views: dict[_Place, Tensor] = {}
+        for place, size in zip(self._places[members], self.sizes[members], strict=True):
+            views.setdefault(place, self._blocks[place.block].y[place.start : place.start + size])
+        return [views[place] for place in self._places[members]]
 
     def numbered(self, orders: Sequence[Tensor]) -> Tensor:
         """(K, N of the largest set) row numbers to gather; orders: each member's order of its own rows."""
-        if len({*self.sizes}) == 1 and not any(self._starts):
-            return torch.stack(list(orders)).to(self._tensors.y.device)
+        if len({*self.sizes}) == 1 and not any(place.start for place in self._places):
+            return torch.stack(list(orders)).to(self._device)
         numbers = torch.zeros(len(orders), max(self.sizes), dtype=torch.int64)
-        for row, order, start in zip(numbers, orders, self._starts, strict=True):
-            torch.add(order, start, out=row[: len(order)])
-        return numbers.to(self._tensors.y.device)
+        for row, order, place in zip(numbers, orders, self._places, strict=True):
+            torch.add(order, place.start, out=row[: len(order)])
+        return numbers.to(self._device)
 
     def batches(self, span: Span, steps: int, numbers: Tensor) -> Iterator[Batch]:
         """The batches of a span in these steps; gathers many of them at once. numbers: see `numbered`."""
-        own = numbers[span.members]
+        own, blocks = numbers[span.members], [place.block for place in self._places[span.members]]
+        sources = [(self._blocks[blocks[members.start]], members) for members in neighbours(blocks)]
         members = len(own)
-        coded = 0 if self._tensors.codes is None else 2 * self._tensors.codes.shape[1]  # int64
-        width = max(1, self._tensors.x.shape[1] + coded)
-        at_once = max(1, GATHER_VALUES // (span.rows * members * width))
+        at_once = max(1, GATHER_VALUES // (span.rows * members * _row_values(sources[0][0])))
         for first in range(0, steps, at_once):
             count = min(at_once, steps - first)
             start = span.taken + first * span.rows
             taken = own[:, start : start + count * span.rows].view(members, count, span.rows).transpose(0, 1)
-            yield from self._gather(taken)
-
-    def _gather(self, taken: Tensor) -> Iterator[Batch]:
-        """The batches of the row numbers `taken` (steps, K, B)."""
-        numbers = taken.reshape(-1)
-        parts = (
-            repeat(None, len(taken))
-            if values is None
-            else values.index_select(0, numbers).view(*taken.shape, *values.shape[1:])
-            for values in self._tensors
-        )
-        return map(Batch, *parts)
+            yield from _gathered(sources, taken)
 
     def inputs(self, span: Span, step: int) -> tuple[Tensor, Tensor | None]:
         """(K, rows, padded inputs) and (K, rows, coded columns) of the next rows of each member, in the set's order."""
         first = span.taken + step * span.rows
-        starts = [start + first for start in self._starts[span.members]]
-        codes = self._tensors.codes
-        x = _views(self._tensors.x, starts, span.rows)
-        return x, None if codes is None else _views(codes, starts, span.rows)
+        parts = [
+            (self._blocks[place.block], place.start + first, place.start + first + span.rows)
+            for place in self._places[span.members]
+        ]
+        x = [block.x[start:end] for block, start, end in parts]
+        codes = [block.codes[start:end] for block, start, end in parts if block.codes is not None]
+        shared = len({*self._places[span.members]}) == 1
+        return _stacked(x, shared), _stacked(codes, shared) if codes else None
 
 
-def _views(values: Tensor, starts: Sequence[int], rows: int) -> Tensor:
-    """(K, rows, ...) `rows` of the values from each start on."""
-    if len({*starts}) == 1:
-        return values[starts[0] : starts[0] + rows].expand(len(starts), -1, -1)
-    return torch.stack([values[start : start + rows] for start in starts])
+class _Place(NamedTuple):
+    """Where a row set begins."""
+
+    block: int
+    start: int  # row
 
 
-def _tensors(sets: Sequence[Rows], width: int, device: torch.device) -> Batch:
-    """The rows of all sets, one behind another: x (N, width), y (N,), weight (N,) and codes (N, coded columns)."""
-    x = torch.zeros(sum(len(rows.y) for rows in sets), width)
-    values, end = x.numpy(), 0
+def _blocks(sets: Sequence[Rows], device: torch.device) -> list[list[Rows]]:
+    """The row sets of each block: large ones alone, because a copy takes memory; others together, because gathering
+    from few blocks is faster. On a GPU there is a copy anyway."""
+    alone: list[list[Rows]] = []
+    together: list[Rows] = []
     for rows in sets:
-        start, end = end, end + len(rows.y)
-        values[start:end, : rows.x.shape[1]] = rows.x
-    y = torch.cat([torch.tensor(rows.y) for rows in sets])
-    weights = [torch.tensor(rows.weight) for rows in sets if rows.weight is not None]
-    codes = [torch.tensor(rows.codes) for rows in sets if rows.codes is not None]
-    optional = (torch.cat(each).to(device) if each else None for each in (weights, codes))
-    return Batch(x.to(device), y.to(device), *optional)
+        if rows.padded.nbytes >= LARGE_BYTES and device.type == "cpu":
+            alone.append([rows])
+        else:
+            together.append(rows)
+    return [*alone, together] if together else alone
+
+
+def _tensors(sets: Sequence[Rows], device: torch.device) -> Batch:
+    """The rows of these sets, one behind another; those of a single set in its own memory, if the device has it."""
+
+    def joined(name: str) -> Tensor | None:
+        values = [torch.from_numpy(values) for rows in sets if (values := getattr(rows, name)) is not None]
+        return (values[0] if len(values) == 1 else torch.cat(values)).to(device) if values else None
+
+    x, y = joined("padded"), joined("y")
+    assert x is not None
+    assert y is not None
+    return Batch(x, y, joined("weight"), joined("codes"))
+
+
+def _row_values(block: Batch) -> int:
+    """Values of a row, as numbers of 4 bytes."""
+    return max(1, block.x.shape[1] + (0 if block.codes is None else 2 * block.codes.shape[1]))
+
+
+def _gathered(sources: Sequence[tuple[Batch, slice]], taken: Tensor) -> Iterator[Batch]:
+    """The batches of the row numbers `taken` (steps, K, B); sources: a block, and the members whose rows it holds."""
+    numbers = [taken[:, members] for _, members in sources]
+    flat = [own.reshape(-1) for own in numbers]
+
+    def gathered(place: int) -> Iterator[Tensor | None]:
+        parts = []
+        for (block, _), own, rows in zip(sources, numbers, flat, strict=True):
+            values = block[place]
+            if values is None:
+                return repeat(None, len(taken))
+            parts.append(values.index_select(0, rows).view(*own.shape, *values.shape[1:]))
+        return iter(parts[0] if len(parts) == 1 else torch.cat(parts, 1))
+
+    return map(Batch, *map(gathered, range(len(Batch._fields))))
+
+
+def _stacked(values: Sequence[Tensor], shared: bool) -> Tensor:
+    """(K, rows, ...) of K tensors (rows, ...); `shared`: all are the same."""
+    return values[0].expand(len(values), -1, -1) if shared else torch.stack(list(values))

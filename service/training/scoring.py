@@ -42,6 +42,23 @@ class EpochMetrics:
         return {**self.metrics, "train_loss": self.train_loss, "val_loss": self.val_loss}[monitor.value]
 
 
+@dataclass(frozen=True)
+class BestEvaluation:
+    """What a job's best weights give for the rows that it was not trained on."""
+
+    validation: Tensor  # (N, outputs) float32, on the CPU; so is `test`
+    test: Tensor
+    score: Score | None  # on the test rows; None: there are none
+
+    @property
+    def test_metrics(self) -> metrics.Metrics | None:
+        """Loss and metrics of the test rows; None without test rows."""
+        if self.score is None:
+            return None
+        loss, found = self.score
+        return {"loss": loss if isfinite(loss) else None, **found}
+
+
 def scores(specs: Sequence[JobSpec], outputs: Tensor, y: Tensor, target: FittedTarget) -> list[Score]:
     """The score of each member, all with the same kind of loss; outputs: (K, N, outputs), y: (N,)."""
     if specs[0].task is Task.classification:

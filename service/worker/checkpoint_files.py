@@ -6,7 +6,7 @@ import hashlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from service.spec.resolved import Resolved
     from service.store.jobs.claim import Claim
     from service.training.loop import Training
+    from service.training.scoring import BestEvaluation
     from service.training.weights import State
     from service.worker.attempt import Attempt
     from service.worker.superseded_checkpoints import SupersededCheckpoints
@@ -69,6 +70,7 @@ class WeightsPacker:
     data: Sequence[Prepared]  # of each job
     made_by: dict[str, str]  # fingerprint of this machine
     training: Training | None = None  # until it is set, the resume points have the best weights
+    evaluations: Mapping[int, BestEvaluation | None] = field(default_factory=dict)  # of jobs that have just ended
 
     def pack(self, number: int, attempt: Attempt, kind: CheckpointKind) -> bytes:
         """See Packer."""
@@ -83,8 +85,18 @@ class WeightsPacker:
 
     def predictions(self, number: int, best: Checkpoint, job_id: str) -> PredictionTable | None:
         """See Packer."""
-        assert self.training is not None
-        return best_predictions(self.training, number, self.jobs[number], self.data[number], best, job_id)
+        return best_predictions(
+            lambda: self._best_evaluation(number), self.jobs[number], self.data[number], best, job_id
+        )
+
+    def _best_evaluation(self, number: int) -> BestEvaluation:
+        found = self.evaluations.get(number)
+        if found is None:  # of a job that ends although its training has not
+            assert self.training is not None
+            (one,) = self.training.evaluate_best([number])
+            found = one[number]
+        assert found is not None, "a best checkpoint is published"
+        return found
 
     def _best_state(self, number: int, attempt: Attempt) -> State:
         if self.training is not None:
@@ -167,14 +179,11 @@ class CheckpointFiles:
                 return [self._write_table(table, key)]
 
     def _write_table(self, table: PredictionTable, key: str) -> JobFile:
-        with self._artifacts.scratch() as folder:
-            file = folder / "predictions.parquet"
+        with self._artifacts.put_file(key) as file:
             prediction_table.write(table, file)
             sha256, size_bytes = sha256_of(file), file.stat().st_size
-            self._artifacts.adopt(file, key)
-        return JobFile(
-            kind=JobFileKind.predictions, sha256=sha256, size_bytes=size_bytes, path=key, created_at=datetime.now(UTC)
-        )
+        now = datetime.now(UTC)
+        return JobFile(kind=JobFileKind.predictions, sha256=sha256, size_bytes=size_bytes, path=key, created_at=now)
 
     def exists(self, file: Checkpoint) -> bool:
         """Whether the file is there; a backup of a busy service may lack it."""

@@ -12,21 +12,23 @@ from service.errors import TooLarge
 from service.spec.limits import MAX_PREDICTIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from torch import Tensor
 
     from service.data.preprocess.dataset import Prepared
     from service.domain.checkpoint import Checkpoint
     from service.spec.resolved import Resolved
-    from service.training.loop import Training
+    from service.training.scoring import BestEvaluation
 
 CHUNK_VALUES = 2**20  # class probabilities at once, which are computed in float64
 
 
 def best_predictions(
-    training: Training, number: int, job: Resolved, data: Prepared, best: Checkpoint, job_id: str
+    evaluated: Callable[[], BestEvaluation], job: Resolved, data: Prepared, best: Checkpoint, job_id: str
 ) -> PredictionTable | None:
-    """Predictions of a member's best weights, published as `best`; None without validation and test rows.
+    """Predictions of a job's best weights, published as `best`; None without validation and test rows.
 
     Raises TooLarge if there are too many to be kept.
     """
@@ -36,8 +38,7 @@ def best_predictions(
         raise TooLarge(f"{rows:,} rows have {values:,} values, and at most {MAX_PREDICTIONS:,} are kept")
     if not rows:
         return None
-    outputs = training.best_outputs(number)
-    assert outputs is not None, "a best checkpoint is published"
+    found = evaluated()
     source = PredictionSource(
         job=job_id,
         epoch=best.epoch,
@@ -46,7 +47,7 @@ def best_predictions(
         target=job.target.column,
         classes=classes,
     )
-    return prediction_table(source, data, torch.cat(outputs))
+    return prediction_table(source, data, torch.cat([found.validation, found.test]))
 
 
 def prediction_table(source: PredictionSource, data: Prepared, outputs: Tensor) -> PredictionTable:

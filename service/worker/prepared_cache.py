@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     from service.data.preprocess.preprocessing import Table
     from service.spec.resolved import Preparation, Resolved
+    from service.worker.prepared_files import PreparedFiles
 
 MAX_BYTES = 512 * 1024**2
+MIN_SHARED_BYTES = 1024**2  # of a row set; smaller ones are prepared faster than shared
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class TableFile:
 class PreparedCache:
     """An LRU cache of prepared rows, keyed by everything that they depend on, bounded in bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: PreparedFiles | None = None) -> None:
+        """`files`: of large row sets, which the trainers of a worker share; None: this is the only trainer."""
+        self._files = files
         self._entries: OrderedDict[str, Prepared] = OrderedDict()
 
     def get_or_prepare(self, jobs: Sequence[Resolved], table: TableFile | None) -> list[Prepared | ServiceError]:
@@ -45,15 +49,19 @@ class PreparedCache:
         keys = [job.preparation.key for job in jobs]
         for key, job in zip(keys, jobs, strict=True):
             if key not in found:
-                found[key] = self._prepared(key, job.preparation, source)
-        while len(self._entries) > 1 and sum(map(_size, self._entries.values())) > MAX_BYTES:
+                found[key] = self._prepared(key, job, source)
+        while len(self._entries) > 1 and sum(each.nbytes for each in self._entries.values()) > MAX_BYTES:
             self._entries.popitem(last=False)
         return [found[key] for key in keys]
 
-    def _prepared(self, key: str, preparation: Preparation, source: _Source) -> Prepared | ServiceError:
+    def _prepared(self, key: str, job: Resolved, source: _Source) -> Prepared | ServiceError:
+        def prepare() -> Prepared:
+            return prepare_table(job.preparation, source.table(job.preparation))
+
         if key not in self._entries:
+            shared = self._files if job.row_set_bytes >= MIN_SHARED_BYTES else None
             try:
-                self._entries[key] = prepare_table(preparation, source.table(preparation))
+                self._entries[key] = prepare() if shared is None else shared.get_or_prepare(key, prepare)
             except ServiceError as error:
                 return error
         self._entries.move_to_end(key)
@@ -81,10 +89,3 @@ class _Source:
             self._table = load(preparation, self._file.parquet if self._file else None)
             self._columns = columns
         return self._table
-
-
-def _size(data: Prepared) -> int:
-    """Bytes of the arrays."""
-    parts = (data.train, data.validation, data.test)
-    arrays = (each for rows in parts for each in (rows.x, rows.y, rows.codes, rows.row, rows.truth))
-    return sum(each.nbytes for each in arrays if each is not None)

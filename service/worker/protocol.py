@@ -44,6 +44,7 @@ class TrainerConfig:
     gpu: int  # the index of its GPU, modulo the number of GPUs
     threads: int  # at most, for a large network
     checkpoints: CheckpointPolicy
+    prepared_files: Path | None = None  # the folder of prepared rows that several trainers share
 
 
 @dataclass(frozen=True)

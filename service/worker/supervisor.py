@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from multiprocessing import connection as pipes
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from service.worker.claim_stats import ClaimStats
 from service.worker.db_liveness import DbLiveness
 from service.worker.machine import count_gpus, trainer_configs
 from service.worker.protocol import DONE, STOP, FromTrainer, Ready
+from service.worker.temporary_folder import TemporaryFolder
 from service.worker.trainer_handle import new_shared_number, start, start_context
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class Supervisor:
         self._context = start_context(gpus > 0)
         self._busy = new_shared_number(self._context)
         configs = trainer_configs(settings, self._id, gpus)
+        self._prepared_files = _folder_of_prepared_files() if len(configs) > 1 else None
+        if self._prepared_files is not None:
+            configs = [replace(config, prepared_files=self._prepared_files.path) for config in configs]
         self._trainers = [start(self._context, config, self._busy) for config in configs]
         self._changes = database.listen()
         self._look_in_queue = True
@@ -101,6 +105,8 @@ class Supervisor:
                 trainer.process.kill()
                 trainer.process.join()
             self._changes.close()
+            if self._prepared_files is not None:
+                self._prepared_files.close()
         log.info("stopped")
 
     def _keep_leases(self) -> None:
@@ -251,3 +257,12 @@ class Supervisor:
                 workers.deregister(connection, self._id)
         except (Unavailable, StorageError) as problem:
             log.warning("the worker's row could not be removed: %s", problem)
+
+
+def _folder_of_prepared_files() -> TemporaryFolder | None:
+    """A folder for the rows that trainers share; None if it cannot be made: each trainer has its own."""
+    try:
+        return TemporaryFolder("bestepoch-rows-")
+    except OSError as error:
+        log.warning("trainers do not share prepared rows: %s", error)
+        return None

@@ -29,6 +29,7 @@ from service.training.snapshot import fingerprint
 from service.worker import attempt_logs
 from service.worker.checkpoint_files import CheckpointFiles, WeightsPacker
 from service.worker.prepared_cache import PreparedCache, TableFile
+from service.worker.prepared_files import PreparedFiles
 from service.worker.protocol import DONE, STOP, Ready, SharedNumber, ToTrainer, TrainerConfig
 from service.worker.recorder import Recorder, retry
 from service.worker.resume import resume, saved_states
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from service.spec.resolved import Resolved
     from service.training.loop import EpochReport
     from service.training.progress import ProgressCounter
+    from service.training.scoring import BestEvaluation
     from service.worker.protocol import CheckpointPolicy
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,9 @@ def main(pipe: Connection, config: TrainerConfig, progress: ProgressCounter, bus
     _set_up(config)
     shards.use_threads(config.threads, lambda: busy.value)
     database = Database(config.database_url, config.statement_seconds)
-    trainer = Trainer(database, Artifacts(config.artifacts), _device(config), pipe, progress, config.checkpoints)
+    files = None if config.prepared_files is None else PreparedFiles(config.prepared_files)
+    artifacts, device = Artifacts(config.artifacts), _device(config)
+    trainer = Trainer(database, artifacts, device, pipe, progress, config.checkpoints, files)
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
         attempt_logs.begin(config.log_file.parent, message)
@@ -79,12 +83,16 @@ class Trainer:
         pipe: Connection,
         progress: ProgressCounter,
         policy: CheckpointPolicy,
+        files: PreparedFiles | None = None,
     ) -> None:
-        """`pipe`: to the supervisor; a message, or its end, requeues the jobs at the epoch's end."""
+        """`pipe`: to the supervisor; a message, or its end, requeues the jobs at the epoch's end.
+
+        `files`: of prepared rows, which it shares with other trainers.
+        """
         self._database, self._artifacts, self._pipe, self._progress = database, artifacts, pipe, progress
         self._policy = policy
         self._superseded = SupersededCheckpoints(artifacts, policy.superseded_bytes)
-        self._prepared_cache = PreparedCache()
+        self._prepared_cache = PreparedCache(files)
         self.device = device
 
     def run(self, claims: Sequence[Claim]) -> None:
@@ -121,7 +129,7 @@ class Trainer:
         del points
         while recorder.active:
             training.drop(set(training.active) - recorder.active)
-            self._record(recorder, training, training.epoch())
+            self._record(recorder, packer, training)
             if recorder.active and self._pipe.poll():  # STOP, or the supervisor is gone
                 recorder.release(recorder.active)
 
@@ -162,15 +170,16 @@ class Trainer:
             key, sha256 = datasets.file_of(connection, data.id)
         return jobs, TableFile(self._artifacts.path(key), sha256)
 
-    def _record(self, recorder: Recorder, training: Training, reports: Sequence[EpochReport]) -> None:
-        """Record an epoch of every job, and end the jobs that are done or were asked to stop."""
-        outcomes: dict[int, Outcome] = {}
-        for report in reports:
+    def _record(self, recorder: Recorder, packer: WeightsPacker, training: Training) -> None:
+        """Train and record an epoch of every job, and end the jobs that are done or were asked to stop."""
+        ended = {}
+        for report in training.epoch():
             recorder.add(report.member, report.row)
             if report.ended:
-                outcomes[report.member] = _outcome(report, training)
-        if outcomes:
-            recorder.finish(outcomes)
+                ended[report.member] = report
+        for packer.evaluations in training.evaluate_best(ended):
+            recorder.finish({n: _outcome(ended[n], found) for n, found in packer.evaluations.items()})
+        packer.evaluations = {}
         flushed = recorder.flush()
         if flushed.cancelled:
             recorder.finish(dict.fromkeys(flushed.cancelled, CANCELLED))
@@ -208,10 +217,10 @@ def _receive(pipe: Connection) -> ToTrainer:
     return message
 
 
-def _outcome(report: EpochReport, training: Training) -> Outcome:
+def _outcome(report: EpochReport, best: BestEvaluation | None) -> Outcome:
     if report.error is not None:
         return Outcome(Status.failed, error=report.error)
-    return Outcome(Status.succeeded, report.stop, training.test(report.member))
+    return Outcome(Status.succeeded, report.stop, None if best is None else best.test_metrics)
 
 
 def _job_error(error: Exception) -> JobError:

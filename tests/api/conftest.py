@@ -21,10 +21,12 @@ from service.data.processes.runner import Allowance
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.job import Export
 from service.domain.model_ref import ModelRef
+from service.domain.report import ReportInputs
 from service.errors import Conflict, NotInstalled
 from service.settings import Settings, free_port
 from service.spec.read_options import ReadOptions
 from service.store.engine import Database
+from tests.reports.examples import classification_report
 
 both_databases = pytest.mark.parametrize("backend", ["sqlite", "postgres"], indirect=True)
 
@@ -55,6 +57,9 @@ class CoinPredictor:
         if asked.format is CheckpointFormat.pt2:
             raise Conflict("it differs")
         target.write_text(f"{asked.job.id} {asked.history.read_text()}")
+
+    def report(self, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
+        target.write_text(classification_report().model_dump_json())
 
 
 @pytest.fixture

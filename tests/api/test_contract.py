@@ -23,7 +23,7 @@ def probe(operation: schemathesis.APIOperation, ids: dict[str, Any]) -> None:
     """Send a few generated requests about existing objects; `make fuzz` sends more."""
 
     @given(case=operation.as_strategy())
-    @settings(max_examples=5, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=3, suppress_health_check=list(HealthCheck))
     def answers_as_documented(case: schemathesis.Case) -> None:
         case.path_parameters.update({name: ids[name] for name in case.path_parameters.keys() & ids.keys()})
         case.call_and_validate(checks=CHECKS)

@@ -206,7 +206,7 @@ def test_a_plan_says_that_folds_train_as_one_array(client: TestClient) -> None:
     array = folds(client)
 
     assert (array["arrays"], array["limited_by"], array["reason"]) == (1, None, None)
-    assert (array["row_set_bytes"], array["row_sets"]) == (10_000 * 52 * 4, 2**30 // (10_000 * 52 * 4))
+    assert (array["row_set_bytes"], array["row_sets"]) == (10_000 * 32 * 4, 2**30 // (10_000 * 32 * 4))
     assert array["jobs"] > 8
 
 
@@ -221,10 +221,10 @@ def test_a_plan_without_folds_is_one_array(client: TestClient) -> None:
     ("fields", "arrays", "limited_by", "reason"),
     [
         (
-            {"rows": 1_500_000, "batch_size": 4_096},
+            {"rows": 2_400_000, "batch_size": 4_096},
             3,
             "row_memory",
-            "8 folds train as 3 arrays of 3 at most: the rows of a fold take 298 MiB, and those of an array at most"
+            "8 folds train as 3 arrays of 3 at most: the rows of a fold take 293 MiB, and those of an array at most"
             " 1,024 MiB",
         ),
         (

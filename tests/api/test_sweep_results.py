@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from service.store.engine import Database
 from tests.api.conftest import both_databases
-from tests.api.test_sweeps import submit
+from tests.api.sweep_requests import submit
 from tests.store.sweep_records import train
 
 

@@ -146,9 +146,11 @@ def test_held_out_rows_decide_nothing(tmp_path: Path, kind: str) -> None:
     first, again = (Preprocessing.fit(resolved.preparation, each, train) for each in (table, other))
 
     assert first.model_dump_json() == again.model_dump_json()
-    inputs = [each.inputs(rows.take(train)) for each, rows in ((first, table), (again, other))]
-    for each, rows, x in zip((first, again), (table, other), inputs, strict=True):
-        each.encode_out_of_fold(resolved.preparation, rows.take(train), x)
+    inputs = []
+    for fitted, rows in ((first, table), (again, other)):
+        own = fitted.padded_inputs(rows, train)
+        fitted.encode_out_of_fold(resolved.preparation, rows, own, train)
+        inputs.append(own)
     assert inputs[0].tobytes() == inputs[1].tobytes()
 
 

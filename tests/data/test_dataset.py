@@ -41,8 +41,11 @@ def test_the_penguins_become_arrays_of_the_resolved_shape(penguins: Stored) -> N
         assert part.x.shape[1] == resolved.inputs == 15
         assert part.x.dtype == np.float32
         assert part.y.dtype == np.int64
-        assert part.x.flags.c_contiguous
         assert np.isfinite(part.x).all()
+        assert part.padded.shape == (len(part.y), 32)
+        assert not part.padded[:, 15:].any()
+        assert part.padded.flags.c_contiguous
+        assert part.padded.ctypes.data % 64 == 0
 
 
 def test_the_classes_keep_their_shares_in_every_part(penguins: Stored) -> None:

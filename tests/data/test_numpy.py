@@ -83,7 +83,7 @@ NUMBERS = st.sampled_from("?bBhHiIfd").map(np.dtype) | st.sampled_from([">f4", "
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     x=arrays.arrays(NUMBERS, arrays.array_shapes(min_dims=1, max_dims=3, max_side=4)),
     version=st.sampled_from([(1, 0), (2, 0), (3, 0)]),

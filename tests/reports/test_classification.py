@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn.metrics as sk
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -46,6 +46,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+@settings(max_examples=30)
 @given(classified())
 def test_scalars_are_those_of_scikit_learn(rows: tuple[Any, Any]) -> None:
     truth, probabilities = rows
@@ -62,6 +63,7 @@ def test_scalars_are_those_of_scikit_learn(rows: tuple[Any, Any]) -> None:
     assert found.brier_score.value == pytest.approx(brier, **EXACT)
 
 
+@settings(max_examples=30)
 @given(classified())
 def test_precision_recall_and_f1_are_those_of_scikit_learn(rows: tuple[Any, Any]) -> None:
     truth, probabilities = rows
@@ -82,6 +84,7 @@ def test_precision_recall_and_f1_are_those_of_scikit_learn(rows: tuple[Any, Any]
     assert found.confusion.grouped == 0
 
 
+@settings(max_examples=30)
 @given(classified())
 def test_areas_are_those_of_scikit_learn_over_the_classes_that_occur(rows: tuple[Any, Any]) -> None:
     truth, probabilities = rows
@@ -120,6 +123,7 @@ def estimates_of(value: Any) -> Iterator[Estimate]:
             yield from estimates_of(getattr(value, name))
 
 
+@settings(max_examples=30)
 @given(classified(), st.integers(0, 2**32 - 1))
 def test_intervals_are_ordered_and_depend_on_the_seed_alone(rows: tuple[Any, Any], seed: int) -> None:
     found = section_of(*rows, seed=seed)

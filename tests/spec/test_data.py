@@ -1,4 +1,4 @@
-"""The data sources of a spec: inline rows and synthetic rows."""
+"""The data of a spec: inline rows, synthetic rows, and named features."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from service.errors import InvalidSpec
 from service.spec.data import MAX_INLINE_VALUES, InlineData, SyntheticData
+from service.spec.resolve import resolve
+from tests.spec.tables import TABLE, spec
 
 X = [[1.0], [2.0], [3.0]]
 
@@ -75,3 +78,18 @@ def test_synthetic_tables_are_bounded() -> None:
     SyntheticData(rows=5_000_000, features=10)
     with pytest.raises(ValidationError, match="at most 50,000,000"):
         SyntheticData(rows=5_000_000, features=11)
+
+
+@pytest.mark.parametrize(
+    ("features", "pointer", "message"),
+    [
+        (["length", "species"], "/data/features/1", "column 'species': it is the target"),
+        (["length", "island", "length"], "/data/features/2", "column 'length': it is named twice"),
+        (["lenght"], "/data/features/0", "no column 'lenght'; did you mean 'length'?"),
+    ],
+)
+def test_a_wrong_feature_is_refused_at_its_place(features: list[str], pointer: str, message: str) -> None:
+    with pytest.raises(InvalidSpec) as error:
+        resolve(spec(features=features), TABLE)
+
+    assert [(fault.pointer, fault.message) for fault in error.value.field_errors] == [(pointer, message)]

@@ -20,21 +20,6 @@ def test_a_target_that_is_no_column_is_refused_with_the_columns_there_are() -> N
     assert refused(target="specie_s") == ("/data/target", "no column 'specie_s'; did you mean 'species'?")
 
 
-@pytest.mark.parametrize(
-    ("features", "pointer", "message"),
-    [
-        (["length", "species"], "/data/features/1", "column 'species': it is the target"),
-        (["length", "island", "length"], "/data/features/2", "column 'length': it is named twice"),
-        (["lenght"], "/data/features/0", "no column 'lenght'; did you mean 'length'?"),
-    ],
-)
-def test_a_wrong_feature_is_refused_at_its_place(features: list[str], pointer: str, message: str) -> None:
-    with pytest.raises(InvalidSpec) as error:
-        resolve(spec(features=features), TABLE)
-
-    assert [(fault.pointer, fault.message) for fault in error.value.field_errors] == [(pointer, message)]
-
-
 def test_of_many_columns_only_the_first_are_listed() -> None:
     _, message = refused(table(*(column(f"c{i}") for i in range(25))), "y")
 

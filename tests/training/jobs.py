@@ -18,6 +18,7 @@ from service.training.loop import EpochReport, ResumePoint, Training
 from service.training.metrics import Metrics
 from service.training.models import build
 from service.training.modules import Network
+from service.training.scoring import BestEvaluation
 from service.training.snapshot import Snapshot
 from service.training.weights import State
 from tests.specs import synthetic
@@ -44,13 +45,18 @@ class Observed:
         return self.stop is not None or self.error is not None
 
 
-def observe(training: Training, report: EpochReport) -> Observed:
+def evaluated(training: Training, reports: Sequence[EpochReport]) -> dict[int, BestEvaluation | None]:
+    """What the best weights of those jobs that have ended give, evaluated together."""
+    ended = [report.member for report in reports if report.ended]
+    return {member: found for some in training.evaluate_best(ended) for member, found in some.items()}
+
+
+def observe(training: Training, report: EpochReport, best: BestEvaluation | None = None) -> Observed:
     """The job of this report as it is now."""
     member = report.member
     states = training.best_state(member), training.last_state(member), training.snapshot(member)
-    test = training.test(member) if report.ended else None
-    outputs = training.best_outputs(member) if report.ended else None
-    kept = None if outputs is None else list(outputs)
+    test = None if best is None else best.test_metrics
+    kept = None if best is None else [best.validation, best.test]
     return Observed(member, report.row, report.stop, report.error, *states, test, kept)
 
 
@@ -60,7 +66,8 @@ def train(
     """Train these jobs to their ends as one array."""
     training = Training(jobs, data, device, resume)
     for reports in training:
-        yield [observe(training, report) for report in reports]
+        best = evaluated(training, reports)
+        yield [observe(training, report, best.get(report.member)) for report in reports]
 
 
 def job(**fields: Any) -> tuple[Resolved, Prepared]:

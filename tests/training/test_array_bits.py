@@ -100,7 +100,7 @@ def test_rows_of_weight_zero_count_as_absent_and_sample_weights_keep_members_bit
     together = outcomes(jobs, weight)
 
     rows = prepare(jobs[0].preparation, None)
-    first = replace(rows, train=Rows(rows.train.x[:20], rows.train.y[:20]))
+    first = replace(rows, train=Rows(rows.train.padded[:20], rows.train.inputs, rows.train.y[:20]))
     for job, outcome in zip(jobs, together, strict=True):
         assert_same(outcome, outcomes([job], weight)[0])
         *_, (without,) = train([replace(job, rows=replace(job.rows, train=20))], first, CPU)

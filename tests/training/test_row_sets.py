@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from service.data.preprocess.dataset import Prepared, prepare
 from service.domain.epoch import Epoch
 from service.spec.resolve import Resolved
+from service.training import row_sets
 from service.training.loop import ResumePoint, Training
-from service.training.row_sets import batch_sizes, stages
+from service.training.row_sets import MemberRows, Span, batch_sizes, stages
 from tests.specs import synthetic
 from tests.training.arrays import AVERAGING, SCHEDULES, State, assert_same
-from tests.training.jobs import CPU, observe
+from tests.training.jobs import CPU, evaluated, observe
 
 Ends = dict[int, tuple[list[dict[str, Any]], State, State]]
 
@@ -44,8 +45,10 @@ def outcomes(jobs: list[Resolved], stops: Container[int] = (), weighted: bool = 
     epochs = 0
     while training.active:
         points: dict[int, ResumePoint] = {}
-        for report in training.epoch():
-            each, member = observe(training, report), members[report.member]
+        reports = training.epoch()
+        best = evaluated(training, reports)
+        for report in reports:
+            each, member = observe(training, report, best.get(report.member)), members[report.member]
             histories[member].append(each.row)
             outputs = None if each.outputs is None else [part.numpy().tobytes() for part in each.outputs]
             ended = {"test": each.test, "outputs": outputs}
@@ -108,11 +111,13 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
 
 
 @settings(max_examples=40)
-@given(arrays(), st.integers(1, 4), st.booleans())
+@given(arrays(), st.integers(1, 4), st.booleans(), st.sampled_from([1, 5_000, 2**20]))
 def test_members_with_rows_of_their_own_are_bit_identical_to_the_jobs_alone_also_resumed(
-    jobs: list[Resolved], stop: int, weighted: bool
+    jobs: list[Resolved], stop: int, weighted: bool, large: int
 ) -> None:
-    together, resumed = outcomes(jobs, (), weighted), outcomes(jobs, (stop,), weighted)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_sets, "LARGE_BYTES", large)  # row sets from this size on are used where they are
+        together, resumed = outcomes(jobs, (), weighted), outcomes(jobs, (stop,), weighted)
 
     for member, job in enumerate(jobs):
         alone = outcomes([job], (), weighted)[0]
@@ -165,6 +170,17 @@ def test_folds_that_differ_by_a_row_are_bit_identical_to_the_jobs_alone(rows: in
 
     for member in (0, 1, 5, 14, 15):
         assert_same(together[member], outcomes([jobs[member]])[0])
+
+
+def test_large_row_sets_are_not_copied() -> None:
+    data = {"kind": "synthetic", "rows": 20_000, "features": 20}
+    jobs = [synthetic(data=data, split={"folds": 2, "fold": fold}) for fold in (1, 2)]
+    sets = [prepare(job.preparation, None).train for job in jobs]
+
+    rows = MemberRows([sets[0], sets[1], sets[0]], CPU)
+
+    blocks = [rows.inputs(Span(member, member + 1, 0, 5), 0)[0].data_ptr() for member in range(3)]
+    assert blocks == [sets[member].padded.ctypes.data for member in (0, 1, 0)]
 
 
 @given(st.lists(st.tuples(st.integers(2, 90), st.integers(1, 20)), min_size=1, max_size=6))

@@ -245,7 +245,7 @@ def test_statistics_of_averaged_weights_are_computed_with_codes(table: Stored) -
 
 def test_codes_count_in_the_rows_gathered_at_once(table: Stored) -> None:
     _, data = coded(table, data={"features": ["city", "kind"]})
-    rows = MemberRows([data.train], 0, CPU)
+    rows = MemberRows([data.train], CPU)
     (stage,) = stages([batch_sizes(8, 4)])
 
     with pytest.MonkeyPatch.context() as patch:

@@ -43,7 +43,7 @@ def test_the_least_recently_used_rows_are_evicted_first(monkeypatch: pytest.Monk
     cache = PreparedCache()
     splits = [synthetic(split={"seed": seed}) for seed in range(3)]
     one = prepared(cache, splits[0])
-    monkeypatch.setattr(prepared_cache, "MAX_BYTES", 2 * prepared_cache._size(one))
+    monkeypatch.setattr(prepared_cache, "MAX_BYTES", 2 * one.nbytes)
     two = prepared(cache, splits[1])
     prepared(cache, splits[0])
 

@@ -220,7 +220,7 @@ def test_a_fault_in_scoring_test_rows_leaves_the_best_epoch_with_its_own_row_and
     def broken(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("service.training.epoch.ArrayTrainer.test", broken)
+    monkeypatch.setattr("service.training.epoch.ArrayTrainer.evaluate_best", broken)
     failed = run(database, artifacts, pipe)
 
     assert (failed.status, failed.progress.epoch) == (Status.failed, 3)

@@ -45,7 +45,7 @@ class HostAndOriginMiddleware:
                 headers = MutableHeaders(scope=message)
                 page = headers.get("content-type", "").startswith("text/html")
                 headers["X-Content-Type-Options"] = "nosniff"
-                headers["Content-Security-Policy"] = _policy(scope["path"]) if page else NO_PAGE_POLICY
+                headers.setdefault("Content-Security-Policy", _policy(scope["path"]) if page else NO_PAGE_POLICY)
                 # Revalidated by ETag on each use, so that no stale file is used after an upgrade.
                 headers.setdefault("Cache-Control", "private, no-cache")
             await send(message)

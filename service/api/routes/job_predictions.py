@@ -116,7 +116,7 @@ async def get_predictions(
 
 
 def _page(context: RequestContext, job_id: str, part: Part | None, offset: int, limit: int) -> Response:
-    path = _path(context, _find(context, job_id))
+    path = _path(context, find_kept(context, job_id))
     page = read_page(path, part, offset, limit, context.state.file_process_limits)
     body = {
         "object": "list",
@@ -130,20 +130,20 @@ def _page(context: RequestContext, job_id: str, part: Part | None, offset: int, 
 
 
 def _stored(context: RequestContext, job_id: str) -> tuple[JobFile, BinaryIO]:
-    kept = _find(context, job_id)
+    kept = find_kept(context, job_id)
     return kept, _open(_path(context, kept))
 
 
 def _written(context: RequestContext, job_id: str, part: Part | None, kind: FileFormat) -> BinaryIO:
     """The file in this format, open and already unlinked."""
-    path = _path(context, _find(context, job_id))
+    path = _path(context, find_kept(context, job_id))
     with context.state.artifacts.scratch() as folder:
         target = folder / "predictions"
         write_part(path, part, kind, target, context.state.file_process_limits)
         return _open(target)
 
 
-def _find(context: RequestContext, job_id: str) -> JobFile:
+def find_kept(context: RequestContext, job_id: str) -> JobFile:
     """The file of the job's predictions; raises NotFound, and Conflict while the job is live, saying why."""
     with context.database.reading() as connection:
         kept = job_files.find(connection, job_id, JobFileKind.predictions)

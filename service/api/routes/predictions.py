@@ -131,26 +131,33 @@ async def predicted_rows(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """The predictions as JSON beside `by`, which says what made them."""
-    predictor = context.state.predictor
+    predictor, slots = context.state.predictor, context.state.predict_slots
     if len(rows) <= FEW_ROWS:
-        few = predictor.predict_few(context.caller.tenant, ref, rows)
-        answers = await expensive_work.until_disconnect(request, few)
-        return Response(_body(answers, by), headers=headers, media_type=JSON)
-
-    def many() -> Response:
-        body = _body(predictor.predict(ref, rows), by)  # in the thread, to keep the event loop free
+        coroutine = predictor.predict_few(context.caller.tenant, ref, rows)
+        body = _body(await expensive_work.until_disconnect(request, coroutine), by)
         if len(body) <= MAX_BUFFERED_BYTES:
             return Response(body, headers=headers, media_type=JSON)
-        with context.state.artifacts.scratch() as folder:
-            (folder / "answer").write_bytes(body)
-            file = current().close_on_discard((folder / "answer").open("rb"))
-        return whole(file, headers or {}, JSON)
+        return await expensive_work.run(context, request, slots, _from_disk, context, body, headers)
 
-    return await expensive_work.run(context, request, context.state.predict_slots, many)
+    def many() -> Response:
+        # Serialized here, in the thread, to keep the event loop free.
+        body = _body(predictor.predict(ref, rows), by)
+        if len(body) <= MAX_BUFFERED_BYTES:
+            return Response(body, headers=headers, media_type=JSON)
+        return _from_disk(context, body, headers)
+
+    return await expensive_work.run(context, request, slots, many)
 
 
 def _body(answers: list[dict[str, Any]], by: dict[str, Any]) -> bytes:
     return json.dumps({"predictions": answers, **by}).encode()
+
+
+def _from_disk(context: RequestContext, body: bytes, headers: dict[str, str] | None) -> Response:
+    with context.state.artifacts.scratch() as folder:
+        (folder / "answer").write_bytes(body)
+        file = current().close_on_discard((folder / "answer").open("rb"))
+    return whole(file, headers or {}, JSON)
 
 
 def model_of(checkpoint: Checkpoint, path: Path) -> ModelRef:

@@ -22,14 +22,20 @@ from service.spec.task import negative_target
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one part of the split, contiguous."""
+    """The rows of one part of the split, each array contiguous."""
 
-    x: NDArray[np.float32]  # (N, inputs)
+    padded: NDArray[np.float32]  # (N, padded inputs): the inputs, then zeros, which the engine reads without a copy
+    inputs: int
     y: NDArray[np.int64] | NDArray[np.float32]  # (N,) class indexes, or standardized values
     weight: NDArray[np.float32] | None = None  # (N,) sample weights of the training rows, 1 on average; None: all equal
     codes: NDArray[np.int64] | None = None  # (N, coded columns) category codes; None: there are no such columns
     row: NDArray[np.int64] | None = None  # (N,) numbers in the stored table, from 0; None: unknown
     truth: NDArray[np.float64] | None = None  # (N,) numbers to predict, as stored; None: classes, or unknown
+
+    @property
+    def x(self) -> NDArray[np.float32]:
+        """(N, inputs)."""
+        return self.padded[:, : self.inputs]
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,21 @@ class Prepared:
     test: Rows
     preprocessing: Preprocessing
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        parts = (self.train, self.validation, self.test)
+        arrays = (
+            each for rows in parts for each in (rows.padded, rows.y, rows.weight, rows.codes, rows.row, rows.truth)
+        )
+        return sum(each.nbytes for each in arrays if each is not None)
+
     def counted(self, resolved: Resolved) -> Resolved:
         """The job with exact row counts in place of estimates.
 
         Raises InvalidSpec if it monitors validation rows and there are none.
         """
-        train, validation, test = (len(part.x) for part in (self.train, self.validation, self.test))
+        train, validation, test = (len(part.y) for part in (self.train, self.validation, self.test))
         if not validation and resolved.monitor is not Monitor.train_loss:
             raise InvalidSpec.at("/split", "the split leaves no validation rows")
         return replace(resolved, rows=replace(resolved.rows, train=train, validation=validation, test=test, exact=True))
@@ -66,22 +81,21 @@ def prepare_table(preparation: Preparation, table: Table) -> Prepared:
     target = preparation.target
     if target.link == "log" and (smallest := table.columns[target.column].min(initial=0.0)) < 0:
         raise InvalidSpec.at("/loss/kind", negative_target(target.column, smallest))
-    labels = None if target.classes is None else class_indexes(table.columns[target.column], target.classes)
-    split = preparation.split
-    keys = table.columns[split.columns[0]] if split.columns else None
-    parts = split_rows(table.rows, split, labels, keys)
+    parts = split_table(preparation, table)
     if len(parts.train) < 2:
         raise InvalidSpec.at("/split", f"the split leaves {len(parts.train)} rows for training; at least 2 are needed")
     preprocessing = Preprocessing.fit(preparation, table, parts.train)
-    # Encoded in the order of the parts, which are then slices: large copies would take as long as the encoding.
     order = np.concatenate([parts.train, parts.validation, parts.test])
-    ordered, row = table.take(order), table.numbers(order)
-    x, y, codes = preprocessing.inputs(ordered), preprocessing.targets(ordered), preprocessing.codes(ordered)
-    truth = ordered.columns[target.column] if target.classes is None else None
+    padded, row = preprocessing.padded_inputs(table, order), table.numbers(order)
+    preprocessing.encode_out_of_fold(preparation, table, padded[: len(parts.train)], parts.train)
+    y, codes = preprocessing.targets(table)[order], preprocessing.codes(table)
+    codes = None if codes is None else codes[order]
+    truth = table.columns[target.column][order] if target.classes is None else None
     places = pairwise(accumulate((len(parts.train), len(parts.validation), len(parts.test)), initial=0))
     train, validation, test = (
         Rows(
-            x[start:end],
+            padded[start:end],
+            preprocessing.layout.numbers,
             y[start:end],
             codes=None if codes is None else codes[start:end],
             row=row[start:end],
@@ -89,9 +103,16 @@ def prepare_table(preparation: Preparation, table: Table) -> Prepared:
         )
         for start, end in places
     )
-    preprocessing.encode_out_of_fold(preparation, table.take(parts.train), train.x)
     train = replace(train, weight=_weight(preparation.data, table, parts))
     return Prepared(train, validation, test, preprocessing)
+
+
+def split_table(preparation: Preparation, table: Table) -> SplitIndices:
+    """The rows of each part of a loaded table; raises InvalidSpec when there are too few groups."""
+    target, split = preparation.target, preparation.split
+    labels = None if target.classes is None else class_indexes(table.columns[target.column], target.classes)
+    keys = table.columns[split.columns[0]] if split.columns else None
+    return split_rows(table.rows, split, labels, keys)
 
 
 def _weight(data: Data, table: Table, parts: SplitIndices) -> NDArray[np.float32] | None:

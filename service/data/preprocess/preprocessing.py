@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from service.data.preprocess.category_values import TargetMeans
 from service.data.preprocess.features import FittedFeature, class_indexes
 from service.data.preprocess.scaling import moments, standardized
+from service.engine_constants import ALIGNMENT, VALUE_BYTES, padded
 from service.errors import DatasetCorrupt
 from service.spec.base import Strict
 from service.spec.layers import InputLayout
@@ -20,6 +22,8 @@ from service.spec.table import Value
 
 MAX_LOG_RATE = 80.0
 """Largest output of a network with link `log`, so that no rate overflows: e^80 is 5.5e34."""
+BLOCK_ROWS = 2**14
+"""Rows that are encoded at a time, whose inputs fit into the CPU cache."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,6 @@ class Table:
     def numbers(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n,) numbers in the stored table, from 0, of these rows (n,)."""
         return rows if self.stored_rows is None else self.stored_rows[rows]
-
-    def take(self, rows: NDArray[np.int64]) -> Table:
-        """The rows numbered by `rows` (n,), in this order."""
-        return Table({name: values[rows] for name, values in self.columns.items()}, len(rows))
 
 
 class FittedTarget(Strict):
@@ -135,6 +135,20 @@ class Preprocessing(Strict):
                 feature.write(table.columns[feature.column], inputs[:, start:end])
         return inputs
 
+    def padded_inputs(self, table: Table, order: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n, padded inputs) float32 of the rows numbered by `order` (n,): the inputs, always finite, then zeros.
+
+        By blocks of rows, which fit into the CPU cache, and without an ordered copy of the table.
+        """
+        inputs = _aligned_zeros(len(order), padded(self.layout.numbers))
+        ends = list(accumulate((feature.width for feature in self.features), initial=0))
+        for first in range(0, len(order), BLOCK_ROWS):
+            rows = slice(first, first + BLOCK_ROWS)
+            for feature, start, end in zip(self.features, ends, ends[1:], strict=False):
+                if end > start:
+                    feature.write(table.columns[feature.column][order[rows]], inputs[rows, start:end])
+        return inputs
+
     def codes(self, table: Table) -> NDArray[np.int64] | None:
         """(rows, coded columns) int64, each below the number of codes of its column; None without such columns."""
         coded = [feature for feature in self.features if feature.embedding_size is not None]
@@ -142,19 +156,22 @@ class Preprocessing(Strict):
             return None
         return np.stack([feature.codes(table.columns[feature.column]) for feature in coded], axis=1)
 
-    def encode_out_of_fold(self, preparation: Preparation, table: Table, inputs: NDArray[np.float32]) -> None:
-        """Change target encodings in `inputs` (rows, inputs) to out-of-fold ones, in place.
+    def encode_out_of_fold(
+        self, preparation: Preparation, table: Table, inputs: NDArray[np.float32], train_rows: NDArray[np.int64]
+    ) -> None:
+        """Write target encodings out of fold, if there are any, into the inputs of the training rows.
 
-        `table`: the training rows that this was fitted on. Raises DatasetCorrupt.
+        `inputs`: (n, inputs or more) of the rows that this was fitted on, `train_rows`. Raises DatasetCorrupt.
         """
         if not _encodes_by_target(preparation):
             return
-        means, end = _target_means(preparation, self.targets(table)), 0
+        means = _target_means(preparation, self.target.encoded(table.columns[self.target.column][train_rows]))
+        end = 0
         for feature in self.features:
             start, end = end, end + feature.width
             if feature.values is not None:
                 categories = feature.categories or []
-                codes = class_indexes(table.columns[feature.column], categories)
+                codes = class_indexes(table.columns[feature.column][train_rows], categories)
                 inputs[:, start : start + len(feature.values[-1])] = means.out_of_fold(codes, len(categories))
 
     def targets(self, table: Table) -> NDArray[np.int64] | NDArray[np.float32]:
@@ -169,6 +186,14 @@ class Preprocessing(Strict):
                 found = np.exp(np.minimum(found, MAX_LOG_RATE))
             found = found * self.target.scale + self.target.mean
         return found if self.target.low is None else np.clip(found, self.target.low, self.target.high)
+
+
+def _aligned_zeros(rows: int, width: int) -> NDArray[np.float32]:
+    """(rows, width) of zeros, aligned as torch aligns its tensors, because the bits of a product may depend on it."""
+    size = rows * width * VALUE_BYTES
+    memory = np.zeros(size + ALIGNMENT, dtype=np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(np.float32).reshape(rows, width)
 
 
 def _encodes_by_target(preparation: Preparation) -> bool:

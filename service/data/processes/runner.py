@@ -132,7 +132,7 @@ def respond(work: Callable[[dict[str, Any], Allowance], BaseModel | None], *modu
     `modules` are imported first, while the process may still open them.
     """
     request = _Request.model_validate_json(sys.stdin.buffer.read())
-    _limit(request.allowed)
+    limit_resources(request.allowed)
     for module in modules:
         importlib.import_module(module)
     confine(request.readable, request.writable)
@@ -153,7 +153,7 @@ def respond(work: Callable[[dict[str, Any], Allowance], BaseModel | None], *modu
     sys.stdout.write(answer.model_dump_json())
 
 
-def _limit(allowed: Allowance) -> None:
+def limit_resources(allowed: Allowance) -> None:
     """Resource limits (rlimits): a second line of defence behind DuckDB's own limit and the parent's timeout."""
     if sys.platform == "linux":
         # Counts reserved memory, of which DuckDB uses a part: 1.2 GiB were reserved when 64 MiB were used.

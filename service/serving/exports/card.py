@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, LiteralString
 
 from service.serving.exports.markdown import Markdown, joined, table, write
 from service.serving.exports.rows import synthetic_value
@@ -112,10 +112,13 @@ def _data(job: Job, dataset: Dataset | None) -> Markdown:
 
 
 def _training(job: Job) -> list[tuple[str, object]]:
-    spec, rule = job.known_spec, job.known_spec.early_stopping
+    spec, rule, clip = job.known_spec, job.known_spec.early_stopping, job.known_spec.optimizer.max_grad_norm
     return [
         (Markdown("optimizer"), _settings(spec.optimizer)),
-        (Markdown("schedule"), spec.schedule.kind),
+        (Markdown("gradient clipping"), Markdown("none") if clip is None else Markdown(f"norm of at most {clip:g}")),
+        (Markdown("schedule"), _settings(spec.schedule)),
+        (Markdown("averaging"), Markdown("none") if spec.averaging is None else _settings(spec.averaging)),
+        (Markdown("loss"), _settings(spec.known_loss)),
         (Markdown("batch size"), spec.batch_size),
         (Markdown("early stopping"), Markdown("never") if rule is None else _settings(rule)),
         (Markdown("ended"), (job.stop_reason or job.status).value),
@@ -131,13 +134,16 @@ def _settings(part: BaseModel) -> Markdown:
 
 
 def _layers(graph: Graph) -> Markdown:
-    """The layers, with what each takes where this is not the layer before it."""
-    rows = [_layer(node.layer) for node in graph.nodes]
-    if graph.is_chain:
-        return table(("layer", "output shape", "parameters"), rows)
-    named = [(node.name, ", ".join(node.inputs)) for node in graph.nodes]
-    of_nodes = ((name, row[0], inputs, *row[1:]) for (name, inputs), row in zip(named, rows, strict=True))
-    return table(("name", "layer", "inputs", "output shape", "parameters"), of_nodes)
+    """The layers, with their names, and with what each takes where this is not the layer before it."""
+    labels = {node.name: node.label or node.name for node in graph.nodes}
+    chain = graph.is_chain
+    head: tuple[LiteralString, ...] = ("name", "layer", *(() if chain else ("inputs",)), "output shape", "parameters")
+    rows = []
+    for node in graph.nodes:
+        layer, shape, parameters = _layer(node.layer)
+        inputs = () if chain else (", ".join(labels.get(name, name) for name in node.inputs),)
+        rows.append((node.label or Markdown(node.name), layer, *inputs, shape, parameters))
+    return table(head, rows)
 
 
 def _layer(layer: Layer) -> tuple[Markdown, Markdown, Markdown]:

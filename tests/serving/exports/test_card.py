@@ -14,6 +14,9 @@ from service.data.preprocess.features import FittedFeature
 from service.data.preprocess.preprocessing import FittedTarget
 from service.serving.exports.card import card
 from service.serving.exports.markdown import code
+from service.spec.job import JobSpec
+from service.spec.layers import InputLayout
+from service.spec.lowering import lower
 from service.spec.resolved import SpecWarning
 from service.spec.table import ColumnType, Dataset
 from service.training.checkpoint import LoadedCheckpoint
@@ -80,6 +83,30 @@ def test_user_text_is_never_markup(network: LoadedCheckpoint, names: Names, spli
     assert not {token.type for token in found} & {"html_inline", "html_block", "link_open"}
     shown = {token.content for token in found if token.type == "code_inline"}
     assert {"".join(each if each.isprintable() else " " for each in name) for name in names} <= shown
+
+
+def test_it_says_how_the_network_was_trained_and_names_its_layers(network: LoadedCheckpoint) -> None:
+    layers = [
+        {"kind": "linear", "out_features": 8, "name": "wide"},
+        {"kind": "linear", "out_features": 8, "name": "gate", "inputs": ["numbers"]},
+        {"kind": "add", "inputs": ["wide", "gate"]},
+    ]
+    fields = {
+        "architecture": {"kind": "layers", "layers": layers},
+        "optimizer": {"max_grad_norm": 0.5},
+        "schedule": {"kind": "cosine", "warmup_steps": 7},
+        "averaging": {"kind": "ema", "decay": 0.75},
+        "loss": {"kind": "huber", "delta": 1.5},
+    }
+    spec = JobSpec.model_validate({**network.spec.model_dump(mode="json"), **fields})
+    graph = lower(spec.architecture, InputLayout(4), 1)
+
+    text = card(job_of(network).model_copy(update={"spec": spec}), network._replace(graph=graph, spec=spec), None)
+
+    for said in ("kind `huber`, delta 1.5", "norm of at most 0.5", "kind `ema`, decay 0.75", "warmup_steps 7"):
+        assert said in text
+    assert "| `wide` | linear |" in text
+    assert "| `wide, gate` |" in text
 
 
 @given(text=st.text(SPECIAL, max_size=20))

@@ -1,0 +1,176 @@
+"""GET /v1/jobs/{id}/report: what a job's best epoch is worth, as JSON, Markdown or HTML."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib.util import find_spec
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import TypeAdapter, ValidationError
+from starlette.responses import Response
+
+from service.api import expensive_work
+from service.api.context import JobId, Reader, RequestContext
+from service.api.http.openapi import problems
+from service.api.http.ranges import JSON
+from service.api.routes.job_predictions import find_kept
+from service.api.routes.report_inputs import report_inputs
+from service.api.strict_route import StrictRoute
+from service.artifacts import sha256_of
+from service.domain.job_file import JobFile, JobFileKind
+from service.errors import Conflict, FieldError, InvalidRequest, NotFound, QuotaExceeded
+from service.reports.costs import with_costs
+from service.reports.documents.html import to_html
+from service.reports.documents.markdown import to_markdown
+from service.reports.report import FORMAT, Report
+from service.reports.sections.classification import Costs
+from service.store import job_files
+from service.store.jobs import jobs
+
+router = APIRouter(prefix="/jobs", tags=["predictions"], route_class=StrictRoute)
+
+
+class ReportFormat(StrEnum):
+    """Formats of a report."""
+
+    json = "json"
+    markdown = "markdown"
+    html = "html"
+
+
+MARKDOWN = "text/markdown"
+HTML = "text/html"
+MEDIA_TYPES = {ReportFormat.json: JSON, ReportFormat.markdown: MARKDOWN, ReportFormat.html: HTML}
+ENDINGS = {ReportFormat.json: "json", ReportFormat.markdown: "md", ReportFormat.html: "html"}
+CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
+"""The page has a style sheet inside, and nothing to load, to run or to send."""
+_TEXT = {"schema": {"type": "string"}}
+
+
+@router.get(
+    "/{job_id}/report",
+    operation_id="get_report",
+    summary="Read the report",
+    response_model=Report,
+    responses={**problems(404, 409, 507), 200: {"content": {MARKDOWN: _TEXT, HTML: _TEXT}}},
+)
+async def get_report(
+    job_id: JobId,
+    request: Request,
+    context: Reader,
+    format: Annotated[  # noqa: A002
+        ReportFormat | None, Query(description="Default: by `Accept`, else JSON. HTML is one file with its charts.")
+    ] = None,
+    costs: Annotated[
+        str | None,
+        Query(
+            description="Costs of the outcomes for two classes, as JSON, e.g. "
+            '`{"false_positive": 1, "false_negative": 5}`: adds the mean cost of each threshold, and the best one.',
+            max_length=1_000,
+        ),
+    ] = None,
+    accept: Annotated[str, Header(description=f"`{MARKDOWN}` or `{HTML}` returns a document.")] = JSON,
+) -> Response:
+    """How good the best epoch is on the rows that it was not trained on, compared with simple models; which columns
+    matter, and where it is wrong. Made from the kept predictions at the first request, in seconds, and stored.
+
+    Every metric has a 95% confidence interval. 409 until the job has ended, and for a job without kept predictions,
+    which the message explains. Sections that could not be made are null, and `missing` says why: without the data
+    set there are no baselines and nothing about columns. Rows are sampled where there are many.
+    """
+    wanted = format or preferred_document(accept)
+    chosen = None if costs is None else _parsed(costs)
+
+    stored = await run_in_threadpool(_stored, context, job_id)
+    if stored is None:
+        # One report of a tenant is built at a time: who asks for the same one meanwhile finds it stored.
+        stored = await expensive_work.run(context, request, context.state.report_slots, _built, context, job_id)
+    slots = context.state.compute_slots
+    body = await expensive_work.run(context, request, slots, _rendered, stored, wanted, chosen)
+    headers = {"Vary": "Accept", "Content-Disposition": f'inline; filename="{job_id}-report.{ENDINGS[wanted]}"'}
+    if wanted is ReportFormat.html:
+        headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    return Response(body, headers=headers, media_type=MEDIA_TYPES[wanted])
+
+
+def _rendered(stored: bytes, wanted: ReportFormat, costs: Costs | None) -> bytes:
+    if wanted is ReportFormat.json and costs is None:
+        return stored
+    report = Report.model_validate_json(stored)
+    if costs is not None:
+        report = with_costs(report, costs)
+    match wanted:
+        case ReportFormat.json:
+            return report.model_dump_json().encode()
+        case ReportFormat.markdown:
+            return to_markdown(report).encode()
+        case ReportFormat.html:
+            return to_html(report).encode()
+
+
+def preferred_document(accept: str) -> ReportFormat:
+    """The first format that the header names; JSON if it names none."""
+    named = [item.split(";")[0].strip().lower() for item in accept.split(",")]
+    by_type = {media_type: found for found, media_type in MEDIA_TYPES.items()}
+    return next((by_type[name] for name in named if name in by_type), ReportFormat.json)
+
+
+def _parsed(costs: str) -> Costs:
+    try:
+        return TypeAdapter(Costs).validate_json(costs)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        message = f"costs: {f'{where}: ' if where else ''}{first['msg']}"
+        raise InvalidRequest(message, (FieldError("/query/costs", first["msg"]),)) from error
+
+
+def _key(job_id: str) -> str:
+    """Of the stored report: another one is built once this version, or a newly installed scikit-learn, says more."""
+    return f"jobs/{job_id}/report-{FORMAT}{'' if find_spec('sklearn') else '-constant'}.json"
+
+
+def _stored(context: RequestContext, job_id: str) -> bytes | None:
+    """The stored report; None if there is none that this version can read."""
+    with context.database.reading() as connection:
+        found = job_files.find(connection, job_id, JobFileKind.report)
+    if found is None or found.path != _key(job_id):
+        return None
+    path = context.state.artifacts.path(found.path)
+    try:
+        return path.read_bytes() if sha256_of(path) == found.sha256 else None
+    except OSError:
+        return None
+
+
+def _built(context: RequestContext, job_id: str) -> bytes:
+    """The report, built and stored unless another request has done it meanwhile; if the tenant's quota is used up it
+    is not stored."""
+    stored = _stored(context, job_id)
+    if stored is not None:
+        return stored
+    try:
+        predictions = find_kept(context, job_id)
+    except NotFound as error:
+        with context.database.reading() as connection:
+            jobs.require(connection, job_id)
+        raise Conflict(error.detail) from error
+    asked = report_inputs(context, job_id, predictions)
+    with context.state.artifacts.scratch() as folder:
+        target = folder / "report.json"
+        context.state.predictor.report(asked, target, context.state.file_process_limits)
+        found, sha256, key = target.read_bytes(), sha256_of(target), _key(job_id)
+        now = datetime.now(UTC)
+        file = JobFile(kind=JobFileKind.report, sha256=sha256, size_bytes=len(found), path=key, created_at=now)
+        try:
+            context.check_quota(len(found))
+        except QuotaExceeded:
+            return found
+        context.state.artifacts.adopt(target, key)
+    with context.database.transaction() as connection:
+        jobs.require(connection, job_id)  # it may have been deleted meanwhile
+        job_files.replace(connection, job_id, file, context.caller.tenant)
+    return found

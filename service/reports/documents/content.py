@@ -1,0 +1,195 @@
+"""A report as a document: headings, sentences, tables and charts, in the order in which people ask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from service.reports.documents import charts, column_charts, metrics_content
+from service.reports.documents.blocks import Callout, Charts, Document, Paragraph, Section, Table
+from service.reports.findings import LOSSES, model_name
+from service.reports.text import cell, condition, estimate, number
+
+if TYPE_CHECKING:
+    from service.reports.documents.blocks import Block
+    from service.reports.report import Report
+    from service.reports.sections.baselines import Baselines
+    from service.reports.sections.effects import Effects
+    from service.reports.sections.importance import Importance
+    from service.reports.sections.slices import SlicesSection
+
+VERDICTS = {
+    "network_better": "network better",
+    "no_difference": "no significant difference",
+    "baseline_better": "this one is better",
+}
+TITLES = {
+    "baselines": "Comparison with simple models",
+    "importance": "Which columns matter",
+    "effects": "Effects of columns",
+    "slices": "Where it is wrong",
+}
+METRICS = {"accuracy": "Accuracy", "mae": "Mean absolute error", "r2": "R²"}
+IMPORTANT = 20
+SHOWN_ROWS, SHOWN_COLUMNS = 20, 6  # of the worst rows
+TWO_TEXTS = frozenset({0, 1})
+
+
+def document(report: Report) -> Document:
+    """The whole document."""
+    rows = report.evaluated
+    subtitle = (
+        f"Epoch {report.epoch}, measured on {rows.rows:,} {rows.part} rows that it was not trained on"
+        + (f"; trained on {rows.training:,} rows" if rows.training is not None else "")
+        + "."
+    )
+    sections = []
+    if report.baselines is not None:
+        sections.append(_baselines(report.baselines))
+    if report.classification is not None:
+        sections += metrics_content.classification(report.classification)
+    if report.regression is not None:
+        sections += metrics_content.regression(report.regression)
+    calibrated = metrics_content.calibration(report.classification, report.temperature, report.conformal)
+    sections += [] if calibrated is None else [calibrated]
+    if report.importance is not None:
+        sections.append(_importance(report.importance))
+    if report.effects is not None and report.effects.columns:
+        sections.append(_effects(report.effects, report.time_columns))
+    if report.slices is not None:
+        sections.append(_slices(report.slices, report.time_columns))
+    sections.append(_worst(report))
+    sections += _missing(report)
+    sections.append(_about(report))
+    findings: list[Block] = [Callout(each.level, each.text) for each in report.findings]
+    return Document(f"{report.task.value.capitalize()} of {report.target}", subtitle, findings, sections)
+
+
+def _baselines(found: Baselines) -> Section:
+    loss = LOSSES[found.loss]
+    rows = [("Network", found.network, "c1")]
+    rows += [(model_name(model, found.loss), model.loss, "c0") for model in found.models]
+    names = list(found.network_metrics)
+    shown = [METRICS.get(name, name) for name in names]
+    head = ("Model", "What it is", f"{loss[0].upper()}{loss[1:]}", *shown, "Difference to the network", "Verdict")
+    own = (number(found.network_metrics[name]) for name in names)
+    cells = [("Network", "this job's best epoch", estimate(found.network), *own, "", "")]
+    cells += [
+        (
+            model_name(model, found.loss),
+            model.description,
+            estimate(model.loss),
+            *(number(model.metrics.get(name)) for name in names),
+            estimate(model.difference),
+            VERDICTS[model.verdict],
+        )
+        for model in found.models
+    ]
+    text = (
+        f"Trained on {found.training_rows:,} training rows, stopped by the validation rows where they learn in rounds, "
+        "and scored on the same rows as the network. Differences are paired: the same resampled rows for both."
+    )
+    blocks: list[Block] = [
+        Charts([charts.rows_with_intervals(f"{loss} (less is better)", loss, rows, bars=False)]),
+        Table(head, cells, frozenset({0, 1, len(head) - 1})),
+        Paragraph(text),
+    ]
+    if found.missing is not None:
+        blocks.append(Callout("note", found.missing))
+    return Section(TITLES["baselines"], blocks)
+
+
+def _importance(found: Importance) -> Section:
+    loss = LOSSES[found.loss]
+    text = (
+        f"By how much the {loss} increases when a column's values are shuffled between {found.rows:,} rows, "
+        f"{found.repeats} times. Columns that tell each other are also shuffled together: alone, each may look "
+        "unimportant because the network has the other."
+    )
+    rows = [(" + ".join(each.columns), estimate(each.increase)) for each in found.columns[:IMPORTANT]]
+    head = ("Column", f"Increase of the {loss}")
+    return Section(
+        TITLES["importance"], [Paragraph(text), Charts([column_charts.importance(found, loss)]), Table(head, rows)]
+    )
+
+
+def _effects(found: Effects, times: list[str]) -> Section:
+    what = f"the probability of {found.outputs[0]}" if len(found.outputs) == 1 else "predictions"
+    if len(found.outputs) > 1:
+        what = "the probabilities of " + ", ".join(found.outputs[: column_charts.OUTPUTS])
+    text = (
+        f"How {what} change with one column: accumulated local effects for numbers, and for texts the mean prediction "
+        "if every row had this text. 0 is the mean of all rows."
+    )
+    drawn = [] if len(found.outputs) == 1 else [column_charts.legend(found)]
+    drawn += [column_charts.effect(column, found, times) for column in found.columns]
+    return Section(TITLES["effects"], [Paragraph(text), Charts(drawn)])
+
+
+def _slices(found: SlicesSection, times: list[str]) -> Section:
+    text = (
+        f"{found.looked_at:,} slices of one column and {found.pairs:,} pairs, of at least {found.min_rows:,} rows, "
+        "were looked at; p-values are corrected for their number."
+    )
+    if not found.slices:
+        return Section(TITLES["slices"], [Paragraph(f"{text} In none of them is the error significantly larger.")])
+    rows = [
+        (
+            " and ".join(condition(each, times) for each in one.conditions),
+            f"{one.rows:,}",
+            number(one.mean_loss),
+            number(one.rest_mean_loss),
+            number(one.corrected_p_value, 2),
+        )
+        for one in found.slices
+    ]
+    head = ("Where", "Rows", "Mean loss", "Mean loss elsewhere", "p-value")
+    return Section(TITLES["slices"], [Paragraph(text), Table(head, rows)])
+
+
+def _worst(report: Report) -> Section:
+    found, times = report.worst, report.time_columns
+    columns = found.columns[:SHOWN_COLUMNS]
+    of_class = report.classification is not None
+    score = "Probability of the true class" if of_class else "Squared error"
+    head = ("Row", "True", "Predicted", score, *columns)
+    rows = [
+        (
+            f"{each.row}",
+            cell(each.truth),
+            cell(each.prediction),
+            number(each.probability if of_class else each.loss),
+            *(cell(each.values.get(name), time=name in times) for name in columns),
+        )
+        for each in found.rows[:SHOWN_ROWS]
+    ]
+    texts = [name for name in columns if any(isinstance(each.values.get(name), str) for each in found.rows)]
+    of_text = {0, *({1, 2} if of_class else ()), *(4 + columns.index(name) for name in texts)}
+    text = (
+        f"The {len(rows)} rows with the largest loss, numbered from 0 as in the data set, and their important columns."
+    )
+    return Section("The worst rows", [Paragraph(text), Table(head, rows, frozenset(of_text))])
+
+
+def _missing(report: Report) -> list[Section]:
+    if not report.missing:
+        return []
+    rows = [(TITLES.get(each.section, each.section), each.reason) for each in report.missing]
+    return [Section("What is missing here", [Table(("Section", "Reason"), rows, TWO_TEXTS)])]
+
+
+def _about(report: Report) -> Section:
+    rows = report.evaluated
+    facts = [
+        ("Job", report.job),
+        ("Epoch", str(report.epoch)),
+        ("Weights (SHA-256)", report.checkpoint_sha256),
+        ("Target", report.target),
+        ("Training rows", "unknown" if rows.training is None else f"{rows.training:,}"),
+        ("Validation rows", f"{rows.validation:,}"),
+        ("Test rows", f"{rows.test:,}"),
+    ]
+    text = (
+        "Intervals are 95% bootstrap or score intervals of the evaluated rows: they say how much a number would vary "
+        "with other rows of the same kind, not with another training."
+    )
+    return Section("About this report", [Table(("", ""), facts, TWO_TEXTS), Paragraph(text)])

@@ -1,0 +1,51 @@
+"""A report as Markdown (GitHub's), without charts."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from service.reports.documents.blocks import Callout, Paragraph, Table
+from service.reports.documents.content import document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from service.reports.documents.blocks import Block
+    from service.reports.report import Report
+
+MARKS = {"good": "**Good:**", "note": "**Note:**", "warning": "**Warning:**"}
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~&#])")
+
+
+def to_markdown(report: Report) -> str:
+    """The document; whatever comes from data is escaped."""
+    found = document(report)
+    parts = [f"# {escaped(found.title)}", escaped(found.subtitle), *_written(found.blocks)]
+    for section in found.sections:
+        parts += [f"## {escaped(section.title)}", *_written(section.blocks)]
+    return "\n\n".join(parts) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text in which no character is markup; unprintable characters become spaces."""
+    return _SPECIAL.sub(r"\\\1", "".join(each if each.isprintable() else " " for each in text))
+
+
+def _written(blocks: list[Block]) -> Iterator[str]:
+    for block in blocks:
+        match block:
+            case Paragraph(text):
+                yield escaped(text)
+            case Callout(level, text):
+                yield f"{MARKS[level]} {escaped(text)}"
+            case Table():
+                yield _table(block)
+            case _:
+                pass
+
+
+def _table(table: Table) -> str:
+    rules = ["---" if place in table.text else "---:" for place in range(len(table.head))]
+    lines = [map(escaped, table.head), rules, *(map(escaped, row) for row in table.rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,106 @@
+"""What a reader should know first about a network, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from service.reports.report import Finding
+from service.reports.text import condition, estimate, number
+
+if TYPE_CHECKING:
+    from service.reports.report import Report
+    from service.reports.sections.baselines import Baseline, Baselines
+
+NAMES = {
+    ("constant", "log_loss"): "The class shares alone",
+    ("constant", "rmse"): "The mean alone",
+    ("linear", "log_loss"): "Logistic regression",
+    ("linear", "rmse"): "Linear regression",
+    ("boosted_trees", "log_loss"): "Boosted trees",
+    ("boosted_trees", "rmse"): "Boosted trees",
+}
+PLURAL = {"The class shares alone", "Boosted trees"}
+WORTH_CALIBRATING = 0.01
+"""By what share of itself the log loss must improve."""
+LOSSES = {"log_loss": "log loss", "rmse": "RMSE"}
+
+
+def findings(report: Report) -> list[Finding]:
+    """The findings, comparison with baselines first."""
+    return [*_of_baselines(report.baselines), *_of_rows(report), *_of_calibration(report), *_of_slices(report)]
+
+
+def model_name(model: Baseline, loss: str) -> str:
+    """A baseline's name in words."""
+    return NAMES[model.name, loss]
+
+
+def _of_baselines(found: Baselines | None) -> Iterator[Finding]:
+    if found is None:
+        return
+    better = [model for model in found.models if model.verdict == "baseline_better"]
+    equal = [model for model in found.models if model.verdict == "no_difference"]
+    for model in sorted(better, key=lambda model: model.loss.value or 0.0):
+        name = model_name(model, found.loss)
+        verb = "are" if name in PLURAL else "is"
+        yield Finding(level="warning", text=f"{name} {verb} better: {_compared(model, found)}.")
+    for model in equal:
+        name = model_name(model, found.loss)
+        yield Finding(
+            level="warning" if model.name == "constant" else "note",
+            text=f"No significant difference to {_lowered(name)}: {_compared(model, found)}.",
+        )
+    if not better and not equal and found.models:
+        nearest = min(found.models, key=lambda model: model.loss.value or 0.0)
+        name = _lowered(model_name(nearest, found.loss))
+        text = f"The network is better than every baseline; the best of them, {name}: {_compared(nearest, found)}."
+        yield Finding(level="good", text=text)
+
+
+def _lowered(name: str) -> str:
+    return name[0].lower() + name[1:]
+
+
+def _compared(model: Baseline, found: Baselines) -> str:
+    """`log loss 0.31 instead of the network's 0.35; difference -0.04 (-0.06 to -0.02)`."""
+    text = f"{LOSSES[found.loss]} {number(model.loss.value)} instead of the network's {number(found.network.value)}"
+    return f"{text}; difference {estimate(model.difference)}"
+
+
+def _of_rows(report: Report) -> Iterator[Finding]:
+    if report.evaluated.part == "validation":
+        text = (
+            "There are no test rows: metrics are of the validation rows, which also chose the best epoch, so they are "
+            "a little too good."
+        )
+        yield Finding(level="note", text=text)
+    if report.evaluated.rows < 100:
+        text = (
+            f"Only {report.evaluated.rows} rows were evaluated: intervals are wide, and small differences mean little."
+        )
+        yield Finding(level="note", text=text)
+
+
+def _of_calibration(report: Report) -> Iterator[Finding]:
+    found = report.temperature
+    if found is None or found.log_loss is None or found.calibrated_log_loss is None:
+        return
+    if found.log_loss - found.calibrated_log_loss > WORTH_CALIBRATING * found.log_loss:
+        sure = "too sure" if found.temperature > 1 else "not sure enough"
+        text = (
+            f"Raw probabilities are {sure}: a temperature of {number(found.temperature)} improves the log loss of the "
+            f"validation rows from {number(found.log_loss)} to {number(found.calibrated_log_loss)}."
+        )
+        yield Finding(level="note", text=text)
+
+
+def _of_slices(report: Report) -> Iterator[Finding]:
+    if report.slices is not None and report.slices.slices:
+        worst = report.slices.slices[0]
+        where = " and ".join(condition(each, report.time_columns) for each in worst.conditions)
+        text = (
+            f"The error is significantly larger where {where}: mean loss {number(worst.mean_loss)} in {worst.rows:,} "
+            f"rows, {number(worst.rest_mean_loss)} elsewhere."
+        )
+        yield Finding(level="note", text=text)

@@ -1,0 +1,46 @@
+"""A network compared with simple models."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from service.reports.sections.estimate import Estimate
+from service.reports.sections.importance import Loss
+from service.spec.base import FrozenModel
+
+BaselineName = Literal["constant", "linear", "boosted_trees"]
+Verdict = Literal["network_better", "no_difference", "baseline_better"]
+
+
+class Baseline(FrozenModel):
+    """A simple model, trained on the same rows and scored on the same rows as the network."""
+
+    name: BaselineName
+    """The kind of model."""
+    description: str
+    """What it is, in words."""
+    loss: Estimate
+    """Its loss."""
+    metrics: dict[str, float | None]
+    """Accuracy and ROC AUC, or MAE and R squared."""
+    difference: Estimate
+    """Its loss minus the network's, on the same rows (paired): above 0 the network is better."""
+    verdict: Verdict
+    """Which is better; `no_difference` where the interval of the difference contains 0."""
+
+
+class Baselines(FrozenModel):
+    """Compared with what: simple models beside the network."""
+
+    loss: Loss
+    """Log loss, or root of the mean squared error."""
+    network: Estimate
+    """The network's loss."""
+    network_metrics: dict[str, float | None]
+    """The network's accuracy and ROC AUC, or MAE and R squared."""
+    training_rows: int
+    """How many training rows the models were fitted on; fewer than the network's where there are many."""
+    models: list[Baseline]
+    """The simplest first."""
+    missing: str | None = None
+    """Why models are missing, and how to get them."""

@@ -1,0 +1,40 @@
+"""The process that builds one report, with limits. Imported once by the server process that it is forked from.
+
+It is not sandboxed: it reads files that the service wrote, whose SHA-256 it checks, and scikit-learn needs semaphores.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from service.data.processes.runner import limit_resources
+from service.errors import ServiceError, StorageError, Unavailable
+from service.serving.reports.build import build
+from service.training.replaced_columns import use_one_thread
+
+with suppress(ImportError):
+    import service.reports.learned_baselines  # noqa: F401  # scikit-learn, an extra
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from service.data.processes.runner import Allowance
+    from service.domain.report import ReportInputs
+
+
+def run(pipe: Connection, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
+    """Write the report as JSON to `target`, and send None, or the error."""
+    use_one_thread()
+    limit_resources(allowed)
+    try:
+        target.write_text(build(asked).model_dump_json(), encoding="utf-8")
+        pipe.send(None)
+    except ServiceError as error:
+        pipe.send(error)
+    except MemoryError:
+        most = allowed.memory_bytes / 2**20
+        pipe.send(Unavailable(f"the report needs more than {most:,.0f} MiB of memory, the limit here"))
+    except OSError as error:
+        pipe.send(StorageError(f"the report could not be written: {error.strerror}"))

@@ -1,0 +1,59 @@
+"""Client of the processes that build reports; each is forked from a server process that has imported torch."""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import TYPE_CHECKING
+
+from service.concurrency.cancellation import current
+from service.errors import ServiceError, Unavailable
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from service.data.processes.runner import Allowance
+    from service.domain.report import ReportInputs
+
+
+class Reporter:
+    """Builds reports, each in a process with limits of its own.
+
+    The server process that they are forked from starts with the first report, imports torch and scikit-learn once, and
+    ends with this process.
+    """
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["service.serving.reports.process"])
+
+    def write(self, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
+        """Write the report as JSON to the new file `target`. Blocks for `allowed.seconds` at most.
+
+        Raises what `build` raises; Unavailable if the process dies or times out; Cancelled.
+        """
+        ours, theirs = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_build, args=(theirs, asked, target, allowed), daemon=True)
+        process.start()
+        theirs.close()
+        try:
+            with current().on_cancel(process.kill):
+                if not ours.poll(allowed.seconds):
+                    raise Unavailable(f"the report took longer than {allowed.seconds:g} seconds, the limit here")
+                error = ours.recv()
+        except EOFError:
+            raise Unavailable("the process that builds the report ended unexpectedly; try again") from None
+        finally:
+            process.kill()
+            process.join()
+            ours.close()
+        if error is not None:
+            assert isinstance(error, ServiceError)
+            raise error
+
+
+def _build(pipe: Connection, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
+    """Entry point of the process; only it and its server process import torch."""
+    from service.serving.reports import process
+
+    process.run(pipe, asked, target, allowed)

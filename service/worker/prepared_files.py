@@ -1,0 +1,156 @@
+"""Files of prepared rows, which the trainers of a worker map into their memory in place of copies of their own.
+
+A file has a line of JSON, which lists the arrays and holds the fitted preprocessing, and then the arrays.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import logging
+import mmap
+import os
+import shutil
+from contextlib import suppress
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from service.data.preprocess.dataset import Prepared, Rows
+from service.data.preprocess.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 2 * 1024**3  # of all files, unless a single one is larger
+PARTS = ("train", "validation", "test")
+ARRAYS = ("padded", "y", "weight", "codes", "row", "truth")
+SUFFIX = ".rows"
+NOT_SHARED = "prepared rows stay in this trainer's memory, because they cannot be shared: %s"
+
+
+class PreparedFiles:
+    """The files of a folder, by the keys of preparations; the least recently used are deleted first.
+
+    A file that is deleted keeps its rows as long as a trainer maps it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get_or_prepare(self, key: str, prepare: Callable[[], Prepared]) -> Prepared:
+        """The mapped rows. If no file has them, `prepare` makes them, in one trainer at a time, and others wait for it.
+
+        Where files cannot be written or mapped, the rows are those of `prepare`, in this process alone.
+        """
+        try:
+            lock = os.open(self._folder / f"{key}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            log.warning(NOT_SHARED, error)
+            return prepare()
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases it if this process is killed
+            found = self._mapped(key)
+            return self._shared(key, prepare()) if found is None else found
+        finally:
+            os.close(lock)
+
+    def _mapped(self, key: str) -> Prepared | None:
+        path = self._path(key)
+        try:
+            found = _read(path)
+            os.utime(path)  # used now
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.warning("prepared rows cannot be mapped: %s", error)
+            return None
+        log.info("mapped rows that another trainer has prepared")
+        return found
+
+    def _shared(self, key: str, prepared: Prepared) -> Prepared:
+        """Write the rows to a file, and map it; `prepared` itself if that fails."""
+        scratch = self._folder / f"{key}.part"  # its writer holds the lock
+        try:
+            self._make_room(prepared.nbytes)
+            _write(scratch, prepared)
+            found = _read(scratch)
+            scratch.replace(self._path(key))
+        except OSError as error:
+            log.warning(NOT_SHARED, error)
+            with suppress(OSError):
+                scratch.unlink(missing_ok=True)
+            return prepared
+        log.info("prepared rows for all trainers: %d bytes", found.nbytes)
+        return found
+
+    def _make_room(self, size: int) -> None:
+        """Delete old files; raises OSError if a file of this size would take more than half of what is free."""
+        files = sorted(self._used(), reverse=True)
+        for total, (_, own, file) in zip(accumulate((own for _, own, _ in files), initial=size), files, strict=False):
+            if total + own > MAX_BYTES:
+                file.unlink(missing_ok=True)
+        if size > shutil.disk_usage(self._folder).free / 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
+
+    def _used(self) -> Iterator[tuple[int, int, Path]]:
+        """When each file was last used, and its size in bytes."""
+        for file in self._folder.glob(f"*{SUFFIX}"):
+            with suppress(FileNotFoundError):  # another trainer has just deleted it
+                found = file.stat()
+                yield found.st_mtime_ns, found.st_size, file
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}{SUFFIX}"
+
+
+def _write(path: Path, prepared: Prepared) -> None:
+    arrays = {
+        f"{part}.{name}": values
+        for part in PARTS
+        for name in ARRAYS
+        if (values := getattr(getattr(prepared, part), name)) is not None
+    }
+    listed: dict[str, Any] = {}
+    end = 0
+    for name, values in arrays.items():
+        listed[name] = {"dtype": values.dtype.str, "shape": values.shape, "offset": end}
+        end += _whole_pages(values.nbytes)
+    header = {"arrays": listed, "preprocessing": prepared.preprocessing.model_dump_json()}
+    line = json.dumps(header).encode() + b"\n"
+    start = _whole_pages(len(line))
+    with path.open("wb") as file:
+        file.write(line)
+        for name, values in arrays.items():
+            file.seek(start + listed[name]["offset"])
+            file.write(values.reshape(-1).view(np.uint8).data)
+        file.truncate(start + end)
+
+
+def _read(path: Path) -> Prepared:
+    """The rows, as arrays on the mapped file: pages are shared until they are written to, which copies them."""
+    with path.open("rb") as file:
+        line = file.readline()
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    header, start = json.loads(line), _whole_pages(len(line))
+    preprocessing = Preprocessing.model_validate_json(header["preprocessing"])
+    arrays: dict[str, Any] = {
+        name: np.ndarray(own["shape"], own["dtype"], buffer=mapped, offset=start + own["offset"])
+        for name, own in header["arrays"].items()
+    }
+    train, validation, test = (
+        {name: arrays[f"{part}.{name}"] for name in ARRAYS if f"{part}.{name}" in arrays} for part in PARTS
+    )
+    inputs = preprocessing.layout.numbers
+    return Prepared(
+        Rows(inputs=inputs, **train), Rows(inputs=inputs, **validation), Rows(inputs=inputs, **test), preprocessing
+    )
+
+
+def _whole_pages(size: int) -> int:
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE

@@ -1,0 +1,103 @@
+"""Reports on random numbers, made without a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.reports.baselines import compare
+from service.reports.classification import classification_section
+from service.reports.effects import column_effect
+from service.reports.findings import findings
+from service.reports.importance import permutation_importance, permutations
+from service.reports.regression import regression_section
+from service.reports.report import EvaluatedRows, MissingSection, Report, WorstRow, WorstRows
+from service.reports.rows import Columns, RowsOfPart, Truth
+from service.reports.sections.effects import Effects
+from service.reports.slices import find_slices
+from service.reports.temperature import fit_temperature
+from service.spec.job import Task
+
+ROWS = 60
+
+
+def classification_report(
+    classes: int = 2,
+    *,
+    column: str = "x",
+    name: str = "yes",
+    probabilities: NDArray[np.float64] | None = None,
+) -> Report:
+    """A classifier of ROWS rows with one column of numbers and one of texts."""
+    rng = np.random.default_rng(classes)
+    x, truth = rng.standard_normal(ROWS), rng.integers(0, classes, ROWS)
+
+    def shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        logits = np.outer(values, np.linspace(-1, 1, classes)) + 2 * np.eye(classes)[truth]
+        powers = np.exp(logits)
+        found: NDArray[np.float64] = powers / powers.sum(1, keepdims=True)
+        return found
+
+    outputs = shares(x) if probabilities is None else probabilities
+    names = [name, *(f"class {place}" for place in range(1, classes))]
+    columns: Columns = {column: x, "place": np.array(["a", name, None] * (ROWS // 3), dtype=object)}
+    return _report(
+        Truth(truth, classes),
+        columns,
+        outputs,
+        lambda replaced: shares(replaced.get(column, x)) if probabilities is None else outputs,
+        task=Task.classification,
+        names=names,
+        classification=classification_section(truth, outputs, names),
+        temperature=fit_temperature(outputs, truth),
+    )
+
+
+def regression_report(*, columns: bool = True) -> Report:
+    """A regression of ROWS rows."""
+    rng = np.random.default_rng(0)
+    x, noise = rng.standard_normal((2, ROWS))
+    report = _report(
+        Truth(x + noise),
+        {"x": x},
+        x,
+        lambda replaced: replaced.get("x", x),
+        task=Task.regression,
+        names=["y"],
+        regression=regression_section(x + noise, x),
+    )
+    if columns:
+        return report
+    missing = [MissingSection(section="importance", reason="the data set was deleted")]
+    without = {"baselines": None, "importance": None, "effects": None, "slices": None, "missing": missing}
+    return report.model_copy(update=without)
+
+
+def _report(
+    truth: Truth, columns: Columns, outputs: NDArray[np.float64], predict: Any, *, names: list[str], **fields: Any
+) -> Report:
+    rows = RowsOfPart(columns, truth)
+    losses = truth.row_losses(outputs)
+    effects = [effect for name, values in columns.items() if (effect := column_effect(predict, name, values))]
+    first = next(iter(columns))
+    worst = WorstRow(row=3, truth=names[0], prediction=names[-1], probability=0.1, loss=2.3, values={first: names[0]})
+    report = Report(
+        job="job_1",
+        epoch=3,
+        checkpoint_sha256="0" * 64,
+        target=first,
+        evaluated=EvaluatedRows(part="test", rows=ROWS, training=ROWS, validation=ROWS, test=ROWS),
+        findings=[],
+        baselines=compare(rows, rows, rows, outputs),
+        importance=permutation_importance(predict, columns, [[*columns]], truth, permutations(ROWS, 2, seed=0)),
+        effects=Effects(outputs=names, rows=ROWS, columns=effects),
+        slices=find_slices(columns, losses),
+        worst=WorstRows(columns=[first], rows=[worst]),
+        conformal=[],
+        missing=[],
+        time_columns=[],
+        **{"classification": None, "regression": None, "temperature": None, **fields},
+    )
+    return report.model_copy(update={"findings": findings(report)})

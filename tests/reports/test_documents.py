@@ -1,0 +1,169 @@
+"""Reports as Markdown and HTML: complete, escaped, without anything from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.reports.documents.html import to_html
+from service.reports.documents.markdown import escaped, to_markdown
+from service.reports.documents.plot import Plot, cut, ticks
+from service.reports.report import Report
+from service.reports.sections.estimate import Estimate
+from service.reports.sections.slices import SliceCondition
+from service.reports.text import cell, condition, estimate, number, time
+from tests.reports.examples import classification_report, regression_report
+
+HOSTILE = "<script>alert('x')</script>|`*[a](javascript:b)\n\x00&"
+
+
+class Elements(HTMLParser):
+    """All elements and attributes, and whether elements close in order."""
+
+    VOID = {"meta"}
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.attributes: list[tuple[str, str | None]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.attributes += attrs
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize("report", [classification_report(), classification_report(5), regression_report()])
+def test_html_is_well_formed_and_loads_nothing(report: Report) -> None:
+    page = Elements(to_html(report))
+
+    assert page.open == []
+    assert page.names <= {
+        *("html", "head", "meta", "title", "style", "body", "header", "h1", "p", "main", "nav", "ul", "li", "a"),
+        *(
+            "section",
+            "h2",
+            "div",
+            "table",
+            "thead",
+            "tbody",
+            "tr",
+            "th",
+            "td",
+            "figure",
+            "figcaption",
+            "footer",
+            "span",
+        ),
+        *("svg", "path", "text", "rect", "circle", "span"),
+    }
+    links = [value for name, value in page.attributes if name in ("href", "src")]
+    assert all(value is not None and value.startswith("#") for value in links)
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert "url(" not in to_html(report)
+    assert "@import" not in to_html(report)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_names_from_data_are_text_in_both_documents(classes: int) -> None:
+    report = classification_report(classes, column=HOSTILE, name=HOSTILE)
+
+    page, markdown = Elements(to_html(report)), to_markdown(report)
+
+    assert "script" not in page.names
+    assert "<script>alert('x')</script>|`*[a](javascript:b)  &" in page.text
+    assert re.search(r"(?<!\\)<script", markdown) is None
+    assert re.search(r"(?<!\\)\[a\]", markdown) is None
+    tables = [line for line in markdown.splitlines() if line.startswith("|")]
+    widths = [len(re.findall(r"(?<!\\)\|", line)) for line in tables]
+    assert all(width >= 3 for width in widths)
+    for line, width, after in zip(tables, widths, widths[1:], strict=False):
+        assert width == after or "---" not in line  # a head has as many cells as its rule
+
+
+def test_the_first_words_of_both_documents_are_the_findings() -> None:
+    report = classification_report()
+    first = report.findings[0].text
+
+    assert first in Elements(to_html(report)).text
+    assert to_markdown(report).splitlines()[4].endswith(escaped(first))
+
+
+def test_a_report_without_columns_says_what_is_missing() -> None:
+    report = regression_report(columns=False)
+
+    assert "the data set was deleted" in to_markdown(report)
+    assert "What is missing here" in Elements(to_html(report)).text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "-"), (0.0, "0"), (2.0, "2"), (2024.0, "2024"), (12345.6, "12,346"), (0.12345, "0.123"), (1e-7, "1e-07")],
+)
+def test_numbers_have_three_digits(value: float | None, shown: str) -> None:
+    assert number(value) == shown
+
+
+def test_estimates_conditions_and_times_in_words() -> None:
+    assert estimate(Estimate(value=0.5, low=0.4, high=0.61)) == "0.5 (0.4 to 0.61)"
+    assert estimate(Estimate(value=1.0, low=None, high=None)) == "1"
+    assert time(1_714_521_600.0) == "2024-05-01"
+    assert time(1_714_525_200.0) == "2024-05-01 01:00"
+    assert time(1e300) == "1e+300"
+    assert cell(True) == "true"
+    assert len(cell("x" * 1_000)) == 60
+
+    def shown(**fields: object) -> str:
+        given = {"column": "a", "value": None, "low": None, "high": None, "missing": False, **fields}
+        return condition(SliceCondition.model_validate(given), {"when"})
+
+    assert shown(value="b") == "a = b"
+    assert shown(low=1.0, high=2.5) == "1 ≤ a < 2.5"
+    assert shown(low=1.0) == "a ≥ 1"
+    assert shown(high=1.0) == "a < 1"
+    assert shown(missing=True) == "a is missing"
+    assert shown(column="when", low=1_714_521_600.0) == "when ≥ 2024-05-01"
+
+
+@given(st.floats(-1e12, 1e12), st.floats(1e-6, 1e12))
+def test_ticks_are_round_numbers_within_the_range(low: float, width: float) -> None:
+    high = low + width
+    if high - low > 1e-9 * max(abs(low), abs(high)):
+        found = ticks(low, high)
+        slack = 1e-6 * width + 1e-9 * abs(low)
+        assert 1 <= len(found) <= 8
+        assert all(low - slack <= value <= high + slack for value in found)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, width=32), st.text(max_size=300))
+def test_a_chart_of_one_value_is_drawn(value: float, name: str) -> None:
+    plot = Plot((value, value), (value, value))
+    plot.dot(value, value, "c0", name)
+    plot.left_label(value, name)
+
+    picture = Elements(plot.svg(name))
+
+    assert picture.open == []
+    assert "nan" not in plot.svg("")
+    assert len(cut(name, 70)) <= 10
+
+
+def test_curves_of_constant_predictions_are_drawn() -> None:
+    report = classification_report(2, probabilities=np.full((60, 2), 0.5))
+
+    assert Elements(to_html(report)).open == []
