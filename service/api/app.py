@@ -155,7 +155,10 @@ def _add_middleware(app: FastAPI, settings: Settings, state: AppState) -> None:
                 "Range",
                 "If-None-Match",
             ],
-            expose_headers=["Location", "ETag", "Retry-After", "X-Request-Id", "Content-Disposition"],
+            expose_headers=[
+                *("Location", "ETag", "Retry-After", "X-Request-Id", "Content-Disposition"),
+                *("Model-Name", "Model-Version", "Model-Alias"),
+            ],
         )
     app.add_middleware(HostAndOriginMiddleware, hosts=settings.allowed_hosts, origins=settings.allowed_origins)
     app.add_middleware(RequestIdMiddleware)

@@ -21,7 +21,7 @@ class Scope(StrEnum):
     """What an API key allows; each scope includes those before it."""
 
     read = "read"  # requests that change nothing: reading, planning, predicting
-    submit = "submit"  # create jobs, sweeps and data sets; cancel, pause and change jobs
+    submit = "submit"  # create jobs, sweeps, data sets and models; cancel, pause and change jobs; move aliases
     admin = "admin"  # deleting
 
     def covers(self, needed: Scope) -> bool:
