@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.bootstrap import Bootstrap
-from service.reports.intervals import percentiles
+from service.reports.loss_intervals import LossIntervals
 from service.reports.rows import BaselineOutputs, RowsOfPart, Truth
 from service.reports.sections.baselines import Baseline, Baselines, Verdict
 from service.reports.sections.estimate import Estimate
@@ -35,10 +34,8 @@ def compare(train: RowsOfPart, validation: RowsOfPart, scored: RowsOfPart, netwo
         missing = HOW_TO_INSTALL
     truth = scored.truth
     losses = np.stack([truth.row_losses(network), *(truth.row_losses(model.outputs) for model in models)], axis=1)
-    drawn = truth.of_mean(Bootstrap(len(losses)).mean_draws(losses.T))
-    values = truth.mean_loss(losses)
-    network_loss, *own = percentiles(values, drawn)
-    differences = percentiles(values - values[0], drawn - drawn[:, :1])[1:]
+    intervals = LossIntervals(truth, losses)
+    (network_loss, *own), differences = intervals.each(), intervals.differences()
     found = [
         Baseline(
             name=model.name,

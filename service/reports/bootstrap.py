@@ -46,10 +46,6 @@ class Bootstrap:
         blocks = range(0, len(self._counts), BLOCK)
         return np.concatenate([self._counts[i : i + BLOCK].astype(np.float64) @ columns for i in blocks])
 
-    def mean_draws(self, columns: Iterable[NDArray[Any]]) -> Array:
-        """Means over the rows of each resample; M columns of (N,) -> (B, M)."""
-        return self.sums([self.unit_sums(column) for column in columns]) / self._rows
-
     def ratios(
         self, columns: Iterable[tuple[NDArray[Any], NDArray[Any]]], low: float = -np.inf, high: float = np.inf
     ) -> list[Estimate]:

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.reports.bootstrap import Bootstrap
-from service.reports.intervals import percentiles
+from service.reports.loss_intervals import LossIntervals
 from service.reports.rows import Columns, Predict, Truth
 from service.reports.sections.importance import ColumnImportance, Importance
 
@@ -34,11 +33,9 @@ def permutation_importance(
             [truth.row_losses(predict({name: columns[name][order] for name in names})) for order in orders], axis=1
         )
         repeats.append(truth.mean_loss(after) - truth.mean_loss(before))
-        contributions.append(_contributions(after - before[:, None], orders))
-    bootstrap = Bootstrap(len(before))
-    means = bootstrap.mean_draws(contributions)
-    draws = truth.of_mean(np.maximum(means[:, 1:] + means[:, :1], 0.0)) - truth.of_mean(means[:, :1])
-    increases = percentiles(np.array([each.mean() for each in repeats]), draws)
+        contributions.append(before + _contributions(after - before[:, None], orders))
+    intervals = LossIntervals(truth, np.stack(contributions, axis=1))
+    increases = intervals.differences(np.array([each.mean() for each in repeats]))
     found = [
         ColumnImportance(columns=names, increase=increase, repeats=each.tolist())
         for names, increase, each in zip(asked, increases, repeats, strict=True)

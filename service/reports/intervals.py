@@ -23,11 +23,6 @@ def percentile(value: float, draws: Array, low: float = -np.inf, high: float = n
     return _between(value, draws, (1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0, low, high)
 
 
-def percentiles(values: Array, draws: Array) -> list[Estimate]:
-    """Values with their percentile intervals; values: (M,), draws: (B, M)."""
-    return [percentile(value, drawn) for value, drawn in zip(values.tolist(), draws.T, strict=True)]
-
-
 def bca(
     value: float, draws: Array, influences: Array, rows: float, low: float = -np.inf, high: float = np.inf
 ) -> Estimate:
