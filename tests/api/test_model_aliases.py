@@ -52,6 +52,7 @@ def test_a_move_that_expects_another_version_is_refused(client: TestClient, vers
     assert (response.status_code, response.json()["code"]) == (409, "conflict")
     assert response.json()["detail"] == "the alias 'champion' points to version 2; expected: version 1"
     assert client.get(ALIAS).json()["version"] == 2
+    assert move(client, 2, expected=1).json()["version"] == 2  # a repeated move
     missing = client.put("/v1/models/churn/aliases/other", json={"version": 3, "expected": 1})
     assert missing.json()["detail"] == "the alias 'other' does not exist; expected: version 1"
 
