@@ -94,5 +94,5 @@ class AliasMove(Strict):
     version: VersionNumber
     """The version."""
     expected: VersionNumber | None = None
-    """Move only if the alias points to this version now, otherwise 409: nobody else's move is overwritten. An alias that
-    points to `version` already stays, so that a move can be repeated. Null: whatever it points to."""
+    """Move only if the alias points to this version now, otherwise 409: nobody else's move is overwritten. An alias
+    that points to `version` already stays, so that a move can be repeated. Null: whatever it points to."""
