@@ -9,14 +9,14 @@ predictions = job.predict([{"bill_length_mm": 39.1, "island": "Torgersen"}])
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from service.client import ApiError, Client, Job, ServiceUnavailable, Sweep
+from service.client import ApiError, Client, Job, Model, ServiceUnavailable, Sweep
 
 if TYPE_CHECKING:
     from service.client import RemoteClassifier as RemoteClassifier
     from service.client import RemoteRegressor as RemoteRegressor
 
 # The estimators are not listed: `import *` would then need scikit-learn.
-__all__ = ["ApiError", "Client", "Job", "ServiceUnavailable", "Sweep", "__version__"]
+__all__ = ["ApiError", "Client", "Job", "Model", "ServiceUnavailable", "Sweep", "__version__"]
 
 __version__ = version("bestepoch")
 

@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     max_log_bytes: Annotated[int, Field(ge=1024**2)] = 256 * 1024**2
     """Maximum bytes of all logs of training attempts on a machine; the oldest are deleted."""
     keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
-    """Days until an ended job is deleted, with its history and checkpoints; 0: never."""
+    """Days until an ended job is deleted, with its history and checkpoints; 0: never. Published models keep theirs."""
     grace_hours: Annotated[float, Field(ge=0.0, le=8_760.0)] = 24.0
     """Hours before garbage collection of files of deleted jobs and data sets, and of replaced checkpoints."""
     trash_days: Annotated[float, Field(ge=0.0, le=3_650.0)] = 7.0

@@ -27,6 +27,7 @@ from service.api.app import create_app
 from service.api.http import problems
 from service.artifacts import Artifacts
 from service.cli import app as command_line
+from service.client.model import Models
 from service.domain.epoch import Epoch
 from service.domain.event import Event
 from service.domain.status import ErrorCode, Status, StopReason
@@ -217,11 +218,12 @@ def monitors() -> str:
 def client() -> str:
     """The public methods of the Python client."""
     names = (name for name in bestepoch.__all__ if name[0] != "_")
-    return "\n".join(_class(getattr(bestepoch, name)) for name in sorted(names, key=_reading_order))
+    found = [getattr(bestepoch, name) for name in sorted(names, key=_reading_order)]
+    return "\n".join(map(_class, [*found, Models]))
 
 
 def _reading_order(name: str) -> tuple[bool, str]:
-    return name not in ("Client", "Job", "Sweep"), name
+    return name not in ("Client", "Job", "Sweep", "Model"), name
 
 
 def _class(kind: type) -> str:

@@ -37,6 +37,9 @@ from service.api.routes import (
     health,
     job_predictions,
     jobs,
+    model_aliases,
+    model_predictions,
+    models,
     prediction_files,
     predictions,
     replay,
@@ -143,7 +146,7 @@ def _add_middleware(app: FastAPI, settings: Settings, state: AppState) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=sorted(settings.allowed_origins),
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=[
                 "Authorization",
                 "Content-Type",
@@ -152,7 +155,10 @@ def _add_middleware(app: FastAPI, settings: Settings, state: AppState) -> None:
                 "Range",
                 "If-None-Match",
             ],
-            expose_headers=["Location", "ETag", "Retry-After", "X-Request-Id", "Content-Disposition"],
+            expose_headers=[
+                *("Location", "ETag", "Retry-After", "X-Request-Id", "Content-Disposition"),
+                *("Model-Name", "Model-Version", "Model-Alias"),
+            ],
         )
     app.add_middleware(HostAndOriginMiddleware, hosts=settings.allowed_hosts, origins=settings.allowed_origins)
     app.add_middleware(RequestIdMiddleware)
@@ -176,6 +182,9 @@ def _add_routes(app: FastAPI) -> None:
         job_predictions,
         sweeps,
         sweep_results,
+        models,
+        model_aliases,
+        model_predictions,
         datasets,
         dataset_files,
         catalog,

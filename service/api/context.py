@@ -48,6 +48,9 @@ FEW_ROWS = 32
 class Predictor(Protocol):
     """Inference and exports from a checkpoint, done in other processes: the API imports no torch."""
 
+    def preload(self, ref: ModelRef) -> None:
+        """Load a model, so that its first prediction is as fast as the next; raises CheckpointCorrupt, Conflict."""
+
     async def predict_few(self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """`predict` for at most FEW_ROWS rows, without a thread."""
 

@@ -138,17 +138,22 @@ def download(
 
 @app.command()
 def predict(
-    job_id: JobId,
-    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet with the job's feature columns.")],
+    predictor: Annotated[
+        str, typer.Argument(metavar="JOB|MODEL", help="Job id, or model: NAME, NAME@ALIAS or NAME:VERSION.")
+    ],
+    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet with the feature columns.")],
     out: Annotated[Path | None, typer.Option(help="File for the predictions; default: standard output.")] = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predict the rows of a file with the best epoch's weights, in the file's own format."""
+    """Predict the rows of a file with a job's best epoch or a model, in the file's own format."""
     with connect(url, api_key) as client:
         try:
-            predictions = client.job(job_id).predict_file(file)
+            if predictor.startswith("job_"):  # names of models have no underscore
+                predictions = client.job(predictor).predict_file(file)
+            else:
+                predictions = client.models.predict_file(predictor, file)
         except ValueError as error:
             raise CommandError(str(error)) from None
     if out is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.client.client import Client
 from service.client.job import Job
+from service.client.model import Model
 from service.client.optional_imports import needs
 from service.client.sweep import Sweep
 from service.client.transport import ApiError, ServiceUnavailable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from service.client.estimators import RemoteRegressor as RemoteRegressor
 
 # The estimators are not listed: `import *` would then need scikit-learn.
-__all__ = ["ApiError", "Client", "Job", "ServiceUnavailable", "Sweep"]
+__all__ = ["ApiError", "Client", "Job", "Model", "ServiceUnavailable", "Sweep"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from service.client.job import Job
+from service.client.model import Models
 from service.client.sweep import Sweep
 from service.client.transport import Transport
 from service.client.uploads import as_file
@@ -30,6 +31,7 @@ class Client:
         self, url: str = "http://127.0.0.1:8000", api_key: str | None = None, *, tries: int = 6, timeout: float = 30.0
     ) -> None:
         self._transport = Transport(url, api_key, tries, timeout)
+        self.models = Models(self._transport)
 
     def __enter__(self) -> Self:
         return self

@@ -175,11 +175,7 @@ class Job:
 
     def delete(self) -> None:
         """Delete an ended job with its history and weights; idempotent."""
-        try:
-            self._transport.request("DELETE", self._path)
-        except ApiError as error:
-            if error.status != 404:  # deleted already, perhaps by a try whose answer was lost
-                raise
+        self._transport.delete(self._path)
 
     @overload
     def predict(self, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]: ...
@@ -199,20 +195,11 @@ class Job:
         `out`: for a path, where to save the predictions, in the format of the rows; returns that path. Predictions for
         a Parquet file need it. Raises ApiError, OSError, ValueError.
         """
-        predictor = Predictor(self._transport, self._path)
-        if isinstance(rows, str | Path):
-            if out is None:
-                return predictor.of_path(Path(rows))
-            Path(out).write_bytes(predictor.bytes_of_path(Path(rows)))
-            return Path(out)
-        if out is not None:
-            raise TypeError("out= goes with the path of a file of rows")
-        return predictor.of_frame(rows) if hasattr(rows, "columns") else list(predictor.of_rows(rows))
+        return Predictor(self._transport, self._path).of(rows, out)
 
     def predict_file(self, rows: str | Path | CsvRows) -> bytes:
         """The predictions for a file of rows, given by its path, as the bytes of a file of the same format."""
-        predictor = Predictor(self._transport, self._path)
-        return predictor.of_file(rows) if isinstance(rows, CsvRows) else predictor.bytes_of_path(Path(rows))
+        return Predictor(self._transport, self._path).bytes_of(rows)
 
     def checkpoint(self, kind: Kind = "best", format: Format = "safetensors") -> bytes:  # noqa: A002
         """The bytes of a checkpoint; `onnx`, `pt2` and `bundle` include the preprocessing."""

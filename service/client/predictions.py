@@ -8,14 +8,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from service.client.transport import ApiError
-from service.client.uploads import as_file
+from service.client.uploads import CsvRows, as_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from service.client.transport import Transport
 
@@ -41,11 +41,26 @@ Frame = TypeVar("Frame", bound=DataFrame)
 
 @dataclass(frozen=True)
 class Predictor:
-    """Predicts with the weights of a job's best epoch."""
+    """Predicts with the weights of a job's best epoch, or with a model."""
 
     transport: Transport
     path: str
-    """The job's path, as in `/v1/jobs/job_1`."""
+    """The path of the job or the model, as in `/v1/jobs/job_1` and `/v1/models/churn@challenger`."""
+
+    def of(self, rows: Any, out: str | Path | None = None) -> Any:
+        """Predictions in the shape of the rows: see `Job.predict`."""
+        if isinstance(rows, str | Path):
+            if out is None:
+                return self.of_path(Path(rows))
+            Path(out).write_bytes(self.bytes_of_path(Path(rows)))
+            return Path(out)
+        if out is not None:
+            raise TypeError("out= goes with the path of a file of rows")
+        return self.of_frame(rows) if hasattr(rows, "columns") else list(self.of_rows(rows))
+
+    def bytes_of(self, rows: str | Path | CsvRows) -> bytes:
+        """Predictions for a file of rows, as the bytes of a file of the same format; raises as `bytes_of_path`."""
+        return self.of_file(rows) if isinstance(rows, CsvRows) else self.bytes_of_path(Path(rows))
 
     def of_rows(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
         """A prediction per row, requested in batches; raises ApiError."""

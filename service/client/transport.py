@@ -69,6 +69,14 @@ class Transport:
         """The JSON of what a POST creates; its Idempotency-Key makes retries safe."""
         return self.json("POST", path, json=body, headers={"Idempotency-Key": f"client-{uuid4().hex}"})
 
+    def delete(self, path: str) -> None:
+        """Delete an object; idempotent. Raises as `json` does."""
+        try:
+            self.request("DELETE", path)
+        except ApiError as error:
+            if error.status != 404:  # deleted already, perhaps by a try whose answer was lost
+                raise
+
     def pages(self, path: str, params: dict[str, Any]) -> Iterator[Any]:
         """The items of a paginated list, page by page; see `json`."""
         after: dict[str, str] = {}

@@ -8,6 +8,8 @@ import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 
+from service.spec.base import FrozenModel
+
 DEFAULT_TENANT = "default"
 """The tenant of requests while there are no keys; its admins are the operators of the server."""
 TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -19,7 +21,7 @@ class Scope(StrEnum):
     """What an API key allows; each scope includes those before it."""
 
     read = "read"  # requests that change nothing: reading, planning, predicting
-    submit = "submit"  # create jobs, sweeps and data sets; cancel, pause and change jobs
+    submit = "submit"  # create jobs, sweeps, data sets and models; cancel, pause and change jobs; move aliases
     admin = "admin"  # deleting
 
     def covers(self, needed: Scope) -> bool:
@@ -40,6 +42,15 @@ class Caller:
     def is_operator(self) -> bool:
         """Whether the caller may see statistics of the whole server."""
         return self.tenant == DEFAULT_TENANT and self.scope is Scope.admin
+
+
+class Actor(FrozenModel):
+    """Who made a request."""
+
+    key: str | None
+    """Id of the API key; null: the key of the server's settings, or none is needed."""
+    name: str | None
+    """The key's name at that time."""
 
 
 def new_key(key_id: str) -> str:

@@ -1,11 +1,22 @@
-"""Checkpoints: published weights of a job, and their download formats."""
+"""Checkpoints: published weights of a job, their download formats, and the metadata in their files."""
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
+from service.errors import CheckpointCorrupt
 from service.spec.base import FrozenModel
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+METADATA_KEY = "bestepoch"
+"""The name of the metadata in a file: a single one, because the order of names is arbitrary, and equal weights must
+give equal bytes."""
+MAX_HEADER_BYTES = 100 * 10**6  # the format's own limit
 
 
 class CheckpointKind(StrEnum):
@@ -60,3 +71,16 @@ class CheckpointRef(FrozenModel):
     """The file's key in the artifact store."""
     download_url: str
     """Download URL, relative to this server."""
+
+
+def read_metadata(file: BinaryIO) -> dict[str, str]:
+    """The metadata of a safetensors file, which starts with the length of its JSON header (8 bytes little-endian).
+
+    Raises CheckpointCorrupt for a damaged file.
+    """
+    length = int.from_bytes(file.read(8), "little")
+    try:
+        found: dict[str, str] = json.loads(file.read(min(length, MAX_HEADER_BYTES))).get("__metadata__", {})
+    except (ValueError, AttributeError) as error:
+        raise CheckpointCorrupt("the file is damaged: its header cannot be read") from error
+    return found

@@ -34,6 +34,7 @@ UNREFERENCED = {  # by kind: singular, plural
 }
 LOST = {
     "rows": "restore the file from a backup, or delete the data set and upload it again",
+    "member": "restore the file from a backup, or delete the version and publish the job again",
     "predictions": "restore the file from a backup; the job's checkpoints and metrics do not need it",
     "state": "a live job restarts, with the same result; an ended one cannot be forked from its last epoch",
 }
@@ -45,8 +46,15 @@ RULES = (
     integrity.histories,
     integrity.best_epochs,
     integrity.event_logs,
+    integrity.model_versions_without_members,
 )
-FILES_OF = (integrity.checkpoint_files, integrity.other_job_files, integrity.dataset_files)
+FILES_OF = (
+    integrity.checkpoint_files,
+    integrity.other_job_files,
+    integrity.dataset_files,
+    integrity.member_files,
+    integrity.other_member_files,
+)
 
 
 @dataclass

@@ -19,6 +19,8 @@ from service.store.schema import datasets, jobs
 from service.store.tenancy import in_tenant, tenant_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import Connection, Row, Select
 
 _COLUMNS = [datasets.c[name] for name in Dataset.model_fields if name != "object"]
@@ -101,6 +103,13 @@ def file_of(connection: Connection, dataset_id: str) -> tuple[str, str]:
     if row is None:
         raise NotFound(f"no data set {dataset_id!r}")
     return row.path, row.parquet_sha256
+
+
+def sources(connection: Connection, dataset_ids: Collection[str]) -> dict[str, tuple[str | None, str]]:
+    """(name, SHA-256 of the uploaded file) of those of these data sets that exist, by id."""
+    these = in_tenant(connection, datasets), datasets.c.id.in_(list(dataset_ids))
+    rows = connection.execute(select(datasets.c.id, datasets.c.name, datasets.c.sha256).where(*these))
+    return {row.id: (row.name, row.sha256) for row in rows}
 
 
 def find(connection: Connection, *, limit: int, after: str | None = None) -> list[Dataset]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, insert, select, update
 
-from service.domain.access import Caller, Scope, digest, key_id_of, new_key
+from service.domain.access import Actor, Caller, Scope, digest, key_id_of, new_key
 from service.errors import InvalidKey, NotFound, UnknownKey
 from service.spec.base import FrozenModel
 from service.store.ids import new_id
@@ -80,6 +80,12 @@ def revoke(connection: Connection, key_id: str) -> Key:
     if row is None:
         raise NotFound(f"no key {key_id!r}")
     return _key(row)
+
+
+def actor(connection: Connection, key_id: str | None) -> Actor:
+    """Who sends requests with this key, for the records of what they did."""
+    name = None if key_id is None else connection.scalar(select(keys.c.name).where(keys.c.id == key_id))
+    return Actor(key=key_id, name=name)
 
 
 def any_exist(connection: Connection) -> bool:

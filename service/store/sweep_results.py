@@ -63,22 +63,27 @@ def results(
 
 def summary(connection: Connection, sweep_id: str) -> list[SweepPoint]:
     """The sweep's points, best mean first, those without a value last; raises NotFound."""
+    return [point for point, _ in points(connection, sweep_id)]
+
+
+def points(connection: Connection, sweep_id: str) -> list[tuple[SweepPoint, list[SweepResult]]]:
+    """The sweep's points with their jobs, best mean first, those without a value last; raises NotFound."""
     monitor = _monitor(connection, sweep_id)
     rows = results(connection, sweep_id, order=Order.submitted)
-    return summarize(rows, larger_is_better=monitor.larger_is_better)
+    return grouped(rows, larger_is_better=monitor.larger_is_better)
 
 
-def summarize(rows: Iterable[SweepResult], *, larger_is_better: bool) -> list[SweepPoint]:
+def grouped(rows: Iterable[SweepResult], *, larger_is_better: bool) -> list[tuple[SweepPoint, list[SweepResult]]]:
     """Group jobs that differ only in seed, fold and repeat; best mean first."""
-    points: dict[str, list[SweepResult]] = {}
+    groups: dict[str, list[SweepResult]] = {}
     for row in rows:
-        points.setdefault(json.dumps(_without_replicates(row.point), sort_keys=True), []).append(row)
+        groups.setdefault(json.dumps(_without_replicates(row.point), sort_keys=True), []).append(row)
 
-    def sort_key(point: SweepPoint) -> tuple[bool, float]:
-        mean = None if point.value is None else point.value.mean
+    def sort_key(found: tuple[SweepPoint, list[SweepResult]]) -> tuple[bool, float]:
+        mean = None if found[0].value is None else found[0].value.mean
         return (True, 0.0) if mean is None else (False, -mean if larger_is_better else mean)
 
-    return sorted(map(_point, points.values()), key=sort_key)
+    return sorted(((_point(group), group) for group in groups.values()), key=sort_key)
 
 
 def _monitor(connection: Connection, sweep_id: str) -> Monitor:

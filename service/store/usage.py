@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, select, union
 
 from service.domain.status import LIVE, Status
 from service.spec.base import FrozenModel
+from service.store.model_tables import model_member_files, model_members
 from service.store.schema import checkpoints, dataset_inputs, datasets, job_files, jobs
 from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row, Table
 
 HISTORY_ROW_BYTES = 400
 """Approximate size of an epoch's row with its index entry."""
@@ -27,13 +28,14 @@ class StoredBytes(FrozenModel):
     profiles: int
     """Column profiles in the database."""
     checkpoints: int
-    """Checkpoint files: best, last, and saved states. A file shared by several jobs counts once."""
+    """Checkpoint files: best, last, and saved states, and members of models. A file that several jobs or models share
+    counts once."""
     job_files: int
     """Other files of jobs: predictions of validation and test rows."""
     histories: int
     """Recorded epochs in the database, estimated from their number."""
     specs: int
-    """Specs and resolved specs of jobs in the database, with inline rows."""
+    """Specs and resolved specs of jobs in the database, with inline rows, and the specs of members of models."""
     expected: int
     """Estimated size of files that live jobs have yet to write."""
 
@@ -64,9 +66,7 @@ def read(connection: Connection) -> Usage:
     parquet, profiles = connection.execute(
         select(_sum(datasets.c.parquet_bytes), _sum(datasets.c.profile_bytes)).where(in_tenant(connection, datasets))
     ).one()
-    files = select(checkpoints.c.path, checkpoints.c.size_bytes).where(in_tenant(connection, checkpoints)).distinct()
-    written = connection.scalar(select(_sum(files.subquery().c.size_bytes)))
-    others = connection.scalar(select(_sum(job_files.c.size_bytes)).where(in_tenant(connection, job_files)))
+    of_members = select(_sum(_size(connection, model_members.c.spec))).where(in_tenant(connection, model_members))
 
     def count(*statuses: Status) -> int:
         return sum(by_status[status].number for status in statuses if status in by_status)
@@ -77,13 +77,21 @@ def read(connection: Connection) -> Usage:
         stored=StoredBytes(
             datasets=int(parquet),
             profiles=int(profiles),
-            checkpoints=int(written or 0),
-            job_files=int(others or 0),
+            checkpoints=_files(connection, checkpoints, model_members),
+            job_files=_files(connection, job_files, model_member_files),
             histories=HISTORY_ROW_BYTES * sum(int(row.epochs) for row in by_status.values()),
-            specs=sum(int(row.specs) for row in by_status.values()) + _inputs(connection),
+            specs=sum(int(row.specs) for row in by_status.values())
+            + _inputs(connection)
+            + int(connection.scalar(of_members) or 0),
             expected=_expected(connection, by_status),
         ),
     )
+
+
+def _files(connection: Connection, *owners: Table) -> int:
+    """Bytes of the files that rows of these tables name, each file once."""
+    files = (select(table.c.path, table.c.size_bytes).where(in_tenant(connection, table)) for table in owners)
+    return int(connection.scalar(select(_sum(union(*files).subquery().c.size_bytes))) or 0)
 
 
 def _jobs(connection: Connection) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from typing import Literal, NamedTuple
 
 import safetensors.torch
@@ -13,6 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from service.data.preprocess.preprocessing import Preprocessing
+from service.domain.checkpoint import METADATA_KEY, read_metadata
 from service.domain.epoch import Epoch
 from service.errors import CheckpointCorrupt
 from service.spec.graph import Graph
@@ -21,8 +21,6 @@ from service.spec.lowering import lower
 from service.spec.resolve import Resolved
 from service.training.models import build
 from service.training.modules import Network
-
-KEY = "bestepoch"  # a single key, because the order of keys is arbitrary, and equal weights must give equal bytes
 
 
 class Metadata(BaseModel):
@@ -64,14 +62,14 @@ class LoadedCheckpoint(NamedTuple):
 
 def to_bytes(state: dict[str, Tensor], metadata: Metadata) -> bytes:
     """Serialize as a safetensors file; equal arguments give equal bytes."""
-    return safetensors.torch.save(state, {KEY: metadata.model_dump_json()})
+    return safetensors.torch.save(state, {METADATA_KEY: metadata.model_dump_json()})
 
 
 def from_bytes(data: bytes) -> LoadedCheckpoint:
     """Read a file of `to_bytes`, without executing code from it. Raises CheckpointCorrupt for a damaged file."""
     state = _tensors(data)
     try:
-        metadata = Metadata.model_validate_json(description(data)[KEY])
+        metadata = Metadata.model_validate_json(read_metadata(io.BytesIO(data))[METADATA_KEY])
         graph = lower(metadata.spec.architecture, metadata.preprocessing.layout, metadata.outputs)
         network = build(graph)
         network.load_state_dict(state, strict=True)
@@ -94,16 +92,3 @@ def _tensors(data: bytes) -> dict[str, Tensor]:
         return safetensors.torch.load(data)
     except SafetensorError as error:
         raise CheckpointCorrupt(f"the checkpoint's file is damaged: {error}") from error
-
-
-def description(data: bytes) -> dict[str, str]:
-    """The metadata of a safetensors file, which starts with the length of its JSON header (8 bytes little-endian).
-
-    Raises CheckpointCorrupt for a damaged file.
-    """
-    length = int.from_bytes(data[:8], "little")
-    try:
-        found: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    except ValueError as error:
-        raise CheckpointCorrupt("the file is damaged: its header cannot be read") from error
-    return found

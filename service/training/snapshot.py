@@ -7,6 +7,7 @@ what else decides the bits of a result: hardware, versions and threads.
 
 from __future__ import annotations
 
+import io
 import platform
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 
+from service.domain.checkpoint import read_metadata
 from service.errors import CheckpointCorrupt
 from service.spec.graph import Graph
 from service.training import checkpoint, fused_adam
@@ -83,7 +85,7 @@ def from_bytes(data: bytes) -> tuple[Snapshot, dict[str, str]]:
 
     Executes no code from the file. Raises CheckpointCorrupt for a damaged file.
     """
-    described = checkpoint.description(data)
+    described = read_metadata(io.BytesIO(data))
     if KEY not in described:
         weights = checkpoint.from_bytes(data).network.state_dict()
         return Snapshot(0, 0, 0, weights, None, {}), {}

@@ -39,6 +39,9 @@ class CoinPredictor:
     def predict(self, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{"prediction": 1, "probabilities": {"0": 0.25, "1": 0.75}} for _ in rows]
 
+    def preload(self, ref: ModelRef) -> None:
+        """Nothing has to be loaded."""
+
     async def predict_few(self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return self.predict(ref, rows)
 

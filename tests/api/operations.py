@@ -28,7 +28,7 @@ PUBLIC = {
     "/web/file",
     "/",
 }
-CHANGES_NOTHING = {"plan_job", "predict", "replay_early_stopping"}
+CHANGES_NOTHING = {"plan_job", "predict", "predict_by_model", "replay_early_stopping"}
 SPEC = {"data": {"kind": "synthetic", "rows": 100}}
 BODIES: dict[str, Any] = {
     "create_job": SPEC,
@@ -37,6 +37,9 @@ BODIES: dict[str, Any] = {
     "fork_job": {"checkpoint": "best"},
     "predict": {"rows": [{"x0": 1.0}]},
     "replay_early_stopping": {"rules": [{"patience": 3}]},
+    "create_model_version": {"name": "other", "from": {"job": "job_0"}},
+    "move_alias": {"version": 1},
+    "predict_by_model": {"rows": [{"x0": 1.0}]},
     "create_sweep": {"base": SPEC, "replicates": 2},
 }
 
@@ -58,7 +61,7 @@ class Operation:
 
     def ask(self, client: TestClient, ids: dict[str, str], key: str | None, **headers: str) -> httpx2.Response:
         sent = {**headers, **({} if key is None else {"Authorization": f"Bearer {key}"})}
-        path = self.path.format_map({"kind": "best", **ids})
+        path = self.path.format_map({"kind": "best", "version": 1, "alias": "champion", **ids})
         body = {"content": b"a,b\n1,2\n3,4\n"} if self.id == "create_dataset" else {"json": BODIES.get(self.id)}
         return client.request(self.method, path, headers=sent, **body)  # type: ignore[no-any-return]
 
@@ -90,8 +93,10 @@ def key(database: Database) -> Maker:
 
 @pytest.fixture
 def ids(client: TestClient, job_factory: JobFactory) -> dict[str, str]:
-    """Ids of a job with a checkpoint, a sweep and a data set of the default tenant, created before any key."""
+    """Ids of a job with a checkpoint, a sweep, a data set and a model of the default tenant, created before any key."""
     dataset = client.post("/v1/datasets", content=b"a,b\n1,x\n2,y\n").json()
     found = {"job_id": job_factory.trained().job_id, "sweep_id": job_factory.swept().id, "dataset_id": dataset["id"]}
+    made = client.post("/v1/models", json={"name": "our-model", "from": {"job": found["job_id"]}}).json()
+    found |= {"name": made["model"], "model": made["model"]}
     time.sleep(0.5)  # until the cache of open access has expired
     return found

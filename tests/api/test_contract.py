@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
@@ -17,8 +19,8 @@ from tests.api.job_factory import JobFactory
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
-def probe(operation: schemathesis.APIOperation, ids: dict[str, str]) -> None:
-    """Send a few generated requests about an existing job and sweep; `make fuzz` sends more."""
+def probe(operation: schemathesis.APIOperation, ids: dict[str, Any]) -> None:
+    """Send a few generated requests about existing objects; `make fuzz` sends more."""
 
     @given(case=operation.as_strategy())
     @settings(max_examples=3, suppress_health_check=list(HealthCheck))
@@ -33,4 +35,4 @@ def test_every_operation_answers_as_documented(app: FastAPI, job_factory: JobFac
     schema = schemathesis.openapi.from_asgi("/openapi.json", app).exclude(operation_id="stream_job")
 
     for operation in schema.get_all_operations():
-        probe(operation.ok(), {"job_id": job_factory.trained().job_id, "sweep_id": job_factory.swept().id})
+        probe(operation.ok(), job_factory.ids())

@@ -18,7 +18,8 @@ __all__ = ["ids", "key"]
 
 
 def test_objects_of_other_tenants_are_a_404(app: FastAPI, client: TestClient, ids: dict[str, str], key: Maker) -> None:
-    theirs, nothing = key("other", Scope.admin), {"job_id": "job_0", "sweep_id": "swp_0", "dataset_id": "ds_0"}
+    theirs = key("other", Scope.admin)
+    nothing = {"job_id": "job_0", "sweep_id": "swp_0", "dataset_id": "ds_0", "name": "no-model", "model": "no-model"}
 
     for operation in operations(app):
         answer = operation.ask(client, ids, theirs, **{"X-Request-Id": "r"})
@@ -59,6 +60,7 @@ def test_an_admin_of_another_tenant_does_not_see_the_metrics(client: TestClient,
 
 
 TABLES = ("jobs", "datasets", "sweeps", "epochs", "checkpoints", "events")
+TABLES += ("models", "model_versions", "model_members", "model_aliases", "alias_moves")
 
 
 @both_databases

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 import schemathesis
@@ -19,7 +20,7 @@ from tests.fuzz.conftest import KEY
 # What a schema allows may still be wrong: a column that the data set has not, a rule that cannot be.
 EXCLUDED = [positive_data_acceptance]
 # And any bytes at all may be a file.
-TAKE_FILES = {"predict", "create_dataset"}
+TAKE_FILES = {"predict", "predict_by_model", "create_dataset"}
 SHARDS = 8
 SECONDS = 20.0  # of one request; the slowest take two
 
@@ -31,11 +32,11 @@ def test_made_up_requests_are_answered_as_documented(shard: int, app: FastAPI, j
         # Every request has the key: a header that it takes for wrong because it left it out would be put right again.
         said.pop("security", None)
     for result in list(schema.get_all_operations())[shard::SHARDS]:
-        try_out(result.ok(), {"job_id": job_factory.trained().job_id, "sweep_id": job_factory.swept().id})
+        try_out(result.ok(), job_factory.ids())
 
 
-def try_out(operation: schemathesis.APIOperation, ids: dict[str, str]) -> None:
-    """Half of the requests are about a job and a sweep that are there, until one deletes them."""
+def try_out(operation: schemathesis.APIOperation, ids: dict[str, Any]) -> None:
+    """Half of the requests are about objects that are there, until one deletes them."""
     excluded = EXCLUDED + [negative_data_rejection] * (operation.definition.raw["operationId"] in TAKE_FILES)
     modes = [operation.as_strategy(generation_mode=mode) for mode in GenerationMode]
 

@@ -16,7 +16,7 @@ from service.domain.sweep import Spread, SweepResult
 from service.errors import NotFound
 from service.store import sweep_results
 from service.store.engine import Database
-from service.store.sweep_results import Order, summarize
+from service.store.sweep_results import Order, grouped
 from tests.store.records import claim
 from tests.store.sweep_records import BASE, create, jobs_of, train
 
@@ -101,7 +101,7 @@ def test_points_are_sorted_by_mean(database: Database, monitor: str, best: int) 
 def test_mean_and_std_equal_numpys(groups: dict[int, list[float]], larger: bool) -> None:
     rows = [row(v, lr=group, seed=seed) for group, values in groups.items() for seed, v in enumerate(values)]
 
-    points = summarize(rows, larger_is_better=larger)
+    points = [point for point, _ in grouped(rows, larger_is_better=larger)]
 
     assert len(points) == len(groups)
     for point in points:
@@ -119,7 +119,7 @@ def test_mean_and_std_equal_numpys(groups: dict[int, list[float]], larger: bool)
 def test_a_summary_skips_missing_values() -> None:
     rows = [row(0.5, 4, seed=0), row(0.7, 9, seed=1), row(None, None, seed=2), row(0.6, 5, seed=3)]
 
-    (point,) = summarize(rows, larger_is_better=False)
+    ((point, _),) = grouped(rows, larger_is_better=False)
 
     assert (point.point, point.jobs, point.value and point.value.n) == ({}, 4, 3)
     assert list(point.metrics) == ["val_loss"]
@@ -128,7 +128,7 @@ def test_a_summary_skips_missing_values() -> None:
 
 
 def test_overflowing_sums_are_null() -> None:
-    (point,) = summarize([row(1.7e308, seed=0), row(1.7e308, seed=1)], larger_is_better=False)
+    ((point, _),) = grouped([row(1.7e308, seed=0), row(1.7e308, seed=1)], larger_is_better=False)
 
     assert point.value is not None
     assert (point.value.mean, point.value.std) == (None, None)
@@ -143,7 +143,7 @@ def test_the_same_fold_of_another_repeat_is_another_fold() -> None:
         for seed in (0, 2)
     ]
 
-    (point,) = summarize(rows, larger_is_better=False)
+    ((point, _),) = grouped(rows, larger_is_better=False)
 
     assert (point.point, point.jobs) == ({"split.folds": 2}, 8)
     assert point.value is not None
@@ -158,7 +158,7 @@ def test_seeds_are_averaged_before_folds() -> None:
         for seed, value in enumerate(found)
     ]
 
-    (point,) = summarize(rows, larger_is_better=False)
+    ((point, _),) = grouped(rows, larger_is_better=False)
 
     assert (point.point, point.jobs) == ({"split.folds": 3, "lr": 0.1}, 6)
     assert point.value == point.metrics["val_loss"] == Spread(n=3, mean=3.0, std=2.0)

@@ -24,6 +24,7 @@ TAGS = [
     {"name": "checkpoints", "description": "Weights of the best and of the last epoch."},
     {"name": "predictions", "description": "Predictions of the best epoch for new rows."},
     {"name": "sweeps", "description": "Many jobs from one base spec: a grid, a list of points, folds, seeds."},
+    {"name": "models", "description": "Published models: versions and aliases under a name that stays."},
     {"name": "datasets", "description": "Uploaded tables to train on."},
     {"name": "service", "description": "Architectures, workers, usage, health and metrics."},
 ]
@@ -115,6 +116,31 @@ PREDICT_EXAMPLES: dict[str, Example] = {
                 {"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "island": "Torgersen", "sex": "male"},
                 {"bill_length_mm": 47.5, "bill_depth_mm": 15.0, "island": "Biscoe", "sex": None},
             ]
+        },
+    },
+}
+
+
+MODEL_EXAMPLES: dict[str, Example] = {
+    "job": {
+        "summary": "The best epoch of a job",
+        "value": {"name": "churn", "from": {"job": "job_18d2f3c1a2b40007d1e2f3a4"}},
+    },
+    "sweep": {
+        "summary": "The best point of a sweep, with all its folds and seeds",
+        "value": {"name": "churn", "from": {"sweep": "swp_18d2f3c1a2b40007d1e2f3a4"}, "alias": "challenger"},
+    },
+    "members": {
+        "summary": "A weighted average of two jobs",
+        "value": {
+            "name": "churn",
+            "from": {
+                "members": [
+                    {"job": "job_18d2f3c1a2b40007d1e2f3a4", "weight": 2.0},
+                    {"job": "job_18d2f3c1a2b40008d1e2f3a4"},
+                ]
+            },
+            "description": "two thirds wide, one third deep",
         },
     },
 }

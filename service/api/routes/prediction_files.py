@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from email.message import Message
 from functools import partial
 from pathlib import Path
@@ -17,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from service.api import expensive_work
-from service.api.context import JobId, Reader
+from service.api.context import JobId, Reader, RequestContext
 from service.api.http import uploads
 from service.api.http.ranges import CSV, PARQUET, whole
 from service.api.quota import UploadReservation
@@ -25,6 +27,7 @@ from service.api.routes.predictions import model_of, with_best
 from service.api.strict_route import StrictRoute, is_json
 from service.concurrency.cancellation import current
 from service.domain.checkpoint import Checkpoint
+from service.domain.model_ref import ModelRef
 from service.errors import StorageError
 from service.spec.read_options import Encoding, FileFormat, ReadOptions
 
@@ -33,6 +36,14 @@ if TYPE_CHECKING:
 
 FORMATS = {CSV: FileFormat.csv, PARQUET: FileFormat.parquet}
 ENCODINGS: dict[str, str] = {codecs.lookup(name).name: name for name in get_args(Encoding)}
+
+
+@dataclass(frozen=True)
+class RowsFormat:
+    """The format of a file of rows, and of its predictions."""
+
+    media_type: str
+    options: ReadOptions
 
 
 class FileRoute(StrictRoute):
@@ -59,44 +70,60 @@ async def _reservation(context: Reader) -> AsyncIterator[UploadReservation]:
         yield reservation
 
 
+Reservation = Annotated[UploadReservation, Depends(_reservation)]
+
+
 @router.post("/{job_id}/predict", include_in_schema=False)
-async def predict_file(
-    job_id: JobId, request: Request, context: Reader, reservation: Annotated[UploadReservation, Depends(_reservation)]
-) -> Response:
+async def predict_file(job_id: JobId, request: Request, context: Reader, reservation: Reservation) -> Response:
     """See `predict`. The file is streamed through the disk, never whole in memory."""
-    media_type, options = _format_of(request.headers["content-type"])
-
-    def answer(checkpoint: Checkpoint, path: Path) -> BinaryIO:
-        answers = context.state.predictor.predict_file(
-            model_of(checkpoint, path), source, options, context.state.file_process_limits
-        )
-        try:
-            return current().close_on_discard(answers.open("rb"))  # the open file outlives the folder
-        except OSError as error:
-            raise StorageError(f"the predictions could not be read: {error.strerror}") from error
-
+    format_ = format_of(request)
     # Checked before the body is read: without a best epoch it would be refused anyway.
     await with_best(context, job_id, _nothing)
+    async with received(context, request, reservation) as source:
+
+        def answer(checkpoint: Checkpoint, path: Path) -> BinaryIO:
+            return predicted_file(context, model_of(checkpoint, path), source, format_)
+
+        work = partial(expensive_work.run, context, request, context.state.ingest_slots, answer)
+        checkpoint, file = await with_best(context, job_id, work)
+    headers = {"Checkpoint-Epoch": str(checkpoint.epoch), "Checkpoint-SHA256": checkpoint.sha256}
+    return file_response(file, reservation, job_id, format_, headers)
+
+
+@asynccontextmanager
+async def received(context: RequestContext, request: Request, reservation: UploadReservation) -> AsyncIterator[Path]:
+    """The path of the file of rows, received into a folder that is deleted at the end."""
     async with contextmanager_in_threadpool(context.state.artifacts.scratch()) as folder:
         source = folder / "source"
         await uploads.receive(reservation.watch(request), source, context.state.settings.max_upload_bytes)
-        work = partial(expensive_work.run, context, request, context.state.ingest_slots, answer)
-        checkpoint, file = await with_best(context, job_id, work)
+        yield source
+
+
+def predicted_file(context: RequestContext, ref: ModelRef, source: Path, format_: RowsFormat) -> BinaryIO:
+    """An open file with the predictions for the rows of `source`; it outlives its folder. Blocks."""
+    answers = context.state.predictor.predict_file(ref, source, format_.options, context.state.file_process_limits)
+    try:
+        return current().close_on_discard(answers.open("rb"))
+    except OSError as error:
+        raise StorageError(f"the predictions could not be read: {error.strerror}") from error
+
+
+def file_response(
+    file: BinaryIO, reservation: UploadReservation, name: str, format_: RowsFormat, headers: dict[str, str]
+) -> Response:
+    """The predictions as a download, with headers that say what made them."""
     reservation.resize(file.seek(0, 2))
-    headers = {
-        "Content-Disposition": f'attachment; filename="{job_id}-predictions.{options.format}"',
-        "Checkpoint-Epoch": str(checkpoint.epoch),
-        "Checkpoint-SHA256": checkpoint.sha256,
-    }
-    return whole(file, headers, media_type)
+    disposition = f'attachment; filename="{name}-predictions.{format_.options.format}"'
+    return whole(file, {"Content-Disposition": disposition, **headers}, format_.media_type)
 
 
 async def _nothing(_checkpoint: Checkpoint, _path: Path) -> None:
     """Only the checkpoint is asked for."""
 
 
-def _format_of(content_type: str) -> tuple[str, ReadOptions]:
-    """The media type and the read options; raises a 415 for anything but CSV and Parquet."""
+def format_of(request: Request) -> RowsFormat:
+    """The format that the request's Content-Type names; raises a 415 for anything but CSV and Parquet."""
+    content_type = request.headers["content-type"]
     header = Message()
     header["Content-Type"] = content_type
     media_type, charset = header.get_content_type(), header.get_param("charset")
@@ -106,7 +133,7 @@ def _format_of(content_type: str) -> tuple[str, ReadOptions]:
     options: dict[str, Any] = {"format": FORMATS[media_type]}
     if charset is not None:
         options["encoding"] = _encoding(str(charset))
-    return media_type, ReadOptions.model_validate(options)
+    return RowsFormat(media_type, ReadOptions.model_validate(options))
 
 
 def _encoding(charset: str) -> str:

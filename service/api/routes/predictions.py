@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -115,35 +114,50 @@ async def predict(
     Weights that are missing or damaged on the server are a 500 with the code `checkpoint_corrupt`.
     """
 
-    predictor, rows = context.state.predictor, asked.rows
+    async def answer(checkpoint: Checkpoint, path: Path) -> Response:
+        by = {"checkpoint": {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256}}
+        return await predicted_rows(context, request, model_of(checkpoint, path), asked.rows, by)
 
-    async def few(checkpoint: Checkpoint, path: Path) -> Response:
-        coroutine = predictor.predict_few(context.caller.tenant, model_of(checkpoint, path), rows)
-        body = _body(checkpoint, await expensive_work.until_disconnect(request, coroutine))
-        if len(body) <= MAX_BUFFERED_BYTES:
-            return Response(body, media_type=JSON)
-        return await expensive_work.run(context, request, context.state.predict_slots, _from_disk, context, body)
-
-    def many(checkpoint: Checkpoint, path: Path) -> Response:
-        # Serialized here, in the thread, to keep the event loop free.
-        body = _body(checkpoint, predictor.predict(model_of(checkpoint, path), rows))
-        return Response(body, media_type=JSON) if len(body) <= MAX_BUFFERED_BYTES else _from_disk(context, body)
-
-    in_slot = partial(expensive_work.run, context, request, context.state.predict_slots, many)
-    _, response = await with_best(context, job_id, few if len(rows) <= FEW_ROWS else in_slot)
+    _, response = await with_best(context, job_id, answer)
     return response
 
 
-def _body(checkpoint: Checkpoint, answers: list[dict[str, Any]]) -> bytes:
-    by = {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256}
-    return json.dumps({"predictions": answers, "checkpoint": by}).encode()
+async def predicted_rows(
+    context: RequestContext,
+    request: Request,
+    ref: ModelRef,
+    rows: list[dict[str, Any]],
+    by: dict[str, Any],
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """The predictions as JSON beside `by`, which says what made them."""
+    predictor, slots = context.state.predictor, context.state.predict_slots
+    if len(rows) <= FEW_ROWS:
+        coroutine = predictor.predict_few(context.caller.tenant, ref, rows)
+        body = _body(await expensive_work.until_disconnect(request, coroutine), by)
+        if len(body) <= MAX_BUFFERED_BYTES:
+            return Response(body, headers=headers, media_type=JSON)
+        return await expensive_work.run(context, request, slots, _from_disk, context, body, headers)
+
+    def many() -> Response:
+        # Serialized here, in the thread, to keep the event loop free.
+        body = _body(predictor.predict(ref, rows), by)
+        if len(body) <= MAX_BUFFERED_BYTES:
+            return Response(body, headers=headers, media_type=JSON)
+        return _from_disk(context, body, headers)
+
+    return await expensive_work.run(context, request, slots, many)
 
 
-def _from_disk(context: RequestContext, body: bytes) -> Response:
+def _body(answers: list[dict[str, Any]], by: dict[str, Any]) -> bytes:
+    return json.dumps({"predictions": answers, **by}).encode()
+
+
+def _from_disk(context: RequestContext, body: bytes, headers: dict[str, str] | None) -> Response:
     with context.state.artifacts.scratch() as folder:
         (folder / "answer").write_bytes(body)
         file = current().close_on_discard((folder / "answer").open("rb"))
-    return whole(file, {}, JSON)
+    return whole(file, headers or {}, JSON)
 
 
 def model_of(checkpoint: Checkpoint, path: Path) -> ModelRef:

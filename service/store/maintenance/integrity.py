@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, exists, func, or_, select, tuple_
+from sqlalchemy import String, and_, case, cast, exists, func, literal, or_, select, tuple_
 
 from service.domain.checkpoint import CheckpointKind
 from service.domain.event import EventKind
 from service.domain.status import LIVE, Status
 from service.spec.early_stopping import Monitor
 from service.store.engine import allow_long_statements
+from service.store.model_tables import model_member_files, model_members, model_versions, models
 from service.store.schema import STAGED, checkpoints, datasets, epochs, events, job_files, jobs, sweeps
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class Violation:
 class FileRef:
     """A file as described by the row that refers to it."""
 
-    owner: str  # the id of a job or a data set
-    kind: str  # best, last, state, predictions or rows
+    owner: str  # the id of a job or a data set, or the name and version of a model
+    kind: str  # best, last, state, predictions, rows or member
     path: str
     sha256: str
     size_bytes: int
@@ -172,6 +173,37 @@ def dataset_files(connection: Connection, after: FileRef | None = None) -> list[
     query = select(datasets.c.id, *columns).where(datasets.c.id > ("" if after is None else after.owner))
     page = connection.execute(query.order_by(datasets.c.id).limit(ROWS))
     return [FileRef(row.id, "rows", *row[1:]) for row in page]
+
+
+def member_files(connection: Connection, after: FileRef | None = None) -> list[FileRef]:
+    """The next page of files that only versions of models have, each file once; empty at the end."""
+    return _kept(connection, model_members, checkpoints, literal("member"), after)
+
+
+def other_member_files(connection: Connection, after: FileRef | None = None) -> list[FileRef]:
+    """The next page of other files that only versions of models have, each file once; empty at the end."""
+    return _kept(connection, model_member_files, job_files, model_member_files.c.kind, after)
+
+
+def _kept(
+    connection: Connection, table: Table, of_jobs: Table, kind: ColumnElement[str], after: FileRef | None
+) -> list[FileRef]:
+    of_job = exists().where(of_jobs.c.tenant == table.c.tenant, of_jobs.c.path == table.c.path)
+    owner = func.min("model " + models.c.name + ":" + cast(table.c.version, String))
+    columns = table.c.path, table.c.sha256, table.c.size_bytes
+    query = select(owner, func.min(kind), *columns).join(models, models.c.id == table.c.model_id)
+    page = query.where(~of_job, table.c.path > ("" if after is None else after.path)).group_by(*columns)
+    return [FileRef(*row) for row in connection.execute(page.order_by(table.c.path).limit(ROWS))]
+
+
+def model_versions_without_members(connection: Connection) -> Iterator[Violation]:
+    """Versions of models that have no member."""
+    there = exists().where(
+        model_members.c.model_id == model_versions.c.model_id, model_members.c.version == model_versions.c.version
+    )
+    query = select(models.c.name, model_versions.c.version).join(models, models.c.id == model_versions.c.model_id)
+    for row in _stream(connection, query.where(~there)):
+        yield Violation(f"model {row.name}:{row.version}", "it has no members", RESTORE)
 
 
 def count(connection: Connection) -> tuple[int, int, int]:

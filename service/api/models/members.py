@@ -1,0 +1,153 @@
+"""Members of a new version: read from their jobs and checkpoint files, and compared with each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from service.api.models.selection import conflict
+from service.artifacts import sha256_of
+from service.domain.checkpoint import METADATA_KEY, CheckpointKind, read_metadata
+from service.domain.job_file import JobFileKind
+from service.domain.model import MemberDataset, ModelMember, Signature
+from service.errors import CheckpointCorrupt, InvalidSpec, NotFound
+from service.spec.data import DatasetData
+from service.spec.job import JobSpec
+from service.spec.table import Value
+from service.store import checkpoints, datasets, job_files
+from service.store.jobs import jobs
+from service.store.models.versions import NewMember
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from service.api.context import RequestContext
+    from service.api.models.selection import Chosen
+    from service.domain.checkpoint import Checkpoint
+    from service.domain.job import Job
+    from service.domain.job_file import JobFile
+
+
+class _Target(BaseModel):
+    column: str
+    classes: list[Value] | None = None
+
+
+class _Feature(BaseModel):
+    column: str
+
+
+class _Preprocessing(BaseModel):
+    features: list[_Feature]
+    target: _Target
+
+
+class _Metadata(BaseModel):
+    """What a version needs of a checkpoint's metadata."""
+
+    preprocessing: _Preprocessing
+
+
+def read_members(context: RequestContext, chosen: Sequence[Chosen]) -> tuple[list[NewMember], Signature]:
+    """The members, with weights that sum to 1, and what they agree on.
+
+    Raises InvalidSpec for an unknown job and for one that differs from the first, Conflict for one that has not ended
+    or has no best epoch, CheckpointCorrupt.
+    """
+    found = [_job_of(context, each) for each in chosen]
+    named = _datasets(context, [job for job, _, _ in found])
+    total = sum(each.weight for each in chosen)
+    members, first = list[NewMember](), None
+    for each, (job, checkpoint, predictions) in zip(chosen, found, strict=True):
+        signature = read_signature(context.state.artifacts.path(checkpoint.path), checkpoint)
+        if first is None:
+            first = signature
+        elif difference := _difference(first, signature):
+            message = f"the job {each.job!r} {difference}: all members of a version must agree"
+            raise InvalidSpec.at(each.pointer, message)
+        member = _member(job, checkpoint, each.weight / total, named)
+        members.append(NewMember(member, checkpoint.path, predictions))
+    assert first is not None
+    return members, first
+
+
+def _job_of(context: RequestContext, chosen: Chosen) -> tuple[Job, Checkpoint, JobFile | None]:
+    """The job, its best checkpoint, and the file of its predictions, if it has kept them."""
+    with context.database.reading() as connection:
+        try:
+            job = jobs.get(connection, chosen.job)
+        except NotFound as error:
+            raise InvalidSpec.at(chosen.pointer, error.detail) from error
+        checkpoint = checkpoints.of_jobs(connection, [job.id], CheckpointKind.best).get(job.id)
+        predictions = job_files.find(connection, job.id, JobFileKind.predictions)
+    if not job.status.terminal:
+        raise conflict(chosen.pointer, f"the job {job.id!r} is {job.status.value}; wait until it has ended")
+    if checkpoint is None:
+        raise conflict(chosen.pointer, f"the job {job.id!r} is {job.status.value} and has no best epoch")
+    return job, checkpoint, predictions
+
+
+def _datasets(context: RequestContext, found: Sequence[Job]) -> dict[str, MemberDataset]:
+    """The data sets of these jobs that still exist, by id."""
+    wanted = {name for job in found if (name := _dataset_id(job)) is not None}
+    with context.database.reading() as connection:
+        sources = datasets.sources(connection, wanted)
+    return {key: MemberDataset(id=key, name=name, sha256=sha256) for key, (name, sha256) in sources.items()}
+
+
+def _dataset_id(job: Job) -> str | None:
+    data = job.spec.data if isinstance(job.spec, JobSpec) else None
+    return data.id if isinstance(data, DatasetData) else None
+
+
+def _member(job: Job, checkpoint: Checkpoint, weight: float, named: dict[str, MemberDataset]) -> ModelMember:
+    spec: dict[str, Any] = job.spec.model_dump(mode="json") if isinstance(job.spec, JobSpec) else job.spec
+    return ModelMember(
+        job=job.id,
+        weight=weight,
+        epoch=checkpoint.epoch,
+        sha256=checkpoint.sha256,
+        size_bytes=checkpoint.size_bytes,
+        metrics=checkpoint.metrics,
+        test_metrics=None if job.test is None else job.test.metrics,
+        dataset=named.get(_dataset_id(job) or ""),
+        spec=spec,
+    )
+
+
+def read_signature(path: Path, checkpoint: Checkpoint) -> Signature:
+    """What a checkpoint takes and gives, from its file, whose SHA-256 is verified; raises CheckpointCorrupt."""
+    try:
+        if sha256_of(path) != checkpoint.sha256:
+            raise CheckpointCorrupt(
+                f"the file of the {checkpoint.kind.value} checkpoint is damaged ({checkpoint.path})"
+            )
+        with path.open("rb") as file:
+            described = _Metadata.model_validate_json(read_metadata(file)[METADATA_KEY]).preprocessing
+    except OSError as error:
+        raise CheckpointCorrupt(f"the checkpoint's file cannot be read: {error.strerror}") from error
+    except (KeyError, ValidationError) as error:
+        raise CheckpointCorrupt(f"the checkpoint does not describe its columns ({checkpoint.path})") from error
+    classes = described.target.classes
+    return Signature(
+        task="regression" if classes is None else "classification",
+        target=described.target.column,
+        classes=classes,
+        features=[feature.column for feature in described.features],
+    )
+
+
+def _difference(first: Signature, other: Signature) -> str | None:
+    """In what `other` differs from the first member; None if they fit together."""
+    if other.target != first.target:
+        return f"predicts {other.target!r}, the first one {first.target!r}"
+    if other.task != first.task:
+        return f"is a {other.task}, the first one a {first.task}"
+    if list(map(repr, other.classes or ())) != list(map(repr, first.classes or ())):  # 1 and true are equal
+        return "has other classes than the first one"
+    if differing := sorted(set(first.features) ^ set(other.features)):
+        has = "also needs" if differing[0] in other.features else "does not need"
+        return f"{has} the column {differing[0]!r}, unlike the first one"
+    return None

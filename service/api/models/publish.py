@@ -1,0 +1,77 @@
+"""Publishes a version of a model: chooses and reads its members, and stores it in one transaction."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from service.api.models.members import read_members
+from service.api.models.selection import choose, conflict
+from service.domain.model import VersionMetrics
+from service.ensembling.process import score
+from service.errors import NotFound
+from service.store import keys
+from service.store.models import versions
+from service.store.models.versions import NewModelVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from service.api.context import RequestContext
+    from service.domain.model import ModelVersion
+    from service.spec.model import NewVersion
+    from service.store.models.versions import NewMember
+
+
+def publish(context: RequestContext, asked: NewVersion, key: str | None, sha256: str) -> tuple[ModelVersion, bool]:
+    """The new version; (version, False) if the Idempotency-Key `key` created it before. Blocks.
+
+    `sha256`: of the request. Raises InvalidSpec, Conflict, IdempotencyMismatch, QuotaExceeded and errors of files.
+    """
+    with context.database.reading() as connection:
+        known = None if key is None else versions.by_idempotency_key(connection, key, sha256)
+        by = keys.actor(connection, context.caller.key)
+    if known is not None:
+        return known, False
+    chosen = choose(context, asked.source)
+    members, signature = read_members(context, chosen)
+    context.check_quota(sum(len(json.dumps(new.member.spec)) for new in members))
+    source = asked.source
+    if source.sweep is not None:
+        source = source.model_copy(update={"select": source.select or "best"})
+    new = NewModelVersion(
+        name=asked.name,
+        description=asked.description,
+        alias=asked.alias,
+        source=source,
+        signature=signature,
+        metrics=_metrics(context, members),
+        members=members,
+        created_by=by,
+        service_version=version("bestepoch"),
+    )
+    try:
+        with context.database.transaction() as connection:
+            return versions.create(connection, new, idempotency_key=key, request_sha256=sha256)
+    except NotFound as error:  # deleted meanwhile
+        raise conflict("/from", f"{error.detail}: it was deleted meanwhile") from error
+
+
+def _metrics(context: RequestContext, members: Sequence[NewMember]) -> VersionMetrics:
+    """Metrics of the average on held-out rows, if all members have kept predictions of rows of the same data."""
+    files = [
+        (context.state.artifacts.path(new.predictions.path), new.member.weight)
+        for new in members
+        if new.predictions is not None
+    ]
+    if len(files) < len(members) or len({_data(new.member.spec) for new in members}) > 1:
+        return VersionMetrics(validation=None, test=None)
+    scores = score(files, context.state.file_process_limits)
+    return VersionMetrics.model_validate(scores.model_dump())
+
+
+def _data(spec: Mapping[str, Any]) -> str:
+    """What rows a job has: its data set, or the inline or synthetic data."""
+    data = spec["data"]
+    return str(data["id"]) if data["kind"] == "dataset" else json.dumps(data, sort_keys=True)

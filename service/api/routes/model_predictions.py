@@ -1,0 +1,148 @@
+"""POST /v1/models/{model}/predict: predictions of a published model, for rows in JSON and for files."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Path, Request
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import Response
+
+from service.api import expensive_work
+from service.api.context import Reader, RequestContext
+from service.api.http.openapi import PREDICT_EXAMPLES, problems
+from service.api.routes.prediction_files import (
+    FileRoute,
+    Reservation,
+    file_response,
+    format_of,
+    predicted_file,
+    received,
+)
+from service.api.routes.predictions import Prediction, PredictRequest, predicted_rows
+from service.api.strict_route import StrictRoute
+from service.api.tabular_responses import TABULAR_CONTENT
+from service.domain.model import CHAMPION
+from service.domain.model_ref import Member, ModelRef
+from service.spec.model import ADDRESS
+from service.store.models import aliases
+from service.store.models.aliases import ServedVersion
+
+Address = Annotated[
+    str,
+    Path(
+        pattern=f"^{ADDRESS}$",
+        description="`NAME` (its alias `champion`), `NAME@ALIAS` or `NAME:VERSION`.",
+        examples=["churn", "churn@challenger", "churn:3"],
+    ),
+]
+
+HEADERS = {
+    "Model-Name": {"description": "The model's name.", "schema": {"type": "string"}},
+    "Model-Version": {"description": "The version that predicted every row.", "schema": {"type": "integer"}},
+    "Model-Alias": {
+        "description": "The alias that led to it; absent with `:VERSION`.",
+        "schema": {"type": "string"},
+    },
+}
+
+
+class PredictingModel(BaseModel):
+    """The version that predicted."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    name: str
+    """The model's name."""
+    version: int
+    """The version that predicted every row."""
+    alias: str | None
+    """The alias that led to it; null for `NAME:VERSION`."""
+
+
+class ModelPredictions(BaseModel):
+    """A prediction for each row."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    predictions: list[Prediction]
+    """One per row, in the rows' order."""
+    model: PredictingModel
+    """The version that predicted."""
+
+
+router = APIRouter(tags=["predictions"])
+_files = APIRouter(prefix="/models", route_class=FileRoute)
+_rows = APIRouter(prefix="/models", route_class=StrictRoute)
+
+
+@_files.post("/{model}/predict", include_in_schema=False)
+async def predict_file_by_model(
+    model: Address, request: Request, context: Reader, reservation: Reservation
+) -> Response:
+    """See `predict_by_model`. The file is streamed through the disk, never whole in memory."""
+    format_ = format_of(request)
+    served = await _served(context, model)
+    async with received(context, request, reservation) as source:
+        work = predicted_file, context, ref_of(context, served), source, format_
+        file = await expensive_work.run(context, request, context.state.ingest_slots, *work)
+    return file_response(file, reservation, f"{served.name}-{served.version}", format_, _headers(served))
+
+
+@_rows.post(
+    "/{model}/predict",
+    operation_id="predict_by_model",
+    summary="Predict rows by a model",
+    response_model=ModelPredictions,
+    openapi_extra={"requestBody": {"content": TABULAR_CONTENT}},
+    responses={
+        **problems(400, 404, 409, 413, 415, 507),
+        200: {"content": TABULAR_CONTENT, "headers": HEADERS},
+    },
+)
+async def predict_by_model(
+    model: Address,
+    asked: Annotated[PredictRequest, Body(openapi_examples=PREDICT_EXAMPLES)],
+    request: Request,
+    context: Reader,
+) -> Response:
+    """Predict rows with a published model: JSON, CSV or Parquet, as for a job.
+
+    `/v1/models/churn/predict` is the alias `champion`, `/v1/models/churn@challenger/predict` another alias,
+    `/v1/models/churn:3/predict` one version for good. An alias is looked up once for each request, so one version
+    predicts all its rows, and the answer names it, in JSON and as headers. The prediction of several members is the
+    weighted mean of their probabilities, or of their numbers.
+    """
+    served = await _served(context, model)
+    by = {"model": {"name": served.name, "version": served.version, "alias": served.alias}}
+    return await predicted_rows(context, request, ref_of(context, served), asked.rows, by, _headers(served))
+
+
+router.include_router(_files)
+router.include_router(_rows)
+
+
+async def _served(context: RequestContext, address: str) -> ServedVersion:
+    """The version at this address now; raises NotFound."""
+    found = re.fullmatch(ADDRESS, address)
+    assert found is not None, "the route has checked the address"
+    name, alias, version = found.groups()
+    which = {"alias": alias or CHAMPION} if version is None else {"version": int(version)}
+
+    def read() -> ServedVersion:
+        with context.database.reading() as connection:
+            return aliases.served(connection, name, **which)
+
+    return await context.state.read_batcher.run(read, (context.caller.tenant, "model", address))
+
+
+def ref_of(context: RequestContext, served: ServedVersion) -> ModelRef:
+    """The files of the version, and their weights, for the predictor."""
+    path = context.state.artifacts.path
+    return ModelRef(tuple(Member(str(path(each.path)), each.sha256, each.weight) for each in served.members))
+
+
+def _headers(served: ServedVersion) -> dict[str, Any]:
+    alias = {} if served.alias is None else {"Model-Alias": served.alias}
+    return {"Model-Name": served.name, "Model-Version": str(served.version), **alias}

@@ -1,0 +1,148 @@
+"""Published models: versions, aliases, and predictions under a name that stays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, overload
+
+from service.client.predictions import Predictor
+from service.domain.model import CHAMPION, AliasMoved, ModelAlias, ModelVersion, ModelVersionSummary
+from service.domain.model import Model as State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from service.client.job import Job
+    from service.client.predictions import Frame
+    from service.client.sweep import Sweep
+    from service.client.transport import Transport
+
+
+class Model:
+    """A model; `state` is its last known state, updated by `refresh()` and by moves of aliases."""
+
+    def __init__(self, transport: Transport, state: State) -> None:
+        self._transport, self.state = transport, state
+        self._path = f"/v1/models/{state.name}"
+
+    def __repr__(self) -> str:
+        aliases = ", ".join(f"{alias.alias} -> {alias.version}" for alias in self.state.aliases)
+        return f"<Model {self.name}: {self.state.versions} versions, {aliases or 'no aliases'}>"
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.state.name
+
+    def refresh(self) -> Model:
+        """Update `state`."""
+        self.state = State.model_validate(self._transport.json("GET", self._path))
+        return self
+
+    def versions(self) -> Iterator[ModelVersionSummary]:
+        """The versions, newest first, without their members."""
+        return map(ModelVersionSummary.model_validate, self._transport.pages(f"{self._path}/versions", {}))
+
+    def version(self, number: int | None = None) -> ModelVersion:
+        """A version with its members and their lineage; default: the newest."""
+        chosen = self.state.latest if number is None else number
+        return ModelVersion.model_validate(self._transport.json("GET", f"{self._path}/versions/{chosen}"))
+
+    def promote(self, version: int, alias: str = CHAMPION, *, expected: int | None = None) -> ModelAlias:
+        """Point an alias to a version, atomically.
+
+        `expected`: only if it points to this version now; otherwise ApiError with the status 409.
+        """
+        body = {"version": version} | ({} if expected is None else {"expected": expected})
+        moved = ModelAlias.model_validate(self._transport.json("PUT", f"{self._path}/aliases/{alias}", json=body))
+        self.refresh()
+        return moved
+
+    def rollback(self, alias: str = CHAMPION) -> ModelAlias:
+        """Move an alias back to the version before; raises LookupError if there is none."""
+        now = ModelAlias.model_validate(self._transport.json("GET", f"{self._path}/aliases/{alias}"))
+        if now.previous is None:
+            raise LookupError(f"the alias {alias!r} of {self.name!r} has no version to roll back to")
+        return self.promote(now.previous, alias, expected=now.version)
+
+    def history(self, alias: str = CHAMPION) -> Iterator[AliasMoved]:
+        """The moves of an alias, newest first: who, when, from where and to where."""
+        return map(AliasMoved.model_validate, self._transport.pages(f"{self._path}/aliases/{alias}/history", {}))
+
+    @overload
+    def predict(self, rows: Iterable[Mapping[str, Any]], *, at: str | int = CHAMPION) -> list[dict[str, Any]]: ...
+    @overload
+    def predict(self, rows: str | Path, out: None = None, *, at: str | int = CHAMPION) -> list[dict[str, Any]]: ...
+    @overload
+    def predict(self, rows: str | Path, out: str | Path, *, at: str | int = CHAMPION) -> Path: ...
+    @overload
+    def predict(self, rows: Frame, *, at: str | int = CHAMPION) -> Frame: ...
+    def predict(self, rows: Any, out: str | Path | None = None, *, at: str | int = CHAMPION) -> Any:
+        """Predict as `Job.predict` does, with the version that `champion` points to.
+
+        `at`: another alias, or the number of a version.
+        """
+        return Predictor(self._transport, self._path + (f":{at}" if isinstance(at, int) else f"@{at}")).of(rows, out)
+
+    def delete_alias(self, alias: str) -> None:
+        """Delete an alias; the version that it points to stays."""
+        self._transport.delete(f"{self._path}/aliases/{alias}")
+        self.refresh()
+
+    def delete_version(self, number: int) -> None:
+        """Delete a version that no alias points to."""
+        self._transport.delete(f"{self._path}/versions/{number}")
+        self.refresh()
+
+    def delete(self) -> None:
+        """Delete the model with all its versions; it must have no alias."""
+        self._transport.delete(self._path)
+
+
+class Models:
+    """The published models of a service: `client.models`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(
+        self,
+        name: str,
+        source: Job | Sweep | Mapping[Any, float] | Mapping[str, Any],
+        *,
+        select: str | None = None,
+        description: str | None = None,
+        alias: str | None = None,
+    ) -> ModelVersion:
+        """Publish the next version of the model `name`.
+
+        `source`: a job; a sweep, with `select="best"` or `"greedy"`; a dict of jobs, or job ids, with their weights.
+        `alias`: is moved to the new version; the first version of a name gets `champion` anyway.
+        """
+        body: dict[str, Any] = {"name": name, "from": _source(source) | ({} if select is None else {"select": select})}
+        body |= {key: value for key, value in (("description", description), ("alias", alias)) if value is not None}
+        return ModelVersion.model_validate(self._transport.create("/v1/models", body))
+
+    def get(self, name: str) -> Model:
+        """The model of this name."""
+        return Model(self._transport, State.model_validate(self._transport.json("GET", f"/v1/models/{name}")))
+
+    def predict_file(self, address: str, rows: str | Path) -> bytes:
+        """The predictions for a file of rows, as the bytes of a file of the same format.
+
+        `address`: `NAME`, `NAME@ALIAS` or `NAME:VERSION`.
+        """
+        return Predictor(self._transport, f"/v1/models/{address}").bytes_of(rows)
+
+    def list(self, **filters: Any) -> Iterator[Model]:
+        """Matching models, newest first: `name=`, `job=`."""
+        for state in self._transport.pages("/v1/models", filters):
+            yield Model(self._transport, State.model_validate(state))
+
+
+def _source(source: Any) -> dict[str, Any]:
+    """`from` of the request."""
+    if hasattr(source, "items"):
+        return {"members": [{"job": getattr(job, "id", job), "weight": weight} for job, weight in source.items()]}
+    kind = "sweep" if hasattr(source, "summary") else "job"
+    return {kind: source.id}

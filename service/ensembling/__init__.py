@@ -1,0 +1,1 @@
+"""Ensembles from kept predictions: greedy selection of members, and how good their weighted mean is."""
