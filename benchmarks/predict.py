@@ -2,9 +2,10 @@
 
     python -m benchmarks.predict [python of an environment with mlflow, onnx and onnxruntime]
 
-All three serve the penguins' network, one process each (and our helper). A client of another process keeps 1, 8 and
-64 connections busy, one server after the other in each round; ratios are medians of the rounds' ratios. MLflow's model
-server is its `mlflow models serve`, with the same ONNX file.
+All serve the penguins' network. The bare route is a `def` endpoint of uvicorn with h11, one process as the API is one;
+MLflow's is `mlflow models serve` with the same ONNX file, whose answers are those of onnxruntime. A client of another
+process keeps 1, 8 and 64 connections busy, one server after the other in each round; ratios are medians of the rounds'
+ratios. First the answers that come after nothing: the first of a new service, and the first after an idle minute.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 CLIENTS = 1, 8, 64
 SECONDS = 3.0
 ROUNDS = 5
+IDLE_SECONDS = 60.0
 PENGUINS = Path("examples/penguins.csv")
 ROW = {
     "island": "Biscoe",
@@ -65,8 +67,11 @@ def main() -> None:
         if sys.argv[1:]:
             mlflow = stack.enter_context(mlflow_server(sys.argv[1], home))
             servers["MLflow"] = mlflow, "/invocations", json.dumps({"inputs": inputs_of(ROW, list)}).encode()
-        for name, server in servers.items():
-            print(f"{name}: {ask_once(*server)[:100]!r}")
+        print(f"bestepoch, first answer of the service: {first_answer(servers['bestepoch']):.1f} ms")
+        for server in servers.values():
+            ask_once(*server)
+        time.sleep(IDLE_SECONDS)
+        print(f"bestepoch, first answer after {IDLE_SECONDS:.0f} s: {first_answer(servers['bestepoch']):.1f} ms")
         for clients in CLIENTS:
             measure(servers, clients)
 
@@ -104,6 +109,13 @@ async def busy(port: int, path: str, body: bytes, clients: int) -> list[float]:
 
     await asyncio.gather(*(one() for _ in range(clients)))
     return times
+
+
+def first_answer(server: tuple[int, str, bytes]) -> float:
+    """Milliseconds from opening a connection to the answer."""
+    began = time.perf_counter()
+    ask_once(*server)
+    return 1e3 * (time.perf_counter() - began)
 
 
 def ask_once(port: int, path: str, body: bytes) -> bytes:

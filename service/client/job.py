@@ -143,11 +143,13 @@ class Job:
         `probabilities`. `as_frame`: as a pandas DataFrame with the columns `probability of CLASS`. Raises ApiError
         where none were kept.
         """
-        rows, asked = list[Row](), dict[str, Any]({"offset": 0, "limit": 10_000, **({"part": part} if part else {})})
-        while asked["offset"] is not None:
-            page = self._transport.json("GET", f"{self._path}/predictions", params=asked)
+        rows: list[Row] = []
+        asked: dict[str, Any] = {"limit": 10_000} if part is None else {"limit": 10_000, "part": part}
+        offset: int | None = 0
+        while offset is not None:
+            page = self._transport.json("GET", f"{self._path}/predictions", params={**asked, "offset": offset})
             rows += page["data"]
-            asked["offset"] = page["next"]
+            offset = page["next"]
         return predictions_frame(rows) if as_frame else rows
 
     def cancel(self) -> Job:

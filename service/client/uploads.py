@@ -106,7 +106,7 @@ def history_frame(epochs: list[Epoch]) -> DataFrame:
 
 
 def predictions_frame(rows: list[dict[str, Any]]) -> DataFrame:
-    """A DataFrame with a row per prediction and the service's columns; raises ImportError without pandas."""
+    """A DataFrame with a row per prediction and the columns of the files; raises ImportError without pandas."""
     with needs("predictions(as_frame=True)", "pandas", "bestepoch[pandas]"):
         import pandas
     shares = ({f"probability of {name}": p for name, p in row.get("probabilities", {}).items()} for row in rows)

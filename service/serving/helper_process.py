@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import threading
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Self
@@ -87,6 +88,7 @@ class HelperProcess:
 
 def _serve(pipe: Connection, model_bytes: int) -> None:
     """Entry point of the helper process; only this process imports torch."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, whose Ctrl-C reaches the API too: it stops this
     from service.serving import helper
 
     helper.serve(pipe, model_bytes)

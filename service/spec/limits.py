@@ -100,10 +100,15 @@ def file_bytes_of(job: Resolved) -> int:
     return checkpoint_bytes_of(job) + prediction_bytes_of(job)
 
 
+def prediction_count(job: Resolved) -> int:
+    """The values that predictions of the validation and test rows have: rows x classes, or rows."""
+    return (job.rows.validation + job.rows.test) * max(len(job.target.classes or ()), 1)
+
+
 def prediction_bytes_of(job: Resolved) -> int:
     """Estimated size in bytes of the predictions that a job keeps of its validation and test rows."""
     rows, classes = job.rows.validation + job.rows.test, len(job.target.classes or ())
-    if not rows or rows * max(classes, 1) > MAX_PREDICTIONS:
+    if not rows or prediction_count(job) > MAX_PREDICTIONS:
         return 0
     return FILE_BYTES + rows * (PREDICTED_ROW_BYTES + VALUE_BYTES * classes)
 

@@ -9,6 +9,7 @@ from service.spec.architecture import TabularOptions
 from service.spec.averaging import Ema, Swa
 from service.spec.data import Preprocess
 from service.spec.layers import BatchNorm
+from service.spec.limits import MAX_PREDICTIONS, prediction_count
 from service.spec.optimizer import AdamW
 from service.spec.resolved import SpecWarning
 
@@ -45,6 +46,12 @@ def of_training(resolved: Resolved) -> list[SpecWarning]:
     if spec.precision == "bfloat16" and spec.device != "cuda":
         message = "bfloat16 is for GPUs: on a CPU it loses precision and is no faster"
         warnings.append(_warn("bfloat16_on_cpu", message, "/precision"))
+    if (count := prediction_count(resolved)) > MAX_PREDICTIONS:
+        message = (
+            f"the validation and test rows have {count:,} predicted values (rows x classes); predictions are kept for"
+            f" up to {MAX_PREDICTIONS:,}, so this job will have none"
+        )
+        warnings.append(_warn("predictions_not_kept", message, "/split"))
     norms = [layer for layer in resolved.layers if isinstance(layer, BatchNorm)]
     if resolved.steps_per_epoch == 1 and norms:
         message = (

@@ -139,6 +139,19 @@ def test_a_history_is_the_same_as_a_list_a_frame_and_a_parquet_file(
     assert [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()] == rows
 
 
+def test_kept_predictions_are_the_same_as_a_list_and_a_frame(client: Client) -> None:
+    job = client.train(PENGUINS, target="species", split={"test": 0.1}, max_epochs=3, early_stopping=None).wait(60)
+
+    rows, frame = job.predictions(), job.predictions("test", as_frame=True)
+
+    assert [row["part"] for row in rows] == ["validation"] * 69 + ["test"] * 34
+    tested = rows[69:]
+    assert frame["row"].tolist() == [row["row"] for row in tested]
+    assert frame["probability of Gentoo"].tolist() == [row["probabilities"]["Gentoo"] for row in tested]
+    assert job.state.test is not None
+    assert (frame["truth"] == frame["prediction"]).mean() == pytest.approx(job.state.test.metrics["accuracy"])
+
+
 def test_a_history_without_epochs_is_an_empty_frame_of_the_same_types() -> None:
     frame = history_frame([])
 

@@ -25,6 +25,7 @@ from service.store.jobs import actions, jobs
 from service.store.schema import jobs as jobs_table
 from service.store.schema import metadata
 from tests.api.job_factory import JobFactory
+from tests.data.test_prediction_table import table
 from tests.specs import synthetic
 from tests.store.records import dataset, epoch
 
@@ -79,6 +80,18 @@ def test_counts_of_one_are_singular() -> None:
         "1,000 files (0.0 MB) are in the trash",
         "1 problem found",
     ]
+
+
+def test_a_lost_file_of_predictions_is_reported_with_what_it_means(job_factory: JobFactory) -> None:
+    claim = job_factory.running()
+    job_factory.keep_predictions(claim, table(("a", "b"), 5, 3))
+    job_factory.finish(claim, Status.cancelled)
+    file_of(job_factory, claim.job_id).unlink()
+
+    (problem,) = examined(job_factory)
+
+    assert problem.startswith(f"{claim.job_id}: the file of its predictions is missing (jobs/{claim.job_id}/")
+    assert problem.endswith("restore the file from a backup; the job's checkpoints and metrics do not need it")
 
 
 def test_missing_truncated_and_corrupt_files_are_reported(job_factory: JobFactory) -> None:

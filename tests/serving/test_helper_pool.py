@@ -147,6 +147,22 @@ def test_a_closed_predictor_is_unavailable(model: ModelRef) -> None:
         predictor.predict(model, [{"x0": 1.0, "x1": 2.0}])
 
 
+def test_helpers_start_before_the_first_prediction_and_survive_ctrl_c(model: ModelRef) -> None:
+    predictor = Predictor(helpers=2)
+    try:
+        predictor.start()
+        processes = [until(lambda each=each: each._process) for each in predictor._pool._helpers]
+        predictor.preload(model)
+        for process in processes:
+            os.kill(process.pid, signal.SIGINT)
+
+        assert len(predictor.predict(model, [{"x0": 1.0, "x1": 2.0}])) == 1
+        assert [each._process for each in predictor._pool._helpers] == processes
+        assert all(process.is_alive() for process in processes)
+    finally:
+        predictor.close()
+
+
 def test_preloading_loads_a_model_in_every_helper(model: ModelRef, predictor: Predictor, tmp_path: Path) -> None:
     path = Path(checkpoint(tmp_path / "b", [i % 3 for i in range(40)]))
     preloaded = ref(path)
