@@ -51,7 +51,7 @@ def test_an_error_is_raised_here_and_the_next_report_is_written(asked: ReportInp
 
 
 def test_a_report_that_takes_too_long_is_stopped(asked: ReportInputs, tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="longer than 0.01 seconds"):
+    with pytest.raises(Unavailable, match=r"longer than 0\.01 seconds"):
         Reporter().write(asked, tmp_path / "report", ALLOWED.model_copy(update={"seconds": 0.01}))
 
 
@@ -61,7 +61,7 @@ def test_a_cancelled_request_kills_the_process(asked: ReportInputs, tmp_path: Pa
     threading.Timer(0.05, task.cancel).start()
     began = time.monotonic()
 
-    with pytest.raises((Cancelled, Unavailable)):
+    with pytest.raises(Cancelled):
         Reporter().write(replace(asked, predictions=StoredFile(Path("/dev/zero"), "0")), tmp_path / "report", ALLOWED)
 
     assert time.monotonic() - began < ALLOWED.seconds / 2
