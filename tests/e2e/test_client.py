@@ -226,3 +226,21 @@ def test_a_broken_stream_resumes_where_it_was(service: httpx2.Client) -> None:
 
     assert epochs == list(range(1, 201))
     assert proxy.used >= 3
+
+
+def test_a_report_is_an_object_or_a_document_and_compares_with_boosted_trees(client: Client) -> None:
+    job = client.train(client.upload(PENGUINS), "sex", split={"test": 0.25}, max_epochs=3)
+    job.wait()
+
+    report = job.report()
+
+    assert report.evaluated.part == "test"
+    assert report.baselines is not None
+    assert [model.name for model in report.baselines.models] == ["constant", "linear", "boosted_trees"]
+    assert report.missing == []
+    costly = job.report(costs={"false_negative": 5.0}).classification
+    assert costly is not None
+    assert costly.thresholds is not None
+    assert costly.thresholds.best[-1].metric == "cost"
+    assert job.report("html").startswith("<!doctype html>")
+    assert job.report("markdown").startswith("# Classification of sex")

@@ -133,3 +133,16 @@ def test_the_loss_curve_is_scaled_between_minimum_and_maximum() -> None:
     assert curve([1.0, 1.0]) == "▁▁"
     assert curve([]) == ""
     assert len(curve([1.0] * 100)) == 40
+
+
+def test_report_prints_markdown_or_json_and_saves_a_page(run: Run, tmp_path: Path) -> None:
+    job = json.loads(run("train", PENGUINS, *QUICK, "--set", "split.test=0.25", "--out", str(tmp_path)).stdout)["id"]
+    page = tmp_path / "report.html"
+
+    printed = run("report", job)
+
+    assert printed.exit_code == 0, printed.output
+    assert printed.stdout.startswith("# Classification of species\n")
+    assert json.loads(run("report", job, "--json").stdout)["evaluated"]["rows"] == 86
+    assert run("report", job, "--html", str(page)).stdout == f"Saved {page}\n"
+    assert page.read_text().startswith("<!doctype html>")

@@ -9,7 +9,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from pydantic import TypeAdapter, ValidationError
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.responses import Response
 
 from service.api import expensive_work
@@ -21,7 +22,7 @@ from service.api.routes.report_inputs import report_inputs
 from service.api.strict_route import StrictRoute
 from service.artifacts import sha256_of
 from service.domain.job_file import JobFile, JobFileKind
-from service.errors import Conflict, FieldError, InvalidRequest, NotFound, QuotaExceeded
+from service.errors import Conflict, NotFound, QuotaExceeded
 from service.reports.costs import with_costs
 from service.reports.documents.html import to_html
 from service.reports.documents.markdown import to_markdown
@@ -55,7 +56,7 @@ _TEXT = {"schema": {"type": "string"}}
     operation_id="get_report",
     summary="Read the report",
     response_model=Report,
-    responses={**problems(404, 409, 507), 200: {"content": {MARKDOWN: _TEXT, HTML: _TEXT}}},
+    responses={**problems(400, 404, 409, 507), 200: {"content": {MARKDOWN: _TEXT, HTML: _TEXT}}},
 )
 async def get_report(
     job_id: JobId,
@@ -82,14 +83,14 @@ async def get_report(
     set there are no baselines and nothing about columns. Rows are sampled where there are many.
     """
     wanted = format or preferred_document(accept)
-    chosen = None if costs is None else _parsed(costs)
 
+    parsed = None if costs is None else _parsed(costs)
     stored = await run_in_threadpool(_stored, context, job_id)
     if stored is None:
         # One report of a tenant is built at a time: who asks for the same one meanwhile finds it stored.
         stored = await expensive_work.run(context, request, context.state.report_slots, _built, context, job_id)
     slots = context.state.compute_slots
-    body = await expensive_work.run(context, request, slots, _rendered, stored, wanted, chosen)
+    body = await expensive_work.run(context, request, slots, _rendered, stored, wanted, parsed)
     headers = {"Vary": "Accept", "Content-Disposition": f'inline; filename="{job_id}-report.{ENDINGS[wanted]}"'}
     if wanted is ReportFormat.html:
         headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
@@ -120,12 +121,11 @@ def preferred_document(accept: str) -> ReportFormat:
 
 def _parsed(costs: str) -> Costs:
     try:
-        return TypeAdapter(Costs).validate_json(costs)
+        return Costs.model_validate_json(costs)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        message = f"costs: {f'{where}: ' if where else ''}{first['msg']}"
-        raise InvalidRequest(message, (FieldError("/query/costs", first["msg"]),)) from error
+        found = error.errors(include_url=False, include_context=False)
+        named = [{**each, "loc": ("query", ".".join(map(str, ["costs", *each["loc"]])))} for each in found]
+        raise RequestValidationError(named) from error
 
 
 def _key(job_id: str) -> str:

@@ -80,8 +80,8 @@ def confusion(matrix: ConfusionMatrix) -> Chart | None:
             plot.text(j + 0.5, y + 0.5, f"{cell:,}", style=style)
     for j, name in enumerate(classes):
         plot.column_label(j + 0.5, name, side)
-    plot.x_label("predicted class (rows: true class)")
-    return Chart("Confusion matrix", plot.svg("Confusion matrix"))
+    plot.x_label("predicted class")
+    return Chart("Confusion matrix: true class by predicted class", plot.svg("Confusion matrix"))
 
 
 def roc(section: ClassificationSection) -> Chart:

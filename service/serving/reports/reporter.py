@@ -42,6 +42,7 @@ class Reporter:
                     raise Unavailable(f"the report took longer than {allowed.seconds:g} seconds, the limit here")
                 error = ours.recv()
         except EOFError:
+            current().check()  # killed by a cancellation
             raise Unavailable("the process that builds the report ended unexpectedly; try again") from None
         finally:
             process.kill()

@@ -1,0 +1,67 @@
+"""Reports are built in processes that fail, time out and are killed without harm to the next one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from service.concurrency.cancellation import CancellableTask, Cancelled, set_current
+from service.domain.report import ReportInputs, StoredFile
+from service.errors import PredictionsCorrupt, Unavailable
+from service.reports.report import Report
+from service.serving.reports.build import build
+from service.serving.reports.reporter import Reporter
+from tests.data.tables import ALLOWED, PENGUINS, store
+from tests.serving.reports.trained import report_inputs
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
+    folder = tmp_path_factory.mktemp("penguins")
+    return report_inputs(folder, store(folder, PENGUINS), "species", split={"test": 0.25})
+
+
+@pytest.fixture(autouse=True)
+def no_task() -> Iterator[None]:
+    yield
+    set_current(CancellableTask())
+
+
+def test_the_report_of_another_process_is_that_of_this_one(asked: ReportInputs, tmp_path: Path) -> None:
+    Reporter().write(asked, tmp_path / "report", ALLOWED)
+
+    assert Report.model_validate_json((tmp_path / "report").read_text()) == build(asked)
+
+
+def test_an_error_is_raised_here_and_the_next_report_is_written(asked: ReportInputs, tmp_path: Path) -> None:
+    reporter = Reporter()
+
+    with pytest.raises(PredictionsCorrupt, match="has changed"):
+        reporter.write(
+            replace(asked, predictions=StoredFile(asked.predictions.path, "0")), tmp_path / "report", ALLOWED
+        )
+    reporter.write(asked, tmp_path / "report", ALLOWED)
+
+    assert (tmp_path / "report").exists()
+
+
+def test_a_report_that_takes_too_long_is_stopped(asked: ReportInputs, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"longer than 0\.01 seconds"):
+        Reporter().write(asked, tmp_path / "report", ALLOWED.model_copy(update={"seconds": 0.01}))
+
+
+def test_a_cancelled_request_kills_the_process(asked: ReportInputs, tmp_path: Path) -> None:
+    task = CancellableTask()
+    set_current(task)
+    threading.Timer(0.05, task.cancel).start()
+    began = time.monotonic()
+
+    with pytest.raises(Cancelled):
+        Reporter().write(replace(asked, predictions=StoredFile(Path("/dev/zero"), "0")), tmp_path / "report", ALLOWED)
+
+    assert time.monotonic() - began < ALLOWED.seconds / 2
