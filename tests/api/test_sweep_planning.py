@@ -54,23 +54,6 @@ def held_while_planning(app: FastAPI, database: Database, dataset_id: str, varia
         tracemalloc.stop()
 
 
-def test_variants_of_the_task_have_inputs_of_their_own(app: FastAPI, database: Database) -> None:
-    text = Column(name="t", type=ColumnType.text, missing=0, distinct=90, values=[], top=None)
-    counts = [ValueCount(value=value, count=100) for value in (1, 2, 3)]
-    target = Column(name="y", type=ColumnType.integer, missing=0, distinct=3, values=counts)
-    row = dataset("ds_two").model_copy(update={"rows": 300, "columns": [text, target]})
-    with database.of("default").transaction() as connection:
-        datasets.add(connection, row, path="datasets/ds_two/data.parquet", options="{}")
-    base = {"data": {"kind": "dataset", "id": row.id, "target": "y"}, "preprocess": {"high_cardinality": "target"}}
-    sweep = SweepSpec.model_validate({"base": base, "grid": {"task": ["classification", "regression"]}})
-
-    planned = plan_sweep(
-        RequestContext(app.state.shared, Caller("default", Scope.admin), database.of("default")), sweep
-    )
-
-    assert [job.resolved.inputs for job in planned] == [3, 1]
-
-
 def test_variants_of_the_preprocessing_share_the_profile_of_the_data(app: FastAPI, database: Database) -> None:
     dataset_id = wide_dataset(database)
 
