@@ -130,10 +130,6 @@ class CheckpointFiles:
         """The state to resume from, after the first epoch of this attempt. Raises StorageError."""
         return [] if attempt.last is None else [self._write(number, attempt, CheckpointKind.state)]
 
-    def write_best_and_state(self, number: int, attempt: Attempt) -> list[Checkpoint]:
-        """Both. Raises StorageError."""
-        return [*self.write_best(number, attempt), *self.write_state(number, attempt)]
-
     def write_final(self, number: int, attempt: Attempt) -> tuple[list[Checkpoint | JobFile], JobError | None]:
         """The files that an ended job keeps, as far as they could be written, and why not all were.
 
@@ -207,8 +203,8 @@ class CheckpointFiles:
                 self._artifacts.put(key, data)
 
 
-def for_each(attempts: Mapping[int, Attempt], write: Callable[[int, Attempt], T]) -> Iterator[tuple[int, T]]:
-    """What `write` returns for each attempt, by its number; raises the first error after all have ended.
+def write_concurrently(attempts: Mapping[int, Attempt], write: Callable[[int, Attempt], T]) -> Iterator[tuple[int, T]]:
+    """What `write` returns for each attempt, by its number, where it succeeds; then raises the first error.
 
     Several attempts are written at once: the disk makes many files durable in the time of a few.
     """
@@ -217,8 +213,12 @@ def for_each(attempts: Mapping[int, Attempt], write: Callable[[int, Attempt], T]
             yield number, write(number, attempt)
         return
     with ThreadPoolExecutor(WRITERS, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        found = {
+        submitted = {
             number: pool.submit(copy_context().run, write, number, attempt) for number, attempt in attempts.items()
         }
-        for number, result in found.items():
-            yield number, result.result()
+    errors = [error for future in submitted.values() if (error := future.exception()) is not None]
+    for number, future in submitted.items():
+        if future.exception() is None:
+            yield number, future.result()
+    if errors:
+        raise errors[0]
