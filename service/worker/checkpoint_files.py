@@ -23,6 +23,7 @@ from service.errors import ServiceError, StorageError
 from service.store.jobs.events import NewEvent
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.snapshot import to_bytes as snapshot_bytes
+from service.worker.memory_errors import is_out_of_memory
 from service.worker.predictions import best_predictions
 
 if TYPE_CHECKING:
@@ -153,7 +154,9 @@ class CheckpointFiles:
         if best is not None and attempt.last is not None and JobFileKind.predictions in self._keep:
             try:
                 files += self._write_predictions(number, attempt.claim, best)
-            except (ServiceError, MemoryError, torch.OutOfMemoryError) as error:
+            except Exception as error:
+                if not (isinstance(error, ServiceError) or is_out_of_memory(error)):
+                    raise
                 log.warning("predictions of %s are not kept: %r", attempt.claim.job_id, error)
                 message = f"predictions not kept: {error or 'out of memory'}"
                 attempt.events.append(NewEvent(attempt.claim.job_id, EventKind.predictions_not_kept, message))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,51 @@ def test_a_disk_too_full_for_predictions_fails_no_job(
     assert len(reasons(database, job_id)) == failures - 1
     assert all("No space left on device" in reason for reason in reasons(database, job_id))
     assert artifacts.unfinished() == []
+
+
+def numpy_out_of_memory() -> None:
+    np.empty(2**50)
+
+
+def torch_out_of_memory() -> None:
+    torch.empty(2**50)  # a RuntimeError of its CPU allocator
+
+
+def cuda_out_of_memory() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@sqlite
+@pytest.mark.parametrize("allocate", [numpy_out_of_memory, torch_out_of_memory, cuda_out_of_memory])
+def test_predictions_that_do_not_fit_in_memory_fail_no_job(
+    database: Database,
+    artifacts: Artifacts,
+    stored: Stored,
+    monkeypatch: pytest.MonkeyPatch,
+    allocate: Callable[[], None],
+) -> None:
+    monkeypatch.setattr("service.worker.predictions.prediction_table", lambda *_: allocate())
+
+    job_id, kept = train(database, artifacts, job_on(stored, "text"))
+
+    assert (job(database, job_id).status, kept) == (Status.succeeded, None)
+    assert len(reasons(database, job_id)) == 1
+
+
+@sqlite
+def test_another_error_in_predictions_fails_the_job(
+    database: Database, artifacts: Artifacts, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr("service.worker.predictions.prediction_table", broken)
+
+    job_id, _ = train(database, artifacts, job_on(stored, "text"))
+
+    error = job(database, job_id).error
+    assert error is not None
+    assert "shapes do not match" in error.message
 
 
 @sqlite
