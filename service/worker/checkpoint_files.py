@@ -158,7 +158,8 @@ class CheckpointFiles:
                 if not (isinstance(error, ServiceError) or is_out_of_memory(error)):
                     raise
                 log.warning("predictions of %s are not kept: %r", attempt.claim.job_id, error)
-                message = f"predictions not kept: {error or 'out of memory'}"
+                reason = "out of memory" if is_out_of_memory(error) else str(error)
+                message = f"predictions not kept: {reason}"
                 attempt.events.append(NewEvent(attempt.claim.job_id, EventKind.predictions_not_kept, message))
         return files, None
 

@@ -243,6 +243,10 @@ def test_a_disk_too_full_for_predictions_fails_no_job(
     assert artifacts.unfinished() == []
 
 
+def python_out_of_memory() -> None:
+    raise MemoryError
+
+
 def numpy_out_of_memory() -> None:
     np.empty(2**50)
 
@@ -256,7 +260,9 @@ def cuda_out_of_memory() -> None:
 
 
 @sqlite
-@pytest.mark.parametrize("allocate", [numpy_out_of_memory, torch_out_of_memory, cuda_out_of_memory])
+@pytest.mark.parametrize(
+    "allocate", [python_out_of_memory, numpy_out_of_memory, torch_out_of_memory, cuda_out_of_memory]
+)
 def test_predictions_that_do_not_fit_in_memory_fail_no_job(
     database: Database,
     artifacts: Artifacts,
@@ -269,7 +275,7 @@ def test_predictions_that_do_not_fit_in_memory_fail_no_job(
     job_id, kept = train(database, artifacts, job_on(stored, "text"))
 
     assert (job(database, job_id).status, kept) == (Status.succeeded, None)
-    assert len(reasons(database, job_id)) == 1
+    assert reasons(database, job_id) == ["predictions not kept: out of memory"]
 
 
 @sqlite
