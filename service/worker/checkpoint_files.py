@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from service.artifacts import Artifacts
-    from service.data.formats.prediction_table import PredictionTable
     from service.data.preprocess.dataset import Prepared
     from service.domain.epoch import Epoch
     from service.spec.resolved import Resolved
@@ -54,8 +53,8 @@ class Packer(Protocol):
         """The file of this kind as of the attempt's last finished epoch; `number`: its place in the array."""
         ...
 
-    def predictions(self, number: int, best: Checkpoint, job_id: str) -> PredictionTable | None:
-        """Predictions of the best weights, which are those of `best`; None without validation and test rows.
+    def predictions(self, number: int, best: Checkpoint, job_id: str) -> bytes | None:
+        """The file of predictions of the best weights, which are those of `best`; None without validation and test rows.
 
         Raises TooLarge if there are too many to be kept.
         """
@@ -83,11 +82,11 @@ class WeightsPacker:
             return snapshot_bytes(self.training.snapshot(number), self.made_by)
         return self._checkpoint(number, self.training.last_state(number), attempt.last)
 
-    def predictions(self, number: int, best: Checkpoint, job_id: str) -> PredictionTable | None:
+    def predictions(self, number: int, best: Checkpoint, job_id: str) -> bytes | None:
         """See Packer."""
-        return best_predictions(
-            lambda: self._best_evaluation(number), self.jobs[number], self.data[number], best, job_id
-        )
+        job, data = self.jobs[number], self.data[number]
+        table = best_predictions(lambda: self._best_evaluation(number), job, data, best, job_id)
+        return None if table is None else prediction_table.to_bytes(table)
 
     def _best_evaluation(self, number: int) -> BestEvaluation:
         found = self.evaluations.get(number)
@@ -115,7 +114,9 @@ class CheckpointFiles:
     def __init__(self, artifacts: Artifacts, superseded: SupersededCheckpoints, keep: Collection[str]) -> None:
         """`keep`: the kinds of files that an ended job leaves beside the best checkpoint."""
         self._artifacts, self.superseded, self._keep = artifacts, superseded, keep
-        self._packing, self._making_room = Lock(), Lock()
+        # The members of an array share its buffers, and the predictions of one of them are in memory at a time.
+        self._packing = Lock()
+        self._making_room = Lock()
         self.packer: Packer  # set when training starts
 
     @property
@@ -165,11 +166,10 @@ class CheckpointFiles:
 
     def _write_predictions(self, number: int, claim: Claim, best: Checkpoint) -> list[JobFile]:
         """The file of predictions, if there are rows to predict. Raises StorageError, TooLarge."""
-        with self._packing:  # the members of an array share its buffers
-            table = self.packer.predictions(number, best, claim.job_id)
-        if table is None:
+        with self._packing:
+            data = self.packer.predictions(number, best, claim.job_id)
+        if data is None:
             return []
-        data = prediction_table.to_bytes(table)
         key = f"jobs/{claim.job_id}/{claim.attempt}-predictions-{best.epoch}.safetensors"
         self._put(key, data)
         kind, sha256 = JobFileKind.predictions, hashlib.sha256(data).hexdigest()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from service.data.formats.prediction_table import KEPT_PARTS, PredictionSource, PredictionTable
+from service.data.formats.prediction_table import PredictionSource, PredictionTable
 from service.errors import TooLarge
 from service.spec.limits import MAX_PREDICTIONS
 
@@ -54,11 +54,11 @@ def prediction_table(source: PredictionSource, data: Prepared, outputs: Tensor) 
     """`outputs` (N, outputs) for the validation and the test rows as predictions in terms of the data."""
     parts = data.validation, data.test
     row = np.concatenate([_known(rows.row) for rows in parts])
-    part = np.repeat(KEPT_PARTS, [len(rows.y) for rows in parts])
+    validation_rows = len(data.validation.y)
     if source.classes is None:
         numbers = data.preprocessing.unstandardize(outputs[:, 0].numpy())
         truth = np.concatenate([_known(rows.truth) for rows in parts])
-        return PredictionTable(source, row, part, truth, numbers, None)
+        return PredictionTable(source, row, validation_rows, truth, numbers, None)
     classes = np.concatenate([rows.y for rows in parts]).astype(np.int64)
     probabilities = np.empty((len(row), len(source.classes)), np.float32)
     prediction = np.empty(len(row), np.int64)
@@ -67,7 +67,7 @@ def prediction_table(source: PredictionSource, data: Prepared, outputs: Tensor) 
         shares = torch.softmax(outputs[start : start + step].double(), dim=1)
         probabilities[start : start + step] = shares.float().numpy()
         prediction[start : start + step] = shares.argmax(dim=1).numpy()
-    return PredictionTable(source, row, part, classes, prediction, probabilities)
+    return PredictionTable(source, row, validation_rows, classes, prediction, probabilities)
 
 
 def _known(values: NDArray[Any] | None) -> NDArray[Any]:
