@@ -54,7 +54,7 @@ class Packer(Protocol):
         ...
 
     def predictions(self, number: int, best: Checkpoint, job_id: str) -> bytes | None:
-        """The file of predictions of the best weights, which are those of `best`; None without validation and test rows.
+        """The file of predictions of the best weights, published as `best`; None without validation and test rows.
 
         Raises TooLarge if there are too many to be kept.
         """

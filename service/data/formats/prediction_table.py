@@ -83,8 +83,8 @@ def to_bytes(table: PredictionTable) -> bytes:
     prediction = (
         table.prediction if table.classes else np.where(np.isfinite(table.prediction), table.prediction, np.nan)
     )
-    arrays: dict[str, NDArray[Any]] = {"row": table.row, "truth": table.truth.astype(kind)}
-    arrays["prediction"] = prediction.astype(kind)
+    arrays: dict[str, NDArray[Any]] = {"row": table.row, "truth": table.truth.astype(kind, copy=False)}
+    arrays["prediction"] = prediction.astype(kind, copy=False)
     if table.probabilities is not None:
         arrays["probabilities"] = table.probabilities
     metadata = {SOURCE: table.source.model_dump_json(), VALIDATION_ROWS: str(table.validation_rows)}
