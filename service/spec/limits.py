@@ -78,7 +78,7 @@ def memory_of(job: Resolved) -> dict[str, int]:
     return {
         "/architecture": (PARAMETER_BYTES + (AVERAGE_BYTES if job.spec.averaging else 0)) * job.parameters,
         "/batch_size": STEP_BYTES * job.step_values,
-        "/data": CELL_BYTES * rows * job.row_values,
+        "/data": CELL_BYTES * rows * job.row_values + PREDICTION_COPIES * prediction_bytes_of(job),
     }
 
 
@@ -92,7 +92,9 @@ def array_memory_of(job: Resolved, members: int, row_sets: int) -> int:
 MAX_PREDICTIONS = 50_000_000
 """Values of predictions (rows x classes) up to which those of a job are kept: some 200 MB."""
 PREDICTED_ROW_BYTES = 24
-"""Per row of kept predictions: its number, part, truth and prediction."""
+"""Per row of kept predictions: its number, truth and prediction."""
+PREDICTION_COPIES = 5
+"""How often predictions are in memory while their file is made: outputs, table, serialized arrays, file, temporaries."""
 
 
 def file_bytes_of(job: Resolved) -> int:

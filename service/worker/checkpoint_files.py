@@ -23,13 +23,13 @@ from service.errors import ServiceError, StorageError
 from service.store.jobs.events import NewEvent
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.snapshot import to_bytes as snapshot_bytes
+from service.worker.memory_errors import is_out_of_memory
 from service.worker.predictions import best_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from service.artifacts import Artifacts
-    from service.data.formats.prediction_table import PredictionTable
     from service.data.preprocess.dataset import Prepared
     from service.domain.epoch import Epoch
     from service.spec.resolved import Resolved
@@ -53,8 +53,8 @@ class Packer(Protocol):
         """The file of this kind as of the attempt's last finished epoch; `number`: its place in the array."""
         ...
 
-    def predictions(self, number: int, best: Checkpoint, job_id: str) -> PredictionTable | None:
-        """Predictions of the best weights, which are those of `best`; None without validation and test rows.
+    def predictions(self, number: int, best: Checkpoint, job_id: str) -> bytes | None:
+        """The file of predictions of the best weights, published as `best`; None without validation and test rows.
 
         Raises TooLarge if there are too many to be kept.
         """
@@ -82,11 +82,11 @@ class WeightsPacker:
             return snapshot_bytes(self.training.snapshot(number), self.made_by)
         return self._checkpoint(number, self.training.last_state(number), attempt.last)
 
-    def predictions(self, number: int, best: Checkpoint, job_id: str) -> PredictionTable | None:
+    def predictions(self, number: int, best: Checkpoint, job_id: str) -> bytes | None:
         """See Packer."""
-        return best_predictions(
-            lambda: self._best_evaluation(number), self.jobs[number], self.data[number], best, job_id
-        )
+        job, data = self.jobs[number], self.data[number]
+        table = best_predictions(lambda: self._best_evaluation(number), job, data, best, job_id)
+        return None if table is None else prediction_table.to_bytes(table)
 
     def _best_evaluation(self, number: int) -> BestEvaluation:
         found = self.evaluations.get(number)
@@ -114,7 +114,9 @@ class CheckpointFiles:
     def __init__(self, artifacts: Artifacts, superseded: SupersededCheckpoints, keep: Collection[str]) -> None:
         """`keep`: the kinds of files that an ended job leaves beside the best checkpoint."""
         self._artifacts, self.superseded, self._keep = artifacts, superseded, keep
-        self._packing, self._making_room = Lock(), Lock()
+        # The members of an array share its buffers, and the predictions of one of them are in memory at a time.
+        self._packing = Lock()
+        self._making_room = Lock()
         self.packer: Packer  # set when training starts
 
     @property
@@ -129,10 +131,6 @@ class CheckpointFiles:
     def write_state(self, number: int, attempt: Attempt) -> list[Checkpoint]:
         """The state to resume from, after the first epoch of this attempt. Raises StorageError."""
         return [] if attempt.last is None else [self._write(number, attempt, CheckpointKind.state)]
-
-    def write_best_and_state(self, number: int, attempt: Attempt) -> list[Checkpoint]:
-        """Both. Raises StorageError."""
-        return [*self.write_best(number, attempt), *self.write_state(number, attempt)]
 
     def write_final(self, number: int, attempt: Attempt) -> tuple[list[Checkpoint | JobFile], JobError | None]:
         """The files that an ended job keeps, as far as they could be written, and why not all were.
@@ -157,19 +155,21 @@ class CheckpointFiles:
         if best is not None and attempt.last is not None and JobFileKind.predictions in self._keep:
             try:
                 files += self._write_predictions(number, attempt.claim, best)
-            except (ServiceError, MemoryError, torch.OutOfMemoryError) as error:
+            except Exception as error:
+                if not (isinstance(error, ServiceError) or is_out_of_memory(error)):
+                    raise
                 log.warning("predictions of %s are not kept: %r", attempt.claim.job_id, error)
-                message = f"predictions not kept: {error or 'out of memory'}"
+                reason = "out of memory" if is_out_of_memory(error) else str(error)
+                message = f"predictions not kept: {reason}"
                 attempt.events.append(NewEvent(attempt.claim.job_id, EventKind.predictions_not_kept, message))
         return files, None
 
     def _write_predictions(self, number: int, claim: Claim, best: Checkpoint) -> list[JobFile]:
         """The file of predictions, if there are rows to predict. Raises StorageError, TooLarge."""
-        with self._packing:  # the members of an array share its buffers
-            table = self.packer.predictions(number, best, claim.job_id)
-        if table is None:
+        with self._packing:
+            data = self.packer.predictions(number, best, claim.job_id)
+        if data is None:
             return []
-        data = prediction_table.to_bytes(table)
         key = f"jobs/{claim.job_id}/{claim.attempt}-predictions-{best.epoch}.safetensors"
         self._put(key, data)
         kind, sha256 = JobFileKind.predictions, hashlib.sha256(data).hexdigest()
@@ -207,8 +207,8 @@ class CheckpointFiles:
                 self._artifacts.put(key, data)
 
 
-def for_each(attempts: Mapping[int, Attempt], write: Callable[[int, Attempt], T]) -> Iterator[tuple[int, T]]:
-    """What `write` returns for each attempt, by its number; raises the first error after all have ended.
+def write_concurrently(attempts: Mapping[int, Attempt], write: Callable[[int, Attempt], T]) -> Iterator[tuple[int, T]]:
+    """What `write` returns for each attempt, by its number, where it succeeds; then raises the first error.
 
     Several attempts are written at once: the disk makes many files durable in the time of a few.
     """
@@ -217,8 +217,12 @@ def for_each(attempts: Mapping[int, Attempt], write: Callable[[int, Attempt], T]
             yield number, write(number, attempt)
         return
     with ThreadPoolExecutor(WRITERS, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        found = {
+        submitted = {
             number: pool.submit(copy_context().run, write, number, attempt) for number, attempt in attempts.items()
         }
-        for number, result in found.items():
-            yield number, result.result()
+    errors = [error for future in submitted.values() if (error := future.exception()) is not None]
+    for number, future in submitted.items():
+        if future.exception() is None:
+            yield number, future.result()
+    if errors:
+        raise errors[0]

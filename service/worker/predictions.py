@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from service.data.formats.prediction_table import KEPT_PARTS, PredictionSource, PredictionTable
+from service.data.formats.prediction_table import PredictionSource, PredictionTable
 from service.errors import TooLarge
 from service.spec.limits import MAX_PREDICTIONS
 
@@ -47,27 +48,29 @@ def best_predictions(
         target=job.target.column,
         classes=classes,
     )
-    return prediction_table(source, data, torch.cat([found.validation, found.test]))
+    return prediction_table(source, data, (found.validation, found.test))
 
 
-def prediction_table(source: PredictionSource, data: Prepared, outputs: Tensor) -> PredictionTable:
-    """`outputs` (N, outputs) for the validation and the test rows as predictions in terms of the data."""
+def prediction_table(source: PredictionSource, data: Prepared, outputs: tuple[Tensor, Tensor]) -> PredictionTable:
+    """`outputs` (N, outputs) for the validation and for the test rows as predictions in terms of the data."""
     parts = data.validation, data.test
     row = np.concatenate([_known(rows.row) for rows in parts])
-    part = np.repeat(KEPT_PARTS, [len(rows.y) for rows in parts])
+    validation_rows = len(data.validation.y)
     if source.classes is None:
-        numbers = data.preprocessing.unstandardize(outputs[:, 0].numpy())
+        numbers = data.preprocessing.unstandardize(np.concatenate([each[:, 0].numpy() for each in outputs]))
         truth = np.concatenate([_known(rows.truth) for rows in parts])
-        return PredictionTable(source, row, part, truth, numbers, None)
+        return PredictionTable(source, row, validation_rows, truth, numbers, None)
     classes = np.concatenate([rows.y for rows in parts]).astype(np.int64)
     probabilities = np.empty((len(row), len(source.classes)), np.float32)
     prediction = np.empty(len(row), np.int64)
     step = max(1, CHUNK_VALUES // len(source.classes))
-    for start in range(0, len(row), step):
-        shares = torch.softmax(outputs[start : start + step].double(), dim=1)
-        probabilities[start : start + step] = shares.float().numpy()
-        prediction[start : start + step] = shares.argmax(dim=1).numpy()
-    return PredictionTable(source, row, part, classes, prediction, probabilities)
+    start = 0
+    for chunk in chain.from_iterable(torch.split(each, step) for each in outputs):
+        shares = torch.softmax(chunk.double(), dim=1)
+        probabilities[start : start + len(chunk)] = shares.float().numpy()
+        prediction[start : start + len(chunk)] = shares.argmax(dim=1).numpy()
+        start += len(chunk)
+    return PredictionTable(source, row, validation_rows, classes, prediction, probabilities)
 
 
 def _known(values: NDArray[Any] | None) -> NDArray[Any]:

@@ -12,8 +12,8 @@ import logging
 import mmap
 import os
 import shutil
+import time
 from contextlib import suppress
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,13 +31,16 @@ MAX_BYTES = 2 * 1024**3  # of all files, unless a single one is larger
 PARTS = ("train", "validation", "test")
 ARRAYS = ("padded", "y", "weight", "codes", "row", "truth")
 SUFFIX = ".rows"
+UNFINISHED = ".part"  # the suffix of a file whose writer holds a lock on it
+WAIT_SECONDS = 0.05  # between two tries to lock it
 NOT_SHARED = "prepared rows stay in this trainer's memory, because they cannot be shared: %s"
 
 
 class PreparedFiles:
     """The files of a folder, by the keys of preparations; the least recently used are deleted first.
 
-    A file that is deleted keeps its rows as long as a trainer maps it.
+    A file that is deleted keeps its rows as long as a trainer maps it. A trainer that prepares rows holds a lock on the
+    file that it is going to write, and renames it at the end.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,16 +51,22 @@ class PreparedFiles:
 
         Where files cannot be written or mapped, the rows are those of `prepare`, in this process alone.
         """
+        found = self._mapped(key)
+        if found is not None:
+            return found
+        part = self._folder / f"{key}{UNFINISHED}"
         try:
-            lock = os.open(self._folder / f"{key}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            while (lock := _lock(part, os.O_CREAT)) is None:
+                time.sleep(WAIT_SECONDS)
         except OSError as error:
             log.warning(NOT_SHARED, error)
             return prepare()
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases it if this process is killed
             found = self._mapped(key)
-            return self._shared(key, prepare()) if found is None else found
+            return self._shared(key, part, prepare()) if found is None else found
         finally:
+            if _names(part, lock):
+                part.unlink(missing_ok=True)
             os.close(lock)
 
     def _mapped(self, key: str) -> Prepared | None:
@@ -73,27 +82,26 @@ class PreparedFiles:
         log.info("mapped rows that another trainer has prepared")
         return found
 
-    def _shared(self, key: str, prepared: Prepared) -> Prepared:
-        """Write the rows to a file, and map it; `prepared` itself if that fails."""
-        scratch = self._folder / f"{key}.part"  # its writer holds the lock
+    def _shared(self, key: str, part: Path, prepared: Prepared) -> Prepared:
+        """Write the rows to the locked file `part`, rename and map it; `prepared` itself if that fails."""
         try:
+            os.truncate(part, 0)  # what a killed writer has left
             self._make_room(prepared.nbytes)
-            _write(scratch, prepared)
-            found = _read(scratch)
-            scratch.replace(self._path(key))
+            _write(part, prepared)
+            found = _read(part)
+            part.replace(self._path(key))
         except OSError as error:
             log.warning(NOT_SHARED, error)
-            with suppress(OSError):
-                scratch.unlink(missing_ok=True)
             return prepared
         log.info("prepared rows for all trainers: %d bytes", found.nbytes)
         return found
 
     def _make_room(self, size: int) -> None:
         """Delete old files; raises OSError if a file of this size would take more than half of what is free."""
-        files = sorted(self._used(), reverse=True)
-        for total, (_, own, file) in zip(accumulate((own for _, own, _ in files), initial=size), files, strict=False):
-            if total + own > MAX_BYTES:
+        total = size + self._unfinished()
+        for _, own, file in sorted(self._used(), reverse=True):
+            total += own
+            if total > MAX_BYTES:
                 file.unlink(missing_ok=True)
         if size > shutil.disk_usage(self._folder).free / 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
@@ -105,8 +113,47 @@ class PreparedFiles:
                 found = file.stat()
                 yield found.st_mtime_ns, found.st_size, file
 
+    def _unfinished(self) -> int:
+        """The bytes of files that trainers are writing; those whose writers were killed are deleted."""
+        total = 0
+        for part in self._folder.glob(f"*{UNFINISHED}"):
+            with suppress(FileNotFoundError):  # its writer has just renamed it
+                lock = _lock(part)
+                if lock is None:
+                    total += part.stat().st_size
+                else:
+                    part.unlink()
+                    os.close(lock)
+        return total
+
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}{SUFFIX}"
+
+
+def _lock(path: Path, flags: int = 0) -> int | None:
+    """A descriptor of the file that holds a lock on it; None if another one does, or has just renamed or deleted it.
+
+    The system releases the lock if this process is killed.
+    """
+    file = os.open(path, os.O_RDWR | flags, 0o600)
+    locked = False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locked = _names(path, file)
+    except BlockingIOError:
+        pass
+    finally:
+        if not locked:
+            os.close(file)
+    return file if locked else None
+
+
+def _names(path: Path, file: int) -> bool:
+    """Whether the path names the open file."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file))
+    except FileNotFoundError:
+        return False
 
 
 def _write(path: Path, prepared: Prepared) -> None:

@@ -18,7 +18,7 @@ from service.store.jobs.claim import Claim
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import referenced
 from service.worker.attempt import Attempt, FlushResult
-from service.worker.checkpoint_files import for_each
+from service.worker.checkpoint_files import write_concurrently
 
 if TYPE_CHECKING:
     from service.domain.epoch import Epoch
@@ -101,12 +101,13 @@ class Recorder:
     def release(self, numbers: Collection[int]) -> FlushResult:
         """At an epoch's end, save these attempts' states and requeue their jobs; retries until the database answers."""
         released = {number: self._active[number] for number in numbers if number in self._active}
-        files: dict[int, list[Checkpoint]] = {}
-        try:
-            for number, written in for_each(released, self._files.write_best_and_state):
-                files[number] = written
-        except StorageError as error:
-            log.warning("requeued without a saved state: %s", error)
+        files: dict[int, list[Checkpoint]] = {number: [] for number in released}
+        for write in (self._files.write_best, self._files.write_state):
+            try:
+                for number, written in write_concurrently(released, write):
+                    files[number] += written
+            except StorageError as error:
+                log.warning("requeued without a checkpoint or saved state: %s", error)
         result = retry(lambda: self._commit(released, files, {}, release=True))
         self._leave(released)
         return result
@@ -116,7 +117,8 @@ class Recorder:
         ended = {number: self._active[number] for number in outcomes}
         files: dict[int, list[Checkpoint | JobFile]] = {}
         ends: dict[int, Outcome] = {}
-        for number, (files[number], problem) in for_each(ended, self._files.write_final):
+        for number, (written, problem) in write_concurrently(ended, self._files.write_final):
+            files[number] = written
             ends[number] = Outcome(Status.failed, error=problem) if problem else outcomes[number]
         result = retry(lambda: self._commit(ended, files, ends))
         self._leave(ended)
@@ -154,13 +156,13 @@ class Recorder:
         try:
             started = time.monotonic()
             if started >= self._publish_from:
-                for number, written in for_each(self._active, self._files.write_best):
+                for number, written in write_concurrently(self._active, self._files.write_best):
                     files[number] += written
                 done = time.monotonic()
                 self._publish_from = done + (done - started) / PUBLISHING_SHARE
             started = time.monotonic()
             if started >= self._save_from:
-                for number, written in for_each(self._active, self._files.write_state):
+                for number, written in write_concurrently(self._active, self._files.write_state):
                     files[number] += written
                 done = time.monotonic()
                 self._save_from = done + max(self._save_seconds, (done - started) / SAVING_SHARE)

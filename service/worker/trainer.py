@@ -28,6 +28,7 @@ from service.training.loop import Training
 from service.training.snapshot import fingerprint
 from service.worker import attempt_logs
 from service.worker.checkpoint_files import CheckpointFiles, WeightsPacker
+from service.worker.memory_errors import is_out_of_memory
 from service.worker.prepared_cache import PreparedCache, TableFile
 from service.worker.prepared_files import PreparedFiles
 from service.worker.protocol import DONE, STOP, Ready, SharedNumber, ToTrainer, TrainerConfig
@@ -104,11 +105,7 @@ class Trainer:
             self._train(recorder, device)
         except Exception as error:
             log.exception("training failed")
-            if (
-                device.type == "cuda"
-                and isinstance(error, RuntimeError)
-                and not isinstance(error, torch.OutOfMemoryError)
-            ):
+            if device.type == "cuda" and isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise  # the CUDA context may be corrupt: leave the jobs to a fresh process
             recorder.fail(_job_error(error))
 
@@ -225,7 +222,7 @@ def _outcome(report: EpochReport, best: BestEvaluation | None) -> Outcome:
 
 def _job_error(error: Exception) -> JobError:
     tail = "".join(traceback.format_exception(error))[-4_000:]
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error):
+    if is_out_of_memory(error):
         return JobError(code=ErrorCode.out_of_memory, message="out of memory", log_tail=tail)
     if isinstance(error, ServiceError) and error.code in set(ErrorCode):
         return JobError(code=ErrorCode(error.code), message=error.detail, log_tail=tail)

@@ -27,8 +27,7 @@ TRUTH = np.random.default_rng(0).normal(size=ROWS)
 def predicted(rows: range, test: range, error: np.ndarray) -> PredictionTable:
     """Predictions that differ from the truth by `error`, (ROWS,)."""
     row = np.array([*rows, *test])
-    part = np.repeat(["validation", "test"], [len(rows), len(test)])
-    return PredictionTable(source(None), row, part, TRUTH[row], TRUTH[row] + error[row], None)
+    return PredictionTable(source(None), row, len(rows), TRUTH[row], TRUTH[row] + error[row], None)
 
 
 def trained(

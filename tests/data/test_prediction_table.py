@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.data.formats import prediction_table
-from service.data.formats.prediction_table import KEPT_PARTS, PredictionSource, PredictionTable
+from service.data.formats.prediction_table import PredictionSource, PredictionTable
+from service.engine_constants import VALUE_BYTES
 from service.errors import PredictionsCorrupt
 from service.spec.job import Task
+from service.spec.limits import PREDICTED_ROW_BYTES
 from service.spec.table import Value
 
 CLASSES: list[tuple[Value, ...]] = [
@@ -34,24 +36,24 @@ def source(classes: tuple[Value, ...] | None) -> PredictionSource:
 def table(classes: tuple[Value, ...] | None, validation: int, test: int, seed: int = 0) -> PredictionTable:
     rng = np.random.default_rng(seed)
     rows = validation + test
-    part = np.repeat(KEPT_PARTS, [validation, test])
     if classes is None:
         return PredictionTable(
-            source(None), rng.permutation(rows), part, rng.normal(size=rows), rng.normal(size=rows), None
+            source(None), rng.permutation(rows), validation, rng.normal(size=rows), rng.normal(size=rows), None
         )
     shares = rng.random((rows, len(classes)), np.float32)
     indexes = rng.integers(0, len(classes), rows)
-    return PredictionTable(source(classes), rng.permutation(rows), part, indexes, shares.argmax(1), shares)
+    return PredictionTable(source(classes), rng.permutation(rows), validation, indexes, shares.argmax(1), shares)
 
 
 def at(predictions: PredictionTable, rows: range) -> PredictionTable:
-    names = ("row", "part", "truth", "prediction", "probabilities")
-    return PredictionTable(predictions.source, *(getattr(predictions, name)[rows.start : rows.stop] for name in names))
+    names = ("row", "truth", "prediction", "probabilities")
+    row, *others = (getattr(predictions, name)[rows.start : rows.stop] for name in names)
+    return PredictionTable(predictions.source, row, sum(i < predictions.validation_rows for i in rows), *others)
 
 
 def assert_equal(one: PredictionTable, other: PredictionTable) -> None:
-    assert one.source == other.source
-    for name in ("row", "part", "truth", "prediction", "probabilities"):
+    assert (one.source, one.validation_rows) == (other.source, other.validation_rows)
+    for name in ("row", "truth", "prediction", "probabilities"):
         mine, theirs = getattr(one, name), getattr(other, name)
         assert (mine is None) == (theirs is None)
         if mine is not None:
@@ -98,9 +100,17 @@ def test_some_rows_of_one_part_or_both_are_read(
     assert_equal(found, at(written, rows))
 
 
+@pytest.mark.parametrize("classes", [None, ("a", "b", "c")])
+def test_a_table_in_memory_is_as_small_as_the_estimate_of_its_file(classes: tuple[Value, ...] | None) -> None:
+    made = table(classes, 300, 200)
+
+    arrays = [values for values in vars(made).values() if isinstance(values, np.ndarray)]
+    assert sum(values.nbytes for values in arrays) == 500 * (PREDICTED_ROW_BYTES + VALUE_BYTES * len(classes or ()))
+
+
 def test_a_number_beyond_float64_is_nan(tmp_path: Path) -> None:
     path, one = tmp_path / "predictions", np.ones(2)
-    written = PredictionTable(source(None), np.arange(2), np.repeat(KEPT_PARTS, 1), one, np.array([np.inf, 1.0]), None)
+    written = PredictionTable(source(None), np.arange(2), 1, one, np.array([np.inf, 1.0]), None)
     path.write_bytes(prediction_table.to_bytes(written))
 
     np.testing.assert_array_equal(prediction_table.read(path).prediction, [np.nan, 1.0])
@@ -111,7 +121,7 @@ def test_the_rows_of_one_part() -> None:
 
     tested = everything.only("test")
 
-    assert tested.part.tolist() == ["test", "test"]
+    assert (tested.validation_rows, len(tested.row)) == (0, 2)
     np.testing.assert_array_equal(tested.row, everything.row[3:])
     assert tested.probabilities is not None
     assert tested.probabilities.shape == (2, 2)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from service.spec.limits import FILE_BYTES, MAX_PREDICTIONS, checkpoint_bytes_of, file_bytes_of
+from service.engine_constants import CELL_BYTES
+from service.spec.limits import (
+    FILE_BYTES,
+    MAX_PREDICTIONS,
+    PREDICTION_COPIES,
+    checkpoint_bytes_of,
+    file_bytes_of,
+    memory_of,
+    prediction_bytes_of,
+)
 from tests.specs import synthetic
 
 
@@ -18,6 +27,14 @@ def test_files_of_a_job_are_its_checkpoints_and_predictions() -> None:
     kept = file_bytes_of(job) - checkpoint_bytes_of(job)
 
     assert kept == FILE_BYTES + job.rows.validation * (24 + 4 * 5)
+
+
+def test_the_memory_of_a_job_includes_its_predictions() -> None:
+    data = {"kind": "synthetic", "rows": 100_000, "features": 2, "classes": 100}
+    job = synthetic(data=data, split={"validation": 0.5})
+    of_rows = CELL_BYTES * data["rows"] * job.row_values
+
+    assert memory_of(job)["/data"] - of_rows == PREDICTION_COPIES * prediction_bytes_of(job)
 
 
 def test_no_predictions_are_expected_of_a_job_without_rows_to_predict() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import shutil
 from collections import namedtuple
@@ -16,6 +17,7 @@ from hypothesis import given
 
 from service.artifacts import sha256_of
 from service.data.preprocess.dataset import Prepared, prepare
+from service.errors import DatasetCorrupt
 from service.spec.resolved import Resolved
 from service.training.loop import Training
 from service.worker import prepared_cache, prepared_files
@@ -106,6 +108,64 @@ def test_trainers_that_need_the_same_rows_at_once_prepare_them_once(tmp_path: Pa
 
     assert len(calls) == 1
     assert seen(first.result()) == seen(second.result())
+
+
+def test_where_the_first_trainer_cannot_prepare_the_rows_the_next_one_does(tmp_path: Path) -> None:
+    job, calls, waiting = synthetic(), list[int](), Event()
+
+    def fails_once() -> Prepared:
+        calls.append(1)
+        assert waiting.wait(10)
+        if len(calls) == 1:
+            raise DatasetCorrupt
+        return prepare(job.preparation, None)
+
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(PreparedFiles(tmp_path).get_or_prepare, "key", fails_once) for _ in range(8)]
+        waiting.set()
+
+    errors = [each.exception() for each in asked if each.exception() is not None]
+    assert [type(error) for error in errors] == [DatasetCorrupt]
+    assert len(calls) == 2
+    assert names(tmp_path) == ["key.rows"]
+
+
+def test_nothing_but_the_rows_is_left_in_the_folder(tmp_path: Path) -> None:
+    job = synthetic()
+
+    def fails() -> Prepared:
+        raise DatasetCorrupt
+
+    with pytest.raises(DatasetCorrupt):
+        PreparedFiles(tmp_path).get_or_prepare("key", fails)
+    assert names(tmp_path) == []
+
+    shared(tmp_path, job)
+    assert names(tmp_path) == [f"{job.preparation.key}.rows"]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_an_unfinished_file_counts_while_it_is_written_and_is_deleted_when_its_writer_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [synthetic(split={"seed": seed}) for seed in range(3)]
+    shared(tmp_path, jobs[0])
+    (size,) = {file.stat().st_size for file in tmp_path.glob("*.rows")}
+    monkeypatch.setattr(prepared_files, "MAX_BYTES", 2 * size)
+    with (tmp_path / "other.part").open("wb") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        writer.truncate(size)
+
+        shared(tmp_path, jobs[1])
+
+        assert names(tmp_path) == sorted(["other.part", f"{jobs[1].preparation.key}.rows"])
+
+    shared(tmp_path, jobs[2])
+
+    assert names(tmp_path) == sorted(f"{job.preparation.key}.rows" for job in jobs[1:])
 
 
 def test_the_least_recently_used_file_is_deleted_first_and_its_rows_stay_mapped(

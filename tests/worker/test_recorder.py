@@ -400,3 +400,67 @@ def test_the_best_is_published_even_if_the_last_cannot_be_written(
     assert failed.status is Status.failed
     assert failed.best is not None
     assert failed.best.checkpoint is not None
+
+
+def recorder_of_three(
+    database: Database, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> tuple[Recorder, list[Claim]]:
+    """A recorder of three jobs after an epoch, with a disk that rejects these files of the first job."""
+    for _ in range(3):
+        submit(database)
+    claims = claim(database, width=3)
+    files = CheckpointFiles(artifacts, SupersededCheckpoints(artifacts), {"last"})
+    made = Recorder(database, files, "cpu", claims, save_seconds=10.0)
+    made.start(TextPacker())
+    put = artifacts.put
+
+    def full(key: str, data: bytes) -> None:
+        if key.startswith(f"checkpoints/{claims[0].job_id}/1-{fails}"):
+            raise StorageError("the artifact store could not write: No space left on device")
+        put(key, data)
+
+    monkeypatch.setattr(artifacts, "put", full)
+    for number in range(3):
+        made.add(number, epoch(1))
+    return made, claims
+
+
+def named(database: Database, claims: list[Claim]) -> list[set[CheckpointKind]]:
+    """The kinds of checkpoints of each job that the database names."""
+    ids = [each.job_id for each in claims]
+    kinds = CheckpointKind.best, CheckpointKind.state
+    with database.reading() as connection:
+        found = {kind: checkpoints.of_jobs(connection, ids, kind) for kind in kinds}
+    return [{kind for kind in kinds if job_id in found[kind]} for job_id in ids]
+
+
+@pytest.mark.usefixtures("eager")
+def test_files_that_fit_on_a_full_disk_are_published_and_only_the_others_are_tried_again(
+    database: Database, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, claims = recorder_of_three(database, artifacts, monkeypatch, fails="best")
+
+    recorder.flush()
+    recorder.flush()
+
+    best = {CheckpointKind.best}
+    assert named(database, claims) == [set(), best, best]
+    assert len(files(artifacts)) == 2
+
+
+@pytest.mark.parametrize(("fails", "saved"), [("state", {CheckpointKind.best}), ("best", {CheckpointKind.state})])
+def test_requeued_jobs_keep_what_fits_on_a_full_disk(
+    database: Database,
+    artifacts: Artifacts,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: str,
+    saved: set[CheckpointKind],
+) -> None:
+    recorder, claims = recorder_of_three(database, artifacts, monkeypatch, fails)
+
+    recorder.release({0, 1, 2})
+
+    both = {CheckpointKind.best, CheckpointKind.state}
+    assert named(database, claims) == [saved, both, both]
+    assert {job(database, each.job_id).status for each in claims} == {Status.queued}
+    assert len(files(artifacts)) == 5

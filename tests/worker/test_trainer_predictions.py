@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import weakref
+from collections.abc import Callable
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from service.store.maintenance.artifact_refs import collectable
 from service.training.checkpoint import from_bytes
 from service.training.inference import InferenceModel
 from service.training.progress import ProgressCounter
+from service.worker import predictions
 from service.worker import recorder as recorder_module
 from service.worker.protocol import CheckpointPolicy
 from service.worker.trainer import Trainer
@@ -131,7 +134,7 @@ def test_predictions_name_the_rows_of_the_table_and_agree_with_the_checkpoint(
     expected = [values[row] for row in table.row]
     assert None not in expected
     assert len({*table.row.tolist()}) == len(table.row) == resolved.rows.validation + resolved.rows.test
-    assert table.part.tolist() == ["validation"] * resolved.rows.validation + ["test"] * resolved.rows.test
+    assert table.validation_rows == resolved.rows.validation
     model = InferenceModel(from_bytes(artifacts.path(best.path).read_bytes()))
     rows = features(artifacts, model, table.row)
     if table.classes is None:
@@ -190,7 +193,7 @@ def test_only_validation_rows_or_none_at_all(database: Database, artifacts: Arti
     fields = {"split": {"validation": 0.0}, "early_stopping": {"monitor": "train_loss"}}
     job_id, none = train(database, artifacts, job_on(stored, "text", **fields))
 
-    assert {*alone.part} == {"validation"}
+    assert alone.validation_rows == len(alone.row) > 0
     assert none is None
     assert reasons(database, job_id) == []
 
@@ -240,6 +243,79 @@ def test_a_disk_too_full_for_predictions_fails_no_job(
     assert len(reasons(database, job_id)) == failures - 1
     assert all("No space left on device" in reason for reason in reasons(database, job_id))
     assert artifacts.unfinished() == []
+
+
+@sqlite
+def test_the_predictions_of_one_job_of_an_array_are_in_memory_at_a_time(
+    database: Database, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, make = list[Any](), predictions.prediction_table
+
+    def watched(*given: Any) -> PredictionTable:
+        assert not [table for table in made if table() is not None], "the previous table is in memory"
+        table = make(*given)
+        made.append(weakref.ref(table))
+        return table
+
+    monkeypatch.setattr(predictions, "prediction_table", watched)
+    for seed in range(5):
+        submit_synthetic(database, seed=seed, max_epochs=1, early_stopping=None)
+
+    run(database, artifacts, claim(database, width=5))
+
+    assert len(made) == 5
+    assert len([file for file in artifacts.files() if file.key.startswith("jobs/")]) == 5
+
+
+def python_out_of_memory() -> None:
+    raise MemoryError
+
+
+def numpy_out_of_memory() -> None:
+    np.empty(2**50)
+
+
+def torch_out_of_memory() -> None:
+    torch.empty(2**50)  # a RuntimeError of its CPU allocator
+
+
+def cuda_out_of_memory() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@sqlite
+@pytest.mark.parametrize(
+    "allocate", [python_out_of_memory, numpy_out_of_memory, torch_out_of_memory, cuda_out_of_memory]
+)
+def test_predictions_that_do_not_fit_in_memory_fail_no_job(
+    database: Database,
+    artifacts: Artifacts,
+    stored: Stored,
+    monkeypatch: pytest.MonkeyPatch,
+    allocate: Callable[[], None],
+) -> None:
+    monkeypatch.setattr("service.worker.predictions.prediction_table", lambda *_: allocate())
+
+    job_id, kept = train(database, artifacts, job_on(stored, "text"))
+
+    assert (job(database, job_id).status, kept) == (Status.succeeded, None)
+    assert reasons(database, job_id) == ["predictions not kept: out of memory"]
+
+
+@sqlite
+def test_another_error_in_predictions_fails_the_job(
+    database: Database, artifacts: Artifacts, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr("service.worker.predictions.prediction_table", broken)
+
+    job_id, _ = train(database, artifacts, job_on(stored, "text"))
+
+    error = job(database, job_id).error
+    assert error is not None
+    assert "shapes do not match" in error.message
 
 
 @sqlite

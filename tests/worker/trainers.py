@@ -48,7 +48,7 @@ def outcome(database: Database, artifacts: Artifacts, job_id: str) -> tuple[Any,
 def predicted(artifacts: Artifacts, kept: JobFile) -> dict[str, Any]:
     """Kept predictions to the bit, but for the job's id."""
     table = prediction_table.read(artifacts.path(kept.path))
-    arrays = {name: getattr(table, name) for name in ("row", "part", "truth", "prediction", "probabilities")}
+    arrays = {name: getattr(table, name) for name in ("row", "truth", "prediction", "probabilities")}
     return {"source": table.source.model_copy(update={"job": ""})} | {
         name: None if values is None else values.tobytes() for name, values in arrays.items()
     }

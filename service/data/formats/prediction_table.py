@@ -50,8 +50,8 @@ class PredictionTable:
     source: PredictionSource
     row: NDArray[np.int64]
     """(N,) row numbers in the stored table, from 0."""
-    part: NDArray[np.str_]
-    """(N,) `validation` or `test`."""
+    validation_rows: int
+    """How many of the N are for validation; the others are for test."""
     truth: NDArray[np.int64] | NDArray[np.float64]
     """(N,) class indexes, or numbers in the target's unit."""
     prediction: NDArray[np.int64] | NDArray[np.float64]
@@ -66,10 +66,14 @@ class PredictionTable:
 
     def only(self, part: str) -> PredictionTable:
         """The rows of one part."""
-        kept = self.part == part
-        probabilities = None if self.probabilities is None else self.probabilities[kept]
+        first, end = _bounds(part, self.validation_rows, len(self.row))
         return PredictionTable(
-            self.source, self.row[kept], self.part[kept], self.truth[kept], self.prediction[kept], probabilities
+            self.source,
+            self.row[first:end],
+            min(max(self.validation_rows - first, 0), end - first),
+            self.truth[first:end],
+            self.prediction[first:end],
+            None if self.probabilities is None else self.probabilities[first:end],
         )
 
 
@@ -79,12 +83,11 @@ def to_bytes(table: PredictionTable) -> bytes:
     prediction = (
         table.prediction if table.classes else np.where(np.isfinite(table.prediction), table.prediction, np.nan)
     )
-    arrays: dict[str, NDArray[Any]] = {"row": table.row, "truth": table.truth.astype(kind)}
-    arrays["prediction"] = prediction.astype(kind)
+    arrays: dict[str, NDArray[Any]] = {"row": table.row, "truth": table.truth.astype(kind, copy=False)}
+    arrays["prediction"] = prediction.astype(kind, copy=False)
     if table.probabilities is not None:
         arrays["probabilities"] = table.probabilities
-    validation = int(np.count_nonzero(table.part == KEPT_PARTS[0]))
-    metadata = {SOURCE: table.source.model_dump_json(), VALIDATION_ROWS: str(validation)}
+    metadata = {SOURCE: table.source.model_dump_json(), VALIDATION_ROWS: str(table.validation_rows)}
     return safetensors.numpy.save({name: np.ascontiguousarray(each) for name, each in arrays.items()}, metadata)
 
 
@@ -104,7 +107,7 @@ def _read(file: Any, part: str | None, offset: int, limit: int | None) -> Predic
     metadata = file.metadata() or {}
     source, validation = PredictionSource.model_validate_json(metadata[SOURCE]), int(metadata[VALIDATION_ROWS])
     rows = file.get_slice("row").get_shape()[0]
-    first, end = {None: (0, rows), KEPT_PARTS[0]: (0, validation), KEPT_PARTS[1]: (validation, rows)}[part]
+    first, end = _bounds(part, validation, rows)
     first = min(first + offset, end)
     if limit is not None:
         end = min(first + limit, end)
@@ -118,11 +121,16 @@ def _read(file: Any, part: str | None, offset: int, limit: int | None) -> Predic
     return PredictionTable(
         source,
         values("row"),
-        np.where(np.arange(first, end) < validation, *KEPT_PARTS),
+        min(max(validation - first, 0), end - first),
         values("truth").astype(kind),
         values("prediction").astype(kind),
         None if source.classes is None else values("probabilities"),
     )
+
+
+def _bounds(part: str | None, validation: int, rows: int) -> tuple[int, int]:
+    """The first row of a part, or of both, and the row after its last."""
+    return {None: (0, rows), KEPT_PARTS[0]: (0, validation), KEPT_PARTS[1]: (validation, rows)}[part]
 
 
 def class_names(classes: Sequence[Value]) -> list[str]:

@@ -89,7 +89,7 @@ def _read(asked: dict[str, Any], allowed: Allowance) -> PredictionPage | None:
 
 
 def _page(request: _Request, table: PredictionTable) -> PredictionPage:
-    from service.data.formats.prediction_table import class_names
+    from service.data.formats.prediction_table import KEPT_PARTS, class_names
 
     source, shares = table.source, table.probabilities
     limit = max(1, min(request.limit, MAX_CELLS // (len(COLUMNS) + len(source.classes or ()))))
@@ -101,7 +101,14 @@ def _page(request: _Request, table: PredictionTable) -> PredictionPage:
             truth, prediction = classes[truth], classes[prediction]
         elif not isfinite(prediction):
             prediction = None
-        rows.append({"row": int(table.row[i]), "part": str(table.part[i]), "truth": truth, "prediction": prediction})
+        rows.append(
+            {
+                "row": int(table.row[i]),
+                "part": KEPT_PARTS[i >= table.validation_rows],
+                "truth": truth,
+                "prediction": prediction,
+            }
+        )
         if shares is not None:
             rows[-1]["probabilities"] = dict(zip(names, shares[i].tolist(), strict=True))
     return PredictionPage(rows=rows, more=len(table.row) > limit, epoch=source.epoch, sha256=source.sha256)
@@ -116,8 +123,8 @@ def _write(table: PredictionTable, request: _Request, allowed: Allowance) -> Non
     from service.data.sql import sql_name
     from service.data.staging import write_parquet
 
-    arrays = {"row": table.row, "validates": table.part == KEPT_PARTS[0]}
-    arrays |= {"truth": table.truth, "prediction": table.prediction}
+    arrays: dict[str, Any] = {"row": table.row, "truth": table.truth, "prediction": table.prediction}
+    arrays["validates"] = np.arange(len(table.row)) < table.validation_rows
     part = f"CASE WHEN validates THEN '{KEPT_PARTS[0]}' ELSE '{KEPT_PARTS[1]}' END AS part"
     if table.classes is None or table.probabilities is None:
         columns = ["row", part, "truth", "CASE WHEN isfinite(prediction) THEN prediction END AS prediction"]

@@ -58,7 +58,7 @@ def build(asked: ReportInputs) -> Report:
     """
     check_sha256(asked.predictions, PredictionsCorrupt("the file of predictions is missing or has changed"))
     predictions = prediction_table.read(asked.predictions.path)
-    part = "test" if (predictions.part == "test").any() else "validation"
+    part = "test" if len(predictions.row) > predictions.validation_rows else "validation"
     evaluated = finite(predictions.only(part))
     names, outputs = class_names(evaluated), _outputs(evaluated)
     truth = Truth(evaluated.truth, None if names is None else len(names))
@@ -80,8 +80,8 @@ def build(asked: ReportInputs) -> Report:
             part=part,
             rows=len(losses),
             training=None if isinstance(rows, str) else len(rows.train.truth.values),
-            validation=int((predictions.part == "validation").sum()),
-            test=int((predictions.part == "test").sum()),
+            validation=predictions.validation_rows,
+            test=len(predictions.row) - predictions.validation_rows,
         ),
         findings=[],
         classification=classified,
@@ -106,8 +106,9 @@ def finite(table: PredictionTable) -> PredictionTable:
     kept = np.isfinite(table.prediction)
     if len(kept) and not kept.any():
         raise Conflict("no prediction of the job is finite")
+    validation_rows = int(np.count_nonzero(kept[: table.validation_rows]))
     return PredictionTable(
-        table.source, table.row[kept], table.part[kept], table.truth[kept], table.prediction[kept], None
+        table.source, table.row[kept], validation_rows, table.truth[kept], table.prediction[kept], None
     )
 
 
