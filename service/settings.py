@@ -90,7 +90,8 @@ class Settings(BaseSettings):
     max_ingest_bytes: Annotated[int, Field(ge=64 * 1024**2)] = 1024**3
     """Memory limit in bytes of a process that reads an upload."""
     max_model_bytes: Annotated[int, Field(ge=0)] = 1024**3
-    """Memory in bytes of the cache of models for predictions (least recently used evicted first), of all helpers."""
+    """Memory in bytes of the cache of models for predictions (least recently used evicted first), of all helpers. The
+    members of a published version must fit into the share of one helper."""
     max_queued_jobs: Annotated[int, Field(ge=1)] = 100_000
     """Maximum queued and paused jobs of a tenant; one more gets 429."""
     max_running_jobs: Annotated[int, Field(ge=0)] = 0

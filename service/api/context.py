@@ -42,17 +42,21 @@ if TYPE_CHECKING:
 
 FILE_SECONDS = 600.0
 FEW_ROWS = 32
-"""Rows of a prediction that takes no thread, and is made together with others."""
+"""Rows of a prediction that takes no thread, and is made together with others; divided by the members of a model."""
 
 
 class Predictor(Protocol):
     """Inference and exports from a checkpoint, done in other processes: the API imports no torch."""
 
+    @property
+    def model_bytes(self) -> int:
+        """Memory of the models that each helper caches."""
+
     def preload(self, ref: ModelRef) -> None:
         """Load a model, so that its first prediction is as fast as the next; raises CheckpointCorrupt, Conflict."""
 
     async def predict_few(self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """`predict` for at most FEW_ROWS rows, without a thread."""
+        """`predict` for a few rows, without a thread."""
 
     def predict(self, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """`{"prediction": ..., "probabilities": {...}}` for each of `rows`; raises InvalidData, Conflict."""

@@ -14,7 +14,7 @@ from service.errors import TooLarge, Unavailable
 from service.serving.helper_pool import HelperPool
 from service.serving.helper_process import MODEL_BYTES, HelperProcess
 from service.serving.reports.reporter import Reporter
-from service.serving.request_queue import BATCH_ROWS
+from service.serving.request_queue import batch_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,8 @@ class Predictor:
 
     def __init__(self, model_bytes: int = MODEL_BYTES, helpers: int = 1) -> None:
         """`model_bytes`: memory of the cached models, of all `helpers` processes together."""
+        self.model_bytes = model_bytes // helpers
+        """Memory of the models that each helper caches."""
         self._pool = HelperPool(helpers, model_bytes)
         self._reporter = Reporter()
 
@@ -67,9 +69,9 @@ class Predictor:
         Many rows are validated as a whole, then predicted in parts, so that other callers get turns in between.
         """
         answers: list[dict[str, Any]] = []
-        if len(rows) > BATCH_ROWS:
+        step = batch_rows(ref)
+        if len(rows) > step:
             self._pool.call("check_rows", ref, rows)
-        step = BATCH_ROWS
         while len(answers) < len(rows):
             part, seconds = self._pool.predict(ref, rows[len(answers) : len(answers) + step])
             answers += part
@@ -91,14 +93,14 @@ class Predictor:
         most = allowed.unpacked_bytes // (VALUE_BYTES * len(schema.answers))
         if rows > most:
             raise TooLarge(f"{rows:,} rows are too many for one file; send at most {most:,} at once")
-        at_once = max(BATCH_ROWS, PART_CELLS // (schema.features + len(schema.answers)))
+        at_once = max(batch_rows(ref), PART_CELLS // (schema.features + len(schema.answers)))
         parts = self._predict_parts(ref, source.parent, rows, at_once)
         join_predictions(parts, schema.answers, options.format, answer, allowed)
         return answer
 
     def _predict_parts(self, ref: ModelRef, folder: Path, rows: int, at_once: int) -> list[Path]:
         """Predict the rows staged in `folder`, in parts that grow while calls are fast."""
-        parts, start, step = [], 0, BATCH_ROWS
+        parts, start, step = [], 0, batch_rows(ref)
         while start < rows:
             parts.append(folder / f"part{start}.parquet")
             asked = range(start, min(start + step, rows))

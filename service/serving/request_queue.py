@@ -18,6 +18,11 @@ BATCH_ROWS = 32
 a row."""
 
 
+def batch_rows(model: ModelRef) -> int:
+    """Rows that are predicted together: the more members predict each row, the fewer."""
+    return max(1, BATCH_ROWS // len(model.members))
+
+
 @dataclass(eq=False)
 class Request:
     """A call of a function of `helper.py` that waits for its turn."""
@@ -60,7 +65,7 @@ class RequestQueue:
     def take(self) -> list[Request]:
         """The next request, and those that can be predicted with it; waits for one; empty once the queue is closed.
 
-        A prediction of a few rows takes along others that wait for the same model, at most BATCH_ROWS rows together.
+        A prediction of a few rows takes along others that wait for the same model, at most `batch_rows` together.
         Cancelled requests are dropped.
         """
         with self._changed:
@@ -74,7 +79,7 @@ class RequestQueue:
                 first = self._waiting[tenant][0]
                 together = [first]
                 if first.model is not None:
-                    self._add_others(first, together)
+                    self._add_others(first, batch_rows(first.model), together)
                 self._remove(together)
                 running = [request for request in together if request.answer.set_running_or_notify_cancel()]
                 if running:
@@ -91,12 +96,12 @@ class RequestQueue:
             if request.answer.set_running_or_notify_cancel():
                 request.answer.set_exception(Unavailable("the server is stopping"))
 
-    def _add_others(self, first: Request, together: list[Request]) -> None:
+    def _add_others(self, first: Request, most: int, together: list[Request]) -> None:
         rows = first.rows
         for request in (each for requests in self._waiting.values() for each in requests):
-            if rows >= BATCH_ROWS:
+            if rows >= most:
                 return
-            if request is not first and request.model == first.model and rows + request.rows <= BATCH_ROWS:
+            if request is not first and request.model == first.model and rows + request.rows <= most:
                 together.append(request)
                 rows += request.rows
 

@@ -79,6 +79,30 @@ def test_a_model_is_addressed_by_name_alias_or_version(
         assert named == ["churn", str(version), alias]
 
 
+class Counting(CoinPredictor):
+    """Remembers the numbers of rows that it has predicted together with other requests."""
+
+    def __init__(self) -> None:
+        self.few: list[int] = []
+
+    async def predict_few(self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        self.few.append(len(rows))
+        return self.predict(ref, rows)
+
+
+def test_few_rows_are_fewer_for_a_model_of_several_members(
+    settings: Settings, database: Database, artifacts: Artifacts, job_factory: JobFactory
+) -> None:
+    predictor, ids = Counting(), [job_factory.trained().job_id for _ in range(4)]
+    with TestClient(create_app(settings, database, artifacts, predictor)) as client:
+        publish(client, {"members": [{"job": job_id} for job_id in ids]})
+        for count in (8, 9):
+            rows = {"rows": [{"x0": 1.0}] * count}
+            assert len(client.post("/v1/models/churn/predict", json=rows).json()["predictions"]) == count
+
+    assert predictor.few == [8]
+
+
 def test_an_address_may_be_escaped(client: TestClient, job_factory: JobFactory) -> None:
     published(client, job_factory)
 

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from service.api.app import create_app
+from service.artifacts import Artifacts
 from service.domain.status import Status
+from service.settings import Settings
 from service.store.engine import Database
-from tests.api.conftest import both_databases
+from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.job_factory import JobFactory, weights
 
 
@@ -157,6 +160,28 @@ def test_members_that_do_not_fit_together_are_refused(
     assert response.status_code == 422
     message = f"the job {ids[1]!r} {problem}: all members of a version must agree"
     assert response.json()["errors"] == [{"pointer": "/from/members/1/job", "message": message}]
+
+
+def test_members_that_do_not_fit_into_the_memory_of_a_helper_are_refused(
+    settings: Settings, database: Database, artifacts: Artifacts, job_factory: JobFactory
+) -> None:
+    ids = [job_factory.trained().job_id for _ in range(2)]
+    predictor = CoinPredictor()
+    with TestClient(create_app(settings, database, artifacts, predictor)) as client:
+        sizes = [client.get(f"/v1/jobs/{job_id}/checkpoints/best").json()["size_bytes"] for job_id in ids]
+        source = {"members": [{"job": job_id} for job_id in ids]}
+        predictor.model_bytes = sum(sizes) - 1
+
+        refused = publish(client, source)
+        alone = publish(client, {"job": ids[0]}, "alone")
+        predictor.model_bytes = sum(sizes)
+        fitting = publish(client, source)
+
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/from")
+    assert f"the 2 members take {sum(sizes):,} bytes" in refused.json()["detail"]
+    assert f"at most {sum(sizes) - 1:,} bytes" in refused.json()["detail"]
+    assert (alone.status_code, fitting.status_code) == (201, 201)
+    assert fitting.json()["version"] == 1
 
 
 def test_a_damaged_checkpoint_is_not_published(client: TestClient, job_factory: JobFactory) -> None:

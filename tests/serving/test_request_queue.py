@@ -53,6 +53,16 @@ def test_predictions_of_one_model_are_taken_together_across_tenants() -> None:
     assert taken(queue, 3) == [[one, more], [other], [call_]]
 
 
+@pytest.mark.parametrize(("members", "together"), [(1, 4), (4, 4), (16, 2), (200, 1)])
+def test_the_more_members_a_model_has_the_fewer_rows_are_in_a_batch(members: int, together: int) -> None:
+    queue, model = RequestQueue(), ModelRef((Member("m", ""),) * members)
+    requests = [Request("a", "predict", ([{}],), model) for _ in range(4)]
+    for request in requests:
+        queue.put(request)
+
+    assert queue.take() == requests[:together]
+
+
 def test_a_batch_has_a_bounded_number_of_rows_and_a_larger_request_is_taken_alone() -> None:
     queue = RequestQueue()
     large, small = prediction("a", "m", BATCH_ROWS + 1), [prediction("a", "m", 10) for _ in range(4)]

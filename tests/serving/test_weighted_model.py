@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.domain.model_ref import ModelRef
 from service.errors import Conflict, InvalidData
 from service.serving import helper
 from service.serving.predictor import Predictor
@@ -93,6 +94,25 @@ def test_members_with_other_classes_or_another_reading_of_a_column_are_a_conflic
     for other, message in ((three, "2 classes and 'y', 3 classes"), (number, "a number"), (nulls, "column 'x0'")):
         with pytest.raises(Conflict, match=message):
             helper.prediction_schema(ref(two, other, weights=(1.0, 1.0)))
+
+
+def test_the_first_parts_of_a_prediction_are_smaller_for_several_members(
+    classifiers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, predictor, parts = ref(*classifiers, weights=(1.0, 2.0, 3.0)), Predictor(), list[int]()
+    predict = predictor._pool.predict
+
+    def counted(asked: ModelRef, rows: list[dict[str, Any]]) -> Any:
+        parts.append(len(rows))
+        return predict(asked, rows)
+
+    monkeypatch.setattr(predictor._pool, "predict", counted)
+    try:
+        assert predictor.predict(model, ROWS) == predicted(model, ROWS)
+    finally:
+        predictor.close()
+
+    assert parts == [10, 2]
 
 
 @pytest.mark.slow

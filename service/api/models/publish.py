@@ -10,7 +10,7 @@ from service.api.models.members import read_members
 from service.api.models.selection import choose, conflict
 from service.domain.model import VersionMetrics
 from service.ensembling.process import score
-from service.errors import NotFound
+from service.errors import InvalidSpec, NotFound
 from service.store import keys
 from service.store.models import versions
 from service.store.models.versions import NewModelVersion
@@ -36,6 +36,7 @@ def publish(context: RequestContext, asked: NewVersion, key: str | None, sha256:
         return known, False
     chosen = choose(context, asked.source)
     members, signature = read_members(context, chosen)
+    _check_memory(members, context.state.predictor.model_bytes)
     context.check_quota(sum(len(json.dumps(new.member.spec)) for new in members))
     source = asked.source
     if source.sweep is not None:
@@ -56,6 +57,20 @@ def publish(context: RequestContext, asked: NewVersion, key: str | None, sha256:
             return versions.create(connection, new, idempotency_key=key, request_sha256=sha256)
     except NotFound as error:  # deleted meanwhile
         raise conflict("/from", f"{error.detail}: it was deleted meanwhile") from error
+
+
+def _check_memory(members: Sequence[NewMember], most: int) -> None:
+    """Raise InvalidSpec unless several members fit together into the memory of a helper.
+
+    Otherwise each prediction would load them all again, while other callers wait.
+    """
+    total = sum(new.member.size_bytes for new in members)
+    if len(members) > 1 and total > most:
+        message = (
+            f"the {len(members)} members take {total:,} bytes, but this server holds models of at most {most:,} bytes "
+            "in memory: choose fewer members, or raise BESTEPOCH_MAX_MODEL_BYTES"
+        )
+        raise InvalidSpec.at("/from", message)
 
 
 def _metrics(context: RequestContext, members: Sequence[NewMember]) -> VersionMetrics:

@@ -132,7 +132,7 @@ async def predicted_rows(
 ) -> Response:
     """The predictions as JSON beside `by`, which says what made them."""
     predictor, slots = context.state.predictor, context.state.predict_slots
-    if len(rows) <= FEW_ROWS:
+    if len(rows) <= max(1, FEW_ROWS // len(ref.members)):
         coroutine = predictor.predict_few(context.caller.tenant, ref, rows)
         body = _body(await expensive_work.until_disconnect(request, coroutine), by)
         if len(body) <= MAX_BUFFERED_BYTES:
