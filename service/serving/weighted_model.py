@@ -7,6 +7,7 @@ from operator import add
 from typing import TYPE_CHECKING, Any
 
 from service.errors import Conflict
+from service.spec.column_reading import difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from service.data.preprocess.features import FittedFeature
     from service.data.preprocess.preprocessing import Preprocessing, Table
     from service.training.inference import InferenceModel
 
@@ -54,12 +54,9 @@ def _merged(one: Preprocessing, other: Preprocessing) -> Preprocessing:
     """The first, with the features that only the other has."""
     if (one.target.column, one.target.classes) != (other.target.column, other.target.classes):
         raise Conflict(f"the members of a model differ in their target: {_target(one)} and {_target(other)}")
-    known = {feature.column: feature for feature in one.features}
-    for feature in other.features:
-        if feature.column in known and _reading(one, known[feature.column]) != _reading(other, feature):
-            raise Conflict(f"the members of a model read column {feature.column!r} differently: types or null values")
-    if one.date_format != other.date_format:
-        raise Conflict("the members of a model read dates differently")
+    if differing := difference(one, other):
+        raise Conflict(f"a member of the model reads {differing} than the members before it")
+    known = {feature.column for feature in one.features}
     added = [feature for feature in other.features if feature.column not in known]
     return one.model_copy(update={"features": [*one.features, *added]}) if added else one
 
@@ -67,8 +64,3 @@ def _merged(one: Preprocessing, other: Preprocessing) -> Preprocessing:
 def _target(preprocessing: Preprocessing) -> str:
     target = preprocessing.target
     return f"{target.column!r}, " + ("a number" if target.classes is None else f"{len(target.classes)} classes")
-
-
-def _reading(preprocessing: Preprocessing, feature: FittedFeature) -> tuple[object, ...]:
-    """On which the reading of a value of the column depends."""
-    return feature.type, feature.categories is None, feature.clock, preprocessing.nulls_of(feature)

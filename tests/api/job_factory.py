@@ -41,12 +41,21 @@ def epoch(number: int, **fields: Any) -> Epoch:
     return Epoch.model_validate({"epoch": number, **values, **decision, **fields})
 
 
-def weights(number: int, *, target: str = "y", classes: list[Any] | None = None, features: str = "x0 x1") -> bytes:
-    """A checkpoint file with dummy weights that describes its columns as a real one does."""
+def weights(
+    number: int,
+    *,
+    target: str = "y",
+    classes: list[Any] | None = None,
+    features: str = "x0 x1",
+    feature: dict[str, Any] | None = None,
+    **preprocessing: Any,
+) -> bytes:
+    """A checkpoint file with dummy weights that describes its columns as a real one does; `feature`: fields of each."""
     described = {
         "preprocessing": {
-            "features": [{"column": name} for name in features.split()],
+            "features": [{"column": name, **(feature or {})} for name in features.split()],
             "target": {"column": target, "classes": classes},
+            **preprocessing,
         }
     }
     tensors = {"layers.0.weight": np.full((4, 8), number, np.float32)}

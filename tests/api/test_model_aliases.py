@@ -18,7 +18,7 @@ from service.store.engine import Database
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.job_factory import JobFactory
 from tests.api.operations import Maker, key
-from tests.api.test_models import published
+from tests.api.test_models import publish, published
 
 __all__ = ["key"]
 
@@ -116,14 +116,15 @@ def test_a_model_has_a_hundred_aliases_at_most(client: TestClient, versions: lis
 
 
 class Loading(CoinPredictor):
-    """Remembers the files that it has loaded; refuses a single one."""
+    """Remembers the files that it has loaded; refuses `damaged` ones."""
 
     def __init__(self) -> None:
         self.loaded: list[str] = []
+        self.damaged: set[str] = set()
 
     def preload(self, ref: ModelRef) -> None:
         self.loaded += [member.sha256 for member in ref.members]
-        if len(self.loaded) == 2:
+        if self.damaged.intersection(self.loaded[-len(ref.members) :]):
             raise CheckpointCorrupt("it is damaged")
 
 
@@ -132,10 +133,29 @@ def test_a_version_is_loaded_before_an_alias_moves_to_it(
 ) -> None:
     predictor = Loading()
     with TestClient(create_app(settings, database, artifacts, predictor)) as client:
-        made = [published(client, job_factory) for _ in range(3)]
+        jobs = [job_factory.trained(epochs=epochs).job_id for epochs in (3, 4, 5)]
+        made = [publish(client, {"job": job_id}).json()["members"][0]["sha256"] for job_id in jobs]
+        predictor.loaded, predictor.damaged = [], {made[2]}
 
         good, damaged = move(client, 2), move(client, 3)
 
         assert (good.status_code, damaged.status_code) == (200, 500)
-        assert predictor.loaded == [version["members"][0]["sha256"] for version in made[1:]]
+        assert predictor.loaded == made[1:]
         assert client.get(ALIAS).json()["version"] == 2
+
+
+def test_a_version_is_loaded_before_it_is_published(
+    settings: Settings, database: Database, artifacts: Artifacts, job_factory: JobFactory
+) -> None:
+    predictor, job_id = Loading(), job_factory.trained().job_id
+    with TestClient(create_app(settings, database, artifacts, predictor)) as client:
+        best = client.get(f"/v1/jobs/{job_id}/checkpoints/best").json()
+        predictor.damaged = {best["sha256"]}
+        refused = publish(client, {"job": job_id})
+        missing = client.get("/v1/models/churn")
+        predictor.damaged = set()
+        accepted = publish(client, {"job": job_id})
+
+    assert (refused.status_code, refused.json()["code"], missing.status_code) == (500, "checkpoint_corrupt", 404)
+    assert accepted.status_code == 201
+    assert predictor.loaded == [best["sha256"]] * 2

@@ -15,6 +15,8 @@ from service.store.engine import Database
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.job_factory import JobFactory, weights
 
+COLUMN = "column 'x0' as another type, or with other null values, than the first one"
+
 
 def publish(client: TestClient, source: dict[str, Any], name: str = "churn", **fields: Any) -> Any:
     return client.post("/v1/models", json={"name": name, "from": source, **fields})
@@ -147,6 +149,11 @@ def test_only_ended_jobs_with_a_best_epoch_are_published(client: TestClient, job
         ({"classes": ["b", "a"]}, "has other classes than the first one"),
         ({"features": "x0"}, "does not need the column 'x1', unlike the first one"),
         ({"features": "x0 x1 x2"}, "also needs the column 'x2', unlike the first one"),
+        ({"feature": {"type": "integer"}}, f"reads {COLUMN}"),
+        ({"feature": {"type": "text", "categories": ["a"]}}, f"reads {COLUMN}"),
+        ({"feature": {"origin": 1e9}}, f"reads {COLUMN}"),
+        ({"null_values": ["-999"]}, f"reads {COLUMN}"),
+        ({"date_format": "%d/%m/%Y"}, "reads dates in another format than the first one"),
     ],
 )
 def test_members_that_do_not_fit_together_are_refused(

@@ -12,9 +12,10 @@ from service.domain.checkpoint import METADATA_KEY, CheckpointKind, read_metadat
 from service.domain.job_file import JobFileKind
 from service.domain.model import MemberDataset, ModelMember, Signature
 from service.errors import CheckpointCorrupt, InvalidSpec, NotFound
+from service.spec.column_reading import difference
 from service.spec.data import DatasetData
 from service.spec.job import JobSpec
-from service.spec.table import Value
+from service.spec.table import ColumnType, Value
 from service.store import checkpoints, datasets, job_files
 from service.store.jobs import jobs
 from service.store.models.versions import NewMember
@@ -37,17 +38,35 @@ class _Target(BaseModel):
 
 class _Feature(BaseModel):
     column: str
+    type: ColumnType = ColumnType.number
+    categories: list[str] | None = None
+    origin: float = 0.0
 
 
-class _Preprocessing(BaseModel):
+class Preprocessing(BaseModel):
+    """How a checkpoint reads rows, and what it predicts."""
+
     features: list[_Feature]
     target: _Target
+    null_values: list[str] = []
+    date_format: str | None = None
+
+    @property
+    def signature(self) -> Signature:
+        """What the checkpoint takes and gives."""
+        classes = self.target.classes
+        return Signature(
+            task="regression" if classes is None else "classification",
+            target=self.target.column,
+            classes=classes,
+            features=[feature.column for feature in self.features],
+        )
 
 
 class _Metadata(BaseModel):
     """What a version needs of a checkpoint's metadata."""
 
-    preprocessing: _Preprocessing
+    preprocessing: Preprocessing
 
 
 def read_members(context: RequestContext, chosen: Sequence[Chosen]) -> tuple[list[NewMember], Signature]:
@@ -61,16 +80,16 @@ def read_members(context: RequestContext, chosen: Sequence[Chosen]) -> tuple[lis
     total = sum(each.weight for each in chosen)
     members, first = list[NewMember](), None
     for each, (job, checkpoint, predictions) in zip(chosen, found, strict=True):
-        signature = read_signature(context.state.artifacts.path(checkpoint.path), checkpoint)
+        described = read_preprocessing(context.state.artifacts.path(checkpoint.path), checkpoint)
         if first is None:
-            first = signature
-        elif difference := _difference(first, signature):
-            message = f"the job {each.job!r} {difference}: all members of a version must agree"
+            first = described
+        elif differing := _difference(first, described):
+            message = f"the job {each.job!r} {differing}: all members of a version must agree"
             raise InvalidSpec.at(each.pointer, message)
         member = _member(job, checkpoint, each.weight / total, named)
         members.append(NewMember(member, checkpoint.path, predictions))
     assert first is not None
-    return members, first
+    return members, first.signature
 
 
 def _job_of(context: RequestContext, chosen: Chosen) -> tuple[Job, Checkpoint, JobFile | None]:
@@ -117,30 +136,24 @@ def _member(job: Job, checkpoint: Checkpoint, weight: float, named: dict[str, Me
     )
 
 
-def read_signature(path: Path, checkpoint: Checkpoint) -> Signature:
-    """What a checkpoint takes and gives, from its file, whose SHA-256 is verified; raises CheckpointCorrupt."""
+def read_preprocessing(path: Path, checkpoint: Checkpoint) -> Preprocessing:
+    """The preprocessing of a checkpoint, from its file, whose SHA-256 is verified; raises CheckpointCorrupt."""
     try:
         if sha256_of(path) != checkpoint.sha256:
             raise CheckpointCorrupt(
                 f"the file of the {checkpoint.kind.value} checkpoint is damaged ({checkpoint.path})"
             )
         with path.open("rb") as file:
-            described = _Metadata.model_validate_json(read_metadata(file)[METADATA_KEY]).preprocessing
+            return _Metadata.model_validate_json(read_metadata(file)[METADATA_KEY]).preprocessing
     except OSError as error:
         raise CheckpointCorrupt(f"the checkpoint's file cannot be read: {error.strerror}") from error
     except (KeyError, ValidationError) as error:
         raise CheckpointCorrupt(f"the checkpoint does not describe its columns ({checkpoint.path})") from error
-    classes = described.target.classes
-    return Signature(
-        task="regression" if classes is None else "classification",
-        target=described.target.column,
-        classes=classes,
-        features=[feature.column for feature in described.features],
-    )
 
 
-def _difference(first: Signature, other: Signature) -> str | None:
-    """In what `other` differs from the first member; None if they fit together."""
+def _difference(one: Preprocessing, another: Preprocessing) -> str | None:
+    """In what another member differs from the first one; None if they fit together."""
+    first, other = one.signature, another.signature
     if other.target != first.target:
         return f"predicts {other.target!r}, the first one {first.target!r}"
     if other.task != first.task:
@@ -150,4 +163,6 @@ def _difference(first: Signature, other: Signature) -> str | None:
     if differing := sorted(set(first.features) ^ set(other.features)):
         has = "also needs" if differing[0] in other.features else "does not need"
         return f"{has} the column {differing[0]!r}, unlike the first one"
+    if differing_reading := difference(one, another):
+        return f"reads {differing_reading} than the first one"
     return None

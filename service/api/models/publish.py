@@ -1,4 +1,4 @@
-"""Publishes a version of a model: chooses and reads its members, and stores it in one transaction."""
+"""Publishes a version of a model: chooses, reads and loads its members, and stores it in one transaction."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from service.api.models.members import read_members
 from service.api.models.selection import choose, conflict
 from service.domain.model import VersionMetrics
+from service.domain.model_ref import Member, ModelRef
 from service.ensembling.process import score
 from service.errors import InvalidSpec, NotFound
 from service.store import keys
@@ -52,6 +53,7 @@ def publish(context: RequestContext, asked: NewVersion, key: str | None, sha256:
         created_by=by,
         service_version=version("bestepoch"),
     )
+    context.state.predictor.preload(_ref(context, members))
     try:
         with context.database.transaction() as connection:
             return versions.create(connection, new, idempotency_key=key, request_sha256=sha256)
@@ -71,6 +73,12 @@ def _check_memory(members: Sequence[NewMember], most: int) -> None:
             "in memory: choose fewer members, or raise BESTEPOCH_MAX_MODEL_BYTES"
         )
         raise InvalidSpec.at("/from", message)
+
+
+def _ref(context: RequestContext, members: Sequence[NewMember]) -> ModelRef:
+    """The files of the members, and their weights, for the predictor."""
+    path = context.state.artifacts.path
+    return ModelRef(tuple(Member(str(path(new.path)), new.member.sha256, new.member.weight) for new in members))
 
 
 def _metrics(context: RequestContext, members: Sequence[NewMember]) -> VersionMetrics:

@@ -21,6 +21,7 @@ from service.data.preprocess.scaling import (
     standardized,
 )
 from service.spec.base import Strict
+from service.spec.column_reading import has_clock
 from service.spec.resolved import DATE_INPUTS, Feature
 from service.spec.table import ColumnType, Value
 
@@ -148,7 +149,7 @@ class FittedFeature(Strict):
     @property
     def clock(self) -> bool:
         """Whether a date column may contain times of day alone."""
-        return 0 <= self.origin < DAY
+        return has_clock(self)
 
     @property
     def width(self) -> int:

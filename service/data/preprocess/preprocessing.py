@@ -15,8 +15,8 @@ from service.data.preprocess.scaling import moments, standardized
 from service.engine_constants import ALIGNMENT, VALUE_BYTES, padded
 from service.errors import DatasetCorrupt
 from service.spec.base import Strict
+from service.spec.column_reading import null_values_of
 from service.spec.layers import InputLayout
-from service.spec.read_options import DEFAULT_NULL_VALUES
 from service.spec.resolved import Link, Preparation, Target, layout_of
 from service.spec.table import Value
 
@@ -97,7 +97,7 @@ class Preprocessing(Strict):
 
     def nulls_of(self, feature: FittedFeature) -> set[str]:
         """Null values of a column in rows to predict; its categories are not among them."""
-        return {*(self.null_values or DEFAULT_NULL_VALUES)} - {*(feature.categories or ())}
+        return null_values_of(self, feature)
 
     @classmethod
     def fit(cls, preparation: Preparation, table: Table, train_rows: NDArray[np.int64]) -> Preprocessing:
