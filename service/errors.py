@@ -57,6 +57,10 @@ class InvalidData(ServiceError):
     code = "invalid_data"
 
 
+class ReadingLimit(InvalidData):
+    """Reading the file takes more time or memory than this server allows."""
+
+
 class InvalidRequest(ServiceError):
     """The request is malformed."""
 

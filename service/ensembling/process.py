@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from service.data.processes.runner import Allowance, ask, respond
-from service.errors import InvalidData, PredictionsCorrupt
+from service.errors import InvalidData, PredictionsCorrupt, ReadingLimit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +57,7 @@ class _Counts(BaseModel):
 def score(files: Sequence[tuple[Path, float]], allowed: Allowance) -> Scores:
     """Metrics of the weighted mean of these members, given as (file of predictions, weight).
 
-    Raises PredictionsCorrupt if a file cannot be read.
+    Raises PredictionsCorrupt if a file cannot be read, ReadingLimit.
     """
     paths, weights = zip(*files, strict=True)
     return Scores.model_validate(_ask(_Request(files=[path.absolute() for path in paths], weights=weights), allowed))
@@ -67,7 +67,7 @@ def select_members(candidates: Sequence[Sequence[Path]], allowed: Allowance) -> 
     """How often greedy ensemble selection takes each candidate; None if no row is a validation row of all of them.
 
     A candidate is the files of its members, such as one a fold, whose predictions of the same row are averaged. Raises
-    PredictionsCorrupt if a file cannot be read.
+    PredictionsCorrupt if a file cannot be read, ReadingLimit.
     """
     owners = [(path.absolute(), number) for number, files in enumerate(candidates) for path in files]
     request = _Request(files=[path for path, _ in owners], candidates=[number for _, number in owners])
@@ -77,6 +77,8 @@ def select_members(candidates: Sequence[Sequence[Path]], allowed: Allowance) -> 
 def _ask(request: _Request, allowed: Allowance) -> Any:
     try:
         return ask(__name__, request, allowed)
+    except ReadingLimit:
+        raise
     except InvalidData as error:  # not a fault of the client: the files are ours
         raise PredictionsCorrupt(f"the predictions cannot be read: {error.detail}") from error
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from service.api import context
 from service.data.formats.prediction_table import PredictionTable
 from service.domain.status import Status
 from service.store import usage
@@ -147,6 +150,55 @@ def test_a_damaged_file_of_predictions_is_named(
     response = publish(client, {"sweep": sweep.id, "select": "greedy"})
 
     assert (response.status_code, response.json()["code"]) == (500, "predictions_corrupt")
+
+
+@pytest.mark.parametrize(
+    ("select", "pointer", "problem"),
+    [
+        ("greedy", "/from/sweep", "the sweep is too large for `greedy`"),
+        ("best", "/from", "the predictions that the jobs have kept are too large for metrics of their average"),
+    ],
+)
+def test_predictions_that_take_too_long_to_read_are_too_large_not_damaged(
+    client: TestClient,
+    database: Database,
+    job_factory: JobFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    select: str,
+    pointer: str,
+    problem: str,
+) -> None:
+    sweep = trained(database, job_factory, [noise(1)])
+    monkeypatch.setattr(context, "FILE_SECONDS", 0.01)
+
+    response = publish(client, {"sweep": sweep.id, "select": select})
+
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, pointer)
+    assert response.json()["detail"] == f"{problem}: reading the file took longer than 0.01 seconds, the limit here"
+
+
+@pytest.mark.parametrize(
+    ("death", "status", "code"), [("KILL", 422, "invalid_spec"), ("SEGV", 500, "predictions_corrupt")]
+)
+def test_a_killed_reader_reached_a_limit_and_a_crashed_one_read_a_damaged_file(
+    client: TestClient,
+    database: Database,
+    job_factory: JobFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    death: str,
+    status: int,
+    code: str,
+) -> None:
+    sweep, dying = trained(database, job_factory, [noise(1)]), tmp_path / "python"
+    dying.write_text(f"#!/bin/sh\nkill -{death} $$\n")
+    dying.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(dying))
+
+    response = publish(client, {"sweep": sweep.id, "select": "greedy"})
+
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert ("MiB of memory, the limit here" in response.json()["detail"]) == (death == "KILL")
 
 
 def test_a_sweep_without_results_is_refused(client: TestClient, database: Database, job_factory: JobFactory) -> None:

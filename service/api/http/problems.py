@@ -39,6 +39,7 @@ STATUSES: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.QuotaExceeded: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.InvalidSpec: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.InvalidData: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.ReadingLimit: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,

@@ -11,7 +11,7 @@ from service.api.models.selection import choose, conflict
 from service.domain.model import VersionMetrics
 from service.domain.model_ref import Member, ModelRef
 from service.ensembling.process import score
-from service.errors import InvalidSpec, NotFound
+from service.errors import InvalidSpec, NotFound, ReadingLimit
 from service.store import keys
 from service.store.models import versions
 from service.store.models.versions import NewModelVersion
@@ -90,7 +90,11 @@ def _metrics(context: RequestContext, members: Sequence[NewMember]) -> VersionMe
     ]
     if len(files) < len(members) or len({_data(new.member.spec) for new in members}) > 1:
         return VersionMetrics(validation=None, test=None)
-    scores = score(files, context.state.file_process_limits)
+    try:
+        scores = score(files, context.state.file_process_limits)
+    except ReadingLimit as error:
+        message = f"the predictions that the jobs have kept are too large for metrics of their average: {error.detail}"
+        raise InvalidSpec.at("/from", message) from error
     return VersionMetrics.model_validate(scores.model_dump())
 
 

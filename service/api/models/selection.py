@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from service.domain.job_file import JobFileKind
 from service.domain.sweep import SweepStatus
 from service.ensembling.process import select_members
-from service.errors import Conflict, FieldError, InvalidSpec, NotFound
+from service.errors import Conflict, FieldError, InvalidSpec, NotFound, ReadingLimit
 from service.spec.model import MAX_MEMBERS
 from service.store import job_files, sweep_results, sweeps
 
@@ -59,7 +59,11 @@ def _greedy(context: RequestContext, points: list[list[SweepResult]]) -> list[tu
         message = f"`greedy` compares predictions of the same rows, but the sweep changes {differing[0]!r}"
         raise InvalidSpec.at("/from/select", message)
     candidates = [[_predictions(context, row.job) for row in rows] for rows in points]
-    counts = select_members(candidates, context.state.file_process_limits)
+    try:
+        counts = select_members(candidates, context.state.file_process_limits)
+    except ReadingLimit as error:
+        message = f"the sweep is too large for `greedy`: {error.detail}"
+        raise InvalidSpec.at("/from/sweep", message) from error
     if counts is None:
         raise conflict("/from/sweep", "the points of the sweep have no validation row in common")
     taken = [(rows, count) for rows, count in zip(points, counts, strict=True) if count]

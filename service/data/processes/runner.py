@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from service.concurrency.cancellation import current
 from service.data.processes.confinement import confine
-from service.errors import InvalidData, StorageError, TooLarge
+from service.errors import InvalidData, ReadingLimit, StorageError, TooLarge
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class _Response(BaseModel):
 
     found: Any = None
     invalid: str | None = None
+    limit: str | None = None
     too_large: str | None = None
     storage: str | None = None
 
@@ -66,8 +67,9 @@ class _Response(BaseModel):
 def ask(module: str, request: BaseModel, allowed: Allowance) -> Any:
     """Run `module`, which ends by calling `respond`, and return its response as JSON values.
 
-    Blocks for `allowed.seconds` at most. Raises InvalidData saying what to fix in the file or which limit was reached,
-    TooLarge if it decompresses to too much, StorageError if the disk fails, Cancelled if the current work is cancelled.
+    Blocks for `allowed.seconds` at most. Raises InvalidData saying what to fix in the file, ReadingLimit saying which
+    limit was reached, TooLarge if it decompresses to too much, StorageError if the disk fails, Cancelled if the current
+    work is cancelled.
 
     The child may read existing files that the request names, and write to the folders of those that do not exist yet.
     """
@@ -88,12 +90,12 @@ def ask(module: str, request: BaseModel, allowed: Allowance) -> Any:
         except subprocess.TimeoutExpired:
             child.kill()
             message = f"reading the file took longer than {allowed.seconds:g} seconds, the limit here"
-            raise InvalidData(message) from None
+            raise ReadingLimit(message) from None
     if child.returncode == 0:
         return _found(_Response.model_validate_json(found))
     _log.error("reading a file ended with %d: %s", child.returncode, said.decode(errors="replace")[-4_000:])
     if child.returncode == -signal.SIGKILL:  # the kernel's OOM killer
-        raise InvalidData(_out_of_memory(allowed))
+        raise ReadingLimit(_out_of_memory(allowed))
     raise InvalidData("the file cannot be read: the process reading it ended unexpectedly")
 
 
@@ -115,6 +117,8 @@ def _modules() -> str:
 def _found(answer: _Response) -> Any:
     if answer.invalid is not None:
         raise InvalidData(answer.invalid)
+    if answer.limit is not None:
+        raise ReadingLimit(answer.limit)
     if answer.too_large is not None:
         raise TooLarge(answer.too_large)
     if answer.storage is not None:
@@ -144,7 +148,7 @@ def respond(work: Callable[[dict[str, Any], Allowance], BaseModel | None], *modu
     except TooLarge as error:
         answer = _Response(too_large=error.detail)
     except MemoryError:
-        answer = _Response(invalid=_out_of_memory(request.allowed))
+        answer = _Response(limit=_out_of_memory(request.allowed))
     except OSError as error:
         if error.errno == errno.EFBIG:
             answer = _Response(too_large="the table needs more disk space than is allowed here")
