@@ -69,7 +69,7 @@ class Model(FrozenModel):
 
 
 class Signature(FrozenModel):
-    """What a version takes and gives; all its members agree on it."""
+    """What a version takes and gives."""
 
     task: str
     """`classification` or `regression`."""
@@ -78,7 +78,7 @@ class Signature(FrozenModel):
     classes: list[Value] | None
     """The classes in the order of the probabilities; null for regression."""
     features: list[str]
-    """The columns that it needs."""
+    """The columns that it needs, those of all members."""
 
 
 class HeldOutMetrics(FrozenModel):
@@ -173,6 +173,6 @@ class ModelVersion(ModelVersionSummary):
     classes: list[Value] | None
     """The classes in the order of the probabilities; null for regression."""
     features: list[str]
-    """The columns that it needs."""
+    """The columns that it needs, those of all members."""
     members: list[ModelMember]
     """Its members, with their lineage."""

@@ -7,7 +7,7 @@ from operator import add
 from typing import TYPE_CHECKING, Any
 
 from service.errors import Conflict
-from service.spec.column_reading import difference
+from service.spec.column_reading import difference, union
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,9 +56,7 @@ def _merged(one: Preprocessing, other: Preprocessing) -> Preprocessing:
         raise Conflict(f"the members of a model differ in their target: {_target(one)} and {_target(other)}")
     if differing := difference(one, other):
         raise Conflict(f"a member of the model reads {differing} than the members before it")
-    known = {feature.column for feature in one.features}
-    added = [feature for feature in other.features if feature.column not in known]
-    return one.model_copy(update={"features": [*one.features, *added]}) if added else one
+    return one.model_copy(update={"features": union(one.features, other.features)})
 
 
 def _target(preprocessing: Preprocessing) -> str:

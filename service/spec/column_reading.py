@@ -1,8 +1,8 @@
-"""How models read the columns of rows to predict: in what two models differ."""
+"""How models read the columns of rows to predict: in what two models differ, and the columns of both."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from service.spec.read_options import DEFAULT_NULL_VALUES
 
@@ -48,6 +48,9 @@ class Columns(Protocol):
         """How dates are written."""
 
 
+C = TypeVar("C", bound=Column)
+
+
 def null_values_of(columns: Columns, column: Column) -> set[str]:
     """Null values of a column in rows to predict; its categories are not among them."""
     return {*(columns.null_values or DEFAULT_NULL_VALUES)} - {*(column.categories or ())}
@@ -65,6 +68,12 @@ def difference(one: Columns, other: Columns) -> str | None:
         if _reading(one, known.get(column.column, column)) != _reading(other, column):
             return f"column {column.column!r} as another type, or with other null values,"
     return "dates in another format" if one.date_format != other.date_format else None
+
+
+def union(one: Sequence[C], other: Sequence[C]) -> list[C]:
+    """The columns of `one`, then those that only `other` has."""
+    known = {each.column for each in one}
+    return [*one, *(each for each in other if each.column not in known)]
 
 
 def _reading(columns: Columns, column: Column) -> tuple[object, ...]:

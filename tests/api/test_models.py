@@ -15,7 +15,7 @@ from service.store.engine import Database
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.job_factory import JobFactory, weights
 
-COLUMN = "column 'x0' as another type, or with other null values, than the first one"
+COLUMN = "column 'x0' as another type, or with other null values, than the ones before"
 
 
 def publish(client: TestClient, source: dict[str, Any], name: str = "churn", **fields: Any) -> Any:
@@ -147,13 +147,11 @@ def test_only_ended_jobs_with_a_best_epoch_are_published(client: TestClient, job
         ({"target": "z"}, "predicts 'z', the first one 'y'"),
         ({"classes": None}, "is a regression, the first one a classification"),
         ({"classes": ["b", "a"]}, "has other classes than the first one"),
-        ({"features": "x0"}, "does not need the column 'x1', unlike the first one"),
-        ({"features": "x0 x1 x2"}, "also needs the column 'x2', unlike the first one"),
         ({"feature": {"type": "integer"}}, f"reads {COLUMN}"),
         ({"feature": {"type": "text", "categories": ["a"]}}, f"reads {COLUMN}"),
         ({"feature": {"origin": 1e9}}, f"reads {COLUMN}"),
         ({"null_values": ["-999"]}, f"reads {COLUMN}"),
-        ({"date_format": "%d/%m/%Y"}, "reads dates in another format than the first one"),
+        ({"date_format": "%d/%m/%Y"}, "reads dates in another format than the ones before"),
     ],
 )
 def test_members_that_do_not_fit_together_are_refused(
@@ -167,6 +165,26 @@ def test_members_that_do_not_fit_together_are_refused(
     assert response.status_code == 422
     message = f"the job {ids[1]!r} {problem}: all members of a version must agree"
     assert response.json()["errors"] == [{"pointer": "/from/members/1/job", "message": message}]
+
+
+def test_a_version_needs_the_columns_of_all_members(client: TestClient, job_factory: JobFactory) -> None:
+    columns = ["x1 x0", "x0 x2", "x3 x2"]
+    ids = [job_factory.trained(data=weights(3, features=names)).job_id for names in columns]
+
+    version = publish(client, {"members": [{"job": job_id} for job_id in ids]})
+
+    assert (version.status_code, version.json()["features"]) == (201, ["x1", "x0", "x2", "x3"])
+
+
+def test_a_member_is_compared_with_all_before_it(client: TestClient, job_factory: JobFactory) -> None:
+    other: dict[str, Any] = {"features": "x1", "feature": {"type": "integer"}}
+    ways: list[dict[str, Any]] = [{"features": "x0"}, {"features": "x1"}, other]
+    ids = [job_factory.trained(data=weights(3, **way)).job_id for way in ways]
+
+    response = publish(client, {"members": [{"job": job_id} for job_id in ids]})
+
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "/from/members/2/job")
+    assert "reads column 'x1' as another type" in response.json()["detail"]
 
 
 def test_members_that_do_not_fit_into_the_memory_of_a_helper_are_refused(

@@ -17,7 +17,7 @@ from service.store import usage
 from service.store.engine import Database
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, write
 from service.store.jobs.claim import Claimant, claim_jobs
-from tests.api.job_factory import JobFactory, epoch
+from tests.api.job_factory import JobFactory, epoch, weights
 from tests.api.test_models import publish
 from tests.data.test_prediction_table import source
 from tests.store import sweep_records
@@ -87,8 +87,8 @@ def test_greedy_weights_points_by_their_out_of_fold_predictions(
     version = publish(client, {"sweep": sweep.id, "select": "greedy"}).json()
 
     rates = {job.id: job.point["optimizer.lr"] for job in jobs_of(database, sweep) if job.point}
-    weights = {(rates[member["job"]], member["weight"]) for member in version["members"]}
-    assert weights == {(0.1, 0.25), (0.1 / 3, 0.25)}  # half each, in two folds
+    shares = {(rates[member["job"]], member["weight"]) for member in version["members"]}
+    assert shares == {(0.1, 0.25), (0.1 / 3, 0.25)}  # half each, in two folds
     assert len(version["members"]) == 4
     assert version["metrics"]["validation"]["values"]["rmse"] == pytest.approx(0.0, abs=1e-9)
     assert version["metrics"]["test"]["values"]["mae"] == pytest.approx(0.0, abs=1e-9)
@@ -137,6 +137,25 @@ def test_greedy_compares_the_same_rows_only(client: TestClient, database: Databa
 
     assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "/from/select")
     assert "the sweep changes 'data.seed'" in response.json()["detail"]
+
+
+def test_greedy_averages_points_with_different_columns(
+    client: TestClient, database: Database, job_factory: JobFactory
+) -> None:
+    sweep, error = sweep_records.create(database, grid={"data.features": [1, 2]}), noise(1)
+    for columns, sign in (("x0", 1), ("x0 x1", -1)):
+        with database.transaction() as connection:
+            (claim,) = claim_jobs(connection, Claimant("wrk_1", {"cpu"}, width=1, trainers=1), seconds=60.0)
+        job_factory.record(claim, epoch(1))
+        job_factory.publish(claim, 1, data=weights(1, features=columns))
+        job_factory.keep_predictions(claim, predicted(range(24), range(24, ROWS), sign * error))
+        job_factory.finish(claim)
+
+    version = publish(client, {"sweep": sweep.id, "select": "greedy"})
+
+    assert version.status_code == 201, version.text
+    assert [member["weight"] for member in version.json()["members"]] == [0.5, 0.5]
+    assert version.json()["features"] == ["x0", "x1"]
 
 
 def test_a_damaged_file_of_predictions_is_named(

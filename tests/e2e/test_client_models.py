@@ -89,6 +89,26 @@ def test_a_greedy_ensemble_of_a_cross_validated_sweep_has_metrics(client: Client
     assert answer[0]["prediction"] in job.predict([{"bill_length_mm": 39.1}])[0]["probabilities"]
 
 
+def test_members_with_different_columns_are_averaged(client: Client) -> None:
+    grid = {"data.features": [["bill_length_mm"], ["bill_depth_mm", "island"]]}
+    sweep = client.sweep(PENGUINS, "species", grid=grid, **SMALL).wait(120)
+    jobs = sorted(client.jobs(sweep=sweep.id), key=lambda job: job.id)
+
+    greedy = client.models.create("columns", sweep, select="greedy")
+    both = client.models.create("columns", dict.fromkeys(jobs, 1.0))
+
+    assert greedy.metrics.validation is not None
+    assert both.features == ["bill_length_mm", "bill_depth_mm", "island"]
+    answers = [
+        job.predict([{name: MEASURED[0][name] for name in names}])
+        for job, names in zip(jobs, *grid.values(), strict=True)
+    ]
+    [answer] = client.models.get("columns").predict(MEASURED[:1], at=both.version)
+    for name, probability in answer["probabilities"].items():
+        mean = np.mean([answer[0]["probabilities"][name] for answer in answers])
+        assert probability == pytest.approx(mean, rel=1e-6)
+
+
 def test_the_commands_publish_promote_predict_and_roll_back(client: Client, run: Run) -> None:
     job = client.train(PENGUINS, target="species", **SMALL).wait()
 

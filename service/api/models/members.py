@@ -12,7 +12,7 @@ from service.domain.checkpoint import METADATA_KEY, CheckpointKind, read_metadat
 from service.domain.job_file import JobFileKind
 from service.domain.model import MemberDataset, ModelMember, Signature
 from service.errors import CheckpointCorrupt, InvalidSpec, NotFound
-from service.spec.column_reading import difference
+from service.spec.column_reading import difference, union
 from service.spec.data import DatasetData
 from service.spec.job import JobSpec
 from service.spec.table import ColumnType, Value
@@ -70,26 +70,28 @@ class _Metadata(BaseModel):
 
 
 def read_members(context: RequestContext, chosen: Sequence[Chosen]) -> tuple[list[NewMember], Signature]:
-    """The members, with weights that sum to 1, and what they agree on.
+    """The members, with weights that sum to 1, and what they predict from the columns of all of them.
 
-    Raises InvalidSpec for an unknown job and for one that differs from the first, Conflict for one that has not ended
-    or has no best epoch, CheckpointCorrupt.
+    Raises InvalidSpec for an unknown job and for one that does not fit the ones before, Conflict for one that has not
+    ended or has no best epoch, CheckpointCorrupt.
     """
     found = [_job_of(context, each) for each in chosen]
     named = _datasets(context, [job for job, _, _ in found])
     total = sum(each.weight for each in chosen)
-    members, first = list[NewMember](), None
+    members, merged = list[NewMember](), None
     for each, (job, checkpoint, predictions) in zip(chosen, found, strict=True):
         described = read_preprocessing(context.state.artifacts.path(checkpoint.path), checkpoint)
-        if first is None:
-            first = described
-        elif differing := _difference(first, described):
+        if merged is None:
+            merged = described
+        elif differing := _difference(merged, described):
             message = f"the job {each.job!r} {differing}: all members of a version must agree"
             raise InvalidSpec.at(each.pointer, message)
+        else:
+            merged.features = union(merged.features, described.features)
         member = _member(job, checkpoint, each.weight / total, named)
         members.append(NewMember(member, checkpoint.path, predictions))
-    assert first is not None
-    return members, first.signature
+    assert merged is not None
+    return members, merged.signature
 
 
 def _job_of(context: RequestContext, chosen: Chosen) -> tuple[Job, Checkpoint, JobFile | None]:
@@ -151,18 +153,15 @@ def read_preprocessing(path: Path, checkpoint: Checkpoint) -> Preprocessing:
         raise CheckpointCorrupt(f"the checkpoint does not describe its columns ({checkpoint.path})") from error
 
 
-def _difference(one: Preprocessing, another: Preprocessing) -> str | None:
-    """In what another member differs from the first one; None if they fit together."""
-    first, other = one.signature, another.signature
-    if other.target != first.target:
-        return f"predicts {other.target!r}, the first one {first.target!r}"
-    if other.task != first.task:
-        return f"is a {other.task}, the first one a {first.task}"
-    if list(map(repr, other.classes or ())) != list(map(repr, first.classes or ())):  # 1 and true are equal
+def _difference(first: Preprocessing, other: Preprocessing) -> str | None:
+    """What keeps `other` from being a member beside the first ones; None if it fits."""
+    one, another = first.signature, other.signature
+    if another.target != one.target:
+        return f"predicts {another.target!r}, the first one {one.target!r}"
+    if another.task != one.task:
+        return f"is a {another.task}, the first one a {one.task}"
+    if list(map(repr, another.classes or ())) != list(map(repr, one.classes or ())):  # 1 and true are equal
         return "has other classes than the first one"
-    if differing := sorted(set(first.features) ^ set(other.features)):
-        has = "also needs" if differing[0] in other.features else "does not need"
-        return f"{has} the column {differing[0]!r}, unlike the first one"
-    if differing_reading := difference(one, another):
-        return f"reads {differing_reading} than the first one"
+    if differing := difference(first, other):
+        return f"reads {differing} than the ones before"
     return None

@@ -47,9 +47,10 @@ async def create_model_version(
 ) -> ModelVersion:
     """Make the next version of this name: a weighted average of the best epochs of ended jobs, which never changes.
 
-    All members must predict the same target, with the same classes, from the same columns. The version keeps what it
-    needs: deleting its jobs and data sets, by request or by `BESTEPOCH_KEEP_DAYS`, does not change it. The first
-    version of a name gets the alias `champion`; later ones are reached by `:VERSION` until an alias is moved to them.
+    All members must predict the same target, with the same classes; a column that several of them need must have the
+    same type and null values for each. They must fit into memory together. The version keeps what it needs: deleting
+    its jobs and data sets, by request or by `BESTEPOCH_KEEP_DAYS`, does not change it. The first version of a name gets
+    the alias `champion`; later ones are reached by `:VERSION` until an alias is moved to them.
     """
     work = publish, context, asked, key, fingerprint(asked)
     version, created = await expensive_work.run(context, request, context.state.compute_slots, *work)
