@@ -24,6 +24,7 @@ from tests.api.conftest import CoinPredictor, both_databases, serving
 from tests.api.job_factory import JobFactory
 from tests.api.test_models import publish, published
 
+WRONG_ADDRESS = "model should be NAME, NAME@ALIAS or NAME:VERSION"
 ROWS = {"rows": [{"x0": 1.0}, {"x0": 2.0}]}
 
 
@@ -116,10 +117,10 @@ def test_an_address_may_be_escaped(client: TestClient, job_factory: JobFactory) 
         ("none", 404, "no model 'none'"),
         ("churn@next", 404, "the model 'churn' has no alias 'next'"),
         ("churn:2", 404, "the model 'churn' has no version 2"),
-        ("churn:0", 422, "model should match pattern"),
-        ("churn@", 422, "model should match pattern"),
-        ("churn:1@next", 422, "model should match pattern"),
-        ("Churn", 422, "model should match pattern"),
+        ("churn:0", 422, WRONG_ADDRESS),
+        ("churn@", 422, WRONG_ADDRESS),
+        ("churn:1@next", 422, WRONG_ADDRESS),
+        ("Churn", 422, WRONG_ADDRESS),
     ],
 )
 def test_an_unknown_address_is_refused_for_rows_and_files(

@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from starlette.responses import Response
 
 from service.api import expensive_work
@@ -29,10 +29,18 @@ from service.spec.model import ADDRESS
 from service.store.models import aliases
 from service.store.models.aliases import ServedVersion
 
+
+def _address(text: str) -> str:
+    if re.fullmatch(ADDRESS, text) is None:
+        raise ValueError("should be NAME, NAME@ALIAS or NAME:VERSION")
+    return text
+
+
 Address = Annotated[
     str,
+    AfterValidator(_address),
     Path(
-        pattern=f"^{ADDRESS}$",
+        json_schema_extra={"pattern": f"^{ADDRESS}$"},
         description="`NAME` (its alias `champion`), `NAME@ALIAS` or `NAME:VERSION`.",
         examples=["churn", "churn@challenger", "churn:3"],
     ),
