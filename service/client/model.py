@@ -44,8 +44,10 @@ class Model:
         return map(ModelVersionSummary.model_validate, self._transport.pages(f"{self._path}/versions", {}))
 
     def version(self, number: int | None = None) -> ModelVersion:
-        """A version with its members and their lineage; default: the newest."""
+        """A version with its members and their lineage; default: the newest, LookupError if there is none."""
         chosen = self.state.latest if number is None else number
+        if chosen is None:
+            raise LookupError(f"the model {self.name!r} has no versions")
         return ModelVersion.model_validate(self._transport.json("GET", f"{self._path}/versions/{chosen}"))
 
     def promote(self, version: int, alias: str = CHAMPION, *, expected: int | None = None) -> ModelAlias:
@@ -108,7 +110,7 @@ class Models:
     def create(
         self,
         name: str,
-        source: Job | Sweep | Mapping[Any, float] | Mapping[str, Any],
+        source: Job | Sweep | Mapping[Job, float] | Mapping[str, float] | Mapping[Job | str, float],
         *,
         select: str | None = None,
         description: str | None = None,
@@ -116,7 +118,8 @@ class Models:
     ) -> ModelVersion:
         """Publish the next version of the model `name`.
 
-        `source`: a job; a sweep, with `select="best"` or `"greedy"`; a dict of jobs, or job ids, with their weights.
+        `source`: a job; a sweep, with `select="best"` or `"greedy"`; or the weight of each member by job or job id, as
+        in `{job: 3.0, "job_...": 1.0}`. It is not the object `from` of the HTTP request.
         `alias`: is moved to the new version; the first version of a name gets `champion` anyway.
         """
         body: dict[str, Any] = {"name": name, "from": _source(source) | ({} if select is None else {"select": select})}
