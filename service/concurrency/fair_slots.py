@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter, deque
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,7 +14,7 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 from service.concurrency.cancellation import CancellableTask, set_current
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -70,22 +70,6 @@ class FairLimiter:
                 raise
         finally:
             self._release(tenant)
-
-    @contextmanager
-    def slot(self, task: CancellableTask) -> Iterator[None]:
-        """Block until the task's tenant has a slot, which is held in this context. Raises Cancelled."""
-        woken = threading.Event()
-        waiter = self._enqueue(task.tenant, woken.set)
-        try:
-            with task.on_cancel(woken.set):
-                woken.wait()
-        except BaseException:
-            self._withdraw(task.tenant, waiter)
-            raise
-        try:
-            yield
-        finally:
-            self._release(task.tenant)
 
     async def _in_thread(self, task: CancellableTask, function: Callable[[], T]) -> T:
         set_current(task)  # inherited by the thread; the context is that of this asyncio task alone

@@ -36,6 +36,7 @@ LOST = {
     "rows": "restore the file from a backup, or delete the data set and upload it again",
     "member": "restore the file from a backup, or delete the version and publish the job again",
     "predictions": "restore the file from a backup; the job's checkpoints and metrics do not need it",
+    "report": "nothing to do: the next request builds it again",
     "state": "a live job restarts, with the same result; an ended one cannot be forked from its last epoch",
 }
 LOST_WEIGHTS = "restore the file from a backup, or delete the job and submit it again"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from service.errors import FieldError, InvalidSpec
 from service.spec import data_warnings
 from service.spec.architecture import row_shape
-from service.spec.capped_errors import MAX_ERRORS
 from service.spec.data import DatasetData
 from service.spec.resolved import MIN_BINS, Feature, SpecWarning, auto_embedding_size, codes_of
 from service.spec.table import MIN_CATEGORY_ROWS, ColumnType
@@ -93,10 +92,11 @@ def _check_weight(table: TableProfile, name: str, target: Column) -> None:
 
 def _named(table: TableProfile, asked: list[str], encoder: _Encoder) -> list[Feature]:
     features, faults, seen = list[Feature](), list[FieldError](), set[str]()
+    unknown = [name for name in asked if table.column(name) is None]
     for place, name in enumerate(asked):
         column = table.column(name)
         if column is None:
-            said = table.no_column(name) if len(faults) < MAX_ERRORS else f"no column {name!r}"
+            said = table.no_column(name) if name == unknown[0] else f"no column {name!r}"
             faults.append(FieldError(f"/data/features/{place}", said))
         elif name == encoder.target.name or name in seen:
             why = "it is named twice" if name in seen else "it is the target"

@@ -107,8 +107,8 @@ Loss = Annotated[
 ]
 
 
-def unit_of(loss: Loss) -> dict[str, Any]:
-    """Values of two losses can be compared if these are equal."""
+def validation_loss(loss: Loss) -> dict[str, Any]:
+    """The fields that the loss of validation rows depends on; values can be compared if these are equal."""
     return loss.model_dump(exclude={"label_smoothing", "class_weight"})  # of training rows alone
 
 

@@ -130,14 +130,20 @@ class TableProfile(Strict):
         return self._by_name.get(name)
 
     def no_column(self, name: str) -> str:
-        """The message for a column that is not in the table."""
-        if meant := similar(name, self._by_name):
-            return f"no column {name!r}; did you mean {meant!r}?"
-        return f"no column {name!r}; there are: {some(self._by_name, most=20)}"
+        """The message for a column that is not in the table; cached, because all points of a sweep ask for it."""
+        if name not in self._no_column:
+            meant = similar(name, self._by_name)
+            hint = f"did you mean {meant!r}?" if meant else f"there are: {some(self._by_name, most=20)}"
+            self._no_column[name] = f"no column {name!r}; {hint}"
+        return self._no_column[name]
 
     @cached_property
     def _by_name(self) -> dict[str, Column]:
         return {column.name: column for column in self.columns}
+
+    @cached_property
+    def _no_column(self) -> dict[str, str]:
+        return {}
 
 
 class Ingested(Strict):

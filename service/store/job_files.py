@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, select
 
 from service.domain.job_file import JobFile, JobFileKind
+from service.errors import NotFound
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import referenced
-from service.store.schema import job_files
+from service.store.schema import job_files, jobs
 from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
@@ -35,7 +36,13 @@ def add(connection: Connection, files: Sequence[tuple[str, JobFile]], tenants: M
 
 
 def replace(connection: Connection, job_id: str, file: JobFile, tenant: str) -> None:
-    """Store the row of a file in place of an earlier one of its kind."""
+    """Store the row of a file in place of an earlier one of its kind; raises NotFound if the job was deleted.
+
+    The job is locked: another process may store the same kind of file.
+    """
+    job = select(jobs.c.id).where(in_tenant(connection, jobs), jobs.c.id == job_id)
+    if connection.scalar(job.with_for_update()) is None:
+        raise NotFound(f"no job {job_id!r}")
     this = in_tenant(connection, job_files), job_files.c.job_id == job_id, job_files.c.kind == file.kind
     old = set(connection.scalars(select(job_files.c.path).where(*this))) - {file.path}
     connection.execute(delete(job_files).where(*this))

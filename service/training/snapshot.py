@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from service.domain.checkpoint import read_metadata
 from service.errors import CheckpointCorrupt
 from service.spec.graph import Graph
+from service.spec.optimizer import Adam, Optimizer
 from service.training import checkpoint, fused_adam
 from service.training.operators import large
 from service.training.weights import Layout, State
@@ -104,23 +105,24 @@ def from_bytes(data: bytes) -> tuple[Snapshot, dict[str, str]]:
     return Snapshot(*at, parts["weights"], best, parts["optimizer"], average), made_by
 
 
-def fingerprint(device: torch.device, graph: Graph) -> dict[str, str]:
-    """The device, CPU, threads, versions of libraries and engine that a network's results depend on: equal ones give
-    equal bits."""
+def fingerprint(device: torch.device, graph: Graph, optimizer: Optimizer) -> dict[str, str]:
+    """The device, CPU, threads, versions of libraries and engine that a job's results depend on: equal ones give equal
+    bits."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cpu": _cpu(),
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "engine": FIRST_ENGINE if device.type == "cuda" or not _is_large(graph) else SECOND_ENGINE,
+        "engine": FIRST_ENGINE if device.type == "cuda" or not _is_large(graph, optimizer) else SECOND_ENGINE,
     }
 
 
-def _is_large(graph: Graph) -> bool:
-    """Whether the network has operators or an optimizer for large ones, whose bits differ from those of the first
+def _is_large(graph: Graph, optimizer: Optimizer) -> bool:
+    """Whether the job has operators or an optimizer for large networks, whose bits differ from those of the first
     version."""
-    return any(map(large.is_large, graph.layers)) or fused_adam.is_large(Layout(graph).columns)
+    fused = isinstance(optimizer, Adam) and fused_adam.is_large(Layout(graph).columns)
+    return fused or any(map(large.is_large, graph.layers))
 
 
 @cache

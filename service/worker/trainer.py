@@ -114,7 +114,7 @@ class Trainer:
         if not jobs:
             return
         saved = retry(lambda: saved_states(self._database, recorder.attempts))
-        machine = fingerprint(device, jobs[0].graph)
+        machine = fingerprint(device, jobs[0].graph, jobs[0].spec.optimizer)
         for attempt, state in zip(recorder.attempts, saved, strict=True):
             resume(self._artifacts, attempt, state, machine)
         packer = WeightsPacker(jobs, data, machine)

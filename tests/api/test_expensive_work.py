@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 from service.api.app import create_app
 from service.artifacts import Artifacts
-from service.concurrency.cancellation import CancellableTask, current
+from service.concurrency.cancellation import current
 from service.concurrency.fair_slots import FairLimiter
 from service.data.preprocess.dataset import prepare
 from service.data.processes import preview
@@ -117,13 +117,23 @@ def test_exports_are_cancelled_when_their_clients_disconnect(
         assert app.state.shared.export_slots.waiting == 0
 
 
+@contextmanager
+def held_slot(limiter: FairLimiter, tenant: str) -> Iterator[None]:
+    """The tenant holds a slot in this context; one must be free for it."""
+    assert limiter._enqueue(tenant, lambda: None).granted
+    try:
+        yield
+    finally:
+        limiter._release(tenant)
+
+
 def test_previews_and_sweeps_do_not_wait_for_uploads(client: TestClient, app: FastAPI) -> None:
     dataset = client.post("/v1/datasets", content=b"a,b\n1,2\n3,4\n").json()["id"]
     base = {"data": {"kind": "synthetic", "rows": 60, "features": 3}}
 
     with ExitStack() as stack:
         for tenant in ("one", "one", "other"):
-            stack.enter_context(app.state.shared.ingest_slots.slot(CancellableTask(tenant)))
+            stack.enter_context(held_slot(app.state.shared.ingest_slots, tenant))
 
         assert client.get(f"/v1/datasets/{dataset}/preview").json()["data"] == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
         assert client.post("/v1/sweeps", json={"base": base, "replicates": 2}).status_code == 201
@@ -135,7 +145,7 @@ def test_planning_jobs_takes_no_thread_from_short_requests(app: FastAPI, job_fac
 
     with serving(app) as (_, url), ExitStack() as stack:
         for _ in range(planning.per_tenant):
-            stack.enter_context(planning.slot(CancellableTask("default")))
+            stack.enter_context(held_slot(planning, "default"))
         with connections(url) as clients:
             for path, body in (("", spec), ("/plan", spec), (f"/{known}/fork", b"{}")):
                 clients += [ask(url, "POST", f"/v1/jobs{path}", body) for _ in range(20)]
@@ -151,8 +161,8 @@ def test_every_kind_of_work_leaves_slots_to_other_tenants(app: FastAPI) -> None:
     for limiter in limiters:
         with ExitStack() as stack:
             for _ in range(limiter.per_tenant):
-                stack.enter_context(limiter.slot(CancellableTask("greedy")))
-            stack.enter_context(limiter.slot(CancellableTask("other")))  # waits for nobody
+                stack.enter_context(held_slot(limiter, "greedy"))
+            stack.enter_context(held_slot(limiter, "other"))
     assert len(limiters) == 7
 
 

@@ -16,7 +16,7 @@ from service.data.formats.prediction_table import PredictionTable
 from service.domain.event import EventKind
 from service.domain.status import Status
 from service.spec.table import Value
-from service.store.jobs import events
+from service.store.jobs import attempt, events
 from service.store.jobs.claim import Claim
 from service.store.jobs.events import NewEvent
 from tests.api.conftest import both_databases
@@ -166,10 +166,15 @@ def test_a_bad_parameter_is_a_422_that_names_it(
     assert response.json()["errors"][0]["parameter"] == next(iter(asked))
 
 
-def ended_without(job_factory: JobFactory, reason: str | None = None) -> Claim:
+def trained_for_an_epoch(job_factory: JobFactory) -> Claim:
     claim = job_factory.running()
     job_factory.record(claim, epoch(1))
     job_factory.publish(claim, 1)
+    return claim
+
+
+def ended_without(job_factory: JobFactory, reason: str | None = None) -> Claim:
+    claim = trained_for_an_epoch(job_factory)
     if reason is not None:
         with job_factory.database.transaction() as connection:
             events.append(connection, [NewEvent(claim.job_id, EventKind.predictions_not_kept, reason)])
@@ -200,6 +205,27 @@ def test_without_predictions_the_answer_says_why(client: TestClient, job_factory
         "or it was trained by an older version",
         "predictions not kept: the disk is full",
         "no job 'job_0'",
+    ]
+
+
+@both_databases
+def test_jobs_that_ended_without_a_trainer_say_so(client: TestClient, job_factory: JobFactory) -> None:
+    cancelled, failed = (trained_for_an_epoch(job_factory) for _ in range(2))
+    client.post(f"/v1/jobs/{cancelled.job_id}/pause")
+    with job_factory.database.transaction() as connection:
+        attempt.release(connection, cancelled.job_id, cancelled.attempt)
+    assert client.post(f"/v1/jobs/{cancelled.job_id}/cancel").json()["status"] == "cancelled"
+    job_factory.finish(failed, Status.failed)
+
+    answers = [client.get(f"/v1/jobs/{claim.job_id}/predictions") for claim in (cancelled, failed)]
+
+    rest = (
+        "it has no validation and test rows, the worker's BESTEPOCH_KEEP leaves them out, "
+        "or it was trained by an older version"
+    )
+    assert [(answer.status_code, answer.json()["detail"]) for answer in answers] == [
+        (404, f"the job has no predictions: it was cancelled while no worker was training it, {rest}"),
+        (404, f"the job has no predictions: its training failed with an error, {rest}"),
     ]
 
 

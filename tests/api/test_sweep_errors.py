@@ -16,6 +16,9 @@ from service.store.engine import Database
 from tests.api.conftest import CoinPredictor
 from tests.api.sweep_requests import BASE, NUMBERS, errors, submit
 
+CLASSES = {"data": {"kind": "inline", "x": [[i] for i in range(60)], "y": [i % 2 for i in range(60)]}}
+BY_TRAIN_LOSS = {**BASE, "early_stopping": {"monitor": "train_loss"}}
+
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
@@ -51,6 +54,10 @@ from tests.api.sweep_requests import BASE, NUMBERS, errors, submit
         ({"grid": {"loss.kind": ["squared", "huber"]}, "base": NUMBERS}, ["/grid/loss.kind/1"]),
         ({"points": [{}, {"loss": {"kind": "absolute"}}], "base": NUMBERS}, ["/points/1/loss/kind"]),
         ({"grid": {"loss.q": [0.1, 0.9]}, "base": {**NUMBERS, "loss": {"kind": "quantile"}}}, ["/grid/loss.q/1"]),
+        ({"grid": {"loss.label_smoothing": [0, 0.3]}, "base": BY_TRAIN_LOSS}, ["/grid/loss.label_smoothing/1"]),
+        ({"grid": {"loss.class_weight": [None, "balanced"]}, "base": BY_TRAIN_LOSS}, ["/grid/loss.class_weight/1"]),
+        ({"grid": {"task": ["classification", "regression"]}}, ["/grid/task/1"]),
+        ({"points": [{}, {"data.y": [i / 8 for i in range(60)]}], "base": CLASSES}, ["/base/task"]),
     ],
 )
 def test_an_error_points_at_the_value_that_causes_it(client: TestClient, fields: Any, expected: list[str]) -> None:
@@ -68,6 +75,19 @@ def test_losses_are_compared_by_a_metric(client: TestClient) -> None:
         " val_rmse"
     )
     assert monitored.status_code == 201
+
+
+def test_jobs_that_stop_by_their_loss_are_compared_by_the_metric_of_the_base(client: TestClient) -> None:
+    base = {**NUMBERS, "early_stopping": {"monitor": "val_rmse"}}
+    points = [{}, {"loss.kind": "huber", "early_stopping.monitor": "val_loss"}]
+
+    assert submit(client, base=base, points=points).status_code == 201
+
+
+def test_smoothed_labels_and_weighted_classes_do_not_change_the_loss_of_validation_rows(client: TestClient) -> None:
+    grid = {"loss.label_smoothing": [0, 0.3], "loss.class_weight": [None, "balanced"]}
+
+    assert submit(client, grid=grid).status_code == 201
 
 
 def test_an_error_in_a_field_of_another_kind_names_the_kind(client: TestClient) -> None:

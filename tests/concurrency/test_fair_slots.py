@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 
 from service.concurrency.cancellation import CancellableTask, Cancelled, current
 from service.concurrency.fair_slots import FairLimiter
-from tests.processes import until
 
 
 async def order_of(limiter: FairLimiter, tenants: str) -> str:
@@ -125,29 +123,6 @@ def test_files_of_a_discarded_result_are_closed(tmp_path: Path) -> None:
 
     asyncio.run(asyncio.wait_for(scenario(), 30))
     assert files[0].closed
-
-
-def test_threads_are_served_in_turn_and_leave_the_queue_when_cancelled() -> None:
-    limiter, gate, served = FairLimiter(1), threading.Event(), list[str]()
-
-    def turn(work: CancellableTask, wait: bool = False) -> None:
-        with limiter.slot(work):
-            served.append(work.tenant)
-            if wait:
-                gate.wait()
-
-    with ThreadPoolExecutor() as threads:
-        tasks: list[Any] = [threads.submit(turn, CancellableTask("a"), True)]
-        until(lambda: served)
-        works = [CancellableTask(tenant) for tenant in "aab"]
-        for place, work in enumerate(works, start=1):
-            tasks.append(threads.submit(turn, work))
-            until(lambda place=place: limiter.waiting == place)
-        works[0].cancel()
-        with pytest.raises(Cancelled):
-            tasks[1].result()
-        gate.set()
-    assert served == ["a", "b", "a"]
 
 
 def test_a_cancelled_task_starts_no_process() -> None:

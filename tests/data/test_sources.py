@@ -201,3 +201,14 @@ def test_many_faults_are_reported_together_up_to_twenty() -> None:
         table_from_rows([{"length": "x", "sex": 1}] * 50, MODEL)
 
     assert len(refused.value.field_errors) == 20
+
+
+def test_a_similar_name_is_suggested_for_the_first_misspelled_feature_only() -> None:
+    with pytest.raises(InvalidData) as refused:
+        table_from_rows([{"lenght": 1.0, "sexx": "f"}, {"lenght": 1.0, "sex": "m"}], MODEL)
+
+    assert [fault.message for fault in refused.value.field_errors] == [
+        "no such feature; did you mean 'length'?",
+        "no such feature; the row has no value for 'length', 'sex'",
+        "no such feature; the row has no value for 'length'",
+    ]

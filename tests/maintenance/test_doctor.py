@@ -16,10 +16,11 @@ from sqlalchemy import update
 from service.artifacts import Artifacts
 from service.domain.access import DEFAULT_TENANT
 from service.domain.checkpoint import CheckpointKind
+from service.domain.job_file import JobFile, JobFileKind
 from service.domain.status import Status
 from service.maintenance import deployment_id
 from service.maintenance.doctor import Doctor, Findings
-from service.store import datasets, sweeps
+from service.store import datasets, job_files, sweeps
 from service.store.engine import Database, migrate, sqlite_module
 from service.store.jobs import actions, jobs
 from service.store.schema import jobs as jobs_table
@@ -92,6 +93,17 @@ def test_a_lost_file_of_predictions_is_reported_with_what_it_means(job_factory: 
 
     assert problem.startswith(f"{claim.job_id}: the file of its predictions is missing (jobs/{claim.job_id}/")
     assert problem.endswith("restore the file from a backup; the job's checkpoints and metrics do not need it")
+
+
+def test_a_lost_report_is_built_again(job_factory: JobFactory) -> None:
+    job_id, key, now = trained(job_factory), "jobs/job_1/report-1.json", datetime.now(UTC)
+    report = JobFile(kind=JobFileKind.report, sha256="0" * 64, size_bytes=1, path=key, created_at=now)
+    with job_factory.database.transaction() as connection:
+        job_files.replace(connection, job_id, report, DEFAULT_TENANT)
+
+    assert examined(job_factory) == [
+        f"{job_id}: the file of its report is missing ({key}); nothing to do: the next request builds it again"
+    ]
 
 
 def test_missing_truncated_and_corrupt_files_are_reported(job_factory: JobFactory) -> None:

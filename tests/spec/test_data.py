@@ -93,3 +93,14 @@ def test_a_wrong_feature_is_refused_at_its_place(features: list[str], pointer: s
         resolve(spec(features=features), TABLE)
 
     assert [(fault.pointer, fault.message) for fault in error.value.field_errors] == [(pointer, message)]
+
+
+def test_a_similar_name_is_suggested_for_the_first_unknown_feature_only() -> None:
+    with pytest.raises(InvalidSpec) as error:
+        resolve(spec(features=["species", "lenght", "iland"]), TABLE)
+
+    assert [fault.message for fault in error.value.field_errors] == [
+        "column 'species': it is the target",
+        "no column 'lenght'; did you mean 'length'?",
+        "no column 'iland'",
+    ]

@@ -86,17 +86,25 @@ def test_large_networks_are_bit_identical_on_1_2_and_4_threads_and_alone(
     resumed = outcomes(jobs, starts=[stopped_after(jobs[0], 1), *[None] * (len(jobs) - 1)])
     resumed[0] = [*found[0][0][0][:1], *resumed[0][0]], *resumed[0][1:]
 
-    assert fingerprint(CPU, jobs[0].graph)["engine"] == SECOND_ENGINE
+    assert fingerprint(CPU, jobs[0].graph, jobs[0].spec.optimizer)["engine"] == SECOND_ENGINE
     for others in (*found[1:], alone, resumed):
         for one, other in zip(found[0], others, strict=True):
             assert_same(one, other)
 
 
 def test_a_small_network_has_the_engine_of_its_earlier_states() -> None:
-    small = synthetic(architecture={"hidden": [100, 64]}).graph
+    small = synthetic(architecture={"hidden": [100, 64]})
 
-    assert Layout(small).columns < LARGE_PARAMETERS
-    assert fingerprint(CPU, small)["engine"] == FIRST_ENGINE
+    assert Layout(small.graph).columns < LARGE_PARAMETERS
+    assert fingerprint(CPU, small.graph, small.spec.optimizer)["engine"] == FIRST_ENGINE
+
+
+def test_a_network_is_small_for_sgd_unless_its_layers_are_large() -> None:
+    adam, sgd = (synthetic(architecture={"hidden": [128, 128]}, optimizer={"kind": kind}) for kind in ("adam", "sgd"))
+
+    assert Layout(sgd.graph).columns >= LARGE_PARAMETERS
+    assert fingerprint(CPU, adam.graph, adam.spec.optimizer)["engine"] == SECOND_ENGINE
+    assert fingerprint(CPU, sgd.graph, sgd.spec.optimizer)["engine"] == FIRST_ENGINE
 
 
 @pytest.mark.parametrize("window", [2, 3])

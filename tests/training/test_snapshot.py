@@ -26,7 +26,7 @@ def stopped_after(job: Resolved, epochs: int) -> ResumePoint:
     """As it comes back from a file and a database."""
     reports = [report for (report,) in islice(train([job], prepare(job.preparation, None), CPU), epochs)]
     rows = [Epoch.model_validate_json(report.row.model_dump_json()) for report in reports]
-    snapshot, _ = from_bytes(to_bytes(reports[-1].snapshot, fingerprint(CPU, job.graph)))
+    snapshot, _ = from_bytes(to_bytes(reports[-1].snapshot, fingerprint(CPU, job.graph, job.spec.optimizer)))
     return ResumePoint(snapshot, rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,6 @@ from service.domain.job import Forked
 from service.domain.status import ErrorCode, Status
 from service.maintenance.collector import Collector, RetentionPolicy
 from service.maintenance.deployment_id import pair
-from service.spec.graph import Graph
 from service.store import checkpoints
 from service.store.engine import Database
 from service.store.jobs import forks
@@ -83,7 +83,7 @@ def test_a_resume_with_other_versions_is_logged(
 ) -> None:
     submitted = submit(database, **SPEC)
     attempt(database, artifacts, Told(5))
-    monkeypatch.setattr(trainer, "fingerprint", lambda *network: {**fingerprint(*network), "torch": "99"})
+    monkeypatch.setattr(trainer, "fingerprint", lambda *job: {**fingerprint(*job), "torch": "99"})
 
     attempt(database, artifacts, Told())
 
@@ -99,9 +99,9 @@ def test_a_job_whose_state_an_earlier_engine_saved_starts_over(
     attempt(database, artifacts, Told())
     earlier = {} if saved_by is None else {"engine": saved_by}
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "fingerprint", lambda *network: _without_engine(*network) | earlier)
+        patch.setattr(trainer, "fingerprint", lambda *job: _without_engine(*job) | earlier)
         attempt(database, artifacts, Told(5))
-    monkeypatch.setattr(trainer, "fingerprint", lambda *network: {**fingerprint(*network), "engine": "2"})
+    monkeypatch.setattr(trainer, "fingerprint", lambda *job: {**fingerprint(*job), "engine": "2"})
 
     attempt(database, artifacts, Told())
 
@@ -110,8 +110,8 @@ def test_a_job_whose_state_an_earlier_engine_saved_starts_over(
     assert (EventKind.resumed, said) in log(database, submitted.id)
 
 
-def _without_engine(device: torch.device, graph: Graph) -> dict[str, str]:
-    return {name: value for name, value in fingerprint(device, graph).items() if name != "engine"}
+def _without_engine(*job: Any) -> dict[str, str]:
+    return {name: value for name, value in fingerprint(*job).items() if name != "engine"}
 
 
 def test_an_ended_job_keeps_one_state_and_no_older_file(database: Database, artifacts: Artifacts) -> None:

@@ -21,7 +21,7 @@ from service.concurrency.cancellation import current
 from service.data.processes.read_predictions import Part, read_page, write_part
 from service.domain.event import EventKind
 from service.domain.job_file import JobFile, JobFileKind
-from service.domain.status import ENDED
+from service.domain.status import ENDED, Status
 from service.errors import Conflict, NotFound, PredictionsCorrupt
 from service.spec.read_options import FileFormat
 from service.spec.table import Value
@@ -32,9 +32,14 @@ PAGE = 1_000
 MAX_PAGE = 10_000
 MAX_INT = 2**31 - 1
 NONE_KEPT = (
-    "the job has no predictions: it has no validation and test rows, the worker's BESTEPOCH_KEEP leaves them out, "
+    "it has no validation and test rows, the worker's BESTEPOCH_KEEP leaves them out, "
     "or it was trained by an older version"
 )
+NO_TRAINER = {
+    Status.cancelled: "it was cancelled while no worker was training it",
+    Status.failed: "its training failed with an error",
+}
+"""Jobs of these statuses may have a best epoch, but had no trainer to predict with it."""
 
 router = APIRouter(prefix="/jobs", tags=["predictions"], route_class=StrictRoute)
 
@@ -93,9 +98,10 @@ async def get_predictions(
     `truth`, `prediction` and, for classes, `probability of CLASS`.
 
     409 until the job has ended. 404 where no predictions were kept, which the message explains: a job without a best
-    epoch or without validation and test rows, more than 50 million values (rows x classes), a full disk, a
-    `BESTEPOCH_KEEP` without `predictions`, or an older version of the service. A file that is missing or damaged on
-    the server is a 500 with the code `predictions_corrupt`.
+    epoch or without validation and test rows, one that was cancelled while no worker was training it or that failed
+    with an error, more than 50 million values (rows x classes), a full disk, a `BESTEPOCH_KEEP` without `predictions`,
+    or an older version of the service. A file that is missing or damaged on the server is a 500 with the code
+    `predictions_corrupt`.
     """
     wanted = preferred(accept)
     if wanted == JSON:
@@ -144,7 +150,8 @@ def find_kept(context: RequestContext, job_id: str) -> JobFile:
         raise Conflict(f"the job is {job.status.value}; its predictions are stored when it ends")
     if job.best is None:
         raise NotFound(f"the job has no predictions: it is {job.status.value} without a best epoch")
-    raise NotFound(message or NONE_KEPT)
+    reasons = ", ".join(filter(None, (NO_TRAINER.get(job.status), NONE_KEPT)))
+    raise NotFound(message or f"the job has no predictions: {reasons}")
 
 
 def _path(context: RequestContext, kept: JobFile) -> Path:

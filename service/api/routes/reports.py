@@ -171,6 +171,5 @@ def _built(context: RequestContext, job_id: str) -> bytes:
             return found
         context.state.artifacts.adopt(target, key)
     with context.database.transaction() as connection:
-        jobs.require(connection, job_id)  # it may have been deleted meanwhile
         job_files.replace(connection, job_id, file, context.caller.tenant)
     return found

@@ -16,7 +16,7 @@ from service.spec.architecture import row_shape
 from service.spec.data import DatasetData
 from service.spec.early_stopping import Monitor
 from service.spec.job import Task
-from service.spec.loss import unit_of
+from service.spec.loss import validation_loss
 from service.spec.resolve import Inputs, choose_inputs, resolve
 from service.spec.resolved_json import InputsDocuments
 from service.spec.sweep import expand
@@ -60,7 +60,7 @@ def plan_sweep(context: RequestContext, sweep: SweepSpec) -> list[SweepJob]:
         try:
             resolved = resolver.resolve(point.changes)
             if planned:
-                _check_comparable(sweep, point, planned[0].resolved.spec, resolved.spec)
+                _check_comparable(sweep.base.monitor, planned[0].resolved.spec, resolved.spec)
         except InvalidSpec as error:
             for each in error.field_errors:
                 found = _in_sweep(each, point, resolver.base_errors)
@@ -84,17 +84,26 @@ def plan_sweep(context: RequestContext, sweep: SweepSpec) -> list[SweepJob]:
     return planned
 
 
-def _check_comparable(sweep: SweepSpec, point: Point, first: JobSpec, spec: JobSpec) -> None:
-    """Raise InvalidSpec if the sweep would rank jobs by the values of different losses."""
-    by_loss = sweep.base.monitor in (Monitor.val_loss, Monitor.train_loss)
-    changed = any(name.partition(".")[0] == "loss" for name in point.changes)
-    if by_loss and changed and unit_of(first.known_loss) != unit_of(spec.known_loss):
+def _check_comparable(monitor: Monitor, first: JobSpec, spec: JobSpec) -> None:
+    """Raise InvalidSpec if jobs of different tasks, or values of different losses, would be ranked by `monitor`.
+
+    It is that of the base; jobs that stop by another metric have a value of this one too.
+    """
+    if first.task is not spec.task:
+        raise InvalidSpec.at("/task", f"{first.task.value} and {spec.task.value} cannot be compared: sweep one task")
+    if monitor in (Monitor.val_loss, Monitor.train_loss) and _unit(monitor, first) != _unit(monitor, spec):
         metric = Monitor.val_rmse if spec.task is Task.regression else Monitor.val_log_loss
         message = (
-            f"{sweep.base.monitor.value} of different losses cannot be compared: set early_stopping.monitor of the base"
+            f"{monitor.value} of different losses cannot be compared: set early_stopping.monitor of the base"
             f" to a metric, such as {metric.value}"
         )
         raise InvalidSpec.at("/loss/kind" if first.loss.kind != spec.loss.kind else "/loss", message)
+
+
+def _unit(monitor: Monitor, spec: JobSpec) -> dict[str, Any]:
+    """The loss without what does not change the monitored one."""
+    loss = spec.known_loss
+    return loss.model_dump() if monitor is Monitor.train_loss else validation_loss(loss)
 
 
 class _Resolver:

@@ -49,10 +49,10 @@ def table_from_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: P
     invalid values.
     """
     features = preprocessing.features
-    known = {feature.column for feature in features}
+    known, target = {feature.column for feature in features}, preprocessing.target.column
     faults: list[FieldError] = []
     for number, row in enumerate(rows):
-        faults += islice(_misspelled(number, row, known, preprocessing.target.column), MAX_FAULTS)
+        faults += islice(_misspelled(number, row, known, target, first=not faults), MAX_FAULTS)
         if len(faults) >= MAX_FAULTS:
             break
     columns: dict[str, NDArray[Any]] = {}
@@ -146,13 +146,17 @@ def _inline(data: InlineData, preparation: Preparation) -> Table:
     return Table(columns, len(kept), np.array(kept))
 
 
-def _misspelled(number: int, row: Mapping[str, Value | None], known: set[str], target: str) -> Iterator[FieldError]:
+def _misspelled(
+    number: int, row: Mapping[str, Value | None], known: set[str], target: str, *, first: bool
+) -> Iterator[FieldError]:
+    """Columns that are neither features nor the target, in a row that lacks a feature; `first`: no error precedes."""
     missing = known - row.keys()
     if not missing:
         return
     for name in row:
         if name not in known and name != target:
-            meant = similar(name, missing)
+            meant = similar(name, missing) if first else None
+            first = False
             hint = f"did you mean {meant!r}?" if meant else f"the row has no value for {some(sorted(missing))}"
             yield FieldError(json_pointer("rows", number, name), f"no such feature; {hint}")
 

@@ -42,7 +42,7 @@ class FileRef:
     """A file as described by the row that refers to it."""
 
     owner: str  # the id of a job or a data set, or the name and version of a model
-    kind: str  # best, last, state, predictions, rows or member
+    kind: str  # best, last, state, predictions, report, rows or member
     path: str
     sha256: str
     size_bytes: int
