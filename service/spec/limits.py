@@ -94,7 +94,7 @@ MAX_PREDICTIONS = 50_000_000
 PREDICTED_ROW_BYTES = 24
 """Per row of kept predictions: its number, truth and prediction."""
 PREDICTION_COPIES = 5
-"""How often predictions are in memory while their file is made: outputs, table, serialized arrays, file and others."""
+"""How often predictions are in memory while their file is made: outputs, table, arrays, file, temporaries."""
 
 
 def file_bytes_of(job: Resolved) -> int:
