@@ -40,7 +40,7 @@ def project() -> dict[str, Any]:
 
 
 def needed(machine: str) -> set[str]:
-    """What `bestepoch[server,onnx]` needs on such a machine, by what the installed packages say they need."""
+    """What `bestepoch[server,onnx,baseline]` needs on such a machine, by what the installed packages say they need."""
     environment = {
         "implementation_name": "cpython",
         "os_name": "posix",
@@ -53,7 +53,7 @@ def needed(machine: str) -> set[str]:
     }
     extras: dict[str, set[str]] = {}
     optional = project()["optional-dependencies"]
-    todo = [Requirement(text) for text in (*project()["dependencies"], *optional["server"], *optional["onnx"])]
+    todo = [Requirement(text) for text in (*project()["dependencies"], *optional["server"], *optional["onnx"], *optional["baseline"])]
     todo = [each for each in todo if each.marker is None or each.marker.evaluate(environment)]
     while todo:
         requirement = todo.pop()
