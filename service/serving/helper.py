@@ -26,7 +26,7 @@ from service.training.checkpoint import from_bytes, to_pt
 from service.training.inference import InferenceModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Sequence, Set
     from multiprocessing.connection import Connection
 
     from numpy.typing import NDArray
@@ -64,25 +64,36 @@ class ModelCache:
         return sum(model.size_bytes for model in self._kept.values())
 
     def weighted(self, ref: ModelRef) -> WeightedModel:
-        """The model, its members loaded unless they are cached; raises CheckpointCorrupt, Conflict."""
-        members = [self.load(member.path, member.sha256) for member in ref.members]
+        """The model, its members loaded unless they are cached; raises CheckpointCorrupt, Conflict.
+
+        Members do not evict each other: of those that do not fit together, only the rest is loaded again.
+        """
+        keys = [(member.path, member.sha256) for member in ref.members]
+        together = set(keys)
+        members = [self.load(*key, together) for key in keys]
         return WeightedModel(members, [member.weight for member in ref.members])
 
-    def load(self, path: str, sha256: str) -> InferenceModel:
-        """The model of this checkpoint, loaded unless it is cached; raises CheckpointCorrupt."""
+    def load(self, path: str, sha256: str, together: Set[tuple[str, str]] = frozenset()) -> InferenceModel:
+        """The model of this checkpoint, loaded unless it is cached; raises CheckpointCorrupt.
+
+        `together`: checkpoints that are not evicted for it.
+        """
         key = path, sha256
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
         model = InferenceModel(from_bytes(_read(path, sha256)))
-        if model.size_bytes <= self.max_bytes:
-            self._make_room(model.size_bytes)
+        staying = sum(self._kept[each].size_bytes for each in together & self._kept.keys())
+        if staying + model.size_bytes <= self.max_bytes:
+            self._make_room(model.size_bytes, together)
             self._kept[key] = model
         return model
 
-    def _make_room(self, more: int) -> None:
-        while self._kept and self.size_bytes + more > self.max_bytes:
-            self._kept.popitem(last=False)
+    def _make_room(self, more: int, staying: Set[tuple[str, str]]) -> None:
+        for key in [key for key in self._kept if key not in staying]:
+            if self.size_bytes + more <= self.max_bytes:
+                return
+            del self._kept[key]
 
 
 MODELS = ModelCache(2**30)  # of the helper process

@@ -205,6 +205,29 @@ def test_the_model_cache_is_bounded_in_bytes_and_evicts_the_least_recently_used(
     assert (models.load(*first) is kept, models.size_bytes) == (True, 2 * one)
 
 
+def test_members_that_do_not_fit_into_the_cache_together_do_not_evict_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [checkpoint(tmp_path / f"m{i}", [i % 3 for i in range(40)], seed=i) for i in range(4)]
+    model, other = ref(*paths[:3], weights=(1.0,) * 3), ref(paths[3])
+    one = helper.ModelCache(2**30).load(paths[0], sha256_of(Path(paths[0]))).size_bytes
+    models, read, loaded = helper.ModelCache(2 * one + one // 2), helper._read, list[str]()
+    models.weighted(other)
+    models.weighted(model)
+
+    def counted(path: str, sha256: str) -> bytes:
+        loaded.append(path)
+        return read(path, sha256)
+
+    monkeypatch.setattr(helper, "_read", counted)
+    models.weighted(model)
+    assert loaded == paths[2:3]
+    models.weighted(other)
+
+    assert loaded == paths[2:4]
+    assert models.size_bytes == 2 * one
+
+
 @linux_only
 def test_a_helper_keeps_no_more_memory_than_its_budget(tmp_path: Path) -> None:
     wide = {"architecture": {"hidden": [2048, 1024]}, "max_epochs": 1}  # some 8 MB of weights
