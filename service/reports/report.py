@@ -15,7 +15,7 @@ from service.spec.base import FrozenModel
 from service.spec.job import Task
 from service.spec.table import Value
 
-FORMAT = 1
+FORMAT = 2
 """Changes when a cached report of before cannot be read any more, or should be made again."""
 
 
@@ -55,8 +55,8 @@ class WorstRow(FrozenModel):
     """The predicted class or number; null for a number beyond the range of float64."""
     probability: float | None
     """The probability that the true class was given; null for regression."""
-    loss: float
-    """Negative logarithm of that probability, or squared error."""
+    loss: float | None
+    """Negative logarithm of that probability, or squared error; null beyond the range of float64."""
     values: dict[str, Value | None]
     """Values of its most important columns; empty if they are not known."""
 

@@ -35,6 +35,8 @@ from service.training.checkpoint import LoadedCheckpoint, from_bytes
 
 LEVELS = (0.8, 0.9, 0.95)
 """Of conformal coverage."""
+MAX_NUMBER = 1e60
+"""Of targets and predictions: the squares of squared errors of larger ones are beyond the range of float64."""
 
 
 @dataclass
@@ -62,7 +64,8 @@ def build(asked: ReportInputs) -> Report:
     evaluated = finite(predictions.only(part))
     names, outputs = class_names(evaluated), _outputs(evaluated)
     truth = Truth(evaluated.truth, None if names is None else len(names))
-    losses = truth.row_losses(outputs)
+    with np.errstate(over="ignore"):
+        losses = truth.row_losses(outputs)
     rows = read_rows(asked, evaluated)
     found = _column_sections(asked, rows, outputs, losses, names or [evaluated.source.target])
     classified = None if names is None else classification_section(truth.values, outputs, names)
@@ -135,6 +138,11 @@ def _column_sections(
     found = _ColumnSections()
     if isinstance(rows, str):
         found.leave_out(rows, "baselines", "importance", "effects", "slices")
+        return found
+    numbers = [outputs, *(part.truth.values for part in (rows.train, rows.validation, rows.evaluated))]
+    if max(np.abs(each).max(initial=0) for each in numbers) > MAX_NUMBER:
+        reason = f"targets or predictions beyond {MAX_NUMBER:g} are too large for squared errors"
+        found.leave_out(reason, "baselines", "importance", "effects", "slices")
         return found
     found.baselines = compare(rows.train, rows.validation, rows.evaluated, outputs)
     found.slices = find_slices(rows.evaluated.columns, losses)
