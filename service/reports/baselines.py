@@ -59,9 +59,10 @@ def compare(train: RowsOfPart, validation: RowsOfPart, scored: RowsOfPart, netwo
 
 def _constant(truth: Truth, rows: int) -> Iterator[BaselineOutputs]:
     if truth.classes is None:
-        yield BaselineOutputs(
-            "constant", "the mean of the training rows, for every row", np.full(rows, truth.values.mean())
-        )
+        quantile = truth.regression_loss.quantile
+        what = "mean" if quantile is None else "median" if quantile == 0.5 else f"{quantile:g} quantile"
+        value = truth.regression_loss.constant(truth.values)
+        yield BaselineOutputs("constant", f"the {what} of the training rows, for every row", np.full(rows, value))
     else:
         shares = np.bincount(truth.values, minlength=truth.classes) / len(truth.values)
         description = "the shares of the classes in the training rows, for every row"

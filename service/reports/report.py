@@ -8,7 +8,7 @@ from service.reports.sections.baselines import Baselines
 from service.reports.sections.calibration import ConformalCoverage, Temperature
 from service.reports.sections.classification import ClassificationSection
 from service.reports.sections.effects import Effects
-from service.reports.sections.importance import Importance
+from service.reports.sections.importance import Importance, Loss
 from service.reports.sections.regression import RegressionSection
 from service.reports.sections.slices import SlicesSection
 from service.spec.base import FrozenModel
@@ -56,7 +56,8 @@ class WorstRow(FrozenModel):
     probability: float | None
     """The probability that the true class was given; null for regression."""
     loss: float | None
-    """Negative logarithm of that probability, or squared error; null beyond the range of float64."""
+    """Negative logarithm of that probability, or the loss of the number (squared error for `rmse`); null beyond the
+    range of float64."""
     values: dict[str, Value | None]
     """Values of its most important columns; empty if they are not known."""
 
@@ -96,6 +97,9 @@ class Report(FrozenModel):
     """Classification or regression."""
     target: str
     """The column that is predicted."""
+    loss: Loss
+    """What models are compared by and columns, slices and rows are judged by: log loss for classification, else the
+    loss that the job was trained for."""
     evaluated: EvaluatedRows
     """The rows that metrics and columns are about."""
     findings: list[Finding]

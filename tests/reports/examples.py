@@ -88,6 +88,7 @@ def _report(
         epoch=3,
         checkpoint_sha256="0" * 64,
         target=first,
+        loss=truth.loss,
         evaluated=EvaluatedRows(part="test", rows=ROWS, training=ROWS, validation=ROWS, test=ROWS),
         findings=[],
         baselines=compare(rows, rows, rows, outputs),

@@ -29,6 +29,7 @@ TITLES = {
     "slices": "Where it is wrong",
 }
 METRICS = {"accuracy": "Accuracy", "mae": "Mean absolute error", "r2": "R²"}
+ROW_LOSSES = {"rmse": "Squared error", "mae": "Absolute error"}
 IMPORTANT = 20
 SHOWN_ROWS, SHOWN_COLUMNS = 20, 6  # of the worst rows
 TWO_TEXTS = frozenset({0, 1})
@@ -150,7 +151,7 @@ def _worst(report: Report) -> Section:
     found, times = report.worst, report.time_columns
     columns = found.columns[:SHOWN_COLUMNS]
     of_class = report.classification is not None
-    score = "Probability of the true class" if of_class else "Squared error"
+    score = "Probability of the true class" if of_class else ROW_LOSSES.get(report.loss, "Loss")
     head = ("Row", "True", "Predicted", score, *columns)
     rows = [
         (

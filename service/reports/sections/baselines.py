@@ -33,7 +33,7 @@ class Baselines(FrozenModel):
     """Compared with what: simple models beside the network."""
 
     loss: Loss
-    """Log loss, or root of the mean squared error."""
+    """What models are compared by: log loss for classification, else the loss that the job was trained for."""
     network: Estimate
     """The network's loss."""
     network_metrics: dict[str, float | None]

@@ -17,6 +17,7 @@ from service.reports.baselines import compare
 from service.reports.classification import classification_section
 from service.reports.findings import findings
 from service.reports.regression import regression_section
+from service.reports.regression_losses import SQUARED, RegressionLoss
 from service.reports.report import EvaluatedRows, MissingSection, Report
 from service.reports.rows import Truth
 from service.reports.sections.baselines import Baselines
@@ -30,6 +31,7 @@ from service.serving.reports.columns import importance_and_effects, sampled_rows
 from service.serving.reports.rows import JobRows, read_rows
 from service.serving.reports.verified import check_sha256
 from service.serving.reports.worst import worst
+from service.spec.loss import AbsoluteError, Huber, Poisson, QuantileLoss
 from service.spec.table import ColumnType
 from service.training.checkpoint import LoadedCheckpoint, from_bytes
 
@@ -63,10 +65,11 @@ def build(asked: ReportInputs) -> Report:
     part = "test" if len(predictions.row) > predictions.validation_rows else "validation"
     evaluated = finite(predictions.only(part))
     names, outputs = class_names(evaluated), _outputs(evaluated)
-    truth = Truth(evaluated.truth, None if names is None else len(names))
+    loss = _regression_loss(asked)
+    truth = Truth(evaluated.truth, None if names is None else len(names), loss)
     with np.errstate(over="ignore"):
         losses = truth.row_losses(outputs)
-    rows = read_rows(asked, evaluated)
+    rows = read_rows(asked, evaluated, loss)
     found = _column_sections(asked, rows, outputs, losses, names or [evaluated.source.target])
     classified = None if names is None else classification_section(truth.values, outputs, names)
     regressed = regression_section(truth.values, outputs) if names is None else None
@@ -79,6 +82,7 @@ def build(asked: ReportInputs) -> Report:
         checkpoint_sha256=predictions.source.sha256,
         task=predictions.source.task,
         target=predictions.source.target,
+        loss=truth.loss,
         evaluated=EvaluatedRows(
             part=part,
             rows=len(losses),
@@ -153,6 +157,21 @@ def _column_sections(
     else:
         found.importance, found.effects = importance_and_effects(checkpoint, rows.evaluated, sampled, names)
     return found
+
+
+def _regression_loss(asked: ReportInputs) -> RegressionLoss:
+    """What the job was trained for; squared errors if that is not known any more."""
+    match None if asked.resolved is None else asked.resolved.spec.loss:
+        case AbsoluteError():
+            return RegressionLoss("mae")
+        case QuantileLoss(q=q):
+            return RegressionLoss("pinball", q)
+        case Huber(delta=delta):
+            return RegressionLoss("huber", delta * _checkpoint(asked).preprocessing.target.scale)
+        case Poisson():
+            return RegressionLoss("poisson_deviance")
+        case _:
+            return SQUARED
 
 
 def _checkpoint(asked: ReportInputs) -> LoadedCheckpoint:

@@ -35,3 +35,41 @@ def test_a_report_on_large_targets_is_valid_and_says_what_is_missing(tmp_path: P
     assert "too large" in report.missing[0].reason
     assert "too large" in to_html(report)
     assert "too large" in to_markdown(report)
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"),
+    [
+        ({"kind": "absolute"}, "mae"),
+        ({"kind": "quantile", "q": 0.95}, "pinball"),
+        ({"kind": "huber"}, "huber"),
+        ({"kind": "poisson"}, "poisson_deviance"),
+        ({"kind": "squared"}, "rmse"),
+    ],
+)
+def test_a_regression_is_compared_by_the_loss_that_it_was_trained_for(
+    tmp_path: Path, loss: dict[str, object], name: str
+) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(600).round(3)
+    y = rng.poisson(np.exp(1 + x)) if name == "poisson_deviance" else (x + rng.exponential(size=600)).round(4)
+    lines = "\n".join(f"{a},{b}" for a, b in zip(x.tolist(), y.tolist(), strict=True))
+    trained = report_inputs(
+        tmp_path, store(tmp_path, f"x,y\n{lines}\n"), "y", split=SPLIT, loss=loss, task="regression", max_epochs=60
+    )
+
+    report = build(trained)
+
+    assert report.baselines is not None
+    assert report.importance is not None
+    assert report.slices is not None
+    assert report.baselines.loss == report.importance.loss == report.loss == name
+    assert [model.name for model in report.baselines.models] == ["constant", "linear", "boosted_trees"]
+    assert report.baselines.models[0].verdict == "network_better"
+    assert report.baselines.models[1].verdict != "network_better" or name == "poisson_deviance"
+    assert report.importance.value == pytest.approx(report.baselines.network.value, rel=1e-4)
+    mean = (report.baselines.network.value or 0.0) ** (2 if name == "rmse" else 1)
+    assert report.slices.mean_loss == pytest.approx(mean)
+    assert report.worst.rows[0].loss == max(each.loss or 0.0 for each in report.worst.rows)
+    assert "alone is better" not in to_markdown(report)
+    assert Report.model_validate_json(report.model_dump_json()) == report
