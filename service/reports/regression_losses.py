@@ -32,12 +32,13 @@ class RegressionLoss:
             case "pinball":
                 return np.maximum(self.parameter * errors, (self.parameter - 1.0) * errors)
             case "huber":
-                inside = np.minimum(np.abs(errors), self.parameter)
+                inside: Array = np.minimum(np.abs(errors), self.parameter)
                 return inside * (np.abs(errors) - inside / 2.0)
             case "poisson_deviance":
                 rate = np.maximum(prediction, SMALLEST_RATE)
                 log_ratio = np.log(np.where(truth > 0, truth, 1.0)) - np.log(np.where(truth > 0, rate, 1.0))
-                return 2.0 * (truth * log_ratio - truth + rate)
+                deviance: Array = 2.0 * (truth * log_ratio - truth + rate)
+                return deviance
             case _:
                 squared: Array = np.square(errors)
                 return squared

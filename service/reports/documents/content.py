@@ -106,6 +106,9 @@ def _importance(found: Importance) -> Section:
         f"{found.repeats} times. Columns that tell each other are also shuffled together: alone, each may look "
         "unimportant because the network has the other."
     )
+    columns = sum(len(each.columns) == 1 for each in found.columns)
+    if found.compared < columns:
+        text += f" Of the {columns:,} columns the first {found.compared:,} were compared to find them."
     rows = [(" + ".join(each.columns), estimate(each.increase)) for each in found.columns[:IMPORTANT]]
     head = ("Column", f"Increase of the {loss}")
     return Section(

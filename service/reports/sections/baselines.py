@@ -22,7 +22,7 @@ class Baseline(FrozenModel):
     loss: Estimate
     """Its loss."""
     metrics: dict[str, float | None]
-    """Accuracy and ROC AUC, or MAE and R squared."""
+    """`accuracy`, or `mae` and `r2`."""
     difference: Estimate
     """Its loss minus the network's, on the same rows (paired): above 0 the network is better."""
     verdict: Verdict
@@ -37,7 +37,7 @@ class Baselines(FrozenModel):
     network: Estimate
     """The network's loss."""
     network_metrics: dict[str, float | None]
-    """The network's accuracy and ROC AUC, or MAE and R squared."""
+    """The network's `accuracy`, or `mae` and `r2`."""
     training_rows: int
     """How many training rows the models were fitted on; fewer than the network's where there are many."""
     models: list[Baseline]

@@ -33,6 +33,9 @@ class Importance(FrozenModel):
     """How many rows were used, drawn at random where there are more."""
     repeats: int
     """How often each column was shuffled."""
+    compared: int
+    """How many columns, the first ones, were compared with one another to find those that tell each other; at most
+    200."""
     columns: list[ColumnImportance]
     """The largest increase first. Columns that tell each other are also listed as a group, because the network may
     do without either of them alone."""

@@ -12,7 +12,7 @@ import pytest
 
 from service.concurrency.cancellation import CancellableTask, Cancelled, set_current
 from service.domain.report import ReportInputs, StoredFile
-from service.errors import Conflict, PredictionsCorrupt, Unavailable
+from service.errors import Conflict, PredictionsCorrupt
 from service.reports.report import Report
 from service.serving.reports.build import build
 from service.serving.reports.process import report_text
@@ -52,7 +52,7 @@ def test_an_error_is_raised_here_and_the_next_report_is_written(asked: ReportInp
 
 
 def test_a_report_that_takes_too_long_is_stopped(asked: ReportInputs, tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match=r"longer than 0\.01 seconds"):
+    with pytest.raises(Conflict, match=r"longer than 0\.01 seconds, the limit here; train a job on fewer rows"):
         Reporter().write(asked, tmp_path / "report", ALLOWED.model_copy(update={"seconds": 0.01}))
 
 
