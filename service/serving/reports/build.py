@@ -14,6 +14,7 @@ from service.domain.report import ReportInputs
 from service.errors import CheckpointCorrupt, Conflict, PredictionsCorrupt
 from service.reports import conformal
 from service.reports.baselines import compare
+from service.reports.booleans import effects_with_booleans, slices_with_booleans
 from service.reports.classification import classification_section
 from service.reports.findings import findings
 from service.reports.regression import regression_section
@@ -101,7 +102,7 @@ def build(asked: ReportInputs) -> Report:
         temperature=temperature,
         conformal=_coverage(validation, evaluated) if part == "test" else [],
         missing=found.missing,
-        time_columns=_time_columns(asked),
+        time_columns=_columns_of(asked, ColumnType.datetime),
     )
     return report.model_copy(update={"findings": findings(report)})
 
@@ -149,13 +150,15 @@ def _column_sections(
         found.leave_out(reason, "baselines", "importance", "effects", "slices")
         return found
     found.baselines = compare(rows.train, rows.validation, rows.evaluated, outputs)
-    found.slices = find_slices(rows.evaluated.columns, losses)
+    booleans = _columns_of(asked, ColumnType.boolean)
+    found.slices = slices_with_booleans(find_slices(rows.evaluated.columns, losses), booleans)
     checkpoint = _checkpoint(asked)
     sampled = sampled_rows(checkpoint, len(losses))
     if isinstance(sampled, str):
         found.leave_out(sampled, "importance", "effects")
     else:
-        found.importance, found.effects = importance_and_effects(checkpoint, rows.evaluated, sampled, names)
+        found.importance, effects = importance_and_effects(checkpoint, rows.evaluated, sampled, names)
+        found.effects = effects_with_booleans(effects, booleans)
     return found
 
 
@@ -189,6 +192,6 @@ def _coverage(calibration: PredictionTable, tested: PredictionTable) -> list[Con
     return [conformal.set_coverage(scores, level, truth, tested.probabilities) for level in LEVELS]
 
 
-def _time_columns(asked: ReportInputs) -> list[str]:
+def _columns_of(asked: ReportInputs, kind: ColumnType) -> list[str]:
     features = () if asked.resolved is None else asked.resolved.features
-    return [feature.column for feature in features if feature.type is ColumnType.datetime]
+    return [feature.column for feature in features if feature.type is kind]
