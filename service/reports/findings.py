@@ -83,6 +83,13 @@ def _of_rows(report: Report) -> Iterator[Finding]:
             "a little too good."
         )
         yield Finding(level="note", text=text)
+    if report.evaluated.not_finite:
+        rows = report.evaluated.rows + report.evaluated.not_finite
+        text = (
+            f"{report.evaluated.not_finite:,} of {rows:,} rows are left out of every number here: their predictions "
+            "are beyond the range of float64."
+        )
+        yield Finding(level="warning", text=text)
     if report.evaluated.rows < 100:
         text = (
             f"Only {report.evaluated.rows} rows were evaluated: intervals are wide, and small differences mean little."

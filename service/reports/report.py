@@ -36,6 +36,8 @@ class EvaluatedRows(FrozenModel):
     a little too good."""
     rows: int
     """Their number."""
+    not_finite: int
+    """Rows of this part that are left out, because their predictions are beyond the range of float64."""
     training: int | None
     """Number of training rows; null if the data set was deleted."""
     validation: int

@@ -89,7 +89,7 @@ def _report(
         checkpoint_sha256="0" * 64,
         target=first,
         loss=truth.loss,
-        evaluated=EvaluatedRows(part="test", rows=ROWS, training=ROWS, validation=ROWS, test=ROWS),
+        evaluated=EvaluatedRows(part="test", rows=ROWS, not_finite=0, training=ROWS, validation=ROWS, test=ROWS),
         findings=[],
         baselines=compare(rows, rows, rows, outputs),
         importance=permutation_importance(predict, columns, [[*columns]], truth, permutations(ROWS, 2, seed=0)),

@@ -92,10 +92,11 @@ def confusion(matrix: ConfusionMatrix) -> Chart | None:
 
 def _drawn(curves: Sequence[Curve]) -> list[tuple[str, Curve]]:
     """The first curves with names; before them the mean of all classes, which is last and has no thresholds."""
-    named: list[tuple[str, Curve]] = [(curve.name, curve) for curve in curves]
+    ordered, names = list(curves), [curve.name for curve in curves]
     if curves and not any(threshold is not None for threshold in curves[-1].thresholds):
-        named = [("mean of all classes", curves[-1]), *named[:-1]]
-    return named[:DRAWN_CURVES]
+        ordered.insert(0, ordered.pop())
+        names = ["mean of all classes", *names[:-1]]
+    return list(zip(names, ordered, strict=True))[:DRAWN_CURVES]
 
 
 def roc(section: ClassificationSection) -> Chart:

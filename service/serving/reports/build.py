@@ -64,7 +64,8 @@ def build(asked: ReportInputs) -> Report:
     check_sha256(asked.predictions, PredictionsCorrupt("the file of predictions is missing or has changed"))
     predictions = prediction_table.read(asked.predictions.path)
     part = "test" if len(predictions.row) > predictions.validation_rows else "validation"
-    evaluated = finite(predictions.only(part))
+    predicted = predictions.only(part)
+    evaluated = finite(predicted)
     names, outputs = class_names(evaluated), _outputs(evaluated)
     loss = _regression_loss(asked)
     truth = Truth(evaluated.truth, None if names is None else len(names), loss)
@@ -87,6 +88,7 @@ def build(asked: ReportInputs) -> Report:
         evaluated=EvaluatedRows(
             part=part,
             rows=len(losses),
+            not_finite=len(predicted.row) - len(losses),
             training=None if isinstance(rows, str) else len(rows.train.truth.values),
             validation=predictions.validation_rows,
             test=len(predictions.row) - predictions.validation_rows,

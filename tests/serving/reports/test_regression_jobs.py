@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from service.data.formats import prediction_table
 from service.reports.documents.html import to_html
 from service.reports.documents.markdown import to_markdown
 from service.reports.report import Report
 from service.serving.reports.build import build
 from tests.data.tables import Stored, store
-from tests.serving.reports.trained import report_inputs
+from tests.serving.reports.trained import report_inputs, stored_file
 
 SPLIT = {"test": 0.25}
 
@@ -73,3 +75,16 @@ def test_a_regression_is_compared_by_the_loss_that_it_was_trained_for(
     assert report.worst.rows[0].loss == max(each.loss or 0.0 for each in report.worst.rows)
     assert "alone is better" not in to_markdown(report)
     assert Report.model_validate_json(report.model_dump_json()) == report
+
+
+def test_rows_without_a_finite_prediction_are_counted(tmp_path: Path) -> None:
+    asked = report_inputs(tmp_path, table(tmp_path), "y", split=SPLIT)
+    predictions = prediction_table.read(asked.predictions.path)
+    numbers = predictions.prediction.copy()
+    numbers[[-1, -2]] = np.inf, np.nan
+    asked.predictions.path.write_bytes(prediction_table.to_bytes(replace(predictions, prediction=numbers)))
+
+    report = build(replace(asked, predictions=stored_file(asked.predictions.path)))
+
+    assert (report.evaluated.rows, report.evaluated.not_finite, report.evaluated.test) == (73, 2, 75)
+    assert any("2 of 75 rows are left out" in each.text for each in report.findings)
