@@ -196,3 +196,29 @@ def test_the_mean_curve_is_drawn_first(classes: int) -> None:
 
 def test_of_two_classes_no_mean_curve_is_drawn() -> None:
     assert "mean of all classes" not in to_html(classification_report(2))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("see https://example.com/a_b now", "see `https://example.com/a_b` now"),
+        ("WWW.example.com", "`WWW.example.com`"),
+        ("@team", "`@team`"),
+        ("a*b #12", r"a\*b `#12`"),
+        ("`me@example.com`|", r"\``me@example.com`\`\|"),
+    ],
+)
+def test_what_github_links_is_code_in_markdown(text: str, expected: str) -> None:
+    assert escaped(text) == expected
+    assert expected in to_markdown(classification_report(3, name=text))
+
+
+@given(st.text(st.sampled_from("a1 `|\\@#:/w.*_<&"), max_size=40))
+def test_nothing_outside_of_code_is_linked_and_no_code_is_left_open(text: str) -> None:
+    written = escaped(text)
+
+    plain = re.sub(r"(\\.)|`[^`]*`", lambda found: found[1] or "", written)
+
+    assert not re.search(r"://|www\.|@", plain.replace("\\", ""))
+    assert "`" not in re.sub(r"\\.", "", plain)
+    assert "\\" not in re.sub(r"\\.", "", plain)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import floor, log10
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from service.reports.documents.blocks import Chart
 from service.reports.documents.plot import Plot
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from service.reports.sections.estimate import Estimate
     from service.reports.sections.regression import RegressionSection
 
-Curve = TypeVar("Curve", "RocCurve", "PrecisionRecallCurve")
 ROW = 26  # pixels of a row of bars
 COLOURS = 8
 DRAWN_CURVES = 5
@@ -90,13 +89,12 @@ def confusion(matrix: ConfusionMatrix) -> Chart | None:
     return Chart("Confusion matrix: true class by predicted class", plot.svg("Confusion matrix"))
 
 
-def _drawn(curves: Sequence[Curve]) -> list[tuple[str, Curve]]:
-    """The first curves with names; before them the mean of all classes, which is last and has no thresholds."""
-    ordered, names = list(curves), [curve.name for curve in curves]
+def _drawn(curves: Sequence[RocCurve | PrecisionRecallCurve]) -> list[tuple[str, int]]:
+    """Names and places of the drawn curves; the mean of all classes, the last one, without thresholds, comes first."""
+    named = [(curve.name, place) for place, curve in enumerate(curves)]
     if curves and not any(threshold is not None for threshold in curves[-1].thresholds):
-        ordered.insert(0, ordered.pop())
-        names = ["mean of all classes", *names[:-1]]
-    return list(zip(names, ordered, strict=True))[:DRAWN_CURVES]
+        named = [("mean of all classes", len(curves) - 1), *named[:-1]]
+    return named[:DRAWN_CURVES]
 
 
 def roc(section: ClassificationSection) -> Chart:
@@ -106,7 +104,8 @@ def roc(section: ClassificationSection) -> Chart:
     plot.x_axis("false positive rate", share)
     plot.line([(0, 0), (1, 1)], "dashed")
     drawn = _drawn(section.roc)
-    for place, (_, curve) in enumerate(drawn):
+    for place, (_, index) in enumerate(drawn):
+        curve = section.roc[index]
         plot.line(zip(curve.false_positive_rate, curve.true_positive_rate, strict=True), f"c{place % COLOURS}")
     plot.legend([name for name, _ in drawn], 0.98, 0.06)
     return Chart("ROC curve: true positive rate", plot.svg("ROC curve"))
@@ -118,7 +117,8 @@ def precision_recall(section: ClassificationSection) -> Chart:
     plot.y_axis(share)
     plot.x_axis("recall", share)
     drawn = _drawn(section.precision_recall)
-    for place, (_, curve) in enumerate(drawn):
+    for place, (_, index) in enumerate(drawn):
+        curve = section.precision_recall[index]
         steps: list[tuple[float, float]] = []
         before = 0.0
         for recall, precision in zip(curve.recall, curve.precision, strict=True):
