@@ -21,7 +21,7 @@ COPY service service
 COPY migrations migrations
 COPY examples/penguins.csv examples/penguins.csv
 RUN /opt/build/bin/pip wheel --no-build-isolation --no-deps --wheel-dir /source/wheels . \
- && /opt/bestepoch/bin/pip install --no-index --find-links /source/wheels 'bestepoch[server,onnx]' \
+ && /opt/bestepoch/bin/pip install --no-index --find-links /source/wheels 'bestepoch[server,onnx,baseline]' \
  && /opt/bestepoch/bin/pip check
 
 FROM ${PYTHON_IMAGE}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -104,13 +105,20 @@ def test_a_command_waits_for_no_library_that_it_does_not_need(arguments: list[st
 SOURCES = sorted((ROOT / "service").rglob("*.py"))
 
 
-def nodes(path: Path) -> Iterator[ast.AST]:
-    return ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
 
 
 def places(path: Path, code: str) -> list[str]:
     """Where `code`, e.g. `os.environ`, stands as a name or an attribute."""
-    found = [n for n in nodes(path) if isinstance(n, ast.Name | ast.Attribute) and ast.unparse(n) == code]
+    last = code.rpartition(".")[2]
+    found = [
+        node
+        for node in nodes(path)
+        if (isinstance(node, ast.Name) and node.id == last) or (isinstance(node, ast.Attribute) and node.attr == last)
+        if ast.unparse(node) == code
+    ]
     return [f"{path.relative_to(ROOT)}:{node.lineno}" for node in found]
 
 

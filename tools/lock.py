@@ -24,6 +24,7 @@ PYTHON = "3.11"  # the image's
 MACHINES = ("x86_64", "aarch64")
 GLIBC = 41  # 2.41: Debian trixie's, which the image is made of
 APART = {"torch"}
+EXTRAS = ("server", "onnx", "baseline")
 
 
 def constraints() -> dict[str, str]:
@@ -40,7 +41,7 @@ def project() -> dict[str, Any]:
 
 
 def needed(machine: str) -> set[str]:
-    """What `bestepoch[server,onnx]` needs on such a machine, by what the installed packages say they need."""
+    """What `bestepoch[server,onnx,baseline]` needs on such a machine, by what the installed packages say they need."""
     environment = {
         "implementation_name": "cpython",
         "os_name": "posix",
@@ -53,7 +54,8 @@ def needed(machine: str) -> set[str]:
     }
     extras: dict[str, set[str]] = {}
     optional = project()["optional-dependencies"]
-    todo = [Requirement(text) for text in (*project()["dependencies"], *optional["server"], *optional["onnx"])]
+    texts = [*project()["dependencies"], *(text for extra in EXTRAS for text in optional[extra])]
+    todo = [Requirement(text) for text in texts]
     todo = [each for each in todo if each.marker is None or each.marker.evaluate(environment)]
     while todo:
         requirement = todo.pop()

@@ -60,7 +60,8 @@ def publish(
         typer.echo(version.model_dump_json())
         return
     aliases = f", alias {', '.join(version.aliases)}" if version.aliases else ""
-    typer.echo(f"Published {name}:{version.version} with {version.member_count} members{aliases}")
+    members = "1 member" if version.member_count == 1 else f"{version.member_count} members"
+    typer.echo(f"Published {name}:{version.version} with {members}{aliases}")
 
 
 @app.command()

@@ -18,7 +18,7 @@ from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
 from service.stopping.tracker import Decision, Tracker, tracker_after
 from service.training import schedules
-from service.training.epoch import ArrayTrainer, array_order
+from service.training.epoch import OUTPUT_VALUES, ArrayTrainer, array_order
 from service.training.progress import ProgressCounter
 from service.training.scoring import BestEvaluation, EpochMetrics
 from service.training.snapshot import Snapshot
@@ -156,12 +156,18 @@ class Training:
         Yields them by member, so many at once that their outputs fit into memory; None without a best epoch.
         """
         without = [member for member in members if self._runs[self._place(member)].tracker.best_value is None]
-        if without:
-            yield dict.fromkeys(without)
+        found: dict[int, BestEvaluation | None] = dict.fromkeys(without)
+        values = 0
         places = [self._place(member) for member in members if member not in without]
         for group in self._trainer.evaluated_together(places):
-            names = [self._runs[place].member for place in group]
-            yield dict(zip(names, self._trainer.evaluate_best(group), strict=True))
+            for place, evaluation in zip(group, self._trainer.evaluate_best(group), strict=True):
+                found[self._runs[place].member] = evaluation
+                values += evaluation.validation.numel() + evaluation.test.numel()
+            if values >= OUTPUT_VALUES:
+                yield found
+                found, values = {}, 0
+        if found:
+            yield found
 
     def _place(self, member: int) -> int:
         """Where the job is in the array now; raises KeyError when it has left."""

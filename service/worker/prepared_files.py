@@ -20,6 +20,7 @@ import numpy as np
 
 from service.data.preprocess.dataset import Prepared, Rows
 from service.data.preprocess.preprocessing import Preprocessing
+from service.training.progress import ProgressCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,8 +44,10 @@ class PreparedFiles:
     file that it is going to write, and renames it at the end.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, progress: ProgressCounter | None = None) -> None:
+        """`progress` counts while this trainer waits for another one, which has a watchdog of its own."""
         self._folder = folder
+        self._progress = ProgressCounter() if progress is None else progress  # a shared counter at 0 is falsy
 
     def get_or_prepare(self, key: str, prepare: Callable[[], Prepared]) -> Prepared:
         """The mapped rows. If no file has them, `prepare` makes them, in one trainer at a time, and others wait for it.
@@ -58,6 +61,7 @@ class PreparedFiles:
         try:
             while (lock := _lock(part, os.O_CREAT)) is None:
                 time.sleep(WAIT_SECONDS)
+                self._progress.value += 1
         except OSError as error:
             log.warning(NOT_SHARED, error)
             return prepare()

@@ -60,7 +60,7 @@ def main(pipe: Connection, config: TrainerConfig, progress: ProgressCounter, bus
     _set_up(config)
     shards.use_threads(config.threads, lambda: busy.value)
     database = Database(config.database_url, config.statement_seconds)
-    files = None if config.prepared_files is None else PreparedFiles(config.prepared_files)
+    files = None if config.prepared_files is None else PreparedFiles(config.prepared_files, progress)
     artifacts, device = Artifacts(config.artifacts), _device(config)
     trainer = Trainer(database, artifacts, device, pipe, progress, config.checkpoints, files)
     pipe.send(Ready(str(trainer.device)))

@@ -97,7 +97,7 @@ def test_the_commands_publish_promote_predict_and_roll_back(client: Client, run:
         assert ended.exit_code == 0, ended.output
         return ended.stdout
 
-    assert said("publish", "shop", job.id) == "Published shop:1 with 1 members, alias champion\n"
+    assert said("publish", "shop", job.id) == "Published shop:1 with 1 member, alias champion\n"
     assert json.loads(said("publish", "shop", f"{job.id}=2", "--alias", "next", "--json"))["aliases"] == ["next"]
     assert said("promote", "shop", "2") == "shop@champion is version 2; rollback would move it to 1\n"
     assert said("rollback", "shop") == "shop@champion is version 1\n"

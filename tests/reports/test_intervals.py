@@ -45,7 +45,7 @@ def regressed(rng: np.random.Generator, rows: int) -> dict[str, Estimate]:
     return {name: getattr(found, name) for name in ("mae", "rmse", "r2", "median_absolute_error", "mean_residual")}
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 @pytest.mark.parametrize("metrics_of", [classified, regressed], ids=["classification", "regression"])
 def test_intervals_have_the_coverage_that_they_claim(
     metrics_of: Callable[[np.random.Generator, int], dict[str, Estimate]],

@@ -88,8 +88,8 @@ def test_idle_trainers_share_folds_evenly(database: Database) -> None:
 
 
 def test_the_memory_of_rows_limits_the_row_sets_of_a_claim_but_not_the_seeds(database: Database) -> None:
-    # 1,500,000 rows of 20 and of 32 padded inputs take 298 MiB: three sets are below 1 GiB.
-    data = {"kind": "synthetic", "rows": 1_500_000, "features": 20}
+    # 2,400,000 rows of 32 padded inputs take 293 MiB: three sets are below 1 GiB.
+    data = {"kind": "synthetic", "rows": 2_400_000, "features": 20}
     submitted = [
         submit(database, data=data, split={"folds": 4, "fold": fold}, seed=seed, batch_size=4_096).id
         for fold in (1, 2, 3, 4)

@@ -86,7 +86,8 @@ def test_large_networks_are_bit_identical_on_1_2_and_4_threads_and_alone(
     resumed = outcomes(jobs, starts=[stopped_after(jobs[0], 1), *[None] * (len(jobs) - 1)])
     resumed[0] = [*found[0][0][0][:1], *resumed[0][0]], *resumed[0][1:]
 
-    assert fingerprint(CPU, jobs[0].graph, jobs[0].spec.optimizer)["engine"] == SECOND_ENGINE
+    optimizer = jobs[0].spec.optimizer
+    assert optimizer.kind == "sgd" or fingerprint(CPU, jobs[0].graph, optimizer)["engine"] == SECOND_ENGINE
     for others in (*found[1:], alone, resumed):
         for one, other in zip(found[0], others, strict=True):
             assert_same(one, other)

@@ -20,6 +20,7 @@ from service.data.preprocess.dataset import Prepared, prepare
 from service.errors import DatasetCorrupt
 from service.spec.resolved import Resolved
 from service.training.loop import Training
+from service.training.progress import ProgressCounter
 from service.worker import prepared_cache, prepared_files
 from service.worker.prepared_cache import PreparedCache, TableFile
 from service.worker.prepared_files import PreparedFiles
@@ -108,6 +109,24 @@ def test_trainers_that_need_the_same_rows_at_once_prepare_them_once(tmp_path: Pa
 
     assert len(calls) == 1
     assert seen(first.result()) == seen(second.result())
+
+
+def test_the_watchdog_sees_progress_while_a_trainer_waits_for_another(tmp_path: Path) -> None:
+    job, progress = synthetic(), ProgressCounter()
+    with (tmp_path / "key.part").open("wb") as preparing, ThreadPoolExecutor() as pool:
+        fcntl.flock(preparing, fcntl.LOCK_EX)
+        files = PreparedFiles(tmp_path, progress)
+        waiting = pool.submit(files.get_or_prepare, "key", lambda: prepare(job.preparation, None))
+        with pytest.raises(TimeoutError):
+            waiting.result(0.3)
+        seen_by_watchdog = progress.value
+        with pytest.raises(TimeoutError):
+            waiting.result(0.3)
+
+        assert progress.value > seen_by_watchdog > 0
+        fcntl.flock(preparing, fcntl.LOCK_UN)
+
+    assert seen(waiting.result()) == seen(prepare(job.preparation, None))
 
 
 def test_where_the_first_trainer_cannot_prepare_the_rows_the_next_one_does(tmp_path: Path) -> None:

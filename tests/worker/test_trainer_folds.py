@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ from service.spec.resolve import Resolved
 from service.store import datasets
 from service.store.engine import Database
 from service.store.jobs import jobs
+from service.store.jobs.attempt import Outcome
 from service.store.jobs.claim import Claim
 from service.training.loop import Training
+from service.worker.attempt import FlushResult
 from service.worker.protocol import STOP
+from service.worker.recorder import Recorder
 from tests.data.tables import DATASET, Stored, store
 from tests.store.records import claim, dataset, job
 from tests.worker.trainers import outcome, trainer
@@ -146,6 +149,32 @@ def test_folds_that_are_stopped_after_every_epoch_resume_to_the_same_results(
     assert [outcome(database, artifacts, each) for each in together] == expected
     assert widths == [sum(len(rows) > epoch for _, _, _, rows, *_ in expected) for epoch in range(len(widths))]
     assert len(widths) > 2
+
+
+@pytest.mark.parametrize(("values", "together"), [(2**24, [3]), (1, [1, 1, 1])])
+def test_folds_that_end_together_are_recorded_together_as_far_as_memory_allows(
+    database: Database,
+    artifacts: Artifacts,
+    stored: Stored,
+    monkeypatch: pytest.MonkeyPatch,
+    values: int,
+    together: list[int],
+) -> None:
+    monkeypatch.setattr("service.training.loop.OUTPUT_VALUES", values)
+    recorded, finish = list[int](), Recorder.finish
+
+    def counted(recorder: Recorder, outcomes: Mapping[int, Outcome]) -> FlushResult:
+        recorded.append(len(outcomes))
+        return finish(recorder, outcomes)
+
+    monkeypatch.setattr(Recorder, "finish", counted)
+    for fold in (1, 2, 3):
+        fields = {"split": {"folds": 3, "fold": fold}, "max_epochs": 2, "early_stopping": None}
+        submit(database, resolve(stored, fields))
+
+    train(database, artifacts, claim(database, width=16))
+
+    assert recorded == together
 
 
 @pytest.mark.parametrize(

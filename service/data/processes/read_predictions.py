@@ -158,4 +158,4 @@ def sql_list(classes: Sequence[Value]) -> str:
 
 
 if __name__ == "__main__":
-    respond(_read, "service.data.formats.prediction_table")
+    respond(_read, "service.data.formats.prediction_table", "service.data.staging", "service.data.duckdb_connection")
