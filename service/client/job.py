@@ -231,7 +231,7 @@ class Job:
         params: dict[str, str] = {"format": "json" if format == "object" else format}
         if costs is not None:
             params["costs"] = json.dumps(dict(costs))
-        answer = self._transport.request("GET", f"{self._path}/report", params=params, timeout=600.0)
+        answer = self._transport.request("GET", f"{self._path}/report", params=params, timeout=900.0)
         return Report.model_validate_json(answer.content) if format == "object" else answer.text
 
     def best_model(self) -> Network:

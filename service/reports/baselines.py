@@ -13,7 +13,8 @@ from service.reports.sections.baselines import Baseline, Baselines, Verdict
 from service.reports.sections.estimate import Estimate
 
 MAX_CELLS = 12_500_000
-"""Training values that baselines are fitted on; of more rows a random sample is drawn."""
+"""Training values, of more than two classes times their number, that baselines are fitted on; of more rows a random
+sample is drawn."""
 SEED = 0
 
 HOW_TO_INSTALL = "linear model and boosted trees need scikit-learn on the server: pip install 'bestepoch[baseline]'"
@@ -59,9 +60,10 @@ def compare(train: RowsOfPart, validation: RowsOfPart, scored: RowsOfPart, netwo
 
 def _constant(truth: Truth, rows: int) -> Iterator[BaselineOutputs]:
     if truth.classes is None:
-        yield BaselineOutputs(
-            "constant", "the mean of the training rows, for every row", np.full(rows, truth.values.mean())
-        )
+        quantile = truth.regression_loss.quantile
+        what = "mean" if quantile is None else "median" if quantile == 0.5 else f"{quantile:g} quantile"
+        value = truth.regression_loss.constant(truth.values)
+        yield BaselineOutputs("constant", f"the {what} of the training rows, for every row", np.full(rows, value))
     else:
         shares = np.bincount(truth.values, minlength=truth.classes) / len(truth.values)
         description = "the shares of the classes in the training rows, for every row"
@@ -69,7 +71,9 @@ def _constant(truth: Truth, rows: int) -> Iterator[BaselineOutputs]:
 
 
 def _sample(train: RowsOfPart) -> RowsOfPart:
-    rows, most = len(train.truth.values), max(1_000, MAX_CELLS // max(1, len(train.columns)))
+    classes = train.truth.classes or 2
+    cells = len(train.columns) * (classes if classes > 2 else 1)
+    rows, most = len(train.truth.values), max(1_000, MAX_CELLS // max(1, cells))
     if rows <= most:
         return train
     return train.at(np.sort(np.random.default_rng(SEED).choice(rows, most, replace=False)))

@@ -11,19 +11,21 @@ from service.reports.text import condition, estimate, number
 if TYPE_CHECKING:
     from service.reports.report import Report
     from service.reports.sections.baselines import Baseline, Baselines
+    from service.reports.sections.importance import Loss
 
-NAMES = {
-    ("constant", "log_loss"): "The class shares alone",
-    ("constant", "rmse"): "The mean alone",
-    ("linear", "log_loss"): "Logistic regression",
-    ("linear", "rmse"): "Linear regression",
-    ("boosted_trees", "log_loss"): "Boosted trees",
-    ("boosted_trees", "rmse"): "Boosted trees",
-}
+CONSTANTS = {"log_loss": "The class shares alone", "mae": "The median alone", "pinball": "The quantile alone"}
+LINEAR = {"log_loss": "Logistic regression", "poisson_deviance": "Poisson regression"}
 PLURAL = {"The class shares alone", "Boosted trees"}
 WORTH_CALIBRATING = 0.01
 """By what share of itself the log loss must improve."""
-LOSSES = {"log_loss": "log loss", "rmse": "RMSE"}
+LOSSES: dict[Loss, str] = {
+    "log_loss": "log loss",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "pinball": "pinball loss",
+    "huber": "Huber loss",
+    "poisson_deviance": "Poisson deviance",
+}
 
 
 def findings(report: Report) -> list[Finding]:
@@ -31,9 +33,15 @@ def findings(report: Report) -> list[Finding]:
     return [*_of_baselines(report.baselines), *_of_rows(report), *_of_calibration(report), *_of_slices(report)]
 
 
-def model_name(model: Baseline, loss: str) -> str:
+def model_name(model: Baseline, loss: Loss) -> str:
     """A baseline's name in words."""
-    return NAMES[model.name, loss]
+    match model.name:
+        case "constant":
+            return CONSTANTS.get(loss, "The mean alone")
+        case "linear":
+            return LINEAR.get(loss, "Linear regression")
+        case "boosted_trees":
+            return "Boosted trees"
 
 
 def _of_baselines(found: Baselines | None) -> Iterator[Finding]:
@@ -75,6 +83,13 @@ def _of_rows(report: Report) -> Iterator[Finding]:
             "a little too good."
         )
         yield Finding(level="note", text=text)
+    if report.evaluated.not_finite:
+        rows = report.evaluated.rows + report.evaluated.not_finite
+        text = (
+            f"{report.evaluated.not_finite:,} of {rows:,} rows are left out of every number here: their predictions "
+            "are beyond the range of float64."
+        )
+        yield Finding(level="warning", text=text)
     if report.evaluated.rows < 100:
         text = (
             f"Only {report.evaluated.rows} rows were evaluated: intervals are wide, and small differences mean little."

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from service.reports.associations import MAX_COLUMNS
 from service.reports.loss_intervals import LossIntervals
 from service.reports.rows import Columns, Predict, Truth
 from service.reports.sections.importance import ColumnImportance, Importance
@@ -46,6 +47,7 @@ def permutation_importance(
         value=float(truth.mean_loss(before)),
         rows=len(before),
         repeats=len(orders),
+        compared=min(len(columns), MAX_COLUMNS),
         columns=found,
     )
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from threadpoolctl import threadpool_limits
 
 from service.reports.column_codes import ColumnCodes
-from service.reports.rows import BaselineOutputs, RowsOfPart
+from service.reports.regression_losses import RegressionLoss
+from service.reports.rows import BaselineOutputs, RowsOfPart, Truth
 
 MAX_ROUNDS = 200
 MAX_TREE_CELLS = 1_000_000_000
 """Values that all trees together are grown on: with many rows, columns or classes there are fewer trees."""
 MIN_ROUNDS = 20
 MAX_TREE_CLASSES = 100
+MAX_LOG_RATE = 80.0
 SEED = 0
 
 
@@ -42,11 +46,27 @@ def learned(train: RowsOfPart, validation: RowsOfPart, scored: RowsOfPart) -> It
 def _linear(encoding: ColumnCodes, train: RowsOfPart, scored: RowsOfPart) -> BaselineOutputs:
     x, x_scored = encoding.standardized(train.columns), encoding.standardized(scored.columns)
     if train.truth.classes is None:
-        model = Ridge().fit(x, train.truth.values)
-        return BaselineOutputs("linear", "linear regression (ridge)", model.predict(x_scored))
+        return _linear_regression(x, x_scored, train.truth)
     classifier = LogisticRegression().fit(x, train.truth.values)
     shares = _of_all_classes(classifier.predict_proba(x_scored), classifier.classes_, train.truth.classes)
     return BaselineOutputs("linear", "logistic regression", shares)
+
+
+def _linear_regression(x: Any, x_scored: Any, truth: Truth) -> BaselineOutputs:
+    if truth.loss == "poisson_deviance":
+        model = PoissonRegressor().fit(x, truth.values)
+        rates = np.exp(np.minimum(x_scored @ model.coef_ + model.intercept_, MAX_LOG_RATE))
+        return BaselineOutputs("linear", "Poisson regression, with a penalty of squared weights", rates)
+    model = Ridge().fit(x, truth.values)
+    description, outputs, quantile = (
+        "linear regression (ridge)",
+        model.predict(x_scored),
+        truth.regression_loss.quantile,
+    )
+    if quantile is not None:
+        outputs = outputs + np.quantile(truth.values - model.predict(x), quantile)
+        description += f", plus the {quantile:g} quantile of its residuals"
+    return BaselineOutputs("linear", description, outputs)
 
 
 def _boosted_trees(
@@ -59,7 +79,7 @@ def _boosted_trees(
     stops = validation.at(np.flatnonzero(known))
     trees = classes if classes is not None and classes > 2 else 1
     rounds = max(MIN_ROUNDS, min(MAX_ROUNDS, MAX_TREE_CELLS // (trees * max(1, x.size))))
-    kind = HistGradientBoostingRegressor if classes is None else HistGradientBoostingClassifier
+    kind = _regressor(train.truth.regression_loss) if classes is None else HistGradientBoostingClassifier
     model = kind(
         max_iter=rounds,
         early_stopping=bool(known.any()),
@@ -73,6 +93,15 @@ def _boosted_trees(
         return BaselineOutputs("boosted_trees", description, model.predict(encoding.coded(scored.columns)))
     shares = model.predict_proba(encoding.coded(scored.columns))
     return BaselineOutputs("boosted_trees", description, _of_all_classes(shares, model.classes_, classes))
+
+
+def _regressor(loss: RegressionLoss) -> Callable[..., HistGradientBoostingRegressor]:
+    """Boosted trees for the loss; those for squared errors for the Huber loss, which scikit-learn does not have."""
+    if loss.quantile is not None:
+        return partial(HistGradientBoostingRegressor, loss="quantile", quantile=loss.quantile)
+    return partial(
+        HistGradientBoostingRegressor, loss="poisson" if loss.name == "poisson_deviance" else "squared_error"
+    )
 
 
 def _of_all_classes(shares: NDArray[np.float64], seen: NDArray[np.int64], classes: int) -> NDArray[np.float64]:

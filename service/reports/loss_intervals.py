@@ -1,4 +1,4 @@
-"""Intervals of log loss or RMSE, and of differences of two losses of the same rows, which are paired."""
+"""Intervals of losses, and of differences of two losses of the same rows, which are paired."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class LossIntervals:
     """K losses of the same N rows, all resampled together."""
 
     def __init__(self, truth: Truth, row_losses: NDArray[np.float64]) -> None:
-        """`row_losses`: (N, K), whose means are log losses or squared RMSEs."""
+        """`row_losses`: (N, K), whose means are losses or squared RMSEs."""
         bootstrap, self._rows = Bootstrap(len(row_losses)), len(row_losses)
         units = [bootstrap.unit_sums(column) for column in (*row_losses.T, np.ones(self._rows))]
         sums = bootstrap.sums(units)
@@ -23,7 +23,7 @@ class LossIntervals:
         means = row_losses.mean(0)
         self.values = truth.of_mean(means)  # (K,)
         influences = np.stack(units[:-1], axis=1) - means * units[-1][:, None]
-        slopes = 1.0 if truth.classes is not None else 0.5 / np.where(self.values > 0, self.values, np.inf)
+        slopes = 1.0 if truth.loss != "rmse" else 0.5 / np.where(self.values > 0, self.values, np.inf)
         self._influences = influences * slopes  # (U, K)
 
     def each(self) -> list[Estimate]:

@@ -8,14 +8,14 @@ from service.reports.sections.baselines import Baselines
 from service.reports.sections.calibration import ConformalCoverage, Temperature
 from service.reports.sections.classification import ClassificationSection
 from service.reports.sections.effects import Effects
-from service.reports.sections.importance import Importance
+from service.reports.sections.importance import Importance, Loss
 from service.reports.sections.regression import RegressionSection
 from service.reports.sections.slices import SlicesSection
 from service.spec.base import FrozenModel
 from service.spec.job import Task
 from service.spec.table import Value
 
-FORMAT = 1
+FORMAT = 2
 """Changes when a cached report of before cannot be read any more, or should be made again."""
 
 
@@ -36,6 +36,8 @@ class EvaluatedRows(FrozenModel):
     a little too good."""
     rows: int
     """Their number."""
+    not_finite: int
+    """Rows of this part that are left out, because their predictions are beyond the range of float64."""
     training: int | None
     """Number of training rows; null if the data set was deleted."""
     validation: int
@@ -55,8 +57,9 @@ class WorstRow(FrozenModel):
     """The predicted class or number; null for a number beyond the range of float64."""
     probability: float | None
     """The probability that the true class was given; null for regression."""
-    loss: float
-    """Negative logarithm of that probability, or squared error."""
+    loss: float | None
+    """Negative logarithm of that probability, or the loss of the number (squared error for `rmse`); null beyond the
+    range of float64."""
     values: dict[str, Value | None]
     """Values of its most important columns; empty if they are not known."""
 
@@ -96,6 +99,9 @@ class Report(FrozenModel):
     """Classification or regression."""
     target: str
     """The column that is predicted."""
+    loss: Loss
+    """What models are compared by and columns, slices and rows are judged by: log loss for classification, else the
+    loss that the job was trained for."""
     evaluated: EvaluatedRows
     """The rows that metrics and columns are about."""
     findings: list[Finding]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.reports.regression_losses import SQUARED, RegressionLoss
 from service.reports.row_scores import log_losses
 from service.reports.sections.baselines import BaselineName
 from service.reports.sections.importance import Loss
@@ -24,30 +25,31 @@ class Truth:
 
     values: NDArray[Any]
     classes: int | None = None
+    regression_loss: RegressionLoss = SQUARED
+    """How predicted numbers are scored."""
 
     def at(self, rows: NDArray[np.int64]) -> Truth:
         """These of the rows."""
-        return Truth(self.values[rows], self.classes)
+        return replace(self, values=self.values[rows])
 
     @property
     def loss(self) -> Loss:
         """The name of the loss of many rows."""
-        return "rmse" if self.classes is None else "log_loss"
+        return self.regression_loss.name if self.classes is None else "log_loss"
 
     def row_losses(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N,) negative log-likelihoods of probabilities (N, C), or squared errors of numbers (N,)."""
+        """(N,) negative log-likelihoods of probabilities (N, C), or losses of numbers (N,): for RMSE squared errors."""
         if self.classes is not None:
             return log_losses(self.values, outputs)
-        squared: NDArray[np.float64] = np.square(outputs - self.values)
-        return squared
+        return self.regression_loss.of_rows(self.values, outputs)
 
     def mean_loss(self, row_losses: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Row losses (N, ...) -> (...): log loss, or RMSE."""
+        """Row losses (N, ...) -> (...): their mean, or RMSE."""
         return self.of_mean(row_losses.mean(0))
 
     def of_mean(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The loss whose rows have these mean losses: log loss, or RMSE."""
-        return np.sqrt(means) if self.classes is None else means
+        """The loss whose rows have these mean losses: the same, or its root for RMSE."""
+        return np.sqrt(means) if self.loss == "rmse" else means
 
 
 @dataclass(frozen=True)

@@ -59,3 +59,10 @@ def test_missing_values_and_constants_make_no_group() -> None:
     nothing, constant = np.full(50, np.nan), np.ones(50)
 
     assert groups_of({"a": nothing, "b": constant, "c": np.full(50, None, dtype=object), "d": np.arange(50.0)}) == []
+
+
+def test_of_many_columns_the_first_ones_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.reports.associations.MAX_COLUMNS", 3)
+    x, y = np.random.default_rng(0).standard_normal((2, 100))
+
+    assert groups_of({"a": x, "b": y, "c": x, "d": y}) == [["a", "c"]]

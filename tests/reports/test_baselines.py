@@ -115,3 +115,10 @@ def test_of_many_training_rows_a_sample_is_used(monkeypatch: pytest.MonkeyPatch)
     everything = RowsOfPart(COLUMNS, ALL.truth)
 
     assert compare(everything, TEST, TEST, PERFECT).training_rows == 1_100
+
+
+def test_a_model_for_many_classes_is_fitted_on_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "MAX_CELLS", 4 * 5 * 1_100)
+    everything, scored = (RowsOfPart(rows.columns, Truth(rows.truth.values, 5)) for rows in (ALL, TEST))
+
+    assert compare(everything, scored, scored, np.full((400, 5), 0.2)).training_rows == 1_100

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.reports.documents import charts
 from service.reports.documents.html import to_html
 from service.reports.documents.markdown import escaped, to_markdown
 from service.reports.documents.plot import Plot, cut, ticks
@@ -167,3 +168,57 @@ def test_curves_of_constant_predictions_are_drawn() -> None:
     report = classification_report(2, probabilities=np.full((60, 2), 0.5))
 
     assert Elements(to_html(report)).open == []
+
+
+@pytest.mark.parametrize("name", ["(other)", "(macro)", "(low)"])
+def test_a_class_in_parentheses_keeps_its_name(name: str) -> None:
+    report = classification_report(2)
+    section = report.classification
+    assert section is not None
+    named = section.model_copy(update={"reliability": section.reliability.model_copy(update={"of": name})})
+
+    page = Elements(to_html(report.model_copy(update={"classification": named}))).text
+
+    assert f"error of the probability of {name}" in page
+    assert "error of the probability of the predicted class" in Elements(to_html(classification_report(3))).text
+
+
+@pytest.mark.parametrize("classes", [3, 8])
+def test_the_mean_curve_is_drawn_first(classes: int) -> None:
+    report = classification_report(classes, name="(macro)")
+    assert report.classification is not None
+
+    for chart in (charts.roc, charts.precision_recall):
+        shown = Elements(chart(report.classification).svg).text
+        assert "mean of all classes" in shown
+        assert shown.index("mean of all classes") < shown.index("(macro)") < shown.index("class 1")
+
+
+def test_of_two_classes_no_mean_curve_is_drawn() -> None:
+    assert "mean of all classes" not in to_html(classification_report(2))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("see https://example.com/a_b now", "see `https://example.com/a_b` now"),
+        ("WWW.example.com", "`WWW.example.com`"),
+        ("@team", "`@team`"),
+        ("a*b #12", r"a\*b `#12`"),
+        ("`me@example.com`|", r"\``me@example.com`\`\|"),
+    ],
+)
+def test_what_github_links_is_code_in_markdown(text: str, expected: str) -> None:
+    assert escaped(text) == expected
+    assert expected in to_markdown(classification_report(3, name=text))
+
+
+@given(st.text(st.sampled_from("a1 `|\\@#:/w.*_<&"), max_size=40))
+def test_nothing_outside_of_code_is_linked_and_no_code_is_left_open(text: str) -> None:
+    written = escaped(text)
+
+    plain = re.sub(r"(\\.)|`[^`]*`", lambda found: found[1] or "", written)
+
+    assert not re.search(r"://|www\.|@", plain.replace("\\", ""))
+    assert "`" not in re.sub(r"\\.", "", plain)
+    assert "\\" not in re.sub(r"\\.", "", plain)

@@ -76,11 +76,13 @@ async def get_report(
     accept: Annotated[str, Header(description=f"`{MARKDOWN}` or `{HTML}` returns a document.")] = JSON,
 ) -> Response:
     """How good the best epoch is on the rows that it was not trained on, compared with simple models; which columns
-    matter, and where it is wrong. Made from the kept predictions at the first request, in seconds, and stored.
+    matter, and where it is wrong. Made from the kept predictions at the first request, and stored: in seconds, for
+    large tables and networks in minutes. After ten minutes, or beyond the memory limit, the answer is a 409.
 
-    Every metric has a 95% confidence interval. 409 until the job has ended, and for a job without kept predictions,
-    which the message explains. Sections that could not be made are null, and `missing` says why: without the data
-    set there are no baselines and nothing about columns. Rows are sampled where there are many.
+    Metrics have 95% confidence intervals, except costs and the further metrics of baselines. 409 until the job has
+    ended, and for a job without kept predictions, which the message explains. Sections that could not be made are
+    null, and `missing` says why: without the data set there are no baselines and nothing about columns. Rows are
+    sampled where there are many.
     """
     wanted = format or preferred_document(accept)
 

@@ -12,7 +12,12 @@ from service.reports.text import estimate, grouped, number
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from service.reports.sections.classification import ClassificationSection, ConfusionMatrix
+    from service.reports.sections.classification import (
+        ClassificationSection,
+        ConfusionMatrix,
+        PrecisionRecallCurve,
+        RocCurve,
+    )
     from service.reports.sections.estimate import Estimate
     from service.reports.sections.regression import RegressionSection
 
@@ -84,15 +89,25 @@ def confusion(matrix: ConfusionMatrix) -> Chart | None:
     return Chart("Confusion matrix: true class by predicted class", plot.svg("Confusion matrix"))
 
 
+def _drawn(curves: Sequence[RocCurve | PrecisionRecallCurve]) -> list[tuple[str, int]]:
+    """Names and places of the drawn curves; the mean of all classes, the last one, without thresholds, comes first."""
+    named = [(curve.name, place) for place, curve in enumerate(curves)]
+    if curves and not any(threshold is not None for threshold in curves[-1].thresholds):
+        named = [("mean of all classes", len(curves) - 1), *named[:-1]]
+    return named[:DRAWN_CURVES]
+
+
 def roc(section: ClassificationSection) -> Chart:
     """ROC curves."""
     plot = Plot((0, 1), (0, 1))
     plot.y_axis(share)
     plot.x_axis("false positive rate", share)
     plot.line([(0, 0), (1, 1)], "dashed")
-    for place, curve in enumerate(section.roc[:DRAWN_CURVES]):
+    drawn = _drawn(section.roc)
+    for place, (_, index) in enumerate(drawn):
+        curve = section.roc[index]
         plot.line(zip(curve.false_positive_rate, curve.true_positive_rate, strict=True), f"c{place % COLOURS}")
-    plot.legend([curve.name for curve in section.roc[:DRAWN_CURVES]], 0.98, 0.06)
+    plot.legend([name for name, _ in drawn], 0.98, 0.06)
     return Chart("ROC curve: true positive rate", plot.svg("ROC curve"))
 
 
@@ -101,14 +116,16 @@ def precision_recall(section: ClassificationSection) -> Chart:
     plot = Plot((0, 1), (0, 1))
     plot.y_axis(share)
     plot.x_axis("recall", share)
-    for place, curve in enumerate(section.precision_recall[:DRAWN_CURVES]):
+    drawn = _drawn(section.precision_recall)
+    for place, (_, index) in enumerate(drawn):
+        curve = section.precision_recall[index]
         steps: list[tuple[float, float]] = []
         before = 0.0
         for recall, precision in zip(curve.recall, curve.precision, strict=True):
             steps += [(before, precision), (recall, precision)]
             before = recall
         plot.line(steps, f"c{place % COLOURS}")
-    plot.legend([curve.name for curve in section.precision_recall[:DRAWN_CURVES]], 0.98, 0.06)
+    plot.legend([name for name, _ in drawn], 0.98, 0.06)
     return Chart("Precision-recall curve: precision", plot.svg("Precision-recall curve"))
 
 

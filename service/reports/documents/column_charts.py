@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from service.reports.documents.blocks import Chart
 from service.reports.documents.charts import COLOURS, ROW, axis_format, rows_with_intervals
 from service.reports.documents.plot import Plot
-from service.reports.text import number, time
+from service.reports.text import cell, number, time
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -42,7 +42,7 @@ def effect(column: ColumnEffect, found: Effects, times: Collection[str]) -> Char
     title = column.column
     values = [value for point in column.points for value in point.effect[:OUTPUTS]]
     ends = min(*values, 0.0), max(*values, 0.0)
-    if column.method == "replaced":
+    if column.method == "replaced" or isinstance(column.points[0].value, bool):
         return _of_texts(column, ends, title)
     xs = [float(point.value) for point in column.points]
     plot = Plot((xs[0], xs[-1]), ends, width=WIDTH, height=HEIGHT)
@@ -62,12 +62,11 @@ def _of_texts(column: ColumnEffect, ends: tuple[float, float], title: str) -> Ch
     plot.x_axis("effect", axis_format(*ends))
     for place, point in enumerate(column.points):
         top = count - place - 0.15
-        plot.left_label(top - 0.35, str(point.value))
+        name = cell(point.value)
+        plot.left_label(top - 0.35, name)
         for output in range(outputs):
             height = 0.7 / outputs
             y = top - output * height
             style = f"bar c{output if outputs > 1 else 1}"
-            plot.bar(
-                (0.0, point.effect[output]), (y - height, y), style, f"{point.value}: {number(point.effect[output])}"
-            )
+            plot.bar((0.0, point.effect[output]), (y - height, y), style, f"{name}: {number(point.effect[output])}")
     return Chart(title, plot.svg(f"Effect of {title}"))

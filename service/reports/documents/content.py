@@ -29,6 +29,7 @@ TITLES = {
     "slices": "Where it is wrong",
 }
 METRICS = {"accuracy": "Accuracy", "mae": "Mean absolute error", "r2": "R²"}
+ROW_LOSSES = {"rmse": "Squared error", "mae": "Absolute error"}
 IMPORTANT = 20
 SHOWN_ROWS, SHOWN_COLUMNS = 20, 6  # of the worst rows
 TWO_TEXTS = frozenset({0, 1})
@@ -105,6 +106,9 @@ def _importance(found: Importance) -> Section:
         f"{found.repeats} times. Columns that tell each other are also shuffled together: alone, each may look "
         "unimportant because the network has the other."
     )
+    columns = sum(len(each.columns) == 1 for each in found.columns)
+    if found.compared < columns:
+        text += f" Of the {columns:,} columns the first {found.compared:,} were compared to find them."
     rows = [(" + ".join(each.columns), estimate(each.increase)) for each in found.columns[:IMPORTANT]]
     head = ("Column", f"Increase of the {loss}")
     return Section(
@@ -150,7 +154,7 @@ def _worst(report: Report) -> Section:
     found, times = report.worst, report.time_columns
     columns = found.columns[:SHOWN_COLUMNS]
     of_class = report.classification is not None
-    score = "Probability of the true class" if of_class else "Squared error"
+    score = "Probability of the true class" if of_class else ROW_LOSSES.get(report.loss, "Loss")
     head = ("Row", "True", "Predicted", score, *columns)
     rows = [
         (

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MARKS = {"good": "**Good:**", "note": "**Note:**", "warning": "**Warning:**"}
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&#])")
+_LINKED = re.compile(r"([^\s`|\\]*(?:://|www\.|@|#\d)[^\s`|\\]*)", re.IGNORECASE)
+"""GitHub links addresses, `@name` and `#1` after it has resolved escapes, but not in code."""
 
 
 def to_markdown(report: Report) -> str:
@@ -28,8 +30,10 @@ def to_markdown(report: Report) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text in which no character is markup; unprintable characters become spaces."""
-    return _SPECIAL.sub(r"\\\1", "".join(each if each.isprintable() else " " for each in text))
+    """Text in which no character is markup; what GitHub links becomes code, unprintable characters spaces."""
+    printable = "".join(each if each.isprintable() else " " for each in text)
+    parts = _LINKED.split(printable)  # every second one is linked
+    return "".join(f"`{part}`" if place % 2 else _SPECIAL.sub(r"\\\1", part) for place, part in enumerate(parts))
 
 
 def _written(blocks: list[Block]) -> Iterator[str]:

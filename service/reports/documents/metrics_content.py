@@ -91,7 +91,7 @@ def calibration(
     blocks: list[Block] = []
     if classified is not None:
         found = classified.reliability
-        of = "the predicted class" if found.of.startswith("(") else found.of
+        of = found.of if len(classified.confusion.classes) == 2 else "the predicted class"
         error = estimate(found.expected_calibration_error)
         blocks.append(Paragraph(f"Expected calibration error of the probability of {of}: {error}."))
         blocks.append(Charts([charts.reliability(classified)]))

@@ -22,7 +22,7 @@ class Baseline(FrozenModel):
     loss: Estimate
     """Its loss."""
     metrics: dict[str, float | None]
-    """Accuracy and ROC AUC, or MAE and R squared."""
+    """`accuracy`, or `mae` and `r2`."""
     difference: Estimate
     """Its loss minus the network's, on the same rows (paired): above 0 the network is better."""
     verdict: Verdict
@@ -33,11 +33,11 @@ class Baselines(FrozenModel):
     """Compared with what: simple models beside the network."""
 
     loss: Loss
-    """Log loss, or root of the mean squared error."""
+    """What models are compared by: log loss for classification, else the loss that the job was trained for."""
     network: Estimate
     """The network's loss."""
     network_metrics: dict[str, float | None]
-    """The network's accuracy and ROC AUC, or MAE and R squared."""
+    """The network's `accuracy`, or `mae` and `r2`."""
     training_rows: int
     """How many training rows the models were fitted on; fewer than the network's where there are many."""
     models: list[Baseline]

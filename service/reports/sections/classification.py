@@ -126,7 +126,7 @@ class ThresholdMetrics(FrozenModel):
     predicted_positive: Estimate
     """Share of the rows predicted positive."""
     cost: Estimate | None
-    """Mean cost of a row; null unless costs were given."""
+    """Mean cost of a row, without an interval; null unless costs were given."""
 
 
 class BestThreshold(FrozenModel):

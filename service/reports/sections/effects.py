@@ -10,8 +10,8 @@ from service.spec.base import FrozenModel
 class EffectPoint(FrozenModel):
     """The effect at one value of a column."""
 
-    value: float | str
-    """The number, time (RFC 3339) or text."""
+    value: bool | float | str
+    """The number, text or boolean; of a time the seconds since 1970 (UTC)."""
     effect: list[float]
     """By how much the mean prediction differs from that of all rows: one number for each of the `outputs`."""
     rows: int

@@ -7,7 +7,8 @@ from typing import Literal
 from service.reports.sections.estimate import Estimate
 from service.spec.base import FrozenModel
 
-Loss = Literal["log_loss", "rmse"]
+Loss = Literal["log_loss", "rmse", "mae", "pinball", "huber", "poisson_deviance"]
+"""The loss that the job was trained for: RMSE for squared errors, pinball for quantiles."""
 
 
 class ColumnImportance(FrozenModel):
@@ -25,13 +26,16 @@ class Importance(FrozenModel):
     """Permutation importance of every column."""
 
     loss: Loss
-    """Log loss, or root of the mean squared error."""
+    """The loss: log loss for classification, else the one that the job was trained for."""
     value: float
     """The loss of the rows as they are."""
     rows: int
     """How many rows were used, drawn at random where there are more."""
     repeats: int
     """How often each column was shuffled."""
+    compared: int
+    """How many columns, the first ones, were compared with one another to find those that tell each other; at most
+    200."""
     columns: list[ColumnImportance]
     """The largest increase first. Columns that tell each other are also listed as a group, because the network may
     do without either of them alone."""

@@ -14,9 +14,11 @@ from service.domain.report import ReportInputs
 from service.errors import CheckpointCorrupt, Conflict, PredictionsCorrupt
 from service.reports import conformal
 from service.reports.baselines import compare
+from service.reports.booleans import effects_with_booleans, slices_with_booleans
 from service.reports.classification import classification_section
 from service.reports.findings import findings
 from service.reports.regression import regression_section
+from service.reports.regression_losses import SQUARED, RegressionLoss
 from service.reports.report import EvaluatedRows, MissingSection, Report
 from service.reports.rows import Truth
 from service.reports.sections.baselines import Baselines
@@ -30,11 +32,14 @@ from service.serving.reports.columns import importance_and_effects, sampled_rows
 from service.serving.reports.rows import JobRows, read_rows
 from service.serving.reports.verified import check_sha256
 from service.serving.reports.worst import worst
+from service.spec.loss import AbsoluteError, Huber, Poisson, QuantileLoss
 from service.spec.table import ColumnType
 from service.training.checkpoint import LoadedCheckpoint, from_bytes
 
 LEVELS = (0.8, 0.9, 0.95)
 """Of conformal coverage."""
+MAX_NUMBER = 1e60
+"""Of targets and predictions: the squares of squared errors of larger ones are beyond the range of float64."""
 
 
 @dataclass
@@ -59,11 +64,14 @@ def build(asked: ReportInputs) -> Report:
     check_sha256(asked.predictions, PredictionsCorrupt("the file of predictions is missing or has changed"))
     predictions = prediction_table.read(asked.predictions.path)
     part = "test" if len(predictions.row) > predictions.validation_rows else "validation"
-    evaluated = finite(predictions.only(part))
+    predicted = predictions.only(part)
+    evaluated = finite(predicted)
     names, outputs = class_names(evaluated), _outputs(evaluated)
-    truth = Truth(evaluated.truth, None if names is None else len(names))
-    losses = truth.row_losses(outputs)
-    rows = read_rows(asked, evaluated)
+    loss = _regression_loss(asked)
+    truth = Truth(evaluated.truth, None if names is None else len(names), loss)
+    with np.errstate(over="ignore"):
+        losses = truth.row_losses(outputs)
+    rows = read_rows(asked, evaluated, loss)
     found = _column_sections(asked, rows, outputs, losses, names or [evaluated.source.target])
     classified = None if names is None else classification_section(truth.values, outputs, names)
     regressed = regression_section(truth.values, outputs) if names is None else None
@@ -76,9 +84,11 @@ def build(asked: ReportInputs) -> Report:
         checkpoint_sha256=predictions.source.sha256,
         task=predictions.source.task,
         target=predictions.source.target,
+        loss=truth.loss,
         evaluated=EvaluatedRows(
             part=part,
             rows=len(losses),
+            not_finite=len(predicted.row) - len(losses),
             training=None if isinstance(rows, str) else len(rows.train.truth.values),
             validation=predictions.validation_rows,
             test=len(predictions.row) - predictions.validation_rows,
@@ -94,7 +104,7 @@ def build(asked: ReportInputs) -> Report:
         temperature=temperature,
         conformal=_coverage(validation, evaluated) if part == "test" else [],
         missing=found.missing,
-        time_columns=_time_columns(asked),
+        time_columns=_columns_of(asked, ColumnType.datetime),
     )
     return report.model_copy(update={"findings": findings(report)})
 
@@ -136,15 +146,37 @@ def _column_sections(
     if isinstance(rows, str):
         found.leave_out(rows, "baselines", "importance", "effects", "slices")
         return found
+    numbers = [outputs, *(part.truth.values for part in (rows.train, rows.validation, rows.evaluated))]
+    if max(np.abs(each).max(initial=0) for each in numbers) > MAX_NUMBER:
+        reason = f"targets or predictions beyond {MAX_NUMBER:g} are too large for squared errors"
+        found.leave_out(reason, "baselines", "importance", "effects", "slices")
+        return found
     found.baselines = compare(rows.train, rows.validation, rows.evaluated, outputs)
-    found.slices = find_slices(rows.evaluated.columns, losses)
+    booleans = _columns_of(asked, ColumnType.boolean)
+    found.slices = slices_with_booleans(find_slices(rows.evaluated.columns, losses), booleans)
     checkpoint = _checkpoint(asked)
     sampled = sampled_rows(checkpoint, len(losses))
     if isinstance(sampled, str):
         found.leave_out(sampled, "importance", "effects")
     else:
-        found.importance, found.effects = importance_and_effects(checkpoint, rows.evaluated, sampled, names)
+        found.importance, effects = importance_and_effects(checkpoint, rows.evaluated, sampled, names)
+        found.effects = effects_with_booleans(effects, booleans)
     return found
+
+
+def _regression_loss(asked: ReportInputs) -> RegressionLoss:
+    """What the job was trained for; squared errors if that is not known any more."""
+    match None if asked.resolved is None else asked.resolved.spec.loss:
+        case AbsoluteError():
+            return RegressionLoss("mae")
+        case QuantileLoss(q=q):
+            return RegressionLoss("pinball", q)
+        case Huber(delta=delta):
+            return RegressionLoss("huber", delta * _checkpoint(asked).preprocessing.target.scale)
+        case Poisson():
+            return RegressionLoss("poisson_deviance")
+        case _:
+            return SQUARED
 
 
 def _checkpoint(asked: ReportInputs) -> LoadedCheckpoint:
@@ -162,6 +194,6 @@ def _coverage(calibration: PredictionTable, tested: PredictionTable) -> list[Con
     return [conformal.set_coverage(scores, level, truth, tested.probabilities) for level in LEVELS]
 
 
-def _time_columns(asked: ReportInputs) -> list[str]:
+def _columns_of(asked: ReportInputs, kind: ColumnType) -> list[str]:
     features = () if asked.resolved is None else asked.resolved.features
-    return [feature.column for feature in features if feature.type is ColumnType.datetime]
+    return [feature.column for feature in features if feature.type is kind]

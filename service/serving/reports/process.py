@@ -8,13 +8,19 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from service.data.processes.runner import limit_resources
-from service.errors import ServiceError, StorageError, Unavailable
+from service.errors import Conflict, ServiceError, StorageError
+from service.reports.report import Report
 from service.serving.reports.build import build
+from service.serving.reports.reporter import FEWER
 from service.training.replaced_columns import use_one_thread
 
 with suppress(ImportError):
     import service.reports.learned_baselines  # noqa: F401  # scikit-learn, an extra
+
+MEMORY_SETTING = "BESTEPOCH_MAX_INGEST_BYTES"
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -29,12 +35,24 @@ def run(pipe: Connection, asked: ReportInputs, target: Path, allowed: Allowance)
     use_one_thread()
     limit_resources(allowed)
     try:
-        target.write_text(build(asked).model_dump_json(), encoding="utf-8")
+        target.write_text(report_text(asked), encoding="utf-8")
         pipe.send(None)
     except ServiceError as error:
         pipe.send(error)
     except MemoryError:
         most = allowed.memory_bytes / 2**20
-        pipe.send(Unavailable(f"the report needs more than {most:,.0f} MiB of memory, the limit here"))
+        text = f"the report needs more than {most:,.0f} MiB of memory, the limit here ({MEMORY_SETTING}); {FEWER}"
+        pipe.send(Conflict(text))
     except OSError as error:
         pipe.send(StorageError(f"the report could not be written: {error.strerror}"))
+
+
+def report_text(asked: ReportInputs) -> str:
+    """The report as JSON that can be read again; raises what `build` raises."""
+    text = build(asked).model_dump_json()
+    try:
+        Report.model_validate_json(text)  # JSON has no infinity: it is written as null
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise Conflict(f"the report cannot be written: {where} is beyond the range of float64") from error
+    return text

@@ -6,7 +6,7 @@ import multiprocessing
 from typing import TYPE_CHECKING
 
 from service.concurrency.cancellation import current
-from service.errors import ServiceError, Unavailable
+from service.errors import Conflict, ServiceError, Unavailable
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from service.data.processes.runner import Allowance
     from service.domain.report import ReportInputs
+
+FEWER = "train a job on fewer rows or columns, or with a smaller network, for a report"
 
 
 class Reporter:
@@ -30,7 +32,8 @@ class Reporter:
     def write(self, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
         """Write the report as JSON to the new file `target`. Blocks for `allowed.seconds` at most.
 
-        Raises what `build` raises; Unavailable if the process dies or times out; Cancelled.
+        Raises what `build` raises; Conflict beyond the limits of time and memory, where a retry does not help;
+        Unavailable if the process dies; Cancelled.
         """
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_build, args=(theirs, asked, target, allowed), daemon=True)
@@ -39,7 +42,7 @@ class Reporter:
         try:
             with current().on_cancel(process.kill):
                 if not ours.poll(allowed.seconds):
-                    raise Unavailable(f"the report took longer than {allowed.seconds:g} seconds, the limit here")
+                    raise Conflict(f"the report took longer than {allowed.seconds:g} seconds, the limit here; {FEWER}")
                 error = ours.recv()
         except EOFError:
             current().check()  # killed by a cancellation

@@ -14,6 +14,7 @@ from service.data.preprocess.preprocessing import Table
 from service.data.preprocess.sources import load
 from service.domain.report import ReportInputs
 from service.errors import DatasetCorrupt
+from service.reports.regression_losses import RegressionLoss
 from service.reports.rows import RowsOfPart, Truth
 from service.serving.reports.verified import check_sha256
 from service.spec.layers import Convolution
@@ -33,8 +34,8 @@ class JobRows:
     """In the order of the predictions."""
 
 
-def read_rows(asked: ReportInputs, evaluated: PredictionTable) -> JobRows | str:
-    """The rows, or why there are none. Raises DatasetCorrupt."""
+def read_rows(asked: ReportInputs, evaluated: PredictionTable, loss: RegressionLoss) -> JobRows | str:
+    """The rows, or why there are none; `loss`: of predicted numbers. Raises DatasetCorrupt."""
     if asked.resolved is None or asked.no_columns is not None:
         return asked.no_columns or "the columns of the data set are not known any more"
     preparation = asked.resolved.preparation
@@ -52,7 +53,10 @@ def read_rows(asked: ReportInputs, evaluated: PredictionTable) -> JobRows | str:
     parts = split_table(preparation, table)
     places = evaluated.row if table.stored_rows is None else np.searchsorted(table.stored_rows, evaluated.row)
     target, classes = table.columns[preparation.target.column], preparation.target.classes
-    truth = Truth(target) if classes is None else Truth(class_indexes(target, classes), len(classes))
+    if classes is None:
+        truth = Truth(target, regression_loss=loss)
+    else:
+        truth = Truth(class_indexes(target, classes), len(classes))
     features = dict.fromkeys(feature.column for feature in preparation.features)
     every = RowsOfPart({name: table.columns[name] for name in features}, truth)
     return JobRows(every.at(parts.train), every.at(parts.validation), every.at(places))

@@ -38,11 +38,12 @@ def worst(
     found = []
     for place in worst_rows(losses, ROWS).tolist():
         values = {name: _value(columns[name][place], types[name]) for name in shown}
-        found.append(_row(evaluated, place, float(losses[place]), values))
+        loss = float(losses[place])
+        found.append(_row(evaluated, place, loss if isfinite(loss) else None, values))
     return WorstRows(columns=shown, rows=found)
 
 
-def _row(table: PredictionTable, place: int, loss: float, values: dict[str, Value | None]) -> WorstRow:
+def _row(table: PredictionTable, place: int, loss: float | None, values: dict[str, Value | None]) -> WorstRow:
     truth, prediction = table.truth[place], table.prediction[place]
     row = int(table.row[place])
     if table.classes is None or table.probabilities is None:

@@ -11,6 +11,8 @@ import pytest
 
 from service.domain.report import StoredFile
 from service.errors import CheckpointCorrupt, DatasetCorrupt, PredictionsCorrupt, ServiceError
+from service.reports.documents.html import to_html
+from service.reports.documents.markdown import to_markdown
 from service.reports.report import Report
 from service.serving.reports import rows
 from service.serving.reports.build import build
@@ -196,3 +198,26 @@ def test_rows_are_sampled_where_there_are_many_and_not_at_all_for_a_huge_network
     assert every.tolist() == list(range(60))
     assert len({*some.tolist()}) == 5_000
     assert isinstance(sampled_rows(checkpoint, 60), str)
+
+
+def test_booleans_are_true_and_false_in_effects_slices_and_worst_rows(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = []
+    for place, value in enumerate(rng.standard_normal(600).tolist()):
+        lines.append(f"{'false' if place % 4 else 'true'},{value:.3f},{value * (0.01 if place % 4 else 10):.3f}")
+    stored = store(tmp_path, "flag,x,y\n" + "\n".join(lines) + "\n")
+
+    report = build(report_inputs(tmp_path, stored, "y", split={"test": 0.3}))
+
+    assert report.slices is not None
+    assert report.effects is not None
+    conditions = [each for one in report.slices.slices for each in one.conditions if each.column == "flag"]
+    assert {each.value for each in conditions} == {True}
+    assert all(each.value is True for each in conditions)
+    points = next(effect.points for effect in report.effects.columns if effect.column == "flag")
+    assert [point.value for point in points] == [False, True]
+    assert all(isinstance(point.value, bool) for point in points)
+    assert all(isinstance(row.values["flag"], bool) for row in report.worst.rows)
+    assert "flag = true" in to_markdown(report)
+    assert ">true<" in to_html(report)
+    assert Report.model_validate_json(report.model_dump_json()) == report

@@ -12,9 +12,10 @@ import pytest
 
 from service.concurrency.cancellation import CancellableTask, Cancelled, set_current
 from service.domain.report import ReportInputs, StoredFile
-from service.errors import PredictionsCorrupt, Unavailable
+from service.errors import Conflict, PredictionsCorrupt
 from service.reports.report import Report
 from service.serving.reports.build import build
+from service.serving.reports.process import report_text
 from service.serving.reports.reporter import Reporter
 from tests.data.tables import ALLOWED, PENGUINS, store
 from tests.serving.reports.trained import report_inputs
@@ -51,7 +52,7 @@ def test_an_error_is_raised_here_and_the_next_report_is_written(asked: ReportInp
 
 
 def test_a_report_that_takes_too_long_is_stopped(asked: ReportInputs, tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match=r"longer than 0\.01 seconds"):
+    with pytest.raises(Conflict, match=r"longer than 0\.01 seconds, the limit here; train a job on fewer rows"):
         Reporter().write(asked, tmp_path / "report", ALLOWED.model_copy(update={"seconds": 0.01}))
 
 
@@ -65,3 +66,15 @@ def test_a_cancelled_request_kills_the_process(asked: ReportInputs, tmp_path: Pa
         Reporter().write(replace(asked, predictions=StoredFile(Path("/dev/zero"), "0")), tmp_path / "report", ALLOWED)
 
     assert time.monotonic() - began < ALLOWED.seconds / 2
+
+
+def test_a_report_that_json_cannot_hold_is_refused(asked: ReportInputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = build(asked)
+    assert report.slices is not None
+    infinite = report.slices.model_copy(update={"mean_loss": float("inf")})
+    monkeypatch.setattr(
+        "service.serving.reports.process.build", lambda _: report.model_copy(update={"slices": infinite})
+    )
+
+    with pytest.raises(Conflict, match=r"slices\.mean_loss is beyond the range"):
+        report_text(asked)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from service.artifacts import sha256_of
 from service.data.formats import prediction_table
 from service.data.formats.prediction_table import PredictionSource
@@ -42,6 +40,7 @@ def trained(folder: Path, resolved: Resolved, parquet: Path | None) -> ReportInp
         classes=resolved.target.classes,
     )
     assert last.outputs is not None
-    predictions.write_bytes(prediction_table.to_bytes(in_terms_of_data(source, data, torch.cat(last.outputs))))
+    validation, test = last.outputs
+    predictions.write_bytes(prediction_table.to_bytes(in_terms_of_data(source, data, (validation, test))))
     table = None if parquet is None else stored_file(parquet)
     return ReportInputs(stored_file(predictions), stored_file(checkpoint), resolved, table, None)
