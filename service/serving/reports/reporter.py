@@ -6,6 +6,7 @@ import multiprocessing
 from typing import TYPE_CHECKING
 
 from service.concurrency.cancellation import current
+from service.domain.report import FEWER_ROWS
 from service.errors import Conflict, ServiceError, Unavailable
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     from service.data.processes.runner import Allowance
     from service.domain.report import ReportInputs
-
-FEWER = "train a job on fewer rows or columns, or with a smaller network, for a report"
 
 
 class Reporter:
@@ -42,7 +41,9 @@ class Reporter:
         try:
             with current().on_cancel(process.kill):
                 if not ours.poll(allowed.seconds):
-                    raise Conflict(f"the report took longer than {allowed.seconds:g} seconds, the limit here; {FEWER}")
+                    raise Conflict(
+                        f"the report took longer than {allowed.seconds:g} seconds, the limit here; {FEWER_ROWS}"
+                    )
                 error = ours.recv()
         except EOFError:
             current().check()  # killed by a cancellation
