@@ -69,8 +69,7 @@ def build(asked: ReportInputs) -> Report:
     names, outputs = class_names(evaluated), _outputs(evaluated)
     loss = _regression_loss(asked)
     truth = Truth(evaluated.truth, None if names is None else len(names), loss)
-    with np.errstate(over="ignore"):
-        losses = truth.row_losses(outputs)
+    losses = truth.row_losses(outputs)
     rows = read_rows(asked, evaluated, loss)
     found = _column_sections(asked, rows, outputs, losses, names or [evaluated.source.target])
     classified = None if names is None else classification_section(truth.values, outputs, names)

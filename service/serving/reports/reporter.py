@@ -6,7 +6,8 @@ import multiprocessing
 from typing import TYPE_CHECKING
 
 from service.concurrency.cancellation import current
-from service.errors import Conflict, ServiceError, Unavailable
+from service.errors import ServiceError, Unavailable
+from service.serving.reports.limits import too_slow
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     from service.data.processes.runner import Allowance
     from service.domain.report import ReportInputs
-
-FEWER = "train a job on fewer rows or columns, or with a smaller network, for a report"
 
 
 class Reporter:
@@ -42,7 +41,7 @@ class Reporter:
         try:
             with current().on_cancel(process.kill):
                 if not ours.poll(allowed.seconds):
-                    raise Conflict(f"the report took longer than {allowed.seconds:g} seconds, the limit here; {FEWER}")
+                    raise too_slow(allowed)
                 error = ours.recv()
         except EOFError:
             current().check()  # killed by a cancellation
