@@ -7,9 +7,6 @@ from pathlib import Path
 
 from service.spec.resolved import Resolved
 
-FEWER_ROWS = "train a job on fewer rows or columns, or with a smaller network, for a report"
-"""What to do when a report reaches a limit."""
-
 
 @dataclass(frozen=True)
 class StoredFile:

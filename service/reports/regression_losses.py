@@ -23,8 +23,9 @@ class RegressionLoss:
     parameter: float = 0.0
     """The quantile q of the pinball loss, or delta of the Huber loss."""
 
+    @np.errstate(over="ignore")
     def of_rows(self, truth: Array, prediction: Array) -> Array:
-        """(N,) losses; squared errors for `rmse`."""
+        """(N,) losses, infinite beyond the range of float64; squared errors for `rmse`."""
         errors: Array = truth - prediction
         match self.name:
             case "mae":

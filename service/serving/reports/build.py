@@ -22,7 +22,7 @@ from service.reports.regression_losses import SQUARED, RegressionLoss
 from service.reports.report import EvaluatedRows, MissingSection, Report
 from service.reports.rows import Truth
 from service.reports.sections.baselines import Baselines
-from service.reports.sections.calibration import ConformalCoverage
+from service.reports.sections.calibration import ConformalCoverage, Temperature
 from service.reports.sections.effects import Effects
 from service.reports.sections.importance import Importance
 from service.reports.sections.slices import SlicesSection
@@ -69,15 +69,12 @@ def build(asked: ReportInputs) -> Report:
     names, outputs = class_names(evaluated), _outputs(evaluated)
     loss = _regression_loss(asked)
     truth = Truth(evaluated.truth, None if names is None else len(names), loss)
-    with np.errstate(over="ignore"):
-        losses = truth.row_losses(outputs)
+    losses = truth.row_losses(outputs)
     rows = read_rows(asked, evaluated, loss)
     found = _column_sections(asked, rows, outputs, losses, names or [evaluated.source.target])
     classified = None if names is None else classification_section(truth.values, outputs, names)
     regressed = regression_section(truth.values, outputs) if names is None else None
     validation = finite(predictions.only("validation"))
-    calibration: NDArray[Any] = validation.truth
-    temperature = None if names is None else fit_temperature(_outputs(validation), calibration)
     report = Report(
         job=predictions.source.job,
         epoch=predictions.source.epoch,
@@ -101,12 +98,17 @@ def build(asked: ReportInputs) -> Report:
         effects=found.effects,
         slices=found.slices,
         worst=worst(evaluated, losses, rows, asked.resolved, found.importance),
-        temperature=temperature,
+        temperature=None if names is None else _temperature(validation),
         conformal=_coverage(validation, evaluated) if part == "test" else [],
         missing=found.missing,
         time_columns=_columns_of(asked, ColumnType.datetime),
     )
     return report.model_copy(update={"findings": findings(report)})
+
+
+def _temperature(validation: PredictionTable) -> Temperature:
+    truth: NDArray[Any] = validation.truth
+    return fit_temperature(_outputs(validation), truth)
 
 
 def finite(table: PredictionTable) -> PredictionTable:

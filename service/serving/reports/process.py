@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from service.data.processes.runner import limit_resources
-from service.domain.report import FEWER_ROWS
 from service.errors import Conflict, ServiceError, StorageError
 from service.reports.report import Report
 from service.serving.reports.build import build
+from service.serving.reports.limits import too_much_memory
 from service.training.replaced_columns import use_one_thread
 
 with suppress(ImportError):
     import service.reports.learned_baselines  # noqa: F401  # scikit-learn, an extra
-
-MEMORY_SETTING = "BESTEPOCH_MAX_INGEST_BYTES"
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -40,9 +38,7 @@ def run(pipe: Connection, asked: ReportInputs, target: Path, allowed: Allowance)
     except ServiceError as error:
         pipe.send(error)
     except MemoryError:
-        most = allowed.memory_bytes / 2**20
-        text = f"the report needs more than {most:,.0f} MiB of memory, the limit here ({MEMORY_SETTING}); {FEWER_ROWS}"
-        pipe.send(Conflict(text))
+        pipe.send(too_much_memory(allowed))
     except OSError as error:
         pipe.send(StorageError(f"the report could not be written: {error.strerror}"))
 

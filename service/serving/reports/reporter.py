@@ -6,8 +6,8 @@ import multiprocessing
 from typing import TYPE_CHECKING
 
 from service.concurrency.cancellation import current
-from service.domain.report import FEWER_ROWS
-from service.errors import Conflict, ServiceError, Unavailable
+from service.errors import ServiceError, Unavailable
+from service.serving.reports.limits import too_slow
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -41,9 +41,7 @@ class Reporter:
         try:
             with current().on_cancel(process.kill):
                 if not ours.poll(allowed.seconds):
-                    raise Conflict(
-                        f"the report took longer than {allowed.seconds:g} seconds, the limit here; {FEWER_ROWS}"
-                    )
+                    raise too_slow(allowed)
                 error = ours.recv()
         except EOFError:
             current().check()  # killed by a cancellation
