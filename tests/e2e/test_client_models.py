@@ -25,10 +25,10 @@ MEASURED: list[dict[str, Any]] = [
 def test_a_model_is_published_predicts_moves_and_rolls_back(client: Client, tmp_path: Path) -> None:
     first = client.train(PENGUINS, target="species", **SMALL).wait()
     second = client.train(PENGUINS, target="species", seed=1, **SMALL).wait()
-    client.models.create("birds", first, description="one network")
-    two = client.models.create("birds", {first: 3.0, second.id: 1.0})
+    client.models.create("client-birds", first, description="one network")
+    two = client.models.create("client-birds", {first: 3.0, second.id: 1.0})
 
-    model = client.models.get("birds")
+    model = client.models.get("client-birds")
 
     assert (two.version, [member.weight for member in two.members]) == (2, [0.75, 0.25])
     assert model.predict(MEASURED) == first.predict(MEASURED)
@@ -49,8 +49,8 @@ def test_a_model_is_published_predicts_moves_and_rolls_back(client: Client, tmp_
     saved = model.predict(PENGUINS, tmp_path / "species.csv")
     assert len(list(csv.DictReader(saved.read_text().splitlines()))) == 344
     assert [version.version for version in model.versions()] == [2, 1]
-    assert repr(model) == "<Model birds: 2 versions, champion -> 1>"
-    assert [each.name for each in client.models.list(job=second.id)] == ["birds"]
+    assert repr(model) == "<Model client-birds: 2 versions, champion -> 1>"
+    assert [each.name for each in client.models.list(job=second.id)] == ["client-birds"]
     model.delete_alias("champion")
     model.delete_version(2)
     model.delete()

@@ -96,4 +96,4 @@ def test_it_trains_and_every_export_agrees_with_the_service(service: httpx2.Clie
         [float(x) for name, x in row.items() if name != "prediction"] for row in csv.DictReader(printed.splitlines())
     ]
     np.testing.assert_allclose(shares, expected, rtol=0, atol=1e-5)
-    assert "| `layers.4` | add | `layers.0, layers.3`" in (tmp_path / "bundle" / "README.md").read_text()
+    assert "| `sum` | add | `first, second` |" in (tmp_path / "bundle" / "README.md").read_text()

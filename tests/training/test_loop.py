@@ -252,7 +252,7 @@ def test_stopping_to_iterate_leaves_the_best_epochs_weights() -> None:
 @pytest.mark.e2e
 def test_an_epoch_leaves_no_tensors_behind() -> None:
     alive = []
-    for report in reports(max_epochs=30, early_stopping=None, batch_size=16):
+    for report in reports(max_epochs=31, early_stopping=None, batch_size=16):
         if report.row.epoch in (10, 30):
             gc.collect()
             alive.append(sum(type(thing) is Tensor for thing in gc.get_objects()))
