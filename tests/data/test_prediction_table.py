@@ -73,9 +73,9 @@ def test_what_is_written_is_read(
 
 
 def test_equal_tables_give_equal_bytes() -> None:
-    one, other = (prediction_table.to_bytes(table(("a", "b"), 30_000, 5_000)) for _ in range(2))
+    written = {prediction_table.to_bytes(table(("a", "b"), 300, 50)) for _ in range(20)}
 
-    assert one == other
+    assert len(written) == 1
 
 
 @pytest.mark.parametrize(

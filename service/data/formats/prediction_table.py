@@ -1,6 +1,6 @@
 """Predictions of a job for its validation and test rows: arrays in memory, a safetensors file on disk.
 
-The header's metadata are the `PredictionSource` as JSON and the number of validation rows, which come first.
+The header's metadata are a `_Header` as JSON, under one key: safetensors writes several keys in a random order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from service.spec.table import Value
 
 KEPT_PARTS = ("validation", "test")
 """The parts of the split whose predictions are kept, in the order of their rows in the file."""
-SOURCE, VALIDATION_ROWS = "bestepoch", "validation_rows"  # keys of the metadata
+KEY = "bestepoch"  # of the metadata
 
 
 class PredictionSource(FrozenModel):
@@ -41,6 +41,11 @@ class PredictionSource(FrozenModel):
     """The target column."""
     classes: tuple[Value, ...] | None
     """The classes in the order of the probabilities; null for regression."""
+
+
+class _Header(FrozenModel):
+    source: PredictionSource
+    validation_rows: int
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,8 @@ def to_bytes(table: PredictionTable) -> bytes:
     arrays["prediction"] = prediction.astype(kind, copy=False)
     if table.probabilities is not None:
         arrays["probabilities"] = table.probabilities
-    metadata = {SOURCE: table.source.model_dump_json(), VALIDATION_ROWS: str(table.validation_rows)}
-    return safetensors.numpy.save({name: np.ascontiguousarray(each) for name, each in arrays.items()}, metadata)
+    header = _Header(source=table.source, validation_rows=table.validation_rows).model_dump_json()
+    return safetensors.numpy.save({name: np.ascontiguousarray(each) for name, each in arrays.items()}, {KEY: header})
 
 
 def read(path: Path, part: str | None = None, offset: int = 0, limit: int | None = None) -> PredictionTable:
@@ -104,8 +109,8 @@ def read(path: Path, part: str | None = None, offset: int = 0, limit: int | None
 
 
 def _read(file: Any, part: str | None, offset: int, limit: int | None) -> PredictionTable:
-    metadata = file.metadata() or {}
-    source, validation = PredictionSource.model_validate_json(metadata[SOURCE]), int(metadata[VALIDATION_ROWS])
+    header = _Header.model_validate_json((file.metadata() or {})[KEY])
+    source, validation = header.source, header.validation_rows
     rows = file.get_slice("row").get_shape()[0]
     first, end = _bounds(part, validation, rows)
     first = min(first + offset, end)
