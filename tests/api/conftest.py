@@ -28,7 +28,9 @@ from service.spec.read_options import ReadOptions
 from service.store.engine import Database
 from tests.reports.examples import classification_report
 
-both_databases = pytest.mark.parametrize("backend", ["sqlite", "postgres"], indirect=True)
+# On Postgres with `make e2e`; `make test` has the tests of `store/` on both.
+POSTGRES = pytest.param("postgres", marks=pytest.mark.e2e)
+both_databases = pytest.mark.parametrize("backend", ["sqlite", POSTGRES], indirect=True)
 
 
 class CoinPredictor:
