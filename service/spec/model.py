@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from service.spec.base import Float, Int, Strict
@@ -17,8 +27,21 @@ ADDRESS = rf"({LABEL})(?:@({LABEL})|:([1-9][0-9]{{0,8}}))?"
 MAX_MEMBERS = 200
 MAX_VERSION = 2**31 - 1
 
-ModelName = Annotated[str, StringConstraints(strict=True, pattern=f"^{LABEL}$")]
-AliasName = Annotated[str, StringConstraints(strict=True, pattern=f"^{LABEL}$")]
+
+def check_label(text: str) -> str:
+    """The text; raises ValueError unless it is a DNS label."""
+    if re.fullmatch(LABEL, text) is None:
+        message = "should be 1 to 63 lower-case letters, digits and hyphens, with a letter or digit at both ends"
+        raise ValueError(message)
+    return text
+
+
+Label = Annotated[
+    str,
+    StringConstraints(strict=True),
+    AfterValidator(check_label),
+    WithJsonSchema({"type": "string", "pattern": f"^{LABEL}$"}),
+]
 VersionNumber = Annotated[Int, Field(ge=1, le=MAX_VERSION)]
 Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=100, pattern=r"^[a-z]+_[0-9a-z]+$")]
 Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=2_000, pattern=r"^[^\x00]*$")]
@@ -78,13 +101,13 @@ class NewVersion(Strict):
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
-    name: ModelName
+    name: Label
     """The model's name: lower-case letters, digits and hyphens, at most 63 characters."""
     source: Annotated[VersionSource, Field(alias="from")]
     """The job, the sweep or the weighted jobs that the version is made of."""
     description: Text | None = None
     """What is special about this version, for people."""
-    alias: AliasName | None = None
+    alias: Label | None = None
     """An alias to move to the new version in the same transaction; it is created if it does not exist."""
 
 

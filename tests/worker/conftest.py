@@ -1,4 +1,4 @@
-"""Fixtures of trainers that run in the tests' own process."""
+"""Fixtures of recorders, and of trainers that run in the tests' own process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from service.worker import recorder
+from service.artifacts import Artifacts
+from service.store.engine import Database
+from service.store.jobs.claim import Claim
+from service.worker import recorder as recorder_module
+from service.worker.recorder import Recorder
+from tests.store.records import claim, submit
+from tests.worker.recorders import TextPacker, recorder_of
 
 
 @pytest.fixture
@@ -19,5 +25,25 @@ def pipe() -> tuple[Connection, Connection]:
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flush and save after every epoch."""
-    monkeypatch.setattr(recorder, "FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr(recorder, "SAVING_SHARE", float("inf"))
+    monkeypatch.setattr(recorder_module, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(recorder_module, "SAVING_SHARE", float("inf"))
+
+
+@pytest.fixture
+def publishing_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flush and publish after every epoch."""
+    monkeypatch.setattr(recorder_module, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(recorder_module, "PUBLISHING_SHARE", float("inf"))
+
+
+@pytest.fixture
+def claimed(database: Database) -> Claim:
+    submit(database)
+    return claim(database)[0]
+
+
+@pytest.fixture
+def recorder(database: Database, artifacts: Artifacts, claimed: Claim) -> Recorder:
+    made = recorder_of(database, artifacts, claimed)
+    made.start(TextPacker())
+    return made

@@ -10,76 +10,21 @@ from sqlalchemy import select
 
 from service.artifacts import Artifacts, sha256_of
 from service.domain.checkpoint import CheckpointKind
-from service.domain.epoch import Epoch
 from service.domain.event import EventKind
 from service.domain.job import JobError
-from service.domain.status import ErrorCode, Status, StopReason
+from service.domain.status import ErrorCode, Status
 from service.errors import StorageError, Unavailable
 from service.store import checkpoints, epochs
 from service.store.engine import Database
 from service.store.jobs import actions, attempt, leases
-from service.store.jobs.attempt import Outcome
 from service.store.jobs.claim import Claim
 from service.store.jobs.events import NewEvent
 from service.store.schema import garbage
 from service.worker import recorder as recorder_module
 from service.worker.attempt import Attempt, FlushResult
-from service.worker.checkpoint_files import CheckpointFiles
 from service.worker.recorder import Recorder
-from service.worker.superseded_checkpoints import MIN_FILE_BYTES, SupersededCheckpoints
-from tests.store.records import claim, epoch, job, submit
-
-DONE = Outcome(Status.succeeded, StopReason.max_epochs)
-
-
-@pytest.fixture
-def claimed(database: Database) -> Claim:
-    submit(database)
-    return claim(database)[0]
-
-
-class TextPacker:
-    """Checkpoint files that say of which epoch they are."""
-
-    def pack(self, number: int, attempt: Attempt, kind: CheckpointKind) -> bytes:
-        row = attempt.best if kind is CheckpointKind.best else attempt.last
-        assert row is not None
-        return f"weights of epoch {row.epoch}".encode()
-
-
-def recorder_of(
-    database: Database,
-    artifacts: Artifacts,
-    claimed: Claim,
-    superseded_bytes: int = 2**30,
-    save_seconds: float = 10.0,
-    keep: str = "last",
-) -> Recorder:
-    files = CheckpointFiles(artifacts, SupersededCheckpoints(artifacts, superseded_bytes), {keep})
-    return Recorder(database, files, "cpu", [claimed], save_seconds)
-
-
-@pytest.fixture
-def recorder(database: Database, artifacts: Artifacts, claimed: Claim) -> Recorder:
-    made = recorder_of(database, artifacts, claimed)
-    made.start(TextPacker())
-    return made
-
-
-@pytest.fixture
-def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flush and publish after every epoch."""
-    monkeypatch.setattr(recorder_module, "FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr(recorder_module, "PUBLISHING_SHARE", float("inf"))
-
-
-def add(recorder: Recorder, row: Epoch) -> FlushResult:
-    recorder.add(0, row)
-    return recorder.flush()
-
-
-def finish(recorder: Recorder) -> FlushResult:
-    return recorder.finish({0: DONE})
+from tests.store.records import claim, epoch, job
+from tests.worker.recorders import TextPacker, add, files, finish, recorder_of
 
 
 def test_states_are_saved_less_often_where_that_takes_long(
@@ -102,11 +47,6 @@ def test_states_are_saved_less_often_where_that_takes_long(
         add(recorder, epoch(number, is_best=False))
 
     assert saved == [1]
-
-
-def files(artifacts: Artifacts) -> list[str]:
-    root = artifacts.path("checkpoints")
-    return sorted(path.name for path in root.rglob("*.safetensors"))
 
 
 def test_short_epochs_cost_no_transaction_each(database: Database, recorder: Recorder, claimed: Claim) -> None:
@@ -154,7 +94,7 @@ def test_best_and_last_of_the_same_epoch_share_a_file(
     assert len(files(artifacts)) == 1
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("publishing_each_epoch")
 def test_a_new_best_supersedes_the_previous_file_which_stays_for_backups(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
 ) -> None:
@@ -176,68 +116,7 @@ def garbage_of(database: Database) -> set[str]:
         return set(connection.scalars(select(garbage.c.name).where(garbage.c.discarded)))
 
 
-def bounded(database: Database, artifacts: Artifacts, claimed: Claim, most: int) -> Recorder:
-    """A recorder that leaves so many replaced files."""
-    made = recorder_of(database, artifacts, claimed, superseded_bytes=most * MIN_FILE_BYTES)
-    made.start(TextPacker())
-    return made
-
-
-@pytest.mark.usefixtures("eager")
-def test_the_oldest_superseded_files_are_deleted_beyond_the_bound(
-    database: Database, artifacts: Artifacts, claimed: Claim
-) -> None:
-    recorder = bounded(database, artifacts, claimed, most=2)
-
-    for number in range(1, 6):
-        add(recorder, epoch(number))
-
-    assert files(artifacts) == [f"1-best-{number}.safetensors" for number in (3, 4, 5)]
-
-
-@pytest.mark.usefixtures("eager")
-def test_superseded_files_are_deleted_when_the_disk_is_full(
-    database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put = artifacts.put
-
-    def three_files_fit(key: str, data: bytes) -> None:
-        if len(files(artifacts)) >= 3:
-            raise StorageError("the artifact store could not write: No space left on device")
-        put(key, data)
-
-    monkeypatch.setattr(artifacts, "put", three_files_fit)
-
-    for number in range(1, 5):
-        add(recorder, epoch(number))
-
-    best = job(database, claimed.job_id).best
-    assert best is not None
-    assert best.checkpoint is not None
-    assert best.checkpoint.epoch == 4
-    assert files(artifacts) == ["1-best-3.safetensors", "1-best-4.safetensors"]
-
-
-@pytest.mark.usefixtures("eager")
-def test_a_replaced_file_that_cannot_be_removed_fails_no_job(
-    database: Database, artifacts: Artifacts, claimed: Claim, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A folder in its place cannot be unlinked, by whomever."""
-    recorder = bounded(database, artifacts, claimed, most=0)
-    add(recorder, epoch(1))
-    first = artifacts.path(f"checkpoints/{claimed.job_id}/1-best-1.safetensors")
-    first.unlink()
-    first.mkdir()
-
-    add(recorder, epoch(2))
-    finish(recorder)
-
-    assert job(database, claimed.job_id).status is Status.succeeded
-    assert first.exists()
-    assert "1-best-1.safetensors, retrying later" in caplog.text
-
-
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("publishing_each_epoch")
 def test_a_flush_reports_a_request_to_cancel(database: Database, recorder: Recorder, claimed: Claim) -> None:
     with database.transaction() as connection:
         actions.cancel(connection, claimed.job_id)
@@ -245,7 +124,7 @@ def test_a_flush_reports_a_request_to_cancel(database: Database, recorder: Recor
     assert add(recorder, epoch(1)).cancelled == {0}
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("publishing_each_epoch")
 def test_a_lost_lease_stops_every_write(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
 ) -> None:
@@ -261,7 +140,7 @@ def test_a_lost_lease_stops_every_write(
     assert garbage_of(database) == {f"checkpoints/{claimed.job_id}/{name}" for name in files(artifacts)}
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("publishing_each_epoch")
 def test_training_continues_while_the_database_is_unavailable(
     database: Database, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,7 +156,7 @@ def test_training_continues_while_the_database_is_unavailable(
         assert [row.epoch for row in epochs.read(connection, claimed.job_id)] == [1, 2]
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("publishing_each_epoch")
 def test_no_files_are_written_while_the_database_is_unavailable(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,7 +178,7 @@ def test_no_files_are_written_while_the_database_is_unavailable(
     assert best.checkpoint.epoch == 7
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("publishing_each_epoch")
 @pytest.mark.parametrize("there", [True, False])
 def test_the_next_attempt_publishes_a_best_checkpoint_again_if_its_file_is_missing(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim, there: bool
@@ -366,7 +245,7 @@ def test_a_finish_whose_commit_was_not_acknowledged_keeps_its_files(
     assert artifacts.path(best.path).exists()
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("publishing_each_epoch")
 def test_losing_the_lease_at_the_end_keeps_the_published_best(
     database: Database, artifacts: Artifacts, recorder: Recorder, claimed: Claim
 ) -> None:
@@ -400,67 +279,3 @@ def test_the_best_is_published_even_if_the_last_cannot_be_written(
     assert failed.status is Status.failed
     assert failed.best is not None
     assert failed.best.checkpoint is not None
-
-
-def recorder_of_three(
-    database: Database, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, fails: str
-) -> tuple[Recorder, list[Claim]]:
-    """A recorder of three jobs after an epoch, with a disk that rejects these files of the first job."""
-    for _ in range(3):
-        submit(database)
-    claims = claim(database, width=3)
-    files = CheckpointFiles(artifacts, SupersededCheckpoints(artifacts), {"last"})
-    made = Recorder(database, files, "cpu", claims, save_seconds=10.0)
-    made.start(TextPacker())
-    put = artifacts.put
-
-    def full(key: str, data: bytes) -> None:
-        if key.startswith(f"checkpoints/{claims[0].job_id}/1-{fails}"):
-            raise StorageError("the artifact store could not write: No space left on device")
-        put(key, data)
-
-    monkeypatch.setattr(artifacts, "put", full)
-    for number in range(3):
-        made.add(number, epoch(1))
-    return made, claims
-
-
-def named(database: Database, claims: list[Claim]) -> list[set[CheckpointKind]]:
-    """The kinds of checkpoints of each job that the database names."""
-    ids = [each.job_id for each in claims]
-    kinds = CheckpointKind.best, CheckpointKind.state
-    with database.reading() as connection:
-        found = {kind: checkpoints.of_jobs(connection, ids, kind) for kind in kinds}
-    return [{kind for kind in kinds if job_id in found[kind]} for job_id in ids]
-
-
-@pytest.mark.usefixtures("eager")
-def test_files_that_fit_on_a_full_disk_are_published_and_only_the_others_are_tried_again(
-    database: Database, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recorder, claims = recorder_of_three(database, artifacts, monkeypatch, fails="best")
-
-    recorder.flush()
-    recorder.flush()
-
-    best = {CheckpointKind.best}
-    assert named(database, claims) == [set(), best, best]
-    assert len(files(artifacts)) == 2
-
-
-@pytest.mark.parametrize(("fails", "saved"), [("state", {CheckpointKind.best}), ("best", {CheckpointKind.state})])
-def test_requeued_jobs_keep_what_fits_on_a_full_disk(
-    database: Database,
-    artifacts: Artifacts,
-    monkeypatch: pytest.MonkeyPatch,
-    fails: str,
-    saved: set[CheckpointKind],
-) -> None:
-    recorder, claims = recorder_of_three(database, artifacts, monkeypatch, fails)
-
-    recorder.release({0, 1, 2})
-
-    both = {CheckpointKind.best, CheckpointKind.state}
-    assert named(database, claims) == [saved, both, both]
-    assert {job(database, each.job_id).status for each in claims} == {Status.queued}
-    assert len(files(artifacts)) == 5

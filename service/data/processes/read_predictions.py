@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel
 
 from service.data.processes.runner import Allowance, ask, respond
-from service.errors import InvalidData, PredictionsCorrupt
+from service.errors import InvalidData, PredictionsCorrupt, ReadingLimit
 from service.spec.read_options import FileFormat
 from service.spec.table import Value
 
@@ -69,6 +69,8 @@ def write_part(predictions: Path, part: Part | None, file_format: FileFormat, ta
 def _ask(request: _Request, allowed: Allowance) -> Any:
     try:
         return ask(__name__, request, allowed)
+    except ReadingLimit:
+        raise
     except InvalidData as error:  # not a fault of the client: the file is ours
         raise PredictionsCorrupt(f"the predictions cannot be read: {error.detail}") from error
 
