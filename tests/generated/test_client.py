@@ -22,8 +22,9 @@ PENGUINS = "examples/penguins.csv"
 KEY = "bep_for-the-generated-client"
 # Bodies that the generator does not know, beside the JSON that it takes: `predict` answers files, too.
 PASSED_OVER = [
-    ("POST /v1/jobs/{job_id}/predict within predictions.", "Unsupported content type text/csv"),
-    ("POST /v1/jobs/{job_id}/predict within predictions.", "Unsupported content type application/vnd.apache.parquet"),
+    (f"POST {path} within predictions.", f"Unsupported content type {kind}")
+    for path in ("/v1/jobs/{job_id}/predict", "/v1/models/{model}/predict")
+    for kind in ("text/csv", "application/vnd.apache.parquet")
 ]
 
 
