@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 import sys
@@ -30,6 +31,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(folder in item.path.parents for folder in E2E):
             item.add_marker("e2e")
+
+
+def pytest_collection_finish() -> None:
+    """Modules and collected tests live until the end: the garbage collector does not look at them again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """The interpreter frees the modules as it ends, as always."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
