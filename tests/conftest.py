@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import shutil
@@ -35,13 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Modules and collected tests live until the end: the garbage collector does not look at them again and again."""
-    gc.collect()
     gc.freeze()
-
-
-def pytest_unconfigure() -> None:
-    """The interpreter frees the modules as it ends, as always."""
-    gc.unfreeze()
+    atexit.register(gc.unfreeze)  # nanobind reports what it finds alive at the end as leaks
 
 
 @pytest.fixture(autouse=True, scope="session")
