@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from service.data.processes.runner import limit_resources
 from service.errors import Conflict, ServiceError, StorageError
-from service.reports.report import Report
 from service.serving.reports.build import build
 from service.serving.reports.limits import too_much_memory
 from service.training.replaced_columns import use_one_thread
@@ -45,9 +44,10 @@ def run(pipe: Connection, asked: ReportInputs, target: Path, allowed: Allowance)
 
 def report_text(asked: ReportInputs) -> str:
     """The report as JSON that can be read again; raises what `build` raises."""
-    text = build(asked).model_dump_json()
+    report = build(asked)
+    text = report.model_dump_json()
     try:
-        Report.model_validate_json(text)  # JSON has no infinity: it is written as null
+        type(report).model_validate_json(text)  # JSON has no infinity: it is written as null
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise Conflict(f"the report cannot be written: {where} is beyond the range of float64") from error
