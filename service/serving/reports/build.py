@@ -16,7 +16,7 @@ from service.reports.regression_losses import SQUARED, RegressionLoss
 from service.reports.report import EvaluatedRows, Report, ReportMember, ReportSections, VersionReport
 from service.reports.rows import Truth
 from service.reports.sections.calibration import ConformalCoverage
-from service.reports.temperature import fit_temperature
+from service.serving.calibration import Calibration, calibrate
 from service.serving.reports.column_sections import column_sections, column_types, load_checkpoint
 from service.serving.reports.held_out import HeldOutPredictions, held_out
 from service.serving.reports.rows import read_rows
@@ -37,7 +37,8 @@ def build(asked: ReportInputs) -> ReportSections:
     kept = predictions.table
     part = "test" if len(kept.row) > kept.validation_rows else "validation"
     predicted = predictions.only(part)
-    evaluated, validation = predicted.finite, predictions.only("validation").finite
+    evaluated, validation = predicted.finite, predictions.only("validation")
+    calibration = calibrate(validation.table.truth, validation.outputs)
     names = None if kept.classes is None else class_names(kept.classes)
     loss, outputs = _regression_loss(asked), evaluated.outputs
     truth = Truth(evaluated.table.truth, None if names is None else len(names), loss)
@@ -62,8 +63,8 @@ def build(asked: ReportInputs) -> ReportSections:
         "regression": regression_section(truth.values, outputs) if names is None else None,
         **{name: getattr(found, name) for name in ("baselines", "importance", "effects", "slices", "missing")},
         "worst": worst(evaluated.table, losses, columns, types, found.importance),
-        "temperature": None if names is None else fit_temperature(validation.outputs, _truth(validation)),
-        "conformal": coverage(validation, evaluated) if part == "test" else [],
+        "temperature": calibration.temperature,
+        "conformal": coverage(calibration, evaluated) if part == "test" else [],
         "time_columns": [name for name, kind in types.items() if kind is ColumnType.datetime],
     }
     report = _report(asked, predictions, sections)
@@ -83,10 +84,6 @@ def _report(asked: ReportInputs, kept: HeldOutPredictions, sections: dict[str, A
     return VersionReport(model=name, version=version, members=members, **sections)
 
 
-def _truth(predictions: HeldOutPredictions) -> NDArray[Any]:
-    return predictions.table.truth
-
-
 def _regression_loss(asked: ReportInputs) -> RegressionLoss:
     """What all members were trained for; squared errors if they differ, or if that is not known any more."""
     losses = [None if each.resolved is None else each.resolved.spec.loss for each in asked.members]
@@ -103,11 +100,10 @@ def _regression_loss(asked: ReportInputs) -> RegressionLoss:
             return SQUARED
 
 
-def coverage(calibration: HeldOutPredictions, tested: HeldOutPredictions) -> list[ConformalCoverage]:
-    """Coverage of intervals or sets of classes, calibrated on some rows and measured on others."""
-    known, truth = _truth(calibration), _truth(tested)
+def coverage(calibration: Calibration, tested: HeldOutPredictions) -> list[ConformalCoverage]:
+    """Coverage of intervals or sets of classes on rows that did not calibrate them."""
+    truth: NDArray[Any] = tested.table.truth
+    scores = calibration.scores
     if tested.table.probabilities is None:
-        scores = conformal.residual_scores(known, calibration.outputs)
         return [conformal.interval_coverage(scores, level, truth, tested.outputs) for level in LEVELS]
-    scores = conformal.class_scores(known, calibration.outputs)
     return [conformal.set_coverage(scores, level, truth, tested.table.probabilities) for level in LEVELS]

@@ -22,7 +22,7 @@ from service.reports.slices import find_slices
 from service.serving.reports.columns import importance_and_effects, sampled_rows
 from service.serving.reports.held_out import HeldOutPredictions
 from service.serving.reports.rows import ReportRows
-from service.serving.reports.verified import check_sha256
+from service.serving.verified import check_sha256
 from service.spec.column_reading import union
 from service.spec.table import ColumnType
 from service.training.checkpoint import LoadedCheckpoint, from_bytes

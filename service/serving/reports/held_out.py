@@ -14,7 +14,7 @@ from service.data.formats.prediction_table import KEPT_PARTS, PredictionSource, 
 from service.domain.report import ReportedMember
 from service.ensembling.held_out import WeightedMean
 from service.errors import Conflict, PredictionsCorrupt
-from service.serving.reports.verified import check_sha256
+from service.serving.verified import check_sha256
 
 
 @dataclass(frozen=True)

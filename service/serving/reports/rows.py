@@ -19,7 +19,7 @@ from service.domain.report import ReportInputs
 from service.errors import DatasetCorrupt
 from service.reports.regression_losses import RegressionLoss
 from service.reports.rows import RowsOfPart, Truth
-from service.serving.reports.verified import check_sha256
+from service.serving.verified import check_sha256
 from service.spec.column_reading import union
 from service.spec.layers import Convolution
 from service.spec.resolved import Preparation, Resolved
