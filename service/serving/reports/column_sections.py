@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,8 @@ from service.reports.sections.slices import SlicesSection
 from service.reports.slices import find_slices
 from service.serving.reports.columns import importance_and_effects, sampled_rows
 from service.serving.reports.held_out import HeldOutPredictions
-from service.serving.reports.rows import ReportRows
+from service.serving.reports.rows import ReportRows, features_of
 from service.serving.verified import check_sha256
-from service.spec.column_reading import union
 from service.spec.table import ColumnType
 from service.training.checkpoint import LoadedCheckpoint, from_bytes
 
@@ -86,7 +84,7 @@ def column_sections(
 
 def column_types(asked: ReportInputs) -> Mapping[str, ColumnType]:
     """The types of the feature columns of all members, as far as they are known."""
-    features = reduce(union, (() if each.resolved is None else each.resolved.features for each in asked.members))
+    features = features_of([each.resolved for each in asked.members if each.resolved is not None])
     return {feature.column: feature.type for feature in features}
 
 

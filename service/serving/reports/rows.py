@@ -20,9 +20,8 @@ from service.errors import DatasetCorrupt
 from service.reports.regression_losses import RegressionLoss
 from service.reports.rows import RowsOfPart, Truth
 from service.serving.verified import check_sha256
-from service.spec.column_reading import union
 from service.spec.layers import Convolution
-from service.spec.resolved import Preparation, Resolved
+from service.spec.resolved import Feature, Preparation, Resolved
 
 MAX_COLUMNS = 1_000
 MAX_CELLS = 200_000_000
@@ -52,12 +51,12 @@ def read_rows(asked: ReportInputs, evaluated: PredictionTable, loss: RegressionL
         return asked.no_columns or "the columns of the data set are not known any more"
     if any(isinstance(layer, Convolution) for job in jobs for layer in job.layers):
         return "the network reads images or sequences, not columns"
-    features = reduce(union, (job.features for job in jobs))
+    features = features_of(jobs)
     if refused := _too_large(jobs[0], len(features)):
         return refused
     if asked.table is not None:
         check_sha256(asked.table, DatasetCorrupt("the stored rows are missing or changed; upload the file again"))
-    preparation = replace(jobs[0].preparation, features=tuple(features))
+    preparation = replace(jobs[0].preparation, features=features)
     table = load(preparation, None if asked.table is None else asked.table.path)
     parts = _splits(asked, jobs, preparation, table)
     places = evaluated.row if table.stored_rows is None else np.searchsorted(table.stored_rows, evaluated.row)
@@ -75,6 +74,14 @@ def read_rows(asked: ReportInputs, evaluated: PredictionTable, loss: RegressionL
         trained=len(reduce(np.union1d, trained)),
         same_split=all(np.array_equal(np.sort(trained[0]), np.sort(each)) for each in trained[1:]),
     )
+
+
+def features_of(jobs: Sequence[Resolved]) -> tuple[Feature, ...]:
+    """The features of all members."""
+    found = dict[str, Feature]()
+    for feature in (feature for job in jobs for feature in job.features):
+        found.setdefault(feature.column, feature)
+    return tuple(found.values())
 
 
 def _too_large(job: Resolved, columns: int) -> str | None:
