@@ -33,7 +33,7 @@ def report(
 
         def read(form: Literal["object", "markdown", "html"]) -> Any:
             if subject.startswith("job_"):  # names of models have no underscore
-                return client.job(subject).report(form)  # type: ignore[call-overload]
+                return client.job(subject).report(form)
             return client.models.report(subject, form)
 
         _print(read, html, as_json=as_json)
