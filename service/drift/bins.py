@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.drift.profile import ColumnProfile, NumberProfile, TextProfile
-from service.reports.text import number, time
+from service.reports.text import cell, number, time
 from service.spec.table import ColumnType
 
 NUMBER_BINS = 10
@@ -55,7 +55,8 @@ def number_profile(column: str, kind: ColumnType, values: NDArray[np.float64]) -
 def _at_shares(ordered: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """The smallest of the ordered values (N,) that at least these shares of them do not exceed."""
     places = np.ceil(shares * len(ordered) - 1e-9).astype(np.int64) - 1
-    return ordered[places.clip(min=0)]
+    found: NDArray[np.float64] = ordered[places.clip(min=0)]
+    return found
 
 
 def text_profile(column: str, values: NDArray[Any]) -> TextProfile:
@@ -106,7 +107,7 @@ def counts_of(profile: ColumnProfile, values: NDArray[Any]) -> Counts:
 def labels(profile: ColumnProfile) -> list[str]:
     """The name of each bin."""
     if isinstance(profile, TextProfile):
-        return [*profile.texts[:TEXT_BINS], "(other)", "(missing)"]
+        return [*map(cell, profile.texts[:TEXT_BINS]), "(other)", "(missing)"]
     if profile.low is None or profile.high is None:
         return ["", "(any value)", "(missing)"]
     low, *ends = [_shown(profile, value) for value in (profile.low, *profile.edges, profile.high)]

@@ -12,6 +12,7 @@ from service.drift.bins import counts_of, labels, training_counts
 from service.drift.profile import ColumnProfile, NumberProfile
 from service.drift.report import LARGE, MODERATE, BinShares, ColumnDrift, Drift
 from service.drift.stability import psi, without_drift
+from service.reports.text import cell
 
 MAX_UNSEEN = 5
 """Texts that are listed."""
@@ -61,4 +62,4 @@ def _unseen(profile: ColumnProfile, values: NDArray[Any]) -> tuple[int | None, l
     listed = set(profile.texts)
     counted = Counter(value for value in values.tolist() if value is not None and value not in listed)
     ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
-    return sum(counted.values()), [text for text, _ in ordered[:MAX_UNSEEN]]
+    return sum(counted.values()), [cell(text) for text, _ in ordered[:MAX_UNSEEN]]

@@ -1,4 +1,4 @@
-"""The profile of a version's training rows and held-out predictions, as it is stored: what new rows are compared with."""
+"""The stored profile of a version's training rows and held-out predictions, with which new rows are compared."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def _texts(profile: TextProfile, values: NDArray[Any], rng: np.random.Generator)
     counts = np.array([*profile.counts, profile.missing, profile.other], dtype=np.float64)
     if not counts.any():
         return values.copy()
-    wanted = dict(zip(kinds, _apportioned(counts / counts.sum() * rows), strict=True))
+    wanted = dict(zip(kinds, _apportioned(counts / counts.sum() * rows).tolist(), strict=True))
     found = values.copy()
     left, freed = Counter(wanted), []
     for row in rng.permutation(rows).tolist():
@@ -65,9 +65,9 @@ class _Other:
     """Stands for all texts that a profile does not list."""
 
 
-def _apportioned(shares: NDArray[np.float64]) -> list[int]:
+def _apportioned(shares: NDArray[np.float64]) -> NDArray[np.int64]:
     """Whole numbers near these, with the same sum (largest remainders)."""
     whole = np.floor(shares).astype(np.int64)
     most = np.argsort(-(shares - whole), kind="stable")[: round(shares.sum()) - whole.sum()]
     whole[most] += 1
-    return whole.tolist()
+    return whole

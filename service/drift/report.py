@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from service.reports.report import Finding
+from service.reports.report import Finding, MissingSection
 from service.spec.base import FrozenModel
 from service.spec.table import ColumnType
 
@@ -79,15 +79,6 @@ class PredictionMove(FrozenModel):
     the same change, so changes do not add up."""
 
 
-class DriftSection(FrozenModel):
-    """A part of the answer that could not be made."""
-
-    section: str
-    """Its field."""
-    reason: str
-    """Why."""
-
-
 class DriftReport(FrozenModel):
     """How new rows differ from those that a version was trained on."""
 
@@ -105,5 +96,5 @@ class DriftReport(FrozenModel):
     """The predictions, as the columns of a file of predictions, compared with those for held-out rows."""
     moved: PredictionMove | None
     """What moved the predictions; null where `missing` says why."""
-    missing: list[DriftSection]
+    missing: list[MissingSection]
     """What is left out, and why."""
