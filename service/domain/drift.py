@@ -1,0 +1,23 @@
+"""What drift is measured with: members of a version, and new rows. Passed to the processes that do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ProfiledMember:
+    """A member of a version whose training rows are profiled."""
+
+    checkpoint: Path
+    """Its weights."""
+    spec: dict[str, Any]
+    """The job's spec, with every default."""
+    weight: float
+    """Its weight in the average."""
+    table: Path | None
+    """The stored table; None for data inside the spec."""
+    predictions: Path | None
+    """The predictions that its job has kept; None: not used."""

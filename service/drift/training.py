@@ -1,0 +1,140 @@
+"""Makes the profile of a version: from the training rows of its members, and from their held-out predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from service.data.formats import prediction_table
+from service.data.formats.prediction_table import class_names
+from service.data.preprocess.dataset import split_table
+from service.data.preprocess.features import FittedFeature
+from service.data.preprocess.preprocessing import Preprocessing
+from service.data.preprocess.sources import load
+from service.domain.checkpoint import METADATA_KEY, read_metadata
+from service.domain.drift import ProfiledMember
+from service.drift.bins import number_profile, text_profile
+from service.drift.predictions import mean_outputs, prediction_profiles
+from service.drift.profile import ColumnProfile, Profile
+from service.ensembling.held_out import WeightedMean
+from service.errors import CheckpointCorrupt
+from service.spec.column_reading import union
+from service.spec.job import JobSpec
+from service.spec.resolved import Feature, Preparation, Target
+
+MAX_COLUMNS = 1_000
+BLOCK_COLUMNS = 50
+"""Columns that are read at once, to bound memory."""
+
+
+class _Metadata(BaseModel):
+    preprocessing: Preprocessing
+
+
+def profile_of(members: Sequence[ProfiledMember]) -> Profile:
+    """The profile; raises CheckpointCorrupt, DatasetCorrupt, PredictionsCorrupt."""
+    fitted = [_preprocessing(member.checkpoint) for member in members]
+    features = list[FittedFeature]()
+    for each in fitted:
+        features = union(features, each.features)
+    rows, columns, reason = 0, list[ColumnProfile](), None
+    try:
+        sources = _sources(members, fitted)
+    except ValidationError:
+        reason = "a newer version of the service trained a member"
+    else:
+        if len(features) > MAX_COLUMNS:
+            reason = f"there are {len(features):,} columns, and at most {MAX_COLUMNS:,} are compared"
+            features = features[:1]
+        for start in range(0, len(features), BLOCK_COLUMNS):
+            block = features[start : start + BLOCK_COLUMNS]
+            parts = [_training_columns(source, block) for source in sources]
+            rows = sum(count for count, _ in parts)
+            if reason is None:
+                columns += [_profile(feature, [found for _, found in parts]) for feature in block]
+    predicted = _held_out(members)
+    classes = fitted[0].target.classes
+    names = None if classes is None else class_names(classes)
+    return Profile(
+        rows=rows,
+        columns=columns,
+        no_columns=reason,
+        predicted_rows=0 if predicted is None else len(predicted),
+        predictions=[] if predicted is None else prediction_profiles(predicted, names),
+        means=[] if predicted is None else mean_outputs(predicted),
+    )
+
+
+def _preprocessing(checkpoint: Path) -> Preprocessing:
+    try:
+        with checkpoint.open("rb") as file:
+            return _Metadata.model_validate_json(read_metadata(file)[METADATA_KEY]).preprocessing
+    except (KeyError, ValidationError) as error:
+        raise CheckpointCorrupt("the checkpoint does not describe its columns") from error
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Members that read the same table, with the same columns to split it by."""
+
+    table: Path | None
+    preparations: list[Preparation]
+
+
+def _sources(members: Sequence[ProfiledMember], fitted: Sequence[Preprocessing]) -> list[_Source]:
+    found: dict[str, _Source] = {}
+    for member, preprocessing in zip(members, fitted, strict=True):
+        preparation = _preparation(JobSpec.model_validate(member.spec), preprocessing)
+        key = repr((preparation.data, preparation.split.columns))
+        found.setdefault(key, _Source(member.table, [])).preparations.append(preparation)
+    return list(found.values())
+
+
+def _preparation(spec: JobSpec, fitted: Preprocessing) -> Preparation:
+    """As far as rows are read and split by it."""
+    target, classes = fitted.target, fitted.target.classes
+    return Preparation(
+        spec.data,
+        spec.split,
+        spec.preprocess,
+        tuple(Feature(each.column, each.type) for each in fitted.features),
+        Target(target.column, None if classes is None else tuple(classes), target.link),
+        tuple(fitted.null_values),
+        fitted.date_format,
+    )
+
+
+def _training_columns(source: _Source, block: Sequence[FittedFeature]) -> tuple[int, dict[str, NDArray[Any]]]:
+    """The number of rows that any of the members was trained on, and those of the columns that the members read."""
+    read = {each.column for preparation in source.preparations for each in preparation.features}
+    wanted = tuple(Feature(each.column, each.type) for each in block if each.column in read)
+    table = load(replace(source.preparations[0], features=wanted), source.table)
+    rows = np.unique(np.concatenate([split_table(each, table).train for each in source.preparations]))
+    return len(rows), {each.column: table.columns[each.column][rows] for each in wanted}
+
+
+def _profile(feature: FittedFeature, parts: Sequence[dict[str, NDArray[Any]]]) -> ColumnProfile:
+    values = np.concatenate([part[feature.column] for part in parts if feature.column in part])
+    if values.dtype == object:
+        return text_profile(feature.column, values)
+    return number_profile(feature.column, feature.type, values)
+
+
+def _held_out(members: Sequence[ProfiledMember]) -> NDArray[np.float64] | None:
+    """(N, V) the weighted mean of the members that were not trained on a row, for all such rows; None if not kept."""
+    mean: WeightedMean | None = None
+    for member in members:
+        if member.predictions is None:
+            return None
+        table = prediction_table.read(member.predictions)
+        outputs = table.prediction[:, None] if table.probabilities is None else table.probabilities
+        mean = mean or WeightedMean(outputs.shape[1], np.float64)
+        mean.add(table.row, table.truth, outputs, member.weight)
+    values = np.empty((0, 1)) if mean is None else mean.rows_of().values
+    return values if len(values) else None
