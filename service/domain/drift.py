@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from service.domain.model_ref import ModelRef
+from service.domain.report import StoredFile
+
 
 @dataclass(frozen=True)
 class ProfiledMember:
@@ -21,3 +24,19 @@ class ProfiledMember:
     """The stored table; None for data inside the spec."""
     predictions: Path | None
     """The predictions that its job has kept; None: not used."""
+
+
+@dataclass(frozen=True)
+class DriftInputs:
+    """New rows, and the version with which they are compared."""
+
+    model: ModelRef
+    """The version."""
+    profile: StoredFile
+    """The profile of its training rows."""
+    preprocessing: str
+    """How its rows are read, as JSON."""
+    rows: int
+    """Number of new rows."""
+    source: Path
+    """The new rows: a file with a JSON list of objects, or the folder where a file's rows are staged."""

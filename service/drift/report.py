@@ -69,11 +69,9 @@ class PredictionMove(FrozenModel):
     outputs: list[str]
     """The classes, whose mean probability is given, or the target."""
     training: list[float]
-    """Mean of each output for held-out rows of the training data."""
+    """Mean of each output for held-out rows, which the members were not trained on."""
     rows: list[float]
-    """Mean of each output for the new rows."""
-    used: int
-    """How many new rows were predicted, drawn at random where there are more."""
+    """Mean of each output for the new rows. Probabilities are raw here, not calibrated."""
     by: list[MovedBy]
     """The ten columns that have drifted most, the largest change first. Columns that drift together may each have
     the same change, so changes do not add up."""
@@ -86,6 +84,10 @@ class DriftReport(FrozenModel):
     """What this JSON object is."""
     rows: int
     """Number of new rows."""
+    compared_rows: int
+    """How many of them were compared: all, or in very large files every second, third, ... row."""
+    predicted_rows: int
+    """How many of them were predicted, drawn at random where there are more."""
     training_rows: int
     """Number of training rows, those of all members together."""
     findings: list[Finding]
