@@ -25,7 +25,7 @@ from service.drift.report import ColumnDrift, DriftReport, MovedBy, PredictionMo
 from service.errors import CheckpointCorrupt, DatasetCorrupt
 from service.reports.report import MissingSection
 from service.serving.reports.columns import MAX_INPUTS, MAX_MULTIPLICATIONS
-from service.serving.reports.verified import check_sha256
+from service.serving.verified import check_sha256
 from service.training.checkpoint import LoadedCheckpoint, from_bytes
 from service.training.replaced_columns import ReplacedColumns, multiplications
 
