@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from service.domain.job import Export
     from service.domain.model_ref import ModelRef
     from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
-    from service.domain.report import ReportInputs
+    from service.domain.report import ReportInputs, StoredFile
     from service.settings import Settings
     from service.spec.limits import JobLimits
     from service.spec.read_options import ReadOptions
@@ -85,6 +85,16 @@ class Predictor(Protocol):
 
     def report(self, asked: ReportInputs, target: pathlib.Path, allowed: Allowance) -> None:
         """Write the report on a job as JSON. Raises PredictionsCorrupt, DatasetCorrupt, Conflict, Unavailable."""
+
+    def drift(
+        self,
+        ref: ModelRef,
+        profile: StoredFile,
+        source: pathlib.Path,
+        reading: ReadOptions | None,
+        allowed: Allowance,
+    ) -> pathlib.Path:
+        """The drift of the rows of the file `source`, as JSON in a file beside it; raises InvalidData, Conflict."""
 
 
 @dataclass(frozen=True)

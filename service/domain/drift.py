@@ -36,7 +36,7 @@ class DriftInputs:
     """The profile of its training rows."""
     preprocessing: str
     """How its rows are read, as JSON."""
-    rows: int
-    """Number of new rows."""
     source: Path
-    """The new rows: a file with a JSON list of objects, or the folder where a file's rows are staged."""
+    """The file of the new rows: a list in JSON, unless its rows are staged beside it."""
+    staged_rows: int | None
+    """How many rows are staged; None: none."""

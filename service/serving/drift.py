@@ -59,7 +59,7 @@ def measure(asked: DriftInputs) -> DriftReport:
     else:
         missing += [MissingSection(section=name, reason=NOT_KEPT) for name in ("predictions", "moved")]
     report = DriftReport(
-        rows=asked.rows,
+        rows=table.rows if asked.staged_rows is None else asked.staged_rows,
         compared_rows=table.rows,
         predicted_rows=predicted,
         training_rows=profile.rows,
@@ -74,10 +74,10 @@ def measure(asked: DriftInputs) -> DriftReport:
 
 def _read(asked: DriftInputs) -> Table:
     preprocessing = Preprocessing.model_validate_json(asked.preprocessing)
-    if asked.source.is_file():
+    if asked.staged_rows is None:
         return table_from_rows(json.loads(asked.source.read_bytes()), preprocessing)
-    step = -(-asked.rows * len(preprocessing.features) // MAX_CELLS)
-    return table_from_staged(asked.source, preprocessing, range(0, asked.rows, max(1, step)))
+    step = -(-asked.staged_rows * len(preprocessing.features) // MAX_CELLS)
+    return table_from_staged(asked.source.parent, preprocessing, range(0, asked.staged_rows, max(1, step)))
 
 
 def _predictions(

@@ -28,7 +28,7 @@ PUBLIC = {
     "/web/file",
     "/",
 }
-CHANGES_NOTHING = {"plan_job", "predict", "predict_by_model", "replay_early_stopping"}
+CHANGES_NOTHING = {"measure_drift", "plan_job", "predict", "predict_by_model", "replay_early_stopping"}
 SPEC = {"data": {"kind": "synthetic", "rows": 100}}
 BODIES: dict[str, Any] = {
     "create_job": SPEC,
@@ -40,6 +40,7 @@ BODIES: dict[str, Any] = {
     "create_model_version": {"name": "other", "from": {"job": "job_0"}},
     "move_alias": {"version": 1},
     "predict_by_model": {"rows": [{"x0": 1.0}]},
+    "measure_drift": {"rows": [{"x0": 1.0}]},
     "create_sweep": {"base": SPEC, "replicates": 2},
 }
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from service.data.processes.runner import limit_resources
+from service.domain.drift import DriftInputs
 from service.errors import Conflict, ServiceError, StorageError
-from service.reports.report import Report
+from service.serving.drift import measure
 from service.serving.reports.build import build
 from service.serving.reports.limits import too_much_memory
 from service.training.replaced_columns import use_one_thread
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from service.domain.report import ReportInputs
 
 
-def run(pipe: Connection, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
+def run(pipe: Connection, asked: ReportInputs | DriftInputs, target: Path, allowed: Allowance) -> None:
     """Write the report as JSON to `target`, and send None, or the error."""
     use_one_thread()
     limit_resources(allowed)
@@ -43,11 +44,12 @@ def run(pipe: Connection, asked: ReportInputs, target: Path, allowed: Allowance)
         pipe.send(StorageError(f"the report could not be written: {error.strerror}"))
 
 
-def report_text(asked: ReportInputs) -> str:
-    """The report as JSON that can be read again; raises what `build` raises."""
-    text = build(asked).model_dump_json()
+def report_text(asked: ReportInputs | DriftInputs) -> str:
+    """The report as JSON that can be read again; raises what `build` and `measure` raise."""
+    report = measure(asked) if isinstance(asked, DriftInputs) else build(asked)
+    text = report.model_dump_json()
     try:
-        Report.model_validate_json(text)  # JSON has no infinity: it is written as null
+        type(report).model_validate_json(text)  # JSON has no infinity: it is written as null
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise Conflict(f"the report cannot be written: {where} is beyond the range of float64") from error
