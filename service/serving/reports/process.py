@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from service.data.processes.runner import limit_resources
 from service.domain.drift import DriftInputs
 from service.errors import Conflict, ServiceError, StorageError
-from service.serving.drift import measure
 from service.serving.reports.build import build
+from service.serving.reports.drift import measure
 from service.serving.reports.limits import too_much_memory
 from service.training.replaced_columns import use_one_thread
 

@@ -32,8 +32,8 @@ class Reporter:
     def write(self, asked: ReportInputs | DriftInputs, target: Path, allowed: Allowance) -> None:
         """Write the report as JSON to the new file `target`. Blocks for `allowed.seconds` at most.
 
-        Raises what `build`, or `measure`, raises; Conflict beyond the limits of time and memory, where a retry does not help;
-        Unavailable if the process dies; Cancelled.
+        Raises what `build` or `measure` raises; Conflict beyond the limits of time and memory, where a retry does not
+        help; Unavailable if the process dies; Cancelled.
         """
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_build, args=(theirs, asked, target, allowed), daemon=True)
