@@ -14,8 +14,6 @@ from pydantic import BaseModel, ValidationError
 from service.data.formats import prediction_table
 from service.data.formats.prediction_table import class_names
 from service.data.preprocess.dataset import split_table
-from service.data.preprocess.features import FittedFeature
-from service.data.preprocess.preprocessing import Preprocessing
 from service.data.preprocess.sources import load
 from service.domain.checkpoint import METADATA_KEY, read_metadata
 from service.domain.drift import ProfiledMember
@@ -27,20 +25,40 @@ from service.errors import CheckpointCorrupt
 from service.spec.column_reading import union
 from service.spec.job import JobSpec
 from service.spec.resolved import Feature, Preparation, Target
+from service.spec.table import ColumnType, Value
 
 MAX_COLUMNS = 1_000
 BLOCK_COLUMNS = 50
 """Columns that are read at once, to bound memory."""
 
 
+class _Feature(BaseModel):
+    column: str
+    type: ColumnType = ColumnType.number
+    categories: list[str] | None = None
+    origin: float = 0.0
+
+
+class _Target(BaseModel):
+    column: str
+    classes: list[Value] | None = None
+
+
+class _Preprocessing(BaseModel):
+    """How a checkpoint reads rows, as far as a profile depends on it."""
+
+    features: list[_Feature]
+    target: _Target
+
+
 class _Metadata(BaseModel):
-    preprocessing: Preprocessing
+    preprocessing: _Preprocessing
 
 
 def profile_of(members: Sequence[ProfiledMember]) -> Profile:
     """The profile; raises CheckpointCorrupt, DatasetCorrupt, PredictionsCorrupt."""
     fitted = [_preprocessing(member.checkpoint) for member in members]
-    features = list[FittedFeature]()
+    features = list[_Feature]()
     for each in fitted:
         features = union(features, each.features)
     rows, columns, reason = 0, list[ColumnProfile](), None
@@ -71,7 +89,7 @@ def profile_of(members: Sequence[ProfiledMember]) -> Profile:
     )
 
 
-def _preprocessing(checkpoint: Path) -> Preprocessing:
+def _preprocessing(checkpoint: Path) -> _Preprocessing:
     try:
         with checkpoint.open("rb") as file:
             return _Metadata.model_validate_json(read_metadata(file)[METADATA_KEY]).preprocessing
@@ -87,7 +105,7 @@ class _Source:
     preparations: list[Preparation]
 
 
-def _sources(members: Sequence[ProfiledMember], fitted: Sequence[Preprocessing]) -> list[_Source]:
+def _sources(members: Sequence[ProfiledMember], fitted: Sequence[_Preprocessing]) -> list[_Source]:
     found: dict[str, _Source] = {}
     for member, preprocessing in zip(members, fitted, strict=True):
         preparation = _preparation(JobSpec.model_validate(member.spec), preprocessing)
@@ -96,21 +114,15 @@ def _sources(members: Sequence[ProfiledMember], fitted: Sequence[Preprocessing])
     return list(found.values())
 
 
-def _preparation(spec: JobSpec, fitted: Preprocessing) -> Preparation:
+def _preparation(spec: JobSpec, fitted: _Preprocessing) -> Preparation:
     """As far as rows are read and split by it."""
-    target, classes = fitted.target, fitted.target.classes
-    return Preparation(
-        spec.data,
-        spec.split,
-        spec.preprocess,
-        tuple(Feature(each.column, each.type) for each in fitted.features),
-        Target(target.column, None if classes is None else tuple(classes), target.link),
-        tuple(fitted.null_values),
-        fitted.date_format,
-    )
+    classes = fitted.target.classes
+    target = Target(fitted.target.column, None if classes is None else tuple(classes))
+    features = tuple(Feature(each.column, each.type) for each in fitted.features)
+    return Preparation(spec.data, spec.split, spec.preprocess, features, target, null_values=(), date_format=None)
 
 
-def _training_columns(source: _Source, block: Sequence[FittedFeature]) -> tuple[int, dict[str, NDArray[Any]]]:
+def _training_columns(source: _Source, block: Sequence[_Feature]) -> tuple[int, dict[str, NDArray[Any]]]:
     """The number of rows that any of the members was trained on, and those of the columns that the members read."""
     read = {each.column for preparation in source.preparations for each in preparation.features}
     wanted = tuple(Feature(each.column, each.type) for each in block if each.column in read)
@@ -119,7 +131,7 @@ def _training_columns(source: _Source, block: Sequence[FittedFeature]) -> tuple[
     return len(rows), {each.column: table.columns[each.column][rows] for each in wanted}
 
 
-def _profile(feature: FittedFeature, parts: Sequence[dict[str, NDArray[Any]]]) -> ColumnProfile:
+def _profile(feature: _Feature, parts: Sequence[dict[str, NDArray[Any]]]) -> ColumnProfile:
     values = np.concatenate([part[feature.column] for part in parts if feature.column in part])
     if values.dtype == object:
         return text_profile(feature.column, values)

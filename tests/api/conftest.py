@@ -16,17 +16,19 @@ from starlette.testclient import TestClient
 
 from service.api.app import create_app
 from service.api.connections.server import Server
+from service.api.models import publish
 from service.artifacts import Artifacts
 from service.data.processes.runner import Allowance
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.job import Export
 from service.domain.model_ref import ModelRef
 from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
-from service.domain.report import ReportInputs
+from service.domain.report import ReportInputs, StoredFile
 from service.errors import Conflict, NotInstalled
 from service.settings import Settings, free_port
 from service.spec.read_options import ReadOptions
 from service.store.engine import Database
+from tests.drift.examples import drift_report
 from tests.reports.examples import classification_report
 
 # On Postgres with `make e2e`; `make test` has the tests of `store/` on both.
@@ -72,6 +74,13 @@ class CoinPredictor:
     def report(self, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
         target.write_text(classification_report().model_dump_json())
 
+    def drift(
+        self, ref: ModelRef, profile: StoredFile, source: Path, reading: ReadOptions | None, allowed: Allowance
+    ) -> Path:
+        target = source.with_name("drift.json")
+        target.write_text(drift_report().model_dump_json())
+        return target
+
 
 @pytest.fixture
 def backend(request: pytest.FixtureRequest) -> str:
@@ -83,6 +92,14 @@ def backend(request: pytest.FixtureRequest) -> str:
 def named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Allow the host name that TestClient sends."""
     monkeypatch.setenv("BESTEPOCH_HOSTS", "testserver")
+
+
+@pytest.fixture(autouse=True)
+def unprofiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish without the process that profiles training rows, but in the tests that are about it: it takes half a
+    second."""
+    if not request.node.get_closest_marker("profiles"):
+        monkeypatch.setattr(publish, "profile_published", lambda *_: None)
 
 
 @pytest.fixture

@@ -95,8 +95,8 @@ def _members(context: RequestContext, served: ServedVersion) -> list[ProfiledMem
 
 def _table(context: RequestContext, member: ModelMember) -> Path | None:
     """The stored table that a member was trained on; None for data inside the spec."""
-    data = member.spec["data"]
-    if data["kind"] != "dataset":
+    data = member.spec.get("data", {})
+    if data.get("kind") != "dataset":
         return None
     try:
         with context.database.reading() as connection:
