@@ -16,6 +16,9 @@ class PredictionOptions(NamedTuple):
     """The coverage of intervals, or of sets of classes; None: without them."""
 
 
+DEFAULT = PredictionOptions()
+
+
 class ModelCalibration(FrozenModel):
     """How a model's predictions are calibrated, from the validation rows whose predictions were kept."""
 
