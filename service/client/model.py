@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, overload
 
-from service.client.predictions import Predictor
+from service.client.predictions import FILE_SECONDS, Predictor, body_of
 from service.domain.model import CHAMPION, AliasMoved, ModelAlias, ModelVersion, ModelVersionSummary
 from service.domain.model import Model as State
+from service.drift.report import DriftReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -86,6 +87,14 @@ class Model:
         """
         return Predictor(self._transport, self._path + (f":{at}" if isinstance(at, int) else f"@{at}")).of(rows, out)
 
+    def drift(self, rows: Any, *, at: str | int = CHAMPION) -> DriftReport:
+        """How rows, which need no target, differ from those that a version was trained on.
+
+        `rows`: a DataFrame, the path of a CSV, JSON Lines or Parquet file, or up to 10,000 dicts by column name. `at`:
+        as in `predict`. Raises ApiError with the status 409 if the version has no profile of its training rows.
+        """
+        return Models(self._transport).drift(self.name + (f":{at}" if isinstance(at, int) else f"@{at}"), rows)
+
     def delete_alias(self, alias: str) -> None:
         """Delete an alias; the version that it points to stays."""
         self._transport.delete(f"{self._path}/aliases/{alias}")
@@ -136,6 +145,12 @@ class Models:
         `address`: `NAME`, `NAME@ALIAS` or `NAME:VERSION`.
         """
         return Predictor(self._transport, f"/v1/models/{address}").bytes_of(rows)
+
+    def drift(self, address: str, rows: Any) -> DriftReport:
+        """See `Model.drift`. `address`: `NAME`, `NAME@ALIAS` or `NAME:VERSION`."""
+        content, media_type = body_of(rows)
+        options = {"content": content, "headers": {"Content-Type": media_type}, "timeout": FILE_SECONDS}
+        return DriftReport.model_validate(self._transport.json("POST", f"/v1/models/{address}/drift", **options))
 
     def list(self, **filters: Any) -> Iterator[Model]:
         """Matching models, newest first: `name=`, `job=`."""

@@ -134,6 +134,21 @@ def media_type_of(path: Path) -> str:
     return JSON_LINES if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") else CSV
 
 
+def body_of(rows: Any) -> tuple[Any, str]:
+    """The body of a request about all of these rows, and its Content-Type; raises OSError, ValueError.
+
+    `rows`: dicts by column name, sent as JSON; a DataFrame or the path of a CSV or Parquet file, sent as a file.
+    """
+    if isinstance(rows, str | Path):
+        media_type = media_type_of(Path(rows))
+        if media_type != JSON_LINES:
+            return as_file(rows)[0], media_type
+        rows = _json_lines(Path(rows))
+    if hasattr(rows, "columns"):
+        return as_file(rows)[0], CSV
+    return b'{"rows":[' + b",".join(map(_row, rows)) + b"]}", "application/json"
+
+
 def _json_lines(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
@@ -151,9 +166,7 @@ def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[bytes]]:
     """The rows as JSON, in batches of a size that the service accepts."""
     batch, size = list[bytes](), 0
     for row in rows:
-        if not isinstance(row, Mapping):
-            raise TypeError("rows are dicts by column name, the path of a file, or a DataFrame")
-        text = json.dumps({name: _json_value(value) for name, value in row.items()}, allow_nan=False).encode()
+        text = _row(row)
         if batch and (len(batch) == MAX_ROWS or size + len(text) > MAX_BYTES):
             yield batch
             batch, size = [], 0
@@ -161,6 +174,13 @@ def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[bytes]]:
         size += len(text)
     if batch:
         yield batch
+
+
+def _row(row: Any) -> bytes:
+    """A row as JSON."""
+    if not isinstance(row, Mapping):
+        raise TypeError("rows are dicts by column name, the path of a file, or a DataFrame")
+    return json.dumps({name: _json_value(value) for name, value in row.items()}, allow_nan=False).encode()
 
 
 def _counted_from(start: int, error: ApiError) -> ApiError:
