@@ -59,11 +59,11 @@ def test_next_months_rows_are_compared_with_those_of_the_training(
         model.drift(frame.drop(columns="island"))
 
 
-def test_an_ensemble_of_folds_knows_all_rows_that_any_of_them_was_trained_on(client: Client, heavier: Path) -> None:
+def test_an_ensemble_of_folds_knows_all_rows_that_any_of_them_was_trained_on(client: Client) -> None:
     sweep = client.sweep(PENGUINS, target="body_mass_g", grid={"optimizer.lr": [0.01, 0.02]}, folds=3, **SMALL).wait()
     client.models.create("weights", sweep, select="greedy")
 
-    report = client.models.get("weights").drift(heavier)
+    report = client.models.get("weights").drift(PENGUINS)
 
     assert report.training_rows == 342 - 68
     assert [each.column for each in report.predictions] == ["prediction"]
