@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from service.reports.report import Finding
+from service.reports.report import Finding, VersionReport
 from service.reports.text import condition, estimate, number
 
 if TYPE_CHECKING:
-    from service.reports.report import Report
+    from service.reports.report import ReportSections
     from service.reports.sections.baselines import Baseline, Baselines
     from service.reports.sections.importance import Loss
 
@@ -28,7 +28,7 @@ LOSSES: dict[Loss, str] = {
 }
 
 
-def findings(report: Report) -> list[Finding]:
+def findings(report: ReportSections) -> list[Finding]:
     """The findings, comparison with baselines first."""
     return [*_of_baselines(report.baselines), *_of_rows(report), *_of_calibration(report), *_of_slices(report)]
 
@@ -76,12 +76,17 @@ def _compared(model: Baseline, found: Baselines) -> str:
     return f"{text}; difference {estimate(model.difference)}"
 
 
-def _of_rows(report: Report) -> Iterator[Finding]:
+def _of_rows(report: ReportSections) -> Iterator[Finding]:
     if report.evaluated.part == "validation":
         text = (
             "There are no test rows: metrics are of the validation rows, which also chose the best epoch, so they are "
             "a little too good."
         )
+        if isinstance(report, VersionReport) and len(report.members) > 1:
+            text = (
+                "No row is a test row of all members: each validation row is predicted by the members that validated "
+                "it. These rows also chose their best epochs, so metrics are a little too good."
+            )
         yield Finding(level="note", text=text)
     if report.evaluated.not_finite:
         rows = report.evaluated.rows + report.evaluated.not_finite
@@ -97,7 +102,7 @@ def _of_rows(report: Report) -> Iterator[Finding]:
         yield Finding(level="note", text=text)
 
 
-def _of_calibration(report: Report) -> Iterator[Finding]:
+def _of_calibration(report: ReportSections) -> Iterator[Finding]:
     found = report.temperature
     if found is None or found.log_loss is None or found.calibrated_log_loss is None:
         return
@@ -110,7 +115,7 @@ def _of_calibration(report: Report) -> Iterator[Finding]:
         yield Finding(level="note", text=text)
 
 
-def _of_slices(report: Report) -> Iterator[Finding]:
+def _of_slices(report: ReportSections) -> Iterator[Finding]:
     if report.slices is not None and report.slices.slices:
         worst = report.slices.slices[0]
         where = " and ".join(condition(each, report.time_columns) for each in worst.conditions)

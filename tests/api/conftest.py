@@ -29,7 +29,7 @@ from service.settings import Settings, free_port
 from service.spec.read_options import ReadOptions
 from service.store.engine import Database
 from tests.drift.examples import drift_report
-from tests.reports.examples import classification_report
+from tests.reports.examples import classification_report, version_report
 
 # On Postgres with `make e2e`; `make test` has the tests of `store/` on both.
 POSTGRES = pytest.param("postgres", marks=pytest.mark.e2e)
@@ -77,7 +77,8 @@ class CoinPredictor:
         target.write_text(f"{asked.job.id} {asked.history.read_text()}")
 
     def report(self, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
-        target.write_text(classification_report().model_dump_json())
+        report = classification_report() if asked.version is None else version_report(*asked.version)
+        target.write_text(report.model_dump_json())
 
     def drift(
         self, ref: ModelRef, profile: StoredFile, source: Path, reading: ReadOptions | None, allowed: Allowance

@@ -13,7 +13,16 @@ from service.reports.effects import column_effect
 from service.reports.findings import findings
 from service.reports.importance import permutation_importance, permutations
 from service.reports.regression import regression_section
-from service.reports.report import EvaluatedRows, MissingSection, Report, WorstRow, WorstRows
+from service.reports.report import (
+    EvaluatedRows,
+    MissingSection,
+    Report,
+    ReportMember,
+    ReportSections,
+    VersionReport,
+    WorstRow,
+    WorstRows,
+)
 from service.reports.rows import Columns, RowsOfPart, Truth
 from service.reports.sections.effects import Effects
 from service.reports.slices import find_slices
@@ -53,6 +62,15 @@ def classification_report(
         classification=classification_section(truth, outputs, names),
         temperature=fit_temperature(outputs, truth),
     )
+
+
+def version_report(name: str = "churn", version: int = 1) -> VersionReport:
+    """A version of two networks, with the sections of a classifier."""
+    sections = {
+        name: getattr(classification_report(), name) for name in ReportSections.model_fields if name != "object"
+    }
+    members = [ReportMember(job=f"job_{place}", weight=0.5, epoch=3, sha256="0" * 64) for place in (1, 2)]
+    return VersionReport(model=name, version=version, members=members, **sections)
 
 
 def regression_report(*, columns: bool = True) -> Report:

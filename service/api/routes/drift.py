@@ -13,7 +13,7 @@ from service.api.context import Reader, RequestContext
 from service.api.http.openapi import PREDICT_EXAMPLES, problems
 from service.api.http.ranges import JSON
 from service.api.models.profiles import require_profile
-from service.api.routes.model_predictions import HEADERS, Address, PredictingModel, ref_of, served_by, version_headers
+from service.api.routes.model_predictions import HEADERS, Address, PredictingModel, headers_of, ref_of, served_at
 from service.api.routes.prediction_files import FileRoute, Reservation, format_of, received
 from service.api.routes.predictions import PredictRequest
 from service.api.strict_route import StrictRoute
@@ -47,7 +47,7 @@ async def measure_drift_of_file(
 ) -> Response:
     """See `measure_drift`. The file is streamed through the disk, never whole in memory."""
     format_ = format_of(request)
-    served = await served_by(context, model)
+    served = await served_at(context, model)
     async with received(context, request, reservation) as source:
         work = _measured, context, served, source, format_.options
         return await expensive_work.run(context, request, context.state.report_slots, *work)
@@ -79,7 +79,7 @@ async def measure_drift(
     The version keeps a profile of its training rows, which is made when it is published. A version without one gets it
     now, if its data sets still exist; otherwise the answer is a 409.
     """
-    served = await served_by(context, model)
+    served = await served_at(context, model)
 
     def work() -> Response:
         with context.state.artifacts.scratch() as folder:
@@ -102,4 +102,4 @@ def _measured(context: RequestContext, served: ServedVersion, source: Path, read
     report = DriftReport.model_validate_json(found.read_bytes())
     by = PredictingModel(name=served.name, version=served.version, alias=served.alias)
     body = ModelDrift(**dict(report), model=by).model_dump_json()
-    return Response(body, headers=version_headers(served), media_type=JSON)
+    return Response(body, headers=headers_of(served), media_type=JSON)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from service.reports.documents import charts, column_charts, metrics_content
 from service.reports.documents.blocks import Callout, Charts, Document, Paragraph, Section, Table
 from service.reports.findings import LOSSES, model_name
+from service.reports.report import Report, VersionReport
 from service.reports.text import cell, condition, estimate, number
 
 if TYPE_CHECKING:
     from service.reports.documents.blocks import Block
-    from service.reports.report import Report
+    from service.reports.report import ReportSections
     from service.reports.sections.baselines import Baselines
     from service.reports.sections.effects import Effects
     from service.reports.sections.importance import Importance
@@ -35,17 +36,17 @@ SHOWN_ROWS, SHOWN_COLUMNS = 20, 6  # of the worst rows
 TWO_TEXTS = frozenset({0, 1})
 
 
-def document(report: Report) -> Document:
+def document(report: ReportSections) -> Document:
     """The whole document."""
     rows = report.evaluated
     subtitle = (
-        f"Epoch {report.epoch}, measured on {rows.rows:,} {rows.part} rows that it was not trained on"
+        f"{_subject(report)}, measured on {rows.rows:,} {rows.part} rows that it was not trained on"
         + (f"; trained on {rows.training:,} rows" if rows.training is not None else "")
         + "."
     )
     sections = []
     if report.baselines is not None:
-        sections.append(_baselines(report.baselines))
+        sections.append(_baselines(report.baselines, _average(report)))
     if report.classification is not None:
         sections += metrics_content.classification(report.classification)
     if report.regression is not None:
@@ -62,10 +63,33 @@ def document(report: Report) -> Document:
     sections += _missing(report)
     sections.append(_about(report))
     findings: list[Block] = [Callout(each.level, each.text) for each in report.findings]
-    return Document(f"{report.task.value.capitalize()} of {report.target}", subtitle, findings, sections)
+    title = f"{report.task.value.capitalize()} of {report.target}"
+    return Document(title, subtitle, findings, sections, footer=_origin(report)[0][1])
 
 
-def _baselines(found: Baselines) -> Section:
+def _subject(report: ReportSections) -> str:
+    """What the report is about."""
+    match report:
+        case Report():
+            return f"Epoch {report.epoch}"
+        case VersionReport():
+            return f"Version {report.version} of {report.model}, {_average(report)}"
+        case _:
+            return "Predictions"
+
+
+def _average(report: ReportSections) -> str:
+    """What predicts."""
+    match report:
+        case VersionReport(members=members) if len(members) > 1:
+            return f"the weighted average of {len(members)} networks"
+        case VersionReport(members=[member]):
+            return f"epoch {member.epoch} of {member.job}"
+        case _:
+            return "this job's best epoch"
+
+
+def _baselines(found: Baselines, average: str) -> Section:
     loss = LOSSES[found.loss]
     rows = [("Network", found.network, "c1")]
     rows += [(model_name(model, found.loss), model.loss, "c0") for model in found.models]
@@ -73,7 +97,7 @@ def _baselines(found: Baselines) -> Section:
     shown = [METRICS.get(name, name) for name in names]
     head = ("Model", "What it is", f"{loss[0].upper()}{loss[1:]}", *shown, "Difference to the network", "Verdict")
     own = (number(found.network_metrics[name]) for name in names)
-    cells = [("Network", "this job's best epoch", estimate(found.network), *own, "", "")]
+    cells = [("Network", average, estimate(found.network), *own, "", "")]
     cells += [
         (
             model_name(model, found.loss),
@@ -150,7 +174,7 @@ def _slices(found: SlicesSection, times: list[str]) -> Section:
     return Section(TITLES["slices"], [Paragraph(text), Table(head, rows)])
 
 
-def _worst(report: Report) -> Section:
+def _worst(report: ReportSections) -> Section:
     found, times = report.worst, report.time_columns
     columns = found.columns[:SHOWN_COLUMNS]
     of_class = report.classification is not None
@@ -174,19 +198,17 @@ def _worst(report: Report) -> Section:
     return Section("The worst rows", [Paragraph(text), Table(head, rows, frozenset(of_text))])
 
 
-def _missing(report: Report) -> list[Section]:
+def _missing(report: ReportSections) -> list[Section]:
     if not report.missing:
         return []
     rows = [(TITLES.get(each.section, each.section), each.reason) for each in report.missing]
     return [Section("What is missing here", [Table(("Section", "Reason"), rows, TWO_TEXTS)])]
 
 
-def _about(report: Report) -> Section:
+def _about(report: ReportSections) -> Section:
     rows = report.evaluated
     facts = [
-        ("Job", report.job),
-        ("Epoch", str(report.epoch)),
-        ("Weights (SHA-256)", report.checkpoint_sha256),
+        *_origin(report),
         ("Target", report.target),
         ("Training rows", "unknown" if rows.training is None else f"{rows.training:,}"),
         ("Validation rows", f"{rows.validation:,}"),
@@ -197,3 +219,19 @@ def _about(report: Report) -> Section:
         "with other rows of the same kind, not with another training."
     )
     return Section("About this report", [Table(("", ""), facts, TWO_TEXTS), Paragraph(text)])
+
+
+def _origin(report: ReportSections) -> list[tuple[str, str]]:
+    """The job and its weights, or the version and those of its members."""
+    match report:
+        case Report():
+            job, epoch, sha256 = report.job, str(report.epoch), report.checkpoint_sha256
+            return [("Job", job), ("Epoch", epoch), ("Weights (SHA-256)", sha256)]
+        case VersionReport():
+            members = [
+                (f"Member {place}", f"{each.job}, epoch {each.epoch}, weight {number(each.weight)}, {each.sha256}")
+                for place, each in enumerate(report.members, start=1)
+            ]
+            return [("Model", f"{report.model}, version {report.version}"), *members]
+        case _:
+            return []
