@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from service.api.live.job_feed import JobFeed
     from service.api.live.read_batcher import ReadBatcher
+    from service.api.live.sampler import Sampler
     from service.api.live.single_flight import SingleFlight
     from service.api.live.watcher import Watcher
     from service.api.middleware.auth import ApiKeyAuthenticator
@@ -111,6 +112,7 @@ class AppState:
     rate_limiter: RateLimiter
     quota: StorageQuota
     watcher: Watcher
+    sampler: Sampler
     job_feed: JobFeed
     read_batcher: ReadBatcher
     metrics: Metrics

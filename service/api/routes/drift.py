@@ -1,9 +1,10 @@
-"""POST /v1/models/{model}/drift: how new rows differ from those that a version was trained on."""
+"""/v1/models/{model}/drift: how new rows differ from those that a version was trained on."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Request
 from starlette.responses import Response
@@ -19,6 +20,8 @@ from service.api.routes.predictions import PredictRequest
 from service.api.strict_route import StrictRoute
 from service.api.tabular_responses import TABULAR_CONTENT
 from service.drift.report import DriftReport
+from service.errors import Conflict
+from service.store.models import samples
 from service.store.models.aliases import ServedVersion
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ class ModelDrift(DriftReport):
 
     model: PredictingModel
     """The version that the rows are compared with."""
+    sampled_since: datetime | None
+    """Of sampled rows: when the oldest was asked (UTC). Null for the rows of the request."""
 
 
 router = APIRouter(tags=["models"])
@@ -80,26 +85,64 @@ async def measure_drift(
     now, if its data sets still exist; otherwise the answer is a 409.
     """
     served = await served_at(context, model)
+    work = _measured_rows, context, served, asked.rows
+    return await expensive_work.run(context, request, context.state.report_slots, *work)
 
-    def work() -> Response:
-        with context.state.artifacts.scratch() as folder:
-            source = folder / "source"
-            source.write_text(json.dumps(asked.rows), encoding="utf-8")
-            return _measured(context, served, source, None)
 
-    return await expensive_work.run(context, request, context.state.report_slots, work)
+@_rows.get(
+    "/{model}/drift",
+    operation_id="measure_drift_of_sample",
+    summary="Measure drift of sampled rows",
+    response_model=ModelDrift,
+    responses={**problems(404, 409, 507), 200: {"headers": {name: HEADERS[name] for name in NAMES}}},
+)
+async def measure_drift_of_sample(model: Address, request: Request, context: Reader) -> Response:
+    """Compare a random sample of the rows that the version was asked to predict with its training rows.
+
+    The sample has at most `BESTEPOCH_SAMPLE_ROWS` rows of requests in JSON, the latest most likely; 409 if that is 0,
+    the default, or if none were asked yet.
+    """
+    served = await served_at(context, model)
+    await context.state.sampler.flush()
+    return await expensive_work.run(context, request, context.state.report_slots, _measured_sample, context, served)
 
 
 router.include_router(_files)
 router.include_router(_rows)
 
 
-def _measured(context: RequestContext, served: ServedVersion, source: Path, reading: ReadOptions | None) -> Response:
+def _measured_sample(context: RequestContext, served: ServedVersion) -> Response:
+    size = context.state.sampler.size
+    if not size:
+        raise Conflict("this server samples no rows: send rows, or let its operator set BESTEPOCH_SAMPLE_ROWS")
+    with context.database.reading() as connection:
+        sample = samples.read(connection, served.name, served.version, size)
+    if not sample.rows:
+        raise Conflict(f"{served.name}:{served.version} was not asked to predict rows in JSON yet")
+    return _measured_rows(context, served, sample.rows, sample.since)
+
+
+def _measured_rows(
+    context: RequestContext, served: ServedVersion, rows: list[dict[str, Any]], since: datetime | None = None
+) -> Response:
+    with context.state.artifacts.scratch() as folder:
+        source = folder / "source"
+        source.write_text(json.dumps(rows), encoding="utf-8")
+        return _measured(context, served, source, None, since)
+
+
+def _measured(
+    context: RequestContext,
+    served: ServedVersion,
+    source: Path,
+    reading: ReadOptions | None,
+    since: datetime | None = None,
+) -> Response:
     """The drift of the rows in the file `source`: a list in JSON without `reading`. Blocks."""
     profile = require_profile(context, served)
     limits = context.state.file_process_limits
     found = context.state.predictor.drift(ref_of(context, served), profile, source, reading, limits)
     report = DriftReport.model_validate_json(found.read_bytes())
     by = PredictingModel(name=served.name, version=served.version, alias=served.alias)
-    body = ModelDrift(**dict(report), model=by).model_dump_json()
+    body = ModelDrift(**dict(report), model=by, sampled_since=since).model_dump_json()
     return Response(body, headers=headers_of(served), media_type=JSON)
