@@ -1,4 +1,4 @@
-"""The command `drift`: how the rows of a file differ from those that a model was trained on."""
+"""The command `drift`: how new rows differ from those that a model was trained on."""
 
 from __future__ import annotations
 
@@ -22,12 +22,17 @@ MAX_COLUMNS = 30
 @app.command()
 def drift(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="NAME, NAME@ALIAS or NAME:VERSION.")],
-    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet with the feature columns.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="CSV, JSON Lines or Parquet with the feature columns; default: a sample of the rows that were asked."
+        ),
+    ] = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the rows of a file with those that a model was trained on: which columns have drifted?"""
+    """Compare new rows with those that a model was trained on: which columns have drifted?"""
     with connect(url, api_key) as client:
         try:
             found = client.models.drift(model, file)

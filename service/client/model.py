@@ -103,11 +103,12 @@ class Model:
         path = self._path + (f":{at}" if isinstance(at, int) else f"@{at}")
         return Predictor(self._transport, path, options).of(rows, out)
 
-    def drift(self, rows: Any, *, at: str | int = CHAMPION) -> DriftReport:
+    def drift(self, rows: Any = None, *, at: str | int = CHAMPION) -> DriftReport:
         """How rows, which need no target, differ from those that a version was trained on.
 
-        `rows`: a DataFrame, the path of a CSV, JSON Lines or Parquet file, or up to 10,000 dicts by column name. `at`:
-        as in `predict`. Raises ApiError with the status 409 if the version has no profile of its training rows.
+        `rows`: a DataFrame, the path of a CSV, JSON Lines or Parquet file, or up to 10,000 dicts by column name;
+        default: a sample of the rows that the version was asked to predict, where the service keeps one. `at`: as in
+        `predict`. Raises ApiError with the status 409 if the version has no profile of its training rows.
         """
         return Models(self._transport).drift(self.name + (f":{at}" if isinstance(at, int) else f"@{at}"), rows)
 
@@ -162,11 +163,13 @@ class Models:
         """
         return Predictor(self._transport, f"/v1/models/{address}", options).bytes_of(rows)
 
-    def drift(self, address: str, rows: Any) -> DriftReport:
+    def drift(self, address: str, rows: Any = None) -> DriftReport:
         """See `Model.drift`. `address`: `NAME`, `NAME@ALIAS` or `NAME:VERSION`."""
-        content, media_type = body_of(rows)
-        options = {"content": content, "headers": {"Content-Type": media_type}, "timeout": FILE_SECONDS}
-        return DriftReport.model_validate(self._transport.json("POST", f"/v1/models/{address}/drift", **options))
+        method, options = "GET", dict[str, Any](timeout=FILE_SECONDS)
+        if rows is not None:
+            content, media_type = body_of(rows)
+            method, options = "POST", options | {"content": content, "headers": {"Content-Type": media_type}}
+        return DriftReport.model_validate(self._transport.json(method, f"/v1/models/{address}/drift", **options))
 
     def list(self, **filters: Any) -> Iterator[Model]:
         """Matching models, newest first: `name=`, `job=`."""

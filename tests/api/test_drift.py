@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from service.api.app import create_app
 from service.api.models import profiles
 from service.artifacts import Artifacts
 from service.domain.version_file import VersionFile, VersionFileKind
 from service.drift.profile import Profile
 from service.drift.report import DriftReport
 from service.errors import InvalidData, ReadingLimit
+from service.settings import Settings
 from service.store.engine import Database
-from service.store.models import version_files, versions
+from service.store.models import samples, version_files, versions
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.job_factory import JobFactory, weights
 from tests.api.test_models import publish
@@ -204,3 +208,80 @@ def test_wrong_values_are_the_predictors_error(
 
     assert response.status_code == 422
     assert response.json()["detail"] == "/rows/0/x0: a number is needed"
+
+
+@pytest.fixture
+def sampling(settings: Settings, database: Database, artifacts: Artifacts) -> Iterator[TestClient]:
+    """A client of a service that samples 50 rows."""
+    settings = settings.model_copy(update={"sample_rows": 50})
+    with TestClient(create_app(settings, database, artifacts, CoinPredictor())) as client:
+        yield client
+
+
+@both_databases
+def test_sampled_rows_are_compared(sampling: TestClient, job_factory: JobFactory, asked: list[Any]) -> None:
+    published(sampling, job_factory)
+    for place in range(200):
+        assert sampling.post("/v1/models/churn/predict", json={"rows": [{"x0": place}]}).status_code == 200
+
+    response = sampling.get("/v1/models/churn/drift")
+
+    assert response.status_code == 200, response.text
+    rows = [row["x0"] for row in json.loads(asked[0][0])]
+    assert 40 <= len(rows) <= 50
+    assert len(set(rows)) == len(rows)
+    assert set(rows) <= set(range(200))
+    assert sum(row >= 100 for row in rows) > 25
+    assert datetime.fromisoformat(response.json()["sampled_since"]) <= datetime.now(UTC)
+    assert response.json()["model"] == {"name": "churn", "version": 1, "alias": "champion"}
+
+
+def test_a_sample_outlives_the_process_and_is_of_one_version(
+    sampling: TestClient,
+    settings: Settings,
+    database: Database,
+    artifacts: Artifacts,
+    job_factory: JobFactory,
+    asked: list[Any],
+) -> None:
+    published(sampling, job_factory)
+    published(sampling, job_factory)
+    sampling.post("/v1/models/churn:2/predict", json=ROWS)
+    sampling.__exit__(None, None, None)
+    settings = settings.model_copy(update={"sample_rows": 50})
+
+    with TestClient(create_app(settings, database, artifacts, CoinPredictor())) as other:
+        one, two = (other.get(f"/v1/models/churn:{version}/drift") for version in (1, 2))
+
+    assert (one.status_code, one.json()["detail"]) == (409, "churn:1 was not asked to predict rows in JSON yet")
+    assert two.status_code == 200
+    assert sorted(row["x0"] for row in json.loads(asked[0][0])) in ([1.0, 2.0], [1.0], [2.0])  # one slot may be both
+    sampling.__enter__()
+
+
+def test_without_the_setting_nothing_is_sampled(
+    client: TestClient, job_factory: JobFactory, database: Database
+) -> None:
+    published(client, job_factory)
+    client.post("/v1/models/churn/predict", json=ROWS)
+
+    response = client.get("/v1/models/churn/drift")
+
+    assert response.status_code == 409
+    assert "BESTEPOCH_SAMPLE_ROWS" in response.json()["detail"]
+    with database.reading("default") as connection:
+        assert samples.read(connection, "churn", 1, 100).rows == []
+
+
+def test_a_sample_that_cannot_be_stored_fails_no_prediction(
+    sampling: TestClient, job_factory: JobFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError("the disk is full")
+
+    published(sampling, job_factory)
+    monkeypatch.setattr(samples, "store", fail)
+
+    assert sampling.post("/v1/models/churn/predict", json=ROWS).status_code == 200
+    assert sampling.get("/v1/models/churn/drift").status_code == 409
+    assert sampling.post("/v1/models/churn/predict", json=ROWS).status_code == 200
