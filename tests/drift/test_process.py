@@ -24,9 +24,8 @@ from tests.specs import synthetic
 
 def member(folder: Path, resolved: Resolved, parquet: Path | None, weight: float = 1.0) -> ProfiledMember:
     folder.mkdir()
-    asked = trained(folder, resolved, parquet)
-    files = {"checkpoint": folder / "best.safetensors", "predictions": folder / "predictions.parquet"}
-    assert asked.table is None or asked.table.path == parquet
+    (job,) = trained(folder, resolved, parquet).members
+    files = {"checkpoint": job.checkpoint.path, "predictions": job.predictions.path}
     return ProfiledMember(spec=resolved.spec.model_dump(mode="json"), weight=weight, table=parquet, **files)
 
 

@@ -70,13 +70,12 @@ class Version:
                 "split": {"test": 0.2, "folds": 3, "fold": 1 + place},
             }
             resolved = stored.resolve(target, data={"features": FEATURES}, **spec)
-            asked = trained(work, resolved, stored.parquet)
-            files = work / "best.safetensors", work / "predictions.parquet"
+            (job,) = trained(work, resolved, stored.parquet).members
+            files = job.checkpoint.path, job.predictions.path
             members.append(Member(str(files[0]), sha256_of(files[0]), 1.0 + place))
             profiled.append(
                 ProfiledMember(files[0], resolved.spec.model_dump(mode="json"), 1.0 + place, stored.parquet, files[1])
             )
-            assert asked.resolved is not None
         self.ref = ModelRef(tuple(members))
         profile = folder / f"{target}.json"
         write_profile(profiled, profile, ALLOWED)
