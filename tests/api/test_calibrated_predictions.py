@@ -191,13 +191,15 @@ def test_a_version_of_a_model_is_calibrated_by_its_members(
 ) -> None:
     job, x = trained(job_factory, classifier, 1_000), drawn(10, 5)
     by_job = predicted(client, f"jobs/{job}", x, interval=0.9)
-    assert publish(client, {"job": job}).status_code == 201
+    version = publish(client, {"job": job}).json()
+    assert version["calibration"] | {"level": 0.9} == by_job["calibration"]
 
     client.delete(f"/v1/jobs/{job}")
 
     by_model = predicted(client, "models/churn", x, interval=0.9)
     assert by_model["predictions"] == by_job["predictions"]
     assert by_model["calibration"] == by_job["calibration"]
+    assert client.get("/v1/models/churn/versions/1").json() == version
 
 
 def test_an_interval_needs_kept_predictions_and_enough_of_them(

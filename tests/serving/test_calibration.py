@@ -127,6 +127,26 @@ def test_an_ensemble_is_calibrated_by_the_out_of_fold_means_of_its_members(tmp_p
     assert found.scores.tolist() == [1.0] * 10 + [2.5] * 2 + [3.0] * 8 + [7.0] * 10
 
 
+@pytest.mark.parametrize(
+    ("sureness", "shared", "reason", "temperature"),
+    [
+        (2.0, 0, "fewer members", 1.0),
+        (0.5, 0, "fitted", 0.5),
+        (2.0, 1_000, "fitted", 2.0),
+    ],
+)
+def test_rows_that_not_all_members_predict_cannot_make_their_mean_less_sure(
+    sureness: float, shared: int, reason: str, temperature: float
+) -> None:
+    truth, outputs = drawn(5_000, 3, sureness)
+
+    found = calibrate(truth, outputs, np.arange(5_000) < shared).temperature
+
+    assert found is not None
+    assert (found.reason, found.rows) == (reason, shared or 5_000)
+    assert found.temperature == pytest.approx(temperature, rel=0.15)
+
+
 def test_rows_whose_outputs_are_not_finite_do_not_calibrate() -> None:
     truth = np.arange(5.0)
 
