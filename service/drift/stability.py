@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ FALSE_ALARMS = 0.05
 """Probability that any of the columns exceeds its limit without drift."""
 MIN_DRAWS, MAX_DRAWS = 2_000, 5_000
 DRAWS_PER_COLUMN = 100
+SEED = 0
 
 
 class WithoutDrift(NamedTuple):
@@ -36,16 +38,21 @@ def psi(training: Counts, rows: Counts) -> NDArray[np.float64]:
     return total
 
 
-def without_drift(training: Counts, rows: int, columns: int, seed: int = 0) -> WithoutDrift:
+def without_drift(training: Counts, rows: int, columns: int) -> WithoutDrift:
     """The PSI of `rows` new rows without drift, by simulation; one of `columns` that are compared at once.
 
     Both tables are samples: the shares of the population are drawn from their posterior, a Dirichlet distribution
     (for bins between quantiles it is exact), and rows from them. The limit is exceeded with the probability of
     FALSE_ALARMS / `columns` (Bonferroni).
     """
+    return _without_drift(tuple(training.tolist()), rows, columns)
+
+
+@lru_cache(maxsize=1_000)  # columns without ties have the same counts
+def _without_drift(training: tuple[int, ...], rows: int, columns: int) -> WithoutDrift:
     draws = min(max(DRAWS_PER_COLUMN * columns, MIN_DRAWS), MAX_DRAWS)
-    rng = np.random.default_rng(seed)
-    shares = rng.dirichlet(np.maximum(training, EMPTY), draws)
-    found = psi(training, rng.multinomial(rows, shares))
+    rng, counts = np.random.default_rng(SEED), np.array(training)
+    shares = rng.dirichlet(np.maximum(counts, EMPTY), draws)
+    found = psi(counts, rng.multinomial(rows, shares))
     limit = np.quantile(found, 1 - FALSE_ALARMS / max(1, columns), method="higher")
     return WithoutDrift(float(found.mean()), float(limit))

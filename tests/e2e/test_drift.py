@@ -88,17 +88,17 @@ def test_the_command_names_drifted_columns(client: Client, run: Run, heavier: Pa
 
 
 def test_a_server_that_samples_compares_what_it_was_asked(tmp_path: Path) -> None:
-    with running_service(tmp_path, BESTEPOCH_TRAINERS="1", BESTEPOCH_SAMPLE_ROWS="200") as http:
-        with Client(str(http.base_url)) as client:
-            client.models.create("asked", client.train(PENGUINS, target="species", **SMALL).wait())
-            model = client.models.get("asked")
-            with pytest.raises(ApiError, match="asked:1 was not asked to predict rows in JSON yet"):
-                model.drift()
-            rows = json.loads(pd.read_csv(PENGUINS).to_json(orient="records"))
-            for row in rows:
-                model.predict([{**row, "body_mass_g": (row["body_mass_g"] or 0) + 3_000}])
+    options = {"BESTEPOCH_TRAINERS": "1", "BESTEPOCH_SAMPLE_ROWS": "200"}
+    with running_service(tmp_path, **options) as http, Client(str(http.base_url)) as client:
+        client.models.create("asked", client.train(PENGUINS, target="species", **SMALL).wait())
+        model = client.models.get("asked")
+        with pytest.raises(ApiError, match="asked:1 was not asked to predict rows in JSON yet"):
+            model.drift()
+        rows = json.loads(pd.read_csv(PENGUINS).to_json(orient="records"))
+        for row in rows:
+            model.predict([{**row, "body_mass_g": (row["body_mass_g"] or 0) + 3_000}])
 
-            report = model.drift()
+        report = model.drift()
 
     assert 100 <= report.rows <= 200
     assert drifted(report)[0] == "body_mass_g"

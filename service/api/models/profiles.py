@@ -35,8 +35,8 @@ def profile_published(context: RequestContext, version: ModelVersion) -> None:
         served = aliases.served(connection, version.model, version=version.version)
     try:
         require_profile(context, served, PUBLISH_SECONDS)
-    except ServiceError as error:
-        _log.info("no profile of the training rows of %s:%s: %s", version.model, version.version, error.detail)
+    except (ServiceError, OSError) as error:
+        _log.warning("no profile of the training rows of %s:%s: %s", version.model, version.version, error)
 
 
 def require_profile(context: RequestContext, served: ServedVersion, seconds: float | None = None) -> StoredFile:
