@@ -41,7 +41,7 @@ class ModelDrift(DriftReport):
     """Of sampled rows: when the oldest was asked (UTC). Null for the rows of the request."""
 
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["predictions"])
 _files = APIRouter(prefix="/models", route_class=FileRoute)
 _rows = APIRouter(prefix="/models", route_class=StrictRoute)
 
