@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from service.client.predictions import FILE_SECONDS, PredictOptions, Predictor, body_of
 from service.domain.model import CHAMPION, AliasMoved, ModelAlias, ModelVersion, ModelVersionSummary
 from service.domain.model import Model as State
-from service.drift.report import DriftReport
+from service.drift.report import ModelDrift
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -103,7 +103,7 @@ class Model:
         path = self._path + (f":{at}" if isinstance(at, int) else f"@{at}")
         return Predictor(self._transport, path, options).of(rows, out)
 
-    def drift(self, rows: Any = None, *, at: str | int = CHAMPION) -> DriftReport:
+    def drift(self, rows: Any = None, *, at: str | int = CHAMPION) -> ModelDrift:
         """How rows, which need no target, differ from those that a version was trained on.
 
         `rows`: a DataFrame, the path of a CSV, JSON Lines or Parquet file, or up to 10,000 dicts by column name;
@@ -163,13 +163,13 @@ class Models:
         """
         return Predictor(self._transport, f"/v1/models/{address}", options).bytes_of(rows)
 
-    def drift(self, address: str, rows: Any = None) -> DriftReport:
+    def drift(self, address: str, rows: Any = None) -> ModelDrift:
         """See `Model.drift`. `address`: `NAME`, `NAME@ALIAS` or `NAME:VERSION`."""
         method, options = "GET", dict[str, Any](timeout=FILE_SECONDS)
         if rows is not None:
             content, media_type = body_of(rows)
             method, options = "POST", options | {"content": content, "headers": {"Content-Type": media_type}}
-        return DriftReport.model_validate(self._transport.json(method, f"/v1/models/{address}/drift", **options))
+        return ModelDrift.model_validate(self._transport.json(method, f"/v1/models/{address}/drift", **options))
 
     def list(self, **filters: Any) -> Iterator[Model]:
         """Matching models, newest first: `name=`, `job=`."""

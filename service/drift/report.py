@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from service.reports.report import Finding, MissingSection
@@ -100,3 +101,23 @@ class DriftReport(FrozenModel):
     """What moved the predictions; null where `missing` says why."""
     missing: list[MissingSection]
     """What is left out, and why."""
+
+
+class ComparedVersion(FrozenModel):
+    """The version that rows are compared with."""
+
+    name: str
+    """The model's name."""
+    version: int
+    """The version."""
+    alias: str | None
+    """The alias that led to it; null for `NAME:VERSION`."""
+
+
+class ModelDrift(DriftReport):
+    """How new rows differ from those that a version was trained on."""
+
+    model: ComparedVersion
+    """The version that the rows are compared with."""
+    sampled_since: datetime | None
+    """Of sampled rows: when the oldest was asked (UTC). Null for the rows of the request."""

@@ -55,7 +55,9 @@ def test_next_months_rows_are_compared_with_those_of_the_training(
     assert island.unseen == pytest.approx(35 / 344)
     frame = pd.read_csv(heavier)
     rows = json.loads(frame.to_json(orient="records"))
-    assert model.drift(frame) == model.drift(rows) == model.drift(heavier, at=1) == shifted
+    assert model.drift(frame) == model.drift(rows) == model.drift(heavier, at="champion") == shifted
+    assert (shifted.model.version, shifted.model.alias, shifted.sampled_since) == (1, "champion", None)
+    assert model.drift(rows, at=1).columns == shifted.columns
     with pytest.raises(ApiError, match="no column 'island'"):
         model.drift(frame.drop(columns="island"))
 
@@ -101,4 +103,5 @@ def test_a_server_that_samples_compares_what_it_was_asked(tmp_path: Path) -> Non
         report = model.drift()
 
     assert 100 <= report.rows <= 200
+    assert report.sampled_since is not None
     assert drifted(report)[0] == "body_mass_g"

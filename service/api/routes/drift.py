@@ -14,12 +14,12 @@ from service.api.context import Reader, RequestContext
 from service.api.http.openapi import PREDICT_EXAMPLES, problems
 from service.api.http.ranges import JSON
 from service.api.models.profiles import require_profile
-from service.api.routes.model_predictions import HEADERS, Address, PredictingModel, headers_of, ref_of, served_at
+from service.api.routes.model_predictions import HEADERS, Address, headers_of, ref_of, served_at
 from service.api.routes.prediction_files import FileRoute, Reservation, format_of, received
 from service.api.routes.predictions import PredictRequest
 from service.api.strict_route import StrictRoute
 from service.api.tabular_responses import TABULAR_CONTENT
-from service.drift.report import DriftReport
+from service.drift.report import ComparedVersion, DriftReport, ModelDrift
 from service.errors import Conflict
 from service.store.models import samples
 from service.store.models.aliases import ServedVersion
@@ -30,15 +30,6 @@ if TYPE_CHECKING:
     from service.spec.read_options import ReadOptions
 
 NAMES = ("Model-Name", "Model-Version", "Model-Alias")
-
-
-class ModelDrift(DriftReport):
-    """How new rows differ from those that a version was trained on."""
-
-    model: PredictingModel
-    """The version that the rows are compared with."""
-    sampled_since: datetime | None
-    """Of sampled rows: when the oldest was asked (UTC). Null for the rows of the request."""
 
 
 router = APIRouter(tags=["predictions"])
@@ -143,6 +134,6 @@ def _measured(
     limits = context.state.file_process_limits
     found = context.state.predictor.drift(ref_of(context, served), profile, source, reading, limits)
     report = DriftReport.model_validate_json(found.read_bytes())
-    by = PredictingModel(name=served.name, version=served.version, alias=served.alias)
+    by = ComparedVersion(name=served.name, version=served.version, alias=served.alias)
     body = ModelDrift(**dict(report), model=by, sampled_since=since).model_dump_json()
     return Response(body, headers=headers_of(served), media_type=JSON)
