@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ from service.drift.profile import ColumnProfile, Profile
 from service.ensembling.held_out import WeightedMean
 from service.errors import CheckpointCorrupt
 from service.spec.column_reading import union
+from service.spec.data import DatasetData
 from service.spec.job import JobSpec
 from service.spec.resolved import Feature, Preparation, Target
 from service.spec.table import ColumnType, Value
 
 MAX_COLUMNS = 1_000
-BLOCK_COLUMNS = 50
-"""Columns that are read at once, to bound memory."""
+BLOCK_CELLS = 20_000_000
+"""Values that are read at once, in whole columns."""
 
 
 class _Feature(BaseModel):
@@ -58,24 +60,18 @@ class _Metadata(BaseModel):
 def profile_of(members: Sequence[ProfiledMember]) -> Profile:
     """The profile; raises CheckpointCorrupt, DatasetCorrupt, PredictionsCorrupt."""
     fitted = [_preprocessing(member.checkpoint) for member in members]
-    features = list[_Feature]()
-    for each in fitted:
-        features = union(features, each.features)
     rows, columns, reason = 0, list[ColumnProfile](), None
     try:
         sources = _sources(members, fitted)
     except ValidationError:
         reason = "a newer version of the service trained a member"
     else:
+        features = reduce(union, (each.features for each in fitted))
         if len(features) > MAX_COLUMNS:
             reason = f"there are {len(features):,} columns, and at most {MAX_COLUMNS:,} are compared"
-            features = features[:1]
-        for start in range(0, len(features), BLOCK_COLUMNS):
-            block = features[start : start + BLOCK_COLUMNS]
-            parts = [_training_columns(source, block) for source in sources]
-            rows = sum(count for count, _ in parts)
-            if reason is None:
-                columns += [_profile(feature, [found for _, found in parts]) for feature in block]
+            rows, _ = _columns(sources, features[:1])
+        else:
+            rows, columns = _columns(sources, features)
     predicted = _held_out(members)
     classes = fitted[0].target.classes
     names = None if classes is None else class_names(classes)
@@ -87,6 +83,19 @@ def profile_of(members: Sequence[ProfiledMember]) -> Profile:
         predictions=[] if predicted is None else prediction_profiles(predicted, names),
         means=[] if predicted is None else mean_outputs(predicted),
     )
+
+
+def _columns(sources: Sequence[_Source], features: Sequence[_Feature]) -> tuple[int, list[ColumnProfile]]:
+    """The number of training rows, and the profile of each column."""
+    columns = list[ColumnProfile]()
+    rows, width = 0, 1
+    while len(columns) < len(features):
+        block = features[len(columns) : len(columns) + width]
+        parts = [_training_columns(source, block) for source in sources]
+        columns += [_profile(feature, [found for _, found in parts]) for feature in block]
+        rows = sum(count for count, _ in parts)
+        width = max(1, BLOCK_CELLS // rows)
+    return rows, columns
 
 
 def _preprocessing(checkpoint: Path) -> _Preprocessing:
@@ -109,7 +118,8 @@ def _sources(members: Sequence[ProfiledMember], fitted: Sequence[_Preprocessing]
     found: dict[str, _Source] = {}
     for member, preprocessing in zip(members, fitted, strict=True):
         preparation = _preparation(JobSpec.model_validate(member.spec), preprocessing)
-        key = repr((preparation.data, preparation.split.columns))
+        data = preparation.data
+        key = repr((data.id if isinstance(data, DatasetData) else data, preparation.split.columns))
         found.setdefault(key, _Source(member.table, [])).preparations.append(preparation)
     return list(found.values())
 

@@ -30,7 +30,7 @@ from service.training.checkpoint import LoadedCheckpoint, from_bytes
 from service.training.replaced_columns import ReplacedColumns, multiplications
 
 SEED = 0
-MAX_CELLS = 50_000_000
+MAX_CELLS = 20_000_000
 """Values of new rows that are compared."""
 MAX_PREDICTED = 5_000
 MIN_PREDICTED = 500
