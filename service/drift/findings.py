@@ -58,11 +58,11 @@ def _of_predictions(report: DriftReport) -> Iterator[Finding]:
 
 
 def _moved(found: PredictionMove) -> str:
-    """`; the mean of yes went from 0.3 to 0.5, of which 0.15 by the column mass`."""
+    """`; the mean probability of yes went from 0.3 to 0.5, of which 0.15 by the column mass`."""
     changes = [after - before for before, after in zip(found.training, found.rows, strict=True)]
     place = max(range(len(changes)), key=lambda each: abs(changes[each]))
-    what = found.outputs[place]
-    text = f"; the mean of {what} went from {number(found.training[place])} to {number(found.rows[place])}"
+    what = found.outputs[place] if len(found.outputs) == 1 else f"probability of {found.outputs[place]}"
+    text = f"; the mean {what} went from {number(found.training[place])} to {number(found.rows[place])}"
     by = max(found.by, key=lambda each: each.change[place] * changes[place], default=None)
     if by is None or by.change[place] * changes[place] <= 0:
         return text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.drift.report import DriftReport
+from service.drift.report import DriftReport, PredictionMove
 from tests.drift.examples import column_drift, drift_report
 
 
@@ -15,8 +15,8 @@ def test_drifted_columns_come_first_then_what_they_did_to_the_predictions() -> N
         ("warning", "1 of 2 columns has drifted: mass (PSI 0.4)."),
         (
             "warning",
-            "The predictions have drifted: PSI 0.3 of prediction; the mean of no went from 0.6 to 0.4, of which -0.15 "
-            "by the column mass.",
+            "The predictions have drifted: PSI 0.3 of prediction; the mean probability of no went from 0.6 to 0.4, of "
+            "which -0.15 by the column mass.",
         ),
     ]
 
@@ -60,4 +60,14 @@ def test_an_index_that_may_be_chance_is_said_to_be_unclear() -> None:
     assert said(report)[1][1] == (
         "With 100 rows the PSI of 1 of the columns is above 0.1, but not above what it may be by chance: more rows "
         "would tell."
+    )
+
+
+def test_the_mean_of_a_number_is_named_after_the_target() -> None:
+    moved = PredictionMove(outputs=["price"], training=[2.0], rows=[3.0], by=[])
+
+    report = drift_report(moved=moved)
+
+    assert said(report)[1][1] == (
+        "The predictions have drifted: PSI 0.3 of prediction; the mean price went from 2 to 3."
     )
