@@ -17,6 +17,7 @@ from service.reports.documents.markdown import to_markdown
 from service.reports.sections.classification import Costs
 
 if TYPE_CHECKING:
+    from service.reports.evaluation import Evaluation
     from service.reports.report import ReportSections
 
 
@@ -80,8 +81,11 @@ def rendered(stored: bytes, kind: type[ReportSections], wanted: ReportFormat, co
     if wanted is ReportFormat.json and costs is None:
         return stored
     report = kind.model_validate_json(stored)
-    if costs is not None:
-        report = with_costs(report, costs)
+    return written(report if costs is None else with_costs(report, costs), wanted)
+
+
+def written(report: ReportSections | Evaluation, wanted: ReportFormat) -> bytes:
+    """The report or evaluation in the format."""
     match wanted:
         case ReportFormat.json:
             return report.model_dump_json().encode()

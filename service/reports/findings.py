@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from service.reports.report import ReportSections
     from service.reports.sections.baselines import Baseline, Baselines
     from service.reports.sections.importance import Loss
+    from service.reports.sections.slices import SlicesSection
 
 CONSTANTS = {"log_loss": "The class shares alone", "mae": "The median alone", "pinball": "The quantile alone"}
 LINEAR = {"log_loss": "Logistic regression", "poisson_deviance": "Poisson regression"}
@@ -30,7 +31,8 @@ LOSSES: dict[Loss, str] = {
 
 def findings(report: ReportSections) -> list[Finding]:
     """The findings, comparison with baselines first."""
-    return [*_of_baselines(report.baselines), *_of_rows(report), *_of_calibration(report), *_of_slices(report)]
+    slices = findings_of_slices(report.slices, report.time_columns)
+    return [*_of_baselines(report.baselines), *_of_rows(report), *_of_calibration(report), *slices]
 
 
 def model_name(model: Baseline, loss: Loss) -> str:
@@ -115,10 +117,11 @@ def _of_calibration(report: ReportSections) -> Iterator[Finding]:
         yield Finding(level="note", text=text)
 
 
-def _of_slices(report: ReportSections) -> Iterator[Finding]:
-    if report.slices is not None and report.slices.slices:
-        worst = report.slices.slices[0]
-        where = " and ".join(condition(each, report.time_columns) for each in worst.conditions)
+def findings_of_slices(found: SlicesSection | None, time_columns: list[str]) -> Iterator[Finding]:
+    """The worst slice, if there is one."""
+    if found is not None and found.slices:
+        worst = found.slices[0]
+        where = " and ".join(condition(each, time_columns) for each in worst.conditions)
         text = (
             f"The error is significantly larger where {where}: mean loss {number(worst.mean_loss)} in {worst.rows:,} "
             f"rows, {number(worst.rest_mean_loss)} elsewhere."

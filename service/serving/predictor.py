@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from service.domain.job import Export
     from service.domain.model_ref import ModelRef
     from service.domain.prediction import AppliedCalibration, ModelCalibration
-    from service.domain.report import ReportInputs, StoredFile
+    from service.domain.report import EvaluationInputs, ReportInputs, StoredFile
     from service.serving.messages import PredictionSchema
     from service.spec.read_options import ReadOptions
 
@@ -146,7 +146,15 @@ class Predictor:
                 current().check()  # killed by a cancellation
                 raise
 
-    def report(self, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
+    def stage_labelled(self, ref: ModelRef, source: Path, reading: ReadOptions, allowed: Allowance) -> int:
+        """Stage the rows of the file `source`, with their labels, beside it; returns their number.
+
+        Raises InvalidData with what is wrong and where, StorageError, Unavailable.
+        """
+        schema: PredictionSchema = self._pool.call("prediction_schema", ref, PredictionOptions(calibrated=False))
+        return ingest_rows(source, source.parent, reading, schema.preprocessing, allowed, labelled=True)
+
+    def report(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
         """See `Reporter.write`."""
         self._reporter.write(asked, target, allowed)
 

@@ -23,13 +23,15 @@ from service.domain.checkpoint import CheckpointFormat
 from service.domain.job import Export
 from service.domain.model_ref import ModelRef
 from service.domain.prediction import DEFAULT, AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
-from service.domain.report import ReportInputs, StoredFile
+from service.domain.report import EvaluationInputs, ReportInputs, StoredFile
 from service.errors import Conflict, NotInstalled
+from service.reports.evaluation import Evaluation
+from service.reports.report import ReportSections
 from service.settings import Settings, free_port
 from service.spec.read_options import ReadOptions
 from service.store.engine import Database
 from tests.drift.examples import drift_report
-from tests.reports.examples import classification_report, version_report
+from tests.reports.examples import classification_report, evaluation, version_report
 
 # On Postgres with `make e2e`; `make test` has the tests of `store/` on both.
 POSTGRES = pytest.param("postgres", marks=pytest.mark.e2e)
@@ -76,8 +78,12 @@ class CoinPredictor:
             raise Conflict("it differs")
         target.write_text(f"{asked.job.id} {asked.history.read_text()}")
 
-    def report(self, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
-        report = classification_report() if asked.version is None else version_report(*asked.version)
+    def report(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
+        report: ReportSections | Evaluation = classification_report()
+        if isinstance(asked, EvaluationInputs):
+            report = evaluation(*asked.version)
+        elif asked.version is not None:
+            report = version_report(*asked.version)
         target.write_text(report.model_dump_json())
 
     def drift(
@@ -86,6 +92,9 @@ class CoinPredictor:
         target = source.with_name("drift.json")
         target.write_text(drift_report().model_dump_json())
         return target
+
+    def stage_labelled(self, ref: ModelRef, source: Path, reading: ReadOptions, allowed: Allowance) -> int:
+        return len(source.read_text().splitlines()) - 1
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Collects the inputs of the report on a version: files of its members, their specs, and the data set if it exists."""
+"""Collects the inputs of reports and evaluations of a version: files of its members, their specs, the data set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from service.api.models.members import data_of
-from service.domain.report import ReportedMember, ReportInputs, StoredFile
+from service.domain.report import EvaluationInputs, ReportedMember, ReportInputs, StoredFile
 from service.errors import Conflict, InvalidSpec, NotFound
 from service.spec.data import DatasetData
 from service.spec.job import JobSpec
@@ -18,6 +18,7 @@ from service.store.models import versions
 if TYPE_CHECKING:
     from service.api.context import RequestContext
     from service.domain.model import ModelMember
+    from service.domain.model_ref import ModelRef
     from service.spec.data import Data
     from service.spec.resolved import Resolved
     from service.spec.table import TableProfile
@@ -31,7 +32,8 @@ def version_report_inputs(context: RequestContext, served: ServedVersion) -> Rep
     """The inputs of the report on a version. Raises NotFound, Conflict without predictions of rows of the same data."""
     with context.database.reading() as connection:
         members = versions.get(connection, served.name, served.version).members
-    _check_predictions(served, members)
+    if reason := _without_predictions(served, members):
+        raise Conflict(f"the version has no report: {reason}")
     table, profile, reason = _table(context, members[0])
     resolved: list[Resolved | None] = [None] * len(members)
     if profile is not None:
@@ -49,16 +51,23 @@ def version_report_inputs(context: RequestContext, served: ServedVersion) -> Rep
     return ReportInputs(tuple(reported), table, reason, (served.name, served.version))
 
 
-def _check_predictions(served: ServedVersion, members: list[ModelMember]) -> None:
-    """Raise Conflict unless all members have kept predictions, of rows of the same data."""
+def evaluation_inputs(context: RequestContext, served: ServedVersion, model: ModelRef) -> EvaluationInputs:
+    """The inputs of an evaluation, without its rows. Raises NotFound."""
+    with context.database.reading() as connection:
+        members = versions.get(connection, served.name, served.version).members
+    return EvaluationInputs(model, (served.name, served.version), _without_predictions(served, members))
+
+
+def _without_predictions(served: ServedVersion, members: list[ModelMember]) -> str | None:
+    """Why there are no held-out predictions of the version; None if there are."""
     for file, member in zip(served.members, members, strict=True):
         if file.predictions is None:
-            raise Conflict(
-                f"the version has no report: its member {member.job!r} has kept no predictions when it ended; include "
-                "`predictions` in BESTEPOCH_KEEP, train it again, and publish a version of it"
+            return (
+                f"its member {member.job!r} has kept no predictions when it ended; include `predictions` in "
+                "BESTEPOCH_KEEP, train it again, and publish a version of it"
             )
-    if len({data_of(member.spec) for member in members}) > 1:
-        raise Conflict("the version has no report: its members were trained on different data")
+    different = len({data_of(member.spec) for member in members}) > 1
+    return "its members were trained on different data" if different else None
 
 
 def _table(context: RequestContext, member: ModelMember) -> tuple[StoredFile | None, TableProfile | None, str | None]:

@@ -12,10 +12,10 @@ from service.reports.text import cell, condition, estimate, number
 
 if TYPE_CHECKING:
     from service.reports.documents.blocks import Block
-    from service.reports.report import ReportSections
+    from service.reports.report import MissingSection, ReportSections, WorstRows
     from service.reports.sections.baselines import Baselines
     from service.reports.sections.effects import Effects
-    from service.reports.sections.importance import Importance
+    from service.reports.sections.importance import Importance, Loss
     from service.reports.sections.slices import SlicesSection
 
 VERDICTS = {
@@ -28,6 +28,8 @@ TITLES = {
     "importance": "Which columns matter",
     "effects": "Effects of columns",
     "slices": "Where it is wrong",
+    "compared_with": "Comparison with the rows held out in training",
+    "conformal": "Coverage of intervals or sets of classes",
 }
 METRICS = {"accuracy": "Accuracy", "mae": "Mean absolute error", "r2": "R²"}
 ROW_LOSSES = {"rmse": "Squared error", "mae": "Absolute error"}
@@ -36,7 +38,7 @@ SHOWN_ROWS, SHOWN_COLUMNS = 20, 6  # of the worst rows
 TWO_TEXTS = frozenset({0, 1})
 
 
-def document(report: ReportSections) -> Document:
+def report_document(report: ReportSections) -> Document:
     """The whole document."""
     rows = report.evaluated
     subtitle = (
@@ -58,9 +60,9 @@ def document(report: ReportSections) -> Document:
     if report.effects is not None and report.effects.columns:
         sections.append(_effects(report.effects, report.time_columns))
     if report.slices is not None:
-        sections.append(_slices(report.slices, report.time_columns))
-    sections.append(_worst(report))
-    sections += _missing(report)
+        sections.append(slices_section(report.slices, report.time_columns))
+    sections.append(worst_section(report.worst, report.loss, report.time_columns, "in the data set"))
+    sections += missing_section(report.missing)
     sections.append(_about(report))
     findings: list[Block] = [Callout(each.level, each.text) for each in report.findings]
     title = f"{report.task.value.capitalize()} of {report.target}"
@@ -153,7 +155,8 @@ def _effects(found: Effects, times: list[str]) -> Section:
     return Section(TITLES["effects"], [Paragraph(text), Charts(drawn)])
 
 
-def _slices(found: SlicesSection, times: list[str]) -> Section:
+def slices_section(found: SlicesSection, times: list[str]) -> Section:
+    """Where the error is larger than elsewhere."""
     text = (
         f"{found.looked_at:,} slices of one column and {found.pairs:,} pairs, of at least {found.min_rows:,} rows, "
         "were looked at; p-values are corrected for their number."
@@ -174,11 +177,11 @@ def _slices(found: SlicesSection, times: list[str]) -> Section:
     return Section(TITLES["slices"], [Paragraph(text), Table(head, rows)])
 
 
-def _worst(report: ReportSections) -> Section:
-    found, times = report.worst, report.time_columns
+def worst_section(found: WorstRows, loss: Loss, times: list[str], where: str) -> Section:
+    """The worst rows; `where`: in what they are numbered."""
     columns = found.columns[:SHOWN_COLUMNS]
-    of_class = report.classification is not None
-    score = "Probability of the true class" if of_class else ROW_LOSSES.get(report.loss, "Loss")
+    of_class = loss == "log_loss"
+    score = "Probability of the true class" if of_class else ROW_LOSSES.get(loss, "Loss")
     head = ("Row", "True", "Predicted", score, *columns)
     rows = [
         (
@@ -192,16 +195,15 @@ def _worst(report: ReportSections) -> Section:
     ]
     texts = [name for name in columns if any(isinstance(each.values.get(name), str) for each in found.rows)]
     of_text = {0, *({1, 2} if of_class else ()), *(4 + columns.index(name) for name in texts)}
-    text = (
-        f"The {len(rows)} rows with the largest loss, numbered from 0 as in the data set, and their important columns."
-    )
+    text = f"The {len(rows)} rows with the largest loss, numbered from 0 as {where}, and their important columns."
     return Section("The worst rows", [Paragraph(text), Table(head, rows, frozenset(of_text))])
 
 
-def _missing(report: ReportSections) -> list[Section]:
-    if not report.missing:
+def missing_section(missing: list[MissingSection]) -> list[Section]:
+    """What is missing, and why; nothing if nothing is."""
+    if not missing:
         return []
-    rows = [(TITLES.get(each.section, each.section), each.reason) for each in report.missing]
+    rows = [(TITLES.get(each.section, each.section), each.reason) for each in missing]
     return [Section("What is missing here", [Table(("Section", "Reason"), rows, TWO_TEXTS)])]
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.reports.documents.blocks import Callout, Charts, Paragraph, Table
-from service.reports.documents.content import document
+from service.reports.documents.document import document
 from service.reports.documents.plot import clean
 
 if TYPE_CHECKING:
     from service.reports.documents.blocks import Block, Section
+    from service.reports.evaluation import Evaluation
     from service.reports.report import ReportSections
 
 STYLE = Path(__file__).with_name("style.css")
@@ -18,7 +19,7 @@ MARKS = {"good": "✔", "note": "●", "warning": "▲"}
 LEVELS = {"good": "Good", "note": "Note", "warning": "Warning"}
 
 
-def to_html(report: ReportSections) -> str:
+def to_html(report: ReportSections | Evaluation) -> str:
     """The document; whatever comes from data is escaped."""
     found = document(report)
     contents = "".join(f'<li><a href="#{_anchor(each)}">{clean(each.title)}</a></li>' for each in found.sections)

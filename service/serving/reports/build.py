@@ -12,16 +12,16 @@ from service.reports import conformal
 from service.reports.classification import classification_section
 from service.reports.findings import findings
 from service.reports.regression import regression_section
-from service.reports.regression_losses import SQUARED, RegressionLoss
+from service.reports.regression_losses import RegressionLoss
 from service.reports.report import EvaluatedRows, Report, ReportMember, ReportSections, VersionReport
 from service.reports.rows import Truth
 from service.reports.sections.calibration import ConformalCoverage
 from service.serving.calibration import Calibration, calibrate
 from service.serving.reports.column_sections import column_sections, column_types, load_checkpoint
 from service.serving.reports.held_out import HeldOutPredictions, held_out
+from service.serving.reports.losses import regression_loss
 from service.serving.reports.rows import read_rows
 from service.serving.reports.worst import worst
-from service.spec.loss import AbsoluteError, Huber, Poisson, QuantileLoss
 from service.spec.table import ColumnType
 
 LEVELS = (0.8, 0.9, 0.95)
@@ -85,19 +85,8 @@ def _report(asked: ReportInputs, kept: HeldOutPredictions, sections: dict[str, A
 
 
 def _regression_loss(asked: ReportInputs) -> RegressionLoss:
-    """What all members were trained for; squared errors if they differ, or if that is not known any more."""
     losses = [None if each.resolved is None else each.resolved.spec.loss for each in asked.members]
-    match losses[0] if all(loss == losses[0] for loss in losses) else None:
-        case AbsoluteError():
-            return RegressionLoss("mae")
-        case QuantileLoss(q=q):
-            return RegressionLoss("pinball", q)
-        case Huber(delta=delta):
-            return RegressionLoss("huber", delta * load_checkpoint(asked.members[0]).preprocessing.target.scale)
-        case Poisson():
-            return RegressionLoss("poisson_deviance")
-        case _:
-            return SQUARED
+    return regression_loss(losses, lambda: load_checkpoint(asked.members[0]).preprocessing.target.scale)
 
 
 def coverage(calibration: Calibration, tested: HeldOutPredictions) -> list[ConformalCoverage]:
