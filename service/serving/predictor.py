@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.data.processes.runner import Allowance
-    from service.domain.job import Export
+    from service.domain.export import Export
+    from service.domain.model import ModelVersion
     from service.domain.model_ref import ModelRef
     from service.domain.report import ReportInputs
     from service.spec.read_options import ReadOptions
@@ -113,17 +114,21 @@ class Predictor:
         """See `helper.export_pt`; raises Unavailable if the helper dies or times out."""
         self._pool.call("export_pt", str(checkpoint), sha256, str(target))
 
-    def export(self, checkpoint: Path, sha256: str, asked: Export, target: Path) -> None:
+    def export(self, ref: ModelRef, asked: Export, target: Path) -> None:
         """See `helper.export`. Runs in a separate process: it takes seconds and loads other libraries.
 
         The process is killed if the current task is cancelled. Raises Conflict, NotInstalled, Unavailable, Cancelled.
         """
         with HelperProcess() as helper, current().on_cancel(helper.kill):
             try:
-                helper.call("export", str(checkpoint), sha256, asked, str(target))
+                helper.call("export", ref, asked, str(target))
             except Unavailable:
                 current().check()  # killed by a cancellation
                 raise
+
+    def card(self, ref: ModelRef, version: ModelVersion) -> str:
+        """See `helper.card`; raises Unavailable if the helper dies or times out."""
+        return cast("str", self._pool.call("card", ref, version))
 
     def report(self, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
         """See `Reporter.write`."""
