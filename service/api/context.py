@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from service.artifacts import Artifacts
     from service.domain.job import Export
     from service.domain.model_ref import ModelRef
+    from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
     from service.domain.report import ReportInputs
     from service.settings import Settings
     from service.spec.limits import JobLimits
@@ -55,15 +56,25 @@ class Predictor(Protocol):
     def preload(self, ref: ModelRef) -> None:
         """Load a model, so that its first prediction is as fast as the next; raises CheckpointCorrupt, Conflict."""
 
-    async def predict_few(self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def calibration(self, ref: ModelRef) -> ModelCalibration | None:
+        """How a model is calibrated; None if there is nothing to calibrate by. Raises PredictionsCorrupt."""
+
+    async def predict_few(
+        self, tenant: str, ref: ModelRef, options: PredictionOptions, rows: list[dict[str, Any]]
+    ) -> PredictedRows:
         """`predict` for a few rows, without a thread."""
 
-    def predict(self, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def predict(self, ref: ModelRef, options: PredictionOptions, rows: list[dict[str, Any]]) -> PredictedRows:
         """`{"prediction": ..., "probabilities": {...}}` for each of `rows`; raises InvalidData, Conflict."""
 
     def predict_file(
-        self, ref: ModelRef, source: pathlib.Path, options: ReadOptions, allowed: Allowance
-    ) -> pathlib.Path:
+        self,
+        ref: ModelRef,
+        options: PredictionOptions,
+        source: pathlib.Path,
+        reading: ReadOptions,
+        allowed: Allowance,
+    ) -> tuple[pathlib.Path, AppliedCalibration | None]:
         """Predictions for the rows of the file `source`, in a file of the same format; raises InvalidData, TooLarge."""
 
     def to_pt(self, checkpoint: pathlib.Path, sha256: str, target: pathlib.Path) -> None:

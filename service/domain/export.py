@@ -24,4 +24,5 @@ class Export(FrozenModel):
 
     format: CheckpointFormat
     of: ExportedJob | ModelVersion
+    calibrated: bool  # whether probabilities are those that the service answers by default
     tables: dict[str, Path]  # Parquet files of the training data by id of the data set, as far as they exist

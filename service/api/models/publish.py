@@ -78,7 +78,17 @@ def _check_memory(members: Sequence[NewMember], most: int) -> None:
 def _ref(context: RequestContext, members: Sequence[NewMember]) -> ModelRef:
     """The files of the members, and their weights, for the predictor."""
     path = context.state.artifacts.path
-    return ModelRef(tuple(Member(str(path(new.path)), new.member.sha256, new.member.weight) for new in members))
+    return ModelRef(
+        tuple(
+            Member(
+                str(path(new.path)),
+                new.member.sha256,
+                new.member.weight,
+                None if new.predictions is None else (str(path(new.predictions.path)), new.predictions.sha256),
+            )
+            for new in members
+        )
+    )
 
 
 def _metrics(context: RequestContext, members: Sequence[NewMember]) -> VersionMetrics:
