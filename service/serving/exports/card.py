@@ -97,8 +97,7 @@ def _summary(job: Job, checkpoint: LoadedCheckpoint) -> Markdown:
 def _metrics(job: Job, checkpoint: LoadedCheckpoint) -> Markdown:
     test = {} if job.test is None else job.test.metrics
     rows = [
-        (name, number(value), number(test.get(name.removeprefix("val_"))))
-        for name, value in checkpoint.metrics.items()
+        (name, number(value), number(test.get(name.removeprefix("val_")))) for name, value in checkpoint.metrics.items()
     ]
     if not test:
         return table(("metric", "validation"), (row[:2] for row in rows))

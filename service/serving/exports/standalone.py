@@ -144,7 +144,7 @@ class Standalone(nn.Module):
         """Load the state dict of the network, or those of the members."""
         states = weights if isinstance(weights, list) else [weights]
         for member, state in zip(self.members, states, strict=True):
-            member.network.load_state_dict(state, strict=True)
+            member.get_submodule("network").load_state_dict(state, strict=True)
 
     def tensors(self, rows: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
         """The arguments of `forward`, from rows by column name; absent columns are missing values."""

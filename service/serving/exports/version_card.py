@@ -24,8 +24,8 @@ SETTINGS = ("architecture", "preprocess", "optimizer", "schedule", "loss", "batc
 MAX_VALUES = 3
 """Of a setting that differs between members."""
 OPTIMISTIC = Markdown(
-    "Validation rows chose the best epoch of each member, and the weights of a `greedy` selection, so their metrics are "
-    "slightly optimistic; test rows, if any, were not used for any choice."
+    "Validation rows chose the best epoch of each member, and the weights of a `greedy` selection, so their metrics "
+    "are slightly optimistic; test rows, if any, were not used for any choice."
 )
 
 

@@ -137,7 +137,12 @@ def test_its_loader_imports_nothing_but_torch_and_what_python_brings(tmp_path: P
 
     imported = {each.name for node in nodes if isinstance(node, ast.Import) for each in node.names}
     imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
-    assert {name.partition(".")[0] for name in imported} - sys.stdlib_module_names == {"torch", "inputs", "cells", "layers"}
+    assert {name.partition(".")[0] for name in imported} - sys.stdlib_module_names == {
+        "torch",
+        "inputs",
+        "cells",
+        "layers",
+    }
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_any_average_predicts_the_same_from_its_description(model: TrainedModel,
         check(model, lambda asked: again(*again.tensors(asked)), [*rows, *rows_for(model, {})[:4]], "description")
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(models())
 def test_any_average_is_written_as_a_bundle_an_onnx_file_and_a_program(model: TrainedModel) -> None:
     rows = [row for row in rows_for(model, {})[:6] if "" not in row.values()]  # in ONNX, an empty text may be a null
@@ -139,8 +139,8 @@ def test_an_average_of_images_and_sequences_is_written() -> None:
     preprocessing = Preprocessing(features=features, target=TARGETS[0])
     convolution = {"kind": "conv1d", "out_channels": 5, "kernel_size": 2}
     architectures: Sequence[dict[str, Any]] = [
-        {"kind": "cnn", "shape": [1, 3, 4], "channels": [4], "kernel_size": 3, "pool": 2, "hidden": [8]},
-        {"kind": "layers", "shape": [4, 3], "layers": [convolution, {"kind": "flatten"}]},
+        {"kind": "cnn", "shape": [2, 3, 4], "channels": [4], "kernel_size": 3, "pool": 2, "hidden": [8]},
+        {"kind": "layers", "shape": [8, 3], "layers": [convolution, {"kind": "flatten"}]},
         {"hidden": [5]},
     ]
     model = TrainedModel.weighted([untrained(preprocessing, each) for each in architectures], [1.0, 2.0, 3.0])
@@ -207,7 +207,9 @@ def test_a_bundle_of_an_average_is_loaded_from_its_folder(tmp_path: Path) -> Non
 def test_columns_that_the_data_of_a_member_lacks_have_plausible_values() -> None:
     one = mixed(TARGETS[0])
     inline = {"data": {"kind": "inline", "x": [[1.0], [2.0], [3.0]], "y": ["a", "b", "c"]}}
-    own = untrained(Preprocessing(features=[numbers("x0", [1.0, 2.0])], target=TARGETS[0], null_values=["unknown", "-"]))
+    own = untrained(
+        Preprocessing(features=[numbers("x0", [1.0, 2.0])], target=TARGETS[0], null_values=["unknown", "-"])
+    )
     other = own._replace(spec=own.spec.model_validate(inline))
     model = TrainedModel.weighted([one, other], [1.0, 1.0])
 
