@@ -34,6 +34,8 @@ PART_CELLS = 2**20
 PART_SECONDS = 1.0
 """Target time of one part, for which other callers wait; networks differ 100,000-fold in time per row."""
 VALUE_BYTES = 8
+EXPORT_SECONDS = 600.0
+"""After which an export is given up: one of 200 members whose preprocessing differs takes minutes."""
 
 
 class Predictor:
@@ -134,7 +136,7 @@ class Predictor:
 
         The process is killed if the current task is cancelled. Raises Conflict, NotInstalled, Unavailable, Cancelled.
         """
-        with HelperProcess() as helper, current().on_cancel(helper.kill):
+        with HelperProcess(answer_seconds=EXPORT_SECONDS) as helper, current().on_cancel(helper.kill):
             try:
                 helper.call("export", ref, asked, str(target))
             except Unavailable:

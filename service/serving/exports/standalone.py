@@ -37,22 +37,12 @@ class Columns:
         self.places = [{text: place for place, text in enumerate(feature["categories"])} for feature in self.texts]
 
 
-class Member(nn.Module):
-    """One network of a model, with its own preprocessing; `columns`: those of the whole model."""
+class Reader(nn.Module):
+    """The inputs of networks with the same preprocessing; `columns`: those of the whole model."""
 
-    mean: Tensor
-    scale: Tensor
-    low: Tensor | None
-    high: Tensor
-
-    def __init__(self, description: dict[str, Any], columns: Columns) -> None:
+    def __init__(self, features: list[dict[str, Any]], columns: Columns) -> None:
         super().__init__()
-        self.target = description["target"]
-        self.inputs = Inputs(description["features"])
-        self.network = network(description["layers"])
-        for name in ("mean", "scale", "low", "high"):
-            value = None if self.target[name] is None else torch.tensor(self.target[name], dtype=torch.float64)
-            self.register_buffer(name, value, persistent=False)
+        self.inputs = Inputs(features)
         self._find("numbers_at", self.inputs.numeric, columns.numeric)
         self._find("codes_at", self.inputs.texts, columns.texts)
         texts = {feature["column"]: feature["categories"] for feature in columns.texts}
@@ -62,30 +52,22 @@ class Member(nn.Module):
             self.register_buffer(f"recoded{place}", None if list(own) == known else table, persistent=False)
 
     def _find(self, name: str, own: list[dict[str, Any]], all_: list[dict[str, Any]]) -> None:
-        """Hold the places of the member's columns among those of the model, unless they are all of them in order."""
+        """Hold the places of these columns among those of the model, unless they are all of them in order."""
         order = {feature["column"]: place for place, feature in enumerate(all_)}
         places = [order[feature["column"]] for feature in own]
         held = None if places == [*range(len(all_))] else torch.tensor(places, dtype=torch.int64)
         self.register_buffer(name, held, persistent=False)
 
-    def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
-        """(B, classes) probabilities, or (B,) values in the target's unit, float64; see `Standalone.forward`."""
+    def forward(self, numbers: Tensor, codes: Tensor) -> list[Tensor]:
+        """The arguments of the networks; see `Standalone.forward`."""
         numbers, codes = self._own(numbers, self.numbers_at), self._recoded(self._own(codes, self.codes_at))
-        embedded = [self.inputs.codes(codes)] if self.inputs.coded else []
-        outputs = self.network(self.inputs(numbers, codes), *embedded).double()
-        if self.target["classes"] is not None:
-            return torch.softmax(outputs, dim=1)
-        first = outputs[:, 0]
-        if self.target["link"] == "log":
-            first = torch.exp(torch.clamp(first, max=MAX_LOG_RATE))
-        value = first * self.scale + self.mean
-        return value if self.low is None else torch.minimum(torch.maximum(value, self.low), self.high)
+        return [self.inputs(numbers, codes), *([self.inputs.codes(codes)] if self.inputs.coded else [])]
 
     def _own(self, values: Tensor, places: Any) -> Tensor:
         return values if places is None else values.index_select(1, places)
 
     def _recoded(self, codes: Tensor) -> Tensor:
-        """The codes of texts among the member's own categories, which may be fewer than those of the model."""
+        """The codes of texts among the networks' own categories, which may be fewer than those of the model."""
         tables = [getattr(self, f"recoded{place}") for place in range(len(self.inputs.texts))]
         if all(table is None for table in tables):
             return codes
@@ -94,6 +76,34 @@ class Member(nn.Module):
             for code, table in zip(codes.unbind(1), tables, strict=True)
         ]
         return torch.stack(own, dim=1)
+
+
+class Member(nn.Module):
+    """A network of a model."""
+
+    mean: Tensor
+    scale: Tensor
+    low: Tensor | None
+    high: Tensor
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        super().__init__()
+        self.target = description["target"]
+        self.network = network(description["layers"])
+        for name in ("mean", "scale", "low", "high"):
+            value = None if self.target[name] is None else torch.tensor(self.target[name], dtype=torch.float64)
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """(B, classes) probabilities, or (B,) values in the target's unit, float64; see `Reader.forward`."""
+        outputs = self.network(*inputs).double()
+        if self.target["classes"] is not None:
+            return torch.softmax(outputs, dim=1)
+        first = outputs[:, 0]
+        if self.target["link"] == "log":
+            first = torch.exp(torch.clamp(first, max=MAX_LOG_RATE))
+        value = first * self.scale + self.mean
+        return value if self.low is None else torch.minimum(torch.maximum(value, self.low), self.high)
 
 
 class Standalone(nn.Module):
@@ -112,7 +122,13 @@ class Standalone(nn.Module):
         self.target = description["target"]
         self.columns = Columns(description["features"])
         members = description.get("members", [description])
-        self.members = nn.ModuleList(Member(member, self.columns) for member in members)
+        distinct: list[list[dict[str, Any]]] = []
+        for member in members:
+            if member["features"] not in distinct:
+                distinct.append(member["features"])
+        self.readers = nn.ModuleList(Reader(features, self.columns) for features in distinct)
+        self.read_by = [distinct.index(member["features"]) for member in members]
+        self.members = nn.ModuleList(map(Member, members))
         weights = torch.tensor([member.get("weight", 1.0) for member in members], dtype=torch.float64)
         self.register_buffer("weights", weights, persistent=False)
         found = description.get("temperature")
@@ -125,19 +141,20 @@ class Standalone(nn.Module):
         `numbers`: (B, numeric columns) float64, NaN where missing, dates in seconds since 1970; `codes`: (B, text
         columns) int64, the index of each text among its column's categories, or OTHER, or MISSING.
         """
-        mean = self._mean(numbers, codes)
+        mean: Tensor = self._mean(numbers, codes)
         if self.temperature is None:
             return mean
         return torch.softmax(torch.log(torch.clamp(mean, min=SMALLEST)) / self.temperature, dim=1)
 
-    def _mean(self, numbers: Tensor, codes: Tensor) -> Tensor:
-        if len(self.members) == 1:
-            answer: Tensor = self.members[0](numbers, codes)
-            return answer
-        terms = [weight * member(numbers, codes) for weight, member in zip(self.weights, self.members, strict=True)]
-        mean: Tensor = terms[0]
-        for term in terms[1:]:
-            mean = mean + term
+    def _mean(self, numbers: Tensor, codes: Tensor) -> Any:
+        """The weighted mean of the members; the preprocessing that members share is computed once."""
+        inputs = [reader(numbers, codes) for reader in self.readers]
+        answers = [member(*inputs[place]) for member, place in zip(self.members, self.read_by, strict=True)]
+        if len(answers) == 1:
+            return answers[0]
+        mean = self.weights[0] * answers[0]
+        for weight, answer in zip(self.weights[1:], answers[1:], strict=True):
+            mean = mean + weight * answer
         return mean
 
     def load_weights(self, weights: dict[str, Tensor] | list[dict[str, Tensor]]) -> None:
