@@ -14,6 +14,7 @@ from fastapi.security.base import SecurityBase
 from service.concurrency.fair_slots import FairLimiter
 from service.data.processes.runner import Allowance
 from service.domain.access import Caller, Scope
+from service.domain.prediction import DEFAULT
 from service.errors import Forbidden
 from service.settings import file_reader_environment
 
@@ -61,20 +62,20 @@ class Predictor(Protocol):
         """How a model is calibrated; None if there is nothing to calibrate by. Raises PredictionsCorrupt."""
 
     async def predict_few(
-        self, tenant: str, ref: ModelRef, options: PredictionOptions, rows: list[dict[str, Any]]
+        self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT
     ) -> PredictedRows:
         """`predict` for a few rows, without a thread."""
 
-    def predict(self, ref: ModelRef, options: PredictionOptions, rows: list[dict[str, Any]]) -> PredictedRows:
+    def predict(self, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT) -> PredictedRows:
         """`{"prediction": ..., "probabilities": {...}}` for each of `rows`; raises InvalidData, Conflict."""
 
     def predict_file(
         self,
         ref: ModelRef,
-        options: PredictionOptions,
         source: pathlib.Path,
         reading: ReadOptions,
         allowed: Allowance,
+        options: PredictionOptions = DEFAULT,
     ) -> tuple[pathlib.Path, AppliedCalibration | None]:
         """Predictions for the rows of the file `source`, in a file of the same format; raises InvalidData, TooLarge."""
 

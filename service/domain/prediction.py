@@ -16,6 +16,9 @@ class PredictionOptions(NamedTuple):
     """The coverage of intervals, or of sets of classes; None: without them."""
 
 
+DEFAULT = PredictionOptions()
+
+
 class ModelCalibration(FrozenModel):
     """How a model's predictions are calibrated, from the validation rows whose predictions were kept."""
 
@@ -25,8 +28,9 @@ class ModelCalibration(FrozenModel):
     rows: int
     """Number of validation rows that calibrate; 0 if there is nothing to calibrate by."""
     reason: str | None
-    """Why it is this temperature: `fitted`, `too few rows`, `no significant improvement`, `unbounded`, or what keeps
-    the probabilities raw. Null for regression."""
+    """Why it is this temperature: `fitted`, `too few rows`, `no significant improvement`, `unbounded`, `fewer members`
+    (rows predicted by fewer members than the model has, such as those of a fold, cannot say that its mean is too sure),
+    or what else keeps the probabilities raw. Null for regression."""
 
 
 class AppliedCalibration(ModelCalibration):

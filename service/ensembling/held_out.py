@@ -21,6 +21,8 @@ class HeldOut:
     """(N,) class indexes or numbers."""
     values: NDArray[np.float64]
     """(N, V): probabilities of V classes, or one number."""
+    members: NDArray[np.int64]
+    """(N,) number of members that each row's mean is over."""
 
 
 class WeightedMean:
@@ -58,4 +60,4 @@ class WeightedMean:
         """The rows that at least so many members predict, each averaged over those that do."""
         shared = self._members >= members
         means = self._sums[shared] / self._weights[shared, None]
-        return HeldOut(self._row[shared], self._truth[shared], means)
+        return HeldOut(self._row[shared], self._truth[shared], means, self._members[shared])

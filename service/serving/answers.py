@@ -57,7 +57,7 @@ class Predicted:
         ]
         if self.sets is not None:
             for answer, chosen in zip(answers, self.sets, strict=True):
-                answer["set"] = [self.classes[place] for place in np.flatnonzero(chosen)]
+                answer["set"] = [self.classes[place] for place in np.flatnonzero(chosen).tolist()]
         return answers
 
     def to_columns(self) -> list[NDArray[Any]]:
@@ -69,7 +69,7 @@ class Predicted:
         found = [labels[self.values], *self.probabilities.T]
         if self.sets is not None:
             texts = [json.dumps(value, ensure_ascii=False) for value in self.classes]
-            sets = [f"[{', '.join(texts[place] for place in np.flatnonzero(chosen))}]" for chosen in self.sets]
+            sets = [f"[{', '.join(texts[place] for place in np.flatnonzero(chosen).tolist())}]" for chosen in self.sets]
             found.append(np.array(sets, dtype=object))
         return found
 

@@ -19,7 +19,7 @@ from service.domain.report import StoredFile
 from service.ensembling.held_out import HeldOut, WeightedMean
 from service.errors import Conflict, PredictionsCorrupt
 from service.reports import conformal
-from service.reports.temperature import fit_temperature
+from service.reports.temperature import MIN_ROWS, fit_temperature
 from service.serving.messages import Applied
 from service.serving.verified import check_sha256
 
@@ -71,16 +71,34 @@ class Calibration:
         return found
 
 
-def calibrate(truth: NDArray[Any], outputs: NDArray[np.float64]) -> Calibration:
+def calibrate(
+    truth: NDArray[Any], outputs: NDArray[np.float64], complete: NDArray[np.bool_] | None = None
+) -> Calibration:
     """The calibration by held-out rows; truth: (N,), outputs: (N, classes) probabilities or (N,) numbers.
 
-    Rows whose outputs are not finite are left out.
+    `complete`: (N,) whether the outputs are the mean of all members of the model; None: all are. Rows whose outputs are
+    not finite are left out.
     """
     finite = np.isfinite(outputs if outputs.ndim == 1 else outputs.sum(1))
     truth, outputs = truth[finite], outputs[finite]
     if outputs.ndim == 1:
         return Calibration(None, np.sort(conformal.residual_scores(truth, outputs)))
-    return Calibration(fit_temperature(outputs, truth), np.sort(conformal.class_scores(truth, outputs)))
+    whole = np.ones(len(truth), bool) if complete is None else complete[finite]
+    return Calibration(_temperature(truth, outputs, whole), np.sort(conformal.class_scores(truth, outputs)))
+
+
+def _temperature(truth: NDArray[Any], outputs: NDArray[np.float64], complete: NDArray[np.bool_]) -> Temperature:
+    """Fitted on the rows of all members; if they are too few, on all rows, but only below 1.
+
+    A mean of more members is less sure than these rows show: what makes it even less sure would be too much.
+    """
+    if complete.all() or np.count_nonzero(complete) >= MIN_ROWS:
+        return fit_temperature(outputs[complete], truth[complete])
+    found = fit_temperature(outputs, truth)
+    if found.temperature <= 1.0:
+        return found
+    same = {"temperature": 1.0, "calibrated_log_loss": found.log_loss, "reason": "fewer members"}
+    return found.model_copy(update=same)
 
 
 @lru_cache(MODELS)  # errors are not cached: a file may come back
@@ -90,7 +108,8 @@ def calibration_of(ref: ModelRef) -> Calibration:
     Raises Conflict if there is nothing to calibrate by, PredictionsCorrupt for a file that is missing or damaged.
     """
     found, classes = _held_out(ref)
-    calibration = calibrate(found.truth, found.values if classes else found.values[:, 0])
+    outputs = found.values if classes else found.values[:, 0]
+    calibration = calibrate(found.truth, outputs, found.members == len(ref.members))
     if not len(calibration.scores):
         raise Conflict("the model has no finite predictions of validation rows")
     return calibration

@@ -13,7 +13,7 @@ import torch
 
 from service.data.formats.array_columns import write_predictions
 from service.data.preprocess.sources import table_from_rows, table_from_staged
-from service.domain.prediction import PredictionOptions
+from service.domain.prediction import DEFAULT, PredictionOptions
 from service.errors import CheckpointCorrupt, Conflict, InvalidData, ServiceError, StorageError
 from service.serving.answers import column_names, predict_rows, row_bytes
 from service.serving.calibration import apply_calibration, calibration_of
@@ -125,7 +125,7 @@ def warm_up() -> None:
 
 def preload(ref: ModelRef) -> None:
     """Load the model, and predict a row without values; raises CheckpointCorrupt, Conflict."""
-    predict(ref, PredictionOptions(), [[{}]])
+    predict(ref, [[{}]])
 
 
 def check_rows(ref: ModelRef, rows: Rows) -> None:
@@ -146,7 +146,7 @@ def calibration(ref: ModelRef) -> ModelCalibration | None:
         return None
 
 
-def predict(ref: ModelRef, options: PredictionOptions, requests: list[Rows]) -> Batch:
+def predict(ref: ModelRef, requests: list[Rows], options: PredictionOptions = DEFAULT) -> Batch:
     """Predict the rows of several requests at once.
 
     A row, given as raw values by column name, is answered by `{"prediction": ...}`, for classification with
@@ -161,7 +161,7 @@ def predict(ref: ModelRef, options: PredictionOptions, requests: list[Rows]) -> 
     except InvalidData as error:
         each: list[list[Answer] | ServiceError] = [error]
         if len(requests) > 1:
-            each = [predict(ref, options, [rows]).answers[0] for rows in requests]
+            each = [predict(ref, [rows], options).answers[0] for rows in requests]
         return Batch(each, applied.description, time.monotonic() - began)
     answers = predict_rows(model, table, applied).to_json()
     ends = list(accumulate(len(rows) for rows in requests))
@@ -169,7 +169,7 @@ def predict(ref: ModelRef, options: PredictionOptions, requests: list[Rows]) -> 
     return Batch(list(parts), applied.description, time.monotonic() - began)
 
 
-def prediction_schema(ref: ModelRef, options: PredictionOptions) -> PredictionSchema:
+def prediction_schema(ref: ModelRef, options: PredictionOptions = DEFAULT) -> PredictionSchema:
     """What the model needs from a file of rows; raises Conflict, PredictionsCorrupt."""
     fitted = MODELS.weighted(ref).preprocessing
     classes = fitted.target.classes

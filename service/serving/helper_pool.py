@@ -49,12 +49,12 @@ class HelperPool:
         """
         return self._wait(Request(current().tenant, function, arguments))
 
-    def predict(self, model: ModelRef, options: PredictionOptions, rows: list[dict[str, Any]]) -> Any:
+    def predict(self, model: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions) -> Any:
         """Wait for (answers, calibration, seconds) of these rows: see `helper.predict`. Raises as `call` does."""
         return self._wait(Request(current().tenant, "predict", (rows,), model, options))
 
     def submit(
-        self, tenant: str, model: ModelRef, options: PredictionOptions, rows: list[dict[str, Any]]
+        self, tenant: str, model: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions
     ) -> Future[Any]:
         """Like `predict`, without waiting."""
         request = Request(tenant, "predict", (rows,), model, options)
@@ -101,7 +101,7 @@ def _answers(helper: HelperProcess, requests: list[Request]) -> list[Any]:
     first = requests[0]
     if first.model is None:
         return [helper.call(first.function, *first.arguments)]
-    batch = helper.call("predict", first.model, first.options, [request.arguments[0] for request in requests])
+    batch = helper.call("predict", first.model, [request.arguments[0] for request in requests], first.options)
     return [
         answer if isinstance(answer, ServiceError) else (answer, batch.calibration, batch.seconds)
         for answer in batch.answers

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from service.concurrency.cancellation import current
 from service.data.processes.ingest_prediction_rows import ingest_rows
 from service.data.processes.join_predictions import join_predictions
-from service.domain.prediction import PredictedRows
+from service.domain.prediction import DEFAULT, PredictedRows
 from service.errors import TooLarge, Unavailable
 from service.serving.helper_pool import HelperPool
 from service.serving.helper_process import MODEL_BYTES, HelperProcess
@@ -69,13 +69,13 @@ class Predictor:
         return cast("ModelCalibration | None", self._pool.call("calibration", ref))
 
     async def predict_few(
-        self, tenant: str, ref: ModelRef, options: PredictionOptions, rows: list[dict[str, Any]]
+        self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT
     ) -> PredictedRows:
         """`predict` for a few rows, without a thread: together with others that wait for the same model."""
-        answers, calibration, _ = await asyncio.wrap_future(self._pool.submit(tenant, ref, options, rows))
+        answers, calibration, _ = await asyncio.wrap_future(self._pool.submit(tenant, ref, rows, options))
         return PredictedRows(answers, calibration)
 
-    def predict(self, ref: ModelRef, options: PredictionOptions, rows: list[dict[str, Any]]) -> PredictedRows:
+    def predict(self, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT) -> PredictedRows:
         """See `helper.predict`; raises Unavailable if the helper dies or times out.
 
         Many rows are validated as a whole, then predicted in parts, so that other callers get turns in between.
@@ -87,7 +87,7 @@ class Predictor:
             self._pool.call("check_rows", ref, rows)
         while len(answers) < len(rows):
             before = calibration
-            part, calibration, seconds = self._pool.predict(ref, options, rows[len(answers) : len(answers) + step])
+            part, calibration, seconds = self._pool.predict(ref, rows[len(answers) : len(answers) + step], options)
             if answers and calibration != before:
                 raise Unavailable("the predictions that calibrate the model have changed meanwhile; try again")
             answers += part
@@ -95,7 +95,12 @@ class Predictor:
         return PredictedRows(answers, calibration)
 
     def predict_file(
-        self, ref: ModelRef, options: PredictionOptions, source: Path, reading: ReadOptions, allowed: Allowance
+        self,
+        ref: ModelRef,
+        source: Path,
+        reading: ReadOptions,
+        allowed: Allowance,
+        options: PredictionOptions = DEFAULT,
     ) -> tuple[Path, AppliedCalibration | None]:
         """Predict the rows of the file `source`; returns a file of the same format beside it, and its calibration.
 

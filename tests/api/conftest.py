@@ -22,7 +22,7 @@ from service.domain.checkpoint import CheckpointFormat
 from service.domain.export import Export, ExportedJob
 from service.domain.model import ModelVersion
 from service.domain.model_ref import ModelRef
-from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
+from service.domain.prediction import DEFAULT, AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
 from service.domain.report import ReportInputs
 from service.errors import Conflict, NotInstalled
 from service.settings import Settings, free_port
@@ -41,7 +41,7 @@ class CoinPredictor:
     has_onnx = True
     model_bytes = 2**30
 
-    def predict(self, ref: ModelRef, options: PredictionOptions, rows: list[dict[str, Any]]) -> PredictedRows:
+    def predict(self, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT) -> PredictedRows:
         return PredictedRows([{"prediction": 1, "probabilities": {"0": 0.25, "1": 0.75}} for _ in rows], None)
 
     def preload(self, ref: ModelRef) -> None:
@@ -51,12 +51,17 @@ class CoinPredictor:
         return None
 
     async def predict_few(
-        self, tenant: str, ref: ModelRef, options: PredictionOptions, rows: list[dict[str, Any]]
+        self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT
     ) -> PredictedRows:
-        return self.predict(ref, options, rows)
+        return self.predict(ref, rows, options)
 
     def predict_file(
-        self, ref: ModelRef, options: PredictionOptions, source: Path, reading: ReadOptions, allowed: Allowance
+        self,
+        ref: ModelRef,
+        source: Path,
+        reading: ReadOptions,
+        allowed: Allowance,
+        options: PredictionOptions = DEFAULT,
     ) -> tuple[Path, AppliedCalibration | None]:
         return source, None
 

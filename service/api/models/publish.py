@@ -42,18 +42,19 @@ def publish(context: RequestContext, asked: NewVersion, key: str | None, sha256:
     source = asked.source
     if source.sweep is not None:
         source = source.model_copy(update={"select": source.select or "best"})
+    ref = _ref(context, members)
+    context.state.predictor.preload(ref)
     new = NewModelVersion(
         name=asked.name,
         description=asked.description,
         alias=asked.alias,
         source=source,
-        signature=signature,
+        signature=signature.model_copy(update={"calibration": context.state.predictor.calibration(ref)}),
         metrics=_metrics(context, members),
         members=members,
         created_by=by,
         service_version=version("bestepoch"),
     )
-    context.state.predictor.preload(_ref(context, members))
     try:
         with context.database.transaction() as connection:
             return versions.create(connection, new, idempotency_key=key, request_sha256=sha256)

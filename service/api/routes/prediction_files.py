@@ -114,7 +114,7 @@ def predicted_file(
 ) -> PredictedFile:
     """The predictions for the rows of `source`; the file outlives its folder. Blocks."""
     limits = context.state.file_process_limits
-    answers, calibration = context.state.predictor.predict_file(ref, options, source, format_.options, limits)
+    answers, calibration = context.state.predictor.predict_file(ref, source, format_.options, limits, options)
     try:
         return PredictedFile(current().close_on_discard(answers.open("rb")), calibration)
     except OSError as error:

@@ -178,7 +178,7 @@ async def predicted_rows(
     """The predictions as JSON beside `by`, which says what made them."""
     predictor, slots = context.state.predictor, context.state.predict_slots
     if len(rows) <= max(1, FEW_ROWS // len(ref.members)):
-        coroutine = predictor.predict_few(context.caller.tenant, ref, options, rows)
+        coroutine = predictor.predict_few(context.caller.tenant, ref, rows, options)
         body = _body(await expensive_work.until_disconnect(request, coroutine), by)
         if len(body) <= MAX_BUFFERED_BYTES:
             return Response(body, headers=headers, media_type=JSON)
@@ -186,7 +186,7 @@ async def predicted_rows(
 
     def many() -> Response:
         # Serialized here, in the thread, to keep the event loop free.
-        body = _body(predictor.predict(ref, options, rows), by)
+        body = _body(predictor.predict(ref, rows, options), by)
         if len(body) <= MAX_BUFFERED_BYTES:
             return Response(body, headers=headers, media_type=JSON)
         return _from_disk(context, body, headers)
