@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Unpack, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from service.client.predictions import PredictOptions, Predictor
+from service.client.transport import EXPORT_SECONDS
 from service.domain.model import CHAMPION, AliasMoved, ModelAlias, ModelVersion, ModelVersionSummary
 from service.domain.model import Model as State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from service.client.job import Job
     from service.client.predictions import Frame
     from service.client.sweep import Sweep
     from service.client.transport import Transport
+
+Format = Literal["bundle", "onnx", "pt2"]
 
 
 class Model:
@@ -99,8 +102,29 @@ class Model:
         `at`: another alias, or the number of a version.
         """
         options = PredictOptions(calibrated=calibrated, interval=interval)
-        path = self._path + (f":{at}" if isinstance(at, int) else f"@{at}")
-        return Predictor(self._transport, path, options).of(rows, out)
+        return Predictor(self._transport, self._address(at), options).of(rows, out)
+
+    def download(
+        self,
+        path: str | Path,
+        format: Format = "bundle",  # noqa: A002
+        *,
+        at: str | int = CHAMPION,
+        calibrated: bool = True,
+    ) -> Path:
+        """Save a version as one file that predicts without the service, with the preprocessing and all members inside.
+
+        As the file `path`, or in the folder `path` under a default name. `at`: see `predict`. `calibrated`: whether its
+        probabilities are the calibrated ones, as those of `predict` are.
+        """
+        return _save(self._transport, self._address(at), Path(path), format, calibrated=calibrated)
+
+    def card(self, *, at: str | int = CHAMPION) -> str:
+        """The model card of a version, in Markdown; `at`: see `predict`."""
+        return self._transport.request("GET", f"{self._address(at)}/card").text
+
+    def _address(self, at: str | int) -> str:
+        return self._path + (f":{at}" if isinstance(at, int) else f"@{at}")
 
     def delete_alias(self, alias: str) -> None:
         """Delete an alias; the version that it points to stays."""
@@ -153,10 +177,31 @@ class Models:
         """
         return Predictor(self._transport, f"/v1/models/{address}", options).bytes_of(rows)
 
+    def download(
+        self,
+        address: str,
+        path: str | Path,
+        format: Format = "bundle",  # noqa: A002
+        *,
+        calibrated: bool = True,
+    ) -> Path:
+        """`Model.download` of a version by its address: `NAME`, `NAME@ALIAS` or `NAME:VERSION`."""
+        return _save(self._transport, f"/v1/models/{address}", Path(path), format, calibrated=calibrated)
+
     def list(self, **filters: Any) -> Iterator[Model]:
         """Matching models, newest first: `name=`, `job=`."""
         for state in self._transport.pages("/v1/models", filters):
             yield Model(self._transport, State.model_validate(state))
+
+
+def _save(transport: Transport, path: str, target: Path, format: Format, *, calibrated: bool) -> Path:  # noqa: A002
+    params = {"format": format, "calibrated": calibrated}
+    answer = transport.request("GET", f"{path}/download", params=params, timeout=EXPORT_SECONDS)
+    if target.is_dir():
+        name, version = answer.headers["model-name"], answer.headers["model-version"]
+        target /= f"{name}-{version}.{'zip' if format == 'bundle' else format}"
+    target.write_bytes(answer.content)
+    return target
 
 
 def _source(source: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,11 @@ def test_a_model_is_published_predicts_moves_and_rolls_back(client: Client, tmp_
     assert model.predict(MEASURED) == model.predict(MEASURED, at=2)
     frame = model.predict(pd.DataFrame(MEASURED, columns=two.features))
     assert list(frame["prediction"]) == [each["prediction"] for each in model.predict(MEASURED)]
+    bundle = model.download(tmp_path, at=2)
+    assert bundle.name == "client-birds-2.zip"
+    assert "version.json" in ZipFile(bundle).namelist()
+    assert model.card(at=2).startswith("# `client-birds`, version 2\n")
+    assert client.models.download("client-birds:1", tmp_path / "birds.onnx", "onnx").name == "birds.onnx"
     assert model.rollback().version == 1
     with pytest.raises(LookupError, match="no version to roll back to"):
         model.rollback()
