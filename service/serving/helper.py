@@ -213,7 +213,7 @@ def export(ref: ModelRef, asked: Export, target: str) -> None:
 
 def card(ref: ModelRef, version: ModelVersion) -> str:
     """The model card of a version, in Markdown; raises CheckpointCorrupt."""
-    return version_card(version, MODELS.weighted(ref).preprocessing.features, in_bundle=False)
+    return version_card(version, MODELS.weighted(ref).preprocessing.features)
 
 
 def _read(path: str, sha256: str) -> bytes:

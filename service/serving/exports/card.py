@@ -47,8 +47,9 @@ UNRELIABLE = Markdown(
 )
 
 
-def card(job: Job, checkpoint: LoadedCheckpoint, dataset: Dataset | None) -> str:
-    """The model card of `checkpoint`, which `job` has trained on `dataset`."""
+def card(job: Job, checkpoint: LoadedCheckpoint, dataset: Dataset | None, temperature: float = 1.0) -> str:
+    """The model card of `checkpoint`, which `job` has trained on `dataset`; `temperature`: of the bundle."""
+    answered = [] if checkpoint.preprocessing.target.classes is None else [probabilities(temperature)]
     warned = [WARNINGS, joined("\n", (write("- {said}", said=each.message) for each in job.warnings))]
     sections: list[Markdown] = [
         write("# {name}", name=job.name or job.id),
@@ -72,6 +73,7 @@ def card(job: Job, checkpoint: LoadedCheckpoint, dataset: Dataset | None) -> str
         *(warned if job.warnings else ()),
         Markdown("## Usage"),
         usage(checkpoint.preprocessing.features),
+        *answered,
         table(("file", "contents"), FILES.items()),
     ]
     return "\n\n".join(sections) + "\n"
@@ -181,6 +183,17 @@ def usage(features: Sequence[FittedFeature]) -> Markdown:
     """An example with a few columns; `repr` keeps text on one line, so that no value can end the code block."""
     row = {feature.column: synthetic_value(feature, 0) for feature in features[:3]}
     return Markdown(USE.replace("{example}", repr(row)))
+
+
+def probabilities(temperature: float) -> Markdown:
+    """What probabilities the files of a bundle answer."""
+    if temperature == 1.0:
+        return Markdown("Probabilities are those of the last layer, not calibrated by a temperature.")
+    return write(
+        "Probabilities are calibrated: their logarithms are divided by the temperature {temperature}, which was fitted "
+        "to validation rows.",
+        temperature=number(temperature),
+    )
 
 
 def number(value: float | None) -> Markdown:

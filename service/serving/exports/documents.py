@@ -22,12 +22,12 @@ def documents(model: TrainedModel, of: ExportedJob | ModelVersion) -> dict[str, 
     if isinstance(of, ModelVersion):
         # Aliases move; equal versions give equal bytes.
         return {
-            "README.md": version_card(of, model.preprocessing.features, in_bundle=True),
+            "README.md": version_card(of, model.preprocessing.features, temperature=model.temperature),
             "version.json": of.model_dump_json(indent=2, exclude={"aliases"}),
         }
     [checkpoint] = model.checkpoints
     return {
-        "README.md": card(of.job, checkpoint, of.dataset),
+        "README.md": card(of.job, checkpoint, of.dataset, model.temperature),
         "job.json": of.job.model_dump_json(indent=2),
         "history.csv": of.history.read_bytes(),
         "curves.svg": curves(_points(of.history), checkpoint.epoch),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from service.serving.exports.card import LOADER, UNRELIABLE, number, usage
+from service.serving.exports.card import LOADER, UNRELIABLE, number, probabilities, usage
 from service.serving.exports.markdown import Markdown, joined, table, write
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from service.data.preprocess.features import FittedFeature
     from service.domain.model import ModelMember, ModelVersion
+    from service.domain.prediction import ModelCalibration
 
 FILES = {
     **LOADER,
@@ -29,14 +30,18 @@ OPTIMISTIC = Markdown(
 )
 
 
-def version_card(version: ModelVersion, features: Sequence[FittedFeature], *, in_bundle: bool) -> str:
-    """The model card of `version`; `features`: the columns of all members. With the files beside it if `in_bundle`."""
+def version_card(version: ModelVersion, features: Sequence[FittedFeature], *, temperature: float | None = None) -> str:
+    """The model card of `version`; `features`: the columns of all members.
+
+    `temperature`: of the bundle that it is in; None for a card alone.
+    """
     sections: list[Markdown] = [
         write("# {model}, version {number}", model=version.model, number=version.version),
         *([] if version.description is None else [write("{said}", said=version.description)]),
         _summary(version),
         Markdown("## Metrics"),
         *_metrics(version),
+        *([] if version.classes is None else [Markdown("## Calibration"), _calibration(version.calibration)]),
         Markdown("## Lineage"),
         table(("what", "value"), _lineage(version)),
         Markdown("## Members"),
@@ -49,7 +54,7 @@ def version_card(version: ModelVersion, features: Sequence[FittedFeature], *, in
         table(("column", "type", "categories"), map(_column, features)),
         UNRELIABLE,
         Markdown("## Usage"),
-        *(_in_bundle(features) if in_bundle else [_over_http(version)]),
+        *([_over_http(version)] if temperature is None else _in_bundle(version, features, temperature)),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -80,6 +85,18 @@ def _metrics(version: ModelVersion) -> list[Markdown]:
         *((Markdown(name), number(first.get(name)), number(second.get(name))) for name in {**first, **second}),
     ]
     return [table(("metric", "validation", "test"), rows), OPTIMISTIC]
+
+
+def _calibration(found: ModelCalibration | None) -> Markdown:
+    if found is None or found.temperature is None:
+        return Markdown("The jobs have kept no predictions of validation rows to calibrate by: probabilities are raw.")
+    return write(
+        "By default, logarithms of probabilities are divided by the temperature {temperature} ({rows} validation rows: "
+        "{reason}).",
+        temperature=number(found.temperature),
+        rows=Markdown(f"{found.rows:,}"),
+        reason=Markdown() if found.reason is None else found.reason,
+    )
 
 
 def _lineage(version: ModelVersion) -> list[tuple[Markdown, object]]:
@@ -125,8 +142,9 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _in_bundle(features: Sequence[FittedFeature]) -> list[Markdown]:
-    return [usage(features), table(("file", "contents"), FILES.items())]
+def _in_bundle(version: ModelVersion, features: Sequence[FittedFeature], temperature: float) -> list[Markdown]:
+    answered = [] if version.classes is None else [probabilities(temperature)]
+    return [usage(features), *answered, table(("file", "contents"), FILES.items())]
 
 
 def _over_http(version: ModelVersion) -> Markdown:
