@@ -23,7 +23,7 @@ def exported(model: TrainedModel) -> ExportedProgram:
     module = model.standalone()
     two = module.tensors([{}, {}])  # two rows, because torch.export specializes a size of 1
     rows = torch.export.Dim("rows", min=1)
-    program = torch.export.export(module, two, dynamic_shapes=({0: rows}, {0: rows}), strict=False)
+    program = torch.export.export(module, two, dynamic_shapes=({0: rows}, {0: rows}), strict=True)
     for node in program.graph.nodes:  # metadata of this machine and process
         for name in ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node"):
             node.meta.pop(name, None)
