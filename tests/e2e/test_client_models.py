@@ -115,7 +115,7 @@ def test_members_with_different_columns_are_averaged(client: Client) -> None:
         assert probability == pytest.approx(mean, rel=1e-6)
 
 
-def test_the_commands_publish_promote_predict_and_roll_back(client: Client, run: Run) -> None:
+def test_the_commands_publish_promote_predict_download_and_roll_back(client: Client, run: Run, tmp_path: Path) -> None:
     job = client.train(PENGUINS, target="species", **SMALL).wait()
 
     def said(*arguments: str) -> str:
@@ -137,3 +137,12 @@ def test_the_commands_publish_promote_predict_and_roll_back(client: Client, run:
     assert [each["version"] for each in json.loads(said("models", "shop", "--json"))] == [2, 1]
     for address in ("shop", "shop@next", "shop:2"):
         assert said("predict", address, str(PENGUINS)) == said("predict", job.id, str(PENGUINS))
+    saved = tmp_path / "shop-2.zip"
+    assert said("download", "shop@next", "--out", str(tmp_path)) == f"Saved {saved}\n"
+    calibrated, raw = saved.read_bytes(), tmp_path / "raw.zip"
+    assert json.loads(said("download", "shop:2", "--raw", "--out", str(raw), "--json")) == {"path": str(raw)}
+    assert set(ZipFile(saved).namelist()) == set(ZipFile(raw).namelist())
+    assert calibrated == raw.read_bytes()  # too few validation rows for a temperature
+    for wrong in (("--format", "pt"), ("--last",)):
+        ended = run("download", "shop", *wrong)
+        assert (ended.exit_code, str(ended.exception)[:41]) == (1, "a model is downloaded as bundle, onnx or ")

@@ -165,7 +165,7 @@ def test_an_ensemble_is_one_file_that_agrees_with_the_service_on_all_rows(
     expected = np.array([list(answer["probabilities"].values()) for answer in answers])
 
     def taken(kind: str) -> bytes:
-        response = service.get("/v1/models/taken-home:1/download", params={"format": kind})
+        response = service.get("/v1/models/taken-home:1/download", params={"format": kind}, timeout=600.0)
         assert response.status_code == 200, response.text
         assert response.headers["model-version"] == "1"
         return response.content
