@@ -76,6 +76,9 @@ class CoinPredictor:
             raise Conflict("it differs")
         target.write_text(f"{asked.job.id} {asked.history.read_text()}")
 
+    def expect_report(self) -> None:
+        """Nothing has to be started."""
+
     def report(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
         report: ReportSections | Evaluation = classification_report()
         if isinstance(asked, EvaluationInputs):
