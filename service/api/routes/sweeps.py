@@ -91,6 +91,7 @@ def _create(context: RequestContext, asked: SweepSpec, key: str | None) -> tuple
 def _store(context: RequestContext, new: NewSweep) -> tuple[Sweep, bool]:
     """Store the sweep in short transactions, so that others are not blocked; it is visible only after the last one."""
     most, staged, stored = context.state.settings.max_queued_jobs, list[str](), False
+    context.state.predictor.expect_report()
     try:
         if new.chunks:
             with context.database.reading() as connection:
