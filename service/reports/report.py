@@ -10,6 +10,7 @@ from service.reports.sections.classification import ClassificationSection
 from service.reports.sections.effects import Effects
 from service.reports.sections.importance import Importance, Loss
 from service.reports.sections.regression import RegressionSection
+from service.reports.sections.retraining import RetrainingSection
 from service.reports.sections.slices import SlicesSection
 from service.spec.base import FrozenModel
 from service.spec.job import Task
@@ -126,5 +127,8 @@ class Report(FrozenModel):
     """Coverage of prediction intervals or sets of classes; empty without test rows to measure it on."""
     time_columns: list[str]
     """Columns of dates and times, whose numbers here are seconds since 1970 (UTC)."""
+    retraining: RetrainingSection | None = None
+    """What networks trained again say, with fewer rows and without columns; null unless asked for, by
+    `?retrain=true`."""
     missing: list[MissingSection]
     """The sections that are null, and why."""
