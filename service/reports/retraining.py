@@ -84,9 +84,7 @@ def with_retraining(report: Report, found: RetrainingSection | str) -> Report:
         return report.model_copy(update={"missing": missing})
     findings = [Finding(level="note", text=text) for text in found.sentences[: 1 if found.more_rows else 0]]
     better = [each.column for each in found.columns if each.verdict == "better_without"]
-    findings += [
-        Finding(level="note", text=_of_column(each, found)) for each in found.columns if each.column in better
-    ]
+    findings += [Finding(level="note", text=_of_column(each, found)) for each in found.columns if each.column in better]
     return report.model_copy(update={"retraining": found, "findings": [*report.findings, *findings]})
 
 
@@ -109,15 +107,11 @@ def _learning_curve(valued: Sequence[tuple[RetrainedJob, float]]) -> list[Learni
         values, counts = [value for _, value in own], [job.rows for job, _ in own if job.rows is not None]
         rows = round(sum(counts) / len(counts)) if counts else None
         mean, error = _mean(values)
-        points.append(
-            LearningCurvePoint(fraction=fraction, rows=rows, mean=mean, standard_error=error, draws=values)
-        )
+        points.append(LearningCurvePoint(fraction=fraction, rows=rows, mean=mean, standard_error=error, draws=values))
     return points
 
 
-def _dropped_columns(
-    valued: Sequence[tuple[RetrainedJob, float]], full: Mapping[int, float]
-) -> list[DroppedColumn]:
+def _dropped_columns(valued: Sequence[tuple[RetrainedJob, float]], full: Mapping[int, float]) -> list[DroppedColumn]:
     """`full`: the metric of the networks with all columns and rows, by seed."""
     found = []
     for column in dict.fromkeys(job.column for job, _ in valued if job.column is not None):

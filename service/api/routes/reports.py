@@ -19,6 +19,7 @@ from service.api.http.openapi import problems
 from service.api.http.ranges import JSON
 from service.api.routes.job_predictions import find_kept
 from service.api.routes.report_inputs import report_inputs
+from service.api.routes.retraining_results import report_with_retraining
 from service.api.strict_route import StrictRoute
 from service.artifacts import sha256_of
 from service.domain.job_file import JobFile, JobFileKind
@@ -73,6 +74,13 @@ async def get_report(
             max_length=1_000,
         ),
     ] = None,
+    retrain: Annotated[
+        bool,
+        Query(
+            description="Add the section `retraining`, once the jobs that `POST /v1/jobs/{job_id}/retraining` queued "
+            "have ended: would more rows help, and which columns are needed? This starts no training."
+        ),
+    ] = False,
     accept: Annotated[str, Header(description=f"`{MARKDOWN}` or `{HTML}` returns a document.")] = JSON,
 ) -> Response:
     """How good the best epoch is on the rows that it was not trained on, compared with simple models; which columns
@@ -91,6 +99,8 @@ async def get_report(
     if stored is None:
         # One report of a tenant is built at a time: who asks for the same one meanwhile finds it stored.
         stored = await expensive_work.run(context, request, context.state.report_slots, _built, context, job_id)
+    if retrain:
+        stored = await run_in_threadpool(report_with_retraining, context, job_id, stored)
     slots = context.state.compute_slots
     body = await expensive_work.run(context, request, slots, _rendered, stored, wanted, parsed)
     headers = {"Vary": "Accept", "Content-Disposition": f'inline; filename="{job_id}-report.{ENDINGS[wanted]}"'}
@@ -146,6 +156,12 @@ def _stored(context: RequestContext, job_id: str) -> bytes | None:
         return path.read_bytes() if sha256_of(path) == found.sha256 else None
     except OSError:
         return None
+
+
+def stored_report(context: RequestContext, job_id: str) -> Report | None:
+    """The stored report; None if there is none that this version can read."""
+    stored = _stored(context, job_id)
+    return None if stored is None else Report.model_validate_json(stored)
 
 
 def _built(context: RequestContext, job_id: str) -> bytes:

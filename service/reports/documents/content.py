@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from service.reports.documents import charts, column_charts, metrics_content
+from service.reports.documents import charts, column_charts, metrics_content, retraining_content
 from service.reports.documents.blocks import Callout, Charts, Document, Paragraph, Section, Table
 from service.reports.findings import LOSSES, model_name
 from service.reports.text import cell, condition, estimate, number
@@ -27,6 +27,7 @@ TITLES = {
     "importance": "Which columns matter",
     "effects": "Effects of columns",
     "slices": "Where it is wrong",
+    "retraining": retraining_content.TITLE,
 }
 METRICS = {"accuracy": "Accuracy", "mae": "Mean absolute error", "r2": "R²"}
 ROW_LOSSES = {"rmse": "Squared error", "mae": "Absolute error"}
@@ -58,6 +59,8 @@ def document(report: Report) -> Document:
         sections.append(_effects(report.effects, report.time_columns))
     if report.slices is not None:
         sections.append(_slices(report.slices, report.time_columns))
+    if report.retraining is not None:
+        sections.append(retraining_content.retraining(report.retraining))
     sections.append(_worst(report))
     sections += _missing(report)
     sections.append(_about(report))
