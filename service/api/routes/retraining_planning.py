@@ -116,7 +116,7 @@ def _columns(context: RequestContext, job_id: str, base: JobSpec) -> tuple[list[
     if report is None or report.importance is None:
         return features, "order"
     important = [each.columns[0] for each in report.importance.columns if len(each.columns) == 1]
-    return [name for name in important if name in features], "importance"
+    return [name for name in dict.fromkeys([*important, *features]) if name in features], "importance"
 
 
 def _further_columns(base: JobSpec, candidates: Sequence[str], by: str) -> Iterator[LeftOut]:
