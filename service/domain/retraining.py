@@ -34,7 +34,7 @@ class RetrainingPlan(FrozenModel):
     epochs: int
     """Epochs of all these jobs together, at most."""
     estimated_seconds: float | None
-    """An estimate by the pace and the number of epochs of the job itself, as if each job trained alone, one after
+    """An estimate by the speed and the number of epochs of the job itself, as if each job trained alone, one after
     another: jobs of an array take less. Null if the job has no epochs."""
     draws: int
     """Jobs of each share and each column, with different seeds."""

@@ -161,7 +161,7 @@ def _arrays(jobs: Sequence[Resolved]) -> int:
 
 
 def _seconds(context: RequestContext, job: Job, jobs: Sequence[Resolved]) -> float | None:
-    """The job's epochs at its pace for every job, in proportion to the rows; None without epochs."""
+    """The job's epochs at its speed for every job, in proportion to the rows; None without epochs."""
     with context.database.reading() as connection:
         each = retraining.epoch_seconds(connection, job.id)
     if each is None:
