@@ -40,7 +40,7 @@ model_versions = Table(
     Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
     Column("description", String),
     Column("source", JSON, nullable=False),  # `from` of the request
-    Column("signature", JSON, nullable=False),  # task, target, classes, features
+    Column("signature", JSON, nullable=False),  # task, target, classes, features, calibration
     Column("metrics", JSON, nullable=False),
     Column("service_version", String, nullable=False),
     Column("created_by", JSON, nullable=False),
