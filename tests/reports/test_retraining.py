@@ -14,7 +14,7 @@ from service.reports.documents.html import to_html
 from service.reports.documents.markdown import to_markdown
 from service.reports.report import Report
 from service.reports.retraining import RetrainedJob, retraining_section, with_retraining
-from service.reports.sections.retraining import RetrainingSection
+from service.reports.sections.retraining import T_95, MeanChange, RetrainingSection
 from tests.reports.examples import classification_report, regression_report
 
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
@@ -61,9 +61,10 @@ def test_means_standard_errors_and_pairs_are_those_of_numpy(
         error = pairs.std(ddof=1) / 3**0.5
         assert each.change.mean == pytest.approx(pairs.mean())
         assert each.change.standard_error == pytest.approx(error, abs=1e-12)
-        if abs(abs(pairs.mean()) - 2 * error) > 1e-9:
-            expected = "no_difference" if abs(pairs.mean()) < 2 * error else "worse_without"
-            assert each.verdict == (expected if pairs.mean() > 0 or expected == "no_difference" else "better_without")
+        if abs(abs(pairs.mean()) - T_95[3] * error) > 1e-9:
+            clear = abs(pairs.mean()) > T_95[3] * error
+            worse = "worse_without" if pairs.mean() > 0 else "better_without"
+            assert each.verdict == (worse if clear else "no_difference")
     means = [each.change.mean for each in found.columns]
     assert means == sorted(means, reverse=True)
 
@@ -147,3 +148,17 @@ def test_a_report_without_the_section_says_why() -> None:
     assert [(each.section, each.reason) for each in report.missing] == [("retraining", "the job was not retrained")]
     assert "| Answers by retraining | the job was not retrained |" in to_markdown(report)
     assert Report.model_validate_json(report.model_dump_json()) == report
+
+
+@pytest.mark.parametrize("pairs", [2, 3])
+def test_without_a_difference_five_percent_of_the_changes_are_clear_in_either_direction(pairs: int) -> None:
+    draws = np.random.default_rng(0).standard_normal((20_000, pairs))
+    means, errors = draws.mean(1), draws.std(1, ddof=1) / pairs**0.5
+
+    clear = [
+        MeanChange(mean=mean, standard_error=error, pairs=list(row)).clear
+        for mean, error, row in zip(means.tolist(), errors.tolist(), draws.tolist(), strict=True)
+    ]
+
+    for of_sign in (means < 0, means > 0):
+        assert 0.045 < np.mean(np.array(clear) & of_sign) < 0.055

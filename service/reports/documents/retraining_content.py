@@ -30,7 +30,7 @@ def retraining(found: RetrainingSection) -> Section:
     text = (
         f"{found.jobs} networks with this job's settings were trained again and compared by the {name} of the "
         f"{found.part} rows. Standard errors are those of the mean over trainings with other seeds, not of the rows; "
-        "a difference counts from two of them on."
+        "a difference is called clear if a paired t test at 5% finds it."
     )
     if found.metric == "loss":
         text += " The pinball loss is in standard deviations of the training target."

@@ -10,6 +10,9 @@ RetrainingMetric = Literal["log_loss", "rmse", "mae", "poisson_deviance", "loss"
 """A recorded metric of which less is better; `loss`, for quantiles, is in standard deviations of the training
 target."""
 
+T_95 = {2: 6.314, 3: 2.920}
+"""The 95% quantile of Student's t distribution, by the number of pairs, of which there are three at most."""
+
 
 class LearningCurvePoint(FrozenModel):
     """Networks trained on a share of the training rows."""
@@ -38,8 +41,11 @@ class MeanChange(FrozenModel):
 
     @property
     def clear(self) -> bool:
-        """Whether the mean is further from 0 than two standard errors."""
-        return self.standard_error is not None and abs(self.mean) > 2.0 * self.standard_error
+        """Whether the sign of the mean is clear, by Student's t test: wrong in 5% of the cases without a difference,
+        in either direction."""
+        if self.standard_error is None or len(self.pairs) not in T_95:
+            return False
+        return abs(self.mean) > T_95[len(self.pairs)] * self.standard_error
 
 
 class DroppedColumn(FrozenModel):
@@ -50,7 +56,7 @@ class DroppedColumn(FrozenModel):
     change: MeanChange
     """How the metric changes without the column."""
     verdict: Literal["worse_without", "no_difference", "better_without"]
-    """`no_difference` unless the mean is further from 0 than two standard errors."""
+    """`no_difference` unless a paired t test at 5% says that networks are worse, or better, without it."""
 
 
 class RetrainingSection(FrozenModel):
