@@ -204,7 +204,7 @@ def report(
 
 def _retraining_cost(plan: RetrainingPlan) -> str:
     if plan.sweep is not None:
-        return f"Retrained by sweep {plan.sweep} already."
+        return f"Sweep {plan.sweep} retrains this job already."
     seconds = plan.estimated_seconds
     time = "" if seconds is None else f", about {seconds:,.0f} s if each trained alone (an estimate)"
     return f"Training {plan.jobs} networks in {plan.arrays} arrays, at most {plan.epochs:,} epochs{time}."

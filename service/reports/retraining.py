@@ -170,7 +170,7 @@ def _of_column(each: DroppedColumn, found: RetrainingSection) -> str:
         case "better_without":
             return f"Networks trained without {each.column} are better: the {name} {moved}."
         case _:
-            return f"Networks trained without {each.column} are no worse for sure: the {name} {moved}."
+            return f"No clear difference without {each.column}: the {name} {moved}."
 
 
 def _moved(change: MeanChange) -> str:

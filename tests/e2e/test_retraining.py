@@ -41,7 +41,7 @@ def test_a_job_is_retrained_and_its_report_has_the_answers(client: Client, run: 
     printed = run("report", job.id, "--retrain")
     assert printed.exit_code == 0, printed.output
     assert "## Answers by retraining" in printed.stdout
-    assert f"Retrained by sweep {sweep.id} already." in printed.stderr
+    assert f"Sweep {sweep.id} retrains this job already." in printed.stderr
 
 
 def test_the_command_says_what_it_costs_and_waits(client: Client, run: Run) -> None:

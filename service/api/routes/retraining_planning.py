@@ -10,6 +10,7 @@ from service.api.routes.reports import stored_report
 from service.api.routes.sweep_planning import plan_sweep
 from service.api.spec_patch import apply
 from service.domain.retraining import LeftOut, RetrainingPlan
+from service.domain.sweep import SweepStatus
 from service.errors import Conflict, InvalidSpec
 from service.spec.data import DatasetData
 from service.spec.resolve import resolve
@@ -54,7 +55,7 @@ def current_sweep(context: RequestContext, job_id: str) -> tuple[Sweep | None, s
         found = retraining.find(connection, job_id)
     if found is None:
         return None, None
-    return (None if found.status == "cancelled" or not found.jobs else found), found.id
+    return (None if found.status is SweepStatus.cancelled or not found.jobs else found), found.id
 
 
 def plan_retraining(context: RequestContext, job_id: str) -> PlannedRetraining:
