@@ -1,4 +1,4 @@
-"""Commands for jobs: train, watch, jobs, show, cancel, download, predict, report."""
+"""Commands for jobs: train, watch, jobs, show, cancel, download, predict."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from service.domain.status import Status
 
 if TYPE_CHECKING:
     from service.client import Job
-    from service.domain.retraining import RetrainingPlan
 
 app = typer.Typer()
 
@@ -169,45 +168,6 @@ def predict(
         typer.echo(json.dumps(_parse_predictions(predictions)))
     else:
         typer.echo(predictions, nl=False)
-
-
-@app.command()
-def report(
-    job_id: JobId,
-    html: Annotated[Path | None, typer.Option(help="Save it as one HTML file, with charts.")] = None,
-    retrain: Annotated[
-        bool,
-        typer.Option(
-            "--retrain", help="Train a learning curve and networks without single columns, wait, and add the answers."
-        ),
-    ] = False,
-    url: Url = DEFAULT_URL,
-    api_key: ApiKey = None,
-    as_json: AsJson = False,
-) -> None:
-    """Print the report of an ended job as Markdown: metrics, baselines, important columns, errors."""
-    with connect(url, api_key) as client:
-        job = client.job(job_id)
-        if retrain:
-            job.report()  # first, because it says which columns are the most important ones
-            typer.echo(_retraining_cost(job.retraining()), err=True)
-            client.sweep_of(job.retrain().id).wait(progress=not as_json)
-        if html is not None:
-            html.write_text(job.report("html", retrain=retrain), encoding="utf-8")
-            text = json.dumps({"path": str(html)}) if as_json else f"Saved {html}"
-        elif as_json:
-            text = job.report(retrain=retrain).model_dump_json()
-        else:
-            text = job.report("markdown", retrain=retrain).rstrip()
-    typer.echo(text)
-
-
-def _retraining_cost(plan: RetrainingPlan) -> str:
-    if plan.sweep is not None:
-        return f"Sweep {plan.sweep} retrains this job already."
-    seconds = plan.estimated_seconds
-    time = "" if seconds is None else f", about {seconds:,.0f} s if each trained alone (an estimate)"
-    return f"Training {plan.jobs} networks in {plan.arrays} arrays, at most {plan.epochs:,} epochs{time}."
 
 
 def _parse_predictions(predictions: bytes) -> list[Any]:

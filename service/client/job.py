@@ -12,6 +12,7 @@ import httpx2
 from service.client import progress_bar
 from service.client.optional_imports import needs
 from service.client.predictions import PredictOptions, Predictor
+from service.client.reports import read_report
 from service.client.transport import RETRIED, ApiError, ServiceUnavailable
 from service.client.uploads import CsvRows, history_frame, predictions_frame
 from service.domain.epoch import Epoch
@@ -243,13 +244,7 @@ class Job:
         `costs`: of a `false_positive`, `false_negative`, `true_positive` and `true_negative`, for two classes.
         `retrain`: with the answers of the jobs that `retrain()` has queued, once they have ended.
         """
-        params: dict[str, str] = {"format": "json" if format == "object" else format}
-        if retrain:
-            params["retrain"] = "true"
-        if costs is not None:
-            params["costs"] = json.dumps(dict(costs))
-        answer = self._transport.request("GET", f"{self._path}/report", params=params, timeout=900.0)
-        return Report.model_validate_json(answer.content) if format == "object" else answer.text
+        return read_report(self._transport, self._path, Report, format, costs, retrain=retrain)
 
     def retraining(self) -> RetrainingPlan:
         """What `retrain()` would cost: number of jobs, epochs, an estimate of the time, and what is left out."""
