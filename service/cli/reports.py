@@ -47,7 +47,7 @@ def report(
 
         def read(form: Literal["object", "markdown", "html"]) -> Any:
             if of_job:
-                return client.job(subject).report(form, retrain=retrain)  # type: ignore[call-overload]
+                return client.job(subject).report(form, retrain=retrain)
             return client.models.report(subject, form)
 
         _print(read, html, as_json=as_json)

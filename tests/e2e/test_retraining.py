@@ -53,3 +53,10 @@ def test_the_command_says_what_it_costs_and_waits(client: Client, run: Run) -> N
     assert "networks in" in printed.stderr
     assert "(an estimate)" in printed.stderr
     assert len(json.loads(printed.stdout)["retraining"]["learning_curve"]) == 5
+
+
+def test_a_model_is_not_retrained(run: Run) -> None:
+    refused = run("report", "birds@champion", "--retrain")
+
+    assert refused.exit_code == 2
+    assert "only jobs can be retrained" in refused.stderr
