@@ -1,24 +1,24 @@
-// Form for a prediction on one row with the best checkpoint.
+// Form for a prediction of one row.
 
 import { send } from "../lib/api.js";
 import { field, h, select } from "../lib/dom.js";
-import { number } from "../lib/format.js";
+import { number, percent } from "../lib/format.js";
 
 const MAX_COLUMNS = 60; // more are not worth a form
 const MAX_CLASSES = 10;
 
-/** plan: response of POST /v1/jobs/plan for the job's spec; its inputs are the form's fields. */
-export function predictForm(job, plan, signal) {
-  if (plan.inputs.length > MAX_COLUMNS) return h("p", {}, `The model has ${plan.inputs.length} input columns, too many for a form. Send rows to `, h("code", {}, `POST /v1/jobs/${job.id}/predict`), ".");
-  const inputs = new Map(plan.inputs.map((input) => [input.column, inputFor(input)]));
+/** `path`: of the route that predicts; inputs: [{column, categories}, ...], with null categories for free text. */
+export function predictForm(path, inputs, signal) {
+  if (inputs.length > MAX_COLUMNS) return h("p", {}, `The model has ${inputs.length} input columns, too many for a form. Send rows to `, h("code", {}, `POST ${path}`), ", or a file.");
+  const fields = new Map(inputs.map((input) => [input.column, inputFor(input)]));
   const error = h("p", { class: "error", role: "alert" });
   const result = h("div", { "aria-live": "polite" });
   const submit = async (event) => {
     event.preventDefault();
-    const row = Object.fromEntries([...inputs].map(([name, input]) => [name, valueOf(input)]));
+    const row = Object.fromEntries([...fields].map(([name, input]) => [name, valueOf(input)]));
     result.replaceChildren(h("p", {}, "Predicting… The first prediction loads the model and takes a few seconds."));
     try {
-      const { predictions } = await send("POST", `/v1/jobs/${job.id}/predict`, { rows: [row] }, signal);
+      const { predictions } = await send("POST", path, { rows: [row] }, signal);
       error.textContent = "";
       result.replaceChildren(predictionView(predictions[0]));
     } catch (failure) {
@@ -27,7 +27,7 @@ export function predictForm(job, plan, signal) {
     }
   };
   return h("form", { onsubmit: submit }, h("p", {}, "Empty fields are missing values."),
-    h("div", { class: "fields" }, [...inputs].map(([name, input]) => field(name, input))), error, h("button", { class: "primary" }, "Predict"), result);
+    h("div", { class: "fields" }, [...fields].map(([name, input]) => field(name, input))), error, h("button", { class: "primary" }, "Predict"), result);
 }
 
 function inputFor({ column, categories }) {
@@ -50,5 +50,5 @@ function predictionView({ prediction, probabilities }) {
   if (!probabilities) return headline;
   const top = Object.entries(probabilities).sort(([, a], [, b]) => b - a).slice(0, MAX_CLASSES);
   return h("div", {}, headline, h("ul", { class: "bars", "aria-label": "Class probabilities" }, top.map(([name, probability]) =>
-    h("li", {}, h("span", {}, name), h("meter", { min: 0, max: 1, value: probability, "aria-label": `${name}: ${number(probability)}` }), h("span", {}, `${number(Math.round(probability * 1000) / 10)}%`)))));
+    h("li", {}, h("span", {}, name), h("meter", { min: 0, max: 1, value: probability, "aria-label": `${name}: ${number(probability)}` }), h("span", {}, percent(probability))))));
 }

@@ -1,0 +1,119 @@
+// Sections of a classifier's report: metrics, classes, confusion matrix, curves, thresholds.
+
+import { field, fixedTable, h } from "../lib/dom.js";
+import { number } from "../lib/format.js";
+import { estimateCell, estimateText, metricsTable } from "./estimates.js";
+import { figure, legend, plot } from "./plot.js";
+
+const MAX_CURVES = 5;
+const DIGITS = 3;
+const BEST = { f1: "best F1", accuracy: "best accuracy", balanced_accuracy: "best balanced accuracy", cost: "lowest cost" };
+
+export function classificationSections(found, onCosts) {
+  return [metricsSection(found), curvesSection(found), found.thresholds && thresholdsSection(found.thresholds, onCosts)];
+}
+
+function metricsSection(found) {
+  const metrics = [
+    ["Accuracy", found.accuracy], ["Balanced accuracy", found.balanced_accuracy], ["Log loss", found.log_loss], ["Brier score", found.brier_score],
+    ["ROC AUC", found.roc_auc], ["Average precision", found.average_precision], ["Macro F1", found.macro.f1], ["Weighted F1", found.weighted.f1],
+  ];
+  return h("section", {}, h("h2", {}, "Metrics"),
+    h("div", { class: "columns" }, metricsTable(metrics), confusionMatrix(found.confusion)),
+    h("h2", {}, "Classes"), classTable(found.classes));
+}
+
+/** Rows: true classes; each cell is as dark as its share of its row. */
+function confusionMatrix({ classes, counts, grouped }) {
+  const row = (name, cells) => {
+    const total = cells.reduce((sum, count) => sum + count, 0) || 1;
+    return h("tr", {}, h("th", { scope: "row" }, name), cells.map((count, column) =>
+      h("td", { class: `number share s${Math.round((count / total) * 10)}`, title: `${name} predicted as ${classes[column]}: ${number(count)} of ${number(total)}` }, number(count))));
+  };
+  return h("div", { class: "table", tabindex: 0, role: "region", "aria-label": "Confusion matrix" },
+    h("table", { class: "confusion" }, h("caption", {}, "Confusion matrix: true class (row) by predicted class (column)"),
+      h("thead", {}, h("tr", {}, h("td"), classes.map((name) => h("th", { scope: "col", class: "number" }, name)))),
+      h("tbody", {}, counts.map((cells, index) => row(classes[index], cells)))),
+    grouped > 0 && h("p", {}, h("small", {}, `(other): ${number(grouped)} rarer classes.`)));
+}
+
+function classTable(classes) {
+  const estimates = ["precision", "recall", "f1", "roc_auc"];
+  const titles = { precision: "Precision", recall: "Recall", f1: "F1", roc_auc: "ROC AUC" };
+  return fixedTable("Classes", [
+    { title: "Class", cell: (row) => row.name },
+    { title: "Rows", number: true, cell: (row) => number(row.support) },
+    { title: "Predicted", number: true, cell: (row) => number(row.predicted) },
+    ...estimates.map((name) => ({ title: titles[name], number: true, cell: (row) => estimateCell(row[name]) })),
+  ], classes);
+}
+
+function curvesSection(found) {
+  const roc = plot({ x: [0, 1], y: [0, 1] });
+  roc.yAxis();
+  roc.xAxis("false positive rate");
+  roc.line([[0, 0], [1, 1]], "dashed baseline");
+  const precisionRecall = plot({ x: [0, 1], y: [0, 1] });
+  precisionRecall.yAxis();
+  precisionRecall.xAxis("recall");
+  const names = drawnCurves(found.roc);
+  names.forEach((name, index) => {
+    const curve = found.roc.find((each) => each.name === name);
+    roc.line(curve.false_positive_rate.map((rate, place) => [rate, curve.true_positive_rate[place]]), `c${index}`);
+    const other = found.precision_recall.find((each) => each.name === name);
+    if (other) precisionRecall.line(steps(other), `c${index}`);
+  });
+  return h("section", {}, h("h2", {}, "Curves"), legend(names.map((name) => (name === "(macro)" ? "mean of all classes" : name))),
+    h("div", { class: "charts" },
+      figure("ROC curve: true positive rate", roc, `ROC curve, area ${estimateText(found.roc_auc)}`),
+      figure("Precision-recall curve: precision", precisionRecall, `Precision-recall curve, average precision ${estimateText(found.average_precision)}`)));
+}
+
+/** Names of the curves that are drawn, the mean of all classes first. */
+function drawnCurves(curves) {
+  const names = curves.map((curve) => curve.name);
+  const mean = curves.length > 1 ? [names.at(-1)] : [];
+  return [...mean, ...names.slice(0, curves.length > 1 ? -1 : 1)].slice(0, MAX_CURVES);
+}
+
+/** Precision holds from the recall of the point before. */
+function steps({ recall, precision }) {
+  return recall.flatMap((value, place) => [[recall[place - 1] ?? 0, precision[place]], [value, precision[place]]]);
+}
+
+export function reliabilityChart({ of, bins }) {
+  const drawn = plot({ x: [0, 1], y: [0, 1] });
+  drawn.yAxis();
+  drawn.xAxis("mean predicted probability");
+  drawn.line([[0, 0], [1, 1]], "dashed baseline");
+  drawn.line(bins.map((bin) => [bin.mean_probability, bin.observed.value ?? 0]), "c1");
+  for (const { rows, mean_probability: probability, observed } of bins) {
+    if (observed.low !== null) drawn.line([[probability, observed.low], [probability, observed.high]], "whisker");
+    drawn.dot([probability, observed.value ?? 0], "c1", `${number(rows)} rows: predicted ${number(probability, DIGITS)}, observed ${estimateText(observed)}`);
+  }
+  return figure(`Reliability of the probability of ${of === "(predicted class)" ? "the predicted class" : of}: observed share`, drawn);
+}
+
+function thresholdsSection({ positive, rows, best }, onCosts) {
+  const all = [...rows.map((row) => ({ ...row, why: "" })), ...best.map(({ metric, at }) => ({ ...at, why: BEST[metric] ?? metric }))]
+    .sort((a, b) => a.threshold - b.threshold);
+  const costs = rows.some((row) => row.cost !== null);
+  return h("section", {}, h("h2", {}, "Thresholds"),
+    h("p", {}, `A row is predicted ${positive} if its probability is at least the threshold. The best thresholds were chosen on these rows; on new ones they are expected to do a little worse.`),
+    onCosts && costsForm(positive, onCosts),
+    fixedTable("Thresholds", [
+      { title: "Threshold", nowrap: true, cell: (row) => (row.why ? h("strong", {}, `${number(row.threshold, DIGITS)} (${row.why})`) : number(row.threshold, DIGITS)) },
+      ...["precision", "recall", "f1", "accuracy"].map((name) => ({ title: name === "f1" ? "F1" : name[0].toUpperCase() + name.slice(1), number: true, cell: (row) => number(row[name].value, DIGITS) })),
+      { title: "Predicted positive", number: true, cell: (row) => number(row.predicted_positive.value, DIGITS) },
+      ...(costs ? [{ title: "Mean cost", number: true, cell: (row) => number(row.cost?.value, 4) }] : []),
+    ], all));
+}
+
+function costsForm(positive, onCosts) {
+  const falsePositive = h("input", { name: "false_positive", inputmode: "decimal", value: "1", size: 8 });
+  const falseNegative = h("input", { name: "false_negative", inputmode: "decimal", value: "1", size: 8 });
+  return h("form", { class: "controls", onsubmit: (event) => {
+    event.preventDefault();
+    onCosts({ false_positive: Number(falsePositive.value), false_negative: Number(falseNegative.value) });
+  } }, field(`Cost of predicting ${positive} wrongly`, falsePositive), field(`Cost of missing ${positive}`, falseNegative), h("button", {}, "Show costs"));
+}
