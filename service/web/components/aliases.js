@@ -9,7 +9,7 @@ export function aliasPanel(name, onMoved) {
   const list = table("Aliases", [
     { title: "Alias", nowrap: true, cell: (alias) => h("code", {}, alias.alias) },
     { title: "Version", nowrap: true, cell: (alias) => versionLink(name, alias.version) },
-    { title: "Before", nowrap: true, cell: (alias) => (alias.previous === null ? "–" : versionLink(name, alias.previous)) },
+    { title: "Previous", nowrap: true, cell: (alias) => (alias.previous === null ? "–" : versionLink(name, alias.previous)) },
     { title: "Moved", nowrap: true, cell: (alias) => relativeTime(alias.moved_at), text: (alias) => alias.moved_at },
     { title: "By", cell: (alias) => actorName(alias.moved_by) },
     { title: "", cell: (alias) => controls(alias), text: (alias) => JSON.stringify(alias) },

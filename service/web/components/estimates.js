@@ -32,7 +32,7 @@ export function estimateColumns(title, estimates, estimateOf, { fromZero = true,
   const ends = range(estimates, fromZero);
   return [
     { title, cell: (row) => bar(estimateOf(row), ends, fromZero, styleOf(row)) },
-    { title: "(95% interval)", number: true, cell: (row) => estimateCell(estimateOf(row)) },
+    { title: "Value (95% interval)", number: true, cell: (row) => estimateCell(estimateOf(row)) },
   ];
 }
 

@@ -2,9 +2,9 @@
 
 import { facts, fixedTable, h } from "../lib/dom.js";
 import { number, percent, plural } from "../lib/format.js";
-import { classificationSections, reliabilityChart } from "./report_classification.js";
+import { classMetricsSection, curvesSection, reliabilityChart, thresholdsSection } from "./report_classification.js";
 import { effectsSection, importanceSection, slicesSection, worstRowsSection } from "./report_columns.js";
-import { regressionSections } from "./report_regression.js";
+import { regressionMetricsSection, residualSections } from "./report_regression.js";
 import { estimateCell, estimateColumns, estimateText } from "./estimates.js";
 
 export const LOSSES = { log_loss: "log loss", rmse: "RMSE", mae: "MAE", pinball: "pinball loss", huber: "Huber loss", poisson_deviance: "Poisson deviance" };
@@ -18,9 +18,12 @@ export function reportView(report, onCosts = null) {
   const { classification, regression } = report;
   return h("div", { class: "report" },
     h("ul", { class: "findings", "aria-label": "Findings" }, report.findings.map(finding)),
-    classification && classificationSections(classification, onCosts),
-    regression && regressionSections(regression),
+    classification && classMetricsSection(classification),
+    regression && regressionMetricsSection(regression),
     report.baselines && baselinesSection(report.baselines),
+    classification && curvesSection(classification),
+    classification?.thresholds && thresholdsSection(classification.thresholds, onCosts),
+    regression && residualSections(regression),
     calibrationSection(report),
     report.importance && importanceSection(report.importance, LOSSES[report.importance.loss]),
     report.effects?.columns.length > 0 && effectsSection(report.effects, report.time_columns),
@@ -57,7 +60,7 @@ function baselinesSection(found) {
 }
 
 function baselineName({ name, description }) {
-  return h("span", {}, capitalized(name.replaceAll("_", " ")), h("br"), h("small", {}, description));
+  return h("span", { class: "model-name" }, capitalized(name.replaceAll("_", " ")), h("br"), h("small", {}, description));
 }
 
 /** Reliability of the probabilities, temperature, and coverage of sets or intervals. */

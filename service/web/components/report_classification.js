@@ -9,11 +9,8 @@ const MAX_CURVES = 5;
 const DIGITS = 3;
 const BEST = { f1: "best F1", accuracy: "best accuracy", balanced_accuracy: "best balanced accuracy", cost: "lowest cost" };
 
-export function classificationSections(found, onCosts) {
-  return [metricsSection(found), curvesSection(found), found.thresholds && thresholdsSection(found.thresholds, onCosts)];
-}
-
-function metricsSection(found) {
+/** Metrics, confusion matrix and a table of the classes. */
+export function classMetricsSection(found) {
   const metrics = [
     ["Accuracy", found.accuracy], ["Balanced accuracy", found.balanced_accuracy], ["Log loss", found.log_loss], ["Brier score", found.brier_score],
     ["ROC AUC", found.roc_auc], ["Average precision", found.average_precision], ["Macro F1", found.macro.f1], ["Weighted F1", found.weighted.f1],
@@ -30,10 +27,11 @@ function confusionMatrix({ classes, counts, grouped }) {
     return h("tr", {}, h("th", { scope: "row" }, name), cells.map((count, column) =>
       h("td", { class: `number share s${Math.round((count / total) * 10)}`, title: `${name} predicted as ${classes[column]}: ${number(count)} of ${number(total)}` }, number(count))));
   };
-  return h("div", { class: "table", tabindex: 0, role: "region", "aria-label": "Confusion matrix" },
-    h("table", { class: "confusion" }, h("caption", {}, "Confusion matrix: true class (row) by predicted class (column)"),
+  return h("figure", {}, h("figcaption", {}, "Confusion matrix: true class by predicted class"),
+    h("div", { class: "table", tabindex: 0, role: "region", "aria-label": "Confusion matrix" }, h("table", { class: "confusion" },
+      h("caption", { class: "visually-hidden" }, "Confusion matrix: rows are true classes, columns predicted classes"),
       h("thead", {}, h("tr", {}, h("td"), classes.map((name) => h("th", { scope: "col", class: "number" }, name)))),
-      h("tbody", {}, counts.map((cells, index) => row(classes[index], cells)))),
+      h("tbody", {}, counts.map((cells, index) => row(classes[index], cells))))),
     grouped > 0 && h("p", {}, h("small", {}, `(other): ${number(grouped)} rarer classes.`)));
 }
 
@@ -48,7 +46,8 @@ function classTable(classes) {
   ], classes);
 }
 
-function curvesSection(found) {
+/** ROC and precision-recall curves. */
+export function curvesSection(found) {
   const roc = plot({ x: [0, 1], y: [0, 1] });
   roc.yAxis();
   roc.xAxis("false positive rate");
@@ -81,6 +80,7 @@ function steps({ recall, precision }) {
   return recall.flatMap((value, place) => [[recall[place - 1] ?? 0, precision[place]], [value, precision[place]]]);
 }
 
+/** Predicted probabilities against observed shares. */
 export function reliabilityChart({ of, bins }) {
   const drawn = plot({ x: [0, 1], y: [0, 1] });
   drawn.yAxis();
@@ -94,19 +94,26 @@ export function reliabilityChart({ of, bins }) {
   return figure(`Reliability of the probability of ${of === "(predicted class)" ? "the predicted class" : of}: observed share`, drawn);
 }
 
-function thresholdsSection({ positive, rows, best }, onCosts) {
-  const all = [...rows.map((row) => ({ ...row, why: "" })), ...best.map(({ metric, at }) => ({ ...at, why: BEST[metric] ?? metric }))]
-    .sort((a, b) => a.threshold - b.threshold);
-  const costs = rows.some((row) => row.cost !== null);
+/** Thresholds for two classes; `onCosts` as for `reportView`. */
+export function thresholdsSection({ positive, rows, best }, onCosts) {
+  const chosen = best.map(({ metric, at }) => ({ ...at, why: ` (${BEST[metric] ?? metric})` }));
+  const half = rows.filter((row) => row.threshold === 0.5).map((row) => ({ ...row, why: " (default)" }));
+  const all = [...rows.map((row) => ({ ...row, why: "" })), ...chosen].sort((a, b) => a.threshold - b.threshold);
   return h("section", {}, h("h2", {}, "Thresholds"),
     h("p", {}, `A row is predicted ${positive} if its probability is at least the threshold. The best thresholds were chosen on these rows; on new ones they are expected to do a little worse.`),
     onCosts && costsForm(positive, onCosts),
-    fixedTable("Thresholds", [
-      { title: "Threshold", nowrap: true, cell: (row) => (row.why ? h("strong", {}, `${number(row.threshold, DIGITS)} (${row.why})`) : number(row.threshold, DIGITS)) },
-      ...["precision", "recall", "f1", "accuracy"].map((name) => ({ title: name === "f1" ? "F1" : name[0].toUpperCase() + name.slice(1), number: true, cell: (row) => number(row[name].value, DIGITS) })),
-      { title: "Predicted positive", number: true, cell: (row) => number(row.predicted_positive.value, DIGITS) },
-      ...(costs ? [{ title: "Mean cost", number: true, cell: (row) => number(row.cost?.value, 4) }] : []),
-    ], all));
+    thresholdTable("Best thresholds", [...half, ...chosen]),
+    h("details", {}, h("summary", {}, "All thresholds"), thresholdTable("All thresholds", all)));
+}
+
+function thresholdTable(caption, rows) {
+  const column = (title, name) => ({ title, number: true, cell: (row) => number(row[name].value, DIGITS) });
+  const costs = rows.some((row) => row.cost !== null);
+  return fixedTable(caption, [
+    { title: "Threshold", nowrap: true, cell: (row) => `${number(row.threshold, DIGITS)}${row.why}` },
+    column("Precision", "precision"), column("Recall", "recall"), column("F1", "f1"), column("Accuracy", "accuracy"), column("Predicted positive", "predicted_positive"),
+    ...(costs ? [{ title: "Mean cost", number: true, cell: (row) => number(row.cost?.value, 4) }] : []),
+  ], rows);
 }
 
 function costsForm(positive, onCosts) {
@@ -115,5 +122,5 @@ function costsForm(positive, onCosts) {
   return h("form", { class: "controls", onsubmit: (event) => {
     event.preventDefault();
     onCosts({ false_positive: Number(falsePositive.value), false_negative: Number(falseNegative.value) });
-  } }, field(`Cost of predicting ${positive} wrongly`, falsePositive), field(`Cost of missing ${positive}`, falseNegative), h("button", {}, "Show costs"));
+  } }, field(`Cost of a wrong “${positive}”`, falsePositive), field(`Cost of a missed “${positive}”`, falseNegative), h("button", {}, "Find the cheapest threshold"));
 }

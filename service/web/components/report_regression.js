@@ -7,13 +7,18 @@ import { extent, figure, plot } from "./plot.js";
 
 const DIGITS = 3;
 
-export function regressionSections(found) {
+/** Metrics, and predictions against the truth. */
+export function regressionMetricsSection(found) {
   const metrics = [
     ["RMSE", found.rmse], ["Mean absolute error", found.mae], ["Median absolute error", found.median_absolute_error], ["R²", found.r2],
     ["Mean relative error (MAPE)", found.mape], ["Mean residual", found.mean_residual],
   ];
+  return h("section", {}, h("h2", {}, "Metrics"), h("div", { class: "columns" }, metricsTable(metrics), predictedActual(found.predicted_actual)));
+}
+
+/** Residuals, and errors by decile of the true value. */
+export function residualSections(found) {
   return [
-    h("section", {}, h("h2", {}, "Metrics"), h("div", { class: "columns" }, metricsTable(metrics), predictedActual(found.predicted_actual))),
     h("section", {}, h("h2", {}, "Residuals"), h("div", { class: "charts" }, residualHistogram(found.residuals), residualsByPrediction(found.residuals_by_prediction))),
     h("section", {}, h("h2", {}, "Error by decile of the true value"), deciles(found.deciles)),
   ];
@@ -44,9 +49,9 @@ function residualHistogram({ edges, counts }) {
 
 function residualsByPrediction(bins) {
   const [low, high] = extent([0, ...bins.flatMap((bin) => bin.quantiles)]);
-  const ends = extent(bins.flatMap((bin) => [bin.low, bin.high]));
-  const drawn = plot({ x: ends, y: [low, high] });
   const middle = (bin) => (bin.low + bin.high) / 2;
+  const ends = extent(bins.map(middle));
+  const drawn = plot({ x: ends, y: [low, high] });
   drawn.yAxis();
   drawn.xAxis("prediction");
   drawn.area(bins.map((bin) => [middle(bin), bin.quantiles[0], bin.quantiles[4]]), "c1 pale");

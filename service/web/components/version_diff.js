@@ -30,7 +30,7 @@ function metricOf({ part, name }, { metrics }) {
 
 function metricCell(row, version) {
   const value = metricOf(row, version);
-  return value === null ? "–" : `${number(value)} of ${number(version.metrics[row.part].rows)} rows`;
+  return value === null ? "–" : h("span", {}, number(value), h("small", {}, ` (${number(version.metrics[row.part].rows)} rows)`));
 }
 
 function changeText(before, after) {

@@ -1,0 +1,155 @@
+"""Published models: publish, predict, move an alias and roll back, compare versions, delete."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PENGUINS, Visitor
+
+ROW = {"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "flipper_length_mm": 181, "island": "Torgersen"}
+
+
+def published(service: httpx2.Client, name: str, jobs: list[dict[str, Any]]) -> None:
+    """A model with a version of each job; the alias `champion` points to the first one."""
+    for job in jobs:
+        service.post("/v1/models", json={"name": name, "from": {"job": job["id"]}}).raise_for_status()
+
+
+def fill(page: Page, row: dict[str, Any]) -> None:
+    for name, value in row.items():
+        place = page.locator(f"main [name={name}]")
+        place.select_option(str(value)) if name == "island" else place.fill(str(value))
+
+
+def test_a_finished_job_is_published_and_predicts(
+    visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]]
+) -> None:
+    page = visitor.go(f"job/{trained[0]['id']}")
+    page.get_by_role("button", name="Publish…").click()
+    dialog = page.get_by_role("dialog", name="Publish a model")
+    dialog.get_by_label("Model", exact=False).first.fill("Bad Name")
+    dialog.get_by_role("button", name="Publish", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("should be 1 to 63 lower-case letters")
+    dialog.get_by_label("Model", exact=False).first.fill("species")
+    dialog.get_by_label("Description").fill("from the dashboard")
+    dialog.get_by_role("button", name="Publish", exact=True).click()
+
+    expect(page.locator("h1")).to_contain_text("species version 1 champion")
+    version = service.get("/v1/models/species/versions/1").raise_for_status().json()
+    assert (version["from"]["job"], version["description"]) == (trained[0]["id"], "from the dashboard")
+
+    page.get_by_role("link", name="Predict", exact=True).click()
+    fill(page, ROW)
+    page.get_by_role("button", name="Predict", exact=True).click()
+    answer = service.post("/v1/models/species/predict", json={"rows": [ROW]}).json()
+    expect(page.get_by_text(f"Prediction: {answer['predictions'][0]['prediction']}")).to_be_visible()
+    visitor.faults[:] = [each for each in visitor.faults if "422" not in each]
+
+
+def test_a_file_is_predicted(
+    visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    published(service, "files", trained[:1])
+    page = visitor.go("version/files:1/predict")
+    page.get_by_role("button", name="Predict file").click()
+    expect(page.get_by_role("alert").filter(has_text="Choose a file first.")).to_be_visible()
+
+    page.set_input_files("input[type=file]", PENGUINS)
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Predict file").click()
+
+    assert downloading.value.suggested_filename == "files-1-predictions.csv"
+    downloading.value.save_as(tmp_path / "predictions.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "predictions.csv").read_text())))
+    assert len(rows) == len(PENGUINS.read_text().splitlines()) - 1
+
+    broken = tmp_path / "broken.csv"
+    broken.write_text("a,b\n1,2\n")
+    page.set_input_files("input[type=file]", broken)
+    page.get_by_role("button", name="Predict file").click()
+    expect(page.get_by_role("alert").filter(has_text="column")).to_be_visible()
+    visitor.faults[:] = [each for each in visitor.faults if "400" not in each and "422" not in each]
+
+
+def test_an_alias_is_moved_and_rolled_back_with_its_history(
+    visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]]
+) -> None:
+    published(service, "moves", trained)
+    page = visitor.go("model/moves")
+    page.on("dialog", lambda dialog: dialog.accept())
+    aliases = page.get_by_role("region", name="Aliases")
+    expect(aliases.locator("tbody tr")).to_contain_text("champion" + "version 1")
+
+    page.get_by_label("Version", exact=True).select_option("2")
+    page.get_by_role("button", name="Move alias").click()
+    expect(aliases.locator("tbody tr")).to_contain_text("championversion 2version 1")
+    assert service.get("/v1/models/moves/aliases/champion").json()["version"] == 2
+
+    aliases.get_by_role("button", name="Roll back").click()
+    expect(aliases.locator("tbody tr")).to_contain_text("championversion 1")
+    assert service.get("/v1/models/moves/aliases/champion").json()["version"] == 1
+
+    aliases.get_by_role("button", name="History").click()
+    moves = page.get_by_role("dialog").locator("li")
+    expect(moves).to_have_count(3)
+    expect(moves.nth(0)).to_contain_text("moved from version 2 to version 1")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_two_versions_are_compared(visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]]) -> None:
+    published(service, "compared", trained)
+
+    page = visitor.go("model/compared?from=1&to=2")
+
+    differences = page.get_by_role("region", name="Differences")
+    expect(differences).to_contain_text("architecture.batch_norm")
+    expect(differences).not_to_contain_text("optimizer.lr")
+    metrics = page.get_by_role("region", name="Metrics of both versions")
+    values = [
+        service.get(f"/v1/models/compared/versions/{number}").json()["metrics"]["validation"]["values"]["log_loss"]
+        for number in (1, 2)
+    ]
+    row = metrics.locator("tr", has_text="Validation log_loss")
+    for value in values:
+        expect(row).to_contain_text(f"{value:.4g}")
+
+
+def test_a_greedy_ensemble_of_a_sweep_is_published(visitor: Visitor, service: httpx2.Client, penguins: str) -> None:
+    base = {"data": {"kind": "dataset", "id": penguins, "target": "species"}, "max_epochs": 5}
+    sweep = service.post("/v1/sweeps", json={"base": base, "grid": {"optimizer.lr": [0.001, 0.01]}}).json()
+    service.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}, timeout=70)
+    page = visitor.go(f"sweep/{sweep['id']}")
+    page.get_by_role("button", name="Publish…").click()
+    dialog = page.get_by_role("dialog", name="Publish a model")
+    dialog.get_by_label("Model", exact=False).first.fill("ensemble")
+    dialog.get_by_label("Members").select_option("greedy")
+    dialog.get_by_role("button", name="Publish", exact=True).click()
+
+    expect(page.locator("h1")).to_contain_text("ensemble version 1")
+    version = service.get("/v1/models/ensemble/versions/1").raise_for_status().json()
+    assert version["from"]["select"] == "greedy"
+    page.get_by_role("link", name="Details", exact=True).click()
+    expect(page.get_by_role("region", name="Members").locator("tbody tr")).to_have_count(version["member_count"])
+
+
+def test_a_version_with_an_alias_is_not_deleted(
+    visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]]
+) -> None:
+    published(service, "kept", trained)
+    page = visitor.go("version/kept:1/details")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete version").click()
+    expect(page.locator("#toasts")).to_contain_text("champion")
+
+    page = visitor.go("version/kept:2/details")
+    page.get_by_role("button", name="Delete version").click()
+    expect(page.locator("h1")).to_have_text("kept")
+    expect(page.get_by_role("region", name="Versions").locator("tbody tr")).to_have_count(1)
+    visitor.faults[:] = [each for each in visitor.faults if "409" not in each]
