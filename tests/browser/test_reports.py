@@ -98,7 +98,7 @@ def test_a_regression_shows_residuals(visitor: Visitor, service: httpx2.Client, 
 
 
 def test_a_job_without_kept_predictions_says_why_it_has_no_report(browser: Browser, tmp_path: Path) -> None:
-    with running_service(tmp_path, BESTEPOCH_KEEP="best,last") as client:
+    with running_service(tmp_path, BESTEPOCH_KEEP="last") as client:
         job = finished_job(client, {"data": {"kind": "synthetic"}, "max_epochs": 2})
         reason = client.get(f"/v1/jobs/{job['id']}/report").json()["detail"]
         for visitor in visits(browser, str(client.base_url).rstrip("/")):

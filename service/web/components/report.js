@@ -13,8 +13,8 @@ const MARKS = { good: ["✔", "Good"], note: ["●", "Note"], warning: ["▲", "
 const METRICS = { accuracy: "Accuracy", mae: "MAE", r2: "R²" };
 const SECTIONS = { baselines: "Comparison with simple models", importance: "Which columns matter", effects: "Effects of columns", slices: "Where it is wrong" };
 
-/** report: response of GET …/report. `onCosts(costs)` is called when the reader gives costs of false answers. */
-export function reportView(report, onCosts = null) {
+/** report: response of GET …/report. costs: {values, onChange} of the costs of false answers, which a reader may change. */
+export function reportView(report, costs = null) {
   const { classification, regression } = report;
   return h("div", { class: "report" },
     h("ul", { class: "findings", "aria-label": "Findings" }, report.findings.map(finding)),
@@ -22,7 +22,7 @@ export function reportView(report, onCosts = null) {
     regression && regressionMetricsSection(regression),
     report.baselines && baselinesSection(report.baselines),
     classification && curvesSection(classification),
-    classification?.thresholds && thresholdsSection(classification.thresholds, onCosts),
+    classification?.thresholds && thresholdsSection(classification.thresholds, costs),
     regression && residualSections(regression),
     calibrationSection(report),
     report.importance && importanceSection(report.importance, LOSSES[report.importance.loss]),

@@ -94,14 +94,14 @@ export function reliabilityChart({ of, bins }) {
   return figure(`Reliability of the probability of ${of === "(predicted class)" ? "the predicted class" : of}: observed share`, drawn);
 }
 
-/** Thresholds for two classes; `onCosts` as for `reportView`. */
-export function thresholdsSection({ positive, rows, best }, onCosts) {
+/** Thresholds for two classes; `costs` as for `reportView`. */
+export function thresholdsSection({ positive, rows, best }, costs) {
   const chosen = best.map(({ metric, at }) => ({ ...at, why: ` (${BEST[metric] ?? metric})` }));
   const half = rows.filter((row) => row.threshold === 0.5).map((row) => ({ ...row, why: " (default)" }));
   const all = [...rows.map((row) => ({ ...row, why: "" })), ...chosen].sort((a, b) => a.threshold - b.threshold);
   return h("section", {}, h("h2", {}, "Thresholds"),
     h("p", {}, `A row is predicted ${positive} if its probability is at least the threshold. The best thresholds were chosen on these rows; on new ones they are expected to do a little worse.`),
-    onCosts && costsForm(positive, onCosts),
+    costs && costsForm(positive, costs),
     thresholdTable("Best thresholds", [...half, ...chosen]),
     h("details", {}, h("summary", {}, "All thresholds"), thresholdTable("All thresholds", all)));
 }
@@ -116,11 +116,13 @@ function thresholdTable(caption, rows) {
   ], rows);
 }
 
-function costsForm(positive, onCosts) {
-  const falsePositive = h("input", { name: "false_positive", inputmode: "decimal", value: "1", size: 8 });
-  const falseNegative = h("input", { name: "false_negative", inputmode: "decimal", value: "1", size: 8 });
-  return h("form", { class: "controls", onsubmit: (event) => {
+function costsForm(positive, { values, onChange }) {
+  const input = (name) => h("input", { name, inputmode: "decimal", size: 8, value: values[name] });
+  const [falsePositive, falseNegative] = [input("false_positive"), input("false_negative")];
+  const submit = (event) => {
     event.preventDefault();
-    onCosts({ false_positive: Number(falsePositive.value), false_negative: Number(falseNegative.value) });
-  } }, field(`Cost of a wrong “${positive}”`, falsePositive), field(`Cost of a missed “${positive}”`, falseNegative), h("button", {}, "Find the cheapest threshold"));
+    onChange({ false_positive: Number(falsePositive.value), false_negative: Number(falseNegative.value) });
+  };
+  return h("form", { class: "controls", onsubmit: submit },
+    field(`Cost of a wrong “${positive}”`, falsePositive), field(`Cost of a missed “${positive}”`, falseNegative), h("button", {}, "Find the cheapest threshold"));
 }

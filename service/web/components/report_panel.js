@@ -8,23 +8,25 @@ import { evaluatedText, reportView } from "./report.js";
 export function reportPanel(path, signal) {
   const status = h("p", { role: "status" }, "Reading the report. The first time it is built, which takes seconds, or minutes for large data sets…");
   const content = h("div");
+  let costs = { false_positive: 1, false_negative: 1 };
   let query = "";
 
   async function load() {
     try {
       const report = await get(`${path}${query}`, signal);
       status.replaceChildren(`${report.task === "classification" ? "Classification" : "Regression"} of `, h("strong", {}, report.target), `. ${evaluatedText(report.evaluated)}`);
-      content.replaceChildren(documents(), reportView(report, showCosts));
+      content.replaceChildren(documents(), reportView(report, { values: costs, onChange: showCosts }));
     } catch (error) {
       if (signal.aborted) throw error;
       status.replaceChildren(h("span", { class: "error" }, `No report: ${error.message}`));
     }
   }
 
-  async function showCosts(costs) {
+  async function showCosts(next) {
+    costs = next;
     query = `?${new URLSearchParams({ costs: JSON.stringify(costs) })}`;
     await load();
-    content.querySelector("form button")?.focus();
+    content.querySelector("[name=false_negative]")?.focus();
   }
 
   function documents() {
