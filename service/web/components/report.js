@@ -2,6 +2,7 @@
 
 import { facts, fixedTable, h } from "../lib/dom.js";
 import { number, percent, plural } from "../lib/format.js";
+import { findingList } from "./findings.js";
 import { classMetricsSection, curvesSection, reliabilityChart, thresholdsSection } from "./report_classification.js";
 import { effectsSection, importanceSection, slicesSection, worstRowsSection } from "./report_columns.js";
 import { regressionMetricsSection, residualSections } from "./report_regression.js";
@@ -9,7 +10,6 @@ import { estimateCell, estimateColumns, estimateText } from "./estimates.js";
 
 export const LOSSES = { log_loss: "log loss", rmse: "RMSE", mae: "MAE", pinball: "pinball loss", huber: "Huber loss", poisson_deviance: "Poisson deviance" };
 const VERDICTS = { network_better: "network better", no_difference: "no significant difference", baseline_better: "this one is better" };
-const MARKS = { good: ["✔", "Good"], note: ["●", "Note"], warning: ["▲", "Warning"] };
 const METRICS = { accuracy: "Accuracy", mae: "MAE", r2: "R²" };
 const SECTIONS = { baselines: "Comparison with simple models", importance: "Which columns matter", effects: "Effects of columns", slices: "Where it is wrong" };
 
@@ -17,7 +17,7 @@ const SECTIONS = { baselines: "Comparison with simple models", importance: "Whic
 export function reportView(report, costs = null) {
   const { classification, regression } = report;
   return h("div", { class: "report" },
-    h("ul", { class: "findings", "aria-label": "Findings" }, report.findings.map(finding)),
+    findingList(report.findings),
     classification && classMetricsSection(classification),
     regression && regressionMetricsSection(regression),
     report.baselines && baselinesSection(report.baselines),
@@ -35,11 +35,6 @@ export function reportView(report, costs = null) {
 /** "Measured on 34 test rows that it was not trained on; trained on 240 rows." */
 export function evaluatedText({ part, rows, training }) {
   return `Measured on ${number(rows)} ${part} rows that it was not trained on${training === null ? "" : `; trained on ${plural(training, "row")}`}.`;
-}
-
-function finding({ level, text }) {
-  const [mark, name] = MARKS[level];
-  return h("li", { class: level }, h("span", { class: "mark", role: "img", "aria-label": name }, mark), ` ${text}`);
 }
 
 function baselinesSection(found) {
