@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import shutil
 import sys
@@ -30,6 +32,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(folder in item.path.parents for folder in E2E):
             item.add_marker("e2e")
+
+
+def pytest_collection_finish() -> None:
+    """Modules and collected tests live until the end: the garbage collector does not look at them again and again."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # nanobind reports what it finds alive at the end as leaks
 
 
 @pytest.fixture(autouse=True, scope="session")

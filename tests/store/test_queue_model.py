@@ -340,6 +340,7 @@ def seen(job: Row[Any]) -> Expected:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["sqlite", pytest.param("postgres", marks=pytest.mark.e2e)], indirect=True)
 def test_the_queue_agrees_with_its_model(database: Database) -> None:
     run_state_machine_as_test(
         lambda: QueueMachine(database), settings=settings(max_examples=EXAMPLES, stateful_step_count=50)

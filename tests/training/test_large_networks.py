@@ -72,7 +72,7 @@ def large_jobs(draw: st.DrawFn) -> list[Resolved]:
 
 
 @pytest.mark.slow
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(large_jobs())
 def test_large_networks_are_bit_identical_on_1_2_and_4_threads_and_alone(
     pool: shards.ThreadPool, jobs: list[Resolved]
