@@ -17,7 +17,7 @@ export async function show(root, { id, view, signal }) {
   if (!(current in VIEWS)) throw new Error(`A version has no page “${current}”.`);
   root.append(
     h("h1", {}, h("a", { href: `#/model/${name}` }, name), ` version ${number} `, version.aliases.map((alias) => h("span", { class: "label" }, alias))),
-    version.description && h("p", {}, version.description),
+    version.description ? h("p", {}, version.description) : "",
     h("div", { class: "controls" }, deleteButton(version)),
     tabs(`version/${id}`, Object.entries(VIEWS), current), viewOf(current, version, signal));
 }
