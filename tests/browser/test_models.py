@@ -11,6 +11,8 @@ import httpx2
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PENGUINS, Visitor
+from tests.browser.test_access import violations
+from tests.browser.test_odd_cases import finished_job
 
 ROW = {"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "flipper_length_mm": 181, "island": "Torgersen"}
 
@@ -75,6 +77,58 @@ def test_a_file_is_predicted(
     page.get_by_role("button", name="Predict file").click()
     expect(page.get_by_role("alert").filter(has_text="column")).to_be_visible()
     visitor.faults[:] = [each for each in visitor.faults if "400" not in each and "422" not in each]
+
+
+def test_an_interval_and_raw_probabilities_are_asked_for(
+    visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]], penguins: str
+) -> None:
+    mass = finished_job(service, {"data": {"kind": "dataset", "id": penguins, "target": "body_mass_g"}})
+    published(service, "masses", [mass])
+    page = visitor.go("version/masses:1/predict")
+    page.locator("[name=interval]").select_option("0.9")
+    fill(page, ROW)
+    page.get_by_role("button", name="Predict", exact=True).click()
+    asked = service.post("/v1/models/masses/predict", params={"interval": 0.9}, json={"rows": [ROW]}).json()
+    lower, upper = (f"{asked['predictions'][0][end]:.4g}" for end in ("lower", "upper"))
+    expect(page.locator("main")).to_contain_text(f"90% interval: {lower} to {upper}")
+    expect(page.get_by_label("Calibrated probabilities")).to_be_hidden()
+
+    published(service, "sets", trained[:1])
+    page = visitor.go("version/sets:1/predict")
+    page.locator("[name=interval]").select_option("0.8")
+    fill(page, ROW)
+    page.get_by_role("button", name="Predict", exact=True).click()
+    expect(page.locator("main")).to_contain_text("80% set of classes: Adelie")
+
+    page.get_by_label("Calibrated probabilities").uncheck()
+    with page.expect_request(lambda request: "calibrated=false" in request.url):
+        page.get_by_role("button", name="Predict", exact=True).click()
+    expect(page.get_by_text("Prediction: Adelie")).to_be_visible()
+
+
+def test_drift_of_a_file_is_measured(
+    visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    published(service, "drifts", trained[:1])
+    head, *lines = PENGUINS.read_text().splitlines()
+    place = head.split(",").index("island")
+    changed = tmp_path / "changed.csv"
+    rows = [line.split(",") for line in lines]
+    changed.write_text("\n".join([head, *(",".join([*row[:place], "Lofoten", *row[place + 1 :]]) for row in rows)]))
+
+    page = visitor.go("version/drifts:1/drift")
+    page.set_input_files("input[type=file]", changed)
+    page.get_by_role("button", name="Measure drift").click()
+
+    expect(page.get_by_role("list", name="Findings")).to_contain_text("island")
+    first = page.get_by_role("region", name="Drift of columns").locator("tbody tr").first
+    expect(first).to_contain_text("island▲ large")
+    expect(first).to_contain_text("Lofoten")
+    drawn = page.get_by_role("img", name="Shares of island")
+    expect(drawn).to_be_visible()
+    assert "NaN" not in drawn.inner_html()
+    expect(page.get_by_role("region", name="What moved the predictions")).to_contain_text("island")
+    assert violations(page) == []
 
 
 def test_an_alias_is_moved_and_rolled_back_with_its_history(

@@ -9,7 +9,7 @@ import { figure, legend, plot } from "./plot.js";
 
 const DIGITS = 3;
 const MAX_OUTPUTS = 5;
-const [BIN_HEIGHT, CHART_WIDTH, LABEL_WIDTH] = [24, 400, 150]; // pixels
+const [BIN_HEIGHT, CHART_WIDTH, LABEL_WIDTH] = [24, 440, 190]; // pixels
 const DRIFTS = { none: "none", moderate: "▲ moderate", large: "▲ large" };
 
 /** `path`: of the route that measures drift. */
@@ -45,7 +45,7 @@ function columnTable(caption, columns) {
     { title: "By chance, up to", number: true, cell: (column) => number(column.psi_limit, DIGITS) },
     { title: "Missing", number: true, cell: (column) => changeText(column.training_missing, column.missing) },
     { title: "Unseen", number: true, cell: (column) => (column.unseen === null ? "–" : percent(column.unseen)) },
-    { title: "Unseen texts", cell: (column) => column.unseen_texts.join(", ") },
+    ...(columns.some((column) => column.unseen_texts.length) ? [{ title: "Unseen texts", cell: (column) => column.unseen_texts.join(", ") }] : []),
   ], columns);
 }
 

@@ -60,7 +60,7 @@ function headerOf(job, current, setJob) {
 
 function otherView(view, job, plan, signal) {
   if (view === "report") return reportPanel(`/v1/jobs/${job.id}/report`, signal);
-  return predictView(`/v1/jobs/${job.id}/predict`, plan.then((found) => found.inputs ?? Promise.reject(new Error(found.error))), signal);
+  return predictView(`/v1/jobs/${job.id}/predict`, plan.then((found) => (found.inputs ? found : Promise.reject(new Error(found.error)))), signal);
 }
 
 function actions(job, setJob) {

@@ -3,11 +3,12 @@
 import { get, send } from "../lib/api.js";
 import { button, facts, fixedTable, h, relativeTime, tabs } from "../lib/dom.js";
 import { actorName, bytes, metricList, number, shortId } from "../lib/format.js";
+import { driftView } from "../components/drift_view.js";
 import { predictView } from "../components/predict_view.js";
 
 export const title = "Model version";
 
-const VIEWS = { details: "Details", predict: "Predict" };
+const VIEWS = { details: "Details", predict: "Predict", drift: "Drift" };
 
 export async function show(root, { id, view, signal }) {
   const [name, number] = id.split(":");
@@ -24,7 +25,8 @@ export async function show(root, { id, view, signal }) {
 
 function viewOf(view, version, signal) {
   const address = `${version.model}:${version.version}`;
-  if (view === "predict") return predictView(`/v1/models/${address}/predict`, inputsOf(version, signal), signal);
+  if (view === "predict") return predictView(`/v1/models/${address}/predict`, signatureOf(version, signal), signal);
+  if (view === "drift") return driftView(`/v1/models/${address}/drift`, signal);
   return details(version);
 }
 
@@ -36,14 +38,14 @@ function deleteButton({ model, version }) {
   }, { "data-needs": "admin" });
 }
 
-/** The columns that the version needs, with their categories as far as the members' data sets still tell them. */
-async function inputsOf({ features, members }, signal) {
+/** The task, and the columns that the version needs, with their categories as far as the members' data sets still tell them. */
+async function signatureOf({ features, members, task }, signal) {
   const categories = new Map();
   for (const spec of new Map(members.map((member) => [member.dataset?.id, member.spec])).values()) {
     const plan = await send("POST", "/v1/jobs/plan", spec, signal).catch(() => ({ inputs: [] }));
     for (const input of plan.inputs) categories.set(input.column, input.categories);
   }
-  return features.map((column) => ({ column, categories: categories.get(column) ?? null }));
+  return { inputs: features.map((column) => ({ column, categories: categories.get(column) ?? null })), task };
 }
 
 function details(version) {
