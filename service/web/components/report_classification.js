@@ -1,10 +1,12 @@
 // Sections of a classifier's report: metrics, classes, confusion matrix, curves, thresholds.
 
-import { field, fixedTable, h } from "../lib/dom.js";
+import { field, fixedTable, foldable, h } from "../lib/dom.js";
 import { number } from "../lib/format.js";
 import { estimateCell, estimateText, metricsTable } from "./estimates.js";
 import { figure, legend, plot } from "./plot.js";
 
+const FEW_CLASSES = 6; // of a confusion matrix beside the metrics
+const MANY_CLASSES = 20; // of one that is folded
 const MAX_CURVES = 5;
 const DIGITS = 3;
 const BEST = { f1: "best F1", accuracy: "best accuracy", balanced_accuracy: "best balanced accuracy", cost: "lowest cost" };
@@ -15,9 +17,12 @@ export function classMetricsSection(found) {
     ["Accuracy", found.accuracy], ["Balanced accuracy", found.balanced_accuracy], ["Log loss", found.log_loss], ["Brier score", found.brier_score],
     ["ROC AUC", found.roc_auc], ["Average precision", found.average_precision], ["Macro F1", found.macro.f1], ["Weighted F1", found.weighted.f1],
   ];
+  const matrix = confusionMatrix(found.confusion);
+  const count = found.confusion.classes.length;
   return h("section", {}, h("h2", {}, "Metrics"),
-    h("div", { class: "columns" }, metricsTable(metrics), confusionMatrix(found.confusion)),
-    h("h2", {}, "Classes"), classTable(found.classes));
+    count <= FEW_CLASSES ? h("div", { class: "columns" }, metricsTable(metrics), matrix) : metricsTable(metrics),
+    h("h2", {}, "Classes"), classTable(found.classes),
+    count > FEW_CLASSES && foldable("Confusion matrix", matrix, count <= MANY_CLASSES));
 }
 
 /** Rows: true classes; each cell is as dark as its share of its row. */
@@ -28,9 +33,9 @@ function confusionMatrix({ classes, counts, grouped }) {
       h("td", { class: `number share s${Math.round((count / total) * 10)}`, title: `${name} predicted as ${classes[column]}: ${number(count)} of ${number(total)}` }, number(count))));
   };
   return h("figure", {}, h("figcaption", {}, "Confusion matrix: true class by predicted class"),
-    h("div", { class: "table", tabindex: 0, role: "region", "aria-label": "Confusion matrix" }, h("table", { class: "confusion" },
+    h("div", { class: "table", tabindex: 0, role: "region", "aria-label": "Confusion matrix" }, h("table", { class: classes.length > FEW_CLASSES ? "confusion large" : "confusion" },
       h("caption", { class: "visually-hidden" }, "Confusion matrix: rows are true classes, columns predicted classes"),
-      h("thead", {}, h("tr", {}, h("td"), classes.map((name) => h("th", { scope: "col", class: "number" }, name)))),
+      h("thead", {}, h("tr", {}, h("td"), classes.map((name) => h("th", { scope: "col", class: "number" }, h("span", {}, name))))),
       h("tbody", {}, counts.map((cells, index) => row(classes[index], cells))))),
     grouped > 0 && h("p", {}, h("small", {}, `(other): ${number(grouped)} rarer classes.`)));
 }

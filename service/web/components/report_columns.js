@@ -89,9 +89,9 @@ export function worstRowsSection({ worst, task, loss, time_columns: times }) {
     h("p", {}, `The ${plural(rows.length, "row")} with the largest loss, numbered from 0 as in the data set, and their important columns.`),
     fixedTable("Worst rows", [
       { title: "Row", number: true, cell: (row) => String(row.row) },
-      { title: "True", number: !ofClass, cell: (row) => dataValue(row.truth) },
-      { title: "Predicted", number: !ofClass, cell: (row) => dataValue(row.prediction) },
+      { title: "True", nowrap: true, number: !ofClass, cell: (row) => dataValue(row.truth) },
+      { title: "Predicted", nowrap: true, number: !ofClass, cell: (row) => dataValue(row.prediction) },
       { title: score, number: true, cell: (row) => number(ofClass ? row.probability : row.loss, DIGITS) },
-      ...columns.map((name) => ({ title: name, number: rows.some((row) => typeof row.values[name] === "number"), cell: (row) => dataValue(row.values[name], times.includes(name)) })),
+      ...columns.map((name) => ({ title: name, nowrap: true, number: rows.some((row) => typeof row.values[name] === "number"), cell: (row) => dataValue(row.values[name], times.includes(name)) })),
     ], rows));
 }

@@ -21,10 +21,12 @@ export function percent(share) {
   return `${number(Number((share * 100).toPrecision(3)))}%`;
 }
 
-/** A value of a data set; `time`: a number is a time, in seconds since 1970 (UTC). */
+const MAX_TEXT = 60; // characters of a data set's value
+
+/** A value of a data set, long texts cut; `time`: a number is a time, in seconds since 1970 (UTC). */
 export function dataValue(value, time = false) {
   if (value === null || value === undefined) return "–";
-  if (typeof value !== "number") return String(value);
+  if (typeof value !== "number") return String(value).length > MAX_TEXT ? `${String(value).slice(0, MAX_TEXT - 1)}…` : String(value);
   return time ? dateText(value) : number(value, 5);
 }
 
