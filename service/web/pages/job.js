@@ -2,6 +2,7 @@
 
 import { download, get, newIdempotencyKey, send, streamJob } from "../lib/api.js";
 import { button, h, tabs, toast } from "../lib/dom.js";
+import { exportMenu } from "../components/export_menu.js";
 import { statusBadge } from "../components/job_columns.js";
 import { predictView } from "../components/predict_view.js";
 import { publishButton } from "../components/publish_dialog.js";
@@ -69,7 +70,7 @@ function actions(job, setJob) {
   const active = !FINISHED.includes(job.status);
   return h("div", { class: "controls" },
     job.best?.checkpoint && button("Download best checkpoint", () => download(`/v1/jobs/${job.id}/checkpoints/best/download`), { class: "primary" }),
-    job.best?.checkpoint && exportMenu(job),
+    job.best?.checkpoint && exportMenu(exports(job)),
     !active && job.best?.checkpoint && publishButton({ job: job.id }),
     active && button("Cancel", request("cancel"), submit),
     ["queued", "running"].includes(job.status) && job.control !== "pause" && button("Pause", request("pause"), submit),
@@ -84,16 +85,13 @@ function actions(job, setJob) {
     }, { "data-needs": "admin" }));
 }
 
-function exportMenu(job) {
-  const formats = [["pt", "PyTorch state dict"], ["onnx", "ONNX (raw columns in)"], ["pt2", "torch.export"], ["bundle", "Bundle with model card"], ["csv", "Training history (CSV)"]];
-  const menu = h("select", { "aria-label": "Export" }, h("option", { value: "" }, "Export…"), formats.map(([value, text]) => h("option", { value }, text)));
-  menu.onchange = async () => {
-    const format = menu.value;
-    menu.value = "";
-    const path = format === "csv" ? `/v1/jobs/${job.id}/history` : `/v1/jobs/${job.id}/checkpoints/best/download?format=${format}`;
-    await download(path, format === "csv" ? "text/csv" : "*/*").catch((error) => toast(error.message));
-  };
-  return menu;
+function exports({ id }) {
+  const formats = [["pt", "PyTorch state dict"], ["onnx", "ONNX (raw columns in)"], ["pt2", "torch.export"], ["bundle", "Bundle with model card"]];
+  return [
+    ...formats.map(([format, text]) => ({ text, path: `/v1/jobs/${id}/checkpoints/best/download?format=${format}` })),
+    { text: "Training history (CSV)", path: `/v1/jobs/${id}/history`, accept: "text/csv" },
+    { text: "Predictions of held-out rows (CSV)", path: `/v1/jobs/${id}/predictions`, accept: "text/csv" },
+  ];
 }
 
 /** Fork from the last checkpoint, with twice the epochs and patience. */

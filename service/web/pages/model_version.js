@@ -4,11 +4,13 @@ import { get, send } from "../lib/api.js";
 import { button, facts, fixedTable, h, relativeTime, tabs } from "../lib/dom.js";
 import { actorName, bytes, metricList, number, shortId } from "../lib/format.js";
 import { driftView } from "../components/drift_view.js";
+import { exportMenu } from "../components/export_menu.js";
 import { predictView } from "../components/predict_view.js";
+import { reportPanel } from "../components/report_panel.js";
 
 export const title = "Model version";
 
-const VIEWS = { details: "Details", predict: "Predict", drift: "Drift" };
+const VIEWS = { report: "Report", predict: "Predict", drift: "Drift", details: "Details" };
 
 export async function show(root, { id, view, signal }) {
   const [name, number] = id.split(":");
@@ -19,15 +21,21 @@ export async function show(root, { id, view, signal }) {
   root.append(
     h("h1", {}, h("a", { href: `#/model/${name}` }, name), ` version ${number} `, version.aliases.map((alias) => h("span", { class: "label" }, alias))),
     version.description ? h("p", {}, version.description) : "",
-    h("div", { class: "controls" }, deleteButton(version)),
+    h("div", { class: "controls" }, exportMenu(exports(id)), deleteButton(version)),
     tabs(`version/${id}`, Object.entries(VIEWS), current), viewOf(current, version, signal));
 }
 
 function viewOf(view, version, signal) {
   const address = `${version.model}:${version.version}`;
+  if (view === "report") return reportPanel(`/v1/models/${address}/report`, signal);
   if (view === "predict") return predictView(`/v1/models/${address}/predict`, signatureOf(version, signal), signal);
   if (view === "drift") return driftView(`/v1/models/${address}/drift`, signal);
   return details(version);
+}
+
+function exports(address) {
+  const formats = [["bundle", "Bundle with model card"], ["onnx", "ONNX (raw columns in)"], ["pt2", "torch.export"]];
+  return formats.map(([format, text]) => ({ text, path: `/v1/models/${address}/download?format=${format}` }));
 }
 
 function deleteButton({ model, version }) {
