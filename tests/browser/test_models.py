@@ -17,6 +17,46 @@ from tests.browser.test_odd_cases import finished_job
 ROW = {"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "flipper_length_mm": 181, "island": "Torgersen"}
 
 
+def test_from_an_upload_to_a_rollback(visitor: Visitor, service: httpx2.Client, tmp_path: Path) -> None:
+    """Upload, train, read the report, publish, predict next month's file, find drift, publish another, roll back."""
+    page = visitor.go("datasets")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.set_input_files("input[type=file]", PENGUINS)
+    page.locator(".uploads").get_by_text("Train a model").click()
+    for name in ("first", "second"):
+        page.get_by_label("Name", exact=False).first.fill(name)
+        page.get_by_role("button", name="Train", exact=True).click()
+        expect(page.locator("h1 .status")).to_have_text("succeeded", timeout=60_000)
+        page.get_by_role("link", name="Report", exact=True).click()
+        expect(page.get_by_role("list", name="Findings").locator("li").first).to_be_visible(timeout=60_000)
+        page.get_by_role("button", name="Publish…").click()
+        page.get_by_role("dialog").get_by_label("Model", exact=False).first.fill("journey")
+        page.get_by_role("button", name="Publish", exact=True).click()
+        expect(page.locator("h1")).to_contain_text("journey version")
+        page.go_back()
+        page.get_by_role("link", name="Duplicate").click()
+
+    page = visitor.go("version/journey:1/predict")
+    page.set_input_files("input[type=file]", PENGUINS)
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Predict file").click()
+    assert downloading.value.suggested_filename == "journey-1-predictions.csv"
+
+    page.get_by_role("link", name="Drift", exact=True).click()
+    page.set_input_files("input[type=file]", PENGUINS)
+    page.get_by_role("button", name="Measure drift").click()
+    expect(page.get_by_role("region", name="Drift of columns")).to_be_visible()
+    expect(page.get_by_role("region", name="Drift of columns")).not_to_contain_text("large")
+
+    page = visitor.go("version/journey:2")
+    page.get_by_role("button", name="Promote to champion").click()
+    aliases = page.get_by_role("region", name="Aliases")
+    expect(aliases).to_contain_text("championversion 2version 1")
+    aliases.get_by_role("button", name="Roll back").click()
+    expect(aliases).to_contain_text("championversion 1")
+    assert service.post("/v1/models/journey/predict", json={"rows": [ROW]}).json()["model"]["version"] == 1
+
+
 def published(service: httpx2.Client, name: str, jobs: list[dict[str, Any]]) -> None:
     """A model with a version of each job; the alias `champion` points to the first one."""
     for job in jobs:

@@ -21,7 +21,7 @@ export async function show(root, { id, view, signal }) {
   root.append(
     h("h1", {}, h("a", { href: `#/model/${name}` }, name), ` version ${number} `, version.aliases.map((alias) => h("span", { class: "label" }, alias))),
     version.description ? h("p", {}, version.description) : "",
-    h("div", { class: "controls" }, exportMenu(exports(id)), deleteButton(version)),
+    h("div", { class: "controls" }, !version.aliases.includes("champion") && promoteButton(version), exportMenu(exports(id)), deleteButton(version)),
     tabs(`version/${id}`, Object.entries(VIEWS), current), viewOf(current, version, signal));
 }
 
@@ -36,6 +36,13 @@ function viewOf(view, version, signal) {
 function exports(address) {
   const formats = [["bundle", "Bundle with model card"], ["onnx", "ONNX (raw columns in)"], ["pt2", "torch.export"]];
   return formats.map(([format, text]) => ({ text, path: `/v1/models/${address}/download?format=${format}` }));
+}
+
+function promoteButton({ model, version }) {
+  return button("Promote to champion", async () => {
+    await send("PUT", `/v1/models/${model}/aliases/champion`, { version });
+    location.hash = `#/model/${model}`;
+  }, { "data-needs": "submit", title: `/v1/models/${model}/predict answers by this version from then on` });
 }
 
 function deleteButton({ model, version }) {
