@@ -13,7 +13,7 @@ const VERDICTS = { network_better: "network better", no_difference: "no signific
 const METRICS = { accuracy: "Accuracy", mae: "MAE", r2: "R²" };
 const SECTIONS = { baselines: "Comparison with simple models", importance: "Which columns matter", effects: "Effects of columns", slices: "Where it is wrong" };
 
-/** report: response of GET …/report. costs: {values, onChange} of the costs of false answers, which a reader may change. */
+/** report: response of GET …/report, or of POST …/evaluate, which has fewer sections. costs: {values, onChange} of the costs of false answers, which a reader may change. */
 export function reportView(report, costs = null) {
   const { classification, regression } = report;
   return h("div", { class: "report" },

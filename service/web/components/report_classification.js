@@ -11,16 +11,20 @@ const MAX_CURVES = 5;
 const DIGITS = 3;
 const BEST = { f1: "best F1", accuracy: "best accuracy", balanced_accuracy: "best balanced accuracy", cost: "lowest cost" };
 
-/** Metrics, confusion matrix and a table of the classes. */
-export function classMetricsSection(found) {
-  const metrics = [
+/** [name, estimate] pairs. */
+export function classMetrics(found) {
+  return [
     ["Accuracy", found.accuracy], ["Balanced accuracy", found.balanced_accuracy], ["Log loss", found.log_loss], ["Brier score", found.brier_score],
     ["ROC AUC", found.roc_auc], ["Average precision", found.average_precision], ["Macro F1", found.macro.f1], ["Weighted F1", found.weighted.f1],
   ];
+}
+
+/** Metrics, confusion matrix and a table of the classes. */
+export function classMetricsSection(found) {
   const matrix = confusionMatrix(found.confusion);
   const count = found.confusion.classes.length;
   return h("section", {}, h("h2", {}, "Metrics"),
-    count <= FEW_CLASSES ? h("div", { class: "columns" }, metricsTable(metrics), matrix) : metricsTable(metrics),
+    count <= FEW_CLASSES ? h("div", { class: "columns" }, metricsTable(classMetrics(found)), matrix) : metricsTable(classMetrics(found)),
     h("h2", {}, "Classes"), classTable(found.classes),
     count > FEW_CLASSES && foldable("Confusion matrix", matrix, count <= MANY_CLASSES));
 }

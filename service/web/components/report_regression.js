@@ -7,13 +7,17 @@ import { extent, figure, plot } from "./plot.js";
 
 const DIGITS = 3;
 
-/** Metrics, and predictions against the truth. */
-export function regressionMetricsSection(found) {
-  const metrics = [
+/** [name, estimate] pairs. */
+export function regressionMetrics(found) {
+  return [
     ["RMSE", found.rmse], ["Mean absolute error", found.mae], ["Median absolute error", found.median_absolute_error], ["R²", found.r2],
     ["Mean relative error (MAPE)", found.mape], ["Mean residual", found.mean_residual],
   ];
-  return h("section", {}, h("h2", {}, "Metrics"), h("div", { class: "columns" }, metricsTable(metrics), predictedActual(found.predicted_actual)));
+}
+
+/** Metrics, and predictions against the truth. */
+export function regressionMetricsSection(found) {
+  return h("section", {}, h("h2", {}, "Metrics"), h("div", { class: "columns" }, metricsTable(regressionMetrics(found)), predictedActual(found.predicted_actual)));
 }
 
 /** Residuals, and errors by decile of the true value. */

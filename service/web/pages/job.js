@@ -7,6 +7,7 @@ import { statusBadge } from "../components/job_columns.js";
 import { predictView } from "../components/predict_view.js";
 import { publishButton } from "../components/publish_dialog.js";
 import { reportPanel } from "../components/report_panel.js";
+import { retrainingPanel } from "../components/retraining.js";
 import { trainingView } from "../components/training_view.js";
 
 export const title = "Job";
@@ -60,7 +61,7 @@ function headerOf(job, current, setJob) {
 }
 
 function otherView(view, job, plan, signal) {
-  if (view === "report") return reportPanel(`/v1/jobs/${job.id}/report`, signal);
+  if (view === "report") return h("div", {}, reportPanel(`/v1/jobs/${job.id}/report`, signal), retrainingPanel(job.id, signal));
   return predictView(`/v1/jobs/${job.id}/predict`, plan.then((found) => (found.inputs ? found : Promise.reject(new Error(found.error)))), signal);
 }
 

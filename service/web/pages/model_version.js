@@ -4,13 +4,14 @@ import { get, send } from "../lib/api.js";
 import { button, facts, fixedTable, h, relativeTime, tabs } from "../lib/dom.js";
 import { actorName, bytes, metricList, number, shortId } from "../lib/format.js";
 import { driftView } from "../components/drift_view.js";
+import { evaluateView } from "../components/evaluate_view.js";
 import { exportMenu } from "../components/export_menu.js";
 import { predictView } from "../components/predict_view.js";
 import { reportPanel } from "../components/report_panel.js";
 
 export const title = "Model version";
 
-const VIEWS = { report: "Report", predict: "Predict", drift: "Drift", details: "Details" };
+const VIEWS = { report: "Report", predict: "Predict", evaluate: "Evaluate", drift: "Drift", details: "Details" };
 
 export async function show(root, { id, view, signal }) {
   const [name, number] = id.split(":");
@@ -29,6 +30,7 @@ function viewOf(view, version, signal) {
   const address = `${version.model}:${version.version}`;
   if (view === "report") return reportPanel(`/v1/models/${address}/report`, signal);
   if (view === "predict") return predictView(`/v1/models/${address}/predict`, signatureOf(version, signal), signal);
+  if (view === "evaluate") return evaluateView(`/v1/models/${address}/evaluate`, signal);
   if (view === "drift") return driftView(`/v1/models/${address}/drift`, signal);
   return details(version);
 }
