@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOLDERS = ("checkpoints", "datasets", "jobs")  # first parts of keys
+FOLDERS = ("checkpoints", "datasets", "jobs", "models")  # first parts of keys
 TRASH = "trash"  # prefix of the keys of files in the trash
 SCRATCH = "tmp"
 DEPLOYMENT_ID = "deployment-id"

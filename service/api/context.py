@@ -14,6 +14,7 @@ from fastapi.security.base import SecurityBase
 from service.concurrency.fair_slots import FairLimiter
 from service.data.processes.runner import Allowance
 from service.domain.access import Caller, Scope
+from service.domain.prediction import DEFAULT
 from service.errors import Forbidden
 from service.settings import file_reader_environment
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from service.artifacts import Artifacts
     from service.domain.job import Export
     from service.domain.model_ref import ModelRef
+    from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
     from service.domain.report import ReportInputs
     from service.settings import Settings
     from service.spec.limits import JobLimits
@@ -55,15 +57,25 @@ class Predictor(Protocol):
     def preload(self, ref: ModelRef) -> None:
         """Load a model, so that its first prediction is as fast as the next; raises CheckpointCorrupt, Conflict."""
 
-    async def predict_few(self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def calibration(self, ref: ModelRef) -> ModelCalibration | None:
+        """How a model is calibrated; None if there is nothing to calibrate by. Raises PredictionsCorrupt."""
+
+    async def predict_few(
+        self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT
+    ) -> PredictedRows:
         """`predict` for a few rows, without a thread."""
 
-    def predict(self, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def predict(self, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT) -> PredictedRows:
         """`{"prediction": ..., "probabilities": {...}}` for each of `rows`; raises InvalidData, Conflict."""
 
     def predict_file(
-        self, ref: ModelRef, source: pathlib.Path, options: ReadOptions, allowed: Allowance
-    ) -> pathlib.Path:
+        self,
+        ref: ModelRef,
+        source: pathlib.Path,
+        reading: ReadOptions,
+        allowed: Allowance,
+        options: PredictionOptions = DEFAULT,
+    ) -> tuple[pathlib.Path, AppliedCalibration | None]:
         """Predictions for the rows of the file `source`, in a file of the same format; raises InvalidData, TooLarge."""
 
     def to_pt(self, checkpoint: pathlib.Path, sha256: str, target: pathlib.Path) -> None:

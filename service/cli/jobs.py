@@ -143,6 +143,11 @@ def predict(
     ],
     file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet with the feature columns.")],
     out: Annotated[Path | None, typer.Option(help="File for the predictions; default: standard output.")] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(help="Also intervals, or sets of classes, that contain the truth this often, as in 0.9."),
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Raw probabilities, not calibrated.")] = False,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
@@ -151,9 +156,9 @@ def predict(
     with connect(url, api_key) as client:
         try:
             if predictor.startswith("job_"):  # names of models have no underscore
-                predictions = client.job(predictor).predict_file(file)
+                predictions = client.job(predictor).predict_file(file, calibrated=not raw, interval=interval)
             else:
-                predictions = client.models.predict_file(predictor, file)
+                predictions = client.models.predict_file(predictor, file, calibrated=not raw, interval=interval)
         except ValueError as error:
             raise CommandError(str(error)) from None
     if out is not None:

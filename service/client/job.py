@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import httpx2
 
 from service.client import progress_bar
 from service.client.optional_imports import needs
-from service.client.predictions import Predictor
+from service.client.predictions import PredictOptions, Predictor
 from service.client.transport import RETRIED, ApiError, ServiceUnavailable
 from service.client.uploads import CsvRows, history_frame, predictions_frame
 from service.domain.epoch import Epoch
@@ -178,28 +178,35 @@ class Job:
         self._transport.delete(self._path)
 
     @overload
-    def predict(self, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]: ...
+    def predict(self, rows: Iterable[Mapping[str, Any]], **options: Unpack[PredictOptions]) -> list[dict[str, Any]]: ...
     @overload
-    def predict(self, rows: str | Path, out: None = None) -> list[dict[str, Any]]: ...
+    def predict(
+        self, rows: str | Path, out: None = None, **options: Unpack[PredictOptions]
+    ) -> list[dict[str, Any]]: ...
     @overload
-    def predict(self, rows: str | Path, out: str | Path) -> Path: ...
+    def predict(self, rows: str | Path, out: str | Path, **options: Unpack[PredictOptions]) -> Path: ...
     @overload
-    def predict(self, rows: Frame) -> Frame: ...
-    def predict(self, rows: Any, out: str | Path | None = None) -> Any:
+    def predict(self, rows: Frame, **options: Unpack[PredictOptions]) -> Frame: ...
+    def predict(
+        self, rows: Any, out: str | Path | None = None, *, calibrated: bool = True, interval: float | None = None
+    ) -> Any:
         """Predict rows with the best epoch's weights; no prediction depends on other rows.
 
         `rows`: dicts by column name; the path of a CSV, JSON Lines or Parquet file; or a pandas or polars DataFrame.
         Returns a dict a row, `{"prediction": ..., "probabilities": {...}}`, the latter for classes; for a DataFrame,
         one of the same library with the columns `prediction` and `probability of CLASS`, and the same index.
 
+        `calibrated`: false gives raw probabilities. `interval`: also answer `lower` and `upper`, or for classes `set`,
+        which contain the truth with this probability, 0.9 for example.
         `out`: for a path, where to save the predictions, in the format of the rows; returns that path. Predictions for
         a Parquet file need it. Raises ApiError, OSError, ValueError.
         """
-        return Predictor(self._transport, self._path).of(rows, out)
+        options = PredictOptions(calibrated=calibrated, interval=interval)
+        return Predictor(self._transport, self._path, options).of(rows, out)
 
-    def predict_file(self, rows: str | Path | CsvRows) -> bytes:
+    def predict_file(self, rows: str | Path | CsvRows, **options: Unpack[PredictOptions]) -> bytes:
         """The predictions for a file of rows, given by its path, as the bytes of a file of the same format."""
-        return Predictor(self._transport, self._path).bytes_of(rows)
+        return Predictor(self._transport, self._path, options).bytes_of(rows)
 
     def checkpoint(self, kind: Kind = "best", format: Format = "safetensors") -> bytes:  # noqa: A002
         """The bytes of a checkpoint; `onnx`, `pt2` and `bundle` include the preprocessing."""

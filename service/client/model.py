@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
-from service.client.predictions import Predictor
+from service.client.predictions import PredictOptions, Predictor
 from service.domain.model import CHAMPION, AliasMoved, ModelAlias, ModelVersion, ModelVersionSummary
 from service.domain.model import Model as State
 
@@ -72,19 +72,35 @@ class Model:
         return map(AliasMoved.model_validate, self._transport.pages(f"{self._path}/aliases/{alias}/history", {}))
 
     @overload
-    def predict(self, rows: Iterable[Mapping[str, Any]], *, at: str | int = CHAMPION) -> list[dict[str, Any]]: ...
+    def predict(
+        self, rows: Iterable[Mapping[str, Any]], *, at: str | int = CHAMPION, **options: Unpack[PredictOptions]
+    ) -> list[dict[str, Any]]: ...
     @overload
-    def predict(self, rows: str | Path, out: None = None, *, at: str | int = CHAMPION) -> list[dict[str, Any]]: ...
+    def predict(
+        self, rows: str | Path, out: None = None, *, at: str | int = CHAMPION, **options: Unpack[PredictOptions]
+    ) -> list[dict[str, Any]]: ...
     @overload
-    def predict(self, rows: str | Path, out: str | Path, *, at: str | int = CHAMPION) -> Path: ...
+    def predict(
+        self, rows: str | Path, out: str | Path, *, at: str | int = CHAMPION, **options: Unpack[PredictOptions]
+    ) -> Path: ...
     @overload
-    def predict(self, rows: Frame, *, at: str | int = CHAMPION) -> Frame: ...
-    def predict(self, rows: Any, out: str | Path | None = None, *, at: str | int = CHAMPION) -> Any:
+    def predict(self, rows: Frame, *, at: str | int = CHAMPION, **options: Unpack[PredictOptions]) -> Frame: ...
+    def predict(
+        self,
+        rows: Any,
+        out: str | Path | None = None,
+        *,
+        at: str | int = CHAMPION,
+        calibrated: bool = True,
+        interval: float | None = None,
+    ) -> Any:
         """Predict as `Job.predict` does, with the version that `champion` points to.
 
         `at`: another alias, or the number of a version.
         """
-        return Predictor(self._transport, self._path + (f":{at}" if isinstance(at, int) else f"@{at}")).of(rows, out)
+        options = PredictOptions(calibrated=calibrated, interval=interval)
+        path = self._path + (f":{at}" if isinstance(at, int) else f"@{at}")
+        return Predictor(self._transport, path, options).of(rows, out)
 
     def delete_alias(self, alias: str) -> None:
         """Delete an alias; the version that it points to stays."""
@@ -130,12 +146,12 @@ class Models:
         """The model of this name."""
         return Model(self._transport, State.model_validate(self._transport.json("GET", f"/v1/models/{name}")))
 
-    def predict_file(self, address: str, rows: str | Path) -> bytes:
+    def predict_file(self, address: str, rows: str | Path, **options: Unpack[PredictOptions]) -> bytes:
         """The predictions for a file of rows, as the bytes of a file of the same format.
 
         `address`: `NAME`, `NAME@ALIAS` or `NAME:VERSION`.
         """
-        return Predictor(self._transport, f"/v1/models/{address}").bytes_of(rows)
+        return Predictor(self._transport, f"/v1/models/{address}", options).bytes_of(rows)
 
     def list(self, **filters: Any) -> Iterator[Model]:
         """Matching models, newest first: `name=`, `job=`."""

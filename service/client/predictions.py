@@ -7,9 +7,9 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
 from service.client.transport import ApiError
 from service.client.uploads import CsvRows, as_file
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CSV, PARQUET, JSON_LINES = "text/csv", "application/vnd.apache.parquet", "application/x-ndjson"
 PREFIX = "probability of "  # column names of files: the prefix and a class
+SET = "set"  # the column of sets of classes, as JSON
 FILE_SECONDS, ROWS_SECONDS = 900.0, 120.0
 # The service takes 10,000 rows in 2 MiB of JSON, and answers a million probabilities at most.
 MAX_ROWS, MAX_BYTES = 1_000, 2**20
@@ -39,6 +40,15 @@ class DataFrame(Protocol):
 Frame = TypeVar("Frame", bound=DataFrame)
 
 
+class PredictOptions(TypedDict, total=False):
+    """What to predict, beside the class or the number."""
+
+    calibrated: bool
+    """Whether probabilities are calibrated."""
+    interval: float | None
+    """The coverage of intervals, or of sets of classes."""
+
+
 @dataclass(frozen=True)
 class Predictor:
     """Predicts with the weights of a job's best epoch, or with a model."""
@@ -46,6 +56,7 @@ class Predictor:
     transport: Transport
     path: str
     """The path of the job or the model, as in `/v1/jobs/job_1` and `/v1/models/churn@challenger`."""
+    options: PredictOptions = field(default_factory=PredictOptions)
 
     def of(self, rows: Any, out: str | Path | None = None) -> Any:
         """Predictions in the shape of the rows: see `Job.predict`."""
@@ -87,14 +98,8 @@ class Predictor:
         if media_type == PARQUET:
             raise ValueError(f"predictions for a Parquet file are a Parquet file: say where to save it, for {path}")
         columns = self._columns(self.of_file(as_file(path)[0]))
-        classes = {name: name.removeprefix(PREFIX) for name in columns if name.startswith(PREFIX)}
         answers = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
-        if not classes:
-            return list(answers)
-        return [
-            {"prediction": each["prediction"], "probabilities": {label: each[name] for name, label in classes.items()}}
-            for each in answers
-        ]
+        return list(map(_with_probabilities, answers))
 
     def bytes_of_path(self, path: Path) -> bytes:
         """Predictions for a file of rows, as the bytes of a file of the same format; raises ApiError, OSError."""
@@ -104,7 +109,7 @@ class Predictor:
         return self.of_file(as_file(path)[0], media_type)
 
     def of_frame(self, rows: Frame) -> Frame:
-        """A DataFrame with the columns `prediction` and, for classes, `probability of CLASS`; see `of_file`."""
+        """A DataFrame with the columns of a file of predictions; see `of_file`."""
         columns = self._columns(self.of_file(as_file(rows)[0]))
         make: Any = type(rows)  # pandas and polars both accept a dict of columns
         frame: Frame = make(columns, index=rows.index) if hasattr(rows, "index") else make(columns)  # polars has none
@@ -113,16 +118,30 @@ class Predictor:
     def _columns(self, answer: bytes) -> dict[str, list[Any]]:
         """The columns of a CSV file of predictions, with the types that JSON has."""
         header, *lines = csv.reader(io.StringIO(answer.decode(), newline=""))
+        classified = any(name.startswith(PREFIX) for name in header)
         columns: dict[str, list[Any]] = {name: [line[i] for line in lines] for i, name in enumerate(header)}
-        for name in header[1:] or header:
-            columns[name] = [float(text) if text else None for text in columns[name]]
-        if header[1:]:
+        for name, texts in columns.items():
+            if name == SET:
+                columns[name] = [json.loads(text) for text in texts]
+            elif name != "prediction" or not classified:
+                columns[name] = [float(text) if text else None for text in texts]
+        if classified:
             (example,) = self.of_rows([{}])  # missing values are allowed
             columns["prediction"] = [_of_type(type(example["prediction"]), text) for text in columns["prediction"]]
         return columns
 
     def _post(self, **options: Any) -> Any:
-        return self.transport.request("POST", f"{self.path}/predict", **options)
+        asked = {name: json.dumps(value) for name, value in self.options.items() if value is not None}
+        return self.transport.request("POST", f"{self.path}/predict", params=asked, **options)
+
+
+def _with_probabilities(row: Row) -> Row:
+    """A row of a file of predictions as JSON has it."""
+    others = {name: value for name, value in row.items() if not name.startswith(PREFIX)}
+    if len(others) == len(row):
+        return others
+    own = {name.removeprefix(PREFIX): value for name, value in row.items() if name.startswith(PREFIX)}
+    return {"prediction": others.pop("prediction"), "probabilities": own, **others}
 
 
 def media_type_of(path: Path) -> str:

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from service.domain.access import Actor
+from service.domain.prediction import ModelCalibration
 from service.spec.base import FrozenModel
 from service.spec.model import VersionSource
 from service.spec.table import Value
@@ -79,6 +80,8 @@ class Signature(FrozenModel):
     """The classes in the order of the probabilities; null for regression."""
     features: list[str]
     """The columns that it needs, those of all members."""
+    calibration: ModelCalibration | None = None
+    """How its predictions are calibrated; null if a member has kept no predictions of validation rows."""
 
 
 class HeldOutMetrics(FrozenModel):
@@ -157,6 +160,9 @@ class ModelVersionSummary(FrozenModel):
     """The column that it predicts."""
     metrics: VersionMetrics
     """Metrics of the average."""
+    calibration: ModelCalibration | None = None
+    """How its probabilities are calibrated, and by how many rows its intervals; null if a member has kept no
+    predictions of validation rows, and for versions of before."""
     member_count: int
     """Number of members."""
     service_version: str

@@ -14,6 +14,8 @@ class Member(NamedTuple):
     """SHA-256 of the file."""
     weight: float = 1.0
     """Its weight in the average, above 0; weights need not add up to 1."""
+    predictions: tuple[str, str] | None = None
+    """Absolute path and SHA-256 of its kept predictions, which calibrate the model; None if there are none."""
 
 
 class ModelRef(NamedTuple):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.errors import Conflict
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -19,6 +21,8 @@ class HeldOut:
     """(N,) class indexes or numbers."""
     values: NDArray[np.float64]
     """(N, V): probabilities of V classes, or one number."""
+    members: NDArray[np.int64]
+    """(N,) number of members that each row's mean is over."""
 
 
 class WeightedMean:
@@ -33,7 +37,10 @@ class WeightedMean:
         self._members = np.empty(0, np.int64)
 
     def add(self, row: NDArray[np.int64], truth: NDArray[Any], values: NDArray[Any], weight: float = 1.0) -> None:
-        """Add a member's predictions, (n, V), of different rows (n,)."""
+        """Add a member's predictions, (n, V), of different rows (n,).
+
+        Raises Conflict if another member has other true values for the same rows: those of other data.
+        """
         known = np.union1d(self._row, row)
         kept, new = np.searchsorted(known, self._row), np.searchsorted(known, row)
         for name in ("_truth", "_sums", "_weights", "_members"):
@@ -42,6 +49,8 @@ class WeightedMean:
             after[kept] = before
             setattr(self, name, after)
         self._row = known
+        if np.any((self._truth[new] != truth) & (self._members[new] > 0)):
+            raise Conflict("the rows of the members differ: they were trained on different data")
         self._truth[new] = truth
         self._sums[new] += weight * values.astype(np.float64)
         self._weights[new] += weight
@@ -51,4 +60,4 @@ class WeightedMean:
         """The rows that at least so many members predict, each averaged over those that do."""
         shared = self._members >= members
         means = self._sums[shared] / self._weights[shared, None]
-        return HeldOut(self._row[shared], self._truth[shared], means)
+        return HeldOut(self._row[shared], self._truth[shared], means, self._members[shared])

@@ -37,6 +37,7 @@ LOST = {
     "member": "restore the file from a backup, or delete the version and publish the job again",
     "predictions": "restore the file from a backup; the job's checkpoints and metrics do not need it",
     "report": "nothing to do: the next request builds it again",
+    "profile": "restore the file from a backup; where the data set still exists, it is made again when it is asked for",
     "state": "a live job restarts, with the same result; an ended one cannot be forked from its last epoch",
 }
 LOST_WEIGHTS = "restore the file from a backup, or delete the job and submit it again"
@@ -55,6 +56,7 @@ FILES_OF = (
     integrity.dataset_files,
     integrity.member_files,
     integrity.other_member_files,
+    integrity.version_files,
 )
 
 

@@ -33,7 +33,7 @@ def conformal_quantile(scores: Array, level: float) -> float:
     return inf if place > len(scores) else float(np.partition(scores, place - 1)[place - 1])
 
 
-def interval(prediction: Array, quantile: float) -> tuple[Array, Array]:
+def interval(prediction: Array, quantile: float | Array) -> tuple[Array, Array]:
     """Lower and upper ends around predictions, (N,) each; infinite if the quantile is."""
     return prediction - quantile, prediction + quantile
 

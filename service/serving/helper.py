@@ -6,49 +6,41 @@ import hashlib
 import time
 from collections import OrderedDict
 from itertools import accumulate
-from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from service.data.formats.array_columns import write_predictions
 from service.data.preprocess.sources import table_from_rows, table_from_staged
 from service.domain.checkpoint import CheckpointFormat
+from service.domain.prediction import DEFAULT, PredictionOptions
 from service.errors import CheckpointCorrupt, Conflict, InvalidData, NotInstalled, ServiceError, StorageError
+from service.serving.answers import column_names, predict_rows, row_bytes
+from service.serving.calibration import apply_calibration, calibration_of
 from service.serving.exports.bundle import to_bundle
 from service.serving.exports.program import to_pt2
 from service.serving.exports.rows import rows_for
+from service.serving.messages import Batch, PredictionSchema
 from service.serving.weighted_model import WeightedModel
 from service.spec.table import Value
 from service.training.checkpoint import from_bytes, to_pt
 from service.training.inference import InferenceModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence, Set
+    from collections.abc import Callable, Set
     from multiprocessing.connection import Connection
 
-    from numpy.typing import NDArray
-
-    from service.data.preprocess.preprocessing import Table
     from service.domain.job import Export
     from service.domain.model_ref import ModelRef
+    from service.domain.prediction import ModelCalibration
     from service.serving.exports.model import Rows as ExportRows
+    from service.serving.messages import Answer, Applied
     from service.training.checkpoint import LoadedCheckpoint
 
 Rows = list[dict[str, Value | None]]
-Answer = dict[str, Any]
 
 MAX_PROBABILITIES = 1_000_000  # in one response
-
-
-class PredictionSchema(NamedTuple):
-    """What a model needs from a file of rows, for the process that ingests the file."""
-
-    preprocessing: str  # as JSON
-    features: int
-    answers: list[str]  # names of the values that it predicts for each row
 
 
 class ModelCache:
@@ -103,7 +95,7 @@ def serve(pipe: Connection, model_bytes: int) -> None:
     """Serve calls until the pipe closes: (function name, arguments) -> (True, result) or (False, error)."""
     torch.set_num_threads(1)
     MODELS.max_bytes = model_bytes
-    served = (warm_up, preload, check_rows, predict, prediction_schema, predict_part, export_pt, export)
+    served = (warm_up, preload, check_rows, calibration, predict, prediction_schema, predict_part, export_pt, export)
     functions: dict[str, Callable[..., Any]] = {function.__name__: function for function in served}
     while True:
         try:
@@ -137,67 +129,60 @@ def check_rows(ref: ModelRef, rows: Rows) -> None:
     table_from_rows(rows, fitted)
 
 
-def predict(ref: ModelRef, requests: list[Rows]) -> tuple[list[list[Answer] | ServiceError], float]:
-    """Predict the rows of several requests at once; also returns the seconds taken, without loading.
+def calibration(ref: ModelRef) -> ModelCalibration | None:
+    """How the model is calibrated; None if there is nothing to calibrate by. Raises PredictionsCorrupt."""
+    try:
+        return calibration_of(ref).summary
+    except Conflict:
+        return None
+
+
+def predict(ref: ModelRef, requests: list[Rows], options: PredictionOptions = DEFAULT) -> Batch:
+    """Predict the rows of several requests at once.
 
     A row, given as raw values by column name, is answered by `{"prediction": ...}`, for classification with
-    `"probabilities": {class: probability}`. A request with a wrong value gets an InvalidData with row and column, and
-    the others their answers.
+    `"probabilities": {class: probability}`, and as asked for by `options`. A request with a wrong value gets an
+    InvalidData with row and column, and the others their answers. Raises Conflict, PredictionsCorrupt.
     """
     model = MODELS.weighted(ref)
+    applied = apply_calibration(ref, options, model.preprocessing.target.classes)
     began = time.monotonic()
     try:
-        answers = _answers(model, [row for rows in requests for row in rows])
+        table = table_from_rows([row for rows in requests for row in rows], model.preprocessing)
     except InvalidData as error:
-        if len(requests) == 1:
-            return [error], time.monotonic() - began
-        return [predict(ref, [rows])[0][0] for rows in requests], time.monotonic() - began
+        each: list[list[Answer] | ServiceError] = [error]
+        if len(requests) > 1:
+            each = [predict(ref, [rows], options).answers[0] for rows in requests]
+        return Batch(each, applied.description, time.monotonic() - began)
+    answers = predict_rows(model, table, applied).to_json()
     ends = list(accumulate(len(rows) for rows in requests))
-    return [answers[end - len(rows) : end] for rows, end in zip(requests, ends, strict=True)], time.monotonic() - began
+    parts = [answers[end - len(rows) : end] for rows, end in zip(requests, ends, strict=True)]
+    return Batch(list(parts), applied.description, time.monotonic() - began)
 
 
-def _answers(model: WeightedModel, rows: Rows) -> list[Answer]:
-    fitted = model.preprocessing
-    classes = fitted.target.classes
-    table = table_from_rows(rows, fitted)
-    if classes is None:
-        values = model.numbers(table).tolist()
-        return [{"prediction": value if isfinite(value) else None} for value in values]
-    names = [_name(value) for value in classes]
-    shares = model.shares(table)
-    return [
-        {"prediction": classes[best], "probabilities": dict(zip(names, row, strict=True))}
-        for best, row in zip(shares.argmax(dim=1).tolist(), shares.tolist(), strict=True)
-    ]
-
-
-def prediction_schema(ref: ModelRef) -> PredictionSchema:
-    """What the model needs from a file of rows."""
+def prediction_schema(ref: ModelRef, options: PredictionOptions = DEFAULT) -> PredictionSchema:
+    """What the model needs from a file of rows; raises Conflict, PredictionsCorrupt."""
     fitted = MODELS.weighted(ref).preprocessing
-    answers = ["prediction", *(f"probability of {_name(value)}" for value in fitted.target.classes or ())]
-    return PredictionSchema(fitted.model_dump_json(), len(fitted.features), answers)
+    classes = fitted.target.classes
+    return PredictionSchema(
+        fitted.model_dump_json(),
+        len(fitted.features),
+        column_names(classes, options),
+        row_bytes(classes, options),
+        apply_calibration(ref, options, classes),
+    )
 
 
-def predict_part(ref: ModelRef, staged: str, rows: range, answers: str) -> float:
+def predict_part(ref: ModelRef, applied: Applied, staged: str, rows: range, answers: str) -> float:
     """Predict a range of the rows that `read_rows` has staged, into the new Parquet file `answers`.
 
     Returns the seconds taken, without loading the checkpoints.
     """
     model = MODELS.weighted(ref)
     began = time.monotonic()
-    _write_part(model, table_from_staged(Path(staged), model.preprocessing, rows), Path(answers))
+    table = table_from_staged(Path(staged), model.preprocessing, rows)
+    write_predictions(Path(answers), predict_rows(model, table, applied).to_columns())
     return time.monotonic() - began
-
-
-def _write_part(model: WeightedModel, table: Table, answers: Path) -> None:
-    classes = model.preprocessing.target.classes
-    if classes is None:
-        values = model.numbers(table)
-        write_predictions(answers, [np.where(np.isfinite(values), values, np.nan)])
-        return
-    shares = model.shares(table)
-    best = _array(classes)[shares.argmax(dim=1).numpy()]
-    write_predictions(answers, [best, *shares.numpy().T])
 
 
 def export_pt(path: str, sha256: str, target: str) -> None:
@@ -247,12 +232,3 @@ def _read(path: str, sha256: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise CheckpointCorrupt("the checkpoint's file has changed: its SHA-256 differs")
     return data
-
-
-def _array(classes: Sequence[Value]) -> NDArray[Any]:
-    return np.array(classes, dtype=object if isinstance(classes[0], str) else None)
-
-
-def _name(value: Value) -> str:
-    """A class as a JSON key: booleans as `true` and `false`."""
-    return str(value).lower() if isinstance(value, bool) else str(value)

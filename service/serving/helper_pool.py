@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from service.domain.model_ref import ModelRef
+    from service.domain.prediction import PredictionOptions
 
 
 CORES_PER_HELPER = 4
@@ -48,13 +49,15 @@ class HelperPool:
         """
         return self._wait(Request(current().tenant, function, arguments))
 
-    def predict(self, model: ModelRef, rows: list[dict[str, Any]]) -> Any:
-        """Wait for what `helper.predict` returns for these rows. Raises as `call` does."""
-        return self._wait(Request(current().tenant, "predict", (rows,), model))
+    def predict(self, model: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions) -> Any:
+        """Wait for (answers, calibration, seconds) of these rows: see `helper.predict`. Raises as `call` does."""
+        return self._wait(Request(current().tenant, "predict", (rows,), model, options))
 
-    def submit(self, tenant: str, model: ModelRef, rows: list[dict[str, Any]]) -> Future[Any]:
+    def submit(
+        self, tenant: str, model: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions
+    ) -> Future[Any]:
         """Like `predict`, without waiting."""
-        request = Request(tenant, "predict", (rows,), model)
+        request = Request(tenant, "predict", (rows,), model, options)
         self._queue.put(request)
         return request.answer
 
@@ -98,5 +101,8 @@ def _answers(helper: HelperProcess, requests: list[Request]) -> list[Any]:
     first = requests[0]
     if first.model is None:
         return [helper.call(first.function, *first.arguments)]
-    answers, seconds = helper.call("predict", first.model, [request.arguments[0] for request in requests])
-    return [answer if isinstance(answer, ServiceError) else (answer, seconds) for answer in answers]
+    batch = helper.call("predict", first.model, [request.arguments[0] for request in requests], first.options)
+    return [
+        answer if isinstance(answer, ServiceError) else (answer, batch.calibration, batch.seconds)
+        for answer in batch.answers
+    ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from service.concurrency.cancellation import current
 from service.data.processes.ingest_prediction_rows import ingest_rows
 from service.data.processes.join_predictions import join_predictions
+from service.domain.prediction import DEFAULT, PredictedRows
 from service.errors import TooLarge, Unavailable
 from service.serving.helper_pool import HelperPool
 from service.serving.helper_process import MODEL_BYTES, HelperProcess
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from service.data.processes.runner import Allowance
     from service.domain.job import Export
     from service.domain.model_ref import ModelRef
+    from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictionOptions
     from service.domain.report import ReportInputs
+    from service.serving.messages import PredictionSchema
     from service.spec.read_options import ReadOptions
 
 PART_CELLS = 2**20
@@ -58,53 +61,70 @@ class Predictor:
         """
         self._pool.call_each("preload", ref)
 
-    async def predict_few(self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """`predict` for a few rows, without a thread: together with others that wait for the same model."""
-        answers, _ = await asyncio.wrap_future(self._pool.submit(tenant, ref, rows))
-        return cast("list[dict[str, Any]]", answers)
+    def calibration(self, ref: ModelRef) -> ModelCalibration | None:
+        """How a model is calibrated; None if there is nothing to calibrate by. Raises PredictionsCorrupt."""
+        return cast("ModelCalibration | None", self._pool.call("calibration", ref))
 
-    def predict(self, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def predict_few(
+        self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT
+    ) -> PredictedRows:
+        """`predict` for a few rows, without a thread: together with others that wait for the same model."""
+        answers, calibration, _ = await asyncio.wrap_future(self._pool.submit(tenant, ref, rows, options))
+        return PredictedRows(answers, calibration)
+
+    def predict(self, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT) -> PredictedRows:
         """See `helper.predict`; raises Unavailable if the helper dies or times out.
 
         Many rows are validated as a whole, then predicted in parts, so that other callers get turns in between.
         """
         answers: list[dict[str, Any]] = []
+        calibration: AppliedCalibration | None = None
         step = batch_rows(ref)
         if len(rows) > step:
             self._pool.call("check_rows", ref, rows)
         while len(answers) < len(rows):
-            part, seconds = self._pool.predict(ref, rows[len(answers) : len(answers) + step])
+            before = calibration
+            part, calibration, seconds = self._pool.predict(ref, rows[len(answers) : len(answers) + step], options)
+            if answers and calibration != before:
+                raise Unavailable("the predictions that calibrate the model have changed meanwhile; try again")
             answers += part
             step = _next_step(step, seconds, len(rows))
-        return answers
+        return PredictedRows(answers, calibration)
 
-    def predict_file(self, ref: ModelRef, source: Path, options: ReadOptions, allowed: Allowance) -> Path:
-        """Predict the rows of the file `source`; returns a file of the same format beside it.
+    def predict_file(
+        self,
+        ref: ModelRef,
+        source: Path,
+        reading: ReadOptions,
+        allowed: Allowance,
+        options: PredictionOptions = DEFAULT,
+    ) -> tuple[Path, AppliedCalibration | None]:
+        """Predict the rows of the file `source`; returns a file of the same format beside it, and its calibration.
 
         A separate process ingests and validates the whole file first, so that a long or malicious file does not block
         other callers; then the helper predicts it in parts, with other callers in between. Raises InvalidData with what
-        is wrong and where, TooLarge if the predictions would take more than `allowed.unpacked_bytes`, StorageError,
-        Unavailable.
+        is wrong and where, TooLarge if the predictions would take more than `allowed.unpacked_bytes`, Conflict,
+        PredictionsCorrupt, StorageError, Unavailable.
         """
-        assert options.format is not None
+        assert reading.format is not None
         answer = source.with_name("answer")
-        schema = self._pool.call("prediction_schema", ref)
-        rows = ingest_rows(source, source.parent, options, schema.preprocessing, allowed)
-        most = allowed.unpacked_bytes // (VALUE_BYTES * len(schema.answers))
+        schema: PredictionSchema = self._pool.call("prediction_schema", ref, options)
+        rows = ingest_rows(source, source.parent, reading, schema.preprocessing, allowed)
+        most = allowed.unpacked_bytes // schema.row_bytes
         if rows > most:
             raise TooLarge(f"{rows:,} rows are too many for one file; send at most {most:,} at once")
-        at_once = max(batch_rows(ref), PART_CELLS // (schema.features + len(schema.answers)))
-        parts = self._predict_parts(ref, source.parent, rows, at_once)
-        join_predictions(parts, schema.answers, options.format, answer, allowed)
-        return answer
+        parts = self._predict_parts(ref, schema, source.parent, rows)
+        join_predictions(parts, schema.columns, reading.format, answer, allowed)
+        return answer, schema.applied.description
 
-    def _predict_parts(self, ref: ModelRef, folder: Path, rows: int, at_once: int) -> list[Path]:
+    def _predict_parts(self, ref: ModelRef, schema: PredictionSchema, folder: Path, rows: int) -> list[Path]:
         """Predict the rows staged in `folder`, in parts that grow while calls are fast."""
+        at_once = max(batch_rows(ref), PART_CELLS // (schema.features + schema.row_bytes // VALUE_BYTES))
         parts, start, step = [], 0, batch_rows(ref)
         while start < rows:
             parts.append(folder / f"part{start}.parquet")
             asked = range(start, min(start + step, rows))
-            seconds = self._pool.call("predict_part", ref, str(folder), asked, str(parts[-1]))
+            seconds = self._pool.call("predict_part", ref, schema.applied, str(folder), asked, str(parts[-1]))
             start += step
             step = _next_step(step, seconds, at_once)
         return parts

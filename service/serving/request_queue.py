@@ -12,6 +12,7 @@ from service.errors import Unavailable
 
 if TYPE_CHECKING:
     from service.domain.model_ref import ModelRef
+    from service.domain.prediction import PredictionOptions
 
 BATCH_ROWS = 32
 """Rows of requests that are predicted together. More would save little time, and the slowest networks take 0.1 s for
@@ -32,7 +33,13 @@ class Request:
     arguments: tuple[Any, ...]
     model: ModelRef | None = None
     """The model of a prediction, whose `arguments` are its rows."""
+    options: PredictionOptions | None = None
+    """What a prediction asks for."""
     answer: Future[Any] = field(default_factory=Future)
+
+    def fits(self, other: Request) -> bool:
+        """Whether both are predictions that can be made together."""
+        return (self.model, self.options) == (other.model, other.options)
 
     @property
     def rows(self) -> int:
@@ -65,7 +72,7 @@ class RequestQueue:
     def take(self) -> list[Request]:
         """The next request, and those that can be predicted with it; waits for one; empty once the queue is closed.
 
-        A prediction of a few rows takes along others that wait for the same model, at most `batch_rows` together.
+        A prediction of a few rows takes along others of the same model and options, at most `batch_rows` together.
         Cancelled requests are dropped.
         """
         with self._changed:
@@ -101,7 +108,7 @@ class RequestQueue:
         for request in (each for requests in self._waiting.values() for each in requests):
             if rows >= most:
                 return
-            if request is not first and request.model == first.model and rows + request.rows <= most:
+            if request is not first and request.fits(first) and rows + request.rows <= most:
                 together.append(request)
                 rows += request.rows
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from service.domain.job_file import JobFile, JobFileKind
 from service.errors import NotFound
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import referenced
 from service.store.schema import job_files, jobs
-from service.store.tenancy import in_tenant
+from service.store.tenancy import CachedSelect, in_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
+_ONE = CachedSelect(
+    select(job_files).where(job_files.c.job_id == bindparam("job_id"), job_files.c.kind == bindparam("kind")), job_files
+)
+
+
 def find(connection: Connection, job_id: str, kind: JobFileKind) -> JobFile | None:
     """The job's file of this kind, if it has one."""
-    this = in_tenant(connection, job_files), job_files.c.job_id == job_id, job_files.c.kind == kind
-    row = connection.execute(select(job_files).where(*this)).first()
+    row = _ONE.execute(connection, job_id=job_id, kind=kind).first()
     return None if row is None else JobFile.model_validate(row._mapping)
 
 

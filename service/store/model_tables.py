@@ -40,7 +40,7 @@ model_versions = Table(
     Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
     Column("description", String),
     Column("source", JSON, nullable=False),  # `from` of the request
-    Column("signature", JSON, nullable=False),  # task, target, classes, features
+    Column("signature", JSON, nullable=False),  # task, target, classes, features, calibration
     Column("metrics", JSON, nullable=False),
     Column("service_version", String, nullable=False),
     Column("created_by", JSON, nullable=False),
@@ -93,6 +93,23 @@ model_member_files = Table(
         ondelete="CASCADE",
     ),
     Index("ix_model_member_files_bytes", "tenant", "path", "size_bytes"),  # covering index, as that of members
+)
+
+# Made from the version as a whole: its report, the profile of its training rows.
+model_version_files = Table(
+    "model_version_files",
+    metadata,
+    Column("model_id", String, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String, primary_key=True),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
+    Column("sha256", String, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("path", String, nullable=False),
+    ForeignKeyConstraint(
+        ["model_id", "version"], ["model_versions.model_id", "model_versions.version"], ondelete="CASCADE"
+    ),
+    Index("ix_model_version_files_bytes", "tenant", "path", "size_bytes"),  # covering index, as that of members
 )
 
 model_aliases = Table(

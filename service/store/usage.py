@@ -9,7 +9,7 @@ from sqlalchemy import case, func, select, union
 
 from service.domain.status import LIVE, Status
 from service.spec.base import FrozenModel
-from service.store.model_tables import model_member_files, model_members
+from service.store.model_tables import model_member_files, model_members, model_version_files
 from service.store.schema import checkpoints, dataset_inputs, datasets, job_files, jobs
 from service.store.tenancy import in_tenant
 
@@ -31,7 +31,7 @@ class StoredBytes(FrozenModel):
     """Checkpoint files: best, last, and saved states, and members of models. A file that several jobs or models share
     counts once."""
     job_files: int
-    """Other files of jobs: predictions of validation and test rows."""
+    """Other files of jobs and of versions of models: predictions of validation and test rows, reports, profiles."""
     histories: int
     """Recorded epochs in the database, estimated from their number."""
     specs: int
@@ -78,7 +78,7 @@ def read(connection: Connection) -> Usage:
             datasets=int(parquet),
             profiles=int(profiles),
             checkpoints=_files(connection, checkpoints, model_members),
-            job_files=_files(connection, job_files, model_member_files),
+            job_files=_files(connection, job_files, model_member_files, model_version_files),
             histories=HISTORY_ROW_BYTES * sum(int(row.epochs) for row in by_status.values()),
             specs=sum(int(row.specs) for row in by_status.values())
             + _inputs(connection)

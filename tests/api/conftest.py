@@ -21,6 +21,7 @@ from service.data.processes.runner import Allowance
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.job import Export
 from service.domain.model_ref import ModelRef
+from service.domain.prediction import DEFAULT, AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
 from service.domain.report import ReportInputs
 from service.errors import Conflict, NotInstalled
 from service.settings import Settings, free_port
@@ -39,17 +40,29 @@ class CoinPredictor:
     has_onnx = True
     model_bytes = 2**30
 
-    def predict(self, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{"prediction": 1, "probabilities": {"0": 0.25, "1": 0.75}} for _ in rows]
+    def predict(self, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT) -> PredictedRows:
+        return PredictedRows([{"prediction": 1, "probabilities": {"0": 0.25, "1": 0.75}} for _ in rows], None)
 
     def preload(self, ref: ModelRef) -> None:
         """Nothing has to be loaded."""
 
-    async def predict_few(self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return self.predict(ref, rows)
+    def calibration(self, ref: ModelRef) -> ModelCalibration | None:
+        return None
 
-    def predict_file(self, ref: ModelRef, source: Path, options: ReadOptions, allowed: Allowance) -> Path:
-        return source
+    async def predict_few(
+        self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT
+    ) -> PredictedRows:
+        return self.predict(ref, rows, options)
+
+    def predict_file(
+        self,
+        ref: ModelRef,
+        source: Path,
+        reading: ReadOptions,
+        allowed: Allowance,
+        options: PredictionOptions = DEFAULT,
+    ) -> tuple[Path, AppliedCalibration | None]:
+        return source, None
 
     def to_pt(self, checkpoint: Path, sha256: str, target: Path) -> None:
         target.write_bytes(b"PK" + checkpoint.read_bytes())

@@ -17,6 +17,7 @@ from service.api.app import create_app
 from service.artifacts import Artifacts
 from service.data.processes.runner import Allowance
 from service.domain.model_ref import ModelRef
+from service.domain.prediction import DEFAULT, AppliedCalibration, PredictedRows, PredictionOptions
 from service.settings import Settings
 from service.spec.read_options import ReadOptions
 from service.store.engine import Database
@@ -31,13 +32,20 @@ ROWS = {"rows": [{"x0": 1.0}, {"x0": 2.0}]}
 class Naming(CoinPredictor):
     """Predicts which files and weights it was given."""
 
-    def predict(self, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{"prediction": self._named(ref)} for _ in rows]
+    def predict(self, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT) -> PredictedRows:
+        return PredictedRows([{"prediction": self._named(ref)} for _ in rows], None)
 
-    def predict_file(self, ref: ModelRef, source: Path, options: ReadOptions, allowed: Allowance) -> Path:
+    def predict_file(
+        self,
+        ref: ModelRef,
+        source: Path,
+        reading: ReadOptions,
+        allowed: Allowance,
+        options: PredictionOptions = DEFAULT,
+    ) -> tuple[Path, AppliedCalibration | None]:
         target = source.with_name("answer")
         target.write_text(self._named(ref))
-        return target
+        return target, None
 
     @staticmethod
     def _named(ref: ModelRef) -> str:
@@ -86,9 +94,11 @@ class Counting(CoinPredictor):
     def __init__(self) -> None:
         self.few: list[int] = []
 
-    async def predict_few(self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def predict_few(
+        self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT
+    ) -> PredictedRows:
         self.few.append(len(rows))
-        return self.predict(ref, rows)
+        return self.predict(ref, rows, options)
 
 
 def test_few_rows_are_fewer_for_a_model_of_several_members(

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from service.api.app import create_app
 from service.artifacts import Artifacts
 from service.domain.model_ref import ModelRef
+from service.domain.prediction import DEFAULT, PredictedRows, PredictionOptions
 from service.errors import FieldError, InvalidData
 from service.settings import Settings
 from service.store.engine import Database
@@ -68,11 +69,11 @@ def test_invalid_rows_are_a_422_with_their_pointer(
 class Numbers(CoinPredictor):
     """Answers with the number of the row; knows a single column."""
 
-    def predict(self, ref: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def predict(self, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT) -> PredictedRows:
         for index, row in enumerate(rows):
             if set(row) != {"x0"}:
                 raise InvalidData("a row lacks a column", (FieldError(f"/rows/{index}", "has no x0"),))
-        return [{"prediction": index + 0.5} for index, _ in enumerate(rows)]
+        return PredictedRows([{"prediction": index + 0.5} for index, _ in enumerate(rows)], None)
 
 
 @pytest.fixture

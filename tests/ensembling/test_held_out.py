@@ -10,6 +10,9 @@ from sklearn import metrics as sklearn_metrics
 
 from service.ensembling import metrics
 from service.ensembling.held_out import HeldOut, WeightedMean
+from service.errors import Conflict
+
+ALONE = np.ones(200, np.int64)  # each row is predicted by one member
 
 
 @given(seed=st.integers(0, 10_000), members=st.integers(1, 5))
@@ -28,6 +31,7 @@ def test_each_row_is_averaged_over_the_members_that_predict_it(seed: int, member
         found = mean.rows_of(least)
         assert found.row.tolist() == sorted(row for row, of_row in by_row.items() if len(of_row) >= least)
         assert found.truth.tolist() == truth[found.row].tolist()
+        assert found.members.tolist() == [len(by_row[row]) for row in found.row.tolist()]
         for row, value in zip(found.row.tolist(), found.values, strict=True):
             weights, values = zip(*by_row[row], strict=True)
             assert value == pytest.approx(np.average(np.stack(values), axis=0, weights=weights), rel=1e-6)
@@ -37,7 +41,7 @@ def test_metrics_of_classes_are_those_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     truth, shares = rng.integers(0, 3, 200), rng.dirichlet(np.ones(3), 200)
 
-    found = metrics.classification(HeldOut(np.arange(200), truth, shares))
+    found = metrics.classification(HeldOut(np.arange(200), truth, shares, ALONE))
 
     assert found["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(truth, shares.argmax(1)), abs=1e-12)
     assert found["log_loss"] == pytest.approx(sklearn_metrics.log_loss(truth, shares), abs=1e-9)
@@ -48,7 +52,7 @@ def test_metrics_of_numbers_are_those_of_scikit_learn() -> None:
     truth = rng.normal(size=200)
     values = truth + rng.normal(size=200)
 
-    found = metrics.regression(HeldOut(np.arange(200), truth, values[:, None]))
+    found = metrics.regression(HeldOut(np.arange(200), truth, values[:, None], ALONE))
 
     assert found["mae"] == pytest.approx(sklearn_metrics.mean_absolute_error(truth, values), abs=1e-12)
     assert found["rmse"] == pytest.approx(sklearn_metrics.root_mean_squared_error(truth, values), abs=1e-12)
@@ -56,6 +60,14 @@ def test_metrics_of_numbers_are_those_of_scikit_learn() -> None:
 
 
 def test_an_undefined_metric_is_none() -> None:
-    found = metrics.regression(HeldOut(np.arange(2), np.ones(2), np.array([[1.0], [np.nan]])))
+    found = metrics.regression(HeldOut(np.arange(2), np.ones(2), np.array([[1.0], [np.nan]]), ALONE[:2]))
 
     assert found == {"mae": None, "rmse": None, "r2": None}
+
+
+def test_members_with_other_true_values_for_the_same_row_were_trained_on_other_data() -> None:
+    mean = WeightedMean(1, np.float64)
+    mean.add(np.array([3, 5]), np.array([1.0, 2.0]), np.zeros((2, 1)))
+
+    with pytest.raises(Conflict, match="they were trained on different data"):
+        mean.add(np.array([5, 7]), np.array([2.5, 3.0]), np.zeros((2, 1)))

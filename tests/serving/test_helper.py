@@ -21,7 +21,7 @@ from service.data.preprocess.dataset import prepare
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.job import Export
 from service.domain.model_ref import Member, ModelRef
-from service.errors import CheckpointCorrupt, Conflict, InvalidData, Unavailable
+from service.errors import CheckpointCorrupt, Conflict, InvalidData, ServiceError, Unavailable
 from service.serving import helper
 from service.serving.helper_process import HelperProcess
 from service.serving.predictor import Predictor
@@ -56,8 +56,8 @@ def ref(*paths: Path | str, weights: tuple[float, ...] = (1.0,)) -> ModelRef:
 
 def predicted(model: ModelRef, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The answers to one request."""
-    [answers], _ = helper.predict(model, [rows])
-    if isinstance(answers, InvalidData):
+    [answers] = helper.predict(model, [rows]).answers
+    if isinstance(answers, ServiceError):
         raise answers
     return answers
 
@@ -134,7 +134,7 @@ def predictor() -> Iterator[Predictor]:
 def test_the_helper_returns_predictions_and_errors(predictor: Predictor, tmp_path: Path) -> None:
     path = Path(checkpoint(tmp_path / "g", [i % 3 for i in range(40)]))
 
-    assert len(predictor.predict(ref(path), [{"x0": 1.0, "x1": 2.0}])) == 1
+    assert len(predictor.predict(ref(path), [{"x0": 1.0, "x1": 2.0}]).answers) == 1
     with pytest.raises(InvalidData) as wrong:
         predictor.predict(ref(path), [{"x0": "one", "x1": 2.0}])
     with pytest.raises(CheckpointCorrupt, match="No such file"):
@@ -179,9 +179,9 @@ def test_many_rows_are_predicted_in_parts_bit_identically(predictor: Predictor, 
     path = Path(checkpoint(tmp_path / "j", [i % 3 for i in range(40)]))
     rows = [{"x0": i * 0.3, "x1": float(i)} for i in range(150)]
 
-    answers = predictor.predict(ref(path), rows)
+    answers = predictor.predict(ref(path), rows).answers
 
-    assert answers == [answer for row in rows for answer in predictor.predict(ref(path), [row])]
+    assert answers == [answer for row in rows for answer in predictor.predict(ref(path), [row]).answers]
     with pytest.raises(InvalidData) as wrong:
         predictor.predict(ref(path), [*rows, {"x0": "one", "x1": 2.0}])
     assert wrong.value.field_errors[0].pointer == "/rows/150/x0"

@@ -48,7 +48,7 @@ def alone(model: ModelRef, rows: list[dict[str, Any]]) -> Any:
 @settings(max_examples=60)
 @given(st.lists(st.lists(ROWS, min_size=1, max_size=4), min_size=1, max_size=12))
 def test_requests_of_a_batch_are_answered_as_if_alone(model: ModelRef, requests: list[list[dict[str, Any]]]) -> None:
-    answers, _ = helper.predict(model, requests)
+    answers = helper.predict(model, requests).answers
 
     together = [each.field_errors if isinstance(each, InvalidData) else each for each in answers]
     assert together == [alone(model, rows) for rows in requests]
@@ -65,7 +65,7 @@ def test_many_clients_get_the_bits_of_their_own_rows_and_a_wrong_row_fails_only_
 
     answers = asyncio.run(ask())
 
-    assert [each.field_errors if isinstance(each, InvalidData) else each for each in answers] == [
+    assert [each.field_errors if isinstance(each, InvalidData) else each.answers for each in answers] == [
         alone(model, rows) for rows in requests
     ]
 
@@ -80,7 +80,7 @@ def test_a_model_that_cannot_be_loaded_fails_its_own_requests(model: ModelRef, p
     answers = asyncio.run(ask())
 
     assert all(isinstance(each, CheckpointCorrupt) for each in answers[1::2])
-    assert answers[::2] == [predicted(model, [{"x0": 1.0, "x1": 2.0}])] * 5
+    assert [each.answers for each in answers[::2]] == [predicted(model, [{"x0": 1.0, "x1": 2.0}])] * 5
     with pytest.raises(CheckpointCorrupt):
         predictor.preload(missing)
 
@@ -106,7 +106,7 @@ def test_requests_of_a_helper_that_dies_are_unavailable_and_the_next_are_answere
 
     refused = [each for each in answers if isinstance(each, Unavailable)]
     assert 1 <= len(refused) <= 64  # the batch that was sent; kill and SIGSTOP may each cost one
-    assert [each for each in answers if each not in refused] == [predicted(model, row)] * (100 - len(refused))
+    assert [each.answers for each in answers if each not in refused] == [predicted(model, row)] * (100 - len(refused))
 
 
 def test_a_cancelled_prediction_leaves_the_queue(model: ModelRef) -> None:
@@ -135,7 +135,7 @@ def test_a_cancelled_prediction_leaves_the_queue(model: ModelRef) -> None:
         predictor.close()
 
     assert isinstance(cancelled, asyncio.CancelledError)
-    assert first == last == predicted(model, row)
+    assert first.answers == last.answers == predicted(model, row)
 
 
 def test_a_closed_predictor_is_unavailable(model: ModelRef) -> None:
@@ -156,7 +156,7 @@ def test_helpers_start_before_the_first_prediction_and_survive_ctrl_c(model: Mod
         for process in processes:
             os.kill(process.pid, signal.SIGINT)
 
-        assert len(predictor.predict(model, [{"x0": 1.0, "x1": 2.0}])) == 1
+        assert len(predictor.predict(model, [{"x0": 1.0, "x1": 2.0}]).answers) == 1
         assert [each._process for each in predictor._pool._helpers] == processes
         assert all(process.is_alive() for process in processes)
     finally:
@@ -171,5 +171,5 @@ def test_preloading_loads_a_model_in_every_helper(model: ModelRef, predictor: Pr
     path.unlink()
 
     for each in predictor._pool._helpers:
-        answers, _ = each.call("predict", preloaded, [[{"x0": 1.0, "x1": 2.0}]])
+        answers = each.call("predict", preloaded, [[{"x0": 1.0, "x1": 2.0}]]).answers
         assert len(answers[0]) == 1

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.model_ref import ModelRef
+from service.domain.prediction import PredictionOptions
 from service.errors import Conflict, InvalidData
 from service.serving import helper
 from service.serving.predictor import Predictor
@@ -102,13 +103,13 @@ def test_the_first_parts_of_a_prediction_are_smaller_for_several_members(
     model, predictor, parts = ref(*classifiers, weights=(1.0, 2.0, 3.0)), Predictor(), list[int]()
     predict = predictor._pool.predict
 
-    def counted(asked: ModelRef, rows: list[dict[str, Any]]) -> Any:
+    def counted(asked: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions) -> Any:
         parts.append(len(rows))
-        return predict(asked, rows)
+        return predict(asked, rows, options)
 
     monkeypatch.setattr(predictor._pool, "predict", counted)
     try:
-        assert predictor.predict(model, ROWS) == predicted(model, ROWS)
+        assert predictor.predict(model, ROWS).answers == predicted(model, ROWS)
     finally:
         predictor.close()
 
@@ -123,8 +124,8 @@ def test_a_file_is_predicted_as_its_rows_are(classifiers: list[str], tmp_path: P
     )
 
     try:
-        answers = predictor.predict(model, ROWS)
-        file = predictor.predict_file(model, tmp_path / "rows.csv", ReadOptions(format=FileFormat.csv), ALLOWED)
+        answers = predictor.predict(model, ROWS).answers
+        file, _ = predictor.predict_file(model, tmp_path / "rows.csv", ReadOptions(format=FileFormat.csv), ALLOWED)
     finally:
         predictor.close()
 

@@ -42,18 +42,19 @@ def publish(context: RequestContext, asked: NewVersion, key: str | None, sha256:
     source = asked.source
     if source.sweep is not None:
         source = source.model_copy(update={"select": source.select or "best"})
+    ref = _ref(context, members)
+    context.state.predictor.preload(ref)
     new = NewModelVersion(
         name=asked.name,
         description=asked.description,
         alias=asked.alias,
         source=source,
-        signature=signature,
+        signature=signature.model_copy(update={"calibration": context.state.predictor.calibration(ref)}),
         metrics=_metrics(context, members),
         members=members,
         created_by=by,
         service_version=version("bestepoch"),
     )
-    context.state.predictor.preload(_ref(context, members))
     try:
         with context.database.transaction() as connection:
             return versions.create(connection, new, idempotency_key=key, request_sha256=sha256)
@@ -78,7 +79,17 @@ def _check_memory(members: Sequence[NewMember], most: int) -> None:
 def _ref(context: RequestContext, members: Sequence[NewMember]) -> ModelRef:
     """The files of the members, and their weights, for the predictor."""
     path = context.state.artifacts.path
-    return ModelRef(tuple(Member(str(path(new.path)), new.member.sha256, new.member.weight) for new in members))
+    return ModelRef(
+        tuple(
+            Member(
+                str(path(new.path)),
+                new.member.sha256,
+                new.member.weight,
+                None if new.predictions is None else (str(path(new.predictions.path)), new.predictions.sha256),
+            )
+            for new in members
+        )
+    )
 
 
 def _metrics(context: RequestContext, members: Sequence[NewMember]) -> VersionMetrics:

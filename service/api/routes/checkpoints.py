@@ -36,6 +36,7 @@ FORMATS = (
 )
 
 T = TypeVar("T")
+U = TypeVar("U")
 Kind = Annotated[Literal["best", "last"], InPath(description="The best or the last epoch's weights.")]
 
 
@@ -118,20 +119,28 @@ async def download_checkpoint(
 async def with_weights(
     context: RequestContext, job_id: str, kind: CheckpointKind, use: Callable[[Checkpoint, Path], Awaitable[T]]
 ) -> tuple[Checkpoint, T]:
-    """The checkpoint, and the result of `use(checkpoint, path of its file)`.
-
-    Retried if a new best checkpoint has replaced the file meanwhile.
-    """
-    failed: str | None = None
+    """The checkpoint, and the result of `use(checkpoint, path of its file)`; retried as `with_current` does."""
     read, key = partial(read_checkpoint, context, job_id, kind), (context.caller.tenant, job_id, kind)
+    path = context.state.artifacts.path
+    return await with_current(context, read, key, lambda found: use(found, path(found.path)))
+
+
+async def with_current(
+    context: RequestContext, read: Callable[[], U], key: tuple[str, ...], use: Callable[[U], Awaitable[T]]
+) -> tuple[U, T]:
+    """What `read` finds, and the result of `use`; `key`: of reads that are one.
+
+    Retried if a new best checkpoint has replaced a file meanwhile.
+    """
+    failed: U | None = None
     while True:
-        checkpoint = await context.state.read_batcher.run(read, key)
+        found = await context.state.read_batcher.run(read, key)
         try:
-            return checkpoint, await use(checkpoint, context.state.artifacts.path(checkpoint.path))
+            return found, await use(found)
         except CheckpointCorrupt:
-            if checkpoint.path == failed:
+            if found == failed:
                 raise
-            failed = checkpoint.path
+            failed = found
 
 
 def _open(checkpoint: Checkpoint, path: Path) -> BinaryIO:

@@ -20,14 +20,16 @@ from service.api.routes.prediction_files import (
     predicted_file,
     received,
 )
-from service.api.routes.predictions import Prediction, PredictRequest, predicted_rows
+from service.api.routes.predictions import HEADERS as PREDICTION_HEADERS
+from service.api.routes.predictions import Options, Prediction, PredictRequest, predicted_rows
 from service.api.strict_route import StrictRoute
 from service.api.tabular_responses import TABULAR_CONTENT
 from service.domain.model import CHAMPION
 from service.domain.model_ref import Member, ModelRef
+from service.domain.prediction import AppliedCalibration
 from service.spec.model import ADDRESS
 from service.store.models import aliases
-from service.store.models.aliases import ServedVersion
+from service.store.models.aliases import ServedMember, ServedVersion
 
 
 def _address(text: str) -> str:
@@ -47,6 +49,7 @@ Address = Annotated[
 ]
 
 HEADERS = {
+    "Calibration": PREDICTION_HEADERS["Calibration"],
     "Model-Name": {"description": "The model's name.", "schema": {"type": "string"}},
     "Model-Version": {"description": "The version that predicted every row.", "schema": {"type": "integer"}},
     "Model-Alias": {
@@ -76,6 +79,9 @@ class ModelPredictions(BaseModel):
 
     predictions: list[Prediction]
     """One per row, in the rows' order."""
+    calibration: AppliedCalibration | None
+    """How they were calibrated; null where nothing was to be: for regression without an interval, and for raw
+    probabilities."""
     model: PredictingModel
     """The version that predicted."""
 
@@ -87,15 +93,15 @@ _rows = APIRouter(prefix="/models", route_class=StrictRoute)
 
 @_files.post("/{model}/predict", include_in_schema=False)
 async def predict_file_by_model(
-    model: Address, request: Request, context: Reader, reservation: Reservation
+    model: Address, request: Request, context: Reader, reservation: Reservation, options: Options
 ) -> Response:
     """See `predict_by_model`. The file is streamed through the disk, never whole in memory."""
     format_ = format_of(request)
     served = await _served(context, model)
     async with received(context, request, reservation) as source:
-        work = predicted_file, context, ref_of(context, served), source, format_
-        file = await expensive_work.run(context, request, context.state.ingest_slots, *work)
-    return file_response(file, reservation, f"{served.name}-{served.version}", format_, _headers(served))
+        work = predicted_file, context, ref_of(context, served), options, source, format_
+        found = await expensive_work.run(context, request, context.state.ingest_slots, *work)
+    return file_response(found, reservation, f"{served.name}-{served.version}", format_, _headers(served))
 
 
 @_rows.post(
@@ -114,6 +120,7 @@ async def predict_by_model(
     asked: Annotated[PredictRequest, Body(openapi_examples=PREDICT_EXAMPLES)],
     request: Request,
     context: Reader,
+    options: Options,
 ) -> Response:
     """Predict rows with a published model: JSON, CSV or Parquet, as for a job.
 
@@ -124,7 +131,8 @@ async def predict_by_model(
     """
     served = await _served(context, model)
     by = {"model": {"name": served.name, "version": served.version, "alias": served.alias}}
-    return await predicted_rows(context, request, ref_of(context, served), asked.rows, by, _headers(served))
+    model_ref = ref_of(context, served)
+    return await predicted_rows(context, request, model_ref, options, asked.rows, by, _headers(served))
 
 
 router.include_router(_files)
@@ -147,8 +155,13 @@ async def _served(context: RequestContext, address: str) -> ServedVersion:
 
 def ref_of(context: RequestContext, served: ServedVersion) -> ModelRef:
     """The files of the version, and their weights, for the predictor."""
-    path = context.state.artifacts.path
-    return ModelRef(tuple(Member(str(path(each.path)), each.sha256, each.weight) for each in served.members))
+    return ModelRef(tuple(_member(context, each) for each in served.members))
+
+
+def _member(context: RequestContext, served: ServedMember) -> Member:
+    path, kept = context.state.artifacts.path, served.predictions
+    predictions = None if kept is None else (str(path(kept[0])), kept[1])
+    return Member(str(path(served.path)), served.sha256, served.weight, predictions)
 
 
 def _headers(served: ServedVersion) -> dict[str, Any]:

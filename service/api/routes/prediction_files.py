@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.message import Message
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, get_args
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NamedTuple, get_args
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import contextmanager_in_threadpool
@@ -23,11 +24,11 @@ from service.api.context import JobId, Reader, RequestContext
 from service.api.http import uploads
 from service.api.http.ranges import CSV, PARQUET, whole
 from service.api.quota import UploadReservation
-from service.api.routes.predictions import model_of, with_best
+from service.api.routes.predictions import BestEpoch, Options, model_of, with_best
 from service.api.strict_route import StrictRoute, is_json
 from service.concurrency.cancellation import current
-from service.domain.checkpoint import Checkpoint
 from service.domain.model_ref import ModelRef
+from service.domain.prediction import AppliedCalibration, PredictionOptions
 from service.errors import StorageError
 from service.spec.read_options import Encoding, FileFormat, ReadOptions
 
@@ -74,20 +75,22 @@ Reservation = Annotated[UploadReservation, Depends(_reservation)]
 
 
 @router.post("/{job_id}/predict", include_in_schema=False)
-async def predict_file(job_id: JobId, request: Request, context: Reader, reservation: Reservation) -> Response:
+async def predict_file(
+    job_id: JobId, request: Request, context: Reader, reservation: Reservation, options: Options
+) -> Response:
     """See `predict`. The file is streamed through the disk, never whole in memory."""
     format_ = format_of(request)
     # Checked before the body is read: without a best epoch it would be refused anyway.
     await with_best(context, job_id, _nothing)
     async with received(context, request, reservation) as source:
 
-        def answer(checkpoint: Checkpoint, path: Path) -> BinaryIO:
-            return predicted_file(context, model_of(checkpoint, path), source, format_)
+        def answer(best: BestEpoch) -> PredictedFile:
+            return predicted_file(context, model_of(context, best), options, source, format_)
 
         work = partial(expensive_work.run, context, request, context.state.ingest_slots, answer)
-        checkpoint, file = await with_best(context, job_id, work)
+        (checkpoint, _), found = await with_best(context, job_id, work)
     headers = {"Checkpoint-Epoch": str(checkpoint.epoch), "Checkpoint-SHA256": checkpoint.sha256}
-    return file_response(file, reservation, job_id, format_, headers)
+    return file_response(found, reservation, job_id, format_, headers)
 
 
 @asynccontextmanager
@@ -99,26 +102,38 @@ async def received(context: RequestContext, request: Request, reservation: Uploa
         yield source
 
 
-def predicted_file(context: RequestContext, ref: ModelRef, source: Path, format_: RowsFormat) -> BinaryIO:
-    """An open file with the predictions for the rows of `source`; it outlives its folder. Blocks."""
-    answers = context.state.predictor.predict_file(ref, source, format_.options, context.state.file_process_limits)
+class PredictedFile(NamedTuple):
+    """An open file of predictions, and how they were calibrated."""
+
+    file: BinaryIO
+    calibration: AppliedCalibration | None
+
+
+def predicted_file(
+    context: RequestContext, ref: ModelRef, options: PredictionOptions, source: Path, format_: RowsFormat
+) -> PredictedFile:
+    """The predictions for the rows of `source`; the file outlives its folder. Blocks."""
+    limits = context.state.file_process_limits
+    answers, calibration = context.state.predictor.predict_file(ref, source, format_.options, limits, options)
     try:
-        return current().close_on_discard(answers.open("rb"))
+        return PredictedFile(current().close_on_discard(answers.open("rb")), calibration)
     except OSError as error:
         raise StorageError(f"the predictions could not be read: {error.strerror}") from error
 
 
 def file_response(
-    file: BinaryIO, reservation: UploadReservation, name: str, format_: RowsFormat, headers: dict[str, str]
+    found: PredictedFile, reservation: UploadReservation, name: str, format_: RowsFormat, headers: dict[str, str]
 ) -> Response:
     """The predictions as a download, with headers that say what made them."""
-    reservation.resize(file.seek(0, 2))
+    reservation.resize(found.file.seek(0, 2))
     disposition = f'attachment; filename="{name}-predictions.{format_.options.format}"'
-    return whole(file, {"Content-Disposition": disposition, **headers}, format_.media_type)
+    if found.calibration is not None:
+        headers = {**headers, "Calibration": json.dumps(found.calibration.model_dump())}
+    return whole(found.file, {"Content-Disposition": disposition, **headers}, format_.media_type)
 
 
-async def _nothing(_checkpoint: Checkpoint, _path: Path) -> None:
-    """Only the checkpoint is asked for."""
+async def _nothing(_best: BestEpoch) -> None:
+    """Only the best epoch is asked for."""
 
 
 def format_of(request: Request) -> RowsFormat:

@@ -18,7 +18,9 @@ class Temperature(FrozenModel):
     calibrated_log_loss: float | None
     """Log loss of these rows with the temperature."""
     reason: str
-    """Why it is this temperature: `fitted`, `too few rows`, `no significant improvement` or `unbounded`."""
+    """Why it is this temperature: `fitted`, `too few rows`, `no significant improvement`, `unbounded`, or `fewer
+    members`: rows predicted by fewer members than the model has, such as those of a fold, would make its mean less sure
+    than it should be."""
 
 
 class ConformalCoverage(FrozenModel):

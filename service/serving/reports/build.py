@@ -22,16 +22,16 @@ from service.reports.regression_losses import SQUARED, RegressionLoss
 from service.reports.report import EvaluatedRows, MissingSection, Report
 from service.reports.rows import Truth
 from service.reports.sections.baselines import Baselines
-from service.reports.sections.calibration import ConformalCoverage, Temperature
+from service.reports.sections.calibration import ConformalCoverage
 from service.reports.sections.effects import Effects
 from service.reports.sections.importance import Importance
 from service.reports.sections.slices import SlicesSection
 from service.reports.slices import find_slices
-from service.reports.temperature import fit_temperature
+from service.serving.calibration import Calibration, calibrate
 from service.serving.reports.columns import importance_and_effects, sampled_rows
 from service.serving.reports.rows import JobRows, read_rows
-from service.serving.reports.verified import check_sha256
 from service.serving.reports.worst import worst
+from service.serving.verified import check_sha256
 from service.spec.loss import AbsoluteError, Huber, Poisson, QuantileLoss
 from service.spec.table import ColumnType
 from service.training.checkpoint import LoadedCheckpoint, from_bytes
@@ -75,6 +75,7 @@ def build(asked: ReportInputs) -> Report:
     classified = None if names is None else classification_section(truth.values, outputs, names)
     regressed = regression_section(truth.values, outputs) if names is None else None
     validation = finite(predictions.only("validation"))
+    calibration = calibrate(validation.truth, _outputs(validation))
     report = Report(
         job=predictions.source.job,
         epoch=predictions.source.epoch,
@@ -98,17 +99,12 @@ def build(asked: ReportInputs) -> Report:
         effects=found.effects,
         slices=found.slices,
         worst=worst(evaluated, losses, rows, asked.resolved, found.importance),
-        temperature=None if names is None else _temperature(validation),
-        conformal=_coverage(validation, evaluated) if part == "test" else [],
+        temperature=calibration.temperature,
+        conformal=_coverage(calibration, evaluated) if part == "test" else [],
         missing=found.missing,
         time_columns=_columns_of(asked, ColumnType.datetime),
     )
     return report.model_copy(update={"findings": findings(report)})
-
-
-def _temperature(validation: PredictionTable) -> Temperature:
-    truth: NDArray[Any] = validation.truth
-    return fit_temperature(_outputs(validation), truth)
 
 
 def finite(table: PredictionTable) -> PredictionTable:
@@ -186,13 +182,11 @@ def _checkpoint(asked: ReportInputs) -> LoadedCheckpoint:
     return from_bytes(asked.checkpoint.path.read_bytes())
 
 
-def _coverage(calibration: PredictionTable, tested: PredictionTable) -> list[ConformalCoverage]:
-    known: NDArray[Any] = calibration.truth
+def _coverage(calibration: Calibration, tested: PredictionTable) -> list[ConformalCoverage]:
     truth: NDArray[Any] = tested.truth
+    scores = calibration.scores
     if tested.probabilities is None:
-        scores = conformal.residual_scores(known, _outputs(calibration))
         return [conformal.interval_coverage(scores, level, truth, _outputs(tested)) for level in LEVELS]
-    scores = conformal.class_scores(known, _outputs(calibration))
     return [conformal.set_coverage(scores, level, truth, tested.probabilities) for level in LEVELS]
 
 

@@ -16,7 +16,7 @@ from service.domain.report import ReportInputs
 from service.errors import DatasetCorrupt
 from service.reports.regression_losses import RegressionLoss
 from service.reports.rows import RowsOfPart, Truth
-from service.serving.reports.verified import check_sha256
+from service.serving.verified import check_sha256
 from service.spec.layers import Convolution
 
 MAX_COLUMNS = 1_000

@@ -12,7 +12,7 @@ from service.domain.event import EventKind
 from service.domain.status import LIVE, Status
 from service.spec.early_stopping import Monitor
 from service.store.engine import allow_long_statements
-from service.store.model_tables import model_member_files, model_members, model_versions, models
+from service.store.model_tables import model_member_files, model_members, model_version_files, model_versions, models
 from service.store.schema import STAGED, checkpoints, datasets, epochs, events, job_files, jobs, sweeps
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class FileRef:
     """A file as described by the row that refers to it."""
 
     owner: str  # the id of a job or a data set, or the name and version of a model
-    kind: str  # best, last, state, predictions, report, rows or member
+    kind: str  # best, last, state, predictions, report, profile, rows or member
     path: str
     sha256: str
     size_bytes: int
@@ -185,14 +185,21 @@ def other_member_files(connection: Connection, after: FileRef | None = None) -> 
     return _kept(connection, model_member_files, job_files, model_member_files.c.kind, after)
 
 
+def version_files(connection: Connection, after: FileRef | None = None) -> list[FileRef]:
+    """The next page of files of versions of models themselves; empty at the end."""
+    return _kept(connection, model_version_files, None, model_version_files.c.kind, after)
+
+
 def _kept(
-    connection: Connection, table: Table, of_jobs: Table, kind: ColumnElement[str], after: FileRef | None
+    connection: Connection, table: Table, of_jobs: Table | None, kind: ColumnElement[str], after: FileRef | None
 ) -> list[FileRef]:
-    of_job = exists().where(of_jobs.c.tenant == table.c.tenant, of_jobs.c.path == table.c.path)
+    """The next page of files of `table`, each once, without those that a row of `of_jobs` has, too."""
     owner = func.min("model " + models.c.name + ":" + cast(table.c.version, String))
     columns = table.c.path, table.c.sha256, table.c.size_bytes
     query = select(owner, func.min(kind), *columns).join(models, models.c.id == table.c.model_id)
-    page = query.where(~of_job, table.c.path > ("" if after is None else after.path)).group_by(*columns)
+    if of_jobs is not None:
+        query = query.where(~exists().where(of_jobs.c.tenant == table.c.tenant, of_jobs.c.path == table.c.path))
+    page = query.where(table.c.path > ("" if after is None else after.path)).group_by(*columns)
     return [FileRef(*row) for row in connection.execute(page.order_by(table.c.path).limit(ROWS))]
 
 

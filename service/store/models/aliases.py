@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 
+from service.domain.job_file import JobFileKind
 from service.domain.model import AliasMoved, ModelAlias
 from service.errors import Conflict, NotFound
-from service.store.model_tables import alias_moves, model_aliases, model_members, model_versions, models
+from service.store.model_tables import (
+    alias_moves,
+    model_aliases,
+    model_member_files,
+    model_members,
+    model_versions,
+    models,
+)
 from service.store.tenancy import CachedSelect, in_tenant, tenant_of
 
 if TYPE_CHECKING:
@@ -31,6 +39,8 @@ class ServedMember:
     path: str
     sha256: str
     weight: float
+    predictions: tuple[str, str] | None
+    """Artifact key and SHA-256 of its kept predictions."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +53,30 @@ class ServedVersion:
     members: tuple[ServedMember, ...]
 
 
-_FILES = select(model_members.c.version, *(model_members.c[name] for name in ("path", "sha256", "weight"))).order_by(
-    model_members.c.place
+_PREDICTIONS = model_member_files.alias("predictions")
+_FILES = select(
+    *(model_members.c[name] for name in ("version", "path", "sha256", "weight")),
+    _PREDICTIONS.c.path.label("predictions_path"),
+    _PREDICTIONS.c.sha256.label("predictions_sha256"),
+).order_by(model_members.c.place)
+_OF_MEMBER = and_(
+    *(_PREDICTIONS.c[name] == model_members.c[name] for name in ("tenant", "model_id", "version", "place")),
+    _PREDICTIONS.c.kind == JobFileKind.predictions,
 )
 _OF_VERSION = and_(models.c.name == bindparam("name"), model_members.c.model_id == models.c.id)
 _BY_VERSION = CachedSelect(
-    _FILES.select_from(models.join(model_members, _OF_VERSION)).where(model_members.c.version == bindparam("version")),
+    _FILES.select_from(models.join(model_members, _OF_VERSION).outerjoin(_PREDICTIONS, _OF_MEMBER)).where(
+        model_members.c.version == bindparam("version")
+    ),
     models,
     model_members,
 )
 _OF_ALIAS = and_(model_aliases.c.model_id == models.c.id, model_aliases.c.alias == bindparam("alias"))
 _MEMBER_OF_ALIAS = and_(model_members.c.model_id == models.c.id, model_members.c.version == model_aliases.c.version)
 _BY_ALIAS = CachedSelect(
-    _FILES.select_from(models.join(model_aliases, _OF_ALIAS).join(model_members, _MEMBER_OF_ALIAS)).where(
-        models.c.name == bindparam("name")
-    ),
+    _FILES.select_from(
+        models.join(model_aliases, _OF_ALIAS).join(model_members, _MEMBER_OF_ALIAS).outerjoin(_PREDICTIONS, _OF_MEMBER)
+    ).where(models.c.name == bindparam("name")),
     models,
     model_aliases,
     model_members,
@@ -74,8 +93,12 @@ def served(connection: Connection, name: str, *, alias: str | None = None, versi
         require_model(connection, name)
         what = f"version {version}" if alias is None else f"alias {alias!r}"
         raise NotFound(f"the model {name!r} has no {what}")
-    members = tuple(ServedMember(row.path, row.sha256, row.weight) for row in rows)
-    return ServedVersion(name, rows[0].version, alias, members)
+    return ServedVersion(name, rows[0].version, alias, tuple(map(_member, rows)))
+
+
+def _member(row: Row[Any]) -> ServedMember:
+    kept = None if row.predictions_path is None else (row.predictions_path, row.predictions_sha256)
+    return ServedMember(row.path, row.sha256, row.weight, kept)
 
 
 def require_model(connection: Connection, name: str) -> str:

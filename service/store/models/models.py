@@ -13,7 +13,14 @@ from service.errors import Conflict, NotFound, Unavailable
 from service.store.ids import new_id
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import referenced
-from service.store.model_tables import model_aliases, model_member_files, model_members, model_versions, models
+from service.store.model_tables import (
+    model_aliases,
+    model_member_files,
+    model_members,
+    model_version_files,
+    model_versions,
+    models,
+)
 from service.store.models import aliases
 from service.store.tenancy import in_tenant, tenant_of
 
@@ -95,7 +102,7 @@ def remove(connection: Connection, name: str) -> None:
 def paths_of(connection: Connection, model_id: str, version: int | None = None) -> set[str]:
     """Artifact keys of the files that this version, or all versions, of a model keep."""
     found = set[str]()
-    for table in (model_members, model_member_files):
+    for table in (model_members, model_member_files, model_version_files):
         query = select(table.c.path).where(in_tenant(connection, table), table.c.model_id == model_id)
         found.update(connection.scalars(query if version is None else query.where(table.c.version == version)))
     return found
