@@ -42,6 +42,7 @@ def test_every_page_meets_wcag_aa_without_horizontal_overflow(
             f"model/{name}",
             f"version/{name}:1/report",
             f"version/{name}:1/predict",
+            f"version/{name}:1/evaluate",
             f"version/{name}:1/drift",
             f"version/{name}:1/details",
             f"compare?ids={one['id']},{other['id']}",

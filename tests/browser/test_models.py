@@ -171,6 +171,43 @@ def test_drift_of_a_file_is_measured(
     assert violations(page) == []
 
 
+def test_new_labelled_rows_are_evaluated_beside_those_of_the_report(
+    visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    published(service, "evaluated", trained[:1])
+    page = visitor.go("version/evaluated:1/evaluate")
+    page.set_input_files("input[type=file]", PENGUINS)
+    page.get_by_role("button", name="Evaluate").click()
+
+    headers = {"Content-Type": "text/csv"}
+    content = PENGUINS.read_bytes()
+    found = service.post("/v1/models/evaluated/evaluate", content=content, headers=headers).raise_for_status().json()
+    compared = page.get_by_role("region", name="Compared with training").locator("tbody tr").first
+    for part in (found, found["compared_with"]):
+        expect(compared).to_contain_text(f"{part['classification']['accuracy']['value']:.3g}")
+    expect(page.get_by_role("region", name="Confusion matrix")).to_be_visible()
+    assert violations(page) == []
+
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text(PENGUINS.read_text().replace("Gentoo", "Emperor", 1))
+    page.set_input_files("input[type=file]", wrong)
+    page.get_by_role("button", name="Evaluate").click()
+    expect(page.get_by_role("alert").filter(has_text="Emperor")).to_be_visible()
+    expect(page.get_by_role("region", name="Confusion matrix")).to_have_count(0)
+    visitor.faults[:] = [each for each in visitor.faults if "400" not in each and "422" not in each]
+
+
+def test_an_ensemble_is_exported(visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]]) -> None:
+    members = [{"job": job["id"]} for job in trained]
+    service.post("/v1/models", json={"name": "exported", "from": {"members": members}}).raise_for_status()
+    page = visitor.go("version/exported:1/details")
+
+    with page.expect_download(timeout=60_000) as downloading:
+        page.get_by_label("Export").select_option("Bundle with model card")
+
+    assert downloading.value.suggested_filename == "exported-1.zip"
+
+
 def test_an_alias_is_moved_and_rolled_back_with_its_history(
     visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]]
 ) -> None:

@@ -108,3 +108,25 @@ def test_a_job_without_kept_predictions_says_why_it_has_no_report(browser: Brows
             page.get_by_role("link", name="Training", exact=True).click()
             expect(page.locator(".marker text")).to_be_visible()
             visitor.faults[:] = [each for each in visitor.faults if "409" not in each]
+
+
+def test_the_cost_of_retraining_is_shown_before_its_answers(
+    visitor: Visitor, service: httpx2.Client, penguins: str
+) -> None:
+    data = {"kind": "dataset", "id": penguins, "target": "species", "features": ["island", "bill_length_mm"]}
+    job = finished_job(service, {"data": data, "max_epochs": 3, "split": {"test": 0.2}})
+    page = visitor.go(f"job/{job['id']}")
+    expect(page.get_by_role("list", name="Findings")).to_be_visible(timeout=60_000)
+
+    page.get_by_role("button", name="Show the cost").click()
+    plan = service.get(f"/v1/jobs/{job['id']}/retraining").json()
+    assert plan["sweep"] is None
+    page.get_by_role("button", name=f"Train {plan['jobs']} jobs").click()
+    expect(page.get_by_role("link", name="the sweep that retrains this job")).to_be_visible()
+    sweep = service.get(f"/v1/jobs/{job['id']}/retraining").json()["sweep"]
+    service.get(f"/v1/sweeps/{sweep}", params={"wait": 60}, timeout=70)
+
+    page.reload()
+    page.get_by_role("button", name="Show the cost").click()
+    expect(page.get_by_role("img", name="Learning curve")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("region", name="Without a column").locator("tbody tr")).to_have_count(2)
