@@ -1,7 +1,7 @@
 // Drift: how the rows of a file differ from those that a version was trained on.
 
-import { sendFile } from "../lib/api.js";
-import { fixedTable, foldable, h } from "../lib/dom.js";
+import { get, sendFile } from "../lib/api.js";
+import { button, fixedTable, foldable, h } from "../lib/dom.js";
 import { number, percent, plural } from "../lib/format.js";
 import { fileForm } from "./file_form.js";
 import { findingList } from "./findings.js";
@@ -12,24 +12,29 @@ const MAX_OUTPUTS = 5;
 const [BIN_HEIGHT, CHART_WIDTH, LABEL_WIDTH] = [24, 440, 190]; // pixels
 const DRIFTS = { none: "none", moderate: "▲ moderate", large: "▲ large" };
 
-/** `path`: of the route that measures drift. */
+/** `path`: of the routes that measure drift, of rows that are sent and of a sample of requests. */
 export function driftView(path, signal) {
   const result = h("div", { "aria-live": "polite" });
   const measure = async (file) => {
     result.replaceChildren();
     result.replaceChildren(driftReport(await (await sendFile(path, file, signal)).json()));
   };
+  const measureSample = async () => {
+    result.replaceChildren();
+    result.replaceChildren(driftReport(await get(path, signal)));
+  };
   return h("div", {},
     h("p", {}, "Compares new rows with the training rows of this version. They need no target column, and nothing is stored."),
-    fileForm("New rows", "Measure drift", measure), result);
+    fileForm("New rows", "Measure drift", measure),
+    h("div", { class: "controls" }, button("Measure drift of sampled requests", measureSample)), result);
 }
 
-/** found: response of POST …/drift. */
-export function driftReport(found) {
+/** found: response of …/drift. */
+function driftReport(found) {
   const drifted = found.columns.filter((column) => column.drift !== "none");
   const others = found.columns.filter((column) => column.drift === "none");
   return h("div", { class: "report" }, findingList(found.findings),
-    h("p", {}, `${plural(found.compared_rows, "row")} compared with ${plural(found.training_rows, "training row")}.`),
+    h("p", {}, `${plural(found.compared_rows, "row")}${found.sampled_since ? ` of requests since ${new Date(found.sampled_since).toLocaleString()}` : ""} compared with ${plural(found.training_rows, "training row")}.`),
     h("section", {}, h("h2", {}, "Columns"), columnTable("Drift of columns", found.columns), binCharts(drifted)),
     h("section", {}, h("h2", {}, "Predictions"), columnTable("Drift of predictions", found.predictions), binCharts(found.predictions)),
     found.moved && movedSection(found.moved),

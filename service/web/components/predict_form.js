@@ -65,8 +65,9 @@ function probabilityBars(probabilities) {
     h("li", {}, h("span", {}, name), h("meter", { min: 0, max: 1, value: probability, "aria-label": `${name}: ${number(probability)}` }), h("span", {}, percent(probability)))));
 }
 
-function calibrationText({ temperature, rows, reason }) {
-  if (reason === null || temperature === null) return `The interval is calibrated on ${plural(rows, "validation row")}.`;
+/** In words: the `calibration` of predictions, or of a version. */
+export function calibrationText({ temperature, rows, reason }) {
+  if (reason === null || temperature === null) return `Intervals are calibrated on ${plural(rows, "validation row")}.`;
   if (reason === "fitted") return `Probabilities are calibrated by a temperature of ${number(temperature, 3)}, from ${plural(rows, "validation row")}.`;
   return `Probabilities are raw (calibration: ${reason}).`;
 }

@@ -6,6 +6,7 @@ import { actorName, bytes, metricList, number, shortId } from "../lib/format.js"
 import { driftView } from "../components/drift_view.js";
 import { evaluateView } from "../components/evaluate_view.js";
 import { exportMenu } from "../components/export_menu.js";
+import { calibrationText } from "../components/predict_form.js";
 import { predictView } from "../components/predict_view.js";
 import { reportPanel } from "../components/report_panel.js";
 
@@ -74,6 +75,7 @@ function details(version) {
     ["Columns", version.features.join(", ")],
     ["Test metrics", partText(version.metrics.test)],
     ["Validation metrics", partText(version.metrics.validation)],
+    ["Calibration", version.calibration && calibrationText(version.calibration)],
     ["Published", h("span", {}, relativeTime(version.created_at), ` by ${actorName(version.created_by)}`)],
     ["Service version", version.service_version],
   ]), h("h2", {}, "Members"), fixedTable("Members", [
