@@ -2,7 +2,7 @@
 
 import { sendFile } from "../lib/api.js";
 import { fixedTable, h } from "../lib/dom.js";
-import { number, plural } from "../lib/format.js";
+import { plural } from "../lib/format.js";
 import { estimateCell } from "./estimates.js";
 import { fileForm } from "./file_form.js";
 import { LOSSES, reportView } from "./report.js";
@@ -22,18 +22,13 @@ export function evaluateView(path, signal) {
 }
 
 function evaluation(found) {
-  const { rows, unlabelled, not_finite: overflowed } = found;
-  const leftOut = [unlabelled && `${number(unlabelled)} without a label`, overflowed && `${number(overflowed)} whose predictions are beyond the range of float64`].filter(Boolean);
-  return [
-    h("p", {}, `${plural(rows, "row")} evaluated${leftOut.length ? `; left out: ${leftOut.join(", ")}` : ""}.`),
-    found.compared_with && comparison(found), reportView(found),
-  ].filter(Boolean);
+  return [h("p", {}, `${plural(found.rows, "row")} evaluated.`), reportView(found, { first: found.compared_with && comparison(found) })];
 }
 
 function comparison(found) {
   const before = new Map(metricsOf(found.compared_with));
   const rows = metricsOf(found).map(([name, estimate]) => ({ name, now: estimate, before: before.get(name) }));
-  return h("section", { class: "report" }, h("h2", {}, "Compared with training"),
+  return h("section", {}, h("h2", {}, "Compared with training"),
     fixedTable("Compared with training", [
       { title: "Metric (95% interval)", cell: (row) => row.name },
       { title: "These rows", number: true, cell: (row) => estimateCell(row.now) },

@@ -13,11 +13,14 @@ const VERDICTS = { network_better: "network better", no_difference: "no signific
 const METRICS = { accuracy: "Accuracy", mae: "MAE", r2: "R²" };
 const SECTIONS = { baselines: "Comparison with simple models", importance: "Which columns matter", effects: "Effects of columns", slices: "Where it is wrong" };
 
-/** report: response of GET …/report, or of POST …/evaluate, which has fewer sections. costs: {values, onChange} of the costs of false answers, which a reader may change. */
-export function reportView(report, costs = null) {
+/** report: response of GET …/report, or of POST …/evaluate, which has fewer sections.
+ *
+ * costs: {values, onChange} of the costs of false answers, which a reader may change; `first`: what follows the findings.
+ */
+export function reportView(report, { costs = null, first = null } = {}) {
   const { classification, regression } = report;
   return h("div", { class: "report" },
-    findingList(report.findings),
+    findingList(report.findings), first,
     classification && classMetricsSection(classification),
     regression && regressionMetricsSection(regression),
     report.baselines && baselinesSection(report.baselines),
@@ -59,7 +62,7 @@ function baselineName({ name, description }) {
 }
 
 /** Reliability of the probabilities, temperature, and coverage of sets or intervals. */
-function calibrationSection({ classification, temperature, conformal }) {
+function calibrationSection({ classification, temperature, conformal, evaluated }) {
   const what = classification ? "Mean number of classes" : "Mean width";
   if (!classification && !conformal.length) return null;
   return h("section", {}, h("h2", {}, classification ? "Calibration" : "Prediction intervals"),
@@ -70,7 +73,7 @@ function calibrationSection({ classification, temperature, conformal }) {
           ["Expected calibration error", estimateText(classification.reliability.expected_calibration_error)],
           ["Temperature", temperature && temperatureText(temperature)],
         ]),
-        conformal.length > 0 && h("p", {}, `Conformal ${classification ? "sets of classes" : "intervals"}, calibrated on validation rows and measured on test rows:`),
+        conformal.length > 0 && h("p", {}, `Conformal ${classification ? "sets of classes" : "intervals"}, calibrated on validation rows and measured on ${evaluated ? "test rows" : "these rows"}:`),
         conformal.length > 0 && fixedTable("Coverage", [
           { title: "Asked for", cell: (row) => percent(row.level) },
           { title: "Measured coverage", number: true, cell: (row) => estimateCell(row.coverage) },

@@ -15,7 +15,7 @@ export function reportPanel(path, signal) {
     try {
       const report = await get(`${path}${query}`, signal);
       status.replaceChildren(`${report.task === "classification" ? "Classification" : "Regression"} of `, h("strong", {}, report.target), `. ${evaluatedText(report.evaluated)}`);
-      content.replaceChildren(documents(), reportView(report, { values: costs, onChange: showCosts }));
+      content.replaceChildren(documents(), reportView(report, { costs: { values: costs, onChange: showCosts } }));
     } catch (error) {
       if (signal.aborted) throw error;
       status.replaceChildren(h("span", { class: "error" }, `No report: ${error.message}`));
