@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from service.domain.job import Export
     from service.domain.model_ref import ModelRef
     from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
-    from service.domain.report import ReportInputs
+    from service.domain.report import EvaluationInputs, ReportInputs
     from service.settings import Settings
     from service.spec.limits import JobLimits
     from service.spec.read_options import ReadOptions
@@ -84,8 +84,14 @@ class Predictor(Protocol):
     def export(self, checkpoint: pathlib.Path, sha256: str, asked: Export, target: pathlib.Path) -> None:
         """Write the network with its preprocessing. Raises Conflict, NotInstalled."""
 
-    def report(self, asked: ReportInputs, target: pathlib.Path, allowed: Allowance) -> None:
-        """Write the report on a job as JSON. Raises PredictionsCorrupt, DatasetCorrupt, Conflict, Unavailable."""
+    def stage_labelled(self, ref: ModelRef, source: pathlib.Path, reading: ReadOptions, allowed: Allowance) -> int:
+        """Stage the rows of a file with their labels beside it; returns their number. Raises InvalidData."""
+
+    def report(self, asked: ReportInputs | EvaluationInputs, target: pathlib.Path, allowed: Allowance) -> None:
+        """Write a report or an evaluation as JSON.
+
+        Raises InvalidData, PredictionsCorrupt, DatasetCorrupt, Conflict, Unavailable.
+        """
 
 
 @dataclass(frozen=True)

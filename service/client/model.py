@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from service.client.predictions import PredictOptions, Predictor
+from service.client.reports import evaluate, read_report
 from service.domain.model import CHAMPION, AliasMoved, ModelAlias, ModelVersion, ModelVersionSummary
 from service.domain.model import Model as State
+from service.reports.report import VersionReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -14,8 +16,10 @@ if TYPE_CHECKING:
 
     from service.client.job import Job
     from service.client.predictions import Frame
+    from service.client.reports import Format
     from service.client.sweep import Sweep
     from service.client.transport import Transport
+    from service.reports.evaluation import Evaluation
 
 
 class Model:
@@ -99,8 +103,51 @@ class Model:
         `at`: another alias, or the number of a version.
         """
         options = PredictOptions(calibrated=calibrated, interval=interval)
-        path = self._path + (f":{at}" if isinstance(at, int) else f"@{at}")
-        return Predictor(self._transport, path, options).of(rows, out)
+        return Predictor(self._transport, self._at(at), options).of(rows, out)
+
+    @overload
+    def report(
+        self,
+        format: Literal["object"] = "object",
+        *,
+        at: str | int = CHAMPION,
+        costs: Mapping[str, float] | None = None,
+    ) -> VersionReport: ...
+    @overload
+    def report(
+        self, format: Literal["markdown", "html"], *, at: str | int = CHAMPION, costs: Mapping[str, float] | None = None
+    ) -> str: ...
+    def report(
+        self,
+        format: Format = "object",  # noqa: A002
+        *,
+        at: str | int = CHAMPION,
+        costs: Mapping[str, float] | None = None,
+    ) -> VersionReport | str:
+        """The report of the version that `champion` points to, as `Job.report`; `at`: another alias, or version."""
+        return read_report(self._transport, self._at(at), VersionReport, format, costs)
+
+    @overload
+    def evaluate(self, rows: Any, format: Literal["object"] = "object", *, at: str | int = CHAMPION) -> Evaluation: ...
+    @overload
+    def evaluate(self, rows: Any, format: Literal["markdown", "html"], *, at: str | int = CHAMPION) -> str: ...
+    def evaluate(
+        self,
+        rows: Any,
+        format: Format = "object",  # noqa: A002
+        *,
+        at: str | int = CHAMPION,
+    ) -> Evaluation | str:
+        """How good the version that `champion` points to is on labelled rows, compared with its report.
+
+        `rows`: a DataFrame, the path of a CSV, Parquet or JSON Lines file, or dicts by column name (10,000 at most),
+        with the target in its column; rows without are left out. `at`: another alias, or the number of a version.
+        """
+        return evaluate(self._transport, self._at(at), rows, format)
+
+    def _at(self, at: str | int) -> str:
+        """The path of a version by its number, or by an alias."""
+        return self._path + (f":{at}" if isinstance(at, int) else f"@{at}")
 
     def delete_alias(self, alias: str) -> None:
         """Delete an alias; the version that it points to stays."""
@@ -152,6 +199,20 @@ class Models:
         `address`: `NAME`, `NAME@ALIAS` or `NAME:VERSION`.
         """
         return Predictor(self._transport, f"/v1/models/{address}", options).bytes_of(rows)
+
+    def report(
+        self,
+        address: str,
+        format: Format = "object",  # noqa: A002
+        *,
+        costs: Mapping[str, float] | None = None,
+    ) -> VersionReport | str:
+        """The report of the version at an address, as `Model.report`."""
+        return read_report(self._transport, f"/v1/models/{address}", VersionReport, format, costs)
+
+    def evaluate(self, address: str, rows: Any, format: Format = "object") -> Evaluation | str:  # noqa: A002
+        """Evaluate the version at an address on labelled rows, as `Model.evaluate`."""
+        return evaluate(self._transport, f"/v1/models/{address}", rows, format)
 
     def list(self, **filters: Any) -> Iterator[Model]:
         """Matching models, newest first: `name=`, `job=`."""

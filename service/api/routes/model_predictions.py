@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -48,15 +48,15 @@ Address = Annotated[
     ),
 ]
 
-HEADERS = {
-    "Calibration": PREDICTION_HEADERS["Calibration"],
+MODEL_HEADERS = {
     "Model-Name": {"description": "The model's name.", "schema": {"type": "string"}},
-    "Model-Version": {"description": "The version that predicted every row.", "schema": {"type": "integer"}},
+    "Model-Version": {"description": "The version that answered, for all rows.", "schema": {"type": "integer"}},
     "Model-Alias": {
         "description": "The alias that led to it; absent with `:VERSION`.",
         "schema": {"type": "string"},
     },
 }
+HEADERS = {"Calibration": PREDICTION_HEADERS["Calibration"], **MODEL_HEADERS}
 
 
 class PredictingModel(BaseModel):
@@ -97,11 +97,11 @@ async def predict_file_by_model(
 ) -> Response:
     """See `predict_by_model`. The file is streamed through the disk, never whole in memory."""
     format_ = format_of(request)
-    served = await _served(context, model)
+    served = await served_at(context, model)
     async with received(context, request, reservation) as source:
         work = predicted_file, context, ref_of(context, served), options, source, format_
         found = await expensive_work.run(context, request, context.state.ingest_slots, *work)
-    return file_response(found, reservation, f"{served.name}-{served.version}", format_, _headers(served))
+    return file_response(found, reservation, f"{served.name}-{served.version}", format_, headers_of(served))
 
 
 @_rows.post(
@@ -129,17 +129,17 @@ async def predict_by_model(
     predicts all its rows, and the answer names it, in JSON and as headers. The prediction of several members is the
     weighted mean of their probabilities, or of their numbers.
     """
-    served = await _served(context, model)
+    served = await served_at(context, model)
     by = {"model": {"name": served.name, "version": served.version, "alias": served.alias}}
     model_ref = ref_of(context, served)
-    return await predicted_rows(context, request, model_ref, options, asked.rows, by, _headers(served))
+    return await predicted_rows(context, request, model_ref, options, asked.rows, by, headers_of(served))
 
 
 router.include_router(_files)
 router.include_router(_rows)
 
 
-async def _served(context: RequestContext, address: str) -> ServedVersion:
+async def served_at(context: RequestContext, address: str) -> ServedVersion:
     """The version at this address now; raises NotFound."""
     found = re.fullmatch(ADDRESS, address)
     assert found is not None, "the route has checked the address"
@@ -164,6 +164,7 @@ def _member(context: RequestContext, served: ServedMember) -> Member:
     return Member(str(path(served.path)), served.sha256, served.weight, predictions)
 
 
-def _headers(served: ServedVersion) -> dict[str, Any]:
+def headers_of(served: ServedVersion) -> dict[str, str]:
+    """The headers of an answer by the version."""
     alias = {} if served.alias is None else {"Model-Alias": served.alias}
     return {"Model-Name": served.name, "Model-Version": str(served.version), **alias}
