@@ -17,6 +17,7 @@ from service.api.http.openapi import DESCRIPTION, TAGS, amend
 from service.api.http.openapi import problems as documented
 from service.api.live.job_feed import JobFeed
 from service.api.live.read_batcher import ReadBatcher
+from service.api.live.sampler import Sampler
 from service.api.live.single_flight import SingleFlight
 from service.api.live.watcher import Watcher
 from service.api.middleware.auth import ApiKeyAuthenticator, ApiKeyMiddleware
@@ -31,6 +32,7 @@ from service.api.routes import (
     checkpoints,
     dataset_files,
     datasets,
+    drift,
     epochs,
     events,
     forks,
@@ -80,11 +82,14 @@ COMPUTE_SLOTS = 4, 2  # seconds of CPU time in this process
 def create_app(settings: Settings, database: Database, artifacts: Artifacts, predictor: Predictor) -> FastAPI:
     """Build the API. The caller opens and closes `database`, `artifacts` and `predictor`."""
     watcher = Watcher(database)
+    sampler = Sampler(database, settings.sample_rows)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         watcher.start()
+        sampler.start()
         yield
+        await sampler.stop()
         watcher.stop()
         await watcher.join()
 
@@ -109,6 +114,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         rate_limiter=RateLimiter(settings.max_requests_per_second, settings.max_streams),
         quota=StorageQuota(settings.max_tenant_bytes),
         watcher=watcher,
+        sampler=sampler,
         job_feed=JobFeed(),
         read_batcher=ReadBatcher(),
         metrics=Metrics(database, {"home": settings.home, "artifacts": settings.artifacts}),
@@ -187,6 +193,7 @@ def _add_routes(app: FastAPI) -> None:
         models,
         model_aliases,
         model_predictions,
+        drift,
         model_evaluations,
         model_reports,
         datasets,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from service.api.live.job_feed import JobFeed
     from service.api.live.read_batcher import ReadBatcher
+    from service.api.live.sampler import Sampler
     from service.api.live.single_flight import SingleFlight
     from service.api.live.watcher import Watcher
     from service.api.middleware.auth import ApiKeyAuthenticator
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from service.domain.job import Export
     from service.domain.model_ref import ModelRef
     from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
-    from service.domain.report import EvaluationInputs, ReportInputs
+    from service.domain.report import EvaluationInputs, ReportInputs, StoredFile
     from service.settings import Settings
     from service.spec.limits import JobLimits
     from service.spec.read_options import ReadOptions
@@ -93,6 +94,16 @@ class Predictor(Protocol):
         Raises InvalidData, PredictionsCorrupt, DatasetCorrupt, Conflict, Unavailable.
         """
 
+    def drift(
+        self,
+        ref: ModelRef,
+        profile: StoredFile,
+        source: pathlib.Path,
+        reading: ReadOptions | None,
+        allowed: Allowance,
+    ) -> pathlib.Path:
+        """The drift of the rows of the file `source`, as JSON in a file beside it; raises InvalidData, Conflict."""
+
 
 @dataclass(frozen=True)
 class AppState:
@@ -107,6 +118,7 @@ class AppState:
     rate_limiter: RateLimiter
     quota: StorageQuota
     watcher: Watcher
+    sampler: Sampler
     job_feed: JobFeed
     read_batcher: ReadBatcher
     metrics: Metrics

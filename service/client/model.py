@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
-from service.client.predictions import PredictOptions, Predictor
+from service.client.predictions import FILE_SECONDS, PredictOptions, Predictor, body_of
 from service.client.reports import evaluate, read_report
 from service.domain.model import CHAMPION, AliasMoved, ModelAlias, ModelVersion, ModelVersionSummary
 from service.domain.model import Model as State
+from service.drift.report import ModelDrift
 from service.reports.report import VersionReport
 
 if TYPE_CHECKING:
@@ -149,6 +150,15 @@ class Model:
         """The path of a version by its number, or by an alias."""
         return self._path + (f":{at}" if isinstance(at, int) else f"@{at}")
 
+    def drift(self, rows: Any = None, *, at: str | int = CHAMPION) -> ModelDrift:
+        """How rows, which need no target, differ from those that a version was trained on.
+
+        `rows`: a DataFrame, the path of a CSV, JSON Lines or Parquet file, or up to 10,000 dicts by column name;
+        default: a sample of the rows that the version was asked to predict, where the service keeps one. `at`: as in
+        `predict`. Raises ApiError with the status 409 if the version has no profile of its training rows.
+        """
+        return Models(self._transport).drift(self.name + (f":{at}" if isinstance(at, int) else f"@{at}"), rows)
+
     def delete_alias(self, alias: str) -> None:
         """Delete an alias; the version that it points to stays."""
         self._transport.delete(f"{self._path}/aliases/{alias}")
@@ -213,6 +223,14 @@ class Models:
     def evaluate(self, address: str, rows: Any, format: Format = "object") -> Evaluation | str:  # noqa: A002
         """Evaluate the version at an address on labelled rows, as `Model.evaluate`."""
         return evaluate(self._transport, f"/v1/models/{address}", rows, format)
+
+    def drift(self, address: str, rows: Any = None) -> ModelDrift:
+        """See `Model.drift`. `address`: `NAME`, `NAME@ALIAS` or `NAME:VERSION`."""
+        method, options = "GET", dict[str, Any](timeout=FILE_SECONDS)
+        if rows is not None:
+            content, media_type = body_of(rows)
+            method, options = "POST", options | {"content": content, "headers": {"Content-Type": media_type}}
+        return ModelDrift.model_validate(self._transport.json(method, f"/v1/models/{address}/drift", **options))
 
     def list(self, **filters: Any) -> Iterator[Model]:
         """Matching models, newest first: `name=`, `job=`."""
