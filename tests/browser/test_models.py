@@ -43,8 +43,8 @@ def test_from_an_upload_to_a_rollback(visitor: Visitor, service: httpx2.Client, 
     assert downloading.value.suggested_filename == "journey-1-predictions.csv"
 
     page.get_by_role("link", name="Drift", exact=True).click()
-    page.set_input_files("input[type=file]", PENGUINS)
-    page.get_by_role("button", name="Measure drift").click()
+    page.get_by_label("New rows").set_input_files(PENGUINS)
+    page.get_by_role("button", name="Measure drift", exact=True).click()
     expect(page.get_by_role("region", name="Drift of columns")).to_be_visible()
     expect(page.get_by_role("region", name="Drift of columns")).not_to_contain_text("large")
 
@@ -158,7 +158,7 @@ def test_drift_of_a_file_is_measured(
 
     page = visitor.go("version/drifts:1/drift")
     page.set_input_files("input[type=file]", changed)
-    page.get_by_role("button", name="Measure drift").click()
+    page.get_by_role("button", name="Measure drift", exact=True).click()
 
     expect(page.get_by_role("list", name="Findings")).to_contain_text("island")
     first = page.get_by_role("region", name="Drift of columns").locator("tbody tr").first
