@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.data.processes.runner import Allowance
+    from service.domain.drift import DriftInputs
     from service.domain.report import EvaluationInputs, ReportInputs
 
 
@@ -28,10 +29,10 @@ class Reporter:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["service.serving.reports.process"])
 
-    def write(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
-        """Write the report or evaluation as JSON to the new file `target`. Blocks for `allowed.seconds` at most.
+    def write(self, asked: ReportInputs | EvaluationInputs | DriftInputs, target: Path, allowed: Allowance) -> None:
+        """Write the answer as JSON to the new file `target`. Blocks for `allowed.seconds` at most.
 
-        Raises what `build` and `evaluate` raise; Conflict beyond the limits of time and memory, where a retry does not
+        Raises what making it raises; Conflict beyond the limits of time and memory, where a retry does not
         help; Unavailable if the process dies; Cancelled.
         """
         ours, theirs = self._context.Pipe(duplex=False)
@@ -55,7 +56,9 @@ class Reporter:
             raise error
 
 
-def _build(pipe: Connection, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
+def _build(
+    pipe: Connection, asked: ReportInputs | EvaluationInputs | DriftInputs, target: Path, allowed: Allowance
+) -> None:
     """Entry point of the process; only it and its server process import torch."""
     from service.serving.reports import process
 
