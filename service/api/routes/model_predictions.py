@@ -157,7 +157,9 @@ async def predict_by_model(
     by = {"model": {"name": served.name, "version": served.version, "alias": served.alias}}
     model_ref = ref_of(context, served)
     more = None if shadow is None else partial(_shadow, context, served.name, shadow, asked.rows, options)
-    return await predicted_rows(context, request, model_ref, options, asked.rows, by, headers_of(served), more)
+    answer = await predicted_rows(context, request, model_ref, options, asked.rows, by, headers_of(served), more)
+    context.state.sampler.add(context.caller.tenant, served.name, served.version, asked.rows)
+    return answer
 
 
 def _shadow(

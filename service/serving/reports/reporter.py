@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.data.processes.runner import Allowance
+    from service.domain.drift import DriftInputs
     from service.domain.report import EvaluationInputs, ReportInputs
 
 
@@ -32,10 +33,10 @@ class Reporter:
         """Start the server process before the first report, unless it runs. Does not wait for its imports."""
         forkserver.ensure_running()
 
-    def write(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
-        """Write the report or evaluation as JSON to the new file `target`. Blocks for `allowed.seconds` at most.
+    def write(self, asked: ReportInputs | EvaluationInputs | DriftInputs, target: Path, allowed: Allowance) -> None:
+        """Write the answer as JSON to the new file `target`. Blocks for `allowed.seconds` at most.
 
-        Raises what `build` and `evaluate` raise; Conflict beyond the limits of time and memory, where a retry does not
+        Raises what making it raises; Conflict beyond the limits of time and memory, where a retry does not
         help; Unavailable if the process dies; Cancelled.
         """
         ours, theirs = self._context.Pipe(duplex=False)
@@ -59,7 +60,9 @@ class Reporter:
             raise error
 
 
-def _build(pipe: Connection, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
+def _build(
+    pipe: Connection, asked: ReportInputs | EvaluationInputs | DriftInputs, target: Path, allowed: Allowance
+) -> None:
     """Entry point of the process; only it and its server process import torch."""
     from service.serving.reports import process
 
