@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from service.api.live.job_feed import JobFeed
     from service.api.live.read_batcher import ReadBatcher
+    from service.api.live.sampler import Sampler
     from service.api.live.single_flight import SingleFlight
     from service.api.live.watcher import Watcher
     from service.api.middleware.auth import ApiKeyAuthenticator
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
     from service.api.middleware.rate_limit import RateLimiter
     from service.api.quota import StorageQuota
     from service.artifacts import Artifacts
-    from service.domain.job import Export
+    from service.domain.export import Export
+    from service.domain.model import ModelVersion
     from service.domain.model_ref import ModelRef
     from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
-    from service.domain.report import EvaluationInputs, ReportInputs
+    from service.domain.report import EvaluationInputs, ReportInputs, StoredFile
     from service.settings import Settings
     from service.spec.limits import JobLimits
     from service.spec.read_options import ReadOptions
@@ -81,17 +83,33 @@ class Predictor(Protocol):
     def to_pt(self, checkpoint: pathlib.Path, sha256: str, target: pathlib.Path) -> None:
         """Write the weights as torch.save does a state dict, which `torch.load(..., weights_only=True)` reads."""
 
-    def export(self, checkpoint: pathlib.Path, sha256: str, asked: Export, target: pathlib.Path) -> None:
-        """Write the network with its preprocessing. Raises Conflict, NotInstalled."""
+    def export(self, ref: ModelRef, asked: Export, target: pathlib.Path) -> None:
+        """Write the model with its preprocessing. Raises Conflict, NotInstalled."""
+
+    def card(self, ref: ModelRef, version: ModelVersion) -> str:
+        """The model card of a version, in Markdown. Raises CheckpointCorrupt, Unavailable."""
 
     def stage_labelled(self, ref: ModelRef, source: pathlib.Path, reading: ReadOptions, allowed: Allowance) -> int:
         """Stage the rows of a file with their labels beside it; returns their number. Raises InvalidData."""
+
+    def expect_report(self) -> None:
+        """A report will be asked for in a while: start what takes seconds to start. Does not wait for it."""
 
     def report(self, asked: ReportInputs | EvaluationInputs, target: pathlib.Path, allowed: Allowance) -> None:
         """Write a report or an evaluation as JSON.
 
         Raises InvalidData, PredictionsCorrupt, DatasetCorrupt, Conflict, Unavailable.
         """
+
+    def drift(
+        self,
+        ref: ModelRef,
+        profile: StoredFile,
+        source: pathlib.Path,
+        reading: ReadOptions | None,
+        allowed: Allowance,
+    ) -> pathlib.Path:
+        """The drift of the rows of the file `source`, as JSON in a file beside it; raises InvalidData, Conflict."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +125,7 @@ class AppState:
     rate_limiter: RateLimiter
     quota: StorageQuota
     watcher: Watcher
+    sampler: Sampler
     job_feed: JobFeed
     read_batcher: ReadBatcher
     metrics: Metrics

@@ -13,7 +13,7 @@ from service.client import progress_bar
 from service.client.optional_imports import needs
 from service.client.predictions import PredictOptions, Predictor
 from service.client.reports import read_report
-from service.client.transport import RETRIED, ApiError, ServiceUnavailable
+from service.client.transport import EXPORT_SECONDS, RETRIED, ApiError, ServiceUnavailable
 from service.client.uploads import CsvRows, history_frame, predictions_frame
 from service.domain.epoch import Epoch
 from service.domain.job import Job as State
@@ -211,14 +211,31 @@ class Job:
         """The predictions for a file of rows, given by its path, as the bytes of a file of the same format."""
         return Predictor(self._transport, self._path, options).bytes_of(rows)
 
-    def checkpoint(self, kind: Kind = "best", format: Format = "safetensors") -> bytes:  # noqa: A002
-        """The bytes of a checkpoint; `onnx`, `pt2` and `bundle` include the preprocessing."""
-        path = f"{self._path}/checkpoints/{kind}/download"
-        return self._transport.request("GET", path, params={"format": format}, timeout=300.0).content
+    def checkpoint(
+        self,
+        kind: Kind = "best",
+        format: Format = "safetensors",  # noqa: A002
+        *,
+        calibrated: bool = True,
+    ) -> bytes:
+        """The bytes of a checkpoint; `onnx`, `pt2` and `bundle` include the preprocessing.
 
-    def download(self, path: str | Path, kind: Kind = "best", format: Format = "safetensors") -> Path:  # noqa: A002
+        `calibrated`: whether the probabilities of these three are the calibrated ones, as those of `predict` are.
+        """
+        path = f"{self._path}/checkpoints/{kind}/download"
+        params = {"format": format, "calibrated": calibrated}
+        return self._transport.request("GET", path, params=params, timeout=EXPORT_SECONDS).content
+
+    def download(
+        self,
+        path: str | Path,
+        kind: Kind = "best",
+        format: Format = "safetensors",  # noqa: A002
+        *,
+        calibrated: bool = True,
+    ) -> Path:
         """Save a checkpoint as the file `path`, or in the folder `path` under a default name; see `checkpoint`."""
-        target, data = Path(path), self.checkpoint(kind, format)
+        target, data = Path(path), self.checkpoint(kind, format, calibrated=calibrated)
         if target.is_dir():
             target /= f"{self.id}-{kind}.{'zip' if format == 'bundle' else format}"
         target.write_bytes(data)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 from service.concurrency.cancellation import current
 from service.data.processes.ingest_prediction_rows import ingest_rows
 from service.data.processes.join_predictions import join_predictions
+from service.domain.drift import DriftInputs
 from service.domain.prediction import DEFAULT, PredictedRows, PredictionOptions
-from service.errors import TooLarge, Unavailable
+from service.errors import InvalidData, TooLarge, Unavailable
 from service.serving.helper_pool import HelperPool
 from service.serving.helper_process import MODEL_BYTES, HelperProcess
 from service.serving.reports.reporter import Reporter
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.data.processes.runner import Allowance
-    from service.domain.job import Export
+    from service.domain.export import Export
+    from service.domain.model import ModelVersion
     from service.domain.model_ref import ModelRef
     from service.domain.prediction import AppliedCalibration, ModelCalibration
-    from service.domain.report import EvaluationInputs, ReportInputs
+    from service.domain.report import EvaluationInputs, ReportInputs, StoredFile
     from service.serving.messages import PredictionSchema
     from service.spec.read_options import ReadOptions
 
@@ -33,6 +35,8 @@ PART_CELLS = 2**20
 PART_SECONDS = 1.0
 """Target time of one part, for which other callers wait; networks differ 100,000-fold in time per row."""
 VALUE_BYTES = 8
+EXPORT_SECONDS = 600.0
+"""After which an export is given up: one of 200 members whose preprocessing differs takes minutes."""
 
 
 class Predictor:
@@ -133,17 +137,21 @@ class Predictor:
         """See `helper.export_pt`; raises Unavailable if the helper dies or times out."""
         self._pool.call("export_pt", str(checkpoint), sha256, str(target))
 
-    def export(self, checkpoint: Path, sha256: str, asked: Export, target: Path) -> None:
+    def export(self, ref: ModelRef, asked: Export, target: Path) -> None:
         """See `helper.export`. Runs in a separate process: it takes seconds and loads other libraries.
 
         The process is killed if the current task is cancelled. Raises Conflict, NotInstalled, Unavailable, Cancelled.
         """
-        with HelperProcess() as helper, current().on_cancel(helper.kill):
+        with HelperProcess(answer_seconds=EXPORT_SECONDS) as helper, current().on_cancel(helper.kill):
             try:
-                helper.call("export", str(checkpoint), sha256, asked, str(target))
+                helper.call("export", ref, asked, str(target))
             except Unavailable:
                 current().check()  # killed by a cancellation
                 raise
+
+    def card(self, ref: ModelRef, version: ModelVersion) -> str:
+        """See `helper.card`; raises Unavailable if the helper dies or times out."""
+        return cast("str", self._pool.call("card", ref, version))
 
     def stage_labelled(self, ref: ModelRef, source: Path, reading: ReadOptions, allowed: Allowance) -> int:
         """Stage the rows of the file `source`, with their labels, beside it; returns their number.
@@ -153,9 +161,31 @@ class Predictor:
         schema: PredictionSchema = self._pool.call("prediction_schema", ref, PredictionOptions(calibrated=False))
         return ingest_rows(source, source.parent, reading, schema.preprocessing, allowed, labelled=True)
 
+    def expect_report(self) -> None:
+        """See `Reporter.start`."""
+        self._reporter.start()
+
     def report(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
         """See `Reporter.write`."""
         self._reporter.write(asked, target, allowed)
+
+    def drift(
+        self, ref: ModelRef, profile: StoredFile, source: Path, reading: ReadOptions | None, allowed: Allowance
+    ) -> Path:
+        """Compare the rows of the file `source`, a list in JSON without `reading`, with the profile of a version.
+
+        Returns a file with a DriftReport beside it. Raises what `measure` raises, InvalidData with what is wrong in the
+        file, Conflict beyond the limits, StorageError, Unavailable, Cancelled.
+        """
+        schema: PredictionSchema = self._pool.call("prediction_schema", ref, PredictionOptions(calibrated=False))
+        staged = None
+        if reading is not None:
+            staged = ingest_rows(source, source.parent, reading, schema.preprocessing, allowed)
+            if not staged:
+                raise InvalidData("the file has no rows")
+        target = source.with_name("drift.json")
+        self._reporter.write(DriftInputs(ref, profile, schema.preprocessing, source, staged), target, allowed)
+        return target
 
     def close(self) -> None:
         """Stop the helper."""

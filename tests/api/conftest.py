@@ -16,19 +16,22 @@ from starlette.testclient import TestClient
 
 from service.api.app import create_app
 from service.api.connections.server import Server
+from service.api.models import publish
 from service.artifacts import Artifacts
 from service.data.processes.runner import Allowance
 from service.domain.checkpoint import CheckpointFormat
-from service.domain.job import Export
+from service.domain.export import Export, ExportedJob
+from service.domain.model import ModelVersion
 from service.domain.model_ref import ModelRef
 from service.domain.prediction import DEFAULT, AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
-from service.domain.report import EvaluationInputs, ReportInputs
+from service.domain.report import EvaluationInputs, ReportInputs, StoredFile
 from service.errors import Conflict, NotInstalled
 from service.reports.evaluation import Evaluation
 from service.reports.report import ReportSections
 from service.settings import Settings, free_port
 from service.spec.read_options import ReadOptions
 from service.store.engine import Database
+from tests.drift.examples import drift_report
 from tests.reports.examples import classification_report, evaluation, version_report
 
 # On Postgres with `make e2e`; `make test` has the tests of `store/` on both.
@@ -69,12 +72,22 @@ class CoinPredictor:
     def to_pt(self, checkpoint: Path, sha256: str, target: Path) -> None:
         target.write_bytes(b"PK" + checkpoint.read_bytes())
 
-    def export(self, checkpoint: Path, sha256: str, asked: Export, target: Path) -> None:
+    def export(self, ref: ModelRef, asked: Export, target: Path) -> None:
         if asked.format is CheckpointFormat.onnx and not self.has_onnx:
             raise NotInstalled("no ONNX here")
         if asked.format is CheckpointFormat.pt2:
             raise Conflict("it differs")
-        target.write_text(f"{asked.job.id} {asked.history.read_text()}")
+        if isinstance(asked.of, ExportedJob):
+            target.write_text(f"{asked.of.job.id} {asked.of.history.read_text()}")
+        else:
+            members = [(member.sha256, member.weight) for member in ref.members]
+            target.write_text(f"{asked.of.model}:{asked.of.version} {members} {asked.calibrated}")
+
+    def card(self, ref: ModelRef, version: ModelVersion) -> str:
+        return f"# {version.model}, version {version.version} of {len(ref.members)}\n"
+
+    def expect_report(self) -> None:
+        """Nothing has to be started."""
 
     def report(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
         report: ReportSections | Evaluation = classification_report()
@@ -83,6 +96,13 @@ class CoinPredictor:
         elif asked.version is not None:
             report = version_report(*asked.version)
         target.write_text(report.model_dump_json())
+
+    def drift(
+        self, ref: ModelRef, profile: StoredFile, source: Path, reading: ReadOptions | None, allowed: Allowance
+    ) -> Path:
+        target = source.with_name("drift.json")
+        target.write_text(drift_report().model_dump_json())
+        return target
 
     def stage_labelled(self, ref: ModelRef, source: Path, reading: ReadOptions, allowed: Allowance) -> int:
         return len(source.read_text().splitlines()) - 1
@@ -98,6 +118,14 @@ def backend(request: pytest.FixtureRequest) -> str:
 def named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Allow the host name that TestClient sends."""
     monkeypatch.setenv("BESTEPOCH_HOSTS", "testserver")
+
+
+@pytest.fixture(autouse=True)
+def unprofiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish without the process that profiles training rows, but in the tests that are about it: it takes half a
+    second."""
+    if not request.node.get_closest_marker("profiles"):
+        monkeypatch.setattr(publish, "profile_published", lambda *_: None)
 
 
 @pytest.fixture

@@ -28,7 +28,14 @@ PUBLIC = {
     "/web/file",
     "/",
 }
-CHANGES_NOTHING = {"evaluate_model", "plan_job", "predict", "predict_by_model", "replay_early_stopping"}
+CHANGES_NOTHING = {
+    "evaluate_model",
+    "measure_drift",
+    "plan_job",
+    "predict",
+    "predict_by_model",
+    "replay_early_stopping",
+}
 SPEC = {"data": {"kind": "synthetic", "rows": 100}}
 BODIES: dict[str, Any] = {
     "create_job": SPEC,
@@ -41,6 +48,7 @@ BODIES: dict[str, Any] = {
     "move_alias": {"version": 1},
     "evaluate_model": {"rows": [{"x0": 1.0, "y": 1.0}]},
     "predict_by_model": {"rows": [{"x0": 1.0}]},
+    "measure_drift": {"rows": [{"x0": 1.0}]},
     "create_sweep": {"base": SPEC, "replicates": 2},
 }
 
@@ -98,6 +106,6 @@ def ids(client: TestClient, job_factory: JobFactory) -> dict[str, str]:
     dataset = client.post("/v1/datasets", content=b"a,b\n1,x\n2,y\n").json()
     found = {"job_id": job_factory.trained().job_id, "sweep_id": job_factory.swept().id, "dataset_id": dataset["id"]}
     made = client.post("/v1/models", json={"name": "our-model", "from": {"job": found["job_id"]}}).json()
-    found |= {"name": made["model"], "model": made["model"]}
+    found |= {"name": made["model"], "model": made["model"], "job": found["job_id"]}
     time.sleep(0.5)  # until the cache of open access has expired
     return found

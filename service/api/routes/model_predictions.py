@@ -132,7 +132,9 @@ async def predict_by_model(
     served = await served_at(context, model)
     by = {"model": {"name": served.name, "version": served.version, "alias": served.alias}}
     model_ref = ref_of(context, served)
-    return await predicted_rows(context, request, model_ref, options, asked.rows, by, headers_of(served))
+    answer = await predicted_rows(context, request, model_ref, options, asked.rows, by, headers_of(served))
+    context.state.sampler.add(context.caller.tenant, served.name, served.version, asked.rows)
+    return answer
 
 
 router.include_router(_files)
