@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from service.domain.model import ModelVersion
     from service.domain.model_ref import ModelRef
     from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
-    from service.domain.report import ReportInputs
+    from service.domain.report import EvaluationInputs, ReportInputs
     from service.settings import Settings
     from service.spec.limits import JobLimits
     from service.spec.read_options import ReadOptions
@@ -88,8 +88,14 @@ class Predictor(Protocol):
     def card(self, ref: ModelRef, version: ModelVersion) -> str:
         """The model card of a version, in Markdown. Raises CheckpointCorrupt, Unavailable."""
 
-    def report(self, asked: ReportInputs, target: pathlib.Path, allowed: Allowance) -> None:
-        """Write the report on a job as JSON. Raises PredictionsCorrupt, DatasetCorrupt, Conflict, Unavailable."""
+    def stage_labelled(self, ref: ModelRef, source: pathlib.Path, reading: ReadOptions, allowed: Allowance) -> int:
+        """Stage the rows of a file with their labels beside it; returns their number. Raises InvalidData."""
+
+    def report(self, asked: ReportInputs | EvaluationInputs, target: pathlib.Path, allowed: Allowance) -> None:
+        """Write a report or an evaluation as JSON.
+
+        Raises InvalidData, PredictionsCorrupt, DatasetCorrupt, Conflict, Unavailable.
+        """
 
 
 @dataclass(frozen=True)

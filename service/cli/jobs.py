@@ -1,4 +1,4 @@
-"""Commands for jobs: train, watch, jobs, show, cancel, download, predict, report."""
+"""Commands for jobs: train, watch, jobs, show, cancel, download, predict."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from service.domain.status import Status
 
 if TYPE_CHECKING:
     from service.client import Job
+    from service.client.exports import ExportFormat
     from service.client.job import Kind
-    from service.client.model import Format
 
 app = typer.Typer()
 
@@ -153,7 +153,7 @@ def download(
                 raise CommandError(
                     "a model is downloaded as bundle, onnx or pt2; `--last` and weights are those of a job"
                 )
-            packed = cast("Format", (format_ or CheckpointFormat.bundle).value)
+            packed = cast("ExportFormat", (format_ or CheckpointFormat.bundle).value)
             saved = client.models.download(source, out, packed, calibrated=not raw)
     typer.echo(json.dumps({"path": str(saved)}) if as_json else f"Saved {saved}")
 
@@ -190,25 +190,6 @@ def predict(
         typer.echo(json.dumps(_parse_predictions(predictions)))
     else:
         typer.echo(predictions, nl=False)
-
-
-@app.command()
-def report(
-    job_id: JobId,
-    html: Annotated[Path | None, typer.Option(help="Save it as one HTML file, with charts.")] = None,
-    url: Url = DEFAULT_URL,
-    api_key: ApiKey = None,
-    as_json: AsJson = False,
-) -> None:
-    """Print the report of an ended job as Markdown: metrics, baselines, important columns, errors."""
-    with connect(url, api_key) as client:
-        job = client.job(job_id)
-        if html is not None:
-            html.write_text(job.report("html"), encoding="utf-8")
-            text = json.dumps({"path": str(html)}) if as_json else f"Saved {html}"
-        else:
-            text = job.report().model_dump_json() if as_json else job.report("markdown").rstrip()
-    typer.echo(text)
 
 
 def _parse_predictions(predictions: bytes) -> list[Any]:

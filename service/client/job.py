@@ -12,6 +12,7 @@ import httpx2
 from service.client import progress_bar
 from service.client.optional_imports import needs
 from service.client.predictions import PredictOptions, Predictor
+from service.client.reports import read_report
 from service.client.transport import EXPORT_SECONDS, RETRIED, ApiError, ServiceUnavailable
 from service.client.uploads import CsvRows, history_frame, predictions_frame
 from service.domain.epoch import Epoch
@@ -252,11 +253,7 @@ class Job:
 
         `costs`: of a `false_positive`, `false_negative`, `true_positive` and `true_negative`, for two classes.
         """
-        params: dict[str, str] = {"format": "json" if format == "object" else format}
-        if costs is not None:
-            params["costs"] = json.dumps(dict(costs))
-        answer = self._transport.request("GET", f"{self._path}/report", params=params, timeout=900.0)
-        return Report.model_validate_json(answer.content) if format == "object" else answer.text
+        return read_report(self._transport, self._path, Report, format, costs)
 
     def best_model(self) -> Network:
         """The PyTorch module with the best epoch's weights, in evaluation mode: (B, inputs) float32 -> (B, outputs).

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
+from service.client.exports import save_export
 from service.client.predictions import PredictOptions, Predictor
-from service.client.transport import EXPORT_SECONDS
+from service.client.reports import evaluate, read_report
 from service.domain.model import CHAMPION, AliasMoved, ModelAlias, ModelVersion, ModelVersionSummary
 from service.domain.model import Model as State
+from service.reports.report import VersionReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
+    from service.client.exports import ExportFormat
     from service.client.job import Job
     from service.client.predictions import Frame
+    from service.client.reports import Format
     from service.client.sweep import Sweep
     from service.client.transport import Transport
-
-Format = Literal["bundle", "onnx", "pt2"]
+    from service.reports.evaluation import Evaluation
 
 
 class Model:
@@ -102,12 +105,12 @@ class Model:
         `at`: another alias, or the number of a version.
         """
         options = PredictOptions(calibrated=calibrated, interval=interval)
-        return Predictor(self._transport, self._address(at), options).of(rows, out)
+        return Predictor(self._transport, self._at(at), options).of(rows, out)
 
     def download(
         self,
         path: str | Path,
-        format: Format = "bundle",  # noqa: A002
+        format: ExportFormat = "bundle",  # noqa: A002
         *,
         at: str | int = CHAMPION,
         calibrated: bool = True,
@@ -117,13 +120,54 @@ class Model:
         As the file `path`, or in the folder `path` under a default name. `at`: see `predict`. `calibrated`: whether its
         probabilities are the calibrated ones, as those of `predict` are.
         """
-        return _save(self._transport, self._address(at), Path(path), format, calibrated=calibrated)
+        return save_export(self._transport, self._at(at), path, format, calibrated=calibrated)
 
     def card(self, *, at: str | int = CHAMPION) -> str:
         """The model card of a version, in Markdown; `at`: see `predict`."""
-        return self._transport.request("GET", f"{self._address(at)}/card").text
+        return self._transport.request("GET", f"{self._at(at)}/card").text
 
-    def _address(self, at: str | int) -> str:
+    @overload
+    def report(
+        self,
+        format: Literal["object"] = "object",
+        *,
+        at: str | int = CHAMPION,
+        costs: Mapping[str, float] | None = None,
+    ) -> VersionReport: ...
+    @overload
+    def report(
+        self, format: Literal["markdown", "html"], *, at: str | int = CHAMPION, costs: Mapping[str, float] | None = None
+    ) -> str: ...
+    def report(
+        self,
+        format: Format = "object",  # noqa: A002
+        *,
+        at: str | int = CHAMPION,
+        costs: Mapping[str, float] | None = None,
+    ) -> VersionReport | str:
+        """The report of the version that `champion` points to, as `Job.report`; `at`: another alias, or version."""
+        return read_report(self._transport, self._at(at), VersionReport, format, costs)
+
+    @overload
+    def evaluate(self, rows: Any, format: Literal["object"] = "object", *, at: str | int = CHAMPION) -> Evaluation: ...
+    @overload
+    def evaluate(self, rows: Any, format: Literal["markdown", "html"], *, at: str | int = CHAMPION) -> str: ...
+    def evaluate(
+        self,
+        rows: Any,
+        format: Format = "object",  # noqa: A002
+        *,
+        at: str | int = CHAMPION,
+    ) -> Evaluation | str:
+        """How good the version that `champion` points to is on labelled rows, compared with its report.
+
+        `rows`: a DataFrame, the path of a CSV, Parquet or JSON Lines file, or dicts by column name (10,000 at most),
+        with the target in its column; rows without are left out. `at`: another alias, or the number of a version.
+        """
+        return evaluate(self._transport, self._at(at), rows, format)
+
+    def _at(self, at: str | int) -> str:
+        """The path of a version by its number, or by an alias."""
         return self._path + (f":{at}" if isinstance(at, int) else f"@{at}")
 
     def delete_alias(self, alias: str) -> None:
@@ -181,27 +225,31 @@ class Models:
         self,
         address: str,
         path: str | Path,
-        format: Format = "bundle",  # noqa: A002
+        format: ExportFormat = "bundle",  # noqa: A002
         *,
         calibrated: bool = True,
     ) -> Path:
         """`Model.download` of a version by its address: `NAME`, `NAME@ALIAS` or `NAME:VERSION`."""
-        return _save(self._transport, f"/v1/models/{address}", Path(path), format, calibrated=calibrated)
+        return save_export(self._transport, f"/v1/models/{address}", path, format, calibrated=calibrated)
+
+    def report(
+        self,
+        address: str,
+        format: Format = "object",  # noqa: A002
+        *,
+        costs: Mapping[str, float] | None = None,
+    ) -> VersionReport | str:
+        """The report of the version at an address, as `Model.report`."""
+        return read_report(self._transport, f"/v1/models/{address}", VersionReport, format, costs)
+
+    def evaluate(self, address: str, rows: Any, format: Format = "object") -> Evaluation | str:  # noqa: A002
+        """Evaluate the version at an address on labelled rows, as `Model.evaluate`."""
+        return evaluate(self._transport, f"/v1/models/{address}", rows, format)
 
     def list(self, **filters: Any) -> Iterator[Model]:
         """Matching models, newest first: `name=`, `job=`."""
         for state in self._transport.pages("/v1/models", filters):
             yield Model(self._transport, State.model_validate(state))
-
-
-def _save(transport: Transport, path: str, target: Path, format: Format, *, calibrated: bool) -> Path:  # noqa: A002
-    params = {"format": format, "calibrated": calibrated}
-    answer = transport.request("GET", f"{path}/download", params=params, timeout=EXPORT_SECONDS)
-    if target.is_dir():
-        name, version = answer.headers["model-name"], answer.headers["model-version"]
-        target /= f"{name}-{version}.{'zip' if format == 'bundle' else format}"
-    target.write_bytes(answer.content)
-    return target
 
 
 def _source(source: Any) -> dict[str, Any]:

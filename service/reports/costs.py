@@ -9,18 +9,22 @@ from service.reports.sections.classification import BestThreshold, ThresholdMetr
 from service.reports.sections.estimate import Estimate
 
 if TYPE_CHECKING:
-    from service.reports.report import Report
+    from typing import TypeVar
+
+    from service.reports.report import ReportSections
     from service.reports.sections.classification import Costs
 
+    R = TypeVar("R", bound=ReportSections)
 
-def with_costs(report: Report, costs: Costs) -> Report:
+
+def with_costs(report: R, costs: Costs) -> R:
     """The report with the mean cost of a row at each threshold of its table, and the cheapest of these thresholds.
 
     Raises InvalidRequest unless the report is on a classifier of two classes.
     """
     section = report.classification
     if section is None or section.thresholds is None:
-        raise InvalidRequest("costs are for classification with two classes, and the job has none")
+        raise InvalidRequest("costs are for classification with two classes, and there are none here")
     positives = section.classes[1].support / section.rows
     found = section.thresholds
     rows = [_with_cost(row, positives, costs) for row in found.rows]

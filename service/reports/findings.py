@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from service.reports.report import Finding
+from service.reports.report import Finding, VersionReport
 from service.reports.text import condition, estimate, number
 
 if TYPE_CHECKING:
-    from service.reports.report import Report
+    from service.reports.report import ReportSections
     from service.reports.sections.baselines import Baseline, Baselines
     from service.reports.sections.importance import Loss
+    from service.reports.sections.slices import SlicesSection
 
 CONSTANTS = {"log_loss": "The class shares alone", "mae": "The median alone", "pinball": "The quantile alone"}
 LINEAR = {"log_loss": "Logistic regression", "poisson_deviance": "Poisson regression"}
@@ -28,9 +29,10 @@ LOSSES: dict[Loss, str] = {
 }
 
 
-def findings(report: Report) -> list[Finding]:
+def findings(report: ReportSections) -> list[Finding]:
     """The findings, comparison with baselines first."""
-    return [*_of_baselines(report.baselines), *_of_rows(report), *_of_calibration(report), *_of_slices(report)]
+    slices = findings_of_slices(report.slices, report.time_columns)
+    return [*_of_baselines(report.baselines), *_of_rows(report), *_of_calibration(report), *slices]
 
 
 def model_name(model: Baseline, loss: Loss) -> str:
@@ -76,12 +78,17 @@ def _compared(model: Baseline, found: Baselines) -> str:
     return f"{text}; difference {estimate(model.difference)}"
 
 
-def _of_rows(report: Report) -> Iterator[Finding]:
+def _of_rows(report: ReportSections) -> Iterator[Finding]:
     if report.evaluated.part == "validation":
         text = (
             "There are no test rows: metrics are of the validation rows, which also chose the best epoch, so they are "
             "a little too good."
         )
+        if isinstance(report, VersionReport) and len(report.members) > 1:
+            text = (
+                "No row is a test row of all members: each validation row is predicted by the members that validated "
+                "it. These rows also chose their best epochs, so metrics are a little too good."
+            )
         yield Finding(level="note", text=text)
     if report.evaluated.not_finite:
         rows = report.evaluated.rows + report.evaluated.not_finite
@@ -97,7 +104,7 @@ def _of_rows(report: Report) -> Iterator[Finding]:
         yield Finding(level="note", text=text)
 
 
-def _of_calibration(report: Report) -> Iterator[Finding]:
+def _of_calibration(report: ReportSections) -> Iterator[Finding]:
     found = report.temperature
     if found is None or found.log_loss is None or found.calibrated_log_loss is None:
         return
@@ -110,10 +117,11 @@ def _of_calibration(report: Report) -> Iterator[Finding]:
         yield Finding(level="note", text=text)
 
 
-def _of_slices(report: Report) -> Iterator[Finding]:
-    if report.slices is not None and report.slices.slices:
-        worst = report.slices.slices[0]
-        where = " and ".join(condition(each, report.time_columns) for each in worst.conditions)
+def findings_of_slices(found: SlicesSection | None, time_columns: list[str]) -> Iterator[Finding]:
+    """The worst slice, if there is one."""
+    if found is not None and found.slices:
+        worst = found.slices[0]
+        where = " and ".join(condition(each, time_columns) for each in worst.conditions)
         text = (
             f"The error is significantly larger where {where}: mean loss {number(worst.mean_loss)} in {worst.rows:,} "
             f"rows, {number(worst.rest_mean_loss)} elsewhere."

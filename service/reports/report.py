@@ -82,26 +82,20 @@ class MissingSection(FrozenModel):
     """Why not."""
 
 
-class Report(FrozenModel):
-    """What a job's best epoch is worth: metrics with intervals, comparison with baselines, columns, errors."""
+class ReportSections(FrozenModel):
+    """What reports have in common: metrics with intervals, comparison with baselines, columns, errors."""
 
-    object: Literal["report"] = "report"
+    object: str
     """What this JSON object is."""
     format: int = FORMAT
     """Version of the report's contents."""
-    job: str
-    """The job's id."""
-    epoch: int
-    """The best epoch, whose weights this is about."""
-    checkpoint_sha256: str
-    """SHA-256 of the weights."""
     task: Task
     """Classification or regression."""
     target: str
     """The column that is predicted."""
     loss: Loss
     """What models are compared by and columns, slices and rows are judged by: log loss for classification, else the
-    loss that the job was trained for."""
+    loss that was trained for."""
     evaluated: EvaluatedRows
     """The rows that metrics and columns are about."""
     findings: list[Finding]
@@ -128,3 +122,46 @@ class Report(FrozenModel):
     """Columns of dates and times, whose numbers here are seconds since 1970 (UTC)."""
     missing: list[MissingSection]
     """The sections that are null, and why."""
+
+
+class Report(ReportSections):
+    """What a job's best epoch is worth: metrics with intervals, comparison with baselines, columns, errors."""
+
+    object: Literal["report"] = "report"
+    """What this JSON object is."""
+    job: str
+    """The job's id."""
+    epoch: int
+    """The best epoch, whose weights this is about."""
+    checkpoint_sha256: str
+    """SHA-256 of the weights."""
+
+
+class ReportMember(FrozenModel):
+    """A member of the version that a report is about."""
+
+    job: str
+    """The job's id; it may have been deleted since."""
+    weight: float
+    """Its share in the average; those of all members sum to 1."""
+    epoch: int
+    """The epoch of the weights."""
+    sha256: str
+    """SHA-256 of the weights."""
+
+
+class VersionReport(ReportSections):
+    """What a version of a model is worth: the weighted average of its members, as a job's report is about one network.
+
+    Rows are test rows only if they are test rows of all members; a validation row is predicted by the weighted average
+    of the members that validated it, and so were not trained on it.
+    """
+
+    object: Literal["model_report"] = "model_report"
+    """What this JSON object is."""
+    model: str
+    """The model's name."""
+    version: int
+    """The version's number."""
+    members: list[ReportMember]
+    """Its members."""

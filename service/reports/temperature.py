@@ -21,24 +21,35 @@ F = TypeVar("F", bound=np.floating[Any])
 
 
 def fit_temperature(probabilities: NDArray[Any], truth: NDArray[np.int64]) -> Temperature:
-    """The temperature with the least log loss of these rows (Guo et al., 2017); probabilities: (N, C), truth: (N,).
+    """The temperature closest to 1 of those that these rows do not reject; probabilities: (N, C), truth: (N,).
 
-    The log loss is convex in 1 / temperature, so there is one minimum, which safeguarded Newton steps find. It is 1,
-    which changes nothing, if there are fewer than 100 rows, if the improvement is not significant, or if no finite
-    temperature is best, as if all rows are right.
+    The log loss is convex in 1 / temperature, so there is one minimum (Guo et al., 2017), which safeguarded Newton
+    steps find. Around it is the 95% confidence interval of the likelihood ratio test, whose end closest to 1 is taken:
+    where few rows are wrong, the temperature with the least log loss does harm on others. It is 1, which changes
+    nothing, if there are fewer than 100 rows, if 1 is in the interval, or if no finite temperature is best, as if all
+    rows are right.
     """
     rows = len(truth)
     if rows == 0:
         return Temperature(temperature=1.0, rows=0, log_loss=None, calibrated_log_loss=None, reason="too few rows")
     logits = _logits(probabilities)
     before = _log_loss(logits, truth, 1.0)
-    inverse, reason = (1.0, "too few rows") if rows < MIN_ROWS else (_minimum(logits, truth), "fitted")
+    inverse, reason = _fitted(logits, truth, before)
     after = _log_loss(logits, truth, inverse)
-    if inverse == 1.0 / LOWEST:
-        inverse, after, reason = 1.0, before, "unbounded"
-    elif reason == "fitted" and 2.0 * rows * (before - after) <= SIGNIFICANT:
-        inverse, after, reason = 1.0, before, "no significant improvement"
     return Temperature(temperature=1.0 / inverse, rows=rows, log_loss=before, calibrated_log_loss=after, reason=reason)
+
+
+def _fitted(logits: Array, truth: NDArray[np.int64], before: float) -> tuple[float, str]:
+    """The inverse temperature, and why; `before`: the log loss."""
+    if len(truth) < MIN_ROWS:
+        return 1.0, "too few rows"
+    best = _minimum(logits, truth)
+    if best == 1.0 / LOWEST:
+        return 1.0, "unbounded"
+    limit = _log_loss(logits, truth, best) + SIGNIFICANT / (2.0 * len(truth))
+    if before <= limit:
+        return 1.0, "no significant improvement"
+    return _end_of_interval(logits, truth, limit), "fitted"
 
 
 def apply_temperature(probabilities: NDArray[F], temperature: float) -> NDArray[F]:
@@ -79,6 +90,18 @@ def _minimum(logits: Array, truth: NDArray[np.int64]) -> float:
         if abs(following - inverse) <= 1e-12 * inverse:
             break
         inverse = following
+    return inverse
+
+
+def _end_of_interval(logits: Array, truth: NDArray[np.int64], limit: float) -> float:
+    """The inverse temperature between 1 and the best one with this log loss: Newton steps from 1 do not pass it."""
+    own = float(logits[np.arange(len(truth)), truth].mean())
+    inverse = 1.0
+    for _ in range(STEPS):
+        step = (_log_loss(logits, truth, inverse) - limit) / _derivatives(logits, own, inverse)[0]
+        inverse -= step
+        if abs(step) <= 1e-12 * inverse:
+            break
     return inverse
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from service.concurrency.cancellation import current
 from service.data.processes.ingest_prediction_rows import ingest_rows
 from service.data.processes.join_predictions import join_predictions
-from service.domain.prediction import DEFAULT, PredictedRows
+from service.domain.prediction import DEFAULT, PredictedRows, PredictionOptions
 from service.errors import TooLarge, Unavailable
 from service.serving.helper_pool import HelperPool
 from service.serving.helper_process import MODEL_BYTES, HelperProcess
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from service.domain.export import Export
     from service.domain.model import ModelVersion
     from service.domain.model_ref import ModelRef
-    from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictionOptions
-    from service.domain.report import ReportInputs
+    from service.domain.prediction import AppliedCalibration, ModelCalibration
+    from service.domain.report import EvaluationInputs, ReportInputs
     from service.serving.messages import PredictionSchema
     from service.spec.read_options import ReadOptions
 
@@ -152,7 +152,15 @@ class Predictor:
         """See `helper.card`; raises Unavailable if the helper dies or times out."""
         return cast("str", self._pool.call("card", ref, version))
 
-    def report(self, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
+    def stage_labelled(self, ref: ModelRef, source: Path, reading: ReadOptions, allowed: Allowance) -> int:
+        """Stage the rows of the file `source`, with their labels, beside it; returns their number.
+
+        Raises InvalidData with what is wrong and where, StorageError, Unavailable.
+        """
+        schema: PredictionSchema = self._pool.call("prediction_schema", ref, PredictionOptions(calibrated=False))
+        return ingest_rows(source, source.parent, reading, schema.preprocessing, allowed, labelled=True)
+
+    def report(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
         """See `Reporter.write`."""
         self._reporter.write(asked, target, allowed)
 

@@ -23,12 +23,14 @@ from service.domain.export import Export, ExportedJob
 from service.domain.model import ModelVersion
 from service.domain.model_ref import ModelRef
 from service.domain.prediction import DEFAULT, AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
-from service.domain.report import ReportInputs
+from service.domain.report import EvaluationInputs, ReportInputs
 from service.errors import Conflict, NotInstalled
+from service.reports.evaluation import Evaluation
+from service.reports.report import ReportSections
 from service.settings import Settings, free_port
 from service.spec.read_options import ReadOptions
 from service.store.engine import Database
-from tests.reports.examples import classification_report
+from tests.reports.examples import classification_report, evaluation, version_report
 
 # On Postgres with `make e2e`; `make test` has the tests of `store/` on both.
 POSTGRES = pytest.param("postgres", marks=pytest.mark.e2e)
@@ -82,8 +84,16 @@ class CoinPredictor:
     def card(self, ref: ModelRef, version: ModelVersion) -> str:
         return f"# {version.model}, version {version.version} of {len(ref.members)}\n"
 
-    def report(self, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
-        target.write_text(classification_report().model_dump_json())
+    def report(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
+        report: ReportSections | Evaluation = classification_report()
+        if isinstance(asked, EvaluationInputs):
+            report = evaluation(*asked.version)
+        elif asked.version is not None:
+            report = version_report(*asked.version)
+        target.write_text(report.model_dump_json())
+
+    def stage_labelled(self, ref: ModelRef, source: Path, reading: ReadOptions, allowed: Allowance) -> int:
+        return len(source.read_text().splitlines()) - 1
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ PUBLIC = {
     "/web/file",
     "/",
 }
-CHANGES_NOTHING = {"plan_job", "predict", "predict_by_model", "replay_early_stopping"}
+CHANGES_NOTHING = {"evaluate_model", "plan_job", "predict", "predict_by_model", "replay_early_stopping"}
 SPEC = {"data": {"kind": "synthetic", "rows": 100}}
 BODIES: dict[str, Any] = {
     "create_job": SPEC,
@@ -39,6 +39,7 @@ BODIES: dict[str, Any] = {
     "replay_early_stopping": {"rules": [{"patience": 3}]},
     "create_model_version": {"name": "other", "from": {"job": "job_0"}},
     "move_alias": {"version": 1},
+    "evaluate_model": {"rows": [{"x0": 1.0, "y": 1.0}]},
     "predict_by_model": {"rows": [{"x0": 1.0}]},
     "create_sweep": {"base": SPEC, "replicates": 2},
 }

@@ -35,9 +35,10 @@ def kept(
     validation: int = 5,
     test: int = 3,
     predictions: PredictionTable | None = None,
+    **fields: Any,
 ) -> tuple[str, bytes]:
     """The path of the predictions of an ended job, and its file."""
-    claim = job_factory.running()
+    claim = job_factory.running(**fields)
     job_factory.record(claim, epoch(1))
     job_factory.publish(claim, 1)
     data = job_factory.keep_predictions(claim, predictions or table(classes, validation, test))

@@ -65,8 +65,8 @@ def test_a_report_is_built_once_and_stored(
     assert Report.model_validate(first.json()) == REPORT
     assert first.content == second.content
     assert len(reports.asked) == 1
-    assert reports.asked[0].predictions.path.exists()
-    assert reports.asked[0].checkpoint.path.exists()
+    assert reports.asked[0].members[0].predictions.path.exists()
+    assert reports.asked[0].members[0].checkpoint.path.exists()
     with database.reading() as connection:
         stored = job_files.find(connection, path.split("/")[3], JobFileKind.report)
     assert stored is not None

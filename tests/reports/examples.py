@@ -10,12 +10,24 @@ from numpy.typing import NDArray
 from service.reports.baselines import compare
 from service.reports.classification import classification_section
 from service.reports.effects import column_effect
+from service.reports.evaluation import Evaluation, HeldOutResults
+from service.reports.evaluation_findings import evaluation_findings
 from service.reports.findings import findings
 from service.reports.importance import permutation_importance, permutations
 from service.reports.regression import regression_section
-from service.reports.report import EvaluatedRows, MissingSection, Report, WorstRow, WorstRows
+from service.reports.report import (
+    EvaluatedRows,
+    MissingSection,
+    Report,
+    ReportMember,
+    ReportSections,
+    VersionReport,
+    WorstRow,
+    WorstRows,
+)
 from service.reports.rows import Columns, RowsOfPart, Truth
 from service.reports.sections.effects import Effects
+from service.reports.sections.estimate import Estimate
 from service.reports.slices import find_slices
 from service.reports.temperature import fit_temperature
 from service.spec.job import Task
@@ -53,6 +65,41 @@ def classification_report(
         classification=classification_section(truth, outputs, names),
         temperature=fit_temperature(outputs, truth),
     )
+
+
+def version_report(name: str = "churn", version: int = 1) -> VersionReport:
+    """A version of two networks, with the sections of a classifier."""
+    sections = {
+        name: getattr(classification_report(), name) for name in ReportSections.model_fields if name != "object"
+    }
+    members = [ReportMember(job=f"job_{place}", weight=0.5, epoch=3, sha256="0" * 64) for place in (1, 2)]
+    return VersionReport(model=name, version=version, members=members, **sections)
+
+
+def evaluation(name: str = "churn", version: int = 1, *, regression: bool = False) -> Evaluation:
+    """Of the rows of a report, compared with the same rows."""
+    report = regression_report() if regression else classification_report()
+    value = Estimate(value=0.5, low=0.4, high=0.6)
+    results = {"rows": ROWS, "value": value, "classification": report.classification, "regression": report.regression}
+    found = Evaluation(
+        **results,
+        model=name,
+        version=version,
+        task=report.task,
+        target=report.target,
+        loss=report.loss,
+        unlabelled=1,
+        not_finite=2,
+        findings=[],
+        difference=Estimate(value=0.0, low=-0.1, high=0.1),
+        compared_with=HeldOutResults(part="test", **results),
+        slices=report.slices,
+        worst=report.worst,
+        conformal=[],
+        time_columns=[],
+        missing=[MissingSection(section="conformal", reason="none were kept")],
+    )
+    return found.model_copy(update={"findings": evaluation_findings(found)})
 
 
 def regression_report(*, columns: bool = True) -> Report:

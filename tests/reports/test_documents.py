@@ -18,7 +18,7 @@ from service.reports.report import Report
 from service.reports.sections.estimate import Estimate
 from service.reports.sections.slices import SliceCondition
 from service.reports.text import cell, condition, estimate, number, time
-from tests.reports.examples import classification_report, regression_report
+from tests.reports.examples import classification_report, evaluation, regression_report, version_report
 
 HOSTILE = "<script>alert('x')</script>|`*[a](javascript:b)\n\x00&"
 
@@ -222,3 +222,24 @@ def test_nothing_outside_of_code_is_linked_and_no_code_is_left_open(text: str) -
     assert not re.search(r"://|www\.|@", plain.replace("\\", ""))
     assert "`" not in re.sub(r"\\.", "", plain)
     assert "\\" not in re.sub(r"\\.", "", plain)
+
+
+@pytest.mark.parametrize("regression", [False, True])
+def test_an_evaluation_is_beside_the_rows_of_training(regression: bool) -> None:
+    found = evaluation(regression=regression)
+
+    markdown, page = to_markdown(found), Elements(to_html(found))
+
+    assert page.open == []
+    for text in (markdown, page.text):
+        assert "Version 1 of churn, measured on 60 new rows with a label" in text
+        assert "60 test rows of training" in text
+        assert "No significant difference to the 60 test rows of training" in text
+        assert "1 of 63 rows are left out of every number here: they have no label" in text
+        assert "none were kept" in text
+
+
+def test_the_report_of_a_version_has_the_sections_of_a_job() -> None:
+    titles = re.compile("<h2>(.*?)</h2>")
+
+    assert titles.findall(to_html(version_report())) == titles.findall(to_html(classification_report()))

@@ -144,7 +144,7 @@ def test_rows_that_not_all_members_predict_cannot_make_their_mean_less_sure(
 
     assert found is not None
     assert (found.reason, found.rows) == (reason, shared or 5_000)
-    assert found.temperature == pytest.approx(temperature, rel=0.15)
+    assert found.temperature == pytest.approx(temperature, rel=0.2)
 
 
 def test_rows_whose_outputs_are_not_finite_do_not_calibrate() -> None:

@@ -120,6 +120,13 @@ PREDICT_EXAMPLES: dict[str, Example] = {
     },
 }
 
+EVALUATE_EXAMPLES: dict[str, Example] = {
+    "penguins": {
+        "summary": "A row with its true class",
+        "value": {"rows": [{"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "sex": "male", "species": "Adelie"}]},
+    },
+}
+
 
 MODEL_EXAMPLES: dict[str, Example] = {
     "job": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -21,7 +22,7 @@ from service.store.jobs import jobs
 from service.store.models.versions import NewMember
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from service.api.context import RequestContext
@@ -136,6 +137,12 @@ def _member(job: Job, checkpoint: Checkpoint, weight: float, named: dict[str, Me
         dataset=named.get(_dataset_id(job) or ""),
         spec=spec,
     )
+
+
+def data_of(spec: Mapping[str, Any]) -> str:
+    """What rows a job has: its data set, or the inline or synthetic data."""
+    data = spec["data"]
+    return str(data["id"]) if data["kind"] == "dataset" else json.dumps(data, sort_keys=True)
 
 
 def read_preprocessing(path: Path, checkpoint: Checkpoint) -> Preprocessing:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from service.api.models.members import read_members
+from service.api.models.members import data_of, read_members
 from service.api.models.selection import choose, conflict
 from service.domain.model import VersionMetrics
 from service.domain.model_ref import Member, ModelRef
@@ -17,7 +17,7 @@ from service.store.models import versions
 from service.store.models.versions import NewModelVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from service.api.context import RequestContext
     from service.domain.model import ModelVersion
@@ -99,7 +99,7 @@ def _metrics(context: RequestContext, members: Sequence[NewMember]) -> VersionMe
         for new in members
         if new.predictions is not None
     ]
-    if len(files) < len(members) or len({_data(new.member.spec) for new in members}) > 1:
+    if len(files) < len(members) or len({data_of(new.member.spec) for new in members}) > 1:
         return VersionMetrics(validation=None, test=None)
     try:
         scores = score(files, context.state.file_process_limits)
@@ -107,9 +107,3 @@ def _metrics(context: RequestContext, members: Sequence[NewMember]) -> VersionMe
         message = f"the predictions that the jobs have kept are too large for metrics of their average: {error.detail}"
         raise InvalidSpec.at("/from", message) from error
     return VersionMetrics.model_validate(scores.model_dump())
-
-
-def _data(spec: Mapping[str, Any]) -> str:
-    """What rows a job has: its data set, or the inline or synthetic data."""
-    data = spec["data"]
-    return str(data["id"]) if data["kind"] == "dataset" else json.dumps(data, sort_keys=True)

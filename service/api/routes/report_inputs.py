@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from service.api.routes.checkpoints import read_checkpoint
 from service.api.routes.jobs import read_job
 from service.domain.checkpoint import CheckpointKind
-from service.domain.report import ReportInputs, StoredFile
+from service.domain.report import ReportedMember, ReportInputs, StoredFile
 from service.errors import NotFound
 from service.spec.data import DatasetData
 from service.store import datasets
@@ -36,10 +36,9 @@ def report_inputs(context: RequestContext, job_id: str, predictions: JobFile) ->
                 reason = DELETED
     if resolved is None and reason is None:
         reason = UNKNOWN
-    return ReportInputs(
+    member = ReportedMember(
         predictions=StoredFile(artifacts.path(predictions.path), predictions.sha256),
         checkpoint=StoredFile(artifacts.path(best.path), best.sha256),
         resolved=resolved,
-        table=table,
-        no_columns=reason,
     )
+    return ReportInputs((member,), table, reason)

@@ -3,52 +3,27 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import StrEnum
 from importlib.util import find_spec
-from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.responses import Response
 
 from service.api import expensive_work
 from service.api.context import JobId, Reader, RequestContext
 from service.api.http.openapi import problems
-from service.api.http.ranges import JSON
+from service.api.report_documents import DOCUMENTS, ChosenFormat, ThresholdCosts, document_response, rendered
 from service.api.routes.job_predictions import find_kept
 from service.api.routes.report_inputs import report_inputs
 from service.api.strict_route import StrictRoute
 from service.artifacts import sha256_of
 from service.domain.job_file import JobFile, JobFileKind
 from service.errors import Conflict, NotFound, QuotaExceeded
-from service.reports.costs import with_costs
-from service.reports.documents.html import to_html
-from service.reports.documents.markdown import to_markdown
 from service.reports.report import FORMAT, Report
-from service.reports.sections.classification import Costs
 from service.store import job_files
 from service.store.jobs import jobs
 
 router = APIRouter(prefix="/jobs", tags=["predictions"], route_class=StrictRoute)
-
-
-class ReportFormat(StrEnum):
-    """Formats of a report."""
-
-    json = "json"
-    markdown = "markdown"
-    html = "html"
-
-
-MARKDOWN = "text/markdown"
-HTML = "text/html"
-MEDIA_TYPES = {ReportFormat.json: JSON, ReportFormat.markdown: MARKDOWN, ReportFormat.html: HTML}
-ENDINGS = {ReportFormat.json: "json", ReportFormat.markdown: "md", ReportFormat.html: "html"}
-CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
-"""The page has a style sheet inside, and nothing to load, to run or to send."""
-_TEXT = {"schema": {"type": "string"}}
 
 
 @router.get(
@@ -56,24 +31,10 @@ _TEXT = {"schema": {"type": "string"}}
     operation_id="get_report",
     summary="Read the report",
     response_model=Report,
-    responses={**problems(400, 404, 409, 507), 200: {"content": {MARKDOWN: _TEXT, HTML: _TEXT}}},
+    responses={**problems(400, 404, 409, 507), 200: {"content": DOCUMENTS}},
 )
 async def get_report(
-    job_id: JobId,
-    request: Request,
-    context: Reader,
-    format: Annotated[  # noqa: A002
-        ReportFormat | None, Query(description="Default: by `Accept`, else JSON. HTML is one file with its charts.")
-    ] = None,
-    costs: Annotated[
-        str | None,
-        Query(
-            description="Costs of the outcomes for two classes, as JSON, e.g. "
-            '`{"false_positive": 1, "false_negative": 5}`: adds the mean cost of each threshold, and the best one.',
-            max_length=1_000,
-        ),
-    ] = None,
-    accept: Annotated[str, Header(description=f"`{MARKDOWN}` or `{HTML}` returns a document.")] = JSON,
+    job_id: JobId, request: Request, context: Reader, wanted: ChosenFormat, costs: ThresholdCosts
 ) -> Response:
     """How good the best epoch is on the rows that it was not trained on, compared with simple models; which columns
     matter, and where it is wrong. Made from the kept predictions at the first request, and stored: in seconds, for
@@ -84,55 +45,23 @@ async def get_report(
     null, and `missing` says why: without the data set there are no baselines and nothing about columns. Rows are
     sampled where there are many.
     """
-    wanted = format or preferred_document(accept)
-
-    parsed = None if costs is None else _parsed(costs)
     stored = await run_in_threadpool(_stored, context, job_id)
     if stored is None:
         # One report of a tenant is built at a time: who asks for the same one meanwhile finds it stored.
         stored = await expensive_work.run(context, request, context.state.report_slots, _built, context, job_id)
-    slots = context.state.compute_slots
-    body = await expensive_work.run(context, request, slots, _rendered, stored, wanted, parsed)
-    headers = {"Vary": "Accept", "Content-Disposition": f'inline; filename="{job_id}-report.{ENDINGS[wanted]}"'}
-    if wanted is ReportFormat.html:
-        headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    return Response(body, headers=headers, media_type=MEDIA_TYPES[wanted])
+    work = rendered, stored, Report, wanted, costs
+    body = await expensive_work.run(context, request, context.state.compute_slots, *work)
+    return document_response(body, wanted, f"{job_id}-report")
 
 
-def _rendered(stored: bytes, wanted: ReportFormat, costs: Costs | None) -> bytes:
-    if wanted is ReportFormat.json and costs is None:
-        return stored
-    report = Report.model_validate_json(stored)
-    if costs is not None:
-        report = with_costs(report, costs)
-    match wanted:
-        case ReportFormat.json:
-            return report.model_dump_json().encode()
-        case ReportFormat.markdown:
-            return to_markdown(report).encode()
-        case ReportFormat.html:
-            return to_html(report).encode()
-
-
-def preferred_document(accept: str) -> ReportFormat:
-    """The first format that the header names; JSON if it names none."""
-    named = [item.split(";")[0].strip().lower() for item in accept.split(",")]
-    by_type = {media_type: found for found, media_type in MEDIA_TYPES.items()}
-    return next((by_type[name] for name in named if name in by_type), ReportFormat.json)
-
-
-def _parsed(costs: str) -> Costs:
-    try:
-        return Costs.model_validate_json(costs)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
-        named = [{**each, "loc": ("query", ".".join(map(str, ["costs", *each["loc"]])))} for each in found]
-        raise RequestValidationError(named) from error
+def report_name() -> str:
+    """The name of a stored report: another one is built once this version, or a newly installed scikit-learn, says
+    more."""
+    return f"report-{FORMAT}{'' if find_spec('sklearn') else '-constant'}.json"
 
 
 def _key(job_id: str) -> str:
-    """Of the stored report: another one is built once this version, or a newly installed scikit-learn, says more."""
-    return f"jobs/{job_id}/report-{FORMAT}{'' if find_spec('sklearn') else '-constant'}.json"
+    return f"jobs/{job_id}/{report_name()}"
 
 
 def _stored(context: RequestContext, job_id: str) -> bytes | None:
@@ -141,9 +70,14 @@ def _stored(context: RequestContext, job_id: str) -> bytes | None:
         found = job_files.find(connection, job_id, JobFileKind.report)
     if found is None or found.path != _key(job_id):
         return None
-    path = context.state.artifacts.path(found.path)
+    return read_intact(context, found.path, found.sha256)
+
+
+def read_intact(context: RequestContext, key: str, sha256: str) -> bytes | None:
+    """The bytes of a stored file; None if it is missing or damaged."""
+    path = context.state.artifacts.path(key)
     try:
-        return path.read_bytes() if sha256_of(path) == found.sha256 else None
+        return path.read_bytes() if sha256_of(path) == sha256 else None
     except OSError:
         return None
 

@@ -51,25 +51,33 @@ def read_rows(source: Path, folder: Path, options: ReadOptions, fitted: Preproce
     and all that `read_table` raises.
     """
     with translated_errors():
-        nulls = {text for feature in fitted.features for text in fitted.nulls_of(feature)}
-        categories = {text for feature in fitted.features for text in feature.categories or ()}
-        # A category of one column may be a null value in another: those are resolved per column.
-        options = options.model_copy(update={"null": sorted(nulls - categories)})
-        connection, reading, _ = open_source(source, folder, options, limits)
-        _refuse_absent(reading, fitted.features)
-        for place, part in enumerate(reading.slices):
-            if columns := _columns(connection, part, reading, fitted):
-                ways = _ways(connection, part, columns, reading, fitted, options.decimal)
-                values = ", ".join(f"{way.sql} AS v{c.number}" for c, way in zip(columns, ways, strict=True))
-                staged = ", ".join(f"{_staged(c)} AS c{c.number}" for c in columns)
-                rows = connection.sql(f"FROM (FROM {part.sql} SELECT {values}) SELECT {staged}")
-                write_parquet(rows, folder / f"rows{place}.parquet", len(columns))
-    return reading.rows
+        return stage(source, folder, options, fitted, limits).rows
 
 
-def _refuse_absent(reading: Reading, features: Sequence[FittedFeature]) -> None:
+def stage(source: Path, folder: Path, options: ReadOptions, fitted: Preprocessing, limits: ReadLimits) -> Reading:
+    """As `read_rows`, with DuckDB's own exceptions; returns how the file was read."""
+    nulls = {text for feature in fitted.features for text in fitted.nulls_of(feature)}
+    categories = {text for feature in fitted.features for text in feature.categories or ()}
+    # A category of one column may be a null value in another: those are resolved per column.
+    options = options.model_copy(update={"null": sorted(nulls - categories)})
+    connection, reading, _ = open_source(source, folder, options, limits)
+    _refuse_absent(reading, fitted)
+    for place, part in enumerate(reading.slices):
+        if columns := _columns(connection, part, reading, fitted):
+            ways = _ways(connection, part, columns, reading, fitted, options.decimal)
+            values = ", ".join(f"{way.sql} AS v{c.number}" for c, way in zip(columns, ways, strict=True))
+            staged = ", ".join(f"{_staged(c)} AS c{c.number}" for c in columns)
+            rows = connection.sql(f"FROM (FROM {part.sql} SELECT {values}) SELECT {staged}")
+            write_parquet(rows, folder / f"rows{place}.parquet", len(columns))
+    return reading
+
+
+def _refuse_absent(reading: Reading, fitted: Preprocessing) -> None:
     names = {name for part in reading.slices for name in part.names}
-    absent = [feature.column for feature in features if feature.column not in names]
+    absent = [feature.column for feature in fitted.features if feature.column not in names]
+    if absent == [fitted.target.column]:  # asked for as a label
+        message = f"the file has no column {absent[0]!r}, the target, whose true values are compared with predictions"
+        raise InvalidData(message)
     if absent:
         raise InvalidData(f"the file has no column {some(absent)}, which is a feature of the network")
 

@@ -62,3 +62,5 @@ class Document(NamedTuple):
     blocks: list[Block]
     """What comes first."""
     sections: list[Section]
+    footer: str
+    """Which job or version it is about."""

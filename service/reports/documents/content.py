@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from service.reports.documents import charts, column_charts, metrics_content
 from service.reports.documents.blocks import Callout, Charts, Document, Paragraph, Section, Table
 from service.reports.findings import LOSSES, model_name
+from service.reports.report import Report, VersionReport
 from service.reports.text import cell, condition, estimate, number
 
 if TYPE_CHECKING:
     from service.reports.documents.blocks import Block
-    from service.reports.report import Report
+    from service.reports.report import MissingSection, ReportSections, WorstRows
     from service.reports.sections.baselines import Baselines
     from service.reports.sections.effects import Effects
-    from service.reports.sections.importance import Importance
+    from service.reports.sections.importance import Importance, Loss
     from service.reports.sections.slices import SlicesSection
 
 VERDICTS = {
@@ -27,6 +28,8 @@ TITLES = {
     "importance": "Which columns matter",
     "effects": "Effects of columns",
     "slices": "Where it is wrong",
+    "compared_with": "Comparison with the rows held out in training",
+    "conformal": "Coverage of intervals or sets of classes",
 }
 METRICS = {"accuracy": "Accuracy", "mae": "Mean absolute error", "r2": "R²"}
 ROW_LOSSES = {"rmse": "Squared error", "mae": "Absolute error"}
@@ -35,17 +38,17 @@ SHOWN_ROWS, SHOWN_COLUMNS = 20, 6  # of the worst rows
 TWO_TEXTS = frozenset({0, 1})
 
 
-def document(report: Report) -> Document:
+def report_document(report: ReportSections) -> Document:
     """The whole document."""
     rows = report.evaluated
     subtitle = (
-        f"Epoch {report.epoch}, measured on {rows.rows:,} {rows.part} rows that it was not trained on"
+        f"{_subject(report)}, measured on {rows.rows:,} {rows.part} rows that it was not trained on"
         + (f"; trained on {rows.training:,} rows" if rows.training is not None else "")
         + "."
     )
     sections = []
     if report.baselines is not None:
-        sections.append(_baselines(report.baselines))
+        sections.append(_baselines(report.baselines, _average(report)))
     if report.classification is not None:
         sections += metrics_content.classification(report.classification)
     if report.regression is not None:
@@ -57,15 +60,38 @@ def document(report: Report) -> Document:
     if report.effects is not None and report.effects.columns:
         sections.append(_effects(report.effects, report.time_columns))
     if report.slices is not None:
-        sections.append(_slices(report.slices, report.time_columns))
-    sections.append(_worst(report))
-    sections += _missing(report)
+        sections.append(slices_section(report.slices, report.time_columns))
+    sections.append(worst_section(report.worst, report.loss, report.time_columns, "in the data set"))
+    sections += missing_section(report.missing)
     sections.append(_about(report))
     findings: list[Block] = [Callout(each.level, each.text) for each in report.findings]
-    return Document(f"{report.task.value.capitalize()} of {report.target}", subtitle, findings, sections)
+    title = f"{report.task.value.capitalize()} of {report.target}"
+    return Document(title, subtitle, findings, sections, footer=_origin(report)[0][1])
 
 
-def _baselines(found: Baselines) -> Section:
+def _subject(report: ReportSections) -> str:
+    """What the report is about."""
+    match report:
+        case Report():
+            return f"Epoch {report.epoch}"
+        case VersionReport():
+            return f"Version {report.version} of {report.model}, {_average(report)}"
+        case _:
+            return "Predictions"
+
+
+def _average(report: ReportSections) -> str:
+    """What predicts."""
+    match report:
+        case VersionReport(members=members) if len(members) > 1:
+            return f"the weighted average of {len(members)} networks"
+        case VersionReport(members=[member]):
+            return f"epoch {member.epoch} of {member.job}"
+        case _:
+            return "this job's best epoch"
+
+
+def _baselines(found: Baselines, average: str) -> Section:
     loss = LOSSES[found.loss]
     rows = [("Network", found.network, "c1")]
     rows += [(model_name(model, found.loss), model.loss, "c0") for model in found.models]
@@ -73,7 +99,7 @@ def _baselines(found: Baselines) -> Section:
     shown = [METRICS.get(name, name) for name in names]
     head = ("Model", "What it is", f"{loss[0].upper()}{loss[1:]}", *shown, "Difference to the network", "Verdict")
     own = (number(found.network_metrics[name]) for name in names)
-    cells = [("Network", "this job's best epoch", estimate(found.network), *own, "", "")]
+    cells = [("Network", average, estimate(found.network), *own, "", "")]
     cells += [
         (
             model_name(model, found.loss),
@@ -129,7 +155,8 @@ def _effects(found: Effects, times: list[str]) -> Section:
     return Section(TITLES["effects"], [Paragraph(text), Charts(drawn)])
 
 
-def _slices(found: SlicesSection, times: list[str]) -> Section:
+def slices_section(found: SlicesSection, times: list[str]) -> Section:
+    """Where the error is larger than elsewhere."""
     text = (
         f"{found.looked_at:,} slices of one column and {found.pairs:,} pairs, of at least {found.min_rows:,} rows, "
         "were looked at; p-values are corrected for their number."
@@ -150,11 +177,11 @@ def _slices(found: SlicesSection, times: list[str]) -> Section:
     return Section(TITLES["slices"], [Paragraph(text), Table(head, rows)])
 
 
-def _worst(report: Report) -> Section:
-    found, times = report.worst, report.time_columns
+def worst_section(found: WorstRows, loss: Loss, times: list[str], where: str) -> Section:
+    """The worst rows; `where`: in what they are numbered."""
     columns = found.columns[:SHOWN_COLUMNS]
-    of_class = report.classification is not None
-    score = "Probability of the true class" if of_class else ROW_LOSSES.get(report.loss, "Loss")
+    of_class = loss == "log_loss"
+    score = "Probability of the true class" if of_class else ROW_LOSSES.get(loss, "Loss")
     head = ("Row", "True", "Predicted", score, *columns)
     rows = [
         (
@@ -168,25 +195,22 @@ def _worst(report: Report) -> Section:
     ]
     texts = [name for name in columns if any(isinstance(each.values.get(name), str) for each in found.rows)]
     of_text = {0, *({1, 2} if of_class else ()), *(4 + columns.index(name) for name in texts)}
-    text = (
-        f"The {len(rows)} rows with the largest loss, numbered from 0 as in the data set, and their important columns."
-    )
+    text = f"The {len(rows)} rows with the largest loss, numbered from 0 as {where}, and their important columns."
     return Section("The worst rows", [Paragraph(text), Table(head, rows, frozenset(of_text))])
 
 
-def _missing(report: Report) -> list[Section]:
-    if not report.missing:
+def missing_section(missing: list[MissingSection]) -> list[Section]:
+    """What is missing, and why; nothing if nothing is."""
+    if not missing:
         return []
-    rows = [(TITLES.get(each.section, each.section), each.reason) for each in report.missing]
+    rows = [(TITLES.get(each.section, each.section), each.reason) for each in missing]
     return [Section("What is missing here", [Table(("Section", "Reason"), rows, TWO_TEXTS)])]
 
 
-def _about(report: Report) -> Section:
+def _about(report: ReportSections) -> Section:
     rows = report.evaluated
     facts = [
-        ("Job", report.job),
-        ("Epoch", str(report.epoch)),
-        ("Weights (SHA-256)", report.checkpoint_sha256),
+        *_origin(report),
         ("Target", report.target),
         ("Training rows", "unknown" if rows.training is None else f"{rows.training:,}"),
         ("Validation rows", f"{rows.validation:,}"),
@@ -197,3 +221,19 @@ def _about(report: Report) -> Section:
         "with other rows of the same kind, not with another training."
     )
     return Section("About this report", [Table(("", ""), facts, TWO_TEXTS), Paragraph(text)])
+
+
+def _origin(report: ReportSections) -> list[tuple[str, str]]:
+    """The job and its weights, or the version and those of its members."""
+    match report:
+        case Report():
+            job, epoch, sha256 = report.job, str(report.epoch), report.checkpoint_sha256
+            return [("Job", job), ("Epoch", epoch), ("Weights (SHA-256)", sha256)]
+        case VersionReport():
+            members = [
+                (f"Member {place}", f"{each.job}, epoch {each.epoch}, weight {number(each.weight)}, {each.sha256}")
+                for place, each in enumerate(report.members, start=1)
+            ]
+            return [("Model", f"{report.model}, version {report.version}"), *members]
+        case _:
+            return []

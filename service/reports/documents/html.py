@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.reports.documents.blocks import Callout, Charts, Paragraph, Table
-from service.reports.documents.content import document
+from service.reports.documents.document import document
 from service.reports.documents.plot import clean
 
 if TYPE_CHECKING:
     from service.reports.documents.blocks import Block, Section
-    from service.reports.report import Report
+    from service.reports.evaluation import Evaluation
+    from service.reports.report import ReportSections
 
 STYLE = Path(__file__).with_name("style.css")
 MARKS = {"good": "✔", "note": "●", "warning": "▲"}
 LEVELS = {"good": "Good", "note": "Note", "warning": "Warning"}
 
 
-def to_html(report: Report) -> str:
+def to_html(report: ReportSections | Evaluation) -> str:
     """The document; whatever comes from data is escaped."""
     found = document(report)
     contents = "".join(f'<li><a href="#{_anchor(each)}">{clean(each.title)}</a></li>' for each in found.sections)
@@ -31,7 +31,7 @@ def to_html(report: Report) -> str:
         f"<title>{clean(found.title)}</title><style>{STYLE.read_text(encoding='utf-8')}</style></head><body>"
         f"<header><h1>{clean(found.title)}</h1><p>{clean(found.subtitle)}</p></header>"
         f"<main>{''.join(map(_block, found.blocks))}<nav><ul>{contents}</ul></nav>{body}</main>"
-        f"<footer>bestepoch · {escape(report.job)}</footer></body></html>\n"
+        f"<footer>bestepoch · {clean(found.footer)}</footer></body></html>\n"
     )
 
 

@@ -6,13 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from service.reports.documents.blocks import Callout, Paragraph, Table
-from service.reports.documents.content import document
+from service.reports.documents.document import document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from service.reports.documents.blocks import Block
-    from service.reports.report import Report
+    from service.reports.evaluation import Evaluation
+    from service.reports.report import ReportSections
 
 MARKS = {"good": "**Good:**", "note": "**Note:**", "warning": "**Warning:**"}
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&#])")
@@ -20,7 +21,7 @@ _LINKED = re.compile(r"([^\s`|\\]*(?:://|www\.|@|#\d)[^\s`|\\]*)", re.IGNORECASE
 """GitHub links addresses, `@name` and `#1` after it has resolved escapes, but not in code."""
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: ReportSections | Evaluation) -> str:
     """The document; whatever comes from data is escaped."""
     found = document(report)
     parts = [f"# {escaped(found.title)}", escaped(found.subtitle), *_written(found.blocks)]

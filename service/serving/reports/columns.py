@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +14,9 @@ from service.reports.rows import Predict, RowsOfPart
 from service.reports.sections.effects import Effects
 from service.reports.sections.importance import Importance
 from service.serving.reports.rows import table_of
+from service.serving.reports.weighted_columns import WeightedColumns
 from service.training.checkpoint import LoadedCheckpoint
-from service.training.replaced_columns import ReplacedColumns, multiplications
+from service.training.replaced_columns import multiplications
 
 SEED = 0
 REPEATS = 5
@@ -25,28 +28,37 @@ MAX_INPUTS = 50_000_000  # encoded values of the rows, 200 MB
 MAX_EFFECTS = 10
 
 
-def sampled_rows(checkpoint: LoadedCheckpoint, rows: int) -> NDArray[np.int64] | str:
+def sampled_rows(checkpoints: Sequence[LoadedCheckpoint], rows: int) -> NDArray[np.int64] | str:
     """The rows, of `rows`, on which columns are shuffled and replaced, in order; or why there are none."""
-    features, graph = checkpoint.preprocessing.features, checkpoint.graph
+    features = {feature.column for each in checkpoints for feature in each.preprocessing.features}
+    graphs = [each.graph for each in checkpoints]
     calls = (len(features) + 1) * REPEATS
     most = min(
         MAX_ROWS,
-        int(MAX_MULTIPLICATIONS / (calls * max(1, multiplications(graph)))),
-        MAX_INPUTS // max(1, graph.layout.numbers + len(graph.layout.categories)),
+        int(MAX_MULTIPLICATIONS / (calls * max(1, sum(map(multiplications, graphs))))),
+        MAX_INPUTS // max(1, sum(graph.layout.numbers + len(graph.layout.categories) for graph in graphs)),
     )
     if most < min(MIN_ROWS, rows):
-        return "the network is too large to predict enough rows for each column"
+        which = "network is" if len(graphs) == 1 else "networks are"
+        return f"the {which} too large to predict enough rows for each column"
     if rows <= most:
         return np.arange(rows)
     return np.sort(np.random.default_rng(SEED).choice(rows, most, replace=False))
 
 
 def importance_and_effects(
-    checkpoint: LoadedCheckpoint, evaluated: RowsOfPart, sampled: NDArray[np.int64], outputs: list[str]
+    checkpoints: Sequence[LoadedCheckpoint],
+    weights: NDArray[np.float64],
+    evaluated: RowsOfPart,
+    sampled: NDArray[np.int64],
+    outputs: list[str],
 ) -> tuple[Importance, Effects]:
-    """Both, on the sampled rows; `outputs`: names of the classes, or of the target."""
+    """Both, on the sampled rows; `outputs`: names of the classes, or of the target.
+
+    `weights`: (M, N) of the M networks for the N evaluated rows.
+    """
     table = table_of(evaluated, sampled)
-    predict = ReplacedColumns(checkpoint, table)
+    predict = WeightedColumns(checkpoints, weights[:, sampled], table)
     groups = groups_of(table.columns)
     orders = permutations(table.rows, REPEATS, SEED)
     importance = permutation_importance(predict, table.columns, groups, evaluated.truth.at(sampled), orders)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from service.data.processes.runner import limit_resources
+from service.domain.report import EvaluationInputs, ReportInputs
 from service.errors import Conflict, ServiceError, StorageError
-from service.reports.report import Report
 from service.serving.reports.build import build
+from service.serving.reports.evaluate import evaluate
 from service.serving.reports.limits import too_much_memory
 from service.training.replaced_columns import use_one_thread
 
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.data.processes.runner import Allowance
-    from service.domain.report import ReportInputs
 
 
-def run(pipe: Connection, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
+def run(pipe: Connection, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
     """Write the report as JSON to `target`, and send None, or the error."""
     use_one_thread()
     limit_resources(allowed)
@@ -43,11 +43,12 @@ def run(pipe: Connection, asked: ReportInputs, target: Path, allowed: Allowance)
         pipe.send(StorageError(f"the report could not be written: {error.strerror}"))
 
 
-def report_text(asked: ReportInputs) -> str:
-    """The report as JSON that can be read again; raises what `build` raises."""
-    text = build(asked).model_dump_json()
+def report_text(asked: ReportInputs | EvaluationInputs) -> str:
+    """The report or evaluation as JSON that can be read again; raises what `build` and `evaluate` raise."""
+    report = build(asked) if isinstance(asked, ReportInputs) else evaluate(asked)
+    text = report.model_dump_json()
     try:
-        Report.model_validate_json(text)  # JSON has no infinity: it is written as null
+        type(report).model_validate_json(text)  # JSON has no infinity: it is written as null
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise Conflict(f"the report cannot be written: {where} is beyond the range of float64") from error

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.data.processes.runner import Allowance
-    from service.domain.report import ReportInputs
+    from service.domain.report import EvaluationInputs, ReportInputs
 
 
 class Reporter:
@@ -28,11 +28,11 @@ class Reporter:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["service.serving.reports.process"])
 
-    def write(self, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
-        """Write the report as JSON to the new file `target`. Blocks for `allowed.seconds` at most.
+    def write(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
+        """Write the report or evaluation as JSON to the new file `target`. Blocks for `allowed.seconds` at most.
 
-        Raises what `build` raises; Conflict beyond the limits of time and memory, where a retry does not help;
-        Unavailable if the process dies; Cancelled.
+        Raises what `build` and `evaluate` raise; Conflict beyond the limits of time and memory, where a retry does not
+        help; Unavailable if the process dies; Cancelled.
         """
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_build, args=(theirs, asked, target, allowed), daemon=True)
@@ -55,7 +55,7 @@ class Reporter:
             raise error
 
 
-def _build(pipe: Connection, asked: ReportInputs, target: Path, allowed: Allowance) -> None:
+def _build(pipe: Connection, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
     """Entry point of the process; only it and its server process import torch."""
     from service.serving.reports import process
 

@@ -1,8 +1,10 @@
-"""The rows of a job for its report: feature columns of each part, aligned with the kept predictions."""
+"""The rows that a report is about: feature columns of each part, aligned with the kept predictions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +14,14 @@ from service.data.preprocess.dataset import split_table
 from service.data.preprocess.features import class_indexes
 from service.data.preprocess.preprocessing import Table
 from service.data.preprocess.sources import load
+from service.data.preprocess.split import SplitIndices
 from service.domain.report import ReportInputs
 from service.errors import DatasetCorrupt
 from service.reports.regression_losses import RegressionLoss
 from service.reports.rows import RowsOfPart, Truth
 from service.serving.verified import check_sha256
 from service.spec.layers import Convolution
+from service.spec.resolved import Feature, Preparation, Resolved
 
 MAX_COLUMNS = 1_000
 MAX_CELLS = 200_000_000
@@ -25,41 +29,83 @@ MAX_CELLS = 200_000_000
 
 
 @dataclass(frozen=True)
-class JobRows:
-    """The rows of a job by part."""
+class ReportRows:
+    """The rows of a job or a version by part."""
 
     train: RowsOfPart
+    """Of the first member."""
     validation: RowsOfPart
+    """Of the first member."""
     evaluated: RowsOfPart
     """In the order of the predictions."""
+    trained: int
+    """Number of rows that any member was trained on."""
+    same_split: bool
+    """Whether all members were trained on the same rows."""
 
 
-def read_rows(asked: ReportInputs, evaluated: PredictionTable, loss: RegressionLoss) -> JobRows | str:
+def read_rows(asked: ReportInputs, evaluated: PredictionTable, loss: RegressionLoss) -> ReportRows | str:
     """The rows, or why there are none; `loss`: of predicted numbers. Raises DatasetCorrupt."""
-    if asked.resolved is None or asked.no_columns is not None:
+    jobs = [member.resolved for member in asked.members if member.resolved is not None]
+    if len(jobs) < len(asked.members) or asked.no_columns is not None:
         return asked.no_columns or "the columns of the data set are not known any more"
-    preparation = asked.resolved.preparation
-    if any(isinstance(layer, Convolution) for layer in asked.resolved.layers):
+    if any(isinstance(layer, Convolution) for job in jobs for layer in job.layers):
         return "the network reads images or sequences, not columns"
-    if len(preparation.features) > MAX_COLUMNS:
-        return f"there are {len(preparation.features):,} columns, and at most {MAX_COLUMNS:,} are looked at"
-    counts = asked.resolved.rows
-    cells = (counts.train + counts.validation + counts.test) * len(preparation.features)
-    if cells > MAX_CELLS:
-        return f"the table has {cells:,} values; its columns are read up to {MAX_CELLS:,}"
+    features = features_of(jobs)
+    if refused := _too_large(jobs[0], len(features)):
+        return refused
     if asked.table is not None:
         check_sha256(asked.table, DatasetCorrupt("the stored rows are missing or changed; upload the file again"))
+    preparation = replace(jobs[0].preparation, features=features)
     table = load(preparation, None if asked.table is None else asked.table.path)
-    parts = split_table(preparation, table)
+    parts = _splits(asked, jobs, preparation, table)
     places = evaluated.row if table.stored_rows is None else np.searchsorted(table.stored_rows, evaluated.row)
     target, classes = table.columns[preparation.target.column], preparation.target.classes
     if classes is None:
         truth = Truth(target, regression_loss=loss)
     else:
         truth = Truth(class_indexes(target, classes), len(classes))
-    features = dict.fromkeys(feature.column for feature in preparation.features)
-    every = RowsOfPart({name: table.columns[name] for name in features}, truth)
-    return JobRows(every.at(parts.train), every.at(parts.validation), every.at(places))
+    every = RowsOfPart({feature.column: table.columns[feature.column] for feature in features}, truth)
+    trained = [part.train for part in parts]
+    return ReportRows(
+        every.at(trained[0]),
+        every.at(parts[0].validation),
+        every.at(places),
+        trained=len(reduce(np.union1d, trained)),
+        same_split=all(np.array_equal(np.sort(trained[0]), np.sort(each)) for each in trained[1:]),
+    )
+
+
+def features_of(jobs: Sequence[Resolved]) -> tuple[Feature, ...]:
+    """The features of all members."""
+    found = dict[str, Feature]()
+    for feature in (feature for job in jobs for feature in job.features):
+        found.setdefault(feature.column, feature)
+    return tuple(found.values())
+
+
+def _too_large(job: Resolved, columns: int) -> str | None:
+    if columns > MAX_COLUMNS:
+        return f"there are {columns:,} columns, and at most {MAX_COLUMNS:,} are looked at"
+    cells = (job.rows.train + job.rows.validation + job.rows.test) * columns
+    if cells > MAX_CELLS:
+        return f"the table has {cells:,} values; its columns are read up to {MAX_CELLS:,}"
+    return None
+
+
+def _splits(
+    asked: ReportInputs, jobs: Sequence[Resolved], preparation: Preparation, table: Table
+) -> list[SplitIndices]:
+    """The split of each member."""
+    found = dict[str, SplitIndices]()
+    for split in (job.preparation.split for job in jobs):
+        if repr(split) in found:
+            continue
+        own, rows = replace(preparation, split=split), table
+        if not {*split.columns} <= table.columns.keys():
+            rows = load(own, None if asked.table is None else asked.table.path)
+        found[repr(split)] = split_table(own, rows)
+    return [found[repr(job.preparation.split)] for job in jobs]
 
 
 def table_of(rows: RowsOfPart, places: NDArray[np.int64]) -> Table:

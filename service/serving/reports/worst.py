@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,8 @@ from service.spec.table import ColumnType, Value
 
 if TYPE_CHECKING:
     from service.data.formats.prediction_table import PredictionTable
+    from service.reports.rows import Columns
     from service.reports.sections.importance import Importance
-    from service.serving.reports.rows import JobRows
-    from service.spec.resolved import Resolved
 
 ROWS = 50
 COLUMNS = 8
@@ -26,15 +26,13 @@ MAX_TEXT = 200  # characters
 def worst(
     evaluated: PredictionTable,
     losses: NDArray[np.float64],
-    rows: JobRows | str,
-    resolved: Resolved | None,
+    columns: Columns,
+    types: Mapping[str, ColumnType],
     importance: Importance | None,
 ) -> WorstRows:
-    """The rows with the largest of the losses (N,)."""
-    columns: dict[str, NDArray[Any]] = {} if isinstance(rows, str) else dict(rows.evaluated.columns)
+    """The rows with the largest of the losses (N,), with values of their columns (N,) of these types."""
     ordered = [] if importance is None else [each.columns[0] for each in importance.columns if len(each.columns) == 1]
     shown = (ordered or list(columns))[:COLUMNS]
-    types = {} if resolved is None else {feature.column: feature.type for feature in resolved.features}
     found = []
     for place in worst_rows(losses, ROWS).tolist():
         values = {name: _value(columns[name][place], types[name]) for name in shown}

@@ -21,7 +21,7 @@ from service.spec.job import JobSpec
 from service.spec.resolve import profile_of, resolve
 from service.training.checkpoint import from_bytes
 from tests.data.tables import Stored, store
-from tests.serving.reports.trained import report_inputs, trained
+from tests.serving.reports.trained import report_inputs, trained, with_member
 
 ROWS = 400
 
@@ -121,7 +121,7 @@ def test_a_network_that_learnt_nothing_is_told_first_that_others_are_better(tmp_
 def test_without_the_data_set_columns_are_missing_and_metrics_are_the_same(tmp_path: Path) -> None:
     asked = report_inputs(tmp_path, table(tmp_path), "class", split={"test": 0.25}, **features("class"))
 
-    report = build(replace(asked, resolved=None, table=None, no_columns="the data set was deleted"))
+    report = build(replace(with_member(asked, resolved=None), table=None, no_columns="the data set was deleted"))
 
     assert report.classification == build(asked).classification
     assert {(each.section, each.reason) for each in report.missing} == {
@@ -175,10 +175,11 @@ def test_a_table_that_is_too_large_has_no_columns(tmp_path: Path, monkeypatch: p
 )
 def test_a_file_that_has_changed_is_refused(tmp_path: Path, file: str, error: type[ServiceError]) -> None:
     asked = report_inputs(tmp_path, table(tmp_path), "class", **features("class"))
-    changed: StoredFile = getattr(asked, file)
+    changed: StoredFile = asked.table if file == "table" else getattr(asked.members[0], file)  # type: ignore[assignment]
+    other = {file: StoredFile(changed.path, "0" * 64)}
 
     with pytest.raises(error):
-        build(replace(asked, **{file: StoredFile(changed.path, "0" * 64)}))
+        build(replace(asked, **other) if file == "table" else with_member(asked, **other))
     changed.path.unlink()
     with pytest.raises(error):
         build(asked)
@@ -188,16 +189,16 @@ def test_rows_are_sampled_where_there_are_many_and_not_at_all_for_a_huge_network
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = report_inputs(tmp_path, table(tmp_path), "class", **features("class"))
-    checkpoint = from_bytes(asked.checkpoint.path.read_bytes())
+    checkpoint = from_bytes(asked.members[0].checkpoint.path.read_bytes())
 
-    every, some = sampled_rows(checkpoint, 60), sampled_rows(checkpoint, 20_000)
+    every, some = sampled_rows([checkpoint], 60), sampled_rows([checkpoint], 20_000)
     monkeypatch.setattr("service.serving.reports.columns.MAX_MULTIPLICATIONS", 10)
 
     assert not isinstance(every, str)
     assert not isinstance(some, str)
     assert every.tolist() == list(range(60))
     assert len({*some.tolist()}) == 5_000
-    assert isinstance(sampled_rows(checkpoint, 60), str)
+    assert isinstance(sampled_rows([checkpoint], 60), str)
 
 
 def test_booleans_are_true_and_false_in_effects_slices_and_worst_rows(tmp_path: Path) -> None:

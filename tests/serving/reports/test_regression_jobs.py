@@ -14,7 +14,7 @@ from service.reports.documents.markdown import to_markdown
 from service.reports.report import Report
 from service.serving.reports.build import build
 from tests.data.tables import Stored, store
-from tests.serving.reports.trained import report_inputs, stored_file
+from tests.serving.reports.trained import report_inputs, stored_file, with_member
 
 SPLIT = {"test": 0.25}
 
@@ -79,12 +79,12 @@ def test_a_regression_is_compared_by_the_loss_that_it_was_trained_for(
 
 def test_rows_without_a_finite_prediction_are_counted(tmp_path: Path) -> None:
     asked = report_inputs(tmp_path, table(tmp_path), "y", split=SPLIT)
-    predictions = prediction_table.read(asked.predictions.path)
+    predictions = prediction_table.read(asked.members[0].predictions.path)
     numbers = predictions.prediction.copy()
     numbers[[-1, -2]] = np.inf, np.nan
-    asked.predictions.path.write_bytes(prediction_table.to_bytes(replace(predictions, prediction=numbers)))
+    asked.members[0].predictions.path.write_bytes(prediction_table.to_bytes(replace(predictions, prediction=numbers)))
 
-    report = build(replace(asked, predictions=stored_file(asked.predictions.path)))
+    report = build(with_member(asked, predictions=stored_file(asked.members[0].predictions.path)))
 
     assert (report.evaluated.rows, report.evaluated.not_finite, report.evaluated.test) == (73, 2, 75)
     assert any("2 of 75 rows are left out" in each.text for each in report.findings)

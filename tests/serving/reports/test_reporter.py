@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from service.serving.reports.build import build
 from service.serving.reports.process import report_text
 from service.serving.reports.reporter import Reporter
 from tests.data.tables import ALLOWED, PENGUINS, store
-from tests.serving.reports.trained import report_inputs
+from tests.serving.reports.trained import report_inputs, with_member
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +40,10 @@ def test_the_report_of_another_process_is_that_of_this_one(asked: ReportInputs, 
 
 def test_an_error_is_raised_here_and_the_next_report_is_written(asked: ReportInputs, tmp_path: Path) -> None:
     reporter = Reporter()
+    changed = with_member(asked, predictions=StoredFile(asked.members[0].predictions.path, "0"))
 
     with pytest.raises(PredictionsCorrupt, match="has changed"):
-        reporter.write(
-            replace(asked, predictions=StoredFile(asked.predictions.path, "0")), tmp_path / "report", ALLOWED
-        )
+        reporter.write(changed, tmp_path / "report", ALLOWED)
     reporter.write(asked, tmp_path / "report", ALLOWED)
 
     assert (tmp_path / "report").exists()
@@ -60,10 +58,11 @@ def test_a_cancelled_request_kills_the_process(asked: ReportInputs, tmp_path: Pa
     task = CancellableTask()
     set_current(task)
     threading.Timer(0.05, task.cancel).start()
+    endless = with_member(asked, predictions=StoredFile(Path("/dev/zero"), "0"))
     began = time.monotonic()
 
     with pytest.raises(Cancelled):
-        Reporter().write(replace(asked, predictions=StoredFile(Path("/dev/zero"), "0")), tmp_path / "report", ALLOWED)
+        Reporter().write(endless, tmp_path / "report", ALLOWED)
 
     assert time.monotonic() - began < ALLOWED.seconds / 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from service.artifacts import sha256_of
 from service.data.formats import prediction_table
 from service.data.formats.prediction_table import PredictionSource
 from service.data.preprocess.dataset import prepare
-from service.domain.report import ReportInputs, StoredFile
+from service.domain.report import ReportedMember, ReportInputs, StoredFile
 from service.spec.resolve import Resolved
 from service.training.checkpoint import Metadata, to_bytes
 from service.worker.predictions import prediction_table as in_terms_of_data
@@ -43,4 +44,11 @@ def trained(folder: Path, resolved: Resolved, parquet: Path | None) -> ReportInp
     validation, test = last.outputs
     predictions.write_bytes(prediction_table.to_bytes(in_terms_of_data(source, data, (validation, test))))
     table = None if parquet is None else stored_file(parquet)
-    return ReportInputs(stored_file(predictions), stored_file(checkpoint), resolved, table, None)
+    member = ReportedMember(stored_file(predictions), stored_file(checkpoint), resolved)
+    return ReportInputs((member,), table, None)
+
+
+def with_member(asked: ReportInputs, **fields: Any) -> ReportInputs:
+    """The inputs with other fields of their only member."""
+    (member,) = asked.members
+    return replace(asked, members=(replace(member, **fields),))

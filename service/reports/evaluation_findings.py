@@ -1,0 +1,62 @@
+"""What a reader should know first about an evaluation on new rows, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from service.reports.findings import LOSSES, findings_of_slices
+from service.reports.report import Finding
+from service.reports.text import estimate, number
+
+if TYPE_CHECKING:
+    from service.reports.evaluation import Evaluation
+
+FEW_ROWS = 100
+
+
+def evaluation_findings(found: Evaluation) -> list[Finding]:
+    """The findings, comparison with the rows held out in training first."""
+    slices = findings_of_slices(found.slices, found.time_columns)
+    return [*_compared(found), *_of_rows(found), *_of_coverage(found), *slices]
+
+
+def _compared(found: Evaluation) -> Iterator[Finding]:
+    before, difference = found.compared_with, found.difference
+    if before is None or difference is None:
+        return
+    loss, where = LOSSES[found.loss], f"the {before.rows:,} {before.part} rows of training"
+    numbers = f"{number(found.value.value)} instead of {number(before.value.value)}; difference {estimate(difference)}"
+    if (difference.low or 0.0) > 0:
+        text = f"The version is significantly worse here than on {where}: {loss} {numbers}."
+        yield Finding(level="warning", text=text)
+    elif (difference.high or 0.0) < 0:
+        text = f"The version is significantly better here than on {where}: {loss} {numbers}."
+        yield Finding(level="good", text=text)
+    else:
+        yield Finding(level="good", text=f"No significant difference to {where}: {loss} {numbers}.")
+
+
+def _of_rows(found: Evaluation) -> Iterator[Finding]:
+    if found.unlabelled:
+        rows = found.rows + found.unlabelled + found.not_finite
+        text = f"{found.unlabelled:,} of {rows:,} rows are left out of every number here: they have no label."
+        yield Finding(level="note", text=text)
+    if found.not_finite:
+        text = f"{found.not_finite:,} rows are left out: their predictions are beyond the range of float64."
+        yield Finding(level="warning", text=text)
+    if found.rows < FEW_ROWS:
+        text = f"Only {found.rows} rows were evaluated: intervals are wide, and small differences mean little."
+        yield Finding(level="note", text=text)
+
+
+def _of_coverage(found: Evaluation) -> Iterator[Finding]:
+    for each in found.conformal:
+        if each.coverage.high is not None and each.coverage.high < each.level:
+            what = "sets of classes" if found.classification is not None else "intervals"
+            text = (
+                f"Prediction {what} for {each.level:.0%} hold the true value of only {estimate(each.coverage)} of "
+                "these rows: they are not like those that calibrated them."
+            )
+            yield Finding(level="warning", text=text)
+            return
