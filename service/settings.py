@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     )
     """What ended jobs keep besides the best checkpoint: `last`, the `state` that forks continue from, and the
     `predictions` of validation and test rows; or `none`."""
+    sample_rows: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Rows that each version of a model keeps of those it was asked to predict in JSON, for `GET .../drift`: chosen at
+    random, the latest most likely; 0: none. The rows are stored as they were sent."""
     stall_seconds: Annotated[float, Field(ge=1.0, le=86_400.0)] = 600.0
     """Watchdog: a trainer without a step for this long is killed, and its job retried."""
     statement_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 30.0

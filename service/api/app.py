@@ -17,6 +17,7 @@ from service.api.http.openapi import DESCRIPTION, TAGS, amend
 from service.api.http.openapi import problems as documented
 from service.api.live.job_feed import JobFeed
 from service.api.live.read_batcher import ReadBatcher
+from service.api.live.sampler import Sampler
 from service.api.live.single_flight import SingleFlight
 from service.api.live.watcher import Watcher
 from service.api.middleware.auth import ApiKeyAuthenticator, ApiKeyMiddleware
@@ -31,6 +32,7 @@ from service.api.routes import (
     checkpoints,
     dataset_files,
     datasets,
+    drift,
     epochs,
     events,
     forks,
@@ -47,6 +49,7 @@ from service.api.routes import (
     predictions,
     replay,
     reports,
+    retraining,
     stream,
     sweep_results,
     sweeps,
@@ -57,7 +60,8 @@ from service.settings import memory_bytes
 from service.spec.limits import JobLimits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from fastapi import FastAPI
 
@@ -81,14 +85,7 @@ COMPUTE_SLOTS = 4, 2  # seconds of CPU time in this process
 def create_app(settings: Settings, database: Database, artifacts: Artifacts, predictor: Predictor) -> FastAPI:
     """Build the API. The caller opens and closes `database`, `artifacts` and `predictor`."""
     watcher = Watcher(database)
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        watcher.start()
-        yield
-        watcher.stop()
-        await watcher.join()
-
+    sampler = Sampler(database, settings.sample_rows)
     app = FastAPIOffline(
         redoc_url=None,
         title="bestepoch",
@@ -96,11 +93,28 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         description=DESCRIPTION,
         version=version("bestepoch"),
         openapi_tags=TAGS,
-        lifespan=lifespan,
+        lifespan=_lifespan(watcher, sampler),
         telemetry={"auto_configure": True, "logs": False},  # sent to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set
         redirect_slashes=False,
     )
-    app.state.shared = AppState(
+    app.state.shared = _state(settings, database, artifacts, predictor, watcher, sampler)
+    _add_routes(app)
+    amend(app)
+    problems.install(app)
+    _add_middleware(app, settings, app.state.shared)
+    return app
+
+
+def _state(
+    settings: Settings,
+    database: Database,
+    artifacts: Artifacts,
+    predictor: Predictor,
+    watcher: Watcher,
+    sampler: Sampler,
+) -> AppState:
+    """What all requests share."""
+    return AppState(
         settings=settings,
         limits=_limits(settings),
         database=database,
@@ -110,6 +124,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         rate_limiter=RateLimiter(settings.max_requests_per_second, settings.max_streams),
         quota=StorageQuota(settings.max_tenant_bytes),
         watcher=watcher,
+        sampler=sampler,
         job_feed=JobFeed(),
         read_batcher=ReadBatcher(),
         metrics=Metrics(database, {"home": settings.home, "artifacts": settings.artifacts}),
@@ -123,11 +138,21 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         compute_slots=FairLimiter(*COMPUTE_SLOTS),
         report_slots=FairLimiter(*REPORT_SLOTS),
     )
-    _add_routes(app)
-    amend(app)
-    problems.install(app)
-    _add_middleware(app, settings, app.state.shared)
-    return app
+
+
+def _lifespan(watcher: Watcher, sampler: Sampler) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Starts and stops the tasks of the application."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        watcher.start()
+        sampler.start()
+        yield
+        watcher.stop()
+        await sampler.stop()
+        await watcher.join()
+
+    return lifespan
 
 
 def _limits(settings: Settings) -> JobLimits:
@@ -160,7 +185,7 @@ def _add_middleware(app: FastAPI, settings: Settings, state: AppState) -> None:
             ],
             expose_headers=[
                 *("Location", "ETag", "Retry-After", "X-Request-Id", "Content-Disposition"),
-                *("Model-Name", "Model-Version", "Model-Alias"),
+                *("Model-Name", "Model-Version", "Model-Alias", "Calibration"),
             ],
         )
     app.add_middleware(HostAndOriginMiddleware, hosts=settings.allowed_hosts, origins=settings.allowed_origins)
@@ -182,6 +207,7 @@ def _add_routes(app: FastAPI) -> None:
         prediction_files,
         predictions,
         reports,
+        retraining,
         job_predictions,
         sweeps,
         sweep_results,
@@ -189,6 +215,7 @@ def _add_routes(app: FastAPI) -> None:
         model_aliases,
         model_downloads,
         model_predictions,
+        drift,
         model_evaluations,
         model_reports,
         datasets,

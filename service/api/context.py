@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from service.api.live.job_feed import JobFeed
     from service.api.live.read_batcher import ReadBatcher
+    from service.api.live.sampler import Sampler
     from service.api.live.single_flight import SingleFlight
     from service.api.live.watcher import Watcher
     from service.api.middleware.auth import ApiKeyAuthenticator
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from service.domain.model import ModelVersion
     from service.domain.model_ref import ModelRef
     from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
-    from service.domain.report import EvaluationInputs, ReportInputs
+    from service.domain.report import EvaluationInputs, ReportInputs, StoredFile
     from service.settings import Settings
     from service.spec.limits import JobLimits
     from service.spec.read_options import ReadOptions
@@ -91,11 +92,24 @@ class Predictor(Protocol):
     def stage_labelled(self, ref: ModelRef, source: pathlib.Path, reading: ReadOptions, allowed: Allowance) -> int:
         """Stage the rows of a file with their labels beside it; returns their number. Raises InvalidData."""
 
+    def expect_report(self) -> None:
+        """A report will be asked for in a while: start what takes seconds to start. Does not wait for it."""
+
     def report(self, asked: ReportInputs | EvaluationInputs, target: pathlib.Path, allowed: Allowance) -> None:
         """Write a report or an evaluation as JSON.
 
         Raises InvalidData, PredictionsCorrupt, DatasetCorrupt, Conflict, Unavailable.
         """
+
+    def drift(
+        self,
+        ref: ModelRef,
+        profile: StoredFile,
+        source: pathlib.Path,
+        reading: ReadOptions | None,
+        allowed: Allowance,
+    ) -> pathlib.Path:
+        """The drift of the rows of the file `source`, as JSON in a file beside it; raises InvalidData, Conflict."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,7 @@ class AppState:
     rate_limiter: RateLimiter
     quota: StorageQuota
     watcher: Watcher
+    sampler: Sampler
     job_feed: JobFeed
     read_batcher: ReadBatcher
     metrics: Metrics

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from service.cli import demo, jobs, keys, maintenance, models, reports, serve, sweep
+from service.cli import demo, drift, jobs, keys, maintenance, models, reports, serve, sweep
 from service.cli.common import CommandError
 from service.errors import ServiceError
 
@@ -50,6 +50,7 @@ app.add_typer(jobs.app)
 app.add_typer(sweep.app)
 app.add_typer(models.app)
 app.add_typer(reports.app)
+app.add_typer(drift.app)
 app.add_typer(demo.app, name="demo")
 app.add_typer(keys.app, name="keys")
 app.add_typer(maintenance.app)

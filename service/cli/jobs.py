@@ -16,8 +16,8 @@ from service.domain.status import Status
 
 if TYPE_CHECKING:
     from service.client import Job
-    from service.client.exports import ExportFormat
     from service.client.job import Kind
+    from service.client.model import FileFormat
 
 app = typer.Typer()
 
@@ -153,7 +153,7 @@ def download(
                 raise CommandError(
                     "a model is downloaded as bundle, onnx or pt2; `--last` and weights are those of a job"
                 )
-            packed = cast("ExportFormat", (format_ or CheckpointFormat.bundle).value)
+            packed = cast("FileFormat", (format_ or CheckpointFormat.bundle).value)
             saved = client.models.download(source, out, packed, calibrated=not raw)
     typer.echo(json.dumps({"path": str(saved)}) if as_json else f"Saved {saved}")
 

@@ -17,6 +17,8 @@ from service.client.transport import EXPORT_SECONDS, RETRIED, ApiError, ServiceU
 from service.client.uploads import CsvRows, history_frame, predictions_frame
 from service.domain.epoch import Epoch
 from service.domain.job import Job as State
+from service.domain.retraining import RetrainingPlan
+from service.domain.sweep import Sweep as SweepState
 from service.reports.report import Report
 
 if TYPE_CHECKING:
@@ -240,20 +242,35 @@ class Job:
         return target
 
     @overload
-    def report(self, format: Literal["object"] = "object", *, costs: Mapping[str, float] | None = None) -> Report: ...
+    def report(
+        self, format: Literal["object"] = "object", *, costs: Mapping[str, float] | None = None, retrain: bool = False
+    ) -> Report: ...
     @overload
-    def report(self, format: Literal["markdown", "html"], *, costs: Mapping[str, float] | None = None) -> str: ...
+    def report(
+        self, format: Literal["markdown", "html"], *, costs: Mapping[str, float] | None = None, retrain: bool = False
+    ) -> str: ...
     def report(
         self,
         format: Literal["object", "markdown", "html"] = "object",  # noqa: A002
         *,
         costs: Mapping[str, float] | None = None,
+        retrain: bool = False,
     ) -> Report | str:
         """The report of an ended job, made at the first call; as an object, or as a document in Markdown or HTML.
 
         `costs`: of a `false_positive`, `false_negative`, `true_positive` and `true_negative`, for two classes.
+        `retrain`: with the answers of the jobs that `retrain()` has queued, once they have ended.
         """
-        return read_report(self._transport, self._path, Report, format, costs)
+        return read_report(self._transport, self._path, Report, format, costs, retrain=retrain)
+
+    def retraining(self) -> RetrainingPlan:
+        """What `retrain()` would cost: number of jobs, epochs, an estimate of the time, and what is left out."""
+        return RetrainingPlan.model_validate(self._transport.json("GET", f"{self._path}/retraining"))
+
+    def retrain(self) -> SweepState:
+        """Queue the jobs of a learning curve, and of networks without one column each; their sweep, which a second
+        call returns again. `client.sweep_of(sweep.id)` waits for it; then `report(retrain=True)` has the answers."""
+        return SweepState.model_validate(self._transport.json("POST", f"{self._path}/retraining"))
 
     def best_model(self) -> Network:
         """The PyTorch module with the best epoch's weights, in evaluation mode: (B, inputs) float32 -> (B, outputs).

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
-from service.client.exports import save_export
-from service.client.predictions import PredictOptions, Predictor
+from service.client.predictions import FILE_SECONDS, PredictOptions, Predictor, body_of
 from service.client.reports import evaluate, read_report
+from service.client.transport import EXPORT_SECONDS
 from service.domain.model import CHAMPION, AliasMoved, ModelAlias, ModelVersion, ModelVersionSummary
 from service.domain.model import Model as State
+from service.drift.report import ModelDrift
 from service.reports.report import VersionReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
-    from service.client.exports import ExportFormat
     from service.client.job import Job
     from service.client.predictions import Frame
     from service.client.reports import Format
     from service.client.sweep import Sweep
     from service.client.transport import Transport
     from service.reports.evaluation import Evaluation
+
+FileFormat = Literal["bundle", "onnx", "pt2"]
 
 
 class Model:
@@ -107,25 +109,6 @@ class Model:
         options = PredictOptions(calibrated=calibrated, interval=interval)
         return Predictor(self._transport, self._at(at), options).of(rows, out)
 
-    def download(
-        self,
-        path: str | Path,
-        format: ExportFormat = "bundle",  # noqa: A002
-        *,
-        at: str | int = CHAMPION,
-        calibrated: bool = True,
-    ) -> Path:
-        """Save a version as one file that predicts without the service, with the preprocessing and all members inside.
-
-        As the file `path`, or in the folder `path` under a default name. `at`: see `predict`. `calibrated`: whether its
-        probabilities are the calibrated ones, as those of `predict` are.
-        """
-        return save_export(self._transport, self._at(at), path, format, calibrated=calibrated)
-
-    def card(self, *, at: str | int = CHAMPION) -> str:
-        """The model card of a version, in Markdown; `at`: see `predict`."""
-        return self._transport.request("GET", f"{self._at(at)}/card").text
-
     @overload
     def report(
         self,
@@ -166,9 +149,37 @@ class Model:
         """
         return evaluate(self._transport, self._at(at), rows, format)
 
+    def download(
+        self,
+        path: str | Path,
+        format: FileFormat = "bundle",  # noqa: A002
+        *,
+        at: str | int = CHAMPION,
+        calibrated: bool = True,
+    ) -> Path:
+        """Save a version as one file that predicts without the service, with the preprocessing and all members inside.
+
+        As the file `path`, or in the folder `path` under a default name. `at`: see `predict`. `calibrated`: whether its
+        probabilities are the calibrated ones, as those of `predict` are.
+        """
+        return _save(self._transport, self._at(at), Path(path), format, calibrated=calibrated)
+
+    def card(self, *, at: str | int = CHAMPION) -> str:
+        """The model card of a version, in Markdown; `at`: see `predict`."""
+        return self._transport.request("GET", f"{self._at(at)}/card").text
+
     def _at(self, at: str | int) -> str:
         """The path of a version by its number, or by an alias."""
         return self._path + (f":{at}" if isinstance(at, int) else f"@{at}")
+
+    def drift(self, rows: Any = None, *, at: str | int = CHAMPION) -> ModelDrift:
+        """How rows, which need no target, differ from those that a version was trained on.
+
+        `rows`: a DataFrame, the path of a CSV, JSON Lines or Parquet file, or up to 10,000 dicts by column name;
+        default: a sample of the rows that the version was asked to predict, where the service keeps one. `at`: as in
+        `predict`. Raises ApiError with the status 409 if the version has no profile of its training rows.
+        """
+        return Models(self._transport).drift(self.name + (f":{at}" if isinstance(at, int) else f"@{at}"), rows)
 
     def delete_alias(self, alias: str) -> None:
         """Delete an alias; the version that it points to stays."""
@@ -221,17 +232,6 @@ class Models:
         """
         return Predictor(self._transport, f"/v1/models/{address}", options).bytes_of(rows)
 
-    def download(
-        self,
-        address: str,
-        path: str | Path,
-        format: ExportFormat = "bundle",  # noqa: A002
-        *,
-        calibrated: bool = True,
-    ) -> Path:
-        """`Model.download` of a version by its address: `NAME`, `NAME@ALIAS` or `NAME:VERSION`."""
-        return save_export(self._transport, f"/v1/models/{address}", path, format, calibrated=calibrated)
-
     def report(
         self,
         address: str,
@@ -246,10 +246,39 @@ class Models:
         """Evaluate the version at an address on labelled rows, as `Model.evaluate`."""
         return evaluate(self._transport, f"/v1/models/{address}", rows, format)
 
+    def drift(self, address: str, rows: Any = None) -> ModelDrift:
+        """See `Model.drift`. `address`: `NAME`, `NAME@ALIAS` or `NAME:VERSION`."""
+        method, options = "GET", dict[str, Any](timeout=FILE_SECONDS)
+        if rows is not None:
+            content, media_type = body_of(rows)
+            method, options = "POST", options | {"content": content, "headers": {"Content-Type": media_type}}
+        return ModelDrift.model_validate(self._transport.json(method, f"/v1/models/{address}/drift", **options))
+
+    def download(
+        self,
+        address: str,
+        path: str | Path,
+        format: FileFormat = "bundle",  # noqa: A002
+        *,
+        calibrated: bool = True,
+    ) -> Path:
+        """`Model.download` of a version by its address: `NAME`, `NAME@ALIAS` or `NAME:VERSION`."""
+        return _save(self._transport, f"/v1/models/{address}", Path(path), format, calibrated=calibrated)
+
     def list(self, **filters: Any) -> Iterator[Model]:
         """Matching models, newest first: `name=`, `job=`."""
         for state in self._transport.pages("/v1/models", filters):
             yield Model(self._transport, State.model_validate(state))
+
+
+def _save(transport: Transport, path: str, target: Path, format: FileFormat, *, calibrated: bool) -> Path:  # noqa: A002
+    params = {"format": format, "calibrated": calibrated}
+    answer = transport.request("GET", f"{path}/download", params=params, timeout=EXPORT_SECONDS)
+    if target.is_dir():
+        name, version = answer.headers["model-name"], answer.headers["model-version"]
+        target /= f"{name}-{version}.{'zip' if format == 'bundle' else format}"
+    target.write_bytes(answer.content)
+    return target
 
 
 def _source(source: Any) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class Predictor:
         """A prediction per row of a CSV or JSON Lines file; raises ApiError, OSError, ValueError for Parquet."""
         media_type = media_type_of(path)
         if media_type == JSON_LINES:
-            return list(self.of_rows(json_lines(path)))
+            return list(self.of_rows(_json_lines(path)))
         if media_type == PARQUET:
             raise ValueError(f"predictions for a Parquet file are a Parquet file: say where to save it, for {path}")
         columns = self._columns(self.of_file(as_file(path)[0]))
@@ -105,7 +105,7 @@ class Predictor:
         """Predictions for a file of rows, as the bytes of a file of the same format; raises ApiError, OSError."""
         media_type = media_type_of(path)
         if media_type == JSON_LINES:
-            return "".join(f"{json.dumps(each)}\n" for each in self.of_rows(json_lines(path))).encode()
+            return "".join(f"{json.dumps(each)}\n" for each in self.of_rows(_json_lines(path))).encode()
         return self.of_file(as_file(path)[0], media_type)
 
     def of_frame(self, rows: Frame) -> Frame:
@@ -153,8 +153,22 @@ def media_type_of(path: Path) -> str:
     return JSON_LINES if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") else CSV
 
 
-def json_lines(path: Path) -> Iterator[Row]:
-    """The rows of a JSON Lines file; raises ValueError, OSError."""
+def body_of(rows: Any) -> tuple[Any, str]:
+    """The body of a request about all of these rows, and its Content-Type; raises OSError, ValueError.
+
+    `rows`: dicts by column name, sent as JSON; a DataFrame or the path of a CSV or Parquet file, sent as a file.
+    """
+    if isinstance(rows, str | Path):
+        media_type = media_type_of(Path(rows))
+        if media_type != JSON_LINES:
+            return as_file(rows)[0], media_type
+        rows = _json_lines(Path(rows))
+    if hasattr(rows, "columns"):
+        return as_file(rows)[0], CSV
+    return b'{"rows":[' + b",".join(map(_row, rows)) + b"]}", "application/json"
+
+
+def _json_lines(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
@@ -171,9 +185,7 @@ def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[bytes]]:
     """The rows as JSON, in batches of a size that the service accepts."""
     batch, size = list[bytes](), 0
     for row in rows:
-        if not isinstance(row, Mapping):
-            raise TypeError("rows are dicts by column name, the path of a file, or a DataFrame")
-        text = json.dumps(json_row(row), allow_nan=False).encode()
+        text = _row(row)
         if batch and (len(batch) == MAX_ROWS or size + len(text) > MAX_BYTES):
             yield batch
             batch, size = [], 0
@@ -183,9 +195,11 @@ def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[bytes]]:
         yield batch
 
 
-def json_row(row: Mapping[str, Any]) -> Row:
-    """The row with values that JSON has."""
-    return {name: _json_value(value) for name, value in row.items()}
+def _row(row: Any) -> bytes:
+    """A row as JSON."""
+    if not isinstance(row, Mapping):
+        raise TypeError("rows are dicts by column name, the path of a file, or a DataFrame")
+    return json.dumps({name: _json_value(value) for name, value in row.items()}, allow_nan=False).encode()
 
 
 def _counted_from(start: int, error: ApiError) -> ApiError:

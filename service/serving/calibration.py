@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, isinf
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +64,12 @@ class Calibration:
 
     def quantile(self, level: float) -> float:
         """The conformal quantile; raises Conflict if there are too few rows for the level."""
-        found = conformal.conformal_quantile(self.scores, level)
-        if isinf(found):
-            rows, needed = len(self.scores), ceil(level / (1.0 - level) - 1e-9)
+        rows = len(self.scores)
+        place = conformal.quantile_place(rows, level)
+        if place > rows:
+            needed = ceil(level / (1.0 - level) - 1e-9)
             raise Conflict(f"{rows:,} validation rows are too few for the level {level}: it needs at least {needed:,}")
-        return found
+        return float(self.scores[place - 1])
 
 
 def calibrate(

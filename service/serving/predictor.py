@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 from service.concurrency.cancellation import current
 from service.data.processes.ingest_prediction_rows import ingest_rows
 from service.data.processes.join_predictions import join_predictions
+from service.domain.drift import DriftInputs
 from service.domain.prediction import DEFAULT, PredictedRows, PredictionOptions
-from service.errors import TooLarge, Unavailable
+from service.errors import InvalidData, TooLarge, Unavailable
 from service.serving.helper_pool import HelperPool
 from service.serving.helper_process import MODEL_BYTES, HelperProcess
 from service.serving.reports.reporter import Reporter
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from service.domain.model import ModelVersion
     from service.domain.model_ref import ModelRef
     from service.domain.prediction import AppliedCalibration, ModelCalibration
-    from service.domain.report import EvaluationInputs, ReportInputs
+    from service.domain.report import EvaluationInputs, ReportInputs, StoredFile
     from service.serving.messages import PredictionSchema
     from service.spec.read_options import ReadOptions
 
@@ -160,9 +161,31 @@ class Predictor:
         schema: PredictionSchema = self._pool.call("prediction_schema", ref, PredictionOptions(calibrated=False))
         return ingest_rows(source, source.parent, reading, schema.preprocessing, allowed, labelled=True)
 
+    def expect_report(self) -> None:
+        """See `Reporter.start`."""
+        self._reporter.start()
+
     def report(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
         """See `Reporter.write`."""
         self._reporter.write(asked, target, allowed)
+
+    def drift(
+        self, ref: ModelRef, profile: StoredFile, source: Path, reading: ReadOptions | None, allowed: Allowance
+    ) -> Path:
+        """Compare the rows of the file `source`, a list in JSON without `reading`, with the profile of a version.
+
+        Returns a file with a DriftReport beside it. Raises what `measure` raises, InvalidData with what is wrong in the
+        file, Conflict beyond the limits, StorageError, Unavailable, Cancelled.
+        """
+        schema: PredictionSchema = self._pool.call("prediction_schema", ref, PredictionOptions(calibrated=False))
+        staged = None
+        if reading is not None:
+            staged = ingest_rows(source, source.parent, reading, schema.preprocessing, allowed)
+            if not staged:
+                raise InvalidData("the file has no rows")
+        target = source.with_name("drift.json")
+        self._reporter.write(DriftInputs(ref, profile, schema.preprocessing, source, staged), target, allowed)
+        return target
 
     def close(self) -> None:
         """Stop the helper."""

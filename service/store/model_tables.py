@@ -112,6 +112,21 @@ model_version_files = Table(
     Index("ix_model_version_files_bytes", "tenant", "path", "size_bytes"),  # covering index, as that of members
 )
 
+# A random sample of the rows that a version was asked to predict: a new row overwrites the one in a random slot.
+model_samples = Table(
+    "model_samples",
+    metadata,
+    Column("model_id", String, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
+    Column("row", JSON, nullable=False),
+    Column("at", Utc, nullable=False),
+    ForeignKeyConstraint(
+        ["model_id", "version"], ["model_versions.model_id", "model_versions.version"], ondelete="CASCADE"
+    ),
+)
+
 model_aliases = Table(
     "model_aliases",
     metadata,

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 from service.api.app import create_app
 from service.api.connections.server import Server
+from service.api.models import publish
 from service.artifacts import Artifacts
 from service.data.processes.runner import Allowance
 from service.domain.checkpoint import CheckpointFormat
@@ -23,13 +24,14 @@ from service.domain.export import Export, ExportedJob
 from service.domain.model import ModelVersion
 from service.domain.model_ref import ModelRef
 from service.domain.prediction import DEFAULT, AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
-from service.domain.report import EvaluationInputs, ReportInputs
+from service.domain.report import EvaluationInputs, ReportInputs, StoredFile
 from service.errors import Conflict, NotInstalled
 from service.reports.evaluation import Evaluation
 from service.reports.report import ReportSections
 from service.settings import Settings, free_port
 from service.spec.read_options import ReadOptions
 from service.store.engine import Database
+from tests.drift.examples import drift_report
 from tests.reports.examples import classification_report, evaluation, version_report
 
 # On Postgres with `make e2e`; `make test` has the tests of `store/` on both.
@@ -84,6 +86,9 @@ class CoinPredictor:
     def card(self, ref: ModelRef, version: ModelVersion) -> str:
         return f"# {version.model}, version {version.version} of {len(ref.members)}\n"
 
+    def expect_report(self) -> None:
+        """Nothing has to be started."""
+
     def report(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
         report: ReportSections | Evaluation = classification_report()
         if isinstance(asked, EvaluationInputs):
@@ -91,6 +96,13 @@ class CoinPredictor:
         elif asked.version is not None:
             report = version_report(*asked.version)
         target.write_text(report.model_dump_json())
+
+    def drift(
+        self, ref: ModelRef, profile: StoredFile, source: Path, reading: ReadOptions | None, allowed: Allowance
+    ) -> Path:
+        target = source.with_name("drift.json")
+        target.write_text(drift_report().model_dump_json())
+        return target
 
     def stage_labelled(self, ref: ModelRef, source: Path, reading: ReadOptions, allowed: Allowance) -> int:
         return len(source.read_text().splitlines()) - 1
@@ -106,6 +118,14 @@ def backend(request: pytest.FixtureRequest) -> str:
 def named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Allow the host name that TestClient sends."""
     monkeypatch.setenv("BESTEPOCH_HOSTS", "testserver")
+
+
+@pytest.fixture(autouse=True)
+def unprofiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish without the process that profiles training rows, but in the tests that are about it: it takes half a
+    second."""
+    if not request.node.get_closest_marker("profiles"):
+        monkeypatch.setattr(publish, "profile_published", lambda *_: None)
 
 
 @pytest.fixture

@@ -28,7 +28,14 @@ PUBLIC = {
     "/web/file",
     "/",
 }
-CHANGES_NOTHING = {"evaluate_model", "plan_job", "predict", "predict_by_model", "replay_early_stopping"}
+CHANGES_NOTHING = {
+    "evaluate_model",
+    "measure_drift",
+    "plan_job",
+    "predict",
+    "predict_by_model",
+    "replay_early_stopping",
+}
 SPEC = {"data": {"kind": "synthetic", "rows": 100}}
 BODIES: dict[str, Any] = {
     "create_job": SPEC,
@@ -41,6 +48,7 @@ BODIES: dict[str, Any] = {
     "move_alias": {"version": 1},
     "evaluate_model": {"rows": [{"x0": 1.0, "y": 1.0}]},
     "predict_by_model": {"rows": [{"x0": 1.0}]},
+    "measure_drift": {"rows": [{"x0": 1.0}]},
     "create_sweep": {"base": SPEC, "replicates": 2},
 }
 

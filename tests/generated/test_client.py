@@ -20,10 +20,13 @@ GENERATOR = Path(sys.prefix) / "generator/bin"
 HERE = Path(__file__).parent
 PENGUINS = "examples/penguins.csv"
 KEY = "bep_for-the-generated-client"
-# Bodies that the generator does not know, beside the JSON that it takes: `predict` answers files, too.
+# Bodies that the generator does not know, beside the JSON that it takes: files of rows are taken, too.
 PASSED_OVER = [
     (f"POST {path} within predictions.", f"Unsupported content type {kind}")
-    for path in ("/v1/jobs/{job_id}/predict", "/v1/models/{model}/predict")
+    for path in (
+        "/v1/jobs/{job_id}/predict",
+        *(f"/v1/models/{{model}}/{what}" for what in ("predict", "drift", "evaluate")),
+    )
     for kind in ("text/csv", "application/vnd.apache.parquet")
 ]
 

@@ -141,8 +141,8 @@ def _member(job: Job, checkpoint: Checkpoint, weight: float, named: dict[str, Me
 
 def data_of(spec: Mapping[str, Any]) -> str:
     """What rows a job has: its data set, or the inline or synthetic data."""
-    data = spec["data"]
-    return str(data["id"]) if data["kind"] == "dataset" else json.dumps(data, sort_keys=True)
+    data = spec.get("data", {})
+    return str(data["id"]) if data.get("kind") == "dataset" else json.dumps(data, sort_keys=True)
 
 
 def read_preprocessing(path: Path, checkpoint: Checkpoint) -> Preprocessing:

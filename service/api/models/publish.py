@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from service.api.models.members import data_of, read_members
+from service.api.models.profiles import profile_published
 from service.api.models.selection import choose, conflict
 from service.domain.model import VersionMetrics
 from service.domain.model_ref import Member, ModelRef
@@ -57,9 +58,12 @@ def publish(context: RequestContext, asked: NewVersion, key: str | None, sha256:
     )
     try:
         with context.database.transaction() as connection:
-            return versions.create(connection, new, idempotency_key=key, request_sha256=sha256)
+            made, created = versions.create(connection, new, idempotency_key=key, request_sha256=sha256)
     except NotFound as error:  # deleted meanwhile
         raise conflict("/from", f"{error.detail}: it was deleted meanwhile") from error
+    if created:
+        profile_published(context, made)
+    return made, created
 
 
 def _check_memory(members: Sequence[NewMember], most: int) -> None:

@@ -67,11 +67,13 @@ def table_from_rows(rows: Sequence[Mapping[str, Value | None]], preprocessing: P
 
 
 def table_from_staged(folder: Path, preprocessing: Preprocessing, rows: range) -> Table:
-    """A range of the rows that `read_rows` has staged in `folder`, as a Table of the features."""
+    """A range of the rows that `read_rows` has staged in `folder`, or every so many of them, as a Table of features."""
     columns: dict[str, NDArray[Any]] = {}
     for path in folder.glob("rows*.parquet"):
         staged = sandbox(path).read_parquet(str(path), file_row_number=True)
         part = staged.filter(f"file_row_number >= {rows.start} AND file_row_number < {rows.stop}")
+        if rows.step > 1:
+            part = part.filter(f"(file_row_number - {rows.start}) % {rows.step} = 0")
         for name, values in part.project("* EXCLUDE file_row_number").fetchnumpy().items():
             columns[preprocessing.features[int(name.removeprefix("c"))].column] = _without_mask(values)
     return Table(columns, len(rows))

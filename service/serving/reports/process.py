@@ -8,12 +8,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from service.data.processes.runner import limit_resources
+from service.domain.drift import DriftInputs
 from service.domain.report import EvaluationInputs, ReportInputs
 from service.errors import Conflict, ServiceError, StorageError
 from service.serving.reports.build import build
+from service.serving.reports.drift import measure
 from service.serving.reports.evaluate import evaluate
 from service.serving.reports.limits import too_much_memory
 from service.training.replaced_columns import use_one_thread
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from service.data.processes.runner import Allowance
 
 
-def run(pipe: Connection, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
+def run(
+    pipe: Connection, asked: ReportInputs | EvaluationInputs | DriftInputs, target: Path, allowed: Allowance
+) -> None:
     """Write the report as JSON to `target`, and send None, or the error."""
     use_one_thread()
     limit_resources(allowed)
@@ -43,9 +47,9 @@ def run(pipe: Connection, asked: ReportInputs | EvaluationInputs, target: Path, 
         pipe.send(StorageError(f"the report could not be written: {error.strerror}"))
 
 
-def report_text(asked: ReportInputs | EvaluationInputs) -> str:
-    """The report or evaluation as JSON that can be read again; raises what `build` and `evaluate` raise."""
-    report = build(asked) if isinstance(asked, ReportInputs) else evaluate(asked)
+def report_text(asked: ReportInputs | EvaluationInputs | DriftInputs) -> str:
+    """The answer as JSON that can be read again; raises what `build`, `evaluate` and `measure` raise."""
+    report = _made(asked)
     text = report.model_dump_json()
     try:
         type(report).model_validate_json(text)  # JSON has no infinity: it is written as null
@@ -53,3 +57,13 @@ def report_text(asked: ReportInputs | EvaluationInputs) -> str:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise Conflict(f"the report cannot be written: {where} is beyond the range of float64") from error
     return text
+
+
+def _made(asked: ReportInputs | EvaluationInputs | DriftInputs) -> BaseModel:
+    match asked:
+        case ReportInputs():
+            return build(asked)
+        case EvaluationInputs():
+            return evaluate(asked)
+        case DriftInputs():
+            return measure(asked)

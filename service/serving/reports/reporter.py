@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from multiprocessing import forkserver
 from typing import TYPE_CHECKING
 
 from service.concurrency.cancellation import current
@@ -14,24 +15,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.data.processes.runner import Allowance
+    from service.domain.drift import DriftInputs
     from service.domain.report import EvaluationInputs, ReportInputs
 
 
 class Reporter:
     """Builds reports, each in a process with limits of its own.
 
-    The server process that they are forked from starts with the first report, imports torch and scikit-learn once, and
-    ends with this process.
+    The server process that they are forked from imports torch and scikit-learn once, and ends with this process.
     """
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["service.serving.reports.process"])
 
-    def write(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
-        """Write the report or evaluation as JSON to the new file `target`. Blocks for `allowed.seconds` at most.
+    def start(self) -> None:
+        """Start the server process before the first report, unless it runs. Does not wait for its imports."""
+        forkserver.ensure_running()
 
-        Raises what `build` and `evaluate` raise; Conflict beyond the limits of time and memory, where a retry does not
+    def write(self, asked: ReportInputs | EvaluationInputs | DriftInputs, target: Path, allowed: Allowance) -> None:
+        """Write the answer as JSON to the new file `target`. Blocks for `allowed.seconds` at most.
+
+        Raises what making it raises; Conflict beyond the limits of time and memory, where a retry does not
         help; Unavailable if the process dies; Cancelled.
         """
         ours, theirs = self._context.Pipe(duplex=False)
@@ -55,7 +60,9 @@ class Reporter:
             raise error
 
 
-def _build(pipe: Connection, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
+def _build(
+    pipe: Connection, asked: ReportInputs | EvaluationInputs | DriftInputs, target: Path, allowed: Allowance
+) -> None:
     """Entry point of the process; only it and its server process import torch."""
     from service.serving.reports import process
 

@@ -1,0 +1,1 @@
+"""Drift: how the rows to predict differ from those that a model was trained on; NumPy alone."""
