@@ -1,4 +1,7 @@
-"""CSV dialect detection: delimiter, quotes, titles, header, from the first records."""
+"""CSV dialect detection: delimiter, quotes, titles, header, from the first records.
+
+Needs only Python. In a bundle this file is called csv_dialect.py.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from service.data.column_names import check_names
 from service.data.csv_injection import unescape_formula
-from service.data.staging import MAX_LINE_BYTES, check_names
+from service.data.formats.encoding import MAX_LINE_BYTES
 from service.errors import InvalidData
-from service.spec.read_options import ReadOptions
 
 if TYPE_CHECKING:
     import _csv
@@ -26,6 +29,16 @@ SAMPLE_RECORDS = 20
 DELIMITERS = (",", ";", "\t", "|")
 _SEPARATOR = re.compile(r'\n*"?sep=([^\x00\r\n"\x80-\U0010ffff])"?(?:\n|\Z)', re.IGNORECASE)
 """The first line that Excel writes and obeys."""
+
+
+@dataclass(frozen=True)
+class AskedDialect:
+    """What a client says of the dialect, as in `ReadOptions`; what is None is detected."""
+
+    delimiter: str | None = None
+    quote: str | None = None
+    header: bool | None = None
+    decimal: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,7 @@ class _Candidate:
     lines: int  # above the first record
 
 
-def detect(text: Path, null_values: Sequence[str], options: ReadOptions) -> Dialect:
+def detect(text: Path, null_values: Sequence[str], options: AskedDialect) -> Dialect:
     """The dialect of the UTF-8 file `text`, where `options` leave it open.
 
     The delimiter is the one of a `sep=` line, else the one that splits most of the first records into as many values

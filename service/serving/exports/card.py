@@ -24,6 +24,13 @@ LOADER = {
     "inputs.py": Markdown("the preprocessing, for `load.py`"),
     "cells.py": Markdown("reads the values of rows, for `load.py`"),
     "layers.py": Markdown("the layers of networks, for `load.py`"),
+    "csv_columns.py": Markdown("reads the columns of a CSV file, for `load.py`"),
+    "csv_dialect.py": Markdown("detects delimiter, quotes and header, for `csv_columns.py`"),
+    "encoding.py": Markdown("detects the encoding of text, for `csv_columns.py`"),
+    "column_names.py": Markdown("checks the names of columns, for `csv_dialect.py`"),
+    "csv_injection.py": Markdown("restores names that were escaped for spreadsheets, for `csv_dialect.py`"),
+    "number_formats.py": Markdown("reads numbers such as `$1,234.50`, for `csv_columns.py` and `cells.py`"),
+    "errors.py": Markdown("the exceptions of `load.py`"),
     "model.json": Markdown("columns, their preprocessing, and layers"),
 }
 FILES = {
