@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 from itertools import islice, product, takewhile
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from service.data.column_names import check_names
 from service.data.csv_injection import unescape_formula
@@ -150,7 +150,7 @@ def _first_records(text: str, delimiter: str, quote: str) -> list[tuple[list[str
     return records
 
 
-def cut(text: TextIO, delimiter: str, quote: str, *, strict: bool) -> _csv.Reader:
+def cut(text: Iterable[str], delimiter: str, quote: str, *, strict: bool) -> _csv.Reader:
     """The records of `text` in this dialect; raises csv.Error for faulty quotes where `strict`."""
     if not quote:
         return csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_NONE)

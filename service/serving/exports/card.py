@@ -192,10 +192,11 @@ def usage(features: Sequence[FittedFeature]) -> Markdown:
     return Markdown(USE.replace("{example}", repr(row)))
 
 
-def probabilities(temperature: float) -> Markdown:
-    """What probabilities the files of a bundle answer."""
+def probabilities(temperature: float, members: int = 1) -> Markdown:
+    """What probabilities the files of a bundle answer; `members`: the number of networks."""
     if temperature == 1.0:
-        return Markdown("Probabilities are those of the last layer, not calibrated by a temperature.")
+        raw = "those of the last layer" if members == 1 else "the weighted mean of those of the members"
+        return Markdown(f"Probabilities are {raw}, not calibrated by a temperature.")
     return write(
         "Probabilities are calibrated: their logarithms are divided by the temperature {temperature}, which was fitted "
         "to validation rows.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -79,23 +79,49 @@ def _read(path: Path, null_values: list[str]) -> _File:
                 raise InvalidData(f"the file is no valid CSV: {error}") from None
 
 
-def _records(file: Any, dialect: Dialect) -> _File:
+def _records(file: Iterable[str], dialect: Dialect) -> _File:
     lines, records, line = [], [], dialect.skipped_lines + 1
-    reader = cut(file, dialect.delimiter, dialect.quote, strict=True)
+    source = _Source(file)
+    reader = cut(source, dialect.delimiter, dialect.quote, strict=True)
     width = len(dialect.names)
     for record in reader:
-        begins, line = line, dialect.skipped_lines + reader.line_num + 1
+        begins, line, text = line, dialect.skipped_lines + reader.line_num + 1, source.taken()
         if not record and width > 1:
             continue
         values = record or [""]
         if len(values) < width or any(values[width:]):
             raise InvalidData(f"line {begins} has {len(values):,} values where {width:,} columns are named")
+        _refuse_stray_quotes(values, text, dialect.quote, begins)
         lines.append(begins)
         records.append(values)
     first = 1 if dialect.header else 0
     if not records[first:]:
         raise InvalidData("the file has a line of column names but no rows")
     return _File(dialect, lines[first:], records[first:])
+
+
+class _Source:
+    """The lines of a file, which keeps those that the present record has taken."""
+
+    def __init__(self, file: Iterable[str]) -> None:
+        self._file, self._taken = iter(file), ""
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._file:
+            self._taken += line
+            yield line
+
+    def taken(self) -> str:
+        """The text taken since the last call."""
+        text, self._taken = self._taken, ""
+        return text
+
+
+def _refuse_stray_quotes(values: Sequence[str], text: str, quote: str, line: int) -> None:
+    """Raise InvalidData for a quote in a value that is not enclosed in quotes: readers of CSV differ about it."""
+    for value in values:
+        if quote in value and quote + value.replace(quote, 2 * quote) + quote not in text:
+            raise InvalidData(f"line {line}: a quote within the value {value[:60]!r}, which is not enclosed in quotes")
 
 
 def _typed(texts: Texts, feature: dict[str, Any], file: _File, date_format: str | None) -> list[Any]:

@@ -129,11 +129,7 @@ def test_its_loader_knows_a_column_by_its_name_in_a_csv_file_of_the_service(
 def test_its_loader_imports_nothing_but_torch_and_what_python_brings(tmp_path: Path) -> None:
     _, folder = taken(tmp_path)
 
-    nodes = [
-        node
-        for path in folder.glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-    ]
+    nodes = [node for path in folder.glob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
 
     imported = {each.name for node in nodes if isinstance(node, ast.Import) for each in node.names}
     imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}

@@ -80,6 +80,8 @@ SAME = {
     "title": b"Sales of May\n\nsize,city,when,smoker\n1,Ulm,2024-05-01,1\n2,Ulm,2024-05-01,0\n",
     "single quotes": b"size,city,when,smoker\n1,'Ulm',2024-05-01,1\n2,'a,b',2024-05-01,0\n",
     "lines in quotes": b'size,city,when,smoker\n1,"a\nb",2024-05-01,1\n2,"a""b",2024-05-01,0\n',
+    "space before a value": b"size,city,when,smoker\n 1, Ulm,2024-05-01,1\n",
+    "quotes within quotes": b'size,city,when,smoker\n1,"say ""x""",2024-05-01,1\n1,"""",2024-05-01,1\n',
     "row index": b",size,city,when,smoker\n0,1,Ulm,2024-05-01,1\n1,2,Ulm,2024-05-01,0\n",
     "only missing values": b"size,city,when,smoker\nunknown,unknown,unknown,unknown\n",
 }
@@ -125,6 +127,24 @@ def test_it_is_refused_where_the_service_refuses_it(tmp_path: Path, content: byt
         by_bundle(model, file)
     with pytest.raises(InvalidData):
         by_service(model, file, tmp_path / "staged")
+
+
+@pytest.mark.parametrize("value", ['x"y', ' "Ulm"', '"Ulm"x'])
+def test_quotes_that_readers_of_csv_understand_differently_are_refused(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(f"size,city,when,smoker\n1,{value},2024-05-01,1\n")
+
+    with pytest.raises(InvalidData):
+        by_bundle(model_of(), file)
+
+
+def test_a_column_without_header_has_the_name_that_the_service_gives_it(tmp_path: Path) -> None:
+    fitted = Preprocessing(features=[numbers("column1", [1.0, 2.0])], target=TARGETS[0], null_values=["", "NA"])
+    model, file = TrainedModel([untrained(fitted)]), tmp_path / "rows.csv"
+    for content in (b"1\n2\n", b"1,2\n3,4\n", b"column1\n1\n\n2\n\n", b"column1;x\n1,5;y\n"):
+        file.write_bytes(content)
+
+        assert_same(model, by_bundle(model, file), by_service(model, file, tmp_path / "staged"))
 
 
 CELLS = {
