@@ -19,7 +19,8 @@ from service.reports.sections.calibration import ConformalCoverage
 
 def residual_scores(truth: Array, prediction: Array) -> Array:
     """Scores of a regression: absolute residuals; (N,)."""
-    return np.abs(truth - prediction)
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond the range of float64
+        return np.abs(truth - prediction)
 
 
 def class_scores(truth: NDArray[np.int64], probabilities: NDArray[Any]) -> Array:
@@ -29,23 +30,25 @@ def class_scores(truth: NDArray[np.int64], probabilities: NDArray[Any]) -> Array
 
 def conformal_quantile(scores: Array, level: float) -> float:
     """The ceil((n + 1) level)-th smallest of n scores, for 0 < level < 1; infinite if n is too small for the level."""
-    place = ceil((len(scores) + 1) * level - 1e-9)  # (n + 1) level is rounded: 20 * 0.9 is not more than 18
+    place = max(1, ceil((len(scores) + 1) * level - 1e-9))  # (n + 1) level is rounded: 20 * 0.9 is not more than 18
     return inf if place > len(scores) else float(np.partition(scores, place - 1)[place - 1])
 
 
 def interval(prediction: Array, quantile: float | Array) -> tuple[Array, Array]:
     """Lower and upper ends around predictions, (N,) each; infinite if the quantile is."""
-    return prediction - quantile, prediction + quantile
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond the range of float64
+        return prediction - quantile, prediction + quantile
 
 
 def class_sets(probabilities: NDArray[Any], quantile: float) -> NDArray[np.bool_]:
     """The classes in each row's set: those with a probability of at least 1 - quantile, and the most probable one.
 
-    So no set is empty. Where the network is right more often than the level asks, the most probable class alone covers
-    more than promised. (N, C) -> (N, C).
+    So no set is empty; a row whose probabilities are not finite has all classes. Where the network is right more often
+    than the level asks, the most probable class alone covers more than promised. (N, C) -> (N, C).
     """
     chosen: NDArray[np.bool_] = 1.0 - probabilities.astype(np.float64) <= quantile
     chosen[np.arange(len(chosen)), probabilities.argmax(1)] = True
+    chosen[~np.isfinite(probabilities).all(1)] = True
     return chosen
 
 

@@ -26,7 +26,7 @@ from service.api.strict_route import StrictRoute
 from service.api.tabular_responses import TABULAR_CONTENT
 from service.domain.model import CHAMPION
 from service.domain.model_ref import Member, ModelRef
-from service.domain.prediction import AppliedCalibration
+from service.domain.prediction import AppliedCalibration, ModelCalibration
 from service.spec.model import ADDRESS
 from service.store.models import aliases
 from service.store.models.aliases import ServedMember, ServedVersion
@@ -57,6 +57,14 @@ MODEL_HEADERS = {
     },
 }
 HEADERS = {"Calibration": PREDICTION_HEADERS["Calibration"], **MODEL_HEADERS}
+
+
+UNCALIBRATED = ModelCalibration(
+    temperature=1.0,
+    rows=0,
+    reason="the version was published before versions were calibrated; publish it again",
+)
+"""Versions of before predict what they always did."""
 
 
 class PredictingModel(BaseModel):
@@ -157,7 +165,7 @@ async def served_at(context: RequestContext, address: str) -> ServedVersion:
 
 def ref_of(context: RequestContext, served: ServedVersion) -> ModelRef:
     """The files of the version, and their weights, for the predictor."""
-    return ModelRef(tuple(_member(context, each) for each in served.members))
+    return ModelRef(tuple(_member(context, each) for each in served.members), served.calibration or UNCALIBRATED)
 
 
 def _member(context: RequestContext, served: ServedMember) -> Member:

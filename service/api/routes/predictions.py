@@ -94,8 +94,8 @@ class Prediction(BaseModel):
 
     prediction: Value | None
     """The class, or the number in the target's units; null for a number beyond the range of float64."""
-    probabilities: dict[str, float] | None = None
-    """Each class and its probability; absent for regression."""
+    probabilities: dict[str, float | None] | None = None
+    """Each class and its probability, null where the network's output is not a number; absent for regression."""
     lower: float | None = None
     """The lower end of the interval; null for a number beyond the range of float64, absent if not asked for."""
     upper: float | None = None
