@@ -40,6 +40,7 @@ from service.api.routes import (
     job_predictions,
     jobs,
     model_aliases,
+    model_downloads,
     model_evaluations,
     model_predictions,
     model_reports,
@@ -48,6 +49,7 @@ from service.api.routes import (
     predictions,
     replay,
     reports,
+    retraining,
     stream,
     sweep_results,
     sweeps,
@@ -104,7 +106,24 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         telemetry={"auto_configure": True, "logs": False},  # sent to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set
         redirect_slashes=False,
     )
-    app.state.shared = AppState(
+    app.state.shared = _state(settings, database, artifacts, predictor, watcher, sampler)
+    _add_routes(app)
+    amend(app)
+    problems.install(app)
+    _add_middleware(app, settings, app.state.shared)
+    return app
+
+
+def _state(
+    settings: Settings,
+    database: Database,
+    artifacts: Artifacts,
+    predictor: Predictor,
+    watcher: Watcher,
+    sampler: Sampler,
+) -> AppState:
+    """What all requests share."""
+    return AppState(
         settings=settings,
         limits=_limits(settings),
         database=database,
@@ -128,11 +147,6 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         compute_slots=FairLimiter(*COMPUTE_SLOTS),
         report_slots=FairLimiter(*REPORT_SLOTS),
     )
-    _add_routes(app)
-    amend(app)
-    problems.install(app)
-    _add_middleware(app, settings, app.state.shared)
-    return app
 
 
 def _limits(settings: Settings) -> JobLimits:
@@ -165,7 +179,7 @@ def _add_middleware(app: FastAPI, settings: Settings, state: AppState) -> None:
             ],
             expose_headers=[
                 *("Location", "ETag", "Retry-After", "X-Request-Id", "Content-Disposition"),
-                *("Model-Name", "Model-Version", "Model-Alias"),
+                *("Model-Name", "Model-Version", "Model-Alias", "Calibration"),
             ],
         )
     app.add_middleware(HostAndOriginMiddleware, hosts=settings.allowed_hosts, origins=settings.allowed_origins)
@@ -187,11 +201,13 @@ def _add_routes(app: FastAPI) -> None:
         prediction_files,
         predictions,
         reports,
+        retraining,
         job_predictions,
         sweeps,
         sweep_results,
         models,
         model_aliases,
+        model_downloads,
         model_predictions,
         drift,
         model_evaluations,

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from service.api.middleware.rate_limit import RateLimiter
     from service.api.quota import StorageQuota
     from service.artifacts import Artifacts
-    from service.domain.job import Export
+    from service.domain.export import Export
+    from service.domain.model import ModelVersion
     from service.domain.model_ref import ModelRef
     from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
     from service.domain.report import EvaluationInputs, ReportInputs, StoredFile
@@ -85,11 +86,17 @@ class Predictor(Protocol):
     def to_pt(self, checkpoint: pathlib.Path, sha256: str, target: pathlib.Path) -> None:
         """Write the weights as torch.save does a state dict, which `torch.load(..., weights_only=True)` reads."""
 
-    def export(self, checkpoint: pathlib.Path, sha256: str, asked: Export, target: pathlib.Path) -> None:
-        """Write the network with its preprocessing. Raises Conflict, NotInstalled."""
+    def export(self, ref: ModelRef, asked: Export, target: pathlib.Path) -> None:
+        """Write the model with its preprocessing. Raises Conflict, NotInstalled."""
+
+    def card(self, ref: ModelRef, version: ModelVersion) -> str:
+        """The model card of a version, in Markdown. Raises CheckpointCorrupt, Unavailable."""
 
     def stage_labelled(self, ref: ModelRef, source: pathlib.Path, reading: ReadOptions, allowed: Allowance) -> int:
         """Stage the rows of a file with their labels beside it; returns their number. Raises InvalidData."""
+
+    def expect_report(self) -> None:
+        """A report will be asked for in a while: start what takes seconds to start. Does not wait for it."""
 
     def report(self, asked: ReportInputs | EvaluationInputs, target: pathlib.Path, allowed: Allowance) -> None:
         """Write a report or an evaluation as JSON.

@@ -6,7 +6,7 @@ import csv
 import json
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,6 +16,8 @@ from service.domain.status import Status
 
 if TYPE_CHECKING:
     from service.client import Job
+    from service.client.job import Kind
+    from service.client.model import FileFormat
 
 app = typer.Typer()
 
@@ -119,20 +121,40 @@ def cancel(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_jso
 
 @app.command()
 def download(
-    job_id: JobId,
+    source: Annotated[
+        str, typer.Argument(metavar="JOB|MODEL", help="Job id, or model: NAME, NAME@ALIAS or NAME:VERSION.")
+    ],
     out: Annotated[Path, typer.Option(help="Where to save it: a file or folder.")] = Path(),
-    last: Annotated[bool, typer.Option("--last", help="The last epoch's weights instead of the best's.")] = False,
+    last: Annotated[
+        bool, typer.Option("--last", help="Of a job: the last epoch's weights instead of the best's.")
+    ] = False,
     format_: Annotated[
-        CheckpointFormat,
-        typer.Option("--format", help="onnx, pt2 and bundle include the preprocessing."),
-    ] = CheckpointFormat.safetensors,
+        CheckpointFormat | None,
+        typer.Option(
+            "--format",
+            help="onnx, pt2 and bundle include the preprocessing; by default safetensors of a job, bundle of a model.",
+        ),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="With onnx, pt2 and bundle: raw probabilities, not the calibrated ones.")
+    ] = False,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Download a job's checkpoint."""
+    """Download a job's checkpoint, or a model with all its members as one file."""
     with connect(url, api_key) as client:
-        saved = client.job(job_id).download(out, "last" if last else "best", format_.value)
+        if source.startswith("job_"):  # names of models have no underscore
+            name = format_ or CheckpointFormat.safetensors
+            kind: Kind = "last" if last else "best"
+            saved = client.job(source).download(out, kind, name.value, calibrated=not raw)
+        else:
+            if last or format_ in (CheckpointFormat.safetensors, CheckpointFormat.pt):
+                raise CommandError(
+                    "a model is downloaded as bundle, onnx or pt2; `--last` and weights are those of a job"
+                )
+            packed = cast("FileFormat", (format_ or CheckpointFormat.bundle).value)
+            saved = client.models.download(source, out, packed, calibrated=not raw)
     typer.echo(json.dumps({"path": str(saved)}) if as_json else f"Saved {saved}")
 
 

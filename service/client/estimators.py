@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from service.client.job import Job
+    from service.domain.model import ModelVersion
 
 # Small tables are inline data of the job spec: this avoids an upload and a data set that is left behind. Larger ones
 # would slow down every read of the job, which includes its spec.
@@ -31,6 +32,7 @@ MAX_INLINE_VALUES = 2_000
 # More rows than the service accepts as JSON (10,000 rows, 2 MiB, with 36 bytes for the longest value and its name) are
 # sent as a file. Fewer are faster as JSON: reading a file takes the service a second.
 MAX_JSON_ROWS, MAX_JSON_VALUES = 10_000, 50_000
+MAX_DESCRIPTION = 2_000  # characters of a version's description
 CHECKS: dict[str, Any] = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}  # of X
 
 
@@ -79,6 +81,20 @@ class _Remote(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True  # the service imputes missing values
         return tags
+
+    def publish(self, name: str, *, alias: str | None = None, description: str | None = None) -> ModelVersion:
+        """Publish what was fitted as the next version of the model `name`, to predict with under an address that stays.
+
+        The columns of the model are `x0`, `x1`, ...; a classifier's model answers indexes of `classes_`, which the
+        default `description` lists. `alias`: is moved to the version, as by `Models.create`.
+        """
+        check_is_fitted(self, "job_id_")
+        with self._client() as client:
+            job = client.job(self.job_id_)
+            return client.models.create(name, job, alias=alias, description=description or self._described())
+
+    def _described(self) -> str:
+        return type(self).__name__
 
     def _checked(
         self, x: Any, y: Any, weight: Any, **checks: Any
@@ -181,6 +197,10 @@ class RemoteClassifier(ClassifierMixin, _Remote):  # type: ignore[misc]
         self._train(x, codes, weight, "classification")
         self.classes_ = classes
         return self
+
+    def _described(self) -> str:
+        classes = ", ".join(f"{code} is {label!s:.100}" for code, label in enumerate(self.classes_))
+        return f"RemoteClassifier: {classes}"[:MAX_DESCRIPTION]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """(n,) the most probable class of each row."""

@@ -13,10 +13,12 @@ from service.client import progress_bar
 from service.client.optional_imports import needs
 from service.client.predictions import PredictOptions, Predictor
 from service.client.reports import read_report
-from service.client.transport import RETRIED, ApiError, ServiceUnavailable
+from service.client.transport import EXPORT_SECONDS, RETRIED, ApiError, ServiceUnavailable
 from service.client.uploads import CsvRows, history_frame, predictions_frame
 from service.domain.epoch import Epoch
 from service.domain.job import Job as State
+from service.domain.retraining import RetrainingPlan
+from service.domain.sweep import Sweep as SweepState
 from service.reports.report import Report
 
 if TYPE_CHECKING:
@@ -209,34 +211,66 @@ class Job:
         """The predictions for a file of rows, given by its path, as the bytes of a file of the same format."""
         return Predictor(self._transport, self._path, options).bytes_of(rows)
 
-    def checkpoint(self, kind: Kind = "best", format: Format = "safetensors") -> bytes:  # noqa: A002
-        """The bytes of a checkpoint; `onnx`, `pt2` and `bundle` include the preprocessing."""
-        path = f"{self._path}/checkpoints/{kind}/download"
-        return self._transport.request("GET", path, params={"format": format}, timeout=300.0).content
+    def checkpoint(
+        self,
+        kind: Kind = "best",
+        format: Format = "safetensors",  # noqa: A002
+        *,
+        calibrated: bool = True,
+    ) -> bytes:
+        """The bytes of a checkpoint; `onnx`, `pt2` and `bundle` include the preprocessing.
 
-    def download(self, path: str | Path, kind: Kind = "best", format: Format = "safetensors") -> Path:  # noqa: A002
+        `calibrated`: whether the probabilities of these three are the calibrated ones, as those of `predict` are.
+        """
+        path = f"{self._path}/checkpoints/{kind}/download"
+        params = {"format": format, "calibrated": calibrated}
+        return self._transport.request("GET", path, params=params, timeout=EXPORT_SECONDS).content
+
+    def download(
+        self,
+        path: str | Path,
+        kind: Kind = "best",
+        format: Format = "safetensors",  # noqa: A002
+        *,
+        calibrated: bool = True,
+    ) -> Path:
         """Save a checkpoint as the file `path`, or in the folder `path` under a default name; see `checkpoint`."""
-        target, data = Path(path), self.checkpoint(kind, format)
+        target, data = Path(path), self.checkpoint(kind, format, calibrated=calibrated)
         if target.is_dir():
             target /= f"{self.id}-{kind}.{'zip' if format == 'bundle' else format}"
         target.write_bytes(data)
         return target
 
     @overload
-    def report(self, format: Literal["object"] = "object", *, costs: Mapping[str, float] | None = None) -> Report: ...
+    def report(
+        self, format: Literal["object"] = "object", *, costs: Mapping[str, float] | None = None, retrain: bool = False
+    ) -> Report: ...
     @overload
-    def report(self, format: Literal["markdown", "html"], *, costs: Mapping[str, float] | None = None) -> str: ...
+    def report(
+        self, format: Literal["markdown", "html"], *, costs: Mapping[str, float] | None = None, retrain: bool = False
+    ) -> str: ...
     def report(
         self,
         format: Literal["object", "markdown", "html"] = "object",  # noqa: A002
         *,
         costs: Mapping[str, float] | None = None,
+        retrain: bool = False,
     ) -> Report | str:
         """The report of an ended job, made at the first call; as an object, or as a document in Markdown or HTML.
 
         `costs`: of a `false_positive`, `false_negative`, `true_positive` and `true_negative`, for two classes.
+        `retrain`: with the answers of the jobs that `retrain()` has queued, once they have ended.
         """
-        return read_report(self._transport, self._path, Report, format, costs)
+        return read_report(self._transport, self._path, Report, format, costs, retrain=retrain)
+
+    def retraining(self) -> RetrainingPlan:
+        """What `retrain()` would cost: number of jobs, epochs, an estimate of the time, and what is left out."""
+        return RetrainingPlan.model_validate(self._transport.json("GET", f"{self._path}/retraining"))
+
+    def retrain(self) -> SweepState:
+        """Queue the jobs of a learning curve, and of networks without one column each; their sweep, which a second
+        call returns again. `client.sweep_of(sweep.id)` waits for it; then `report(retrain=True)` has the answers."""
+        return SweepState.model_validate(self._transport.json("POST", f"{self._path}/retraining"))
 
     def best_model(self) -> Network:
         """The PyTorch module with the best epoch's weights, in evaluation mode: (B, inputs) float32 -> (B, outputs).

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from service.client.predictions import FILE_SECONDS, PredictOptions, Predictor, body_of
 from service.client.reports import evaluate, read_report
+from service.client.transport import EXPORT_SECONDS
 from service.domain.model import CHAMPION, AliasMoved, ModelAlias, ModelVersion, ModelVersionSummary
 from service.domain.model import Model as State
 from service.drift.report import ModelDrift
@@ -13,7 +15,6 @@ from service.reports.report import VersionReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from service.client.job import Job
     from service.client.predictions import Frame
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from service.client.sweep import Sweep
     from service.client.transport import Transport
     from service.reports.evaluation import Evaluation
+
+FileFormat = Literal["bundle", "onnx", "pt2"]
 
 
 class Model:
@@ -146,6 +149,25 @@ class Model:
         """
         return evaluate(self._transport, self._at(at), rows, format)
 
+    def download(
+        self,
+        path: str | Path,
+        format: FileFormat = "bundle",  # noqa: A002
+        *,
+        at: str | int = CHAMPION,
+        calibrated: bool = True,
+    ) -> Path:
+        """Save a version as one file that predicts without the service, with the preprocessing and all members inside.
+
+        As the file `path`, or in the folder `path` under a default name. `at`: see `predict`. `calibrated`: whether its
+        probabilities are the calibrated ones, as those of `predict` are.
+        """
+        return _save(self._transport, self._at(at), Path(path), format, calibrated=calibrated)
+
+    def card(self, *, at: str | int = CHAMPION) -> str:
+        """The model card of a version, in Markdown; `at`: see `predict`."""
+        return self._transport.request("GET", f"{self._at(at)}/card").text
+
     def _at(self, at: str | int) -> str:
         """The path of a version by its number, or by an alias."""
         return self._path + (f":{at}" if isinstance(at, int) else f"@{at}")
@@ -232,10 +254,31 @@ class Models:
             method, options = "POST", options | {"content": content, "headers": {"Content-Type": media_type}}
         return ModelDrift.model_validate(self._transport.json(method, f"/v1/models/{address}/drift", **options))
 
+    def download(
+        self,
+        address: str,
+        path: str | Path,
+        format: FileFormat = "bundle",  # noqa: A002
+        *,
+        calibrated: bool = True,
+    ) -> Path:
+        """`Model.download` of a version by its address: `NAME`, `NAME@ALIAS` or `NAME:VERSION`."""
+        return _save(self._transport, f"/v1/models/{address}", Path(path), format, calibrated=calibrated)
+
     def list(self, **filters: Any) -> Iterator[Model]:
         """Matching models, newest first: `name=`, `job=`."""
         for state in self._transport.pages("/v1/models", filters):
             yield Model(self._transport, State.model_validate(state))
+
+
+def _save(transport: Transport, path: str, target: Path, format: FileFormat, *, calibrated: bool) -> Path:  # noqa: A002
+    params = {"format": format, "calibrated": calibrated}
+    answer = transport.request("GET", f"{path}/download", params=params, timeout=EXPORT_SECONDS)
+    if target.is_dir():
+        name, version = answer.headers["model-name"], answer.headers["model-version"]
+        target /= f"{name}-{version}.{'zip' if format == 'bundle' else format}"
+    target.write_bytes(answer.content)
+    return target
 
 
 def _source(source: Any) -> dict[str, Any]:

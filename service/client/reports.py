@@ -26,9 +26,12 @@ def read_report(
     kind: type[R],
     format: Format,  # noqa: A002
     costs: Mapping[str, float] | None,
+    *,
+    retrain: bool = False,
 ) -> R | str:
     """The report of the job or the model at this path; raises ApiError."""
     params = _params(format) | ({} if costs is None else {"costs": json.dumps(dict(costs))})
+    params |= {"retrain": "true"} if retrain else {}
     answer = transport.request("GET", f"{path}/report", params=params, timeout=SECONDS)
     return kind.model_validate_json(answer.content) if format == "object" else answer.text
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 RETRIED = frozenset({429, 502, 503, 504})
 MAX_PAUSE_SECONDS = 30.0  # between two tries
+EXPORT_SECONDS = 660.0  # for a file that is made on request; the service gives up before
 
 
 class ApiError(Exception):

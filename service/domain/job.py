@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from service.domain.checkpoint import CheckpointFormat, CheckpointRef
+from service.domain.checkpoint import CheckpointRef
 from service.domain.status import Control, ErrorCode, Status, StopReason
 from service.errors import Conflict
 from service.spec.base import FrozenModel
 from service.spec.early_stopping import Monitor
 from service.spec.job import JobSpec
 from service.spec.resolve import SpecWarning
-from service.spec.table import Dataset
 
 
 class Progress(FrozenModel):
@@ -136,13 +134,3 @@ class Job(FrozenModel):
         if isinstance(self.spec, JobSpec):
             return self.spec
         raise Conflict("a newer version of the service wrote the job's spec, and this one cannot read it")
-
-
-class Export(FrozenModel):
-    """Inputs of an export of weights."""
-
-    format: CheckpointFormat
-    job: Job
-    dataset: Dataset | None  # None: no data set, or deleted
-    parquet: Path | None  # its table
-    history: Path  # every epoch as CSV

@@ -69,6 +69,8 @@ class Sweep(FrozenModel):
     """Number of cross-validation folds; null without cross-validation."""
     repeats: int = 1
     """Number of assignments of rows to folds that each point is trained on."""
+    retrains: str | None = None
+    """The job whose report this sweep was made for, by retraining; null for other sweeps."""
     created_at: datetime
     """Submission time (UTC)."""
 
@@ -124,7 +126,7 @@ class SweepPoint(FrozenModel):
     """A point of a sweep: jobs that differ only in seed and fold."""
 
     point: dict[str, Any]
-    """Fields changed by the sweep, by dotted name in the spec, without `seed` and `split.fold`."""
+    """Fields changed by the sweep, by dotted name in the spec, without `seed`, `split.fold` and `split.train_seed`."""
     jobs: int
     """Number of jobs."""
     value: Spread | None

@@ -28,9 +28,14 @@ def class_scores(truth: NDArray[np.int64], probabilities: NDArray[Any]) -> Array
     return 1.0 - probabilities[np.arange(len(truth)), truth].astype(np.float64)
 
 
+def quantile_place(rows: int, level: float) -> int:
+    """Which of the scores of so many rows, counted from 1, is the quantile; beyond the last if they are too few."""
+    return max(1, ceil((rows + 1) * level - 1e-9))  # (n + 1) level is rounded: 20 * 0.9 is not more than 18
+
+
 def conformal_quantile(scores: Array, level: float) -> float:
     """The ceil((n + 1) level)-th smallest of n scores, for 0 < level < 1; infinite if n is too small for the level."""
-    place = max(1, ceil((len(scores) + 1) * level - 1e-9))  # (n + 1) level is rounded: 20 * 0.9 is not more than 18
+    place = quantile_place(len(scores), level)
     return inf if place > len(scores) else float(np.partition(scores, place - 1)[place - 1])
 
 

@@ -10,6 +10,7 @@ from service.reports.sections.classification import ClassificationSection
 from service.reports.sections.effects import Effects
 from service.reports.sections.importance import Importance, Loss
 from service.reports.sections.regression import RegressionSection
+from service.reports.sections.retraining import RetrainingSection
 from service.reports.sections.slices import SlicesSection
 from service.spec.base import FrozenModel
 from service.spec.job import Task
@@ -135,6 +136,9 @@ class Report(ReportSections):
     """The best epoch, whose weights this is about."""
     checkpoint_sha256: str
     """SHA-256 of the weights."""
+    retraining: RetrainingSection | None = None
+    """What networks trained again say, with fewer rows and without columns; null unless asked for, by
+    `?retrain=true`."""
 
 
 class ReportMember(FrozenModel):

@@ -70,10 +70,12 @@ class Calibration:
 
     def quantile(self, level: float) -> float:
         """The conformal quantile; raises Conflict if there are too few rows for the level."""
-        rows, needed = len(self.scores), ceil(level / (1.0 - level) - 1e-9)
-        if rows < needed:
+        rows = len(self.scores)
+        place = conformal.quantile_place(rows, level)
+        if place > rows:
+            needed = ceil(level / (1.0 - level) - 1e-9)
             raise Conflict(f"{rows:,} validation rows are too few for the level {level}: it needs at least {needed:,}")
-        found = conformal.conformal_quantile(self.scores, level)
+        found = float(self.scores[place - 1])
         if isinf(found):
             raise Conflict(f"residuals beyond the range of float64 leave no interval for the level {level}")
         return found

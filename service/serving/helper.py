@@ -13,22 +13,13 @@ import torch
 
 from service.data.formats.array_columns import write_predictions
 from service.data.preprocess.sources import table_from_rows, table_from_staged
-from service.domain.checkpoint import CheckpointFormat
 from service.domain.prediction import DEFAULT, ModelCalibration, PredictionOptions
-from service.errors import (
-    CheckpointCorrupt,
-    Conflict,
-    InvalidData,
-    NotInstalled,
-    PredictionsCorrupt,
-    ServiceError,
-    StorageError,
-)
+from service.errors import CheckpointCorrupt, Conflict, InvalidData, PredictionsCorrupt, ServiceError, StorageError
 from service.serving.answers import column_names, predict_rows, row_bytes
 from service.serving.calibration import apply_calibration, calibration_of
-from service.serving.exports.bundle import to_bundle
-from service.serving.exports.program import to_pt2
-from service.serving.exports.rows import rows_for
+from service.serving.exports.export import write_export
+from service.serving.exports.model import TrainedModel
+from service.serving.exports.version_card import version_card
 from service.serving.messages import Applied, Batch, PredictionSchema
 from service.serving.weighted_model import WeightedModel
 from service.spec.table import Value
@@ -39,11 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Set
     from multiprocessing.connection import Connection
 
-    from service.domain.job import Export
+    from service.domain.export import Export
+    from service.domain.model import ModelVersion
     from service.domain.model_ref import ModelRef
-    from service.serving.exports.model import Rows as ExportRows
     from service.serving.messages import Answer
-    from service.training.checkpoint import LoadedCheckpoint
 
 Rows = list[dict[str, Value | None]]
 
@@ -102,7 +92,18 @@ def serve(pipe: Connection, model_bytes: int) -> None:
     """Serve calls until the pipe closes: (function name, arguments) -> (True, result) or (False, error)."""
     torch.set_num_threads(1)
     MODELS.max_bytes = model_bytes
-    served = (warm_up, preload, check_rows, calibration, predict, prediction_schema, predict_part, export_pt, export)
+    served = (
+        warm_up,
+        preload,
+        check_rows,
+        calibration,
+        predict,
+        prediction_schema,
+        predict_part,
+        export_pt,
+        export,
+        card,
+    )
     functions: dict[str, Callable[..., Any]] = {function.__name__: function for function in served}
     while True:
         try:
@@ -209,38 +210,21 @@ def export_pt(path: str, sha256: str, target: str) -> None:
     Path(target).write_bytes(to_pt(_read(path, sha256)))
 
 
-def export(path: str, sha256: str, asked: Export, target: str) -> None:
-    """Export the network with its preprocessing, after checking that it predicts the same as `predict`; see `exports/`.
+def export(ref: ModelRef, asked: Export, target: str) -> None:
+    """Export the model with its preprocessing, after checking that it predicts the same as `predict`; see `exports/`.
 
-    Raises Conflict if the predictions differ or the format cannot represent the network, NotInstalled.
+    Raises Conflict if the predictions differ or the format cannot represent the model, NotInstalled.
     """
-    checkpoint = from_bytes(_read(path, sha256))
-    rows = rows_for(checkpoint, asked.parquet)
-    try:
-        data = _exported(checkpoint, rows, asked)
-    except (ServiceError, OSError):
-        raise
-    except Exception as error:  # torch or onnx cannot represent the network
-        raise Conflict(f"this network cannot be exported as {asked.format.value}: {_first_line(error)}") from error
-    Path(target).write_bytes(data)
+    checkpoints = [from_bytes(_read(member.path, member.sha256)) for member in ref.members]
+    weights = [member.weight for member in ref.members]
+    classes = checkpoints[0].preprocessing.target.classes
+    applied = apply_calibration(ref, PredictionOptions(calibrated=asked.calibrated), classes)
+    write_export(TrainedModel.weighted(checkpoints, weights, applied.temperature), asked, Path(target))
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _exported(checkpoint: LoadedCheckpoint, rows: ExportRows, asked: Export) -> bytes:
-    match asked.format:
-        case CheckpointFormat.onnx:
-            try:
-                from service.serving.exports.onnx_file import to_onnx  # an extra
-            except ImportError as error:
-                raise NotInstalled("this server cannot export ONNX: install bestepoch[onnx]") from error
-            return to_onnx(checkpoint, rows)
-        case CheckpointFormat.pt2:
-            return to_pt2(checkpoint, rows)
-        case _:
-            return to_bundle(checkpoint, rows, asked.job, asked.dataset, asked.history)
+def card(ref: ModelRef, version: ModelVersion) -> str:
+    """The model card of a version, in Markdown; raises CheckpointCorrupt."""
+    return version_card(version, MODELS.weighted(ref).preprocessing.features)
 
 
 def _read(path: str, sha256: str) -> bytes:

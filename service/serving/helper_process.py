@@ -22,8 +22,10 @@ MODEL_BYTES = 2**30
 class HelperProcess:
     """A process with torch, which serves one call at a time."""
 
-    def __init__(self, model_bytes: int = MODEL_BYTES) -> None:
+    def __init__(self, model_bytes: int = MODEL_BYTES, answer_seconds: float | None = None) -> None:
+        """`answer_seconds`: after which a call is given up; default: ANSWER_SECONDS."""
         self._model_bytes = model_bytes
+        self._answer_seconds = answer_seconds
         self._lock = threading.Lock()
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
@@ -55,7 +57,7 @@ class HelperProcess:
             current().check()  # after the start of the process: a cancellation from now on kills it
             try:
                 pipe.send((name, arguments))
-                if not pipe.poll(ANSWER_SECONDS):
+                if not pipe.poll(self._answer_seconds or ANSWER_SECONDS):
                     raise TimeoutError
                 fine, answer = pipe.recv()
             except (OSError, EOFError) as error:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.data.processes.runner import Allowance
-    from service.domain.job import Export
+    from service.domain.export import Export
+    from service.domain.model import ModelVersion
     from service.domain.model_ref import ModelRef
     from service.domain.prediction import AppliedCalibration, ModelCalibration
     from service.domain.report import EvaluationInputs, ReportInputs, StoredFile
@@ -34,6 +35,8 @@ PART_CELLS = 2**20
 PART_SECONDS = 1.0
 """Target time of one part, for which other callers wait; networks differ 100,000-fold in time per row."""
 VALUE_BYTES = 8
+EXPORT_SECONDS = 600.0
+"""After which an export is given up: one of 200 members whose preprocessing differs takes minutes."""
 
 
 class Predictor:
@@ -136,17 +139,21 @@ class Predictor:
         """See `helper.export_pt`; raises Unavailable if the helper dies or times out."""
         self._pool.call("export_pt", str(checkpoint), sha256, str(target))
 
-    def export(self, checkpoint: Path, sha256: str, asked: Export, target: Path) -> None:
+    def export(self, ref: ModelRef, asked: Export, target: Path) -> None:
         """See `helper.export`. Runs in a separate process: it takes seconds and loads other libraries.
 
         The process is killed if the current task is cancelled. Raises Conflict, NotInstalled, Unavailable, Cancelled.
         """
-        with HelperProcess() as helper, current().on_cancel(helper.kill):
+        with HelperProcess(answer_seconds=EXPORT_SECONDS) as helper, current().on_cancel(helper.kill):
             try:
-                helper.call("export", str(checkpoint), sha256, asked, str(target))
+                helper.call("export", ref, asked, str(target))
             except Unavailable:
                 current().check()  # killed by a cancellation
                 raise
+
+    def card(self, ref: ModelRef, version: ModelVersion) -> str:
+        """See `helper.card`; raises Unavailable if the helper dies or times out."""
+        return cast("str", self._pool.call("card", ref, version))
 
     def stage_labelled(self, ref: ModelRef, source: Path, reading: ReadOptions, allowed: Allowance) -> int:
         """Stage the rows of the file `source`, with their labels, beside it; returns their number.
@@ -155,6 +162,10 @@ class Predictor:
         """
         schema: PredictionSchema = self._pool.call("prediction_schema", ref, PredictionOptions(calibrated=False))
         return ingest_rows(source, source.parent, reading, schema.preprocessing, allowed, labelled=True)
+
+    def expect_report(self) -> None:
+        """See `Reporter.start`."""
+        self._reporter.start()
 
     def report(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
         """See `Reporter.write`."""

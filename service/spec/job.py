@@ -144,6 +144,11 @@ def _repeats_folds(spec: JobSpec) -> bool:
     return (spec.split.repeat or 1) > 1
 
 
+def _draws_training_rows(spec: JobSpec) -> bool:
+    """Not all training rows train."""
+    return spec.split.train_fraction is not None
+
+
 def _new_preprocessing(spec: JobSpec) -> bool:
     """Robust scaling, piecewise-linear encoding, values of texts, or clipped predictions."""
     asked = spec.preprocess
@@ -162,6 +167,7 @@ _SINCE_2: list[Callable[[JobSpec], bool]] = [
     _tabular_network,
     _tabular_layers,
     _repeats_folds,
+    _draws_training_rows,
     _new_preprocessing,
     _has_new_loss,
     _has_new_schedule,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from service.errors import InvalidSpec
 from service.spec.early_stopping import Monitor
 from service.spec.resolved import RowCounts, SpecWarning
-from service.spec.split import PARTS, split_sizes
+from service.spec.split import PARTS, drawn_rows, split_sizes
 from service.spec.table import ColumnType
 from service.spec.text import listed
 
@@ -46,12 +47,26 @@ def count_rows(spec: JobSpec, table: TableProfile, target: Column) -> tuple[RowC
     if counts.train < 2:
         message = f"{usable} usable rows leave {max(counts.train, 0)} for training; at least 2 are needed"
         raise InvalidSpec.at("/split", message)
+    counts, left_out = _drawn(split, counts)
+    warnings += left_out
     if not counts.exact:
         why = "whole groups go to one part" if split.group else "rows without a target may be of any part"
         message = f"{why}: how many rows each part has is known when training starts, and estimated here"
         pointer = "/split/group" if split.group else "/split/column"
         warnings.append(SpecWarning(code="rows_estimated", message=message, pointer=pointer))
     return counts, warnings
+
+
+def _drawn(split: Split, counts: RowCounts) -> tuple[RowCounts, list[SpecWarning]]:
+    """The counts with the training rows that `train_fraction` draws, and a warning that the others are left out."""
+    train = drawn_rows(counts.train, split)
+    if train == counts.train:
+        return counts, []
+    pointer = "/split/train_fraction"
+    if train < 2:
+        raise InvalidSpec.at(pointer, f"{train} of {counts.train:,} training rows would train; at least 2 are needed")
+    few = f"{counts.train - train:,} of {counts.train:,} training rows are left out: {train:,} train, drawn at random"
+    return replace(counts, train=train), [SpecWarning(code="training_rows_left_out", message=few, pointer=pointer)]
 
 
 def _column(table: TableProfile, name: str, target: Column, field: str) -> Column:

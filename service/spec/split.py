@@ -46,6 +46,12 @@ class Split(Strict):
     repeat: Annotated[Int, Field(ge=1, le=100)] | None = None
     """Repeated cross-validation: which assignment of rows to folds, counted from 1; all have the same test rows. Null:
     the first."""
+    train_fraction: Annotated[Float, Field(gt=0.0, le=1.0)] | None = None
+    """Train on this share of the training rows, e.g. for a learning curve; the others are left out, and validation and
+    test rows stay the same. Null: all, as 1.0. The rows are drawn at random, with `order_by` too: with their share of
+    every class where the split is stratified, and whole groups with `group`."""
+    train_seed: Seed | None = None
+    """Random seed of the rows drawn by `train_fraction`; null: 0."""
 
     @field_validator("column", "group", "order_by", "folds")
     @classmethod
@@ -80,6 +86,13 @@ class Split(Strict):
             raise ValueError("without shuffle all repeats would have the same folds")
         return repeat
 
+    @field_validator("train_seed")
+    @classmethod
+    def _seed_of_a_draw(cls, seed: int | None, known: ValidationInfo) -> int | None:
+        if seed is not None and "train_fraction" in known.data and known.data["train_fraction"] is None:
+            raise ValueError("needs train_fraction")
+        return seed
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that determine the split."""
@@ -95,6 +108,8 @@ class Split(Strict):
         shuffle = self.column is None and self.order_by is None if self.shuffle is None else self.shuffle
         stratify = shuffle and classes and self.group is None if self.stratify is None else self.stratify
         update: dict[str, Any] = {"shuffle": shuffle, "stratify": stratify}
+        if self.train_fraction is not None:
+            update["train_seed"] = self.train_seed or 0
         if self.column is None:
             update["test"] = self.test or 0.0
             if self.folds is None:
@@ -114,3 +129,8 @@ def split_sizes(rows: int, split: Split) -> tuple[int, int, int]:
         share = VALIDATION if split.validation is None else split.validation
         validation = max(1, round(rows * share)) if share else 0
     return rows - validation - test, validation, test
+
+
+def drawn_rows(train: int, split: Split) -> int:
+    """How many of `train` training rows train; at least one. Whole groups come as close as they allow."""
+    return train if split.train_fraction is None else min(train, max(1, round(train * split.train_fraction)))

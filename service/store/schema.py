@@ -84,8 +84,10 @@ sweeps = Table(
     Column("request_sha256", String),
     Column("created_at", Utc, nullable=False),
     Column("cancelled_at", Utc),
+    Column("retrains", String),  # id of the job that it retrains, which may be deleted
     UniqueConstraint("tenant", "idempotency_key"),
     Index(None, "tenant", "id"),
+    Index(None, "tenant", "retrains"),
 )
 
 jobs = Table(

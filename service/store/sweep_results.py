@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 
+REPLICATES = ("seed", "split.fold", "split.repeat", "split.train_seed")
+"""Fields in which the jobs of a point differ."""
+
+
 class Order(StrEnum):
     """Sort order of a sweep's jobs."""
 
@@ -102,7 +106,7 @@ def _result(row: Row[Any]) -> SweepResult:
 
 
 def _without_replicates(point: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in point.items() if name not in ("seed", "split.fold", "split.repeat")}
+    return {name: value for name, value in point.items() if name not in REPLICATES}
 
 
 def _point(rows: Sequence[SweepResult]) -> SweepPoint:

@@ -67,8 +67,9 @@ def prepare(
     *,
     idempotency_key: str | None = None,
     request_sha256: str | None = None,
+    retrains: str | None = None,
 ) -> NewSweep:
-    """Build the rows of a new sweep."""
+    """Build the rows of a new sweep; `retrains`: the job that it retrains."""
     row = {
         "id": new_id("swp"),
         "tenant": tenant,
@@ -81,6 +82,7 @@ def prepare(
         "monitor": spec.base.monitor,
         "idempotency_key": idempotency_key,
         "request_sha256": request_sha256,
+        "retrains": retrains,
         "created_at": datetime.now(UTC),
     }
     return NewSweep(row, [{**new_row(job.resolved, tenant), "point": job.point} for job in planned])
@@ -190,7 +192,7 @@ def _sweep(row: Row[Any], leaders: list[Row[Any]]) -> Sweep:
     else:
         status = SweepStatus.finished
     return Sweep(
-        **{name: row._mapping[name] for name in ("id", "name", "labels", "monitor", "created_at")},
+        **{name: row._mapping[name] for name in ("id", "name", "labels", "monitor", "retrains", "created_at")},
         **row.spec,
         status=status,
         jobs=sum(counts.values()),

@@ -1,29 +1,32 @@
 // Entry point: hash router, API key dialog, colour theme, file drop, outage banner.
 
 import { ApiError, get, setApiKey } from "./lib/api.js";
-import { button, field, h, refreshTimes, toast } from "./lib/dom.js";
+import { button, field, h, openDialog, refreshTimes, toast } from "./lib/dom.js";
 import * as compare from "./pages/compare.js";
 import * as dataset from "./pages/dataset.js";
 import * as datasets from "./pages/datasets.js";
 import * as job from "./pages/job.js";
 import * as jobs from "./pages/jobs.js";
+import * as model from "./pages/model.js";
+import * as models from "./pages/models.js";
+import * as modelVersion from "./pages/model_version.js";
 import * as newJob from "./pages/new_job.js";
 import * as service from "./pages/service.js";
 import * as sweep from "./pages/sweep.js";
 import * as sweeps from "./pages/sweeps.js";
 
-const PAGES = { jobs, job, new: newJob, compare, sweeps, sweep, datasets, dataset, service };
+const PAGES = { jobs, job, new: newJob, compare, sweeps, sweep, models, model, version: modelVersion, datasets, dataset, service };
 const TIME_REFRESH_MILLISECONDS = 10000;
 
 let navigation = new AbortController();
 
-/** Render the page of the current hash: #/job/job_1?x=2 -> PAGES.job.show(root, {id: "job_1", query, signal}). */
+/** Render the page of the current hash: #/job/job_1/report?x=2 -> PAGES.job.show(root, {id: "job_1", view: "report", query, signal}). */
 async function route() {
   navigation.abort(); // cancels requests, polls and streams of the previous page
   navigation = new AbortController();
   const { signal } = navigation;
   const [path, query] = location.hash.slice(2).split("?");
-  const [name, id] = (path || "jobs").split("/");
+  const [name, id, view] = (path || "jobs").split("/");
   highlightNavigation(name);
   const page = PAGES[name];
   const root = h("div");
@@ -32,7 +35,7 @@ async function route() {
   try {
     if (!page) throw new Error(`There is no page “${name}”. Choose one from the menu above.`);
     document.title = `${page.title} – bestepoch`;
-    await page.show(root, { id, query: new URLSearchParams(query), signal });
+    await page.show(root, { id, view, query: new URLSearchParams(query), signal });
   } catch (error) {
     if (signal.aborted) return;
     if (!root.querySelector("h1")) root.prepend(h("h1", {}, page?.title ?? "Page not found"));
@@ -46,7 +49,7 @@ async function route() {
 
 function highlightNavigation(name) {
   for (const link of document.querySelectorAll("nav a")) {
-    const current = link.hash === `#/${name}` || link.hash === `#/${name}s`;
+    const current = [name, `${name}s`, name === "version" && "models"].some((each) => link.hash === `#/${each}`);
     if (current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
@@ -63,13 +66,11 @@ function askForApiKey() {
     loadScope();
     route();
   };
-  const dialog = h("dialog", { "aria-label": "API key", onclose: () => dialog.remove() },
+  const dialog = openDialog("API key",
     h("form", { onsubmit: submit },
       h("h2", {}, "API key required"),
       h("p", {}, "The operator creates keys with ", h("code", {}, "bestepoch keys create"), ". The key is kept in this tab and forgotten when it is closed."),
       field("API key", input), h("button", { class: "primary" }, "Sign in")));
-  document.body.append(dialog);
-  dialog.showModal();
 }
 
 function setUpTheme() {

@@ -20,7 +20,8 @@ from service.api.models import publish
 from service.artifacts import Artifacts
 from service.data.processes.runner import Allowance
 from service.domain.checkpoint import CheckpointFormat
-from service.domain.job import Export
+from service.domain.export import Export, ExportedJob
+from service.domain.model import ModelVersion
 from service.domain.model_ref import ModelRef
 from service.domain.prediction import DEFAULT, AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
 from service.domain.report import EvaluationInputs, ReportInputs, StoredFile
@@ -74,12 +75,22 @@ class CoinPredictor:
     def to_pt(self, checkpoint: Path, sha256: str, target: Path) -> None:
         target.write_bytes(b"PK" + checkpoint.read_bytes())
 
-    def export(self, checkpoint: Path, sha256: str, asked: Export, target: Path) -> None:
+    def export(self, ref: ModelRef, asked: Export, target: Path) -> None:
         if asked.format is CheckpointFormat.onnx and not self.has_onnx:
             raise NotInstalled("no ONNX here")
         if asked.format is CheckpointFormat.pt2:
             raise Conflict("it differs")
-        target.write_text(f"{asked.job.id} {asked.history.read_text()}")
+        if isinstance(asked.of, ExportedJob):
+            target.write_text(f"{asked.of.job.id} {asked.of.history.read_text()}")
+        else:
+            members = [(member.sha256, member.weight) for member in ref.members]
+            target.write_text(f"{asked.of.model}:{asked.of.version} {members} {asked.calibrated}")
+
+    def card(self, ref: ModelRef, version: ModelVersion) -> str:
+        return f"# {version.model}, version {version.version} of {len(ref.members)}\n"
+
+    def expect_report(self) -> None:
+        """Nothing has to be started."""
 
     def report(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
         report: ReportSections | Evaluation = classification_report()

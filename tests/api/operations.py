@@ -106,6 +106,6 @@ def ids(client: TestClient, job_factory: JobFactory) -> dict[str, str]:
     dataset = client.post("/v1/datasets", content=b"a,b\n1,x\n2,y\n").json()
     found = {"job_id": job_factory.trained().job_id, "sweep_id": job_factory.swept().id, "dataset_id": dataset["id"]}
     made = client.post("/v1/models", json={"name": "our-model", "from": {"job": found["job_id"]}}).json()
-    found |= {"name": made["model"], "model": made["model"]}
+    found |= {"name": made["model"], "model": made["model"], "job": found["job_id"]}
     time.sleep(0.5)  # until the cache of open access has expired
     return found

@@ -38,8 +38,8 @@ from tests.data.files import parquet
 pytestmark = pytest.mark.slow
 
 NONE_KEPT = (
-    "the job has kept no predictions of validation rows: a job keeps them when it ends, unless it has no validation rows "
-    "or BESTEPOCH_KEEP leaves them out"
+    "the job has kept no predictions of validation rows: a job keeps them when it ends, "
+    "unless it has no validation rows or BESTEPOCH_KEEP leaves them out"
 )
 CLASSES = ['c "d"', "a, b", "e"]
 

@@ -24,7 +24,8 @@ from service.concurrency.cancellation import current
 from service.concurrency.fair_slots import FairLimiter
 from service.data.preprocess.dataset import prepare
 from service.data.processes import preview
-from service.domain.job import Export
+from service.domain.export import Export
+from service.domain.model_ref import ModelRef
 from service.serving import predictor as predicting
 from service.serving.predictor import Predictor
 from service.settings import Settings
@@ -92,12 +93,12 @@ class StuckPredictor(CoinPredictor):
 
     stuck = True
 
-    def export(self, checkpoint: Path, sha256: str, asked: Export, target: Path) -> None:
+    def export(self, ref: ModelRef, asked: Export, target: Path) -> None:
         if self.stuck:
             process = subprocess.Popen(["sleep", "600"])
             with process, current().on_cancel(process.kill):
                 process.wait()
-        super().export(checkpoint, sha256, asked, target)
+        super().export(ref, asked, target)
 
 
 @linux_only

@@ -10,6 +10,7 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Visitor, visits
+from tests.browser.test_odd_cases import finished_job
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
@@ -25,11 +26,25 @@ def test_every_page_meets_wcag_aa_without_horizontal_overflow(
     sweep = service.post("/v1/sweeps", json={"base": base, "grid": grid}).json()
     service.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}, timeout=70)
     one, other = trained
+    regression = finished_job(service, {"data": {"kind": "dataset", "id": penguins, "target": "body_mass_g"}})
+    name = f"{scheme}-{size}"
+    for job in trained:
+        service.post("/v1/models", json={"name": name, "from": {"job": job["id"]}}).raise_for_status()
     for visitor in visits(browser, str(service.base_url).rstrip("/"), color_scheme=scheme):
         visitor.page.set_viewport_size(SIZES[size])  # type: ignore[arg-type]
         for place in (
             "jobs",
-            f"job/{one['id']}",
+            f"job/{one['id']}/report",
+            f"job/{one['id']}/training",
+            f"job/{one['id']}/predict",
+            f"job/{regression['id']}",
+            "models",
+            f"model/{name}",
+            f"version/{name}:1/report",
+            f"version/{name}:1/predict",
+            f"version/{name}:1/evaluate",
+            f"version/{name}:1/drift",
+            f"version/{name}:1/details",
             f"compare?ids={one['id']},{other['id']}",
             f"new?data={penguins}",
             "sweeps",
@@ -39,7 +54,8 @@ def test_every_page_meets_wcag_aa_without_horizontal_overflow(
             "service",
         ):
             page = visitor.go(place)
-            page.wait_for_timeout(700)  # content is loaded from the API
+            page.wait_for_load_state("networkidle")  # content is loaded from the API
+            page.wait_for_timeout(300)
             page.evaluate("document.querySelectorAll('main details').forEach(each => { each.open = true })")
             assert violations(page) == [], f"{place}, {scheme}, {size}"
             assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), f"{place} overflows"
@@ -51,7 +67,7 @@ def violations(page: Page) -> list[str]:
 
 
 def test_chart_values_are_read_and_zoomed_by_keyboard(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
-    page = visitor.go(f"job/{trained[0]['id']}")
+    page = visitor.go(f"job/{trained[0]['id']}/training")
     chart = page.locator("svg.chart")
     expect(page.locator(".marker text")).to_be_visible()
     chart.focus()
@@ -68,7 +84,7 @@ def test_chart_values_are_read_and_zoomed_by_keyboard(visitor: Visitor, trained:
 
 
 def test_log_scale_keeps_the_best_epoch_marker(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
-    page = visitor.go(f"job/{trained[0]['id']}")
+    page = visitor.go(f"job/{trained[0]['id']}/training")
     marker = page.locator(".marker text")
     expect(marker).to_be_visible()
     before = page.locator(".marker circle").get_attribute("cy")

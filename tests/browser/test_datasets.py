@@ -87,10 +87,11 @@ def test_a_table_with_every_column_type_is_trained_and_predicted(
     page.get_by_role("button", name="Train", exact=True).click()
 
     expect(page.locator("h1 .status")).to_have_text("succeeded", timeout=60_000)
+    page.get_by_role("link", name="Training", exact=True).click()
     expect(page.locator(".facts").first).to_contain_text("Test metrics")
-    page.get_by_role("heading", name="Predict").click()
+    page.get_by_role("link", name="Predict", exact=True).click()
     page.locator("[name=date]").fill("2024-02-29")
-    page.get_by_role("button", name="Predict").click()
+    page.get_by_role("button", name="Predict", exact=True).click()
     expect(page.get_by_text("Prediction:")).to_be_visible(timeout=60_000)
 
 

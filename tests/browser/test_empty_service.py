@@ -27,6 +27,7 @@ def test_empty_pages_explain_themselves_and_meet_wcag_aa(
         "jobs": "No jobs yet: train your first model",
         "new": "No data sets yet",
         "sweeps": "No sweeps yet",
+        "models": "No models yet",
         "datasets": "No data sets yet",
         "service": "Ready",
         "compare": "Add a job by ID",

@@ -31,8 +31,9 @@ def test_upload_train_download_and_compare(
 
     expect(page.locator("h1")).to_contain_text("from the form")
     expect(page.locator("h1 .status")).to_have_text("succeeded", timeout=60_000)
-    expect(page.locator(".band text")).to_have_text("patience 4 / 4")
     job_id = page.url.rpartition("/")[2]
+    page.get_by_role("link", name="Training", exact=True).click()
+    expect(page.locator(".band text")).to_have_text("patience 4 / 4")
     job = service.get(f"/v1/jobs/{job_id}").json()
     assert (job["spec"]["architecture"]["batch_norm"], job["spec"]["early_stopping"]["patience"]) == (False, 4)
     expect(page.locator(".marker text")).to_have_text(f"best: epoch {job['best']['epoch']}")
@@ -137,19 +138,18 @@ def test_bulk_cancel_of_selected_and_of_all_matching_jobs(visitor: Visitor, serv
 
 
 def test_predict_one_row(visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]]) -> None:
-    page = visitor.go(f"job/{trained[0]['id']}")
-    page.get_by_role("heading", name="Predict").click()
+    page = visitor.go(f"job/{trained[0]['id']}/predict")
     row = {"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "flipper_length_mm": 181, "island": "Torgersen"}
     for name, value in row.items():
         place = page.locator(f"[name={name}]")
         place.select_option(str(value)) if name == "island" else place.fill(str(value))
-    page.get_by_role("button", name="Predict").click()
+    page.get_by_role("button", name="Predict", exact=True).click()
 
     asked = service.post(f"/v1/jobs/{trained[0]['id']}/predict", json={"rows": [row]}).json()["predictions"][0]
     expect(page.get_by_text(f"Prediction: {asked['prediction']}")).to_be_visible()
 
     page.locator("[name=body_mass_g]").fill("heavy")
-    page.get_by_role("button", name="Predict").click()
+    page.get_by_role("button", name="Predict", exact=True).click()
     expect(page.get_by_role("alert").filter(has_text="heavy")).to_be_visible()
     visitor.faults[:] = [each for each in visitor.faults if "422" not in each]
 
@@ -158,13 +158,13 @@ def test_an_export_is_downloaded(visitor: Visitor, trained: list[dict[str, Any]]
     page = visitor.go(f"job/{trained[0]['id']}")
 
     with page.expect_download(timeout=60_000) as downloading:
-        page.get_by_label("Export").select_option("bundle")
+        page.get_by_label("Export").select_option("Bundle with model card")
 
     assert downloading.value.suggested_filename.endswith(".zip")
 
 
 def test_replay_early_stopping_on_the_recorded_history(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
-    page = visitor.go(f"job/{trained[0]['id']}")
+    page = visitor.go(f"job/{trained[0]['id']}/training")
     page.get_by_text("Replay early stopping").click()
     page.get_by_role("button", name="Replay", exact=True).click()
 

@@ -80,7 +80,7 @@ def test_a_diverged_job_shows_its_curve(visitor: Visitor, service: httpx2.Client
     )
     assert job["stop_reason"] == "diverged", job
 
-    page = visitor.go(f"job/{job['id']}")
+    page = visitor.go(f"job/{job['id']}/training")
 
     expect(page.locator(".legend li")).to_have_count(2)
     expect(page.locator(".marker text")).to_have_text(f"best: epoch {job['best']['epoch']}")
@@ -140,7 +140,7 @@ def test_replay_of_a_job_that_monitors_accuracy_uses_only_patience_rules(
 ) -> None:
     rule = {"patience": 3, "monitor": "val_accuracy"}
     job = finished_job(service, {"data": {"kind": "synthetic"}, "early_stopping": rule})
-    page = visitor.go(f"job/{job['id']}")
+    page = visitor.go(f"job/{job['id']}/training")
     page.get_by_text("Replay early stopping").click()
 
     page.get_by_label("Custom rule").fill("{nonsense")
@@ -180,7 +180,7 @@ def test_a_network_whose_layers_take_several_inputs_is_drawn_as_a_graph(
     spec = {"data": {"kind": "synthetic"}, "max_epochs": 1, "architecture": {"kind": "layers", "layers": layers}}
     job = finished_job(service, spec)
 
-    page = visitor.go(f"job/{job['id']}")
+    page = visitor.go(f"job/{job['id']}/training")
 
     page.get_by_role("heading", name="Network").click()
     drawing = page.get_by_role("group", name="Layers and their inputs")

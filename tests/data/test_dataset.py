@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from service.data.preprocess.dataset import prepare
+from service.data.preprocess.dataset import prepare, prepare_table, split_table
+from service.data.preprocess.sources import load
 from service.data.processes.ingest import ingest
 from service.errors import InvalidSpec
 from service.spec.read_options import ReadOptions
@@ -138,3 +143,52 @@ def test_inline_rows_can_be_split_by_a_column_that_is_no_feature() -> None:
 
     assert prepared.preprocessing.input_names == ["x0"]
     assert (len(prepared.train.x), len(prepared.validation.x)) == (30, 10)
+
+
+PREPROCESS: list[dict[str, Any]] = [
+    *({"numeric": kind} for kind in ("standardize", "robust", "quantile", "piecewise_linear")),
+    {"max_categories": 2, "high_cardinality": "target", "clip_target": True},
+    {"max_categories": 2, "high_cardinality": "frequency"},
+]
+
+
+@settings(max_examples=40)
+@given(
+    share=st.sampled_from([0.02, 0.1, 0.5, 0.97, 1.0]),
+    seed=st.integers(0, 5),
+    split=st.sampled_from([{"test": 0.2}, {"folds": 3, "test": 0.2}, {"group": "island"}, {"shuffle": False}]),
+    preprocess=st.sampled_from(PREPROCESS),
+)
+def test_training_rows_that_are_left_out_decide_nothing(
+    penguins: Stored, share: float, seed: int, split: dict[str, Any], preprocess: dict[str, Any]
+) -> None:
+    features = ["bill_length_mm", "sex", "species"]
+    every, drawn = (
+        penguins.resolve("body_mass_g", data={"features": features}, split={**split, **fraction}, preprocess=preprocess)
+        for fraction in ({}, {"train_fraction": share, "train_seed": seed})
+    )
+    whole = prepare(every.preparation, penguins.parquet)
+    table = load(drawn.preparation, penguins.parquet)
+    kept = split_table(drawn.preparation, table)
+    left_out = np.setdiff1d(np.arange(table.rows), np.concatenate([kept.train, kept.validation, kept.test]))
+    changed = {name: values.copy() for name, values in table.columns.items()}
+    for name in {"body_mass_g", *features} & changed.keys():
+        changed[name][left_out] = None if changed[name].dtype == object else 1e6
+
+    some, again = (prepare_table(drawn.preparation, each) for each in (table, replace(table, columns=changed)))
+
+    assert len(left_out) == len(whole.train.y) - len(some.train.y)
+    if drawn.rows.exact:
+        assert len(some.train.y) == drawn.rows.train
+        assert (len(left_out) > 0) == (share < 1.0)
+    assert some.preprocessing.model_dump_json() == again.preprocessing.model_dump_json()
+    for part in ("train", "validation", "test"):
+        own, other, all_rows = (getattr(each, part) for each in (some, again, whole))
+        assert own.padded.tobytes() == other.padded.tobytes()
+        assert own.y.tobytes() == other.y.tobytes()
+        assert np.isfinite(own.x).all()
+        if part != "train" or share == 1.0:
+            assert own.row.tolist() == all_rows.row.tolist()
+        if share == 1.0:
+            assert own.padded.tobytes() == all_rows.padded.tobytes()
+            assert own.y.tobytes() == all_rows.y.tobytes()

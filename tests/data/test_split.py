@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.data.preprocess.split import SplitIndices, split_rows
 from service.errors import InvalidSpec
-from service.spec.split import Split, split_sizes
+from service.spec.split import Split, drawn_rows, split_sizes
 
 SHARES = st.sampled_from([0.0, 0.01, 0.1, 0.2, 0.25, 1 / 3, 0.4])
 SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=40)
@@ -254,3 +254,73 @@ def test_a_column_puts_each_row_where_it_says() -> None:
     parts = split_rows(4, Split(column="part").filled(classes=True), None, named)
 
     assert [rows.tolist() for rows in (parts.train, parts.validation, parts.test)] == [[1, 3], [2], [0]]
+
+
+WAYS: list[dict[str, Any]] = [
+    {},
+    {"shuffle": False, "test": 0.2},
+    {"folds": 3, "fold": 2, "test": 0.1},
+    {"group": "g", "test": 0.2},
+    {"group": "g", "folds": 2},
+    {"order_by": "t"},
+    {"column": "part"},
+]
+
+
+@given(
+    sizes=st.lists(st.integers(1, 60), min_size=4, max_size=40),
+    way=st.sampled_from(WAYS),
+    share=st.sampled_from([0.01, 0.1, 0.4, 0.7, 0.99]),
+    classes=st.booleans(),
+    seed=st.integers(0, 9),
+)
+def test_a_share_of_the_training_rows_is_drawn_in_their_order_and_the_other_parts_stay_the_same(
+    sizes: list[int], way: dict[str, Any], share: float, classes: bool, seed: int
+) -> None:
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    rows = len(labels)
+    names = np.array(["train", "validation", "train", "test"], dtype=object)
+    values: dict[str, Any] = {"column": names[np.arange(rows) % 4], "group": labels.astype(float), "order_by": labels}
+    keys = next((values[name] for name in values if name in way), None)
+    asked = {**way, "seed": seed}
+    whole = Split(**asked).filled(classes=classes)
+    drawn = Split(**asked, train_fraction=share, train_seed=seed).filled(classes=classes)
+
+    every, some = (split_rows(rows, split, labels, keys) for split in (whole, drawn))
+
+    assert np.array_equal(some.validation, every.validation)
+    assert np.array_equal(some.test, every.test)
+    assert np.array_equal(some.train, every.train[np.isin(every.train, some.train)])
+    take = drawn_rows(len(every.train), drawn)
+    if drawn.group is not None:
+        assert np.isin(labels[every.train], labels[some.train]).sum() == len(some.train)
+        largest = np.bincount(labels[every.train]).max()
+        assert len(some.train) > 0
+        assert abs(len(some.train) - take) <= max(largest / 2, largest - take)
+    else:
+        assert len(some.train) == take
+    if drawn.stratify:
+        expected = np.bincount(labels[every.train], minlength=len(sizes)) * take / len(every.train)
+        assert (np.abs(np.bincount(labels[some.train], minlength=len(sizes)) - expected) < 1).all()
+
+
+def test_all_training_rows_are_those_of_a_split_without_a_share() -> None:
+    labels = np.arange(100) % 3
+    for way in ({}, {"folds": 4}, {"shuffle": False}):
+        parts = [
+            split_rows(100, Split(**way, **share).filled(classes=True), labels).train.tolist()
+            for share in ({}, {"train_fraction": 1.0, "train_seed": 7})
+        ]
+        assert parts[0] == parts[1]
+
+
+def test_another_seed_draws_other_training_rows_and_each_row_is_as_likely() -> None:
+    labels = np.array([0] * 30 + [1] * 10)
+    counts = np.zeros(40)
+
+    for seed in range(1_000):
+        split = Split(validation=0, train_fraction=0.3, train_seed=seed).filled(classes=True)
+        counts[split_rows(40, split, labels).train] += 1
+
+    assert counts.sum() == 12_000
+    assert (np.abs(counts - 300) < 75).all()  # five standard deviations

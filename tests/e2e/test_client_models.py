@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,11 @@ def test_a_model_is_published_predicts_moves_and_rolls_back(client: Client, tmp_
     assert model.predict(MEASURED) == model.predict(MEASURED, at=2)
     frame = model.predict(pd.DataFrame(MEASURED, columns=two.features))
     assert list(frame["prediction"]) == [each["prediction"] for each in model.predict(MEASURED)]
+    bundle = model.download(tmp_path, at=2)
+    assert bundle.name == "client-birds-2.zip"
+    assert "version.json" in ZipFile(bundle).namelist()
+    assert model.card(at=2).startswith("# `client-birds`, version 2\n")
+    assert client.models.download("client-birds:1", tmp_path / "birds.onnx", "onnx").name == "birds.onnx"
     assert model.rollback().version == 1
     with pytest.raises(LookupError, match="no version to roll back to"):
         model.rollback()
@@ -109,7 +115,7 @@ def test_members_with_different_columns_are_averaged(client: Client) -> None:
         assert probability == pytest.approx(mean, rel=1e-6)
 
 
-def test_the_commands_publish_promote_predict_and_roll_back(client: Client, run: Run) -> None:
+def test_the_commands_publish_promote_predict_download_and_roll_back(client: Client, run: Run, tmp_path: Path) -> None:
     job = client.train(PENGUINS, target="species", **SMALL).wait()
 
     def said(*arguments: str) -> str:
@@ -131,3 +137,12 @@ def test_the_commands_publish_promote_predict_and_roll_back(client: Client, run:
     assert [each["version"] for each in json.loads(said("models", "shop", "--json"))] == [2, 1]
     for address in ("shop", "shop@next", "shop:2"):
         assert said("predict", address, str(PENGUINS)) == said("predict", job.id, str(PENGUINS))
+    saved = tmp_path / "shop-2.zip"
+    assert said("download", "shop@next", "--out", str(tmp_path)) == f"Saved {saved}\n"
+    calibrated, raw = saved.read_bytes(), tmp_path / "raw.zip"
+    assert json.loads(said("download", "shop:2", "--raw", "--out", str(raw), "--json")) == {"path": str(raw)}
+    assert set(ZipFile(saved).namelist()) == set(ZipFile(raw).namelist())
+    assert calibrated == raw.read_bytes()  # too few validation rows for a temperature
+    for wrong in (("--format", "pt"), ("--last",)):
+        ended = run("download", "shop", *wrong)
+        assert (ended.exit_code, str(ended.exception)[:41]) == (1, "a model is downloaded as bundle, onnx or ")

@@ -101,3 +101,21 @@ def test_invalid_rows_and_arguments_are_errors(
     assert "/rows/1/size" in str(run("predict", job.id, str(tmp_path / "rows.jsonl")).exception)
     (tmp_path / "rows.jsonl").write_text('{"size": 1}\nsize\n')
     assert "rows.jsonl:2 is not JSON" in str(run("predict", job.id, str(tmp_path / "rows.jsonl")).exception)
+
+
+def test_intervals_and_sets_come_in_every_shape(job: Job, rows: list[dict[str, Any]], run: Run, tmp_path: Path) -> None:
+    frame = pandas.DataFrame(rows)
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+
+    expected = job.predict(rows, interval=0.8)
+    predicted = job.predict(frame, interval=0.8)
+
+    assert job.predict(tmp_path / "rows.csv", interval=0.8) == expected
+    added = ("lower", "upper") if "lower" in expected[0] else ("set",)
+    assert ("set" in added) == ("probabilities" in expected[0])
+    assert [[each[name] for name in added] for each in expected] == predicted[list(added)].to_numpy().tolist()
+    printed = run("predict", job.id, str(tmp_path / "rows.csv"), "--interval", "0.8", "--raw", "--json").stdout
+    raw = job.predict(rows, interval=0.8, calibrated=False)
+    assert [set(each) - {"prediction"} for each in json.loads(printed)] == [
+        {f"probability of {name}" for name in each.get("probabilities", {})} | set(added) for each in raw
+    ]

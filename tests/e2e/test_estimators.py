@@ -210,3 +210,27 @@ def test_without_scikit_learn_the_client_works_and_estimators_say_what_to_instal
 
     assert result.stderr.endswith("RemoteClassifier needs scikit-learn: pip install 'bestepoch[sklearn]'\n")
     assert not hasattr(bestepoch, "RemoteTransformer")
+
+
+def test_what_was_fitted_is_published_under_a_name(url: str) -> None:
+    x, y = table()
+    names = np.where(y > 100, "high", "low")
+    classifier = RemoteClassifier(url, max_epochs=3, random_state=0).fit(x, names)
+    with pytest.raises(NotFittedError):
+        RemoteRegressor(url).publish("wines")
+
+    first = classifier.publish("wines")
+    second = classifier.publish("wines", alias="challenger", description="again")
+
+    assert (first.version, first.aliases, first.description) == (
+        1,
+        ["champion"],
+        "RemoteClassifier: 0 is high, 1 is low",
+    )
+    assert (second.version, second.aliases, second.description) == (2, ["challenger"], "again")
+    assert [member.job for member in first.members] == [classifier.job_id_]
+    rows = [{f"x{i}": None if np.isnan(value) else value for i, value in enumerate(row)} for row in x[:9]]
+    with Client(url) as client:
+        answers = client.models.get("wines").predict(rows)
+    probabilities = [list(answer["probabilities"].values()) for answer in answers]
+    np.testing.assert_allclose(probabilities, classifier.predict_proba(x[:9]), rtol=0, atol=1e-12)

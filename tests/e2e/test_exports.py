@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from sklearn.datasets import load_digits
 
 from bestepoch import Client
 from service.data.preprocess.sources import table_from_rows
+from service.serving.exports.standalone import Standalone
 from service.training.checkpoint import from_bytes
 from tests.e2e.conftest import upload
 
@@ -136,3 +138,82 @@ def test_images_are_taken_home_as_they_come(
     found = service.post(f"/v1/jobs/{job['id']}/predict", json={"rows": asked}).json()["predictions"]
     expected = np.array([list(answer["probabilities"].values()) for answer in found])
     np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-5)
+
+
+@pytest.fixture
+def ensemble(service: httpx2.Client, train: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """A version of three networks of different columns and encodings."""
+    data = {"kind": "dataset", "id": upload(service, PENGUINS)["id"], "target": "species"}
+    fewer = {**data, "features": ["bill_length_mm", "sex", "island"]}
+    specs: list[dict[str, Any]] = [
+        {"data": data, "preprocess": {"numeric": "quantile"}},
+        {"data": fewer, "preprocess": {"categorical": "embedding", "numeric": "robust"}},
+        {"data": data, "architecture": {"kind": "tabm", "heads": 2, "hidden": [8]}, "seed": 3},
+    ]
+    jobs = [train({**spec, "split": {"test": 0.2}, "max_epochs": 4}) for spec in specs]
+    members = [{"job": job["id"], "weight": place} for place, job in enumerate(jobs, start=1)]
+    created = service.post("/v1/models", json={"name": "taken-home", "from": {"members": members}})
+    assert created.status_code == 201, created.text
+    found: dict[str, Any] = created.json()
+    return found
+
+
+def test_an_ensemble_is_one_file_that_agrees_with_the_service_on_all_rows(
+    service: httpx2.Client, ensemble: dict[str, Any], tmp_path: Path
+) -> None:
+    answers = service.post("/v1/models/taken-home/predict", json={"rows": asked_of(rows())}).json()["predictions"]
+    expected = np.array([list(answer["probabilities"].values()) for answer in answers])
+
+    def taken(kind: str) -> bytes:
+        response = service.get("/v1/models/taken-home:1/download", params={"format": kind}, timeout=600.0)
+        assert response.status_code == 200, response.text
+        assert response.headers["model-version"] == "1"
+        return response.content
+
+    session = onnxruntime.InferenceSession(taken("onnx"), providers=["CPUExecutionProvider"])
+    columns = {
+        name: np.array([[np.nan if row[name] == "NA" else float(row[name])] for row in rows()]) for name in NUMBERS
+    }
+    columns |= {name: np.array([[row[name]] for row in rows()], dtype=object) for name in TEXTS}
+    (onnx_answers,) = session.run(["probabilities"], columns)
+    zipfile.ZipFile(io.BytesIO(taken("bundle"))).extractall(tmp_path)
+    command = [sys.executable, "load.py", str(PENGUINS.absolute())]
+    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    found = list(csv.DictReader(printed.splitlines()))
+    bundle_answers = [[float(row[f"probability of {name}"]) for name in answers[0]["probabilities"]] for row in found]
+    program = torch.export.load(io.BytesIO(taken("pt2"))).module()
+    model = Standalone(json.loads((tmp_path / "model.json").read_text()))
+    pt2_answers = program(*model.tensors(rows())).detach()
+
+    for each in (onnx_answers, bundle_answers, pt2_answers):
+        np.testing.assert_allclose(each, expected, rtol=0, atol=1e-5)
+    card = (tmp_path / "README.md").read_text()
+    assert "as the weighted mean of the predictions of 3 jobs" in card
+    assert all(member["job"] in card and member["sha256"] in card for member in ensemble["members"])
+
+
+def test_a_job_is_exported_with_calibrated_probabilities_unless_raw_ones_are_asked_for(
+    service: httpx2.Client, train: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    x = np.random.default_rng(0).normal(size=(600, 8))
+    y = np.random.default_rng(1).integers(0, 2, 600)  # nothing can be learnt: what is sure is too sure
+    spec = {
+        "data": {"kind": "inline", "x": x.tolist(), "y": y.tolist()},
+        "early_stopping": {"monitor": "train_loss", "patience": 50},
+        "max_epochs": 40,
+    }
+    job = train(spec)
+    asked = [{f"x{i}": value for i, value in enumerate(row)} for row in x.tolist()]
+
+    for calibrated in (True, False):
+        answer = service.post(
+            f"/v1/jobs/{job['id']}/predict", params={"calibrated": calibrated}, json={"rows": asked}
+        ).json()
+        expected = np.array([list(each["probabilities"].values()) for each in answer["predictions"]])
+        params = {"format": "onnx", "calibrated": calibrated}
+        file = service.get(f"/v1/jobs/{job['id']}/checkpoints/best/download", params=params).content
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        (found,) = session.run(["probabilities"], {f"x{i}": x[:, [i]] for i in range(8)})
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+        temperature = None if answer["calibration"] is None else answer["calibration"]["temperature"]
+        assert (temperature is not None and temperature > 1.5) == calibrated

@@ -19,7 +19,7 @@ from service.artifacts import sha256_of
 from service.concurrency.cancellation import CancellableTask, Cancelled, set_current
 from service.data.preprocess.dataset import prepare
 from service.domain.checkpoint import CheckpointFormat
-from service.domain.job import Export
+from service.domain.export import Export, ExportedJob
 from service.domain.model_ref import Member, ModelRef
 from service.errors import CheckpointCorrupt, Conflict, InvalidData, ServiceError, Unavailable
 from service.serving import helper
@@ -168,11 +168,15 @@ def test_an_export_error_is_reported_and_the_helper_continues(tmp_path: Path, mo
     def fails(*_: object) -> bytes:
         raise RuntimeError("no such operator\nand much more")
 
-    monkeypatch.setattr(helper, "to_pt2", fails)
-    job = job_of(from_bytes(Path(path).read_bytes()))
-    asked = Export(format=CheckpointFormat.pt2, job=job, dataset=None, parquet=None, history=tmp_path)
-    with pytest.raises(Conflict, match=r"^this network cannot be exported as pt2: no such operator$"):
-        helper.export(path, sha256_of(Path(path)), asked, str(tmp_path / "export"))
+    monkeypatch.setattr("service.serving.exports.export.to_pt2", fails)
+    with pytest.raises(Conflict, match=r"^this model cannot be exported as pt2: no such operator$"):
+        helper.export(ref(path), program_of(path, tmp_path), str(tmp_path / "export"))
+
+
+def program_of(path: str | Path, history: Path) -> Export:
+    """The inputs of an export as pt2 of the checkpoint."""
+    of = ExportedJob(job=job_of(from_bytes(Path(path).read_bytes())), dataset=None, history=history)
+    return Export(format=CheckpointFormat.pt2, of=of, calibrated=True, tables={})
 
 
 def test_many_rows_are_predicted_in_parts_bit_identically(predictor: Predictor, tmp_path: Path) -> None:
@@ -249,13 +253,11 @@ def test_a_helper_keeps_no_more_memory_than_its_budget(tmp_path: Path) -> None:
 @linux_only
 def test_an_export_ends_when_its_task_is_cancelled(predictor: Predictor, tmp_path: Path) -> None:
     path = Path(checkpoint(tmp_path / "k", [i % 3 for i in range(40)]))
-    job = job_of(from_bytes(path.read_bytes()))
-    asked = Export(format=CheckpointFormat.pt2, job=job, dataset=None, parquet=None, history=tmp_path)
     work, before = CancellableTask("a"), set(children(os.getpid()))
 
     def export() -> None:
         set_current(work)
-        predictor.export(path, sha256_of(path), asked, tmp_path / "export")
+        predictor.export(ref(path), program_of(path, tmp_path), tmp_path / "export")
 
     with ThreadPoolExecutor(1) as thread:
         running = thread.submit(export)

@@ -164,3 +164,32 @@ def test_repeats_with_no_more_groups_than_folds_would_be_the_same_folds() -> Non
     assert pointer == "/split/repeat"
     assert said == "all repeats would have the same folds: each is one of the 6 groups of column 'user'"
     assert split_by([column("user", "integer", distinct=6)], group="user", folds=5, repeat=2).validation == 20
+
+
+def test_a_share_of_the_training_rows_is_counted_and_a_warning_says_how_many_are_left_out() -> None:
+    result = resolved(profile(), "y", split={"train_fraction": 0.1, "test": 0.2})
+
+    assert result.rows == RowCounts(6, 20, 20, 0)
+    (warning,) = [each for each in result.warnings if each.code == "training_rows_left_out"]
+    assert warning.pointer == "/split/train_fraction"
+    assert warning.message == "54 of 60 training rows are left out: 6 train, drawn at random"
+
+
+@pytest.mark.parametrize("fields", [{"folds": 4}, {"column": "part"}, {"group": "site"}, {"order_by": "x"}])
+def test_validation_and_test_rows_stay_the_same_whatever_share_of_the_training_rows_is_drawn(
+    fields: dict[str, Any],
+) -> None:
+    table = profile(parts(train=70, validation=30), column("site", "text", distinct=9))
+    every, half = (resolved(table, "y", split={**fields, "train_fraction": share}) for share in (1.0, 0.5))
+
+    assert every.rows == resolved(table, "y", split=fields).rows
+    assert half.rows.train == round(every.rows.train / 2)
+    assert (half.rows.validation, half.rows.exact) == (every.rows.validation, every.rows.exact)
+    assert (half.shape_key, half.array_key == every.array_key) == (every.shape_key, False)
+
+
+def test_a_share_of_fewer_than_two_training_rows_is_refused() -> None:
+    assert refused(profile(), "y", split={"train_fraction": 0.01}) == (
+        "/split/train_fraction",
+        "1 of 80 training rows would train; at least 2 are needed",
+    )

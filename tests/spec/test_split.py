@@ -22,6 +22,8 @@ WAYS: list[dict[str, Any]] = [
     {"folds": 3, "test": 0.1, "stratify": True},
     {"folds": 4, "fold": 4},
     {"folds": 4, "fold": 1, "repeat": 3},
+    {"train_fraction": 0.1},
+    {"column": "part", "train_fraction": 1.0, "train_seed": 3},
 ]
 
 
@@ -45,6 +47,9 @@ WAYS: list[dict[str, Any]] = [
         ({"repeat": 1}, "repeat"),
         ({"folds": 3, "repeat": 0}, "repeat"),
         ({"folds": 3, "repeat": 2, "shuffle": False}, "repeat"),
+        ({"train_fraction": 0.0}, "train_fraction"),
+        ({"train_fraction": 1.1}, "train_fraction"),
+        ({"train_seed": 1}, "train_seed"),
     ],
 )
 def test_exclusive_fields_are_refused(fields: dict[str, Any], place: str) -> None:

@@ -71,6 +71,8 @@ SPLITS: list[dict[str, Any]] = [
     *({"seed": seed, "validation": share} for seed in (0, 1) for share in (0.02, 0.05, 0.1, 0.3)),
     {"validation": 0.2, "test": 0.3},
     {"shuffle": False, "validation": 0.5},
+    *({"test": 0.2, "train_fraction": share, "train_seed": seed} for share, seed in ((0.3, 1), (0.6, 0), (1.0, 2))),
+    {"folds": 4, "fold": 2, "test": 0.1, "train_fraction": 0.5},
 ]
 
 
@@ -155,6 +157,31 @@ def test_folds_with_bins_of_their_own_train_as_one_array() -> None:
 
     for member, job in enumerate(jobs):
         assert_same(together[member], outcomes([job])[0])
+
+
+def test_a_learning_curve_is_one_array_whose_members_are_bit_identical_to_the_jobs_alone() -> None:
+    shares = [0.1, 0.4, 1.0]
+    data = {"kind": "synthetic", "rows": 150, "features": 4}
+    jobs = [
+        synthetic(
+            data=data,
+            split={"test": 0.2, "train_fraction": share, "train_seed": seed},
+            batch_size=16,
+            max_epochs=3,
+            seed=seed,
+        )
+        for share in shares
+        for seed in (0, 1)
+    ]
+    assert len({job.shape_key for job in jobs}) == 1
+    assert [len(own.train.y) for own in rows_of(jobs)] == [job.rows.train for job in jobs] == [9, 9, 36, 36, 90, 90]
+
+    together = outcomes(jobs, (1,))
+
+    for member, job in enumerate(jobs):
+        assert_same(together[member], outcomes([job])[0])
+    (whole,) = outcomes([synthetic(data=data, split={"test": 0.2}, batch_size=16, max_epochs=3)]).values()
+    assert_same(together[4], whole)
 
 
 @pytest.mark.parametrize("rows", [64, 67, 129])

@@ -29,7 +29,11 @@ from tests.worker.trainers import outcome, trainer
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 FOLDS: list[dict[str, Any]] = [{"folds": 4, "fold": fold, "test": 0.1} for fold in (1, 2, 3, 4)]
-SPLITS: list[dict[str, Any]] = [{"seed": 3, "validation": 0.11}, {"validation": 0.4}, {"shuffle": False, "test": 0.3}]
+SPLITS: list[dict[str, Any]] = [
+    {"seed": 3, "validation": 0.11},
+    {"validation": 0.4, "train_fraction": 0.6, "train_seed": 1},
+    {"shuffle": False, "test": 0.3},
+]
 BASE: dict[str, Any] = {"max_epochs": 7, "early_stopping": {"patience": 1}, "batch_size": 16, "optimizer": {"lr": 0.03}}
 VARIANTS: dict[str, dict[str, Any]] = {
     "classification": {},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from starlette.exceptions import HTTPException
@@ -22,12 +22,15 @@ _TEXT = {"type": "string"}
 _BYTES = {"type": "string", "format": "binary"}
 
 
-def documented(*media_types: str) -> dict[int | str, dict[str, Any]]:
-    """The responses of `serve`, for the OpenAPI document."""
+def documented(*media_types: str, headers: Mapping[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
+    """The responses of `serve`, for the OpenAPI document; `headers`: others of its."""
     file = {
         "description": "The file, or the requested range of it.",
         "content": {media_type: {"schema": _TEXT if media_type == CSV else _BYTES} for media_type in media_types},
-        "headers": {"ETag": {"description": "SHA-256 of the file, in quotes.", "schema": {"type": "string"}}},
+        "headers": {
+            "ETag": {"description": "SHA-256 of the file, in quotes.", "schema": {"type": "string"}},
+            **(headers or {}),
+        },
     }
     return {
         200: file,
@@ -40,11 +43,20 @@ _ONE_RANGE = re.compile(r"\s*bytes\s*=\s*([0-9]{0,18})-([0-9]{0,18})\s*", re.IGN
 
 
 def serve(
-    request: Request, file: BinaryIO, size: int, sha256: str, filename: str, media_type: str = OCTETS
+    request: Request,
+    file: BinaryIO,
+    size: int,
+    sha256: str,
+    filename: str,
+    media_type: str = OCTETS,
+    more: Mapping[str, str] | None = None,
 ) -> Response:
-    """The response to GET or HEAD with all of `file`, or the requested range; closes the file at the end."""
+    """The response to GET or HEAD with all of `file`, or the requested range; closes the file at the end.
+
+    `more`: other headers.
+    """
     etag = f'"{sha256}"'
-    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "no-cache", **(more or {})}
     if _etag_matches(request.headers.get("if-none-match"), etag):
         file.close()
         return Response(status_code=304, headers=headers)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
@@ -18,10 +18,8 @@ from service.api.context import JobId, Reader, RequestContext
 from service.api.http.openapi import problems
 from service.api.http.ranges import OCTETS, documented, serve
 from service.api.pagination import Page
-from service.api.routes.export_inputs import export
+from service.api.routes.exported_files import CALIBRATED, ZIP, export_checkpoint, media_type, opened, written
 from service.api.strict_route import StrictRoute
-from service.artifacts import sha256_of
-from service.concurrency.cancellation import current
 from service.domain.checkpoint import Checkpoint, CheckpointFormat, CheckpointKind
 from service.errors import CheckpointCorrupt, NotFound
 from service.store import checkpoints
@@ -29,7 +27,6 @@ from service.store.jobs import jobs
 
 router = APIRouter(prefix="/jobs", tags=["checkpoints"], route_class=StrictRoute)
 
-ZIP = "application/zip"
 FORMATS = (
     "`pt`: a state dict for torch.load(..., weights_only=True). With the preprocessing inside: `onnx`, an input a "
     "column; `pt2`, for torch.export.load; `bundle`, a zip with a model card and a load.py."
@@ -85,6 +82,7 @@ async def download_checkpoint(
     context: Reader,
     request: Request,
     format: Annotated[CheckpointFormat, Query(description=FORMATS)] = CheckpointFormat.safetensors,  # noqa: A002
+    calibrated: Annotated[bool, Query(description=CALIBRATED)] = True,
 ) -> Response:
     """The file, with its SHA-256 as ETag: `If-None-Match` saves a download, `Range` and `If-Range` resume one.
 
@@ -92,28 +90,29 @@ async def download_checkpoint(
     an export whose predictions differ from those of `/predict` is refused with 409. The bytes are reproducible.
     A file that is missing or damaged on the server is a 500 with the code `checkpoint_corrupt`.
     """
-    suffix, media_type = ("zip", ZIP) if format is CheckpointFormat.bundle else (format.value, OCTETS)
-    filename, of = f"{job_id}-{kind}-epoch{{}}.{suffix}", CheckpointKind(kind)
+    (suffix, kind_of_file), of = media_type(format), CheckpointKind(kind)
+    filename = f"{job_id}-{kind}-epoch{{}}.{suffix}"
     if format is CheckpointFormat.safetensors:
-        checkpoint, file = await with_weights(context, job_id, of, lambda *found: run_in_threadpool(_open, *found))
+        what = f"the {kind} checkpoint's file"
+        checkpoint, file = await with_weights(
+            context, job_id, of, lambda _, path: run_in_threadpool(opened, path, what)
+        )
         sha256 = checkpoint.sha256
     else:
 
-        def written(checkpoint: Checkpoint, path: Path) -> tuple[BinaryIO, str]:
-            with context.state.artifacts.scratch() as folder:
-                target = folder / "export"
-                if format is CheckpointFormat.pt:
-                    context.state.predictor.to_pt(path, checkpoint.sha256, target)
-                else:
-                    export(context, job_id, checkpoint, path, format, target)
-                file = current().close_on_discard(target.open("rb"))  # sent from the disk; its name is gone
-                return file, sha256_of(target)
+        def write(checkpoint: Checkpoint, path: Path, target: Path) -> None:
+            if format is CheckpointFormat.pt:
+                context.state.predictor.to_pt(path, checkpoint.sha256, target)
+            else:
+                export_checkpoint(context, job_id, checkpoint, format, target, calibrated=calibrated)
 
         limiter = context.state.predict_slots if format is CheckpointFormat.pt else context.state.export_slots
-        work = partial(expensive_work.run, context, request, limiter, written)
-        checkpoint, (file, sha256) = await with_weights(context, job_id, of, work)
+        work = partial(expensive_work.run, context, request, limiter)
+        checkpoint, (file, sha256) = await with_weights(
+            context, job_id, of, lambda *found: work(written, context, partial(write, *found))
+        )
     size = os.fstat(file.fileno()).st_size
-    return serve(request, file, size, sha256, filename.format(checkpoint.epoch), media_type)
+    return serve(request, file, size, sha256, filename.format(checkpoint.epoch), kind_of_file)
 
 
 async def with_weights(
@@ -141,11 +140,3 @@ async def with_current(
             if found == failed:
                 raise
             failed = found
-
-
-def _open(checkpoint: Checkpoint, path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        what = f"the {checkpoint.kind.value} checkpoint's file"
-        raise CheckpointCorrupt(f"{what} cannot be read: {error.strerror}") from error

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -15,6 +16,7 @@ from service.api.http.openapi import problems
 from service.api.report_documents import DOCUMENTS, ChosenFormat, ThresholdCosts, document_response, rendered
 from service.api.routes.job_predictions import find_kept
 from service.api.routes.report_inputs import report_inputs
+from service.api.routes.retraining_results import report_with_retraining
 from service.api.strict_route import StrictRoute
 from service.artifacts import sha256_of
 from service.domain.job_file import JobFile, JobFileKind
@@ -34,7 +36,18 @@ router = APIRouter(prefix="/jobs", tags=["predictions"], route_class=StrictRoute
     responses={**problems(400, 404, 409, 507), 200: {"content": DOCUMENTS}},
 )
 async def get_report(
-    job_id: JobId, request: Request, context: Reader, wanted: ChosenFormat, costs: ThresholdCosts
+    job_id: JobId,
+    request: Request,
+    context: Reader,
+    wanted: ChosenFormat,
+    costs: ThresholdCosts,
+    retrain: Annotated[
+        bool,
+        Query(
+            description="Add the section `retraining`, once the jobs that `POST /v1/jobs/{job_id}/retraining` queued "
+            "have ended: would more rows help, and which columns are needed? This starts no training."
+        ),
+    ] = False,
 ) -> Response:
     """How good the best epoch is on the rows that it was not trained on, compared with simple models; which columns
     matter, and where it is wrong. Made from the kept predictions at the first request, and stored: in seconds, for
@@ -49,6 +62,8 @@ async def get_report(
     if stored is None:
         # One report of a tenant is built at a time: who asks for the same one meanwhile finds it stored.
         stored = await expensive_work.run(context, request, context.state.report_slots, _built, context, job_id)
+    if retrain:
+        stored = await run_in_threadpool(report_with_retraining, context, job_id, stored)
     work = rendered, stored, Report, wanted, costs
     body = await expensive_work.run(context, request, context.state.compute_slots, *work)
     return document_response(body, wanted, f"{job_id}-report")
@@ -80,6 +95,12 @@ def read_intact(context: RequestContext, key: str, sha256: str) -> bytes | None:
         return path.read_bytes() if sha256_of(path) == sha256 else None
     except OSError:
         return None
+
+
+def stored_report(context: RequestContext, job_id: str) -> Report | None:
+    """The stored report; None if there is none that this version can read."""
+    stored = _stored(context, job_id)
+    return None if stored is None else Report.model_validate_json(stored)
 
 
 def _built(context: RequestContext, job_id: str) -> bytes:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/sweeps", tags=["sweeps"], route_class=StrictRoute)
 
-_LOCATION = {"Location": {"description": "URL of the sweep.", "schema": {"type": "string"}}}
+LOCATION = {"Location": {"description": "URL of the sweep.", "schema": {"type": "string"}}}
 
 
 @router.post(
@@ -45,7 +45,7 @@ _LOCATION = {"Location": {"description": "URL of the sweep.", "schema": {"type":
     responses={
         **problems(400, 413, 415, 429),
         200: {"model": Sweep, "description": "The sweep that this key created before.", "headers": REPLAYED},
-        201: {"headers": _LOCATION},
+        201: {"headers": LOCATION},
     },
 )
 async def create_sweep(
@@ -83,14 +83,18 @@ def _create(context: RequestContext, asked: SweepSpec, key: str | None) -> tuple
     context.check_quota(sum(file_bytes_of(job.resolved) for job in planned))
     new = sweeps.prepare(asked, planned, context.caller.tenant, idempotency_key=key, request_sha256=sha256)
     try:
-        return _store(context, new)
+        return store_sweep(context, new)
     except NotFound as error:
         raise InvalidSpec.at("/base/data/id", error.detail) from error
 
 
-def _store(context: RequestContext, new: NewSweep) -> tuple[Sweep, bool]:
-    """Store the sweep in short transactions, so that others are not blocked; it is visible only after the last one."""
+def store_sweep(context: RequestContext, new: NewSweep) -> tuple[Sweep, bool]:
+    """Store the sweep in short transactions, so that others are not blocked; it is visible only after the last one.
+
+    (sweep, False) if its Idempotency-Key and request were accepted before. Raises NotFound when a data set was deleted.
+    """
     most, staged, stored = context.state.settings.max_queued_jobs, list[str](), False
+    context.state.predictor.expect_report()
     try:
         if new.chunks:
             with context.database.reading() as connection:

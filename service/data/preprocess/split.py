@@ -1,8 +1,8 @@
-"""Train/validation/test split: random, stratified, by order, by group, or by a column."""
+"""Train/validation/test split: random, stratified, by order, by group, or by a column; training rows may be drawn."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidSpec
-from service.spec.split import PARTS, Split, split_sizes
+from service.spec.split import PARTS, Split, drawn_rows, split_sizes
 
 Indexes = NDArray[np.int64]
+
+DRAW_STREAM = 1_000  # second seed of the generator that draws training rows; those of repeats are at most 100
 
 
 @dataclass(frozen=True)
 class SplitIndices:
-    """Row numbers of each part, (n,) int64; each row is in exactly one."""
+    """Row numbers of each part, (n,) int64; each row is in exactly one, or left out by `split.train_fraction`."""
 
     train: Indexes
     validation: Indexes
@@ -27,13 +29,22 @@ class SplitIndices:
 def split_rows(
     rows: int, split: Split, labels: NDArray[np.int64] | None = None, keys: NDArray[Any] | None = None
 ) -> SplitIndices:
-    """The parts of `rows` rows, of exactly the sizes of `split_sizes` but for a column's and groups'; a function of its
-    arguments alone.
+    """The parts of `rows` rows, of exactly the sizes of `split_sizes` but for a column's and groups', with as many
+    training rows as `drawn_rows` says; a function of its arguments alone.
 
     `split`: with every default written out. `labels`: (rows,) class numbers, needed where `split.stratify` is true;
     each part then holds its share of every class to within one row for training and two for validation and test.
     `keys`: (rows,) values of the column that `split` names. Raises InvalidSpec when there are too few groups.
     """
+    parts = _all_rows(rows, split, labels, keys)
+    if split.train_fraction is None or split.train_fraction == 1.0:
+        return parts
+    groups = None if keys is None or split.group is None else _codes(keys)
+    return replace(parts, train=_drawn(parts.train, split, labels, groups))
+
+
+def _all_rows(rows: int, split: Split, labels: NDArray[np.int64] | None, keys: NDArray[Any] | None) -> SplitIndices:
+    """The parts with all training rows."""
     if keys is not None and split.column is not None:
         return SplitIndices(*(np.flatnonzero(keys == part) for part in PARTS))
     rng = np.random.default_rng(split.seed)
@@ -79,6 +90,23 @@ def _fold(
     if not split.shuffle:
         number.sort()  # the same sizes, in runs
     return _in_order(order, rest[number == fold], tested)
+
+
+def _drawn(train: Indexes, split: Split, labels: NDArray[np.int64] | None, groups: NDArray[np.int64] | None) -> Indexes:
+    """The share `split.train_fraction` of the training rows, in their order; a generator of its own draws them."""
+    rng = np.random.default_rng([split.train_seed or 0, DRAW_STREAM])
+    take = drawn_rows(len(train), split)
+    if groups is not None:
+        names, sizes = np.unique(groups[train], return_counts=True)
+        order = rng.permutation(len(names))
+        nearest = int(np.argmin(np.abs(np.cumsum(sizes[order]) - take))) + 1
+        return train[np.isin(groups[train], names[order[:nearest]])]
+    order = rng.permutation(len(train))
+    if not split.stratify:
+        return train[np.sort(order[:take])]
+    assert labels is not None
+    by_class = order[np.argsort(labels[train][order], kind="stable")]
+    return train[np.sort(by_class[_evenly_spaced(len(train), take, rng)])]
 
 
 def _repeat_rng(split: Split) -> np.random.Generator:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from service.reports.documents import charts, column_charts, metrics_content
+from service.reports.documents import charts, column_charts, metrics_content, retraining_content
 from service.reports.documents.blocks import Callout, Charts, Document, Paragraph, Section, Table
 from service.reports.findings import LOSSES, model_name
 from service.reports.report import Report, VersionReport
@@ -28,6 +28,7 @@ TITLES = {
     "importance": "Which columns matter",
     "effects": "Effects of columns",
     "slices": "Where it is wrong",
+    "retraining": retraining_content.TITLE,
     "compared_with": "Comparison with the rows held out in training",
     "conformal": "Coverage of intervals or sets of classes",
 }
@@ -61,6 +62,8 @@ def report_document(report: ReportSections) -> Document:
         sections.append(_effects(report.effects, report.time_columns))
     if report.slices is not None:
         sections.append(slices_section(report.slices, report.time_columns))
+    if isinstance(report, Report) and report.retraining is not None:
+        sections.append(retraining_content.retraining(report.retraining))
     sections.append(worst_section(report.worst, report.loss, report.time_columns, "in the data set"))
     sections += missing_section(report.missing)
     sections.append(_about(report))

@@ -1,58 +1,54 @@
-"""The bundle export: a zip with weights, preprocessing, history, model card, load.py, cells.py and layers.py."""
+"""The bundle export: a zip with weights, preprocessing, documents, and load.py, which needs only torch."""
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import tempfile
 import zipfile
 from contextlib import closing
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
 
-from service.serving.exports import cells
+from service.serving.exports import cells, inputs
 from service.serving.exports import standalone as loader
-from service.serving.exports.card import card
-from service.serving.exports.curves import Point, curves
-from service.serving.exports.model import check, standalone
+from service.serving.exports.model import check
 from service.training import modules
 
 if TYPE_CHECKING:
-    from service.domain.job import Job
-    from service.serving.exports.model import Rows
-    from service.spec.table import Dataset
-    from service.training.checkpoint import LoadedCheckpoint
+    from collections.abc import Mapping
+
+    from service.serving.exports.model import Rows, TrainedModel
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date of zip: a fixed one gives equal bytes each time
+SOURCES = {"load": loader, "inputs": inputs, "cells": cells, "layers": modules}
+"""The modules of a bundle, by their names there."""
 
 
-def to_bundle(checkpoint: LoadedCheckpoint, rows: Rows, job: Job, dataset: Dataset | None, history: Path) -> bytes:
-    """The zip; `history`: every epoch as CSV. Raises Conflict unless it predicts the same for `rows` as the service."""
-    model = standalone(checkpoint)
+def to_bundle(model: TrainedModel, rows: Rows, documents: Mapping[str, str | bytes]) -> bytes:
+    """The zip; `documents`: other files by name. Raises Conflict unless it predicts the same for `rows` as the service.
+
+    `weights.pt` is the state dict of the network, or the list of those of the members.
+    """
+    states = [checkpoint.network.state_dict() for checkpoint in model.checkpoints]
     weights = io.BytesIO()
-    torch.save(checkpoint.network.state_dict(), weights)
+    torch.save(states if len(states) > 1 else states[0], weights)
     with closing(io.BytesIO()) as buffer:
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
-            _write(bundle, "README.md", card(job, checkpoint, dataset))
-            source = _source(loader).replace(f"from {modules.__name__} import", "from layers import")
-            _write(bundle, "load.py", source.replace(f"from {cells.__name__} import", "from cells import"))
-            _write(bundle, "cells.py", _source(cells))
-            _write(bundle, "layers.py", _source(modules))
+            for name, module in SOURCES.items():
+                _write(bundle, f"{name}.py", _source(Path(str(module.__file__))))
             _write(bundle, "model.json", json.dumps(model.description, ensure_ascii=False))
             _write(bundle, "weights.pt", weights.getvalue())
-            _write(bundle, "job.json", job.model_dump_json(indent=2))
-            _write(bundle, "history.csv", history.read_bytes())
-            _write(bundle, "curves.svg", curves(_points(history), checkpoint.epoch))
+            for name, content in documents.items():
+                _write(bundle, name, content)
         buffer.seek(0)
         with tempfile.TemporaryDirectory() as folder:
             zipfile.ZipFile(buffer).extractall(folder)
             loaded = loader.load(folder)
         with torch.inference_mode():
-            check(checkpoint, lambda asked: loaded(*loaded.tensors(asked)), rows, "bundle")
+            check(model, lambda asked: loaded(*loaded.tensors(asked)), rows, "bundle")
         return buffer.getvalue()
 
 
@@ -60,16 +56,9 @@ def _write(bundle: zipfile.ZipFile, name: str, content: str | bytes) -> None:
     bundle.writestr(zipfile.ZipInfo(name, ZIP_DATE), content, zipfile.ZIP_DEFLATED)
 
 
-def _source(module: ModuleType) -> str:
-    return Path(str(module.__file__)).read_text(encoding="utf-8")
-
-
-def _points(history: Path) -> list[Point]:
-    with history.open(encoding="utf-8", newline="") as file:
-        return [
-            Point(int(row["epoch"]), _value(row["train_loss"]), _value(row["val_loss"])) for row in csv.DictReader(file)
-        ]
-
-
-def _value(text: str) -> float | None:
-    return float(text) if text else None
+def _source(path: Path) -> str:
+    """The source of a module, which imports others by their names in the bundle."""
+    source = path.read_text(encoding="utf-8")
+    for name, module in SOURCES.items():
+        source = source.replace(f"from {module.__name__} import", f"from {name} import")
+    return source

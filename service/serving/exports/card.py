@@ -8,6 +8,8 @@ from service.serving.exports.markdown import Markdown, joined, table, write
 from service.serving.exports.rows import synthetic_value
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic import BaseModel
 
     from service.data.preprocess.features import FittedFeature
@@ -17,11 +19,15 @@ if TYPE_CHECKING:
     from service.spec.table import Dataset
     from service.training.checkpoint import LoadedCheckpoint
 
-FILES = {
-    "load.py": Markdown("loads the network and predicts; needs only torch: `python load.py rows.csv`"),
+LOADER = {
+    "load.py": Markdown("loads the model and predicts; needs only torch: `python load.py rows.csv`"),
+    "inputs.py": Markdown("the preprocessing, for `load.py`"),
     "cells.py": Markdown("reads the values of rows, for `load.py`"),
-    "layers.py": Markdown("the layers of the network, for `load.py`"),
+    "layers.py": Markdown("the layers of networks, for `load.py`"),
     "model.json": Markdown("columns, their preprocessing, and layers"),
+}
+FILES = {
+    **LOADER,
     "weights.pt": Markdown("the weights, a state dict for `torch.load(..., weights_only=True)`"),
     "job.json": Markdown("the job's record in the service: spec, best epoch, metrics"),
     "history.csv": Markdown("every epoch: losses, metrics, and the decision of early stopping with its reason"),
@@ -34,10 +40,16 @@ model = load()
 model.predict([{example}])
 ```"""
 WARNINGS = Markdown("## Warnings")
+UNRELIABLE = Markdown(
+    "Missing values are imputed. Text values that were not in the training rows count as (other), and numbers outside "
+    "the range of the training rows are predicted all the same: such predictions are unreliable. Fairness between "
+    "groups has not been evaluated."
+)
 
 
-def card(job: Job, checkpoint: LoadedCheckpoint, dataset: Dataset | None) -> str:
-    """The model card of `checkpoint`, which `job` has trained on `dataset`."""
+def card(job: Job, checkpoint: LoadedCheckpoint, dataset: Dataset | None, temperature: float = 1.0) -> str:
+    """The model card of `checkpoint`, which `job` has trained on `dataset`; `temperature`: of the bundle."""
+    answered = [] if checkpoint.preprocessing.target.classes is None else [probabilities(temperature)]
     warned = [WARNINGS, joined("\n", (write("- {said}", said=each.message) for each in job.warnings))]
     sections: list[Markdown] = [
         write("# {name}", name=job.name or job.id),
@@ -57,14 +69,11 @@ def card(job: Job, checkpoint: LoadedCheckpoint, dataset: Dataset | None) -> str
         _layers(checkpoint.graph),
         Markdown("## Inputs"),
         table(("column", "type", "encoding"), map(_column, checkpoint.preprocessing.features)),
-        Markdown(
-            "Missing values are imputed. Text values that were not in the training rows count as (other), and numbers "
-            "outside the range of the training rows are predicted all the same: such predictions are unreliable. "
-            "Fairness between groups has not been evaluated."
-        ),
+        UNRELIABLE,
         *(warned if job.warnings else ()),
         Markdown("## Usage"),
-        _use(checkpoint),
+        usage(checkpoint.preprocessing.features),
+        *answered,
         table(("file", "contents"), FILES.items()),
     ]
     return "\n\n".join(sections) + "\n"
@@ -90,8 +99,7 @@ def _summary(job: Job, checkpoint: LoadedCheckpoint) -> Markdown:
 def _metrics(job: Job, checkpoint: LoadedCheckpoint) -> Markdown:
     test = {} if job.test is None else job.test.metrics
     rows = [
-        (name, _number(value), _number(test.get(name.removeprefix("val_"))))
-        for name, value in checkpoint.metrics.items()
+        (name, number(value), number(test.get(name.removeprefix("val_")))) for name, value in checkpoint.metrics.items()
     ]
     if not test:
         return table(("metric", "validation"), (row[:2] for row in rows))
@@ -106,7 +114,7 @@ def _data(job: Job, dataset: Dataset | None) -> Markdown:
         name=write("{name}, ", name=dataset.name) if dataset.name else Markdown(),
         rows=Markdown(f"{dataset.rows:,}"),
         columns=len(dataset.columns),
-        split=_settings(job.known_spec.split),
+        split=settings(job.known_spec.split),
         sha256=dataset.sha256,
     )
 
@@ -114,13 +122,13 @@ def _data(job: Job, dataset: Dataset | None) -> Markdown:
 def _training(job: Job) -> list[tuple[str, object]]:
     spec, rule, clip = job.known_spec, job.known_spec.early_stopping, job.known_spec.optimizer.max_grad_norm
     return [
-        (Markdown("optimizer"), _settings(spec.optimizer)),
+        (Markdown("optimizer"), settings(spec.optimizer)),
         (Markdown("gradient clipping"), Markdown("none") if clip is None else Markdown(f"norm of at most {clip:g}")),
-        (Markdown("schedule"), _settings(spec.schedule)),
-        (Markdown("averaging"), Markdown("none") if spec.averaging is None else _settings(spec.averaging)),
-        (Markdown("loss"), _settings(spec.known_loss)),
+        (Markdown("schedule"), settings(spec.schedule)),
+        (Markdown("averaging"), Markdown("none") if spec.averaging is None else settings(spec.averaging)),
+        (Markdown("loss"), settings(spec.known_loss)),
         (Markdown("batch size"), spec.batch_size),
-        (Markdown("early stopping"), Markdown("never") if rule is None else _settings(rule)),
+        (Markdown("early stopping"), Markdown("never") if rule is None else settings(rule)),
         (Markdown("ended"), (job.stop_reason or job.status).value),
         (Markdown("seed"), spec.seed),
         (Markdown("device"), job.device or Markdown()),
@@ -128,7 +136,8 @@ def _training(job: Job) -> list[tuple[str, object]]:
     ]
 
 
-def _settings(part: BaseModel) -> Markdown:
+def settings(part: BaseModel) -> Markdown:
+    """The fields that are set, with their values."""
     values = part.model_dump(mode="json", exclude_none=True)
     return joined(", ", (write("{name} {value}", name=Markdown(name), value=each) for name, each in values.items()))
 
@@ -170,13 +179,23 @@ def _column(feature: FittedFeature) -> tuple[str, Markdown, Markdown]:
     return feature.column, Markdown(feature.type.value), joined("", (how, bins))
 
 
-def _use(checkpoint: LoadedCheckpoint) -> Markdown:
+def usage(features: Sequence[FittedFeature]) -> Markdown:
     """An example with a few columns; `repr` keeps text on one line, so that no value can end the code block."""
-    features = checkpoint.preprocessing.features[:3]
-    return Markdown(
-        USE.replace("{example}", repr({feature.column: synthetic_value(feature, 0) for feature in features}))
+    row = {feature.column: synthetic_value(feature, 0) for feature in features[:3]}
+    return Markdown(USE.replace("{example}", repr(row)))
+
+
+def probabilities(temperature: float) -> Markdown:
+    """What probabilities the files of a bundle answer."""
+    if temperature == 1.0:
+        return Markdown("Probabilities are those of the last layer, not calibrated by a temperature.")
+    return write(
+        "Probabilities are calibrated: their logarithms are divided by the temperature {temperature}, which was fitted "
+        "to validation rows.",
+        temperature=number(temperature),
     )
 
 
-def _number(value: float | None) -> Markdown:
+def number(value: float | None) -> Markdown:
+    """Four digits; nothing for None."""
     return Markdown("" if value is None else f"{value:.4g}")

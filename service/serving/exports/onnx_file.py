@@ -1,4 +1,4 @@
-"""The ONNX export of a network: raw columns in, predictions out, any number of rows."""
+"""The ONNX export of a model: raw columns in, predictions out, any number of rows."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ import onnxscript  # noqa: F401, which torch.onnx needs
 import torch
 
 from service.serving.exports.cells import MISSING, OTHER
-from service.serving.exports.model import check, standalone
+from service.serving.exports.model import check
 from service.serving.exports.program import exported
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import GraphProto, ModelProto, NodeProto
 
-    from service.serving.exports.model import Rows
+    from service.serving.exports.model import Rows, TrainedModel
     from service.serving.exports.standalone import Standalone
-    from service.training.checkpoint import LoadedCheckpoint
 
 MAX_COLUMNS = 256
 """Most inputs of a file; see `is_wide`."""
@@ -33,7 +32,7 @@ INNER = "network/"  # prefix of the names that torch has written
 ML_OPSET = 3
 
 
-def to_onnx(checkpoint: LoadedCheckpoint, rows: Rows) -> bytes:
+def to_onnx(model: TrainedModel, rows: Rows) -> bytes:
     """The ONNX file. Raises Conflict unless onnxruntime predicts the same for `rows` as the service.
 
     Inputs are named as the columns and are (rows, 1): float64 with NaN where a number is missing, dates in seconds
@@ -41,26 +40,37 @@ def to_onnx(checkpoint: LoadedCheckpoint, rows: Rows) -> bytes:
     null values if the empty string is a category. Outputs: `prediction` (rows,), and for classification
     `probabilities` (rows, classes).
     """
-    model = standalone(checkpoint)
-    proto = onnx.compose.add_prefix(_converted(checkpoint), INNER)
-    _take_columns(proto.graph, model)
-    _name_answers(proto.graph, model)
+    module = model.standalone()
+    proto = onnx.compose.add_prefix(_converted(model), INNER)
+    _take_columns(proto.graph, module)
+    _name_answers(proto.graph, module)
     proto.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", ML_OPSET))
     proto.producer_name = "bestepoch"
-    about = {"epoch": checkpoint.epoch, "metrics": checkpoint.metrics, "spec": checkpoint.spec.model_dump(mode="json")}
-    onnx.helper.set_model_props(proto, {"bestepoch": json.dumps({**about, **model.description})})
+    onnx.helper.set_model_props(proto, {"bestepoch": json.dumps(_about(model))})
     onnx.checker.check_model(proto, full_check=True)
     data: bytes = proto.SerializeToString()
-    _check(checkpoint, data, rows, model)
+    _check(model, data, rows, module)
     return data
 
 
-def _converted(checkpoint: LoadedCheckpoint) -> ModelProto:
+def _about(model: TrainedModel) -> dict[str, Any]:
+    """The description of the model, with epoch, metrics and spec of each network."""
+    origins = [
+        {"epoch": each.epoch, "metrics": each.metrics, "spec": each.spec.model_dump(mode="json")}
+        for each in model.checkpoints
+    ]
+    if len(origins) == 1:
+        return {**origins[0], **model.description}
+    members = zip(origins, model.description["members"], strict=True)
+    return {**model.description, "members": [{**origin, **member} for origin, member in members]}
+
+
+def _converted(model: TrainedModel) -> ModelProto:
     """The conversion by torch.onnx: inputs `numbers` and `codes`, one output."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations within torch
-        program = torch.onnx.export(exported(checkpoint), dynamo=True, verbose=False)
+        program = torch.onnx.export(exported(model), dynamo=True, verbose=False)
     assert program is not None
     return program.model_proto
 
@@ -68,8 +78,8 @@ def _converted(checkpoint: LoadedCheckpoint) -> ModelProto:
 def _take_columns(graph: GraphProto, model: Standalone) -> None:
     """Prepend nodes that compute the two inputs of torch from raw columns."""
     numbers, codes = (each.name for each in graph.input)
-    numeric = [feature["column"] for feature in model.inputs.numeric]
-    texts = [feature["column"] for feature in model.inputs.texts]
+    numeric = [feature["column"] for feature in model.columns.numeric]
+    texts = [feature["column"] for feature in model.columns.texts]
     wide = is_wide(model)
     front, inner = [], list(graph.node)
     del graph.input[:]
@@ -103,7 +113,7 @@ def _inputs(graph: GraphProto, columns: list[str], kind: int, together: str | No
 
 def _encoder(model: Standalone, place: int, text: str, coded: str) -> NodeProto:
     """A node from the text of a column to category codes."""
-    categories = model.inputs.texts[place]["categories"]
+    categories = model.columns.texts[place]["categories"]
     codes = {
         **dict.fromkeys(_nulls(model, place), MISSING),
         **{category: code for code, category in enumerate(categories)},
@@ -119,7 +129,7 @@ def _encoder(model: Standalone, place: int, text: str, coded: str) -> NodeProto:
 def _nulls(model: Standalone, place: int) -> list[str]:
     """Texts for a missing value, because ONNX strings are never null: the empty string, unless it is a category."""
     nulls = dict.fromkeys(["", *model.description["null_values"]])
-    return [null for null in nulls if null not in model.inputs.texts[place]["categories"]]
+    return [null for null in nulls if null not in model.columns.texts[place]["categories"]]
 
 
 def _name_answers(graph: GraphProto, model: Standalone) -> None:
@@ -147,23 +157,23 @@ def _name_answers(graph: GraphProto, model: Standalone) -> None:
     graph.output.append(onnx.helper.make_tensor_value_info("probabilities", double, ["rows", len(classes)]))
 
 
-def _check(checkpoint: LoadedCheckpoint, data: bytes, rows: Rows, model: Standalone) -> None:
+def _check(model: TrainedModel, data: bytes, rows: Rows, module: Standalone) -> None:
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    output = "prediction" if model.target["classes"] is None else "probabilities"
-    check(checkpoint, lambda asked: session.run([output], feed(model, asked))[0], rows, "ONNX file")
+    output = "prediction" if module.target["classes"] is None else "probabilities"
+    check(model, lambda asked: session.run([output], feed(module, asked))[0], rows, "ONNX file")
 
 
 def feed(model: Standalone, rows: Rows) -> dict[str, NDArray[Any]]:
     """The inputs of the file, from rows by column name."""
     numbers, _ = model.tensors(rows)
-    columns = {feature["column"]: numbers[:, [place]].numpy() for place, feature in enumerate(model.inputs.numeric)}
-    for place, feature in enumerate(model.inputs.texts):
+    columns = {feature["column"]: numbers[:, [place]].numpy() for place, feature in enumerate(model.columns.numeric)}
+    for place, feature in enumerate(model.columns.texts):
         found = [row.get(feature["column"]) for row in rows]
         missing = next(iter(_nulls(model, place)), "")
         columns[feature["column"]] = np.array([[missing if text is None else text] for text in found], dtype=object)
     if not is_wide(model):
         return columns
-    kinds = {NUMBERS: model.inputs.numeric, TEXTS: model.inputs.texts}
+    kinds = {NUMBERS: model.columns.numeric, TEXTS: model.columns.texts}
     return {
         kind: np.concatenate([columns[feature["column"]] for feature in features], axis=1)
         for kind, features in kinds.items()

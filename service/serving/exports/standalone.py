@@ -1,6 +1,6 @@
-"""A trained network with its preprocessing: raw rows in, predictions out. Needs only torch.
+"""A trained model with its preprocessing: raw rows in, predictions out. Needs only torch.
 
-In a bundle this file is called load.py, beside cells.py, layers.py, model.json and weights.pt:
+In a bundle this file is called load.py, beside inputs.py, cells.py, layers.py, model.json and weights.pt:
 
     from load import load
     model = load()
@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,178 +21,65 @@ import torch
 from torch import Tensor, nn
 
 from service.serving.exports.cells import MISSING, OTHER, code, number, original
+from service.serving.exports.inputs import Inputs
 from service.training.modules import network
 
-LARGEST = float(torch.finfo(torch.float32).max)
-FARTHEST = sys.float_info.max
-SMOOTH_CLIP = 3.0  # bound of robustly scaled numbers
-BEYOND = 2.0  # bin widths that a value beyond the bins counts for
 MAX_LOG_RATE = 80.0  # bound of outputs that are logarithms
-DAY = 86_400.0  # seconds
-CYCLES = (1.0, 7.0, 365.2425)  # days
+SMALLEST = float(torch.finfo(torch.float32).tiny)  # of probabilities whose logarithm is taken
 
 
-class Inputs(nn.Module):
-    """Preprocessing: columns to the network's inputs, as in training; `features` as in model.json."""
-
-    origin: Tensor
-    unit: Tensor
-    fill: Tensor
-    mean: Tensor
-    scale: Tensor
-    first_day: Tensor
-    cycles: Tensor
-    full_turn: Tensor
-    order: Tensor
+class Columns:
+    """The columns of raw rows; `features`: with `column`, `type` and, for texts, `categories`."""
 
     def __init__(self, features: list[dict[str, Any]]) -> None:
-        super().__init__()
         self.numeric = [feature for feature in features if feature["categories"] is None]
         self.texts = [feature for feature in features if feature["categories"] is not None]
-        self.coded = [place for place, feature in enumerate(self.texts) if feature["embedding_size"]]
-        self.dates = [place for place, feature in enumerate(self.numeric) if feature["type"] == "datetime"]
-        self.stepped = [place for place, feature in enumerate(self.numeric) if feature["knots"] is not None]
-        self.robust = [place for place, feature in enumerate(self.numeric) if feature["smooth_clip"]]
-        self.binned = [place for place, feature in enumerate(self.numeric) if feature["bins"]]
         self.places = [{text: place for place, text in enumerate(feature["categories"])} for feature in self.texts]
-        for name in ("origin", "fill", "mean", "scale"):
-            self._hold(name, [feature[name] for feature in self.numeric])
-        # Not Python's numbers, which torch.onnx rounds to float32.
-        self._hold("first_day", [feature["origin"] / DAY for feature in self.numeric])
-        self._hold("cycles", list(CYCLES))
-        self._hold("full_turn", 2 * math.pi)
-        self._hold("unit", [DAY if feature["type"] == "datetime" else 1.0 for feature in self.numeric])
-        for place in self.stepped:
-            at, scores = self.numeric[place]["knots"]
-            quarters = [value / 4 for value in at]  # so that no difference overflows
-            self._hold(f"at{place}", quarters[:-1])
-            self._hold(f"apart{place}", [max(b - a, 5e-324) for a, b in pairwise(quarters)])
-            self._hold(f"rise{place}", [b - a for a, b in pairwise(scores)])
-        for place in self.binned:
-            self._hold_bins(place, self.numeric[place])
-        for place, feature in enumerate(self.texts):
-            if feature["values"] is not None:
-                self._hold(f"values{place}", feature["values"])
-        self.register_buffer("order", torch.tensor(self._order(features), dtype=torch.int64), persistent=False)
-
-    def _hold(self, name: str, values: list[Any] | float) -> None:
-        self.register_buffer(name, torch.tensor(values, dtype=torch.float64), persistent=False)
-
-    def _hold_bins(self, place: int, feature: dict[str, Any]) -> None:
-        """Lower edge, width and bounds of each input of a piecewise-linear encoding; those without a bin stay 0."""
-        bins, unused = max(len(feature["edges"]) - 1, 0), [0.0] * feature["bins"]
-        quarters = [value / 4 for value in feature["edges"]]
-        self._hold(f"low{place}", [*quarters[:-1], *unused][: len(unused)])
-        self._hold(f"wide{place}", [*(b - a for a, b in pairwise(quarters)), *(1.0 for _ in unused)][: len(unused)])
-        least, most = [0.0] * bins, [1.0] * bins
-        if bins:
-            least[0], most[-1] = -BEYOND, 1.0 + BEYOND
-        self._hold(f"least{place}", [*least, *unused][: len(unused)])
-        self._hold(f"most{place}", [*most, *unused][: len(unused)])
-
-    def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
-        """(B, inputs) float32.
-
-        `numbers`: (B, numeric columns) float64, NaN where missing, dates in seconds since 1970; `codes`: (B, text
-        columns) int64, the index of each text among its column's categories, or OTHER, or MISSING.
-        """
-        blocks = []
-        if self.numeric:
-            missing = ~(numbers.abs() <= FARTHEST)  # NaN and infinite
-            values = torch.where(missing, self.fill, (numbers - self.origin) / self.unit)
-            scaled = torch.clamp((values - self.mean) / self.scale, -LARGEST, LARGEST)
-            blocks += [self._clipped(scaled).float() if self.robust else scaled.float(), missing.float()]
-            blocks += [self._score(values[:, place : place + 1], place) for place in self.stepped]
-            blocks += [self._waves(values[:, place : place + 1], place) for place in self.dates]
-            blocks += [self._bins(values[:, place : place + 1], place) for place in self.binned]
-        for place, feature in enumerate(self.texts):
-            if place in self.coded:
-                continue
-            if feature["values"] is not None:
-                blocks.append(self._values(codes[:, place], place))
-                continue
-            known = torch.tensor([*range(len(feature["categories"])), OTHER, MISSING])
-            blocks.append((codes[:, place : place + 1] == known).float())
-        if not blocks:
-            return numbers.float()
-        return torch.cat(blocks, dim=1).index_select(1, self.order)
-
-    def codes(self, codes: Tensor) -> Tensor:
-        """(B, coded columns) int64: 0 for texts without a code, then categories, all other texts, and missing."""
-        found = []
-        for place in self.coded:
-            feature, own = self.texts[place], codes[:, place]
-            categories = len(feature["categories"])
-            other = categories + 1 if feature["other"] else 0
-            missing = categories + feature["other"] + 1 if feature["indicator"] else 0
-            found.append(torch.where(own == OTHER, other, torch.where(own == MISSING, missing, own + 1)))
-        return torch.stack(found, dim=1)
-
-    def _score(self, values: Tensor, place: int) -> Tensor:
-        """(B, 1) quantile transform: linear between knots, constant beyond them."""
-        at, apart, rise = (getattr(self, f"{name}{place}") for name in ("at", "apart", "rise"))
-        share = torch.clamp((values / 4 - at) / apart, 0.0, 1.0)
-        score: Tensor = (share * rise).sum(dim=1, keepdim=True) + self.numeric[place]["knots"][1][0]
-        return score.float()
-
-    def _clipped(self, scaled: Tensor) -> Tensor:
-        """(B, numeric columns) those of `robust` with a smooth clip, and 0 where the training rows had one value."""
-        chosen = torch.tensor([place in self.robust for place in range(len(self.numeric))])
-        smooth = torch.where(self.scale == 0, 0.0, scaled / torch.sqrt(1 + (scaled / SMOOTH_CLIP) ** 2))
-        return torch.where(chosen, smooth, scaled)
-
-    def _bins(self, values: Tensor, place: int) -> Tensor:
-        """(B, bins) piecewise-linear encoding."""
-        low, wide, least, most = (getattr(self, f"{name}{place}") for name in ("low", "wide", "least", "most"))
-        return torch.maximum(torch.minimum((values / 4 - low) / wide, most), least).float()
-
-    def _values(self, codes: Tensor, place: int) -> Tensor:
-        """(B, inputs + 1) numbers of the text, the last ones for texts without any; then whether it is missing."""
-        values: Tensor = getattr(self, f"values{place}")
-        known = torch.where(codes < 0, len(values) - 1, codes)
-        return torch.cat([values.index_select(0, known), (codes == MISSING).unsqueeze(1)], dim=1).float()
-
-    def _waves(self, values: Tensor, place: int) -> Tensor:
-        """(B, 6) sine and cosine of the time of day, week and year."""
-        days = values + self.first_day[place]
-        turns = [days / cycle for cycle in self.cycles.unbind()]
-        angles = [self.full_turn * (turn - torch.floor(turn)) for turn in turns]
-        return torch.cat([wave for angle in angles for wave in (torch.sin(angle), torch.cos(angle))], dim=1).float()
-
-    def _order(self, features: list[dict[str, Any]]) -> list[int]:
-        """The position of each input in the concatenated blocks of `forward`."""
-        numbers = len(self.numeric)
-        stepped_from, dates_from = 2 * numbers, 2 * numbers + len(self.stepped)
-        bins_from = dates_from + 6 * len(self.dates)
-        order: list[int] = []
-        number, place = 0, bins_from + sum(feature["bins"] for feature in self.numeric)
-        for feature in features:
-            if feature["embedding_size"]:
-                continue
-            if feature["values"] is not None:
-                width = len(feature["values"][-1])
-                order += range(place, place + width + feature["indicator"])
-                place += width + 1
-                continue
-            if feature["categories"] is not None:
-                width = len(feature["categories"])
-                order += range(place, place + width + feature["other"])
-                order += [place + width + 1] * feature["indicator"]
-                place += width + 2
-                continue
-            order.append(stepped_from + self.stepped.index(number) if number in self.stepped else number)
-            if number in self.dates:
-                start = dates_from + 6 * self.dates.index(number)
-                order += range(start, start + 6)
-            order += range(bins_from, bins_from + feature["bins"])
-            bins_from += feature["bins"]
-            order += [numbers + number] * feature["indicator"]
-            number += 1
-        return order
 
 
-class Standalone(nn.Module):
-    """Raw columns in, predictions out; `description`: the content of model.json."""
+class Reader(nn.Module):
+    """The inputs of networks with the same preprocessing; `columns`: those of the whole model."""
+
+    def __init__(self, features: list[dict[str, Any]], columns: Columns) -> None:
+        super().__init__()
+        self.inputs = Inputs(features)
+        self._find("numbers_at", self.inputs.numeric, columns.numeric)
+        self._find("codes_at", self.inputs.texts, columns.texts)
+        texts = {feature["column"]: feature["categories"] for feature in columns.texts}
+        for place, feature in enumerate(self.inputs.texts):
+            known, own = texts[feature["column"]], {text: code for code, text in enumerate(feature["categories"])}
+            table = torch.tensor([MISSING, OTHER, *(own.get(text, OTHER) for text in known)])
+            self.register_buffer(f"recoded{place}", None if list(own) == known else table, persistent=False)
+
+    def _find(self, name: str, own: list[dict[str, Any]], all_: list[dict[str, Any]]) -> None:
+        """Hold the places of these columns among those of the model, unless they are all of them in order."""
+        order = {feature["column"]: place for place, feature in enumerate(all_)}
+        places = [order[feature["column"]] for feature in own]
+        held = None if places == [*range(len(all_))] else torch.tensor(places, dtype=torch.int64)
+        self.register_buffer(name, held, persistent=False)
+
+    def forward(self, numbers: Tensor, codes: Tensor) -> list[Tensor]:
+        """The arguments of the networks; see `Standalone.forward`."""
+        numbers, codes = self._own(numbers, self.numbers_at), self._recoded(self._own(codes, self.codes_at))
+        return [self.inputs(numbers, codes), *([self.inputs.codes(codes)] if self.inputs.coded else [])]
+
+    def _own(self, values: Tensor, places: Any) -> Tensor:
+        return values if places is None else values.index_select(1, places)
+
+    def _recoded(self, codes: Tensor) -> Tensor:
+        """The codes of texts among the networks' own categories, which may be fewer than those of the model."""
+        tables = [getattr(self, f"recoded{place}") for place in range(len(self.inputs.texts))]
+        if all(table is None for table in tables):
+            return codes
+        own = [
+            code if table is None else table.index_select(0, code - MISSING)
+            for code, table in zip(codes.unbind(1), tables, strict=True)
+        ]
+        return torch.stack(own, dim=1)
+
+
+class Member(nn.Module):
+    """A network of a model."""
 
     mean: Tensor
     scale: Tensor
@@ -203,18 +88,15 @@ class Standalone(nn.Module):
 
     def __init__(self, description: dict[str, Any]) -> None:
         super().__init__()
-        self.description = description
         self.target = description["target"]
-        self.inputs = Inputs(description["features"])
         self.network = network(description["layers"])
         for name in ("mean", "scale", "low", "high"):
             value = None if self.target[name] is None else torch.tensor(self.target[name], dtype=torch.float64)
             self.register_buffer(name, value, persistent=False)
 
-    def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
-        """(B, classes) probabilities, or (B,) values in the target's unit, float64; see `Inputs.forward`."""
-        embedded = [self.inputs.codes(codes)] if self.inputs.coded else []
-        outputs = self.network(self.inputs(numbers, codes), *embedded).double()
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """(B, classes) probabilities, or (B,) values in the target's unit, float64; see `Reader.forward`."""
+        outputs = self.network(*inputs).double()
         if self.target["classes"] is not None:
             return torch.softmax(outputs, dim=1)
         first = outputs[:, 0]
@@ -223,16 +105,74 @@ class Standalone(nn.Module):
         value = first * self.scale + self.mean
         return value if self.low is None else torch.minimum(torch.maximum(value, self.low), self.high)
 
+
+class Standalone(nn.Module):
+    """Raw columns in, predictions out; `description`: the content of model.json.
+
+    The model is the weighted mean of the predictions of `members`; a description without members is its only one.
+    Where there is a `temperature`, the logarithms of the mean probabilities are divided by it, which calibrates them.
+    """
+
+    weights: Tensor
+    temperature: Tensor | None
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        super().__init__()
+        self.description = description
+        self.target = description["target"]
+        self.columns = Columns(description["features"])
+        members = description.get("members", [description])
+        distinct: list[list[dict[str, Any]]] = []
+        for member in members:
+            if member["features"] not in distinct:
+                distinct.append(member["features"])
+        self.readers = nn.ModuleList(Reader(features, self.columns) for features in distinct)
+        self.read_by = [distinct.index(member["features"]) for member in members]
+        self.members = nn.ModuleList(map(Member, members))
+        weights = torch.tensor([member.get("weight", 1.0) for member in members], dtype=torch.float64)
+        self.register_buffer("weights", weights, persistent=False)
+        found = description.get("temperature")
+        temperature = None if found is None else torch.tensor(found, dtype=torch.float64)
+        self.register_buffer("temperature", temperature, persistent=False)
+
+    def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
+        """(B, classes) probabilities, or (B,) values in the target's unit, float64.
+
+        `numbers`: (B, numeric columns) float64, NaN where missing, dates in seconds since 1970; `codes`: (B, text
+        columns) int64, the index of each text among its column's categories, or OTHER, or MISSING.
+        """
+        mean: Tensor = self._mean(numbers, codes)
+        if self.temperature is None:
+            return mean
+        return torch.softmax(torch.log(torch.clamp(mean, min=SMALLEST)) / self.temperature, dim=1)
+
+    def _mean(self, numbers: Tensor, codes: Tensor) -> Any:
+        """The weighted mean of the members; the preprocessing that members share is computed once."""
+        inputs = [reader(numbers, codes) for reader in self.readers]
+        answers = [member(*inputs[place]) for member, place in zip(self.members, self.read_by, strict=True)]
+        if len(answers) == 1:
+            return answers[0]
+        mean = self.weights[0] * answers[0]
+        for weight, answer in zip(self.weights[1:], answers[1:], strict=True):
+            mean = mean + weight * answer
+        return mean
+
+    def load_weights(self, weights: dict[str, Tensor] | list[dict[str, Tensor]]) -> None:
+        """Load the state dict of the network, or those of the members."""
+        states = weights if isinstance(weights, list) else [weights]
+        for member, state in zip(self.members, states, strict=True):
+            member.get_submodule("network").load_state_dict(state, strict=True)
+
     def tensors(self, rows: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
         """The arguments of `forward`, from rows by column name; absent columns are missing values."""
         nulls = set(self.description["null_values"])
-        numbers = [[number(row.get(f["column"]), f, nulls) for f in self.inputs.numeric] for row in rows]
-        texts = list(zip(self.inputs.texts, self.inputs.places, strict=True))
+        numbers = [[number(row.get(f["column"]), f, nulls) for f in self.columns.numeric] for row in rows]
+        texts = list(zip(self.columns.texts, self.columns.places, strict=True))
         codes = [[code(row.get(f["column"]), places, nulls) for f, places in texts] for row in rows]
         shape = len(rows), -1
         return (
-            torch.tensor(numbers, dtype=torch.float64).reshape(shape if self.inputs.numeric else (len(rows), 0)),
-            torch.tensor(codes, dtype=torch.int64).reshape(shape if self.inputs.texts else (len(rows), 0)),
+            torch.tensor(numbers, dtype=torch.float64).reshape(shape if self.columns.numeric else (len(rows), 0)),
+            torch.tensor(codes, dtype=torch.int64).reshape(shape if self.columns.texts else (len(rows), 0)),
         )
 
     @torch.inference_mode()
@@ -250,9 +190,9 @@ class Standalone(nn.Module):
 
 
 def load(folder: str | Path = Path(__file__).parent) -> Standalone:
-    """Load the network of a bundle's folder."""
+    """Load the model of a bundle's folder."""
     model = Standalone(json.loads((Path(folder) / "model.json").read_text(encoding="utf-8")))
-    model.network.load_state_dict(torch.load(Path(folder) / "weights.pt", weights_only=True), strict=True)
+    model.load_weights(torch.load(Path(folder) / "weights.pt", weights_only=True))
     return model.eval()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from service.data.formats.prediction_table import class_names
@@ -38,7 +39,8 @@ def build(asked: ReportInputs) -> ReportSections:
     part = "test" if len(kept.row) > kept.validation_rows else "validation"
     predicted = predictions.only(part)
     evaluated, validation = predicted.finite, predictions.only("validation")
-    calibration = calibrate(validation.table.truth, validation.outputs)
+    complete: NDArray[Any] = np.all(validation.weights > 0, axis=0)
+    calibration = calibrate(validation.table.truth, validation.outputs, complete)
     names = None if kept.classes is None else class_names(kept.classes)
     loss, outputs = _regression_loss(asked), evaluated.outputs
     truth = Truth(evaluated.table.truth, None if names is None else len(names), loss)

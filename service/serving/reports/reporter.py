@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from multiprocessing import forkserver
 from typing import TYPE_CHECKING
 
 from service.concurrency.cancellation import current
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
 class Reporter:
     """Builds reports, each in a process with limits of its own.
 
-    The server process that they are forked from starts with the first report, imports torch and scikit-learn once, and
-    ends with this process.
+    The server process that they are forked from imports torch and scikit-learn once, and ends with this process.
     """
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["service.serving.reports.process"])
+
+    def start(self) -> None:
+        """Start the server process before the first report, unless it runs. Does not wait for its imports."""
+        forkserver.ensure_running()
 
     def write(self, asked: ReportInputs | EvaluationInputs | DriftInputs, target: Path, allowed: Allowance) -> None:
         """Write the answer as JSON to the new file `target`. Blocks for `allowed.seconds` at most.

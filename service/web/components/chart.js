@@ -2,6 +2,7 @@
 
 import { h, svg } from "../lib/dom.js";
 import { number, tickLabel } from "../lib/format.js";
+import { linearTicks } from "../lib/ticks.js";
 
 const HEIGHT = 300;
 const MIN_WIDTH = 280;
@@ -233,16 +234,6 @@ function thin(points, width) {
     columns.set(column, [point[1] < low[1] ? point : low, point[1] > high[1] ? point : high]);
   }
   return [...columns.values()].flatMap(([low, high]) => (low[0] <= high[0] ? [low, high] : [high, low]));
-}
-
-/** About `count` round numbers between two. */
-function linearTicks(low, high, count) {
-  const raw = (high - low) / count || 1;
-  const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 2.5, 5, 10].find((factor) => factor * power >= raw) * power;
-  const ticks = [];
-  for (let index = Math.ceil(low / step); index * step <= high; index++) ticks.push(Number((index * step).toPrecision(12)));
-  return ticks;
 }
 
 /** Powers of ten between two, with their 2- and 5-fold where that leaves few ticks. */

@@ -73,7 +73,7 @@ export async function get(path, signal) {
   return (await request(path, { signal })).json();
 }
 
-/** POST, PATCH or DELETE. With an idempotency key, a repeated POST creates nothing new. */
+/** POST, PUT, PATCH or DELETE. With an idempotency key, a repeated POST creates nothing new. */
 export async function send(method, path, body, signal, idempotencyKey) {
   const headers = {
     ...(body === undefined ? {} : { "Content-Type": "application/json" }),
@@ -178,16 +178,26 @@ export function uploadDataset(file, onProgress) {
   });
 }
 
+/** POST a CSV or Parquet file; returns the response. */
+export async function sendFile(path, file, signal, headers = {}) {
+  const type = /\.parquet$/i.test(file.name) ? "application/vnd.apache.parquet" : "text/csv";
+  return request(path, { method: "POST", signal, headers: { ...headers, "Content-Type": type }, body: file });
+}
+
 /** Download what is at `path` as a file; natively by the browser where no request header is needed. */
 export async function download(path, accept = null) {
-  let url = urlOf(path);
-  let name = "";
-  if (sessionStorage.getItem(KEY_ITEM) || accept) {
-    const response = await request(path, { headers: accept ? { Accept: accept } : {} });
-    name = /filename="?([^";]+)/.exec(response.headers.get("Content-Disposition") ?? "")?.[1] ?? "";
-    url = URL.createObjectURL(await response.blob());
-  }
-  const link = Object.assign(document.createElement("a"), { href: url, download: name });
-  link.click();
-  if (url.startsWith("blob:")) setTimeout(() => URL.revokeObjectURL(url), 60000);
+  if (sessionStorage.getItem(KEY_ITEM) || accept) await saveResponse(await request(path, { headers: accept ? { Accept: accept } : {} }));
+  else save(urlOf(path), "");
+}
+
+/** Save a response's body as a file. */
+export async function saveResponse(response) {
+  const name = /filename="?([^";]+)/.exec(response.headers.get("Content-Disposition") ?? "")?.[1] ?? "";
+  const url = URL.createObjectURL(await response.blob());
+  save(url, name);
+  setTimeout(() => URL.revokeObjectURL(url), 60000);
+}
+
+function save(url, name) {
+  Object.assign(document.createElement("a"), { href: url, download: name }).click();
 }

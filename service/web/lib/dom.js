@@ -117,8 +117,40 @@ export function table(caption, columns, keyOf, emptyText) {
   return { element, update };
 }
 
+/** A table of rows that do not change; arguments as for `table`. */
+export function fixedTable(caption, columns, rows, emptyText = "") {
+  const places = new Map(rows.map((row, place) => [row, place]));
+  const list = table(caption, columns, (row) => places.get(row), emptyText);
+  list.update(rows);
+  return list.element;
+}
+
+/** A description list of [name, value] pairs; pairs without a value are left out. */
+export function facts(pairs) {
+  return h("dl", { class: "facts" }, pairs.filter(([, value]) => value).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+}
+
+/** A section that can be folded. */
+export function foldable(name, content, open = false) {
+  return h("details", { open }, h("summary", {}, h("h2", {}, name)), content);
+}
+
+/** Links to the views of one page; `views`: [view, text] pairs, `path`: the page's address. */
+export function tabs(path, views, current) {
+  return h("nav", { class: "tabs", "aria-label": "Views" }, views.map(([view, text]) =>
+    h("a", { href: `#/${path}/${view}`, "aria-current": view === current && "page" }, text)));
+}
+
 function classOf({ number, nowrap }) {
   return number ? "number" : nowrap && "nowrap";
+}
+
+/** Open a modal dialog; it is removed when it is closed. Escape closes it. */
+export function openDialog(label, ...children) {
+  const dialog = h("dialog", { "aria-label": label, onclose: () => dialog.remove() }, ...children);
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
 }
 
 /** Show a message for some seconds; screen readers announce it. */

@@ -8,12 +8,34 @@ export function syncClock(dateHeader) {
   if (Number.isFinite(offset)) clockOffset = Math.abs(offset) < 2000 ? 0 : offset;
 }
 
-/** Four significant digits, integers in full; a dash for null and undefined. */
-export function number(value) {
+/** Significant digits, integers in full; a dash for null and undefined. */
+export function number(value, digits = 4) {
   if (value === null || value === undefined) return "–";
   if (Number.isInteger(value)) return Math.abs(value) < 10000 ? String(value) : value.toLocaleString("en");
   const size = Math.abs(value);
-  return size >= 1e6 || size < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+  return size >= 1e6 || size < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(digits)));
+}
+
+/** "80%", "97.5%" of 0.8, 0.975. */
+export function percent(share) {
+  return `${number(Number((share * 100).toPrecision(3)))}%`;
+}
+
+const MAX_TEXT = 60; // characters of a data set's value
+
+/** A value of a data set, long texts cut; `time`: a number is a time, in seconds since 1970 (UTC). */
+export function dataValue(value, time = false) {
+  if (value === null || value === undefined) return "–";
+  if (typeof value !== "number") return String(value).length > MAX_TEXT ? `${String(value).slice(0, MAX_TEXT - 1)}…` : String(value);
+  return time ? dateText(value) : number(value, 5);
+}
+
+/** "2024-03-01", with the time of day unless that is midnight (UTC), of seconds since 1970. */
+export function dateText(seconds) {
+  const date = new Date(seconds * 1000);
+  if (Number.isNaN(date.getTime())) return number(seconds);
+  const [day, time] = date.toISOString().split("T");
+  return seconds % 86400 === 0 ? day : `${day} ${time.slice(0, 5)}`;
 }
 
 /** `count` and its noun: "1 row", "12,000 rows". */
@@ -60,6 +82,11 @@ export function bytes(value) {
 /** "val_loss 0.12, accuracy 0.97" of {val_loss: 0.12, accuracy: 0.97}. */
 export function metricList(metrics) {
   return Object.entries(metrics).map(([name, value]) => `${name} ${number(value)}`).join(", ");
+}
+
+/** Who did something: the name of an API key, or its ID. */
+export function actorName({ key, name }) {
+  return name ?? key ?? "anonymous";
 }
 
 /** "early stopped" of the API's `early_stopped`. */

@@ -1,156 +1,68 @@
-// One job: live training curve, training history, predictions, replay of early stopping, network, spec, event log.
+// One job: its report, its training while it runs, and predictions.
 
-import { download, get, listAll, newIdempotencyKey, send, streamJob } from "../lib/api.js";
-import { button, field, h, relativeTime, setOptions, table, toast } from "../lib/dom.js";
-import { bytes, flatten, metricList, number, specValue, words } from "../lib/format.js";
-import { throttle } from "../lib/polling.js";
-import { chart } from "../components/chart.js";
-import { durationCell, labelLinks, progressCell, statusBadge, statusDetail } from "../components/job_columns.js";
-import { networkDiagram } from "../components/network.js";
-import { predictForm } from "../components/predict_form.js";
-import { replayPanel } from "../components/replay.js";
-import { trainingHistory } from "../components/training_history.js";
+import { download, get, newIdempotencyKey, send, streamJob } from "../lib/api.js";
+import { button, h, tabs, toast } from "../lib/dom.js";
+import { exportMenu } from "../components/export_menu.js";
+import { statusBadge } from "../components/job_columns.js";
+import { predictView } from "../components/predict_view.js";
+import { publishButton } from "../components/publish_dialog.js";
+import { reportPanel } from "../components/report_panel.js";
+import { retrainingPanel } from "../components/retraining.js";
+import { trainingView } from "../components/training_view.js";
 
 export const title = "Job";
 
 const FINISHED = ["succeeded", "failed", "cancelled"];
-const MANY_EPOCHS = 5000; // above, redraw less often
+const TEXTS = { report: "Report", training: "Training", predict: "Predict" };
 
-export async function show(root, { id, signal }) {
+export async function show(root, { id, view, signal }) {
   let job = await get(`/v1/jobs/${id}`, signal);
-  const epochs = [];
+  const current = view ?? viewsOf(job)[0];
+  if (!(current in TEXTS)) throw new Error(`A job has no page “${current}”.`);
   const header = h("div");
-  const summary = h("dl", { class: "facts" });
-  const details = h("dl", { class: "facts" });
-  let metric = "loss";
-  const metricSelect = h("select", { onchange: () => { metric = metricSelect.value; draw(); } });
-  const curves = chart(`Training curve of ${job.name ?? id}`, field("Metric", metricSelect));
-  const history = trainingHistory(job);
-  const log = eventLog(id, signal);
-  const replay = replayPanel(job, signal);
-  const predict = h("div");
-  const network = h("div");
-  root.append(header, summary, h("section", {}, h("h2", {}, "Training curve"), curves.element), section("Details", details, true),
-    section("Training history", history.element, true), section("Predict", predict), section("Replay early stopping", replay.element),
-    section("Network", network), section("Spec", specTable(job)), section("Event log", log.element, true));
-
-  function draw() {
-    setOptions(metricSelect, ["loss", ...Object.keys(epochs[0]?.metrics ?? {})], metric);
-    curves.update(metric === "loss" ? lossCurves(job, epochs) : metricCurve(metric, job, epochs));
-    history.update(epochs);
-    replay.update(epochs.length);
-  }
+  const plan = current === "report" ? null : planOf(job, signal);
+  const training = current === "training" ? trainingView(job, plan, signal) : null;
+  root.append(header, training ? training.element : otherView(current, job, plan, signal));
 
   function setJob(next) {
     if (FINISHED.includes(job.status) && !FINISHED.includes(next.status)) return; // a stale response
     if (FINISHED.includes(next.status) && !FINISHED.includes(job.status)) toast(`${next.name ?? id}: ${next.status}`);
     job = next;
     document.title = `${job.name ?? id} – bestepoch`;
-    replaceIfChanged(header, [job.name, job.status, job.control, job.best?.checkpoint !== undefined], () =>
-      [h("h1", {}, job.name ?? id, " ", statusBadge(job.status)), actions(job, setJob)]);
-    for (const [name, value] of summaryOf(job)) setFact(summary, name, value);
-    for (const [name, value] of detailsOf(job)) setFact(details, name, value);
-    predict.parentElement.hidden = !job.best?.checkpoint;
-    log.update(job);
-    draw();
+    const key = JSON.stringify([job.name, job.status, job.control, job.best?.checkpoint !== undefined, job.warnings]);
+    if (header.dataset.key !== key) { // else focus stays, and screen readers announce nothing
+      header.dataset.key = key;
+      header.replaceChildren(...headerOf(job, current, setJob));
+    }
+    training?.update(job);
   }
 
   setJob(job);
-  planOf(job, signal).then((plan) => {
-    network.replaceChildren(plan.layers ? networkDiagram(plan) : h("p", {}, `Network not available: ${plan.error}`));
-    predict.replaceChildren(plan.inputs ? predictForm(job, plan, signal) : h("p", {}, `Input columns not available: ${plan.error}`));
-  }, () => {});
-  const drawSoon = throttle(() => (epochs.length > MANY_EPOCHS ? 1000 : 50), signal, draw);
-  await loadHistory(id, signal, (rows) => { epochs.push(...rows); drawSoon(); });
-  await streamJob(id, epochs.at(-1)?.epoch ?? 0, signal, (event, data) => {
-    if (event === "epoch") {
-      while (epochs.length && epochs.at(-1).epoch >= data.epoch) epochs.pop(); // a new attempt resumed from an earlier epoch
-      epochs.push(data);
-      drawSoon();
-    }
+  if (FINISHED.includes(job.status) && !training) return;
+  const lastEpoch = training ? await training.loadHistory() : job.progress.epoch;
+  await streamJob(id, lastEpoch, signal, (event, data) => {
+    if (event === "epoch") training?.addEpoch(data);
     if (event === "job") setJob(data);
   });
 }
 
-/** The recorded epochs, page by page: faster than replaying thousands through the stream. */
-async function loadHistory(id, signal, onRows) {
-  for (let after = 0; after !== null; ) {
-    const page = await get(`/v1/jobs/${id}/history?limit=1000&after_epoch=${after}`, signal);
-    onRows(page.data);
-    after = page.next;
-  }
+/** The views that the job has so far; the first one is shown unless the address names another. */
+function viewsOf(job) {
+  if (!job.best?.checkpoint) return ["training"];
+  return FINISHED.includes(job.status) ? ["report", "training", "predict"] : ["training", "predict"];
 }
 
-/** Replace an element's children only if `key` changed, so that focus stays and screen readers announce once. */
-function replaceIfChanged(element, key, makeChildren) {
-  const text = JSON.stringify(key);
-  if (element.dataset.key === text) return;
-  element.dataset.key = text;
-  element.replaceChildren(...makeChildren());
+function headerOf(job, current, setJob) {
+  const warnings = h("ul", { class: "warnings", "aria-label": "Warnings" }, job.warnings.map((warning) => h("li", { class: "warning" }, warning.message)));
+  return [
+    h("h1", {}, job.name ?? job.id, " ", statusBadge(job.status)), actions(job, setJob), job.warnings.length > 0 && warnings,
+    tabs(`job/${job.id}`, viewsOf(job).map((view) => [view, TEXTS[view]]), current),
+  ].filter(Boolean);
 }
 
-/** Add or update a <dt>/<dd> pair; hidden without a value. */
-function setFact(list, name, value) {
-  let item = [...list.querySelectorAll("dt")].find((each) => each.textContent === name)?.nextElementSibling;
-  if (!item) {
-    item = h("dd");
-    list.append(h("dt", {}, name), item);
-  }
-  item.hidden = item.previousElementSibling.hidden = !value;
-  const content = value || "";
-  replaceIfChanged(item, content.textContent ?? content, () => [content]);
-}
-
-/** The job's events; reloaded when more than its epoch has changed. */
-function eventLog(id, signal) {
-  const element = h("ol", { class: "log" });
-  let lastNumber = 0;
-  let loadedKey = "";
-  let loading = Promise.resolve();
-  const load = async () => {
-    const events = await listAll(`/v1/jobs/${id}/events?limit=1000&after=${lastNumber}`, signal);
-    lastNumber = events.at(-1)?.number ?? lastNumber;
-    element.append(...events.map((event) => h("li", { title: event.kind }, relativeTime(event.at), ` ${event.message}`,
-      event.details.log_tail ? h("details", {}, h("summary", {}, "Trainer log (tail)"), h("pre", {}, event.details.log_tail)) : "")));
-  };
-  return {
-    element,
-    update(job) {
-      const key = JSON.stringify([job.status, job.control, job.attempt, job.best?.checkpoint?.epoch, job.priority, job.name]);
-      if (key === loadedKey) return;
-      loadedKey = key;
-      loading = loading.then(load).catch(() => { loadedKey = ""; });
-    },
-  };
-}
-
-function section(name, content, open = false) {
-  return h("details", { open }, h("summary", {}, h("h2", {}, name)), content);
-}
-
-function lossCurves(job, epochs) {
-  const last = epochs.at(-1);
-  const series = [{ name: "training loss", dashed: true, points: epochs.map((row) => [row.epoch, row.train_loss ?? NaN]) }];
-  if (!last || epochs.some((row) => row.val_loss !== null)) series.push({ name: "validation loss", points: epochs.map((row) => [row.epoch, row.val_loss ?? NaN]) });
-  const [key, name] = job.best?.monitor === "train_loss" ? ["train_loss", "training loss"] : ["val_loss", "validation loss"];
-  return { series, markers: bestMarker(name, epochs, (row) => row[key]), bands: patienceBand(job, last) };
-}
-
-function metricCurve(metric, job, epochs) {
-  const series = [{ name: metric, points: epochs.map((row) => [row.epoch, row.metrics[metric] ?? NaN]) }];
-  return { series, markers: bestMarker(metric, epochs, (row) => row.metrics[metric]), bands: patienceBand(job, epochs.at(-1)) };
-}
-
-function bestMarker(series, epochs, valueOf) {
-  const row = epochs.findLast((each) => each.is_best);
-  return row && Number.isFinite(valueOf(row)) ? [{ series, x: row.epoch, y: valueOf(row), text: `best: epoch ${row.epoch}` }] : [];
-}
-
-/** The epochs without improvement that patience has counted so far. */
-function patienceBand(job, last) {
-  const rule = job.spec.early_stopping;
-  if (!last || rule?.rule !== "patience" || last.wait === 0) return [];
-  return [{ from: last.epoch - last.wait, to: last.epoch, text: `patience ${last.wait} / ${rule.patience}` }];
+function otherView(view, job, plan, signal) {
+  if (view === "report") return h("div", {}, reportPanel(`/v1/jobs/${job.id}/report`, signal), retrainingPanel(job.id, signal));
+  return predictView(`/v1/jobs/${job.id}/predict`, plan.then((found) => (found.inputs ? found : Promise.reject(new Error(found.error)))), signal);
 }
 
 function actions(job, setJob) {
@@ -159,7 +71,8 @@ function actions(job, setJob) {
   const active = !FINISHED.includes(job.status);
   return h("div", { class: "controls" },
     job.best?.checkpoint && button("Download best checkpoint", () => download(`/v1/jobs/${job.id}/checkpoints/best/download`), { class: "primary" }),
-    job.best?.checkpoint && exportMenu(job),
+    job.best?.checkpoint && exportMenu(exports(job)),
+    !active && job.best?.checkpoint && publishButton({ job: job.id }),
     active && button("Cancel", request("cancel"), submit),
     ["queued", "running"].includes(job.status) && job.control !== "pause" && button("Pause", request("pause"), submit),
     (job.status === "paused" || job.control === "pause") && button("Resume", request("resume"), submit),
@@ -173,16 +86,13 @@ function actions(job, setJob) {
     }, { "data-needs": "admin" }));
 }
 
-function exportMenu(job) {
-  const formats = [["pt", "PyTorch state dict"], ["onnx", "ONNX (raw columns in)"], ["pt2", "torch.export"], ["bundle", "Bundle with model card"], ["csv", "Training history (CSV)"]];
-  const menu = h("select", { "aria-label": "Export" }, h("option", { value: "" }, "Export…"), formats.map(([value, text]) => h("option", { value }, text)));
-  menu.onchange = async () => {
-    const format = menu.value;
-    menu.value = "";
-    const path = format === "csv" ? `/v1/jobs/${job.id}/history` : `/v1/jobs/${job.id}/checkpoints/best/download?format=${format}`;
-    await download(path, format === "csv" ? "text/csv" : "*/*").catch((error) => toast(error.message));
-  };
-  return menu;
+function exports({ id }) {
+  const formats = [["pt", "PyTorch state dict"], ["onnx", "ONNX (raw columns in)"], ["pt2", "torch.export"], ["bundle", "Bundle with model card"]];
+  return [
+    ...formats.map(([format, text]) => ({ text, path: `/v1/jobs/${id}/checkpoints/best/download?format=${format}` })),
+    { text: "Training history (CSV)", path: `/v1/jobs/${id}/history`, accept: "text/csv" },
+    { text: "Predictions of held-out rows (CSV)", path: `/v1/jobs/${id}/predictions`, accept: "text/csv" },
+  ];
 }
 
 /** Fork from the last checkpoint, with twice the epochs and patience. */
@@ -194,41 +104,6 @@ async function continueTraining(job) {
   location.hash = `#/job/${fork.id}`;
 }
 
-function summaryOf(job) {
-  const { best, test } = job;
-  return [
-    ["Error", job.error && h("span", { class: "error" }, job.error.message)],
-    ["State", !job.stop_reason && !job.error && statusDetail(job)],
-    ["Stop reason", job.stop_reason && words(job.stop_reason)],
-    ["Epochs", progressCell(job)],
-    ["Best", best && `${best.monitor} ${number(best.value)} at epoch ${number(best.epoch)}`],
-    ["Metrics at best epoch", best && metricList(best.metrics)],
-    ["Test metrics", test && metricList(testMetrics(test))],
-    ["Warnings", job.warnings.length > 0 && h("ul", {}, job.warnings.map((warning) => h("li", { class: "warning" }, warning.message)))],
-  ];
-}
-
-/** Metrics as `test_accuracy`, also where the API names them `accuracy`. */
-function testMetrics({ metrics }) {
-  return Object.fromEntries(Object.entries(metrics).map(([name, value]) => [name.startsWith("test_") ? name : `test_${name}`, value]));
-}
-
-function detailsOf(job) {
-  const { best, spec: { data } } = job;
-  const point = Object.entries(job.point ?? {}).map(([name, value]) => `${name} = ${specValue(value)}`).join(", ");
-  return [
-    ["Duration", durationCell(job) && `${durationCell(job)} on ${job.device ?? "unknown device"}, attempt ${job.attempt}`],
-    ["Submitted", relativeTime(job.created_at)],
-    ["Finished", job.finished_at && relativeTime(job.finished_at)],
-    ["Labels", Object.keys(job.labels).length > 0 && labelLinks(job)],
-    ["Data set", data.id ? h("a", { href: `#/dataset/${data.id}` }, data.id) : `${data.kind} data`],
-    ["Sweep", job.sweep && h("a", { href: `#/sweep/${job.sweep}` }, point || job.sweep)],
-    ["Forked from", job.forked && h("a", { href: `#/job/${job.forked.job}` }, `${job.forked.checkpoint} checkpoint, epoch ${job.forked.epoch}`)],
-    ["Checkpoint", best?.checkpoint && `${bytes(best.checkpoint.size_bytes)}, SHA-256 ${best.checkpoint.sha256.slice(0, 16)}…`],
-    ["Job ID", h("code", {}, job.id)],
-  ];
-}
-
 /** The job's plan, or {error} where its data set or spec can no longer be resolved. */
 async function planOf(job, signal) {
   try {
@@ -237,11 +112,4 @@ async function planOf(job, signal) {
     if (signal.aborted) throw error;
     return { error: error.message };
   }
-}
-
-function specTable(job) {
-  const rows = Object.entries(flatten(job.spec)).map(([name, value]) => ({ name, value }));
-  const list = table("Spec", [{ title: "Setting", cell: (row) => h("code", {}, row.name) }, { title: "Value", cell: (row) => specValue(row.value) }], (row) => row.name, "");
-  list.update(rows);
-  return h("div", {}, button("Copy as JSON", () => navigator.clipboard.writeText(JSON.stringify(job.spec, null, 2)).then(() => toast("Copied"))), list.element);
 }

@@ -6,6 +6,7 @@ import { duration, number, plural, shortId, specValue, words } from "../lib/form
 import { poll } from "../lib/polling.js";
 import { heatmap } from "../components/heatmap.js";
 import { statusBadge } from "../components/job_columns.js";
+import { publishButton } from "../components/publish_dialog.js";
 import { jobCounts } from "./sweeps.js";
 
 export const title = "Sweep";
@@ -55,6 +56,7 @@ function controls(sweep, results, signal) {
     top.length > 1 && h("a", { class: "button", href: `#/compare?ids=${top.join(",")}` }, `Compare top ${top.length}`),
     h("a", { class: "button", href: `#/jobs?sweep=${sweep.id}` }, "Show jobs"),
     button("Download CSV", () => download(`/v1/sweeps/${sweep.id}/results`, "text/csv")),
+    sweep.status !== "running" && sweep.best && publishButton({ sweep: sweep.id }),
     sweep.status === "running" && button("Cancel sweep", async () => {
       if (!confirm("Cancel all unfinished jobs of this sweep?")) return;
       await send("POST", `/v1/sweeps/${sweep.id}/cancel`, undefined, signal);

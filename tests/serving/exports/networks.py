@@ -11,7 +11,6 @@ from service.data.preprocess.category_values import TargetMeans
 from service.data.preprocess.features import FittedFeature
 from service.data.preprocess.preprocessing import FittedTarget, Preprocessing
 from service.spec.job import JobSpec
-from service.spec.layers import InputLayout
 from service.spec.lowering import lower
 from service.spec.resolved import Feature
 from service.spec.table import ColumnType
@@ -80,11 +79,14 @@ def mixed(target: FittedTarget, numeric: str = "standardize") -> LoadedCheckpoin
     return untrained(Preprocessing(features=features, target=target, null_values=["unknown", "-"]))
 
 
-def untrained(preprocessing: Preprocessing) -> LoadedCheckpoint:
-    spec = JobSpec.model_validate({"data": {"kind": "dataset", "id": "ds_1", "target": "y"}})
-    outputs = len(preprocessing.target.classes or [0])
-    layers = lower(spec.architecture, InputLayout(len(preprocessing.input_names)), outputs)
-    torch.manual_seed(0)
+def untrained(
+    preprocessing: Preprocessing, architecture: dict[str, Any] | None = None, seed: int = 0
+) -> LoadedCheckpoint:
+    """A network with its initial weights, for these inputs."""
+    data = {"kind": "dataset", "id": "ds_1", "target": "y"}
+    spec = JobSpec.model_validate({"data": data, "architecture": architecture or {}})
+    layers = lower(spec.architecture, preprocessing.layout, len(preprocessing.target.classes or [0]))
+    torch.manual_seed(seed)
     return LoadedCheckpoint(
         build(layers).eval(), layers, preprocessing, spec, 3, {"val_loss": 0.5, "val_accuracy": 0.75}
     )

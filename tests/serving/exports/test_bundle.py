@@ -19,11 +19,13 @@ import pytest
 
 from service.data.csv_injection import escape_formula
 from service.data.preprocess.preprocessing import FittedTarget, Preprocessing
+from service.domain.export import ExportedJob
 from service.domain.job import Job
 from service.serving.exports import standalone as loader
 from service.serving.exports.bundle import to_bundle
 from service.serving.exports.curves import Point, curves
-from service.serving.exports.model import standalone
+from service.serving.exports.documents import documents
+from service.serving.exports.model import TrainedModel
 from service.training.checkpoint import LoadedCheckpoint
 from tests.serving.exports.networks import MIXED_ROWS, TARGETS, mixed, numbers, untrained
 
@@ -41,12 +43,21 @@ def job_of(checkpoint: LoadedCheckpoint, **fields: Any) -> Job:
     return Job.model_validate({**values, **ended, **rest, **times, **known, **fields})
 
 
+def bundle_of(checkpoint: LoadedCheckpoint, rows: list[dict[str, Any]], job: Job, history: Path) -> bytes:
+    model = TrainedModel([checkpoint])
+    return to_bundle(model, rows, documents(model, ExportedJob(job=job, dataset=None, history=history)))
+
+
+def standalone(checkpoint: LoadedCheckpoint) -> loader.Standalone:
+    return TrainedModel([checkpoint]).standalone()
+
+
 def taken(tmp_path: Path, target: FittedTarget = TARGETS[0], **fields: Any) -> tuple[LoadedCheckpoint, Path]:
     """The network and the folder of its bundle."""
     checkpoint, history = mixed(target), tmp_path / "history.csv"
     history.write_text(HISTORY)
-    data = to_bundle(checkpoint, MIXED_ROWS, job_of(checkpoint, **fields), None, history)
-    assert data == to_bundle(checkpoint, MIXED_ROWS, job_of(checkpoint, **fields), None, history)
+    data = bundle_of(checkpoint, MIXED_ROWS, job_of(checkpoint, **fields), history)
+    assert data == bundle_of(checkpoint, MIXED_ROWS, job_of(checkpoint, **fields), history)
     folder = tmp_path / "taken"
     zipfile.ZipFile(io.BytesIO(data)).extractall(folder)
     return checkpoint, folder
@@ -101,7 +112,7 @@ def test_its_loader_knows_a_column_by_its_name_in_a_csv_file_of_the_service(
     features = [numbers(name, [0.0, 1.0, 4.0], "standardize") for name in names]
     checkpoint = untrained(Preprocessing(features=features, target=TARGETS[0], null_values=[]))
     (tmp_path / "history.csv").write_text(HISTORY)
-    data = to_bundle(checkpoint, [{}], job_of(checkpoint), None, tmp_path / "history.csv")
+    data = bundle_of(checkpoint, [{}], job_of(checkpoint), tmp_path / "history.csv")
     zipfile.ZipFile(io.BytesIO(data)).extractall(tmp_path / "taken")
     with (tmp_path / "rows.csv").open("w", newline="") as file:
         csv.writer(file).writerows([map(escape_formula, names), row])
@@ -120,13 +131,18 @@ def test_its_loader_imports_nothing_but_torch_and_what_python_brings(tmp_path: P
 
     nodes = [
         node
-        for name in ("load.py", "cells.py", "layers.py")
+        for name in ("load.py", "inputs.py", "cells.py", "layers.py")
         for node in ast.walk(ast.parse((folder / name).read_text()))
     ]
 
     imported = {each.name for node in nodes if isinstance(node, ast.Import) for each in node.names}
     imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
-    assert {name.partition(".")[0] for name in imported} - sys.stdlib_module_names == {"torch", "cells", "layers"}
+    assert {name.partition(".")[0] for name in imported} - sys.stdlib_module_names == {
+        "torch",
+        "inputs",
+        "cells",
+        "layers",
+    }
 
 
 @pytest.mark.parametrize(

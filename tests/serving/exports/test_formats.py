@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from service.data.preprocess.preprocessing import FittedTarget, Preprocessing, Table
 from service.errors import Conflict
 from service.serving.exports import standalone as loader
-from service.serving.exports.model import check, standalone
+from service.serving.exports.model import TrainedModel, check
 from service.serving.exports.onnx_file import feed, to_onnx
 from service.serving.exports.program import to_pt2
 from service.serving.exports.rows import rows_for
@@ -67,11 +67,19 @@ NETS: list[dict[str, Any]] = [
 @functools.cache
 def exported(to_file: Callable[..., bytes], target: int) -> bytes:
     """The file of a network of mixed columns and that one of TARGETS; writing it takes seconds."""
-    return to_file(mixed(TARGETS[target]), MIXED_ROWS)
+    return to_file(alone(mixed(TARGETS[target])), MIXED_ROWS)
+
+
+def alone(checkpoint: LoadedCheckpoint) -> TrainedModel:
+    return TrainedModel([checkpoint])
+
+
+def standalone(checkpoint: LoadedCheckpoint) -> loader.Standalone:
+    return alone(checkpoint).standalone()
 
 
 def rows_of(checkpoint: LoadedCheckpoint) -> list[dict[str, Any]]:
-    rows = rows_for(checkpoint, None)
+    rows = rows_for(alone(checkpoint), {})
     return [*rows, {"x0": None, "x1": 1e6, "x2": -1e6}, dict.fromkeys(rows[0])]
 
 
@@ -80,11 +88,11 @@ def rows_of(checkpoint: LoadedCheckpoint) -> list[dict[str, Any]]:
 def test_any_network_answers_the_same_from_its_plain_description(architecture: dict[str, Any]) -> None:
     _, checkpoint = trained(architecture)
     again = loader.Standalone(json.loads(json.dumps(standalone(checkpoint).description)))
-    again.network.load_state_dict(checkpoint.network.state_dict())
+    again.load_weights(checkpoint.network.state_dict())
     again.eval()
 
     with torch.inference_mode():
-        check(checkpoint, lambda rows: again(*again.tensors(rows)), rows_of(checkpoint), "description")
+        check(alone(checkpoint), lambda rows: again(*again.tensors(rows)), rows_of(checkpoint), "description")
 
 
 @pytest.mark.parametrize("architecture", NETS)
@@ -92,12 +100,12 @@ def test_any_network_answers_the_same_from_its_plain_description(architecture: d
 def test_networks_of_every_kind_are_written(architecture: dict[str, Any], to_file: Callable[..., bytes]) -> None:
     _, checkpoint = trained(architecture)
 
-    to_file(checkpoint, rows_of(checkpoint))  # which itself compares the answers
+    to_file(alone(checkpoint), rows_of(checkpoint))  # which itself compares the answers
 
 
 @pytest.mark.parametrize("to_file", [to_pt2, to_onnx])
 def test_the_same_network_is_the_same_bytes_each_time(to_file: Callable[..., bytes]) -> None:
-    assert to_file(mixed(TARGETS[0]), MIXED_ROWS) == exported(to_file, 0)
+    assert to_file(alone(mixed(TARGETS[0])), MIXED_ROWS) == exported(to_file, 0)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +115,7 @@ def test_columns_of_every_type_and_scaling_are_exported(target: FittedTarget, nu
     checkpoint = mixed(target, numeric)
 
     for to_file in (to_pt2, to_onnx):
-        to_file(checkpoint, MIXED_ROWS)
+        to_file(alone(checkpoint), MIXED_ROWS)
 
 
 EXTREME: list[dict[str, Any]] = [
@@ -120,7 +128,7 @@ EXTREME: list[dict[str, Any]] = [
 @pytest.mark.parametrize("target", [TARGETS[0], CLIPPED], ids=["classes", "clipped"])
 @pytest.mark.parametrize("to_file", [to_pt2, to_onnx])
 def test_bins_and_numbers_of_texts_are_exported(to_file: Callable[..., bytes], target: FittedTarget) -> None:
-    to_file(of_every_encoding(target), EXTREME)
+    to_file(alone(of_every_encoding(target)), EXTREME)
 
 
 def test_clipped_predictions_stay_within_the_range_of_the_training_rows() -> None:
@@ -184,7 +192,7 @@ def test_of_many_columns_all_numbers_are_one_input_and_all_texts_another() -> No
     checkpoint = untrained(Preprocessing(features=features, target=TARGETS[0]))
     rows = [{f"n{i}": float(i * k % 5) for i in range(290)} | {"t0": "x", "t2": "z"} for k in range(4)]
 
-    model = onnx.load_model_from_string(to_onnx(checkpoint, rows))
+    model = onnx.load_model_from_string(to_onnx(alone(checkpoint), rows))
 
     shapes = {each.name: each.type.tensor_type.shape.dim[1].dim_value for each in model.graph.input}
     assert shapes == {"numbers": 290, "texts": 3}
@@ -194,7 +202,7 @@ def test_a_column_may_be_named_like_an_output() -> None:
     features = [numbers("prediction", [0.0, 1.0]), texts("probabilities", "x", "y", other=True)]
     checkpoint = untrained(Preprocessing(features=features, target=TARGETS[0]))
 
-    model = onnx.load_model_from_string(to_onnx(checkpoint, rows_for(checkpoint, None)))
+    model = onnx.load_model_from_string(to_onnx(alone(checkpoint), rows_for(alone(checkpoint), {})))
 
     assert [each.name for each in model.graph.input] == ["numbers", "texts"]
     assert [each.name for each in model.graph.output] == ["prediction", "probabilities"]
@@ -231,19 +239,19 @@ def test_an_export_with_different_predictions_is_refused() -> None:
         answers[-1] += 2e-5 if len(rows) > 1 else 0.0  # in a batch alone
         return answers
 
-    with pytest.raises(Conflict, match=r"^the file of this network cannot be exported: its predictions differ by 2"):
-        check(checkpoint, wrong, MIXED_ROWS, "file")
+    with pytest.raises(Conflict, match=r"^the file of this model cannot be exported: its predictions differ by 2"):
+        check(alone(checkpoint), wrong, MIXED_ROWS, "file")
     with pytest.raises(Conflict, match="its predictions differ in shape from"):
-        check(checkpoint, lambda rows: np.zeros((1, 3)), MIXED_ROWS, "file")
+        check(alone(checkpoint), lambda rows: np.zeros((1, 3)), MIXED_ROWS, "file")
     with pytest.raises(Conflict):
-        check(checkpoint, lambda rows: np.full((len(rows), 3), np.nan), MIXED_ROWS, "file")
+        check(alone(checkpoint), lambda rows: np.full((len(rows), 3), np.nan), MIXED_ROWS, "file")
 
 
 def test_rows_are_synthetic_if_the_data_set_is_deleted() -> None:
     checkpoint = mixed(TARGETS[0])
 
-    rows = rows_for(checkpoint, None)
+    rows = rows_for(alone(checkpoint), {})
 
     assert len({row["city"] for row in rows}) == 3
     assert len({row["size"] for row in rows}) > 10
-    to_onnx(checkpoint, rows)
+    to_onnx(alone(checkpoint), rows)

@@ -13,12 +13,16 @@ from service.artifacts import sha256_of
 from service.data.formats import prediction_table
 from service.data.formats.prediction_table import PredictionTable
 from service.data.preprocess.preprocessing import Table
+from service.domain.model_ref import Member, ModelRef
 from service.domain.report import ReportedMember, ReportInputs
 from service.errors import Conflict
+from service.reports import temperature
 from service.reports.documents.html import to_html
 from service.reports.documents.markdown import to_markdown
 from service.reports.regression_losses import SQUARED
 from service.reports.report import Report, ReportSections, VersionReport
+from service.serving import calibration
+from service.serving.calibration import calibration_of
 from service.serving.reports.build import build
 from service.serving.reports.held_out import held_out
 from service.serving.reports.rows import read_rows
@@ -104,6 +108,35 @@ def test_metrics_are_of_the_weighted_mean_on_the_shared_test_rows(tmp_path: Path
     assert report.importance.value == pytest.approx(expected, rel=1e-5)
     assert names(report)[0] == "x + copy"
     assert [each.level for each in report.conformal] == [0.8, 0.9, 0.95]
+
+
+@pytest.mark.parametrize("members", [folds(), seeds()])
+def test_the_temperature_is_the_one_that_predictions_have(
+    tmp_path: Path, members: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (temperature, calibration):
+        monkeypatch.setattr(module, "MIN_ROWS", 10)
+    sure = {
+        "max_epochs": 100,
+        "early_stopping": None,
+        "optimizer": {"lr": 0.1},
+        "data": {"features": ["noise", "when"]},
+    }
+    asked = version(table(tmp_path), tmp_path, "class", [each | sure for each in members])
+    files = [(each.checkpoint, each.weight, each.predictions) for each in asked.members]
+    ref = ModelRef(
+        tuple(
+            Member(str(weights.path), weights.sha256, weight, (str(outputs.path), outputs.sha256))
+            for weights, weight, outputs in files
+        )
+    )
+
+    found, expected = built(asked).temperature, calibration_of(ref).temperature
+
+    assert found is not None
+    assert expected is not None
+    assert found.temperature == pytest.approx(expected.temperature, rel=1e-6)
+    assert found.reason == expected.reason == ("fewer members" if "folds" in members[0]["split"] else "fitted")
 
 
 def test_folds_with_shared_test_rows_are_compared_with_baselines_on_them(tmp_path: Path) -> None:
