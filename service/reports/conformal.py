@@ -2,7 +2,8 @@
 
 Scores say how far the truth is from the prediction, on calibration rows that the network was not trained on. The
 promise: if a new row is exchangeable with them, its truth is in the interval with a probability of at least the level,
-for any network (Vovk et al., 2005; Lei et al., 2018; Sadinle et al., 2019).
+for any network (Vovk et al., 2005; Lei et al., 2018; Sadinle et al., 2019). Rows that chose the network, as validation
+rows choose the best epoch, are not quite exchangeable with new ones: with few of them, coverage is lower.
 """
 
 from __future__ import annotations

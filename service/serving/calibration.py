@@ -1,6 +1,8 @@
 """Calibration of a model by its members' kept predictions of validation rows: temperature and conformal scores.
 
 The predictions of a row are the weighted mean of the members that validated on it: for folds, out-of-fold.
+These rows also chose the best epoch, and of a sweep the point and the weights, so coverage is lower than asked for
+where they are few: 0.85 for 0.9 with the best of 12 points on 20 rows.
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ class Calibration:
         found = self.temperature
         return ModelCalibration(
             temperature=None if found is None else found.temperature,
-            rows=len(self.scores),
+            rows=len(self.scores) if found is None else found.rows,
             reason=None if found is None else found.reason,
         )
 

@@ -15,6 +15,7 @@ from service.api.http.openapi import PREDICT_EXAMPLES, problems
 from service.api.routes.prediction_files import (
     FileRoute,
     Reservation,
+    check_interval,
     file_response,
     format_of,
     predicted_file,
@@ -106,8 +107,10 @@ async def predict_file_by_model(
     """See `predict_by_model`. The file is streamed through the disk, never whole in memory."""
     format_ = format_of(request)
     served = await served_at(context, model)
+    model_ref = ref_of(context, served)
+    await check_interval(context, request, model_ref, options)
     async with received(context, request, reservation) as source:
-        work = predicted_file, context, ref_of(context, served), options, source, format_
+        work = predicted_file, context, model_ref, options, source, format_
         found = await expensive_work.run(context, request, context.state.ingest_slots, *work)
     return file_response(found, reservation, f"{served.name}-{served.version}", format_, headers_of(served))
 
@@ -135,7 +138,9 @@ async def predict_by_model(
     `/v1/models/churn/predict` is the alias `champion`, `/v1/models/churn@challenger/predict` another alias,
     `/v1/models/churn:3/predict` one version for good. An alias is looked up once for each request, so one version
     predicts all its rows, and the answer names it, in JSON and as headers. The prediction of several members is the
-    weighted mean of their probabilities, or of their numbers.
+    weighted mean of their probabilities, or of their numbers. A version keeps the temperature that it was published
+    with; an `interval` reads the predictions that its members' jobs have kept: a 500 with the code
+    `predictions_corrupt` if their file is missing or damaged on the server.
     """
     served = await served_at(context, model)
     by = {"model": {"name": served.name, "version": served.version, "alias": served.alias}}
