@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from service.client.reports import Format
     from service.client.sweep import Sweep
     from service.client.transport import Transport
+    from service.domain.prediction import AppliedCalibration
     from service.reports.evaluation import Evaluation
 
 FileFormat = Literal["bundle", "onnx", "pt2"]
@@ -108,6 +109,10 @@ class Model:
         """
         options = PredictOptions(calibrated=calibrated, interval=interval)
         return Predictor(self._transport, self._at(at), options).of(rows, out)
+
+    def calibration(self, *, at: str | int = CHAMPION, interval: float | None = None) -> AppliedCalibration | None:
+        """How `predict` is calibrated, or why it stays raw; None for regression without `interval`."""
+        return Predictor(self._transport, self._at(at), PredictOptions(interval=interval)).calibration()
 
     @overload
     def report(

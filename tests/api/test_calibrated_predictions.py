@@ -284,7 +284,8 @@ def test_an_interval_needs_kept_predictions_and_enough_of_them(
     rows = {"rows": [{"x0": 1.0, "x1": 2.0}]}
 
     def refused(job: str, content_type: str | None = None) -> tuple[int, str]:
-        kind = {"json": rows} if content_type is None else {"content": "x0,x1\n1,2\n"}
+        too_large = "x0,x1\n" + "1,2\n" * 50_000  # so that it is refused with 413 if it is received
+        kind = {"json": rows} if content_type is None else {"content": too_large}
         headers = {} if content_type is None else {"Content-Type": content_type}
         response = client.post(f"/v1/jobs/{job}/predict", params={"interval": 0.9}, headers=headers, **kind)
         return response.status_code, response.json()["detail"]
