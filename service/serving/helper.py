@@ -96,6 +96,7 @@ def serve(pipe: Connection, model_bytes: int) -> None:
         warm_up,
         preload,
         check_rows,
+        check_options,
         calibration,
         predict,
         prediction_schema,
