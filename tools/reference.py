@@ -28,6 +28,7 @@ from service.api.http import problems
 from service.artifacts import Artifacts
 from service.cli import app as command_line
 from service.client.model import Models
+from service.client.served_model import ServedModel
 from service.domain.epoch import Epoch
 from service.domain.event import Event
 from service.domain.status import ErrorCode, Status, StopReason
@@ -219,7 +220,7 @@ def client() -> str:
     """The public methods of the Python client."""
     names = (name for name in bestepoch.__all__ if name[0] != "_")
     found = [getattr(bestepoch, name) for name in sorted(names, key=_reading_order)]
-    return "\n".join(map(_class, [*found, Models]))
+    return "\n".join(map(_class, [*found, ServedModel, Models]))
 
 
 def _reading_order(name: str) -> tuple[bool, str]:

@@ -60,7 +60,8 @@ from service.settings import memory_bytes
 from service.spec.limits import JobLimits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from fastapi import FastAPI
 
@@ -85,16 +86,6 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
     """Build the API. The caller opens and closes `database`, `artifacts` and `predictor`."""
     watcher = Watcher(database)
     sampler = Sampler(database, settings.sample_rows)
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        watcher.start()
-        sampler.start()
-        yield
-        await sampler.stop()
-        watcher.stop()
-        await watcher.join()
-
     app = FastAPIOffline(
         redoc_url=None,
         title="bestepoch",
@@ -102,7 +93,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         description=DESCRIPTION,
         version=version("bestepoch"),
         openapi_tags=TAGS,
-        lifespan=lifespan,
+        lifespan=_lifespan(watcher, sampler),
         telemetry={"auto_configure": True, "logs": False},  # sent to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set
         redirect_slashes=False,
     )
@@ -147,6 +138,21 @@ def _state(
         compute_slots=FairLimiter(*COMPUTE_SLOTS),
         report_slots=FairLimiter(*REPORT_SLOTS),
     )
+
+
+def _lifespan(watcher: Watcher, sampler: Sampler) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Starts and stops the tasks of the application."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        watcher.start()
+        sampler.start()
+        yield
+        watcher.stop()
+        await sampler.stop()
+        await watcher.join()
+
+    return lifespan
 
 
 def _limits(settings: Settings) -> JobLimits:

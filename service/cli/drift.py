@@ -35,7 +35,7 @@ def drift(
     """Compare new rows with those that a model was trained on: which columns have drifted?"""
     with connect(url, api_key) as client:
         try:
-            found = client.models.drift(model, file)
+            found = client.models.at(model).drift(file)
         except ValueError as error:
             raise CommandError(str(error)) from None
     if as_json:

@@ -17,7 +17,7 @@ from service.domain.status import Status
 if TYPE_CHECKING:
     from service.client import Job
     from service.client.job import Kind
-    from service.client.model import FileFormat
+    from service.client.served_model import FileFormat
 
 app = typer.Typer()
 
@@ -155,7 +155,7 @@ def download(
                     "a model is downloaded as bundle, onnx or pt2; `--last` and weights are those of a job"
                 )
             packed = cast("FileFormat", (format_ or CheckpointFormat.bundle).value)
-            saved = client.models.download(source, out, packed, calibrated=not raw)
+            saved = client.models.at(source).download(out, packed, calibrated=not raw)
     typer.echo(json.dumps({"path": str(saved)}) if as_json else f"Saved {saved}")
 
 
@@ -181,7 +181,7 @@ def predict(
             if predictor.startswith("job_"):  # names of models have no underscore
                 predictions = client.job(predictor).predict_file(file, calibrated=not raw, interval=interval)
             else:
-                predictions = client.models.predict_file(predictor, file, calibrated=not raw, interval=interval)
+                predictions = client.models.at(predictor).predict_file(file, calibrated=not raw, interval=interval)
         except ValueError as error:
             raise CommandError(str(error)) from None
     if out is not None:

@@ -48,7 +48,7 @@ def report(
         def read(form: Literal["object", "markdown", "html"]) -> Any:
             if of_job:
                 return client.job(subject).report(form, retrain=retrain)
-            return client.models.report(subject, form)
+            return client.models.at(subject).report(form)
 
         _print(read, html, as_json=as_json)
 
@@ -65,7 +65,7 @@ def evaluate(
     """Print how good a model is on labelled rows as Markdown, beside the rows that were held out in training."""
     with connect(url, api_key) as client:
         try:
-            _print(lambda form: client.models.evaluate(model, file, form), html, as_json=as_json)
+            _print(lambda form: client.models.at(model).evaluate(file, form), html, as_json=as_json)
         except ValueError as error:
             raise CommandError(str(error)) from None
 

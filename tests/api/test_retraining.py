@@ -89,6 +89,7 @@ def test_a_job_is_retrained_by_one_sweep(client: TestClient, job_factory: JobFac
     assert client.get(first.headers["location"]).json()["id"] == sweep["id"]
 
 
+@both_databases
 def test_requests_at_once_share_a_sweep(live: httpx2.Client, job_factory: JobFactory) -> None:
     path = ended_job(live, job_factory)
 

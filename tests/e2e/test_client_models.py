@@ -34,17 +34,17 @@ def test_a_model_is_published_predicts_moves_and_rolls_back(client: Client, tmp_
     assert (two.version, [member.weight for member in two.members]) == (2, [0.75, 0.25])
     assert model.predict(MEASURED) == first.predict(MEASURED)
     expected = _mixed(first.predict(MEASURED), second.predict(MEASURED))
-    for mixed, answer in zip(expected, model.predict(MEASURED, at=2), strict=True):
+    for mixed, answer in zip(expected, model.at(2).predict(MEASURED), strict=True):
         assert answer["probabilities"] == pytest.approx(mixed, rel=1e-6)
     assert model.promote(2).previous == 1
-    assert model.predict(MEASURED) == model.predict(MEASURED, at=2)
+    assert model.predict(MEASURED) == model.at(2).predict(MEASURED)
     frame = model.predict(pd.DataFrame(MEASURED, columns=two.features))
     assert list(frame["prediction"]) == [each["prediction"] for each in model.predict(MEASURED)]
-    bundle = model.download(tmp_path, at=2)
+    bundle = model.at(2).download(tmp_path)
     assert bundle.name == "client-birds-2.zip"
     assert "version.json" in ZipFile(bundle).namelist()
-    assert model.card(at=2).startswith("# `client-birds`, version 2\n")
-    assert client.models.download("client-birds:1", tmp_path / "birds.onnx", "onnx").name == "birds.onnx"
+    assert model.at(2).card().startswith("# `client-birds`, version 2\n")
+    assert client.models.at("client-birds:1").download(tmp_path / "birds.onnx", "onnx").name == "birds.onnx"
     assert model.rollback().version == 1
     with pytest.raises(LookupError, match="no version to roll back to"):
         model.rollback()
@@ -90,7 +90,7 @@ def test_a_greedy_ensemble_of_a_cross_validated_sweep_has_metrics(client: Client
     ]
     assert log_loss[1] <= log_loss[0] + 1e-9  # type: ignore[operator]
     job = next(client.jobs(sweep=sweep.id))
-    answer = client.models.get("greedy-birds").predict([{"bill_length_mm": 39.1}], at=greedy.version)
+    answer = client.models.get("greedy-birds").at(greedy.version).predict([{"bill_length_mm": 39.1}])
     assert np.isclose(sum(answer[0]["probabilities"].values()), 1.0)
     assert answer[0]["prediction"] in job.predict([{"bill_length_mm": 39.1}])[0]["probabilities"]
 
@@ -109,7 +109,7 @@ def test_members_with_different_columns_are_averaged(client: Client) -> None:
         job.predict([{name: MEASURED[0][name] for name in names}])
         for job, names in zip(jobs, *grid.values(), strict=True)
     ]
-    [answer] = client.models.get("columns").predict(MEASURED[:1], at=both.version)
+    [answer] = client.models.get("columns").at(both.version).predict(MEASURED[:1])
     for name, probability in answer["probabilities"].items():
         mean = np.mean([answer[0]["probabilities"][name] for answer in answers])
         assert probability == pytest.approx(mean, rel=1e-6)

@@ -30,7 +30,7 @@ def test_a_model_is_reported_and_evaluated(client: Client, run: Run, tmp_path: P
     assert evaluation.rows == frame["species"].notna().sum()
     assert evaluation.compared_with is not None
     assert evaluation.compared_with.classification == report.classification
-    rows = model.evaluate(frame.astype(object).where(frame.notna(), None).to_dict("records"), at=1)
+    rows = model.at(1).evaluate(frame.astype(object).where(frame.notna(), None).to_dict("records"))
     assert rows == evaluation
     duckdb.read_csv(str(PENGUINS), na_values="NA").write_parquet(str(tmp_path / "rows.parquet"))
     assert model.evaluate(tmp_path / "rows.parquet") == evaluation

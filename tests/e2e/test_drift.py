@@ -55,9 +55,9 @@ def test_next_months_rows_are_compared_with_those_of_the_training(
     assert island.unseen == pytest.approx(35 / 344)
     frame = pd.read_csv(heavier)
     rows = json.loads(frame.to_json(orient="records"))
-    assert model.drift(frame) == model.drift(rows) == model.drift(heavier, at="champion") == shifted
+    assert model.drift(frame) == model.drift(rows) == model.at("champion").drift(heavier) == shifted
     assert (shifted.model.version, shifted.model.alias, shifted.sampled_since) == (1, "champion", None)
-    assert model.drift(rows, at=1).columns == shifted.columns
+    assert model.at(1).drift(rows).columns == shifted.columns
     with pytest.raises(ApiError, match="no column 'island'"):
         model.drift(frame.drop(columns="island"))
 

@@ -20,7 +20,7 @@ from tests.fuzz.conftest import KEY
 # What a schema allows may still be wrong: a column that the data set has not, a rule that cannot be.
 EXCLUDED = [positive_data_acceptance]
 # And any bytes at all may be a file.
-TAKE_FILES = {"predict", "predict_by_model", "measure_drift", "create_dataset"}
+TAKE_FILES = {"predict", "predict_by_model", "measure_drift", "evaluate_model", "create_dataset"}
 SHARDS = 8
 SECONDS = 20.0  # of one request; the slowest take two
 

@@ -23,7 +23,10 @@ KEY = "bep_for-the-generated-client"
 # Bodies that the generator does not know, beside the JSON that it takes: files of rows are taken, too.
 PASSED_OVER = [
     (f"POST {path} within predictions.", f"Unsupported content type {kind}")
-    for path in ("/v1/jobs/{job_id}/predict", "/v1/models/{model}/predict", "/v1/models/{model}/drift")
+    for path in (
+        "/v1/jobs/{job_id}/predict",
+        *(f"/v1/models/{{model}}/{what}" for what in ("predict", "drift", "evaluate")),
+    )
     for kind in ("text/csv", "application/vnd.apache.parquet")
 ]
 

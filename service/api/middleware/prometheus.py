@@ -63,6 +63,15 @@ class Metrics:
             "Requests with an invalid API key, throttled ones too.",
             registry=self.registry,
         )
+        self.shadow_rows = Counter(
+            "bestepoch_shadow_rows", "Rows that a shadow version has predicted, too.", registry=self.registry
+        )
+        self.shadow_different = Counter(
+            "bestepoch_shadow_different_rows", "Rows that it has predicted differently.", registry=self.registry
+        )
+        self.shadow_failures = Counter(
+            "bestepoch_shadow_failures", "Requests whose shadow version has predicted nothing.", registry=self.registry
+        )
         self.sent = Counter("bestepoch_http_sent_bytes", "Bytes of response bodies.", labels, registry=self.registry)
 
     def text(self) -> bytes:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Request
+from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict
 from starlette.responses import Response
 
 from service.api import expensive_work
 from service.api.context import Reader, RequestContext
 from service.api.http.openapi import PREDICT_EXAMPLES, problems
+from service.api.models.shadow import ShadowPredictions, shadow_predictions
 from service.api.routes.prediction_files import (
     FileRoute,
     Reservation,
@@ -27,8 +29,9 @@ from service.api.strict_route import StrictRoute
 from service.api.tabular_responses import TABULAR_CONTENT
 from service.domain.model import CHAMPION
 from service.domain.model_ref import Member, ModelRef
-from service.domain.prediction import AppliedCalibration, ModelCalibration
-from service.spec.model import ADDRESS
+from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
+from service.errors import InvalidRequest
+from service.spec.model import ADDRESS, LABEL
 from service.store.models import aliases
 from service.store.models.aliases import ServedMember, ServedVersion
 
@@ -93,6 +96,19 @@ class ModelPredictions(BaseModel):
     probabilities."""
     model: PredictingModel
     """The version that predicted."""
+    shadow: ShadowPredictions | None = None
+    """How often the version of `?shadow=` predicts something else; absent without it."""
+
+
+Shadow = Annotated[
+    str | None,
+    Query(
+        pattern=f"^{LABEL}$",
+        description="An alias whose version predicts the same rows, too; the answer counts the differences in `shadow`."
+        " An error of it is told there, and never fails the answer. For rows in JSON.",
+        examples=["challenger"],
+    ),
+]
 
 
 router = APIRouter(tags=["predictions"])
@@ -102,9 +118,16 @@ _rows = APIRouter(prefix="/models", route_class=StrictRoute)
 
 @_files.post("/{model}/predict", include_in_schema=False)
 async def predict_file_by_model(
-    model: Address, request: Request, context: Reader, reservation: Reservation, options: Options
+    model: Address,
+    request: Request,
+    context: Reader,
+    reservation: Reservation,
+    options: Options,
+    shadow: Shadow = None,
 ) -> Response:
     """See `predict_by_model`. The file is streamed through the disk, never whole in memory."""
+    if shadow is not None:
+        raise InvalidRequest("`shadow` compares rows in JSON; predict the file by both versions to compare them")
     format_ = format_of(request)
     served = await served_at(context, model)
     model_ref = ref_of(context, served)
@@ -132,6 +155,7 @@ async def predict_by_model(
     request: Request,
     context: Reader,
     options: Options,
+    shadow: Shadow = None,
 ) -> Response:
     """Predict rows with a published model: JSON, CSV or Parquet, as for a job.
 
@@ -145,9 +169,26 @@ async def predict_by_model(
     served = await served_at(context, model)
     by = {"model": {"name": served.name, "version": served.version, "alias": served.alias}}
     model_ref = ref_of(context, served)
-    answer = await predicted_rows(context, request, model_ref, options, asked.rows, by, headers_of(served))
+    more = None if shadow is None else partial(_shadow, context, served.name, shadow, asked.rows, options)
+    answer = await predicted_rows(context, request, model_ref, options, asked.rows, by, headers_of(served), more)
     context.state.sampler.add(context.caller.tenant, served.name, served.version, asked.rows)
     return answer
+
+
+def _shadow(
+    context: RequestContext,
+    name: str,
+    alias: str,
+    rows: list[dict[str, Any]],
+    options: PredictionOptions,
+    answered: PredictedRows,
+) -> dict[str, Any]:
+    def find() -> tuple[ModelRef, int]:
+        with context.database.reading() as connection:
+            served = aliases.served(connection, name, alias=alias)
+        return ref_of(context, served), served.version
+
+    return {"shadow": shadow_predictions(context, find, alias, rows, options, answered)}
 
 
 router.include_router(_files)

@@ -177,10 +177,11 @@ async def predicted_rows(
     rows: list[dict[str, Any]],
     by: dict[str, Any],
     headers: dict[str, str] | None = None,
+    more: Callable[[PredictedRows], dict[str, Any]] | None = None,
 ) -> Response:
-    """The predictions as JSON beside `by`, which says what made them."""
+    """The predictions as JSON beside `by`, which says what made them, and `more`, computed from them in a thread."""
     predictor, slots = context.state.predictor, context.state.predict_slots
-    if len(rows) <= max(1, FEW_ROWS // len(ref.members)):
+    if more is None and len(rows) <= max(1, FEW_ROWS // len(ref.members)):
         coroutine = predictor.predict_few(context.caller.tenant, ref, rows, options)
         body = _body(await expensive_work.until_disconnect(request, coroutine), by)
         if len(body) <= MAX_BUFFERED_BYTES:
@@ -189,7 +190,8 @@ async def predicted_rows(
 
     def many() -> Response:
         # Serialized here, in the thread, to keep the event loop free.
-        body = _body(predictor.predict(ref, rows, options), by)
+        found = predictor.predict(ref, rows, options)
+        body = _body(found, by if more is None else {**by, **more(found)})
         if len(body) <= MAX_BUFFERED_BYTES:
             return Response(body, headers=headers, media_type=JSON)
         return _from_disk(context, body, headers)

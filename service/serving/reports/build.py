@@ -39,7 +39,7 @@ def build(asked: ReportInputs) -> ReportSections:
     part = "test" if len(kept.row) > kept.validation_rows else "validation"
     predicted = predictions.only(part)
     evaluated, validation = predicted.finite, predictions.only("validation")
-    complete: NDArray[Any] = np.all(validation.weights > 0, axis=0)
+    complete = np.all(validation.weights > 0, axis=0)
     calibration = calibrate(validation.table.truth, validation.outputs, complete)
     names = None if kept.classes is None else class_names(kept.classes)
     loss, outputs = _regression_loss(asked), evaluated.outputs

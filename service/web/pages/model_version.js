@@ -45,7 +45,7 @@ function promoteButton({ model, version }) {
   return button("Promote to champion", async () => {
     await send("PUT", `/v1/models/${model}/aliases/champion`, { version });
     location.hash = `#/model/${model}`;
-  }, { "data-needs": "submit", title: `/v1/models/${model}/predict answers by this version from then on` });
+  }, { "data-needs": "submit", title: `Requests to the name ${model} are then answered by this version` });
 }
 
 function deleteButton({ model, version }) {

@@ -116,12 +116,8 @@ def test_the_temperature_is_the_one_that_predictions_have(
 ) -> None:
     for module in (temperature, calibration):
         monkeypatch.setattr(module, "MIN_ROWS", 10)
-    sure = {
-        "max_epochs": 100,
-        "early_stopping": None,
-        "optimizer": {"lr": 0.1},
-        "data": {"features": ["noise", "when"]},
-    }
+    noise = {"data": {"features": ["noise", "when"]}}
+    sure = {"max_epochs": 100, "early_stopping": None, "optimizer": {"lr": 0.1}, **noise}
     asked = version(table(tmp_path), tmp_path, "class", [each | sure for each in members])
     files = [(each.checkpoint, each.weight, each.predictions) for each in asked.members]
     ref = ModelRef(

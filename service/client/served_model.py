@@ -1,0 +1,127 @@
+"""One version of a published model, at an address that says which: predictions, reports, drift, downloads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+
+from service.client.predictions import FILE_SECONDS, PredictOptions, Predictor, body_of
+from service.client.reports import evaluate, read_report
+from service.client.transport import EXPORT_SECONDS
+from service.drift.report import ModelDrift
+from service.reports.report import VersionReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from service.client.predictions import Frame
+    from service.client.reports import Format
+    from service.client.transport import Transport
+    from service.domain.prediction import AppliedCalibration
+    from service.reports.evaluation import Evaluation
+
+FileFormat = Literal["bundle", "onnx", "pt2"]
+
+
+class ServedModel:
+    """The version at `address`: `NAME` (its alias `champion`), `NAME@ALIAS` or `NAME:VERSION`.
+
+    An alias is looked up at each request.
+    """
+
+    def __init__(self, transport: Transport, address: str) -> None:
+        self._transport, self.address = transport, address
+        self._path = f"/v1/models/{address}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.address}>"
+
+    @overload
+    def predict(self, rows: Iterable[Mapping[str, Any]], **options: Unpack[PredictOptions]) -> list[dict[str, Any]]: ...
+    @overload
+    def predict(
+        self, rows: str | Path, out: None = None, **options: Unpack[PredictOptions]
+    ) -> list[dict[str, Any]]: ...
+    @overload
+    def predict(self, rows: str | Path, out: str | Path, **options: Unpack[PredictOptions]) -> Path: ...
+    @overload
+    def predict(self, rows: Frame, **options: Unpack[PredictOptions]) -> Frame: ...
+    def predict(
+        self, rows: Any, out: str | Path | None = None, *, calibrated: bool = True, interval: float | None = None
+    ) -> Any:
+        """Predict rows, as `Job.predict` does."""
+        options = PredictOptions(calibrated=calibrated, interval=interval)
+        return Predictor(self._transport, self._path, options).of(rows, out)
+
+    def calibration(self, interval: float | None = None) -> AppliedCalibration | None:
+        """How predictions are calibrated, or why they stay raw; None for regression without `interval`."""
+        return Predictor(self._transport, self._path, PredictOptions(interval=interval)).calibration()
+
+    def predict_file(self, rows: str | Path, **options: Unpack[PredictOptions]) -> bytes:
+        """The predictions for a file of rows, as the bytes of a file of the same format."""
+        return Predictor(self._transport, self._path, options).bytes_of(rows)
+
+    @overload
+    def report(
+        self, format: Literal["object"] = "object", *, costs: Mapping[str, float] | None = None
+    ) -> VersionReport: ...
+    @overload
+    def report(self, format: Literal["markdown", "html"], *, costs: Mapping[str, float] | None = None) -> str: ...
+    def report(
+        self,
+        format: Format = "object",  # noqa: A002
+        *,
+        costs: Mapping[str, float] | None = None,
+    ) -> VersionReport | str:
+        """What the version is worth, as `Job.report`."""
+        return read_report(self._transport, self._path, VersionReport, format, costs)
+
+    @overload
+    def evaluate(self, rows: Any, format: Literal["object"] = "object") -> Evaluation: ...
+    @overload
+    def evaluate(self, rows: Any, format: Literal["markdown", "html"]) -> str: ...
+    def evaluate(self, rows: Any, format: Format = "object") -> Evaluation | str:  # noqa: A002
+        """How good the version is on labelled rows, compared with its report.
+
+        `rows`: a DataFrame, the path of a CSV, Parquet or JSON Lines file, or dicts by column name (10,000 at most),
+        with the target in its column; rows without are left out.
+        """
+        return evaluate(self._transport, self._path, rows, format)
+
+    def drift(self, rows: Any = None) -> ModelDrift:
+        """How rows, which need no target, differ from those that the version was trained on.
+
+        `rows`: a DataFrame, the path of a CSV, JSON Lines or Parquet file, or up to 10,000 dicts by column name;
+        default: a sample of the rows that the version was asked to predict, where the service keeps one. Raises
+        ApiError with the status 409 if the version has no profile of its training rows.
+        """
+        method, options = "GET", dict[str, Any](timeout=FILE_SECONDS)
+        if rows is not None:
+            content, media_type = body_of(rows)
+            method, options = "POST", options | {"content": content, "headers": {"Content-Type": media_type}}
+        return ModelDrift.model_validate(self._transport.json(method, f"{self._path}/drift", **options))
+
+    def download(
+        self,
+        path: str | Path,
+        format: FileFormat = "bundle",  # noqa: A002
+        *,
+        calibrated: bool = True,
+    ) -> Path:
+        """Save the version as one file that predicts without the service, with preprocessing and all members inside.
+
+        As the file `path`, or in the folder `path` under a default name. `calibrated`: whether its probabilities are
+        the calibrated ones, as those of `predict` are.
+        """
+        params = {"format": format, "calibrated": calibrated}
+        answer = self._transport.request("GET", f"{self._path}/download", params=params, timeout=EXPORT_SECONDS)
+        target = Path(path)
+        if target.is_dir():
+            name, version = answer.headers["model-name"], answer.headers["model-version"]
+            target /= f"{name}-{version}.{'zip' if format == 'bundle' else format}"
+        target.write_bytes(answer.content)
+        return target
+
+    def card(self) -> str:
+        """The model card of the version, in Markdown."""
+        return self._transport.request("GET", f"{self._path}/card").text
