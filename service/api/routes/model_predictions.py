@@ -131,7 +131,7 @@ async def predict_file_by_model(
     format_ = format_of(request)
     served = await served_at(context, model)
     model_ref = ref_of(context, served)
-    await check_interval(context, request, model_ref, options)
+    await check_interval(context, model_ref, options)
     async with received(context, request, reservation) as source:
         work = predicted_file, context, model_ref, options, source, format_
         found = await expensive_work.run(context, request, context.state.ingest_slots, *work)
