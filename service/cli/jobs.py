@@ -145,6 +145,8 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Download a job's checkpoint, or a model with all its members as one file."""
+    if not out.parent.is_dir():  # an export may take minutes
+        raise CommandError(f"there is no folder {out.parent}")
     format_ = format_ or CheckpointFormat.of_file(out.name)
     with connect(url, api_key) as client:
         if source.startswith("job_"):  # names of models have no underscore

@@ -230,7 +230,7 @@ class Job:
         `calibrated`: whether the probabilities of these three are the calibrated ones, as those of `predict` are.
         """
         path = f"{self._path}/checkpoints/{kind}/download"
-        params = {"format": format, "calibrated": calibrated}
+        params: dict[str, Any] = {"format": format, **({} if calibrated else {"calibrated": False})}
         return self._transport.request("GET", path, params=params, timeout=EXPORT_SECONDS).content
 
     def download(

@@ -144,6 +144,7 @@ def test_the_commands_publish_promote_predict_download_and_roll_back(client: Cli
     assert set(ZipFile(saved).namelist()) == set(ZipFile(raw).namelist())
     assert calibrated == raw.read_bytes()  # too few validation rows for a temperature
     assert said("download", "shop@next", "--raw", "--out", str(tmp_path)) == f"Saved {tmp_path / 'shop-2-raw.zip'}\n"
+    assert str(run("download", "shop", "--out", str(tmp_path / "no" / "my.zip")).exception).startswith("there is no ")
     program = tmp_path / "my.pt2"
     said("download", "shop:2", "--out", str(program))
     assert {Path(name).name for name in ZipFile(program).namelist()} >= {"model.json"}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from service.training.checkpoint import LoadedCheckpoint
 
 LOADER = {
-    "load.py": Markdown("loads the model and predicts; needs only torch: `python load.py rows.csv`"),
+    "load.py": Markdown("predicts: `python load.py rows.csv`; needs only Python 3.11 or later, and torch"),
     "inputs.py": Markdown("the preprocessing, for `load.py`"),
     "cells.py": Markdown("reads the values of rows, for `load.py`"),
     "layers.py": Markdown("the layers of networks, for `load.py`"),

@@ -1,4 +1,4 @@
-"""A trained model with its preprocessing: raw rows in, predictions out. Needs only torch.
+"""A trained model with its preprocessing: raw rows in, predictions out. Needs Python 3.11 or later, and torch.
 
 In a bundle this file is called load.py, beside the modules that it imports, model.json and weights.pt:
 

@@ -96,7 +96,7 @@ def _calibration(found: ModelCalibration | None, temperature: float | None) -> l
     raw = temperature == 1.0 != found.temperature
     said = write(
         "By default, logarithms of probabilities are divided by the temperature {temperature} ({rows} validation rows: "
-        "{reason}).{but}",
+        "{reason}).{but} The metrics above are those of raw probabilities.",
         but=Markdown(" Those of this bundle are not: it was made with `calibrated=false`." if raw else ""),
         temperature=number(found.temperature),
         rows=Markdown(f"{found.rows:,}"),

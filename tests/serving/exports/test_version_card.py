@@ -109,6 +109,7 @@ def test_a_raw_bundle_says_that_its_probabilities_are_not_calibrated() -> None:
 
     assert "divided by the temperature 1.25 (1,000 validation rows: `fitted`). Those of this bundle are not" in text
     assert "Probabilities are the weighted mean of those of the members, not calibrated by a temperature." in text
+    assert "The metrics above are those of raw probabilities." in text
     assert "last layer" not in text
 
 
