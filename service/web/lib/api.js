@@ -9,8 +9,10 @@ const STREAM_TIMEOUT_MILLISECONDS = 45000; // the server sends a heartbeat every
 /** An error response: `status`, `errors` (one for each invalid field) and the server's message. */
 export class ApiError extends Error {
   constructor(status, problem) {
-    const fields = (problem.errors ?? []).map((each) => `${each.pointer ?? each.parameter}: ${each.message}`);
-    super([problem.detail ?? problem.title ?? `HTTP status ${status}`, ...fields.slice(0, 3)].join("; "));
+    const detail = problem.detail ?? problem.title ?? `HTTP status ${status}`;
+    const fields = (problem.errors ?? []).slice(0, 3).map((each) => `${each.pointer ?? each.parameter}: ${each.message}`)
+      .filter((text) => !detail.includes(text)); // the detail is often the first of them
+    super((fields.some((text) => text.includes(detail)) ? fields : [detail, ...fields]).join("; "));
     this.status = status;
     this.errors = problem.errors ?? [];
     this.retryable = status >= 500 || status === 429;
