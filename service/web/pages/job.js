@@ -22,11 +22,15 @@ export async function show(root, { id, view, signal }) {
   const header = h("div");
   const plan = current === "report" ? null : planOf(job, signal);
   const training = current === "training" ? trainingView(job, plan, signal) : null;
-  root.append(header, training ? training.element : otherView(current, job, plan, signal));
+  const report = current === "report" ? reportPanel(`/v1/jobs/${id}/report`, signal) : null;
+  root.append(header, training?.element ?? (report ? reportView(report, id, signal) : predictionView(job, plan, signal)));
 
   function setJob(next) {
     if (FINISHED.includes(job.status) && !FINISHED.includes(next.status)) return; // a stale response
-    if (FINISHED.includes(next.status) && !FINISHED.includes(job.status)) toast(`${next.name ?? id}: ${next.status}`);
+    if (FINISHED.includes(next.status) && !FINISHED.includes(job.status)) {
+      toast(`${next.name ?? id}: ${next.status}`);
+      report?.load();
+    }
     job = next;
     document.title = `${job.name ?? id} – bestepoch`;
     const key = JSON.stringify([job.name, job.status, job.control, job.best?.checkpoint !== undefined, job.warnings]);
@@ -60,8 +64,11 @@ function headerOf(job, current, setJob) {
   ].filter(Boolean);
 }
 
-function otherView(view, job, plan, signal) {
-  if (view === "report") return h("div", {}, reportPanel(`/v1/jobs/${job.id}/report`, signal), retrainingPanel(job.id, signal));
+function reportView(report, id, signal) {
+  return h("div", {}, report.element, retrainingPanel(id, signal));
+}
+
+function predictionView(job, plan, signal) {
   return predictView(`/v1/jobs/${job.id}/predict`, plan.then((found) => (found.inputs ? found : Promise.reject(new Error(found.error)))), signal);
 }
 
