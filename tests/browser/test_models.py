@@ -129,7 +129,7 @@ def test_an_interval_and_raw_probabilities_are_asked_for(
     fill(page, ROW)
     page.get_by_role("button", name="Predict", exact=True).click()
     asked = service.post("/v1/models/masses/predict", params={"interval": 0.9}, json={"rows": [ROW]}).json()
-    lower, upper = (f"{asked['predictions'][0][end]:.4g}" for end in ("lower", "upper"))
+    lower, upper = (f"{asked['predictions'][0][end]:.6g}" for end in ("lower", "upper"))
     expect(page.locator("main")).to_contain_text(f"90% interval: {lower} to {upper}")
     expect(page.get_by_label("Calibrated probabilities")).to_be_hidden()
 
