@@ -167,6 +167,9 @@ def _effects(found: Effects, times: list[str]) -> Section:
 
 def slices_section(found: SlicesSection, times: list[str]) -> Section:
     """Where the error is larger than elsewhere."""
+    if not found.looked_at:
+        none = f"No slice of one column has at least {found.min_rows:,} rows inside and outside."
+        return Section(TITLES["slices"], [Paragraph(none)])
     text = (
         f"{found.looked_at:,} slices of one column and {found.pairs:,} pairs, of at least {found.min_rows:,} rows, "
         "were looked at; p-values are corrected for their number."
