@@ -187,8 +187,8 @@ export async function sendFile(path, file, signal, headers = {}) {
 }
 
 /** Download what is at `path` as a file; natively by the browser where no request header is needed. */
-export async function download(path, accept = null) {
-  if (sessionStorage.getItem(KEY_ITEM) || accept) await saveResponse(await request(path, { headers: accept ? { Accept: accept } : {} }));
+export async function download(path, accept = null, signal = null) {
+  if (sessionStorage.getItem(KEY_ITEM) || accept) await saveResponse(await request(path, { signal, headers: accept ? { Accept: accept } : {} }));
   else save(urlOf(path), "");
 }
 

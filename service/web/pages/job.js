@@ -36,7 +36,7 @@ export async function show(root, { id, view, signal }) {
     const key = JSON.stringify([job.name, job.status, job.control, job.best?.checkpoint !== undefined, job.warnings]);
     if (header.dataset.key !== key) { // else focus stays, and screen readers announce nothing
       header.dataset.key = key;
-      header.replaceChildren(...headerOf(job, current, setJob));
+      header.replaceChildren(...headerOf(job, current, setJob, signal));
     }
     training?.update(job);
   }
@@ -56,10 +56,10 @@ function viewsOf(job) {
   return FINISHED.includes(job.status) ? ["report", "training", "predict"] : ["training", "predict"];
 }
 
-function headerOf(job, current, setJob) {
+function headerOf(job, current, setJob, signal) {
   const warnings = h("ul", { class: "warnings", "aria-label": "Warnings" }, job.warnings.map((warning) => h("li", { class: "warning" }, warning.message)));
   return [
-    h("h1", {}, job.name ?? job.id, " ", statusBadge(job.status)), actions(job, setJob), job.warnings.length > 0 && warnings,
+    h("h1", {}, job.name ?? job.id, " ", statusBadge(job.status)), actions(job, setJob, signal), job.warnings.length > 0 && warnings,
     tabs(`job/${job.id}`, viewsOf(job).map((view) => [view, TEXTS[view]]), current),
   ].filter(Boolean);
 }
@@ -72,13 +72,13 @@ function predictionView(job, plan, signal) {
   return predictView(`/v1/jobs/${job.id}/predict`, plan.then((found) => (found.inputs ? found : Promise.reject(new Error(found.error)))), signal);
 }
 
-function actions(job, setJob) {
+function actions(job, setJob, signal) {
   const request = (action) => async () => setJob(await send("POST", `/v1/jobs/${job.id}/${action}`));
   const submit = { "data-needs": "submit" };
   const active = !FINISHED.includes(job.status);
   return h("div", { class: "controls" },
     job.best?.checkpoint && button("Download best checkpoint", () => download(`/v1/jobs/${job.id}/checkpoints/best/download`), { class: "primary" }),
-    job.best?.checkpoint && exportMenu(exports(job)),
+    job.best?.checkpoint && exportMenu(exports(job), signal),
     !active && job.best?.checkpoint && publishButton({ job: job.id }),
     active && button("Cancel", request("cancel"), submit),
     ["queued", "running"].includes(job.status) && job.control !== "pause" && button("Pause", request("pause"), submit),

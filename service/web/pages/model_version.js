@@ -23,7 +23,7 @@ export async function show(root, { id, view, signal }) {
   root.append(
     h("h1", {}, h("a", { href: `#/model/${name}` }, name), ` version ${number} `, version.aliases.map((alias) => h("span", { class: "label" }, alias))),
     version.description ? h("p", {}, version.description) : "",
-    h("div", { class: "controls" }, !version.aliases.includes("champion") && promoteButton(version), exportMenu(exports(id)), deleteButton(version)),
+    h("div", { class: "controls" }, !version.aliases.includes("champion") && promoteButton(version), exportMenu(exports(id), signal), deleteButton(version)),
     tabs(`version/${id}`, Object.entries(VIEWS), current), viewOf(current, version, signal));
 }
 
