@@ -12,6 +12,7 @@ import pytest
 from service.api.live import sampler
 from service.api.live.sampler import MAX_REQUEST_ROWS, MAX_ROW_CHARACTERS, MAX_ROW_VALUES, Sampler
 from service.api.quota import StorageQuota
+from service.domain.access import Actor
 from service.store import usage
 from service.store.engine import Database
 from service.store.models import aliases, models, samples
@@ -114,6 +115,7 @@ def test_rows_of_a_deleted_model_are_not_those_of_the_next_one_of_its_name(
     made = Sampler(database, StorageQuota(0), SLOTS)
     made.add("default", served, [{"x": 1}])
     with database.transaction("default") as connection:
+        aliases.remove(connection, served.model_id, "champion", Actor(key=None, name=None))
         models.remove(connection, served.name)
     next_one = first_version(database, job_factory.published(name=served.name).model)
     made.add("default", next_one, [{"x": "text"}])
