@@ -16,6 +16,7 @@ from service.client.reports import SECONDS as REPORT_SECONDS
 from service.client.reports import read_report
 from service.client.transport import EXPORT_SECONDS, RETRIED, ApiError, ServiceUnavailable
 from service.client.uploads import CsvRows, history_frame, predictions_frame
+from service.domain.checkpoint import CheckpointFormat
 from service.domain.epoch import Epoch
 from service.domain.job import Job as State
 from service.domain.retraining import RetrainingPlan
@@ -244,7 +245,7 @@ class Job:
         """Save a checkpoint as the file `path`, or in the folder `path` under a default name; see `checkpoint`."""
         target, data = Path(path), self.checkpoint(kind, format, calibrated=calibrated)
         if target.is_dir():
-            target /= f"{self.id}-{kind}.{'zip' if format == 'bundle' else format}"
+            target /= f"{self.id}-{kind}{CheckpointFormat(format).file_ending(calibrated=calibrated)}"
         target.write_bytes(data)
         return target
 
