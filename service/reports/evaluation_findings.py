@@ -27,10 +27,17 @@ def _compared(found: Evaluation) -> Iterator[Finding]:
         return
     loss, where = LOSSES[found.loss], f"the {before.rows:,} {before.part} rows of training"
     numbers = f"{number(found.value.value)} instead of {number(before.value.value)}; difference {estimate(difference)}"
-    if (difference.low or 0.0) > 0:
+    if difference.value is None:
+        text = f"The {loss} of these rows is beyond the range of float64, and not compared with {where}."
+        yield Finding(level="warning", text=text)
+    elif difference.low is None or difference.high is None:
+        why = "it takes two rows" if min(found.rows, before.rows) < 2 else "all of them have the same loss"
+        text = f"Whether the difference to {where} is more than chance cannot be told, as {why}: {loss} {numbers}."
+        yield Finding(level="note", text=text)
+    elif difference.low > 0:
         text = f"The version is significantly worse here than on {where}: {loss} {numbers}."
         yield Finding(level="warning", text=text)
-    elif (difference.high or 0.0) < 0:
+    elif difference.high < 0:
         text = f"The version is significantly better here than on {where}: {loss} {numbers}."
         yield Finding(level="good", text=text)
     else:
