@@ -39,6 +39,11 @@ from service.spec.table import ColumnType
 from service.training.checkpoint import LoadedCheckpoint, from_bytes
 from service.training.inference import InferenceModel
 
+NOT_BY_ALL = (
+    "new rows are predicted by all members, validation rows only by those that were not trained on them: their losses "
+    "differ without any change of the data"
+)
+
 
 @dataclass(frozen=True)
 class _Measured:
@@ -153,8 +158,10 @@ def _before(asked: EvaluationInputs, new: Truth) -> _Before:
         return _Before(missing=tuple(missing))
     truth = Truth(predictions.table.truth, new.classes, new.regression_loss)
     measured = _measured(predictions, truth)
-    results = HeldOutResults(part=part, **measured.results)
-    return _Before(results, measured.intervals, kept.only("validation"))
+    results, validation = HeldOutResults(part=part, **measured.results), kept.only("validation")
+    if not np.all(predictions.weights > 0):
+        return _Before(results, None, validation, (MissingSection(section="difference", reason=NOT_BY_ALL),))
+    return _Before(results, measured.intervals, validation)
 
 
 def _reported(member: Member) -> ReportedMember:

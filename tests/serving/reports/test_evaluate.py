@@ -92,7 +92,9 @@ def test_it_is_compared_with_the_rows_of_the_report(tmp_path: Path, members: lis
 
     found = evaluate(inputs(asked, json_rows(tmp_path, "class")))
 
-    assert found.missing == []
+    assert [each.section for each in found.missing] == ([] if report.evaluated.part == "test" else ["difference"])
+    assert (found.difference is None) == (report.evaluated.part == "validation")
+    assert not any("The version is significantly" in each.text for each in found.findings if found.difference is None)
     assert found.compared_with is not None
     assert found.compared_with.part == report.evaluated.part
     assert found.compared_with.classification == report.classification
@@ -187,6 +189,17 @@ def test_one_row_is_not_said_to_be_better_or_worse(tmp_path: Path, target: str) 
 
     assert found.findings[0].level == "note"
     assert "cannot be told, as it takes two rows" in found.findings[0].text
+
+
+@pytest.mark.parametrize("test", [0.0, 0.25])
+def test_it_says_that_validation_rows_chose_the_epoch(tmp_path: Path, test: float) -> None:
+    asked = version(table(tmp_path), tmp_path, "y", [{"split": {"test": test, "validation": 0.3}}])
+    rows = [row | {"y": row["y"] + 100} for row in json_rows(tmp_path, "y") if row["y"] is not None]
+
+    found = evaluate(inputs(asked, rows)).findings[0].text
+
+    assert found.startswith("The version is significantly worse")
+    assert ("Validation rows also chose the best epoch" in found) == (test == 0)
 
 
 def test_equal_or_infinite_losses_are_not_said_to_be_no_significant_difference(tmp_path: Path) -> None:
