@@ -14,7 +14,7 @@ from service.spec.job import JobSpec, Task
 from service.spec.layers import Pool
 from service.spec.limits import array_memory_of, memory_of
 from service.spec.resolved import Resolved, SpecWarning
-from service.spec.table import TableProfile, Value
+from service.spec.table import ColumnType, TableProfile, Value
 from service.spec.task import task_reason
 
 
@@ -52,6 +52,8 @@ class PlannedInput(_Described):
 
     column: str
     """The column's name."""
+    type: ColumnType
+    """What its values are."""
     width: int
     """Number of inputs."""
     categories: list[Value] | None
@@ -145,6 +147,7 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
         inputs=[
             PlannedInput(
                 column=feature.column,
+                type=feature.type,
                 width=feature.width,
                 categories=list(feature.categories) if feature.categories and not feature.value_inputs else None,
                 other=feature.other,

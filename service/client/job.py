@@ -12,6 +12,7 @@ import httpx2
 from service.client import progress_bar
 from service.client.optional_imports import needs
 from service.client.predictions import PredictOptions, Predictor
+from service.client.reports import SECONDS as REPORT_SECONDS
 from service.client.reports import read_report
 from service.client.transport import EXPORT_SECONDS, RETRIED, ApiError, ServiceUnavailable
 from service.client.uploads import CsvRows, history_frame, predictions_frame
@@ -272,12 +273,14 @@ class Job:
 
     def retraining(self) -> RetrainingPlan:
         """What `retrain()` would cost: number of jobs, epochs, an estimate of the time, and what is left out."""
-        return RetrainingPlan.model_validate(self._transport.json("GET", f"{self._path}/retraining"))
+        found = self._transport.json("GET", f"{self._path}/retraining", timeout=REPORT_SECONDS)
+        return RetrainingPlan.model_validate(found)
 
     def retrain(self) -> SweepState:
         """Queue the jobs of a learning curve, and of networks without one column each; their sweep, which a second
         call returns again. `client.sweep_of(sweep.id)` waits for it; then `report(retrain=True)` has the answers."""
-        return SweepState.model_validate(self._transport.json("POST", f"{self._path}/retraining"))
+        found = self._transport.json("POST", f"{self._path}/retraining", timeout=REPORT_SECONDS)
+        return SweepState.model_validate(found)
 
     def best_model(self) -> Network:
         """The PyTorch module with the best epoch's weights, in evaluation mode: (B, inputs) float32 -> (B, outputs).

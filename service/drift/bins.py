@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,23 @@ from service.spec.table import ColumnType
 NUMBER_BINS = 10
 """Numbers with more different values are cut at their deciles."""
 TEXT_BINS = 20
-"""Texts beyond the most frequent ones share a bin."""
+"""Texts beyond the most frequent ones, of training rows and new rows together, share a bin."""
 QUANTILE_POINTS = 256
 MAX_TEXTS = 10_000
 MAX_CHARACTERS = 500_000
 """Of the texts of a column that a profile lists."""
 
 Counts = NDArray[np.int64]
+
+
+class Binned(NamedTuple):
+    """A column of the training rows and of new rows, in the same bins."""
+
+    labels: list[str]
+    training: Counts
+    """(bins,)"""
+    rows: Counts
+    """(bins,)"""
 
 
 def number_profile(column: str, kind: ColumnType, values: NDArray[np.float64]) -> NumberProfile:
@@ -75,39 +85,53 @@ def text_profile(column: str, values: NDArray[Any]) -> TextProfile:
     )
 
 
-def training_counts(profile: ColumnProfile) -> Counts:
-    """(bins,) training rows in each bin of `counts_of`."""
-    if isinstance(profile, NumberProfile):
-        return np.array([0, *profile.counts, 0, profile.missing], dtype=np.int64)
-    first, rest = profile.counts[:TEXT_BINS], profile.counts[TEXT_BINS:]
-    return np.array([*first, sum(rest) + profile.other, profile.missing], dtype=np.int64)
-
-
-def counts_of(profile: ColumnProfile, values: NDArray[Any]) -> Counts:
-    """(bins,) of the values (n,) in each bin.
+def binned(profile: ColumnProfile, values: NDArray[Any]) -> Binned:
+    """How many of the training rows and of the values (n,) are in each bin.
 
     Numbers: those below the training range, those of each bin, those above the range, missing ones. Texts: each of the
-    most frequent training texts, all other texts, missing ones.
+    most frequent texts, all other texts, missing ones.
     """
-    if isinstance(profile, NumberProfile):
-        known = values[np.isfinite(values)]
-        low, high = profile.low, profile.high
-        if low is None or high is None:
-            return np.array([0, len(known), len(values) - len(known)], dtype=np.int64)
-        bins = len(profile.counts)
-        places = 1 + np.searchsorted(profile.edges, known, side="left")
-        places = np.where(known < low, 0, np.where(known > high, bins + 1, places))
-        return np.append(np.bincount(places, minlength=bins + 2), len(values) - len(known)).astype(np.int64)
+    if isinstance(profile, TextProfile):
+        return _texts(profile, values)
+    return Binned(_labels(profile), training_counts(profile), _counts_of(profile, values))
+
+
+def training_counts(profile: NumberProfile) -> Counts:
+    """(bins,) training rows in each bin of numbers."""
+    return np.array([0, *profile.counts, 0, profile.missing], dtype=np.int64)
+
+
+def _counts_of(profile: NumberProfile, values: NDArray[np.float64]) -> Counts:
+    known = values[np.isfinite(values)]
+    low, high = profile.low, profile.high
+    if low is None or high is None:
+        return np.array([0, len(known), len(values) - len(known)], dtype=np.int64)
+    bins = len(profile.counts)
+    places = 1 + np.searchsorted(profile.edges, known, side="left")
+    places = np.where(known < low, 0, np.where(known > high, bins + 1, places))
+    return np.append(np.bincount(places, minlength=bins + 2), len(values) - len(known)).astype(np.int64)
+
+
+def _texts(profile: TextProfile, values: NDArray[Any]) -> Binned:
+    """The bins depend on the sum of both counts only: by those of the training rows alone they would hold the texts
+    that happen to be frequent there, and be less frequent in any other rows."""
+    known = dict(zip(profile.texts, profile.counts, strict=True))
     counted = Counter(values.tolist())
     missing = counted.pop(None, 0)
-    first = [counted.pop(text, 0) for text in profile.texts[:TEXT_BINS]]
-    return np.array([*first, sum(counted.values()), missing], dtype=np.int64)
+    both = Counter(known)
+    both.update({text: count for text, count in counted.items() if text in known or not profile.other})
+    first = [text for text, _ in sorted(both.items(), key=lambda item: (-item[1], item[0]))[:TEXT_BINS]]
+    training, rows = [known.get(text, 0) for text in first], [counted[text] for text in first]
+    others = sum(profile.counts) + profile.other - sum(training), counted.total() - sum(rows)
+    return Binned(
+        [*map(cell, first), "(other)", "(missing)"],
+        np.array([*training, others[0], profile.missing], dtype=np.int64),
+        np.array([*rows, others[1], missing], dtype=np.int64),
+    )
 
 
-def labels(profile: ColumnProfile) -> list[str]:
+def _labels(profile: NumberProfile) -> list[str]:
     """The name of each bin."""
-    if isinstance(profile, TextProfile):
-        return [*map(cell, profile.texts[:TEXT_BINS]), "(other)", "(missing)"]
     if profile.low is None or profile.high is None:
         return ["", "(any value)", "(missing)"]
     low, *ends = [_shown(profile, value) for value in (profile.low, *profile.edges, profile.high)]

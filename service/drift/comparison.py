@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.drift.bins import counts_of, labels, training_counts
+from service.drift.bins import binned
 from service.drift.profile import ColumnProfile, NumberProfile
 from service.drift.report import LARGE, MODERATE, BinShares, ColumnDrift, Drift
-from service.drift.stability import psi, without_drift
+from service.drift.stability import numbers_without_drift, psi, texts_without_drift
 from service.reports.text import cell
 
 MAX_UNSEEN = 5
@@ -23,12 +23,15 @@ def compared(profile: ColumnProfile, values: NDArray[Any], columns: int) -> Colu
 
     Numbers are float64, not finite where missing; texts are objects, None where missing.
     """
-    training, counts = training_counts(profile), counts_of(profile, values)
+    labels, training, counts = binned(profile, values)
     index, rows = float(psi(training, counts)), len(values)
-    expected, limit = without_drift(training, rows, columns)
+    if isinstance(profile, NumberProfile):
+        expected, limit = numbers_without_drift(profile, rows, columns)
+    else:
+        expected, limit = texts_without_drift(training, counts, columns)
     unseen, texts = _unseen(profile, values)
     p, q = training / max(1, training.sum()), counts / max(1, rows)
-    bins = zip(labels(profile), p.tolist(), q.tolist(), strict=True)
+    bins = zip(labels, p.tolist(), q.tolist(), strict=True)
     return ColumnDrift(
         column=profile.column,
         type=profile.type,

@@ -71,8 +71,10 @@ class Profile(FrozenModel):
     no_columns: str | None
     """Why there are no columns; null if there are."""
     predicted_rows: int
-    """Number of held-out rows whose predictions were kept; 0: there are none."""
+    """Number of rows that no member was trained on, and that all have predicted; 0: there are none."""
+    no_predictions: str | None = None
+    """Why there are none; null if there are."""
     predictions: list[ColumnProfile]
-    """Predictions for the held-out rows, named as in files of predictions."""
+    """Predictions for these rows, named as in files of predictions."""
     means: list[float]
     """Mean predicted number, or mean probability of each class, for these rows."""

@@ -52,7 +52,8 @@ class ColumnDrift(FrozenModel):
     unseen_texts: list[str]
     """The most frequent of these texts, at most five."""
     bins: list[BinShares]
-    """Numbers and dates: between the deciles of the training rows. Texts: the 20 most frequent ones."""
+    """Numbers and dates: between the deciles of the training rows. Texts: the 20 that are most frequent in
+    training rows and new rows together."""
 
 
 class MovedBy(FrozenModel):

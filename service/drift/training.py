@@ -57,6 +57,14 @@ class _Metadata(BaseModel):
     preprocessing: _Preprocessing
 
 
+NOT_KEPT = "the jobs of the version's members have not kept their predictions"
+NONE_HELD_OUT = "the job had neither validation nor test rows"
+NONE_OF_ALL = (
+    "there are no rows that all members predicted without being trained on them, and the predictions of some members "
+    "are not like those of all"
+)
+
+
 def profile_of(members: Sequence[ProfiledMember]) -> Profile:
     """The profile; raises CheckpointCorrupt, DatasetCorrupt, PredictionsCorrupt."""
     fitted = [_preprocessing(member.checkpoint) for member in members]
@@ -72,7 +80,8 @@ def profile_of(members: Sequence[ProfiledMember]) -> Profile:
             rows, _ = _columns(sources, features[:1])
         else:
             rows, columns = _columns(sources, features)
-    predicted = _held_out(members)
+    found = _held_out(members)
+    predicted = None if isinstance(found, str) else found
     classes = fitted[0].target.classes
     names = None if classes is None else class_names(classes)
     return Profile(
@@ -81,6 +90,7 @@ def profile_of(members: Sequence[ProfiledMember]) -> Profile:
         no_columns=reason,
         predicted_rows=0 if predicted is None else len(predicted),
         predictions=[] if predicted is None else prediction_profiles(predicted, names),
+        no_predictions=found if isinstance(found, str) else None,
         means=[] if predicted is None else mean_outputs(predicted),
     )
 
@@ -148,15 +158,19 @@ def _profile(feature: _Feature, parts: Sequence[dict[str, NDArray[Any]]]) -> Col
     return number_profile(feature.column, feature.type, values)
 
 
-def _held_out(members: Sequence[ProfiledMember]) -> NDArray[np.float64] | None:
-    """(N, V) the weighted mean of the members that were not trained on a row, for all such rows; None if not kept."""
+def _held_out(members: Sequence[ProfiledMember]) -> NDArray[np.float64] | str:
+    """(N, V) the weighted mean of all members for the rows that none of them was trained on, or why there is none.
+
+    New rows are predicted by all members, whose mean is less certain than a single member: the predictions of single
+    members would differ from them without any drift.
+    """
     mean: WeightedMean | None = None
     for member in members:
         if member.predictions is None:
-            return None
+            return NOT_KEPT
         table = prediction_table.read(member.predictions)
         outputs = table.prediction[:, None] if table.probabilities is None else table.probabilities
         mean = mean or WeightedMean(outputs.shape[1], np.float64)
         mean.add(table.row, table.truth, outputs, member.weight)
-    values = np.empty((0, 1)) if mean is None else mean.rows_of().values
-    return values if len(values) else None
+    values = np.empty((0, 1)) if mean is None else mean.rows_of(len(members)).values
+    return values if len(values) else NONE_OF_ALL if len(members) > 1 else NONE_HELD_OUT

@@ -58,7 +58,7 @@ class Evaluation(Results):
     """What to know first, in words."""
     difference: Estimate | None
     """The loss of these rows minus that of the rows in `compared_with`: above 0 the version is worse here. Null without
-    them."""
+    them, and if not all members predicted them."""
     compared_with: HeldOutResults | None
     """The same numbers for the rows that were held out in training; null if the members have kept no predictions."""
     slices: SlicesSection | None

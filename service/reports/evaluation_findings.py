@@ -23,14 +23,27 @@ def evaluation_findings(found: Evaluation) -> list[Finding]:
 
 def _compared(found: Evaluation) -> Iterator[Finding]:
     before, difference = found.compared_with, found.difference
-    if before is None or difference is None:
+    if before is None:
+        return
+    if difference is None:
+        reasons = (each.reason for each in found.missing if each.section == "difference")
+        yield Finding(level="note", text=f"Not compared with the rows of training: {next(reasons, 'no difference')}.")
         return
     loss, where = LOSSES[found.loss], f"the {before.rows:,} {before.part} rows of training"
     numbers = f"{number(found.value.value)} instead of {number(before.value.value)}; difference {estimate(difference)}"
-    if (difference.low or 0.0) > 0:
-        text = f"The version is significantly worse here than on {where}: {loss} {numbers}."
+    if difference.value is None:
+        text = f"The {loss} of these rows is beyond the range of float64, and not compared with {where}."
         yield Finding(level="warning", text=text)
-    elif (difference.high or 0.0) < 0:
+    elif difference.low is None or difference.high is None:
+        why = "it takes two rows" if min(found.rows, before.rows) < 2 else "all of them have the same loss"
+        text = f"Whether the difference to {where} is more than chance cannot be told, as {why}: {loss} {numbers}."
+        yield Finding(level="note", text=text)
+    elif difference.low > 0:
+        text = f"The version is significantly worse here than on {where}: {loss} {numbers}."
+        if before.part == "validation":
+            text += " Validation rows also chose the best epoch, so their loss is a little too good."
+        yield Finding(level="warning", text=text)
+    elif difference.high < 0:
         text = f"The version is significantly better here than on {where}: {loss} {numbers}."
         yield Finding(level="good", text=text)
     else:

@@ -57,10 +57,11 @@ def _of_baselines(found: Baselines | None) -> Iterator[Finding]:
         yield Finding(level="warning", text=f"{name} {verb} better: {_compared(model, found)}.")
     for model in equal:
         name = model_name(model, found.loss)
-        yield Finding(
-            level="warning" if model.name == "constant" else "note",
-            text=f"No significant difference to {_lowered(name)}: {_compared(model, found)}.",
-        )
+        text = f"No significant difference to {_lowered(name)}: {_compared(model, found)}."
+        if model.difference.value is None:
+            loss = LOSSES[found.loss]
+            text = f"Not compared with {_lowered(name)}: the {loss} of one of them is beyond the range of float64."
+        yield Finding(level="warning" if model.name == "constant" else "note", text=text)
     if not better and not equal and found.models:
         nearest = min(found.models, key=lambda model: model.loss.value or 0.0)
         name = _lowered(model_name(nearest, found.loss))

@@ -14,6 +14,8 @@ Array = NDArray[np.float64]
 
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0)
+T_OF_FEW = {2: 12.706, 3: 4.303, 4: 3.182}
+"""The quantile of Student's t, by rows."""
 
 UNDEFINED = Estimate(value=None, low=None, high=None)
 
@@ -45,11 +47,18 @@ def bca(
 
 
 def _expanded_z(rows: float) -> float:
-    """The quantile of Student's t (in Fisher's expansion) times sqrt(n / (n - 1)); at least five rows count."""
+    """The quantile of Student's t times sqrt(n / (n - 1)); at least five rows count."""
     n = max(rows, 5.0)
-    freedom = n - 1.0
-    t = Z + (Z**3 + Z) / (4.0 * freedom) + (5.0 * Z**5 + 16.0 * Z**3 + 3.0 * Z) / (96.0 * freedom**2)
-    return t * sqrt(n / freedom)
+    return student_t(n) * sqrt(n / (n - 1.0))
+
+
+def student_t(rows: float) -> float:
+    """The quantile of Student's t for a two-sided interval of the mean of at least two rows; from five on by Fisher's
+    expansion."""
+    if rows < 5.0:
+        return T_OF_FEW[int(rows)]
+    freedom = rows - 1.0
+    return Z + (Z**3 + Z) / (4.0 * freedom) + (5.0 * Z**5 + 16.0 * Z**3 + 3.0 * Z) / (96.0 * freedom**2)
 
 
 def _between(value: float, draws: Array, first: float, last: float, low: float, high: float) -> Estimate:

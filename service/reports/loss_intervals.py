@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from math import hypot, isfinite, sqrt
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.reports.bootstrap import Bootstrap
-from service.reports.intervals import bca
+from service.reports.intervals import UNDEFINED, bca, student_t
 from service.reports.rows import Truth
 from service.reports.sections.estimate import Estimate
 
@@ -17,19 +18,17 @@ class Sample(NamedTuple):
     """A loss of some rows."""
 
     value: float
-    draws: NDArray[np.float64]
-    """(B,) its values in resamples."""
-    influences: NDArray[np.float64]
-    """(U,) of the resampled units on the value."""
+    deviation: float
+    """The standard deviation of the rows' influences on the value; that of the mean of n rows is its 1 / sqrt(n)."""
     rows: int
 
 
 class LossIntervals:
     """K losses of the same N rows, all resampled together."""
 
-    def __init__(self, truth: Truth, row_losses: NDArray[np.float64], seed: int = 0) -> None:
-        """`row_losses`: (N, K), whose means are losses or squared RMSEs; `seed`: of the resamples."""
-        bootstrap, self._rows = Bootstrap(len(row_losses), seed), len(row_losses)
+    def __init__(self, truth: Truth, row_losses: NDArray[np.float64]) -> None:
+        """`row_losses`: (N, K), whose means are losses or squared RMSEs."""
+        bootstrap, self._rows = Bootstrap(len(row_losses)), len(row_losses)
         units = [bootstrap.unit_sums(column) for column in (*row_losses.T, np.ones(self._rows))]
         sums = bootstrap.sums(units)
         self._draws = truth.of_mean(np.maximum(sums[:, :-1] / sums[:, -1:], 0.0))  # (B, K)
@@ -53,11 +52,29 @@ class LossIntervals:
 
     def first(self) -> Sample:
         """The first loss."""
-        return Sample(float(self.values[0]), self._draws[:, 0], self._influences[:, 0] / self._rows, self._rows)
+        own = self._influences[:, 0]
+        deviation = float(np.sqrt(own @ own / max(1, self._rows - 1)))
+        return Sample(float(self.values[0]), deviation, self._rows)
 
 
-def difference_of_samples(one: LossIntervals, other: LossIntervals) -> Estimate:
-    """The first loss of some rows minus that of other rows, which are resampled independently, with another seed."""
-    first, second = one.first(), other.first()
-    influences = np.concatenate([first.influences, -second.influences])
-    return bca(first.value - second.value, first.draws - second.draws, influences, min(first.rows, second.rows))
+def difference_of_samples(new: LossIntervals, known: LossIntervals) -> Estimate:
+    """The first loss of new rows minus that of known rows, which are independent of them.
+
+    The interval is one of Student's t with one degree of freedom less than the smaller number of rows. The losses of
+    few rows may vary less than those of many only because the rare large ones are not among them, so the new rows are
+    taken to vary at least as much as the known ones. There is no interval where either are less than two rows or have
+    equal losses, and where a loss is beyond the range of float64.
+    """
+    first, second = new.first(), known.first()
+    value = first.value - second.value
+    if not isfinite(value):
+        return UNDEFINED
+    rows = min(first.rows, second.rows)
+    equal = any(sample.deviation <= 1e-9 * abs(sample.value) for sample in (first, second))
+    if rows < 2 or equal:
+        return Estimate(value=value, low=None, high=None)
+    deviation = max(first.deviation, second.deviation)
+    half = student_t(rows) * hypot(deviation / sqrt(first.rows), second.deviation / sqrt(second.rows))
+    if not isfinite(half):
+        return Estimate(value=value, low=None, high=None)
+    return Estimate(value=value, low=value - half, high=value + half)

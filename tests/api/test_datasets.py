@@ -171,7 +171,7 @@ def test_a_plan_on_an_uploaded_table_names_its_inputs(client: TestClient) -> Non
 
     plain = {"width": 2, "other": False, "embedding_size": None, "bins": 0, "value_inputs": 0}
     assert plan["inputs"] == [
-        {"column": "size", "categories": None, "missing_indicator": True, **plain},
-        {"column": "kind", "categories": ["a", "b"], "missing_indicator": False, **plain},
+        {"column": "size", "type": "number", "categories": None, "missing_indicator": True, **plain},
+        {"column": "kind", "type": "text", "categories": ["a", "b"], "missing_indicator": False, **plain},
     ]
     assert (plan["classes"], plan["task_reason"]) == (["u", "v"], "the target 'y' holds text")

@@ -122,6 +122,7 @@ def test_a_plan_counts_rows_and_steps(client: TestClient) -> None:
     assert planned["rows"] == {"train": 30, "validation": 14, "test": 14, "dropped": 2, "exact": True}
     assert (planned["steps_per_epoch"], planned["monitor"]) == (2, "val_loss")
     plain = {"categories": None, "other": False, "missing_indicator": False, "embedding_size": None, "value_inputs": 0}
+    plain["type"] = "integer"
     assert planned["inputs"] == [{"column": "x0", "width": 1, "bins": 0, **plain}]
     binned = plan(client, inline([*range(58), None, None]), preprocess={"numeric": "piecewise_linear", "bins": 8})
     assert binned["inputs"] == [{"column": "x0", "width": 9, "bins": 8, **plain}]

@@ -158,7 +158,8 @@ def test_an_export_is_downloaded(visitor: Visitor, trained: list[dict[str, Any]]
     page = visitor.go(f"job/{trained[0]['id']}")
 
     with page.expect_download(timeout=60_000) as downloading:
-        page.get_by_label("Export").select_option("Bundle with model card")
+        page.get_by_label("File to export").select_option("Bundle with model card")
+        page.get_by_role("button", name="Export", exact=True).click()
 
     assert downloading.value.suggested_filename.endswith(".zip")
 

@@ -129,7 +129,7 @@ def test_an_interval_and_raw_probabilities_are_asked_for(
     fill(page, ROW)
     page.get_by_role("button", name="Predict", exact=True).click()
     asked = service.post("/v1/models/masses/predict", params={"interval": 0.9}, json={"rows": [ROW]}).json()
-    lower, upper = (f"{asked['predictions'][0][end]:.4g}" for end in ("lower", "upper"))
+    lower, upper = (f"{asked['predictions'][0][end]:.6g}" for end in ("lower", "upper"))
     expect(page.locator("main")).to_contain_text(f"90% interval: {lower} to {upper}")
     expect(page.get_by_label("Calibrated probabilities")).to_be_hidden()
 
@@ -203,9 +203,19 @@ def test_an_ensemble_is_exported(visitor: Visitor, service: httpx2.Client, train
     page = visitor.go("version/exported:1/details")
 
     with page.expect_download(timeout=60_000) as downloading:
-        page.get_by_label("Export").select_option("Bundle with model card")
+        page.get_by_label("File to export").select_option("Bundle with model card")
+        page.get_by_role("button", name="Export", exact=True).click()
 
     assert downloading.value.suggested_filename == "exported-1.zip"
+    expect(page.get_by_text("Making Bundle")).to_have_count(0)
+
+    page.route("**/download?format=onnx", lambda route: None)
+    page.get_by_label("File to export").select_option("ONNX (raw columns in)")
+    page.get_by_role("button", name="Export", exact=True).press("Enter")
+    expect(page.get_by_text("Making ONNX")).to_be_visible()
+    page.get_by_role("button", name="Cancel export").press("Enter")
+    expect(page.get_by_text("Making ONNX")).to_have_count(0)
+    expect(page.get_by_role("button", name="Export", exact=True)).to_be_focused()
 
 
 def test_an_alias_is_moved_and_rolled_back_with_its_history(

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from examples.local_service import running_service
 from tests.browser.conftest import Visitor, visits
-from tests.browser.test_odd_cases import finished_job
+from tests.browser.test_odd_cases import ENDLESS, finished_job
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,25 @@ def test_the_cheapest_threshold_is_found_for_given_costs(
     row = page.get_by_role("region", name="Best thresholds").locator("tr", has_text="lowest cost")
     expect(row).to_contain_text(f"{found['threshold']:.3g} (lowest cost)")
     expect(page.get_by_label("Cost of a missed “yes”")).to_have_value("9")
+
+    page.get_by_label("Cost of a missed “yes”").fill("-1")
+    page.get_by_role("button", name="Find the cheapest threshold").click()
+    expect(page.locator("[name=false_negative]:invalid")).to_be_focused()
+    expect(page.locator("main")).not_to_contain_text("No report")
+
+
+def test_the_report_of_a_running_job_appears_when_it_ends(visitor: Visitor, service: httpx2.Client) -> None:
+    job = service.post("/v1/jobs", json=ENDLESS).json()
+    while service.get(f"/v1/jobs/{job['id']}").json()["best"] is None:
+        service.get(f"/v1/jobs/{job['id']}", params={"wait": 1})
+    page = visitor.go(f"job/{job['id']}/report")
+    expect(page.get_by_text("No report:")).to_be_visible()
+
+    service.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
+
+    expect(page.get_by_role("list", name="Findings")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("No report:")).to_have_count(0)
+    visitor.faults[:] = [each for each in visitor.faults if "409" not in each]
 
 
 @pytest.mark.parametrize(("document", "ending"), [("HTML", ".html"), ("Markdown", ".md")])

@@ -85,7 +85,7 @@ def test_the_folds_of_a_table_are_one_set_of_rows_each_counted_once(tmp_path: Pa
     prepared = prepare(jobs[0].preparation, stored.parquet)
     tested = len(prepared.test.y)
     assert found.rows == len(prepared.train.y) + len(prepared.validation.y)
-    assert found.predicted_rows == found.rows + tested  # out of fold, each training row is predicted once
+    assert found.predicted_rows == tested  # a fold is predicted by one member, new rows by all
     assert [each.column for each in found.predictions] == ["prediction"]
     assert isinstance(found.predictions[0], NumberProfile)
 
@@ -111,6 +111,16 @@ def test_without_kept_predictions_the_profile_has_none(tmp_path: Path) -> None:
 
     assert (found.predicted_rows, found.predictions, found.means) == (0, [], [])
     assert found.columns
+
+
+def test_members_without_common_held_out_rows_have_no_predictions_and_say_why(tmp_path: Path) -> None:
+    stored = penguins(tmp_path)
+    jobs = [stored.resolve("body_mass_g", max_epochs=1, split={"folds": 3, "fold": fold}) for fold in (1, 2, 3)]
+
+    found = profile(tmp_path, [member(tmp_path / f"{n}", job, stored.parquet) for n, job in enumerate(jobs)])
+
+    assert (found.predicted_rows, found.predictions, found.means) == (0, [], [])
+    assert (found.no_predictions or "").startswith("there are no rows that all members predicted")
 
 
 def test_a_spec_of_a_newer_version_leaves_the_columns_out(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import stats
 
+from service.reports.documents.blocks import Paragraph
+from service.reports.documents.content import slices_section
 from service.reports.sections.slices import SliceCondition
 from service.reports.slice_columns import slice_column
 from service.reports.slices import find_slices, holm, student_t_tail, worst_rows
@@ -131,6 +133,8 @@ def test_few_rows_have_no_slices(rows: int) -> None:
 
     assert (found.looked_at, found.pairs, found.slices) == (0, 0, [])
     assert find_slices({}, np.arange(float(rows))).slices == []
+    none = f"No slice of one column has at least {found.min_rows} rows inside and outside."
+    assert slices_section(found, []).blocks == [Paragraph(none)]
 
 
 VALUES = st.one_of(

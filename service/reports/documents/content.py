@@ -41,12 +41,6 @@ TWO_TEXTS = frozenset({0, 1})
 
 def report_document(report: ReportSections) -> Document:
     """The whole document."""
-    rows = report.evaluated
-    subtitle = (
-        f"{_subject(report)}, measured on {rows.rows:,} {rows.part} rows that it was not trained on"
-        + (f"; trained on {rows.training:,} rows" if rows.training is not None else "")
-        + "."
-    )
     sections = []
     if report.baselines is not None:
         sections.append(_baselines(report.baselines, _average(report)))
@@ -69,6 +63,7 @@ def report_document(report: ReportSections) -> Document:
     sections.append(_about(report))
     findings: list[Block] = [Callout(each.level, each.text) for each in report.findings]
     title = f"{report.task.value.capitalize()} of {report.target}"
+    subtitle = f"{_subject(report)}, {_evaluated(report)}."
     return Document(title, subtitle, findings, sections, footer=_origin(report)[0][1])
 
 
@@ -81,6 +76,18 @@ def _subject(report: ReportSections) -> str:
             return f"Version {report.version} of {report.model}, {_average(report)}"
         case _:
             return "Predictions"
+
+
+def _evaluated(report: ReportSections) -> str:
+    """Which rows the metrics are measured on, and how many rows trained the network or the members."""
+    rows, several = report.evaluated, isinstance(report, VersionReport) and len(report.members) > 1
+    unseen = " that it was not trained on"
+    if several and rows.part == "validation":
+        unseen = ", each predicted by the members that were not trained on it"
+    trained = "all members together were trained" if several else "trained"
+    return f"measured on {rows.rows:,} {rows.part} rows{unseen}" + (
+        f"; {trained} on {rows.training:,} rows" if rows.training is not None else ""
+    )
 
 
 def _average(report: ReportSections) -> str:
@@ -160,6 +167,9 @@ def _effects(found: Effects, times: list[str]) -> Section:
 
 def slices_section(found: SlicesSection, times: list[str]) -> Section:
     """Where the error is larger than elsewhere."""
+    if not found.looked_at:
+        none = f"No slice of one column has at least {found.min_rows:,} rows inside and outside."
+        return Section(TITLES["slices"], [Paragraph(none)])
     text = (
         f"{found.looked_at:,} slices of one column and {found.pairs:,} pairs, of at least {found.min_rows:,} rows, "
         "were looked at; p-values are corrected for their number."

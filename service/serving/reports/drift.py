@@ -22,6 +22,7 @@ from service.drift.predictions import mean_outputs, prediction_columns
 from service.drift.profile import Profile
 from service.drift.replacement import as_in_training
 from service.drift.report import ColumnDrift, DriftReport, MovedBy, PredictionMove
+from service.drift.training import NOT_KEPT
 from service.errors import CheckpointCorrupt, DatasetCorrupt
 from service.reports.report import MissingSection
 from service.serving.reports.columns import MAX_INPUTS, MAX_MULTIPLICATIONS
@@ -36,7 +37,6 @@ MAX_PREDICTED = 5_000
 MIN_PREDICTED = 500
 """Fewer rows are repeated, so that replaced columns have their shares."""
 MAX_MOVED_BY = 10
-NOT_KEPT = "the jobs of the version's members have not kept their predictions"
 
 
 def measure(asked: DriftInputs) -> DriftReport:
@@ -57,7 +57,8 @@ def measure(asked: DriftInputs) -> DriftReport:
     if profile.predictions:
         predicted, predictions, moved = _predictions(asked.model.members, profile, table, columns)
     else:
-        missing += [MissingSection(section=name, reason=NOT_KEPT) for name in ("predictions", "moved")]
+        reason = profile.no_predictions or NOT_KEPT
+        missing += [MissingSection(section=name, reason=reason) for name in ("predictions", "moved")]
     report = DriftReport(
         rows=table.rows if asked.staged_rows is None else asked.staged_rows,
         compared_rows=table.rows,

@@ -39,6 +39,11 @@ from service.spec.table import ColumnType
 from service.training.checkpoint import LoadedCheckpoint, from_bytes
 from service.training.inference import InferenceModel
 
+NOT_BY_ALL = (
+    "new rows are predicted by all members, validation rows only by those that were not trained on them: their losses "
+    "differ without any change of the data"
+)
+
 
 @dataclass(frozen=True)
 class _Measured:
@@ -74,7 +79,7 @@ def evaluate(asked: EvaluationInputs) -> Evaluation:
     finite = predict_labelled(model, rows, _sources(members, checkpoints)).finite
     loss = regression_loss([each.spec.loss for each in checkpoints], lambda: fitted.target.scale)
     truth = Truth(finite.table.truth, None if fitted.target.classes is None else len(fitted.target.classes), loss)
-    new, before = _measured(finite, truth, seed=1), _before(asked, truth)
+    new, before = _measured(finite, truth), _before(asked, truth)
     columns, missing = _columns(rows, new, checkpoints), list(before.missing)
     types = {feature.column: feature.type for feature in fitted.features}
     slices = None
@@ -125,10 +130,10 @@ def _sources(members: Sequence[Member], checkpoints: Sequence[LoadedCheckpoint])
     ]
 
 
-def _measured(predictions: HeldOutPredictions, truth: Truth, seed: int) -> _Measured:
+def _measured(predictions: HeldOutPredictions, truth: Truth) -> _Measured:
     outputs, classes = predictions.outputs, predictions.table.classes
     losses = truth.row_losses(outputs)
-    intervals = LossIntervals(truth, losses[:, None], seed)
+    intervals = LossIntervals(truth, losses[:, None])
     results = {
         "rows": len(losses),
         "value": intervals.each()[0],
@@ -152,9 +157,11 @@ def _before(asked: EvaluationInputs, new: Truth) -> _Before:
         missing = [MissingSection(section=name, reason=error.detail) for name in ("compared_with", "conformal")]
         return _Before(missing=tuple(missing))
     truth = Truth(predictions.table.truth, new.classes, new.regression_loss)
-    measured = _measured(predictions, truth, seed=0)
-    results = HeldOutResults(part=part, **measured.results)
-    return _Before(results, measured.intervals, kept.only("validation"))
+    measured = _measured(predictions, truth)
+    results, validation = HeldOutResults(part=part, **measured.results), kept.only("validation")
+    if not np.all(predictions.weights > 0):
+        return _Before(results, None, validation, (MissingSection(section="difference", reason=NOT_BY_ALL),))
+    return _Before(results, measured.intervals, validation)
 
 
 def _reported(member: Member) -> ReportedMember:

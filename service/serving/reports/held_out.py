@@ -36,14 +36,20 @@ class HeldOutPredictions:
     @property
     def finite(self) -> HeldOutPredictions:
         """The rows with finite predictions; raises Conflict if there are rows, but none of them has."""
-        if self.table.probabilities is not None:
+        probabilities = self.table.probabilities
+        kept = np.isfinite(self.table.prediction if probabilities is None else probabilities.sum(axis=1))
+        if kept.all():
             return self
-        kept = np.isfinite(self.table.prediction)
-        if len(kept) and not kept.any():
+        if not kept.any():
             raise Conflict("no prediction is finite")
         table, validation = self.table, int(np.count_nonzero(kept[: self.table.validation_rows]))
         left = PredictionTable(
-            table.source, table.row[kept], validation, table.truth[kept], table.prediction[kept], None
+            table.source,
+            table.row[kept],
+            validation,
+            table.truth[kept],
+            table.prediction[kept],
+            None if probabilities is None else np.ascontiguousarray(probabilities[kept]),
         )
         return HeldOutPredictions(left, self.weights[:, kept], self.sources)
 

@@ -36,7 +36,7 @@ function driftReport(found) {
   return h("div", { class: "report" }, findingList(found.findings),
     h("p", {}, `${plural(found.compared_rows, "row")}${found.sampled_since ? ` of requests since ${new Date(found.sampled_since).toLocaleString()}` : ""} compared with ${plural(found.training_rows, "training row")}.`),
     h("section", {}, h("h2", {}, "Columns"), columnTable("Drift of columns", found.columns), binCharts(drifted)),
-    h("section", {}, h("h2", {}, "Predictions"), columnTable("Drift of predictions", found.predictions), binCharts(found.predictions)),
+    h("section", {}, h("h2", {}, "Predictions"), columnTable("Drift of predictions", found.predictions), binCharts(found.predictions, "held-out rows")),
     found.moved && movedSection(found.moved),
     others.length > 0 && foldable("Columns without drift", binCharts(others)),
     found.missing.length > 0 && h("section", {}, h("h2", {}, "Left out"), h("ul", {}, found.missing.map(({ section, reason }) => h("li", {}, `${section}: ${reason}`)))));
@@ -58,13 +58,14 @@ function changeText(before, after) {
   return before === after ? percent(after) : `${percent(before)} → ${percent(after)}`;
 }
 
-function binCharts(columns) {
+/** `before`: the rows that new rows are compared with. */
+function binCharts(columns, before = "training rows") {
   if (!columns.length) return null;
-  return h("div", {}, legend(["training rows", "new rows"]), h("div", { class: "charts" }, columns.map(binChart)));
+  return h("div", {}, legend([before, "new rows"]), h("div", { class: "charts" }, columns.map((column) => binChart(column, before))));
 }
 
-/** The shares of a column's bins: those of training rows above those of new rows. */
-function binChart({ column, bins }) {
+/** The shares of a column's bins: those of the rows before above those of new rows. */
+function binChart({ column, bins }, before) {
   const highest = Math.max(...bins.flatMap(({ training, rows }) => [training, rows]));
   const drawn = plot({ x: [0, highest || 1], y: [0, bins.length], width: CHART_WIDTH, height: BIN_HEIGHT * bins.length + 54, left: LABEL_WIDTH });
   drawn.xGrid();
@@ -72,7 +73,7 @@ function binChart({ column, bins }) {
   bins.forEach(({ label, training, rows }, place) => {
     const top = bins.length - place - 0.12;
     drawn.leftLabel(top - 0.38, label);
-    drawn.bar([0, training], [top - 0.38, top], "c0", `${label}: ${percent(training)} of the training rows`);
+    drawn.bar([0, training], [top - 0.38, top], "c0", `${label}: ${percent(training)} of the ${before}`);
     drawn.bar([0, rows], [top - 0.76, top - 0.38], "c1", `${label}: ${percent(rows)} of the new rows`);
   });
   return figure(column, drawn, `Shares of ${column}`);

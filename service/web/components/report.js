@@ -36,8 +36,11 @@ export function reportView(report, { costs = null, first = null } = {}) {
 }
 
 /** "Measured on 34 test rows that it was not trained on; trained on 240 rows." */
-export function evaluatedText({ part, rows, training }) {
-  return `Measured on ${number(rows)} ${part} rows that it was not trained on${training === null ? "" : `; trained on ${plural(training, "row")}`}.`;
+export function evaluatedText({ evaluated: { part, rows, training }, members = [] }) {
+  const several = members.length > 1;
+  const unseen = several && part === "validation" ? ", each predicted by the members that were not trained on it" : " that it was not trained on";
+  const trained = training === null ? "" : `; ${several ? "all members together were trained" : "trained"} on ${plural(training, "row")}`;
+  return `Measured on ${number(rows)} ${part} rows${unseen}${trained}.`;
 }
 
 function baselinesSection(found) {

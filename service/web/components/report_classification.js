@@ -126,7 +126,7 @@ function thresholdTable(caption, rows) {
 }
 
 function costsForm(positive, { values, onChange }) {
-  const input = (name) => h("input", { name, inputmode: "decimal", size: 8, value: values[name] });
+  const input = (name) => h("input", { name, type: "number", min: 0, step: "any", required: true, value: values[name] });
   const [falsePositive, falseNegative] = [input("false_positive"), input("false_negative")];
   const submit = (event) => {
     event.preventDefault();

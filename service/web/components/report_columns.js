@@ -59,6 +59,7 @@ function effectBars(points, ends, outputs, style) {
 }
 
 export function slicesSection(found, times) {
+  if (!found.looked_at) return h("section", {}, h("h2", {}, "Where it is wrong"), h("p", {}, `No slice of one column has at least ${plural(found.min_rows, "row")} inside and outside.`));
   const text = `${plural(found.looked_at, "slice")} of one column and ${plural(found.pairs, "pair")}, of at least ${plural(found.min_rows, "row")}, were looked at; p-values are corrected for their number.`;
   return h("section", {}, h("h2", {}, "Where it is wrong"), h("p", {}, text),
     fixedTable("Slices with larger errors", [

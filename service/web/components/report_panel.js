@@ -4,17 +4,22 @@ import { download, get } from "../lib/api.js";
 import { button, h } from "../lib/dom.js";
 import { evaluatedText, reportView } from "./report.js";
 
-/** `path`: of the report's route. A report that was not built before takes seconds, for large tables minutes. */
+/** `path`: of the report's route. A report that was not built before takes seconds, for large tables minutes.
+ *
+ * `load()` reads it again, e.g. when the job has ended.
+ */
 export function reportPanel(path, signal) {
   const status = h("p", { role: "status" }, "Reading the report. The first time it is built, which takes seconds, or minutes for large data sets…");
   const content = h("div");
   let costs = { false_positive: 1, false_negative: 1 };
   let query = "";
 
-  async function load() {
+  /** A query that fails leaves the report, and the downloads, as they are. */
+  async function load(next = query) {
     try {
-      const report = await get(`${path}${query}`, signal);
-      status.replaceChildren(`${report.task === "classification" ? "Classification" : "Regression"} of `, h("strong", {}, report.target), `. ${evaluatedText(report.evaluated)}`);
+      const report = await get(`${path}${next}`, signal);
+      query = next;
+      status.replaceChildren(`${report.task === "classification" ? "Classification" : "Regression"} of `, h("strong", {}, report.target), `. ${evaluatedText(report)}`);
       content.replaceChildren(documents(), reportView(report, { costs: { values: costs, onChange: showCosts } }));
     } catch (error) {
       if (signal.aborted) throw error;
@@ -24,8 +29,7 @@ export function reportPanel(path, signal) {
 
   async function showCosts(next) {
     costs = next;
-    query = `?${new URLSearchParams({ costs: JSON.stringify(costs) })}`;
-    await load();
+    await load(`?${new URLSearchParams({ costs: JSON.stringify(costs) })}`);
     content.querySelector("[name=false_negative]")?.focus();
   }
 
@@ -36,5 +40,5 @@ export function reportPanel(path, signal) {
   }
 
   load();
-  return h("div", {}, status, content);
+  return { element: h("div", {}, status, content), load };
 }

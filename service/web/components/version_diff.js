@@ -3,6 +3,7 @@
 import { fixedTable, h } from "../lib/dom.js";
 import { flatten, number, shortId, specValue } from "../lib/format.js";
 
+const NOT_COMPARABLE = "different rows";
 const PARTS = { test: "Test", validation: "Validation" };
 
 /** from, to: versions with their members. */
@@ -11,8 +12,9 @@ export function versionDiff(from, to) {
   return h("div", {},
     fixedTable("Metrics of both versions", [
       { title: "Metric", cell: ({ part, name }) => `${PARTS[part]} ${name}` }, ...columns(metricCell),
-      { title: "Change", number: true, cell: (row) => changeText(metricOf(row, from), metricOf(row, to)) },
+      { title: "Change", number: true, cell: (row) => changeText(row, from, to) },
     ], metricRows(from, to), "Neither version has metrics of its own."),
+    differentParts(from, to).length > 0 && h("p", { class: "warning" }, "The metrics were measured on different rows, so that their difference does not tell which version is better. Evaluate both on the same rows."),
     fixedTable("Differences", [{ title: "Setting", cell: (row) => h("code", {}, row.name) }, ...columns((row, version) => (version === from ? row.from : row.to))],
       differences(from, to), "Members and settings are the same."));
 }
@@ -33,10 +35,20 @@ function metricCell(row, version) {
   return value === null ? "–" : h("span", {}, number(value), h("small", {}, ` (${number(version.metrics[row.part].rows)} rows)`));
 }
 
-function changeText(before, after) {
+function changeText(row, from, to) {
+  const [before, after] = [metricOf(row, from), metricOf(row, to)];
   if (before === null || after === null) return "–";
+  if (differentParts(from, to).includes(row.part)) return NOT_COMPARABLE;
   const change = after - before;
   return `${change > 0 ? "+" : ""}${number(change, 3)}`;
+}
+
+/** The parts that both versions have metrics of, but of other rows: of another data set, target or split. */
+function differentParts(from, to) {
+  const rowsOf = ({ target, members, metrics }, part) => JSON.stringify([metrics[part].rows, target,
+    distinct(members.map(({ dataset, spec }) => (dataset ? dataset.sha256 : JSON.stringify(spec.data))).sort()),
+    distinct(members.map(({ spec }) => JSON.stringify({ ...spec.split, train_fraction: null, train_seed: null })).sort())]);
+  return Object.keys(PARTS).filter((part) => from.metrics[part] && to.metrics[part] && rowsOf(from, part) !== rowsOf(to, part));
 }
 
 /** Settings whose values differ; those of several members are listed, each value once. */

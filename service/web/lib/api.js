@@ -9,8 +9,10 @@ const STREAM_TIMEOUT_MILLISECONDS = 45000; // the server sends a heartbeat every
 /** An error response: `status`, `errors` (one for each invalid field) and the server's message. */
 export class ApiError extends Error {
   constructor(status, problem) {
-    const fields = (problem.errors ?? []).map((each) => `${each.pointer ?? each.parameter}: ${each.message}`);
-    super([problem.detail ?? problem.title ?? `HTTP status ${status}`, ...fields.slice(0, 3)].join("; "));
+    const detail = problem.detail ?? problem.title ?? `HTTP status ${status}`;
+    const fields = (problem.errors ?? []).slice(0, 3).map((each) => `${each.pointer ?? each.parameter}: ${each.message}`)
+      .filter((text) => !detail.includes(text)); // the detail is often the first of them
+    super((fields.some((text) => text.includes(detail)) ? fields : [detail, ...fields]).join("; "));
     this.status = status;
     this.errors = problem.errors ?? [];
     this.retryable = status >= 500 || status === 429;
@@ -185,8 +187,8 @@ export async function sendFile(path, file, signal, headers = {}) {
 }
 
 /** Download what is at `path` as a file; natively by the browser where no request header is needed. */
-export async function download(path, accept = null) {
-  if (sessionStorage.getItem(KEY_ITEM) || accept) await saveResponse(await request(path, { headers: accept ? { Accept: accept } : {} }));
+export async function download(path, accept = null, signal = null) {
+  if (sessionStorage.getItem(KEY_ITEM) || accept) await saveResponse(await request(path, { signal, headers: accept ? { Accept: accept } : {} }));
   else save(urlOf(path), "");
 }
 

@@ -8,12 +8,15 @@ export function syncClock(dateHeader) {
   if (Number.isFinite(offset)) clockOffset = Math.abs(offset) < 2000 ? 0 : offset;
 }
 
-/** Significant digits, integers in full; a dash for null and undefined. */
+const [MAX_PLAIN, MIN_GROUPED] = [1e15, 1e4]; // larger numbers have an exponent, and thousands are separated
+
+/** Significant digits, but integers and the digits before the point in full; a dash for null and undefined. */
 export function number(value, digits = 4) {
   if (value === null || value === undefined) return "–";
-  if (Number.isInteger(value)) return Math.abs(value) < 10000 ? String(value) : value.toLocaleString("en");
   const size = Math.abs(value);
-  return size >= 1e6 || size < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(digits)));
+  if (size >= MAX_PLAIN || (size < 1e-4 && value !== 0)) return value.toExponential(2);
+  const rounded = Number.isInteger(value) ? value : Number(value.toPrecision(Math.max(digits, String(Math.trunc(size)).length)));
+  return size < MIN_GROUPED ? String(rounded) : rounded.toLocaleString("en", { maximumFractionDigits: digits });
 }
 
 /** "80%", "97.5%" of 0.8, 0.975. */

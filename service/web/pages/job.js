@@ -2,6 +2,7 @@
 
 import { download, get, newIdempotencyKey, send, streamJob } from "../lib/api.js";
 import { button, h, tabs, toast } from "../lib/dom.js";
+import { plural } from "../lib/format.js";
 import { exportMenu } from "../components/export_menu.js";
 import { statusBadge } from "../components/job_columns.js";
 import { predictView } from "../components/predict_view.js";
@@ -13,6 +14,7 @@ import { trainingView } from "../components/training_view.js";
 export const title = "Job";
 
 const FINISHED = ["succeeded", "failed", "cancelled"];
+const SHOWN_WARNINGS = 3; // more are folded up, so that the report is in sight
 const TEXTS = { report: "Report", training: "Training", predict: "Predict" };
 
 export async function show(root, { id, view, signal }) {
@@ -22,17 +24,21 @@ export async function show(root, { id, view, signal }) {
   const header = h("div");
   const plan = current === "report" ? null : planOf(job, signal);
   const training = current === "training" ? trainingView(job, plan, signal) : null;
-  root.append(header, training ? training.element : otherView(current, job, plan, signal));
+  const report = current === "report" ? reportPanel(`/v1/jobs/${id}/report`, signal) : null;
+  root.append(header, training?.element ?? (report ? reportView(report, id, signal) : predictionView(job, plan, signal)));
 
   function setJob(next) {
     if (FINISHED.includes(job.status) && !FINISHED.includes(next.status)) return; // a stale response
-    if (FINISHED.includes(next.status) && !FINISHED.includes(job.status)) toast(`${next.name ?? id}: ${next.status}`);
+    if (FINISHED.includes(next.status) && !FINISHED.includes(job.status)) {
+      toast(`${next.name ?? id}: ${next.status}`);
+      report?.load();
+    }
     job = next;
     document.title = `${job.name ?? id} – bestepoch`;
     const key = JSON.stringify([job.name, job.status, job.control, job.best?.checkpoint !== undefined, job.warnings]);
     if (header.dataset.key !== key) { // else focus stays, and screen readers announce nothing
       header.dataset.key = key;
-      header.replaceChildren(...headerOf(job, current, setJob));
+      header.replaceChildren(...headerOf(job, current, setJob, signal));
     }
     training?.update(job);
   }
@@ -52,26 +58,31 @@ function viewsOf(job) {
   return FINISHED.includes(job.status) ? ["report", "training", "predict"] : ["training", "predict"];
 }
 
-function headerOf(job, current, setJob) {
-  const warnings = h("ul", { class: "warnings", "aria-label": "Warnings" }, job.warnings.map((warning) => h("li", { class: "warning" }, warning.message)));
+function headerOf(job, current, setJob, signal) {
+  const list = h("ul", { class: "warnings", "aria-label": "Warnings" }, job.warnings.map((warning) => h("li", { class: "warning" }, warning.message)));
+  const few = job.warnings.length <= SHOWN_WARNINGS;
+  const warnings = few ? list : h("details", {}, h("summary", { class: "warning" }, plural(job.warnings.length, "warning")), list);
   return [
-    h("h1", {}, job.name ?? job.id, " ", statusBadge(job.status)), actions(job, setJob), job.warnings.length > 0 && warnings,
+    h("h1", {}, job.name ?? job.id, " ", statusBadge(job.status)), actions(job, setJob, signal), job.warnings.length > 0 && warnings,
     tabs(`job/${job.id}`, viewsOf(job).map((view) => [view, TEXTS[view]]), current),
   ].filter(Boolean);
 }
 
-function otherView(view, job, plan, signal) {
-  if (view === "report") return h("div", {}, reportPanel(`/v1/jobs/${job.id}/report`, signal), retrainingPanel(job.id, signal));
+function reportView(report, id, signal) {
+  return h("div", {}, report.element, retrainingPanel(id, signal));
+}
+
+function predictionView(job, plan, signal) {
   return predictView(`/v1/jobs/${job.id}/predict`, plan.then((found) => (found.inputs ? found : Promise.reject(new Error(found.error)))), signal);
 }
 
-function actions(job, setJob) {
+function actions(job, setJob, signal) {
   const request = (action) => async () => setJob(await send("POST", `/v1/jobs/${job.id}/${action}`));
   const submit = { "data-needs": "submit" };
   const active = !FINISHED.includes(job.status);
   return h("div", { class: "controls" },
     job.best?.checkpoint && button("Download best checkpoint", () => download(`/v1/jobs/${job.id}/checkpoints/best/download`), { class: "primary" }),
-    job.best?.checkpoint && exportMenu(exports(job)),
+    job.best?.checkpoint && exportMenu(exports(job), signal),
     !active && job.best?.checkpoint && publishButton({ job: job.id }),
     active && button("Cancel", request("cancel"), submit),
     ["queued", "running"].includes(job.status) && job.control !== "pause" && button("Pause", request("pause"), submit),

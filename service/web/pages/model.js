@@ -2,7 +2,7 @@
 
 import { get, listAll, send, serviceUrl } from "../lib/api.js";
 import { button, field, h, relativeTime, table } from "../lib/dom.js";
-import { actorName, number } from "../lib/format.js";
+import { actorName, number, plural } from "../lib/format.js";
 import { aliasPanel, versionLink } from "../components/aliases.js";
 import { versionDiff } from "../components/version_diff.js";
 
@@ -57,7 +57,7 @@ function versionTable(name) {
 function sourceText({ from, member_count: count }) {
   if (from.job) return "one job";
   if (from.sweep) return `${from.select === "greedy" ? "ensemble" : "best"} of a sweep, ${count === 1 ? "one job" : `${number(count)} jobs`}`;
-  return `${number(count)} weighted jobs`;
+  return plural(count, "weighted job");
 }
 
 /** "test accuracy 0.97, log_loss 0.1", of validation rows where there are no test rows. */

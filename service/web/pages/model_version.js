@@ -23,14 +23,14 @@ export async function show(root, { id, view, signal }) {
   root.append(
     h("h1", {}, h("a", { href: `#/model/${name}` }, name), ` version ${number} `, version.aliases.map((alias) => h("span", { class: "label" }, alias))),
     version.description ? h("p", {}, version.description) : "",
-    h("div", { class: "controls" }, !version.aliases.includes("champion") && promoteButton(version), exportMenu(exports(id)), deleteButton(version)),
+    h("div", { class: "controls" }, !version.aliases.includes("champion") && promoteButton(version), exportMenu(exports(id), signal), deleteButton(version)),
     tabs(`version/${id}`, Object.entries(VIEWS), current), viewOf(current, version, signal));
 }
 
 function viewOf(view, version, signal) {
   const address = `${version.model}:${version.version}`;
-  if (view === "report") return reportPanel(`/v1/models/${address}/report`, signal);
-  if (view === "predict") return predictView(`/v1/models/${address}/predict`, signatureOf(version, signal), signal);
+  if (view === "report") return reportPanel(`/v1/models/${address}/report`, signal).element;
+  if (view === "predict") return predictView(`/v1/models/${address}/predict`, signatureOf(version, signal), signal, aliasesOf(version, signal));
   if (view === "evaluate") return evaluateView(`/v1/models/${address}/evaluate`, signal);
   if (view === "drift") return driftView(`/v1/models/${address}/drift`, signal);
   return details(version);
@@ -56,14 +56,22 @@ function deleteButton({ model, version }) {
   }, { "data-needs": "admin" });
 }
 
-/** The task, and the columns that the version needs, with their categories as far as the members' data sets still tell them. */
+/** The aliases of other versions, which may predict the same row as a shadow. */
+async function aliasesOf({ model, version }, signal) {
+  const { aliases } = await get(`/v1/models/${model}`, signal);
+  return aliases.filter((each) => each.version !== version).map(({ alias }) => alias);
+}
+
+/** The task, and the columns that the version needs, as far as the members' data sets still tell what is in them. */
 async function signatureOf({ features, members, task }, signal) {
-  const categories = new Map();
-  for (const spec of new Map(members.map((member) => [member.dataset?.id, member.spec])).values()) {
+  const inputs = new Map();
+  for (const spec of new Map(members.map(({ spec }) => [JSON.stringify(spec.data), spec])).values()) {
+    const specified = spec.data.features ?? features;
+    if (specified.every((column) => inputs.has(column))) continue;
     const plan = await send("POST", "/v1/jobs/plan", spec, signal).catch(() => ({ inputs: [] }));
-    for (const input of plan.inputs) categories.set(input.column, input.categories);
+    for (const input of plan.inputs) inputs.set(input.column, input);
   }
-  return { inputs: features.map((column) => ({ column, categories: categories.get(column) ?? null })), task };
+  return { inputs: features.map((column) => inputs.get(column) ?? { column, type: null, categories: null }), task };
 }
 
 function details(version) {

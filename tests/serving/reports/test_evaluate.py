@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, log_loss, root_mean_squared_error
 
@@ -18,6 +19,8 @@ from service.reports.evaluation import Evaluation
 from service.serving.helper import predict
 from service.serving.reports.build import build
 from service.serving.reports.evaluate import evaluate
+from service.serving.reports.held_out import HeldOutPredictions
+from service.serving.reports.labelled import predict_labelled
 from service.serving.reports.process import report_text
 from tests.serving.reports.test_build import table
 from tests.serving.reports.test_version_report import folds, seeds, version
@@ -89,7 +92,9 @@ def test_it_is_compared_with_the_rows_of_the_report(tmp_path: Path, members: lis
 
     found = evaluate(inputs(asked, json_rows(tmp_path, "class")))
 
-    assert found.missing == []
+    assert [each.section for each in found.missing] == ([] if report.evaluated.part == "test" else ["difference"])
+    assert (found.difference is None) == (report.evaluated.part == "validation")
+    assert not any("The version is significantly" in each.text for each in found.findings if found.difference is None)
     assert found.compared_with is not None
     assert found.compared_with.part == report.evaluated.part
     assert found.compared_with.classification == report.classification
@@ -153,3 +158,57 @@ def test_wrong_rows_are_refused_with_row_and_column(tmp_path: Path) -> None:
         evaluate(inputs(asked, [{**row, "class": None} for row in rows]))
     with pytest.raises(InvalidData, match="/rows/0/x"):
         evaluate(inputs(asked, [{**rows[0], "x": "text"}]))
+
+
+@pytest.mark.parametrize("target", ["class", "y"])
+def test_rows_with_predictions_beyond_float64_are_left_out_and_counted(
+    tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = version(table(tmp_path), tmp_path, target, seeds())
+    rows = [row for row in json_rows(tmp_path, target) if row[target] is not None][:40]
+
+    def diverged(*given: Any) -> HeldOutPredictions:
+        found = predict_labelled(*given)
+        values = found.table.prediction if found.table.probabilities is None else found.table.probabilities
+        values[0] = np.nan
+        return found
+
+    monkeypatch.setattr("service.serving.reports.evaluate.predict_labelled", diverged)
+    found = Evaluation.model_validate_json(report_text(inputs(asked, rows)))
+
+    assert (found.rows, found.not_finite) == (39, 1)
+    assert any("1 rows are left out: their predictions" in each.text for each in found.findings)
+
+
+@pytest.mark.parametrize("target", ["class", "y"])
+def test_one_row_is_not_said_to_be_better_or_worse(tmp_path: Path, target: str) -> None:
+    asked = version(table(tmp_path), tmp_path, target, seeds())
+    row = next(row for row in json_rows(tmp_path, target) if row[target] is not None)
+
+    found = evaluate(inputs(asked, [row]))
+
+    assert found.findings[0].level == "note"
+    assert "cannot be told, as it takes two rows" in found.findings[0].text
+
+
+@pytest.mark.parametrize("test", [0.0, 0.25])
+def test_it_says_that_validation_rows_chose_the_epoch(tmp_path: Path, test: float) -> None:
+    asked = version(table(tmp_path), tmp_path, "y", [{"split": {"test": test, "validation": 0.3}}])
+    rows = [row | {"y": row["y"] + 100} for row in json_rows(tmp_path, "y") if row["y"] is not None]
+
+    found = evaluate(inputs(asked, rows)).findings[0].text
+
+    assert found.startswith("The version is significantly worse")
+    assert ("Validation rows also chose the best epoch" in found) == (test == 0)
+
+
+def test_equal_or_infinite_losses_are_not_said_to_be_no_significant_difference(tmp_path: Path) -> None:
+    asked = version(table(tmp_path), tmp_path, "y", seeds())
+    rows = json_rows(tmp_path, "y")[:3]
+
+    equal = evaluate(inputs(asked, [{**row, "y": 1e18} for row in rows])).findings[0]
+    with np.errstate(all="ignore"):
+        beyond = evaluate(inputs(asked, [{**row, "y": 1e308} for row in rows])).findings[0]
+
+    assert (equal.level, "all of them have the same loss" in equal.text) == ("note", True)
+    assert (beyond.level, "RMSE of these rows is beyond the range of float64" in beyond.text) == ("warning", True)
