@@ -85,7 +85,8 @@ COMPUTE_SLOTS = 4, 2  # seconds of CPU time in this process
 def create_app(settings: Settings, database: Database, artifacts: Artifacts, predictor: Predictor) -> FastAPI:
     """Build the API. The caller opens and closes `database`, `artifacts` and `predictor`."""
     watcher = Watcher(database)
-    sampler = Sampler(database, settings.sample_rows)
+    quota = StorageQuota(settings.max_tenant_bytes)
+    sampler = Sampler(database, quota, settings.sample_rows)
     app = FastAPIOffline(
         redoc_url=None,
         title="bestepoch",
@@ -97,7 +98,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         telemetry={"auto_configure": True, "logs": False},  # sent to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set
         redirect_slashes=False,
     )
-    app.state.shared = _state(settings, database, artifacts, predictor, watcher, sampler)
+    app.state.shared = _state(settings, database, artifacts, predictor, watcher, sampler, quota)
     _add_routes(app)
     amend(app)
     problems.install(app)
@@ -112,6 +113,7 @@ def _state(
     predictor: Predictor,
     watcher: Watcher,
     sampler: Sampler,
+    quota: StorageQuota,
 ) -> AppState:
     """What all requests share."""
     return AppState(
@@ -122,7 +124,7 @@ def _state(
         predictor=predictor,
         authenticator=ApiKeyAuthenticator(settings, database),
         rate_limiter=RateLimiter(settings.max_requests_per_second, settings.max_streams),
-        quota=StorageQuota(settings.max_tenant_bytes),
+        quota=quota,
         watcher=watcher,
         sampler=sampler,
         job_feed=JobFeed(),

@@ -133,7 +133,8 @@ def download(
         CheckpointFormat | None,
         typer.Option(
             "--format",
-            help="onnx, pt2 and bundle include the preprocessing; by default safetensors of a job, bundle of a model.",
+            help="onnx, pt2 and bundle include the preprocessing; by default that of the name in --out, as in my.onnx, "
+            "else safetensors of a job, bundle of a model.",
         ),
     ] = None,
     raw: Annotated[
@@ -144,6 +145,7 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Download a job's checkpoint, or a model with all its members as one file."""
+    format_ = format_ or CheckpointFormat.of_file(out.name)
     with connect(url, api_key) as client:
         if source.startswith("job_"):  # names of models have no underscore
             name = format_ or CheckpointFormat.safetensors

@@ -72,7 +72,6 @@ def evaluate(
 
 def _retrain(client: Client, job: Job, *, as_json: bool) -> None:
     """Say on standard error what retraining costs, start it unless that was done before, and wait for it."""
-    job.report()  # first, because it says which columns are the most important ones
     plan = job.retraining()
     if plan.sweep is not None:
         cost = f"Sweep {plan.sweep} retrains this job already."

@@ -12,9 +12,11 @@ import httpx2
 from service.client import progress_bar
 from service.client.optional_imports import needs
 from service.client.predictions import PredictOptions, Predictor
+from service.client.reports import SECONDS as REPORT_SECONDS
 from service.client.reports import read_report
 from service.client.transport import EXPORT_SECONDS, RETRIED, ApiError, ServiceUnavailable
 from service.client.uploads import CsvRows, history_frame, predictions_frame
+from service.domain.checkpoint import CheckpointFormat
 from service.domain.epoch import Epoch
 from service.domain.job import Job as State
 from service.domain.retraining import RetrainingPlan
@@ -243,7 +245,7 @@ class Job:
         """Save a checkpoint as the file `path`, or in the folder `path` under a default name; see `checkpoint`."""
         target, data = Path(path), self.checkpoint(kind, format, calibrated=calibrated)
         if target.is_dir():
-            target /= f"{self.id}-{kind}.{'zip' if format == 'bundle' else format}"
+            target /= f"{self.id}-{kind}{CheckpointFormat(format).file_ending(calibrated=calibrated)}"
         target.write_bytes(data)
         return target
 
@@ -271,12 +273,14 @@ class Job:
 
     def retraining(self) -> RetrainingPlan:
         """What `retrain()` would cost: number of jobs, epochs, an estimate of the time, and what is left out."""
-        return RetrainingPlan.model_validate(self._transport.json("GET", f"{self._path}/retraining"))
+        found = self._transport.json("GET", f"{self._path}/retraining", timeout=REPORT_SECONDS)
+        return RetrainingPlan.model_validate(found)
 
     def retrain(self) -> SweepState:
         """Queue the jobs of a learning curve, and of networks without one column each; their sweep, which a second
         call returns again. `client.sweep_of(sweep.id)` waits for it; then `report(retrain=True)` has the answers."""
-        return SweepState.model_validate(self._transport.json("POST", f"{self._path}/retraining"))
+        found = self._transport.json("POST", f"{self._path}/retraining", timeout=REPORT_SECONDS)
+        return SweepState.model_validate(found)
 
     def best_model(self) -> Network:
         """The PyTorch module with the best epoch's weights, in evaluation mode: (B, inputs) float32 -> (B, outputs).

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 from service.client.predictions import FILE_SECONDS, PredictOptions, Predictor, body_of
 from service.client.reports import evaluate, read_report
 from service.client.transport import EXPORT_SECONDS
+from service.domain.checkpoint import CheckpointFormat
 from service.drift.report import ModelDrift
 from service.reports.report import VersionReport
 
@@ -118,7 +119,7 @@ class ServedModel:
         target = Path(path)
         if target.is_dir():
             name, version = answer.headers["model-name"], answer.headers["model-version"]
-            target /= f"{name}-{version}.{'zip' if format == 'bundle' else format}"
+            target /= f"{name}-{version}{CheckpointFormat(format).file_ending(calibrated=calibrated)}"
         target.write_bytes(answer.content)
         return target
 

@@ -1,8 +1,12 @@
-"""Formatted numbers: `1,234,567`, `$1,234.50`, `12.5%`, `(1,000)`; the same rules for files (SQL) and JSON (Python)."""
+"""Formatted numbers: `1,234,567`, `$1,234.50`, `12.5%`, `(1,000)`; the same rules for files (SQL) and JSON (Python).
+
+Needs only Python. In a bundle this file is called number_formats.py.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _NUMBER = r"(?:[0-9]+|[1-9][0-9]{0,2}(?:,[0-9]{3})+)(?:\.[0-9]+)?"
 _CURRENCY = "[$€£¥₹]"
@@ -24,12 +28,25 @@ def parse_formatted(text: str) -> float | None:
 
     A percentage is a fraction: `12.5%` is 0.125.
     """
-    if not re.fullmatch(FORMATTED, text) or not re.search(f"[,(%]|{_CURRENCY}", text):
+    if not re.search(f"[,(%]|{_CURRENCY}", text) or not are_unambiguous([text]):
         return None
-    if re.fullmatch(_AMBIGUOUS, text) and not re.search(_THOUSANDS, text):
+    return parse_amount(text)
+
+
+def parse_amount(text: str) -> float | None:
+    """The number that `text` stands for, plain and ambiguous ones too, as `formatted_sql`; None for any other text."""
+    if not re.fullmatch(FORMATTED, text):
         return None
     number = float(re.sub("[^0-9.]", "", text))
     return (-number if re.search("[-(]", text) else number) / (100.0 if "%" in text else 1.0)
+
+
+def are_unambiguous(texts: Iterable[str]) -> bool:
+    """Whether the commas of a column can only separate thousands, as `unambiguous_sql`."""
+    found = list(texts)
+    return not any(re.fullmatch(_AMBIGUOUS, text) for text in found) or any(
+        re.search(_THOUSANDS, text) for text in found
+    )
 
 
 def formatted_sql(column: str) -> str:

@@ -57,6 +57,18 @@ class CheckpointFormat(StrEnum):
     pt2 = "pt2"
     bundle = "bundle"
 
+    def file_ending(self, *, calibrated: bool) -> str:
+        """How names of files in this format end; raw and calibrated exports have different names."""
+        exports = (CheckpointFormat.onnx, CheckpointFormat.pt2, CheckpointFormat.bundle)
+        raw = "-raw" if self in exports and not calibrated else ""
+        return f"{raw}.{'zip' if self is CheckpointFormat.bundle else self.value}"
+
+    @classmethod
+    def of_file(cls, name: str) -> CheckpointFormat | None:
+        """The format that a file's name ends with, if any."""
+        endings = {each.file_ending(calibrated=True): each for each in cls}
+        return next((each for ending, each in endings.items() if name.endswith(ending)), None)
+
 
 class CheckpointRef(FrozenModel):
     """Reference to a checkpoint's file."""

@@ -43,6 +43,6 @@ class RetrainingPlan(FrozenModel):
     columns: list[str]
     """Columns that are left out one by one."""
     columns_by: Literal["importance", "order"]
-    """These are the most important columns of the stored report, or, without one, the first of the table."""
+    """These are the most important columns of the report, or, where it has no importance, the first of the table."""
     left_out: list[LeftOut]
     """What is not retrained, and why."""

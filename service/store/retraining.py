@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer, cast, func, select
 
+from service.domain.status import Status
 from service.store.schema import epochs, jobs, sweeps
 from service.store.sweeps import get
 from service.store.tenancy import in_tenant
@@ -26,7 +27,7 @@ class RetrainedResult:
     rows: int | None
     """Number of its training rows, as resolved."""
     metrics: dict[str, float | None]
-    """Losses and metrics of its best epoch; empty without one."""
+    """Losses and metrics of its best epoch; empty without one, and unless it has succeeded."""
     test_metrics: dict[str, float | None] | None
 
 
@@ -38,14 +39,15 @@ def find(connection: Connection, job_id: str) -> Sweep | None:
 
 
 def results(connection: Connection, sweep_id: str) -> list[RetrainedResult]:
-    """What the jobs of this sweep have recorded, as submitted."""
+    """What the jobs of this sweep have recorded, as submitted; no metrics of those that have not succeeded."""
     rows = cast(jobs.c.resolved[("rows", "train")].as_string(), Integer).label("rows")
-    query = select(jobs.c.point, rows, jobs.c.best_metrics, jobs.c.test_metrics)
+    query = select(jobs.c.point, jobs.c.status, rows, jobs.c.best_metrics, jobs.c.test_metrics)
     these = query.where(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id).order_by(jobs.c.id)
-    return [
-        RetrainedResult(row.point or {}, row.rows, row.best_metrics or {}, row.test_metrics)
-        for row in connection.execute(these)
-    ]
+    found = []
+    for row in connection.execute(these):
+        metrics = (row.best_metrics or {}, row.test_metrics) if row.status == Status.succeeded else ({}, None)
+        found.append(RetrainedResult(row.point or {}, row.rows, *metrics))
+    return found
 
 
 def epoch_seconds(connection: Connection, job_id: str) -> float | None:

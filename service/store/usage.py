@@ -9,7 +9,7 @@ from sqlalchemy import case, func, select, union
 
 from service.domain.status import LIVE, Status
 from service.spec.base import FrozenModel
-from service.store.model_tables import model_member_files, model_members, model_version_files
+from service.store.model_tables import model_member_files, model_members, model_samples, model_version_files
 from service.store.schema import checkpoints, dataset_inputs, datasets, job_files, jobs
 from service.store.tenancy import in_tenant
 
@@ -36,6 +36,8 @@ class StoredBytes(FrozenModel):
     """Recorded epochs in the database, estimated from their number."""
     specs: int
     """Specs and resolved specs of jobs in the database, with inline rows, and the specs of members of models."""
+    samples: int
+    """Rows in the database that versions of models were asked to predict, where the server samples them."""
     expected: int
     """Estimated size of files that live jobs have yet to write."""
 
@@ -66,7 +68,10 @@ def read(connection: Connection) -> Usage:
     parquet, profiles = connection.execute(
         select(_sum(datasets.c.parquet_bytes), _sum(datasets.c.profile_bytes)).where(in_tenant(connection, datasets))
     ).one()
-    of_members = select(_sum(_size(connection, model_members.c.spec))).where(in_tenant(connection, model_members))
+    of_members, of_samples = (
+        select(_sum(_size(connection, column))).where(in_tenant(connection, column.table))
+        for column in (model_members.c.spec, model_samples.c.row)
+    )
 
     def count(*statuses: Status) -> int:
         return sum(by_status[status].number for status in statuses if status in by_status)
@@ -83,6 +88,7 @@ def read(connection: Connection) -> Usage:
             specs=sum(int(row.specs) for row in by_status.values())
             + _inputs(connection)
             + int(connection.scalar(of_members) or 0),
+            samples=int(connection.scalar(of_samples) or 0),
             expected=_expected(connection, by_status),
         ),
     )

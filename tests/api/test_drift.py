@@ -21,7 +21,7 @@ from service.drift.report import DriftReport
 from service.errors import InvalidData, ReadingLimit
 from service.settings import Settings
 from service.store.engine import Database
-from service.store.models import samples, version_files, versions
+from service.store.models import aliases, samples, version_files, versions
 from tests.api.conftest import CoinPredictor, both_databases
 from tests.api.job_factory import JobFactory, weights
 from tests.api.test_models import publish
@@ -270,7 +270,8 @@ def test_without_the_setting_nothing_is_sampled(
     assert response.status_code == 409
     assert "BESTEPOCH_SAMPLE_ROWS" in response.json()["detail"]
     with database.reading("default") as connection:
-        assert samples.read(connection, "churn", 1, 100).rows == []
+        model_id = aliases.require_model(connection, "churn")
+        assert samples.read(connection, model_id, 1, 100).rows == []
 
 
 def test_a_sample_that_cannot_be_stored_fails_no_prediction(

@@ -41,6 +41,7 @@ def test_a_version_is_downloaded_as_one_file(
     assert raw.text == f"churn:{number} {members} False"
     assert response.headers["etag"] == f'"{hashlib.sha256(response.content).hexdigest()}"'
     assert response.headers["content-disposition"] == f'attachment; filename="churn-{number}.zip"'
+    assert raw.headers["content-disposition"] == f'attachment; filename="churn-{number}-raw.zip"'
     assert response.headers["content-type"] == "application/zip"
     assert card.text == f"# churn, version {number} of {len(members)}\n"
     assert card.headers["content-type"] == "text/markdown; charset=utf-8"

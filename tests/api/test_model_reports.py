@@ -115,6 +115,18 @@ def test_documents_and_costs_are_those_of_a_job_report(client: TestClient, job_f
     assert costs["classification"]["thresholds"]["best"][-1]["metric"] == "cost"
 
 
+def test_a_version_that_all_rows_trained_has_none(client: TestClient, job_factory: JobFactory) -> None:
+    job_id = job_factory.trained(split={"validation": 0.0}, early_stopping=None).job_id
+    publish(client, {"job": job_id})
+
+    nothing = client.get("/v1/models/churn/report")
+
+    assert (nothing.status_code, nothing.json()["detail"]) == (
+        409,
+        f"the version has no report: its member {job_id!r} had neither validation nor test rows: all rows trained it",
+    )
+
+
 def test_a_version_without_kept_predictions_or_of_different_data_has_none(
     client: TestClient, job_factory: JobFactory, asked: list[ReportInputs]
 ) -> None:

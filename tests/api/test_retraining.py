@@ -18,6 +18,8 @@ from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
 from service.store.jobs.claim import Claim, Claimant, claim_jobs
 from tests.api.conftest import both_databases
 from tests.api.job_factory import JobFactory, epoch
+from tests.api.test_forks import fork
+from tests.api.test_job_predictions import kept
 from tests.api.test_reports import Reports, reports
 from tests.data.test_prediction_table import table
 
@@ -74,7 +76,7 @@ def test_a_job_is_retrained_by_one_sweep(client: TestClient, job_factory: JobFac
 
     assert (plan["jobs"], plan["sweep"], plan["draws"]) == (24, None, 3)
     assert plan["fractions"] == [0.1, 0.2, 0.4, 0.7, 1.0]
-    assert (plan["columns"], plan["columns_by"], plan["left_out"]) == (["a", "b", "c"], "order", [])
+    assert (plan["columns"], plan["columns_by"], plan["left_out"]) == (["a", "b", "c"], "importance", [])
     assert plan["arrays"] == 4
     assert plan["epochs"] == 24 * 20
     rows = 3 * (12 + 24 + 48 + 84 + 120) + 9 * 120 + 24 * 40
@@ -112,14 +114,16 @@ def test_a_cancelled_sweep_can_be_followed_by_another(client: TestClient, job_fa
     assert client.post(f"{path}/retraining").json()["id"] == second.json()["id"]
 
 
-def test_the_most_important_columns_are_left_out_once_the_report_is_stored(
+def test_the_most_important_columns_are_left_out_and_the_report_is_built_for_it(
     client: TestClient, job_factory: JobFactory, reports: Reports
 ) -> None:
     path = ended_job(client, job_factory, columns="a place x")
-    assert client.get(f"{path}/report").status_code == 200
 
+    sweep = client.post(f"{path}/retraining").json()
     plan = client.get(f"{path}/retraining").json()
 
+    assert len(reports.asked) == 1
+    assert sweep["points"][15]["data.features"] == [name for name in ("a", "place", "x") if name != plan["columns"][0]]
     report = client.get(f"{path}/report").json()
     important = [each["columns"][0] for each in report["importance"]["columns"] if len(each["columns"]) == 1]
     assert set(important) == {"x", "place"}
@@ -129,7 +133,7 @@ def test_the_most_important_columns_are_left_out_once_the_report_is_stored(
 def test_what_cannot_be_trained_is_left_out_and_the_plan_says_why(client: TestClient, job_factory: JobFactory) -> None:
     path = ended_job(client, job_factory, columns="a", rows=20)
     wide = ended_job(client, job_factory, columns=" ".join(f"c{i}" for i in range(13)))
-    synthetic = f"/v1/jobs/{job_factory.trained().job_id}"
+    synthetic = kept(job_factory)[0].removesuffix("/predictions")
 
     plan, of_wide, of_synthetic = (client.get(f"{each}/retraining").json() for each in (path, wide, synthetic))
 
@@ -137,11 +141,11 @@ def test_what_cannot_be_trained_is_left_out_and_the_plan_says_why(client: TestCl
     assert (few["fraction"], few["column"]) == (0.1, None)
     assert few["reason"] == "1 of 12 training rows would train; at least 2 are needed"
     assert (none["fraction"], none["column"]) == (None, "a")
-    assert none["reason"]
+    assert none["reason"] == "it is the only column"
     assert plan["fractions"] == [0.2, 0.4, 0.7, 1.0]
     assert plan["columns"] == []
     assert of_wide["columns"] == [f"c{i}" for i in range(10)]
-    assert of_wide["left_out"][0]["reason"] == "3 further columns: only the 10 first ones are left out"
+    assert of_wide["left_out"][0]["reason"] == "3 further columns: only the 10 most important ones are left out"
     assert of_synthetic["columns"] == []
     assert "rows inside the spec have no columns" in of_synthetic["left_out"][0]["reason"]
     assert client.post(f"{synthetic}/retraining").json()["jobs"] == 15
@@ -175,6 +179,74 @@ def test_a_job_that_cannot_be_retrained_is_a_conflict(
     assert "the data set was deleted" in deleted.json()["detail"]
     assert "has no best epoch" in of_failed.json()["detail"]
     assert client.post("/v1/jobs/job_0/retraining").status_code == 404
+
+
+def test_a_fork_is_not_retrained(client: TestClient, job_factory: JobFactory) -> None:
+    parent = job_factory.trained()
+    forked = fork(client, parent.job_id, checkpoint="best").json()["id"]
+    claim = claimed(job_factory.database)
+    job_factory.keep_predictions(claim, table(("0", "1"), 5, 3))
+    end(job_factory, claim, 0.5)
+
+    answers = client.get(f"/v1/jobs/{forked}/retraining"), client.post(f"/v1/jobs/{forked}/retraining")
+
+    assert claim.job_id == forked
+    assert [answer.status_code for answer in answers] == [409, 409]
+    assert f"the job is a fork of {parent.job_id}" in answers[1].json()["detail"]
+
+
+def test_a_job_without_kept_predictions_is_not_retrained(client: TestClient, job_factory: JobFactory) -> None:
+    path = f"/v1/jobs/{job_factory.trained().job_id}"
+
+    answers = client.get(f"{path}/retraining"), client.post(f"{path}/retraining")
+
+    assert [answer.status_code for answer in answers] == [409, 409]
+    assert "the job has no predictions" in answers[1].json()["detail"]
+    assert client.get("/v1/sweeps").json()["data"] == []
+
+
+@pytest.mark.parametrize("status", [Status.failed, Status.cancelled])
+def test_a_sweep_without_a_job_that_has_succeeded_can_be_followed_by_another(
+    client: TestClient, job_factory: JobFactory, reports: Reports, status: Status
+) -> None:
+    path = ended_job(client, job_factory)
+    first = client.post(f"{path}/retraining").json()
+    for _ in first["points"]:
+        end(job_factory, claimed(job_factory.database), 0.5, status)
+
+    report = client.get(f"{path}/report", params={"retrain": True}).json()
+    second = client.post(f"{path}/retraining")
+
+    assert report["retraining"] is None
+    assert report["missing"][0]["reason"].startswith(
+        f"none of the 24 jobs of the sweep {first['id']} has succeeded: POST {path}/retraining starts it"
+    )
+    assert second.status_code == 201
+    assert second.json()["id"] != first["id"]
+
+
+def test_jobs_that_were_cancelled_are_not_compared(
+    client: TestClient, job_factory: JobFactory, reports: Reports
+) -> None:
+    path = ended_job(client, job_factory)
+    sweep = client.post(f"{path}/retraining").json()
+    for place, _ in enumerate(sweep["points"]):
+        end(job_factory, claimed(job_factory.database), 0.5, Status.cancelled if place < 3 else Status.succeeded)
+
+    found = client.get(f"{path}/report", params={"retrain": True}).json()["retraining"]
+
+    assert (found["jobs"], found["without_result"]) == (21, 3)
+
+
+def test_a_metric_that_no_job_has_is_a_reason(client: TestClient, job_factory: JobFactory, reports: Reports) -> None:
+    path = ended_job(client, job_factory)
+    for _ in client.post(f"{path}/retraining").json()["points"]:
+        end(job_factory, claimed(job_factory.database), None)
+
+    report = client.get(f"{path}/report", params={"retrain": True}).json()
+
+    assert report["retraining"] is None
+    assert "has a log loss of the test rows" in report["missing"][0]["reason"]
 
 
 def ended_job_after(client: TestClient, job_factory: JobFactory, running: Claim) -> str:

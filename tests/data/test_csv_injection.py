@@ -15,7 +15,6 @@ from service.data.processes.export_csv import export_csv
 from service.data.processes.ingest import ingest
 from service.data.processes.runner import Allowance
 from service.data.processes.write_parquet import Kind
-from service.serving.exports import cells
 from service.spec.read_options import ReadOptions
 from tests.data.files import parquet
 
@@ -27,14 +26,14 @@ FORMULAS = ('=HYPERLINK("http://x";"y")', "+1+cmd|' /C calc'!A0", "-log10(p)", "
 def test_no_text_begins_as_a_formula_and_each_comes_back(text: str) -> None:
     shown = escape_formula(text)
 
-    assert unescape_formula(shown) == cells.original(shown) == text
+    assert unescape_formula(shown) == text
     if shown[:1] in tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20"):
         float(shown)  # a number, and nothing to compute
 
 
 @pytest.mark.parametrize("text", ["a", "", "'quoted'", "it's", "-1", "+1e5", "-inf", "1-2", "a=b"])
 def test_what_no_spreadsheet_computes_stays_as_it_is(text: str) -> None:
-    assert escape_formula(text) == unescape_formula(text) == cells.original(text) == text
+    assert escape_formula(text) == unescape_formula(text) == text
 
 
 def test_names_of_a_table_that_is_downloaded_are_no_formulas_and_are_read_back_as_they_were(tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from service.data.column_names import MAX_COLUMNS
 from service.data.duckdb_connection import sandbox
 from service.data.formats.image_decoder import ImageHeader, inspect_header
 from service.data.formats.images import default_shape, read_images
-from service.data.staging import MAX_COLUMNS, ReadLimits
+from service.data.staging import ReadLimits
 from service.errors import InvalidData
 from service.spec.read_options import ReadOptions
 from service.spec.table import ColumnType

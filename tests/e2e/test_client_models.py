@@ -143,6 +143,10 @@ def test_the_commands_publish_promote_predict_download_and_roll_back(client: Cli
     assert json.loads(said("download", "shop:2", "--raw", "--out", str(raw), "--json")) == {"path": str(raw)}
     assert set(ZipFile(saved).namelist()) == set(ZipFile(raw).namelist())
     assert calibrated == raw.read_bytes()  # too few validation rows for a temperature
-    for wrong in (("--format", "pt"), ("--last",)):
+    assert said("download", "shop@next", "--raw", "--out", str(tmp_path)) == f"Saved {tmp_path / 'shop-2-raw.zip'}\n"
+    program = tmp_path / "my.pt2"
+    said("download", "shop:2", "--out", str(program))
+    assert {Path(name).name for name in ZipFile(program).namelist()} >= {"model.json"}
+    for wrong in (("--format", "pt"), ("--last",), ("--out", str(tmp_path / "my.pt"))):
         ended = run("download", "shop", *wrong)
         assert (ended.exit_code, str(ended.exception)[:41]) == (1, "a model is downloaded as bundle, onnx or ")

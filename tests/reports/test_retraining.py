@@ -139,6 +139,8 @@ def test_documents_have_the_curve_and_the_columns_and_escape_their_names() -> No
     assert "| \\<b\\>\\|x | 0.207 |" in markdown
     assert "Learning curve" in page
     assert "<b>" not in page
+    assert "Networks without a column start with other weights" in markdown
+    assert "Networks without a column" not in to_markdown(with_retraining(REPORT, retraining_section(REPORT, "s", [])))
 
 
 def test_a_report_without_the_section_says_why() -> None:

@@ -61,6 +61,8 @@ def evaluation_inputs(context: RequestContext, served: ServedVersion, model: Mod
 def _without_predictions(served: ServedVersion, members: list[ModelMember]) -> str | None:
     """Why there are no held-out predictions of the version; None if there are."""
     for file, member in zip(served.members, members, strict=True):
+        if file.predictions is None and _all_rows_trained(member):
+            return f"its member {member.job!r} had neither validation nor test rows: all rows trained it"
         if file.predictions is None:
             return (
                 f"its member {member.job!r} has kept no predictions when it ended; include `predictions` in "
@@ -68,6 +70,14 @@ def _without_predictions(served: ServedVersion, members: list[ModelMember]) -> s
             )
     different = len({data_of(member.spec) for member in members}) > 1
     return "its members were trained on different data" if different else None
+
+
+def _all_rows_trained(member: ModelMember) -> bool:
+    try:
+        split = JobSpec.model_validate(member.spec).split
+    except ValidationError:
+        return False
+    return not split.validates and not split.test and split.column is None
 
 
 def _table(context: RequestContext, member: ModelMember) -> tuple[StoredFile | None, TableProfile | None, str | None]:

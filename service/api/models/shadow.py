@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ class ShadowPredictions(BaseModel):
     different: int
     """Rows with another class, or a number that differs by more than rounding."""
     mean_absolute_difference: float | None = None
-    """Of numbers; null for classes, and where a prediction is beyond the range of float64."""
+    """Of numbers; null for classes, and where a prediction or a difference is beyond the range of float64."""
     changed: list[ChangedClass] = []
     """The most frequent changes of classes, 100 at most; empty for numbers."""
     error: str | None = None
@@ -95,8 +96,12 @@ def _compared(answered: Sequence[dict[str, Any]], shadow: Sequence[dict[str, Any
     different = sum(not _same(*pair) for pair in pairs)
     distances = [None if None in pair else abs(pair[0] - pair[1]) for pair in pairs]
     known = [distance for distance in distances if distance is not None]
-    mean = sum(known) / len(known) if len(known) == len(distances) else None
-    return {"rows": len(pairs), "different": different, "mean_absolute_difference": mean}
+    mean = sum(distance / len(known) for distance in known) if len(known) == len(distances) else math.inf
+    return {
+        "rows": len(pairs),
+        "different": different,
+        "mean_absolute_difference": mean if math.isfinite(mean) else None,
+    }
 
 
 def _same(one: float | None, other: float | None) -> bool:

@@ -90,8 +90,7 @@ async def download_checkpoint(
     an export whose predictions differ from those of `/predict` is refused with 409. The bytes are reproducible.
     A file that is missing or damaged on the server is a 500 with the code `checkpoint_corrupt`.
     """
-    (suffix, kind_of_file), of = media_type(format), CheckpointKind(kind)
-    filename = f"{job_id}-{kind}-epoch{{}}.{suffix}"
+    of = CheckpointKind(kind)
     if format is CheckpointFormat.safetensors:
         what = f"the {kind} checkpoint's file"
         checkpoint, file = await with_weights(
@@ -112,7 +111,8 @@ async def download_checkpoint(
             context, job_id, of, lambda *found: work(written, context, partial(write, *found))
         )
     size = os.fstat(file.fileno()).st_size
-    return serve(request, file, size, sha256, filename.format(checkpoint.epoch), kind_of_file)
+    filename = f"{job_id}-{kind}-epoch{checkpoint.epoch}{format.file_ending(calibrated=calibrated)}"
+    return serve(request, file, size, sha256, filename, media_type(format))
 
 
 async def with_weights(

@@ -107,7 +107,7 @@ def _measured_sample(context: RequestContext, served: ServedVersion) -> Response
     if not size:
         raise Conflict("this server samples no rows: send rows, or let its operator set BESTEPOCH_SAMPLE_ROWS")
     with context.database.reading() as connection:
-        sample = samples.read(connection, served.name, served.version, size)
+        sample = samples.read(connection, served.model_id, served.version, size)
     if not sample.rows:
         raise Conflict(f"{served.name}:{served.version} was not asked to predict rows in JSON yet")
     return _measured_rows(context, served, sample.rows, sample.since)

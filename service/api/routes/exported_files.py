@@ -34,9 +34,9 @@ CALIBRATED = (
 )
 
 
-def media_type(format: CheckpointFormat) -> tuple[str, str]:  # noqa: A002
-    """The suffix of a file's name, and its media type."""
-    return ("zip", ZIP) if format is CheckpointFormat.bundle else (format.value, OCTETS)
+def media_type(format: CheckpointFormat) -> str:  # noqa: A002
+    """The media type of files in this format."""
+    return ZIP if format is CheckpointFormat.bundle else OCTETS
 
 
 def written(context: RequestContext, write: Callable[[Path], None]) -> tuple[BinaryIO, str]:

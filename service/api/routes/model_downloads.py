@@ -58,9 +58,9 @@ async def download_model(
     write = partial(export_version, context, version, ref_of(context, served), format_, calibrated=calibrated)
     slots = context.state.export_slots
     file, sha256 = await expensive_work.run(context, request, slots, written, context, write)
-    suffix, kind = media_type(format_)
-    size, filename = os.fstat(file.fileno()).st_size, f"{served.name}-{served.version}.{suffix}"
-    return serve(request, file, size, sha256, filename, kind, headers_of(served))
+    filename = f"{served.name}-{served.version}{format_.file_ending(calibrated=calibrated)}"
+    size = os.fstat(file.fileno()).st_size
+    return serve(request, file, size, sha256, filename, media_type(format_), headers_of(served))
 
 
 @router.head("/{model}/members/{job}/download", include_in_schema=False)

@@ -171,7 +171,7 @@ async def predict_by_model(
     model_ref = ref_of(context, served)
     more = None if shadow is None else partial(_shadow, context, served.name, shadow, asked.rows, options)
     answer = await predicted_rows(context, request, model_ref, options, asked.rows, by, headers_of(served), more)
-    context.state.sampler.add(context.caller.tenant, served.name, served.version, asked.rows)
+    context.state.sampler.add(context.caller.tenant, served, asked.rows)
     return answer
 
 

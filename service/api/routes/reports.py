@@ -58,15 +58,21 @@ async def get_report(
     null, and `missing` says why: without the data set there are no baselines and nothing about columns. Rows are
     sampled where there are many.
     """
-    stored = await run_in_threadpool(_stored, context, job_id)
-    if stored is None:
-        # One report of a tenant is built at a time: who asks for the same one meanwhile finds it stored.
-        stored = await expensive_work.run(context, request, context.state.report_slots, _built, context, job_id)
+    stored = await read_or_build(context, request, job_id)
     if retrain:
         stored = await run_in_threadpool(report_with_retraining, context, job_id, stored)
     work = rendered, stored, Report, wanted, costs
     body = await expensive_work.run(context, request, context.state.compute_slots, *work)
     return document_response(body, wanted, f"{job_id}-report")
+
+
+async def read_or_build(context: RequestContext, request: Request, job_id: str) -> bytes:
+    """The stored report as JSON, built if there is none that this version can read. Raises NotFound, Conflict."""
+    stored = await run_in_threadpool(_stored, context, job_id)
+    if stored is not None:
+        return stored
+    # One report of a tenant is built at a time: who asks for the same one meanwhile finds it stored.
+    return await expensive_work.run(context, request, context.state.report_slots, _built, context, job_id)
 
 
 def report_name() -> str:
@@ -95,12 +101,6 @@ def read_intact(context: RequestContext, key: str, sha256: str) -> bytes | None:
         return path.read_bytes() if sha256_of(path) == sha256 else None
     except OSError:
         return None
-
-
-def stored_report(context: RequestContext, job_id: str) -> Report | None:
-    """The stored report; None if there is none that this version can read."""
-    stored = _stored(context, job_id)
-    return None if stored is None else Report.model_validate_json(stored)
 
 
 def _built(context: RequestContext, job_id: str) -> bytes:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from service.api import expensive_work
 from service.api.context import JobId, Reader, RequestContext, Submitter
 from service.api.http.openapi import problems
-from service.api.routes.retraining_planning import current_sweep, plan_retraining
+from service.api.routes.reports import read_or_build
+from service.api.routes.retraining_planning import (
+    PlannedRetraining,
+    current_sweep,
+    plan_retraining,
+    require_retrainable,
+)
 from service.api.routes.sweeps import LOCATION, store_sweep
 from service.api.strict_route import StrictRoute
 from service.domain.retraining import RetrainingPlan
@@ -28,10 +35,10 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
 async def get_retraining(job_id: JobId, context: Reader, request: Request) -> RetrainingPlan:
     """What it would cost to train an ended job again for its report: a learning curve on 10, 20, 40, 70 and 100% of
     the training rows, and networks without one of the ten most important columns, three times each with other seeds.
-    Creates nothing.
+    Queues nothing. The report, which says which columns are important, is built first unless it is stored; 409 for a
+    job that has none, and for a fork, whose weights are not random at the start.
     """
-    planned = await expensive_work.run(context, request, context.state.compute_slots, plan_retraining, context, job_id)
-    return planned.plan
+    return (await _planned(context, request, job_id)).plan
 
 
 @router.post(
@@ -49,20 +56,30 @@ async def get_retraining(job_id: JobId, context: Reader, request: Request) -> Re
 async def create_retraining(job_id: JobId, context: Submitter, request: Request, response: Response) -> Sweep:
     """Queue a sweep that answers by retraining: would more rows help, and which columns are needed?
     `GET` of this path says before what it costs. Once its jobs have ended, the report has the answers with
-    `?retrain=true`. Repeating the request answers the same sweep, unless that was cancelled or its jobs deleted.
+    `?retrain=true`. Repeating the request answers the same sweep, unless that was cancelled, its jobs were deleted,
+    or none of them has succeeded.
     """
-    sweep, created = await expensive_work.run(context, request, context.state.compute_slots, _create, context, job_id)
+    current, before = await run_in_threadpool(current_sweep, context, job_id)
+    if current is not None:
+        sweep, created = current, False
+    else:
+        planned = await _planned(context, request, job_id)
+        sweep, created = await run_in_threadpool(_create, context, job_id, planned, before)
     response.headers["Location"] = f"/v1/sweeps/{sweep.id}"
     if not created:
         response.status_code = 200
     return sweep
 
 
-def _create(context: RequestContext, job_id: str) -> tuple[Sweep, bool]:
-    current, before = current_sweep(context, job_id)
-    if current is not None:
-        return current, False
-    planned = plan_retraining(context, job_id)
+async def _planned(context: RequestContext, request: Request, job_id: str) -> PlannedRetraining:
+    job = await run_in_threadpool(require_retrainable, context, job_id)
+    report = await read_or_build(context, request, job_id)
+    arguments = plan_retraining, context, job, report
+    return await expensive_work.run(context, request, context.state.compute_slots, *arguments)
+
+
+def _create(context: RequestContext, job_id: str, planned: PlannedRetraining, before: str | None) -> tuple[Sweep, bool]:
+    """The sweep, and whether it is new; `before`: the newest sweep that retrains the job."""
     context.check_quota(sum(file_bytes_of(job.resolved) for job in planned.jobs))
     # Of two requests at once the second finds the sweep of the first; no client can send a key with a tab.
     key = f"retraining\t{job_id}\t{before or ''}"

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from service.api.routes.jobs import profile_for, read_job
-from service.api.routes.reports import stored_report
 from service.api.routes.sweep_planning import plan_sweep
 from service.api.spec_patch import apply
 from service.domain.retraining import LeftOut, RetrainingPlan
+from service.domain.status import Status
 from service.domain.sweep import SweepStatus
 from service.errors import Conflict, InvalidSpec
+from service.reports.report import Report
 from service.spec.data import DatasetData
 from service.spec.resolve import resolve
 from service.spec.retraining import (
     DRAWS,
+    FEATURES,
     FRACTIONS,
     MAX_COLUMNS,
     base_of_retraining,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from service.store.sweeps import SweepJob
 
 NO_COLUMNS = "rows inside the spec have no columns that could be left out: upload them as a data set"
+ONLY_COLUMN = "it is the only column"
 
 
 @dataclass(frozen=True)
@@ -49,23 +52,35 @@ class PlannedRetraining:
 
 
 def current_sweep(context: RequestContext, job_id: str) -> tuple[Sweep | None, str | None]:
-    """The sweep that retrains the job, and the id of the newest one even if it is of no use any more: cancelled, or
-    without jobs."""
+    """The sweep that retrains the job, and the id of the newest one even if it is of no use any more: cancelled,
+    without jobs, or finished without a job that has succeeded."""
     with context.database.reading() as connection:
         found = retraining.find(connection, job_id)
     if found is None:
         return None, None
-    return (None if found.status is SweepStatus.cancelled or not found.jobs else found), found.id
+    failed = found.status is SweepStatus.finished and not found.counts.get(Status.succeeded)
+    return (None if found.status is SweepStatus.cancelled or failed else found), found.id
 
 
-def plan_retraining(context: RequestContext, job_id: str) -> PlannedRetraining:
-    """The plan for an ended job; raises NotFound, and Conflict if the job has no best epoch or cannot be trained."""
+def require_retrainable(context: RequestContext, job_id: str) -> Job:
+    """The ended job; raises NotFound, and Conflict without a best epoch or for a fork."""
     job = read_job(context, job_id)
     if not job.status.terminal or job.best is None:
         state = f"is {job.status.value}" if not job.status.terminal else "has no best epoch"
         raise Conflict(f"the job {state}; a job is retrained once it has ended with a best epoch")
+    if job.forked is not None:
+        raise Conflict(
+            f"the job is a fork of {job.forked.job}: it started from trained weights, and networks that are retrained "
+            "from random weights could not be compared with it; retrain a job that is no fork"
+        )
+    return job
+
+
+def plan_retraining(context: RequestContext, job: Job, report: bytes) -> PlannedRetraining:
+    """The plan for a job that can be retrained, and its report; raises Conflict if it cannot be trained again."""
+    job_id = job.id
     base = base_of_retraining(job.known_spec, job_id)
-    candidates, columns_by = _columns(context, job_id, base)
+    candidates, columns_by = _columns(Report.model_validate_json(report), base)
     fits, left_out = _checker(context, base), list[LeftOut]()
     points, fractions, columns = list[dict[str, Any]](), list[float](), list[str]()
     for fraction in FRACTIONS:
@@ -79,7 +94,7 @@ def plan_retraining(context: RequestContext, job_id: str) -> PlannedRetraining:
         fractions.append(fraction)
     for column in candidates[:MAX_COLUMNS]:
         changes = drop_column_points(base, column)
-        if reason := fits(changes[0]):
+        if reason := ONLY_COLUMN if not changes[0][FEATURES] else fits(changes[0]):
             left_out.append(LeftOut(fraction=None, column=column, reason=reason))
             continue
         points += changes
@@ -89,7 +104,7 @@ def plan_retraining(context: RequestContext, job_id: str) -> PlannedRetraining:
     try:
         planned = plan_sweep(context, spec)
     except InvalidSpec as error:
-        raise Conflict(f"the job cannot be retrained: {error.detail}") from error
+        raise Conflict(f"the job cannot be retrained: {_reason(error)}") from error
     resolved = [each.resolved for each in planned]
     current, _ = current_sweep(context, job_id)
     plan = RetrainingPlan(
@@ -108,13 +123,12 @@ def plan_retraining(context: RequestContext, job_id: str) -> PlannedRetraining:
     return PlannedRetraining(spec, planned, plan)
 
 
-def _columns(context: RequestContext, job_id: str, base: JobSpec) -> tuple[list[str], Literal["importance", "order"]]:
+def _columns(report: Report, base: JobSpec) -> tuple[list[str], Literal["importance", "order"]]:
     """The features in the order in which they are to be left out."""
     if not isinstance(base.data, DatasetData):
         return [], "order"
     features = base.data.features or []
-    report = stored_report(context, job_id)
-    if report is None or report.importance is None:
+    if report.importance is None:
         return features, "order"
     important = [each.columns[0] for each in report.importance.columns if len(each.columns) == 1]
     return [name for name in dict.fromkeys([*important, *features]) if name in features], "importance"
@@ -141,10 +155,15 @@ def _checker(context: RequestContext, base: JobSpec) -> Callable[[dict[str, Any]
         try:
             resolve(apply(base, changes), profile, context.state.limits)
         except InvalidSpec as error:
-            return error.detail
+            return _reason(error)
         return None
 
     return check
+
+
+def _reason(error: InvalidSpec) -> str:
+    """The first thing that is wrong."""
+    return error.field_errors[0].message if error.field_errors else error.detail
 
 
 def _arrays(jobs: Sequence[Resolved]) -> int:

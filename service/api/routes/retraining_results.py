@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from service.domain.status import Status
 from service.domain.sweep import Sweep, SweepStatus
 from service.reports.report import Report
-from service.reports.retraining import RetrainedJob, retraining_section, with_retraining
+from service.reports.retraining import NAMES, RetrainedJob, retraining_section, with_retraining
 from service.spec.retraining import FEATURES, FRACTION, SEED
 from service.store import retraining
 
@@ -33,8 +34,12 @@ def report_with_retraining(context: RequestContext, job_id: str, stored: bytes) 
         found = with_retraining(report, f"the sweep {sweep.id} was cancelled: {how}")
     elif not results:
         found = with_retraining(report, f"the jobs of the sweep {sweep.id} were deleted: {how}")
+    elif not sweep.counts.get(Status.succeeded):
+        found = with_retraining(report, f"none of the {sweep.jobs} jobs of the sweep {sweep.id} has succeeded: {how}")
     else:
-        found = with_retraining(report, retraining_section(report, sweep.id, _jobs(sweep, results)))
+        section = retraining_section(report, sweep.id, _jobs(sweep, results))
+        unmeasured = f"no job of the sweep {sweep.id} has a {NAMES[section.metric]} of the {section.part} rows"
+        found = with_retraining(report, section if section.jobs else unmeasured)
     return found.model_dump_json().encode()
 
 

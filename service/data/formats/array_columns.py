@@ -12,9 +12,10 @@ import numpy as np
 from duckdb import DuckDBPyConnection
 from numpy.typing import NDArray
 
+from service.data.column_names import MAX_COLUMNS
 from service.data.duckdb_connection import translated_errors
 from service.data.formats.npy_header import NpyArray
-from service.data.staging import MAX_COLUMNS, SLICE_COLUMNS, RawSlice, ReadLimits, parquet_sql, write_parquet
+from service.data.staging import SLICE_COLUMNS, RawSlice, ReadLimits, parquet_sql, write_parquet
 from service.errors import InvalidData
 
 BLOCK_BYTES = 8 * 2**20

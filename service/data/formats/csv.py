@@ -9,10 +9,10 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
-from service.data.formats.csv_dialect import Dialect, cut, detect
-from service.data.formats.encoding import Text
+from service.data.formats.csv_dialect import AskedDialect, Dialect, cut, detect
+from service.data.formats.encoding import MAX_LINE_BYTES, Text
 from service.data.sql import aggregate
-from service.data.staging import MAX_LINE_BYTES, SLICE_COLUMNS, RawSlice, Reading, parquet_sql, write_parquet
+from service.data.staging import SLICE_COLUMNS, RawSlice, Reading, parquet_sql, write_parquet
 from service.errors import InvalidData
 from service.spec.read_options import DEFAULT_NULL_VALUES, FileFormat, ReadAs, ReadOptions
 
@@ -25,7 +25,8 @@ def read_csv(connection: DuckDBPyConnection, text: Text, work: Path, options: Re
     Raises InvalidData naming line, column and reason; only empty values past the last column are ignored.
     """
     null_values = tuple(DEFAULT_NULL_VALUES if options.null is None else options.null)
-    dialect = detect(text.path, null_values, options)
+    asked = AskedDialect(options.delimiter, options.quote, options.header, options.decimal)
+    dialect = detect(text.path, null_values, asked)
     warnings = [*text.warnings]
     warnings += _dialect_warnings(dialect, options)
     scan = _scan(connection, text.path, dialect, null_values)

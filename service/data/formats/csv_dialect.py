@@ -1,22 +1,25 @@
-"""CSV dialect detection: delimiter, quotes, titles, header, from the first records."""
+"""CSV dialect detection: delimiter, quotes, titles, header, from the first records.
+
+Needs only Python. In a bundle this file is called csv_dialect.py.
+"""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 from itertools import islice, product, takewhile
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
+from service.data.column_names import check_names
 from service.data.csv_injection import unescape_formula
-from service.data.staging import MAX_LINE_BYTES, check_names
+from service.data.formats.encoding import MAX_LINE_BYTES
 from service.errors import InvalidData
-from service.spec.read_options import ReadOptions
 
 if TYPE_CHECKING:
     import _csv
@@ -26,6 +29,16 @@ SAMPLE_RECORDS = 20
 DELIMITERS = (",", ";", "\t", "|")
 _SEPARATOR = re.compile(r'\n*"?sep=([^\x00\r\n"\x80-\U0010ffff])"?(?:\n|\Z)', re.IGNORECASE)
 """The first line that Excel writes and obeys."""
+
+
+@dataclass(frozen=True)
+class AskedDialect:
+    """What a client says of the dialect, as in `ReadOptions`; what is None is detected."""
+
+    delimiter: str | None = None
+    quote: str | None = None
+    header: bool | None = None
+    decimal: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,7 @@ class _Candidate:
     lines: int  # above the first record
 
 
-def detect(text: Path, null_values: Sequence[str], options: ReadOptions) -> Dialect:
+def detect(text: Path, null_values: Sequence[str], options: AskedDialect) -> Dialect:
     """The dialect of the UTF-8 file `text`, where `options` leave it open.
 
     The delimiter is the one of a `sep=` line, else the one that splits most of the first records into as many values
@@ -137,7 +150,7 @@ def _first_records(text: str, delimiter: str, quote: str) -> list[tuple[list[str
     return records
 
 
-def cut(text: TextIO, delimiter: str, quote: str, *, strict: bool) -> _csv.Reader:
+def cut(text: Iterable[str], delimiter: str, quote: str, *, strict: bool) -> _csv.Reader:
     """The records of `text` in this dialect; raises csv.Error for faulty quotes where `strict`."""
     if not quote:
         return csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_NONE)

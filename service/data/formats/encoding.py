@@ -8,6 +8,7 @@ from pathlib import Path
 from service.errors import InvalidData
 
 CHUNK_CHARACTERS = 1 << 20
+MAX_LINE_BYTES = 2_000_000
 
 BYTE_ORDER_MARKS = {
     b"\xff\xfe\x00\x00": "utf-32",

@@ -10,12 +10,13 @@ from statistics import median_low
 import numpy as np
 from duckdb import DuckDBPyConnection
 
+from service.data.column_names import MAX_COLUMNS
 from service.data.formats.array_columns import stage, stage_features
 from service.data.formats.class_folders import class_folders
 from service.data.formats.image_decoder import ImageHeader, decode, inspect_header
 from service.data.formats.npy_header import NpyArray
 from service.data.formats.zip_archive import check_size, open_zip, read_member
-from service.data.staging import MAX_COLUMNS, Reading, ReadLimits
+from service.data.staging import Reading, ReadLimits
 from service.errors import InvalidData, TooLarge
 from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 

@@ -11,17 +11,9 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
-from service.data.formats.encoding import Text
-from service.data.staging import (
-    MAX_COLUMNS,
-    MAX_LINE_BYTES,
-    SLICE_COLUMNS,
-    RawSlice,
-    Reading,
-    check_names,
-    parquet_sql,
-    write_parquet,
-)
+from service.data.column_names import MAX_COLUMNS, check_names
+from service.data.formats.encoding import MAX_LINE_BYTES, Text
+from service.data.staging import SLICE_COLUMNS, RawSlice, Reading, parquet_sql, write_parquet
 from service.errors import InvalidData
 from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 

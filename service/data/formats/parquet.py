@@ -6,8 +6,9 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
+from service.data.column_names import check_names
 from service.data.sql import PLAIN, aggregate, sql_name, sql_text
-from service.data.staging import SLICE_COLUMNS, RawSlice, Reading, ReadLimits, check_names, parquet_sql
+from service.data.staging import SLICE_COLUMNS, RawSlice, Reading, ReadLimits, parquet_sql
 from service.errors import InvalidData
 from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 

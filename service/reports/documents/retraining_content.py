@@ -30,8 +30,13 @@ def retraining(found: RetrainingSection) -> Section:
     text = (
         f"{found.jobs} networks with this job's settings were trained again and compared by the {name} of the "
         f"{found.part} rows. Standard errors are those of the mean over trainings with other seeds, not of the rows; "
-        "a difference is called clear if a paired t test at 5% finds it."
+        "a difference is called clear if a t test at 5% of the pairs of a seed finds it."
     )
+    if found.columns:
+        text += (
+            " Networks without a column start with other weights than those with it, and all columns are compared "
+            "with the same networks: several verdicts may be wrong at once."
+        )
     if found.metric == "loss":
         text += " The pinball loss is in standard deviations of the training target."
     if found.without_result:

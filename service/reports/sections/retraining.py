@@ -30,7 +30,10 @@ class LearningCurvePoint(FrozenModel):
 
 
 class MeanChange(FrozenModel):
-    """A mean difference of the metric, paired by seed; above 0 it has become worse."""
+    """A mean difference of the metric, paired by seed; above 0 it has become worse.
+
+    Pairs of shares of the rows also have the initial weights in common; networks without a column have other ones.
+    """
 
     mean: float
     """The mean difference."""

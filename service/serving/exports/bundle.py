@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from service.serving.exports import cells, inputs
+from service import errors
+from service.data import column_names, csv_injection, number_formats
+from service.data.formats import csv_dialect, encoding
+from service.serving.exports import cells, csv_columns, inputs
 from service.serving.exports import standalone as loader
 from service.serving.exports.model import check
 from service.training import modules
@@ -23,7 +26,19 @@ if TYPE_CHECKING:
     from service.serving.exports.model import Rows, TrainedModel
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date of zip: a fixed one gives equal bytes each time
-SOURCES = {"load": loader, "inputs": inputs, "cells": cells, "layers": modules}
+SOURCES = {
+    "load": loader,
+    "inputs": inputs,
+    "cells": cells,
+    "layers": modules,
+    "csv_columns": csv_columns,
+    "csv_dialect": csv_dialect,
+    "csv_injection": csv_injection,
+    "column_names": column_names,
+    "encoding": encoding,
+    "number_formats": number_formats,
+    "errors": errors,
+}
 """The modules of a bundle, by their names there."""
 
 

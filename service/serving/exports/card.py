@@ -24,6 +24,13 @@ LOADER = {
     "inputs.py": Markdown("the preprocessing, for `load.py`"),
     "cells.py": Markdown("reads the values of rows, for `load.py`"),
     "layers.py": Markdown("the layers of networks, for `load.py`"),
+    "csv_columns.py": Markdown("reads the columns of a CSV file, for `load.py`"),
+    "csv_dialect.py": Markdown("detects delimiter, quotes and header, for `csv_columns.py`"),
+    "encoding.py": Markdown("detects the encoding of text, for `csv_columns.py`"),
+    "column_names.py": Markdown("checks the names of columns, for `csv_dialect.py`"),
+    "csv_injection.py": Markdown("restores names that were escaped for spreadsheets, for `csv_dialect.py`"),
+    "number_formats.py": Markdown("reads numbers such as `$1,234.50`, for `csv_columns.py` and `cells.py`"),
+    "errors.py": Markdown("the exceptions of `load.py`"),
     "model.json": Markdown("columns, their preprocessing, and layers"),
 }
 FILES = {
@@ -185,10 +192,11 @@ def usage(features: Sequence[FittedFeature]) -> Markdown:
     return Markdown(USE.replace("{example}", repr(row)))
 
 
-def probabilities(temperature: float) -> Markdown:
-    """What probabilities the files of a bundle answer."""
+def probabilities(temperature: float, members: int = 1) -> Markdown:
+    """What probabilities the files of a bundle answer; `members`: the number of networks."""
     if temperature == 1.0:
-        return Markdown("Probabilities are those of the last layer, not calibrated by a temperature.")
+        raw = "those of the last layer" if members == 1 else "the weighted mean of those of the members"
+        return Markdown(f"Probabilities are {raw}, not calibrated by a temperature.")
     return write(
         "Probabilities are calibrated: their logarithms are divided by the temperature {temperature}, which was fitted "
         "to validation rows.",

@@ -80,6 +80,7 @@ class TrainedModel:
         common = {
             "target": fitted.target.model_dump(mode="json"),
             "null_values": sorted(fitted.null_values or DEFAULT_NULL_VALUES),
+            "date_format": fitted.date_format,
             **({} if self.temperature == 1.0 else {"temperature": self.temperature}),
         }
         if len(self.checkpoints) == 1:
@@ -90,7 +91,7 @@ class TrainedModel:
 
     def _column(self, feature: FittedFeature) -> dict[str, Any]:
         """A column of all members: its name, its type, and every text that a member knows."""
-        column = {"column": feature.column, "type": feature.type.value, "categories": None}
+        column = {"column": feature.column, "type": feature.type.value, "categories": None, "origin": feature.origin}
         if feature.categories is None:
             return column
         features = (each for checkpoint in self.checkpoints for each in checkpoint.preprocessing.features)

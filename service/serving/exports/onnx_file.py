@@ -99,9 +99,10 @@ def _take_columns(graph: GraphProto, model: Standalone) -> None:
 
 
 def is_wide(model: Standalone) -> bool:
-    """Whether all numbers are one input and all texts another: for many columns, or a column named like an output."""
+    """Whether all numbers are one input and all texts another: many columns, or one named like a part of the graph."""
     columns = {feature["column"] for feature in model.description["features"]}
-    return len(columns) > MAX_COLUMNS or not columns.isdisjoint(ANSWERS)
+    taken = not columns.isdisjoint(ANSWERS) or any(name.startswith(INNER) for name in columns)
+    return len(columns) > MAX_COLUMNS or taken
 
 
 def _inputs(graph: GraphProto, columns: list[str], kind: int, together: str | None) -> list[str]:

@@ -1,10 +1,12 @@
 """A trained model with its preprocessing: raw rows in, predictions out. Needs only torch.
 
-In a bundle this file is called load.py, beside inputs.py, cells.py, layers.py, model.json and weights.pt:
+In a bundle this file is called load.py, beside the modules that it imports, model.json and weights.pt:
 
     from load import load
     model = load()
     model.predict([{"bill_length_mm": 39.1, "island": "Torgersen"}])
+
+    model.predict_file("rows.csv")
 
 or, from a terminal, `python load.py rows.csv`.
 """
@@ -20,7 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from service.serving.exports.cells import MISSING, OTHER, code, number, original
+from service.errors import InvalidData
+from service.serving.exports.cells import MISSING, OTHER, code, number, with_numbers
+from service.serving.exports.csv_columns import read_columns
 from service.serving.exports.inputs import Inputs
 from service.training.modules import network
 
@@ -164,22 +168,44 @@ class Standalone(nn.Module):
             member.get_submodule("network").load_state_dict(state, strict=True)
 
     def tensors(self, rows: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
-        """The arguments of `forward`, from rows by column name; absent columns are missing values."""
-        nulls = set(self.description["null_values"])
-        numbers = [[number(row.get(f["column"]), f, nulls) for f in self.columns.numeric] for row in rows]
-        texts = list(zip(self.columns.texts, self.columns.places, strict=True))
-        codes = [[code(row.get(f["column"]), places, nulls) for f, places in texts] for row in rows]
-        shape = len(rows), -1
-        return (
-            torch.tensor(numbers, dtype=torch.float64).reshape(shape if self.columns.numeric else (len(rows), 0)),
-            torch.tensor(codes, dtype=torch.int64).reshape(shape if self.columns.texts else (len(rows), 0)),
-        )
+        """The arguments of `forward`, from rows by column name; absent columns are missing values.
 
-    @torch.inference_mode()
+        Raises ValueError for a value that does not fit, and for a row without a column that has one of another name.
+        """
+        self._refuse_unknown(rows)
+        nulls = with_numbers(self.description["null_values"])
+        numbers = [[number(row.get(f["column"]), f, nulls) for row in rows] for f in self.columns.numeric]
+        texts = zip(self.columns.texts, self.columns.places, strict=True)
+        codes = [[code(row.get(f["column"]), f, places, nulls) for row in rows] for f, places in texts]
+        return _stacked(numbers, len(rows), torch.float64), _stacked(codes, len(rows), torch.int64)
+
+    def _refuse_unknown(self, rows: list[dict[str, Any]]) -> None:
+        known = {feature["column"] for feature in self.description["features"]}
+        for place, row in enumerate(rows):
+            unknown, missing = row.keys() - known - {self.target["column"]}, known - row.keys()
+            if unknown and missing:
+                raise ValueError(f"row {place}: no column {min(unknown)!r} is known, and {min(missing)!r} is absent")
+
+    def tensors_of_file(self, path: str | Path) -> tuple[Tensor, Tensor]:
+        """The arguments of `forward`, from the rows of a CSV file; see `read_columns`."""
+        rows, columns = read_columns(path, self.description)
+        numbers = [columns[feature["column"]] for feature in self.columns.numeric]
+        texts = zip(self.columns.texts, self.columns.places, strict=True)
+        codes = [[code(text, f, places, set()) for text in columns[f["column"]]] for f, places in texts]
+        return _stacked(numbers, rows, torch.float64), _stacked(codes, rows, torch.int64)
+
     def predict(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """One `{"prediction": ...}` per row, for classification with `"probabilities": {class: probability}`."""
+        return self._answers(*self.tensors(rows))
+
+    def predict_file(self, path: str | Path) -> list[dict[str, Any]]:
+        """As `predict`, for each row of a CSV file. Raises InvalidData where the service would refuse the file."""
+        return self._answers(*self.tensors_of_file(path))
+
+    @torch.inference_mode()
+    def _answers(self, numbers: Tensor, codes: Tensor) -> list[dict[str, Any]]:
         classes = self.target["classes"]
-        answers = self(*self.tensors(rows)).tolist()
+        answers = self(numbers, codes).tolist() if len(numbers) else []
         if classes is None:
             return [{"prediction": answer} for answer in answers]
         names = list(map(_text, classes))
@@ -198,14 +224,19 @@ def load(folder: str | Path = Path(__file__).parent) -> Standalone:
 
 def main(path: str, folder: str | Path = Path(__file__).parent) -> None:
     """Print the prediction for each row of a CSV file."""
-    with Path(path).open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        rows.fieldnames = list(map(original, rows.fieldnames or ()))
-        answers = load(folder).predict(list(rows))
+    try:
+        answers = load(folder).predict_file(path)
+    except (InvalidData, OSError) as error:
+        sys.exit(f"{path}: {error}")
     names = [f"probability of {name}" for name in answers[0].get("probabilities", {})] if answers else []
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["prediction", *names])
     writer.writerows([_text(each["prediction"]), *each.get("probabilities", {}).values()] for each in answers)
+
+
+def _stacked(columns: list[list[Any]], rows: int, kind: torch.dtype) -> Tensor:
+    """(rows, columns) of these values."""
+    return torch.tensor(columns, dtype=kind).reshape(len(columns), rows).T.contiguous()
 
 
 def _text(value: Any) -> str:

@@ -41,7 +41,7 @@ def version_card(version: ModelVersion, features: Sequence[FittedFeature], *, te
         _summary(version),
         Markdown("## Metrics"),
         *_metrics(version),
-        *([] if version.classes is None else [Markdown("## Calibration"), _calibration(version.calibration)]),
+        *([] if version.classes is None else _calibration(version.calibration, temperature)),
         Markdown("## Lineage"),
         table(("what", "value"), _lineage(version)),
         Markdown("## Members"),
@@ -87,25 +87,33 @@ def _metrics(version: ModelVersion) -> list[Markdown]:
     return [table(("metric", "validation", "test"), rows), OPTIMISTIC]
 
 
-def _calibration(found: ModelCalibration | None) -> Markdown:
+def _calibration(found: ModelCalibration | None, temperature: float | None) -> list[Markdown]:
+    """How the service calibrates; `temperature`: of the bundle that the card is in, if any."""
+    title = Markdown("## Calibration")
     if found is None or found.temperature is None:
-        return Markdown("The jobs have kept no predictions of validation rows to calibrate by: probabilities are raw.")
-    return write(
+        kept = "The jobs have kept no predictions of validation rows to calibrate by: probabilities are raw."
+        return [title, Markdown(kept)]
+    raw = temperature == 1.0 != found.temperature
+    said = write(
         "By default, logarithms of probabilities are divided by the temperature {temperature} ({rows} validation rows: "
-        "{reason}).",
+        "{reason}).{but}",
+        but=Markdown(" Those of this bundle are not: it was made with `calibrated=false`." if raw else ""),
         temperature=number(found.temperature),
         rows=Markdown(f"{found.rows:,}"),
         reason=Markdown() if found.reason is None else found.reason,
     )
+    return [title, said]
 
 
 def _lineage(version: ModelVersion) -> list[tuple[Markdown, object]]:
     by = version.created_by
     source = version.source if isinstance(version.source, dict) else version.source.model_dump(exclude_none=True)
+    made_from = {name: value for name, value in source.items() if name != "members"}
+    named = by.model_dump(exclude_none=True)
     return [
-        (Markdown("made from"), _text({name: value for name, value in source.items() if name != "members"} or "jobs")),
+        (Markdown("made from"), _text(made_from) if made_from else Markdown("the jobs under Members")),
         (Markdown("made at"), Markdown(f"{version.created_at:%Y-%m-%d %H:%M:%S} UTC")),
-        (Markdown("made by"), _text(by.model_dump(exclude_none=True))),
+        (Markdown("made by"), _text(named) if named else Markdown("without a named API key")),
         (Markdown("service version"), version.service_version),
     ]
 
@@ -143,7 +151,7 @@ def _text(value: Any) -> str:
 
 
 def _in_bundle(version: ModelVersion, features: Sequence[FittedFeature], temperature: float) -> list[Markdown]:
-    answered = [] if version.classes is None else [probabilities(temperature)]
+    answered = [] if version.classes is None else [probabilities(temperature, version.member_count)]
     return [usage(features), *answered, table(("file", "contents"), FILES.items())]
 
 

@@ -49,6 +49,7 @@ class ServedVersion:
     """The version that an alias, or a version number, points to at one moment, with its files."""
 
     name: str
+    model_id: str
     version: int
     alias: str | None
     members: tuple[ServedMember, ...]
@@ -58,7 +59,7 @@ class ServedVersion:
 
 _PREDICTIONS = model_member_files.alias("predictions")
 _FILES = select(
-    *(model_members.c[name] for name in ("version", "path", "sha256", "weight")),
+    *(model_members.c[name] for name in ("model_id", "version", "path", "sha256", "weight")),
     _PREDICTIONS.c.path.label("predictions_path"),
     _PREDICTIONS.c.sha256.label("predictions_sha256"),
     model_versions.c.signature["calibration"].label("calibration"),
@@ -107,7 +108,7 @@ def served(connection: Connection, name: str, *, alias: str | None = None, versi
         raise NotFound(f"the model {name!r} has no {what}")
     kept = rows[0].calibration
     calibration = None if kept is None else ModelCalibration.model_validate(kept)
-    return ServedVersion(name, rows[0].version, alias, tuple(map(_member, rows)), calibration)
+    return ServedVersion(name, rows[0].model_id, rows[0].version, alias, tuple(map(_member, rows)), calibration)
 
 
 def _member(row: Row[Any]) -> ServedMember:

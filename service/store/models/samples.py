@@ -9,7 +9,6 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.store.model_tables import model_samples
-from service.store.models import aliases
 from service.store.tenancy import in_tenant, tenant_of
 
 if TYPE_CHECKING:
@@ -29,9 +28,11 @@ class Sample:
     """When the oldest was stored; None without rows."""
 
 
-def store(connection: Connection, name: str, version: int, rows: Mapping[int, dict[str, Any]], at: datetime) -> None:
-    """Store rows by slot, in place of those there; raises NotFound, and IntegrityError if the version was deleted."""
-    key = {"model_id": aliases.require_model(connection, name), "version": version, "tenant": tenant_of(connection)}
+def store(
+    connection: Connection, model_id: str, version: int, rows: Mapping[int, dict[str, Any]], at: datetime
+) -> None:
+    """Store rows by slot, in place of those there; raises IntegrityError if the version was deleted."""
+    key = {"model_id": model_id, "version": version, "tenant": tenant_of(connection)}
     insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(model_samples)
     upsert = insert.on_conflict_do_update(
         index_elements=["model_id", "version", "slot"],
@@ -40,9 +41,8 @@ def store(connection: Connection, name: str, version: int, rows: Mapping[int, di
     connection.execute(upsert, [{**key, "slot": slot, "row": row, "at": at} for slot, row in sorted(rows.items())])
 
 
-def read(connection: Connection, name: str, version: int, most: int) -> Sample:
-    """The rows in the first `most` slots of the version; raises NotFound for an unknown model."""
-    model_id = aliases.require_model(connection, name)
+def read(connection: Connection, model_id: str, version: int, most: int) -> Sample:
+    """The rows in the first `most` slots of the version."""
     this = model_samples.c.model_id == model_id, model_samples.c.version == version, model_samples.c.slot < most
     query = select(model_samples.c.row, model_samples.c.at).where(in_tenant(connection, model_samples), *this)
     found = connection.execute(query.order_by(model_samples.c.slot)).all()

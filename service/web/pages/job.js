@@ -2,6 +2,7 @@
 
 import { download, get, newIdempotencyKey, send, streamJob } from "../lib/api.js";
 import { button, h, tabs, toast } from "../lib/dom.js";
+import { plural } from "../lib/format.js";
 import { exportMenu } from "../components/export_menu.js";
 import { statusBadge } from "../components/job_columns.js";
 import { predictView } from "../components/predict_view.js";
@@ -13,6 +14,7 @@ import { trainingView } from "../components/training_view.js";
 export const title = "Job";
 
 const FINISHED = ["succeeded", "failed", "cancelled"];
+const SHOWN_WARNINGS = 3; // more are folded up, so that the report is in sight
 const TEXTS = { report: "Report", training: "Training", predict: "Predict" };
 
 export async function show(root, { id, view, signal }) {
@@ -57,7 +59,9 @@ function viewsOf(job) {
 }
 
 function headerOf(job, current, setJob, signal) {
-  const warnings = h("ul", { class: "warnings", "aria-label": "Warnings" }, job.warnings.map((warning) => h("li", { class: "warning" }, warning.message)));
+  const list = h("ul", { class: "warnings", "aria-label": "Warnings" }, job.warnings.map((warning) => h("li", { class: "warning" }, warning.message)));
+  const few = job.warnings.length <= SHOWN_WARNINGS;
+  const warnings = few ? list : h("details", {}, h("summary", { class: "warning" }, plural(job.warnings.length, "warning")), list);
   return [
     h("h1", {}, job.name ?? job.id, " ", statusBadge(job.status)), actions(job, setJob, signal), job.warnings.length > 0 && warnings,
     tabs(`job/${job.id}`, viewsOf(job).map((view) => [view, TEXTS[view]]), current),

@@ -66,6 +66,7 @@ function usageCards(usage) {
       ["Checkpoints", bytes(stored.checkpoints)],
       ["Reserved for unfinished jobs", bytes(stored.expected)],
       ["Histories and specs", bytes(stored.histories + stored.specs)],
+      ["Sampled rows of predictions", bytes(stored.samples)],
       ["Unfinished uploads", bytes(stored.uploads)],
     ]],
     ["Limits", [

@@ -198,8 +198,9 @@ def test_of_many_columns_all_numbers_are_one_input_and_all_texts_another() -> No
     assert shapes == {"numbers": 290, "texts": 3}
 
 
-def test_a_column_may_be_named_like_an_output() -> None:
-    features = [numbers("prediction", [0.0, 1.0]), texts("probabilities", "x", "y", other=True)]
+@pytest.mark.parametrize("names", [("prediction", "probabilities"), ("network/numbers", "network/codes")], ids=str)
+def test_a_column_may_be_named_like_a_part_of_the_graph(names: tuple[str, str]) -> None:
+    features = [numbers(names[0], [0.0, 1.0]), texts(names[1], "x", "y", other=True)]
     checkpoint = untrained(Preprocessing(features=features, target=TARGETS[0]))
 
     model = onnx.load_model_from_string(to_onnx(alone(checkpoint), rows_for(alone(checkpoint), {})))

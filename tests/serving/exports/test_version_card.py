@@ -104,6 +104,23 @@ def test_it_says_what_the_version_is_made_of_and_how_good_it_is(temperature: flo
     )
 
 
+def test_a_raw_bundle_says_that_its_probabilities_are_not_calibrated() -> None:
+    text = version_card(version(), columns(PLAIN), temperature=1.0)
+
+    assert "divided by the temperature 1.25 (1,000 validation rows: `fitted`). Those of this bundle are not" in text
+    assert "Probabilities are the weighted mean of those of the members, not calibrated by a temperature." in text
+    assert "last layer" not in text
+
+
+def test_lineage_says_in_words_what_has_no_name() -> None:
+    text = version_card(
+        version(**{"from": {"members": [{"job": "job_0"}]}, "created_by": Actor(key=None, name=None)}), columns(PLAIN)
+    )
+
+    assert "| made from | the jobs under Members |" in text
+    assert "| made by | without a named API key |" in text
+
+
 def test_what_differs_between_members_is_listed_up_to_a_bound() -> None:
     several = version().members * 3
     changed = [
