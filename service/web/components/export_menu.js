@@ -22,5 +22,5 @@ export function exportMenu(files, signal) {
       status.textContent = "";
     }
   });
-  return h("span", { class: "inline" }, menu, start, cancel, status);
+  return h("div", { class: "export" }, menu, start, cancel, status);
 }
