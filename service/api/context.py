@@ -60,7 +60,10 @@ class Predictor(Protocol):
         """Load a model, so that its first prediction is as fast as the next; raises CheckpointCorrupt, Conflict."""
 
     def calibration(self, ref: ModelRef) -> ModelCalibration | None:
-        """How a model is calibrated; None if there is nothing to calibrate by. Raises PredictionsCorrupt."""
+        """How a model is calibrated, or why it is not."""
+
+    def check_options(self, ref: ModelRef, options: PredictionOptions) -> None:
+        """Raise Conflict or PredictionsCorrupt if the model has no predictions with these options."""
 
     async def predict_few(
         self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT

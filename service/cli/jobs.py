@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+PARSED = ("lower", "upper", "set")  # columns of predictions that --json prints as numbers and lists
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Job id.")]
 
 
@@ -167,7 +168,7 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="File for the predictions; default: standard output.")] = None,
     interval: Annotated[
         float | None,
-        typer.Option(help="Also intervals, or sets of classes, that contain the truth this often, as in 0.9."),
+        typer.Option(help="Also intervals, or sets of classes, that contain the truth about this often, as in 0.9."),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Raw probabilities, not calibrated.")] = False,
     url: Url = DEFAULT_URL,
@@ -197,7 +198,12 @@ def _parse_predictions(predictions: bytes) -> list[Any]:
     if predictions.startswith(b"PAR1"):
         raise CommandError("predictions for a Parquet file are a Parquet file: save it with --out")
     lines = predictions.decode().splitlines()
-    return list(map(json.loads, lines) if predictions.startswith(b"{") else csv.DictReader(lines))
+    if predictions.startswith(b"{"):
+        return list(map(json.loads, lines))
+    return [
+        {name: json.loads(text or "null") if name in PARSED else text for name, text in row.items()}
+        for row in csv.DictReader(lines)
+    ]
 
 
 def _parse_width(text: str) -> int:

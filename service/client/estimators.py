@@ -209,7 +209,7 @@ class RemoteClassifier(ClassifierMixin, _Remote):  # type: ignore[misc]
         return labels
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """(n, classes) the probability of each class, in the order of `classes_`."""
+        """(n, classes) the calibrated probability of each class, in the order of `classes_`."""
         check_is_fitted(self, "job_id_")
         return self._predicted(X, [f"probability of {code}" for code in range(len(self.classes_))])
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from service.client.predictions import Frame, Row
     from service.client.transport import Transport
+    from service.domain.prediction import AppliedCalibration
     from service.training.modules import Network
 
 Kind = Literal["best", "last"]
@@ -200,12 +201,17 @@ class Job:
         one of the same library with the columns `prediction` and `probability of CLASS`, and the same index.
 
         `calibrated`: false gives raw probabilities. `interval`: also answer `lower` and `upper`, or for classes `set`,
-        which contain the truth with this probability, 0.9 for example.
+        which contain the truth about this often, 0.9 for example; less often with few validation rows, because they
+        also chose the best epoch.
         `out`: for a path, where to save the predictions, in the format of the rows; returns that path. Predictions for
         a Parquet file need it. Raises ApiError, OSError, ValueError.
         """
         options = PredictOptions(calibrated=calibrated, interval=interval)
         return Predictor(self._transport, self._path, options).of(rows, out)
+
+    def calibration(self, interval: float | None = None) -> AppliedCalibration | None:
+        """How predictions are calibrated, or why they stay raw; None for regression without `interval`."""
+        return Predictor(self._transport, self._path, PredictOptions(interval=interval)).calibration()
 
     def predict_file(self, rows: str | Path | CsvRows, **options: Unpack[PredictOptions]) -> bytes:
         """The predictions for a file of rows, given by its path, as the bytes of a file of the same format."""

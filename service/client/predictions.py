@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
 from service.client.transport import ApiError
 from service.client.uploads import CsvRows, as_file
+from service.domain.prediction import AppliedCalibration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -115,6 +116,12 @@ class Predictor:
         frame: Frame = make(columns, index=rows.index) if hasattr(rows, "index") else make(columns)  # polars has none
         return frame
 
+    def calibration(self) -> AppliedCalibration | None:
+        """How these predictions are calibrated, or why they are raw; None where nothing is to be; raises ApiError."""
+        headers = {"Content-Type": "application/json"}
+        found = self._post(content=b'{"rows":[{}]}', headers=headers, timeout=ROWS_SECONDS).json()["calibration"]
+        return None if found is None else AppliedCalibration.model_validate(found)
+
     def _columns(self, answer: bytes) -> dict[str, list[Any]]:
         """The columns of a CSV file of predictions, with the types that JSON has."""
         header, *lines = csv.reader(io.StringIO(answer.decode(), newline=""))
@@ -131,7 +138,7 @@ class Predictor:
         return columns
 
     def _post(self, **options: Any) -> Any:
-        asked = {name: json.dumps(value) for name, value in self.options.items() if value is not None}
+        asked = {name: json.dumps(_json_value(value)) for name, value in self.options.items() if value is not None}
         return self.transport.request("POST", f"{self.path}/predict", params=asked, **options)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from service.client.predictions import Frame
     from service.client.reports import Format
     from service.client.transport import Transport
+    from service.domain.prediction import AppliedCalibration
     from service.reports.evaluation import Evaluation
 
 FileFormat = Literal["bundle", "onnx", "pt2"]
@@ -51,6 +52,10 @@ class ServedModel:
         """Predict rows, as `Job.predict` does."""
         options = PredictOptions(calibrated=calibrated, interval=interval)
         return Predictor(self._transport, self._path, options).of(rows, out)
+
+    def calibration(self, interval: float | None = None) -> AppliedCalibration | None:
+        """How predictions are calibrated, or why they stay raw; None for regression without `interval`."""
+        return Predictor(self._transport, self._path, PredictOptions(interval=interval)).calibration()
 
     def predict_file(self, rows: str | Path, **options: Unpack[PredictOptions]) -> bytes:
         """The predictions for a file of rows, as the bytes of a file of the same format."""

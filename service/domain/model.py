@@ -81,7 +81,7 @@ class Signature(FrozenModel):
     features: list[str]
     """The columns that it needs, those of all members."""
     calibration: ModelCalibration | None = None
-    """How its predictions are calibrated; null if a member has kept no predictions of validation rows."""
+    """How its predictions are calibrated, or why not; null for versions of before, which stay raw."""
 
 
 class HeldOutMetrics(FrozenModel):
@@ -161,8 +161,8 @@ class ModelVersionSummary(FrozenModel):
     metrics: VersionMetrics
     """Metrics of the average."""
     calibration: ModelCalibration | None = None
-    """How its probabilities are calibrated, and by how many rows its intervals; null if a member has kept no
-    predictions of validation rows, and for versions of before."""
+    """How its probabilities are calibrated for good, and by how many rows its intervals, or why not; null for versions
+    of before, which stay raw."""
     member_count: int
     """Number of members."""
     service_version: str

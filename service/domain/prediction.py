@@ -26,11 +26,12 @@ class ModelCalibration(FrozenModel):
     """The temperature by which logits are divided; above 1, probabilities get less sure; 1: they stay raw. Null for
     regression."""
     rows: int
-    """Number of validation rows that calibrate; 0 if there is nothing to calibrate by."""
+    """Number of validation rows that fit the temperature, or for regression calibrate the intervals; 0 if there is
+    nothing to calibrate by. Sets of classes also use the validation rows that not all members of a model predict."""
     reason: str | None
     """Why it is this temperature: `fitted`, `too few rows`, `no significant improvement`, `unbounded`, `fewer members`
     (rows predicted by fewer members than the model has, such as those of a fold, cannot say that its mean is too sure),
-    or what else keeps the probabilities raw. Null for regression."""
+    or what else keeps the probabilities raw. Null for regression, unless nothing calibrates its intervals."""
 
 
 class AppliedCalibration(ModelCalibration):

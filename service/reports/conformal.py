@@ -2,7 +2,8 @@
 
 Scores say how far the truth is from the prediction, on calibration rows that the network was not trained on. The
 promise: if a new row is exchangeable with them, its truth is in the interval with a probability of at least the level,
-for any network (Vovk et al., 2005; Lei et al., 2018; Sadinle et al., 2019).
+for any network (Vovk et al., 2005; Lei et al., 2018; Sadinle et al., 2019). Rows that chose the network, as validation
+rows choose the best epoch, are not quite exchangeable with new ones: with few of them, coverage is lower.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from service.reports.sections.calibration import ConformalCoverage
 
 def residual_scores(truth: Array, prediction: Array) -> Array:
     """Scores of a regression: absolute residuals; (N,)."""
-    return np.abs(truth - prediction)
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond the range of float64
+        return np.abs(truth - prediction)
 
 
 def class_scores(truth: NDArray[np.int64], probabilities: NDArray[Any]) -> Array:
@@ -29,7 +31,7 @@ def class_scores(truth: NDArray[np.int64], probabilities: NDArray[Any]) -> Array
 
 def quantile_place(rows: int, level: float) -> int:
     """Which of the scores of so many rows, counted from 1, is the quantile; beyond the last if they are too few."""
-    return ceil((rows + 1) * level - 1e-9)  # (n + 1) level is rounded: 20 * 0.9 is not more than 18
+    return max(1, ceil((rows + 1) * level - 1e-9))  # (n + 1) level is rounded: 20 * 0.9 is not more than 18
 
 
 def conformal_quantile(scores: Array, level: float) -> float:
@@ -40,17 +42,19 @@ def conformal_quantile(scores: Array, level: float) -> float:
 
 def interval(prediction: Array, quantile: float | Array) -> tuple[Array, Array]:
     """Lower and upper ends around predictions, (N,) each; infinite if the quantile is."""
-    return prediction - quantile, prediction + quantile
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond the range of float64
+        return prediction - quantile, prediction + quantile
 
 
 def class_sets(probabilities: NDArray[Any], quantile: float) -> NDArray[np.bool_]:
     """The classes in each row's set: those with a probability of at least 1 - quantile, and the most probable one.
 
-    So no set is empty. Where the network is right more often than the level asks, the most probable class alone covers
-    more than promised. (N, C) -> (N, C).
+    So no set is empty; a row whose probabilities are not finite has all classes. Where the network is right more often
+    than the level asks, the most probable class alone covers more than promised. (N, C) -> (N, C).
     """
     chosen: NDArray[np.bool_] = 1.0 - probabilities.astype(np.float64) <= quantile
     chosen[np.arange(len(chosen)), probabilities.argmax(1)] = True
+    chosen[~np.isfinite(probabilities).all(1)] = True
     return chosen
 
 

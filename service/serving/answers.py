@@ -53,7 +53,7 @@ class Predicted:
         names = class_names(self.classes)
         answers: list[Answer] = [
             {"prediction": self.classes[best], "probabilities": dict(zip(names, row, strict=True))}
-            for best, row in zip(self.values.tolist(), self.probabilities.tolist(), strict=True)
+            for best, row in zip(self.values.tolist(), _null_unless_finite(self.probabilities), strict=True)
         ]
         if self.sets is not None:
             for answer, chosen in zip(answers, self.sets, strict=True):
@@ -75,6 +75,17 @@ class Predicted:
 
     def _ends(self) -> dict[str, NDArray[np.float64]]:
         return {} if self.interval is None else dict(zip(("lower", "upper"), self.interval, strict=True))
+
+
+def _null_unless_finite(values: NDArray[np.float64]) -> list[Any]:
+    """The rows of a matrix as JSON has them."""
+    finite = np.isfinite(values)
+    found: Any = values
+    if not finite.all():
+        found = values.astype(object)
+        found[~finite] = None
+    rows: list[Any] = found.tolist()
+    return rows
 
 
 def predict_rows(model: WeightedModel, table: Table, applied: Applied) -> Predicted:

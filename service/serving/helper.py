@@ -13,14 +13,14 @@ import torch
 
 from service.data.formats.array_columns import write_predictions
 from service.data.preprocess.sources import table_from_rows, table_from_staged
-from service.domain.prediction import DEFAULT, PredictionOptions
-from service.errors import CheckpointCorrupt, Conflict, InvalidData, ServiceError, StorageError
+from service.domain.prediction import DEFAULT, ModelCalibration, PredictionOptions
+from service.errors import CheckpointCorrupt, Conflict, InvalidData, PredictionsCorrupt, ServiceError, StorageError
 from service.serving.answers import column_names, predict_rows, row_bytes
 from service.serving.calibration import apply_calibration, calibration_of
 from service.serving.exports.export import write_export
 from service.serving.exports.model import TrainedModel
 from service.serving.exports.version_card import version_card
-from service.serving.messages import Batch, PredictionSchema
+from service.serving.messages import Applied, Batch, PredictionSchema
 from service.serving.weighted_model import WeightedModel
 from service.spec.table import Value
 from service.training.checkpoint import from_bytes, to_pt
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from service.domain.export import Export
     from service.domain.model import ModelVersion
     from service.domain.model_ref import ModelRef
-    from service.domain.prediction import ModelCalibration
-    from service.serving.messages import Answer, Applied
+    from service.serving.messages import Answer
 
 Rows = list[dict[str, Value | None]]
 
@@ -97,6 +96,7 @@ def serve(pipe: Connection, model_bytes: int) -> None:
         warm_up,
         preload,
         check_rows,
+        check_options,
         calibration,
         predict,
         prediction_schema,
@@ -128,40 +128,52 @@ def preload(ref: ModelRef) -> None:
     predict(ref, [[{}]])
 
 
-def check_rows(ref: ModelRef, rows: Rows) -> None:
-    """Validate rows: raises InvalidData with row and column of a wrong value, or for too many rows."""
+def check_rows(ref: ModelRef, rows: Rows, options: PredictionOptions = DEFAULT) -> Applied:
+    """Validate rows: raises InvalidData with row and column of a wrong value, or for too many rows.
+
+    Returns what calibrates their predictions; raises Conflict, PredictionsCorrupt.
+    """
+    applied = check_options(ref, options)
     fitted = MODELS.weighted(ref).preprocessing
     classes = fitted.target.classes
     if len(rows) * len(classes or ()) > MAX_PROBABILITIES:
         most = MAX_PROBABILITIES // len(classes or ())
         raise InvalidData(f"{len(rows):,} rows are too many for so many classes; send at most {most:,} at once")
     table_from_rows(rows, fitted)
+    return applied
 
 
-def calibration(ref: ModelRef) -> ModelCalibration | None:
-    """How the model is calibrated; None if there is nothing to calibrate by. Raises PredictionsCorrupt."""
+def check_options(ref: ModelRef, options: PredictionOptions) -> Applied:
+    """What calibrates predictions of this model; raises Conflict, PredictionsCorrupt."""
+    return apply_calibration(ref, options, MODELS.weighted(ref).preprocessing.target.classes)
+
+
+def calibration(ref: ModelRef) -> ModelCalibration:
+    """How the model is calibrated, or why it is not."""
     try:
         return calibration_of(ref).summary
-    except Conflict:
-        return None
+    except (Conflict, PredictionsCorrupt) as error:
+        classes = MODELS.weighted(ref).preprocessing.target.classes
+        return ModelCalibration(temperature=1.0 if classes else None, rows=0, reason=error.detail)
 
 
-def predict(ref: ModelRef, requests: list[Rows], options: PredictionOptions = DEFAULT) -> Batch:
+def predict(ref: ModelRef, requests: list[Rows], options: PredictionOptions | Applied = DEFAULT) -> Batch:
     """Predict the rows of several requests at once.
 
     A row, given as raw values by column name, is answered by `{"prediction": ...}`, for classification with
     `"probabilities": {class: probability}`, and as asked for by `options`. A request with a wrong value gets an
-    InvalidData with row and column, and the others their answers. Raises Conflict, PredictionsCorrupt.
+    InvalidData with row and column, and the others their answers. `options`: or what `check_rows` made of them, so that
+    all parts of a request are calibrated alike. Raises Conflict, PredictionsCorrupt.
     """
     model = MODELS.weighted(ref)
-    applied = apply_calibration(ref, options, model.preprocessing.target.classes)
+    applied = options if isinstance(options, Applied) else check_options(ref, options)
     began = time.monotonic()
     try:
         table = table_from_rows([row for rows in requests for row in rows], model.preprocessing)
     except InvalidData as error:
         each: list[list[Answer] | ServiceError] = [error]
         if len(requests) > 1:
-            each = [predict(ref, [rows], options).answers[0] for rows in requests]
+            each = [predict(ref, [rows], applied).answers[0] for rows in requests]
         return Batch(each, applied.description, time.monotonic() - began)
     answers = predict_rows(model, table, applied).to_json()
     ends = list(accumulate(len(rows) for rows in requests))
@@ -178,7 +190,7 @@ def prediction_schema(ref: ModelRef, options: PredictionOptions = DEFAULT) -> Pr
         len(fitted.features),
         column_names(classes, options),
         row_bytes(classes, options),
-        apply_calibration(ref, options, classes),
+        check_options(ref, options),
     )
 
 

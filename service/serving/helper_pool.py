@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from service.domain.model_ref import ModelRef
     from service.domain.prediction import PredictionOptions
+    from service.serving.messages import Applied
 
 
 CORES_PER_HELPER = 4
@@ -49,7 +50,7 @@ class HelperPool:
         """
         return self._wait(Request(current().tenant, function, arguments))
 
-    def predict(self, model: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions) -> Any:
+    def predict(self, model: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions | Applied) -> Any:
         """Wait for (answers, calibration, seconds) of these rows: see `helper.predict`. Raises as `call` does."""
         return self._wait(Request(current().tenant, "predict", (rows,), model, options))
 

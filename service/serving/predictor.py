@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from service.domain.model_ref import ModelRef
     from service.domain.prediction import AppliedCalibration, ModelCalibration
     from service.domain.report import EvaluationInputs, ReportInputs, StoredFile
-    from service.serving.messages import PredictionSchema
+    from service.serving.messages import Applied, PredictionSchema
     from service.spec.read_options import ReadOptions
 
 PART_CELLS = 2**20
@@ -65,9 +65,13 @@ class Predictor:
         """
         self._pool.call_each("preload", ref)
 
-    def calibration(self, ref: ModelRef) -> ModelCalibration | None:
-        """How a model is calibrated; None if there is nothing to calibrate by. Raises PredictionsCorrupt."""
-        return cast("ModelCalibration | None", self._pool.call("calibration", ref))
+    def calibration(self, ref: ModelRef) -> ModelCalibration:
+        """How a model is calibrated, or why it is not."""
+        return cast("ModelCalibration", self._pool.call("calibration", ref))
+
+    def check_options(self, ref: ModelRef, options: PredictionOptions) -> None:
+        """Raise Conflict or PredictionsCorrupt if the model has no predictions with these options."""
+        self._pool.call("check_options", ref, options)
 
     async def predict_few(
         self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT
@@ -79,18 +83,16 @@ class Predictor:
     def predict(self, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT) -> PredictedRows:
         """See `helper.predict`; raises Unavailable if the helper dies or times out.
 
-        Many rows are validated as a whole, then predicted in parts, so that other callers get turns in between.
+        Many rows are validated as a whole, then predicted in parts, so that other callers get turns in between; what
+        calibrates the first part calibrates all.
         """
         answers: list[dict[str, Any]] = []
         calibration: AppliedCalibration | None = None
-        step = batch_rows(ref)
+        step, asked = batch_rows(ref), cast("PredictionOptions | Applied", options)
         if len(rows) > step:
-            self._pool.call("check_rows", ref, rows)
+            asked = self._pool.call("check_rows", ref, rows, options)
         while len(answers) < len(rows):
-            before = calibration
-            part, calibration, seconds = self._pool.predict(ref, rows[len(answers) : len(answers) + step], options)
-            if answers and calibration != before:
-                raise Unavailable("the predictions that calibrate the model have changed meanwhile; try again")
+            part, calibration, seconds = self._pool.predict(ref, rows[len(answers) : len(answers) + step], asked)
             answers += part
             step = _next_step(step, seconds, len(rows))
         return PredictedRows(answers, calibration)

@@ -13,6 +13,7 @@ from service.errors import Unavailable
 if TYPE_CHECKING:
     from service.domain.model_ref import ModelRef
     from service.domain.prediction import PredictionOptions
+    from service.serving.messages import Applied
 
 BATCH_ROWS = 32
 """Rows of requests that are predicted together. More would save little time, and the slowest networks take 0.1 s for
@@ -33,8 +34,8 @@ class Request:
     arguments: tuple[Any, ...]
     model: ModelRef | None = None
     """The model of a prediction, whose `arguments` are its rows."""
-    options: PredictionOptions | None = None
-    """What a prediction asks for."""
+    options: PredictionOptions | Applied | None = None
+    """What a prediction asks for, or what calibrates it."""
     answer: Future[Any] = field(default_factory=Future)
 
     def fits(self, other: Request) -> bool:

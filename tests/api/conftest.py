@@ -54,6 +54,9 @@ class CoinPredictor:
     def calibration(self, ref: ModelRef) -> ModelCalibration | None:
         return None
 
+    def check_options(self, ref: ModelRef, options: PredictionOptions) -> None:
+        """All options are possible."""
+
     async def predict_few(
         self, tenant: str, ref: ModelRef, rows: list[dict[str, Any]], options: PredictionOptions = DEFAULT
     ) -> PredictedRows:

@@ -14,17 +14,20 @@ import duckdb
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from service.api.app import create_app
 from service.artifacts import Artifacts
 from service.data.formats.prediction_table import PredictionSource, PredictionTable
 from service.data.preprocess.preprocessing import Table
+from service.domain.access import DEFAULT_TENANT
 from service.reports.temperature import apply_temperature
 from service.serving.predictor import Predictor
 from service.settings import Settings
 from service.spec.job import Task
 from service.store.engine import Database
+from service.store.model_tables import model_versions
 from service.training.checkpoint import from_bytes
 from service.training.inference import InferenceModel
 from tests.api.job_factory import JobFactory
@@ -34,6 +37,10 @@ from tests.data.files import parquet
 
 pytestmark = pytest.mark.slow
 
+NONE_KEPT = (
+    "the job has kept no predictions of validation rows: a job keeps them when it ends, "
+    "unless it has no validation rows or BESTEPOCH_KEEP leaves them out"
+)
 CLASSES = ['c "d"', "a, b", "e"]
 
 
@@ -84,9 +91,9 @@ def truth_of(found: NDArray[np.float64], seed: int) -> NDArray[Any]:
     return (right.cumsum(1) > random.random((len(found), 1))).argmax(1)
 
 
-def trained(job_factory: JobFactory, data: bytes, rows: int, seed: int = 0) -> str:
+def trained(job_factory: JobFactory, data: bytes, rows: int, seed: int = 0, data_seed: int = 0) -> str:
     """A job with this checkpoint that has kept predictions of so many validation rows."""
-    claim = job_factory.running()
+    claim = job_factory.running(data={"kind": "synthetic", "rows": 60, "features": 3, "seed": data_seed})
     job_factory.publish(claim, 3, data=data)
     found = outputs(data, drawn(rows, seed))
     truth, places, sha256 = truth_of(found, seed + 1), np.arange(rows), hashlib.sha256(data).hexdigest()
@@ -202,6 +209,73 @@ def test_a_version_of_a_model_is_calibrated_by_its_members(
     assert client.get("/v1/models/churn/versions/1").json() == version
 
 
+@pytest.mark.parametrize(("seeds", "reason"), [((1, 2), "the members were trained on different data"), ((1, 1), None)])
+def test_members_of_different_data_are_not_calibrated_by_row_number(
+    client: TestClient, job_factory: JobFactory, classifier: bytes, seeds: tuple[int, int], reason: str | None
+) -> None:
+    jobs, x = [trained(job_factory, classifier, 1_000, data_seed=each) for each in seeds], drawn(5, 3)
+
+    version = publish(client, {"members": [{"job": job} for job in jobs]}).json()
+
+    found = predicted(client, "models/churn", x)
+    assert found["calibration"] == {**version["calibration"], "level": None}
+    asked = client.post("/v1/models/churn/predict", json={"rows": sent(x)}, params={"interval": 0.9})
+    if reason is None:
+        assert (version["calibration"]["reason"], asked.status_code) == ("fitted", 200)
+    else:
+        assert version["calibration"] == {"temperature": 1.0, "rows": 0, "reason": reason}
+        assert found["predictions"] == predicted(client, "models/churn", x, calibrated=False)["predictions"]
+        assert (asked.status_code, asked.json()["detail"]) == (409, reason)
+
+
+def test_a_version_never_changes_though_the_predictions_of_its_members_are_lost(
+    client: TestClient, job_factory: JobFactory, classifier: bytes, artifacts: Artifacts
+) -> None:
+    job, x = trained(job_factory, classifier, 1_000), drawn(5, 3)
+    publish(client, {"job": job})
+    for kept in artifacts.root.rglob("*predictions*"):
+        if kept.is_file():
+            kept.unlink()
+
+    found = predicted(client, "models/churn", x)
+
+    assert found["calibration"]["reason"] == "fitted"
+    assert found["predictions"] != predicted(client, "models/churn", x, calibrated=False)["predictions"]
+    asked = client.post("/v1/models/churn/predict", json={"rows": sent(x)}, params={"interval": 0.9})
+    assert (asked.status_code, asked.json()["code"]) == (500, "predictions_corrupt")
+
+
+def test_a_version_of_before_stays_raw(
+    client: TestClient, job_factory: JobFactory, classifier: bytes, database: Database
+) -> None:
+    job, x = trained(job_factory, classifier, 1_000), drawn(5, 3)
+    publish(client, {"job": job})
+    with database.transaction(DEFAULT_TENANT) as connection:
+        signature = connection.scalar(select(model_versions.c.signature))
+        del signature["calibration"]
+        connection.execute(update(model_versions).values(signature=signature))
+
+    found = predicted(client, "models/churn", x)
+
+    assert "publish it again" in found["calibration"]["reason"]
+    assert found["predictions"] == predicted(client, "models/churn", x, calibrated=False)["predictions"]
+
+
+def test_a_job_whose_predictions_are_damaged_is_published_with_the_reason(
+    client: TestClient, job_factory: JobFactory, classifier: bytes, artifacts: Artifacts
+) -> None:
+    job = trained(job_factory, classifier, 1_000)
+    for kept in artifacts.root.rglob("*predictions*"):
+        if kept.is_file():
+            kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+
+    version = publish(client, {"job": job})
+
+    assert version.status_code == 201, version.text
+    assert version.json()["metrics"] == {"validation": None, "test": None}
+    assert version.json()["calibration"]["reason"] == "the file of predictions is missing or has changed"
+
+
 def test_an_interval_needs_kept_predictions_and_enough_of_them(
     client: TestClient, job_factory: JobFactory, regressor: bytes
 ) -> None:
@@ -210,7 +284,8 @@ def test_an_interval_needs_kept_predictions_and_enough_of_them(
     rows = {"rows": [{"x0": 1.0, "x1": 2.0}]}
 
     def refused(job: str, content_type: str | None = None) -> tuple[int, str]:
-        kind = {"json": rows} if content_type is None else {"content": "x0,x1\n1,2\n"}
+        too_large = "x0,x1\n" + "1,2\n" * 50_000  # so that it is refused with 413 if it is received
+        kind = {"json": rows} if content_type is None else {"content": too_large}
         headers = {} if content_type is None else {"Content-Type": content_type}
         response = client.post(f"/v1/jobs/{job}/predict", params={"interval": 0.9}, headers=headers, **kind)
         return response.status_code, response.json()["detail"]
@@ -218,7 +293,7 @@ def test_an_interval_needs_kept_predictions_and_enough_of_them(
     for content_type in (None, CSV):
         message = "8 validation rows are too few for the level 0.9: it needs at least 9"
         assert refused(few, content_type) == (409, message)
-        assert refused(none.job_id, content_type) == (409, "the job has kept no predictions of validation rows")
+        assert refused(none.job_id, content_type) == (409, NONE_KEPT)
     assert predicted(client, f"jobs/{none.job_id}", drawn(1, 0))["calibration"] is None
 
 
@@ -230,8 +305,7 @@ def test_a_running_job_says_that_its_probabilities_are_raw(
 
     found = predicted(client, f"jobs/{claim.job_id}", drawn(3, 0))
 
-    reason = "the job has kept no predictions of validation rows"
-    assert found["calibration"] == {"temperature": 1.0, "rows": 0, "reason": reason, "level": None}
+    assert found["calibration"] == {"temperature": 1.0, "rows": 0, "reason": NONE_KEPT, "level": None}
 
 
 @pytest.mark.parametrize("level", ["0", "1", "-0.5", "90", "nan", "inf", "much"])

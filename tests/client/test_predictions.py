@@ -22,10 +22,12 @@ class FakeService(httpx2.BaseTransport):
 
     def __init__(self) -> None:
         self.requests = list[list[dict[str, Any]]]()
+        self.options = list[dict[str, str]]()
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         rows = json.loads(request.read())["rows"]
         self.requests.append(rows)
+        self.options.append(dict(request.url.params))
         places = [{"pointer": f"/rows/{n}/wrong", "message": "unknown"} for n, row in enumerate(rows) if "wrong" in row]
         if places:
             detail = f"{places[0]['pointer']}: unknown"
@@ -69,6 +71,13 @@ def test_values_of_numpy_and_pandas_are_sent_as_json(predictor: Predictor, fake:
     assert fake.requests == [
         [{"a": 0.5, "b": 3, "c": None, "d": None, "e": "2026-01-31", "f": "x"}, {"d": "2026-01-31T12:00:00"}]
     ]
+
+
+@pytest.mark.parametrize("level", [0.5, np.float32(0.5), np.float64(0.5)])
+def test_a_level_may_be_a_number_of_numpy(predictor: Predictor, fake: FakeService, level: Any) -> None:
+    list(Predictor(predictor.transport, predictor.path, {"interval": level}).of_rows([{"a": 1}]))
+
+    assert fake.options == [{"interval": "0.5"}]
 
 
 def test_many_rows_are_predicted_in_batches_in_order(

@@ -115,6 +115,12 @@ def test_intervals_and_sets_come_in_every_shape(job: Job, rows: list[dict[str, A
     assert ("set" in added) == ("probabilities" in expected[0])
     assert [[each[name] for name in added] for each in expected] == predicted[list(added)].to_numpy().tolist()
     printed = run("predict", job.id, str(tmp_path / "rows.csv"), "--interval", "0.8", "--raw", "--json").stdout
+    assert [[each[name] for name in added] for each in json.loads(printed)] == predicted[list(added)].values.tolist()
+    found = job.calibration(0.8)
+    assert found is not None
+    assert found.level == 0.8
+    assert found.rows > 0
+    assert (job.calibration() is None) == ("lower" in added)
     raw = job.predict(rows, interval=0.8, calibrated=False)
     assert [set(each) - {"prediction"} for each in json.loads(printed)] == [
         {f"probability of {name}" for name in each.get("probabilities", {})} | set(added) for each in raw

@@ -89,6 +89,12 @@ def test_sets_are_never_empty_and_grow_with_the_quantile(seed: int, quantile: fl
     assert (conformal.class_sets(probabilities, quantile + 0.1) >= sets).all()
 
 
+def test_a_row_without_numbers_has_all_classes() -> None:
+    outputs = np.array([[0.9, 0.1, 0.0], [np.nan, np.nan, np.nan], [0.5, np.inf, 0.5]])
+
+    assert conformal.class_sets(outputs, 0.5).tolist() == [[True, False, False], [True] * 3, [True] * 3]
+
+
 def test_a_classifier_that_is_right_more_often_than_asked_covers_more() -> None:
     probabilities = np.tile(np.array([0.9, 0.1], np.float32), (1_000, 1))
     truth = (np.arange(1_000) % 50 == 0).astype(np.int64)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.artifacts import sha256_of
 from service.domain.model_ref import ModelRef
-from service.domain.prediction import PredictionOptions
+from service.domain.prediction import ModelCalibration, PredictionOptions
 from service.errors import Conflict, PredictionsCorrupt, ServiceError
 from service.reports.temperature import apply_temperature, fit_temperature
 from service.serving import calibration, helper
@@ -147,6 +147,17 @@ def test_rows_that_not_all_members_predict_cannot_make_their_mean_less_sure(
     assert found.temperature == pytest.approx(temperature, rel=0.2)
 
 
+def test_residuals_that_overflow_are_named() -> None:
+    found = calibrate(np.full(50, 1.7e308), np.full(50, -1.7e308))
+
+    with pytest.raises(Conflict, match="residuals beyond the range of float64"):
+        found.quantile(0.5)
+
+
+def test_the_least_level_takes_the_least_score(regressor: ModelRef) -> None:
+    assert calibration_of(regressor).quantile(1e-12) == 1.0
+
+
 def test_rows_whose_outputs_are_not_finite_do_not_calibrate() -> None:
     truth = np.arange(5.0)
 
@@ -161,7 +172,7 @@ def test_many_rows_are_sampled(classifier: str, monkeypatch: pytest.MonkeyPatch)
     every = fit_temperature(outputs, truth)
     monkeypatch.setattr(calibration, "MAX_VALUES", 6_000)
 
-    found = calibration_of.__wrapped__(kept)
+    found = calibration_of(kept)
 
     assert found.temperature is not None
     assert len(found.scores) == found.temperature.rows == 2_000
@@ -180,9 +191,16 @@ def of_other_weights(path: str, classes: list[str]) -> ModelRef:
 
 
 def of_other_data(path: str, classes: list[str]) -> ModelRef:
+    """Members whose row numbers and true values are the same by chance: tables sorted by class."""
+    first, second = of_other_truth(path, classes, (0, 0)).members
+    return model(first._replace(data="ds_1"), second._replace(data="ds_2"))
+
+
+def of_other_truth(path: str, classes: list[str], seeds: tuple[int, int] = (0, 1)) -> ModelRef:
     other = Path(path).with_name("second")
     other.write_bytes(Path(path).read_bytes())
-    return model(*(keep(each, *drawn(500, 3, 2.0, seed), classes) for seed, each in enumerate((path, other))))
+    each = zip((path, other), seeds, strict=True)
+    return model(*(keep(file, *drawn(500, 3, 2.0, seed), classes) for file, seed in each))
 
 
 def without_validation_rows(path: str, classes: list[str]) -> ModelRef:
@@ -192,9 +210,10 @@ def without_validation_rows(path: str, classes: list[str]) -> ModelRef:
 @pytest.mark.parametrize(
     ("made", "reason"),
     [
-        (without_predictions, "the job has kept no predictions of validation rows"),
+        (without_predictions, f"the job has kept no predictions of validation rows{calibration.WHEN_KEPT}"),
         (of_other_weights, "the predictions that were kept are those of other weights"),
-        (of_other_data, "the rows of the members differ: they were trained on different data"),
+        (of_other_truth, "the rows of the members differ: they were trained on different data"),
+        (of_other_data, "the members were trained on different data"),
         (without_validation_rows, "the model has no finite predictions of validation rows"),
     ],
 )
@@ -211,10 +230,89 @@ def test_a_model_that_cannot_be_calibrated_answers_raw_probabilities_and_says_wh
     assert found.answers == helper.predict(uncalibrated, [ROWS], RAW).answers
     with pytest.raises(Conflict, match=reason):
         helper.predict(uncalibrated, [ROWS], PredictionOptions(interval=0.9))
-    assert helper.calibration(uncalibrated) is None
+    assert helper.calibration(uncalibrated).model_dump() == {"temperature": 1.0, "rows": 0, "reason": reason}
 
 
-def test_damaged_predictions_leave_probabilities_raw_until_they_are_restored(tmp_path: Path) -> None:
+def test_members_of_the_same_data_are_calibrated(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "a", [CLASSES[i % 3] for i in range(40)])
+
+    found = model(*(each._replace(data="ds_1") for each in of_other_data(path, CLASSES).members))
+
+    assert len(calibration_of(found).scores) == 500
+
+
+def test_a_version_keeps_its_temperature_without_its_files(calibrated: ModelRef) -> None:
+    stored = ModelCalibration(temperature=1.5, rows=2_000, reason="fitted")
+    lost = ModelRef(tuple(each._replace(predictions=("nowhere", "")) for each in calibrated.members), stored)
+
+    found = helper.predict(lost, [ROWS])
+
+    assert found.calibration is not None
+    assert found.calibration.model_dump() == {**stored.model_dump(), "level": None}
+    assert (shares(found.answers[0]) == apply_temperature(shares(asked(calibrated, RAW)), 1.5)).all()
+    with pytest.raises(PredictionsCorrupt):
+        helper.predict(lost, [ROWS], PredictionOptions(interval=0.9))
+
+
+def test_a_version_that_was_not_calibrated_has_no_intervals(calibrated: ModelRef) -> None:
+    stored = ModelCalibration(temperature=1.0, rows=0, reason="the members were trained on different data")
+    version = calibrated._replace(calibration=stored)
+
+    assert helper.predict(version, [ROWS]).answers == helper.predict(calibrated, [ROWS], RAW).answers
+    with pytest.raises(Conflict, match="the members were trained on different data"):
+        helper.predict(version, [ROWS], PredictionOptions(interval=0.9))
+
+
+def test_a_model_without_calibration_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = checkpoint(tmp_path / "a", [CLASSES[i % 3] for i in range(40)])
+    damaged = model(keep(path, *drawn(500, 3, 2.0), CLASSES))
+    empty = without_validation_rows(path, CLASSES)  # overwrites the file
+    before = [helper.predict(each, [ROWS]).calibration for each in (damaged, empty)]
+
+    def read_again(*_: Any) -> None:
+        raise AssertionError("the files are read again")
+
+    monkeypatch.setattr(calibration, "check_sha256", read_again)
+
+    assert [helper.predict(each, [ROWS]).calibration for each in (damaged, empty)] == before
+    with pytest.raises(PredictionsCorrupt):
+        helper.predict(damaged, [ROWS], PredictionOptions(interval=0.9))
+
+
+def test_all_parts_of_a_request_are_calibrated_alike(calibrated: ModelRef) -> None:
+    applied = helper.check_rows(calibrated, ROWS, PredictionOptions(interval=0.9))
+    lost = ModelRef(tuple(each._replace(predictions=("nowhere", "")) for each in calibrated.members))
+
+    part = helper.predict(lost, [ROWS[:5]], applied)
+
+    assert part.answers[0] == asked(calibrated, PredictionOptions(interval=0.9), ROWS[:5])
+
+
+@given(block=st.integers(1, 40), most=st.integers(1, 200), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_predictions_are_read_in_blocks(
+    classifier: str, block: int, most: int, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.random.default_rng(seed).permutation(200)
+    truth, outputs = drawn(200, 3, 2.0, seed)
+    kept = model(keep(classifier, truth, outputs, CLASSES, row=rows))
+    whole = calibration_of(kept).scores
+    calibration._calibration.cache_clear()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(calibration, "BLOCK_VALUES", block)
+        patch.setattr(calibration, "MAX_ROWS", most)
+        scores = calibration_of(kept).scores
+    calibration._calibration.cache_clear()
+
+    assert len(scores) == most
+    assert np.isin(scores, whole).all()
+
+
+def test_damaged_predictions_leave_probabilities_raw_until_they_are_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "RETRY_SECONDS", 0.0)
     path = checkpoint(tmp_path / "a", [CLASSES[i % 3] for i in range(40)])
     kept = model(keep(path, *drawn(2_000, 3, 2.0), CLASSES))
     file = tmp_path / "a-predictions"

@@ -12,7 +12,7 @@ from service.api.models.selection import choose, conflict
 from service.domain.model import VersionMetrics
 from service.domain.model_ref import Member, ModelRef
 from service.ensembling.process import score
-from service.errors import InvalidSpec, NotFound, ReadingLimit
+from service.errors import InvalidSpec, NotFound, PredictionsCorrupt, ReadingLimit
 from service.store import keys
 from service.store.models import versions
 from service.store.models.versions import NewModelVersion
@@ -90,6 +90,7 @@ def _ref(context: RequestContext, members: Sequence[NewMember]) -> ModelRef:
                 new.member.sha256,
                 new.member.weight,
                 None if new.predictions is None else (str(path(new.predictions.path)), new.predictions.sha256),
+                data_of(new.member.spec),
             )
             for new in members
         )
@@ -110,4 +111,6 @@ def _metrics(context: RequestContext, members: Sequence[NewMember]) -> VersionMe
     except ReadingLimit as error:
         message = f"the predictions that the jobs have kept are too large for metrics of their average: {error.detail}"
         raise InvalidSpec.at("/from", message) from error
+    except PredictionsCorrupt:  # as `calibration` says
+        return VersionMetrics(validation=None, test=None)
     return VersionMetrics.model_validate(scores.model_dump())

@@ -17,6 +17,7 @@ from service.api.models.shadow import ShadowPredictions, shadow_predictions
 from service.api.routes.prediction_files import (
     FileRoute,
     Reservation,
+    check_interval,
     file_response,
     format_of,
     predicted_file,
@@ -28,7 +29,7 @@ from service.api.strict_route import StrictRoute
 from service.api.tabular_responses import TABULAR_CONTENT
 from service.domain.model import CHAMPION
 from service.domain.model_ref import Member, ModelRef
-from service.domain.prediction import AppliedCalibration, PredictedRows, PredictionOptions
+from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
 from service.errors import InvalidRequest
 from service.spec.model import ADDRESS, LABEL
 from service.store.models import aliases
@@ -60,6 +61,14 @@ MODEL_HEADERS = {
     },
 }
 HEADERS = {"Calibration": PREDICTION_HEADERS["Calibration"], **MODEL_HEADERS}
+
+
+UNCALIBRATED = ModelCalibration(
+    temperature=1.0,
+    rows=0,
+    reason="the version was published before versions were calibrated; publish it again",
+)
+"""Versions of before predict what they always did."""
 
 
 class PredictingModel(BaseModel):
@@ -121,8 +130,10 @@ async def predict_file_by_model(
         raise InvalidRequest("`shadow` compares rows in JSON; predict the file by both versions to compare them")
     format_ = format_of(request)
     served = await served_at(context, model)
+    model_ref = ref_of(context, served)
+    await check_interval(context, model_ref, options)
     async with received(context, request, reservation) as source:
-        work = predicted_file, context, ref_of(context, served), options, source, format_
+        work = predicted_file, context, model_ref, options, source, format_
         found = await expensive_work.run(context, request, context.state.ingest_slots, *work)
     return file_response(found, reservation, f"{served.name}-{served.version}", format_, headers_of(served))
 
@@ -151,7 +162,9 @@ async def predict_by_model(
     `/v1/models/churn/predict` is the alias `champion`, `/v1/models/churn@challenger/predict` another alias,
     `/v1/models/churn:3/predict` one version for good. An alias is looked up once for each request, so one version
     predicts all its rows, and the answer names it, in JSON and as headers. The prediction of several members is the
-    weighted mean of their probabilities, or of their numbers.
+    weighted mean of their probabilities, or of their numbers. A version keeps the temperature that it was published
+    with; an `interval` reads the predictions that its members' jobs have kept: a 500 with the code
+    `predictions_corrupt` if their file is missing or damaged on the server.
     """
     served = await served_at(context, model)
     by = {"model": {"name": served.name, "version": served.version, "alias": served.alias}}
@@ -198,7 +211,7 @@ async def served_at(context: RequestContext, address: str) -> ServedVersion:
 
 def ref_of(context: RequestContext, served: ServedVersion) -> ModelRef:
     """The files of the version, and their weights, for the predictor."""
-    return ModelRef(tuple(_member(context, each) for each in served.members))
+    return ModelRef(tuple(_member(context, each) for each in served.members), served.calibration or UNCALIBRATED)
 
 
 def _member(context: RequestContext, served: ServedMember) -> Member:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NamedTuple, get_args
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.concurrency import contextmanager_in_threadpool
+from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as PlainRequest
 from starlette.responses import Response
@@ -81,7 +81,7 @@ async def predict_file(
     """See `predict`. The file is streamed through the disk, never whole in memory."""
     format_ = format_of(request)
     # Checked before the body is read: without a best epoch it would be refused anyway.
-    await with_best(context, job_id, _nothing)
+    await with_best(context, job_id, lambda best: check_interval(context, model_of(context, best), options))
     async with received(context, request, reservation) as source:
 
         def answer(best: BestEpoch) -> PredictedFile:
@@ -132,8 +132,10 @@ def file_response(
     return whole(found.file, {"Content-Disposition": disposition, **headers}, format_.media_type)
 
 
-async def _nothing(_best: BestEpoch) -> None:
-    """Only the best epoch is asked for."""
+async def check_interval(context: RequestContext, ref: ModelRef, options: PredictionOptions) -> None:
+    """Raise Conflict or PredictionsCorrupt if an interval is asked for and the model has none of this level."""
+    if options.interval is not None:
+        await run_in_threadpool(context.state.predictor.check_options, ref, options)  # leaves the body unread
 
 
 def format_of(request: Request) -> RowsFormat:

@@ -76,7 +76,9 @@ async def _options(
             gt=0.0,
             lt=1.0,
             description="Also answer `lower` and `upper`, or for classes a `set`, that contain the truth with this "
-            "probability, if the rows are exchangeable with the validation rows.",
+            "probability, if the rows are exchangeable with validation rows that chose nothing. They also chose the "
+            "best epoch, and for a sweep the point and the weights: with few of them, coverage is lower. The report "
+            "measures it on test rows (`conformal`).",
             examples=[0.9],
         ),
     ] = None,
@@ -94,8 +96,8 @@ class Prediction(BaseModel):
 
     prediction: Value | None
     """The class, or the number in the target's units; null for a number beyond the range of float64."""
-    probabilities: dict[str, float] | None = None
-    """Each class and its probability; absent for regression."""
+    probabilities: dict[str, float | None] | None = None
+    """Each class and its probability, null where the network's output is not a number; absent for regression."""
     lower: float | None = None
     """The lower end of the interval; null for a number beyond the range of float64, absent if not asked for."""
     upper: float | None = None
@@ -147,7 +149,8 @@ async def predict(
     """Predict rows with the best epoch so far; 409 as long as there is none. Each row is predicted on its own.
 
     Probabilities are calibrated by the predictions of validation rows that the job keeps at its end; `calibration` says
-    by what temperature, or why they are raw. An `interval` needs such predictions, and enough of them: else 409.
+    by what temperature, or why they are raw. An `interval` needs such predictions, and enough of them: else 409. If
+    their file is missing or damaged on the server, an `interval` is a 500 with the code `predictions_corrupt`.
 
     Up to 10,000 rows as JSON, or any number as a CSV or Parquet file, selected by `Content-Type` (with the encoding of
     a CSV file, as in `text/csv; charset=cp1252`; default: detected): the response is a file of the same format with a

@@ -5,7 +5,8 @@ The header's metadata are a `_Header` as JSON, under one key: safetensors writes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,15 +102,33 @@ def read(path: Path, part: str | None = None, offset: int = 0, limit: int | None
 
     Raises PredictionsCorrupt if it is missing or damaged.
     """
+    with _opened(path) as file:
+        return _read(file, part, offset, limit)
+
+
+def read_row_numbers(path: Path, part: str) -> NDArray[np.int64]:
+    """The row numbers of one part, without its predictions; raises PredictionsCorrupt as `read` does."""
+    with _opened(path) as file:
+        row: NDArray[np.int64] = file.get_tensor("row")
+        first, end = _bounds(part, _header(file).validation_rows, len(row))
+        return row[first:end]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, "numpy") as file:
-            return _read(file, part, offset, limit)
+            yield file
     except (OSError, SafetensorError, ValidationError, KeyError, ValueError) as error:
         raise PredictionsCorrupt(f"the predictions cannot be read: {str(error).splitlines()[0]}") from error
 
 
+def _header(file: Any) -> _Header:
+    return _Header.model_validate_json((file.metadata() or {})[KEY])
+
+
 def _read(file: Any, part: str | None, offset: int, limit: int | None) -> PredictionTable:
-    header = _Header.model_validate_json((file.metadata() or {})[KEY])
+    header = _header(file)
     source, validation = header.source, header.validation_rows
     rows = file.get_slice("row").get_shape()[0]
     first, end = _bounds(part, validation, rows)

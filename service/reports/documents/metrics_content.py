@@ -78,8 +78,9 @@ def _thresholds(found: Thresholds) -> Section:
         cells(f"{number(each.at.threshold)} ({BEST.get(each.metric, each.metric)})", each, 0) for each in found.best
     ]
     text = (
-        f"A row is predicted {found.positive} if its probability is at least the threshold. The best thresholds were "
-        "chosen on these rows; on new ones they are expected to do a little worse."
+        f"A row is predicted {found.positive} if its raw probability, as `predict` with `calibrated=false` answers, is "
+        "at least the threshold. The best thresholds were chosen on these rows; on new ones they are expected to do a "
+        "little worse."
     )
     return Section("Thresholds", [Paragraph(text), Table((*head, "Mean cost") if costs else head, rows)])
 

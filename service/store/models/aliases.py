@@ -10,6 +10,7 @@ from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 
 from service.domain.job_file import JobFileKind
 from service.domain.model import AliasMoved, ModelAlias
+from service.domain.prediction import ModelCalibration
 from service.errors import Conflict, NotFound
 from service.store.model_tables import (
     alias_moves,
@@ -51,6 +52,8 @@ class ServedVersion:
     version: int
     alias: str | None
     members: tuple[ServedMember, ...]
+    calibration: ModelCalibration | None
+    """As when it was published; None for versions of before."""
 
 
 _PREDICTIONS = model_member_files.alias("predictions")
@@ -58,16 +61,22 @@ _FILES = select(
     *(model_members.c[name] for name in ("version", "path", "sha256", "weight")),
     _PREDICTIONS.c.path.label("predictions_path"),
     _PREDICTIONS.c.sha256.label("predictions_sha256"),
+    model_versions.c.signature["calibration"].label("calibration"),
 ).order_by(model_members.c.place)
 _OF_MEMBER = and_(
     *(_PREDICTIONS.c[name] == model_members.c[name] for name in ("tenant", "model_id", "version", "place")),
     _PREDICTIONS.c.kind == JobFileKind.predictions,
 )
+_VERSION_OF_MEMBER = and_(
+    *(model_versions.c[name] == model_members.c[name] for name in ("tenant", "model_id", "version"))
+)
 _OF_VERSION = and_(models.c.name == bindparam("name"), model_members.c.model_id == models.c.id)
 _BY_VERSION = CachedSelect(
-    _FILES.select_from(models.join(model_members, _OF_VERSION).outerjoin(_PREDICTIONS, _OF_MEMBER)).where(
-        model_members.c.version == bindparam("version")
-    ),
+    _FILES.select_from(
+        models.join(model_members, _OF_VERSION)
+        .join(model_versions, _VERSION_OF_MEMBER)
+        .outerjoin(_PREDICTIONS, _OF_MEMBER)
+    ).where(model_members.c.version == bindparam("version")),
     models,
     model_members,
 )
@@ -75,7 +84,10 @@ _OF_ALIAS = and_(model_aliases.c.model_id == models.c.id, model_aliases.c.alias 
 _MEMBER_OF_ALIAS = and_(model_members.c.model_id == models.c.id, model_members.c.version == model_aliases.c.version)
 _BY_ALIAS = CachedSelect(
     _FILES.select_from(
-        models.join(model_aliases, _OF_ALIAS).join(model_members, _MEMBER_OF_ALIAS).outerjoin(_PREDICTIONS, _OF_MEMBER)
+        models.join(model_aliases, _OF_ALIAS)
+        .join(model_members, _MEMBER_OF_ALIAS)
+        .join(model_versions, _VERSION_OF_MEMBER)
+        .outerjoin(_PREDICTIONS, _OF_MEMBER)
     ).where(models.c.name == bindparam("name")),
     models,
     model_aliases,
@@ -93,7 +105,9 @@ def served(connection: Connection, name: str, *, alias: str | None = None, versi
         require_model(connection, name)
         what = f"version {version}" if alias is None else f"alias {alias!r}"
         raise NotFound(f"the model {name!r} has no {what}")
-    return ServedVersion(name, rows[0].version, alias, tuple(map(_member, rows)))
+    kept = rows[0].calibration
+    calibration = None if kept is None else ModelCalibration.model_validate(kept)
+    return ServedVersion(name, rows[0].version, alias, tuple(map(_member, rows)), calibration)
 
 
 def _member(row: Row[Any]) -> ServedMember:
