@@ -37,6 +37,10 @@ def not_finite(members: int, x: float) -> dict[str, Any]:
     return {"prediction": None if x == 3 or (x == 2 and members == 2) else x}
 
 
+def huge(members: int, x: float) -> dict[str, Any]:
+    return {"prediction": 1.7e308 if members == 2 else -1.7e308}
+
+
 def booleans(members: int, x: float) -> dict[str, Any]:
     return {"prediction": True if members == 2 else 1, "probabilities": {"1": 1.0}}
 
@@ -88,6 +92,7 @@ def counted(client: TestClient) -> list[float]:
     ("answer", "expected"),
     [
         (numbers, {"different": 3, "mean_absolute_difference": 0.375, "changed": []}),
+        (huge, {"different": 4, "mean_absolute_difference": None, "changed": []}),
         (not_finite, {"different": 1, "mean_absolute_difference": None, "changed": []}),
         (
             classes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -95,8 +96,8 @@ def _compared(answered: Sequence[dict[str, Any]], shadow: Sequence[dict[str, Any
     different = sum(not _same(*pair) for pair in pairs)
     distances = [None if None in pair else abs(pair[0] - pair[1]) for pair in pairs]
     known = [distance for distance in distances if distance is not None]
-    mean = sum(known) / len(known) if len(known) == len(distances) else None
-    return {"rows": len(pairs), "different": different, "mean_absolute_difference": mean}
+    mean = sum(known) / len(known) if len(known) == len(distances) else inf
+    return {"rows": len(pairs), "different": different, "mean_absolute_difference": mean if isfinite(mean) else None}
 
 
 def _same(one: float | None, other: float | None) -> bool:

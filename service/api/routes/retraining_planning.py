@@ -49,13 +49,14 @@ class PlannedRetraining:
 
 
 def current_sweep(context: RequestContext, job_id: str) -> tuple[Sweep | None, str | None]:
-    """The sweep that retrains the job, and the id of the newest one even if it is of no use any more: cancelled, or
-    without jobs."""
+    """The sweep that retrains the job, and the id of the newest one even if it is of no use any more: cancelled, without
+    jobs, or ended without a job that succeeded."""
     with context.database.reading() as connection:
         found = retraining.find(connection, job_id)
     if found is None:
         return None, None
-    return (None if found.status is SweepStatus.cancelled or not found.jobs else found), found.id
+    failed = found.status is not SweepStatus.running and not found.counts.get(Status.succeeded)
+    return (None if found.status is SweepStatus.cancelled or not found.jobs or failed else found), found.id
 
 
 def plan_retraining(context: RequestContext, job_id: str) -> PlannedRetraining:
@@ -64,6 +65,9 @@ def plan_retraining(context: RequestContext, job_id: str) -> PlannedRetraining:
     if not job.status.terminal or job.best is None:
         state = f"is {job.status.value}" if not job.status.terminal else "has no best epoch"
         raise Conflict(f"the job {state}; a job is retrained once it has ended with a best epoch")
+    if job.forked is not None:
+        raise Conflict("the job was forked: retrained networks start from random weights, and do not compare with it")
+    _check_reported(context, job_id)
     base = base_of_retraining(job.known_spec, job_id)
     candidates, columns_by = _columns(context, job_id, base)
     fits, left_out = _checker(context, base), list[LeftOut]()
@@ -141,7 +145,7 @@ def _checker(context: RequestContext, base: JobSpec) -> Callable[[dict[str, Any]
         try:
             resolve(apply(base, changes), profile, context.state.limits)
         except InvalidSpec as error:
-            return error.detail
+            return error.errors[0].message if error.errors else error.detail
         return None
 
     return check
