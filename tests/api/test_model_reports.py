@@ -125,7 +125,7 @@ def test_a_version_without_kept_predictions_or_of_different_data_has_none(
     nothing, different = client.get("/v1/models/churn/report"), client.get("/v1/models/churn:2/report")
 
     assert (nothing.status_code, nothing.json()["code"]) == (409, "conflict")
-    assert "has kept no predictions when it ended; include `predictions` in BESTEPOCH_KEEP" in nothing.json()["detail"]
+    assert "has kept no predictions when it ended: it had no validation and test rows" in nothing.json()["detail"]
     assert (different.status_code, different.json()["detail"]) == (
         409,
         "the version has no report: its members were trained on different data",

@@ -37,6 +37,11 @@ def claimed(database: Database) -> Claim:
         return claim_jobs(connection, Claimant("wrk_1", {"cpu"}, width=1, trainers=1), seconds=60.0)[0]
 
 
+def claims(database: Database) -> list[Claim]:
+    with database.transaction() as connection:
+        return claim_jobs(connection, Claimant("wrk_1", {"cpu"}, width=1, trainers=1), seconds=60.0)
+
+
 def end(job_factory: JobFactory, claim: Claim, loss: float | None, status: Status = Status.succeeded) -> None:
     """The job ends after four epochs; `loss`: the log loss of its test and validation rows."""
     rows = [epoch(number, seconds=0.5) for number in range(1, 5)]
@@ -112,6 +117,36 @@ def test_a_cancelled_sweep_can_be_followed_by_another(client: TestClient, job_fa
     assert client.post(f"{path}/retraining").json()["id"] == second.json()["id"]
 
 
+@pytest.mark.parametrize("status", [Status.failed, Status.cancelled])
+def test_a_sweep_without_a_succeeded_job_can_be_followed_by_another(
+    client: TestClient, job_factory: JobFactory, status: Status
+) -> None:
+    path = ended_job(client, job_factory)
+    first = client.post(f"{path}/retraining").json()
+    while (claim := next(iter(claims(job_factory.database)), None)) is not None:
+        with job_factory.database.transaction() as connection:
+            attempt.finish(connection, claim.job_id, claim.attempt, Outcome(status, StopReason.diverged, None))
+
+    second = client.post(f"{path}/retraining")
+
+    assert client.get(f"/v1/sweeps/{first['id']}").json()["status"] == "finished"
+    assert (second.status_code, second.json()["id"] != first["id"]) == (201, True)
+
+
+def test_a_fork_and_a_job_without_a_report_are_not_retrained(client: TestClient, job_factory: JobFactory) -> None:
+    path = f"/v1/jobs/{job_factory.trained().job_id}"
+    source = ended_job(client, job_factory)
+    forked = client.post(f"{source}/fork", json={"checkpoint": "best"})
+    assert forked.status_code == 201, forked.text
+    end(job_factory, claimed(job_factory.database), 0.5)
+
+    without, fork = client.get(f"{path}/retraining"), client.post(f"/v1/jobs/{forked.json()['id']}/retraining")
+
+    assert (without.status_code, fork.status_code) == (409, 409)
+    assert "the job has no report" in without.json()["detail"]
+    assert "the job was forked" in fork.json()["detail"]
+
+
 def test_the_most_important_columns_are_left_out_once_the_report_is_stored(
     client: TestClient, job_factory: JobFactory, reports: Reports
 ) -> None:
@@ -129,7 +164,10 @@ def test_the_most_important_columns_are_left_out_once_the_report_is_stored(
 def test_what_cannot_be_trained_is_left_out_and_the_plan_says_why(client: TestClient, job_factory: JobFactory) -> None:
     path = ended_job(client, job_factory, columns="a", rows=20)
     wide = ended_job(client, job_factory, columns=" ".join(f"c{i}" for i in range(13)))
-    synthetic = f"/v1/jobs/{job_factory.trained().job_id}"
+    claim = job_factory.running()
+    job_factory.keep_predictions(claim, table(("a", "b"), 5, 3))
+    end(job_factory, claim, 0.5)
+    synthetic = f"/v1/jobs/{claim.job_id}"
 
     plan, of_wide, of_synthetic = (client.get(f"{each}/retraining").json() for each in (path, wide, synthetic))
 
@@ -137,6 +175,7 @@ def test_what_cannot_be_trained_is_left_out_and_the_plan_says_why(client: TestCl
     assert (few["fraction"], few["column"]) == (0.1, None)
     assert few["reason"] == "1 of 12 training rows would train; at least 2 are needed"
     assert (none["fraction"], none["column"]) == (None, "a")
+    assert "invalid" not in none["reason"]
     assert none["reason"]
     assert plan["fractions"] == [0.2, 0.4, 0.7, 1.0]
     assert plan["columns"] == []

@@ -63,8 +63,8 @@ def _without_predictions(served: ServedVersion, members: list[ModelMember]) -> s
     for file, member in zip(served.members, members, strict=True):
         if file.predictions is None:
             return (
-                f"its member {member.job!r} has kept no predictions when it ended; include `predictions` in "
-                "BESTEPOCH_KEEP, train it again, and publish a version of it"
+                f"its member {member.job!r} has kept no predictions when it ended: it had no validation and test rows, "
+                "or the worker's BESTEPOCH_KEEP leaves out `predictions`; train it again with them, and publish that"
             )
     different = len({data_of(member.spec) for member in members}) > 1
     return "its members were trained on different data" if different else None

@@ -49,7 +49,8 @@ async def get_retraining(job_id: JobId, context: Reader, request: Request) -> Re
 async def create_retraining(job_id: JobId, context: Submitter, request: Request, response: Response) -> Sweep:
     """Queue a sweep that answers by retraining: would more rows help, and which columns are needed?
     `GET` of this path says before what it costs. Once its jobs have ended, the report has the answers with
-    `?retrain=true`. Repeating the request answers the same sweep, unless that was cancelled or its jobs deleted.
+    `?retrain=true`. Repeating the request answers the same sweep, unless that was cancelled, its jobs were deleted, or
+    none of them succeeded.
     """
     sweep, created = await expensive_work.run(context, request, context.state.compute_slots, _create, context, job_id)
     response.headers["Location"] = f"/v1/sweeps/{sweep.id}"

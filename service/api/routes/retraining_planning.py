@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from service.api.routes.job_predictions import find_kept
 from service.api.routes.jobs import profile_for, read_job
 from service.api.routes.reports import stored_report
 from service.api.routes.sweep_planning import plan_sweep
 from service.api.spec_patch import apply
 from service.domain.retraining import LeftOut, RetrainingPlan
+from service.domain.status import Status
 from service.domain.sweep import SweepStatus
-from service.errors import Conflict, InvalidSpec
+from service.errors import Conflict, InvalidSpec, NotFound
 from service.spec.data import DatasetData
 from service.spec.resolve import resolve
 from service.spec.retraining import (
@@ -49,8 +51,8 @@ class PlannedRetraining:
 
 
 def current_sweep(context: RequestContext, job_id: str) -> tuple[Sweep | None, str | None]:
-    """The sweep that retrains the job, and the id of the newest one even if it is of no use any more: cancelled, without
-    jobs, or ended without a job that succeeded."""
+    """The sweep that retrains the job, and the id of the newest one even if it is of no use any more: cancelled,
+    without jobs, or ended without a job that succeeded."""
     with context.database.reading() as connection:
         found = retraining.find(connection, job_id)
     if found is None:
@@ -112,6 +114,16 @@ def plan_retraining(context: RequestContext, job_id: str) -> PlannedRetraining:
     return PlannedRetraining(spec, planned, plan)
 
 
+def _check_reported(context: RequestContext, job_id: str) -> None:
+    """Raise Conflict if the job has no report, which the answers would be a part of."""
+    if stored_report(context, job_id) is not None:
+        return
+    try:
+        find_kept(context, job_id)
+    except NotFound as error:
+        raise Conflict(f"the job has no report that the answers could be a part of: {error.detail}") from error
+
+
 def _columns(context: RequestContext, job_id: str, base: JobSpec) -> tuple[list[str], Literal["importance", "order"]]:
     """The features in the order in which they are to be left out."""
     if not isinstance(base.data, DatasetData):
@@ -145,7 +157,7 @@ def _checker(context: RequestContext, base: JobSpec) -> Callable[[dict[str, Any]
         try:
             resolve(apply(base, changes), profile, context.state.limits)
         except InvalidSpec as error:
-            return error.errors[0].message if error.errors else error.detail
+            return error.field_errors[0].message if error.field_errors else error.detail
         return None
 
     return check

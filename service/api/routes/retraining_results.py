@@ -34,7 +34,9 @@ def report_with_retraining(context: RequestContext, job_id: str, stored: bytes) 
     elif not results:
         found = with_retraining(report, f"the jobs of the sweep {sweep.id} were deleted: {how}")
     else:
-        found = with_retraining(report, retraining_section(report, sweep.id, _jobs(sweep, results)))
+        section = retraining_section(report, sweep.id, _jobs(sweep, results))
+        none = f"none of the jobs of the sweep {sweep.id} has a result: {how}"
+        found = with_retraining(report, section if section.jobs else none)
     return found.model_dump_json().encode()
 
 
