@@ -14,6 +14,7 @@ from service.spec.table import ColumnType
 MAX_CLASSES = 10
 """Classes whose probability is a column: the most frequently predicted ones."""
 PREDICTION = "prediction"
+NOT_FINITE = "the mean of the predictions is beyond the range of float64"
 
 
 def probability_of(name: str) -> str:
@@ -45,6 +46,7 @@ def prediction_profiles(outputs: NDArray[np.float64], classes: list[str] | None)
 
 
 def mean_outputs(outputs: NDArray[np.float64]) -> list[float]:
-    """(V,) means of outputs (N, V) over the rows with finite ones; 0 without such rows."""
+    """(V,) means of outputs (N, V) over the rows with finite ones; not finite without such rows, and beyond float64."""
     known = outputs[np.isfinite(outputs).all(axis=1)]
-    return (known.mean(axis=0) if len(known) else np.zeros(outputs.shape[1])).tolist()
+    with np.errstate(over="ignore", invalid="ignore"):
+        return (known.mean(axis=0) if len(known) else np.full(outputs.shape[1], np.nan)).tolist()

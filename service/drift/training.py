@@ -19,7 +19,7 @@ from service.data.preprocess.sources import load
 from service.domain.checkpoint import METADATA_KEY, read_metadata
 from service.domain.drift import ProfiledMember
 from service.drift.bins import number_profile, text_profile
-from service.drift.predictions import mean_outputs, prediction_profiles
+from service.drift.predictions import NOT_FINITE, mean_outputs, prediction_profiles
 from service.drift.profile import ColumnProfile, Profile
 from service.ensembling.held_out import WeightedMean
 from service.errors import CheckpointCorrupt
@@ -173,4 +173,6 @@ def _held_out(members: Sequence[ProfiledMember]) -> NDArray[np.float64] | str:
         mean = mean or WeightedMean(outputs.shape[1], np.float64)
         mean.add(table.row, table.truth, outputs, member.weight)
     values = np.empty((0, 1)) if mean is None else mean.rows_of(len(members)).values
-    return values if len(values) else NONE_OF_ALL if len(members) > 1 else NONE_HELD_OUT
+    if len(values):
+        return values if np.isfinite(mean_outputs(values)).all() else NOT_FINITE
+    return NONE_OF_ALL if len(members) > 1 else NONE_HELD_OUT

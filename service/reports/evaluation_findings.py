@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import exp, lgamma
 from typing import TYPE_CHECKING
 
+from service.reports.conformal import quantile_place
 from service.reports.findings import LOSSES, findings_of_slices
 from service.reports.report import Finding
 from service.reports.text import estimate, number
 
 if TYPE_CHECKING:
     from service.reports.evaluation import Evaluation
+    from service.reports.sections.calibration import ConformalCoverage
 
 FEW_ROWS = 100
+FALSE_ALARMS = 0.025
+"""Probability that a coverage of rows like those of calibration is called too small."""
 
 
 def evaluation_findings(found: Evaluation) -> list[Finding]:
@@ -52,20 +57,21 @@ def _compared(found: Evaluation) -> Iterator[Finding]:
 
 def _of_rows(found: Evaluation) -> Iterator[Finding]:
     if found.unlabelled:
-        rows = found.rows + found.unlabelled + found.not_finite
-        text = f"{found.unlabelled:,} of {rows:,} rows are left out of every number here: they have no label."
+        total = found.rows + found.unlabelled + found.not_finite
+        text = f"{found.unlabelled:,} of {total:,} rows are left out of every number here: they have no label."
         yield Finding(level="note", text=text)
     if found.not_finite:
         text = f"{found.not_finite:,} rows are left out: their predictions are beyond the range of float64."
         yield Finding(level="warning", text=text)
     if found.rows < FEW_ROWS:
-        text = f"Only {found.rows} rows were evaluated: intervals are wide, and small differences mean little."
+        rows = f"{found.rows} rows were" if found.rows > 1 else "1 row was"
+        text = f"Only {rows} evaluated: intervals are wide, and small differences mean little."
         yield Finding(level="note", text=text)
 
 
 def _of_coverage(found: Evaluation) -> Iterator[Finding]:
     for each in found.conformal:
-        if each.coverage.high is not None and each.coverage.high < each.level:
+        if _too_rare(each, FALSE_ALARMS / len(found.conformal)):
             what = "sets of classes" if found.classification is not None else "intervals"
             text = (
                 f"Prediction {what} for {each.level:.0%} hold the true value of only {estimate(each.coverage)} of "
@@ -73,3 +79,30 @@ def _of_coverage(found: Evaluation) -> Iterator[Finding]:
             )
             yield Finding(level="warning", text=text)
             return
+
+
+def _too_rare(found: ConformalCoverage, probability: float) -> bool:
+    """Whether so few true values are covered with at most this probability if the rows are like those of calibration.
+
+    Of n rows the k-th smallest score covers a share of others that has a beta distribution, of m rows therefore a
+    number with a beta-binomial one.
+    """
+    n, m, share = found.calibration_rows, found.rows, found.coverage.value
+    k = quantile_place(n, found.level)
+    if share is None or share >= found.level or k > n:
+        return False
+    covered, b = round(share * m), n + 1 - k
+    term = exp(
+        _log_choose(covered + k - 1, covered) + _log_choose(m - covered + b - 1, m - covered) - _log_choose(m + n, m)
+    )
+    total = 0.0
+    for x in range(covered, -1, -1):
+        total += term
+        if total > probability or term < 1e-9 * total:
+            break
+        term *= x * (m - x + b) / ((m - x + 1) * (x + k - 1)) if x + k > 1 else 0.0
+    return total <= probability
+
+
+def _log_choose(of: int, some: int) -> float:
+    return lgamma(of + 1) - lgamma(some + 1) - lgamma(of - some + 1)

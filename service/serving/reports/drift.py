@@ -18,7 +18,7 @@ from service.domain.model_ref import Member
 from service.domain.report import StoredFile
 from service.drift.comparison import compared
 from service.drift.findings import findings
-from service.drift.predictions import mean_outputs, prediction_columns
+from service.drift.predictions import NOT_FINITE, mean_outputs, prediction_columns
 from service.drift.profile import Profile
 from service.drift.replacement import as_in_training
 from service.drift.report import ColumnDrift, DriftReport, MovedBy, PredictionMove
@@ -56,6 +56,8 @@ def measure(asked: DriftInputs) -> DriftReport:
     predicted, predictions, moved = 0, list[ColumnDrift](), None
     if profile.predictions:
         predicted, predictions, moved = _predictions(asked.model.members, profile, table, columns)
+        if moved is None:
+            missing.append(MissingSection(section="moved", reason=NOT_FINITE))
     else:
         reason = profile.no_predictions or NOT_KEPT
         missing += [MissingSection(section=name, reason=reason) for name in ("predictions", "moved")]
@@ -83,8 +85,8 @@ def _read(asked: DriftInputs) -> Table:
 
 def _predictions(
     members: Sequence[Member], profile: Profile, table: Table, columns: Sequence[ColumnDrift]
-) -> tuple[int, list[ColumnDrift], PredictionMove]:
-    """How many rows were predicted, the drift of the predictions, and what moved them."""
+) -> tuple[int, list[ColumnDrift], PredictionMove | None]:
+    """How many rows were predicted, the drift of the predictions, and what moved them; None if means are infinite."""
     checkpoints = [_checkpoint(member) for member in members]
     target = checkpoints[0].preprocessing.target
     names = None if target.classes is None else class_names(target.classes)
@@ -102,11 +104,15 @@ def _predictions(
     moved = []
     for name in drifted:
         replaced = as_in_training(by_name[name], sampled.columns[name], rng)
-        change = mean - np.array(mean_outputs(predict({name: replaced})))
+        with np.errstate(over="ignore", invalid="ignore"):
+            change = mean - np.array(mean_outputs(predict({name: replaced})))
         moved.append(MovedBy(column=name, change=change.tolist()))
     moved.sort(key=lambda each: -max(map(abs, each.change)))
+    means = mean_outputs(once)
+    if not np.isfinite([means, *(each.change for each in moved)]).all():
+        return len(once), predictions, None
     outputs_named = names or [target.column]
-    move = PredictionMove(outputs=outputs_named, training=profile.means, rows=mean_outputs(once), by=moved)
+    move = PredictionMove(outputs=outputs_named, training=profile.means, rows=means, by=moved)
     return len(once), predictions, move
 
 

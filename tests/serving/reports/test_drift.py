@@ -230,6 +230,20 @@ def test_a_version_without_kept_predictions_has_no_drift_of_them(classifier: Ver
     assert len(report.columns) == 5
 
 
+@pytest.mark.parametrize("value", [1.7e308, np.nan])
+def test_predictions_without_a_finite_mean_leave_out_what_moved_them(
+    regressor: Version, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drift._Average, "__call__", lambda self, columns: np.full((500, 1), value))
+
+    report = regressor.drift(rows(500, shift=2))
+
+    assert DriftReport.model_validate_json(report.model_dump_json()) == report
+    assert report.moved is None
+    assert [each.section for each in report.missing] == ["moved"]
+    assert not any("went from" in each.text for each in report.findings)
+
+
 def test_a_wrong_value_is_refused_with_its_place(classifier: Version) -> None:
     with pytest.raises(InvalidData) as error:
         classifier.drift([*rows(2), {**rows(1)[0], "mass": "heavy"}])
