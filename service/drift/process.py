@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.data.processes.runner import Allowance, ask, respond
+from service.data.processes.runner import Allowance, ask_about_stored, respond
 from service.domain.drift import ProfiledMember
-from service.errors import DatasetCorrupt, InvalidData, ReadingLimit, ServiceError
+from service.errors import DatasetCorrupt, InvalidData, ServiceError
 
 
 class _Request(BaseModel):
@@ -42,12 +42,9 @@ def write_profile(members: Sequence[ProfiledMember], target: Path, allowed: Allo
         predictions=kept if len(kept) == len(members) else [],
         target=target.absolute(),
     )
-    try:
-        ask(__name__, request, allowed)
-    except ReadingLimit:
-        raise
-    except InvalidData as error:  # not a fault of the client: the files are ours
-        raise DatasetCorrupt(f"the training rows cannot be profiled: {error.detail}") from error
+    ask_about_stored(
+        __name__, request, allowed, lambda why: DatasetCorrupt(f"the training rows cannot be profiled: {why}")
+    )
 
 
 def _write(asked: dict[str, Any], _: Allowance) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from service.data.processes.runner import Allowance, ask, respond
-from service.errors import InvalidData, PredictionsCorrupt, ReadingLimit
+from service.data.processes.runner import Allowance, ask_about_stored, respond
+from service.errors import InvalidData, PredictionsCorrupt
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,12 +75,9 @@ def select_members(candidates: Sequence[Sequence[Path]], allowed: Allowance) -> 
 
 
 def _ask(request: _Request, allowed: Allowance) -> Any:
-    try:
-        return ask(__name__, request, allowed)
-    except ReadingLimit:
-        raise
-    except InvalidData as error:  # not a fault of the client: the files are ours
-        raise PredictionsCorrupt(f"the predictions cannot be read: {error.detail}") from error
+    return ask_about_stored(
+        __name__, request, allowed, lambda why: PredictionsCorrupt(f"the predictions cannot be read: {why}")
+    )
 
 
 def _work(asked: dict[str, Any], _: Allowance) -> BaseModel:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
-from service.data.processes.runner import Allowance, ask, respond
-from service.errors import InvalidData, PredictionsCorrupt, ReadingLimit
+from service.data.processes.runner import Allowance, ask_about_stored, respond
+from service.errors import InvalidData, PredictionsCorrupt
 from service.spec.read_options import FileFormat
 from service.spec.table import Value
 
@@ -67,12 +67,9 @@ def write_part(predictions: Path, part: Part | None, file_format: FileFormat, ta
 
 
 def _ask(request: _Request, allowed: Allowance) -> Any:
-    try:
-        return ask(__name__, request, allowed)
-    except ReadingLimit:
-        raise
-    except InvalidData as error:  # not a fault of the client: the file is ours
-        raise PredictionsCorrupt(f"the predictions cannot be read: {error.detail}") from error
+    return ask_about_stored(
+        __name__, request, allowed, lambda why: PredictionsCorrupt(f"the predictions cannot be read: {why}")
+    )
 
 
 def _read(asked: dict[str, Any], allowed: Allowance) -> PredictionPage | None:

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from service.concurrency.cancellation import current
 from service.data.processes.confinement import confine
-from service.errors import InvalidData, ReadingLimit, StorageError, TooLarge
+from service.errors import InvalidData, ReadingLimit, ServiceError, StorageError, TooLarge
 
 _log = logging.getLogger(__name__)
 
@@ -97,6 +97,21 @@ def ask(module: str, request: BaseModel, allowed: Allowance) -> Any:
     if child.returncode == -signal.SIGKILL:  # the kernel's OOM killer
         raise ReadingLimit(_out_of_memory(allowed))
     raise InvalidData("the file cannot be read: the process reading it ended unexpectedly")
+
+
+def ask_about_stored(
+    module: str, request: BaseModel, allowed: Allowance, damaged: Callable[[str], ServiceError]
+) -> Any:
+    """`ask` about files that this service has written, so that an invalid one is no fault of the client.
+
+    Raises `damaged(what is wrong)` instead of InvalidData, and ReadingLimit, StorageError, Cancelled.
+    """
+    try:
+        return ask(module, request, allowed)
+    except ReadingLimit:
+        raise
+    except InvalidData as error:
+        raise damaged(error.detail) from error
 
 
 def _places(request: BaseModel) -> tuple[list[Path], list[Path]]:
