@@ -87,7 +87,7 @@ def test_it_trains_and_every_export_agrees_with_the_service(service: httpx2.Clie
 
     zipfile.ZipFile(io.BytesIO(exported("bundle"))).extractall(tmp_path / "bundle")
     with (tmp_path / "rows.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["island", "sex"], restval="NA")
+        writer = csv.DictWriter(file, list(columns), restval="NA")
         writer.writeheader()
         writer.writerows({name: value or "NA" for name, value in row.items()} for row in asked)
     command = [sys.executable, "-I", "-c", "import sys; sys.path.insert(0, '.'); import load; load.main('../rows.csv')"]
