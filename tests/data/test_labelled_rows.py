@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.data.ingest.labelled_rows import read_labelled_rows
@@ -44,6 +44,7 @@ def text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+@settings(max_examples=20)
 @given(data=st.data())
 @pytest.mark.parametrize("classes", [*CLASSES, None], ids=repr)
 def test_labels_are_read_as_the_target_of_training_was(

@@ -84,6 +84,7 @@ def texts(rng: np.random.Generator, number: int, rows: int) -> Any:
     return np.array([f"text {i}" for i in range(number)], dtype=object)[rng.integers(0, number, rows)]
 
 
+@pytest.mark.e2e
 @pytest.mark.slow
 @pytest.mark.parametrize(("training", "rows"), [(500, 30), (500, 1_000), (20_000, 200)])
 def test_without_drift_the_limit_is_exceeded_in_five_percent_of_tables(training: int, rows: int) -> None:
@@ -101,6 +102,7 @@ def test_without_drift_the_limit_is_exceeded_in_five_percent_of_tables(training:
     assert all(0.01 <= found / tables <= 0.095 for found in alarms.values()), alarms
 
 
+@pytest.mark.e2e
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("training", "rows", "columns", "tables"), [(400, 400, 8, 200), (2_000, 100, 50, 100), (2_000, 50, 1_000, 40)]
@@ -117,6 +119,7 @@ def test_without_drift_no_column_of_many_is_above_its_limit_in_95_percent_of_tab
     assert alarmed <= stats.binom.ppf(0.999, tables, 0.05)
 
 
+@pytest.mark.e2e
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "training", "rows"), [(60, 300, 300), (200, 400, 400), (2_000, 400, 20)])
 def test_without_drift_many_equally_frequent_texts_are_above_the_limit_in_five_percent_of_tables(
@@ -129,6 +132,7 @@ def test_without_drift_many_equally_frequent_texts_are_above_the_limit_in_five_p
     assert all(each.drift == "none" for each in found if each.psi <= each.psi_limit)
 
 
+@pytest.mark.e2e
 def test_shifts_of_the_population_are_found_in_nearly_all_tables() -> None:
     rng, found = np.random.default_rng(3), []
     for _ in range(20):

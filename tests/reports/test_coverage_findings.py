@@ -26,6 +26,7 @@ def warned(found: list[ConformalCoverage]) -> bool:
     return any("hold the true value of only" in each.text for each in said)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(("calibration_rows", "rows"), [(30, 20), (60, 100), (60, 600), (120, 5_000), (2_000, 5_000)])
 def test_rows_like_those_of_calibration_are_rarely_warned_about(calibration_rows: int, rows: int) -> None:
     found = [warned(coverages(calibration_rows, rows)) for _ in range(200)]

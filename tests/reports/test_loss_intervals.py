@@ -19,6 +19,7 @@ def difference(truth: Truth, new: NDArray[np.float64], known: LossIntervals) -> 
     return difference_of_samples(LossIntervals(truth, new[:, None]), known)
 
 
+@pytest.mark.e2e
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 1.5])
 @pytest.mark.parametrize("regression", [False, True], ids=["mean", "rmse"])

@@ -19,7 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "task": "auto",
     "split": {"validation": None, "test": None, "shuffle": None, "stratify": None, "seed": 0,
               "column": None, "group": None, "order_by": None, "folds": None, "fold": None,
-              "repeat": None},
+              "repeat": None, "train_fraction": None, "train_seed": None},
     "preprocess": {"numeric": "standardize", "bins": 16, "categorical": "one_hot", "embedding_size": "auto",
                    "max_categories": 50, "high_cardinality": "most_frequent", "target_smoothing": 10.0,
                    "missing": "impute", "clip_target": False},

@@ -59,7 +59,8 @@ def test_bytes_that_a_running_job_has_written_are_no_longer_expected(database: D
     with database.reading("default") as connection:
         after = usage.read(connection).stored
     assert (after.checkpoints, after.expected) == (large.size_bytes, 10)
-    assert after.total == before.total
+    # Without the specs: Postgres may compress them when it writes the row again.
+    assert after.total - after.specs == before.total - before.specs
 
 
 def digests(seed: int) -> tuple[str, ...]:
