@@ -45,7 +45,7 @@ test-fast: setup ## Run the quick tests of the core while you work, on SQLite al
 test: setup ## Run every test but those of the targets below (4 minutes)
 	$(PYTEST) -rs -m "not e2e" $(SUITES:%=--ignore tests/%)
 
-e2e: setup ## Run whole services, documents, exports, estimators, the API on Postgres, long tests (8 minutes)
+e2e: setup ## Run whole services, child processes, documents, exports, other tests on Postgres, long tests (12 minutes)
 	$(PYTEST) -rs -m e2e $(SUITES:%=--ignore tests/%)
 
 faults: setup ## Kill, stop, fill and cut real processes, and see that nothing is lost (13 minutes)

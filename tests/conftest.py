@@ -24,13 +24,27 @@ hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, d
 hypothesis.settings.load_profile("tests")
 
 
-E2E = [Path(__file__).parent / folder for folder in ("e2e", "serving/exports")]
+# Folders and files whose tests start processes, such as the helpers that predict and report.
+E2E = [
+    Path(__file__).parent / place
+    for place in (
+        "e2e",
+        "serving",
+        "api/test_calibrated_predictions.py",
+        "api/test_drift.py",
+        "api/test_job_predictions.py",
+        "api/test_model_evaluations.py",
+        "api/test_model_reports.py",
+        "api/test_retraining.py",
+    )
+]
+POSTGRES = pytest.param("postgres", marks=pytest.mark.e2e)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Every test of the end-to-end suites has the marker `e2e`."""
     for item in items:
-        if any(folder in item.path.parents for folder in E2E):
+        if any(place in (item.path, *item.path.parents) for place in E2E):
             item.add_marker("e2e")
 
 
@@ -58,9 +72,12 @@ def unchanged_logging() -> Iterator[None]:
         logger.setLevel(level)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", POSTGRES])
 def backend(request: pytest.FixtureRequest) -> str:
-    """The kind of database; `@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)` takes one alone."""
+    """The kind of database; `@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)` takes one alone.
+
+    Postgres with `make e2e`; the tests of `store/` are on both with `make test`, too.
+    """
     return str(request.param)
 
 

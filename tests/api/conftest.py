@@ -31,11 +31,10 @@ from service.reports.report import ReportSections
 from service.settings import Settings, free_port
 from service.spec.read_options import ReadOptions
 from service.store.engine import Database
+from tests.conftest import POSTGRES
 from tests.drift.examples import drift_report
 from tests.reports.examples import classification_report, evaluation, version_report
 
-# On Postgres with `make e2e`; `make test` has the tests of `store/` on both.
-POSTGRES = pytest.param("postgres", marks=pytest.mark.e2e)
 both_databases = pytest.mark.parametrize("backend", ["sqlite", POSTGRES], indirect=True)
 
 

@@ -36,6 +36,7 @@ from service.store.jobs.claim import Claim, Claimant, claim_jobs
 from service.store.jobs.leases import MAX_FAILURES
 from service.store.schema import epochs, events
 from service.store.schema import jobs as jobs_table
+from tests.conftest import POSTGRES
 from tests.specs import synthetic
 from tests.store.records import checkpoint, epoch
 
@@ -340,7 +341,7 @@ def seen(job: Row[Any]) -> Expected:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["sqlite", pytest.param("postgres", marks=pytest.mark.e2e)], indirect=True)
+@pytest.mark.parametrize("backend", ["sqlite", POSTGRES], indirect=True)
 def test_the_queue_agrees_with_its_model(database: Database) -> None:
     run_state_machine_as_test(
         lambda: QueueMachine(database), settings=settings(max_examples=EXAMPLES, stateful_step_count=50)
