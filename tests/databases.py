@@ -20,14 +20,16 @@ import psycopg
 
 # The server stops and its folder goes when this pipe ends: at the end of the tests, or when they are killed.
 KEEPER = """
-"$1/bin/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off \
+"$1/bin/postgres" -D "$3" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off \
   >"$2/log" 2>&1 </dev/null &
 server=$!
 read -r end
 kill -INT $server
 wait $server
-rm -rf "$2"
+rm -rf "$2" "$3"
 """
+MEMORY, MEMORY_BYTES = Path("/dev/shm"), 4 * 2**30
+"""Data is kept in memory if there are so many bytes free: no test waits for a busy disk."""
 
 
 class NoPostgres(Exception):
@@ -65,22 +67,28 @@ def _installations() -> list[Path]:
 
 def _start(installation: Path) -> tuple[Path, subprocess.Popen[bytes]]:
     folder = Path(tempfile.mkdtemp(prefix="bestepoch-pg-", dir="/tmp"))  # a socket's path must be short
+    data = Path(tempfile.mkdtemp(prefix="bestepoch-pg-", dir=MEMORY if _has_memory() else folder))
     run_as: dict[str, Any] = {}
     try:
         if os.geteuid() == 0:  # Postgres refuses to run as root
             nobody = pwd.getpwnam("nobody")
             run_as = {"user": nobody.pw_uid, "group": nobody.pw_gid}
             installation = _copy_for_others(installation, folder)
-            subprocess.run(["chown", "-R", f"{nobody.pw_uid}:{nobody.pw_gid}", folder], check=True)
-        initdb = [f"{installation}/bin/initdb", "-D", f"{folder}/data", "-U", "postgres", "-E", "UTF8", "--locale=C"]
+            subprocess.run(["chown", "-R", f"{nobody.pw_uid}:{nobody.pw_gid}", folder, data], check=True)
+        initdb = [f"{installation}/bin/initdb", "-D", str(data), "-U", "postgres", "-E", "UTF8", "--locale=C"]
         subprocess.run([*initdb, "--auth=trust", "--no-sync"], check=True, capture_output=True, cwd="/", **run_as)
-        keep = ["sh", "-c", KEEPER, "keeper", str(installation), str(folder)]
+        keep = ["sh", "-c", KEEPER, "keeper", str(installation), str(folder), str(data)]
         keeper = subprocess.Popen(keep, stdin=subprocess.PIPE, start_new_session=True, cwd="/", **run_as)
     except BaseException:
+        shutil.rmtree(data)
         shutil.rmtree(folder)
         raise
     _wait_until_ready(folder, keeper)
     return folder, keeper
+
+
+def _has_memory() -> bool:
+    return MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
 
 
 def _copy_for_others(installation: Path, folder: Path) -> Path:
