@@ -24,18 +24,23 @@ hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, d
 hypothesis.settings.load_profile("tests")
 
 
-# Folders and files whose tests start processes, such as the helpers that predict and report.
+# Folders and files whose tests start processes, such as those that predict, report or read files.
 E2E = [
     Path(__file__).parent / place
     for place in (
         "e2e",
         "serving",
         "api/test_calibrated_predictions.py",
+        "api/test_dataset_files.py",
+        "api/test_dataset_uploads.py",
         "api/test_drift.py",
         "api/test_job_predictions.py",
+        "api/test_model_downloads.py",
         "api/test_model_evaluations.py",
         "api/test_model_reports.py",
+        "api/test_models_of_sweeps.py",
         "api/test_retraining.py",
+        "api/test_upload_formats.py",
     )
 ]
 POSTGRES = pytest.param("postgres", marks=pytest.mark.e2e)
