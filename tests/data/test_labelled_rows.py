@@ -82,7 +82,7 @@ def test_labels_of_parquet_files_are_read_too(tmp_path: Path, classes: list[Any]
         ("x,y\n1,2\n1,two\n", None, "line 3, column 'y': a number is needed, not 'two'"),
         ("x\n1\n", None, "the file has no column 'y', the target, whose true values are compared with predictions"),
         ("y\n1\n", None, "the file has no column 'x', which is a feature of the network"),
-        ("z\n1\n", None, "the file has no column 'x', 'y', which is a feature of the network"),
+        ("z\n1\n", None, "the file has no columns 'x', 'y', which the network needs"),
     ],
 )
 def test_wrong_labels_are_refused_with_line_and_column(

@@ -167,7 +167,7 @@ def test_texts_longer_than_any_category_are_cut_but_stay_unseen(read: Read) -> N
 @pytest.mark.parametrize(
     ("content", "detail"),
     [
-        ("length,sex\n1,f\n", "the file has no column 'tagged', 'seen', 'at', which is a feature of the network"),
+        ("length,sex\n1,f\n", "the file has no columns 'tagged', 'seen', 'at', which the network needs"),
         (HEADER + "1,f,true,2024-05-01,10:30\nx,f,true,2024-05-01,10:30\n", "line 3, column 'length': a number"),
         (HEADER + '1,"f\nf",true,,\n\n2,"m",maybe,,\n',
          "line 5, column 'tagged': true or false is needed, not 'maybe'"),

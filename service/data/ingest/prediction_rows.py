@@ -79,7 +79,9 @@ def _refuse_absent(reading: Reading, fitted: Preprocessing) -> None:
         message = f"the file has no column {absent[0]!r}, the target, whose true values are compared with predictions"
         raise InvalidData(message)
     if absent:
-        raise InvalidData(f"the file has no column {some(absent)}, which is a feature of the network")
+        if len(absent) > 1:
+            raise InvalidData(f"the file has no columns {some(absent)}, which the network needs")
+        raise InvalidData(f"the file has no column {absent[0]!r}, which is a feature of the network")
 
 
 def _columns(connection: DuckDBPyConnection, part: RawSlice, reading: Reading, fitted: Preprocessing) -> list[_Column]:

@@ -56,7 +56,7 @@ def read_columns(path: str | Path, description: dict[str, Any]) -> tuple[int, di
     absent = [feature["column"] for feature in features if feature["column"] not in places]
     if absent:
         names = ", ".join(map(repr, absent[:5])) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-        raise InvalidData(f"the file has no column {names}, which the model needs")
+        raise InvalidData(f"the file has no column{'s' if len(absent) > 1 else ''} {names}, which the model needs")
     columns: dict[str, list[Any]] = {}
     for feature in features:
         missing = nulls - set(feature["categories"] or ())

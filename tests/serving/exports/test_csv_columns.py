@@ -227,5 +227,5 @@ def test_from_a_terminal_a_file_that_is_refused_ends_with_a_message(
     file.write_text("size;town\n1;Ulm\n")
     monkeypatch.setattr(loader, "load", lambda _: model.standalone())
 
-    with pytest.raises(SystemExit, match=r"rows\.csv: the file has no column 'city'"):
+    with pytest.raises(SystemExit, match=r"rows\.csv: the file has no columns 'city', 'when', 'smoker', which"):
         loader.main(str(file))
