@@ -66,6 +66,7 @@ def test_concurrent_writes_renewals_reaps_and_cancels_do_not_deadlock(database: 
         while not done.is_set():
             try:
                 with database._engine.connect() as raw:
+                    database._set_timeout(raw)
                     connection = raw.execution_options(bestepoch_tenant=None)
                     what(connection)
                     connection.commit()
