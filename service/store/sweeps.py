@@ -15,12 +15,12 @@ from service.errors import IdempotencyMismatch, NotFound
 from service.spec.early_stopping import LARGER_IS_BETTER, Monitor
 from service.store.ids import new_id
 from service.store.jobs.actions import cancel_all
-from service.store.jobs.jobs import add, check_queue_limit, new_row, publish_staged
-from service.store.schema import datasets, jobs, sweeps
+from service.store.jobs.jobs import add, check_queue_limit, lock_datasets, new_row, publish_staged
+from service.store.schema import jobs, sweeps
 from service.store.tenancy import in_tenant, tenant_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row
 
@@ -115,20 +115,12 @@ def create(connection: Connection, new: NewSweep, *, staged: Sequence[str] = (),
             raise
         return known, False
     check_queue_limit(connection, len(new.jobs), max_queued)
-    _lock_datasets(connection, {job["dataset_id"] for job in new.jobs} - {None})
+    lock_datasets(connection, {job["dataset_id"] for job in new.jobs} - {None})
     publish_staged(connection, staged, tenant, new.row["id"])
     left = [{**job, "sweep_id": new.row["id"]} for job in new.jobs[len(staged) :]]
     for start in range(0, len(left), CHUNK):
         add(connection, left[start : start + CHUNK])
     return get(connection, new.row["id"]), True
-
-
-def _lock_datasets(connection: Connection, dataset_ids: Collection[str]) -> None:
-    """Prevent deletion of these data sets until the transaction ends; raises NotFound if one was deleted."""
-    these = select(datasets.c.id).where(in_tenant(connection, datasets), datasets.c.id.in_(list(dataset_ids)))
-    held = these.order_by(datasets.c.id).with_for_update(read=True, key_share=True)
-    if dataset_ids and len(connection.scalars(held).all()) < len(dataset_ids):
-        raise NotFound("the data set was deleted")
 
 
 def by_idempotency_key(connection: Connection, key: str, request_sha256: str | None) -> Sweep | None:
