@@ -77,9 +77,7 @@ def test_several_drivers_publish_once(client: TestClient, database: Database, jo
     assert [each["kind"] for each in decided(client, sweep.id)] == ["published"]
 
 
-def test_what_prevents_the_publication_is_said(
-    client: TestClient, database: Database, job_factory: JobFactory
-) -> None:
+def test_what_prevents_the_publication_is_said(client: TestClient, database: Database, job_factory: JobFactory) -> None:
     sweep = trained(database, job_factory, [noise(1), noise(2)], kept=False, model="prices", select="greedy")
 
     found = ended(client, sweep.id)
