@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
 )
 
 from service.domain.access import DEFAULT_TENANT
@@ -85,9 +86,14 @@ sweeps = Table(
     Column("created_at", Utc, nullable=False),
     Column("cancelled_at", Utc),
     Column("retrains", String),  # id of the job that it retrains, which may be deleted
+    Column("key", String),  # id of the API key that submitted it, if any
+    Column("pending", Boolean, nullable=False, server_default=false()),  # decisions are due, or a publication
+    Column("published", JSON(none_as_null=True)),  # model and version
+    Column("error", String),  # why nothing was published
     UniqueConstraint("tenant", "idempotency_key"),
     Index(None, "tenant", "id"),
     Index(None, "tenant", "retrains"),
+    Index(None, "pending", "id"),
 )
 
 jobs = Table(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from service.spec.resolve import Resolved
     from service.spec.sweep import SweepSpec
 
+STORED = {"grid", "points", "replicates", "folds", "repeats", "preset", "model", "select"}  # fields beside the base
+FIELDS = ("id", "name", "labels", "monitor", "retrains", "pending", "published", "error", "created_at")
 CHUNK = 200  # jobs in one transaction: holds SQLite's write lock for about 50 ms
 
 # The monitored metric at a job's best epoch; SQLite and Postgres share `->>`.
@@ -69,8 +71,13 @@ def prepare(
     idempotency_key: str | None = None,
     request_sha256: str | None = None,
     retrains: str | None = None,
+    recipes: str | None = None,
+    key: str | None = None,
 ) -> NewSweep:
-    """Build the rows of a new sweep; `retrains`: the job that it retrains."""
+    """Build the rows of a new sweep.
+
+    `retrains`: the job that it retrains; `recipes`: their version, of a preset; `key`: the id of the caller's API key.
+    """
     row = {
         "id": new_id("swp"),
         "tenant": tenant,
@@ -78,12 +85,16 @@ def prepare(
         "labels": spec.labels,
         "spec": {
             "base": spec.base.model_dump(mode="json", exclude_unset=True),
-            **spec.model_dump(mode="json", include={"grid", "points", "replicates", "folds", "repeats"}),
+            **spec.model_dump(mode="json", include=STORED),
+            "recipes": recipes,
+            "select": spec.selection if spec.model else None,
         },
         "monitor": spec.base.monitor,
         "idempotency_key": idempotency_key,
         "request_sha256": request_sha256,
         "retrains": retrains,
+        "key": key,
+        "pending": spec.model is not None,
         "created_at": datetime.now(UTC),
     }
     return NewSweep(row, [{**new_row(job.resolved, tenant), "point": job.point} for job in planned])
@@ -130,6 +141,12 @@ def get(connection: Connection, sweep_id: str) -> Sweep:
     return _sweeps(connection, [row])[0]
 
 
+def require(connection: Connection, sweep_id: str) -> None:
+    """Raise NotFound unless there is a sweep of this id."""
+    if connection.scalar(select(sweeps.c.id).where(in_tenant(connection, sweeps), sweeps.c.id == sweep_id)) is None:
+        raise NotFound(f"no sweep {sweep_id!r}")
+
+
 def find(connection: Connection, *, limit: int, after: str | None = None) -> list[Sweep]:
     """Sweeps, newest first, at most `limit`, older than the sweep `after`."""
     query = select(sweeps).where(in_tenant(connection, sweeps))
@@ -149,9 +166,10 @@ def cancel(connection: Connection, sweep_id: str) -> Sweep:
 
     A finished sweep stays as it is.
     """
-    if cancel_all(connection, and_(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id)):
-        this = and_(in_tenant(connection, sweeps), sweeps.c.id == sweep_id)
-        connection.execute(update(sweeps).where(this).values(cancelled_at=datetime.now(UTC)))
+    this = and_(in_tenant(connection, sweeps), sweeps.c.id == sweep_id)
+    cancelled = cancel_all(connection, and_(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id))
+    if cancelled or connection.execute(update(sweeps).where(this, sweeps.c.pending).values(pending=False)).rowcount:
+        connection.execute(update(sweeps).where(this).values(pending=False, cancelled_at=datetime.now(UTC)))
     return get(connection, sweep_id)
 
 
@@ -178,14 +196,14 @@ def _sweeps(connection: Connection, rows: Sequence[Row[Any]]) -> list[Sweep]:
 def _sweep(row: Row[Any], leaders: list[Row[Any]]) -> Sweep:
     """`leaders`: for each status, the best job and the number of jobs."""
     counts = dict.fromkeys(Status, 0) | {Status(leader.status): leader.number for leader in leaders}
-    if any(counts[status] for status in LIVE):
+    if row.pending or any(counts[status] for status in LIVE):
         status = SweepStatus.running
-    elif row.cancelled_at is not None and counts[Status.cancelled]:
+    elif row.cancelled_at is not None:
         status = SweepStatus.cancelled
     else:
         status = SweepStatus.finished
     return Sweep(
-        **{name: row._mapping[name] for name in ("id", "name", "labels", "monitor", "retrains", "created_at")},
+        **{name: row._mapping[name] for name in FIELDS},
         **row.spec,
         status=status,
         jobs=sum(counts.values()),

@@ -98,6 +98,14 @@ SWEEP_EXAMPLES: dict[str, Example] = {
             "points": [{"optimizer.kind": "sgd", "optimizer.lr": 0.1}, {"optimizer.kind": "adamw"}],
         },
     },
+    "preset": {
+        "summary": "The best model for a table: tested recipes, cross-validated, and published under a name",
+        "value": {
+            "base": {"data": {"kind": "synthetic", "signal": 2.0}},
+            "preset": "good",
+            "model": "signal",
+        },
+    },
     "folds": {
         "summary": "Two ways to scale numbers, compared by five-fold cross-validation",
         "value": {
