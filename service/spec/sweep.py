@@ -128,7 +128,7 @@ class SweepSpec(Strict):
     @field_validator("preset")
     @classmethod
     def _preset_alone(cls, preset: str | None, known: ValidationInfo) -> str | None:
-        given = [name for name in ("grid", "points", "folds") if known.data.get(name) is not None]
+        given = [name for name in ("grid", "points", "space", "search", "folds") if known.data.get(name) is not None]
         given += [name for name in ("replicates", "repeats") if known.data.get(name, 1) != 1]
         if preset is not None and given:
             raise ValueError(f"a preset sets points, folds and seeds itself: remove `{given[0]}`")
