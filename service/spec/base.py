@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -14,10 +16,11 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     StringConstraints,
+    ValidationError,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from service.spec.capped_errors import MAX_ERRORS
 
@@ -38,6 +41,35 @@ Seed = Annotated[Int, Field(ge=0, le=2**32 - 1)]
 Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 ColumnName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=1_000, pattern=r"^[^\x00]+$")]
+
+
+MAX_DEPTH = 10  # deeper than the nesting of any spec
+
+
+def _shallow(value: Any) -> Any:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        parts = [part for part in level if isinstance(part, dict | list)]
+        level = [child for part in parts for child in (part.values() if isinstance(part, dict) else part)]
+    if level:
+        raise ValueError("is nested too deeply")
+    return value
+
+
+# The path of a field in a spec, and a new value of it: any JSON.
+DottedName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)]
+Change = Annotated[Any, AfterValidator(_shallow)]
+
+
+def errors_at(title: str, found: Iterable[tuple[tuple[str | int, ...], str, Any]]) -> ValidationError:
+    """A validator's errors below its field, given as (location, message, value); to be raised."""
+    errors = [
+        InitErrorDetails(
+            type=PydanticCustomError("value_error", "{message}", {"message": message}), loc=place, input=value
+        )
+        for place, message, value in found
+    ]
+    return ValidationError.from_exception_data(title, errors)
 
 
 MAX_FIELDS = 100  # more than any model has

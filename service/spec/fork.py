@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from service.errors import FieldError, InvalidSpec
-from service.spec.base import Strict
+from service.spec.base import Change, DottedName, Strict
 from service.spec.capped_errors import CapErrors
 from service.spec.resolve import Resolved, choose_inputs, resolve
 from service.spec.resolved import link_of
-from service.spec.sweep import MAX_NAMES, Change, DottedName
+from service.spec.space import MAX_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,38 +6,27 @@ import json
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticKnownError
 
 from service.errors import json_pointer
-from service.spec.base import Int, Name, Strict
+from service.spec.base import Change, DottedName, Int, Name, Strict, errors_at
 from service.spec.capped_errors import CapErrors
 from service.spec.job import JobSpec, Labels
+from service.spec.model import Label, Selection
+from service.spec.search import Search, search_errors
+from service.spec.space import MAX_NAMES, Space
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-MAX_NAMES = 50
 FOLD = ("split.folds", "split.fold")
 REPEAT = "split.repeat"
 MAPPINGS = ("labels", "optimizer.rates")
 """Fields whose keys clients choose, and which may contain dots."""
-MAX_DEPTH = 10  # deeper than the nesting of any spec
 
-
-def _shallow(value: Any) -> Any:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        parts = [part for part in level if isinstance(part, dict | list)]
-        level = [child for part in parts for child in (part.values() if isinstance(part, dict) else part)]
-    if level:
-        raise ValueError("is nested too deeply")
-    return value
-
-
-DottedName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)]
-Change = Annotated[Any, AfterValidator(_shallow)]
 Values = Annotated[list[Change], Field(min_length=1), CapErrors()]
 Changes = Annotated[dict[DottedName, Change], Field(max_length=MAX_NAMES), CapErrors()]
 
@@ -57,6 +46,12 @@ class SweepSpec(Strict):
     `optimizer.rates.linear.bias`."""
     points: Annotated[list[Changes], Field(min_length=1), CapErrors()] | None = None
     """A list of points, each with dotted paths and values."""
+    space: Space | None = None
+    """A space from which `search` draws points: dotted paths with bounds or choices, e.g.
+    `{"optimizer.lr": {"log": [1e-4, 0.1]}, "architecture.hidden": {"choice": [[64], [64, 32]]}}`."""
+    search: Annotated[Search | None, Field(validate_default=True)] = None
+    """The search: which trials are drawn from `space`, or how trials of a grid or list are pruned; null trains all
+    points to their end."""
     replicates: Annotated[Int, Field(ge=1, le=1_000)] = 1
     """Jobs per point and fold, with seeds counted up from the base's `seed`."""
     folds: Annotated[Int, Field(ge=2, le=100)] | None = None
@@ -64,6 +59,14 @@ class SweepSpec(Strict):
     `split`."""
     repeats: Annotated[Int, Field(ge=1, le=100)] = 1
     """Repeated cross-validation: each point is trained on so many random assignments of rows to `folds`."""
+    preset: Literal["fast", "good", "best"] | None = None
+    """Points and folds from tested recipes for tables, in place of a grid or points. `fast`: one network. `good`: one
+    recipe, cross-validated. `best`: all recipes, cross-validated. Fields that `base` sets keep their values."""
+    model: Label | None = None
+    """Publish a version of the model of this name at the end, from the jobs that `select` takes."""
+    select: Selection | None = None
+    """With `model`: `best`, the jobs of the best point, or `greedy`, ensemble selection over all points by their
+    predictions of held-out rows; null: `greedy` for a preset, else `best`."""
 
     @field_validator("points")
     @classmethod
@@ -72,10 +75,34 @@ class SweepSpec(Strict):
             raise ValueError("give a grid or points, not both")
         return points
 
+    @field_validator("space")
+    @classmethod
+    def _only_space(cls, space: Space | None, known: ValidationInfo) -> Space | None:
+        if space is not None and (known.data.get("grid") is not None or known.data.get("points") is not None):
+            raise ValueError("give one of space, grid and points")
+        return space
+
+    @field_validator("search")
+    @classmethod
+    def _searchable(cls, search: Search | None, known: ValidationInfo) -> Search | None:
+        if "space" not in known.data or "base" not in known.data:
+            return search
+        space = known.data["space"]
+        if search is None:
+            if space is not None:
+                raise PydanticKnownError("missing")
+            return None
+        names = [*(known.data.get("grid") or ()), *(name for point in known.data.get("points") or () for name in point)]
+        if space is None and not names:
+            raise ValueError("needs trials: give a space, a grid or points")
+        if found := list(search_errors(search, space, names, known.data["base"].max_epochs)):
+            raise errors_at("search", found)
+        return search
+
     @field_validator("replicates")
     @classmethod
     def _seeds_once(cls, replicates: int, known: ValidationInfo) -> int:
-        changed = [known.data.get("grid") or {}, *(known.data.get("points") or [])]
+        changed = [known.data.get("grid") or known.data.get("space") or {}, *(known.data.get("points") or [])]
         if replicates > 1 and any("seed" in names for names in changed):
             raise ValueError("replicates set the seeds: remove `seed` from the points, or set replicates to 1")
         return replicates
@@ -83,7 +110,7 @@ class SweepSpec(Strict):
     @field_validator("folds")
     @classmethod
     def _folds_once(cls, folds: int | None, known: ValidationInfo) -> int | None:
-        changed = [known.data.get("grid") or {}, *(known.data.get("points") or [])]
+        changed = [known.data.get("grid") or known.data.get("space") or {}, *(known.data.get("points") or [])]
         if folds and any(name in names for names in changed for name in ("split", *FOLD, REPEAT)):
             raise ValueError("folds set split.folds and split.fold: remove them and `split` from the points")
         base = known.data.get("base")
@@ -98,11 +125,43 @@ class SweepSpec(Strict):
             raise ValueError("needs folds; replicates train a point with several seeds")
         return repeats
 
+    @field_validator("preset")
+    @classmethod
+    def _preset_alone(cls, preset: str | None, known: ValidationInfo) -> str | None:
+        given = [name for name in ("grid", "points", "folds") if known.data.get(name) is not None]
+        given += [name for name in ("replicates", "repeats") if known.data.get(name, 1) != 1]
+        if preset is not None and given:
+            raise ValueError(f"a preset sets points, folds and seeds itself: remove `{given[0]}`")
+        return preset
+
+    @field_validator("select")
+    @classmethod
+    def _of_a_model(cls, select: Selection | None, known: ValidationInfo) -> Selection | None:
+        if select is not None and "model" in known.data and known.data["model"] is None:
+            raise ValueError("needs `model`")
+        return select
+
+    @property
+    def selection(self) -> Selection:
+        """How the members of the published version are chosen."""
+        return self.select or ("greedy" if self.preset else "best")
+
+    @property
+    def jobs_per_point(self) -> int:
+        """Seeds, folds and their repeats of each point."""
+        return self.replicates * self.repeats * (self.folds or 1)
+
+    @property
+    def trials(self) -> int:
+        """The number of points; of a search that may stop before, the largest."""
+        if self.space and self.search and self.search.trials:
+            return self.search.trials
+        return prod(map(len, self.grid.values())) if self.grid else len(self.points or [{}])
+
     @property
     def size(self) -> int:
         """The number of jobs."""
-        points = prod(map(len, self.grid.values())) if self.grid else len(self.points or [{}])
-        return points * self.replicates * self.repeats * (self.folds or 1)
+        return self.trials * self.jobs_per_point
 
 
 def path_of(name: str) -> tuple[str, ...]:
@@ -141,13 +200,23 @@ class Point:
 
 def expand(sweep: SweepSpec) -> Iterator[Point]:
     """The point of every job, in order: the grid's last path varies fast, repeats, folds and seeds faster."""
-    for point in _points(sweep):
-        for folded in _folds(sweep, point):
-            if sweep.replicates == 1:
-                yield folded
-                continue
-            for replicate in range(sweep.replicates):
-                yield replace(folded, changes={**folded.changes, "seed": sweep.base.seed + replicate})
+    for point in points_of(sweep):
+        yield from jobs_of(sweep, point)
+
+
+def jobs_of(sweep: SweepSpec, point: Point) -> Iterator[Point]:
+    """The jobs of a point: its repeats, folds and seeds, which vary fastest."""
+    for folded in _folds(sweep, point):
+        if sweep.replicates == 1:
+            yield folded
+            continue
+        for replicate in range(sweep.replicates):
+            yield replace(folded, changes={**folded.changes, "seed": sweep.base.seed + replicate})
+
+
+def drawn_point(changes: Mapping[str, Any]) -> Point:
+    """A point drawn from the sweep's space."""
+    return Point(dict(changes), {name: json_pointer("space", name) for name in changes}, "/space")
 
 
 def _folds(sweep: SweepSpec, point: Point) -> Iterator[Point]:
@@ -163,7 +232,8 @@ def _folds(sweep: SweepSpec, point: Point) -> Iterator[Point]:
             yield Point({**changes, **dict(zip(FOLD, (sweep.folds, fold), strict=True))}, places, point.pointer)
 
 
-def _points(sweep: SweepSpec) -> Iterator[Point]:
+def points_of(sweep: SweepSpec) -> Iterator[Point]:
+    """The points of the grid or list, in order; only the base if there are none."""
     if sweep.points is not None:
         for index, changes in enumerate(sweep.points):
             pointer = f"/points/{index}"
