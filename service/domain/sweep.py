@@ -171,6 +171,9 @@ class Spread(FrozenModel):
     """Mean."""
     std: float | None
     """Standard deviation (divided by n - 1); null for n = 1."""
+    standard_error: float | None = None
+    """Standard error of the mean, with folds corrected for the training rows that they share (Nadeau and Bengio, 2003);
+    null for n = 1."""
 
 
 class EpochSpread(FrozenModel):
@@ -182,6 +185,25 @@ class EpochSpread(FrozenModel):
     """Median."""
     max: int
     """Maximum."""
+
+
+Verdict = Literal["best", "worse", "not_distinguishable", "unknown"]
+
+
+class VersusBest(FrozenModel):
+    """A point compared with the best one, by a paired t test over the seeds or folds that both have."""
+
+    difference: float | None = None
+    """Mean of the monitored metric minus that of the best point, over the runs that both have; null without one."""
+    standard_error: float | None = None
+    """Standard error of the difference, corrected as that of a mean; null with fewer than two runs in common."""
+    p_value: float | None = None
+    """Two-sided p-value, adjusted for the number of points; null where no test is possible."""
+    verdict: Verdict
+    """`worse`: the p-value is at most 0.05. `not_distinguishable`: the difference may be chance. `unknown`: no test is
+    possible, for example because each point has one run."""
+    reason: str
+    """The verdict in words."""
 
 
 class SweepPoint(FrozenModel):
@@ -197,3 +219,5 @@ class SweepPoint(FrozenModel):
     """Mean and std of all losses and metrics at their best epochs."""
     best_epoch: EpochSpread | None
     """Range of their best epochs; null if no job has one."""
+    versus_best: VersusBest | None = None
+    """How the point compares with the best one."""
