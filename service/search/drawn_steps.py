@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from service.search.sampling import Admits
     from service.search.state import SearchState
 
-    Point = dict[str, Any]
     Propose = Callable[["SearchState", int, int, Sequence[Point]], Sequence[Point]]
     """Asks TPE, by (state, number of the first trial, count, points that are too large), for at most `count` points."""
 
+Point = dict[str, Any]
 MAX_ROUNDS = 20
 """Requests to TPE for one batch, each without the networks that were too large before."""
 
