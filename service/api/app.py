@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from threading import Event
 from typing import TYPE_CHECKING
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, to_thread
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
@@ -51,10 +52,12 @@ from service.api.routes import (
     reports,
     retraining,
     stream,
+    sweep_decisions,
     sweep_results,
     sweeps,
     usage,
 )
+from service.api.sweeps.driver import SweepDriver
 from service.concurrency.fair_slots import FairLimiter
 from service.settings import memory_bytes
 from service.spec.limits import JobLimits
@@ -130,6 +133,7 @@ def _state(
         job_feed=JobFeed(),
         read_batcher=ReadBatcher(),
         metrics=Metrics(database, {"home": settings.home, "artifacts": settings.artifacts}),
+        decisions_due=Event(),
         readiness_check=SingleFlight(),
         parse_slots=CapacityLimiter(PARSE_SLOTS),
         ingest_slots=FairLimiter(*INGEST_SLOTS),
@@ -146,11 +150,14 @@ def _lifespan(watcher: Watcher, sampler: Sampler) -> Callable[[FastAPI], Abstrac
     """Starts and stops the tasks of the application."""
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        driver = SweepDriver(app.state.shared)
         watcher.start()
         sampler.start()
+        driver.start()
         yield
         watcher.stop()
+        await to_thread.run_sync(driver.stop)
         await sampler.stop()
         await watcher.join()
 
@@ -213,6 +220,7 @@ def _add_routes(app: FastAPI) -> None:
         job_predictions,
         sweeps,
         sweep_results,
+        sweep_decisions,
         models,
         model_aliases,
         model_downloads,

@@ -21,6 +21,7 @@ from service.settings import file_reader_environment
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterable
+    from threading import Event
 
     from fastapi.dependencies.models import Dependant
 
@@ -132,6 +133,7 @@ class AppState:
     job_feed: JobFeed
     read_batcher: ReadBatcher
     metrics: Metrics
+    decisions_due: Event  # wakes the driver of sweeps
     readiness_check: SingleFlight
     parse_slots: CapacityLimiter  # threads for large JSON bodies, apart from those that answer short requests
     # Slots for long work, each kind in threads apart from those that answer short requests. See decision 43.

@@ -19,11 +19,13 @@ class EventKind(OpenEnum):
     pause_withdrawn = "pause_withdrawn"
     paused = "paused"
     cancel_requested = "cancel_requested"
+    promoted = "promoted"
     released = "released"
     retried = "retried"
     changed = "changed"
     predictions_not_kept = "predictions_not_kept"
     ended = "ended"
+    revived = "revived"
 
 
 class Event(FrozenModel):
@@ -43,5 +45,6 @@ class Event(FrozenModel):
     """What happened and why, as text."""
     details: dict[str, Any]
     """Machine-readable details: `worker` of `claimed`; `epoch`, `exact` and `differs` of `resumed`; `epoch` and `value`
-    of `best`; `code` of `retried`; `status`, `stop_reason` and `code` of `ended`; the new values of `changed`. After a
-    crash, `log_tail` is the end of the trainer's log."""
+    of `best`; `epoch` of `paused` and `released`, if the job was running; `epoch_limit` of `promoted`; `code` of
+    `retried`; `status`, `stop_reason` and `code` of `ended`, `epoch` of a pruned job; the new values of `changed`.
+    After a crash, `log_tail` is the end of the trainer's log."""

@@ -14,15 +14,16 @@ class Status(OpenEnum):
     succeeded = "succeeded"
     failed = "failed"
     cancelled = "cancelled"
+    pruned = "pruned"
 
     @property
     def terminal(self) -> bool:
         """Whether the job has ended for good."""
-        return self in (Status.succeeded, Status.failed, Status.cancelled)
+        return self in (Status.succeeded, Status.failed, Status.cancelled, Status.pruned)
 
 
 # Transitions: queued <-> running -> succeeded | failed | cancelled; running -> paused <-> queued;
-# queued, paused -> cancelled.
+# queued, paused -> cancelled | pruned; pruned -> queued, when a client revives it.
 LIVE = tuple(status for status in Status if not status.terminal)
 ENDED = tuple(status for status in Status if status.terminal)  # an unknown status of a newer version is in neither
 
@@ -36,6 +37,7 @@ class StopReason(OpenEnum):
     max_time = "max_time"
     diverged = "diverged"
     cancelled = "cancelled"
+    pruned = "pruned"
 
 
 class ErrorCode(OpenEnum):

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from service.domain.status import Status, StopReason
-from service.spec.base import FrozenModel
+from service.spec.base import FrozenModel, OpenEnum
 from service.spec.early_stopping import Monitor
 
 
@@ -36,6 +36,53 @@ class SweepBest(FrozenModel):
     """All losses and metrics of that epoch."""
 
 
+class PublishedVersion(FrozenModel):
+    """The version of a model that a sweep has published."""
+
+    model: str
+    """The model's name."""
+    version: int
+    """The version's number."""
+
+
+class DecisionKind(OpenEnum):
+    """What a sweep has decided."""
+
+    proposed = "proposed"
+    promoted = "promoted"
+    pruned = "pruned"
+    stopped = "stopped"
+    published = "published"
+    failed = "failed"
+
+
+class Decision(FrozenModel):
+    """A decision of a sweep."""
+
+    number: int
+    """Its number in the sweep, from 1."""
+    kind: DecisionKind
+    """`proposed`: a trial was queued. `promoted`, `pruned`: at the end of a rung, a trial trains on, or does not.
+    `stopped`: the search has ended, by its budget for example. `published`: the version of the model was made.
+    `failed`: the sweep cannot go on."""
+    trial: int | None = None
+    """The trial, from 1: a point with all its seeds and folds."""
+    rung: int | None = None
+    """The rung that the trial has reached, from 1."""
+    bracket: int | None = None
+    """The bracket of Hyperband, from 1."""
+    point: dict[str, Any] | None = None
+    """Fields that a proposed trial changes, by dotted name in the spec."""
+    value: float | None = None
+    """The trial's value: the mean of the monitored metric over its jobs, each at its best epoch."""
+    epochs: int | None = None
+    """`proposed` and `promoted`: the epoch up to which its jobs may train now. `pruned`: the one they have reached."""
+    reason: str
+    """The reason in a sentence."""
+    created_at: datetime
+    """When it was taken (UTC)."""
+
+
 class Sweep(FrozenModel):
     """A sweep: many jobs from one base spec."""
 
@@ -48,7 +95,8 @@ class Sweep(FrozenModel):
     labels: dict[str, str]
     """Key-value pairs of the sweep."""
     status: SweepStatus
-    """`running` while any job is live; then `cancelled` if a request has cancelled a job, else `finished`."""
+    """`running` while any job is live or a decision is due; then `cancelled` if a request has cancelled a job, else
+    `finished`."""
     jobs: int
     """Number of jobs, without deleted ones."""
     counts: dict[Status, int]
@@ -71,6 +119,20 @@ class Sweep(FrozenModel):
     """Number of assignments of rows to folds that each point is trained on."""
     retrains: str | None = None
     """The job whose report this sweep was made for, by retraining; null for other sweeps."""
+    preset: str | None = None
+    """The preset that the points come from, as submitted."""
+    recipes: str | None = None
+    """The version of the recipes of the preset; a recipe of a version never changes."""
+    model: str | None = None
+    """The name under which a version is published at the end."""
+    select: Literal["best", "greedy"] | None = None
+    """How the members of that version are chosen."""
+    pending: bool = False
+    """Whether decisions are due, or a publication, beside what the live jobs do."""
+    published: PublishedVersion | None = None
+    """The published version; null before, and without `model`."""
+    error: str | None = None
+    """Why the sweep has ended without its next decision or its version; null if it has not."""
     created_at: datetime
     """Submission time (UTC)."""
 

@@ -182,7 +182,10 @@ worker that knows it claims it; any worker trains the others, and ignores fields
 `2: lambda spec: spec.label_noise > 0`.
 """
 
-SPEC_VERSION = max(SINCE, default=1)
+EPOCH_LIMIT_VERSION = 3
+"""Workers that know this version stop at `jobs.epoch_limit`; a job with a limit needs at least this version."""
+
+SPEC_VERSION = max(*SINCE, EPOCH_LIMIT_VERSION)
 """The newest spec version that this version of the service can train."""
 
 

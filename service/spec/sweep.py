@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticKnownError
@@ -15,6 +15,7 @@ from service.errors import json_pointer
 from service.spec.base import Change, DottedName, Int, Name, Strict, errors_at
 from service.spec.capped_errors import CapErrors
 from service.spec.job import JobSpec, Labels
+from service.spec.model import Label, Selection
 from service.spec.search import Search, search_errors
 from service.spec.space import MAX_NAMES, Space
 
@@ -58,6 +59,14 @@ class SweepSpec(Strict):
     `split`."""
     repeats: Annotated[Int, Field(ge=1, le=100)] = 1
     """Repeated cross-validation: each point is trained on so many random assignments of rows to `folds`."""
+    preset: Literal["fast", "good", "best"] | None = None
+    """Points and folds from tested recipes for tables, in place of a grid or points. `fast`: one network. `good`: one
+    recipe, cross-validated. `best`: all recipes, cross-validated. Fields that `base` sets keep their values."""
+    model: Label | None = None
+    """Publish a version of the model of this name at the end, from the jobs that `select` takes."""
+    select: Selection | None = None
+    """With `model`: `best`, the jobs of the best point, or `greedy`, ensemble selection over all points by their
+    predictions of held-out rows; null: `greedy` for a preset, else `best`."""
 
     @field_validator("points")
     @classmethod
@@ -115,6 +124,27 @@ class SweepSpec(Strict):
         if repeats > 1 and "folds" in known.data and known.data["folds"] is None:
             raise ValueError("needs folds; replicates train a point with several seeds")
         return repeats
+
+    @field_validator("preset")
+    @classmethod
+    def _preset_alone(cls, preset: str | None, known: ValidationInfo) -> str | None:
+        given = [name for name in ("grid", "points", "folds") if known.data.get(name) is not None]
+        given += [name for name in ("replicates", "repeats") if known.data.get(name, 1) != 1]
+        if preset is not None and given:
+            raise ValueError(f"a preset sets points, folds and seeds itself: remove `{given[0]}`")
+        return preset
+
+    @field_validator("select")
+    @classmethod
+    def _of_a_model(cls, select: Selection | None, known: ValidationInfo) -> Selection | None:
+        if select is not None and "model" in known.data and known.data["model"] is None:
+            raise ValueError("needs `model`")
+        return select
+
+    @property
+    def selection(self) -> Selection:
+        """How the members of the published version are chosen."""
+        return self.select or ("greedy" if self.preset else "best")
 
     @property
     def jobs_per_point(self) -> int:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
 )
 
 from service.domain.access import DEFAULT_TENANT
@@ -85,9 +86,14 @@ sweeps = Table(
     Column("created_at", Utc, nullable=False),
     Column("cancelled_at", Utc),
     Column("retrains", String),  # id of the job that it retrains, which may be deleted
+    Column("key", String),  # id of the API key that submitted it, if any
+    Column("pending", Boolean, nullable=False, server_default=false()),  # decisions are due, or a publication
+    Column("published", JSON(none_as_null=True)),  # model and version
+    Column("error", String),  # why nothing was published
     UniqueConstraint("tenant", "idempotency_key"),
     Index(None, "tenant", "id"),
     Index(None, "tenant", "retrains"),
+    Index(None, "pending", "id"),
 )
 
 jobs = Table(
@@ -104,6 +110,7 @@ jobs = Table(
     Column("dataset_id", ForeignKey("datasets.id", ondelete="SET NULL")),
     Column("sweep_id", ForeignKey("sweeps.id")),
     Column("point", JSON(none_as_null=True)),  # fields changed by the sweep, by dotted name
+    Column("trial", Integer),  # number of its trial in a search, from 1; null: its sweep does not search
     Column("forked", JSON(none_as_null=True)),  # parent job, checkpoint and epoch
     Column("array_key", String, nullable=False),  # jobs with the same key can be trained as one array on the same rows
     Column("shape_key", String),  # ... each on its own rows; null: an older version has submitted it
@@ -121,6 +128,7 @@ jobs = Table(
     Column("status", String, nullable=False),
     Column("stop_reason", String),
     Column("control", String),
+    Column("epoch_limit", Integer),  # after this epoch it pauses until its sweep decides; null: no limit
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("worker", String),

@@ -15,18 +15,20 @@ from service.errors import IdempotencyMismatch, NotFound
 from service.spec.early_stopping import LARGER_IS_BETTER, Monitor
 from service.store.ids import new_id
 from service.store.jobs.actions import cancel_all
-from service.store.jobs.jobs import add, check_queue_limit, new_row, publish_staged
-from service.store.schema import datasets, jobs, sweeps
+from service.store.jobs.jobs import add, check_queue_limit, lock_datasets, new_row, publish_staged
+from service.store.schema import jobs, sweeps
 from service.store.tenancy import in_tenant, tenant_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row
 
     from service.spec.resolve import Resolved
     from service.spec.sweep import SweepSpec
 
+STORED = {"grid", "points", "replicates", "folds", "repeats", "preset", "model", "select"}  # fields beside the base
+FIELDS = ("id", "name", "labels", "monitor", "retrains", "pending", "published", "error", "created_at")
 CHUNK = 200  # jobs in one transaction: holds SQLite's write lock for about 50 ms
 
 # The monitored metric at a job's best epoch; SQLite and Postgres share `->>`.
@@ -68,8 +70,13 @@ def prepare(
     idempotency_key: str | None = None,
     request_sha256: str | None = None,
     retrains: str | None = None,
+    recipes: str | None = None,
+    key: str | None = None,
 ) -> NewSweep:
-    """Build the rows of a new sweep; `retrains`: the job that it retrains."""
+    """Build the rows of a new sweep.
+
+    `retrains`: the job that it retrains; `recipes`: their version, of a preset; `key`: the id of the caller's API key.
+    """
     row = {
         "id": new_id("swp"),
         "tenant": tenant,
@@ -77,12 +84,16 @@ def prepare(
         "labels": spec.labels,
         "spec": {
             "base": spec.base.model_dump(mode="json", exclude_unset=True),
-            **spec.model_dump(mode="json", include={"grid", "points", "replicates", "folds", "repeats"}),
+            **spec.model_dump(mode="json", include=STORED),
+            "recipes": recipes,
+            "select": spec.selection if spec.model else None,
         },
         "monitor": spec.base.monitor,
         "idempotency_key": idempotency_key,
         "request_sha256": request_sha256,
         "retrains": retrains,
+        "key": key,
+        "pending": spec.model is not None,
         "created_at": datetime.now(UTC),
     }
     return NewSweep(row, [{**new_row(job.resolved, tenant), "point": job.point} for job in planned])
@@ -104,20 +115,12 @@ def create(connection: Connection, new: NewSweep, *, staged: Sequence[str] = (),
             raise
         return known, False
     check_queue_limit(connection, len(new.jobs), max_queued)
-    _lock_datasets(connection, {job["dataset_id"] for job in new.jobs} - {None})
+    lock_datasets(connection, {job["dataset_id"] for job in new.jobs} - {None})
     publish_staged(connection, staged, tenant, new.row["id"])
     left = [{**job, "sweep_id": new.row["id"]} for job in new.jobs[len(staged) :]]
     for start in range(0, len(left), CHUNK):
         add(connection, left[start : start + CHUNK])
     return get(connection, new.row["id"]), True
-
-
-def _lock_datasets(connection: Connection, dataset_ids: Collection[str]) -> None:
-    """Prevent deletion of these data sets until the transaction ends; raises NotFound if one was deleted."""
-    these = select(datasets.c.id).where(in_tenant(connection, datasets), datasets.c.id.in_(list(dataset_ids)))
-    held = these.order_by(datasets.c.id).with_for_update(read=True, key_share=True)
-    if dataset_ids and len(connection.scalars(held).all()) < len(dataset_ids):
-        raise NotFound("the data set was deleted")
 
 
 def by_idempotency_key(connection: Connection, key: str, request_sha256: str | None) -> Sweep | None:
@@ -135,6 +138,12 @@ def get(connection: Connection, sweep_id: str) -> Sweep:
     if row is None:
         raise NotFound(f"no sweep {sweep_id!r}")
     return _sweeps(connection, [row])[0]
+
+
+def require(connection: Connection, sweep_id: str) -> None:
+    """Raise NotFound unless there is a sweep of this id."""
+    if connection.scalar(select(sweeps.c.id).where(in_tenant(connection, sweeps), sweeps.c.id == sweep_id)) is None:
+        raise NotFound(f"no sweep {sweep_id!r}")
 
 
 def find(connection: Connection, *, limit: int, after: str | None = None) -> list[Sweep]:
@@ -156,9 +165,10 @@ def cancel(connection: Connection, sweep_id: str) -> Sweep:
 
     A finished sweep stays as it is.
     """
-    if cancel_all(connection, and_(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id)):
-        this = and_(in_tenant(connection, sweeps), sweeps.c.id == sweep_id)
-        connection.execute(update(sweeps).where(this).values(cancelled_at=datetime.now(UTC)))
+    this = and_(in_tenant(connection, sweeps), sweeps.c.id == sweep_id)
+    cancelled = cancel_all(connection, and_(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id))
+    if cancelled or connection.execute(update(sweeps).where(this, sweeps.c.pending).values(pending=False)).rowcount:
+        connection.execute(update(sweeps).where(this).values(pending=False, cancelled_at=datetime.now(UTC)))
     return get(connection, sweep_id)
 
 
@@ -185,14 +195,14 @@ def _sweeps(connection: Connection, rows: Sequence[Row[Any]]) -> list[Sweep]:
 def _sweep(row: Row[Any], leaders: list[Row[Any]]) -> Sweep:
     """`leaders`: for each status, the best job and the number of jobs."""
     counts = dict.fromkeys(Status, 0) | {Status(leader.status): leader.number for leader in leaders}
-    if any(counts[status] for status in LIVE):
+    if row.pending or any(counts[status] for status in LIVE):
         status = SweepStatus.running
-    elif row.cancelled_at is not None and counts[Status.cancelled]:
+    elif row.cancelled_at is not None:
         status = SweepStatus.cancelled
     else:
         status = SweepStatus.finished
     return Sweep(
-        **{name: row._mapping[name] for name in ("id", "name", "labels", "monitor", "retrains", "created_at")},
+        **{name: row._mapping[name] for name in FIELDS},
         **row.spec,
         status=status,
         jobs=sum(counts.values()),

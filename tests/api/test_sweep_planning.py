@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.api.context import RequestContext
-from service.api.routes.sweep_planning import plan_sweep
+from service.api.sweeps.planning import plan_sweep
 from service.domain.access import Caller, Scope
 from service.errors import InvalidSpec
 from service.spec.sweep import SweepSpec

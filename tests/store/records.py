@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import Connection
+
 from service.domain.access import DEFAULT_TENANT
 from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.domain.epoch import Epoch
@@ -14,12 +16,20 @@ from service.errors import LeaseLost
 from service.spec.read_options import FileFormat, ReadAs
 from service.spec.table import Column, ColumnType, Dataset
 from service.store.engine import Database
-from service.store.jobs import jobs, leases
+from service.store.jobs import actions, jobs, leases
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, write
 from service.store.jobs.claim import Claim, Claimant, claim_jobs
 from tests.specs import synthetic
 
 CRASH = JobError(code=ErrorCode.worker_lost, message="it died", log_tail="Segmentation fault")
+
+
+def submit_limited(database: Database, epoch_limit: int, **fields: Any) -> Job:
+    """Submit a job as a search does: its first trial, with a limit of epochs."""
+    with database.transaction(DEFAULT_TENANT) as connection:
+        row = jobs.new_row(synthetic(**fields), DEFAULT_TENANT, trial=1, epoch_limit=epoch_limit)
+        jobs.add(connection, [row])
+        return jobs.get(connection, row["id"])
 
 
 def submit(database: Database, **fields: Any) -> Job:
@@ -32,6 +42,10 @@ def claim(
 ) -> list[Claim]:
     with database.transaction() as connection:
         return claim_jobs(connection, Claimant(worker, {"cpu"}, width=width, trainers=trainers), seconds=seconds)
+
+
+def resume(connection: Connection, job_id: str) -> Job:
+    return actions.resume(connection, job_id, max_queued=1_000)
 
 
 def job(database: Database, job_id: str) -> Job:

@@ -15,7 +15,7 @@ from service.store.engine import Database
 from service.store.jobs import actions, attempt, jobs, leases
 from service.store.jobs.attempt import Outcome
 from tests.specs import synthetic
-from tests.store.records import claim, epoch, job, record, submit
+from tests.store.records import claim, epoch, job, record, resume, submit
 
 CRASH = JobError(code=ErrorCode.worker_lost, message="it died")
 
@@ -64,7 +64,7 @@ def test_a_resumed_job_returns_to_its_old_position(database: Database) -> None:
     ask(database, actions.pause, first.id)
 
     for _ in range(2):
-        assert ask(database, actions.resume, first.id).queue_position == 1
+        assert ask(database, resume, first.id).queue_position == 1
 
     assert [c.job_id for c in claim(database)] == [first.id]
     assert job(database, second.id).status is Status.queued
@@ -75,7 +75,7 @@ def test_a_request_to_pause_can_be_withdrawn(database: Database) -> None:
     claim(database)
     ask(database, actions.pause, submitted.id)
 
-    resumed = ask(database, actions.resume, submitted.id)
+    resumed = ask(database, resume, submitted.id)
 
     assert (resumed.status, resumed.control) == (Status.running, None)
 
@@ -99,7 +99,7 @@ def test_cancel_takes_precedence_over_pause(database: Database) -> None:
     ask(database, actions.pause, waiting.id)
 
     assert ask(database, actions.cancel, submitted.id).control is Control.cancel
-    for what in (actions.pause, actions.resume):
+    for what in (actions.pause, resume):
         with pytest.raises(Conflict, match="being cancelled"):
             ask(database, what, submitted.id)
 
@@ -108,7 +108,7 @@ def test_cancel_takes_precedence_over_pause(database: Database) -> None:
     assert job(database, submitted.id).status is Status.cancelled
 
 
-@pytest.mark.parametrize("what", [actions.pause, actions.resume])
+@pytest.mark.parametrize("what", [actions.pause, resume])
 def test_ended_jobs_cannot_be_paused_or_resumed(database: Database, what: Callable[..., Job]) -> None:
     submitted = submit(database)
     claim(database)

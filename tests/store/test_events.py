@@ -13,7 +13,7 @@ from service.spec.job import JobChange
 from service.store.engine import Database
 from service.store.jobs import actions, attempt, events, jobs, leases
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
-from tests.store.records import checkpoint, claim, epoch, submit
+from tests.store.records import checkpoint, claim, epoch, resume, submit
 
 CRASH = JobError(code=ErrorCode.out_of_memory, message="it died")
 
@@ -82,11 +82,11 @@ def test_every_crash_event_has_the_tail_of_the_trainer_log(database: Database) -
 def test_requests_are_logged_only_if_they_change_something(database: Database) -> None:
     submitted = submit(database)
     with database.transaction() as connection:
-        for ask in (actions.pause, actions.pause, actions.resume, actions.resume):
+        for ask in (actions.pause, actions.pause, resume, resume):
             ask(connection, submitted.id)
     claim(database)
     with database.transaction() as connection:
-        for ask in (actions.pause, actions.resume, actions.pause):
+        for ask in (actions.pause, resume, actions.pause):
             ask(connection, submitted.id)
         attempt.release(connection, submitted.id, 1)
         actions.change(connection, submitted.id, JobChange(priority=3))

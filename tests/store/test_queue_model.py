@@ -38,7 +38,7 @@ from service.store.schema import epochs, events
 from service.store.schema import jobs as jobs_table
 from tests.conftest import POSTGRES
 from tests.specs import synthetic
-from tests.store.records import checkpoint, epoch
+from tests.store.records import checkpoint, epoch, resume
 
 CRASH = JobError(code=ErrorCode.worker_lost, message="it died")
 SPECS = {priority: synthetic(priority=priority) for priority in (-1, 0, 1)}
@@ -49,6 +49,7 @@ MOVES = {
     ("running", "queued"), ("running", "paused"),
     ("running", "succeeded"), ("running", "failed"), ("running", "cancelled"),
     ("paused", "queued"), ("paused", "cancelled"),
+    ("queued", "pruned"), ("paused", "pruned"), ("pruned", "queued"),
 }  # fmt: skip
 LAPSED, HELD = -1.0, 1_000.0  # seconds of a lease
 
@@ -68,23 +69,37 @@ class Expected:
     epochs: int = 0
     furthest: int = 0
     saved: int = 0
+    limit: int | None = None
+    ends: int = 0  # times that it has ended: more than once if it was revived
     lapsed: bool = False
 
+    @property
+    def at_limit(self) -> bool:
+        return self.limit is not None and self.epochs >= self.limit
+
     def given_back(self, status: Status) -> None:
-        self.status = Status.cancelled if self.control is Control.cancel else status
+        self.to(Status.cancelled if self.control is Control.cancel else status)
         self.control = None
+
+    def to(self, status: Status) -> None:
+        self.status, self.ends = status, self.ends + status.terminal
 
     def refuses(self, what: Callable[..., Job]) -> bool:
         if what is actions.cancel:
-            return self.status in (Status.succeeded, Status.failed)
-        return self.status.terminal or self.control is Control.cancel
+            return self.status in (Status.succeeded, Status.failed, Status.pruned)
+        if what is resume and self.status is Status.pruned:
+            return False
+        waits = what is resume and self.status is Status.paused and self.at_limit
+        return self.status.terminal or self.control is Control.cancel or waits
 
     def ask(self, what: Callable[..., Job]) -> None:
         if self.status is Status.running:
             wanted = {actions.pause: self.control or Control.pause, actions.cancel: Control.cancel}
             self.control = wanted.get(what)
         elif what is actions.cancel:
-            self.status = Status.cancelled
+            self.to(Status.cancelled)
+        elif what is resume and self.status is Status.pruned:
+            self.status, self.limit, self.failures = Status.queued, None, 0
         else:
             self.status = Status.paused if what is actions.pause else Status.queued
 
@@ -114,16 +129,22 @@ class QueueMachine(RuleBasedStateMachine):
         return multiple(*(self.submit(0, TENANTS[0]) for _ in range(3)))
 
     @precondition(lambda self: len(self.expected) < 5)
-    @rule(target=ids, priority=st.integers(-1, 1), tenant=st.sampled_from(TENANTS))
-    def submit_one(self, priority: int, tenant: str) -> str:
-        return self.submit(priority, tenant)
+    @rule(
+        target=ids,
+        priority=st.integers(-1, 1),
+        tenant=st.sampled_from(TENANTS),
+        limit=st.sampled_from([None, None, 1, 2, 4]),
+    )
+    def submit_one(self, priority: int, tenant: str, limit: int | None) -> str:
+        return self.submit(priority, tenant, limit)
 
-    def submit(self, priority: int, tenant: str) -> str:
+    def submit(self, priority: int, tenant: str, limit: int | None = None) -> str:
+        row = jobs.new_row(SPECS[priority], tenant, epoch_limit=limit)
         with self.database.transaction(tenant) as connection:
-            job, _ = jobs.submit(connection, SPECS[priority], max_queued=1_000)
+            jobs.add(connection, [row])
         self.submitted += 1
-        self.expected[job.id] = Expected(self.submitted, tenant, priority=priority)
-        return job.id
+        self.expected[row["id"]] = Expected(self.submitted, tenant, priority=priority, limit=limit)
+        return str(row["id"])
 
     @rule(target=claims, seconds=st.sampled_from([LAPSED, HELD]))
     def claim_one(self, seconds: float) -> object:
@@ -142,7 +163,7 @@ class QueueMachine(RuleBasedStateMachine):
             job = self.expected[claim.job_id]
             job.claimed = self.claimed
             job.status, job.attempt, job.lapsed = Status.running, job.attempt + 1, seconds == LAPSED
-            assert claim.attempt == job.attempt
+            assert (claim.attempt, claim.epoch_limit) == (job.attempt, job.limit)
         return multiple(*claims)
 
     def first(self, width: int) -> list[str]:
@@ -212,7 +233,8 @@ class QueueMachine(RuleBasedStateMachine):
         else:
             self.fenced(job, lambda connection: attempt.finish(connection, claim.job_id, claim.attempt, done))
         if job:
-            job.status, job.control = Status.succeeded, None
+            job.to(Status.succeeded)
+            job.control = None
 
     @rule(claim=claims, unharmed=st.booleans())
     def give_back(self, claim: Claim, unharmed: bool) -> None:
@@ -222,7 +244,7 @@ class QueueMachine(RuleBasedStateMachine):
         else:
             self.fenced(job, lambda connection: leases.record_crash(connection, claim.job_id, claim.attempt, CRASH))
         if job and unharmed:
-            job.given_back(Status.paused if job.control is Control.pause else Status.queued)
+            job.given_back(Status.paused if job.control is Control.pause or job.at_limit else Status.queued)
         elif job:
             job.crash()
 
@@ -255,13 +277,38 @@ class QueueMachine(RuleBasedStateMachine):
         for job in lapsed:
             job.crash()
 
-    @rule(job_id=ids, what=st.sampled_from([actions.pause, actions.resume, actions.cancel]))
+    @rule(job_id=ids, what=st.sampled_from([actions.pause, resume, actions.cancel]))
     def ask(self, job_id: str, what: Callable[..., Job]) -> None:
         job = self.expected.get(job_id)
         refused = job is not None and job.refuses(what)
         self.asked(lambda connection: what(connection, job_id), job, refused=refused)
-        if job and not job.status.terminal and not refused:
+        if job and not refused and (not job.status.terminal or job.status is Status.pruned):
             job.ask(what)
+
+    @rule(some=st.lists(ids, max_size=4), limit=st.sampled_from([None, 2, 4, 8]))
+    def promote(self, some: list[str], limit: int | None) -> None:
+        these = [job for job_id, job in self.expected.items() if job_id in some]
+        promoted = [
+            job
+            for job in these
+            if job.status is Status.paused and job.at_limit and (limit is None or job.epochs < limit)
+        ]
+        with self.database.transaction() as connection:
+            assert actions.promote(connection, some, limit) == len(promoted)
+        for job in promoted:
+            job.status, job.limit = Status.queued, limit
+
+    @rule(some=st.lists(ids, max_size=4))
+    def prune(self, some: list[str]) -> None:
+        pruned = [
+            job
+            for job_id, job in self.expected.items()
+            if job_id in some and job.status in (Status.queued, Status.paused)
+        ]
+        with self.database.transaction() as connection:
+            assert actions.prune(connection, some, "pruned: it is not among the best") == len(pruned)
+        for job in pruned:
+            job.to(Status.pruned)
 
     @rule(job_id=ids, priority=st.integers(-1, 1))
     def change(self, job_id: str, priority: int) -> None:
@@ -299,11 +346,12 @@ class QueueMachine(RuleBasedStateMachine):
         assert {job.id for job in found} == self.expected.keys()
         for job in found:
             expected = self.expected[job.id]
-            assert seen(job) == replace(expected, number=0, saved=0, lapsed=False, claimed=0)
+            assert seen(job) == replace(expected, number=0, saved=0, lapsed=False, claimed=0, ends=0)
             assert (job.finished_at is not None) == expected.status.terminal
             assert [row.epoch for row in rows if row.job_id == job.id] == list(range(1, expected.epochs + 1))
             kinds = [row.kind for row in log if row.job_id == job.id]
-            assert kinds.count(EventKind.ended) == expected.status.terminal
+            assert kinds.count(EventKind.ended) == expected.ends
+            assert kinds.count(EventKind.revived) == expected.ends - expected.status.terminal
             assert kinds.count(EventKind.claimed) == expected.attempt
             assert {row.number for row in log if row.job_id == job.id} == set(range(1, len(kinds) + 1))
 
@@ -337,6 +385,7 @@ def seen(job: Row[Any]) -> Expected:
         job.failures,
         job.epoch,
         job.furthest_epoch,
+        limit=job.epoch_limit,
     )
 
 

@@ -83,7 +83,7 @@ def test_paused_members_leave_the_array_and_resume_bit_identically(database: Dat
     assert claim(database) == []
     for job_id in aside:
         with database.transaction() as connection:
-            actions.resume(connection, job_id)
+            actions.resume(connection, job_id, max_queued=1_000)
     attempt(database, artifacts, Told(), width=3)
     for one, other in zip(undisturbed, disturbed, strict=True):
         assert outcome(database, one) == outcome(database, other)

@@ -98,6 +98,14 @@ SWEEP_EXAMPLES: dict[str, Example] = {
             "points": [{"optimizer.kind": "sgd", "optimizer.lr": 0.1}, {"optimizer.kind": "adamw"}],
         },
     },
+    "preset": {
+        "summary": "The best model for a table: tested recipes, cross-validated, and published under a name",
+        "value": {
+            "base": {"data": {"id": "ds_18d2f3c1a2b40007d1e2f3a4", "target": "species"}},
+            "preset": "good",
+            "model": "penguins",
+        },
+    },
     "folds": {
         "summary": "Two ways to scale numbers, compared by five-fold cross-validation",
         "value": {

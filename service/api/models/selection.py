@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.domain.job_file import JobFileKind
-from service.domain.sweep import SweepStatus
+from service.domain.status import LIVE
 from service.ensembling.process import select_members
 from service.errors import Conflict, FieldError, InvalidSpec, NotFound, ReadingLimit
 from service.spec.model import MAX_MEMBERS
@@ -88,7 +88,7 @@ def points_of(context: RequestContext, sweep_id: str) -> list[list[SweepResult]]
             found = sweep_results.points(connection, sweep_id)
     except NotFound as error:
         raise InvalidSpec.at("/from/sweep", error.detail) from error
-    if sweep.status is SweepStatus.running:
+    if any(sweep.counts[status] for status in LIVE):
         raise conflict("/from/sweep", "the sweep is still running; wait until it has ended, or cancel it")
     replicates = sweep.replicates * sweep.repeats * (sweep.folds or 1)
     complete = [rows for _, rows in found if len(rows) >= replicates and all(row.value is not None for row in rows)]

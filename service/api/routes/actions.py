@@ -10,8 +10,9 @@ from service.api.context import JobId, RequestContext, Submitter
 from service.api.http.openapi import problems
 from service.api.strict_route import StrictRoute
 from service.domain.job import Job
+from service.domain.status import Status
 from service.spec.job import JobChange
-from service.store.jobs import actions
+from service.store.jobs import actions, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,15 +59,20 @@ def pause_job(job_id: JobId, context: Submitter, response: Response) -> Job:
     operation_id="resume_job",
     summary="Resume a job",
     response_description="The job is queued again, or continues.",
-    responses=problems(404, 409),
+    responses=problems(404, 409, 413, 429),
 )
 def resume_job(job_id: JobId, context: Submitter) -> Job:
-    """Continue a paused job where it stopped, with the same result as without the pause.
+    """Continue a paused or pruned job where it stopped, with the same result as without the stop.
 
-    It is queued at its old position, before jobs that were submitted later.
+    It is queued at its old position, before jobs that were submitted later. A job that its sweep has pruned trains on
+    to the end of its own spec. A job paused at its epoch limit waits for its sweep's decision, and is refused.
     """
+    with context.database.reading() as connection:
+        pruned = jobs.get(connection, job_id).status is Status.pruned
+    if pruned:
+        context.check_quota(0)
     with context.database.transaction() as connection:
-        return actions.resume(connection, job_id)
+        return actions.resume(connection, job_id, max_queued=context.state.settings.max_queued_jobs)
 
 
 @router.patch(

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from service.api.routes.jobs import profile_for, read_job
-from service.api.routes.sweep_planning import plan_sweep
 from service.api.spec_patch import apply
+from service.api.sweeps.planning import plan_sweep
 from service.domain.retraining import LeftOut, RetrainingPlan
 from service.domain.status import Status
 from service.domain.sweep import SweepStatus
 from service.errors import Conflict, InvalidSpec
 from service.reports.report import Report
 from service.spec.data import DatasetData
+from service.spec.duration import arrays_of
 from service.spec.resolve import resolve
 from service.spec.retraining import (
     DRAWS,
@@ -111,7 +112,7 @@ def plan_retraining(context: RequestContext, job: Job, report: bytes) -> Planned
         job=job_id,
         sweep=None if current is None else current.id,
         jobs=len(planned),
-        arrays=_arrays(resolved),
+        arrays=len(arrays_of(resolved)),
         epochs=sum(each.spec.max_epochs for each in resolved),
         estimated_seconds=_seconds(context, job, resolved),
         draws=DRAWS,
@@ -164,20 +165,6 @@ def _checker(context: RequestContext, base: JobSpec) -> Callable[[dict[str, Any]
 def _reason(error: InvalidSpec) -> str:
     """The first thing that is wrong."""
     return error.field_errors[0].message if error.field_errors else error.detail
-
-
-def _arrays(jobs: Sequence[Resolved]) -> int:
-    """The smallest number of arrays that these jobs fit into."""
-    alike: dict[str, list[Resolved]] = {}
-    for job in jobs:
-        alike.setdefault(job.shape_key, []).append(job)
-    return sum(
-        max(
-            -(-len(own) // min(job.array_limit for job in own)),
-            -(-len({job.array_key for job in own}) // min(job.row_sets for job in own)),
-        )
-        for own in alike.values()
-    )
 
 
 def _seconds(context: RequestContext, job: Job, jobs: Sequence[Resolved]) -> float | None:

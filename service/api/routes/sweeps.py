@@ -15,13 +15,14 @@ from service.api.context import Reader, RequestContext, Submitter, SweepId
 from service.api.http.openapi import SWEEP_EXAMPLES, problems
 from service.api.pagination import Limit, Page, cursor, page_of
 from service.api.routes.jobs import REPLAYED, IdempotencyKey, fingerprint
-from service.api.routes.sweep_planning import plan_sweep
 from service.api.strict_route import StrictRoute
+from service.api.sweeps.plan import SweepPlan, plan_of_sweep
+from service.api.sweeps.presets import planned
 from service.domain.sweep import Sweep, SweepStatus
 from service.errors import InvalidSpec, NotFound, StorageError, Unavailable
 from service.spec.limits import file_bytes_of
 from service.spec.sweep import SweepSpec
-from service.store import sweeps
+from service.store import decisions, sweeps
 from service.store.jobs import jobs
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from service.store.sweeps import NewSweep
 
 log = logging.getLogger(__name__)
+
+DECISION_SECONDS = 0.1  # between two looks at a sweep that decides, while none of its jobs is live
 
 router = APIRouter(prefix="/sweeps", tags=["sweeps"], route_class=StrictRoute)
 
@@ -72,6 +75,18 @@ async def create_sweep(
     return sweep
 
 
+@router.post("/plan", operation_id="plan_sweep", summary="Plan a sweep", responses=problems(400, 413, 415))
+async def plan_sweep(
+    asked: Annotated[SweepSpec, Body(description="A sweep as for its submission.", openapi_examples=SWEEP_EXAMPLES)],
+    context: Reader,
+    request: Request,
+) -> SweepPlan:
+    """How many jobs, arrays and epochs a sweep would train, and about how long. Checks it like a submission, and
+    creates nothing.
+    """
+    return await expensive_work.run(context, request, context.state.compute_slots, plan_of_sweep, context, asked)
+
+
 def _create(context: RequestContext, asked: SweepSpec, key: str | None) -> tuple[Sweep, bool]:
     sha256 = fingerprint(asked)
     if key is not None:
@@ -79,13 +94,24 @@ def _create(context: RequestContext, asked: SweepSpec, key: str | None) -> tuple
             known = sweeps.by_idempotency_key(connection, key, sha256)
         if known is not None:
             return known, False
-    planned = plan_sweep(context, asked)
-    context.check_quota(sum(file_bytes_of(job.resolved) for job in planned))
-    new = sweeps.prepare(asked, planned, context.caller.tenant, idempotency_key=key, request_sha256=sha256)
+    sweep = planned(context, asked)
+    context.check_quota(sum(file_bytes_of(job.resolved) for job in sweep.jobs))
+    new = sweeps.prepare(
+        sweep.spec,
+        sweep.jobs,
+        context.caller.tenant,
+        idempotency_key=key,
+        request_sha256=sha256,
+        key=context.caller.key,
+        recipes=sweep.recipes,
+    )
     try:
-        return store_sweep(context, new)
+        stored = store_sweep(context, new)
     except NotFound as error:
         raise InvalidSpec.at("/base/data/id", error.detail) from error
+    if stored[0].pending:
+        context.state.decisions_due.set()
+    return stored
 
 
 def store_sweep(context: RequestContext, new: NewSweep) -> tuple[Sweep, bool]:
@@ -151,14 +177,17 @@ async def get_sweep(
 
 
 async def _ended(context: RequestContext, sweep_id: str, seconds: float) -> None:
-    """Wait until no job of the sweep is live, at most `seconds`: wait for its newest live job, repeatedly."""
+    """Wait until the sweep has ended, at most `seconds`: wait for its newest live job, repeatedly."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
     while (left := deadline - clock()) > 0 and not context.state.watcher.stopped:
-        job_id = await run_in_threadpool(_last_live, context, sweep_id)
-        if job_id is None:
+        job_id, pending = await run_in_threadpool(_awaited, context, sweep_id)
+        if job_id is not None:
+            await context.state.watcher.wait_for_end(job_id, left)
+        elif pending:
+            await asyncio.sleep(min(left, DECISION_SECONDS))
+        else:
             return
-        await context.state.watcher.wait_for_end(job_id, left)
 
 
 def _read(context: RequestContext, sweep_id: str) -> Sweep:
@@ -166,9 +195,10 @@ def _read(context: RequestContext, sweep_id: str) -> Sweep:
         return sweeps.get(connection, sweep_id)
 
 
-def _last_live(context: RequestContext, sweep_id: str) -> str | None:
+def _awaited(context: RequestContext, sweep_id: str) -> tuple[str | None, bool]:
+    """The sweep's newest live job, and whether a decision is due."""
     with context.database.reading() as connection:
-        return sweeps.newest_live(connection, sweep_id)
+        return sweeps.newest_live(connection, sweep_id), decisions.is_pending(connection, sweep_id)
 
 
 @router.post(

@@ -1,4 +1,4 @@
-"""Actions of clients on live jobs: cancel, pause, resume, change."""
+"""Actions on jobs: clients cancel, pause, resume and change them; the search of a sweep promotes and prunes them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, or_, update
+from sqlalchemy import and_, case, false, or_, select, true, update
 
 from service.domain.event import EventKind
 from service.domain.job import Job
 from service.domain.status import LIVE, Control, Status, StopReason
-from service.errors import Conflict
+from service.errors import Conflict, NotFound
 from service.store.jobs import events
 from service.store.jobs.events import NewEvent, ended
-from service.store.jobs.jobs import get, lock, with_next_version
+from service.store.jobs.jobs import (
+    CHUNK,
+    at_epoch_limit,
+    check_queue_limit,
+    get,
+    lock,
+    lock_datasets,
+    with_next_version,
+)
 from service.store.schema import jobs
 from service.store.tenancy import in_tenant
 
@@ -41,11 +49,11 @@ class _Action:
 def cancel(connection: Connection, job_id: str) -> Job:
     """Cancel a queued or paused job at once; ask a running one to stop at the end of its epoch.
 
-    Raises NotFound, and Conflict when the job has succeeded or failed.
+    Raises NotFound, and Conflict when the job has succeeded, failed or been pruned.
     """
     cancel_all(connection, _this(connection, job_id))
     job = get(connection, job_id)
-    if job.status in (Status.succeeded, Status.failed):
+    if job.status in (Status.succeeded, Status.failed, Status.pruned):
         raise Conflict(f"the job has already {job.status.value}")
     return job
 
@@ -80,18 +88,80 @@ def pause(connection: Connection, job_id: str) -> Job:
     return _get_not_cancelling(connection, job_id)
 
 
-def resume(connection: Connection, job_id: str) -> Job:
-    """Requeue a paused job at its old position; withdraw a pending request to pause.
+def resume(connection: Connection, job_id: str, *, max_queued: int) -> Job:
+    """Requeue a paused job at its old position; withdraw a pending request to pause; revive a pruned job.
 
-    Raises NotFound, and Conflict when the job has ended or is being cancelled.
+    A revived job trains to the end of its own spec, and counts in the queue again. Raises NotFound, QueueFull, and
+    Conflict when the job has ended or is being cancelled, waits at its epoch limit, or lost its data set.
     """
+    if get(connection, job_id).status is Status.pruned:
+        return _revive(connection, job_id, max_queued)
     running = and_(_RUNNING, jobs.c.control == Control.pause)
-    action = _Action(jobs.c.status == Status.paused, {"status": Status.queued}, running, None)
+    paused = and_(jobs.c.status == Status.paused, ~at_epoch_limit())
+    action = _Action(paused, {"status": Status.queued}, running, None)
     for row in _apply(connection, _this(connection, job_id), action):
         withdrawn = EventKind.pause_withdrawn, "request to pause withdrawn"
         queued = EventKind.queued, "resumed: queued again"
         events.append(connection, [NewEvent(row.id, *(withdrawn if row.status == Status.running else queued))])
+    job = _get_not_cancelling(connection, job_id)
+    if job.status is Status.paused:
+        raise Conflict(
+            f"the job is paused at its epoch limit, {job.epoch_limit}, until its sweep promotes or prunes it"
+        )
+    return job
+
+
+def _revive(connection: Connection, job_id: str, max_queued: int) -> Job:
+    needed = select(jobs.c.dataset_id, jobs.c.spec["data"]["kind"].as_string().label("kind"))
+    row = connection.execute(needed.where(_this(connection, job_id))).one()
+    try:
+        lock_datasets(connection, {row.dataset_id} if row.kind == "dataset" else set())
+    except NotFound as error:
+        raise Conflict("the job cannot be revived: its data set was deleted") from error
+    check_queue_limit(connection, 1, max_queued)
+    values = {"status": Status.queued, "epoch_limit": None, "stop_reason": None, "finished_at": None, "failures": 0}
+    these = and_(_this(connection, job_id), jobs.c.status == Status.pruned)
+    if connection.execute(update(jobs).where(these).values(with_next_version(**values))).rowcount:
+        events.append(connection, [NewEvent(job_id, EventKind.revived, "revived: queued again, without epoch limit")])
     return _get_not_cancelling(connection, job_id)
+
+
+def promote(connection: Connection, job_ids: Sequence[str], epoch_limit: int | None) -> int:
+    """Requeue those of these jobs that are paused at an epoch limit, with a larger one or none; returns their number.
+
+    Others, which have ended meanwhile or wait for a client, stay as they are.
+    """
+    further = jobs.c.epoch < epoch_limit if epoch_limit is not None else true()
+    waiting = and_(jobs.c.status == Status.paused, at_epoch_limit(), further)
+    to = "the end" if epoch_limit is None else f"epoch {epoch_limit}"
+    message, details = f"promoted: trains on to {to}", {"epoch_limit": epoch_limit}
+    rows = _decide(connection, job_ids, waiting, {"status": Status.queued, "epoch_limit": epoch_limit})
+    events.append(connection, [NewEvent(row.id, EventKind.promoted, message, details) for row in rows])
+    return len(rows)
+
+
+def prune(connection: Connection, job_ids: Sequence[str], reason: str) -> int:
+    """End those of these jobs that are queued or paused, because their trial is given up; returns their number.
+
+    They keep best checkpoint and state, so that `resume` can revive them. `reason`: for the event log.
+    """
+    waiting = jobs.c.status.in_([Status.queued, Status.paused])
+    end = {"status": Status.pruned, "stop_reason": StopReason.pruned, "finished_at": datetime.now(UTC)}
+    rows = _decide(connection, job_ids, waiting, end)
+    new_events = [ended(row.id, Status.pruned, StopReason.pruned, message=reason, epoch=row.epoch) for row in rows]
+    events.append(connection, new_events)
+    return len(rows)
+
+
+def _decide(
+    connection: Connection, job_ids: Sequence[str], waiting: ColumnElement[bool], values: dict[str, Any]
+) -> list[Row[Any]]:
+    """Change those of these jobs that are `waiting`; returns (id, status, epoch) of each changed job."""
+    rows: list[Row[Any]] = []
+    for start in range(0, len(job_ids), CHUNK):
+        these = and_(in_tenant(connection, jobs), jobs.c.id.in_(job_ids[start : start + CHUNK]))
+        rows += _apply(connection, these, _Action(waiting, values, false(), None))
+    return rows
 
 
 def change(connection: Connection, job_id: str, asked: JobChange) -> Job:
@@ -127,7 +197,7 @@ def _get_not_cancelling(connection: Connection, job_id: str) -> Job:
 
 
 def _apply(connection: Connection, which: ColumnElement[bool], action: _Action) -> Sequence[Row[Any]]:
-    """Apply the action to the jobs that match `which`; returns (id, status) of each changed job.
+    """Apply the action to the jobs that match `which`; returns (id, status, epoch) of each changed job.
 
     The state at the time of the row lock decides, so a concurrent claim or release is not missed.
     """
@@ -136,4 +206,4 @@ def _apply(connection: Connection, which: ColumnElement[bool], action: _Action) 
     values = {name: case((action.waiting, value), else_=jobs.c[name]) for name, value in action.values.items()}
     control = case((action.running, action.control), else_=jobs.c.control)
     statement = update(jobs).where(these).values(with_next_version(**values, control=control))
-    return connection.execute(statement.returning(jobs.c.id, jobs.c.status)).all()
+    return connection.execute(statement.returning(jobs.c.id, jobs.c.status, jobs.c.epoch)).all()

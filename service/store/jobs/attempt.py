@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, and_, bindparam, case, delete, insert, select, tuple_, update
+from sqlalchemy import Integer, and_, bindparam, case, delete, insert, or_, select, tuple_, update
 
 from service.domain.checkpoint import CheckpointKind
 from service.domain.event import EventKind
@@ -20,7 +20,7 @@ from service.errors import LeaseLost
 from service.store import job_files
 from service.store.jobs import events
 from service.store.jobs.events import NewEvent, ended
-from service.store.jobs.jobs import with_next_version
+from service.store.jobs.jobs import at_epoch_limit, with_next_version
 from service.store.maintenance import garbage
 from service.store.schema import checkpoints, epochs, jobs
 
@@ -222,8 +222,12 @@ def _finish(connection: Connection, records: Sequence[AttemptRecord]) -> int:
 
 
 def release(connection: Connection, job_id: str, attempt: int) -> None:
-    """Requeue the job as its worker stops, or pause or cancel it as a client has asked; raises LeaseLost."""
-    cancelled, paused = jobs.c.control == Control.cancel, jobs.c.control == Control.pause
+    """Requeue the job as its worker stops, pause it at its epoch limit, or pause or cancel it as a client has asked.
+
+    Raises LeaseLost.
+    """
+    cancelled, limited = jobs.c.control == Control.cancel, at_epoch_limit()
+    paused = or_(jobs.c.control == Control.pause, limited)
     values = with_next_version(
         status=case((cancelled, Status.cancelled), (paused, Status.paused), else_=Status.queued),
         stop_reason=case((cancelled, StopReason.cancelled), else_=None),
@@ -232,14 +236,15 @@ def release(connection: Connection, job_id: str, attempt: int) -> None:
         **RELEASED,
     )
     statement = update(jobs).where(owned_by(job_id, attempt)).values(values)
-    job = connection.execute(statement.returning(jobs.c.status, jobs.c.epoch)).first()
+    job = connection.execute(statement.returning(jobs.c.status, jobs.c.epoch, limited.label("limited"))).first()
     if job is None:
         raise LeaseLost
     details = {"epoch": job.epoch}
     if job.status == Status.cancelled:
         event = ended(job_id, Status.cancelled, StopReason.cancelled)
     elif job.status == Status.paused:
-        event = NewEvent(job_id, EventKind.paused, f"paused after epoch {job.epoch}", details)
+        why = ", its limit until its sweep decides" if job.limited else ""
+        event = NewEvent(job_id, EventKind.paused, f"paused after epoch {job.epoch}{why}", details)
     else:
         message = f"requeued after epoch {job.epoch}: worker stopping"
         event = NewEvent(job_id, EventKind.released, message, details)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 _CLAIMED = [
-    jobs.c[name] for name in ("id", "attempt", "priority", "spec", "resolved", "forked", "created_at", "started_at")
+    jobs.c[name]
+    for name in ("id", "attempt", "priority", "spec", "resolved", "forked", "created_at", "started_at", "epoch_limit")
 ]
 
 
@@ -40,6 +41,7 @@ class Claim:
     forked: bool = False  # it needs the weights of the job that it was forked from
     waited_seconds: float = 0.0  # between submission and claim; 0 for later attempts
     resolved: dict[str, Any] | None = None  # input of `resolutions.read`; None: the trainer resolves the spec
+    epoch_limit: int | None = None  # release the job after this epoch, unless it has ended; None: no limit
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def _claim(connection: Connection, row: Row[Any]) -> Claim | None:
         finish(connection, row.id, row.attempt, Outcome(Status.failed, error=error))
         return None
     waited = (row.started_at - row.created_at).total_seconds() if row.attempt == 1 else 0.0
-    return Claim(row.id, row.attempt, spec, row.forked is not None, max(waited, 0.0), row.resolved)
+    return Claim(row.id, row.attempt, spec, row.forked is not None, max(waited, 0.0), row.resolved, row.epoch_limit)
 
 
 def _pick(connection: Connection, by: Claimant, max_running: int) -> Sequence[str]:

@@ -14,18 +14,18 @@ from service.domain.job import Best, Forked, Job, Progress
 from service.domain.status import ENDED, Status
 from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull, Unavailable
 from service.spec.data import DatasetData
-from service.spec.job import version_needed
+from service.spec.job import EPOCH_LIMIT_VERSION, version_needed
 from service.spec.limits import file_bytes_of
 from service.store.engine import allow_long_statements
 from service.store.ids import new_id
 from service.store.jobs import events, resolutions
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import files_of, referenced
-from service.store.schema import NO_TENANT, STAGED, checkpoints, jobs
+from service.store.schema import NO_TENANT, STAGED, checkpoints, datasets, jobs
 from service.store.tenancy import CachedSelect, in_tenant, tenant_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
 
@@ -134,16 +134,19 @@ def check_queue_limit(connection: Connection, wanted: int, max_queued: int) -> N
         )
 
 
-def new_row(resolved: Resolved, tenant: str) -> dict[str, Any]:
-    """The row of a new job, with a new id, for `add` or `stage`."""
+def new_row(
+    resolved: Resolved, tenant: str, *, trial: int | None = None, epoch_limit: int | None = None
+) -> dict[str, Any]:
+    """The row of a new job, with a new id, for `add` or `stage`; a search gives it `trial` and `epoch_limit`."""
     spec = resolved.spec
+    version = version_needed(spec)
     return {
         "id": new_id("job"),
         "tenant": tenant,
         "name": spec.name,
         "labels": spec.labels,
         "spec": spec.model_dump(mode="json"),
-        "spec_version": version_needed(spec),
+        "spec_version": version if epoch_limit is None else max(version, EPOCH_LIMIT_VERSION),
         "resolved": resolved,
         "warnings": [warning.model_dump() for warning in resolved.warnings],
         "dataset_id": spec.data.id if isinstance(spec.data, DatasetData) else None,
@@ -156,6 +159,8 @@ def new_row(resolved: Resolved, tenant: str) -> dict[str, Any]:
         "max_epochs": spec.max_epochs,
         "monitor": resolved.monitor,
         "expected_bytes": file_bytes_of(resolved),
+        "trial": trial,
+        "epoch_limit": epoch_limit,
         "status": Status.queued,
         "created_at": datetime.now(UTC),
     }
@@ -244,6 +249,19 @@ def lock(connection: Connection, which: ColumnElement[bool]) -> Sequence[str]:
     on Postgres. Lock order between tables: data sets, jobs, sweeps.
     """
     return connection.scalars(select(jobs.c.id).where(which).order_by(jobs.c.id).with_for_update()).all()
+
+
+def at_epoch_limit() -> ColumnElement[bool]:
+    """Whether the job has recorded as many epochs as its limit allows; false without a limit."""
+    return and_(jobs.c.epoch_limit.is_not(None), jobs.c.epoch >= jobs.c.epoch_limit)
+
+
+def lock_datasets(connection: Connection, dataset_ids: Collection[str]) -> None:
+    """Prevent deletion of these data sets until the transaction ends; raises NotFound if one was deleted."""
+    these = select(datasets.c.id).where(in_tenant(connection, datasets), datasets.c.id.in_(list(dataset_ids)))
+    held = these.order_by(datasets.c.id).with_for_update(read=True, key_share=True)
+    if dataset_ids and len(connection.scalars(held).all()) < len(dataset_ids):
+        raise NotFound("the data set was deleted")
 
 
 def with_next_version(**values: Any) -> dict[str, Any]:

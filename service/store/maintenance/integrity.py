@@ -130,8 +130,9 @@ def best_epochs(connection: Connection) -> Iterator[Violation]:
 
 
 def event_logs(connection: Connection) -> Iterator[Violation]:
-    """Jobs whose event log has gaps, or whose number of end events does not match their status."""
-    ends = func.sum(case((events.c.kind == EventKind.ended, 1), else_=0)).label("ends")
+    """Jobs whose event log has gaps, or whose number of ends, less those revived, does not match their status."""
+    change = case((events.c.kind == EventKind.ended, 1), (events.c.kind == EventKind.revived, -1), else_=0)
+    ends = func.sum(change).label("ends")
     log = select(events.c.job_id, func.count().label("number"), func.max(events.c.number).label("last"), ends)
     each = log.group_by(events.c.job_id).subquery()  # a job from before event logs may have none
     query = select(jobs.c.id, jobs.c.status, each.c.number, each.c.last, each.c.ends).join(each)

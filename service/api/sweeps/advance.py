@@ -1,0 +1,47 @@
+"""The next decision of a sweep: a step of its search, or the publication of its model at the end."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from service.api.sweeps.publication import publish_model
+from service.domain.sweep import DecisionKind
+from service.errors import NotFound
+from service.store import decisions, sweeps
+from service.store.decisions import AlreadyDecided, NewDecision
+
+if TYPE_CHECKING:
+    from service.api.context import RequestContext
+
+log = logging.getLogger(__name__)
+
+
+def advance(context: RequestContext, sweep_id: str) -> bool:
+    """Take the next decision, if what it depends on is known; whether another one may follow at once.
+
+    Computed outside of transactions, from what is recorded alone: any process decides the same. Raises Unavailable and
+    StorageError; nothing has happened then.
+    """
+    with context.database.reading() as connection:
+        if not decisions.is_settled(connection, sweep_id):
+            return False
+        sweep, taken = sweeps.get(connection, sweep_id), decisions.count(connection, sweep_id)
+    if not sweep.pending:
+        return False
+    try:
+        publish_model(context, sweep, taken)
+    except (AlreadyDecided, NotFound) as error:
+        log.info("%s: decided elsewhere: %s", sweep_id, error)
+    return False
+
+
+def give_up(context: RequestContext, sweep_id: str, reason: str) -> None:
+    """Record that the sweep cannot go on, so that nobody waits for it."""
+    try:
+        with context.database.transaction() as connection:
+            failed = NewDecision(DecisionKind.failed, reason)
+            taken = decisions.count(connection, sweep_id)
+            decisions.take(connection, sweep_id, taken, [failed], ends=True, error=reason)
+    except (AlreadyDecided, NotFound) as error:
+        log.info("%s: decided elsewhere: %s", sweep_id, error)

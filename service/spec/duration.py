@@ -1,0 +1,58 @@
+"""Estimated training time on one core of a CPU, before anything runs. Pure Python.
+
+The constants were measured by benchmarks/duration.py on one machine; others are faster or slower by a constant factor.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from service.spec.resolved import Resolved
+
+LAYER_SECONDS = 25e-6  # of a training step for each layer: the calls, which the jobs of an array share
+PRODUCT_SECONDS = 0.25e-9  # for each weight and row: a product forward and two backward
+VALUE_SECONDS = 1.2e-9  # for each activation value
+UPDATE_SECONDS = 1.5e-9  # of the optimizer, for each parameter and step
+VALIDATION = 0.3  # a validation row's share of the time of a training row
+START_SECONDS = 0.15  # of an array: its claim, its rows, its files
+
+
+def array_seconds(jobs: Sequence[Resolved], epochs: int | None = None) -> float:
+    """Seconds to train these jobs, which are alike, as one array: each for `epochs` epochs, or for all of its own."""
+    first = jobs[0]
+    steps = max(job.steps_per_epoch for job in jobs)
+    longest = max(job.spec.max_epochs for job in jobs)
+    each = sum(_epoch_seconds(job) * (epochs or job.spec.max_epochs) for job in jobs)
+    return START_SECONDS + steps * len(first.layers) * LAYER_SECONDS * (epochs or longest) + each
+
+
+def _epoch_seconds(job: Resolved) -> float:
+    """An epoch of one job of an array, without what the array shares."""
+    graph = job.graph
+    products = sum(node.layer.parameters * graph.copies[node.inputs[0]] for node in graph.nodes)
+    row = products * PRODUCT_SECONDS + graph.values_held * VALUE_SECONDS
+    rows = job.rows.train + VALIDATION * job.rows.validation
+    return rows * row + job.steps_per_epoch * graph.parameters * UPDATE_SECONDS
+
+
+def arrays_of(jobs: Iterable[Resolved]) -> list[list[Resolved]]:
+    """The arrays that these jobs fit into, as few as memory allows; a worker's array width may make more of them."""
+    alike: dict[str, list[Resolved]] = {}
+    for job in jobs:
+        alike.setdefault(job.shape_key, []).append(job)
+    arrays = []
+    for own in alike.values():
+        most = max(1, min(job.array_limit for job in own))
+        row_sets = min(job.row_sets for job in own)
+        current, keys = list[Resolved](), set[str]()
+        for job in own:
+            if len(current) == most or (job.array_key not in keys and len(keys) == row_sets):
+                arrays.append(current)
+                current, keys = [], set()
+            current.append(job)
+            keys.add(job.array_key)
+        arrays.append(current)
+    return arrays

@@ -1,0 +1,104 @@
+"""The decisions that sweeps take after their submission: each is recorded once, by whichever process is first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from service.domain.status import Status
+from service.domain.sweep import Decision, DecisionKind
+from service.store.decision_tables import sweep_decisions
+from service.store.schema import jobs, sweeps
+from service.store.tenancy import in_tenant, tenant_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+
+class AlreadyDecided(Exception):
+    """Another process has taken the decision, or the sweep takes none any more."""
+
+
+@dataclass(frozen=True)
+class NewDecision:
+    """A decision to be recorded; the fields are those of `Decision`."""
+
+    kind: DecisionKind
+    reason: str
+    trial: int | None = None
+    rung: int | None = None
+    bracket: int | None = None
+    point: dict[str, Any] | None = None
+    value: float | None = None
+    epochs: int | None = None
+
+
+def pending(connection: Connection) -> list[tuple[str, str, str | None]]:
+    """(tenant, id, id of the API key that submitted it) of each sweep with decisions due, oldest first."""
+    due = select(sweeps.c.tenant, sweeps.c.id, sweeps.c.key).where(in_tenant(connection, sweeps), sweeps.c.pending)
+    return [(row.tenant, row.id, row.key) for row in connection.execute(due.order_by(sweeps.c.id))]
+
+
+def is_pending(connection: Connection, sweep_id: str) -> bool:
+    """Whether a decision of the sweep is due."""
+    due = select(sweeps.c.pending).where(in_tenant(connection, sweeps), sweeps.c.id == sweep_id)
+    return bool(connection.scalar(due))
+
+
+def is_settled(connection: Connection, sweep_id: str) -> bool:
+    """Whether none of the sweep's jobs trains, or will without a decision: each has ended, or is at its epoch limit."""
+    live = or_(
+        jobs.c.status.in_([Status.queued, Status.running]),
+        and_(jobs.c.status == Status.paused, or_(jobs.c.epoch_limit.is_(None), jobs.c.epoch < jobs.c.epoch_limit)),
+    )
+    one = select(jobs.c.id).where(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id, live)
+    return connection.scalar(one.limit(1)) is None
+
+
+def count(connection: Connection, sweep_id: str) -> int:
+    """The number of decisions taken so far."""
+    these = in_tenant(connection, sweep_decisions), sweep_decisions.c.sweep_id == sweep_id
+    return connection.scalar(select(func.count()).where(*these)) or 0
+
+
+def find(connection: Connection, sweep_id: str, *, limit: int | None = None, after: int = 0) -> list[Decision]:
+    """Decisions of the sweep in order, at most `limit`, from number `after` + 1 on."""
+    these = in_tenant(connection, sweep_decisions), sweep_decisions.c.sweep_id == sweep_id
+    query = select(sweep_decisions).where(*these, sweep_decisions.c.number > after)
+    rows = connection.execute(query.order_by(sweep_decisions.c.number).limit(limit))
+    return [Decision(**{name: row._mapping[name] for name in Decision.model_fields}) for row in rows]
+
+
+def take(
+    connection: Connection, sweep_id: str, after: int, new: Sequence[NewDecision], *, ends: bool = False, **values: Any
+) -> None:
+    """Record these decisions, which follow the first `after` ones, in the transaction that carries them out.
+
+    `ends`: no more are due. `values`: further columns of the sweep. Raises AlreadyDecided, and then the transaction
+    must be rolled back.
+    """
+    due = and_(in_tenant(connection, sweeps), sweeps.c.id == sweep_id, sweeps.c.pending)
+    if connection.execute(update(sweeps).where(due).values(pending=not ends, **values)).rowcount == 0:
+        raise AlreadyDecided
+    record(connection, sweep_id, after, new)
+
+
+def record(connection: Connection, sweep_id: str, after: int, new: Sequence[NewDecision]) -> None:
+    """Record these decisions; raises AlreadyDecided if one of their numbers is taken."""
+    tenant, now = tenant_of(connection), datetime.now(UTC)
+    rows = [
+        {"sweep_id": sweep_id, "number": number, "tenant": tenant, "created_at": now, **vars(each)}
+        for number, each in enumerate(new, after + 1)
+    ]
+    if not rows:
+        return
+    try:
+        connection.execute(insert(sweep_decisions), rows)
+    except IntegrityError as error:
+        raise AlreadyDecided from error
