@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from service.domain.sweep import DecisionKind, NewDecision
 from service.errors import InvalidSpec
 from service.search.rungs import Bracket, assigned, decide, halving, hyperband, levels
 from service.search.sampling import draw_all
-from service.search.state import Decision, Kind
 from service.spec.search import HalvingSearch, HyperbandSearch
 from service.spec.sweep import points_of
 
@@ -45,7 +45,7 @@ def planned_epochs(spec: SweepSpec, trials: int) -> int:
     return sum(bracket.epochs for bracket in planned_brackets(spec, trials)) * spec.jobs_per_point
 
 
-def next_step(state: SearchState, admits: Admits) -> list[Decision]:
+def next_step(state: SearchState, admits: Admits) -> list[NewDecision]:
     """All trials at first; then the promotions and prunings of the rungs that have ended, in all brackets."""
     proposals = state.proposals
     if not proposals:
@@ -56,17 +56,23 @@ def next_step(state: SearchState, admits: Admits) -> list[Decision]:
         for index, bracket in enumerate(brackets)
         for decision in _ended_rung(state, bracket, _current_rung(state, index + 1))
     ]
-    return found or [Decision(Kind.stopped, f"the last rung has ended; {state.epochs:,} epochs were trained")]
+    return found or [
+        NewDecision(DecisionKind.stopped, f"the last rung has ended; {state.epochs:,} epochs were trained")
+    ]
 
 
-def _first_step(state: SearchState, admits: Admits) -> list[Decision]:
+def _first_step(state: SearchState, admits: Admits) -> list[NewDecision]:
     spec = state.spec
     points, reason = _points(state, admits)
     brackets = planned_brackets(spec, len(points))
     found = []
     for trial, (point, index) in enumerate(zip(points, assigned(brackets, state.search.seed), strict=True), start=1):
         limit = _limit(brackets[index], 1)
-        found.append(Decision(Kind.proposed, reason, trial=trial, rung=1, bracket=index + 1, point=point, epochs=limit))
+        found.append(
+            NewDecision(
+                DecisionKind.proposed, reason, trial=trial, rung=1, bracket=index + 1, point=point, epochs=limit
+            )
+        )
     return found
 
 
@@ -108,7 +114,7 @@ def _current_rung(state: SearchState, bracket: int) -> _RungState:
     """The highest rung of the bracket that has trials."""
     members: dict[int, list[int]] = {}
     for each in state.decisions:
-        if each.bracket == bracket and each.kind in (Kind.proposed, Kind.promoted):
+        if each.bracket == bracket and each.kind in (DecisionKind.proposed, DecisionKind.promoted):
             assert each.rung is not None
             assert each.trial is not None
             members.setdefault(each.rung, []).append(each.trial)
@@ -116,7 +122,7 @@ def _current_rung(state: SearchState, bracket: int) -> _RungState:
     return _RungState(bracket, number, tuple(members[number]))
 
 
-def _ended_rung(state: SearchState, bracket: Bracket, rung: _RungState) -> list[Decision]:
+def _ended_rung(state: SearchState, bracket: Bracket, rung: _RungState) -> list[NewDecision]:
     """Promotions and prunings at the end of a rung; none after the last rung, or if all its trials were pruned."""
     if rung.number == len(bracket.rungs) or _pruned_all(state, rung):
         return []
@@ -130,8 +136,8 @@ def _ended_rung(state: SearchState, bracket: Bracket, rung: _RungState) -> list[
         value, promoted = values[trial], trial in result.promoted
         shown = of % (f"{value:.6g}" if value is not None else "missing")
         found.append(
-            Decision(
-                Kind.promoted if promoted else Kind.pruned,
+            NewDecision(
+                DecisionKind.promoted if promoted else DecisionKind.pruned,
                 f"rank {rank:,} {shown}" + ("" if promoted else _beaten(result.promoted, result.cutoff)),
                 trial=trial,
                 rung=rung.number + 1 if promoted else rung.number,
@@ -150,6 +156,6 @@ def _beaten(promoted: Sequence[int], cutoff: float | None) -> str:
 def _pruned_all(state: SearchState, rung: _RungState) -> bool:
     """Whether the rung's decision is recorded already, and promoted none."""
     return any(
-        each.kind is Kind.pruned and each.bracket == rung.bracket and each.rung == rung.number
+        each.kind is DecisionKind.pruned and each.bracket == rung.bracket and each.rung == rung.number
         for each in state.decisions
     )

@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from service.domain.sweep import DecisionKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from service.domain.sweep import Decision, NewDecision
     from service.spec.search import Search
     from service.spec.sweep import SweepSpec
-
-
-class Kind(StrEnum):
-    """Kinds of a search's decisions."""
-
-    proposed = "proposed"
-    promoted = "promoted"
-    pruned = "pruned"
-    stopped = "stopped"
-    failed = "failed"
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A decision of a search.
-
-    `proposed`: the trial of this point starts, and trains up to `epochs`; `promoted`: it goes on up to `epochs`, of the
-    rung `rung`; `pruned`: it ends, at rung `rung`, in which it has trained up to `epochs`; `stopped`: the search has
-    ended; `failed`: the trial cannot be trained. `epochs` is None where training has no limit but the spec's.
-    """
-
-    kind: Kind
-    reason: str
-    trial: int | None = None
-    rung: int | None = None
-    bracket: int | None = None
-    point: dict[str, Any] | None = None
-    value: float | None = None
-    epochs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +35,7 @@ class SearchState:
     """All that the next step of a search depends on."""
 
     spec: SweepSpec
-    decisions: Sequence[Decision] = ()
+    decisions: Sequence[Decision | NewDecision] = ()
     results: Mapping[int, TrialResult] = field(default_factory=dict)
     """By the trial's number; trials without jobs are missing."""
     seconds: float = 0.0
@@ -75,14 +48,14 @@ class SearchState:
         return self.spec.search
 
     @property
-    def proposals(self) -> list[Decision]:
+    def proposals(self) -> list[Decision | NewDecision]:
         """The decisions that proposed the trials, in the order of their numbers."""
-        return [each for each in self.decisions if each.kind is Kind.proposed]
+        return [each for each in self.decisions if each.kind is DecisionKind.proposed]
 
     @property
     def stopped(self) -> bool:
         """Whether the search has ended."""
-        return any(each.kind is Kind.stopped for each in self.decisions)
+        return any(each.kind is DecisionKind.stopped for each in self.decisions)
 
     @property
     def live(self) -> bool:
@@ -94,7 +67,7 @@ class SearchState:
         """Epochs of all jobs so far."""
         return sum(result.epochs for result in self.results.values())
 
-    def value(self, trial: int) -> float | None:
+    def value(self, trial: int | None) -> float | None:
         """The trial's value; None if it has none."""
-        result = self.results.get(trial)
+        result = None if trial is None else self.results.get(trial)
         return None if result is None else result.value

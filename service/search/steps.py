@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from service.domain.sweep import DecisionKind, NewDecision
 from service.search import drawn_steps, rung_steps
-from service.search.state import Decision, Kind
 from service.spec.search import HalvingSearch, HyperbandSearch
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from service.search.state import SearchState
 
 
-def next_step(state: SearchState, *, admits: Admits, propose: Propose) -> list[Decision]:
+def next_step(state: SearchState, *, admits: Admits, propose: Propose) -> list[NewDecision]:
     """The decisions to record now; none while jobs are live, and after the search has stopped.
 
     The first step proposes the first trials. It raises InvalidSpec if the budget or the space has not enough for them.
@@ -34,8 +34,8 @@ def next_step(state: SearchState, *, admits: Admits, propose: Propose) -> list[D
     return drawn_steps.next_step(state, admits, propose)
 
 
-def _out_of_time(state: SearchState, seconds: float) -> list[Decision]:
+def _out_of_time(state: SearchState, seconds: float) -> list[NewDecision]:
     reason = f"the budget of {seconds:g} seconds is used up"
     waiting = [trial for trial, result in sorted(state.results.items()) if result.startable]
-    pruned = [Decision(Kind.pruned, reason, trial=trial, value=state.value(trial)) for trial in waiting]
-    return [*pruned, Decision(Kind.stopped, f"{reason}; another run may end elsewhere")]
+    pruned = [NewDecision(DecisionKind.pruned, reason, trial=trial, value=state.value(trial)) for trial in waiting]
+    return [*pruned, NewDecision(DecisionKind.stopped, f"{reason}; another run may end elsewhere")]

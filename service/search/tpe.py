@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -12,7 +10,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 
 from service.search.sampling import Exhausted, draw, meets
-from service.spec.search import TpeSearch
 from service.spec.space import (
     ChoiceParameter,
     IntParameter,
@@ -28,24 +25,10 @@ from service.spec.space import (
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
+    from service.search.tpe_request import TpeRequest
+
 MAX_ASKED = 100
 """Proposals for one trial that may be duplicates or break a constraint; then it is drawn at random."""
-
-
-@dataclass(frozen=True)
-class TpeRequest:
-    """A request for the next trials."""
-
-    space: dict[str, Parameter]
-    search: TpeSearch
-    points: Sequence[dict[str, Any]]
-    """The trials so far, by number."""
-    values: Sequence[float | None]
-    """Their values; None counts as worse than any."""
-    larger_is_better: bool
-    count: int
-    refused: Sequence[dict[str, Any]] = ()
-    """Points that are not allowed."""
 
 
 def propose(request: TpeRequest) -> list[dict[str, Any]]:

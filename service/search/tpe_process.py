@@ -13,7 +13,7 @@ from service.errors import Unavailable
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-    from service.search.tpe import TpeRequest
+    from service.search.tpe_request import TpeRequest
 
 ANSWER_SECONDS = 120.0
 

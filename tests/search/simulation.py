@@ -7,24 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.search.state import Decision, Kind, SearchState, TrialResult
+from service.domain.sweep import DecisionKind, NewDecision
+from service.search.state import SearchState, TrialResult
 from service.search.steps import next_step
-from service.search.tpe import TpeRequest, propose
-from service.spec.search import TpeSearch
+from service.search.tpe import propose
 from service.spec.space import as_text
 from service.spec.sweep import SweepSpec
 
 Curve = Callable[[dict[str, Any], int], list[float | None]]
 """The losses of a job, by point and the job's number within the trial."""
-
-
-def tpe(state: SearchState, first: int, count: int, refused: Any) -> list[dict[str, Any]]:
-    """Ask TPE in this process."""
-    assert isinstance(state.search, TpeSearch)
-    assert state.spec.space is not None
-    points = [each.point or {} for each in state.proposals]
-    values = [state.value(each.trial or 0) for each in state.proposals]
-    return propose(TpeRequest(state.spec.space, state.search, points, values, False, count, refused))
 
 
 def curve(point: dict[str, Any], job: int) -> list[float | None]:
@@ -41,7 +32,7 @@ class Simulation:
     spec: SweepSpec
     curves: Curve = curve
     admits: Callable[[Any], bool] = lambda _: True
-    decisions: list[Decision] = field(default_factory=list)
+    decisions: list[NewDecision] = field(default_factory=list)
     limits: dict[int, int | None] = field(default_factory=dict)
     """Epochs up to which each trial has trained."""
 
@@ -52,7 +43,9 @@ class Simulation:
 
     def result(self, trial: int) -> TrialResult:
         """What the trial's jobs have recorded."""
-        point = next(each.point for each in self.decisions if each.kind is Kind.proposed and each.trial == trial)
+        point = next(
+            each.point for each in self.decisions if each.kind is DecisionKind.proposed and each.trial == trial
+        )
         runs = [self.curves(point or {}, job) for job in range(self.spec.jobs_per_point)]
         seen = [run[: self.limits[trial]][: int((point or {}).get("max_epochs", 10**6))] for run in runs]
         best = [min((value for value in run if value is not None), default=None) for run in seen]
@@ -60,12 +53,12 @@ class Simulation:
         mean = sum(values) / len(values) if len(values) == len(best) else None
         return TrialResult(mean, sum(map(len, seen)), live=False)
 
-    def step(self) -> list[Decision]:
+    def step(self) -> list[NewDecision]:
         """Take the next step, and train."""
-        found = next_step(self.state(), admits=self.admits, propose=tpe)
+        found = next_step(self.state(), admits=self.admits, propose=propose)
         for each in found:
             self.decisions.append(each)
-            if each.kind in (Kind.proposed, Kind.promoted):
+            if each.kind in (DecisionKind.proposed, DecisionKind.promoted):
                 assert each.trial is not None
                 self.limits[each.trial] = each.epochs
         return found

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.search.sampling import draw_all, meets
-from service.search.tpe import TpeRequest, propose
+from service.search.tpe import propose
 from service.search.tpe_process import TpeProcess
+from service.search.tpe_request import TpeRequest
 from service.spec.search import Constraint, TpeSearch
 from service.spec.space import as_text, used
 from tests.search.spaces import allowed, space_of, spaces
