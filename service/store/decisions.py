@@ -49,7 +49,7 @@ def is_settled(connection: Connection, sweep_id: str) -> bool:
 
 
 def count(connection: Connection, sweep_id: str) -> int:
-    """The number of decisions taken so far."""
+    """The number of decisions on record."""
     these = in_tenant(connection, sweep_decisions), sweep_decisions.c.sweep_id == sweep_id
     return connection.scalar(select(func.count()).where(*these)) or 0
 

@@ -38,12 +38,12 @@ def find(connection: Connection, sweep_id: str) -> list[TrialJob]:
     """The jobs of the sweep's trials, as submitted."""
     columns = [jobs.c[name] for name in ("id", "trial", "status", "epoch", "epoch_limit")]
     query = (
-        select(*columns, VALUE)
+        select(*columns, VALUE.label("value"))
         .join(sweeps, sweeps.c.id == jobs.c.sweep_id)
         .where(in_tenant(connection, jobs, sweeps), sweeps.c.id == sweep_id, jobs.c.trial.is_not(None))
         .order_by(jobs.c.id)
     )
-    return [TrialJob(row[0], row[1], Status(row[2]), *row[3:]) for row in connection.execute(query)]
+    return [TrialJob(**{**row._mapping, "status": Status(row.status)}) for row in connection.execute(query)]
 
 
 def is_overdue(connection: Connection, sweep_id: str) -> bool:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from service.api.sweeps.publication import publish_model
 from service.api.sweeps.search_steps import take_step
 from service.domain.sweep import DecisionKind, NewDecision
-from service.errors import NotFound
+from service.errors import InvalidSpec, NotFound
 from service.store import decisions, sweeps, trials
 from service.store.decisions import AlreadyDecided
+from service.store.jobs import actions
 
 if TYPE_CHECKING:
     from service.api.context import RequestContext
@@ -38,6 +39,8 @@ def advance(context: RequestContext, sweep_id: str) -> bool:
             publish_model(context, sweep, taken)
     except (AlreadyDecided, NotFound) as error:
         log.info("%s: decided elsewhere: %s", sweep_id, error)
+    except InvalidSpec as error:
+        give_up(context, sweep_id, error.detail)
     return False
 
 
@@ -48,5 +51,7 @@ def give_up(context: RequestContext, sweep_id: str, reason: str) -> None:
             failed = NewDecision(DecisionKind.failed, reason)
             taken = decisions.count(connection, sweep_id)
             decisions.take(connection, sweep_id, taken, [failed], ends=True, error=reason)
+            waiting = [job.id for job in trials.find(connection, sweep_id) if job.at_limit]
+            actions.prune(connection, waiting, "pruned: the search cannot go on")
     except (AlreadyDecided, NotFound) as error:
         log.info("%s: decided elsewhere: %s", sweep_id, error)

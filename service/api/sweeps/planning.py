@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from service.api.http.validation_errors import MAX_ERRORS
-from service.api.routes.jobs import profile_for
 from service.api.spec_patch import apply
+from service.api.table_profiles import profile_for
 from service.concurrency.cancellation import current
 from service.errors import FieldError, InvalidSpec, json_pointer, located
 from service.spec.architecture import row_shape

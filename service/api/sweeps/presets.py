@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from service.api.routes.jobs import profile_for
 from service.api.sweeps.planning import plan_sweep
 from service.api.sweeps.search_steps import first_step
+from service.api.table_profiles import profile_for
 from service.errors import FieldError, InvalidSpec
 from service.spec.presets import VERSION, Preset, expand
 

@@ -11,7 +11,7 @@ from service.api.sweeps.planning import Resolver, check_size, in_sweep, plan_swe
 from service.concurrency.cancellation import current
 from service.domain.status import Status
 from service.domain.sweep import DecisionKind, NewDecision
-from service.errors import FieldError, InvalidSpec
+from service.errors import FieldError, InvalidSpec, NotFound
 from service.search.state import SearchState, TrialResult
 from service.search.steps import next_step
 from service.spec.space import bounds_of
@@ -42,7 +42,7 @@ def take_step(context: RequestContext, sweep: Sweep) -> bool:
     """Take the next step of the sweep's search, and carry it out; False when there is none.
 
     Computed outside of transactions. Raises AlreadyDecided when another process was first, Unavailable, StorageError,
-    and NotFound when the data set was deleted.
+    and InvalidSpec when the data set was deleted.
     """
     with context.database.reading() as connection:
         taken = decisions.find(connection, sweep.id)  # before its jobs: a step taken in between makes this one fail
@@ -57,7 +57,10 @@ def take_step(context: RequestContext, sweep: Sweep) -> bool:
     rows = [{**row_of(job, context.caller.tenant), "sweep_id": sweep.id} for job in new]
     with context.database.transaction() as connection:
         decisions.take(connection, sweep.id, len(taken), [*step, *failed])
-        jobs.lock_datasets(connection, {row["dataset_id"] for row in rows} - {None})
+        try:
+            jobs.lock_datasets(connection, {row["dataset_id"] for row in rows} - {None})
+        except NotFound as error:
+            raise InvalidSpec.at("/base/data/id", error.detail) from error
         for start in range(0, len(rows), sweeps.CHUNK):
             jobs.add(connection, rows[start : start + sweeps.CHUNK])
         for (kind, rung, limit), ids in _grouped(step, recorded).items():
@@ -133,6 +136,8 @@ def _jobs(resolver: Resolver, spec: SweepSpec, step: Sequence[NewDecision]) -> t
         try:
             found += [SweepJob(point, resolver.resolve(point), each.trial, each.epochs) for point in points]
         except InvalidSpec as error:
+            if any(fault.pointer == "/data/id" for fault in error.field_errors):  # the data set was deleted
+                raise
             failed.append(NewDecision(DecisionKind.failed, error.detail, trial=each.trial))
     return found, failed
 
