@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from service.domain.sweep import DecisionKind, NewDecision
 from service.errors import InvalidSpec
-from service.search.rungs import Bracket, assigned, decide, halving, hyperband, levels
+from service.search.rungs import Bracket, RungResult, assigned, decide, halving, hyperband, levels
 from service.search.sampling import draw_all
 from service.spec.search import HalvingSearch, HyperbandSearch
 from service.spec.sweep import points_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from service.search.sampling import Admits
     from service.search.state import SearchState
     from service.spec.sweep import SweepSpec
@@ -130,15 +128,18 @@ def _ended_rung(state: SearchState, bracket: Bracket, rung: _RungState) -> list[
     larger, monitor = state.spec.base.monitor.larger_is_better, state.spec.base.monitor.value
     result = decide(values, bracket.rungs[rung.number].trials, larger_is_better=larger)
     reached, limit = bracket.rungs[rung.number - 1].epochs, _limit(bracket, rung.number + 1)
-    of = f"of {len(rung.trials):,} with {monitor} %s after up to {reached:,} epochs"
     found = []
     for rank, trial in enumerate((*result.promoted, *result.pruned), start=1):
-        value, promoted = values[trial], trial in result.promoted
-        shown = of % (f"{value:.6g}" if value is not None else "missing")
+        value = values[trial]
+        promoted, ended = trial in result.promoted, trial in state.results and not state.results[trial].waiting
+        if ended and not promoted:
+            continue  # there is nothing to prune
+        text = f"{monitor} {value:.6g}" if value is not None else f"no {monitor}"
+        why = _why_ended(ended) if promoted else _beaten(result)
         found.append(
             NewDecision(
                 DecisionKind.promoted if promoted else DecisionKind.pruned,
-                f"rank {rank:,} {shown}" + ("" if promoted else _beaten(result.promoted, result.cutoff)),
+                f"rank {rank:,} of {len(rung.trials):,} with {text} after up to {reached:,} epochs{why}",
                 trial=trial,
                 rung=rung.number + 1 if promoted else rung.number,
                 bracket=rung.bracket,
@@ -149,8 +150,12 @@ def _ended_rung(state: SearchState, bracket: Bracket, rung: _RungState) -> list[
     return found
 
 
-def _beaten(promoted: Sequence[int], cutoff: float | None) -> str:
-    return f"; the last one promoted has {cutoff:.6g}" if promoted else "; none was promoted"
+def _why_ended(ended: bool) -> str:
+    return "; it has ended before, and keeps its place" if ended else ""
+
+
+def _beaten(result: RungResult) -> str:
+    return "; none was promoted" if result.cutoff is None else f"; the last one promoted has {result.cutoff:.6g}"
 
 
 def _pruned_all(state: SearchState, rung: _RungState) -> bool:

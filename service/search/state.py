@@ -26,8 +26,8 @@ class TrialResult:
     """Epochs of all its jobs together."""
     live: bool
     """Whether a job is in the queue, trains, or was paused by a client before its limit."""
-    startable: bool = False
-    """Whether a job waits, in the queue or paused, and could be pruned."""
+    waiting: bool = False
+    """Whether a job waits, in the queue or paused, so that it could be pruned."""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,6 @@ def next_step(state: SearchState, *, admits: Admits, propose: Propose) -> list[N
 
 def _out_of_time(state: SearchState, seconds: float) -> list[NewDecision]:
     reason = f"the budget of {seconds:g} seconds is used up"
-    waiting = [trial for trial, result in sorted(state.results.items()) if result.startable]
+    waiting = [trial for trial, result in sorted(state.results.items()) if result.waiting]
     pruned = [NewDecision(DecisionKind.pruned, reason, trial=trial, value=state.value(trial)) for trial in waiting]
     return [*pruned, NewDecision(DecisionKind.stopped, f"{reason}; another run may end elsewhere")]

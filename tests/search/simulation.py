@@ -51,7 +51,7 @@ class Simulation:
         best = [min((value for value in run if value is not None), default=None) for run in seen]
         values = [value for value in best if value is not None]
         mean = sum(values) / len(values) if len(values) == len(best) else None
-        return TrialResult(mean, sum(map(len, seen)), live=False)
+        return TrialResult(mean, sum(map(len, seen)), live=False, waiting=any(map(len, runs)) and seen != runs)
 
     def step(self) -> list[NewDecision]:
         """Take the next step, and train."""

@@ -76,7 +76,8 @@ def test_halving_prunes_or_promotes_each_trial_of_a_rung_once(spec: SweepSpec) -
     assert len(pruned) == len(set(pruned))
     assert all(each.reason and each.value is not None for each in decided)
     for trial, limit in simulation.limits.items():
-        assert (trial in pruned) == (limit is not None)
+        assert (trial in pruned) == simulation.result(trial).waiting
+        assert limit is None or trial in pruned or not simulation.result(trial).waiting
 
 
 @given(st.integers(1, 200), st.integers(1, 100), st.integers(2, 5), st.integers(1, 3), st.booleans())
@@ -185,8 +186,8 @@ def test_after_the_budget_of_seconds_waiting_trials_are_pruned() -> None:
     simulation.step()
     results = {
         1: TrialResult(0.5, 7, live=True),
-        2: TrialResult(None, 0, live=True, startable=True),
-        3: TrialResult(None, 0, live=True, startable=True),
+        2: TrialResult(None, 0, live=True, waiting=True),
+        3: TrialResult(None, 0, live=True, waiting=True),
     }
 
     def decided(seconds: float) -> list[tuple[str, int | None]]:

@@ -117,12 +117,11 @@ def _results(spec: SweepSpec, recorded: Sequence[TrialJob]) -> dict[int, TrialRe
 def _result(spec: SweepSpec, own: Sequence[TrialJob]) -> TrialResult:
     lost = len(own) < spec.jobs_per_point or any(job.status in (Status.failed, Status.cancelled) for job in own)
     values = [job.value for job in own if job.value is not None and math.isfinite(job.value)]
-    waiting = [job for job in own if job.status in (Status.queued, Status.paused)]
     return TrialResult(
         value=None if lost or len(values) < len(own) else math.fsum(values) / len(values),
         epochs=sum(job.epoch for job in own),
         live=any(not job.status.terminal and not job.at_limit for job in own),
-        startable=bool(waiting),
+        waiting=any(job.status in (Status.queued, Status.paused) for job in own),
     )
 
 
