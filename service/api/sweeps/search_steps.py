@@ -18,6 +18,7 @@ from service.spec.space import bounds_of
 from service.spec.sweep import SweepSpec, drawn_point, jobs_of
 from service.store import decisions, sweeps, trials
 from service.store.jobs import actions, jobs
+from service.store.jobs.dataset_locks import lock_datasets
 from service.store.sweeps import SweepJob, row_of
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def take_step(context: RequestContext, sweep: Sweep) -> bool:
     with context.database.transaction() as connection:
         decisions.take(connection, sweep.id, len(taken), [*step, *failed])
         try:
-            jobs.lock_datasets(connection, {row["dataset_id"] for row in rows} - {None})
+            lock_datasets(connection, {row["dataset_id"] for row in rows} - {None})
         except NotFound as error:
             raise InvalidSpec.at("/base/data/id", error.detail) from error
         for start in range(0, len(rows), sweeps.CHUNK):
