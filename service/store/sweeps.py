@@ -15,7 +15,8 @@ from service.errors import IdempotencyMismatch, NotFound
 from service.spec.early_stopping import LARGER_IS_BETTER, Monitor
 from service.store.ids import new_id
 from service.store.jobs.actions import cancel_all
-from service.store.jobs.jobs import add, check_queue_limit, lock_datasets, new_row, publish_staged
+from service.store.jobs.dataset_locks import lock_datasets
+from service.store.jobs.jobs import add, check_queue_limit, new_row, publish_staged
 from service.store.schema import jobs, sweeps
 from service.store.tenancy import in_tenant, tenant_of
 
