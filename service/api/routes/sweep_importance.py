@@ -48,7 +48,7 @@ def _importance(context: RequestContext, sweep_id: str) -> SweepImportance:
         raise Conflict(f"importance of parameters needs at least {MIN_POINTS} points with a value: {count} one so far")
     if min(target) == max(target):
         raise Conflict(f"importance of parameters needs points that differ: all have {sweep.monitor} {target[0]:.6g}")
-    columns, left_out = columns_of([point.fields for point in points], names, {})
+    columns, left_out = columns_of([point.fields for point in points], names, sweep.space or {})
     found = shares(columns, scaled(target), context.state.file_process_limits) if columns else []
     ranked = sorted(zip(found, columns, strict=True), key=lambda each: -each[0])
     return SweepImportance(
