@@ -29,6 +29,7 @@ from service.api.middleware.request_id import RequestIdMiddleware
 from service.api.quota import StorageQuota
 from service.api.routes import (
     actions,
+    advice,
     catalog,
     checkpoints,
     dataset_files,
@@ -221,6 +222,7 @@ def _add_routes(app: FastAPI) -> None:
         sweeps,
         sweep_results,
         sweep_decisions,
+        advice,
         models,
         model_aliases,
         model_downloads,
