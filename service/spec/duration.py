@@ -47,7 +47,8 @@ def arrays_of(jobs: Iterable[Resolved]) -> list[list[Resolved]]:
     for own in alike.values():
         most = max(1, min(job.array_limit for job in own))
         row_sets = min(job.row_sets for job in own)
-        current, keys = list[Resolved](), set[str]()
+        current: list[Resolved] = []
+        keys: set[str] = set()
         for job in own:
             if len(current) == most or (job.array_key not in keys and len(keys) == row_sets):
                 arrays.append(current)

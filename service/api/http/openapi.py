@@ -101,9 +101,9 @@ SWEEP_EXAMPLES: dict[str, Example] = {
     "preset": {
         "summary": "The best model for a table: tested recipes, cross-validated, and published under a name",
         "value": {
-            "base": {"data": {"id": "ds_18d2f3c1a2b40007d1e2f3a4", "target": "species"}},
+            "base": {"data": {"kind": "synthetic", "signal": 2.0}},
             "preset": "good",
-            "model": "penguins",
+            "model": "signal",
         },
     },
     "folds": {

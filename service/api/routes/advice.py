@@ -44,8 +44,8 @@ async def advise_early_stopping(
 ) -> EarlyStoppingAdvice:
     """How many epochs each patience from 1 to 50 would have saved over the recorded histories, and at what regret.
 
-    Nothing is trained: the rule runs over the histories of the newest 500 ended jobs that match, at most 50,000 epochs
-    at most. A job without early stopping tells about every patience; one whose own rule monitors the same metric with
+    Nothing is trained: the rule runs over the histories of the newest 500 ended jobs that match, with up to 50,000
+    epochs. A job without early stopping tells about every patience; one whose own rule monitors the same metric with
     patience q tells about smaller ones. Jobs with other rules, forks, and jobs that were cancelled, pruned or failed
     are left out. Intervals are a bootstrap over independent histories: jobs that differ only in seed and fold are one.
     """

@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from service.api import expensive_work, spec_patch
 from service.api.context import JobId, RequestContext, Submitter
 from service.api.http.openapi import problems
-from service.api.routes.jobs import CREATED, IdempotencyKey, answer, fingerprint, profile_for, replay
+from service.api.routes.jobs import CREATED, IdempotencyKey, answer, fingerprint, replay
 from service.api.strict_route import StrictRoute
+from service.api.table_profiles import profile_for
 from service.domain.checkpoint import CheckpointKind
 from service.domain.job import Forked, Job
 from service.errors import Conflict, FieldError, InvalidSpec, json_pointer, located

@@ -17,16 +17,14 @@ from service.api.http.openapi import SPEC_EXAMPLES, problems
 from service.api.pagination import Limit, Page, cursor, page_of
 from service.api.plan import Plan, plan_of
 from service.api.strict_route import StrictRoute
+from service.api.table_profiles import profile_for
 from service.domain.job import Job
 from service.domain.status import Status
 from service.errors import InvalidSpec, NotFound
 from service.spec.base import known
-from service.spec.data import DatasetData
 from service.spec.job import JobSpec, Labels
 from service.spec.limits import file_bytes_of
-from service.spec.resolve import profile_of, resolve
-from service.spec.table import TableProfile
-from service.store import datasets
+from service.spec.resolve import resolve
 from service.store.jobs import jobs
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
@@ -111,17 +109,6 @@ def replay(context: RequestContext, key: str | None, sha256: str) -> Job | None:
 def fingerprint(asked: BaseModel) -> str:
     """SHA-256 of a request, independent of the order of fields and of whether defaults are written out."""
     return hashlib.sha256(json.dumps(asked.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
-
-
-def profile_for(context: RequestContext, spec: JobSpec) -> TableProfile:
-    """The profile of the data of `spec`; raises InvalidSpec for an unknown data set."""
-    if not isinstance(spec.data, DatasetData):
-        return profile_of(spec.data)
-    try:
-        with context.database.reading() as connection:
-            return datasets.get(connection, spec.data.id).profile
-    except NotFound as error:
-        raise InvalidSpec.at("/data/id", error.detail) from error
 
 
 @router.post("/plan", operation_id="plan_job", summary="Plan a job", responses=problems(400, 413, 415))

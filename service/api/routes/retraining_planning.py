@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from service.api.routes.jobs import profile_for, read_job
+from service.api.routes.jobs import read_job
 from service.api.spec_patch import apply
 from service.api.sweeps.planning import plan_sweep
+from service.api.table_profiles import profile_for
 from service.domain.retraining import LeftOut, RetrainingPlan
 from service.domain.status import Status
 from service.domain.sweep import SweepStatus

@@ -47,7 +47,7 @@ def plan_of_sweep(context: RequestContext, asked: SweepSpec) -> SweepPlan:
     sweep = planned(context, asked)
     spec, jobs = sweep.spec, [job.resolved for job in sweep.jobs]
     arrays = arrays_of(jobs)
-    with context.state.database.reading() as connection:
+    with context.database.reading() as connection:
         trainers = sum(worker.trainers for worker in workers.find(connection)) or 1
     seconds = [array_seconds(array) for array in arrays]
     return SweepPlan(
