@@ -1,4 +1,4 @@
-"""Ended jobs whose histories advice is drawn from: newest first, bounded in number and length."""
+"""Recorded curves of many jobs: of ended ones, bounded in number and length, for advice; of a sweep, for replays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from service.domain.epoch import EpochValue
-from service.domain.status import StopReason
+from service.domain.status import Status, StopReason
 from service.spec.early_stopping import Monitor
 from service.spec.job import SPEC_VERSION
 from service.store.schema import epochs, jobs
@@ -81,6 +81,41 @@ def find(connection: Connection, which: JobFilter, dataset_id: str | None) -> tu
             unit = row.sweep_id + json.dumps(without_replicates(row.point or {}), sort_keys=True)
         found.append(EndedJob(row.id, unit, row.early_stopping, row.monitor, StopReason(row.stop_reason)))
     return found, truncated
+
+
+@dataclass(frozen=True)
+class SweepCurve:
+    """A job of a sweep whose curve is replayed."""
+
+    id: str
+    trial: int | None
+    """The number of its trial; None if the sweep does not search."""
+    point: dict[str, Any]
+    status: Status
+    stop_reason: StopReason | None
+    epochs: int
+    max_epochs: int
+    monitor: Monitor
+
+
+def of_sweep(connection: Connection, sweep_id: str) -> list[SweepCurve]:
+    """The jobs of a sweep, as submitted."""
+    names = ("id", "trial", "point", "status", "stop_reason", "epoch", "max_epochs", "monitor")
+    query = select(*(jobs.c[name] for name in names))
+    these = query.where(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id).order_by(jobs.c.id)
+    return [
+        SweepCurve(
+            id=row.id,
+            trial=row.trial,
+            point=row.point or {},
+            status=Status(row.status),
+            stop_reason=None if row.stop_reason is None else StopReason(row.stop_reason),
+            epochs=row.epoch,
+            max_epochs=row.max_epochs,
+            monitor=Monitor(row.monitor),
+        )
+        for row in connection.execute(these)
+    ]
 
 
 def values(connection: Connection, job_ids: Sequence[str], monitor: Monitor) -> Iterator[tuple[str, list[EpochValue]]]:

@@ -35,6 +35,7 @@ CHANGES_NOTHING = {
     "predict",
     "predict_by_model",
     "replay_early_stopping",
+    "replay_sweep",
 }
 SPEC = {"data": {"kind": "synthetic", "rows": 100}}
 BODIES: dict[str, Any] = {
@@ -44,6 +45,7 @@ BODIES: dict[str, Any] = {
     "fork_job": {"checkpoint": "best"},
     "predict": {"rows": [{"x0": 1.0}]},
     "replay_early_stopping": {"rules": [{"patience": 3}]},
+    "replay_sweep": {"rules": [{"kind": "halving"}]},
     "create_model_version": {"name": "other", "from": {"job": "job_0"}},
     "move_alias": {"version": 1},
     "evaluate_model": {"rows": [{"x0": 1.0, "y": 1.0}]},
