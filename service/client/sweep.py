@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from service.client import progress_bar
 from service.client.job import Job
+from service.domain.importance import SweepImportance
 from service.domain.job import Job as JobState
 from service.domain.sweep import Sweep as State
 from service.domain.sweep import SweepPoint, SweepResult, SweepStatus
@@ -80,6 +81,10 @@ class Sweep:
         `versus_best` whether it can be told from the best one."""
         rows = self._transport.pages(f"{self._path}/summary", {"limit": PAGE_ROWS})
         return list(map(SweepPoint.model_validate, rows))
+
+    def importance(self) -> SweepImportance:
+        """How much each parameter matters for the value of the points; needs scikit-learn on the server."""
+        return SweepImportance.model_validate(self._transport.json("GET", f"{self._path}/importance"))
 
     def best(self) -> Job:
         """The best job in `state`; raises LookupError while no job has a value."""

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from service.spec.job import JobChange
 
 _RUNNING = jobs.c.status == Status.running
-_SEARCHED = exists().where(sweeps.c.id == jobs.c.sweep_id, sweeps.c.pending)  # its sweep has decisions due
+# Its sweep has decisions due.
+_SEARCHED = exists().where(sweeps.c.tenant == jobs.c.tenant, sweeps.c.id == jobs.c.sweep_id, sweeps.c.pending)
 _WAITING = jobs.c.status.in_([Status.queued, Status.paused])
 
 
