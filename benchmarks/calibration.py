@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from sklearn.model_selection import train_test_split
 
-from benchmarks import quality, variants
+from benchmarks import tables
 from bestepoch import Client
 from examples.local_service import running_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pandas as pd
 
 LEVEL, FOLDS = 0.9, 5
 WAYS = ("one network", f"{FOLDS} folds")
@@ -32,7 +32,7 @@ WAYS = ("one network", f"{FOLDS} folds")
 
 def main() -> None:
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    tables = [*variants.TABLES, *quality.tables()] if len(sys.argv) < 3 else sys.argv[2].split(",")
+    names = tables.NAMES if len(sys.argv) < 3 else sys.argv[2].split(",")
     ratios, coverages = list[float](), list[float]()
     print("table", "model", "rows", "raw", "calibrated", "ratio", "coverage", "size", sep="\t")
     with (
@@ -40,7 +40,7 @@ def main() -> None:
         running_service(Path(home)) as http,
         Client(str(http.base_url)) as client,
     ):
-        for name in tables:
+        for name in names:
             for seed in range(seeds):
                 for way, found in measure(client, name, seed).items():
                     print(name, way, *found, sep="\t", flush=True)
@@ -52,33 +52,18 @@ def main() -> None:
     print(f"coverage of {LEVEL}: mean {np.mean(coverages):.3f}, from {min(coverages):.3f} to {max(coverages):.3f}")
 
 
-def table(name: str) -> tuple[pd.DataFrame, str]:
-    """A table and its target."""
-    if name in variants.TABLES:
-        return variants.table(name)
-    rows, target = quality.tables()[name]
-    return pd.DataFrame(rows), target
-
-
 def measure(client: Client, name: str, seed: int) -> dict[str, list[str]]:
     """The scores of both models."""
-    frame, target = table(name)
-    numeric = pd.api.types.is_float_dtype(frame[target]) or frame[target].nunique() > 20
-    if not numeric:
-        frame[target] = frame[target].astype(str)
-    train, held = train_test_split(
-        frame, test_size=0.25, random_state=seed, stratify=None if numeric else frame[target]
-    )
-    data = client.upload(train, name=name)
-    spec: dict[str, Any] = {"task": "regression" if numeric else "classification", "seed": seed}
-    job = client.train(data, target, **spec).wait()
-    folds = client.sweep(data, target, folds=FOLDS, **spec).wait()
+    table = tables.load(name, seed)
+    data = client.upload(table.train, name=name)
+    spec: dict[str, Any] = {"task": "classification" if table.has_classes else "regression", "seed": seed}
+    job = client.train(data, table.target, **spec).wait()
+    folds = client.sweep(data, table.target, folds=FOLDS, **spec).wait()
     model = f"{name.lower().replace('_', '-')}-{seed}"
     client.models.create(model, folds)
-    rows = held.drop(columns=target).astype(object)
-    asked = rows.where(rows.notna(), None).to_dict("records")
+    asked = table.test.astype(object).where(table.test.notna(), None).to_dict("records")
     ways: dict[str, Callable[..., Any]] = dict(zip(WAYS, (job.predict, client.models.get(model).predict), strict=True))
-    return {way: scores(predict, asked, held[target]) for way, predict in ways.items()}
+    return {way: scores(predict, asked, table.truth) for way, predict in ways.items()}
 
 
 def scores(predict: Callable[..., Any], rows: list[dict[str, Any]], truth: pd.Series[Any]) -> list[str]:

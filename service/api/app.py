@@ -59,6 +59,7 @@ from service.api.routes import (
 )
 from service.api.sweeps.driver import SweepDriver
 from service.concurrency.fair_slots import FairLimiter
+from service.search.tpe_process import TpeProcess
 from service.settings import memory_bytes
 from service.spec.limits import JobLimits
 
@@ -134,6 +135,7 @@ def _state(
         read_batcher=ReadBatcher(),
         metrics=Metrics(database, {"home": settings.home, "artifacts": settings.artifacts}),
         decisions_due=Event(),
+        tpe=TpeProcess(),
         readiness_check=SingleFlight(),
         parse_slots=CapacityLimiter(PARSE_SLOTS),
         ingest_slots=FairLimiter(*INGEST_SLOTS),
@@ -158,6 +160,7 @@ def _lifespan(watcher: Watcher, sampler: Sampler) -> Callable[[FastAPI], Abstrac
         yield
         watcher.stop()
         await to_thread.run_sync(driver.stop)
+        await to_thread.run_sync(app.state.shared.tpe.close)
         await sampler.stop()
         await watcher.join()
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from service.domain.model_ref import ModelRef
     from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
     from service.domain.report import EvaluationInputs, ReportInputs, StoredFile
+    from service.search.tpe_process import TpeProcess
     from service.settings import Settings
     from service.spec.limits import JobLimits
     from service.spec.read_options import ReadOptions
@@ -134,6 +135,7 @@ class AppState:
     read_batcher: ReadBatcher
     metrics: Metrics
     decisions_due: Event  # wakes the driver of sweeps
+    tpe: TpeProcess
     readiness_check: SingleFlight
     parse_slots: CapacityLimiter  # threads for large JSON bodies, apart from those that answer short requests
     # Slots for long work, each kind in threads apart from those that answer short requests. See decision 43.

@@ -1,4 +1,4 @@
-"""Commands for jobs: train, watch, jobs, show, cancel, download, predict."""
+"""Commands for jobs: train, watch, jobs, show, cancel, resume, download, predict."""
 
 from __future__ import annotations
 
@@ -117,6 +117,14 @@ def cancel(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_jso
     """Cancel a job; its best checkpoint is kept."""
     with connect(url, api_key) as client:
         job = client.job(job_id).cancel()
+    typer.echo(job.state.model_dump_json() if as_json else repr(job)[1:-1])
+
+
+@app.command()
+def resume(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
+    """Resume a paused job, or train one that its sweep has pruned to its end."""
+    with connect(url, api_key) as client:
+        job = client.job(job_id).resume()
     typer.echo(job.state.model_dump_json() if as_json else repr(job)[1:-1])
 
 

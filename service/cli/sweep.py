@@ -22,6 +22,7 @@ app = typer.Typer()
 
 MAX_ROWS = 20  # of the leaderboard
 MAX_VALUE_LENGTH = 40
+VERDICTS = {"not_distinguishable": "no clear difference", "best": "best", "worse": "worse", "unknown": "unknown"}
 SCORES = ("val_accuracy", "val_r2")  # shown beside the monitored metric
 
 
@@ -105,17 +106,21 @@ def _leaderboard(state: State, points: list[SweepPoint]) -> None:
     if state.folds is not None:
         names.remove("split.folds")  # the same in every row
     scores = [name for name in SCORES if name != state.monitor and any(name in point.metrics for point in points)]
+    count = max(point.value.n for point in points if point.value is not None)
     rows = []
     for rank, point in enumerate(points[:MAX_ROWS], start=1):
         changes = [_shortened(point.point[name]) if name in point.point else "" for name in names]
-        measured = [_mean_and_std(point.value), _epochs(point.best_epoch)]
-        rows.append([str(rank), *changes, *measured, *(_mean_and_std(point.metrics.get(name)) for name in scores)])
-    print_table(["", *map(partial(_short, names), names), state.monitor, "best epoch", *scores], rows)
+        measured = [_mean_and_error(point.value), _epochs(point.best_epoch)]
+        measured += [_mean_and_error(point.metrics.get(name)) for name in scores]
+        rows.append([str(rank), *changes, *measured, *([_versus_best(point)] if count > 1 else [])])
+    compared = ["versus best"] if count > 1 else []
+    print_table(["", *map(partial(_short, names), names), state.monitor, "best epoch", *scores, *compared], rows)
     if len(points) > MAX_ROWS:
         typer.echo(f"and {len(points) - MAX_ROWS} more configurations")
-    count = max(point.value.n for point in points if point.value is not None)
     if count > 1:
-        typer.echo(f"mean ± standard deviation over {count} {'folds' if state.folds else 'seeds'}")
+        typer.echo(f"mean ± standard error over {count} {'folds' if state.folds else 'seeds'}")
+    elif len(points) > 1:
+        typer.echo("one run each: differences may be chance; train replicates or folds to know")
 
 
 def _short(names: list[str], name: str) -> str:
@@ -124,11 +129,20 @@ def _short(names: list[str], name: str) -> str:
     return name.rpartition(".")[2] if last.count(name.rpartition(".")[2]) == 1 else name
 
 
-def _mean_and_std(spread: Spread | None) -> str:
-    """Mean ± standard deviation; the latter for two or more values."""
+def _mean_and_error(spread: Spread | None) -> str:
+    """Mean ± standard error; the latter for two or more values."""
     if spread is None or spread.mean is None:
         return ""
-    return f"{spread.mean:.4f}" + ("" if spread.std is None else f" ± {spread.std:.4f}")
+    return f"{spread.mean:.4f}" + ("" if spread.standard_error is None else f" ± {spread.standard_error:.4f}")
+
+
+def _versus_best(point: SweepPoint) -> str:
+    """Whether the point can be told from the best one."""
+    versus = point.versus_best
+    if versus is None:
+        return ""
+    p_value = "" if versus.p_value is None else f" (p = {versus.p_value:.2g})"
+    return f"{VERDICTS[versus.verdict]}{p_value}"
 
 
 def _epochs(spread: EpochSpread | None) -> str:

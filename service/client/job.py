@@ -167,7 +167,7 @@ class Job:
         return self._control("pause")
 
     def resume(self) -> Job:
-        """Resume a paused job."""
+        """Resume a paused job, or train one that its sweep has pruned to its end."""
         return self._control("resume")
 
     def fork(self, checkpoint: Kind = "last", **changes: Any) -> Job:

@@ -79,7 +79,8 @@ class Sweep:
         return list(map(SweepResult.model_validate, rows))
 
     def summary(self) -> list[SweepPoint]:
-        """A row per configuration, best mean first: mean and standard deviation over its seeds or folds."""
+        """A row per configuration, best mean first: mean with standard error over its seeds or folds, and in
+        `versus_best` whether it can be told from the best one."""
         rows = self._transport.pages(f"{self._path}/summary", {"limit": PAGE_ROWS})
         return list(map(SweepPoint.model_validate, rows))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -56,6 +57,20 @@ class DecisionKind(OpenEnum):
     failed = "failed"
 
 
+@dataclass(frozen=True)
+class NewDecision:
+    """A decision to be recorded; the fields are those of `Decision`."""
+
+    kind: DecisionKind
+    reason: str
+    trial: int | None = None
+    rung: int | None = None
+    bracket: int | None = None
+    point: dict[str, Any] | None = None
+    value: float | None = None
+    epochs: int | None = None
+
+
 class Decision(FrozenModel):
     """A decision of a sweep."""
 
@@ -64,7 +79,7 @@ class Decision(FrozenModel):
     kind: DecisionKind
     """`proposed`: a trial was queued. `promoted`, `pruned`: at the end of a rung, a trial trains on, or does not.
     `stopped`: the search has ended, by its budget for example. `published`: the version of the model was made.
-    `failed`: the sweep cannot go on."""
+    `failed`: a trial cannot be trained; without a trial, the sweep cannot go on."""
     trial: int | None = None
     """The trial, from 1: a point with all its seeds and folds."""
     rung: int | None = None
@@ -76,7 +91,8 @@ class Decision(FrozenModel):
     value: float | None = None
     """The trial's value: the mean of the monitored metric over its jobs, each at its best epoch."""
     epochs: int | None = None
-    """`proposed` and `promoted`: the epoch up to which its jobs may train now. `pruned`: the one they have reached."""
+    """`proposed` and `promoted`: the epoch up to which its jobs may train now; null: to the end of their spec.
+    `pruned`: the limit of the rung."""
     reason: str
     """The reason in a sentence."""
     created_at: datetime
@@ -119,6 +135,10 @@ class Sweep(FrozenModel):
     """Number of assignments of rows to folds that each point is trained on."""
     retrains: str | None = None
     """The job whose report this sweep was made for, by retraining; null for other sweeps."""
+    space: dict[str, Any] | None = None
+    """The space from which trials are drawn, as submitted."""
+    search: dict[str, Any] | None = None
+    """The search: how trials are proposed and pruned; null for sweeps that train all points to their end."""
     preset: str | None = None
     """The preset that the points come from, as submitted."""
     recipes: str | None = None
@@ -171,6 +191,9 @@ class Spread(FrozenModel):
     """Mean."""
     std: float | None
     """Standard deviation (divided by n - 1); null for n = 1."""
+    standard_error: float | None = None
+    """Standard error of the mean, with folds corrected for the training rows that they share (Nadeau and Bengio, 2003);
+    null for n = 1."""
 
 
 class EpochSpread(FrozenModel):
@@ -182,6 +205,25 @@ class EpochSpread(FrozenModel):
     """Median."""
     max: int
     """Maximum."""
+
+
+Verdict = Literal["best", "worse", "not_distinguishable", "unknown"]
+
+
+class VersusBest(FrozenModel):
+    """A point compared with the best one, by a paired t test over the seeds or folds that both have."""
+
+    difference: float | None = None
+    """Mean of the monitored metric minus that of the best point, over the runs that both have; null without one."""
+    standard_error: float | None = None
+    """Standard error of the difference, corrected as that of a mean; null with fewer than two runs in common."""
+    p_value: float | None = None
+    """Two-sided p-value, adjusted for the number of points; null where no test is possible."""
+    verdict: Verdict
+    """`worse`: the p-value is at most 0.05. `not_distinguishable`: the difference may be chance. `unknown`: no test is
+    possible, for example because each point has one run."""
+    reason: str
+    """The verdict in words."""
 
 
 class SweepPoint(FrozenModel):
@@ -197,3 +239,5 @@ class SweepPoint(FrozenModel):
     """Mean and std of all losses and metrics at their best epochs."""
     best_epoch: EpochSpread | None
     """Range of their best epochs; null if no job has one."""
+    versus_best: VersusBest | None = None
+    """How the point compares with the best one."""

@@ -225,5 +225,12 @@ def as_text(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
+def rounded(parameter: Parameter, value: Any) -> Any:
+    """A number of the parameter's range, with so few digits as drawn ones have."""
+    if isinstance(parameter, UniformParameter):
+        return _rounded(value, parameter.uniform)
+    return _rounded(value, parameter.log) if isinstance(parameter, LogParameter) else value
+
+
 def _rounded(value: float, bounds: tuple[float, float]) -> float:
     return min(max(float(f"{value:.{DIGITS}g}"), bounds[0]), bounds[1])

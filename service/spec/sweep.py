@@ -17,10 +17,12 @@ from service.spec.capped_errors import CapErrors
 from service.spec.job import JobSpec, Labels
 from service.spec.model import Label, Selection
 from service.spec.search import Search, search_errors
-from service.spec.space import MAX_NAMES, Space
+from service.spec.space import MAX_NAMES, ChoiceParameter, Space, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from service.spec.space import Parameter
 
 FOLD = ("split.folds", "split.fold")
 REPEAT = "split.repeat"
@@ -214,9 +216,17 @@ def jobs_of(sweep: SweepSpec, point: Point) -> Iterator[Point]:
             yield replace(folded, changes={**folded.changes, "seed": sweep.base.seed + replicate})
 
 
-def drawn_point(changes: Mapping[str, Any]) -> Point:
+def drawn_point(space: Mapping[str, Parameter], changes: Mapping[str, Any]) -> Point:
     """A point drawn from the sweep's space."""
-    return Point(dict(changes), {name: json_pointer("space", name) for name in changes}, "/space")
+    return Point(dict(changes), {name: _place(space, name, value) for name, value in changes.items()}, "/space")
+
+
+def _place(space: Mapping[str, Parameter], name: str, value: Any) -> str:
+    """The pointer to a choice, or to the name of a range."""
+    parameter = space[name]
+    if not isinstance(parameter, ChoiceParameter):
+        return json_pointer("space", name)
+    return json_pointer("space", name, "choice", list(map(as_text, parameter.choice)).index(as_text(value)))
 
 
 def _folds(sweep: SweepSpec, point: Point) -> Iterator[Point]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.domain.status import Status
-from service.domain.sweep import Decision, DecisionKind
+from service.domain.sweep import Decision
 from service.store.decision_tables import sweep_decisions
 from service.store.schema import jobs, sweeps
 from service.store.tenancy import in_tenant, tenant_of
@@ -20,23 +19,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from service.domain.sweep import NewDecision
+
 
 class AlreadyDecided(Exception):
     """Another process has taken the decision, or the sweep takes none any more."""
-
-
-@dataclass(frozen=True)
-class NewDecision:
-    """A decision to be recorded; the fields are those of `Decision`."""
-
-    kind: DecisionKind
-    reason: str
-    trial: int | None = None
-    rung: int | None = None
-    bracket: int | None = None
-    point: dict[str, Any] | None = None
-    value: float | None = None
-    epochs: int | None = None
 
 
 def pending(connection: Connection) -> list[tuple[str, str, str | None]]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from service.comparison.leaderboard import number_of_folds, with_comparisons
+from service.comparison.paired_test import mean_of, standard_error
 from service.domain.sweep import EpochSpread, Spread, SweepPoint, SweepResult
 from service.errors import NotFound
 from service.spec.early_stopping import Monitor
@@ -55,7 +58,7 @@ def results(
 
     Raises NotFound.
     """
-    _monitor(connection, sweep_id)
+    _compared_by(connection, sweep_id)
     query = (
         select(*_COLUMNS)
         .join(sweeps, sweeps.c.id == jobs.c.sweep_id)
@@ -66,19 +69,24 @@ def results(
 
 
 def summary(connection: Connection, sweep_id: str) -> list[SweepPoint]:
-    """The sweep's points, best mean first, those without a value last; raises NotFound."""
-    return [point for point, _ in points(connection, sweep_id)]
+    """The sweep's points compared with the best, best mean first, those without a value last; raises NotFound."""
+    by = _compared_by(connection, sweep_id)
+    rows = results(connection, sweep_id, order=Order.submitted)
+    groups = grouped(rows, larger_is_better=by.monitor.larger_is_better, folds=by.folds)
+    return with_comparisons(groups, larger_is_better=by.monitor.larger_is_better, folds=by.folds)
 
 
 def points(connection: Connection, sweep_id: str) -> list[tuple[SweepPoint, list[SweepResult]]]:
     """The sweep's points with their jobs, best mean first, those without a value last; raises NotFound."""
-    monitor = _monitor(connection, sweep_id)
+    by = _compared_by(connection, sweep_id)
     rows = results(connection, sweep_id, order=Order.submitted)
-    return grouped(rows, larger_is_better=monitor.larger_is_better)
+    return grouped(rows, larger_is_better=by.monitor.larger_is_better, folds=by.folds)
 
 
-def grouped(rows: Iterable[SweepResult], *, larger_is_better: bool) -> list[tuple[SweepPoint, list[SweepResult]]]:
-    """Group jobs that differ only in seed, fold and repeat; best mean first."""
+def grouped(
+    rows: Iterable[SweepResult], *, larger_is_better: bool, folds: int | None = None
+) -> list[tuple[SweepPoint, list[SweepResult]]]:
+    """Group jobs that differ only in seed, fold and repeat; best mean first. `folds`: those of the base spec."""
     groups: dict[str, list[SweepResult]] = {}
     for row in rows:
         groups.setdefault(json.dumps(_without_replicates(row.point), sort_keys=True), []).append(row)
@@ -87,14 +95,24 @@ def grouped(rows: Iterable[SweepResult], *, larger_is_better: bool) -> list[tupl
         mean = None if found[0].value is None else found[0].value.mean
         return (True, 0.0) if mean is None else (False, -mean if larger_is_better else mean)
 
-    return sorted(((_point(group), group) for group in groups.values()), key=sort_key)
+    return sorted(((_point(group, folds), group) for group in groups.values()), key=sort_key)
 
 
-def _monitor(connection: Connection, sweep_id: str) -> Monitor:
-    monitor = connection.scalar(select(sweeps.c.monitor).where(in_tenant(connection, sweeps), sweeps.c.id == sweep_id))
-    if monitor is None:
+@dataclass(frozen=True)
+class _ComparedBy:
+    """What the jobs of a sweep are compared by."""
+
+    monitor: Monitor
+    folds: int | None
+    """Number of folds in the base spec."""
+
+
+def _compared_by(connection: Connection, sweep_id: str) -> _ComparedBy:
+    query = select(sweeps.c.monitor, sweeps.c.spec[("base", "split")].as_json().label("split"))
+    row = connection.execute(query.where(in_tenant(connection, sweeps), sweeps.c.id == sweep_id)).first()
+    if row is None:
         raise NotFound(f"no sweep {sweep_id!r}")
-    return Monitor(monitor)
+    return _ComparedBy(Monitor(row.monitor), (row.split or {}).get("folds"))
 
 
 def _result(row: Row[Any]) -> SweepResult:
@@ -109,20 +127,21 @@ def _without_replicates(point: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in point.items() if name not in REPLICATES}
 
 
-def _point(rows: Sequence[SweepResult]) -> SweepPoint:
+def _point(rows: Sequence[SweepResult], folds: int | None) -> SweepPoint:
     names = dict.fromkeys(name for row in rows for name in row.metrics)
-    metrics = {name: _spread((row.point, row.metrics.get(name)) for row in rows) for name in names}
+    folds = number_of_folds(rows, folds)
+    metrics = {name: _spread(((row.point, row.metrics.get(name)) for row in rows), folds) for name in names}
     epochs = [row.best_epoch for row in rows if row.best_epoch is not None]
     return SweepPoint(
         point=_without_replicates(rows[0].point),
         jobs=len(rows),
-        value=_spread((row.point, row.value) for row in rows),
+        value=_spread(((row.point, row.value) for row in rows), folds),
         metrics={name: spread for name, spread in metrics.items() if spread is not None},
         best_epoch=EpochSpread(min=min(epochs), median=median(epochs), max=max(epochs)) if epochs else None,
     )
 
 
-def _spread(found: Iterable[tuple[dict[str, Any], float | None]]) -> Spread | None:
+def _spread(found: Iterable[tuple[dict[str, Any], float | None]], folds: int | None) -> Spread | None:
     """Mean and std over jobs; with folds, over the folds' means: seeds on the same rows are not independent samples."""
     units: dict[Any, list[float]] = {}
     for index, (point, value) in enumerate(found):
@@ -130,14 +149,18 @@ def _spread(found: Iterable[tuple[dict[str, Any], float | None]]) -> Spread | No
             fold = point.get("split.fold")
             unit = -1 - index if fold is None else (point.get("split.repeat", 1), fold)
             units.setdefault(unit, []).append(value)
-    values = [sum(unit) / len(unit) for unit in units.values()]
+    values = [mean_of(unit) for unit in units.values()]
     if not values:
         return None
-    n = len(values)
-    mean = sum(values) / n
+    n, mean = len(values), mean_of(values)
     # Not `**`, which raises OverflowError for huge floats; the product is infinite.
     std = math.sqrt(sum((v - mean) * (v - mean) for v in values) / (n - 1)) if n > 1 else None
-    return Spread(n=n, mean=_finite(mean), std=None if std is None else _finite(std))
+    return Spread(
+        n=n,
+        mean=_finite(mean),
+        std=None if std is None else _finite(std),
+        standard_error=standard_error(values, folds),
+    )
 
 
 def _finite(value: float) -> float | None:

@@ -13,9 +13,11 @@ from service.domain.status import LIVE, Status
 from service.domain.sweep import Sweep, SweepBest, SweepStatus
 from service.errors import IdempotencyMismatch, NotFound
 from service.spec.early_stopping import LARGER_IS_BETTER, Monitor
+from service.store.decisions import record
 from service.store.ids import new_id
 from service.store.jobs.actions import cancel_all
-from service.store.jobs.jobs import add, check_queue_limit, lock_datasets, new_row, publish_staged
+from service.store.jobs.dataset_locks import lock_datasets
+from service.store.jobs.jobs import add, check_queue_limit, new_row, publish_staged
 from service.store.schema import jobs, sweeps
 from service.store.tenancy import in_tenant, tenant_of
 
@@ -24,10 +26,21 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Row
 
+    from service.domain.sweep import NewDecision
     from service.spec.resolve import Resolved
     from service.spec.sweep import SweepSpec
 
-STORED = {"grid", "points", "replicates", "folds", "repeats", "preset", "model", "select"}  # fields beside the base
+STORED = {
+    "grid",
+    "points",
+    "search",
+    "replicates",
+    "folds",
+    "repeats",
+    "preset",
+    "model",
+    "select",
+}  # fields beside the base
 FIELDS = ("id", "name", "labels", "monitor", "retrains", "pending", "published", "error", "created_at")
 CHUNK = 200  # jobs in one transaction: holds SQLite's write lock for about 50 ms
 
@@ -46,6 +59,8 @@ class SweepJob:
 
     point: dict[str, Any]
     resolved: Resolved
+    trial: int | None = None
+    epoch_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,7 @@ class NewSweep:
 
     row: dict[str, Any]
     jobs: Sequence[dict[str, Any]]
+    decisions: Sequence[NewDecision] = ()
 
     @property
     def chunks(self) -> Sequence[Sequence[dict[str, Any]]]:
@@ -72,10 +88,12 @@ def prepare(
     retrains: str | None = None,
     recipes: str | None = None,
     key: str | None = None,
+    decisions: Sequence[NewDecision] = (),
 ) -> NewSweep:
     """Build the rows of a new sweep.
 
-    `retrains`: the job that it retrains; `recipes`: their version, of a preset; `key`: the id of the caller's API key.
+    `retrains`: the job that it retrains; `recipes`: their version, of a preset; `key`: the id of the caller's API key;
+    `decisions`: those of a search that propose its first trials.
     """
     row = {
         "id": new_id("swp"),
@@ -85,6 +103,7 @@ def prepare(
         "spec": {
             "base": spec.base.model_dump(mode="json", exclude_unset=True),
             **spec.model_dump(mode="json", include=STORED),
+            **spec.model_dump(mode="json", include={"space"}, exclude_unset=True),
             "recipes": recipes,
             "select": spec.selection if spec.model else None,
         },
@@ -93,10 +112,16 @@ def prepare(
         "request_sha256": request_sha256,
         "retrains": retrains,
         "key": key,
-        "pending": spec.model is not None,
+        "pending": spec.model is not None or spec.search is not None,
         "created_at": datetime.now(UTC),
     }
-    return NewSweep(row, [{**new_row(job.resolved, tenant), "point": job.point} for job in planned])
+    return NewSweep(row, [row_of(job, tenant) for job in planned], decisions)
+
+
+def row_of(job: SweepJob, tenant: str) -> dict[str, Any]:
+    """The row of a job of a sweep, without the sweep's id."""
+    row = new_row(job.resolved, tenant, trial=job.trial, epoch_limit=job.epoch_limit)
+    return {**row, "point": job.point}
 
 
 def create(connection: Connection, new: NewSweep, *, staged: Sequence[str] = (), max_queued: int) -> tuple[Sweep, bool]:
@@ -120,6 +145,7 @@ def create(connection: Connection, new: NewSweep, *, staged: Sequence[str] = (),
     left = [{**job, "sweep_id": new.row["id"]} for job in new.jobs[len(staged) :]]
     for start in range(0, len(left), CHUNK):
         add(connection, left[start : start + CHUNK])
+    record(connection, new.row["id"], 0, new.decisions)
     return get(connection, new.row["id"]), True
 
 

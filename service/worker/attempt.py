@@ -37,6 +37,7 @@ class Attempt:
     resumed_after: int | None = None  # set: delete the history past this epoch, which earlier attempts wrote
     pending: list[Epoch] = field(default_factory=list)  # rows to be written
     events: list[NewEvent] = field(default_factory=list)  # entries of the job's log to be written
+    epoch: int = 0  # the last finished epoch, of this attempt or the saved state that it resumes from
     last: Epoch | None = None  # the last epoch of this attempt
     best: Epoch | None = None
     published: Checkpoint | None = None  # the best checkpoint that the database names
@@ -47,9 +48,14 @@ class Attempt:
         """Take a finished epoch."""
         self.pending.append(row)
         self.seconds += row.seconds
-        self.last = row
+        self.last, self.epoch = row, row.epoch
         if row.is_best:
             self.best = row
+
+    @property
+    def at_epoch_limit(self) -> bool:
+        """Whether the job's limit allows no further epoch."""
+        return self.claim.epoch_limit is not None and self.epoch >= self.claim.epoch_limit
 
     @property
     def best_is_published(self) -> bool:

@@ -112,6 +112,11 @@ class Recorder:
         self._leave(released)
         return result
 
+    def release_at_limit(self) -> None:
+        """At an epoch's end, release the attempts whose jobs have reached their epoch limit: they become paused."""
+        if limited := [number for number, attempt in self._active.items() if attempt.at_epoch_limit]:
+            self.release(limited)
+
     def finish(self, outcomes: Mapping[int, Outcome]) -> FlushResult:
         """Publish these attempts' files and end their jobs in one transaction; retries until the database answers."""
         ended = {number: self._active[number] for number in outcomes}

@@ -67,7 +67,7 @@ def resume(artifacts: Artifacts, attempt: Attempt, saved: SavedState | None, mac
         attempt.events.append(_start_over(attempt.claim.job_id, OTHER_ENGINE, differences))
         return
     snapshot = point.snapshot
-    attempt.resume_point, attempt.resumed_after = point, snapshot.epoch
+    attempt.resume_point, attempt.resumed_after, attempt.epoch = point, snapshot.epoch, snapshot.epoch
     attempt.seconds = sum(row.seconds for row in rows)
     attempt.best = rows[snapshot.best_epoch - 1] if snapshot.best_epoch else None
     attempt.published = best

@@ -124,6 +124,7 @@ class Trainer:
         for attempt in recorder.attempts:
             attempt.resume_point = None  # its tensors are copied
         del points
+        recorder.release_at_limit()  # jobs that an earlier attempt has trained to it
         while recorder.active:
             training.drop(set(training.active) - recorder.active)
             self._record(recorder, packer, training)
@@ -168,7 +169,7 @@ class Trainer:
         return jobs, TableFile(self._artifacts.path(key), sha256)
 
     def _record(self, recorder: Recorder, packer: WeightsPacker, training: Training) -> None:
-        """Train and record an epoch of every job, and end the jobs that are done or were asked to stop."""
+        """Train and record an epoch of every job, and end or release those that are done or were asked to stop."""
         ended = {}
         for report in training.epoch():
             recorder.add(report.member, report.row)
@@ -177,6 +178,7 @@ class Trainer:
         for packer.evaluations in training.evaluate_best(ended):
             recorder.finish({n: _outcome(ended[n], found) for n, found in packer.evaluations.items()})
         packer.evaluations = {}
+        recorder.release_at_limit()
         flushed = recorder.flush()
         if flushed.cancelled:
             recorder.finish(dict.fromkeys(flushed.cancelled, CANCELLED))

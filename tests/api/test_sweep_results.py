@@ -125,5 +125,59 @@ def test_cross_validation_trains_each_point_on_every_fold(client: TestClient, da
         train(database, val_loss=loss)
     better, worse = client.get(f"/v1/sweeps/{sweep['id']}/summary").json()["data"]
     assert better["point"] == {"batch_size": 16, "split.folds": 3}
-    assert (better["jobs"], better["value"]) == (6, {"n": 3, "mean": pytest.approx(0.3), "std": pytest.approx(0)})
-    assert worse["value"] == {"n": 3, "mean": pytest.approx(13 / 30), "std": pytest.approx(0.4041, abs=1e-4)}
+    none = pytest.approx(0)
+    assert (better["jobs"], better["value"]) == (
+        6,
+        {"n": 3, "mean": pytest.approx(0.3), "std": none, "standard_error": none},
+    )
+    error = pytest.approx(0.4041 * (1 / 3 + 1 / 2) ** 0.5, abs=1e-4)  # a fold has half as many rows as train
+    assert worse["value"] == {
+        "n": 3,
+        "mean": pytest.approx(13 / 30),
+        "std": pytest.approx(0.4041, abs=1e-4),
+        "standard_error": error,
+    }
+    assert (better["versus_best"]["verdict"], worse["versus_best"]["verdict"]) == ("best", "not_distinguishable")
+    assert worse["versus_best"]["standard_error"] == error
+
+
+def test_the_summary_says_which_configurations_can_be_told_from_the_best(
+    client: TestClient, database: Database
+) -> None:
+    sweep = submit(client, grid={"batch_size": [8, 16, 32]}, replicates=4).json()
+    assert compared(client, sweep)[8] == {**UNKNOWN, "reason": "no job has a value yet"}
+    for loss in (0.50, 0.51, 0.52, 0.53, 0.9, 0.92, 0.9, 0.93, 0.49, 0.55, 0.51, 0.52):
+        train(database, val_loss=loss)
+
+    found = compared(client, sweep)
+
+    assert found[8] == {**UNKNOWN, "difference": 0.0, "verdict": "best", "reason": "best mean of 3 configurations"}
+    worse, similar = found[16], found[32]
+    assert (worse["verdict"], worse["difference"]) == ("worse", pytest.approx(0.3975))
+    assert 0 < worse["p_value"] < 0.001
+    assert worse["reason"].startswith("worse by 0.397 (standard error 0.0063, p = ")
+    assert worse["reason"].endswith("corrected for 3 configurations)")
+    assert (similar["verdict"], similar["reason"][:19]) == ("not_distinguishable", "no clear difference")
+
+
+def test_with_one_run_a_configuration_the_summary_says_that_it_does_not_know(
+    client: TestClient, database: Database
+) -> None:
+    sweep = submit(client, grid={"batch_size": [8, 16]}).json()
+    for loss in (0.5, 0.6):
+        train(database, val_loss=loss)
+
+    found = compared(client, sweep)
+
+    assert found[8]["reason"] == "best value of 2 configurations; it has one run, so chance may have decided"
+    assert (found[16]["verdict"], found[16]["difference"]) == ("unknown", pytest.approx(0.1))
+    assert found[16]["reason"].startswith("one run in common with the best: how much runs vary is not known")
+
+
+UNKNOWN = {"difference": None, "standard_error": None, "p_value": None, "verdict": "unknown"}
+
+
+def compared(client: TestClient, sweep: dict[str, Any]) -> dict[int, Any]:
+    """How each batch size compares with the best one."""
+    data = client.get(f"/v1/sweeps/{sweep['id']}/summary").json()["data"]
+    return {point["point"]["batch_size"]: point["versus_best"] for point in data}

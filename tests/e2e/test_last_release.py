@@ -23,6 +23,7 @@ from service.store import migrations
 from service.store.engine import Database, migrate
 from tests.api.conftest import CoinPredictor
 from tests.processes import until
+from tests.store.records import submit_limited
 
 ROOT = Path(__file__).parents[2]
 LAST_RELEASE, ITS_REVISION = "07f73eb", "0014"  # whose workers have to go on when this version migrates the database
@@ -75,9 +76,11 @@ def test_a_worker_of_the_last_release_trains_what_this_version_has_queued(
         with TestClient(create_app(settings, database, artifacts, CoinPredictor()), base_url="http://localhost") as api:
             alone = api.post("/v1/jobs", json=spec).json()["id"]
             sweep = api.post("/v1/sweeps", json={"base": spec, "replicates": 2}).json()["id"]
+            limited = submit_limited(database, 2).id
             ended = api.get(f"/v1/jobs/{alone}", params={"wait": 30}).json()
             swept = api.get(f"/v1/sweeps/{sweep}", params={"wait": 30}).json()
             history = api.get(f"/v1/jobs/{alone}/history").json()["data"]
+            left = api.get(f"/v1/jobs/{limited}").json()
             weights = api.get(ended["best"]["checkpoint"]["download_url"])
 
     database.close()
@@ -87,3 +90,4 @@ def test_a_worker_of_the_last_release_trains_what_this_version_has_queued(
     assert swept["counts"]["succeeded"] == 2
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert weights.status_code == 200
+    assert (left["status"], left["attempt"]) == ("queued", 0)  # it knows no epoch limits

@@ -45,15 +45,17 @@ def test_the_documented_sweep_file_prints_a_leaderboard(run: Run, client: Client
     url = str(client._transport.http.base_url).rstrip("/")
     assert ended.stderr == f"Sweep {sweep.id} of 12 jobs: {url}/#/sweep/{sweep.id}\n"
     header, _, *rows = filter(str.strip, ended.stdout.splitlines())
-    assert header.split() == ["lr", "batch_norm", "val_loss", "best", "epoch", "val_accuracy"]
+    assert header.split() == ["lr", "batch_norm", "val_loss", "best", "epoch", "val_accuracy", "versus", "best"]
     for number, (row, point) in enumerate(zip(rows, sweep.summary(), strict=False), start=1):
         assert point.value is not None
         changes = [str(number), *(json.dumps(value) for value in point.point.values())]
-        assert row.split()[:6] == [*changes, f"{point.value.mean:.4f}", "±", f"{point.value.std:.4f}"]
+        assert row.split()[:6] == [*changes, f"{point.value.mean:.4f}", "±", f"{point.value.standard_error:.4f}"]
+        assert point.versus_best is not None
+        assert point.versus_best.verdict.split("_")[-1].replace("distinguishable", "clear difference") in row
     best = sweep.state.best
     assert best is not None
     assert rows[4:] == [
-        "mean ± standard deviation over 3 seeds",
+        "mean ± standard error over 3 seeds",
         f"Best job: {best.job}, val_loss {best.value:.4g} at epoch {best.epoch}",
         f"Saved {tmp_path / best.job}-best.safetensors",
     ]
@@ -81,7 +83,7 @@ def test_many_configurations_and_long_values_are_truncated(run: Run, tmp_path: P
 
     assert [line.split()[0] for line in lines if line[:1].isdecimal()] == [str(n) for n in range(1, 21)]
     assert "and 2 more configurations" in lines
-    assert "mean ± standard deviation over 3 seeds" in lines
+    assert "mean ± standard error over 3 seeds" in lines
     assert not any("long " * 10 in line for line in lines)
 
 

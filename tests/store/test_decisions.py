@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from service.domain.access import DEFAULT_TENANT
-from service.domain.sweep import DecisionKind, SweepStatus
+from service.domain.sweep import DecisionKind, NewDecision, SweepStatus
 from service.store import decisions, sweeps
-from service.store.decisions import AlreadyDecided, NewDecision
+from service.store.decisions import AlreadyDecided
 from service.store.engine import Database
 from tests.store import sweep_records
 

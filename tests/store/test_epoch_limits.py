@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from service.domain.access import DEFAULT_TENANT
 from service.domain.checkpoint import CheckpointKind
@@ -12,12 +12,14 @@ from service.domain.job import Job
 from service.domain.status import Status, StopReason
 from service.errors import Conflict, QueueFull
 from service.spec.job import EPOCH_LIMIT_VERSION
-from service.store import checkpoints
+from service.store import checkpoints, datasets, sweeps
 from service.store.engine import Database
 from service.store.jobs import actions, attempt, events, jobs
 from service.store.maintenance import integrity
 from service.store.schema import jobs as jobs_table
-from tests.store.records import checkpoint, claim, epoch, job, publish, record, resume, submit, submit_limited
+from service.store.schema import sweeps as sweeps_table
+from tests.store import sweep_records
+from tests.store.records import checkpoint, claim, dataset, epoch, job, publish, record, resume, submit, submit_limited
 
 
 def trained(database: Database, epochs: int, epoch_limit: int) -> Job:
@@ -29,6 +31,15 @@ def trained(database: Database, epochs: int, epoch_limit: int) -> Job:
     with database.transaction() as connection:
         attempt.release(connection, taken.job_id, taken.attempt)
     return job(database, submitted.id)
+
+
+def in_sweep(database: Database, job_id: str, *, pending: bool) -> None:
+    """Make the job one of a sweep."""
+    sweep = sweep_records.create(database)
+    with database.transaction(DEFAULT_TENANT) as connection:
+        sweeps.cancel(connection, sweep.id)  # so that its own job is not claimed
+        connection.execute(update(sweeps_table).values(pending=pending))
+        connection.execute(update(jobs_table).where(jobs_table.c.id == job_id).values(sweep_id=sweep.id))
 
 
 def promote(database: Database, job_id: str, epoch_limit: int | None) -> int:
@@ -66,11 +77,22 @@ def test_a_job_released_at_its_limit_is_paused_and_before_it_queued(database: Da
 
 def test_a_job_that_waits_at_its_limit_cannot_be_resumed_but_cancelled(database: Database) -> None:
     waiting = trained(database, 3, epoch_limit=3)
+    in_sweep(database, waiting.id, pending=True)
 
     with pytest.raises(Conflict, match="at its epoch limit, 3, until its sweep"), database.transaction() as connection:
         resume(connection, waiting.id)
     with database.transaction() as connection:
         assert actions.cancel(connection, waiting.id).status is Status.cancelled
+
+
+def test_a_job_at_its_limit_trains_to_its_end_once_its_sweep_decides_nothing_more(database: Database) -> None:
+    waiting = trained(database, 3, epoch_limit=3)
+    in_sweep(database, waiting.id, pending=False)
+
+    with database.transaction() as connection:
+        resumed = resume(connection, waiting.id)
+
+    assert (resumed.status, resumed.epoch_limit) == (Status.queued, None)
 
 
 def test_a_job_that_a_client_paused_before_its_limit_can_be_resumed(database: Database) -> None:
@@ -150,6 +172,33 @@ def test_a_revived_job_counts_towards_the_queue_limit(database: Database) -> Non
 
     with pytest.raises(QueueFull), database.transaction(DEFAULT_TENANT) as connection:
         actions.resume(connection, waiting.id, max_queued=1)
+
+
+def test_a_pruned_job_is_not_revived_while_its_sweep_has_decisions_due(database: Database) -> None:
+    waiting = trained(database, 3, epoch_limit=3)
+    prune(database, waiting.id)
+    in_sweep(database, waiting.id, pending=True)
+
+    with pytest.raises(Conflict, match="sweep still searches"), database.transaction() as connection:
+        resume(connection, waiting.id)
+    assert job(database, waiting.id).status is Status.pruned
+
+
+def test_a_pruned_job_without_its_data_set_is_not_revived(database: Database) -> None:
+    with database.transaction(DEFAULT_TENANT) as connection:
+        datasets.add(connection, dataset(), path="a", options="{}")
+    waiting = trained(database, 3, epoch_limit=3)
+    with database.transaction(DEFAULT_TENANT) as connection:  # as if it had trained on the data set
+        spec = {**waiting.known_spec.model_dump(mode="json"), "data": {"kind": "dataset", "id": "ds_1", "target": "a"}}
+        these = update(jobs_table).where(jobs_table.c.id == waiting.id)
+        connection.execute(these.values(dataset_id="ds_1", spec=spec))
+    prune(database, waiting.id)
+
+    with database.transaction(DEFAULT_TENANT) as connection:
+        datasets.remove(connection, "ds_1")
+
+    with pytest.raises(Conflict, match="its data set was deleted"), database.transaction() as connection:
+        resume(connection, waiting.id)
 
 
 def test_a_pruned_job_can_be_deleted(database: Database) -> None:

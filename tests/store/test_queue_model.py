@@ -89,8 +89,7 @@ class Expected:
             return self.status in (Status.succeeded, Status.failed, Status.pruned)
         if what is resume and self.status is Status.pruned:
             return False
-        waits = what is resume and self.status is Status.paused and self.at_limit
-        return self.status.terminal or self.control is Control.cancel or waits
+        return self.status.terminal or self.control is Control.cancel
 
     def ask(self, what: Callable[..., Job]) -> None:
         if self.status is Status.running:
@@ -100,6 +99,8 @@ class Expected:
             self.to(Status.cancelled)
         elif what is resume and self.status is Status.pruned:
             self.status, self.limit, self.failures = Status.queued, None, 0
+        elif what is resume and self.status is Status.paused and self.at_limit:  # no sweep decides
+            self.status, self.limit = Status.queued, None
         else:
             self.status = Status.paused if what is actions.pause else Status.queued
 
@@ -291,7 +292,7 @@ class QueueMachine(RuleBasedStateMachine):
         promoted = [
             job
             for job in these
-            if job.status is Status.paused and job.at_limit and (limit is None or job.epochs < limit)
+            if job.status in (Status.queued, Status.paused) and job.at_limit and (limit is None or job.epochs < limit)
         ]
         with self.database.transaction() as connection:
             assert actions.promote(connection, some, limit) == len(promoted)

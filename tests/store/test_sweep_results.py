@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -161,4 +162,8 @@ def test_seeds_are_averaged_before_folds() -> None:
     ((point, _),) = grouped(rows, larger_is_better=False)
 
     assert (point.point, point.jobs) == ({"split.folds": 3, "lr": 0.1}, 6)
-    assert point.value == point.metrics["val_loss"] == Spread(n=3, mean=3.0, std=2.0)
+    assert (
+        point.value
+        == point.metrics["val_loss"]
+        == Spread(n=3, mean=3.0, std=2.0, standard_error=2 * math.sqrt(1 / 3 + 1 / 2))
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from service.domain.epoch import Epoch
 from service.domain.event import EventKind
 from service.domain.job import JobError
 from service.domain.status import ErrorCode
+from service.errors import LeaseLost
 from service.store import checkpoints, epochs
 from service.store.engine import Database
 from service.store.jobs import events, leases
@@ -49,6 +51,8 @@ def attempt(
     database: Database, artifacts: Artifacts, pipe: Told, *, width: int = 1, keep: str = "last,state"
 ) -> list[Claim]:
     claims = claim(database, width=width)
+    if not claims:
+        return []
     policy = CheckpointPolicy(0.0, frozenset(keep.split(",")))
     own = Trainer(database, artifacts, torch.device("cpu"), cast("Connection", pipe), ProgressCounter(), policy)
     try:
@@ -57,7 +61,8 @@ def attempt(
         error = JobError(code=ErrorCode.worker_lost, message="gone")
         with database.transaction() as connection:
             for each in claims:
-                leases.record_crash(connection, each.job_id, each.attempt, error)
+                with suppress(LeaseLost):  # it had ended, or was released
+                    leases.record_crash(connection, each.job_id, each.attempt, error)
     return claims
 
 

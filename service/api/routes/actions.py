@@ -1,4 +1,4 @@
-"""Actions on live jobs: cancel, pause, resume, change."""
+"""Actions on jobs: cancel, pause, resume, change."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def resume_job(job_id: JobId, context: Submitter) -> Job:
     """Continue a paused or pruned job where it stopped, with the same result as without the stop.
 
     It is queued at its old position, before jobs that were submitted later. A job that its sweep has pruned trains on
-    to the end of its own spec. A job paused at its epoch limit waits for its sweep's decision, and is refused.
+    to the end of its own spec. As long as its sweep has decisions due, neither such a job nor one that is paused at
+    its epoch limit can be resumed.
     """
     with context.database.reading() as connection:
         pruned = jobs.get(connection, job_id).status is Status.pruned

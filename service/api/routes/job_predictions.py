@@ -38,6 +38,7 @@ NONE_KEPT = (
 NO_TRAINER = {
     Status.cancelled: "it was cancelled while no worker was training it",
     Status.failed: "its training failed with an error",
+    Status.pruned: "its sweep pruned it; once resumed, it trains to its end and keeps them",
 }
 """Jobs of these statuses may have a best epoch, but had no trainer to predict with it."""
 

@@ -86,10 +86,13 @@ async def get_sweep_summary(
     limit: Annotated[int, Query(ge=1, le=PAGE, description="How many at most.")] = 100,
     after: Offset = 0,
 ) -> Page[SweepPoint]:
-    """Mean and standard deviation over jobs that differ only in seed, fold and repeat, best mean first.
+    """Mean, standard deviation and standard error over jobs that differ only in seed, fold and repeat, best mean first.
 
     Seeds come from `replicates`, or from `seed` in the grid or the points; folds from `folds`, or `split.fold`. With
-    folds, the seeds of each fold are averaged first: the deviation is over the folds of all repeats.
+    folds, the seeds of each fold are averaged first: the deviation is over the folds of all repeats. `versus_best` says
+    whether a configuration can be told from the best one: a paired t test over the seeds or folds that both have,
+    corrected for the training rows that folds share, and for the number of configurations. Seeds alone say nothing
+    about other validation rows. With one run a configuration the verdict is `unknown`.
     """
     found = await expensive_work.run(context, request, context.state.compute_slots, _summary, context, sweep_id)
     return offset_page(found[after : after + limit + 1], limit, after)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,7 +96,8 @@ def _create(context: RequestContext, asked: SweepSpec, key: str | None) -> tuple
         if known is not None:
             return known, False
     sweep = planned(context, asked)
-    context.check_quota(sum(file_bytes_of(job.resolved) for job in sweep.jobs))
+    share = len(sweep.jobs) / sweep.spec.size  # the first trials of a search that proposes others later
+    context.check_quota(math.ceil(sum(file_bytes_of(job.resolved) for job in sweep.jobs) / share))
     new = sweeps.prepare(
         sweep.spec,
         sweep.jobs,
@@ -104,6 +106,7 @@ def _create(context: RequestContext, asked: SweepSpec, key: str | None) -> tuple
         request_sha256=sha256,
         key=context.caller.key,
         recipes=sweep.recipes,
+        decisions=sweep.decisions,
     )
     try:
         stored = store_sweep(context, new)

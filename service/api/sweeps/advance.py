@@ -6,10 +6,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from service.api.sweeps.publication import publish_model
-from service.domain.sweep import DecisionKind
-from service.errors import NotFound
-from service.store import decisions, sweeps
-from service.store.decisions import AlreadyDecided, NewDecision
+from service.api.sweeps.search_steps import take_step
+from service.domain.sweep import DecisionKind, NewDecision
+from service.errors import InvalidSpec, NotFound
+from service.store import decisions, sweeps, trials
+from service.store.decisions import AlreadyDecided
+from service.store.jobs import actions
 
 if TYPE_CHECKING:
     from service.api.context import RequestContext
@@ -24,15 +26,21 @@ def advance(context: RequestContext, sweep_id: str) -> bool:
     StorageError; nothing has happened then.
     """
     with context.database.reading() as connection:
-        if not decisions.is_settled(connection, sweep_id):
+        settled = decisions.is_settled(connection, sweep_id)
+        if not settled and not trials.is_overdue(connection, sweep_id):
             return False
         sweep, taken = sweeps.get(connection, sweep_id), decisions.count(connection, sweep_id)
     if not sweep.pending:
         return False
     try:
-        publish_model(context, sweep, taken)
+        if sweep.search is not None and take_step(context, sweep):
+            return True
+        if settled:
+            publish_model(context, sweep, taken)
     except (AlreadyDecided, NotFound) as error:
         log.info("%s: decided elsewhere: %s", sweep_id, error)
+    except InvalidSpec as error:
+        give_up(context, sweep_id, error.detail)
     return False
 
 
@@ -43,5 +51,7 @@ def give_up(context: RequestContext, sweep_id: str, reason: str) -> None:
             failed = NewDecision(DecisionKind.failed, reason)
             taken = decisions.count(connection, sweep_id)
             decisions.take(connection, sweep_id, taken, [failed], ends=True, error=reason)
+            waiting = [job.id for job in trials.find(connection, sweep_id) if job.at_limit]
+            actions.prune(connection, waiting, "pruned: the search cannot go on")
     except (AlreadyDecided, NotFound) as error:
         log.info("%s: decided elsewhere: %s", sweep_id, error)

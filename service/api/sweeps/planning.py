@@ -11,7 +11,7 @@ from service.api.http.validation_errors import MAX_ERRORS
 from service.api.spec_patch import apply
 from service.api.table_profiles import profile_for
 from service.concurrency.cancellation import current
-from service.errors import FieldError, InvalidSpec, located
+from service.errors import FieldError, InvalidSpec, json_pointer, located
 from service.spec.architecture import row_shape
 from service.spec.data import DatasetData
 from service.spec.early_stopping import Monitor
@@ -19,13 +19,14 @@ from service.spec.job import Task
 from service.spec.loss import validation_loss
 from service.spec.resolve import Inputs, choose_inputs, resolve
 from service.spec.resolved_json import InputsDocuments
-from service.spec.sweep import expand
+from service.spec.sweep import drawn_point, expand, jobs_of, points_of
 from service.store.sweeps import SweepJob
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
     from service.api.context import RequestContext
+    from service.domain.sweep import NewDecision
     from service.spec.job import JobSpec
     from service.spec.resolve import Resolved
     from service.spec.sweep import Point, SweepSpec
@@ -41,19 +42,25 @@ _TOO_LARGE = "every job keeps its spec, and these would take more than 64 MiB: u
 T = TypeVar("T", bound="Hashable")
 
 
-def plan_sweep(context: RequestContext, sweep: SweepSpec) -> list[SweepJob]:
-    """The jobs of `sweep` in order; raises InvalidSpec with at most 20 field errors.
+def check_size(context: RequestContext, sweep: SweepSpec) -> None:
+    """Raise InvalidSpec if the sweep has more jobs than the server allows."""
+    most = min(context.state.settings.max_sweep_jobs, context.state.settings.max_queued_jobs)
+    if sweep.size > most:
+        fields = {"/grid": sweep.grid, "/points": sweep.points, "/search/trials": sweep.space, "/replicates": True}
+        where = next(pointer for pointer, given in fields.items() if given)
+        raise InvalidSpec.at(where, f"the sweep would be {sweep.size:,} jobs; this server allows {most:,}")
+
+
+def plan_sweep(context: RequestContext, sweep: SweepSpec, proposals: Sequence[NewDecision] = ()) -> list[SweepJob]:
+    """The jobs of `sweep` in order, of a search those of its first trials; raises InvalidSpec with at most 20 errors.
 
     Also refused: more jobs than the server allows, duplicate jobs, and specs that are too large together.
     """
-    most = min(context.state.settings.max_sweep_jobs, context.state.settings.max_queued_jobs)
-    if sweep.size > most:
-        where = "/grid" if sweep.grid else "/points" if sweep.points else "/replicates"
-        raise InvalidSpec.at(where, f"the sweep would be {sweep.size:,} jobs; this server allows {most:,}")
-    resolver, errors = _Resolver(context, sweep.base), dict[tuple[str, str], FieldError]()
+    check_size(context, sweep)
+    resolver, errors = Resolver(context, sweep.base), dict[tuple[str, str], FieldError]()
     planned, known, size = list[SweepJob](), set[bytes](), 0
     documents, inputs = InputsDocuments(), set[str]()
-    for point in expand(sweep):
+    for point, trial, limit in _points(sweep, proposals):
         if len(errors) >= MAX_ERRORS:
             break
         current().check()
@@ -63,7 +70,7 @@ def plan_sweep(context: RequestContext, sweep: SweepSpec) -> list[SweepJob]:
                 _check_comparable(sweep.base.monitor, planned[0].resolved.spec, resolved.spec)
         except InvalidSpec as error:
             for each in error.field_errors:
-                found = _in_sweep(each, point, resolver.base_errors)
+                found = in_sweep(each, point, resolver.base_errors)
                 errors.setdefault((found.pointer, each.message), found)
             continue
         spec = resolved.spec.model_dump_json().encode()
@@ -76,12 +83,27 @@ def plan_sweep(context: RequestContext, sweep: SweepSpec) -> list[SweepJob]:
         if (digest := hashlib.sha256(spec).digest()) in known:
             errors.setdefault((point.pointer, ""), FieldError(point.pointer, f"duplicate job: {point}"))
         known.add(digest)
-        planned.append(SweepJob(point.changes, resolved))
-    if errors:
-        first, *more = errors.values()
-        also = f" (and {len(more)} more)" if more else ""
-        raise InvalidSpec(f"{located(first.pointer, first.message)}{also}", (first, *more))
+        planned.append(SweepJob(point.changes, resolved, trial, limit))
+    refuse(list(errors.values()))
     return planned
+
+
+def _points(sweep: SweepSpec, proposals: Sequence[NewDecision]) -> Iterator[tuple[Point, int | None, int | None]]:
+    """The point of each job, with its trial and limit of epochs in a search."""
+    if sweep.search is None:
+        yield from ((point, None, None) for point in expand(sweep))
+        return
+    space = sweep.space
+    points = points_of(sweep) if space is None else (drawn_point(space, each.point or {}) for each in proposals)
+    for each, point in zip(proposals, points, strict=True):
+        yield from ((job, each.trial, each.epochs) for job in jobs_of(sweep, point))
+
+
+def refuse(errors: Sequence[FieldError]) -> None:
+    """Raise InvalidSpec if there are errors."""
+    if errors:
+        also = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise InvalidSpec(f"{located(errors[0].pointer, errors[0].message)}{also}", tuple(errors))
 
 
 def _check_comparable(monitor: Monitor, first: JobSpec, spec: JobSpec) -> None:
@@ -106,7 +128,7 @@ def _unit(monitor: Monitor, spec: JobSpec) -> dict[str, Any]:
     return loss.model_dump() if monitor is Monitor.train_loss else validation_loss(loss)
 
 
-class _Resolver:
+class Resolver:
     """Resolves many variants of one base spec; caches profiles and chosen columns, and interns equal features.
 
     A profile, or the features and warnings of a thousand columns, take megabytes: variants share them.
@@ -166,11 +188,12 @@ def _size(profile: TableProfile) -> int:
     return sum(1 + len(column.values or ()) + len(column.top or ()) for column in profile.columns)
 
 
-def _in_sweep(error: FieldError, point: Point, base_errors: tuple[FieldError, ...]) -> FieldError:
+def in_sweep(error: FieldError, point: Point, base_errors: tuple[FieldError, ...]) -> FieldError:
     """Map an error in a job's spec to its origin in the sweep request: the value that causes it, or the base."""
     pointer = point.locate(error.pointer)
-    if error.message.startswith("unknown field") and point.pointer == "/grid" and pointer in point.places.values():
-        pointer = pointer.rpartition("/")[0]  # the name is wrong, not one of its values
+    if error.message.startswith("unknown field") and point.pointer in ("/grid", "/space"):
+        names = (name for name, place in point.places.items() if place == pointer)
+        pointer = next((f"{point.pointer}{json_pointer(name)}" for name in names), pointer)  # wrong is not its value
     caused = pointer.startswith("/base") and point.changes and error not in base_errors
     if caused:
         return FieldError(pointer, f"{error.message} (with {point})")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.api.sweeps.planning import plan_sweep
+from service.api.sweeps.search_steps import first_step
 from service.api.table_profiles import profile_for
 from service.errors import FieldError, InvalidSpec
 from service.spec.presets import VERSION, Preset, expand
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from service.api.context import RequestContext
+    from service.domain.sweep import NewDecision
     from service.spec.sweep import SweepSpec
     from service.store.sweeps import SweepJob
 
@@ -27,10 +29,15 @@ class PlannedSweep:
     jobs: Sequence[SweepJob]
     recipes: str | None
     """The version of the recipes; None without a preset."""
+    decisions: Sequence[NewDecision] = ()
+    """Of a search: the proposals of its first trials."""
 
 
 def planned(context: RequestContext, asked: SweepSpec) -> PlannedSweep:
     """The sweep with its jobs, each resolved; raises InvalidSpec with pointers into `asked`. Blocks."""
+    if asked.search is not None:
+        jobs, decisions = first_step(context, asked)
+        return PlannedSweep(asked, jobs, None, decisions)
     if asked.preset is None:
         return PlannedSweep(asked, plan_sweep(context, asked), None)
     try:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from service.api.models.publish import publish
-from service.domain.sweep import DecisionKind
+from service.domain.sweep import DecisionKind, NewDecision
 from service.errors import ServiceError, StorageError, Unavailable
 from service.spec.model import NewVersion, VersionSource
 from service.store import decisions
-from service.store.decisions import NewDecision
 
 if TYPE_CHECKING:
     from service.api.context import RequestContext

@@ -6,24 +6,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, false, or_, select, true, update
+from sqlalchemy import and_, case, exists, false, null, or_, select, true, update
 
 from service.domain.event import EventKind
 from service.domain.job import Job
 from service.domain.status import LIVE, Control, Status, StopReason
 from service.errors import Conflict, NotFound
 from service.store.jobs import events
+from service.store.jobs.attempt import at_epoch_limit
+from service.store.jobs.dataset_locks import lock_datasets
 from service.store.jobs.events import NewEvent, ended
-from service.store.jobs.jobs import (
-    CHUNK,
-    at_epoch_limit,
-    check_queue_limit,
-    get,
-    lock,
-    lock_datasets,
-    with_next_version,
-)
-from service.store.schema import jobs
+from service.store.jobs.jobs import CHUNK, check_queue_limit, get, lock, with_next_version
+from service.store.schema import jobs, sweeps
 from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
@@ -34,6 +28,8 @@ if TYPE_CHECKING:
     from service.spec.job import JobChange
 
 _RUNNING = jobs.c.status == Status.running
+_SEARCHED = exists().where(sweeps.c.id == jobs.c.sweep_id, sweeps.c.pending)  # its sweep has decisions due
+_WAITING = jobs.c.status.in_([Status.queued, Status.paused])
 
 
 @dataclass(frozen=True)
@@ -60,10 +56,9 @@ def cancel(connection: Connection, job_id: str) -> Job:
 
 def cancel_all(connection: Connection, which: ColumnElement[bool]) -> int:
     """Cancel all live jobs that match `which`, as `cancel` does; returns their number."""
-    waiting = jobs.c.status.in_([Status.queued, Status.paused])
     running = and_(_RUNNING, or_(jobs.c.control.is_(None), jobs.c.control != Control.cancel))
     end = {"status": Status.cancelled, "stop_reason": StopReason.cancelled, "finished_at": datetime.now(UTC)}
-    rows = _apply(connection, which, _Action(waiting, end, running, Control.cancel))
+    rows = _apply(connection, which, _Action(_WAITING, end, running, Control.cancel))
     new_events = [
         NewEvent(row.id, EventKind.cancel_requested, "cancelling at the end of the epoch")
         if row.status == Status.running
@@ -91,14 +86,16 @@ def pause(connection: Connection, job_id: str) -> Job:
 def resume(connection: Connection, job_id: str, *, max_queued: int) -> Job:
     """Requeue a paused job at its old position; withdraw a pending request to pause; revive a pruned job.
 
-    A revived job trains to the end of its own spec, and counts in the queue again. Raises NotFound, QueueFull, and
-    Conflict when the job has ended or is being cancelled, waits at its epoch limit, or lost its data set.
+    A revived job trains to the end of its own spec, and counts in the queue again; so does a job at its epoch limit.
+    Both have to wait until their sweep takes no more decisions, which would depend on them. Raises NotFound, QueueFull,
+    and Conflict when the job has ended, is being cancelled, has to wait for its sweep, or lost its data set.
     """
     if get(connection, job_id).status is Status.pruned:
         return _revive(connection, job_id, max_queued)
     running = and_(_RUNNING, jobs.c.control == Control.pause)
-    paused = and_(jobs.c.status == Status.paused, ~at_epoch_limit())
-    action = _Action(paused, {"status": Status.queued}, running, None)
+    paused = and_(jobs.c.status == Status.paused, or_(~at_epoch_limit(), ~_SEARCHED))
+    limit = case((at_epoch_limit(), null()), else_=jobs.c.epoch_limit)
+    action = _Action(paused, {"status": Status.queued, "epoch_limit": limit}, running, None)
     for row in _apply(connection, _this(connection, job_id), action):
         withdrawn = EventKind.pause_withdrawn, "request to pause withdrawn"
         queued = EventKind.queued, "resumed: queued again"
@@ -120,19 +117,21 @@ def _revive(connection: Connection, job_id: str, max_queued: int) -> Job:
         raise Conflict("the job cannot be revived: its data set was deleted") from error
     check_queue_limit(connection, 1, max_queued)
     values = {"status": Status.queued, "epoch_limit": None, "stop_reason": None, "finished_at": None, "failures": 0}
-    these = and_(_this(connection, job_id), jobs.c.status == Status.pruned)
+    these = and_(_this(connection, job_id), jobs.c.status == Status.pruned, ~_SEARCHED)
     if connection.execute(update(jobs).where(these).values(with_next_version(**values))).rowcount:
         events.append(connection, [NewEvent(job_id, EventKind.revived, "revived: queued again, without epoch limit")])
+    if get(connection, job_id).status is Status.pruned:
+        raise Conflict("the job's sweep still searches; resume the job once that has ended, or fork it")
     return _get_not_cancelling(connection, job_id)
 
 
 def promote(connection: Connection, job_ids: Sequence[str], epoch_limit: int | None) -> int:
-    """Requeue those of these jobs that are paused at an epoch limit, with a larger one or none; returns their number.
+    """Requeue those of these jobs that wait at their epoch limit, with a larger one or none; returns their number.
 
-    Others, which have ended meanwhile or wait for a client, stay as they are.
+    Others, which have ended or were paused before it, stay as they are.
     """
     further = jobs.c.epoch < epoch_limit if epoch_limit is not None else true()
-    waiting = and_(jobs.c.status == Status.paused, at_epoch_limit(), further)
+    waiting = and_(_WAITING, at_epoch_limit(), further)  # queued at its limit: by a version that knows none
     to = "the end" if epoch_limit is None else f"epoch {epoch_limit}"
     message, details = f"promoted: trains on to {to}", {"epoch_limit": epoch_limit}
     rows = _decide(connection, job_ids, waiting, {"status": Status.queued, "epoch_limit": epoch_limit})
@@ -145,9 +144,8 @@ def prune(connection: Connection, job_ids: Sequence[str], reason: str) -> int:
 
     They keep best checkpoint and state, so that `resume` can revive them. `reason`: for the event log.
     """
-    waiting = jobs.c.status.in_([Status.queued, Status.paused])
     end = {"status": Status.pruned, "stop_reason": StopReason.pruned, "finished_at": datetime.now(UTC)}
-    rows = _decide(connection, job_ids, waiting, end)
+    rows = _decide(connection, job_ids, _WAITING, end)
     new_events = [ended(row.id, Status.pruned, StopReason.pruned, message=reason, epoch=row.epoch) for row in rows]
     events.append(connection, new_events)
     return len(rows)

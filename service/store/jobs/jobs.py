@@ -21,11 +21,11 @@ from service.store.ids import new_id
 from service.store.jobs import events, resolutions
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import files_of, referenced
-from service.store.schema import NO_TENANT, STAGED, checkpoints, datasets, jobs
+from service.store.schema import NO_TENANT, STAGED, checkpoints, jobs
 from service.store.tenancy import CachedSelect, in_tenant, tenant_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
 
@@ -249,19 +249,6 @@ def lock(connection: Connection, which: ColumnElement[bool]) -> Sequence[str]:
     on Postgres. Lock order between tables: data sets, jobs, sweeps.
     """
     return connection.scalars(select(jobs.c.id).where(which).order_by(jobs.c.id).with_for_update()).all()
-
-
-def at_epoch_limit() -> ColumnElement[bool]:
-    """Whether the job has recorded as many epochs as its limit allows; false without a limit."""
-    return and_(jobs.c.epoch_limit.is_not(None), jobs.c.epoch >= jobs.c.epoch_limit)
-
-
-def lock_datasets(connection: Connection, dataset_ids: Collection[str]) -> None:
-    """Prevent deletion of these data sets until the transaction ends; raises NotFound if one was deleted."""
-    these = select(datasets.c.id).where(in_tenant(connection, datasets), datasets.c.id.in_(list(dataset_ids)))
-    held = these.order_by(datasets.c.id).with_for_update(read=True, key_share=True)
-    if dataset_ids and len(connection.scalars(held).all()) < len(dataset_ids):
-        raise NotFound("the data set was deleted")
 
 
 def with_next_version(**values: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import { trainingView } from "../components/training_view.js";
 
 export const title = "Job";
 
-const FINISHED = ["succeeded", "failed", "cancelled"];
+const FINISHED = ["succeeded", "failed", "cancelled", "pruned"];
 const SHOWN_WARNINGS = 3; // more are folded up, so that the report is in sight
 const TEXTS = { report: "Report", training: "Training", predict: "Predict" };
 
@@ -80,6 +80,10 @@ function actions(job, setJob, signal) {
   const request = (action) => async () => setJob(await send("POST", `/v1/jobs/${job.id}/${action}`));
   const submit = { "data-needs": "submit" };
   const active = !FINISHED.includes(job.status);
+  const revive = async () => {
+    await send("POST", `/v1/jobs/${job.id}/resume`);
+    location.reload(); // its page follows it again
+  };
   return h("div", { class: "controls" },
     job.best?.checkpoint && button("Download best checkpoint", () => download(`/v1/jobs/${job.id}/checkpoints/best/download`), { class: "primary" }),
     job.best?.checkpoint && exportMenu(exports(job), signal),
@@ -87,6 +91,7 @@ function actions(job, setJob, signal) {
     active && button("Cancel", request("cancel"), submit),
     ["queued", "running"].includes(job.status) && job.control !== "pause" && button("Pause", request("pause"), submit),
     (job.status === "paused" || job.control === "pause") && button("Resume", request("resume"), submit),
+    job.status === "pruned" && button("Resume", revive, { ...submit, title: "Train on to the end of its own spec" }),
     !active && job.best && button("Continue training", () => continueTraining(job), { ...submit, title: "Fork from the last checkpoint, with twice the epochs and patience" }),
     h("a", { class: "button", href: `#/new?from=${job.id}`, ...submit }, "Duplicate"),
     h("a", { class: "button", href: `#/compare?ids=${job.id}` }, "Compare"),

@@ -11,7 +11,7 @@ export const title = "Jobs";
 
 const PAGE_SIZE = 50;
 const POLL_SECONDS = 2;
-const STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"];
+const STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled", "pruned"];
 const ACTIVE = STATES.slice(0, 3);
 const FILTERS = ["status", "name", "label", "sweep", "after"];
 
@@ -26,7 +26,7 @@ export async function show(root, { query, signal }) {
       location.hash = `#/compare?ids=${[...selected.keys()].join(",")}`;
     }),
     button("Pause selected", () => bulk("pause", (job) => ["queued", "running"].includes(job.status)), { "data-needs": "submit" }),
-    button("Resume selected", () => bulk("resume", (job) => job.status === "paused" || job.control === "pause"), { "data-needs": "submit" }),
+    button("Resume selected", () => bulk("resume", (job) => ["paused", "pruned"].includes(job.status) || job.control === "pause"), { "data-needs": "submit" }),
     button("Cancel selected", () => bulk("cancel", (job) => ACTIVE.includes(job.status)), { "data-needs": "submit" }),
     button("Cancel all matching", cancelMatching, { "data-needs": "submit" })), list.element, pagination);
   const emptyView = h("div");

@@ -14,17 +14,20 @@ export const title = "Sweep";
 const POLL_SECONDS = 3;
 const MAX_ROWS = 2000; // jobs and configurations shown
 const MAX_COMPARED = 8;
+const VERDICTS = { not_distinguishable: "no clear difference" };
 const LOWER_IS_BETTER = /loss|mae|rmse/;
 
 export async function show(root, { id, signal }) {
   let sweep = await get(`/v1/sweeps/${id}`, signal);
   const header = h("div");
-  const names = Object.keys(sweep.grid ?? Object.assign({}, ...(sweep.points ?? []))).filter((name) => name !== "seed");
+  const changed = Object.keys(sweep.grid ?? Object.assign({}, ...(sweep.points ?? [])));
+  const names = changed.filter((name) => name !== "seed");
   const board = leaderboard(sweep, names);
-  const configurations = sweep.replicates > 1 || sweep.folds ? configurationTable(names) : null;
+  const repeated = sweep.replicates > 1 || sweep.folds || changed.includes("seed");
+  const configurations = repeated ? configurationTable(names) : null;
   const map = names.length >= 2 ? heatmapSection(names) : null;
   root.append(header, map ? h("section", {}, h("h2", {}, "Heatmap"), map.element) : "",
-    configurations ? h("section", {}, h("h2", {}, "Configurations (mean ± std)"), configurations.element) : "",
+    configurations ? h("section", {}, h("h2", {}, "Configurations (mean ± standard error)"), configurations.element) : "",
     h("h2", {}, "Leaderboard"), board.element);
 
   await poll(POLL_SECONDS, signal, async () => {
@@ -42,6 +45,7 @@ export async function show(root, { id, signal }) {
       header.dataset.key = key;
       header.replaceChildren(h("h1", {}, sweep.name ?? id, " ", statusBadge(sweep.status)), controls(sweep, results, signal),
         h("p", {}, `${plural(sweep.jobs, "job")} (${jobCounts(sweep)}), ranked by ${sweep.monitor}.`,
+          sweep.jobs > 1 && !repeated ? " One run per configuration: differences may be chance." : "",
           sweep.jobs > MAX_ROWS ? ` Only the best ${number(MAX_ROWS)} are shown.` : ""));
     }
     board.update(results.map((row, index) => ({ ...row, rank: row.value === null ? "–" : index + 1 })));
@@ -88,10 +92,18 @@ function configurationTable(names) {
   return table("Configurations", [
     ...parameterColumns(names),
     { title: "Mean", number: true, cell: (row) => number(row.value?.mean) },
-    { title: "Std", number: true, cell: (row) => number(row.value?.std) },
+    { title: "± Standard error", number: true, cell: (row) => number(row.value?.standard_error) },
     { title: "Runs", number: true, cell: (row) => number(row.value?.n ?? 0) },
     { title: "Best epoch", number: true, cell: (row) => rangeText(row.best_epoch) },
+    { title: "Versus best", nowrap: true, cell: (row) => versusBest(row.versus_best) },
   ], (row) => JSON.stringify(row.point), "");
+}
+
+/** Whether a configuration can be told from the best one, with the test as a tooltip. */
+function versusBest(versus) {
+  if (!versus) return "–";
+  return h("span", { title: versus.reason }, VERDICTS[versus.verdict] ?? words(versus.verdict),
+    versus.p_value !== null && h("small", {}, ` (p = ${number(versus.p_value, 2)})`));
 }
 
 function rangeText(range) {

@@ -1,0 +1,41 @@
+"""The next step of a search: its decisions as a pure function of what is recorded.
+
+Steps are taken when no job of the search is live, so that they depend on no order of ending.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from service.domain.sweep import DecisionKind, NewDecision
+from service.search import drawn_steps, rung_steps
+from service.spec.search import HalvingSearch, HyperbandSearch
+
+if TYPE_CHECKING:
+    from service.search.drawn_steps import Propose
+    from service.search.sampling import Admits
+    from service.search.state import SearchState
+
+
+def next_step(state: SearchState, *, admits: Admits, propose: Propose) -> list[NewDecision]:
+    """The decisions to record now; none while jobs are live, and after the search has stopped.
+
+    The first step proposes the first trials. It raises InvalidSpec if the budget or the space has not enough for them.
+    `admits`: whether a point's network is small enough; `propose`: asks TPE.
+    """
+    if state.stopped:
+        return []
+    if state.decisions and state.search.seconds is not None and state.seconds >= state.search.seconds:
+        return _out_of_time(state, state.search.seconds)
+    if state.live:
+        return []
+    if isinstance(state.search, HalvingSearch | HyperbandSearch):
+        return rung_steps.next_step(state, admits)
+    return drawn_steps.next_step(state, admits, propose)
+
+
+def _out_of_time(state: SearchState, seconds: float) -> list[NewDecision]:
+    reason = f"the budget of {seconds:g} seconds is used up"
+    waiting = [trial for trial, result in sorted(state.results.items()) if result.waiting]
+    pruned = [NewDecision(DecisionKind.pruned, reason, trial=trial, value=state.value(trial)) for trial in waiting]
+    return [*pruned, NewDecision(DecisionKind.stopped, f"{reason}; another run may end elsewhere")]
