@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from service.client.comparison import Comparison, compare
 from service.client.served_model import ServedModel
 from service.domain.model import CHAMPION, AliasMoved, ModelAlias, ModelVersion, ModelVersionSummary
 from service.domain.model import Model as State
@@ -26,6 +27,7 @@ class Model(ServedModel):
     def __init__(self, transport: Transport, state: State, version: int | None = None) -> None:
         super().__init__(transport, state.name if version is None else f"{state.name}:{version}")
         self.state = state
+        self._version = version
         self._model_path = f"/v1/models/{state.name}"
 
     def __repr__(self) -> str:
@@ -47,11 +49,22 @@ class Model(ServedModel):
         return map(ModelVersionSummary.model_validate, self._transport.pages(f"{self._model_path}/versions", {}))
 
     def version(self, number: int | None = None) -> ModelVersion:
-        """A version with its members and their lineage; default: the newest, LookupError if there is none."""
-        chosen = self.state.latest if number is None else number
+        """A version with its members and their lineage; raises LookupError if there is none.
+
+        Default: the one that predicts, of a model from `Client.fit` or `Sweep.published`, else the newest.
+        """
+        chosen = number or self._version or self.state.latest
         if chosen is None:
             raise LookupError(f"the model {self.name!r} has no versions")
         return ModelVersion.model_validate(self._transport.json("GET", f"{self._model_path}/versions/{chosen}"))
+
+    def compare(self, job: Job, version: int | None = None) -> Comparison | None:
+        """A version, by default the one that `version()` gives, compared with a job on rows held out from both.
+
+        None if there are no such rows. Raises ApiError where predictions were not kept, or jobs have been deleted.
+        """
+        members = {f"/v1/jobs/{member.job}": member.weight for member in self.version(version).members}
+        return compare(self._transport, members, f"/v1/jobs/{job.id}")
 
     def promote(self, version: int, alias: str = CHAMPION, *, expected: int | None = None) -> ModelAlias:
         """Point an alias to a version, atomically.
