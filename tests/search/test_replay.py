@@ -73,7 +73,7 @@ def test_a_halving_search_replayed_on_its_own_pruned_curves_is_itself(
     rule: Halving, trials: int, folds: int | None
 ) -> None:
     simulation = Simulation(halving_search(rule, trials, folds)).run()
-    pruned = recorded(simulation, lambda number: simulation.limits[number])
+    pruned = recorded(simulation, simulation.limits.__getitem__)
 
     replayed = replay_halving(pruned, rule)
 
@@ -89,7 +89,7 @@ def test_once_the_short_curves_are_revived_another_rule_is_replayed_exactly(
     simulation = Simulation(halving_search(searched_with, trials, None)).run()
     limits = dict(simulation.limits)
     for _ in range(trials + 1):
-        replayed = replay_halving(recorded(simulation, lambda number: limits[number]), rule)
+        replayed = replay_halving(recorded(simulation, limits.__getitem__), rule)
         if replayed.exact:
             break
         assert all(each.status is Status.pruned for each in replayed.short)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -143,12 +143,12 @@ def promote(connection: Connection, job_ids: Sequence[str], epoch_limit: int | N
 def prune(connection: Connection, job_ids: Sequence[str], reason: str) -> int:
     """End those of these jobs that are queued or paused, because their trial is given up; returns their number.
 
-    They keep best checkpoint and state, so that `resume` can revive them. `reason`: for the event log.
+    They keep best checkpoint and state, so that `resume` can revive them. `reason`: the message of the event.
     """
     end = {"status": Status.pruned, "stop_reason": StopReason.pruned, "finished_at": datetime.now(UTC)}
     rows = _decide(connection, job_ids, _WAITING, end)
-    new_events = [ended(row.id, Status.pruned, StopReason.pruned, message=reason, epoch=row.epoch) for row in rows]
-    events.append(connection, new_events)
+    ends = [ended(row.id, Status.pruned, StopReason.pruned, epoch=row.epoch) for row in rows]
+    events.append(connection, [replace(end, message=reason) for end in ends])
     return len(rows)
 
 
