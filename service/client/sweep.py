@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.client import progress_bar
 from service.client.job import Job
+from service.domain.importance import SweepImportance
 from service.domain.job import Job as JobState
 from service.domain.status import Status
 from service.domain.sweep import Sweep as State
@@ -99,6 +100,10 @@ class Sweep:
         for job in pruned:
             self._transport.json("POST", f"/v1/jobs/{job}/resume")
         return pruned
+
+    def importance(self) -> SweepImportance:
+        """How much each parameter matters for the value of the points; needs scikit-learn on the server."""
+        return SweepImportance.model_validate(self._transport.json("GET", f"{self._path}/importance"))
 
     def best(self) -> Job:
         """The best job in `state`; raises LookupError while no job has a value."""
