@@ -13,6 +13,7 @@ look the losses of the points up in what the grids above have recorded. overhead
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import signal
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
+import safetensors.numpy
 
 from benchmarks import tables
 from examples.local_service import running_service, wait_until_warm
@@ -233,8 +235,14 @@ def searched(
                 count += 1
         names = ("number", "kind", "trial", "rung", "bracket", "point", "value", "epochs", "reason")
         decisions = [[each[name] for name in names] for each in pages(client, f"/v1/sweeps/{sweep_id}/decisions")]
-        best = client.get(f"/v1/jobs/{sweep['best']['job']}/checkpoints/best").raise_for_status()
-        return (decisions, best.headers["etag"]), count
+        best = client.get(f"/v1/jobs/{sweep['best']['job']}/checkpoints/best/download").raise_for_status()
+        return (decisions, digest_of(best.content)), count
+
+
+def digest_of(content: bytes) -> str:
+    """The SHA-256 of all weights of a checkpoint."""
+    weights = sorted(safetensors.numpy.load(content).items())
+    return hashlib.sha256(b"".join(name.encode() + each.tobytes() for name, each in weights)).hexdigest()
 
 
 class Processes:
@@ -247,7 +255,7 @@ class Processes:
             "BESTEPOCH_HOME": str(home),
             "BESTEPOCH_TRAINERS": str(trainers),
             "BESTEPOCH_LEASE_SECONDS": "2",
-            "BESTEPOCH_LOG_LEVEL": "critical",
+            "BESTEPOCH_LOG_LEVEL": "error",
         }
         self._workers = list[subprocess.Popen[bytes]]()
         self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=70.0)
@@ -256,6 +264,7 @@ class Processes:
     def running(self) -> Iterator[Processes]:
         """All of them, until the end."""
         with ExitStack() as ended, self.client:
+            self._start("migrate").wait(60)
             api = self._start("api", "--port", str(self._port))
             ended.callback(stop, api)
             self._workers = [self._start("worker") for _ in range(self._count)]

@@ -1,4 +1,4 @@
-"""A sweep: wait for its jobs, rank them, take the best one."""
+"""A sweep: wait for its jobs, rank them, take the best one or the model that it publishes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from service.client import progress_bar
 from service.client.job import Job
+from service.client.model import Model
 from service.domain.importance import SweepImportance
 from service.domain.job import Job as JobState
+from service.domain.model import Model as ModelState
 from service.domain.status import Status
+from service.domain.sweep import Decision, SweepPoint, SweepResult, SweepStatus
 from service.domain.sweep import Sweep as State
-from service.domain.sweep import SweepPoint, SweepResult, SweepStatus
 from service.domain.sweep_replay import SweepReplay
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class Sweep:
         return self.state.id
 
     def refresh(self, wait: float = 0.0) -> Sweep:
-        """Update `state`; with `wait`, once all jobs have ended or after that many seconds (60 at most)."""
+        """Update `state`; with `wait`, once the sweep has ended or after that many seconds (60 at most)."""
         options = {"params": {"wait": wait}, "timeout": wait + 30.0} if wait else {}
         self.state = State.model_validate(self._transport.json("GET", self._path, **options))
         return self
@@ -50,9 +52,10 @@ class Sweep:
     def wait(
         self, seconds: float | None = None, each: Callable[[State], None] | None = None, *, progress: bool = False
     ) -> Sweep:
-        """Wait until all jobs have ended; `each` is called with every new state. Raises TimeoutError after `seconds`.
+        """Wait until all jobs have ended and the model, if any, is published; raises TimeoutError after `seconds`.
 
-        `progress`: in a terminal, show a progress bar of the jobs instead of calling `each`.
+        `each` is called with every new state. `progress`: in a terminal, show a progress bar of the jobs instead of
+        calling `each`.
         """
         if progress:
             with progress_bar.of_jobs(self.state.jobs) as update:
@@ -84,6 +87,10 @@ class Sweep:
         rows = self._transport.pages(f"{self._path}/summary", {"limit": PAGE_ROWS})
         return list(map(SweepPoint.model_validate, rows))
 
+    def importance(self) -> SweepImportance:
+        """How much each parameter matters for the value of the points; needs scikit-learn on the server."""
+        return SweepImportance.model_validate(self._transport.json("GET", f"{self._path}/importance"))
+
     def replay(self, *rules: Mapping[str, Any]) -> SweepReplay:
         """What these rules would have cost over the recorded curves, and what they would have missed; trains nothing.
 
@@ -101,13 +108,26 @@ class Sweep:
             self._transport.json("POST", f"/v1/jobs/{job}/resume")
         return pruned
 
-    def importance(self) -> SweepImportance:
-        """How much each parameter matters for the value of the points; needs scikit-learn on the server."""
-        return SweepImportance.model_validate(self._transport.json("GET", f"{self._path}/importance"))
-
     def best(self) -> Job:
         """The best job in `state`; raises LookupError while no job has a value."""
         if self.state.best is None:
             raise LookupError(f"{self!r} has no best job")
         state = self._transport.json("GET", f"/v1/jobs/{self.state.best.job}")
         return Job(self._transport, JobState.model_validate(state))
+
+    def decisions(self) -> list[Decision]:
+        """What the sweep has decided, in order, each with its reason: proposals, promotions, prunings, publication."""
+        rows = self._transport.pages(f"{self._path}/decisions", {"limit": PAGE_ROWS})
+        return list(map(Decision.model_validate, rows))
+
+    @property
+    def published(self) -> Model | None:
+        """The model, at the version that the sweep has published; None before, and without `model`.
+
+        `state.error` says why there is none after the end.
+        """
+        found = self.state.published
+        if found is None:
+            return None
+        state = ModelState.model_validate(self._transport.json("GET", f"/v1/models/{found.model}"))
+        return Model(self._transport, state, found.version)
