@@ -46,6 +46,7 @@ BODIES: dict[str, Any] = {
     "fork_job": {"checkpoint": "best"},
     "predict": {"rows": [{"x0": 1.0}]},
     "replay_early_stopping": {"rules": [{"patience": 3}]},
+    "plan_sweep": {"base": SPEC},
     "replay_sweep": {"rules": [{"kind": "halving"}]},
     "create_model_version": {"name": "other", "from": {"job": "job_0"}},
     "move_alias": {"version": 1},
