@@ -29,6 +29,7 @@ from service.api.middleware.request_id import RequestIdMiddleware
 from service.api.quota import StorageQuota
 from service.api.routes import (
     actions,
+    advice,
     catalog,
     checkpoints,
     dataset_files,
@@ -54,6 +55,7 @@ from service.api.routes import (
     stream,
     sweep_decisions,
     sweep_importance,
+    sweep_replay,
     sweep_results,
     sweeps,
     usage,
@@ -226,6 +228,8 @@ def _add_routes(app: FastAPI) -> None:
         sweep_results,
         sweep_importance,
         sweep_decisions,
+        sweep_replay,
+        advice,
         models,
         model_aliases,
         model_downloads,

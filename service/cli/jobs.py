@@ -1,4 +1,4 @@
-"""Commands for jobs: train, watch, jobs, show, cancel, resume, download, predict."""
+"""Commands for jobs: watch, jobs, show, cancel, resume, download, predict."""
 
 from __future__ import annotations
 
@@ -26,59 +26,12 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="Job id.")]
 
 
 @app.command()
-def train(
-    file: Annotated[Path, typer.Argument(help="Training data: CSV, JSON Lines, Parquet, NPZ or a zip of images.")],
-    target: Annotated[str, typer.Option(help="Target column.")],
-    batch_norm: Annotated[
-        bool | None,
-        typer.Option("--batch-norm/--no-batch-norm", help="Batch normalization after hidden layers; on by default."),
-    ] = None,
-    patience: Annotated[int, typer.Option(help="Early-stopping patience, in epochs; 0: no early stopping.")] = 10,
-    hidden: Annotated[
-        str | None, typer.Option(help="Hidden layer widths, separated by commas; 64,32 by default.")
-    ] = None,
-    max_epochs: Annotated[int, typer.Option(help="Max epochs.")] = 100,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="Any field of the job spec, as in optimizer.lr=0.01; repeatable."
-        ),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Where to save the best checkpoint: a file or folder.")] = Path(),
-    url: Url = DEFAULT_URL,
-    api_key: ApiKey = None,
-    as_json: AsJson = False,
-) -> None:
-    """Upload a table, train on it, follow the job, and save the best checkpoint."""
-    architecture: dict[str, Any] = {} if batch_norm is None else {"batch_norm": batch_norm}
-    if hidden is not None:
-        architecture["hidden"] = [_parse_width(width.strip()) for width in hidden.split(",") if width.strip()]
-    spec: dict[str, Any] = {
-        "architecture": architecture,
-        "early_stopping": {"patience": patience} if patience else None,
-        "max_epochs": max_epochs,
-        "seed": seed,
-    }
-    for text in set_ or ():
-        _set_field(spec, *_parse_setting(text))
-    with connect(url, api_key) as client:
-        job = client.train(client.upload(file), target, **spec)
-        job.wait(progress=not as_json)
-        saved = job.download(out) if job.state.best else None
-    _print_result(job, as_json=as_json)
-    if saved is not None and not as_json:
-        typer.echo(f"Saved {saved}")
-    raise typer.Exit(EXIT_CODES.get(job.state.status, 0))
-
-
-@app.command()
 def watch(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """Follow a job until it has ended."""
     with connect(url, api_key) as client:
         job = client.job(job_id)
         job.wait(progress=not as_json)
-    _print_result(job, as_json=as_json)
+    print_result(job, as_json=as_json)
     raise typer.Exit(EXIT_CODES.get(job.state.status, 0))
 
 
@@ -218,32 +171,8 @@ def _parse_predictions(predictions: bytes) -> list[Any]:
     ]
 
 
-def _parse_width(text: str) -> int:
-    if not text.isdecimal():
-        raise typer.BadParameter(f"{text!r} is not a whole number", param_hint="--hidden")
-    return int(text)
-
-
-def _parse_setting(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
-
-
-def _set_field(spec: dict[str, Any], name: str, value: Any) -> None:
-    """Set the field at a dotted name; creates the objects on the way."""
-    *parents, last = name.split(".")
-    for parent in parents:
-        inner = spec.get(parent)
-        spec[parent] = spec = dict(inner) if isinstance(inner, dict) else {}
-    spec[last] = value
-
-
-def _print_result(job: Job, *, as_json: bool) -> None:
+def print_result(job: Job, *, as_json: bool) -> None:
+    """Print how training ended, and the best value."""
     state = job.state
     if as_json:
         typer.echo(state.model_dump_json())

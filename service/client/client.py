@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
+from service.client.fit import model_name, published_model
 from service.client.job import Job
 from service.client.model import Models
 from service.client.sweep import Sweep
 from service.client.transport import Transport
 from service.client.uploads import as_file
+from service.domain.advice import EarlyStoppingAdvice as Advice
 from service.domain.job import Job as State
 from service.domain.sweep import Sweep as SweepState
+from service.spec.sweep import SweepSpec
 from service.spec.table import Dataset, DatasetSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from service.client.model import Model
+
 UPLOAD_SECONDS = 900.0
+
+Preset = Literal["fast", "good", "best"]
+SWEEP_FIELDS = frozenset(SweepSpec.model_fields) - {"base"}
 
 
 class Client:
@@ -51,6 +59,30 @@ class Client:
         """
         return self.submit(self._spec(data, target, spec))
 
+    def fit(
+        self,
+        data: Any,
+        target: str | None = None,
+        *,
+        preset: Preset = "best",
+        model: str | None = None,
+        progress: bool = True,
+        **spec: Any,
+    ) -> Model:
+        """Train the networks of a preset on `data`, wait, and return the published model.
+
+        `data`, `target`: as in `train`. `preset`: `fast` trains one network, `good` one recipe on several folds, `best`
+        several recipes, of which it takes the best ensemble. `model`: a name for the model, by default that of the
+        file or the target; a model of that name gets another version. `progress`: in a terminal, show a progress bar.
+        `spec`: other fields of the job spec, which a preset leaves as they are. The returned model predicts with the
+        version that was made, also where another one is the champion. An interrupt cancels the training. Raises
+        RuntimeError if no model could be made.
+        """
+        base = self._spec(data, target, spec)
+        name = model or model_name(data, base["data"]["target"])
+        epochs = self.plan_sweep(base, preset=preset)["epochs"]
+        return published_model(self.sweep(base, preset=preset, model=name), epochs, progress=progress)
+
     def sweep(
         self,
         base: Any,
@@ -58,9 +90,14 @@ class Client:
         *,
         grid: Mapping[str, Sequence[Any]] | None = None,
         points: Sequence[Mapping[str, Any]] | None = None,
+        space: Mapping[str, Mapping[str, Any]] | None = None,
+        search: Mapping[str, Any] | None = None,
+        preset: Preset | None = None,
         replicates: int = 1,
         folds: int | None = None,
         repeats: int = 1,
+        model: str | None = None,
+        select: Literal["best", "greedy"] | None = None,
         name: str | None = None,
         labels: Mapping[str, str] | None = None,
         **spec: Any,
@@ -69,16 +106,23 @@ class Client:
 
         `base`: a job spec, or data with `target` as in `train`. `spec`: other fields of the base. `grid`: values to
         combine, by dotted name into the spec, as in `{"optimizer.lr": [0.001, 0.01]}`. `points`: instead of a grid,
-        one dict of changes per configuration. `replicates`: jobs per configuration, each with another random seed.
-        `folds`: cross-validation folds; `repeats`: random assignments of rows to them. `name`, `labels`: of the sweep.
+        one dict of changes per configuration. `space`: instead of both, ranges and choices from which `search` draws,
+        as in `{"optimizer.lr": {"log": [1e-4, 0.1]}}` with `{"kind": "random", "trials": 20}`. `preset`: instead of
+        all these, tested recipes, as in `fit`. `replicates`: jobs per configuration, each with another random seed.
+        `folds`: cross-validation folds; `repeats`: random assignments of rows to them. `model`: publish a version of
+        this model at the end, from the jobs that `select` takes. `name`, `labels`: of the sweep.
         """
-        if isinstance(base, dict) and target is not None:
-            raise TypeError("target= needs data; a job spec has its target in data.target")
-        job = {**base, **spec} if isinstance(base, dict) else self._spec(base, target, spec)
-        fields: dict[str, Any] = {"name": name, "labels": labels, "base": job, "grid": grid, "points": points}
-        fields |= {"replicates": replicates, "folds": folds, "repeats": repeats if repeats > 1 else None}
-        body = {key: value for key, value in fields.items() if value is not None}
+        fields: dict[str, Any] = {"grid": grid, "points": points, "space": space, "search": search, "preset": preset}
+        fields |= {"replicates": replicates, "folds": folds, "repeats": repeats, "model": model, "select": select}
+        body = self._sweep_body(base, target, {**fields, "name": name, "labels": labels}, spec)
         return Sweep(self._transport, SweepState.model_validate(self._transport.create("/v1/sweeps", body)))
+
+    def plan_sweep(self, base: Any, target: str | None = None, **options: Any) -> dict[str, Any]:
+        """How many jobs, arrays and epochs `sweep` would train with these arguments, and about how many `seconds`."""
+        spec = {name: value for name, value in options.items() if name not in SWEEP_FIELDS}
+        fields = {name: value for name, value in options.items() if name in SWEEP_FIELDS}
+        body = self._sweep_body(base, target, fields, spec)
+        return dict(self._transport.json("POST", "/v1/sweeps/plan", json=body))
 
     def upload(self, data: Any, name: str | None = None, **options: Any) -> Dataset:
         """Upload a table as a data set: a path, bytes, a pandas or polars DataFrame, an array, or (X, y).
@@ -121,6 +165,17 @@ class Client:
         for sweep in self._transport.pages("/v1/sweeps", {}):
             yield Sweep(self._transport, SweepState.model_validate(sweep))
 
+    def early_stopping_advice(self, monitor: str = "val_loss", max_regret: float = 0.01, **filters: Any) -> Advice:
+        """Which patience would have saved how many epochs at what regret, by the recorded histories.
+
+        `max_regret`: how much worse the best epoch may become, relative to its value. Filters: `dataset=`, `sweep=`,
+        `name=`, `labels={...}`.
+        """
+        labels = filters.pop("labels", {})
+        params = {"monitor": monitor, "max_regret": max_regret, **filters}
+        params |= {f"label.{key}": value for key, value in labels.items()}
+        return Advice.model_validate(self._transport.json("GET", "/v1/advice/early-stopping", params=params))
+
     @overload
     def datasets(self, *, columns: Literal[False] = False) -> Iterator[DatasetSummary]: ...
 
@@ -137,7 +192,17 @@ class Client:
         """The API key's scope and tenant, with the tenant's usage and limits."""
         return dict(self._transport.json("GET", "/v1/usage"))
 
-    def _spec(self, data: Any, target: str | None, spec: dict[str, Any]) -> dict[str, Any]:
+    def _sweep_body(
+        self, base: Any, target: str | None, fields: Mapping[str, Any], spec: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        if isinstance(base, dict) and target is not None:
+            raise TypeError("target= needs data; a job spec has its target in data.target")
+        job = {**base, **spec} if isinstance(base, dict) else self._spec(base, target, spec)
+        defaults = {"replicates": 1, "repeats": 1}
+        given = {name: value for name, value in fields.items() if value is not None and value != defaults.get(name)}
+        return {"base": job, **given}
+
+    def _spec(self, data: Any, target: str | None, spec: Mapping[str, Any]) -> dict[str, Any]:
         dataset = data if isinstance(data, Dataset | DatasetSummary) else self.upload(data)
         column = target or ("y" if isinstance(data, tuple) else None)
         if column is None:

@@ -11,7 +11,7 @@ import httpx2
 
 from service.client import progress_bar
 from service.client.optional_imports import needs
-from service.client.predictions import PredictOptions, Predictor
+from service.client.predictions import PredictOptions, Predictor, held_out_rows
 from service.client.reports import SECONDS as REPORT_SECONDS
 from service.client.reports import read_report
 from service.client.transport import EXPORT_SECONDS, RETRIED, ApiError, ServiceUnavailable
@@ -149,13 +149,7 @@ class Job:
         `probabilities`. `as_frame`: as a pandas DataFrame with the columns `probability of CLASS`. Raises ApiError
         where none were kept.
         """
-        rows: list[Row] = []
-        asked: dict[str, Any] = {"limit": 10_000} if part is None else {"limit": 10_000, "part": part}
-        offset: int | None = 0
-        while offset is not None:
-            page = self._transport.json("GET", f"{self._path}/predictions", params={**asked, "offset": offset})
-            rows += page["data"]
-            offset = page["next"]
+        rows = held_out_rows(self._transport, self._path, part)
         return predictions_frame(rows) if as_frame else rows
 
     def cancel(self) -> Job:

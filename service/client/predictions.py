@@ -26,6 +26,7 @@ SET = "set"  # the column of sets of classes, as JSON
 FILE_SECONDS, ROWS_SECONDS = 900.0, 120.0
 # The service takes 10,000 rows in 2 MiB of JSON, and answers a million probabilities at most.
 MAX_ROWS, MAX_BYTES = 1_000, 2**20
+HELD_OUT_ROWS = 10_000  # kept predictions that are read at a time
 
 Row = dict[str, Any]
 
@@ -149,6 +150,20 @@ def _with_probabilities(row: Row) -> Row:
         return others
     own = {name.removeprefix(PREFIX): value for name, value in row.items() if name.startswith(PREFIX)}
     return {"prediction": others.pop("prediction"), "probabilities": own, **others}
+
+
+def held_out_rows(transport: Transport, path: str, part: str | None, limit: int | None = None) -> list[Row]:
+    """The kept predictions of the job at `path` for its rows of a part, or the first ones of them; raises ApiError."""
+    rows, offset = list[Row](), 0
+    while limit is None or offset < limit:
+        most = HELD_OUT_ROWS if limit is None else min(HELD_OUT_ROWS, limit - offset)
+        params: dict[str, Any] = {"limit": most, "offset": offset} | ({} if part is None else {"part": part})
+        page = transport.json("GET", f"{path}/predictions", params=params)
+        rows += page["data"]
+        if page["next"] is None:
+            break
+        offset = page["next"]
+    return rows
 
 
 def media_type_of(path: Path) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from service.domain.epoch import Epoch
-    from service.domain.sweep import Sweep
+    from service.domain.sweep import Sweep, SweepResult
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 CURVE_EPOCHS = 40
@@ -52,6 +52,33 @@ def of_jobs(total: int) -> Iterator[Callable[[Sweep], None] | None]:
             best = sweep.best
             message = f"best {best.monitor} {best.value:.4g} at epoch {best.epoch}" if best else ""
             bar.update(task, completed=ended, message=message)
+
+        yield update
+
+
+@contextmanager
+def of_planned_epochs(planned: int) -> Iterator[Callable[[Sweep, list[SweepResult]], None] | None]:
+    """A callback for the state and the results of a sweep that advances a bar of epochs; None without a terminal.
+
+    `planned`: epochs of all jobs together, at most. What a job leaves by stopping early counts as done.
+    """
+    bar = _bar("{task.fields[message]}")
+    if bar is None:
+        yield None
+        return
+    with bar:
+        task = bar.add_task("", total=planned, message="")
+
+        def update(sweep: Sweep, results: list[SweepResult]) -> None:
+            share = planned / max(1, sweep.jobs)
+            done = sum(share if job.status.terminal else min(share, job.epochs) for job in results)
+            if sweep.published is not None:
+                message = f"published {sweep.published.model}:{sweep.published.version}"
+            elif sweep.best is not None:
+                message = f"best {sweep.best.monitor} {sweep.best.value:.4g} at epoch {sweep.best.epoch}"
+            else:
+                message = ""
+            bar.update(task, completed=round(done), message=message)
 
         yield update
 

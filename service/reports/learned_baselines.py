@@ -27,10 +27,12 @@ MAX_LOG_RATE = 80.0
 SEED = 0
 
 
-def learned(train: RowsOfPart, validation: RowsOfPart, scored: RowsOfPart) -> Iterator[BaselineOutputs]:
+def learned(
+    train: RowsOfPart, validation: RowsOfPart, scored: RowsOfPart, share: float = 1.0
+) -> Iterator[BaselineOutputs]:
     """The models and their outputs for the rows `scored`; none if all training rows are of one class.
 
-    `validation`: rows that decide when boosting stops.
+    `validation`: rows that decide when boosting stops. `share`: of the work that trees may take.
     """
     if train.truth.classes is not None and len(np.unique(train.truth.values)) < 2:
         return
@@ -40,7 +42,7 @@ def learned(train: RowsOfPart, validation: RowsOfPart, scored: RowsOfPart) -> It
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield _linear(encoding, train, scored)
         if (train.truth.classes or 1) <= MAX_TREE_CLASSES:
-            yield _boosted_trees(encoding, train, validation, scored)
+            yield _boosted_trees(encoding, train, validation, scored, share)
 
 
 def _linear(encoding: ColumnCodes, train: RowsOfPart, scored: RowsOfPart) -> BaselineOutputs:
@@ -70,7 +72,7 @@ def _linear_regression(x: Any, x_scored: Any, truth: Truth) -> BaselineOutputs:
 
 
 def _boosted_trees(
-    encoding: ColumnCodes, train: RowsOfPart, validation: RowsOfPart, scored: RowsOfPart
+    encoding: ColumnCodes, train: RowsOfPart, validation: RowsOfPart, scored: RowsOfPart, share: float
 ) -> BaselineOutputs:
     x, y, classes = encoding.coded(train.columns), train.truth.values, train.truth.classes
     known = np.ones(len(validation.truth.values), dtype=np.bool_)
@@ -78,7 +80,7 @@ def _boosted_trees(
         known = np.isin(validation.truth.values, y)
     stops = validation.at(np.flatnonzero(known))
     trees = classes if classes is not None and classes > 2 else 1
-    rounds = max(MIN_ROUNDS, min(MAX_ROUNDS, MAX_TREE_CELLS // (trees * max(1, x.size))))
+    rounds = max(MIN_ROUNDS, min(MAX_ROUNDS, int(share * MAX_TREE_CELLS) // (trees * max(1, x.size))))
     kind = _regressor(train.truth.regression_loss) if classes is None else HistGradientBoostingClassifier
     model = kind(
         max_iter=rounds,
@@ -88,11 +90,13 @@ def _boosted_trees(
     )
     held_out = {"X_val": encoding.coded(stops.columns), "y_val": stops.truth.values} if known.any() else {}
     model.fit(x, y, **held_out)
-    description = f"{model.n_iter_} boosted trees{' a class' if trees > 1 else ''} (histogram gradient boosting)"
+    description = f"boosted trees{' a class' if trees > 1 else ''} (histogram gradient boosting)"
     if classes is None:
-        return BaselineOutputs("boosted_trees", description, model.predict(encoding.coded(scored.columns)))
-    shares = model.predict_proba(encoding.coded(scored.columns))
-    return BaselineOutputs("boosted_trees", description, _of_all_classes(shares, model.classes_, classes))
+        outputs = model.predict(encoding.coded(scored.columns))
+    else:
+        shares = model.predict_proba(encoding.coded(scored.columns))
+        outputs = _of_all_classes(shares, model.classes_, classes)
+    return BaselineOutputs("boosted_trees", description, outputs, model.n_iter_)
 
 
 def _regressor(loss: RegressionLoss) -> Callable[..., HistGradientBoostingRegressor]:

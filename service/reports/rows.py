@@ -64,6 +64,19 @@ class RowsOfPart:
         return RowsOfPart({name: values[rows] for name, values in self.columns.items()}, self.truth.at(rows))
 
 
+@dataclass(frozen=True)
+class TrainingRows:
+    """Rows that networks were trained on, all the same ones, such as those outside of a fold."""
+
+    train: NDArray[np.int64]
+    """Row numbers of a table."""
+    validation: NDArray[np.int64]
+    """Of the rows that chose the best epoch."""
+    weights: NDArray[np.float64]
+    """(N,) how much these networks count in the outputs of each of the N rows that are scored: 0 for what they were
+    trained on."""
+
+
 class BaselineOutputs(NamedTuple):
     """A baseline and what it predicts."""
 
@@ -71,3 +84,5 @@ class BaselineOutputs(NamedTuple):
     description: str
     outputs: NDArray[np.float64]
     """(N, C) probabilities, or (N,) numbers."""
+    rounds: int | None = None
+    """How many rounds it was trained for; None where it does not learn in rounds."""

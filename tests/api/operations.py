@@ -32,9 +32,11 @@ CHANGES_NOTHING = {
     "evaluate_model",
     "measure_drift",
     "plan_job",
+    "plan_sweep",
     "predict",
     "predict_by_model",
     "replay_early_stopping",
+    "replay_sweep",
 }
 SPEC = {"data": {"kind": "synthetic", "rows": 100}}
 BODIES: dict[str, Any] = {
@@ -44,11 +46,13 @@ BODIES: dict[str, Any] = {
     "fork_job": {"checkpoint": "best"},
     "predict": {"rows": [{"x0": 1.0}]},
     "replay_early_stopping": {"rules": [{"patience": 3}]},
+    "replay_sweep": {"rules": [{"kind": "halving"}]},
     "create_model_version": {"name": "other", "from": {"job": "job_0"}},
     "move_alias": {"version": 1},
     "evaluate_model": {"rows": [{"x0": 1.0, "y": 1.0}]},
     "predict_by_model": {"rows": [{"x0": 1.0}]},
     "measure_drift": {"rows": [{"x0": 1.0}]},
+    "plan_sweep": {"base": SPEC},
     "create_sweep": {"base": SPEC, "replicates": 2},
 }
 

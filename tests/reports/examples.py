@@ -25,7 +25,7 @@ from service.reports.report import (
     WorstRow,
     WorstRows,
 )
-from service.reports.rows import Columns, RowsOfPart, Truth
+from service.reports.rows import Columns, RowsOfPart, TrainingRows, Truth
 from service.reports.sections.effects import Effects
 from service.reports.sections.estimate import Estimate
 from service.reports.slices import find_slices
@@ -138,7 +138,7 @@ def _report(
         loss=truth.loss,
         evaluated=EvaluatedRows(part="test", rows=ROWS, not_finite=0, training=ROWS, validation=ROWS, test=ROWS),
         findings=[],
-        baselines=compare(rows, rows, rows, outputs),
+        baselines=compare(rows, [TrainingRows(np.arange(ROWS), np.arange(ROWS), np.ones(ROWS))], rows, outputs),
         importance=permutation_importance(predict, columns, [[*columns]], truth, permutations(ROWS, 2, seed=0)),
         effects=Effects(outputs=names, rows=ROWS, columns=effects),
         slices=find_slices(columns, losses),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
 from service.reports import baselines
-from service.reports.baselines import compare
-from service.reports.rows import RowsOfPart, Truth
+from service.reports.rows import RowsOfPart, TrainingRows, Truth
+from service.reports.sections.baselines import Baselines
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((1_200, 3))
@@ -24,6 +26,15 @@ COLUMNS = {"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "where": WHERE}
 ALL = RowsOfPart(COLUMNS, Truth(Y, 2))
 TRAIN, VALIDATION, TEST = (ALL.at(np.arange(start, start + 400)) for start in (0, 400, 800))
 PERFECT = np.stack([1 - CHANCE, CHANCE], axis=1)[800:]
+
+
+def compare(train: RowsOfPart, validation: RowsOfPart, scored: RowsOfPart, network: NDArray[np.float64]) -> Baselines:
+    """The comparison with baselines that are fitted once."""
+    columns = {name: np.concatenate([train.columns[name], validation.columns[name]]) for name in train.columns}
+    values = np.concatenate([train.truth.values, validation.truth.values])
+    every = RowsOfPart(columns, replace(train.truth, values=values))
+    first, last = np.split(np.arange(len(values)), [len(train.truth.values)])
+    return baselines.compare(every, [TrainingRows(first, last, np.ones(len(scored.truth.values)))], scored, network)
 
 
 def test_the_best_possible_network_is_better_than_or_equal_to_every_baseline() -> None:
@@ -122,3 +133,54 @@ def test_a_model_for_many_classes_is_fitted_on_fewer_rows(monkeypatch: pytest.Mo
     everything, scored = (RowsOfPart(rows.columns, Truth(rows.truth.values, 5)) for rows in (ALL, TEST))
 
     assert compare(everything, scored, scored, np.full((400, 5), 0.2)).training_rows == 1_100
+
+
+def folds(number: int, rows: int = 1_200) -> list[TrainingRows]:
+    parts = np.array_split(np.random.default_rng(1).permutation(rows), number)
+    return [
+        TrainingRows(np.setdiff1d(np.arange(rows), part), part, np.isin(np.arange(rows), part).astype(np.float64))
+        for part in parts
+    ]
+
+
+@pytest.mark.parametrize("truth", [ALL.truth, Truth(10 * X[:, 0] + X[:, 2])], ids=["classes", "numbers"])
+def test_baselines_of_folds_predict_only_rows_that_they_were_not_trained_on(truth: Truth) -> None:
+    every = RowsOfPart(COLUMNS, truth)
+    network = np.zeros(1_200) if truth.classes is None else np.full((1_200, 2), 0.5)
+
+    found = baselines.compare(every, folds(3), every, network)
+
+    alone = [
+        compare(every.at(fold.train), every.at(fold.validation), every.at(np.sort(fold.validation)), network[:400])
+        for fold in folds(3)
+    ]
+    assert (found.fits, found.training_rows) == (3, 800)
+    assert [each.name for each in found.models] == ["constant", "linear", "boosted_trees"]
+    for place, model in enumerate(found.models):
+        losses = np.array([each.models[place].loss.value for each in alone], dtype=np.float64)
+        mean = np.sqrt(np.square(losses).mean()) if truth.classes is None else losses.mean()
+        assert model.loss.value == pytest.approx(mean, rel=1e-12)
+
+
+def test_a_row_that_several_fits_may_predict_has_their_weighted_mean() -> None:
+    first, second = (
+        TrainingRows(rows, np.arange(800, 900), np.full(400, weight))
+        for rows, weight in ((np.arange(400), 3.0), (np.arange(400, 800), 1.0))
+    )
+    shares = [ALL.truth.values[each.train].mean() for each in (first, second)]
+    chance = (3 * shares[0] + shares[1]) / 4
+
+    found = baselines.compare(ALL, [first, second], TEST, PERFECT)
+
+    assert found.models[0].loss.value == pytest.approx(log_loss(Y[800:], np.full(400, chance)), rel=1e-12)
+    rounds = found.models[2].description.split(" boosted trees")[0].split(" to ")
+    assert 0 < int(rounds[0]) <= int(rounds[-1]) <= 200
+
+
+def test_many_fits_share_the_work_of_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "FULL_FITS", 2)
+    monkeypatch.setattr(baselines, "MAX_CELLS", 2 * 4 * 1_050)
+
+    assert baselines.compare(ALL, folds(4), ALL, np.full((1_200, 2), 0.5)).training_rows == 900
+    monkeypatch.setattr(baselines, "MAX_CELLS", 4 * 1_000)
+    assert baselines.compare(ALL, folds(20), ALL, np.full((1_200, 2), 0.5)).training_rows == 1_000

@@ -121,9 +121,11 @@ def _baselines(found: Baselines, average: str) -> Section:
         )
         for model in found.models
     ]
+    fits = "" if found.fits == 1 else f" in each of {found.fits} fits, such as folds, averaged as the networks are"
     text = (
-        f"Trained on {found.training_rows:,} training rows, stopped by the validation rows where they learn in rounds, "
-        "and scored on the same rows as the network. Differences are paired: the same resampled rows for both."
+        f"Trained on {found.training_rows:,} training rows{fits}; stopped by the validation rows where they learn in "
+        "rounds, and scored on the same rows as the network, none of which a model was trained on. Differences are "
+        "paired: the same resampled rows for both."
     )
     blocks: list[Block] = [
         Charts([charts.rows_with_intervals(f"{loss} (less is better)", loss, rows, bars=False)]),

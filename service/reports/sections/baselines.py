@@ -39,7 +39,11 @@ class Baselines(FrozenModel):
     network_metrics: dict[str, float | None]
     """The network's `accuracy`, or `mae` and `r2`."""
     training_rows: int
-    """How many training rows the models were fitted on; fewer than the network's where there are many."""
+    """How many training rows the models were fitted on; fewer than the network's where there are many. Of several fits,
+    the fewest."""
+    fits: int = 1
+    """On how many different sets of training rows the models were fitted: for cross-validated networks on those of each
+    fold. As the networks do, only the models that were not trained on a row predict it, and are averaged."""
     models: list[Baseline]
     """The simplest first."""
     missing: str | None = None

@@ -45,7 +45,7 @@ def build(asked: ReportInputs) -> ReportSections:
     loss, outputs = _regression_loss(asked), evaluated.outputs
     truth = Truth(evaluated.table.truth, None if names is None else len(names), loss)
     losses = truth.row_losses(outputs)
-    rows = read_rows(asked, evaluated.table, loss)
+    rows = read_rows(asked, evaluated, loss)
     found = column_sections(asked, rows, evaluated, losses, names or [kept.source.target])
     columns, types = {} if isinstance(rows, str) else rows.evaluated.columns, column_types(asked)
     sections = {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from service.domain.report import ReportedMember, ReportInputs
 from service.errors import CheckpointCorrupt
-from service.reports.baselines import compare
+from service.reports.baselines import MAX_FITS, compare
 from service.reports.booleans import effects_with_booleans, slices_with_booleans
 from service.reports.report import MissingSection
 from service.reports.sections.baselines import Baselines
@@ -27,7 +27,6 @@ from service.training.checkpoint import LoadedCheckpoint, from_bytes
 
 MAX_NUMBER = 1e60
 """Of targets and predictions: the squares of squared errors of larger ones are beyond the range of float64."""
-NO_SPLIT = "the members were trained on different rows, such as folds, and no row is a test row of all of them"
 
 
 @dataclass
@@ -60,15 +59,16 @@ def column_sections(
     if isinstance(rows, str):
         found.leave_out(rows, "baselines", "importance", "effects", "slices")
         return found
-    numbers = [outputs, *(part.truth.values for part in (rows.train, rows.validation, rows.evaluated))]
+    numbers = [outputs, rows.every.truth.values]
     if max(np.abs(each).max(initial=0) for each in numbers) > MAX_NUMBER:
         reason = f"targets or predictions beyond {MAX_NUMBER:g} are too large for squared errors"
         found.leave_out(reason, "baselines", "importance", "effects", "slices")
         return found
-    if rows.same_split or not evaluated.table.validation_rows:
-        found.baselines = compare(rows.train, rows.validation, rows.evaluated, outputs)
+    if len(rows.splits) <= MAX_FITS:
+        found.baselines = compare(rows.every, rows.splits, rows.evaluated, outputs)
     else:
-        found.leave_out(NO_SPLIT, "baselines")
+        reason = f"the members were trained on {len(rows.splits)} different sets of rows, more than {MAX_FITS}"
+        found.leave_out(reason, "baselines")
     booleans = [name for name, kind in column_types(asked).items() if kind is ColumnType.boolean]
     found.slices = slices_with_booleans(find_slices(rows.evaluated.columns, losses), booleans)
     checkpoints = [load_checkpoint(member) for member in asked.members]

@@ -9,7 +9,6 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from service.data.formats.prediction_table import PredictionTable
 from service.data.preprocess.dataset import split_table
 from service.data.preprocess.features import class_indexes
 from service.data.preprocess.preprocessing import Table
@@ -18,7 +17,8 @@ from service.data.preprocess.split import SplitIndices
 from service.domain.report import ReportInputs
 from service.errors import DatasetCorrupt
 from service.reports.regression_losses import RegressionLoss
-from service.reports.rows import RowsOfPart, Truth
+from service.reports.rows import RowsOfPart, TrainingRows, Truth
+from service.serving.reports.held_out import HeldOutPredictions
 from service.serving.verified import check_sha256
 from service.spec.layers import Convolution
 from service.spec.resolved import Feature, Preparation, Resolved
@@ -30,21 +30,19 @@ MAX_CELLS = 200_000_000
 
 @dataclass(frozen=True)
 class ReportRows:
-    """The rows of a job or a version by part."""
+    """The rows of a job or a version."""
 
-    train: RowsOfPart
-    """Of the first member."""
-    validation: RowsOfPart
-    """Of the first member."""
+    every: RowsOfPart
+    """Of the stored table."""
     evaluated: RowsOfPart
     """In the order of the predictions."""
     trained: int
     """Number of rows that any member was trained on."""
-    same_split: bool
-    """Whether all members were trained on the same rows."""
+    splits: list[TrainingRows]
+    """The different sets of training rows of the members."""
 
 
-def read_rows(asked: ReportInputs, evaluated: PredictionTable, loss: RegressionLoss) -> ReportRows | str:
+def read_rows(asked: ReportInputs, predictions: HeldOutPredictions, loss: RegressionLoss) -> ReportRows | str:
     """The rows, or why there are none; `loss`: of predicted numbers. Raises DatasetCorrupt."""
     jobs = [member.resolved for member in asked.members if member.resolved is not None]
     if len(jobs) < len(asked.members) or asked.no_columns is not None:
@@ -58,7 +56,7 @@ def read_rows(asked: ReportInputs, evaluated: PredictionTable, loss: RegressionL
         check_sha256(asked.table, DatasetCorrupt("the stored rows are missing or changed; upload the file again"))
     preparation = replace(jobs[0].preparation, features=features)
     table = load(preparation, None if asked.table is None else asked.table.path)
-    parts = _splits(asked, jobs, preparation, table)
+    evaluated, parts = predictions.table, _splits(asked, jobs, preparation, table)
     places = evaluated.row if table.stored_rows is None else np.searchsorted(table.stored_rows, evaluated.row)
     target, classes = table.columns[preparation.target.column], preparation.target.classes
     if classes is None:
@@ -66,14 +64,25 @@ def read_rows(asked: ReportInputs, evaluated: PredictionTable, loss: RegressionL
     else:
         truth = Truth(class_indexes(target, classes), len(classes))
     every = RowsOfPart({feature.column: table.columns[feature.column] for feature in features}, truth)
-    trained = [part.train for part in parts]
     return ReportRows(
-        every.at(trained[0]),
-        every.at(parts[0].validation),
+        every,
         every.at(places),
-        trained=len(reduce(np.union1d, trained)),
-        same_split=all(np.array_equal(np.sort(trained[0]), np.sort(each)) for each in trained[1:]),
+        trained=len(reduce(np.union1d, [part.train for part in parts])),
+        splits=_training_rows(parts, predictions.weights),
     )
+
+
+def _training_rows(parts: Sequence[SplitIndices], weights: NDArray[np.float64]) -> list[TrainingRows]:
+    """The different training rows of the members; `weights`: (M, N) of the members for the evaluated rows."""
+    found = dict[bytes, TrainingRows]()
+    for part, own in zip(parts, weights, strict=True):
+        key = np.sort(part.train).tobytes()
+        known = found.get(key)
+        if known is None:
+            found[key] = TrainingRows(part.train, part.validation, own)
+        else:
+            found[key] = replace(known, weights=known.weights + own)
+    return [rows for rows in found.values() if rows.weights.any()]
 
 
 def features_of(jobs: Sequence[Resolved]) -> tuple[Feature, ...]:

@@ -56,7 +56,7 @@ function baselinesSection(found) {
       { title: "Difference to the network", number: true, cell: (row) => (row.difference ? estimateCell(row.difference) : "") },
       { title: "Verdict", nowrap: true, cell: (row) => (row.verdict === "baseline_better" ? h("strong", { class: "error" }, VERDICTS[row.verdict]) : VERDICTS[row.verdict]) },
     ], rows),
-    h("p", {}, h("small", {}, `Simple models are trained on ${plural(found.training_rows, "training row")} and scored on the same rows as the network. A difference above 0 means that the network is better.`)),
+    h("p", {}, h("small", {}, `Simple models are trained on ${plural(found.training_rows, "training row")}${found.fits > 1 ? ` in each of ${found.fits} fits, such as folds, averaged as the networks are,` : ""} and scored on the same rows as the network. A difference above 0 means that the network is better.`)),
     found.missing && h("p", { class: "warning" }, found.missing));
 }
 

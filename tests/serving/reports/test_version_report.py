@@ -23,6 +23,7 @@ from service.reports.regression_losses import SQUARED
 from service.reports.report import Report, ReportSections, VersionReport
 from service.serving import calibration
 from service.serving.calibration import calibration_of
+from service.serving.reports import column_sections
 from service.serving.reports.build import build
 from service.serving.reports.held_out import held_out
 from service.serving.reports.rows import read_rows
@@ -143,6 +144,7 @@ def test_folds_with_shared_test_rows_are_compared_with_baselines_on_them(tmp_pat
     assert (report.evaluated.part, report.missing) == ("test", [])
     assert report.evaluated.training == report.evaluated.validation  # every other row is in one fold
     assert report.baselines is not None
+    assert report.baselines.fits == FOLDS
     assert report.baselines.training_rows < report.evaluated.training
 
 
@@ -156,9 +158,10 @@ def test_rows_of_folds_are_predicted_by_the_network_that_did_not_train_on_them(t
     labelled = sum(row[-1] is not None for row in stored.values())
     assert (report.evaluated.part, report.evaluated.rows) == ("validation", labelled)
     assert report.evaluated.training == labelled
-    assert [(each.section, each.reason.split(",")[0]) for each in report.missing] == [
-        ("baselines", "the members were trained on different rows")
-    ]
+    assert report.missing == []
+    assert report.baselines is not None
+    assert (report.baselines.fits, len(report.baselines.models)) == (FOLDS, 3)
+    assert f"in each of {FOLDS} fits" in to_markdown(report)
     assert any("predicted by the members that validated it" in each.text for each in report.findings)
     losses = held_out(asked.members)
     assert ((losses.weights > 0).sum(0) == 1).all()
@@ -167,12 +170,30 @@ def test_rows_of_folds_are_predicted_by_the_network_that_did_not_train_on_them(t
     assert report.importance.value == pytest.approx(metric.value, rel=1e-5)
 
 
+def test_members_of_one_fold_count_as_one_fit_of_the_baselines(tmp_path: Path) -> None:
+    asked = version(table(tmp_path), tmp_path, "class", [*folds(), *({**each, "seed": 7} for each in folds())])
+
+    report = built(asked)
+
+    assert report.baselines is not None
+    assert (report.baselines.fits, len(report.members)) == (FOLDS, 2 * FOLDS)
+
+
+def test_baselines_of_too_many_different_rows_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(column_sections, "MAX_FITS", 2)
+
+    report = built(version(table(tmp_path), tmp_path, "class", folds()))
+
+    reason = "the members were trained on 3 different sets of rows, more than 2"
+    assert [(each.section, each.reason) for each in report.missing] == [("baselines", reason)]
+
+
 def test_importance_is_of_what_the_version_predicts(tmp_path: Path) -> None:
     members = [{"split": {"test": 0.25}, "data": {"features": ["x", "where"]}}]
     members += [{"split": {"test": 0.25}, "data": {"features": ["noise", "when", "flag"]}, "seed": 5}]
     asked = version(table(tmp_path), tmp_path, "y", members)
     kept_predictions = held_out(asked.members).only("test")
-    rows = read_rows(asked, kept_predictions.table, SQUARED)
+    rows = read_rows(asked, kept_predictions, SQUARED)
     assert not isinstance(rows, str)
     loaded = [from_bytes(member.checkpoint.path.read_bytes()) for member in asked.members]
     model = WeightedModel([InferenceModel(each) for each in loaded], [1.0, 2.0])
