@@ -53,7 +53,6 @@ BODIES: dict[str, Any] = {
     "evaluate_model": {"rows": [{"x0": 1.0, "y": 1.0}]},
     "predict_by_model": {"rows": [{"x0": 1.0}]},
     "measure_drift": {"rows": [{"x0": 1.0}]},
-    "plan_sweep": {"base": SPEC},
     "create_sweep": {"base": SPEC, "replicates": 2},
 }
 
