@@ -19,7 +19,7 @@ export function decisionList() {
     { title: "Rung", number: true, cell: (row) => (row.rung === null ? "–" : String(row.rung)) },
     { title: "Epochs", number: true, cell: (row) => (row.epochs === null ? "–" : number(row.epochs)) },
     { title: "Value", number: true, cell: (row) => number(row.value) },
-    { title: "Reason", cell: (row) => row.reason },
+    { title: "Reason", cell: (row) => h("span", { class: "reason" }, row.reason) },
     { title: "When", nowrap: true, cell: (row) => relativeTime(row.created_at), text: (row) => row.created_at },
   ], (row) => row.number, "No decisions yet.");
   const element = h("section", {}, h("h2", {}, "Decisions"), h("div", { class: "controls" }, h("label", { class: "inline" }, "Show ", kinds)), note, list.element);

@@ -5,9 +5,10 @@ import { button, fixedTable, h, svg } from "../lib/dom.js";
 import { percent, plural } from "../lib/format.js";
 
 const [WIDTH, HEIGHT] = [180, 18]; // of a bar, in pixels
+const MIN_POINTS = 8; // that the API needs
 const SCALES = { linear: "number", log: "logarithm", choice: "choice" };
 
-/** `update(sweep)`: estimates once when the sweep has ended, because it takes the server seconds; before, on request. */
+/** `update(sweep, points)`: estimates when the sweep has ended, because it takes the server seconds; before, on request. */
 export function importancePanel(id, signal) {
   const content = h("div", { "aria-live": "polite" });
   const estimate = button("Estimate importance", load);
@@ -25,12 +26,15 @@ export function importancePanel(id, signal) {
 
   return {
     element: h("section", {}, h("h2", {}, "Importance of parameters"), estimate, content),
-    update(sweep) {
+    update(sweep, points) {
+      const valued = points.filter(({ value }) => value !== null).length;
       const ended = sweep.status !== "running";
-      estimate.hidden = ended;
-      if (!ended || loadedAtEnd) return;
-      loadedAtEnd = true;
-      load();
+      estimate.hidden = ended || valued < MIN_POINTS;
+      if (valued < MIN_POINTS) content.replaceChildren(h("p", {}, `Needs at least ${MIN_POINTS} configurations with a value; ${valued} so far.`));
+      else if (ended && !loadedAtEnd) {
+        loadedAtEnd = true;
+        load();
+      }
     },
   };
 }

@@ -56,7 +56,7 @@ export async function show(root, { id, signal }) {
     }
     many.hidden = points.length < 2 || names.length === 0;
     parallel.update(sweep, points, names);
-    if (!many.hidden) importance.update(sweep);
+    if (!many.hidden) importance.update(sweep, points);
     results.update(rows, points);
     await search.update(sweep, points, decisions);
   }
