@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from service.client.client import Client
 from service.client.estimator_requests import data_of, numbers, rejections_as_value_errors, wait, weights_of
