@@ -73,9 +73,8 @@ check: setup ## Lint, check formatting, types and import rules (half a minute)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 
-bench: setup ## Measure engine, sweeps, latency and recording in one table, then quality and an upload of 1 GB
+bench: setup ## Measure engine, sweeps, latency and recording in one table, then an upload of 1 GB
 	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.upload
 
 lock: setup ## Renew the lock files of the image, after constraints.txt has changed

@@ -29,6 +29,7 @@ from service.api.middleware.request_id import RequestIdMiddleware
 from service.api.quota import StorageQuota
 from service.api.routes import (
     actions,
+    advice,
     catalog,
     checkpoints,
     dataset_files,
@@ -53,6 +54,8 @@ from service.api.routes import (
     retraining,
     stream,
     sweep_decisions,
+    sweep_importance,
+    sweep_replay,
     sweep_results,
     sweeps,
     usage,
@@ -223,7 +226,10 @@ def _add_routes(app: FastAPI) -> None:
         job_predictions,
         sweeps,
         sweep_results,
+        sweep_importance,
         sweep_decisions,
+        sweep_replay,
+        advice,
         models,
         model_aliases,
         model_downloads,

@@ -10,6 +10,7 @@ from service.client.models import Models
 from service.client.sweep import Sweep
 from service.client.transport import Transport
 from service.client.uploads import as_file
+from service.domain.advice import EarlyStoppingAdvice as Advice
 from service.domain.job import Job as State
 from service.domain.sweep import Sweep as SweepState
 from service.spec.sweep import SweepSpec
@@ -163,6 +164,17 @@ class Client:
         """All sweeps, newest first."""
         for sweep in self._transport.pages("/v1/sweeps", {}):
             yield Sweep(self._transport, SweepState.model_validate(sweep))
+
+    def early_stopping_advice(self, monitor: str = "val_loss", max_regret: float = 0.01, **filters: Any) -> Advice:
+        """Which patience would have saved how many epochs at what regret, by the recorded histories.
+
+        `max_regret`: how much worse the best epoch may become, relative to its value. Filters: `dataset=`, `sweep=`,
+        `name=`, `labels={...}`.
+        """
+        labels = filters.pop("labels", {})
+        params = {"monitor": monitor, "max_regret": max_regret, **filters}
+        params |= {f"label.{key}": value for key, value in labels.items()}
+        return Advice.model_validate(self._transport.json("GET", "/v1/advice/early-stopping", params=params))
 
     @overload
     def datasets(self, *, columns: Literal[False] = False) -> Iterator[DatasetSummary]: ...

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from service.client import progress_bar
 from service.client.job import Job
 from service.client.model import Model
+from service.domain.importance import SweepImportance
 from service.domain.job import Job as JobState
 from service.domain.model import Model as ModelState
+from service.domain.status import Status
 from service.domain.sweep import Decision, SweepPoint, SweepResult, SweepStatus
 from service.domain.sweep import Sweep as State
+from service.domain.sweep_replay import SweepReplay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from service.client.transport import Transport
 
@@ -83,6 +86,27 @@ class Sweep:
         `versus_best` whether it can be told from the best one."""
         rows = self._transport.pages(f"{self._path}/summary", {"limit": PAGE_ROWS})
         return list(map(SweepPoint.model_validate, rows))
+
+    def importance(self) -> SweepImportance:
+        """How much each parameter matters for the value of the points; needs scikit-learn on the server."""
+        return SweepImportance.model_validate(self._transport.json("GET", f"{self._path}/importance"))
+
+    def replay(self, *rules: Mapping[str, Any]) -> SweepReplay:
+        """What these rules would have cost over the recorded curves, and what they would have missed; trains nothing.
+
+        A rule is `{"kind": "halving", "eta": 4, "min_epochs": 3}`, or as `early_stopping` of a job spec:
+        `{"patience": 5}`.
+        """
+        found = self._transport.json("POST", f"{self._path}/replay", json={"rules": list(rules)})
+        return SweepReplay.model_validate(found)
+
+    def revive(self, replayed: SweepReplay) -> list[str]:
+        """Resume the pruned jobs whose curves were too short for a replay; their ids. They train to their own ends."""
+        short = {each.job: each.status for rule in replayed.data for each in rule.short}
+        pruned = [job for job, status in short.items() if status is Status.pruned]
+        for job in pruned:
+            self._transport.json("POST", f"/v1/jobs/{job}/resume")
+        return pruned
 
     def best(self) -> Job:
         """The best job in `state`; raises LookupError while no job has a value."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from service.spec.base import FrozenModel
 from service.spec.early_stopping import Monitor
 
@@ -44,3 +46,13 @@ class Epoch(FrozenModel):
     def measured(self) -> dict[str, float | None]:
         """Losses and metrics together."""
         return {"train_loss": self.train_loss, "val_loss": self.val_loss, **self.metrics}
+
+
+@dataclass(frozen=True, slots=True)
+class EpochValue:
+    """What stopping rules read of an epoch; many of them are in memory at once."""
+
+    value: float | None
+    """The monitored value."""
+    train_loss: float | None
+    non_finite: bool

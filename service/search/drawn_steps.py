@@ -11,11 +11,13 @@ from service.errors import InvalidSpec
 from service.search.sampling import Exhausted, draw
 from service.search.tpe_request import TpeRequest
 from service.spec.search import TpeSearch
-from service.spec.space import as_text
+from service.spec.space import ChoiceParameter, as_text
 
 if TYPE_CHECKING:
     from service.search.sampling import Admits
     from service.search.state import SearchState
+    from service.spec.space import Parameter
+    from service.spec.sweep import SweepSpec
 
 Point = dict[str, Any]
 Propose = Callable[[TpeRequest], Sequence[Point]]
@@ -42,9 +44,23 @@ def next_step(state: SearchState, admits: Admits, propose: Propose) -> list[NewD
     return found
 
 
-def epochs_of(state: SearchState, point: Point) -> int:
+def planned_epochs(spec: SweepSpec, points: Sequence[Point]) -> int:
+    """Epochs of all jobs together, at most, of a search that begins with these points."""
+    assert spec.search is not None
+    known = sum(epochs_of(spec, point) for point in points)
+    space = spec.space or {}
+    longest = _largest(space["max_epochs"]) if "max_epochs" in space else spec.base.max_epochs
+    most = known + (spec.trials - len(points)) * longest * spec.jobs_per_point
+    return most if spec.search.epochs is None else min(most, spec.search.epochs)
+
+
+def _largest(parameter: Parameter) -> int:
+    return int(max(parameter.choice) if isinstance(parameter, ChoiceParameter) else parameter.at(1.0))
+
+
+def epochs_of(spec: SweepSpec, point: Point) -> int:
     """Epochs that the jobs of a trial take together, at most."""
-    return int(point.get("max_epochs", state.spec.base.max_epochs)) * state.spec.jobs_per_point
+    return int(point.get("max_epochs", spec.base.max_epochs)) * spec.jobs_per_point
 
 
 def _drawn(state: SearchState, admits: Admits, wanted: int) -> list[NewDecision]:
@@ -68,7 +84,7 @@ def _drawn(state: SearchState, admits: Admits, wanted: int) -> list[NewDecision]
                 raise InvalidSpec.at("/search/trials", message) from None
             break
         taken.add(as_text(point))
-        room = None if room is None else room - epochs_of(state, point)
+        room = None if room is None else room - epochs_of(state.spec, point)
         found.append(
             NewDecision(DecisionKind.proposed, f"drawn at random with seed {search.seed}", trial=trial, point=point)
         )
@@ -108,7 +124,7 @@ def _affordable(state: SearchState, drawn: Sequence[NewDecision]) -> list[NewDec
     room = state.search.epochs - state.epochs
     found = list[NewDecision]()
     for each in drawn:
-        room -= epochs_of(state, each.point or {})
+        room -= epochs_of(state.spec, each.point or {})
         if room < 0:
             break
         found.append(each)
@@ -117,7 +133,7 @@ def _affordable(state: SearchState, drawn: Sequence[NewDecision]) -> list[NewDec
 
 def _too_expensive(state: SearchState, point: Point) -> str:
     assert state.search.epochs is not None
-    left, needed = state.search.epochs - state.epochs, epochs_of(state, point)
+    left, needed = state.search.epochs - state.epochs, epochs_of(state.spec, point)
     if not state.proposals:
         message = f"should be at least {needed:,}: one trial may take so many epochs"
         raise InvalidSpec.at("/search/epochs", message)

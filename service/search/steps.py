@@ -5,16 +5,19 @@ Steps are taken when no job of the search is live, so that they depend on no ord
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from service.domain.sweep import DecisionKind, NewDecision
 from service.search import drawn_steps, rung_steps
 from service.spec.search import HalvingSearch, HyperbandSearch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from service.search.drawn_steps import Propose
     from service.search.sampling import Admits
     from service.search.state import SearchState
+    from service.spec.sweep import SweepSpec
 
 
 def next_step(state: SearchState, *, admits: Admits, propose: Propose) -> list[NewDecision]:
@@ -32,6 +35,13 @@ def next_step(state: SearchState, *, admits: Admits, propose: Propose) -> list[N
     if isinstance(state.search, HalvingSearch | HyperbandSearch):
         return rung_steps.next_step(state, admits)
     return drawn_steps.next_step(state, admits, propose)
+
+
+def planned_epochs(spec: SweepSpec, points: Sequence[dict[str, Any]]) -> int:
+    """Epochs of all jobs together, at most, of a search whose first step proposes these points."""
+    if isinstance(spec.search, HalvingSearch | HyperbandSearch):
+        return rung_steps.planned_epochs(spec, len(points))
+    return drawn_steps.planned_epochs(spec, points)
 
 
 def _out_of_time(state: SearchState, seconds: float) -> list[NewDecision]:

@@ -37,6 +37,11 @@ class TpeProcess:
         with self._lock:
             self._drop()
 
+    def start(self) -> None:
+        """Start the process, which takes a second to be ready; does not wait for it."""
+        with self._lock:
+            self._connected()
+
     def propose(self, request: TpeRequest) -> list[dict[str, Any]]:
         """What `tpe.propose` returns. Raises Unavailable if the process dies or times out: a repetition is answered."""
         with self._lock:
@@ -76,7 +81,7 @@ class TpeProcess:
 def _serve(pipe: Connection) -> None:
     """Entry point of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, whose Ctrl-C reaches the API too: it stops this
-    from service.search import tpe
+    from service.search import tpe  # takes a second
 
     while True:
         try:

@@ -61,13 +61,18 @@ DottedName = Annotated[str, StringConstraints(strict=True, min_length=1, max_len
 Change = Annotated[Any, AfterValidator(_shallow)]
 
 
-def errors_at(title: str, found: Iterable[tuple[tuple[str | int, ...], str, Any]]) -> ValidationError:
-    """A validator's errors below its field, given as (location, message, value); to be raised."""
+def errors_at(title: str, found: Iterable[tuple[tuple[str | int, ...], str | None, Any]]) -> ValidationError:
+    """A validator's errors below its field, given as (location, message, value); to be raised.
+
+    Without a message, a field is missing there.
+    """
     errors = [
         InitErrorDetails(
-            type=PydanticCustomError("value_error", "{message}", {"message": message}), loc=place, input=value
+            type="missing" if text is None else PydanticCustomError("value_error", "{message}", {"message": text}),
+            loc=place,
+            input=value,
         )
-        for place, message, value in found
+        for place, text, value in found
     ]
     return ValidationError.from_exception_data(title, errors)
 

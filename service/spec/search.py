@@ -90,15 +90,15 @@ Search = Annotated[RandomSearch | TpeSearch | HalvingSearch | HyperbandSearch, F
 
 def search_errors(
     search: Search, space: Mapping[str, Parameter] | None, names: Iterable[str], max_epochs: int
-) -> Iterator[tuple[tuple[str | int, ...], str, Any]]:
-    """What is wrong with a search over `space`, or over points that change `names`: (location, message, value).
+) -> Iterator[tuple[tuple[str | int, ...], str | None, Any]]:
+    """What is wrong with a search over `space`, or over points that change `names`, for `errors_at`.
 
     `max_epochs`: that of the base spec.
     """
     if space is None:
         yield from _errors_without_space(search)
     elif search.trials is None:
-        yield ("trials",), "is required with a space", None
+        yield ("trials",), None, None
     else:
         for index, constraint in enumerate(search.constraints):
             for name, factor in constraint.terms.items():
@@ -113,7 +113,7 @@ def search_errors(
             yield ("min_epochs",), f"should be less than max_epochs of the base, {max_epochs}", search.min_epochs
 
 
-def _errors_without_space(search: Search) -> Iterator[tuple[tuple[str | int, ...], str, Any]]:
+def _errors_without_space(search: Search) -> Iterator[tuple[tuple[str | int, ...], str | None, Any]]:
     if not isinstance(search, HalvingSearch | HyperbandSearch):
         yield ("kind",), f"{search.kind} draws its trials from a space: give `space`, without grid and points", None
     if search.trials is not None:

@@ -146,7 +146,7 @@ Parameter = Annotated[
 
 def _check_conditions(space: dict[str, Any]) -> dict[str, Any]:
     """Conditions name choices of the space and their values, and none depends on itself."""
-    found = list[tuple[tuple[str | int, ...], str, Any]]()
+    found = list[tuple[tuple[str | int, ...], str | None, Any]]()
     for name, parameter in space.items():
         for other, values in (parameter.when or {}).items():
             place = (name, "when", other)

@@ -40,7 +40,7 @@ class Replayed(FrozenModel):
 
 
 @dataclass
-class _Run:
+class RuleRun:
     """State of one rule during the replay."""
 
     rule: EarlyStopping
@@ -49,16 +49,21 @@ class _Run:
     stop_reason: StopReason | None = None
     best: float | None = None  # of the whole history
 
-    def add(self, row: Epoch) -> None:
-        value = row.value(self.rule.monitor)
+    def add(self, epoch: int, value: float | None, train_loss: float | None, *, non_finite: bool) -> None:
+        """Add the next epoch of the history, with the rule's monitored value."""
         if value is not None:
             better = max if self.rule.monitor.larger_is_better else min
             self.best = value if self.best is None else better(self.best, value)
         if self.stop_epoch is None:
-            self.tracker, decision = self.tracker.update(row.epoch, value, row.train_loss)
-            diverged = row.non_finite and self.rule.on_non_finite != "ignore"
+            self.tracker, decision = self.tracker.update(epoch, value, train_loss)
+            diverged = non_finite and self.rule.on_non_finite != "ignore"
             self.stop_reason = StopReason.diverged if diverged else decision.stop
-            self.stop_epoch = row.epoch if self.stop_reason else None
+            self.stop_epoch = epoch if self.stop_reason else None
+
+
+def started(rule: EarlyStopping) -> RuleRun:
+    """The run of a rule before the first epoch."""
+    return RuleRun(rule, Tracker(rule.monitor, rule))
 
 
 def replay(
@@ -74,20 +79,21 @@ def replay(
 
     Raises InvalidSpec with a pointer such as `/rules/0/monitor` if the history lacks a rule's monitor.
     """
-    runs = [_Run(rule, Tracker(rule.monitor, rule)) for rule in rules]
+    runs = [started(rule) for rule in rules]
     epochs = 0
     for row in rows:
         epochs = row.epoch
         for index, run in enumerate(runs):
-            if not row.non_finite and row.value(run.rule.monitor) is None:
+            value = row.value(run.rule.monitor)
+            if not row.non_finite and value is None:
                 message = f"the history has no {run.rule.monitor.value}"
                 raise InvalidSpec.at(f"/rules/{index}/monitor", message)
-            run.add(row)
+            run.add(row.epoch, value, row.train_loss, non_finite=row.non_finite)
     complete = epochs >= spec.max_epochs or stop_reason is StopReason.max_time
     return [_replayed(run, epochs, complete, spec) for run in runs]
 
 
-def _replayed(run: _Run, epochs: int, complete: bool, spec: JobSpec) -> Replayed:
+def _replayed(run: RuleRun, epochs: int, complete: bool, spec: JobSpec) -> Replayed:
     same_epochs = spec.schedule.kind != "plateau" or run.rule.monitor is spec.monitor
     value = run.tracker.best_value
     regret = None if value is None or run.best is None else abs(value - run.best)

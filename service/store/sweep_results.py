@@ -89,7 +89,7 @@ def grouped(
     """Group jobs that differ only in seed, fold and repeat; best mean first. `folds`: those of the base spec."""
     groups: dict[str, list[SweepResult]] = {}
     for row in rows:
-        groups.setdefault(json.dumps(_without_replicates(row.point), sort_keys=True), []).append(row)
+        groups.setdefault(json.dumps(without_replicates(row.point), sort_keys=True), []).append(row)
 
     def sort_key(found: tuple[SweepPoint, list[SweepResult]]) -> tuple[bool, float]:
         mean = None if found[0].value is None else found[0].value.mean
@@ -123,7 +123,8 @@ def _result(row: Row[Any]) -> SweepResult:
     return SweepResult(**fields, metrics=metrics, seconds=seconds)
 
 
-def _without_replicates(point: dict[str, Any]) -> dict[str, Any]:
+def without_replicates(point: dict[str, Any]) -> dict[str, Any]:
+    """The changes of a point that its jobs have in common."""
     return {name: value for name, value in point.items() if name not in REPLICATES}
 
 
@@ -133,7 +134,7 @@ def _point(rows: Sequence[SweepResult], folds: int | None) -> SweepPoint:
     metrics = {name: _spread(((row.point, row.metrics.get(name)) for row in rows), folds) for name in names}
     epochs = [row.best_epoch for row in rows if row.best_epoch is not None]
     return SweepPoint(
-        point=_without_replicates(rows[0].point),
+        point=without_replicates(rows[0].point),
         jobs=len(rows),
         value=_spread(((row.point, row.value) for row in rows), folds),
         metrics={name: spread for name, spread in metrics.items() if spread is not None},

@@ -123,8 +123,10 @@ class JobFactory:
             write(connection, "cpu", [AttemptRecord(claim.job_id, claim.attempt, files=[file])])
         return data
 
-    def finish(self, claim: Claim, status: Status = Status.succeeded) -> None:
-        reason = StopReason.early_stopped if status is Status.succeeded else None
+    def finish(
+        self, claim: Claim, status: Status = Status.succeeded, stop: StopReason = StopReason.early_stopped
+    ) -> None:
+        reason = stop if status is Status.succeeded else None
         with self.database.transaction() as connection:
             attempt.finish(connection, claim.job_id, claim.attempt, Outcome(status, reason))
 

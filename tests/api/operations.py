@@ -32,9 +32,11 @@ CHANGES_NOTHING = {
     "evaluate_model",
     "measure_drift",
     "plan_job",
+    "plan_sweep",
     "predict",
     "predict_by_model",
     "replay_early_stopping",
+    "replay_sweep",
 }
 SPEC = {"data": {"kind": "synthetic", "rows": 100}}
 BODIES: dict[str, Any] = {
@@ -44,6 +46,8 @@ BODIES: dict[str, Any] = {
     "fork_job": {"checkpoint": "best"},
     "predict": {"rows": [{"x0": 1.0}]},
     "replay_early_stopping": {"rules": [{"patience": 3}]},
+    "plan_sweep": {"base": SPEC},
+    "replay_sweep": {"rules": [{"kind": "halving"}]},
     "create_model_version": {"name": "other", "from": {"job": "job_0"}},
     "move_alias": {"version": 1},
     "evaluate_model": {"rows": [{"x0": 1.0, "y": 1.0}]},

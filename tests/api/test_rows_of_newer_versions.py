@@ -125,7 +125,7 @@ def test_requests_with_unknown_names_are_refused(client: TestClient) -> None:
 
     assert (listed.status_code, planned.status_code) == (422, 422)
     assert listed.json()["detail"] == (
-        "status should be 'queued', 'running', 'paused', 'succeeded', 'failed' or 'cancelled'"
+        "status should be 'queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled' or 'pruned'"
     )
     assert "/early_stopping" in planned.json()["errors"][0]["pointer"]
 

@@ -61,7 +61,7 @@ def test_an_admin_of_another_tenant_does_not_see_the_metrics(client: TestClient,
 
 
 TABLES = ("jobs", "datasets", "sweeps", "epochs", "checkpoints", "events")
-TABLES += ("models", "model_versions", "model_members", "model_aliases", "alias_moves")
+TABLES += ("sweep_decisions", "models", "model_versions", "model_members", "model_aliases", "alias_moves")
 
 
 @both_databases
@@ -84,5 +84,6 @@ def test_every_statement_of_a_request_names_the_tenant(
             if re.search(rf"\b(FROM|UPDATE|INTO) {table}\b", sql):
                 assert re.search(rf"\b{table}\.tenant = |INSERT INTO {table} \([^)]*\btenant\b", sql), sql
     unbound = {sql for tenant, sql in heard if tenant is None and any(f"FROM {table}" in sql for table in TABLES)}
-    metrics = ("count(", "min(", "jobs.worker", "jobs.version")  # of /metrics, and what wakes those who wait
-    assert all(any(word in sql for word in metrics) for sql in unbound), unbound
+    of_the_service = ("count(", "min(", "jobs.worker", "jobs.version")  # of /metrics, and what wakes those who wait
+    of_the_service += ("sweeps.pending",)  # of the driver of sweeps
+    assert all(any(word in sql for word in of_the_service) for sql in unbound), unbound

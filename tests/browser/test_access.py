@@ -25,6 +25,12 @@ def test_every_page_meets_wcag_aa_without_horizontal_overflow(
     base = {"data": {"kind": "dataset", "id": penguins, "target": "species"}, "max_epochs": 2}
     sweep = service.post("/v1/sweeps", json={"base": base, "grid": grid}).json()
     service.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}, timeout=70)
+    space = {"optimizer.lr": {"log": [0.0001, 0.1]}, "architecture.hidden": {"choice": [[8], [16, 8]]}}
+    halving = {"kind": "halving", "trials": 9, "eta": 3, "min_epochs": 1}
+    search = service.post(
+        "/v1/sweeps", json={"base": {**base, "max_epochs": 9}, "space": space, "search": halving}
+    ).json()
+    service.get(f"/v1/sweeps/{search['id']}", params={"wait": 60}, timeout=70)
     one, other = trained
     regression = finished_job(service, {"data": {"kind": "dataset", "id": penguins, "target": "body_mass_g"}})
     name = f"{scheme}-{size}"
@@ -49,6 +55,7 @@ def test_every_page_meets_wcag_aa_without_horizontal_overflow(
             f"new?data={penguins}",
             "sweeps",
             f"sweep/{sweep['id']}",
+            f"sweep/{search['id']}",
             "datasets",
             f"dataset/{penguins}",
             "service",

@@ -10,18 +10,22 @@ import pytest
 from sqlalchemy import select, update
 
 from service.artifacts import Artifacts
+from service.domain.access import DEFAULT_TENANT
+from service.domain.checkpoint import CheckpointKind
 from service.domain.status import Status
 from service.errors import NotFound
 from service.maintenance import collector as collector_module
 from service.maintenance.collector import DAY, JOBS
 from service.store import sweeps
-from service.store.jobs import jobs
+from service.store.jobs import actions, attempt, jobs
 from service.store.maintenance import garbage
 from service.store.schema import checkpoints, epochs
 from service.store.schema import jobs as jobs_table
 from service.store.schema import sweeps as sweeps_table
-from tests.api.job_factory import JobFactory
+from tests.api.job_factory import JobFactory, epoch
 from tests.maintenance.collector_helpers import advance_clock, collect, collect_once, keys, set_end_time
+from tests.store.records import claim as claim_from
+from tests.store.records import submit_limited
 
 pytestmark = pytest.mark.usefixtures("paired")
 
@@ -113,3 +117,23 @@ def test_a_wall_clock_that_jumps_deletes_no_job(job_factory: JobFactory, fast_cl
 
     with job_factory.database.reading() as connection:
         assert jobs.get(connection, claim.job_id).status is Status.succeeded
+
+
+def test_pruned_jobs_expire_with_their_states(job_factory: JobFactory, artifacts: Artifacts) -> None:
+    submit_limited(job_factory.database, 3)
+    (claim,) = claim_from(job_factory.database)
+    job_factory.record(claim, epoch(3))
+    for kind in (CheckpointKind.best, CheckpointKind.state):
+        job_factory.publish(claim, 3, kind)
+    with job_factory.database.transaction(DEFAULT_TENANT) as connection:
+        attempt.release(connection, claim.job_id, claim.attempt)
+        actions.prune(connection, [claim.job_id], "pruned: not among the best")
+
+    collect(job_factory, keep_days=7)
+    assert len(keys(artifacts)) == 2
+    set_end_time(job_factory.database, claim.job_id, days=8)
+    collect(job_factory, keep_days=7)
+
+    with pytest.raises(NotFound), job_factory.database.reading() as connection:
+        jobs.get(connection, claim.job_id)
+    assert keys(artifacts) == set()

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from service.domain.sweep import DecisionKind
 from service.errors import InvalidSpec
-from service.search.rung_steps import planned_epochs
 from service.search.state import SearchState, TrialResult
-from service.search.steps import next_step
+from service.search.steps import next_step, planned_epochs
 from service.search.tpe import propose
 from service.spec.space import as_text
 from service.spec.sweep import SweepSpec
@@ -50,7 +49,8 @@ def test_the_budget_of_epochs_is_never_exceeded(spec: SweepSpec) -> None:
     simulation = Simulation(spec).run()
 
     assert spec.search is not None
-    assert simulation.epochs <= (spec.search.epochs or 10**9)
+    planned = planned_epochs(spec, [each.point or {} for each in Simulation(spec).step()])
+    assert simulation.epochs <= planned <= (spec.search.epochs or 10**9)
     assert simulation.decisions[-1].kind is DecisionKind.stopped
     assert [each.trial for each in simulation.state().proposals] == list(range(1, len(simulation.limits) + 1))
 
@@ -88,7 +88,7 @@ def test_a_search_whose_trials_never_stop_early_takes_the_planned_epochs(
     spec = searched(search, max_epochs=max_epochs, replicates=replicates)
     simulation = Simulation(spec, curves=lambda point, job: [1.0 - 0.001 * e for e in range(max_epochs)]).run()
 
-    assert simulation.epochs == planned_epochs(spec, trials)
+    assert simulation.epochs == planned_epochs(spec, [{}] * trials)
 
 
 def test_the_rungs_of_a_grid_say_who_was_promoted_and_why() -> None:

@@ -49,7 +49,7 @@ def promote(database: Database, job_id: str, epoch_limit: int | None) -> int:
 
 def prune(database: Database, job_id: str) -> int:
     with database.transaction(DEFAULT_TENANT) as connection:
-        return actions.prune(connection, [job_id], "not among the best 4 of 16 at epoch 3")
+        return actions.prune(connection, [job_id], "pruned: not among the best 4 of 16 at epoch 3")
 
 
 def log(database: Database, job_id: str) -> list[tuple[EventKind, str]]:

@@ -9,17 +9,32 @@ from typing import Any
 from alembic import command
 from sqlalchemy import text
 
+from service.domain.access import DEFAULT_TENANT
+from service.domain.status import Status
 from service.store import datasets, usage
 from service.store.engine import Database, migrate
+from service.store.jobs import jobs
 from service.store.migrations import alembic_config
 from service.store.schema import Utc
+from tests.specs import synthetic
+from tests.store.records import claim, job
 
 COLUMN = {"name": "size", "type": "number", "missing": 0, "distinct": 3, "min": 1.0, "max": 3.0}
 
 
+def database_at(revision: str, url: str) -> Database:
+    """A database of this revision."""
+    database = Database(url)
+    with database.transaction() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    return database
+
+
 def stored_at(revision: str, url: str, columns: list[dict[str, Any]]) -> Database:
     """A database in which a service of this revision has stored a data set."""
-    database = Database(url)
+    database = database_at(revision, url)
     row = {
         "id": "ds_1",
         "sha256": "ab",
@@ -37,9 +52,6 @@ def stored_at(revision: str, url: str, columns: list[dict[str, Any]]) -> Databas
     values = ", ".join(f":{name}" for name in row)
     insert = text(f"INSERT INTO datasets ({', '.join(row)}) VALUES ({values})")
     with database.transaction() as connection:
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
         connection.execute(insert.columns(created_at=Utc), row)
     return database
 
@@ -77,3 +89,19 @@ def test_migration_0014_measures_profiles(blank_database_url: str) -> None:
         stored = usage.read(connection).stored
     database.close()
     assert (stored.datasets, stored.profiles) == (9, len(json.dumps([COLUMN])))
+
+
+def test_jobs_from_before_0021_have_no_epoch_limit_and_are_claimed(blank_database_url: str) -> None:
+    database = database_at("0020", blank_database_url)
+    with database.transaction(DEFAULT_TENANT) as connection:
+        row = jobs.new_row(synthetic(), DEFAULT_TENANT)
+        old = {name: value for name, value in row.items() if name not in ("trial", "epoch_limit")}
+        jobs.add(connection, [old])
+
+    migrate(blank_database_url)
+
+    found = job(database, row["id"])
+    (taken,) = claim(database)
+    database.close()
+    assert (found.status, found.trial, found.epoch_limit) == (Status.queued, None, None)
+    assert (taken.job_id, taken.epoch_limit) == (row["id"], None)

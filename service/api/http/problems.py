@@ -162,7 +162,7 @@ def _dotted(pointer: str) -> str:
 
 def _takes_spec(request: Request) -> bool:
     path = request.url.path
-    return path in ("/v1/jobs", "/v1/jobs/plan", "/v1/sweeps") or path.endswith("/early-stopping/replay")
+    return path in ("/v1/jobs", "/v1/jobs/plan", "/v1/sweeps", "/v1/sweeps/plan") or path.endswith("/replay")
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

@@ -122,13 +122,14 @@ def _plan(context: RequestContext, spec: JobSpec) -> Plan:
     return plan_of(spec, profile, resolve(spec, profile, context.state.limits))
 
 
-def _labels(
+def label_filters(
     request: Request,
     _label: Annotated[
         str | None,
         Query(alias="label.KEY", description="Only jobs whose label KEY has this value, e.g. `label.project=birds`."),
     ] = None,
 ) -> dict[str, str]:
+    """Query parameters such as `label.project=birds`, by label."""
     sent = {name: value for name, value in request.query_params.items() if name.startswith("label.")}
     try:
         return _LABELS.validate_python({name.removeprefix("label."): value for name, value in sent.items()})
@@ -140,7 +141,7 @@ def _labels(
 @router.get("", operation_id="list_jobs", summary="List jobs")
 def list_jobs(
     context: Reader,
-    labels: Annotated[dict[str, str], Depends(_labels)],
+    labels: Annotated[dict[str, str], Depends(label_filters)],
     status: Annotated[
         Annotated[Status, AfterValidator(known)] | None, Query(description="Only jobs in this state.")
     ] = None,

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
 from service.api.sweeps.presets import planned
+from service.search.rung_steps import planned_brackets
+from service.search.steps import planned_epochs
 from service.spec.duration import array_seconds, arrays_of
 from service.spec.limits import file_bytes_of
+from service.spec.search import HalvingSearch, HyperbandSearch
 from service.store import workers
 
 if TYPE_CHECKING:
     from service.api.context import RequestContext
     from service.spec.sweep import SweepSpec
+
+
+class PlannedRung(BaseModel):
+    """A rung of successive halving."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    bracket: int
+    """The number of its bracket, from 1."""
+    rung: int
+    """Its number in the bracket, from 1."""
+    trials: int
+    """Trials that train in it."""
+    epochs: int
+    """Epochs up to which their jobs train."""
 
 
 class SweepPlan(BaseModel):
@@ -22,13 +41,16 @@ class SweepPlan(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     points: int
-    """Number of points: jobs that differ only in seed and fold count once."""
+    """Number of points: jobs that differ only in seed and fold count once. Of a search the trials, at most."""
     folds: int | None
     """Number of cross-validation folds; null without cross-validation."""
     jobs: int
-    """Number of jobs."""
+    """Number of jobs; of a search, at most."""
+    rungs: list[PlannedRung] | None
+    """The rungs of successive halving and Hyperband; null for other sweeps."""
     arrays: int
-    """Number of arrays in which they train together, at least; `BESTEPOCH_ARRAY_WIDTH` may make more of them."""
+    """Number of arrays in which they train together, at least; `BESTEPOCH_ARRAY_WIDTH` may make more of them. Of a
+    search that proposes trials in batches, those of the first batch."""
     epochs: int
     """Epochs of all jobs together, at most; early stopping usually ends sooner."""
     seconds: float
@@ -46,18 +68,32 @@ def plan_of_sweep(context: RequestContext, asked: SweepSpec) -> SweepPlan:
     """The plan; raises InvalidSpec as the submission would. Blocks."""
     sweep = planned(context, asked)
     spec, jobs = sweep.spec, [job.resolved for job in sweep.jobs]
+    size = len(jobs) if isinstance(spec.search, HalvingSearch | HyperbandSearch | None) else spec.size
     arrays = arrays_of(jobs)
     with context.database.reading() as connection:
         trainers = sum(worker.trainers for worker in workers.find(connection)) or 1
-    seconds = [array_seconds(array) for array in arrays]
+    epochs = sum(job.spec.max_epochs for job in jobs)
+    most = epochs if spec.search is None else planned_epochs(spec, [each.point or {} for each in sweep.decisions])
+    seconds = [array_seconds(array) * most / epochs for array in arrays]
     return SweepPlan(
-        points=len(jobs) // (spec.replicates * spec.repeats * (spec.folds or 1)),
+        points=size // spec.jobs_per_point,
         folds=spec.folds,
-        jobs=len(jobs),
+        jobs=size,
+        rungs=_rungs(spec, len(jobs) // spec.jobs_per_point),
         arrays=len(arrays),
-        epochs=sum(job.spec.max_epochs for job in jobs),
+        epochs=most,
         seconds=max(max(seconds), sum(seconds) / trainers),
         trainers=trainers,
-        file_bytes=sum(map(file_bytes_of, jobs)),
+        file_bytes=math.ceil(sum(map(file_bytes_of, jobs)) * size / len(jobs)),
         recipes=sweep.recipes,
     )
+
+
+def _rungs(spec: SweepSpec, trials: int) -> list[PlannedRung] | None:
+    if not isinstance(spec.search, HalvingSearch | HyperbandSearch):
+        return None
+    return [
+        PlannedRung(bracket=number, rung=place, trials=rung.trials, epochs=rung.epochs)
+        for number, bracket in enumerate(planned_brackets(spec, trials), start=1)
+        for place, rung in enumerate(bracket.rungs, start=1)
+    ]

@@ -14,6 +14,7 @@ from service.domain.sweep import DecisionKind, NewDecision
 from service.errors import FieldError, InvalidSpec, NotFound
 from service.search.state import SearchState, TrialResult
 from service.search.steps import next_step
+from service.spec.search import TpeSearch
 from service.spec.space import bounds_of
 from service.spec.sweep import SweepSpec, drawn_point, jobs_of
 from service.store import decisions, sweeps, trials
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 def first_step(context: RequestContext, spec: SweepSpec) -> tuple[list[SweepJob], list[NewDecision]]:
     """The jobs of a search's first trials, and the decisions that propose them. Raises InvalidSpec. Blocks."""
     check_size(context, spec)
+    if isinstance(spec.search, TpeSearch):
+        context.state.tpe.start()  # it will be asked once the first trials have ended
     resolver = Resolver(context, spec.base)
     _check_space(resolver, spec)
     step = next_step(SearchState(spec), admits=_admits(resolver, spec), propose=context.state.tpe.propose)

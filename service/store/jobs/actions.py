@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from service.spec.job import JobChange
 
 _RUNNING = jobs.c.status == Status.running
-_SEARCHED = exists().where(sweeps.c.id == jobs.c.sweep_id, sweeps.c.pending)  # its sweep has decisions due
+# Its sweep has decisions due.
+_SEARCHED = exists().where(sweeps.c.tenant == jobs.c.tenant, sweeps.c.id == jobs.c.sweep_id, sweeps.c.pending)
 _WAITING = jobs.c.status.in_([Status.queued, Status.paused])
 
 
@@ -142,12 +143,12 @@ def promote(connection: Connection, job_ids: Sequence[str], epoch_limit: int | N
 def prune(connection: Connection, job_ids: Sequence[str], reason: str) -> int:
     """End those of these jobs that are queued or paused, because their trial is given up; returns their number.
 
-    They keep best checkpoint and state, so that `resume` can revive them. `reason`: for the event log.
+    They keep best checkpoint and state, so that `resume` can revive them. `reason`: the message of the event.
     """
     end = {"status": Status.pruned, "stop_reason": StopReason.pruned, "finished_at": datetime.now(UTC)}
     rows = _decide(connection, job_ids, _WAITING, end)
-    new_events = [ended(row.id, Status.pruned, StopReason.pruned, message=reason, epoch=row.epoch) for row in rows]
-    events.append(connection, new_events)
+    ends = [ended(row.id, Status.pruned, StopReason.pruned, epoch=row.epoch) for row in rows]
+    events.append(connection, [replace(end, message=reason) for end in ends])
     return len(rows)
 
 

@@ -75,15 +75,10 @@ def _append(connection: Connection, new: Sequence[NewEvent]) -> None:
 
 
 def ended(
-    job_id: str,
-    status: Status,
-    stop_reason: StopReason | None,
-    error: JobError | None = None,
-    message: str | None = None,
-    **more: Any,
+    job_id: str, status: Status, stop_reason: StopReason | None, error: JobError | None = None, **more: Any
 ) -> NewEvent:
-    """The event of a job's end; `message`: why, unless `error` or `stop_reason` says so; `more`: further details."""
-    why = message or (error.message if error else stop_reason.value.replace("_", " ") if stop_reason else "")
+    """The event of a job's end; `more` is added to its details."""
+    why = error.message if error else stop_reason.value.replace("_", " ") if stop_reason else ""
     code: ErrorCode | None = error.code if error else None
     details = {"status": status, "stop_reason": stop_reason, "code": code, **more}
     return NewEvent(job_id, EventKind.ended, f"{status.value}: {why}" if why != status.value else why, details)

@@ -2,7 +2,7 @@
 
 import { h, svg } from "../lib/dom.js";
 import { number, tickLabel } from "../lib/format.js";
-import { linearTicks } from "../lib/ticks.js";
+import { linearTicks, logTicks } from "../lib/ticks.js";
 
 const HEIGHT = 300;
 const MIN_WIDTH = 280;
@@ -234,14 +234,4 @@ function thin(points, width) {
     columns.set(column, [point[1] < low[1] ? point : low, point[1] > high[1] ? point : high]);
   }
   return [...columns.values()].flatMap(([low, high]) => (low[0] <= high[0] ? [low, high] : [high, low]));
-}
-
-/** Powers of ten between two, with their 2- and 5-fold where that leaves few ticks. */
-function logTicks(low, high) {
-  const factors = high / low > 1000 ? [1] : [1, 2, 5];
-  const ticks = [];
-  for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power++) {
-    for (const factor of factors) ticks.push(Number((factor * 10 ** power).toPrecision(12)));
-  }
-  return ticks.filter((y) => y >= low && y <= high);
 }

@@ -41,6 +41,11 @@ export function durationCell(job) {
   return job.started_at && (job.finished_at || job.status === "running") ? duration(elapsed(job.started_at, job.finished_at)) : "";
 }
 
+/** "12 succeeded, 3 running" of a sweep. */
+export function jobCounts(sweep) {
+  return Object.entries(sweep.counts).filter(([, count]) => count).map(([status, count]) => `${number(count)} ${status}`).join(", ");
+}
+
 /** Labels as links to the jobs that have them. */
 export function labelLinks(job) {
   return h("span", {}, Object.entries(job.labels).map(([key, value]) =>

@@ -55,7 +55,8 @@ export async function show(root, { id, view, signal }) {
 /** The views that the job has so far; the first one is shown unless the address names another. */
 function viewsOf(job) {
   if (!job.best?.checkpoint) return ["training"];
-  return FINISHED.includes(job.status) ? ["report", "training", "predict"] : ["training", "predict"];
+  const reported = FINISHED.includes(job.status) && job.status !== "pruned"; // a pruned job keeps no predictions
+  return reported ? ["report", "training", "predict"] : ["training", "predict"];
 }
 
 function headerOf(job, current, setJob, signal) {

@@ -1,114 +1,81 @@
-// One sweep: leaderboard, configurations aggregated over seeds, folds and repeats, heatmap of two parameters.
+// One sweep: its search live, configurations with error bars, parallel coordinates, importance, heatmap, leaderboard.
 
-import { download, get, listAll, send } from "../lib/api.js";
-import { button, h, select, table, toast } from "../lib/dom.js";
-import { duration, number, plural, shortId, specValue, words } from "../lib/format.js";
+import { get, listAll } from "../lib/api.js";
+import { h, select } from "../lib/dom.js";
+import { number } from "../lib/format.js";
 import { poll } from "../lib/polling.js";
+import { changedNames, lowerIsBetter, sweepPoints } from "../lib/sweep_points.js";
 import { heatmap } from "../components/heatmap.js";
-import { statusBadge } from "../components/job_columns.js";
-import { publishButton } from "../components/publish_dialog.js";
-import { jobCounts } from "./sweeps.js";
+import { importancePanel } from "../components/importance.js";
+import { configurationTable, leaderboard } from "../components/leaderboard.js";
+import { parallelCoordinates } from "../components/parallel_coordinates.js";
+import { searchPanel } from "../components/search_panel.js";
+import { sweepHeader } from "../components/sweep_header.js";
 
 export const title = "Sweep";
 
-const POLL_SECONDS = 3;
+const POLL_SECONDS = 2;
 const MAX_ROWS = 2000; // jobs and configurations shown
-const MAX_COMPARED = 8;
-const VERDICTS = { not_distinguishable: "no clear difference" };
-const LOWER_IS_BETTER = /loss|mae|rmse/;
 
 export async function show(root, { id, signal }) {
   let sweep = await get(`/v1/sweeps/${id}`, signal);
+  const decisions = [];
   const header = h("div");
-  const changed = Object.keys(sweep.grid ?? Object.assign({}, ...(sweep.points ?? [])));
-  const names = changed.filter((name) => name !== "seed");
-  const board = leaderboard(sweep, names);
-  const repeated = sweep.replicates > 1 || sweep.folds || changed.includes("seed");
-  const configurations = repeated ? configurationTable(names) : null;
-  const map = names.length >= 2 ? heatmapSection(names) : null;
-  root.append(header, map ? h("section", {}, h("h2", {}, "Heatmap"), map.element) : "",
-    configurations ? h("section", {}, h("h2", {}, "Configurations (mean ± standard error)"), configurations.element) : "",
-    h("h2", {}, "Leaderboard"), board.element);
+  const tables = h("div");
+  const search = searchPanel(signal);
+  const parallel = parallelCoordinates();
+  const importance = importancePanel(id, signal);
+  const many = h("div", { hidden: true }, parallel.element, importance.element);
+  let results = null; // views that depend on the fields in which the points differ
+  root.append(header, search.element, many, tables, search.decisions);
 
   await poll(POLL_SECONDS, signal, async () => {
     sweep = await get(`/v1/sweeps/${id}`, signal);
     document.title = `${sweep.name ?? id} – bestepoch`;
-    const results = await listAll(`/v1/sweeps/${id}/results?limit=1000`, signal, MAX_ROWS);
-    const summary = configurations || map ? await listAll(`/v1/sweeps/${id}/summary?limit=1000`, signal, MAX_ROWS) : [];
-    draw(results, summary);
+    decisions.push(...await listAll(`/v1/sweeps/${id}/decisions?limit=1000&after=${decisions.length}`, signal));
+    const rows = await listAll(`/v1/sweeps/${id}/results?limit=1000`, signal, MAX_ROWS);
+    const summary = await listAll(`/v1/sweeps/${id}/summary?limit=1000`, signal, MAX_ROWS);
+    const points = sweepPoints(summary, rows, decisions);
+    await draw(rows, points);
     return sweep.status !== "running";
   });
 
-  function draw(results, summary) {
-    const key = JSON.stringify([sweep.status, sweep.counts, results.length]);
-    if (header.dataset.key !== key) {
-      header.dataset.key = key;
-      header.replaceChildren(h("h1", {}, sweep.name ?? id, " ", statusBadge(sweep.status)), controls(sweep, results, signal),
-        h("p", {}, `${plural(sweep.jobs, "job")} (${jobCounts(sweep)}), ranked by ${sweep.monitor}.`,
-          sweep.jobs > 1 && !repeated ? " One run per configuration: differences may be chance." : "",
-          sweep.jobs > MAX_ROWS ? ` Only the best ${number(MAX_ROWS)} are shown.` : ""));
+  async function draw(rows, points) {
+    const names = changedNames(sweep, points);
+    const repeated = points.some(({ jobs }) => jobs > 1);
+    const viewKey = JSON.stringify([names, repeated]);
+    if (results?.key !== viewKey) {
+      results = { key: viewKey, ...resultViews(sweep, names, repeated) };
+      tables.replaceChildren(...results.elements);
     }
-    board.update(results.map((row, index) => ({ ...row, rank: row.value === null ? "–" : index + 1 })));
-    configurations?.update(summary);
-    map?.update(summary, sweep.monitor, LOWER_IS_BETTER.test(sweep.monitor));
+    const key = JSON.stringify([sweep.status, sweep.counts, sweep.published, sweep.error, rows.length]);
+    if (header.dataset.key !== key) { // else focus stays
+      header.dataset.key = key;
+      const notes = [sweep.jobs > 1 && !repeated && "One run per configuration: differences may be chance.", sweep.jobs > MAX_ROWS && `Only the best ${number(MAX_ROWS)} are shown.`];
+      header.replaceChildren(...sweepHeader(sweep, rows, notes.filter(Boolean), signal));
+    }
+    many.hidden = points.length < 2 || names.length === 0;
+    parallel.update(sweep, points, names);
+    if (!many.hidden) importance.update(sweep, points);
+    results.update(rows, points);
+    await search.update(sweep, points, decisions);
   }
 }
 
-function controls(sweep, results, signal) {
-  const top = results.filter((row) => row.value !== null).slice(0, MAX_COMPARED).map((row) => row.job);
-  return h("div", { class: "controls" },
-    top.length > 1 && h("a", { class: "button", href: `#/compare?ids=${top.join(",")}` }, `Compare top ${top.length}`),
-    h("a", { class: "button", href: `#/jobs?sweep=${sweep.id}` }, "Show jobs"),
-    button("Download CSV", () => download(`/v1/sweeps/${sweep.id}/results`, "text/csv")),
-    sweep.status !== "running" && sweep.best && publishButton({ sweep: sweep.id }),
-    sweep.status === "running" && button("Cancel sweep", async () => {
-      if (!confirm("Cancel all unfinished jobs of this sweep?")) return;
-      await send("POST", `/v1/sweeps/${sweep.id}/cancel`, undefined, signal);
-      toast("Sweep cancelled");
-    }, { "data-needs": "submit" }));
-}
-
-function parameterColumns(names) {
-  return names.map((name) => ({ title: name, cell: (row) => (name in row.point ? specValue(row.point[name]) : "–") }));
-}
-
-function leaderboard(sweep, names) {
-  return table("Leaderboard", [
-    { title: "Rank", number: true, cell: (row) => String(row.rank) },
-    { title: "Job", nowrap: true, cell: (row) => h("a", { href: `#/job/${row.job}`, title: row.job }, shortId(row.job)), text: (row) => row.job },
-    { title: "Status", nowrap: true, cell: (row) => h("span", {}, statusBadge(row.status), row.stop_reason && row.stop_reason !== row.status && ` · ${words(row.stop_reason)}`) },
-    ...parameterColumns(names),
-    ...(sweep.folds ? [{ title: "Fold", number: true, cell: (row) => String(row.point["split.fold"]) }] : []),
-    ...(sweep.repeats > 1 ? [{ title: "Repeat", number: true, cell: (row) => String(row.point["split.repeat"]) }] : []),
-    { title: "Seed", number: true, cell: (row) => ("seed" in row.point ? String(row.point.seed) : "–") },
-    { title: sweep.monitor, number: true, cell: (row) => number(row.value) },
-    { title: "Best epoch", number: true, cell: (row) => number(row.best_epoch) },
-    { title: "Epochs", number: true, cell: (row) => number(row.epochs) },
-    { title: "Duration", number: true, cell: (row) => duration(row.seconds) },
-  ], (row) => row.job, "");
-}
-
-function configurationTable(names) {
-  return table("Configurations", [
-    ...parameterColumns(names),
-    { title: "Mean", number: true, cell: (row) => number(row.value?.mean) },
-    { title: "± Standard error", number: true, cell: (row) => number(row.value?.standard_error) },
-    { title: "Runs", number: true, cell: (row) => number(row.value?.n ?? 0) },
-    { title: "Best epoch", number: true, cell: (row) => rangeText(row.best_epoch) },
-    { title: "Versus best", nowrap: true, cell: (row) => versusBest(row.versus_best) },
-  ], (row) => JSON.stringify(row.point), "");
-}
-
-/** Whether a configuration can be told from the best one, with the test as a tooltip. */
-function versusBest(versus) {
-  if (!versus) return "–";
-  return h("span", { title: versus.reason }, VERDICTS[versus.verdict] ?? words(versus.verdict),
-    versus.p_value !== null && h("small", {}, ` (p = ${number(versus.p_value, 2)})`));
-}
-
-function rangeText(range) {
-  if (!range) return "–";
-  return range.min === range.max ? number(range.min) : `${range.min} to ${range.max}`;
+/** Tables whose columns are the fields in which the points differ. */
+function resultViews(sweep, names, repeated) {
+  const board = leaderboard(sweep, names);
+  const configurations = repeated ? configurationTable(names) : null;
+  const map = names.length >= 2 ? heatmapSection(names) : null;
+  const section = (heading, view) => view && h("section", {}, h("h2", {}, heading), view.element);
+  return {
+    elements: [section("Configurations (mean ± standard error)", configurations), section("Heatmap", map), section("Leaderboard", board)].filter(Boolean),
+    update(rows, points) {
+      board.update(rows.map((row, index) => ({ ...row, rank: row.value === null ? "–" : index + 1 })));
+      configurations?.update(points);
+      map?.update(points.map(({ point, spread }) => ({ point, value: spread })), sweep.monitor, lowerIsBetter(sweep.monitor));
+    },
+  };
 }
 
 /** Heatmap of two chosen parameters; configurations that differ in other parameters are averaged. */

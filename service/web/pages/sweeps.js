@@ -4,7 +4,7 @@ import { get } from "../lib/api.js";
 import { h, relativeTime, table } from "../lib/dom.js";
 import { number } from "../lib/format.js";
 import { poll } from "../lib/polling.js";
-import { statusBadge } from "../components/job_columns.js";
+import { jobCounts, statusBadge } from "../components/job_columns.js";
 
 export const title = "Sweeps";
 
@@ -17,7 +17,7 @@ export async function show(root, { query, signal }) {
     { title: "Status", cell: (sweep) => statusBadge(sweep.status) },
     { title: "Jobs", nowrap: true, cell: jobCounts },
     { title: "Best", nowrap: true, cell: (sweep) => (sweep.best ? `${sweep.best.monitor} ${number(sweep.best.value)}` : "") },
-    { title: "Parameters", cell: (sweep) => Object.keys(sweep.grid ?? sweep.points?.[0] ?? {}).join(", ") },
+    { title: "Parameters", cell: (sweep) => (sweep.preset ? `preset ${sweep.preset}` : Object.keys(sweep.grid ?? sweep.space ?? sweep.points?.[0] ?? {}).join(", ")) },
     { title: "Submitted", nowrap: true, cell: (sweep) => relativeTime(sweep.created_at), text: (sweep) => sweep.created_at },
   ], (sweep) => sweep.id, [
     "No sweeps yet. A sweep trains a grid or a list of configurations and ranks them. Start one with ", h("code", {}, "bestepoch sweep grid.toml"), ", with ",
@@ -31,9 +31,4 @@ export async function show(root, { query, signal }) {
     list.update(page.data);
     if (page.has_more && !pagination.children.length) pagination.append(h("a", { href: `#/sweeps?after=${page.next}` }, "Older"));
   });
-}
-
-/** "12 succeeded, 3 running". */
-export function jobCounts(sweep) {
-  return Object.entries(sweep.counts).filter(([, count]) => count).map(([status, count]) => `${number(count)} ${status}`).join(", ");
 }
