@@ -27,7 +27,7 @@ from service.api.app import create_app
 from service.api.http import problems
 from service.artifacts import Artifacts
 from service.cli import app as command_line
-from service.client.model import Models
+from service.client.models import Models
 from service.client.served_model import ServedModel
 from service.domain.epoch import Epoch
 from service.domain.event import Event

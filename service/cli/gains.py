@@ -70,7 +70,8 @@ def _over_fast(model: Model, fast: Sweep) -> Gain:
     if best is None:
         return Gain(FAST, "its training has failed")
     job = fast.best()
-    if job.state.spec.loss.kind not in ("auto", "cross_entropy", "squared"):
+    spec = job.state.spec
+    if isinstance(spec, dict) or spec.known_loss.kind not in ("cross_entropy", "squared"):
         return Gain(FAST, "only log loss and RMSE are compared here, and the networks were trained for another loss")
     found = model.compare(job)
     if found is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from service.client.fit import model_name, published_model
 from service.client.job import Job
-from service.client.model import Models
+from service.client.models import Models
 from service.client.sweep import Sweep
 from service.client.transport import Transport
 from service.client.uploads import as_file

@@ -46,13 +46,13 @@ BODIES: dict[str, Any] = {
     "fork_job": {"checkpoint": "best"},
     "predict": {"rows": [{"x0": 1.0}]},
     "replay_early_stopping": {"rules": [{"patience": 3}]},
+    "plan_sweep": {"base": SPEC},
     "replay_sweep": {"rules": [{"kind": "halving"}]},
     "create_model_version": {"name": "other", "from": {"job": "job_0"}},
     "move_alias": {"version": 1},
     "evaluate_model": {"rows": [{"x0": 1.0, "y": 1.0}]},
     "predict_by_model": {"rows": [{"x0": 1.0}]},
     "measure_drift": {"rows": [{"x0": 1.0}]},
-    "plan_sweep": {"base": SPEC},
     "create_sweep": {"base": SPEC, "replicates": 2},
 }
 

@@ -9,7 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from service.client.model import Model, Models
+from service.client.model import Model
+from service.client.models import Models
 from service.client.transport import ApiError, Transport
 from service.domain.model import Model as State
 

@@ -1,0 +1,84 @@
+"""A search comes to the same decisions and the same winner, whatever is killed meanwhile."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import httpx2
+import pytest
+
+from examples.local_service import wait_until_warm
+from tests.faults.teams import Team
+from tests.processes import children, linux_only, until
+
+BASE: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 300, "features": 5}, "max_epochs": 18}
+SPACE: dict[str, Any] = {
+    "optimizer.lr": {"log": [1e-3, 0.3]},
+    "optimizer.kind": {"choice": ["adam", "sgd"]},
+    "optimizer.momentum": {"uniform": [0, 0.9], "when": {"optimizer.kind": ["sgd"]}},
+}
+SEARCHES = [
+    {"kind": "halving", "trials": 24, "eta": 3},
+    {"kind": "tpe", "trials": 20, "batch": 5, "startup_trials": 5},
+]
+
+
+def outcome(team: Team, search: dict[str, Any], disturb: Callable[[], None]) -> tuple[list[Any], Any, str]:
+    """The decisions, the winner's point, and the SHA-256 of its best weights, of a search that is disturbed."""
+    body = {"base": BASE, "space": SPACE, "search": search}
+    sweep_id = team.client.post("/v1/sweeps", json=body).raise_for_status().json()["id"]
+
+    def ended() -> Any:
+        disturb()
+        with suppress(httpx2.TransportError):
+            response = team.client.get(f"/v1/sweeps/{sweep_id}", params={"wait": 0.3})
+            sweep = response.json() if response.status_code == 200 else None
+            return sweep if sweep and sweep["status"] != "running" else None
+
+    sweep = until(ended, 200)
+    assert (sweep["status"], sweep["error"], sweep["counts"]["failed"]) == ("finished", None, 0)
+    recorded = team.client.get(f"/v1/sweeps/{sweep_id}/decisions", params={"limit": 1000}).json()["data"]
+    decisions = [{name: value for name, value in each.items() if name != "created_at"} for each in recorded]
+    best = team.client.get(f"/v1/jobs/{sweep['best']['job']}/checkpoints/best").json()
+    return decisions, sweep["best"]["point"], best["sha256"]
+
+
+@linux_only
+@pytest.mark.parametrize("search", SEARCHES, ids=lambda search: str(search["kind"]))
+def test_a_search_whose_processes_are_killed_at_random_decides_as_a_calm_one(
+    team: Team, search: dict[str, Any]
+) -> None:
+    drawn, kills = random.Random(0), 0
+
+    def kill() -> None:
+        nonlocal kills
+        if kills == 6 or drawn.random() < 0.5:
+            return
+        kills += 1
+        what = ("api", "worker", "trainer")[kills % 3]
+        if what == "api":
+            team.api.kill()
+            team.api.wait()
+            team.start_api()
+            return
+        place = drawn.randrange(2)
+        below = children(team.workers[place].pid)
+        if what == "trainer" and below:
+            with suppress(ProcessLookupError):
+                os.kill(drawn.choice(sorted(below)), signal.SIGKILL)
+            return
+        team.workers[place].kill()
+        team.workers[place].wait()
+        team.workers[place] = team.start("worker")
+
+    calm = outcome(team, search, lambda: None)
+    disturbed = outcome(team, search, kill)
+    wait_until_warm(team.client, team.api)
+
+    assert kills >= 3
+    assert disturbed == calm
