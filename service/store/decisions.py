@@ -9,7 +9,7 @@ from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.domain.status import Status
-from service.domain.sweep import Decision
+from service.domain.sweep import Decision, DecisionKind
 from service.store.decision_tables import sweep_decisions
 from service.store.schema import jobs, sweeps
 from service.store.tenancy import in_tenant, tenant_of
@@ -46,6 +46,13 @@ def is_settled(connection: Connection, sweep_id: str) -> bool:
     )
     one = select(jobs.c.id).where(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id, live)
     return connection.scalar(one.limit(1)) is None
+
+
+def has_stopped(connection: Connection, sweep_id: str) -> bool:
+    """Whether the sweep's search has ended."""
+    these = in_tenant(connection, sweep_decisions), sweep_decisions.c.sweep_id == sweep_id
+    one = select(sweep_decisions.c.number).where(*these, sweep_decisions.c.kind == DecisionKind.stopped)
+    return connection.scalar(one.limit(1)) is not None
 
 
 def count(connection: Connection, sweep_id: str) -> int:
