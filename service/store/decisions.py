@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import and_, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.domain.status import Status
 from service.domain.sweep import Decision, DecisionKind
+from service.errors import Conflict
 from service.store.decision_tables import sweep_decisions
 from service.store.schema import jobs, sweeps
 from service.store.tenancy import in_tenant, tenant_of
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from service.domain.sweep import NewDecision
+
+
+AWAITED = exists().where(sweeps.c.tenant == jobs.c.tenant, sweeps.c.id == jobs.c.sweep_id, sweeps.c.pending)
+"""Whether a job's sweep has decisions due, which depend on the job."""
 
 
 class AlreadyDecided(Exception):
@@ -36,6 +41,13 @@ def is_pending(connection: Connection, sweep_id: str) -> bool:
     """Whether a decision of the sweep is due."""
     due = select(sweeps.c.pending).where(in_tenant(connection, sweeps), sweeps.c.id == sweep_id)
     return bool(connection.scalar(due))
+
+
+def refuse_if_awaited(connection: Connection, job_id: str) -> None:
+    """Raise Conflict if decisions that are due depend on the job, even if it has ended."""
+    these = in_tenant(connection, jobs), jobs.c.id == job_id
+    if connection.scalar(select(jobs.c.id).where(*these, AWAITED)) is not None:
+        raise Conflict("the decisions of the job's sweep depend on it; cancel the sweep first, or wait for its end")
 
 
 def is_settled(connection: Connection, sweep_id: str) -> bool:

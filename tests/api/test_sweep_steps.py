@@ -89,3 +89,19 @@ def test_trials_that_train_when_the_seconds_are_over_are_pruned_at_their_limits(
     assert decided(client, sweep) == ["pruned", "pruned", "stopped", "pruned", "pruned"]
     ended = client.get(f"/v1/sweeps/{sweep['id']}").json()
     assert (ended["status"], ended["pending"], ended["counts"]["pruned"]) == ("finished", False, 4)
+
+
+def test_jobs_on_which_decisions_depend_are_not_deleted(
+    client: TestClient, context: RequestContext, database: Database
+) -> None:
+    sweep = submit(client, **HALVING).json()
+    taken = claim(database, width=4)
+    client.post(f"/v1/jobs/{taken[0].job_id}/cancel").raise_for_status()
+    train_to_limits(database, taken)
+
+    refused = client.delete(f"/v1/jobs/{taken[0].job_id}")
+
+    assert refused.status_code == 409
+    assert "cancel the sweep first" in refused.json()["detail"]
+    client.post(f"/v1/sweeps/{sweep['id']}/cancel").raise_for_status()
+    assert client.delete(f"/v1/jobs/{taken[0].job_id}").status_code == 204
