@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from service.comparison.paired_test import PairedTest, adjusted_for_selection, mean_of, paired_test
+from service.domain.status import Status
 from service.domain.sweep import SweepPoint, Verdict, VersusBest
 from service.spec.sweep import path_of
 
