@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from inspect import signature
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
 
 import numpy as np
 from pydantic import SecretStr
@@ -14,24 +15,29 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from service.client.client import Client
-from service.client.transport import ApiError
+from service.client.estimator_requests import data_of, numbers, rejections_as_value_errors, wait, weights_of
+from service.client.fit import published_model
 from service.client.uploads import CsvRows, columns_of_csv, json_rows
 from service.domain.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from service.client.client import Preset
     from service.client.job import Job
+    from service.client.served_model import ServedModel
     from service.domain.model import ModelVersion
 
-# Small tables are inline data of the job spec: this avoids an upload and a data set that is left behind. Larger ones
-# would slow down every read of the job, which includes its spec.
-MAX_INLINE_VALUES = 2_000
 # More rows than the service accepts as JSON (10,000 rows, 2 MiB, with 36 bytes for the longest value and its name) are
 # sent as a file. Fewer are faster as JSON: reading a file takes the service a second.
 MAX_JSON_ROWS, MAX_JSON_VALUES = 10_000, 50_000
+# What a preset decides.
+OF_A_NETWORK = (
+    *("hidden", "batch_norm", "activation", "dropout", "lr", "weight_decay", "batch_size", "max_epochs", "patience"),
+    "validation",
+)
 MAX_DESCRIPTION = 2_000  # characters of a version's description
 CHECKS: dict[str, Any] = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}  # of X
 
@@ -40,8 +46,10 @@ class _Remote(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """What classifier and regressor share: parameters, requests, and the attributes that `fit` sets."""
 
     job_id_: str
-    n_iter_: int
     best_epoch_: int
+    model_: str
+    sweep_id_: str
+    n_iter_: int
     n_features_in_: int
 
     def __init__(
@@ -60,6 +68,7 @@ class _Remote(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         patience: int | None = 10,
         validation: float = 0.2,
         random_state: int | np.random.RandomState | None = None,
+        preset: Preset | None = None,
         spec: dict[str, Any] | None = None,
     ) -> None:
         self.url = url
@@ -75,6 +84,7 @@ class _Remote(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.patience = patience
         self.validation = validation
         self.random_state = random_state
+        self.preset = preset
         self.spec = spec
 
     def __sklearn_tags__(self) -> Any:
@@ -88,10 +98,10 @@ class _Remote(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         The columns of the model are `x0`, `x1`, ...; a classifier's model answers indexes of `classes_`, which the
         default `description` lists. `alias`: is moved to the version, as by `Models.create`.
         """
-        check_is_fitted(self, "job_id_")
+        check_is_fitted(self, "n_iter_")
         with self._client() as client:
-            job = client.job(self.job_id_)
-            return client.models.create(name, job, alias=alias, description=description or self._described())
+            source: Any = client.job(self.job_id_) if self.preset is None else weights_of(client, self.model_)
+            return client.models.create(name, source, alias=alias, description=description or self._described())
 
     def _described(self) -> str:
         return type(self).__name__
@@ -109,14 +119,40 @@ class _Remote(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
 
     def _train(self, x: NDArray[Any], y: NDArray[Any], weight: NDArray[np.float64] | None, task: str) -> None:
         """Train on validated arrays, and set the fitted attributes."""
-        with self._client() as client, _rejections_as_value_errors():
-            spec = {**self._spec(task), "data": _data(client, x, y, weight)}
-            job = _wait(client.submit(spec))
+        spec = self._spec(task) if self.preset is None else self._spec_of_preset(task)
+        for name in ("job_id_", "best_epoch_", "model_", "sweep_id_", "n_iter_"):
+            self.__dict__.pop(name, None)  # of an earlier fit, perhaps of another preset
+        with self._client() as client, rejections_as_value_errors():
+            spec["data"] = data_of(client, x, y, weight)
+            if self.preset is None:
+                self._train_network(client, spec)
+            else:
+                self._train_preset(client, spec, self.preset)
+
+    def _train_network(self, client: Client, spec: dict[str, Any]) -> None:
+        job = wait(client.submit(spec))
         state = job.state
         if state.status is not Status.succeeded or state.best is None:
             why = f": {state.error.message}" if state.error else ""
             raise RuntimeError(f"{job.id} ended {state.status.value}{why}")
         self.job_id_, self.n_iter_, self.best_epoch_ = job.id, state.progress.epoch, state.best.epoch
+
+    def _train_preset(self, client: Client, spec: dict[str, Any], preset: Preset) -> None:
+        name = f"{type(self).__name__}-{uuid4().hex[:16]}".lower()
+        sweep = client.sweep(spec, preset=preset, model=name, labels=spec.get("labels"))
+        model = published_model(sweep, 0, progress=False)
+        self.sweep_id_, self.model_ = sweep.id, model.address
+        self.n_iter_ = max(result.epochs for result in sweep.results())
+
+    def _spec_of_preset(self, task: str) -> dict[str, Any]:
+        """The job spec without its data and without what a preset decides; raises ValueError."""
+        defaults = signature(_Remote.__init__).parameters
+        own = self.get_params(deep=False)
+        if changed := [name for name in OF_A_NETWORK if not np.array_equal(own[name], defaults[name].default)]:
+            raise ValueError(f"{changed[0]} is decided by the preset: leave it out, or set it in `spec`")
+        seed = self._seed()
+        labels = {"estimator": type(self).__name__}
+        return {"labels": labels, "split": {"seed": seed}, "seed": seed, **(self.spec or {}), "task": task}
 
     def _spec(self, task: str) -> dict[str, Any]:
         """The job spec without its data."""
@@ -152,16 +188,17 @@ class _Remote(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         return Client(self.url, key.get_secret_value() if isinstance(key, SecretStr) else key)
 
     def _predicted(self, x: Any, names: list[str]) -> NDArray[np.float64]:
-        """(rows, names) the best epoch's predictions, in these columns of a file of predictions."""
-        check_is_fitted(self, "job_id_")
+        """(rows, names) the predictions, in these columns of a file of predictions."""
+        check_is_fitted(self, "n_iter_")
         x = validate_data(self, x, reset=False, **CHECKS)
         with self._client() as client:
-            job = client.job(self.job_id_)
+            fitted: Job | ServedModel
+            fitted = client.job(self.job_id_) if self.preset is None else client.models.at(self.model_)
             if len(x) > MAX_JSON_ROWS or len(x) * max(x.shape[1], len(names)) > MAX_JSON_VALUES:
-                return columns_of_csv(job.predict_file(CsvRows(x)), names)
+                return columns_of_csv(fitted.predict_file(CsvRows(x)), names)
             columns = [f"x{number}" for number in range(x.shape[1])]
-            predictions = job.predict([dict(zip(columns, row, strict=True)) for row in json_rows(x)])
-        return np.array(list(map(_numbers, predictions)), dtype=np.float64)
+            predictions = fitted.predict([dict(zip(columns, row, strict=True)) for row in json_rows(x)])
+        return np.array(list(map(numbers, predictions)), dtype=np.float64)
 
 
 class RemoteClassifier(ClassifierMixin, _Remote):  # type: ignore[misc]
@@ -177,9 +214,13 @@ class RemoteClassifier(ClassifierMixin, _Remote):  # type: ignore[misc]
     weights, row order, dropout and split; results are reproducible bit by bit. `spec`: other fields of the job spec,
     such as `{"loss": {"class_weight": "balanced"}}`; each replaces the whole section that the parameters set.
 
+    `preset`: "fast", "good" or "best" train tested recipes for tables instead, as `Client.fit` does: the parameters of
+    the network, of its training and `validation` keep their defaults then; `random_state` and `spec` apply.
+
     Fitted attributes: `classes_`, `n_features_in_`, `n_iter_` (epochs), `best_epoch_`, whose weights predict, and
-    `job_id_` (`Client.job` gives its history and weights). The job stays on the service, with the data set of a larger
-    table; `predict` needs it.
+    `job_id_` (`Client.job` gives its history and weights). With a preset, instead of the last two: `model_`, the
+    address of the published version that predicts, and `sweep_id_`. Jobs and models stay on the service, with the data
+    set of a larger table; `predict` needs the job or the model.
     """
 
     classes_: NDArray[Any]
@@ -210,7 +251,7 @@ class RemoteClassifier(ClassifierMixin, _Remote):  # type: ignore[misc]
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """(n, classes) the calibrated probability of each class, in the order of `classes_`."""
-        check_is_fitted(self, "job_id_")
+        check_is_fitted(self, "n_iter_")
         return self._predicted(X, [f"probability of {code}" for code in range(len(self.classes_))])
 
 
@@ -226,41 +267,3 @@ class RemoteRegressor(RegressorMixin, _Remote):  # type: ignore[misc]
     def predict(self, X: Any) -> NDArray[np.float64]:
         """(n,) the predicted value of each row, in the units of `y`."""
         return self._predicted(X, ["prediction"])[:, 0]
-
-
-def _data(client: Client, x: NDArray[Any], y: NDArray[Any], weight: NDArray[np.float64] | None) -> dict[str, Any]:
-    """The `data` of a job spec; uploads larger tables."""
-    if weight is None and x.size <= MAX_INLINE_VALUES:
-        return {"kind": "inline", "x": json_rows(x), "y": y.tolist()}
-    # The weights are another column, not a feature.
-    table = x if weight is None else np.column_stack([x, weight])
-    name = None if weight is None else f"x{x.shape[1]}"
-    return {"kind": "dataset", "id": client.upload((table, y)).id, "target": "y", "weight": name}
-
-
-def _wait(job: Job) -> Job:
-    """Wait until the job has ended; cancel it when interrupted."""
-    try:
-        return job.wait()
-    except BaseException:
-        with suppress(Exception):
-            job.cancel()
-        raise
-
-
-def _numbers(prediction: dict[str, Any]) -> list[float | None]:
-    """The numbers of a prediction: the probabilities, or the predicted value."""
-    if "probabilities" in prediction:
-        return list(prediction["probabilities"].values())
-    return [prediction["prediction"]]
-
-
-@contextmanager
-def _rejections_as_value_errors() -> Iterator[None]:
-    """Raise the ValueError that scikit-learn expects for wrong parameters or data, instead of ApiError."""
-    try:
-        yield
-    except ApiError as error:
-        if error.status != 422:
-            raise
-        raise ValueError(str(error)) from error

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from service.client.predictions import Frame
     from service.client.reports import Format
     from service.client.transport import Transport
+    from service.client.uploads import CsvRows
     from service.domain.prediction import AppliedCalibration
     from service.reports.evaluation import Evaluation
 
@@ -58,7 +59,7 @@ class ServedModel:
         """How predictions are calibrated, or why they stay raw; None for regression without `interval`."""
         return Predictor(self._transport, self._path, PredictOptions(interval=interval)).calibration()
 
-    def predict_file(self, rows: str | Path, **options: Unpack[PredictOptions]) -> bytes:
+    def predict_file(self, rows: str | Path | CsvRows, **options: Unpack[PredictOptions]) -> bytes:
         """The predictions for a file of rows, as the bytes of a file of the same format."""
         return Predictor(self._transport, self._path, options).bytes_of(rows)
 
