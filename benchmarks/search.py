@@ -261,7 +261,7 @@ class Processes:
             ended.callback(stop, api)
             self._workers = [self._start("worker") for _ in range(self._count)]
             ended.callback(self._stop_workers)
-            wait_until_warm(self.client, api, workers=self._count)
+            wait_until_warm(self.client, api)
             yield self
 
     def _stop_workers(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import typer
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, TypeAdapter
 from starlette.testclient import TestClient
 
 import bestepoch
@@ -37,6 +37,8 @@ from service.settings import Settings
 from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
 from service.spec.job import JobSpec
 from service.spec.read_options import ReadOptions
+from service.spec.search import Search
+from service.spec.space import Space
 from service.spec.sweep import SweepSpec
 from service.store.engine import Database, migrate
 
@@ -185,6 +187,16 @@ def sweep_request() -> str:
     return _fields(SweepSpec.model_json_schema(), linked=False)
 
 
+def search_request() -> str:
+    """The parameters of a space, and the kinds of searches, with their fields."""
+    named = {**TypeAdapter(Space).json_schema()["$defs"], **TypeAdapter(Search).json_schema()["$defs"]}
+    parts = [
+        f"### {each['title']}\n\n{prose(each.get('description', ''))}\n\n{_fields({**each, '$defs': named})}"
+        for each in named.values()
+    ]
+    return "\n".join(parts)
+
+
 def read_options() -> str:
     """How a client may say that a file is to be read."""
     return _fields(ReadOptions.model_json_schema())
@@ -322,6 +334,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
         prometheus,
         job_spec,
         sweep_request,
+        search_request,
         read_options,
         history,
         event,

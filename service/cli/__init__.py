@@ -13,7 +13,21 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from service.cli import advice, demo, drift, jobs, keys, maintenance, models, replay, reports, serve, sweep, train
+from service.cli import (
+    advice,
+    demo,
+    drift,
+    jobs,
+    keys,
+    maintenance,
+    models,
+    replay,
+    reports,
+    search,
+    serve,
+    sweep,
+    train,
+)
 from service.cli.common import CommandError
 from service.errors import ServiceError
 
@@ -49,6 +63,7 @@ app.add_typer(serve.app)
 app.add_typer(train.app)
 app.add_typer(jobs.app)
 app.add_typer(sweep.app)
+app.add_typer(search.app)
 app.add_typer(replay.app)
 app.add_typer(advice.app)
 app.add_typer(models.app)

@@ -47,7 +47,7 @@ def run_sweep(
         if as_json:
             typer.echo(json.dumps(as_dict(sweep, points)))
         else:
-            _show(sweep.state, points)
+            show(sweep.state, points)
             print_failures(client, sweep)
         if out is not None and sweep.state.best is not None:
             saved = sweep.best().download(out)
@@ -58,11 +58,16 @@ def run_sweep(
 
 def submit(client: Client, file: SweepFile) -> Sweep:
     """Upload the table and submit the sweep."""
+    return client.sweep(base_of(client, file), **file.fields)
+
+
+def base_of(client: Client, file: SweepFile) -> dict[str, Any]:
+    """Upload the table; the base job spec that trains on it."""
     if file.table is None:
-        return client.sweep(file.base, **file.fields)
+        return file.base
     dataset = client.upload(file.table)
     data = {"kind": "dataset", "id": dataset.id, "target": file.target, **file.base.get("data", {})}
-    return client.sweep({**file.base, "data": data}, **file.fields)
+    return {**file.base, "data": data}
 
 
 def follow(sweep: Sweep, url: str, *, quiet: bool) -> None:
@@ -93,7 +98,8 @@ def print_failures(client: Client, sweep: Sweep) -> None:
         typer.echo(f"{failed} of {sweep.state.jobs} jobs failed; {job.id}: {message}", err=True)
 
 
-def _show(state: State, points: list[SweepPoint]) -> None:
+def show(state: State, points: list[SweepPoint]) -> None:
+    """Print the leaderboard and the best job."""
     if any(point.value is not None for point in points):
         _leaderboard(state, points)
     best = state.best

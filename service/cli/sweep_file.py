@@ -1,4 +1,4 @@
-"""The sweep file of `bestepoch sweep`: parsed from TOML or JSON, and validated."""
+"""The file of `bestepoch sweep` and `bestepoch search`: parsed from TOML or JSON, and validated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from typing import Any
 from service.cli.common import CommandError
 
 FILE_FIELDS = ("file", "target", "base")
-SWEEP_FIELDS = ("name", "labels", "grid", "points", "replicates", "folds", "repeats")  # passed to the service
+SWEEP_FIELDS = (  # passed to the service
+    *("name", "labels", "grid", "points", "space", "search", "replicates", "folds", "repeats", "model", "select"),
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def _sweep_file(content: dict[str, Any], folder: Path) -> SweepFile:
     if table is None and "data" not in base:
         raise ValueError("no data: set file and target, or base.data")
     _check_grid(content.get("grid"))
+    _check_space(content.get("space"))
     fields = {name: content[name] for name in SWEEP_FIELDS if name in content}
     return SweepFile(None if table is None else folder / table, target, base, fields)
 
@@ -94,3 +97,12 @@ def _check_grid(grid: Any) -> None:
         if isinstance(values, dict):
             quoted = f'"{name}.{next(iter(values), "name")}" = [...]'
             raise ValueError(f"grid.{name} should be a list; put names with dots in quotes: {quoted}")
+
+
+def _check_space(space: Any) -> None:
+    """Reject unquoted dotted names in the same way: what they contain is a table of tables."""
+    for name, parameter in space.items() if isinstance(space, dict) else ():
+        nested = isinstance(parameter, dict) and [key for key, value in parameter.items() if isinstance(value, dict)]
+        if nested and nested[0] != "when":
+            quoted = f'"{name}.{nested[0]}" = {{...}}'
+            raise ValueError(f"space.{name} should be one parameter; put names with dots in quotes: {quoted}")

@@ -115,9 +115,12 @@ class Sweep:
         state = self._transport.json("GET", f"/v1/jobs/{self.state.best.job}")
         return Job(self._transport, JobState.model_validate(state))
 
-    def decisions(self) -> list[Decision]:
-        """What the sweep has decided, in order, each with its reason: proposals, promotions, prunings, publication."""
-        rows = self._transport.pages(f"{self._path}/decisions", {"limit": PAGE_ROWS})
+    def decisions(self, after: int = 0) -> list[Decision]:
+        """What the sweep has decided, in order, each with its reason: proposals, promotions, prunings, publication.
+
+        `after`: only those with larger numbers.
+        """
+        rows = self._transport.pages(f"{self._path}/decisions", {"limit": PAGE_ROWS, "after": after})
         return list(map(Decision.model_validate, rows))
 
     @property

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from service.spec.early_stopping import EarlyStopping
 
 
+_NAMES = {"patience": "Patience", "gl": "Generalization loss", "pq": "Progress quotient", "up": "Successive rises"}
+
+
 @dataclass(frozen=True)
 class Stop:
     """Where a stopping rule would have ended a job."""
@@ -130,10 +133,12 @@ def replay_halving(recorded: Recorded, rule: Halving) -> ReplayedRule:
         if not promoted:
             break
         left = {number: trial for number, trial in left.items() if number in promoted}
-    rungs = ", ".join(f"{rung.trials:,} to epoch {rung.epochs:,}" for rung in bracket.rungs)
+    first, *later = (f"to epoch {rung.epochs:,}" for rung in bracket.rungs)
+    rungs = [f"{rung.trials:,} {to}" for rung, to in zip(bracket.rungs[1:], later, strict=True)]
+    text = ", ".join([f"{bracket.trials:,} trials {first}", *rungs])
     longest = {each.job: each for each in short}  # by the last rung that needs it
     in_order = sorted(longest.values(), key=lambda each: (each.trial, each.job))
-    return _replayed(recorded, rule, _Outcome(values, cost, in_order, f"trials {rungs}"))
+    return _replayed(recorded, rule, _Outcome(values, cost, in_order, text))
 
 
 def replay_stopping(recorded: Recorded, rule: EarlyStopping, place: int) -> ReplayedRule:
@@ -153,7 +158,7 @@ def replay_stopping(recorded: Recorded, rule: EarlyStopping, place: int) -> Repl
             for curve, stop in zip(trial.curves, stops, strict=True)
             if not stop.exact and curve.status is not Status.failed
         ]
-    return _replayed(recorded, rule, _Outcome(values, cost, short, f"{rule.rule} on each job"))
+    return _replayed(recorded, rule, _Outcome(values, cost, short, f"{_NAMES[rule.rule]} on each job"))
 
 
 def _replayed(recorded: Recorded, rule: Halving | EarlyStopping, outcome: _Outcome) -> ReplayedRule:
@@ -174,8 +179,8 @@ def _replayed(recorded: Recorded, rule: Halving | EarlyStopping, outcome: _Outco
 
 
 def _reason(result: ReplayedRule, best: ReplayedTrial | None, text: str) -> str:
-    share = f"{abs(result.saved):.1%} {'fewer' if result.saved >= 0 else 'more'}"
-    sentences = [f"{text[0].upper()}{text[1:]}: {result.epochs:,} epochs, {share} than on record."]
+    share = f"{abs(result.saved):.1%} {'fewer' if result.saved > 0 else 'more'} than" if result.saved else "as many as"
+    sentences = [f"{text}: {result.epochs:,} epochs, {share} on record."]
     if result.winner is None or best is None:
         sentences.append("No trial has a value.")
     elif result.winner.trial == best.trial:

@@ -173,7 +173,7 @@ def _sentences(advice: EarlyStoppingAdvice, told: Sequence[History]) -> list[str
 
 
 def _recommendation(advice: EarlyStoppingAdvice) -> str:
-    most = f"{advice.max_regret:.3g}"
+    most = f"{100 * advice.max_regret:.3g}%"
     enough = [each.patience for each in advice.patiences if each.histories >= MIN_HISTORIES]
     if not enough:
         return (

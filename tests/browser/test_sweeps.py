@@ -196,3 +196,50 @@ def test_the_page_of_a_search_fits_a_phone(visitor: Visitor, halving: dict[str, 
     expect(page.get_by_role("group", name="Rungs of bracket 1")).to_be_visible()
 
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_presets_are_planned_before_anything_runs_and_publish_a_model(
+    visitor: Visitor, service: httpx2.Client, penguins: str
+) -> None:
+    page = visitor.go(f"new?data={penguins}")
+    fast = page.locator(".card", has=page.get_by_role("heading", name="Fast"))
+    good = page.locator(".card", has=page.get_by_role("heading", name="Good"))
+    expect(fast).to_contain_text(re.compile("1 network in 1 array, at most .* epochs: (about|less than) .* on"))
+    expect(good).to_contain_text(re.compile("8 networks in .*, 8 folds"))
+    expect(page.get_by_label("Model name")).to_have_value("penguins-species")
+
+    page.get_by_label("Model name").fill("birds-fast")
+    page.get_by_role("button", name="Train fast").click()
+
+    expect(page).to_have_url(re.compile("#/sweep/swp_"))
+    expect(page.get_by_text(re.compile("^fast, recipes "))).to_be_visible()
+    expect(page.get_by_role("link", name="birds-fast, version 1")).to_be_visible(timeout=60_000)
+    sweep = service.get(f"/v1/sweeps/{page.url.rpartition('/')[2]}").json()
+    assert (sweep["preset"], sweep["base"]["split"]) == ("fast", {"test": 0.1})
+
+
+def test_a_preset_that_does_not_fit_says_why(visitor: Visitor, service: httpx2.Client, penguins: str) -> None:
+    page = visitor.go(f"new?data={penguins}")
+    expect(page.get_by_role("button", name="Train good")).to_be_enabled()
+
+    page.get_by_label("Test fraction").fill("3")
+
+    expect(page.locator(".card .error").first).to_contain_text("split")
+    expect(page.get_by_role("button", name="Train good")).to_be_disabled()
+    visitor.faults[:] = [each for each in visitor.faults if "422" not in each]
+
+
+def test_a_sweep_whose_model_cannot_be_published_says_so(visitor: Visitor, service: httpx2.Client) -> None:
+    exploding = {
+        "optimizer": {"kind": "sgd", "lr": 10.0},
+        "early_stopping": {"on_non_finite": "fail", "patience": 1000},
+    }
+    sweep = finished(
+        service, base={**BASE, "task": "regression", "max_epochs": 1000, **exploding}, replicates=2, model="never"
+    )
+    assert sweep["error"], sweep
+
+    page = visitor.go(f"sweep/{sweep['id']}")
+
+    expect(page.locator(".facts .error")).to_have_text(sweep["error"])
+    expect(page.get_by_text("never: no version was published")).to_be_visible()

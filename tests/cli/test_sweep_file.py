@@ -58,6 +58,11 @@ def test_points_are_tables_and_json_has_null(tmp_path: Path) -> None:
         ("a.toml", 'file = "birds.csv', "Unterminated string"),
         ("a.toml", "a = 1\nb = \n", "Invalid value (at line 2, column 5)"),
         ("a.toml", 'file = "birds.csv"', "file needs target"),
+        (
+            "a.toml",
+            TABLE + "[space]\noptimizer.lr = { log = [1, 2] }",
+            'space.optimizer should be one parameter; put names with dots in quotes: "optimizer.lr" = {...}',
+        ),
         ("a.toml", 'target = "kind"', "target needs file"),
         ("a.toml", "replicates = 3", "no data: set file and target, or base.data"),
         ("a.toml", "file = 3", "file should be text"),
@@ -93,3 +98,16 @@ def test_a_binary_and_a_missing_file_are_errors(tmp_path: Path) -> None:
         read(tmp_path / "a.toml")
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "b.toml")
+
+
+def test_the_file_of_a_search_has_a_space_with_conditions(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(
+        TABLE + 'model = "birds"\n[space]\n"optimizer.kind" = {choice = ["adam", "sgd"]}\n'
+        '"optimizer.momentum" = {uniform = [0, 0.9], when = {"optimizer.kind" = ["sgd"]}}\n'
+        '[search]\nkind = "random"\ntrials = 3\n'
+    )
+
+    fields = read(tmp_path / "a.toml").fields
+
+    assert fields["space"]["optimizer.momentum"] == {"uniform": [0, 0.9], "when": {"optimizer.kind": ["sgd"]}}
+    assert (fields["search"], fields["model"]) == ({"kind": "random", "trials": 3}, "birds")

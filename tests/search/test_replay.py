@@ -117,7 +117,7 @@ def test_the_reason_says_what_halving_would_have_missed() -> None:
     assert (replayed.epochs, replayed.exact) == (3 * 2 + 40, True)
     assert (replayed.regret, replayed.relative_regret) == (pytest.approx(0.4), pytest.approx(4.0))
     assert replayed.reason == (
-        "Trials 4 to epoch 2, 1 to epoch 40: 46 epochs, 71.2% fewer than on record."
+        "4 trials to epoch 2, 1 to epoch 40: 46 epochs, 71.2% fewer than on record."
         " It finds trial 2 at 0.5, and misses trial 1 at 0.1."
     )
 

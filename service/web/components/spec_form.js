@@ -107,9 +107,9 @@ function suggestedTarget(set) {
 
 /** `sets`: data sets to choose from, without columns; `set`: the spec's one; `loadDataset(id)`: one with its columns.
  *
- * `onChange` is called after each change of the spec.
+ * `onChange` is called after each change of the spec. `afterData`: nodes shown after the fields of the data.
  */
-export function specForm(spec, sets, set, loadDataset, onChange) {
+export function specForm(spec, sets, set, loadDataset, onChange, afterData = []) {
   const element = h("div");
   let inputs = new Map(); // dotted name -> {input, note}
 
@@ -131,8 +131,8 @@ export function specForm(spec, sets, set, loadDataset, onChange) {
     inputs = new Map();
     const focused = document.activeElement?.name;
     const groups = Object.entries(GROUPS).map(([name, fields]) => [name, fields.filter((each) => !each.when || each.when(spec)).map(specField)]);
-    element.replaceChildren(...[["Data", dataFields()], ...groups].filter(([, fields]) => fields.length).map(([name, fields]) =>
-      h("fieldset", {}, h("legend", {}, name), h("div", { class: "fields" }, fields))));
+    const group = ([name, fields]) => h("fieldset", {}, h("legend", {}, name), h("div", { class: "fields" }, fields));
+    element.replaceChildren(group(["Data", dataFields()]), ...afterData, ...groups.filter(([, fields]) => fields.length).map(group));
     if (focused) element.querySelector(`[name="${CSS.escape(focused)}"]`)?.focus();
   }
 
@@ -212,7 +212,7 @@ export function specForm(spec, sets, set, loadDataset, onChange) {
 
   render();
   return {
-    element, showErrors, spec: () => spec,
+    element, showErrors, spec: () => spec, set: () => set,
     replace(next) { spec = next; rerender(); },
   };
 }

@@ -1,10 +1,11 @@
-// Form that builds a job spec, with a preview of the network it would train.
+// Presets with their plans, and a form that builds a job spec, with a preview of the network it would train.
 
 import { ApiError, get, listAll, newIdempotencyKey, send } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { plural } from "../lib/format.js";
 import { debounce } from "../lib/polling.js";
 import { networkDiagram } from "../components/network.js";
+import { presetCards } from "../components/preset_cards.js";
 import { setDataset, specForm } from "../components/spec_form.js";
 
 export const title = "New job";
@@ -27,7 +28,8 @@ export async function show(root, { query, signal }) {
   const json = h("textarea", { rows: 16, spellcheck: "false", "aria-label": "Job spec (JSON)" });
   const error = h("p", { class: "error", role: "alert" });
   const submitButton = h("button", { class: "primary", type: "submit" }, "Train");
-  const form = specForm(spec, sets, set, loadDataset, onChange);
+  const presets = presetCards(signal);
+  const form = specForm(spec, sets, set, loadDataset, onChange, [presets.element, h("h2", {}, "Or one network with your own settings")]);
   root.append(h("h1", {}, "New job"), sets.length ? "" : h("p", {}, "No data sets yet. Drop a file onto this page to upload one, or train on synthetic data."),
     h("div", { class: "columns" },
       h("form", { onsubmit: submit }, form.element, summary, h("details", {}, h("summary", {}, "Edit as JSON (all settings)"), json), error, submitButton), preview));
@@ -63,6 +65,7 @@ export async function show(root, { query, signal }) {
     idempotencyKey = newIdempotencyKey();
     if (!jsonError) json.value = JSON.stringify(form.spec(), null, 2);
     updatePreview();
+    presets.update(form.spec(), form.set());
   }
 
   function showError(failure) {
