@@ -14,7 +14,7 @@ import { sweepHeader } from "../components/sweep_header.js";
 
 export const title = "Sweep";
 
-const POLL_SECONDS = 2;
+const POLL_SECONDS = 3;
 const MAX_ROWS = 2000; // jobs and configurations shown
 
 export async function show(root, { id, signal }) {
