@@ -2,7 +2,7 @@
 
 import { get, listAll } from "../lib/api.js";
 import { foldable, h, select } from "../lib/dom.js";
-import { number } from "../lib/format.js";
+import { flatten, number } from "../lib/format.js";
 import { poll } from "../lib/polling.js";
 import { changedNames, lowerIsBetter, sweepPoints } from "../lib/sweep_points.js";
 import { heatmap } from "../components/heatmap.js";
@@ -15,7 +15,7 @@ import { sweepReplayPanel } from "../components/sweep_replay.js";
 
 export const title = "Sweep";
 
-const POLL_SECONDS = 2;
+const POLL_SECONDS = 3;
 const MAX_ROWS = 2000; // jobs and configurations shown
 
 export async function show(root, { id, signal }) {
@@ -73,7 +73,7 @@ function resultViews(sweep, names, repeated) {
   return {
     elements: [section("Configurations (mean ± standard error)", configurations), section("Heatmap", map), section("Leaderboard", board)].filter(Boolean),
     update(rows, points) {
-      board.update(rows.map((row, index) => ({ ...row, rank: row.value === null ? "–" : index + 1 })));
+      board.update(rows.map((row, index) => ({ ...row, point: flatten(row.point), rank: row.value === null ? "–" : index + 1 })));
       configurations?.update(points);
       map?.update(points.map(({ point, spread }) => ({ point, value: spread })), sweep.monitor, lowerIsBetter(sweep.monitor));
     },
