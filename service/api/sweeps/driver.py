@@ -43,9 +43,10 @@ class SweepDriver:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after what is being decided; blocks."""
+        """Stop after what is being decided, but for the proposals of TPE, which may take long; blocks."""
         self._stopped.set()
         self._wake_up.set()
+        self._state.tpe.close()
         self._thread.join()
 
     def _run(self) -> None:
@@ -86,7 +87,7 @@ class SweepDriver:
         caller = Caller(tenant, Scope.submit, key)
         context = RequestContext(self._state, caller, self._state.database.of(tenant))
         try:
-            while advance(context, sweep) and not self._stopped.is_set():
+            while not self._stopped.is_set() and advance(context, sweep):
                 pass
             self._failures.pop(sweep, None)
         except Exception as error:
