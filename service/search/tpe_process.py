@@ -45,8 +45,8 @@ class TpeProcess:
             self._drop()
 
     def start(self) -> None:
-        """Start the process, which takes a second to be ready; does not wait for it."""
-        with self._lock:
+        """Start the process, if possible; it takes a second to be ready. Does not wait for it."""
+        with self._lock, suppress(OSError):
             self._connected()
 
     def propose(self, request: TpeRequest) -> list[dict[str, Any]]:

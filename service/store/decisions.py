@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -26,15 +26,41 @@ if TYPE_CHECKING:
 AWAITED = exists().where(sweeps.c.tenant == jobs.c.tenant, sweeps.c.id == jobs.c.sweep_id, sweeps.c.pending)
 """Whether a job's sweep has decisions due, which depend on the job."""
 
+# The job trains, or will without a decision.
+_TRAINS = or_(
+    jobs.c.status.in_([Status.queued, Status.running]),
+    and_(jobs.c.status == Status.paused, or_(jobs.c.epoch_limit.is_(None), jobs.c.epoch < jobs.c.epoch_limit)),
+)
+
 
 class AlreadyDecided(Exception):
     """Another process has taken the decision, or the sweep takes none any more."""
 
 
-def pending(connection: Connection) -> list[tuple[str, str, str | None]]:
-    """(tenant, id, id of the API key that submitted it) of each sweep with decisions due, oldest first."""
-    due = select(sweeps.c.tenant, sweeps.c.id, sweeps.c.key).where(in_tenant(connection, sweeps), sweeps.c.pending)
-    return [(row.tenant, row.id, row.key) for row in connection.execute(due.order_by(sweeps.c.id))]
+class PendingSweep(NamedTuple):
+    """A sweep with decisions to take."""
+
+    tenant: str
+    id: str
+    key: str | None
+    """The id of the API key that submitted it."""
+    due: bool
+    """Whether the next decision may be due: no job trains, or the search has a budget in seconds."""
+
+
+def pending(connection: Connection) -> list[PendingSweep]:
+    """The sweeps with decisions to take, oldest first."""
+    timed = sweeps.c.spec["search"]["seconds"].as_float().is_not(None)
+    due = or_(~exists().where(jobs.c.sweep_id == sweeps.c.id, _TRAINS), timed)
+    found = select(sweeps.c.tenant, sweeps.c.id, sweeps.c.key, due.label("due"))
+    these = found.where(in_tenant(connection, sweeps), sweeps.c.pending).order_by(sweeps.c.id)
+    return [PendingSweep(*row) for row in connection.execute(these)]
+
+
+def count_undecided(connection: Connection) -> int:
+    """Number of sweeps whose next decision is due as no job trains."""
+    quiet = ~exists().where(jobs.c.sweep_id == sweeps.c.id, _TRAINS)
+    return connection.scalar(select(func.count()).where(in_tenant(connection, sweeps), sweeps.c.pending, quiet)) or 0
 
 
 def is_pending(connection: Connection, sweep_id: str) -> bool:
@@ -52,11 +78,7 @@ def refuse_if_awaited(connection: Connection, job_id: str) -> None:
 
 def is_settled(connection: Connection, sweep_id: str) -> bool:
     """Whether none of the sweep's jobs trains, or will without a decision: each has ended, or is at its epoch limit."""
-    live = or_(
-        jobs.c.status.in_([Status.queued, Status.running]),
-        and_(jobs.c.status == Status.paused, or_(jobs.c.epoch_limit.is_(None), jobs.c.epoch < jobs.c.epoch_limit)),
-    )
-    one = select(jobs.c.id).where(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id, live)
+    one = select(jobs.c.id).where(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id, _TRAINS)
     return connection.scalar(one.limit(1)) is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -14,11 +15,13 @@ from service.api.sweeps import advance, driver
 from service.api.sweeps.search_steps import take_step
 from service.domain.access import DEFAULT_TENANT, Caller, Scope
 from service.store import decisions, sweeps
+from service.store.decisions import PendingSweep
 from service.store.engine import Database
 from service.store.jobs import attempt
 from service.store.jobs.claim import Claim
 from tests.api.conftest import both_databases
 from tests.api.sweep_requests import submit
+from tests.store import sweep_records
 from tests.store.records import claim, epoch, record
 
 HALVING: dict[str, Any] = {
@@ -72,6 +75,7 @@ def test_a_process_that_is_overtaken_publishes_nothing(
     assert client.get(f"/v1/sweeps/{sweep['id']}").json()["pending"]
 
 
+@both_databases
 def test_trials_that_train_when_the_seconds_are_over_are_pruned_at_their_limits(
     client: TestClient, context: RequestContext, database: Database
 ) -> None:
@@ -81,8 +85,10 @@ def test_trials_that_train_when_the_seconds_are_over_are_pruned_at_their_limits(
     assert advance.advance(context, sweep["id"])
     assert decided(client, sweep) == ["pruned", "pruned", "stopped"]
     assert not advance.advance(context, sweep["id"])
+    assert "bestepoch_sweeps_undecided 0.0" in client.get("/metrics").text
 
     train_to_limits(database, running)
+    assert "bestepoch_sweeps_undecided 1.0" in client.get("/metrics").text
     while advance.advance(context, sweep["id"]):
         pass
 
@@ -105,3 +111,22 @@ def test_jobs_on_which_decisions_depend_are_not_deleted(
     assert "cancel the sweep first" in refused.json()["detail"]
     client.post(f"/v1/sweeps/{sweep['id']}/cancel").raise_for_status()
     assert client.delete(f"/v1/jobs/{taken[0].job_id}").status_code == 204
+
+
+def test_the_driver_goes_on_after_an_unexpected_error(
+    client: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending, failed = decisions.pending, threading.Event()
+
+    def broken(connection: Connection) -> list[PendingSweep]:
+        if failed.is_set():
+            return pending(connection)
+        failed.set()
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(decisions, "pending", broken)
+    assert failed.wait(10)
+    sweep = submit(client, model="m").json()
+    sweep_records.train(database)
+
+    assert client.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 30}).json()["status"] == "finished"
