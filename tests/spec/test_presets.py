@@ -78,12 +78,21 @@ def test_rows_without_a_target_and_test_rows_are_in_no_fold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "size"), [(1_000, 32), (1_168, 32), (1_180, 128), (9_000, 128), (10_000, 256), (99_000, 512)]
+    ("rows", "size"), [(1_000, 64), (1_168, 64), (1_180, 128), (9_000, 128), (10_000, 256), (99_000, 512)]
 )
 def test_the_batch_size_follows_from_the_training_rows_of_a_fold(rows: int, size: int) -> None:
     found = plain("good", of_rows(rows), "price")
 
     assert [point["batch_size"] for point in found.points] == [size]
+
+
+def test_recipes_with_a_schedule_train_to_its_end_and_small_tables_longer() -> None:
+    small, large = (plain("best", of_rows(rows), "price").points for rows in (1_000, 9_000))
+
+    epochs = [[point["max_epochs"] for point in points if "schedule" in point] for points in (small, large)]
+    assert epochs == [[51], [24]]
+    for point in (*small, *large):
+        assert (point["early_stopping"] is None) == ("schedule" in point)
 
 
 @pytest.mark.parametrize(
