@@ -78,7 +78,7 @@ def test_rows_without_a_target_and_test_rows_are_in_no_fold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "size"), [(1_000, 64), (1_168, 64), (1_180, 128), (9_000, 128), (10_000, 256), (99_000, 512)]
+    ("rows", "size"), [(1_000, 32), (1_168, 32), (1_180, 128), (9_000, 128), (10_000, 256), (99_000, 512)]
 )
 def test_the_batch_size_follows_from_the_training_rows_of_a_fold(rows: int, size: int) -> None:
     found = plain("good", of_rows(rows), "price")
