@@ -17,6 +17,8 @@ from service.domain.checkpoint import CheckpointFormat
 from service.spec.read_options import FileFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from service.client import Client, Model, Sweep
     from service.client.client import Preset
     from service.client.served_model import FileFormat as ModelFormat
@@ -99,6 +101,8 @@ def train(
     _check(preset, model, out, weights=weights)
     with connect(url, api_key) as client:
         dataset = client.upload(file)
+        if not as_json:
+            _warn(dataset.warnings)
         if preset is None and model is None and dataset.read_as.format is FileFormat.images:
             preset = Choice.none
         if preset is Choice.none:
@@ -122,12 +126,19 @@ def _train_one(client: Client, dataset: Dataset, target: str, spec: dict[str, An
     """Train one network and save its best checkpoint; returns the exit code."""
     defaults = {"architecture": {}, "early_stopping": {"patience": 10}, "max_epochs": 100}
     job = client.train(dataset, target, **{**defaults, **spec})
+    if not as_json:
+        _warn(warning.message for warning in job.state.warnings)
     job.wait(progress=not as_json)
     saved = job.download(out) if job.state.best else None
     print_result(job, as_json=as_json)
     if saved is not None and not as_json:
         typer.echo(f"Saved {saved}")
     return EXIT_CODES.get(job.state.status, 0)
+
+
+def _warn(messages: Iterable[str]) -> None:
+    for message in messages:
+        typer.echo(f"Warning: {message.removesuffix('.')}.", err=True)
 
 
 class _Training:
@@ -143,6 +154,7 @@ class _Training:
 
         plan = self._client.plan_sweep(self._base, preset=self._preset)
         if not as_json:
+            _warn(warning["message"] for warning in plan["warnings"])
             typer.echo(_plan_text(self._preset, plan))
         name = name or model_name(self._dataset, self._base["data"]["target"])
         sweep = self._client.sweep(self._base, preset=self._preset, model=name)
