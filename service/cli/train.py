@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from service.cli.common import DEFAULT_URL, EXIT_CODES, ApiKey, AsJson, CommandError, Url, connect
+from service.cli.common import (
+    DEFAULT_URL,
+    EXIT_CODES,
+    ApiKey,
+    AsJson,
+    CommandError,
+    Url,
+    about_seconds,
+    connect,
+    count,
+)
 from service.cli.gains import Gain, gains_of, sentence
 from service.cli.jobs import print_result
 from service.domain.checkpoint import CheckpointFormat
@@ -26,6 +36,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+ID_COLUMN = "id_like_column"  # the warnings of the data set have it, too
 WEIGHTS = (CheckpointFormat.safetensors, CheckpointFormat.pt)
 
 
@@ -127,7 +138,7 @@ def _train_one(client: Client, dataset: Dataset, target: str, spec: dict[str, An
     defaults = {"architecture": {}, "early_stopping": {"patience": 10}, "max_epochs": 100}
     job = client.train(dataset, target, **{**defaults, **spec})
     if not as_json:
-        _warn(warning.message for warning in job.state.warnings)
+        _warn(warning.message for warning in job.state.warnings if warning.code != ID_COLUMN)
     job.wait(progress=not as_json)
     saved = job.download(out) if job.state.best else None
     print_result(job, as_json=as_json)
@@ -154,7 +165,7 @@ class _Training:
 
         plan = self._client.plan_sweep(self._base, preset=self._preset)
         if not as_json:
-            _warn(warning["message"] for warning in plan["warnings"])
+            _warn(each["message"] for each in plan.get("warnings", ()) if each["code"] != ID_COLUMN)
             typer.echo(_plan_text(self._preset, plan))
         name = name or model_name(self._dataset, self._base["data"]["target"])
         sweep = self._client.sweep(self._base, preset=self._preset, model=name)
@@ -188,14 +199,12 @@ class _Training:
 
 
 def _plan_text(preset: str, plan: dict[str, Any]) -> str:
-    networks = "1 network" if plan["jobs"] == 1 else f"{plan['jobs']} networks"
-    arrays = "1 array" if plan["arrays"] == 1 else f"{plan['arrays']} arrays"
-    trainers = "1 trainer" if plan["trainers"] == 1 else f"{plan['trainers']} trainers"
     folds = f" on {plan['folds']} folds" if plan["folds"] else ""
     also = "" if preset == "fast" else "; then 1 network (`fast`) to compare with"
     return (
-        f"Preset `{preset}`: {networks}{folds} in {arrays}, at most {plan['epochs']:,} epochs, at most about "
-        f"{plan['seconds']:,.0f} s on {trainers}{also}."
+        f"Preset `{preset}`: {count(plan['jobs'], 'network')}{folds} in {count(plan['arrays'], 'array')}, at most "
+        f"{count(plan['epochs'], 'epoch')}, {about_seconds(plan['seconds'])} on {count(plan['trainers'], 'trainer')}"
+        f"{also}."
     )
 
 
