@@ -69,13 +69,15 @@ class _Folds(Strict):
     """The number of folds."""
 
 
-class _BatchSize(Strict):
-    """The batch size of a table."""
+class _Size(Strict):
+    """Settings by the size of a table."""
 
     rows_below: int | None = None
     """Of tables with fewer training rows; null: of all."""
     batch_size: int
     """Rows per step."""
+    schedule_epochs: int
+    """Epochs of recipes with a learning-rate schedule, which train to its end."""
 
 
 class _Recipes(Strict):
@@ -85,8 +87,8 @@ class _Recipes(Strict):
     """The recipes of each preset."""
     folds: list[_Folds]
     """Folds by rows, the smallest tables first; larger tables have one split."""
-    batch_sizes: list[_BatchSize]
-    """Batch sizes by training rows, the smallest tables first."""
+    sizes: list[_Size]
+    """Settings by training rows, the smallest tables first."""
     regression: dict[str, Any]
     """Changes that every recipe of a regression has."""
     recipes: dict[str, dict[str, Any]]
@@ -108,12 +110,15 @@ def expand(preset: Preset, base: JobSpec, table: TableProfile) -> PlainSweep:
     folds = _folds(file, base, table, rows) if selection.folds else None
     split = base.split.model_copy(update={} if folds is None else {"folds": folds})
     train = split_sizes(rows, split)[0]
-    common = {"batch_size": _batch_size(file, train)}
+    size = next(each for each in file.sizes if each.rows_below is None or train < each.rows_below)
+    common: dict[str, Any] = {"batch_size": size.batch_size}
     if column is not None and task_of(base, column) is Task.regression:
         common |= file.regression
+    scheduled = {"max_epochs": size.schedule_epochs, "early_stopping": None}
     points: list[dict[str, Any]] = []
     for name in selection.recipes:
-        point = {path: value for path, value in {**common, **file.recipes[name]}.items() if not _is_set(base, path)}
+        recipe = common | file.recipes[name] | (scheduled if "schedule" in file.recipes[name] else {})
+        point = {path: value for path, value in recipe.items() if not _is_set(base, path)}
         if point not in points:
             points.append(point)
     return PlainSweep(points, folds, SEEDS if selection.folds and folds is None else 1)
@@ -132,10 +137,6 @@ def _folds(file: _Recipes, base: JobSpec, table: TableProfile, rows: int) -> int
     if split.group is not None and (groups := table.column(split.group)) is not None:
         most = min(most, groups.distinct - bool(split.test))
     return min(folds, most) if most >= 2 else None
-
-
-def _batch_size(file: _Recipes, train: int) -> int:
-    return next(each.batch_size for each in file.batch_sizes if each.rows_below is None or train < each.rows_below)
 
 
 def _is_set(base: JobSpec, path: str) -> bool:

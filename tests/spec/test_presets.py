@@ -86,6 +86,15 @@ def test_the_batch_size_follows_from_the_training_rows_of_a_fold(rows: int, size
     assert [point["batch_size"] for point in found.points] == [size]
 
 
+def test_recipes_with_a_schedule_train_to_its_end_and_small_tables_longer() -> None:
+    small, large = (plain("best", of_rows(rows), "price").points for rows in (1_000, 9_000))
+
+    epochs = [[point["max_epochs"] for point in points if "schedule" in point] for points in (small, large)]
+    assert epochs == [[51], [24]]
+    for point in (*small, *large):
+        assert (point["early_stopping"] is None) == ("schedule" in point)
+
+
 @pytest.mark.parametrize(
     "split", [{"validation": 0.3}, {"order_by": "length"}, {"column": "island"}, {"folds": 4, "fold": 2}]
 )
