@@ -58,7 +58,7 @@ chaos: setup ## Strike at random at a service at work, on either database, and l
 fuzz: setup ## Make up requests, files and specs, and see that each is answered as documented (3 minutes)
 	$(PYTEST) --dist load tests/fuzz
 
-browser: setup ## Use the dashboard in Chromium (4 minutes)
+browser: setup ## Use the dashboard in Chromium (6 minutes)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,browser]'
 	$(BIN)/pytest tests/browser -rs
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from service.comparison.paired_test import PairedTest, adjusted_for_selection, mean_of, paired_test
+from service.domain.status import Status
 from service.domain.sweep import SweepPoint, Verdict, VersusBest
 from service.spec.sweep import path_of
 
@@ -40,7 +41,17 @@ def with_comparisons(groups: Sequence[Group], *, larger_is_better: bool, folds: 
             found.append(_untested(test))
         else:
             found.append(_verdict(test, next(adjusted), len(tested), larger_is_better=larger_is_better))
-    return [point.model_copy(update={"versus_best": versus}) for (point, _), versus in zip(groups, found, strict=True)]
+    return [
+        point.model_copy(update={"versus_best": _with_pruning(versus, rows)})
+        for (point, rows), versus in zip(groups, found, strict=True)
+    ]
+
+
+def _with_pruning(versus: VersusBest, rows: Sequence[SweepResult]) -> VersusBest:
+    """Say if the point was pruned: it might have become as good as the best."""
+    if versus.verdict == "best" or all(row.status is not Status.pruned for row in rows):
+        return versus
+    return versus.model_copy(update={"reason": f"{versus.reason}; pruned, so compared at fewer epochs"})
 
 
 def number_of_folds(rows: Sequence[SweepResult], folds: int | None) -> int | None:

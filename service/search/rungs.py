@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-RUNGS = 3
+RUNGS = 4
 """Promotions of a trial from the first rung to the last, unless `min_epochs` says otherwise."""
 
 

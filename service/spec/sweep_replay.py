@@ -16,10 +16,10 @@ class Halving(Strict):
 
     kind: Literal["halving"]
     """The kind of search."""
-    eta: Annotated[Int, Field(ge=2, le=100)] = 4
+    eta: Annotated[Int, Field(ge=2, le=100)] = 3
     """One of so many trials is promoted to the next rung, which trains `eta` times as many epochs."""
     min_epochs: Annotated[Int, Field(ge=1, le=1_000_000)] | None = None
-    """Epochs of the first rung; null: `max_epochs` divided by `eta` to the power of 3, rounded up."""
+    """Epochs of the first rung; null: `max_epochs` divided by `eta` to the power of 4, rounded up."""
 
 
 def rule(value: Any) -> str:

@@ -142,8 +142,8 @@ def test_cancelling_a_search_ends_it(client: TestClient) -> None:
         ({"space": LR, "search": {"kind": "random", "trials": 20}}, 20, 2_000),
         ({"space": LR, "search": {"kind": "random", "trials": 20, "epochs": 1_050}}, 20, 1_050),
         ({"space": LR, "search": {"kind": "tpe", "trials": 64}, "replicates": 2}, 128, 12_800),
-        ({"space": LR, "search": {"kind": "halving", "trials": 64}}, 64, 64 * 2 + 16 * 6 + 4 * 24 + 1 * 68),
-        ({"grid": {"seed": [*range(8)]}, "search": {"kind": "halving", "min_epochs": 20}}, 8, 8 * 20 + 2 * 60 + 20),
+        ({"space": LR, "search": {"kind": "halving", "trials": 64}}, 64, 64 * 2 + 21 * 4 + 7 * 12 + 2 * 36 + 46),
+        ({"grid": {"seed": [*range(8)]}, "search": {"kind": "halving", "min_epochs": 20}}, 8, 8 * 20 + 2 * 40 + 40),
     ],
 )
 def test_the_plan_of_a_search_says_its_jobs_and_epochs_at_most(

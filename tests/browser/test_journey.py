@@ -194,6 +194,33 @@ def test_a_sweep_shows_leaderboard_configurations_and_heatmap(
     expect(page.locator("[aria-label=Leaderboard] tbody a").first).to_have_attribute("href", f"#/job/{best}")
     expect(page.locator(".heatmap .heat")).to_have_count(4)
     expect(page.locator("[aria-label=Configurations] tbody tr")).to_have_count(4)
+    page.get_by_text("Replay searches and stopping rules").click()
+    page.get_by_role("button", name="Replay", exact=True).click()
+    rows = page.locator("[aria-label='Replayed rules'] tbody tr")
+    expect(rows).to_have_count(6)
+    page.get_by_label("Custom rule").fill('{"kind": "halving", "eta": 2, "min_epochs": 1}')
+    page.get_by_role("button", name="Add").click()
+    expect(rows).to_have_count(7)
+    expect(rows.last).to_contain_text("halving: 1 of 2, from epoch 1")
+
+
+def test_pruned_jobs_are_revived_where_a_replay_needs_them(visitor: Visitor, service: httpx2.Client) -> None:
+    asked = {
+        "base": {"data": {"kind": "synthetic"}, "max_epochs": 16, "early_stopping": None},
+        "grid": {"optimizer.lr": [0.001, 0.002, 0.004, 0.01], "architecture.batch_norm": [True, False]},
+        "search": {"kind": "halving", "eta": 4, "min_epochs": 2},
+    }
+    sweep = service.post("/v1/sweeps", json=asked).json()
+    service.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}, timeout=70)
+
+    page = visitor.go(f"sweep/{sweep['id']}")
+    page.get_by_text("Replay searches and stopping rules").click()
+    page.get_by_role("button", name="Replay", exact=True).click()
+    page.get_by_role("button", name="Revive 7 pruned jobs").click()
+
+    expect(page.get_by_text("7 jobs revived: replay again when they have ended.")).to_be_visible()
+    ended = service.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}, timeout=70).json()
+    assert ended["counts"]["pruned"] == 0
 
 
 def test_names_are_shown_as_text_and_never_parsed_as_html(visitor: Visitor, service: httpx2.Client) -> None:

@@ -206,9 +206,9 @@ def test_presets_are_planned_before_anything_runs_and_publish_a_model(
     good = page.locator(".card", has=page.get_by_role("heading", name="Good"))
     expect(fast).to_contain_text(re.compile("1 network in 1 array, at most .* epochs: (about|less than) .* on"))
     expect(good).to_contain_text(re.compile("8 networks in .*, 8 folds"))
-    expect(page.get_by_label("Model name")).to_have_value("penguins-species")
+    expect(page.locator("[name=model]")).to_have_value("penguins-species")
 
-    page.get_by_label("Model name").fill("birds-fast")
+    page.locator("[name=model]").fill("birds-fast")
     page.get_by_role("button", name="Train fast").click()
 
     expect(page).to_have_url(re.compile("#/sweep/swp_"))

@@ -133,6 +133,15 @@ def test_a_point_that_is_better_where_both_have_runs_is_not_worse() -> None:
     assert found[2].reason.startswith("better in the runs that both have")
 
 
+def test_a_pruned_point_is_compared_as_far_as_it_was_trained() -> None:
+    pruned = [each.model_copy(update={"status": Status.pruned}) for each in seeds(2, 0.9, 0.91, 0.95)]
+
+    found = verdicts([*seeds(1, 0.1, 0.2, 0.3), *pruned])
+
+    assert found[2].verdict == "worse"
+    assert found[2].reason.endswith("; pruned, so compared at fewer epochs")
+
+
 def test_values_that_are_too_large_are_unknown() -> None:
     found = verdicts([*seeds(1, 1.0, 2.0), *seeds(2, 1.7e308, 1.7e308), *seeds(3, None)])
 

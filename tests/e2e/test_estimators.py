@@ -299,5 +299,5 @@ def test_parameters_of_the_network_do_not_go_with_a_preset(url: str) -> None:
         RemoteRegressor(url, preset="worst").fit(x, y)
     model = RemoteRegressor(url, preset="fast", hidden=[64, 32], spec=SHORT).fit(x, y)
     assert clone(model).get_params()["preset"] == "fast"
-    model.set_params(preset=None, max_epochs=2).fit(x, y)
+    model.set_params(preset=None, spec=None, max_epochs=2).fit(x, y)
     assert (model.n_iter_, hasattr(model, "model_")) == (2, False)

@@ -28,7 +28,7 @@ SEARCHES = [
 ]
 
 
-def outcome(team: Team, search: dict[str, Any], disturb: Callable[[], None]) -> tuple[list[Any], Any, str]:
+def outcome(team: Team, search: dict[str, Any], disturb: Callable[[], object]) -> tuple[list[Any], Any, str]:
     """The decisions, the winner's point, and the SHA-256 of its best weights, of a search that is disturbed."""
     body = {"base": BASE, "space": SPACE, "search": search}
     sweep_id = team.client.post("/v1/sweeps", json=body).raise_for_status().json()["id"]
@@ -40,7 +40,7 @@ def outcome(team: Team, search: dict[str, Any], disturb: Callable[[], None]) -> 
             sweep = response.json() if response.status_code == 200 else None
             return sweep if sweep and sweep["status"] != "running" else None
 
-    sweep = until(ended, 200)
+    sweep = until(ended, 400)
     assert (sweep["status"], sweep["error"], sweep["counts"]["failed"]) == ("finished", None, 0)
     recorded = team.client.get(f"/v1/sweeps/{sweep_id}/decisions", params={"limit": 1000}).json()["data"]
     decisions = [{name: value for name, value in each.items() if name != "created_at"} for each in recorded]
@@ -55,26 +55,27 @@ def test_a_search_whose_processes_are_killed_at_random_decides_as_a_calm_one(
 ) -> None:
     drawn, kills = random.Random(0), 0
 
-    def kill() -> None:
+    def kill() -> Any:
         nonlocal kills
         if kills == 6 or drawn.random() < 0.5:
-            return
+            return None
         kills += 1
         what = ("api", "worker", "trainer")[kills % 3]
         if what == "api":
             team.api.kill()
             team.api.wait()
-            team.start_api()
-            return
+            team.api = team.start("api", "--port", str(team.port))
+            return until(team.answers, 100)
         place = drawn.randrange(2)
         below = children(team.workers[place].pid)
         if what == "trainer" and below:
             with suppress(ProcessLookupError):
                 os.kill(drawn.choice(sorted(below)), signal.SIGKILL)
-            return
+            return None
         team.workers[place].kill()
         team.workers[place].wait()
         team.workers[place] = team.start("worker")
+        return None
 
     calm = outcome(team, search, lambda: None)
     disturbed = outcome(team, search, kill)

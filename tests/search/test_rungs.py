@@ -16,7 +16,8 @@ VALUES = st.dictionaries(
 
 
 def test_rungs_multiply_the_epochs_and_divide_the_trials() -> None:
-    assert levels(100, 4, None) == (2, 8, 32, 100)
+    assert levels(81, 3, None) == (1, 3, 9, 27, 81)
+    assert levels(100, 4, 2) == (2, 8, 32, 100)
     assert levels(100, 3, 5) == (5, 15, 45, 100)
     assert halving(512, (2, 8, 32, 100), 4).rungs == (Rung(512, 2), Rung(128, 8), Rung(32, 32), Rung(8, 100))
 

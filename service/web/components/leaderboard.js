@@ -15,11 +15,11 @@ export function leaderboard(sweep, names) {
     { title: "Rank", number: true, cell: (row) => String(row.rank) },
     { title: "Job", nowrap: true, cell: (row) => h("a", { href: `#/job/${row.job}`, title: row.job }, shortId(row.job)), text: (row) => row.job },
     { title: "Status", nowrap: true, cell: statusOf, text: (row) => `${row.status} ${row.stop_reason}` },
+    { title: sweep.monitor, number: true, cell: (row) => number(row.value) },
     ...parameterColumns(names),
     ...(sweep.folds ? [{ title: "Fold", number: true, cell: (row) => String(row.point["split.fold"]) }] : []),
     ...(sweep.repeats > 1 ? [{ title: "Repeat", number: true, cell: (row) => String(row.point["split.repeat"]) }] : []),
     { title: "Seed", number: true, cell: (row) => ("seed" in row.point ? String(row.point.seed) : "–") },
-    { title: sweep.monitor, number: true, cell: (row) => number(row.value) },
     { title: "Best epoch", number: true, cell: (row) => number(row.best_epoch) },
     { title: "Epochs", number: true, cell: (row) => number(row.epochs) },
     { title: "Duration", number: true, cell: (row) => duration(row.seconds) },
@@ -36,11 +36,11 @@ function statusOf(row) {
 export function configurationTable(names) {
   let ends = [0, 1]; // of the error bars
   const list = table("Configurations", [
-    ...parameterColumns(names),
     { title: "Mean", number: true, cell: (row) => number(row.value) },
     { title: "± Standard error", number: true, cell: (row) => number(row.spread?.standard_error) },
     { title: "Error bar", cell: (row) => errorBar(row, ends), text: (row) => JSON.stringify([row.value, row.spread?.standard_error, ends]) },
     { title: "Versus best", nowrap: true, cell: (row) => versusBest(row.versus_best) },
+    ...parameterColumns(names),
     { title: "Runs", number: true, cell: (row) => number(row.spread?.n ?? 0) },
     { title: "Best epoch", number: true, cell: (row) => rangeText(row.best_epoch) },
   ], (row) => row.key, "");

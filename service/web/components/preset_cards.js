@@ -26,7 +26,7 @@ export function presetCards(signal) {
   });
   const element = h("fieldset", {}, h("legend", {}, "Presets"),
     h("p", {}, "Tested recipes for tables. They use the data above and the split below; all other settings are theirs."),
-    h("div", { class: "fields" }, field("Model name", model, "a version is published at the end; empty: none")),
+    h("div", { class: "fields" }, field("Model", model, "a version is published at the end; empty: none")),
     h("div", { class: "cards" }, cards.map((card) => card.element)));
 
   function request(preset) {

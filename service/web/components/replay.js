@@ -49,7 +49,7 @@ export function replayPanel(job, signal) {
   return { element, update(epochs) { replay.hidden = epochs === 0; } };
 }
 
-function ruleName(rule) {
+export function ruleName(rule) {
   if (rule.rule === "patience") return `patience ${rule.patience}${rule.min_delta ? `, min delta ${number(rule.min_delta)}` : ""}`;
   if (rule.rule === "up") return `UP: ${rule.s} increases over strips of ${rule.k} epochs`;
   return `${rule.rule.toUpperCase()}: alpha ${number(rule.alpha)}`;

@@ -27,7 +27,7 @@ export function rungTree(onPick) {
   }
 
   function drawing(sweep, rungs, byTrial, curveOf, bracket) {
-    const shown = rungs.map(({ trials }) => trials.slice(0, MAX_NODES));
+    const shown = rungs.map(({ trials }) => ordered(trials, byTrial).slice(0, MAX_NODES));
     const rows = Math.max(...rungs.map(({ trials }) => Math.min(trials.length, MAX_NODES + 1)));
     const place = (column, row) => ({ x: column * (NODE.width + GAP.x), y: TOP + row * (NODE.height + GAP.y) });
     const curves = shown.flat().flatMap(({ trial }) => curveOf(byTrial.get(trial)?.own[0]?.job)).map(([, value]) => value).filter(Number.isFinite).sort((a, b) => a - b);
@@ -63,6 +63,13 @@ export function rungTree(onPick) {
   }
 
   return { element: content, update };
+}
+
+/** Trials that are decided in order of rank in the rung, then the others in that of their values now. */
+function ordered(trials, byTrial) {
+  const rankOf = ({ trial }) => byTrial.get(trial)?.rank ?? Infinity;
+  const open = trials.filter(({ outcome }) => outcome === null).sort((a, b) => (rankOf(a) < rankOf(b) ? -1 : 1));
+  return [...trials.filter(({ outcome }) => outcome !== null), ...open];
 }
 
 function heading({ number: place, epochs, trials }, x, last) {

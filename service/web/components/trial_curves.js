@@ -1,6 +1,6 @@
 // Curves of a search's trials: the monitored metric by epoch, each ends where its trial was pruned or has ended.
 
-import { get } from "../lib/api.js";
+import { listAll } from "../lib/api.js";
 import { h, svg } from "../lib/dom.js";
 import { number, plural, shortId, tickLabel } from "../lib/format.js";
 import { lowerIsBetter, pointName, statusText } from "../lib/sweep_points.js";
@@ -36,9 +36,8 @@ export function trialCurves(signal, onPick) {
 
   async function load(job, monitor) {
     const known = histories.get(job) ?? [];
-    const page = await get(`/v1/jobs/${job}/history?limit=1000&after_epoch=${known.at(-1)?.[0] ?? 0}`, signal);
-    const found = page.data.map((row) => [row.epoch, (LOSSES.includes(monitor) ? row[monitor] : row.metrics[monitor]) ?? NaN]);
-    histories.set(job, [...known, ...found]);
+    const rows = await listAll(`/v1/jobs/${job}/history?limit=1000&after_epoch=${known.at(-1)?.[0] ?? 0}`, signal, Infinity, "after_epoch");
+    histories.set(job, [...known, ...rows.map((row) => [row.epoch, (LOSSES.includes(monitor) ? row[monitor] : row.metrics[monitor]) ?? NaN])]);
   }
 
   return { element: h("div", {}, note, picker.element, lineLegend()), update, pick: picker.pick, curveOf: (job) => histories.get(job) ?? [] };

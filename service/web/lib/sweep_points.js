@@ -1,6 +1,6 @@
 // The points of a sweep, from its summary, its jobs and its decisions: each with its jobs, status, trial and rank.
 
-import { words } from "./format.js";
+import { flatten, words } from "./format.js";
 
 const REPLICATES = ["seed", "split.fold", "split.folds", "split.repeat", "split.train_seed"]; // in which jobs of a point differ
 const LIVE = ["running", "queued", "paused"];
@@ -15,7 +15,10 @@ export function pointKey(point) {
   return JSON.stringify(Object.entries(point).filter(([name]) => !REPLICATES.includes(name)).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** summary, results, decisions: as the API lists them. Points with a value come first, best first, and have a `rank`. */
+/** summary, results, decisions: as the API lists them. Points with a value come first, best first, and have a `rank`.
+ *
+ * `point` has a name for each setting of an object, e.g. `architecture.kind`.
+ */
 export function sweepPoints(summary, results, decisions) {
   const jobs = new Map();
   for (const row of results) {
@@ -27,7 +30,7 @@ export function sweepPoints(summary, results, decisions) {
     const key = pointKey(row.point);
     const own = jobs.get(key) ?? [];
     const value = row.value?.mean ?? null;
-    return { ...row, key, own, value, spread: row.value, trial: trials.get(key) ?? null, status: statusOf(own), epochs: Math.max(0, ...own.map((job) => job.epochs)), rank: value === null ? null : index + 1 };
+    return { ...row, point: flatten(row.point), key, own, value, spread: row.value, trial: trials.get(key) ?? null, status: statusOf(own), epochs: Math.max(0, ...own.map((job) => job.epochs)), rank: value === null ? null : index + 1 };
   });
 }
 
@@ -38,7 +41,7 @@ function statusOf(jobs) {
 
 /** Fields in which the points differ, in the order of the sweep's request. */
 export function changedNames(sweep, points) {
-  const given = Object.keys(sweep.grid ?? sweep.space ?? Object.assign({}, ...(sweep.points ?? [])));
+  const given = Object.keys(sweep.grid ?? sweep.space ?? flatten(Object.assign({}, ...(sweep.points ?? []))));
   const names = [...new Set([...given, ...points.flatMap(({ point }) => Object.keys(point))])].filter((name) => !REPLICATES.includes(name));
   const differing = names.filter((name) => new Set(points.map(({ point }) => JSON.stringify(point[name]))).size > 1);
   return differing.length ? differing : given.filter((name) => !REPLICATES.includes(name));

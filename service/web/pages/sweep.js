@@ -1,8 +1,8 @@
 // One sweep: its search live, configurations with error bars, parallel coordinates, importance, heatmap, leaderboard.
 
 import { get, listAll } from "../lib/api.js";
-import { h, select } from "../lib/dom.js";
-import { number } from "../lib/format.js";
+import { foldable, h, select } from "../lib/dom.js";
+import { flatten, number } from "../lib/format.js";
 import { poll } from "../lib/polling.js";
 import { changedNames, lowerIsBetter, sweepPoints } from "../lib/sweep_points.js";
 import { heatmap } from "../components/heatmap.js";
@@ -11,10 +11,11 @@ import { configurationTable, leaderboard } from "../components/leaderboard.js";
 import { parallelCoordinates } from "../components/parallel_coordinates.js";
 import { searchPanel } from "../components/search_panel.js";
 import { sweepHeader } from "../components/sweep_header.js";
+import { sweepReplayPanel } from "../components/sweep_replay.js";
 
 export const title = "Sweep";
 
-const POLL_SECONDS = 2;
+const POLL_SECONDS = 3;
 const MAX_ROWS = 2000; // jobs and configurations shown
 
 export async function show(root, { id, signal }) {
@@ -27,7 +28,8 @@ export async function show(root, { id, signal }) {
   const importance = importancePanel(id, signal);
   const many = h("div", { hidden: true }, parallel.element, importance.element);
   let results = null; // views that depend on the fields in which the points differ
-  root.append(header, search.element, many, tables, search.decisions);
+  root.append(header, search.element, many, tables, search.decisions,
+    foldable("Replay searches and stopping rules", sweepReplayPanel(id, signal)));
 
   await poll(POLL_SECONDS, signal, async () => {
     sweep = await get(`/v1/sweeps/${id}`, signal);
@@ -71,7 +73,7 @@ function resultViews(sweep, names, repeated) {
   return {
     elements: [section("Configurations (mean ± standard error)", configurations), section("Heatmap", map), section("Leaderboard", board)].filter(Boolean),
     update(rows, points) {
-      board.update(rows.map((row, index) => ({ ...row, rank: row.value === null ? "–" : index + 1 })));
+      board.update(rows.map((row, index) => ({ ...row, point: flatten(row.point), rank: row.value === null ? "–" : index + 1 })));
       configurations?.update(points);
       map?.update(points.map(({ point, spread }) => ({ point, value: spread })), sweep.monitor, lowerIsBetter(sweep.monitor));
     },
