@@ -79,7 +79,7 @@ def job_states(connection: Connection) -> Iterator[Violation]:
         (and_(live, jobs.c.finished_at.is_not(None)), "not ended, but it has an end time"),
     ):
         yield from _jobs(connection, which, problem, remedy)
-    waits = and_(jobs.c.status == Status.paused, at_epoch_limit(), ~AWAITED)
+    waits = and_(jobs.c.status == Status.paused, jobs.c.epoch >= jobs.c.epoch_limit, ~AWAITED)
     problem = "waiting at its epoch limit, but its sweep takes no more decisions"
     yield from _jobs(connection, waits, problem, "resume it, or cancel it")
     remedy = "its results are valid; delete the job when you no longer need them"
