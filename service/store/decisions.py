@@ -114,6 +114,8 @@ def take(
     due = and_(in_tenant(connection, sweeps), sweeps.c.id == sweep_id, sweeps.c.pending)
     if connection.execute(update(sweeps).where(due).values(pending=not ends, **values)).rowcount == 0:
         raise AlreadyDecided
+    if count(connection, sweep_id) != after:  # nobody else decides now: the row of the sweep is locked
+        raise AlreadyDecided
     record(connection, sweep_id, after, new)
 
 

@@ -86,10 +86,9 @@ def test_a_wrong_search_is_refused_at_its_place(
 
 def test_losses_that_cannot_be_compared_are_refused_before_any_trial_has_them(client: TestClient) -> None:
     search = {"kind": "tpe", "trials": 9, "startup_trials": 1}
+    space = {"loss.kind": {"choice": ["squared", "absolute"]}}
 
-    ((pointer, message),) = errors(
-        client, base=NUMBERS, space={"loss.kind": {"choice": ["squared", "absolute"]}}, search=search
-    )
+    ((pointer, message),) = errors(client, base=NUMBERS, space=space, search=search)
 
     assert pointer == "/space/loss.kind/choice/1"
     assert "val_loss of different losses cannot be compared" in message
