@@ -18,7 +18,7 @@ from service.store.tenancy import in_tenant, tenant_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import Connection
 
     from service.domain.sweep import NewDecision
 
@@ -46,11 +46,6 @@ class PendingSweep(NamedTuple):
     """The id of the API key that submitted it."""
     due: bool
     """Whether the next decision may be due: no job trains, or the search has a budget in seconds."""
-
-
-def at_epoch_limit() -> ColumnElement[bool]:
-    """Whether the job has recorded as many epochs as its limit allows; false without a limit."""
-    return and_(jobs.c.epoch_limit.is_not(None), jobs.c.epoch >= jobs.c.epoch_limit)
 
 
 def pending(connection: Connection) -> list[PendingSweep]:

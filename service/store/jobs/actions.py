@@ -12,7 +12,8 @@ from service.domain.event import EventKind
 from service.domain.job import Job
 from service.domain.status import LIVE, Control, Status, StopReason
 from service.errors import Conflict, NotFound
-from service.store.decisions import AWAITED, at_epoch_limit
+from service.store.decisions import AWAITED
+from service.store.epoch_limits import at_epoch_limit
 from service.store.jobs import events
 from service.store.jobs.dataset_locks import lock_datasets
 from service.store.jobs.events import NewEvent, ended

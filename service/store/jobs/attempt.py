@@ -18,7 +18,7 @@ from service.domain.job import JobError
 from service.domain.status import Control, Status, StopReason
 from service.errors import LeaseLost
 from service.store import job_files
-from service.store.decisions import at_epoch_limit
+from service.store.epoch_limits import at_epoch_limit
 from service.store.jobs import events
 from service.store.jobs.events import NewEvent, ended
 from service.store.jobs.jobs import with_next_version
