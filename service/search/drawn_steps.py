@@ -49,7 +49,10 @@ def planned_epochs(spec: SweepSpec, points: Sequence[Point]) -> int:
     assert spec.search is not None
     known = sum(epochs_of(spec, point) for point in points)
     space = spec.space or {}
-    longest = _largest(space["max_epochs"]) if "max_epochs" in space else spec.base.max_epochs
+    varied = space.get("max_epochs")
+    longest = spec.base.max_epochs if varied is None else _largest(varied)
+    if varied is not None and varied.when:
+        longest = max(longest, spec.base.max_epochs)
     most = known + (spec.trials - len(points)) * longest * spec.jobs_per_point
     return most if spec.search.epochs is None else min(most, spec.search.epochs)
 

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def next_step(state: SearchState, *, admits: Admits, propose: Propose) -> list[NewDecision]:
-    """The decisions to record now; none while jobs are live, and after the search has stopped.
+    """The decisions to record now; none while jobs are live, and after the search has stopped, but to prune the rest.
 
     The first step proposes the first trials. It raises InvalidSpec if the budget or the space has not enough for them.
     `admits`: whether a point's network is small enough; `propose`: asks TPE.
     """
     if state.stopped:
-        return []
+        return [] if state.live else _left_at_limit(state)
     if state.decisions and state.search.seconds is not None and state.seconds >= state.search.seconds:
         return _out_of_time(state, state.search.seconds)
     if state.live:
@@ -46,6 +46,14 @@ def planned_epochs(spec: SweepSpec, points: Sequence[dict[str, Any]]) -> int:
 
 def _out_of_time(state: SearchState, seconds: float) -> list[NewDecision]:
     reason = f"the budget of {seconds:g} seconds is used up"
+    return [*_pruned(state, reason), NewDecision(DecisionKind.stopped, f"{reason}; another run may end elsewhere")]
+
+
+def _left_at_limit(state: SearchState) -> list[NewDecision]:
+    """Prunings of trials that were training when the search stopped, and have reached their limit of epochs since."""
+    return _pruned(state, "the search had stopped when it reached the end of its rung")
+
+
+def _pruned(state: SearchState, reason: str) -> list[NewDecision]:
     waiting = [trial for trial, result in sorted(state.results.items()) if result.waiting]
-    pruned = [NewDecision(DecisionKind.pruned, reason, trial=trial, value=state.value(trial)) for trial in waiting]
-    return [*pruned, NewDecision(DecisionKind.stopped, f"{reason}; another run may end elsewhere")]
+    return [NewDecision(DecisionKind.pruned, reason, trial=trial, value=state.value(trial)) for trial in waiting]

@@ -53,8 +53,11 @@ def propose(request: TpeRequest) -> list[dict[str, Any]]:
         )
     taken = {as_text(point) for point in (*request.points, *request.refused)}
     found = list[dict[str, Any]]()
+    drawing = False  # once TPE proposes no new point, it takes seconds to find that out again
     for number in range(first, first + request.count):
-        point = _ask(study, request, taken) or _draw(request, number, taken)
+        point = None if drawing else _ask(study, request, taken)
+        if point is None:
+            point, drawing = _draw(request, number, taken), True
         if point is None:
             break
         taken.add(as_text(point))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
+from contextlib import suppress
+from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from service.search.tpe_request import TpeRequest
 
 ANSWER_SECONDS = 120.0
+TRIAL_SECONDS = 10.0  # more for each trial that is asked for
+
+TPE = "service.search.tpe"  # imports Optuna
 
 
 class TpeProcess:
@@ -33,13 +38,15 @@ class TpeProcess:
         self.close()
 
     def close(self) -> None:
-        """Stop the process, after the request in progress."""
+        """Stop the process; a request in progress raises Unavailable."""
+        if (process := self._process) is not None:
+            process.kill()
         with self._lock:
             self._drop()
 
     def start(self) -> None:
-        """Start the process, which takes a second to be ready; does not wait for it."""
-        with self._lock:
+        """Start the process, if possible; it takes a second to be ready. Does not wait for it."""
+        with self._lock, suppress(OSError):
             self._connected()
 
     def propose(self, request: TpeRequest) -> list[dict[str, Any]]:
@@ -48,7 +55,7 @@ class TpeProcess:
             try:
                 pipe = self._connected()
                 pipe.send(request)
-                if not pipe.poll(ANSWER_SECONDS):
+                if not pipe.poll(ANSWER_SECONDS + TRIAL_SECONDS * request.count):
                     raise TimeoutError
                 answer: list[dict[str, Any]] | Exception = pipe.recv()
             except (OSError, EOFError) as error:
@@ -81,15 +88,15 @@ class TpeProcess:
 def _serve(pipe: Connection) -> None:
     """Entry point of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, whose Ctrl-C reaches the API too: it stops this
-    from service.search import tpe  # takes a second
-
+    with suppress(Exception):  # it is reported to whoever asks
+        import_module(TPE)  # takes a second
     while True:
         try:
             request = pipe.recv()
         except EOFError:
             return
         try:
-            answer: list[dict[str, Any]] | Exception = tpe.propose(request)
+            answer: list[dict[str, Any]] | Exception = import_module(TPE).propose(request)
         except Exception as error:
             answer = RuntimeError(f"TPE failed: {error!r}")
         pipe.send(answer)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import and_, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.domain.status import Status
-from service.domain.sweep import Decision
+from service.domain.sweep import Decision, DecisionKind
+from service.errors import Conflict
 from service.store.decision_tables import sweep_decisions
 from service.store.schema import jobs, sweeps
 from service.store.tenancy import in_tenant, tenant_of
@@ -17,19 +18,54 @@ from service.store.tenancy import in_tenant, tenant_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from service.domain.sweep import NewDecision
+
+
+AWAITED = exists().where(sweeps.c.tenant == jobs.c.tenant, sweeps.c.id == jobs.c.sweep_id, sweeps.c.pending)
+"""Whether a job's sweep has decisions due, which depend on the job."""
+
+# The job trains, or will without a decision.
+_TRAINS = or_(
+    jobs.c.status.in_([Status.queued, Status.running]),
+    and_(jobs.c.status == Status.paused, or_(jobs.c.epoch_limit.is_(None), jobs.c.epoch < jobs.c.epoch_limit)),
+)
 
 
 class AlreadyDecided(Exception):
     """Another process has taken the decision, or the sweep takes none any more."""
 
 
-def pending(connection: Connection) -> list[tuple[str, str, str | None]]:
-    """(tenant, id, id of the API key that submitted it) of each sweep with decisions due, oldest first."""
-    due = select(sweeps.c.tenant, sweeps.c.id, sweeps.c.key).where(in_tenant(connection, sweeps), sweeps.c.pending)
-    return [(row.tenant, row.id, row.key) for row in connection.execute(due.order_by(sweeps.c.id))]
+class PendingSweep(NamedTuple):
+    """A sweep with decisions to take."""
+
+    tenant: str
+    id: str
+    key: str | None
+    """The id of the API key that submitted it."""
+    due: bool
+    """Whether the next decision may be due: no job trains, or the search has a budget in seconds."""
+
+
+def at_epoch_limit() -> ColumnElement[bool]:
+    """Whether the job has recorded as many epochs as its limit allows; false without a limit."""
+    return and_(jobs.c.epoch_limit.is_not(None), jobs.c.epoch >= jobs.c.epoch_limit)
+
+
+def pending(connection: Connection) -> list[PendingSweep]:
+    """The sweeps with decisions to take, oldest first."""
+    timed = sweeps.c.spec["search"]["seconds"].as_float().is_not(None)
+    due = or_(~exists().where(jobs.c.sweep_id == sweeps.c.id, _TRAINS), timed)
+    found = select(sweeps.c.tenant, sweeps.c.id, sweeps.c.key, due.label("due"))
+    these = found.where(in_tenant(connection, sweeps), sweeps.c.pending).order_by(sweeps.c.id)
+    return [PendingSweep(*row) for row in connection.execute(these)]
+
+
+def count_undecided(connection: Connection) -> int:
+    """Number of sweeps whose next decision is due as no job trains."""
+    quiet = ~exists().where(jobs.c.sweep_id == sweeps.c.id, _TRAINS)
+    return connection.scalar(select(func.count()).where(in_tenant(connection, sweeps), sweeps.c.pending, quiet)) or 0
 
 
 def is_pending(connection: Connection, sweep_id: str) -> bool:
@@ -38,14 +74,24 @@ def is_pending(connection: Connection, sweep_id: str) -> bool:
     return bool(connection.scalar(due))
 
 
+def refuse_if_awaited(connection: Connection, job_id: str) -> None:
+    """Raise Conflict if decisions that are due depend on the job, even if it has ended."""
+    these = in_tenant(connection, jobs), jobs.c.id == job_id
+    if connection.scalar(select(jobs.c.id).where(*these, AWAITED)) is not None:
+        raise Conflict("the decisions of the job's sweep depend on it; cancel the sweep first, or wait for its end")
+
+
 def is_settled(connection: Connection, sweep_id: str) -> bool:
     """Whether none of the sweep's jobs trains, or will without a decision: each has ended, or is at its epoch limit."""
-    live = or_(
-        jobs.c.status.in_([Status.queued, Status.running]),
-        and_(jobs.c.status == Status.paused, or_(jobs.c.epoch_limit.is_(None), jobs.c.epoch < jobs.c.epoch_limit)),
-    )
-    one = select(jobs.c.id).where(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id, live)
+    one = select(jobs.c.id).where(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id, _TRAINS)
     return connection.scalar(one.limit(1)) is None
+
+
+def has_stopped(connection: Connection, sweep_id: str) -> bool:
+    """Whether the sweep's search has ended."""
+    these = in_tenant(connection, sweep_decisions), sweep_decisions.c.sweep_id == sweep_id
+    one = select(sweep_decisions.c.number).where(*these, sweep_decisions.c.kind == DecisionKind.stopped)
+    return connection.scalar(one.limit(1)) is not None
 
 
 def count(connection: Connection, sweep_id: str) -> int:
@@ -72,6 +118,8 @@ def take(
     """
     due = and_(in_tenant(connection, sweeps), sweeps.c.id == sweep_id, sweeps.c.pending)
     if connection.execute(update(sweeps).where(due).values(pending=not ends, **values)).rowcount == 0:
+        raise AlreadyDecided
+    if count(connection, sweep_id) != after:  # nobody else decides now: the row of the sweep is locked
         raise AlreadyDecided
     record(connection, sweep_id, after, new)
 

@@ -192,9 +192,10 @@ def cancel(connection: Connection, sweep_id: str) -> Sweep:
     A finished sweep stays as it is.
     """
     this = and_(in_tenant(connection, sweeps), sweeps.c.id == sweep_id)
-    cancelled = cancel_all(connection, and_(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id))
-    if cancelled or connection.execute(update(sweeps).where(this, sweeps.c.pending).values(pending=False)).rowcount:
-        connection.execute(update(sweeps).where(this).values(pending=False, cancelled_at=datetime.now(UTC)))
+    # First, so that the jobs of a step that is being stored are cancelled too, and no step follows.
+    awaited = connection.execute(update(sweeps).where(this, sweeps.c.pending).values(pending=False)).rowcount
+    if cancel_all(connection, and_(in_tenant(connection, jobs), jobs.c.sweep_id == sweep_id)) or awaited:
+        connection.execute(update(sweeps).where(this).values(cancelled_at=datetime.now(UTC)))
     return get(connection, sweep_id)
 
 

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from service.spec.space import MAX_NAMES
 from tests.api.conftest import both_databases
-from tests.api.sweep_requests import BASE, errors, submit
+from tests.api.sweep_requests import BASE, NUMBERS, errors, submit
 
 LR: dict[str, Any] = {"optimizer.lr": {"log": [1e-4, 0.1]}}
 RANDOM: dict[str, Any] = {"kind": "random", "trials": 3}
@@ -82,6 +82,16 @@ def test_a_wrong_search_is_refused_at_its_place(
 
     assert found[0][0] == pointer
     assert message in found[0][1]
+
+
+def test_losses_that_cannot_be_compared_are_refused_before_any_trial_has_them(client: TestClient) -> None:
+    search = {"kind": "tpe", "trials": 9, "startup_trials": 1}
+    space = {"loss.kind": {"choice": ["squared", "absolute"]}}
+
+    ((pointer, message),) = errors(client, base=NUMBERS, space=space, search=search)
+
+    assert pointer == "/space/loss.kind/choice/1"
+    assert "val_loss of different losses cannot be compared" in message
 
 
 @both_databases

@@ -170,6 +170,10 @@ def test_a_checkpoint_replaced_during_the_check_is_not_reported(
         ({"lease_until": None}, "running without a worker, a lease or an attempt"),
         ({"attempt": 0}, "running without a worker, a lease or an attempt"),
         ({"status": Status.queued}, "waiting, but it has a lease"),
+        (
+            {"status": Status.paused, "lease_until": None, "epoch_limit": 0},
+            "waiting at its epoch limit, but its sweep takes no more decisions",
+        ),
         ({"finished_at": datetime.now(UTC)}, "not ended, but it has an end time"),
         ({"status": Status.failed, "lease_until": None}, "ended, but it has no end time"),
         ({"status": Status.failed, "finished_at": datetime.now(UTC)}, "ended, but it has a lease"),

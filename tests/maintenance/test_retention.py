@@ -17,13 +17,15 @@ from service.errors import NotFound
 from service.maintenance import collector as collector_module
 from service.maintenance.collector import DAY, JOBS
 from service.store import sweeps
+from service.store.engine import Database
 from service.store.jobs import actions, attempt, jobs
-from service.store.maintenance import garbage
+from service.store.maintenance import garbage, retention
 from service.store.schema import checkpoints, epochs
 from service.store.schema import jobs as jobs_table
 from service.store.schema import sweeps as sweeps_table
 from tests.api.job_factory import JobFactory, epoch
 from tests.maintenance.collector_helpers import advance_clock, collect, collect_once, keys, set_end_time
+from tests.store import sweep_records
 from tests.store.records import claim as claim_from
 from tests.store.records import submit_limited
 
@@ -54,6 +56,20 @@ def test_jobs_are_kept_forever_by_default(job_factory: JobFactory) -> None:
 
     with job_factory.database.reading() as connection:
         assert jobs.get(connection, claim.job_id).status is Status.succeeded
+
+
+def test_jobs_and_sweeps_with_decisions_due_are_kept(database: Database) -> None:
+    waiting, _ = sweep_records.create(database, model="m"), sweep_records.create(database)
+    ended = [sweep_records.train(database, val_loss=0.5) for _ in range(2)]
+    later = datetime.now(UTC) + timedelta(days=1)
+
+    with database.transaction() as connection:
+        assert retention.delete_jobs(connection, later, 10) == 1
+        assert retention.delete_sweeps(connection, later) == 1
+
+    with database.reading() as connection:
+        assert [sweep.id for sweep in sweeps.find(connection, limit=10)] == [waiting.id]
+        assert {job.id for job in jobs.find(connection, limit=10)} < {*ended}
 
 
 def test_expired_jobs_are_deleted_with_their_rows_and_files(job_factory: JobFactory, artifacts: Artifacts) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.domain.sweep import DecisionKind, NewDecision
@@ -39,6 +39,9 @@ class Simulation:
     def state(self) -> SearchState:
         """What is recorded when no job is live."""
         results = {trial: self.result(trial) for trial in self.limits}
+        for each in self.decisions:
+            if each.kind is DecisionKind.pruned and each.trial is not None:
+                results[each.trial] = replace(results[each.trial], waiting=False)
         return SearchState(self.spec, tuple(self.decisions), results)
 
     def result(self, trial: int) -> TrialResult:

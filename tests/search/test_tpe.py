@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
+import threading
+import time
 from itertools import islice
 from typing import Any
 
@@ -9,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.errors import Unavailable
+from service.search import tpe_process
 from service.search.sampling import draw_all, meets
 from service.search.tpe import propose
 from service.search.tpe_process import TpeProcess
@@ -104,3 +110,40 @@ def test_a_process_that_dies_is_replaced() -> None:
         process._process.join()
 
         assert process.propose(asked) == first
+
+
+def test_closing_the_process_does_not_wait_for_its_answer() -> None:
+    asked = request({f"x{number}": {"uniform": [0, 1]} for number in range(20)}, trials=100, count=10_000)
+    answers = list[BaseException]()
+
+    def ask() -> None:
+        with pytest.raises(Unavailable) as error:
+            process.propose(asked)
+        answers.append(error.value)
+
+    process = TpeProcess()
+    process.propose(request(SPACE))
+    thread = threading.Thread(target=ask)
+    thread.start()
+    time.sleep(0.5)
+    began = time.monotonic()
+    process.close()
+    thread.join()
+
+    assert time.monotonic() - began < 5
+    assert len(answers) == 1
+
+
+def test_what_prevents_tpe_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tpe_process, "TPE", "service.search.no_such_module")
+    ours, theirs = multiprocessing.Pipe()
+    thread = threading.Thread(target=tpe_process._serve, args=(theirs,))
+    with monkeypatch.context() as patched:
+        patched.setattr(signal, "signal", lambda *_: None)
+        thread.start()
+        ours.send(request(SPACE))
+        answer = ours.recv()
+        ours.close()
+        thread.join()
+
+    assert "no_such_module" in str(answer)

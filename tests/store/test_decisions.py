@@ -48,7 +48,7 @@ def test_a_sweep_that_has_ended_decides_no_more(database: Database) -> None:
     sweep = sweep_records.create(database, model="m")
     assert (sweep.pending, sweep.status) == (True, SweepStatus.running)
     with database.reading() as connection:
-        assert decisions.pending(connection) == [(DEFAULT_TENANT, sweep.id, None)]
+        assert decisions.pending(connection) == [(DEFAULT_TENANT, sweep.id, None, False)]
 
     take(database, sweep.id, 0, ends=True)
 

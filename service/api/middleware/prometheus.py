@@ -113,6 +113,7 @@ def _storage_metrics(known: Statistics) -> Iterator[Metric]:
     collecting = known.collecting
     for name, text, value in (
         ("queue_oldest_seconds", "Time since the oldest queued job was submitted.", known.waiting_seconds),
+        ("sweeps_undecided", "Sweeps whose next decision or publication is due.", known.undecided_sweeps),
         ("epochs", "Recorded epochs of all jobs.", known.epochs),
         ("workers", "Live workers.", len(known.workers)),
         ("trainers", "Trainer processes of live workers.", sum(worker.trainers for worker in known.workers)),

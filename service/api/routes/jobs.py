@@ -188,6 +188,7 @@ def read_job(context: RequestContext, job_id: str) -> Job:
     responses=problems(404, 409),
 )
 def delete_job(job_id: JobId, context: Admin) -> None:
-    """Delete an ended job with its history and checkpoints; 409 for a live job: cancel it first."""
+    """Delete an ended job with its history and checkpoints; 409 for a live job, and for one of a sweep with decisions
+    due: cancel it, or the sweep, first."""
     with context.database.transaction() as connection:
         jobs.remove(connection, job_id)

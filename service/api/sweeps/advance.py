@@ -26,8 +26,9 @@ def advance(context: RequestContext, sweep_id: str) -> bool:
     StorageError; nothing has happened then.
     """
     with context.database.reading() as connection:
+        stopped = decisions.has_stopped(connection, sweep_id)  # before `settled`: another process may decide meanwhile
         settled = decisions.is_settled(connection, sweep_id)
-        if not settled and not trials.is_overdue(connection, sweep_id):
+        if not settled and (stopped or not trials.is_overdue(connection, sweep_id)):
             return False
         sweep, taken = sweeps.get(connection, sweep_id), decisions.count(connection, sweep_id)
     if not sweep.pending:
@@ -35,7 +36,7 @@ def advance(context: RequestContext, sweep_id: str) -> bool:
     try:
         if sweep.search is not None and take_step(context, sweep):
             return True
-        if settled:
+        if settled and (stopped or sweep.search is None):
             publish_model(context, sweep, taken)
     except (AlreadyDecided, NotFound) as error:
         log.info("%s: decided elsewhere: %s", sweep_id, error)

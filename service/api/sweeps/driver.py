@@ -43,22 +43,26 @@ class SweepDriver:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after what is being decided; blocks."""
+        """Stop after what is being decided, but for the proposals of TPE, which may take long; blocks."""
         self._stopped.set()
         self._wake_up.set()
+        self._state.tpe.close()
         self._thread.join()
 
     def _run(self) -> None:
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sweep") as pool:
             while not self._stopped.is_set():
                 self._wake_up.clear()
-                if self._look(pool):
-                    self._follow(pool)
+                try:
+                    if self._look(pool):
+                        self._follow(pool)
+                except Exception:
+                    log.exception("the driver of sweeps could not look for decisions, and tries again")
                 if not self._stopped.is_set():
                     self._wake_up.wait(IDLE_SECONDS)
 
     def _follow(self, pool: ThreadPoolExecutor) -> None:
-        """Look after each change, until no decision is due."""
+        """Look after each change, until there are no decisions to take."""
         changes = self._state.database.listen()
         try:
             while self._look(pool) and not self._stopped.is_set():
@@ -67,26 +71,26 @@ class SweepDriver:
             changes.close()
 
     def _look(self, pool: ThreadPoolExecutor) -> bool:
-        """Start what is due; whether any sweep has decisions due."""
+        """Start what is due; whether any sweep has decisions to take."""
         try:
             with self._state.database.reading() as connection:
-                due = decisions.pending(connection)
+                pending = decisions.pending(connection)
         except (Unavailable, StorageError, SchemaMismatch) as error:
             log.warning("the database is unavailable: %s", error)
             return False
         self._at_work = {sweep: work for sweep, work in self._at_work.items() if not work.done()}
-        self._failures = {sweep: failures for _, sweep, _ in due if (failures := self._failures.get(sweep))}
-        for tenant, sweep, key in due:
+        self._failures = {each.id: failures for each in pending if (failures := self._failures.get(each.id))}
+        for tenant, sweep, key, due in pending:
             failures = self._failures.get(sweep)
-            if sweep not in self._at_work and (failures is None or not failures.back_off.is_waiting()):
+            if due and sweep not in self._at_work and (failures is None or not failures.back_off.is_waiting()):
                 self._at_work[sweep] = pool.submit(self._advance, tenant, sweep, key)
-        return bool(due)
+        return bool(pending)
 
     def _advance(self, tenant: str, sweep: str, key: str | None) -> None:
         caller = Caller(tenant, Scope.submit, key)
         context = RequestContext(self._state, caller, self._state.database.of(tenant))
         try:
-            while advance(context, sweep) and not self._stopped.is_set():
+            while not self._stopped.is_set() and advance(context, sweep):
                 pass
             self._failures.pop(sweep, None)
         except Exception as error:

@@ -67,7 +67,7 @@ def plan_sweep(context: RequestContext, sweep: SweepSpec, proposals: Sequence[Ne
         try:
             resolved = resolver.resolve(point.changes)
             if planned:
-                _check_comparable(sweep.base.monitor, planned[0].resolved.spec, resolved.spec)
+                check_comparable(sweep.base.monitor, planned[0].resolved.spec, resolved.spec)
         except InvalidSpec as error:
             for each in error.field_errors:
                 found = in_sweep(each, point, resolver.base_errors)
@@ -106,7 +106,7 @@ def refuse(errors: Sequence[FieldError]) -> None:
         raise InvalidSpec(f"{located(errors[0].pointer, errors[0].message)}{also}", tuple(errors))
 
 
-def _check_comparable(monitor: Monitor, first: JobSpec, spec: JobSpec) -> None:
+def check_comparable(monitor: Monitor, first: JobSpec, spec: JobSpec) -> None:
     """Raise InvalidSpec if jobs of different tasks, or values of different losses, would be ranked by `monitor`.
 
     It is that of the base; jobs that stop by another metric have a value of this one too.

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from service.api.http.validation_errors import MAX_ERRORS
-from service.api.sweeps.planning import Resolver, check_size, in_sweep, plan_sweep, refuse
+from service.api.sweeps.planning import Resolver, check_comparable, check_size, in_sweep, plan_sweep, refuse
 from service.concurrency.cancellation import current
 from service.domain.status import Status
 from service.domain.sweep import DecisionKind, NewDecision
@@ -76,16 +76,18 @@ def take_step(context: RequestContext, sweep: Sweep) -> bool:
 
 
 def _check_space(resolver: Resolver, spec: SweepSpec) -> None:
-    """Raise InvalidSpec if a bound or a choice of the space makes no valid spec."""
-    errors = dict[tuple[str, str], FieldError]()
+    """Raise InvalidSpec if a bound or a choice of the space makes no valid spec, or one that is not comparable."""
+    errors, first = dict[tuple[str, str], FieldError](), None
     for changes in bounds_of(spec.space or {}):
         current().check()
         try:
-            resolver.resolve(changes)
+            found = resolver.resolve(changes).spec
+            first = first or found
+            check_comparable(spec.base.monitor, first, found)
         except InvalidSpec as error:
             for each in error.field_errors:
-                found = in_sweep(each, drawn_point(spec.space or {}, changes), resolver.base_errors)
-                errors.setdefault((found.pointer, each.message), found)
+                error_in_sweep = in_sweep(each, drawn_point(spec.space or {}, changes), resolver.base_errors)
+                errors.setdefault((error_in_sweep.pointer, each.message), error_in_sweep)
         if len(errors) >= MAX_ERRORS:
             break
     refuse(list(errors.values()))

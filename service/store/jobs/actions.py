@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, exists, false, null, or_, select, true, update
+from sqlalchemy import and_, case, false, null, or_, select, true, update
 
 from service.domain.event import EventKind
 from service.domain.job import Job
 from service.domain.status import LIVE, Control, Status, StopReason
 from service.errors import Conflict, NotFound
+from service.store.decisions import AWAITED, at_epoch_limit
 from service.store.jobs import events
-from service.store.jobs.attempt import at_epoch_limit
 from service.store.jobs.dataset_locks import lock_datasets
 from service.store.jobs.events import NewEvent, ended
 from service.store.jobs.jobs import CHUNK, check_queue_limit, get, lock, with_next_version
-from service.store.schema import jobs, sweeps
+from service.store.schema import jobs
 from service.store.tenancy import in_tenant
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from service.spec.job import JobChange
 
 _RUNNING = jobs.c.status == Status.running
-# Its sweep has decisions due.
-_SEARCHED = exists().where(sweeps.c.tenant == jobs.c.tenant, sweeps.c.id == jobs.c.sweep_id, sweeps.c.pending)
 _WAITING = jobs.c.status.in_([Status.queued, Status.paused])
 
 
@@ -94,7 +92,7 @@ def resume(connection: Connection, job_id: str, *, max_queued: int) -> Job:
     if get(connection, job_id).status is Status.pruned:
         return _revive(connection, job_id, max_queued)
     running = and_(_RUNNING, jobs.c.control == Control.pause)
-    paused = and_(jobs.c.status == Status.paused, or_(~at_epoch_limit(), ~_SEARCHED))
+    paused = and_(jobs.c.status == Status.paused, or_(~at_epoch_limit(), ~AWAITED))
     limit = case((at_epoch_limit(), null()), else_=jobs.c.epoch_limit)
     action = _Action(paused, {"status": Status.queued, "epoch_limit": limit}, running, None)
     for row in _apply(connection, _this(connection, job_id), action):
@@ -118,7 +116,7 @@ def _revive(connection: Connection, job_id: str, max_queued: int) -> Job:
         raise Conflict("the job cannot be revived: its data set was deleted") from error
     check_queue_limit(connection, 1, max_queued)
     values = {"status": Status.queued, "epoch_limit": None, "stop_reason": None, "finished_at": None, "failures": 0}
-    these = and_(_this(connection, job_id), jobs.c.status == Status.pruned, ~_SEARCHED)
+    these = and_(_this(connection, job_id), jobs.c.status == Status.pruned, ~AWAITED)
     if connection.execute(update(jobs).where(these).values(with_next_version(**values))).rowcount:
         events.append(connection, [NewEvent(job_id, EventKind.revived, "revived: queued again, without epoch limit")])
     if get(connection, job_id).status is Status.pruned:

@@ -16,6 +16,7 @@ from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull, U
 from service.spec.data import DatasetData
 from service.spec.job import EPOCH_LIMIT_VERSION, version_needed
 from service.spec.limits import file_bytes_of
+from service.store import decisions
 from service.store.engine import allow_long_statements
 from service.store.ids import new_id
 from service.store.jobs import events, resolutions
@@ -231,14 +232,14 @@ def versions(connection: Connection, job_ids: Iterable[str]) -> dict[str, tuple[
 def remove(connection: Connection, job_id: str) -> None:
     """Delete an ended job with its history and files, which are garbage-collected later.
 
-    Raises NotFound, and Conflict while the job is live.
+    Raises NotFound, and Conflict while the job is live, or its sweep has decisions due.
     """
+    decisions.refuse_if_awaited(connection, job_id)
     allow_long_statements(connection)  # a job may have a million epochs
     paths = files_of(connection, [job_id])
     ended = and_(in_tenant(connection, jobs), jobs.c.id == job_id, jobs.c.status.in_(ENDED))
     if connection.execute(delete(jobs).where(ended)).rowcount == 0:
-        job = get(connection, job_id)
-        raise Conflict(f"the job is {job.status.value}; cancel it first")
+        raise Conflict(f"the job is {get(connection, job_id).status.value}; cancel it first")
     garbage.discard(connection, paths - referenced(connection, paths))
 
 
@@ -246,7 +247,7 @@ def lock(connection: Connection, which: ColumnElement[bool]) -> Sequence[str]:
     """Lock these jobs in the order of their ids until the transaction ends; returns the ids.
 
     Whatever updates several jobs calls this first: an UPDATE locks rows in any order, and two of them could deadlock
-    on Postgres. Lock order between tables: data sets, jobs, sweeps.
+    on Postgres. Lock order between tables: sweeps, data sets, jobs.
     """
     return connection.scalars(select(jobs.c.id).where(which).order_by(jobs.c.id).with_for_update()).all()
 

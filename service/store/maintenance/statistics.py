@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from service.domain.status import Status
-from service.store import workers
+from service.store import decisions, workers
 from service.store.maintenance import garbage
 from service.store.schema import STAGED, datasets, jobs
 
@@ -30,6 +30,8 @@ class Statistics:
     """By status, stop_reason and error code; empty where a job has none."""
     waiting_seconds: float
     """Age of the oldest queued job; 0 if none is queued."""
+    undecided_sweeps: int
+    """Sweeps whose next decision is due."""
     epochs: int
     """Recorded epochs of all stored jobs."""
     workers: Sequence[WorkerInfo]
@@ -55,6 +57,7 @@ def read(connection: Connection) -> Statistics:
     return Statistics(
         jobs={(status, reason or "", error or ""): number for status, reason, error, number, _ in counted},
         waiting_seconds=(datetime.now(UTC) - since).total_seconds() if since else 0.0,
+        undecided_sweeps=decisions.count_undecided(connection),
         epochs=sum(int(row[4]) for row in counted),
         workers=workers.find(connection),
         datasets=stored[0],
