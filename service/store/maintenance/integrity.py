@@ -13,7 +13,7 @@ from service.domain.status import LIVE, Status
 from service.spec.early_stopping import Monitor
 from service.store.decisions import AWAITED
 from service.store.engine import allow_long_statements
-from service.store.jobs.attempt import at_epoch_limit
+from service.store.epoch_limits import at_epoch_limit
 from service.store.model_tables import model_member_files, model_members, model_version_files, model_versions, models
 from service.store.schema import STAGED, checkpoints, datasets, epochs, events, job_files, jobs, sweeps
 
