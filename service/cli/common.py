@@ -62,3 +62,13 @@ def print_table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     with console.capture() as text:  # echo() handles a closed pipe; rich would exit by itself
         console.print(table)
     typer.echo(text.get(), nl=False)
+
+
+def count(number: int, noun: str) -> str:
+    """The number with its noun: `1 job`, `2,000 jobs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def about_seconds(seconds: float) -> str:
+    """An estimated time in words."""
+    return "less than a second" if seconds < 1 else f"about {seconds:,.0f} s"

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.common import DEFAULT_URL, EXIT_CODES, ApiKey, AsJson, CommandError, Url, connect, print_table
+from service.cli.common import (
+    DEFAULT_URL,
+    EXIT_CODES,
+    ApiKey,
+    AsJson,
+    CommandError,
+    Url,
+    about_seconds,
+    connect,
+    count,
+    print_table,
+)
 from service.cli.search_progress import lines_of
 from service.cli.sweep import as_dict, base_of, print_failures, show
 from service.cli.sweep_file import read
@@ -63,17 +74,12 @@ def run_search(
 
 
 def _print_plan(plan: dict[str, Any]) -> None:
-    counts = [_count(plan["points"], "trial"), f"{_count(plan['jobs'], 'job')} in {_count(plan['arrays'], 'array')}"]
-    counts += [f"at most {_count(plan['epochs'], 'epoch')}"]
-    time = "less than a second" if plan["seconds"] < 1 else f"about {plan['seconds']:,.0f} s"
-    typer.echo(f"Plan: {', '.join(counts)}, {time} on {_count(plan['trainers'], 'trainer')}")
+    counts = [count(plan["points"], "trial"), f"{count(plan['jobs'], 'job')} in {count(plan['arrays'], 'array')}"]
+    counts += [f"at most {count(plan['epochs'], 'epoch')}"]
+    typer.echo(f"Plan: {', '.join(counts)}, {about_seconds(plan['seconds'])} on {count(plan['trainers'], 'trainer')}")
     if plan["rungs"]:
         names = ("bracket", "rung", "trials", "epochs")
         print_table(names, ([str(rung[name]) for name in names] for rung in plan["rungs"]))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _follow(sweep: Sweep, url: str, *, quiet: bool) -> None:

@@ -10,13 +10,25 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from service.cli.common import DEFAULT_URL, EXIT_CODES, ApiKey, AsJson, CommandError, Url, connect
+from service.cli.common import (
+    DEFAULT_URL,
+    EXIT_CODES,
+    ApiKey,
+    AsJson,
+    CommandError,
+    Url,
+    about_seconds,
+    connect,
+    count,
+)
 from service.cli.gains import Gain, gains_of, sentence
 from service.cli.jobs import print_result
 from service.domain.checkpoint import CheckpointFormat
 from service.spec.read_options import FileFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from service.client import Client, Model, Sweep
     from service.client.client import Preset
     from service.client.served_model import FileFormat as ModelFormat
@@ -24,6 +36,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+ID_COLUMN = "id_like_column"  # the warnings of the data set have it, too
 WEIGHTS = (CheckpointFormat.safetensors, CheckpointFormat.pt)
 
 
@@ -99,6 +112,8 @@ def train(
     _check(preset, model, out, weights=weights)
     with connect(url, api_key) as client:
         dataset = client.upload(file)
+        if not as_json:
+            _warn(dataset.warnings)
         if preset is None and model is None and dataset.read_as.format is FileFormat.images:
             preset = Choice.none
         if preset is Choice.none:
@@ -122,12 +137,19 @@ def _train_one(client: Client, dataset: Dataset, target: str, spec: dict[str, An
     """Train one network and save its best checkpoint; returns the exit code."""
     defaults = {"architecture": {}, "early_stopping": {"patience": 10}, "max_epochs": 100}
     job = client.train(dataset, target, **{**defaults, **spec})
+    if not as_json:
+        _warn(warning.message for warning in job.state.warnings if warning.code != ID_COLUMN)
     job.wait(progress=not as_json)
     saved = job.download(out) if job.state.best else None
     print_result(job, as_json=as_json)
     if saved is not None and not as_json:
         typer.echo(f"Saved {saved}")
     return EXIT_CODES.get(job.state.status, 0)
+
+
+def _warn(messages: Iterable[str]) -> None:
+    for message in messages:
+        typer.echo(f"Warning: {message.removesuffix('.')}.", err=True)
 
 
 class _Training:
@@ -143,6 +165,7 @@ class _Training:
 
         plan = self._client.plan_sweep(self._base, preset=self._preset)
         if not as_json:
+            _warn(each["message"] for each in plan.get("warnings", ()) if each["code"] != ID_COLUMN)
             typer.echo(_plan_text(self._preset, plan))
         name = name or model_name(self._dataset, self._base["data"]["target"])
         sweep = self._client.sweep(self._base, preset=self._preset, model=name)
@@ -176,14 +199,12 @@ class _Training:
 
 
 def _plan_text(preset: str, plan: dict[str, Any]) -> str:
-    networks = "1 network" if plan["jobs"] == 1 else f"{plan['jobs']} networks"
-    arrays = "1 array" if plan["arrays"] == 1 else f"{plan['arrays']} arrays"
-    trainers = "1 trainer" if plan["trainers"] == 1 else f"{plan['trainers']} trainers"
     folds = f" on {plan['folds']} folds" if plan["folds"] else ""
     also = "" if preset == "fast" else "; then 1 network (`fast`) to compare with"
     return (
-        f"Preset `{preset}`: {networks}{folds} in {arrays}, at most {plan['epochs']:,} epochs, at most about "
-        f"{plan['seconds']:,.0f} s on {trainers}{also}."
+        f"Preset `{preset}`: {count(plan['jobs'], 'network')}{folds} in {count(plan['arrays'], 'array')}, at most "
+        f"{count(plan['epochs'], 'epoch')}, {about_seconds(plan['seconds'])} on {count(plan['trainers'], 'trainer')}"
+        f"{also}."
     )
 
 

@@ -133,7 +133,7 @@ class SweepSpec(Strict):
         given = [name for name in ("grid", "points", "space", "search", "folds") if known.data.get(name) is not None]
         given += [name for name in ("replicates", "repeats") if known.data.get(name, 1) != 1]
         if preset is not None and given:
-            raise ValueError(f"a preset sets points, folds and seeds itself: remove `{given[0]}`")
+            raise ValueError(f"sets points, folds and seeds itself: remove `{given[0]}`")
         return preset
 
     @field_validator("select")

@@ -24,8 +24,8 @@ def similar(name: str, known: Iterable[str]) -> str | None:
 
 
 def plain(name: str) -> str:
-    """The name in small letters, without hyphens and underscores."""
-    return name.lower().replace("_", "").replace("-", "")
+    """The name in small letters, without hyphens, underscores and spaces."""
+    return "".join(name.lower().replace("_", "").replace("-", "").split())
 
 
 def listed(texts: Iterable[str], most: int = 5) -> str:

@@ -29,6 +29,8 @@ TABLE = {"kind": "dataset", "id": "ds_1", "target": "y"}
         ({"patience": 3}, "/patience", "early_stopping.patience"),
         ({"early_stopping": {"patient": 3}}, "/early_stopping/patient", "patience"),
         ({"random_state": 3}, "/random_state", "seed"),
+        ({"class_weights": "balanced"}, "/class_weights", "loss.class_weight"),
+        ({"loss": {"kind": "quantile", "quantile": 0.9}}, "/loss/quantile", "q"),
         ({"validation_split": 0.1}, "/validation_split", "split.validation"),
         ({"split": {"val": 0.1}}, "/split/val", None),
         ({"data": {**TABLE, "targt": "y"}}, "/data/targt", "target"),

@@ -126,6 +126,22 @@ def test_the_plan_says_jobs_arrays_epochs_and_seconds(client: TestClient) -> Non
     assert client.get("/v1/sweeps").json()["data"] == []
 
 
+def test_the_plan_warns_of_what_the_client_sends(client: TestClient) -> None:
+    rows = "".join(f"{i % 7},{i % 7 * 2.5}\n" for i in range(60))
+    data = client.post("/v1/datasets", content=f"half,y\n{rows}").raise_for_status().json()
+    base: dict[str, Any] = {"data": {"id": data["id"], "target": "y"}, "task": "regression"}
+
+    def warned(preset: str, **settings: Any) -> set[str]:
+        plan = client.post("/v1/sweeps/plan", json={"base": {**base, **settings}, "preset": preset}).raise_for_status()
+        return {f"{warning['code']} {warning['pointer']}" for warning in plan.json()["warnings"]}
+
+    of_data = {"target_leakage /data/features", "rows_on_both_sides /split"}
+    assert warned("best") == of_data
+    assert warned("good", max_epochs=5) == of_data, "the recipe's patience of 24 epochs is not the client's"
+    of_batches = {"batch_larger_than_rows /batch_size", "one_step_per_epoch /batch_size"}
+    assert warned("good", batch_size=500) == of_data | of_batches
+
+
 def test_presets_are_the_plain_sweep_that_they_stand_for(client: TestClient) -> None:
     base: dict[str, Any] = {"data": {"kind": "synthetic"}, "max_epochs": 10}
     sweep = client.post("/v1/sweeps", json={"base": base, "preset": "good"}).raise_for_status().json()

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from service.errors import InvalidSpec
 from service.spec.data import MAX_INLINE_VALUES, InlineData, SyntheticData
 from service.spec.resolve import resolve
+from service.spec.text import similar
 from tests.spec.tables import TABLE, spec
 
 X = [[1.0], [2.0], [3.0]]
@@ -93,6 +94,11 @@ def test_a_wrong_feature_is_refused_at_its_place(features: list[str], pointer: s
         resolve(spec(features=features), TABLE)
 
     assert [(fault.pointer, fault.message) for fault in error.value.field_errors] == [(pointer, message)]
+
+
+def test_a_name_with_a_space_at_its_end_is_suggested() -> None:
+    assert similar("y", ["a", "y ", "b"]) == "y "
+    assert similar("bill length", ["bill_length", "bill_depth"]) == "bill_length"
 
 
 def test_a_similar_name_is_suggested_for_the_first_unknown_feature_only() -> None:

@@ -39,6 +39,8 @@ SYNONYMS = {
     "lr_scheduler": "schedule",
     "lr_schedule": "schedule",
     "criterion": "loss",
+    "quantile": "loss.q",
+    "class_weights": "loss.class_weight",
     "loss_function": "loss",
     "random_state": "seed",
     "random_seed": "seed",

@@ -45,7 +45,10 @@ def choose(context: RequestContext, source: VersionSource) -> list[Chosen]:
         ]
     assert source.sweep is not None
     points = points_of(context, source.sweep)
-    chosen = _greedy(context, points) if source.select == "greedy" else [(row.job, 1.0) for row in points[0]]
+    if source.select == "greedy" and len(points) > 1:
+        chosen = _greedy(context, points)
+    else:
+        chosen = [(row.job, 1.0) for row in points[0]]
     if len(chosen) > MAX_MEMBERS:
         message = f"the version would have {len(chosen)} members; {MAX_MEMBERS} are allowed"
         raise InvalidSpec.at("/from/sweep", message)

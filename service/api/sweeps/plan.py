@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
@@ -12,12 +13,16 @@ from service.search.rung_steps import planned_brackets
 from service.search.steps import planned_epochs
 from service.spec.duration import array_seconds, arrays_of
 from service.spec.limits import file_bytes_of
+from service.spec.resolved import SpecWarning
 from service.spec.search import HalvingSearch, HyperbandSearch
 from service.store import workers
 
 if TYPE_CHECKING:
     from service.api.context import RequestContext
+    from service.api.sweeps.presets import PlannedSweep
     from service.spec.sweep import SweepSpec
+
+MAX_WARNINGS = 100
 
 
 class PlannedRung(BaseModel):
@@ -62,6 +67,9 @@ class SweepPlan(BaseModel):
     """Estimated size of the files that the jobs write."""
     recipes: str | None
     """The version of the recipes of a preset."""
+    warnings: list[SpecWarning]
+    """Warnings about the jobs, each once, the first 100, with pointers into a job spec; with a preset only those about
+    what the client sends: the data, and the fields that `base` sets."""
 
 
 def plan_of_sweep(context: RequestContext, asked: SweepSpec) -> SweepPlan:
@@ -86,7 +94,16 @@ def plan_of_sweep(context: RequestContext, asked: SweepSpec) -> SweepPlan:
         trainers=trainers,
         file_bytes=math.ceil(sum(map(file_bytes_of, jobs)) * size / len(jobs)),
         recipes=sweep.recipes,
+        warnings=_warnings(sweep),
     )
+
+
+def _warnings(sweep: PlannedSweep) -> list[SpecWarning]:
+    recipes = (sweep.spec.points or []) if sweep.recipes is not None else []
+    chosen = {f"/{name.partition('.')[0]}" for point in recipes for name in point}  # by the recipes, not by the client
+    found = {warning.message: warning for job in sweep.jobs for warning in job.resolved.warnings}
+    shown = (each for each in found.values() if not any(f"{each.pointer}/".startswith(f"{field}/") for field in chosen))
+    return list(islice(shown, MAX_WARNINGS))
 
 
 def _rungs(spec: SweepSpec, trials: int) -> list[PlannedRung] | None:

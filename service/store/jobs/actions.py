@@ -13,8 +13,8 @@ from service.domain.job import Job
 from service.domain.status import LIVE, Control, Status, StopReason
 from service.errors import Conflict, NotFound
 from service.store.decisions import AWAITED
+from service.store.epoch_limits import at_epoch_limit
 from service.store.jobs import events
-from service.store.jobs.attempt import at_epoch_limit
 from service.store.jobs.dataset_locks import lock_datasets
 from service.store.jobs.events import NewEvent, ended
 from service.store.jobs.jobs import CHUNK, check_queue_limit, get, lock, with_next_version

@@ -18,6 +18,7 @@ from service.domain.job import JobError
 from service.domain.status import Control, Status, StopReason
 from service.errors import LeaseLost
 from service.store import job_files
+from service.store.epoch_limits import at_epoch_limit
 from service.store.jobs import events
 from service.store.jobs.events import NewEvent, ended
 from service.store.jobs.jobs import with_next_version
@@ -254,11 +255,6 @@ def release(connection: Connection, job_id: str, attempt: int) -> None:
 def owned_by(job_id: str, attempt: int) -> ColumnElement[bool]:
     """The job, if this attempt still owns it."""
     return and_(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.status == Status.running)
-
-
-def at_epoch_limit() -> ColumnElement[bool]:
-    """Whether the job has recorded as many epochs as its limit allows; false without a limit."""
-    return and_(jobs.c.epoch_limit.is_not(None), jobs.c.epoch >= jobs.c.epoch_limit)
 
 
 def _events(record: AttemptRecord) -> Iterator[NewEvent]:

@@ -13,6 +13,7 @@ from service.domain.status import LIVE, Status
 from service.spec.early_stopping import Monitor
 from service.store.decisions import AWAITED
 from service.store.engine import allow_long_statements
+from service.store.epoch_limits import at_epoch_limit
 from service.store.model_tables import model_member_files, model_members, model_version_files, model_versions, models
 from service.store.schema import STAGED, checkpoints, datasets, epochs, events, job_files, jobs, sweeps
 
@@ -79,7 +80,7 @@ def job_states(connection: Connection) -> Iterator[Violation]:
         (and_(live, jobs.c.finished_at.is_not(None)), "not ended, but it has an end time"),
     ):
         yield from _jobs(connection, which, problem, remedy)
-    waits = and_(jobs.c.status == Status.paused, jobs.c.epoch >= jobs.c.epoch_limit, ~AWAITED)
+    waits = and_(jobs.c.status == Status.paused, at_epoch_limit(), ~AWAITED)
     problem = "waiting at its epoch limit, but its sweep takes no more decisions"
     yield from _jobs(connection, waits, problem, "resume it, or cancel it")
     remedy = "its results are valid; delete the job when you no longer need them"
