@@ -124,6 +124,17 @@ def test_greedy_needs_kept_predictions(client: TestClient, database: Database, j
     assert best.json()["metrics"] == {"validation": None, "test": None}
 
 
+def test_greedy_of_a_single_point_compares_nothing(
+    client: TestClient, database: Database, job_factory: JobFactory
+) -> None:
+    sweep = trained(database, job_factory, [noise(1)], kept=False)
+
+    version = publish(client, {"sweep": sweep.id, "select": "greedy"})
+
+    assert version.status_code == 201, version.text
+    assert [member["weight"] for member in version.json()["members"]] == [0.5, 0.5]
+
+
 def test_greedy_compares_the_same_rows_only(client: TestClient, database: Database, job_factory: JobFactory) -> None:
     sweep = sweep_records.create(database, grid={"data.seed": [0, 1]})
     for _ in jobs_of(database, sweep):
@@ -161,7 +172,7 @@ def test_greedy_averages_points_with_different_columns(
 def test_a_damaged_file_of_predictions_is_named(
     client: TestClient, database: Database, job_factory: JobFactory
 ) -> None:
-    sweep = trained(database, job_factory, [noise(1)])
+    sweep = trained(database, job_factory, [noise(1), noise(2)])
     for file in job_factory.artifacts.files():
         if file.key.startswith("jobs/"):
             job_factory.artifacts.path(file.key).write_bytes(b"PAR1")
@@ -187,7 +198,7 @@ def test_predictions_that_take_too_long_to_read_are_too_large_not_damaged(
     pointer: str,
     problem: str,
 ) -> None:
-    sweep = trained(database, job_factory, [noise(1)])
+    sweep = trained(database, job_factory, [noise(1), noise(2)])
     monkeypatch.setattr(context, "FILE_SECONDS", 0.01)
 
     response = publish(client, {"sweep": sweep.id, "select": select})
@@ -209,7 +220,7 @@ def test_a_killed_reader_reached_a_limit_and_a_crashed_one_read_a_damaged_file(
     status: int,
     code: str,
 ) -> None:
-    sweep, dying = trained(database, job_factory, [noise(1)]), tmp_path / "python"
+    sweep, dying = trained(database, job_factory, [noise(1), noise(2)]), tmp_path / "python"
     dying.write_text(f"#!/bin/sh\nkill -{death} $$\n")
     dying.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(dying))

@@ -105,6 +105,16 @@ def test_the_first_words_of_both_documents_are_the_findings() -> None:
     assert to_markdown(report).splitlines()[4].endswith(escaped(first))
 
 
+def test_effects_are_of_probabilities_or_of_predictions() -> None:
+    regression, classification = regression_report(), classification_report(3)
+    assert regression.effects is not None
+    assert classification.effects is not None
+
+    assert f"How predictions of {regression.effects.outputs[0]} change with one column" in to_markdown(regression)
+    names = ", ".join(classification.effects.outputs)
+    assert f"How the probabilities of {names} change with one column" in to_markdown(classification)
+
+
 def test_a_report_without_columns_says_what_is_missing() -> None:
     report = regression_report(columns=False)
 

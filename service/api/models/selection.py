@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from service.domain.sweep import SweepResult
     from service.spec.model import VersionSource
 
+_INSTEAD = "publish the sweep with `select: best`, or train it again with `predictions` in BESTEPOCH_KEEP"
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -45,7 +47,7 @@ def choose(context: RequestContext, source: VersionSource) -> list[Chosen]:
         ]
     assert source.sweep is not None
     points = points_of(context, source.sweep)
-    if source.select == "greedy" and len(points) > 1:
+    if source.select == "greedy" and len(points) > 1:  # a single point has none to be compared with
         chosen = _greedy(context, points)
     else:
         chosen = [(row.job, 1.0) for row in points[0]]
@@ -78,7 +80,7 @@ def _predictions(context: RequestContext, job_id: str) -> Path:
     with context.database.reading() as connection:
         kept = job_files.find(connection, job_id, JobFileKind.predictions)
     if kept is None:
-        message = f"the job {job_id!r} has kept no predictions of validation rows, which `greedy` compares"
+        message = f"the job {job_id!r} has kept no predictions of validation rows, which `greedy` compares: {_INSTEAD}"
         raise conflict("/from/select", message)
     return context.state.artifacts.path(kept.path)
 

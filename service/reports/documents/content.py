@@ -9,6 +9,7 @@ from service.reports.documents.blocks import Callout, Charts, Document, Paragrap
 from service.reports.findings import LOSSES, model_name
 from service.reports.report import Report, VersionReport
 from service.reports.text import cell, condition, estimate, number
+from service.spec.job import Task
 
 if TYPE_CHECKING:
     from service.reports.documents.blocks import Block
@@ -53,7 +54,7 @@ def report_document(report: ReportSections) -> Document:
     if report.importance is not None:
         sections.append(_importance(report.importance))
     if report.effects is not None and report.effects.columns:
-        sections.append(_effects(report.effects, report.time_columns))
+        sections.append(_effects(report.effects, report.time_columns, report.task))
     if report.slices is not None:
         sections.append(slices_section(report.slices, report.time_columns))
     if isinstance(report, Report) and report.retraining is not None:
@@ -154,12 +155,15 @@ def _importance(found: Importance) -> Section:
     )
 
 
-def _effects(found: Effects, times: list[str]) -> Section:
-    what = f"the probability of {found.outputs[0]}" if len(found.outputs) == 1 else "predictions"
-    if len(found.outputs) > 1:
-        what = "the probabilities of " + ", ".join(found.outputs[: column_charts.OUTPUTS])
+def _effects(found: Effects, times: list[str], task: Task) -> Section:
+    if task is Task.regression:
+        change = f"predictions of {found.outputs[0]} change"
+    elif len(found.outputs) == 1:
+        change = f"the probability of {found.outputs[0]} changes"
+    else:
+        change = f"the probabilities of {', '.join(found.outputs[: column_charts.OUTPUTS])} change"
     text = (
-        f"How {what} change with one column: accumulated local effects for numbers, and for texts the mean prediction "
+        f"How {change} with one column: accumulated local effects for numbers, and for texts the mean prediction "
         "if every row had this text. 0 is the mean of all rows."
     )
     drawn = [] if len(found.outputs) == 1 else [column_charts.legend(found)]
