@@ -6,9 +6,12 @@ import time
 from typing import Any
 
 import numpy as np
+import pytest
+from sqlalchemy import Connection
 from starlette.testclient import TestClient
 
 from service.api.sweeps.driver import SweepDriver
+from service.errors import Unavailable
 from service.store import decisions
 from service.store.engine import Database
 from tests.api.conftest import both_databases
@@ -75,6 +78,25 @@ def test_several_drivers_publish_once(client: TestClient, database: Database, jo
 
     assert client.get("/v1/models/prices/versions").json()["data"][0]["version"] == 1
     assert [each["kind"] for each in decided(client, sweep.id)] == ["published"]
+
+
+def test_a_version_that_was_made_but_not_recorded_is_not_made_again(
+    client: TestClient, database: Database, job_factory: JobFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, failures = decisions.take, list[str]()
+
+    def broken(connection: Connection, sweep_id: str, *arguments: Any, **values: Any) -> None:
+        if not failures:
+            failures.append(sweep_id)
+            raise Unavailable
+        take(connection, sweep_id, *arguments, **values)
+
+    monkeypatch.setattr(decisions, "take", broken)
+    sweep = trained(database, job_factory, [noise(1), noise(2)], model="prices")
+
+    assert ended(client, sweep.id)["published"] == {"model": "prices", "version": 1}
+    assert failures == [sweep.id]
+    assert len(client.get("/v1/models/prices/versions").json()["data"]) == 1
 
 
 def test_what_prevents_the_publication_is_said(client: TestClient, database: Database, job_factory: JobFactory) -> None:
