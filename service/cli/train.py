@@ -169,7 +169,7 @@ class _Training:
             typer.echo(_plan_text(self._preset, plan))
         name = name or model_name(self._dataset, self._base["data"]["target"])
         sweep = self._client.sweep(self._base, preset=self._preset, model=name)
-        rival = None if self._preset == "fast" else self._client.sweep(self._base, preset="fast")
+        rival = None if self._preset == "fast" else self._client.sweep(self._rival_base(plan["folds"]), preset="fast")
         try:
             model = published_model(sweep, plan["epochs"], progress=not as_json)
         except BaseException as error:
@@ -182,6 +182,13 @@ class _Training:
             return next((code for status, code in EXIT_CODES.items() if sweep.state.counts.get(status)), 1)
         self._report(sweep, model, rival, plan, out, as_json=as_json)
         return 0
+
+    def _rival_base(self, folds: int | None) -> dict[str, Any]:
+        """For `fast`: of the first fold where there are test rows, since other splits have other test rows."""
+        split = self._base.get("split") or {}
+        return (
+            {**self._base, "split": {**split, "folds": folds, "fold": 1}} if folds and split.get("test") else self._base
+        )
 
     def _report(
         self, sweep: Sweep, model: Model, rival: Sweep | None, plan: dict[str, Any], out: Path | None, *, as_json: bool

@@ -111,6 +111,15 @@ def test_train_prints_its_gains_as_json_on_the_same_test_rows(run: Run) -> None:
     assert trees["difference"]["value"] == pytest.approx(trees["other"] - trees["value"])
 
 
+def test_one_network_has_the_test_rows_of_the_folds(run: Run) -> None:
+    options = ("--set", "split.test=0.2", "--set", "max_epochs=2", "--json")
+
+    ended = run("train", str(PENGUINS), "--target", "species", *options)
+
+    compared = [(gain["part"], gain["rows"]) for gain in json.loads(ended.stdout)["gains"]]
+    assert compared == [("test", 69), ("test", 69)], "rows are drawn by class, differently with folds and without"
+
+
 def test_a_preset_without_a_model_is_an_error(run: Run) -> None:
     settings = [text for name, value in DIVERGING.items() for text in ("--set", f"{name}={json.dumps(value)}")]
 
