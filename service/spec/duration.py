@@ -12,30 +12,31 @@ if TYPE_CHECKING:
 
     from service.spec.resolved import Resolved
 
-LAYER_SECONDS = 25e-6  # of a training step for each layer: the calls, which the jobs of an array share
-PRODUCT_SECONDS = 0.25e-9  # for each weight and row: a product forward and two backward
-VALUE_SECONDS = 1.2e-9  # for each activation value
-UPDATE_SECONDS = 1.5e-9  # of the optimizer, for each parameter and step
+EPOCH_SECONDS = 2.7e-3  # of an array, whatever its size
+STEP_SECONDS = 20e-6  # of a training step for each layer: the calls, which the jobs of an array share
+JOB_STEP_SECONDS = 2.8e-6  # of a training step for each layer and job
+PRODUCT_SECONDS = 0.05e-9  # for each weight and row: a product forward and two backward
+VALUE_SECONDS = 1.3e-9  # for each activation value
+UPDATE_SECONDS = 6.5e-9  # of the optimizer, for each parameter and step
 VALIDATION = 0.3  # a validation row's share of the time of a training row
 START_SECONDS = 0.15  # of an array: its claim, its rows, its files
 
 
 def array_seconds(jobs: Sequence[Resolved], epochs: int | None = None) -> float:
     """Seconds to train these jobs, which are alike, as one array: each for `epochs` epochs, or for all of its own."""
-    first = jobs[0]
     steps = max(job.steps_per_epoch for job in jobs)
-    longest = max(job.spec.max_epochs for job in jobs)
-    each = sum(_epoch_seconds(job) * (epochs or job.spec.max_epochs) for job in jobs)
-    return START_SECONDS + steps * len(first.layers) * LAYER_SECONDS * (epochs or longest) + each
+    longest = epochs or max(job.spec.max_epochs for job in jobs)
+    shared = (EPOCH_SECONDS + steps * len(jobs[0].layers) * STEP_SECONDS) * longest
+    return START_SECONDS + shared + sum(_epoch_seconds(job) * (epochs or job.spec.max_epochs) for job in jobs)
 
 
 def _epoch_seconds(job: Resolved) -> float:
     """An epoch of one job of an array, without what the array shares."""
-    graph = job.graph
+    graph, steps = job.graph, job.steps_per_epoch
     products = sum(node.layer.parameters * graph.copies[node.inputs[0]] for node in graph.nodes)
     row = products * PRODUCT_SECONDS + graph.values_held * VALUE_SECONDS
-    rows = job.rows.train + VALIDATION * job.rows.validation
-    return rows * row + job.steps_per_epoch * graph.parameters * UPDATE_SECONDS
+    step = len(graph.nodes) * JOB_STEP_SECONDS + graph.parameters * UPDATE_SECONDS
+    return (job.rows.train + VALIDATION * job.rows.validation) * row + steps * step
 
 
 def arrays_of(jobs: Iterable[Resolved]) -> list[list[Resolved]]:
