@@ -194,7 +194,7 @@ class _Training:
         self, sweep: Sweep, model: Model, rival: Sweep | None, plan: dict[str, Any], out: Path | None, *, as_json: bool
     ) -> None:
         if not as_json:
-            typer.echo(f"Published {model.address}.")
+            typer.echo(published_text(model))
         gains = gains_of(model, rival)
         for gain in () if as_json else gains:
             typer.echo(sentence(self._preset, gain))
@@ -203,6 +203,18 @@ class _Training:
             typer.echo(json.dumps(_document(sweep, plan, gains, saved)))
         else:
             typer.echo(f"Predict with: bestepoch predict {model.address} FILE" if saved is None else f"Saved {saved}")
+
+
+def published_text(model: Model) -> str:
+    """The version that was published, and how its name alone comes to mean it."""
+    name, _, version = model.address.partition(":")
+    champion = next((alias.version for alias in model.state.aliases if alias.alias == "champion"), None)
+    if champion is None or version == str(champion):
+        return f"Published {model.address}."
+    return (
+        f"Published {model.address}. {name!r} alone is still version {champion}, its champion; to change that: "
+        f"bestepoch promote {name} {version}"
+    )
 
 
 def _plan_text(preset: str, plan: dict[str, Any]) -> str:
