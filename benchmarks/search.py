@@ -228,6 +228,7 @@ def searched(
         client, count = processes.client, 0
         sweep_id = submitted(client, body)
         while (sweep := state(client, sweep_id, wait=0.3))["status"] == "running":
+            processes.restart_ended()
             if kills is not None and kills.random() < 0.3 and count < KILLS:
                 processes.kill_one(kills)
                 count += 1
@@ -267,6 +268,13 @@ class Processes:
     def _stop_workers(self) -> None:
         for worker in self._workers:
             stop(worker)
+
+    def restart_ended(self) -> None:
+        """Start workers again that have ended, as `bestepoch serve` and process managers do."""
+        for place, worker in enumerate(self._workers):
+            if worker.poll() is not None:
+                print(f"a worker has ended with {worker.returncode}", flush=True)
+                self._workers[place] = self._start("worker")
 
     def kill_one(self, drawn: random.Random) -> None:
         """Kill a worker, which is started again, or one of the processes that it has started."""
