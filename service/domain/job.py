@@ -91,7 +91,7 @@ class Job(FrozenModel):
     """The sweep that it belongs to."""
     point: dict[str, Any] | None
     """Fields changed by the sweep, by dotted name in the spec."""
-    trial: int | None
+    trial: int | None = None
     """Number of its trial in the sweep's search, from 1; null: its sweep does not search."""
     forked: Forked | None
     """What it was forked from; null: it starts from random weights."""
@@ -101,7 +101,7 @@ class Job(FrozenModel):
     """Why training ended; null before that and for failed jobs."""
     control: Control | None
     """A pending request, which takes effect at the end of the current epoch."""
-    epoch_limit: int | None
+    epoch_limit: int | None = None
     """After this epoch it pauses until its sweep's search promotes or prunes it; null: no limit."""
     spec: Annotated[JobSpec | SkipJsonSchema[dict[str, Any]], Field(union_mode="left_to_right")]
     """The submitted spec with all defaults filled in; a spec of a newer version is returned unchanged."""

@@ -224,7 +224,7 @@ def _sweep(row: Row[Any], leaders: list[Row[Any]]) -> Sweep:
     counts = dict.fromkeys(Status, 0) | {Status(leader.status): leader.number for leader in leaders}
     if row.pending or any(counts[status] for status in LIVE):
         status = SweepStatus.running
-    elif row.cancelled_at is not None:
+    elif row.cancelled_at is not None and (counts[Status.cancelled] or _was_undecided(row)):
         status = SweepStatus.cancelled
     else:
         status = SweepStatus.finished
@@ -236,6 +236,12 @@ def _sweep(row: Row[Any], leaders: list[Row[Any]]) -> Sweep:
         counts=counts,
         best=_best(Monitor(row.monitor), leaders),
     )
+
+
+def _was_undecided(row: Row[Any]) -> bool:
+    """Whether decisions were due when the sweep was cancelled."""
+    decides = row.spec.get("search") is not None or row.spec.get("model") is not None
+    return decides and row.published is None and row.error is None
 
 
 def _best(monitor: Monitor, leaders: list[Row[Any]]) -> SweepBest | None:

@@ -93,9 +93,8 @@ def test_the_readmes_python_example_runs(service: httpx2.Client, capsys: pytest.
 
     output = capsys.readouterr().out
     assert "'prediction': 'Adelie'" in output
-    assert isinstance(names["model"], torch.nn.Module)
-    assert "SweepPoint" in output
-    assert names["sweep"].state.counts["succeeded"] == 6
+    assert names["model"].name == "penguins"
+    assert isinstance(names["network"], torch.nn.Module)
 
 
 def test_arrays_and_bytes_can_be_uploaded(client: Client) -> None:

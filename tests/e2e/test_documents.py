@@ -25,8 +25,17 @@ pytestmark = pytest.mark.skipif(
 @pytest.mark.parametrize("path", [path for path in to_run() if path != TEAM], ids=name_of)
 def test_a_document_does_what_it_says(path: Path, service: httpx2.Client, tmp_path: Path) -> None:
     url = str(service.base_url).rstrip("/")
+    delete_models(service)  # of other documents: names begin with version 1
 
     run(path, tmp_path, {"BESTEPOCH_URL": url}, {HERE: url})
+
+
+def delete_models(service: httpx2.Client) -> None:
+    for model in service.get("/v1/models", params={"limit": 100}).raise_for_status().json()["data"]:
+        path = f"/v1/models/{model['name']}"
+        for alias in model["aliases"]:
+            service.delete(f"{path}/aliases/{alias['alias']}").raise_for_status()
+        service.delete(path).raise_for_status()
 
 
 def test_a_team_works_as_its_document_says(postgres: str, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_the_plan_of_a_sweep_is_that_of_its_submission(client: Client) -> None:
 def test_train_publishes_a_preset_and_says_what_it_gained(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "birds.zip"
     ended = run(
-        *("train", str(PENGUINS), "--target", "species", "--model", "birds", "--max-epochs", "5"),
+        *("train", str(PENGUINS), "--target", "species", "--model", "trained-birds", "--max-epochs", "5"),
         *("--out", str(out)),
     )
 
@@ -78,7 +78,7 @@ def test_train_publishes_a_preset_and_says_what_it_gained(run: Run, tmp_path: Pa
     plan, published, fast, trees, saved = ended.stdout.splitlines()
     assert plan.startswith("Preset `good`: 8 networks on 8 folds in 1 array, at most 40 epochs, ")
     assert plan.endswith("; then 1 network (`fast`) to compare with.")
-    assert published == "Published birds:1."
+    assert published == "Published trained-birds:1."
     assert fast.startswith("`good` against one network (`fast`), 69 validation rows: ")
     verdict = "(better|WORSE|no clear difference); log loss [0-9.]+ instead of [0-9.]+, gain -?[0-9.]+ "
     assert re.match(rf"`good` against boosted trees, 344 validation rows: {verdict}\(95% interval ", trees)

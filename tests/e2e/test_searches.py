@@ -83,9 +83,9 @@ def test_a_search_decides_twice_the_same(service: httpx2.Client, search: dict[st
 def test_a_search_publishes_its_winner(service: httpx2.Client) -> None:
     search = {"kind": "halving", "trials": 6, "eta": 2, "min_epochs": 4}
 
-    sweep = ended(service, space=SPACE, search=search, model="searched")
+    sweep = ended(service, space=SPACE, search=search, model="winners")
 
-    assert sweep["published"] == {"model": "searched", "version": 1}
-    version = service.get("/v1/models/searched/versions/1").json()
+    assert sweep["published"] == {"model": "winners", "version": 1}
+    version = service.get("/v1/models/winners/versions/1").json()
     assert [member["job"] for member in version["members"]] == [sweep["best"]["job"]]
     assert decisions(service, sweep)[-1]["kind"] == "published"

@@ -66,7 +66,7 @@ def test_the_commands_print_tables_and_reasons(service: httpx2.Client, client: C
     header, _, halving, gl, *reasons = filter(str.strip, replayed.stdout.splitlines())
     assert header.split() == ["rule", "epochs", "saved", "best", "trial", "val_loss", "regret", "exact"]
     assert (halving.split()[:2], gl.split()[:2]) == (["halving", "eta=2"], ["gl", "alpha=2.0"])
-    assert reasons[0].startswith("6 trials to epoch 2, 3 to epoch 4, 1 to epoch 16: ")
+    assert reasons[0].startswith("6 trials to epoch 1, 3 to epoch 2, 1 to epoch 16: ")
     assert advice.stdout.startswith("Too few histories: 6 independent ones")
     assert "with a patience of 6 in the median" in advice.stdout or "Early stopping" not in advice.stdout
 
