@@ -9,7 +9,7 @@ const RULES = [...[2, 3, 4].map((eta) => ({ kind: "halving", eta })), ...[3, 5, 
 
 export function sweepReplayPanel(id, signal) {
   let rules = RULES;
-  const customRule = h("input", { placeholder: '{"kind": "halving", "eta": 4, "min_epochs": 3}', size: 40 });
+  const customRule = h("input", { placeholder: '{"kind": "halving", "eta": 4, "min_epochs": 3}', size: 32 });
   const revival = h("div", { "aria-live": "polite" });
   const list = table("Replayed rules", [
     { title: "Rule", cell: ({ rule }) => (rule.kind === "halving" ? halvingName(rule) : ruleName(rule)) },
