@@ -49,9 +49,7 @@ def of_jobs(total: int) -> Iterator[Callable[[Sweep], None] | None]:
 
         def update(sweep: Sweep) -> None:
             ended = sum(count for status, count in sweep.counts.items() if status.terminal)
-            best = sweep.best
-            message = f"best {best.monitor} {best.value:.4g} at epoch {best.epoch}" if best else ""
-            bar.update(task, completed=ended, message=message)
+            bar.update(task, completed=ended, message=_best(sweep))
 
         yield update
 
@@ -74,13 +72,16 @@ def of_planned_epochs(planned: int) -> Iterator[Callable[[Sweep, list[SweepResul
             done = sum(share if job.status.terminal else min(share, job.epochs) for job in results)
             if sweep.published is not None:
                 message = f"published {sweep.published.model}:{sweep.published.version}"
-            elif sweep.best is not None:
-                message = f"best {sweep.best.monitor} {sweep.best.value:.4g} at epoch {sweep.best.epoch}"
             else:
-                message = ""
+                message = _best(sweep)
             bar.update(task, completed=round(done), message=message)
 
         yield update
+
+
+def _best(sweep: Sweep) -> str:
+    best = sweep.best
+    return f"best {best.monitor} {best.value:.4g} at epoch {best.epoch}" if best else ""
 
 
 def curve(losses: list[float]) -> str:

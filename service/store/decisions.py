@@ -12,6 +12,7 @@ from service.domain.status import Status
 from service.domain.sweep import Decision, DecisionKind
 from service.errors import Conflict
 from service.store.decision_tables import sweep_decisions
+from service.store.epoch_limits import at_epoch_limit
 from service.store.schema import jobs, sweeps
 from service.store.tenancy import in_tenant, tenant_of
 
@@ -29,7 +30,7 @@ AWAITED = exists().where(sweeps.c.tenant == jobs.c.tenant, sweeps.c.id == jobs.c
 # The job trains, or will without a decision.
 _TRAINS = or_(
     jobs.c.status.in_([Status.queued, Status.running]),
-    and_(jobs.c.status == Status.paused, or_(jobs.c.epoch_limit.is_(None), jobs.c.epoch < jobs.c.epoch_limit)),
+    and_(jobs.c.status == Status.paused, ~at_epoch_limit()),
 )
 
 

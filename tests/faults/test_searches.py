@@ -12,11 +12,15 @@ from typing import Any
 import httpx2
 import pytest
 
-from examples.local_service import wait_until_warm
 from tests.faults.teams import Team
 from tests.processes import children, linux_only, until
 
-BASE: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 300, "features": 5}, "max_epochs": 18}
+BASE: dict[str, Any] = {
+    "data": {"kind": "synthetic", "rows": 6_000, "features": 5},
+    "batch_size": 16,
+    "max_epochs": 27,
+    "early_stopping": None,
+}
 SPACE: dict[str, Any] = {
     "optimizer.lr": {"log": [1e-3, 0.3]},
     "optimizer.kind": {"choice": ["adam", "sgd"]},
@@ -48,16 +52,23 @@ def outcome(team: Team, search: dict[str, Any], disturb: Callable[[], object]) -
     return decisions, sweep["best"]["point"], best["sha256"]
 
 
+def ready(team: Team) -> set[int]:
+    """The processes of the workers that are ready to train."""
+    listed = team.client.get("/v1/workers").raise_for_status().json()["data"]
+    return {worker["pid"] for worker in listed if worker["device"] != "starting"}
+
+
 @linux_only
 @pytest.mark.parametrize("search", SEARCHES, ids=lambda search: str(search["kind"]))
 def test_a_search_whose_processes_are_killed_at_random_decides_as_a_calm_one(
     team: Team, search: dict[str, Any]
 ) -> None:
-    drawn, kills = random.Random(0), 0
+    drawn, kills, asked = random.Random(0), 0, 0
 
     def kill() -> Any:
-        nonlocal kills
-        if kills == 6 or drawn.random() < 0.5:
+        nonlocal kills, asked
+        asked += 1
+        if kills == 6 or asked % 2:
             return None
         kills += 1
         what = ("api", "worker", "trainer")[kills % 3]
@@ -79,7 +90,7 @@ def test_a_search_whose_processes_are_killed_at_random_decides_as_a_calm_one(
 
     calm = outcome(team, search, lambda: None)
     disturbed = outcome(team, search, kill)
-    wait_until_warm(team.client, team.api)
+    until(lambda: ready(team) >= {worker.pid for worker in team.workers}, 60)  # before they are told to stop
 
     assert kills >= 3
     assert disturbed == calm

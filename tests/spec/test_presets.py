@@ -19,8 +19,8 @@ from service.spec.sweep import expand as points_of
 from service.spec.table import TableProfile
 from tests.spec.tables import TABLE, column, spec
 
-PUBLISHED: dict[str, str] = {}
-"""SHA-256 of each published file of recipes."""
+PUBLISHED = {"tabular-1.toml": "e267c469a7dab08d94d0bbb7f6d5df96d307ac77805b0dd11dc95554241ae65c"}
+"""SHA-256 of each file of recipes."""
 
 
 def of_rows(rows: int, *, missing: int = 0) -> TableProfile:
@@ -33,10 +33,10 @@ def plain(preset: str = "best", table: TableProfile = TABLE, target: str = "spec
 
 def test_files_of_recipes_that_were_published_have_not_changed() -> None:
     folder = files("service").joinpath("recipes")
-    found = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+    recipes = (file for file in folder.iterdir() if file.name.endswith(".toml"))
 
-    assert {name: found[name] for name in PUBLISHED} == PUBLISHED
-    assert f"{VERSION}.toml" in found
+    assert {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in recipes} == PUBLISHED
+    assert f"{VERSION}.toml" in PUBLISHED
 
 
 @pytest.mark.parametrize("preset", Preset)
