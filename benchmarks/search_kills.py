@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from benchmarks.search import SMALL, pages, state, submitted
+from benchmarks.search import pages, state, submitted
 from examples.local_service import wait_until_warm
 from service.settings import free_port
 
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RUNS, KILLS = 20, 6
+BASE: dict[str, Any] = {
+    "data": {"kind": "synthetic", "rows": 6_000, "features": 6},
+    "batch_size": 16,
+    "max_epochs": 27,
+    "early_stopping": None,
+}
 SPACE: dict[str, Any] = {
     "optimizer.lr": {"log": [1e-4, 0.3]},
     "optimizer.kind": {"choice": ["adam", "sgd"]},
@@ -37,7 +43,7 @@ SPACE: dict[str, Any] = {
 
 
 def main() -> None:
-    body = {"base": SMALL, "space": SPACE, "search": {"kind": "halving", "trials": 48, "eta": 3}}
+    body = {"base": BASE, "space": SPACE, "search": {"kind": "halving", "trials": 48, "eta": 3}}
     calm, _ = searched(body, workers=1, trainers=1, kills=None)
     same, killed = 0, 0
     for run, (workers, trainers) in zip(range(RUNS), endlessly([1, 2, 3], [1, 2]), strict=False):
