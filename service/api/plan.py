@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from service.engine_constants import MAX_ARRAY_PARAMETERS, MAX_ARRAY_VALUES, PROCESS_BYTES
+from service.engine_constants import MAX_ARRAY_PARAMETERS, MAX_ARRAY_VALUES
 from service.spec.early_stopping import Monitor
 from service.spec.graph import Node
 from service.spec.job import JobSpec, Task
 from service.spec.layers import Pool
-from service.spec.limits import array_memory_of, memory_of
+from service.spec.limits import array_memory_of, memory_estimate
 from service.spec.resolved import Resolved, SpecWarning
 from service.spec.table import ColumnType, TableProfile, Value
 from service.spec.task import task_reason
@@ -162,7 +162,7 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
         layers=[_layer(index, node) for index, node in enumerate(resolved.graph.nodes)],
         parameters=resolved.parameters,
         rows=PlannedRows(**asdict(resolved.rows)),
-        memory_bytes=PROCESS_BYTES + sum(memory_of(resolved).values()),
+        memory_bytes=memory_estimate(resolved),
         array=_array(resolved),
         steps_per_epoch=resolved.steps_per_epoch,
         warnings=list(resolved.warnings),

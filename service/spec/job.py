@@ -12,7 +12,7 @@ from service.spec.architecture import Architecture, FtTransformer, Layers, Mlp, 
 from service.spec.averaging import Averaging
 from service.spec.base import Float, Int, Name, Seed, Strict
 from service.spec.capped_errors import CapErrors
-from service.spec.data import Data, Preprocess
+from service.spec.data import Data, DatasetData, Preprocess, Streaming
 from service.spec.early_stopping import EarlyStopping, Monitor, Patience
 from service.spec.layers import EmbeddingLayer, PeriodicLayer, ScalingLayer
 from service.spec.loss import CrossEntropy, DefaultLoss, KnownLoss, Loss, SquaredError
@@ -174,7 +174,18 @@ _SINCE_2: list[Callable[[JobSpec], bool]] = [
     _has_new_optimization,
 ]
 
-SINCE: dict[int, Callable[[JobSpec], bool]] = {2: lambda spec: any(uses(spec) for uses in _SINCE_2)}
+
+def _streams_rows(spec: JobSpec) -> bool:
+    """Training reads rows from disk, in an order of its own."""
+    return isinstance(spec.data, DatasetData) and isinstance(spec.data.streaming, Streaming)
+
+
+_SINCE_4: list[Callable[[JobSpec], bool]] = [_streams_rows]
+
+SINCE: dict[int, Callable[[JobSpec], bool]] = {
+    2: lambda spec: any(uses(spec) for uses in _SINCE_2),
+    4: lambda spec: any(uses(spec) for uses in _SINCE_4),
+}
 """Spec version -> whether a spec uses a feature that this version added to specs, or to stored resolved jobs.
 
 Workers of several versions run side by side during an update. A job that needs a newer version stays queued until a

@@ -14,15 +14,17 @@ from service.spec import data_warnings, loss, training_warnings
 from service.spec.averaging import Swa
 from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
+from service.spec.input_layout import layout_of
 from service.spec.inputs import Inputs, choose_inputs
 from service.spec.job import JobSpec, Task
 from service.spec.layers import BatchNorm
 from service.spec.limits import MIN_BATCH_ROWS, JobLimits
 from service.spec.lowering import lower
 from service.spec.rate_factors import check_rates
-from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target, layout_of, link_of
+from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target, link_of
 from service.spec.row_counts import count_rows
 from service.spec.split import split_sizes
+from service.spec.streaming import with_streaming
 from service.spec.table import TableProfile, inline_profile, synthetic_profile
 from service.spec.task import check_loss, target_of, task_of, task_reason
 
@@ -72,10 +74,11 @@ def resolve(
     nulls = tuple(table.null_values)
     resolved = Resolved(spec, inputs.features, target, graph, rows, nulls, (), table.date_format)
     _check_network(resolved)
+    resolved = with_streaming(resolved, limits)
     if limits is not None:
         limits.check(resolved)
         resolved = limits.with_row_bytes(resolved)
-    return replace(resolved, warnings=(*warnings, *training_warnings.of_training(resolved)))
+    return replace(resolved, warnings=(*warnings, *resolved.warnings, *training_warnings.of_training(resolved)))
 
 
 def _fill(spec: JobSpec, task: Task, features: list[str]) -> JobSpec:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from hashlib import blake2b
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from service.spec.averaging import Ema
 from service.spec.resolve import Resolved
@@ -18,6 +17,7 @@ from service.training.averaging import Average
 from service.training.ensemble import MeanOfHeads
 from service.training.models import initial_state
 from service.training.progress import ProgressCounter
+from service.training.row_order import FullOrders, Orders, WindowedOrder, WindowedOrders, generator, row_order
 from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
 from service.training.scoring import BestEvaluation, EpochMetrics, Score, measured, scores
 from service.training.snapshot import Snapshot
@@ -155,7 +155,7 @@ class ArrayTrainer:
             yield from (group[start : start + at_once] for start in range(0, len(group), at_once))
 
     def _rows(self, sets: Sequence[Rows]) -> MemberRows:
-        return MemberRows(sets, self._device)
+        return MemberRows(sets, self._device, streamed=self._jobs[0].window_rows is not None)
 
     def _prepare(self) -> None:
         """Create what depends on the members."""
@@ -189,18 +189,18 @@ class ArrayTrainer:
     def _fit(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[float]:
         """Train each member on all of its rows once, in its own order; returns the mean training losses."""
         pairs = [(job.spec.seed, epoch) for job, epoch in zip(self._jobs, epochs, strict=True)]
-        generators = [_generator("dropout", *pair, self._device) for pair in pairs]
+        generators = [generator("dropout", *pair, self._device) for pair in pairs]
         for (first, end), step in self._steps.items():
             step.array.draw_dropout_from(generators[first:end])
         self._values.begin(self._step_values(epochs, rates))
-        numbers = self._train.numbered([self._order(*each) for each in zip(pairs, self._train.sizes, strict=True)])
+        orders = self._orders(pairs)
         taken = [self._optimizer.steps(member) for member in range(len(pairs))]
         # Sum by position in the batch first: the bits of a sum over few numbers may depend on the number of members.
         total = torch.zeros(len(pairs), max(self._positions), dtype=torch.float64, device=self._device)
         weight = torch.zeros(len(pairs), device=self._device)
         weighted = False
         for stage in self._stages:
-            for batch in zip(*(self._train.batches(span, stage.steps, numbers) for span in stage.spans), strict=True):
+            for batch in zip(*(self._train.batches(span, stage.steps, orders) for span in stage.spans), strict=True):
                 self._optimizer.advance()
                 self._values.advance()
                 self._progress.value += 1
@@ -213,7 +213,7 @@ class ArrayTrainer:
         if len({*self.step_counts}) > 1:  # members with fewer steps have advanced too far
             self._optimizer.resume([before + own for before, own in zip(taken, self.step_counts, strict=True)])
         if self._average is not None:
-            self._average.end_epoch(epochs, self._stages, self._train, numbers, self._progress)
+            self._average.end_epoch(epochs, self._stages, self._train, orders, self._progress)
         divisor = weight if weighted else torch.tensor(self._train.sizes, dtype=torch.float64, device=self._device)
         sums = [
             total[members, : self._positions[members.start]].contiguous().sum(1)
@@ -232,9 +232,19 @@ class ArrayTrainer:
             moves.append(averaging.shares(job.spec, epoch, steps))
         return [list(rates), decays, moves]
 
-    def _order(self, pair: tuple[int, int], rows: int) -> Tensor:
-        """(N,) the order of a member's training rows; `pair`: seed and epoch."""
-        return torch.arange(rows) if self._jobs[0].spec.batch_size == "full" else row_order(*pair, rows)
+    def _orders(self, pairs: Sequence[tuple[int, int]]) -> Orders:
+        """The order of each member's training rows; `pairs`: seed and epoch of each."""
+        train, window = self._train, self._jobs[0].window_rows
+        if window is None:
+            full = self._jobs[0].spec.batch_size == "full"
+            each = zip(pairs, train.sizes, strict=True)
+            return FullOrders(train.numbered([torch.arange(n) if full else row_order(*pair, n) for pair, n in each]))
+        found: dict[Hashable, WindowedOrder] = {}
+        keys = list(zip(pairs, train.sizes, train.pages, strict=True))
+        for pair, rows, pages in keys:
+            if (pair, rows, pages) not in found:
+                found[pair, rows, pages] = WindowedOrder(*pair, rows, window, pages)
+        return WindowedOrders([found[key] for key in keys])
 
     @torch.inference_mode()
     def _score(self, array: NetworkArray, rows: MemberRows, places: Sequence[int]) -> list[Score | None]:
@@ -261,6 +271,7 @@ class ArrayTrainer:
                         if span.first <= members.start < span.end:
                             own = made[members.start - span.first : members.stop - span.first]
                             outputs[members.start].append(own)
+                rows.release()
         for members in groups:
             yield members, torch.cat(outputs[members.start], 1)
 
@@ -281,14 +292,3 @@ def _batch_size(job: Resolved, rows: int) -> int:
     """Rows of a full batch of a job with this many training rows."""
     size = job.spec.batch_size
     return rows if size == "full" else min(size, rows)
-
-
-def row_order(seed: int, epoch: int, rows: int) -> Tensor:
-    """The shuffled order of the training rows in an epoch: (rows,) int64."""
-    return torch.randperm(rows, generator=_generator("rows", seed, epoch))
-
-
-def _generator(purpose: str, seed: int, epoch: int, device: torch.device | str = "cpu") -> Generator:
-    """A generator seeded by (seed, epoch), so that no generator state must be saved."""
-    digest = blake2b(f"{purpose}/{seed}/{epoch}".encode(), digest_size=8).digest()
-    return Generator(device).manual_seed(int.from_bytes(digest, "big"))

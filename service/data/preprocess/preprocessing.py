@@ -16,8 +16,9 @@ from service.engine_constants import ALIGNMENT, VALUE_BYTES, padded
 from service.errors import DatasetCorrupt
 from service.spec.base import Strict
 from service.spec.column_reading import null_values_of
+from service.spec.input_layout import layout_of
 from service.spec.layers import InputLayout
-from service.spec.resolved import Link, Preparation, Target, layout_of
+from service.spec.resolved import Link, Preparation, Target
 from service.spec.table import Value
 
 MAX_LOG_RATE = 80.0
