@@ -261,7 +261,7 @@ class Supervisor:
 
 
 def _folder_of_prepared_files() -> TemporaryFolder | None:
-    """A folder for rows that trainers share or stream; None if it cannot be made: each trainer has its own in memory."""
+    """A folder for rows that trainers share or stream; None if it cannot be made: rows are in memory."""
     try:
         return TemporaryFolder("bestepoch-rows-")
     except OSError as error:
