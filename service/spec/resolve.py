@@ -74,7 +74,7 @@ def resolve(
     nulls = tuple(table.null_values)
     resolved = Resolved(spec, inputs.features, target, graph, rows, nulls, (), table.date_format)
     _check_network(resolved)
-    resolved = with_streaming(resolved, limits)
+    resolved = with_streaming(resolved, table, limits)
     if limits is not None:
         limits.check(resolved)
         resolved = limits.with_row_bytes(resolved)

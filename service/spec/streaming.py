@@ -14,11 +14,14 @@ from service.spec.resolved import SpecWarning
 if TYPE_CHECKING:
     from service.spec.limits import JobLimits
     from service.spec.resolved import Resolved
+    from service.spec.table import TableProfile
 
 POINTER = "/data/streaming"
+ROW_NUMBER = "file_row_number"
+"""What DuckDB calls the number of a row in its file; it cannot number rows that have such a column."""
 
 
-def with_streaming(job: Resolved, limits: JobLimits | None) -> Resolved:
+def with_streaming(job: Resolved, table: TableProfile, limits: JobLimits | None) -> Resolved:
     """The job with `data.streaming` decided: `off`, or the rows of a window.
 
     Raises InvalidSpec if it asks for streaming and needs all rows in memory.
@@ -26,7 +29,7 @@ def with_streaming(job: Resolved, limits: JobLimits | None) -> Resolved:
     data = job.spec.data
     if not isinstance(data, DatasetData) or data.streaming == "off":
         return job
-    obstacle = why_not(job)
+    obstacle = _why_not(job, table)
     if isinstance(data.streaming, Streaming):
         if obstacle is not None:
             raise InvalidSpec.at(POINTER, obstacle)
@@ -39,13 +42,15 @@ def with_streaming(job: Resolved, limits: JobLimits | None) -> Resolved:
     return _streamed(job, data, why)
 
 
-def why_not(job: Resolved) -> str | None:
+def _why_not(job: Resolved, table: TableProfile) -> str | None:
     """Why the job needs all rows in memory; None if it can stream them."""
     if job.spec.batch_size == "full":
         return "batch_size `full` takes all training rows at once, which cannot be streamed"
     if any(feature.value_inputs for feature in job.features):
         kind = job.spec.preprocess.high_cardinality
         return f"preprocess.high_cardinality `{kind}` is computed from all training rows at once, in memory"
+    if table.column(ROW_NUMBER) is not None:
+        return f"a table with a column {ROW_NUMBER!r} cannot be streamed"
     return None
 
 

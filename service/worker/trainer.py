@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from service import logs
-from service.artifacts import Artifacts
+from service.artifacts import open_artifacts
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status, StopReason
 from service.errors import ServiceError
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
+    from service.artifacts import Artifacts
     from service.data.preprocess.dataset import Prepared
     from service.spec.resolved import Resolved
     from service.training.loop import EpochReport
@@ -62,7 +63,7 @@ def main(pipe: Connection, config: TrainerConfig, progress: ProgressCounter, bus
     database = Database(config.database_url, config.statement_seconds)
     files = None if config.prepared_files is None else PreparedFiles(config.prepared_files, progress)
     prepared = PreparedCache(files, shared=config.share_rows)
-    artifacts, device = Artifacts(config.artifacts), _device(config)
+    artifacts, device = open_artifacts(config.artifacts), _device(config)
     trainer = Trainer(database, artifacts, device, pipe, progress, config.checkpoints, prepared)
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
@@ -167,7 +168,7 @@ class Trainer:
             if not isinstance(data, DatasetData):
                 return jobs, None
             key, sha256 = datasets.file_of(connection, data.id)
-        return jobs, TableFile(self._artifacts.path(key), sha256)
+        return jobs, TableFile(self._artifacts.path(key, sha256), sha256)
 
     def _record(self, recorder: Recorder, packer: WeightsPacker, training: Training) -> None:
         """Train and record an epoch of every job, and end or release those that are done or were asked to stop."""

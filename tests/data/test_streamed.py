@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -91,12 +91,13 @@ def asked(table: Stored, **fields: Any) -> tuple[Resolved, Resolved]:
     )
 
 
+@settings(max_examples=25)
 @given(
     st.sampled_from(NUMERIC),
     st.sampled_from(["one_hot", "embedding"]),
     st.sampled_from(SPLITS),
     st.sampled_from(TARGETS),
-    st.integers(20, 5_000),
+    st.integers(200, 5_000),
 )
 def test_each_part_has_the_rows_and_inputs_that_it_has_in_memory(
     table: Stored, numeric: str, categorical: str, split: dict[str, Any], data: dict[str, Any], cells: int

@@ -45,9 +45,7 @@ def test_few_values_are_kept_as_they_are(numbers: list[float], chunk: int) -> No
     assert kept.tolist() == np.sort(values[~np.isnan(values)]).tolist()
 
 
-@given(
-    st.integers(0, 2**32), st.integers(65, 5_000), st.integers(1, 700), st.sampled_from(["normal", "steps", "sorted"])
-)
+@given(st.integers(0, 99), st.integers(65, 5_000), st.integers(1, 700), st.sampled_from(["normal", "steps", "sorted"]))
 def test_ranks_of_quantiles_are_wrong_by_no_more_than_the_bound(seed: int, rows: int, chunk: int, kind: str) -> None:
     values = np.random.default_rng(seed).standard_normal(rows)
     values = {"normal": values, "steps": np.round(values), "sorted": np.sort(values)}[kind]
@@ -64,7 +62,7 @@ def test_ranks_of_quantiles_are_wrong_by_no_more_than_the_bound(seed: int, rows:
     assert (kept[0], kept[-1]) == (values.min(), values.max())
 
 
-@given(st.integers(0, 2**32), st.integers(1, 300), st.integers(1, 300))
+@given(st.integers(0, 99), st.integers(1, 300), st.integers(1, 300))
 def test_quantiles_do_not_depend_on_how_rows_are_cut_into_chunks(seed: int, one: int, other: int) -> None:
     values = np.random.default_rng(seed).standard_normal(1_000)
     with patch.object(summaries, "BUFFER", 32), patch.object(summaries, "REPRESENTATIVES", 64):
