@@ -35,6 +35,7 @@ def sandbox(
     connection.execute("SET TimeZone = 'UTC'")
     if metadata_cache:
         connection.execute("SET parquet_metadata_cache = true")
+        connection.execute("SET enable_external_file_cache = false")  # which would fill memory with the file
     connection.execute(f"SET allowed_paths = [{sql_text(str(file))}]")
     if work is not None:
         connection.execute(f"SET allowed_directories = [{sql_text(str(work))}]")

@@ -223,9 +223,9 @@ class Resolved:
 
     @property
     def window_bytes(self) -> int:
-        """Memory of the windows of a streamed job: the current one and, read ahead, the next one; 0 for others."""
+        """Memory of a window of a job that streams rows; 0 for others."""
         rows = self.rows.train + self.rows.validation + self.rows.test
-        return 2 * min(self.window_rows or 0, rows) * self.row_set_bytes // max(rows, 1)
+        return min(self.window_rows or 0, rows) * self.row_set_bytes // max(rows, 1)
 
     @property
     def row_sets(self) -> int:
