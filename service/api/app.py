@@ -136,7 +136,10 @@ def _state(
         sampler=sampler,
         job_feed=JobFeed(),
         read_batcher=ReadBatcher(),
-        metrics=Metrics(database, {"home": settings.home, "artifacts": settings.artifacts}),
+        metrics=Metrics(
+            database,
+            {"home": settings.home, "cache" if settings.uses_object_store else "artifacts": settings.artifacts},
+        ),
         decisions_due=Event(),
         tpe=TpeProcess(),
         readiness_check=SingleFlight(),
