@@ -31,13 +31,13 @@ DENIED = (NotSupportedError, PermissionDeniedError, UnauthenticatedError, Unknow
 NO_BUCKET = "NoSuchBucket"
 
 
-def retried(what: str, request: Callable[[], T], seconds: float = RETRY_SECONDS) -> T:
-    """The result of `request`, which is repeated while the store fails. Raises Unavailable after `seconds`.
+def retried(what: str, request: Callable[[], T], seconds: float | None = None) -> T:
+    """The result of `request`, which is repeated while the store fails. Raises Unavailable after `seconds` (RETRY_SECONDS).
 
     Denied requests are not repeated: an operator has to mend the credentials, the policy or the clock.
     FileNotFoundError and AlreadyExistsError are answers, and pass.
     """
-    deadline, wait = time.monotonic() + seconds, FIRST_WAIT
+    deadline, wait = time.monotonic() + (RETRY_SECONDS if seconds is None else seconds), FIRST_WAIT
     while True:
         try:
             return request()
