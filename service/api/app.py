@@ -136,7 +136,7 @@ def _state(
         sampler=sampler,
         job_feed=JobFeed(),
         read_batcher=ReadBatcher(),
-        metrics=Metrics(database, {"home": settings.home, "artifacts": settings.artifacts}),
+        metrics=Metrics(database, settings.folders),
         decisions_due=Event(),
         tpe=TpeProcess(),
         readiness_check=SingleFlight(),

@@ -6,6 +6,7 @@ import faulthandler
 import logging
 import signal
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -101,7 +102,7 @@ class Trainer:
         """Train these jobs, which share a key, as one array, each on its own rows."""
         device = torch.device("cpu") if claims[0].spec.device == "cpu" else self.device
         files = CheckpointFiles(self._artifacts, self._superseded, self._policy.keep)
-        recorder = Recorder(self._database, files, str(device), claims, self._policy.save_seconds)
+        recorder = Recorder(self._database, files, str(device), claims, self._policy.save_seconds, self._progress)
         try:
             self._train(recorder, device)
         except Exception as error:
@@ -114,10 +115,10 @@ class Trainer:
         jobs, data = self._prepare(recorder)
         if not jobs:
             return
-        saved = retry(lambda: saved_states(self._database, recorder.attempts))
+        saved = retry(lambda: saved_states(self._database, recorder.attempts), self._progress)
         machine = fingerprint(device, jobs[0].graph, jobs[0].spec.optimizer)
         for attempt, state in zip(recorder.attempts, saved, strict=True):
-            resume(self._artifacts, attempt, state, machine)
+            retry(partial(resume, self._artifacts, attempt, state, machine), self._progress)
         packer = WeightsPacker(jobs, data, machine)
         recorder.start(packer)
         points = [attempt.resume_point for attempt in recorder.attempts]
@@ -135,7 +136,7 @@ class Trainer:
     def _prepare(self, recorder: Recorder) -> tuple[list[Resolved], list[Prepared]]:
         """The jobs and their rows. A job whose rows cannot be prepared fails, e.g. by its split; the others remain."""
         claims = [attempt.claim for attempt in recorder.attempts]
-        resolved, table = retry(lambda: self._load(claims))
+        resolved, table = retry(lambda: self._load(claims), self._progress)
         prepared = self._prepared_cache.get_or_prepare(resolved, table)
         jobs: list[Resolved] = []
         data: list[Prepared] = []

@@ -120,7 +120,7 @@ def _storage_metrics(known: Statistics) -> Iterator[Metric]:
         ("datasets", "Stored data sets.", known.datasets),
         ("dataset_bytes", "Bytes of the stored data sets.", known.dataset_bytes),
         ("database_bytes", "Size of the database.", known.database_bytes),
-        ("artifact_files", "Files in the artifacts folder at the last garbage collection.", collecting.files),
+        ("artifact_files", "Files in the artifact store at the last garbage collection.", collecting.files),
         (
             "artifact_bytes",
             "Bytes of these files.",
@@ -169,7 +169,9 @@ class _DiskCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Free disk space on this machine, whether or not the database answers."""
         free = GaugeMetricFamily(
-            "bestepoch_disk_free_bytes", "Free disk space of HOME and of the artifacts folder.", labels=["folder"]
+            "bestepoch_disk_free_bytes",
+            "Free disk space of HOME and of the artifacts folder, or of the cache of an object store.",
+            labels=["folder"],
         )
         for name, folder in self._folders.items():
             with suppress(OSError):  # the folder does not exist (yet)
