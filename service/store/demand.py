@@ -110,7 +110,7 @@ def read(connection: Connection, pool: Pool = ALL_WORKERS, *, width: int = 0, ma
     """The demand for these workers, of the connection's tenant or of all.
 
     `width`: the workers' maximum of jobs in an array; 0: the default of the device. `max_running`: a tenant's limit on
-    running jobs, beyond which nothing is in demand; 0: none. Scans a covering index of the queued jobs: 25 ms for
+    running jobs, beyond which nothing is in demand; 0: none. Scans a covering index of the queued jobs: 50 ms for
     100,000.
     """
     running = _running(connection)

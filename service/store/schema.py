@@ -156,7 +156,7 @@ jobs = Table(
 )
 Index("ix_jobs_claim_tenant", jobs.c.status, jobs.c.tenant, jobs.c.priority.desc(), jobs.c.id)
 _queued = jobs.c.status == "queued"
-_demanded = jobs.c.tenant, jobs.c.device_request, jobs.c.worker_labels, jobs.c.shape_key
+_demanded = jobs.c.status, jobs.c.tenant, jobs.c.device_request, jobs.c.worker_labels, jobs.c.shape_key
 Index(  # covering index of store/demand.py
     "ix_jobs_demand",
     *(*_demanded, jobs.c.array_limit, jobs.c.failures),
