@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     """Maximum number of similar jobs trained as one array; 0: 16 on a CPU, 256 on a GPU."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda)$")] = "auto"
     """Device of the trainers: `auto`, `cpu` or `cuda`."""
+    worker_labels: str = ""
+    """Labels of a worker, as `gpu=h100,spot=true`: jobs may ask for workers that have them. At most 8."""
+    preemptible: bool = False
+    """`true`: the machine of a worker may be taken away at short notice, as a spot instance is."""
     lease_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 15.0
     """Duration of a lease: a worker without a heartbeat for this long loses its jobs to others."""
     save_seconds: Annotated[float, Field(ge=0.0, le=86_400.0)] = 10.0

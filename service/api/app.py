@@ -34,6 +34,7 @@ from service.api.routes import (
     checkpoints,
     dataset_files,
     datasets,
+    demand,
     drift,
     epochs,
     events,
@@ -240,6 +241,7 @@ def _add_routes(app: FastAPI) -> None:
         datasets,
         dataset_files,
         catalog,
+        demand,
         usage,
     ):
         app.include_router(noun.router, prefix="/v1", responses=authenticated)

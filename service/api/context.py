@@ -14,7 +14,7 @@ from fastapi.security.base import SecurityBase
 
 from service.concurrency.fair_slots import FairLimiter
 from service.data.processes.runner import Allowance
-from service.domain.access import Caller, Scope
+from service.domain.access import DEFAULT_TENANT, Caller, Scope
 from service.domain.prediction import DEFAULT
 from service.errors import Forbidden
 from service.settings import file_reader_environment
@@ -179,6 +179,11 @@ class RequestContext:
     state: AppState
     caller: Caller
     database: TenantDatabase
+
+    @property
+    def database_for_counts(self) -> Database | TenantDatabase:
+        """Rows of all tenants for callers of the tenant `default`, the operator's; of their own tenant for others."""
+        return self.state.database if self.caller.tenant == DEFAULT_TENANT else self.database
 
     def check_quota(self, more: int) -> None:
         """Raise QuotaExceeded unless the tenant may store `more` additional bytes. Blocks."""

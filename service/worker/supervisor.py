@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 
 from service import logs
 from service.domain.job import JobError
+from service.engine_constants import ARRAY_WIDTHS
 from service.errors import LeaseLost, SchemaMismatch, StorageError, Unavailable
+from service.spec.worker import parse_labels, subsets
 from service.store import migrations, workers
 from service.store.backoff import Backoff
 from service.store.ids import new_id
 from service.store.jobs import attempt, leases
-from service.store.jobs.claim import Claimant, claim_jobs, has_queued
+from service.store.jobs.claim import claim_jobs, has_queued
+from service.store.jobs.claim_order import Claimant
 from service.store.workers import WorkerInfo
 from service.worker import attempt_logs
 from service.worker.claim_stats import ClaimStats
@@ -45,7 +48,6 @@ STOP_SECONDS = 20.0
 RESTART_SECONDS = 1.0
 LISTEN_SECONDS = 0.1  # at most, between looks at the stop event and the duties of the loop
 BACK_OFF_SECONDS = (0.1, 2.0)
-ARRAY_WIDTHS = {"cpu": 16, "cuda": 256}
 
 
 class Supervisor:
@@ -55,6 +57,8 @@ class Supervisor:
         self._settings = settings
         self._database = database
         self._id = new_id("wrk")
+        self._labels = parse_labels(settings.worker_labels)
+        self._subsets = subsets(self._labels)
         logs.always_about(worker=self._id)
         gpus = 0 if settings.device == "cpu" else count_gpus()
         self._context = start_context(gpus > 0)
@@ -191,7 +195,7 @@ class Supervisor:
             with self._claim_stats.claiming() as claims, self._database.transaction() as connection:
                 claims += claim_jobs(
                     connection,
-                    Claimant(self._id, {"cpu", device}, width=width, trainers=len(free) - served),
+                    Claimant(self._id, {"cpu", device}, width, len(free) - served, self._subsets),
                     seconds=self._settings.lease_seconds,
                     max_running=self._settings.max_running_jobs,
                 )
@@ -232,6 +236,8 @@ class Supervisor:
             pid=os.getpid(),
             trainers=len(self._trainers),
             device=next((trainer.device for trainer in self._trainers if trainer.device), "starting"),
+            labels=self._labels,
+            preemptible=self._settings.preemptible,
             jobs=[],
             **asdict(self._claim_stats),
             started_at=self._started_at,

@@ -107,6 +107,7 @@ class _ServiceCollector(Collector):
         yield jobs
         yield from _storage_metrics(known)
         yield from _worker_metrics(known)
+        yield from _demand_metrics(known)
 
 
 def _storage_metrics(known: Statistics) -> Iterator[Metric]:
@@ -141,6 +142,17 @@ def _storage_metrics(known: Statistics) -> Iterator[Metric]:
         ("undeleted_files", "Files that a garbage collection could not delete.", collecting.undeleted),
     ):
         yield CounterMetricFamily(f"bestepoch_{name}", text, value=value)
+
+
+def _demand_metrics(known: Statistics) -> Iterator[Metric]:
+    for name, text, classes in (
+        ("queued_arrays", "Arrays that wait, by what their jobs ask for.", known.demand.queued_by_class()),
+        ("running_arrays", "Arrays in training, by their workers.", known.demand.running_by_class()),
+    ):
+        family = GaugeMetricFamily(f"bestepoch_{name}", text, labels=["device", "labels"])
+        for labels, (_, arrays) in classes.items():
+            family.add_metric(labels, arrays)
+        yield family
 
 
 def _worker_metrics(known: Statistics) -> Iterator[Metric]:
