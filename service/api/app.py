@@ -29,6 +29,7 @@ from service.api.middleware.rate_limit import RateLimiter
 from service.api.middleware.request_id import RequestIdMiddleware
 from service.api.processes.merged_metrics import families_of
 from service.api.processes.parent_link import SharedSlots
+from service.api.processes.shared_limits import SharedLimits
 from service.api.quota import StorageQuota
 from service.api.routes import (
     actions,
@@ -174,9 +175,13 @@ def _lifespan(watcher: Watcher, sampler: Sampler) -> Callable[[FastAPI], Abstrac
         sampler.start()
         if driver is not None:
             driver.start()
+        # Other processes may use the same database; with SQLite, none does but those of the same port.
+        limits = None if link is None and state.database.is_sqlite else _shared_limits(state)
         if link is not None:
             await link.start(partial(families_of, state.metrics.own))
         yield
+        if limits is not None:
+            await limits.stop()
         watcher.stop()
         if driver is not None:
             await to_thread.run_sync(driver.stop)
@@ -185,6 +190,12 @@ def _lifespan(watcher: Watcher, sampler: Sampler) -> Callable[[FastAPI], Abstrac
         await watcher.join()
 
     return lifespan
+
+
+def _shared_limits(state: AppState) -> SharedLimits:
+    limits = SharedLimits(state.database, state.rate_limiter, state.quota)
+    limits.start()
+    return limits
 
 
 def _limits(settings: Settings) -> JobLimits:

@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 25  # for requests in flight at shutdown; less than the grace period of most process managers
 SERVE_DRAIN_SECONDS = 5  # the same for `serve`, which a person stops
-COLLECTOR_STOP_SECONDS = 5
 MIN_KEY_LENGTH = 16  # of the operator's key on a public address, where it can be guessed
 
 
@@ -80,8 +79,7 @@ def _run(settings: Settings, shared: SharedPort | None, on_start: Callable[[], N
     from service.api.app import create_app
     from service.api.connections.server import Server
     from service.artifacts import Artifacts
-    from service.cli.processes import start_collecting
-    from service.cli.startup import open_database
+    from service.cli.startup import COLLECTOR_STOP_SECONDS, open_database, start_collecting
     from service.maintenance.deployment_id import pair
     from service.serving.helper_pool import helper_count
     from service.serving.predictor import Predictor
@@ -138,7 +136,7 @@ def _greeting(host: str, port: int) -> str:
 
 
 def _log_warnings(settings: Settings) -> None:
-    from service.cli.processes import warn_of_exposed_files
+    from service.cli.startup import warn_of_exposed_files
     from service.data.processes.confinement import landlock_version
 
     warn_of_exposed_files(settings)

@@ -10,27 +10,22 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from service.artifacts import Artifacts
+from service.cli.api_processes import run_alone
 from service.cli.open_files import raise_limit
-from service.cli.permissions import exposed
-from service.cli.startup import keeping, open_database
-from service.maintenance.collector import Collector
+from service.cli.startup import COLLECTOR_STOP_SECONDS, open_database, start_collecting, warn_of_exposed_files
 from service.maintenance.deployment_id import pair
 from service.store.engine import migrate
 
 if TYPE_CHECKING:
     from service.settings import Settings
-    from service.store.engine import Database
 
 log = logging.getLogger(__name__)
 
 WORKER_STOP_SECONDS = 25
-COLLECTOR_STOP_SECONDS = 5
 
 
 def run_both(settings: Settings) -> None:
     """Run the API with a worker as its child process."""
-    from service.cli.api_processes import run_alone
-
     if settings.database.startswith("sqlite:"):
         migrate(settings.database)
     worker = WorkerProcess()
@@ -104,17 +99,3 @@ class WorkerProcess:
 def _stop_at_eof(stop: threading.Event) -> None:
     sys.stdin.read()
     stop.set()
-
-
-def warn_of_exposed_files(settings: Settings) -> None:
-    """Log a warning for each folder or file that other users can read."""
-    for warning in exposed(settings):
-        log.warning("%s", warning)
-
-
-def start_collecting(settings: Settings, database: Database, stop: threading.Event) -> threading.Thread:
-    """Start the garbage collector's thread; of all API and worker processes one collects at a time."""
-    collector = Collector(database, Artifacts(settings.artifacts), keeping(settings))
-    thread = threading.Thread(target=collector.run, args=(stop,), name="collector", daemon=True)
-    thread.start()
-    return thread
