@@ -24,10 +24,10 @@ from service.api.live.single_flight import SingleFlight
 from service.api.live.watcher import Watcher
 from service.api.middleware.auth import ApiKeyAuthenticator, ApiKeyMiddleware
 from service.api.middleware.host_and_origin import HostAndOriginMiddleware
+from service.api.middleware.merged_metrics import families_of
 from service.api.middleware.prometheus import Metrics, MetricsMiddleware
 from service.api.middleware.rate_limit import RateLimiter
 from service.api.middleware.request_id import RequestIdMiddleware
-from service.api.processes.merged_metrics import families_of
 from service.api.processes.parent_link import SharedSlots
 from service.api.processes.shared_limits import SharedLimits
 from service.api.quota import StorageQuota

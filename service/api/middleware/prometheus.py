@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from service.api.processes.merged_metrics import merged
+from service.api.middleware.merged_metrics import merged
 from service.errors import StorageError, Unavailable
 from service.store.maintenance import statistics
 

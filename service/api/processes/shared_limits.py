@@ -90,11 +90,9 @@ class SharedLimits:
             streams[tenant] += use.streams
             uploads[tenant] += use.upload_bytes
             known = self._others.get((tenant, process))
-            # Of a process that is new to this one, some may be from long ago: count what it may accept in two exchanges.
-            new = (
-                min(use.requests, int(2 * self._rate_limiter.burst)) if known is None else use.requests - known.requests
-            )
-            requests[tenant] += new
+            # Those of a process that is new to this one may be old: count what it can accept within two exchanges.
+            new = min(use.requests, int(2 * self._rate_limiter.burst))
+            requests[tenant] += new if known is None else use.requests - known.requests
         self._rate_limiter.count_others(requests, streams)
         self._quota.uploading_elsewhere = uploads
         self._told, self._others = {**self._told, **mine}, {**self._others, **others}

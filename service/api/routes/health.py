@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from service.api.context import Operator, PublicState
 from service.api.http.openapi import problems
-from service.api.processes.merged_metrics import families_of
+from service.api.middleware.merged_metrics import families_of
 from service.api.strict_route import StrictRoute
 from service.errors import StorageError, Unavailable
 from service.store import migrations, workers
