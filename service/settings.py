@@ -121,13 +121,15 @@ class Settings(BaseSettings):
     max_job_bytes: Annotated[int, Field(ge=0)] = 0
     """Maximum estimated memory in bytes of training a job; 0: the memory of this machine."""
     max_streams: Annotated[int, Field(ge=1)] = 2_000
-    """Maximum concurrent streams and waits (`?wait=`) of a tenant, per API process; one more gets 429."""
+    """Maximum concurrent streams and waits (`?wait=`) of a tenant; one more gets 429. API processes tell each other
+    every second."""
     max_connections: Annotated[int, Field(ge=0)] = 0
     """Maximum concurrent connections, per API process; 0: as many as the limit of open files allows."""
     max_failed_keys_per_minute: Annotated[int, Field(ge=0)] = 60
-    """Rate limit of unknown API keys per address and minute; further ones get 429; 0: no limit."""
+    """Rate limit of unknown API keys per address and minute, per API process; further ones get 429; 0: no limit."""
     max_requests_per_second: Annotated[float, Field(ge=0.0)] = 0.0
-    """Rate limit of a tenant in requests per second, per API process; more get 429; 0: no limit."""
+    """Rate limit of a tenant in requests per second; more get 429; 0: no limit. API processes tell each other every
+    second."""
 
     @model_validator(mode="before")
     @classmethod

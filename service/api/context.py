@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from service.api.middleware.auth import ApiKeyAuthenticator
     from service.api.middleware.prometheus import Metrics
     from service.api.middleware.rate_limit import RateLimiter
+    from service.api.processes.parent_link import ParentLink
     from service.api.quota import StorageQuota
     from service.artifacts import Artifacts
     from service.domain.export import Export
@@ -150,6 +151,7 @@ class AppState:
     plan_slots: FairLimiter
     compute_slots: FairLimiter
     report_slots: FairLimiter
+    parent_link: ParentLink | None  # where several API processes share a port
 
     @property
     def file_process_limits(self) -> Allowance:
