@@ -19,6 +19,7 @@ from service.spec.job import JobSpec, Task
 from service.spec.layers import BatchNorm
 from service.spec.limits import MIN_BATCH_ROWS, JobLimits
 from service.spec.lowering import lower
+from service.spec.parallel import check_parallel
 from service.spec.rate_factors import check_rates
 from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target, layout_of, link_of
 from service.spec.row_counts import count_rows
@@ -72,6 +73,7 @@ def resolve(
     nulls = tuple(table.null_values)
     resolved = Resolved(spec, inputs.features, target, graph, rows, nulls, (), table.date_format)
     _check_network(resolved)
+    check_parallel(resolved)
     if limits is not None:
         limits.check(resolved)
         resolved = limits.with_row_bytes(resolved)
