@@ -120,6 +120,7 @@ jobs = Table(
     Column("request_sha256", String),
     Column("priority", Integer, nullable=False),
     Column("device_request", String, nullable=False),
+    Column("ranks", Integer, nullable=False, server_default="1"),  # trainers that it takes, one for each device
     Column("max_epochs", Integer, nullable=False),
     Column("monitor", String, nullable=False),
     Column("expected_bytes", BigInteger, nullable=False, server_default="0"),  # estimated size of its files
@@ -135,6 +136,7 @@ jobs = Table(
     Column("device", String),
     Column("lease_until", Float),
     Column("lease_boot", String),
+    Column("rendezvous", String),  # where the ranks of an attempt meet: "ATTEMPT ADDRESS PORT"
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("furthest_epoch", Integer, nullable=False, server_default="0"),  # of all attempts
     Column("eta_seconds", Float),

@@ -186,7 +186,7 @@ class ArrayTrainer:
         return [batch_sizes(rows, batch_size(job, rows), job.least_batch_rows) for job, rows in sizes]
 
     def _batch_positions(self) -> list[int]:
-        """The lengths of sums over the rows of a batch: bits depend on them, so they must not depend on other members."""
+        """The lengths of sums over a batch: bits depend on them, so they must not depend on other members."""
         sizes = zip(self._jobs, self._train.sizes, strict=True)
         return [min(batch_size(job, rows) + 1, rows) for job, rows in sizes]
 

@@ -8,7 +8,9 @@ key-value store, in which the others wait without a timeout.
 from __future__ import annotations
 
 import json
+import logging
 import socket
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import accumulate, pairwise
@@ -20,10 +22,12 @@ from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from service.engine_constants import PAD
 
+log = logging.getLogger(__name__)
+
 LEADER = 0
 TIMEOUT = timedelta(seconds=30)
 """Of an operation of all ranks: a rank whose machine has vanished ends the attempt after it; a dead process at once."""
-POLL = timedelta(seconds=0.5)
+POLL_SECONDS = (0.0002, 0.02)  # between looks into the store: at first, at most
 FAREWELL = timedelta(seconds=5)
 
 Store = Any  # distributed.Store
@@ -163,14 +167,22 @@ class Ranks:
         message: Message = json.loads(self._in_store(lambda: self._store.get(key)))
         return message
 
-    def close(self) -> None:
-        """By the leader: training has ended; wait until all have heard it. By the others: they have."""
-        if not self.leads:
-            self._in_store(lambda: self._store.set(f"left/{self.rank}", ""))
-            return
-        self.tell(None)
-        left = [f"left/{rank}" for rank in range(1, self.size)]
-        self._in_store(lambda: self._store.wait(left, FAREWELL))
+    def __enter__(self) -> Ranks:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """The leader tells the others that training has ended, and they leave; after an error at once."""
+        try:
+            if self.leads:
+                self.tell(None)
+            if self.leads and kind is None:
+                self._store.wait([f"left/{rank}" for rank in range(1, self.size)], FAREWELL)
+            elif not self.leads and kind is None:
+                self._store.set(f"left/{self.rank}", "")
+        except (RankLost, RuntimeError) as error:
+            log.warning("a rank has left before the end: %s", error)
+        finally:
+            self._group.abort()  # those who wait for this rank get an error
 
     def ask_to_stop(self) -> None:
         """By a follower: the leader stops at the end of the epoch."""
@@ -211,11 +223,12 @@ def _in_order(values: Sequence[Tensor] | Tensor) -> Tensor:
 
 
 def _wait_for(store: Store, key: str, waiting: Callable[[], None]) -> None:
-    while True:
-        try:
-            store.wait([key], POLL)
-            return
-        except distributed.DistStoreError:
+    """Look again and again, ever more rarely: torch logs a warning whenever a wait ends without the key."""
+    pause, longest = POLL_SECONDS
+    try:
+        while not store.check([key]):
             waiting()
-        except RuntimeError as error:
-            raise RankLost(f"another rank has died, or does not answer: {error}") from error
+            time.sleep(pause)
+            pause = min(2 * pause, longest)
+    except RuntimeError as error:
+        raise RankLost(f"another rank has died, or does not answer: {error}") from error

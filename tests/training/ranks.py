@@ -37,16 +37,15 @@ def train_on(devices: int, job: Resolved, resume: ResumePoint | None = None) -> 
     data = prepare(job.preparation, None)
 
     def work(ranks: Ranks) -> list[Observed]:
-        if not ranks.leads:
-            ParallelTrainer(job, data, CPU, ranks).follow(lambda: None)
-            ranks.close()
-            return []
-        training = Training([job], data, CPU, [resume], ranks=ranks)
-        seen = []
-        for reports in training:
-            best = evaluated(training, reports)
-            seen.append(observe(training, reports[0], best.get(0)))
-        ranks.close()
-        return seen
+        with ranks:
+            if not ranks.leads:
+                ParallelTrainer(job, data, CPU, ranks).follow(lambda: None)
+                return []
+            training = Training([job], data, CPU, [resume], ranks=ranks)
+            seen = []
+            for reports in training:
+                best = evaluated(training, reports)
+                seen.append(observe(training, reports[0], best.get(0)))
+            return seen
 
     return on_ranks(devices, work)[0]

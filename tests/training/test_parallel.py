@@ -94,7 +94,10 @@ def test_a_resumed_job_has_the_bits_of_an_uninterrupted_one(job: Resolved, epoch
 
 @pytest.mark.parametrize("devices", [2, 3])
 def test_without_batch_norm_and_dropout_it_learns_what_one_device_does(devices: int) -> None:
-    fields: dict[str, Any] = {"architecture": {"kind": "mlp", "hidden": [20], "batch_norm": False}, "optimizer": {"kind": "sgd"}}
+    fields: dict[str, Any] = {
+        "architecture": {"kind": "mlp", "hidden": [20], "batch_norm": False},
+        "optimizer": {"kind": "sgd"},
+    }
 
     alone, together = list(reports(**SMALL, **fields)), train_on(devices, parallel(devices, **fields))
 

@@ -55,6 +55,8 @@ class Claimant:
     """At most this many jobs in one claim."""
     trainers: int
     """How many of its trainers are idle: they share the queued jobs evenly."""
+    ranks: int = 1
+    """The largest number of devices of a job that it can start now; jobs on more devices stay queued."""
 
 
 def claim_jobs(connection: Connection, by: Claimant, *, seconds: float, max_running: int = 0) -> list[Claim]:
@@ -98,8 +100,8 @@ def _claim(connection: Connection, row: Row[Any]) -> Claim | None:
 
 def _pick(connection: Connection, by: Claimant, max_running: int) -> Sequence[str]:
     """The ids of the jobs to claim, locked until the end of the transaction."""
-    tenants = claim_order.in_turn(connection, by.devices, max_running)
-    heads = (claim_order.head(connection, by.devices, tenant) for tenant in tenants)
+    tenants = claim_order.in_turn(connection, by.devices, max_running, by.ranks)
+    heads = (claim_order.head(connection, by.devices, tenant, by.ranks) for tenant in tenants)
     head = next((head for head in heads if head is not None), None)
     if head is None:
         return []

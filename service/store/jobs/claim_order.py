@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 
 UNLIMITED = 2**31 - 1  # more running jobs than any tenant has
 KNOWN = jobs.c.spec_version <= SPEC_VERSION  # newer specs stay queued for a newer worker
-CLAIMABLE = and_(jobs.c.status == Status.queued, KNOWN, jobs.c.device_request.in_(bindparam("devices", expanding=True)))
+CLAIMABLE = and_(
+    jobs.c.status == Status.queued,
+    KNOWN,
+    jobs.c.device_request.in_(bindparam("devices", expanding=True)),
+    jobs.c.ranks <= bindparam("ranks", value=1),
+)
 _OF_TENANT = jobs.c.tenant == bindparam("tenant"), jobs.c.failures == 0
 
 
-def in_turn(connection: Connection, devices: Collection[str], max_running: int) -> Sequence[str]:
-    """Tenants with a claimable job for one of `devices`, in the order in which they are served.
+def in_turn(connection: Connection, devices: Collection[str], max_running: int, ranks: int = 1) -> Sequence[str]:
+    """Tenants with a claimable job for one of `devices`, on at most `ranks` of them, in the order in which they are
+    served.
 
     Fewest running jobs first; ties go to the longest time since the last claim, then to the oldest next job.
     `max_running`: skip tenants with this many running jobs; 0: no limit.
@@ -31,12 +37,14 @@ def in_turn(connection: Connection, devices: Collection[str], max_running: int) 
     Costs a few index look-ups per waiting tenant, regardless of the number of jobs. Uncommitted claims are not seen:
     concurrent claims may serve the same tenant, and later claims balance that.
     """
-    return connection.scalars(_turns(), {"devices": ["auto", *devices], "max_running": max_running or UNLIMITED}).all()
+    given = {"devices": ["auto", *devices], "ranks": ranks, "max_running": max_running or UNLIMITED}
+    return connection.scalars(_turns(), given).all()
 
 
-def head(connection: Connection, devices: Collection[str], tenant: str) -> Row[Any] | None:
-    """The tenant's next claimable job for one of `devices`, locked; concurrent claims skip it."""
-    return connection.execute(_head(), {"devices": ["auto", *devices], "tenant": tenant}).first()
+def head(connection: Connection, devices: Collection[str], tenant: str, ranks: int = 1) -> Row[Any] | None:
+    """The tenant's next claimable job for one of `devices`, on at most `ranks` of them, locked; concurrent claims skip
+    it."""
+    return connection.execute(_head(), {"devices": ["auto", *devices], "ranks": ranks, "tenant": tenant}).first()
 
 
 def count_alike(connection: Connection, devices: Collection[str], head: Row[Any], limit: int) -> int:

@@ -157,6 +157,7 @@ def new_row(
         "array_limit": resolved.array_limit,
         "priority": spec.priority,
         "device_request": spec.device,
+        "ranks": spec.devices,
         "max_epochs": spec.max_epochs,
         "monitor": resolved.monitor,
         "expected_bytes": file_bytes_of(resolved),
