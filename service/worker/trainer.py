@@ -69,7 +69,7 @@ def main(pipe: Connection, config: TrainerConfig, progress: ProgressCounter, bus
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
         task = message if isinstance(message, RankTask) else None
-        claims = [task.claim] if task else message
+        claims = [message.claim] if isinstance(message, RankTask) else message
         attempt_logs.begin(config.log_file.parent, claims)  # ranks of one machine share the log
         with logs.about(worker=config.worker, job=claims[0].job_id, attempt=claims[0].attempt, jobs=len(claims)):
             log.info("training %s%s", listed(claim.job_id for claim in claims), f" as rank {task.rank}" if task else "")
