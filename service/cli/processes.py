@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from service.artifacts import Artifacts
+from service.artifacts import ArtifactsConfig, open_artifacts
 from service.cli.open_files import backlog_within, connections_within, raise_limit
 from service.cli.permissions import exposed
 from service.cli.startup import keeping, open_database
@@ -58,7 +58,7 @@ def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> 
     from service.serving.helper_pool import helper_count
     from service.serving.predictor import Predictor
 
-    database, artifacts = open_database(settings), Artifacts(settings.artifacts)
+    database, artifacts = open_database(settings), open_artifacts(ArtifactsConfig.of(settings))
     pair(database, artifacts)
     predictor = Predictor(settings.max_model_bytes, helper_count())
     _check_api_keys(settings, database)
@@ -103,7 +103,7 @@ def run_worker(settings: Settings, *, until_eof: bool) -> None:
 
     raise_limit()
     database = open_database(settings)
-    pair(database, Artifacts(settings.artifacts))
+    pair(database, open_artifacts(ArtifactsConfig.of(settings)))
     if not until_eof:  # otherwise `serve` has warned already
         _warn_of_exposed_files(settings)
     stop = threading.Event()
@@ -185,7 +185,7 @@ def _warn_of_exposed_files(settings: Settings) -> None:
 
 def _start_collecting(settings: Settings, database: Database, stop: threading.Event) -> threading.Thread:
     """Start the garbage collector's thread; of all API and worker processes one collects at a time."""
-    collector = Collector(database, Artifacts(settings.artifacts), keeping(settings))
+    collector = Collector(database, open_artifacts(ArtifactsConfig.of(settings)), keeping(settings))
     thread = threading.Thread(target=collector.run, args=(stop,), name="collector", daemon=True)
     thread.start()
     return thread

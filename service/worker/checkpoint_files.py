@@ -177,7 +177,7 @@ class CheckpointFiles:
 
     def exists(self, file: Checkpoint) -> bool:
         """Whether the file is there; a backup of a busy service may lack it."""
-        return self._artifacts.path(file.path).exists()
+        return self._artifacts.size(file.path) is not None
 
     def _write(self, number: int, attempt: Attempt, kind: CheckpointKind) -> Checkpoint:
         row = attempt.best if kind is CheckpointKind.best else attempt.last

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from service.artifacts import ArtifactsConfig
 from service.store.jobs.claim import Claim
 from service.worker.superseded_checkpoints import SUPERSEDED_BYTES
 
@@ -53,7 +54,7 @@ class TrainerConfig:
     worker: str
     database_url: str
     statement_seconds: float  # timeout of a database statement
-    artifacts: Path
+    artifacts: ArtifactsConfig
     log_file: Path
     log_format: str
     device: str  # auto, cpu or cuda

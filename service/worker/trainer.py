@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from service import logs
-from service.artifacts import Artifacts
+from service.artifacts import open_artifacts
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status, StopReason
 from service.errors import LeaseLost, ServiceError
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
+    from service.artifacts import Artifacts
     from service.data.preprocess.dataset import Prepared
     from service.spec.resolved import Resolved
     from service.training.loop import EpochReport
@@ -64,7 +65,7 @@ def main(pipe: Connection, config: TrainerConfig, progress: ProgressCounter, bus
     shards.use_threads(config.threads, lambda: busy.value)
     database = Database(config.database_url, config.statement_seconds)
     files = None if config.prepared_files is None else PreparedFiles(config.prepared_files, progress)
-    artifacts, device = Artifacts(config.artifacts), _device(config)
+    artifacts, device = open_artifacts(config.artifacts), _device(config)
     trainer = Trainer(database, artifacts, device, pipe, progress, config.checkpoints, files)
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
@@ -203,7 +204,7 @@ class Trainer:
             if not isinstance(data, DatasetData):
                 return jobs, None
             key, sha256 = datasets.file_of(connection, data.id)
-        return jobs, TableFile(self._artifacts.path(key), sha256)
+        return jobs, TableFile(self._artifacts.path(key, sha256), sha256)
 
     def _record(self, recorder: Recorder, packer: WeightsPacker, training: Training) -> None:
         """Train and record an epoch of every job, and end or release those that are done or were asked to stop."""

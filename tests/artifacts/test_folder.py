@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from service.artifacts import Artifacts, sha256_of
+from service.artifacts import Artifacts, FolderArtifacts, sha256_of
 from service.errors import StorageError
 
 
 @pytest.fixture
 def artifacts(tmp_path: Path) -> Artifacts:
-    return Artifacts(tmp_path)
+    return FolderArtifacts(tmp_path)
 
 
 def test_a_stored_file_can_be_read_and_replaced(artifacts: Artifacts) -> None:
@@ -102,7 +102,7 @@ def test_the_deployment_id_is_stored_in_the_folder(artifacts: Artifacts, tmp_pat
 
     artifacts.set_deployment_id("dep_1")
 
-    assert Artifacts(tmp_path).deployment_id() == "dep_1"
+    assert FolderArtifacts(tmp_path).deployment_id() == "dep_1"
     assert list(artifacts.files()) == []
 
 
