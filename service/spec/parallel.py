@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service.errors import InvalidSpec
 from service.spec.base import Int, Strict
-
-if TYPE_CHECKING:
-    from service.spec.resolved import Resolved
 
 ROWS_OF_RANK = 2
 """Rows of a batch that each device has at least: batch normalization needs two."""
@@ -26,14 +22,3 @@ class Parallel(Strict):
     batch_norm: Literal["local", "synchronized"] = "local"
     """Batch normalization: `local` takes the statistics of each device's own rows, and the mean of the devices' running
     statistics after each epoch; `synchronized` takes those of the whole batch."""
-
-
-def check_parallel(job: Resolved) -> None:
-    """Raise InvalidSpec where a batch is too small for so many devices."""
-    if job.spec.parallel is None:
-        return
-    devices, rows = job.spec.parallel.devices, job.batch_rows
-    if rows < ROWS_OF_RANK * devices:
-        where = "/batch_size" if job.rows.train >= ROWS_OF_RANK * devices else "/parallel/devices"
-        message = f"a batch has {rows:,} rows; {devices} devices need {ROWS_OF_RANK * devices}, {ROWS_OF_RANK} each"
-        raise InvalidSpec.at(where, message)
