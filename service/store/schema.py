@@ -122,6 +122,7 @@ jobs = Table(
     Column("device_request", String, nullable=False),
     Column("worker_labels", String, nullable=False, server_default=""),  # that its worker must have: KEY=VALUE,...
     Column("suits_preemptible", Boolean, nullable=False, server_default=false()),  # long, and saves cheaply
+    Column("ranks", Integer, nullable=False, server_default="1"),  # trainers that it takes, one for each device
     Column("max_epochs", Integer, nullable=False),
     Column("monitor", String, nullable=False),
     Column("expected_bytes", BigInteger, nullable=False, server_default="0"),  # estimated size of its files
@@ -137,6 +138,7 @@ jobs = Table(
     Column("device", String),
     Column("lease_until", Float),
     Column("lease_boot", String),
+    Column("rendezvous", String),  # where the ranks of an attempt meet: "ATTEMPT ADDRESS PORT"
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("furthest_epoch", Integer, nullable=False, server_default="0"),  # of all attempts
     Column("eta_seconds", Float),
