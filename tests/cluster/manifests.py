@@ -60,13 +60,21 @@ def problems(manifests: list[Manifest], version: str) -> list[str]:
             kubernetes_validate.validate(each, version, strict=True)
         except kubernetes_validate.ValidationError as error:
             found.append(f"{each['kind']} {each['metadata']['name']}: {error.message}")
-    return found + _problems_of_custom_resources(custom)
+    return found + (_problems_of_custom_resources([_without_pod(each) for each in custom]) if custom else [])
 
 
 def _job_of(scaled_job: Manifest) -> Manifest:
     """A Job as KEDA creates it."""
     metadata = {"name": scaled_job["metadata"]["name"]}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": scaled_job["spec"]["jobTargetRef"]}
+
+
+def _without_pod(manifest: Manifest) -> Manifest:
+    """A ScaledJob without its pod, which is checked as a Job's; any other manifest as it is."""
+    if manifest["kind"] != "ScaledJob":
+        return manifest
+    target = {**manifest["spec"]["jobTargetRef"], "template": {"spec": {"containers": [{"name": "worker"}]}}}
+    return {**manifest, "spec": {**manifest["spec"], "jobTargetRef": target}}
 
 
 def _problems_of_custom_resources(manifests: list[Manifest]) -> list[str]:

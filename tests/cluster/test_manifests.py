@@ -45,9 +45,8 @@ def test_kubernetes_and_its_operators_take_every_manifest(overlay: str, version:
     assert problems(list(render(overlay)), version) == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "path", "value"),
-    [
+def test_wrong_manifests_are_found() -> None:
+    changes: list[tuple[str, tuple[str, ...], Any]] = [
         ("Deployment", ("spec", "replica"), 2),
         ("Deployment", ("spec", "template", "spec", "securityContext", "runAsUser"), "nobody"),
         ("NetworkPolicy", ("spec", "egres"), []),
@@ -56,16 +55,21 @@ def test_kubernetes_and_its_operators_take_every_manifest(overlay: str, version:
         ("ScaledJob", ("spec", "jobTargetRef", "template", "spec", "restartPolicies"), "Never"),
         ("TriggerAuthentication", ("spec", "secretTargetRefs"), []),
         ("ServiceMonitor", ("spec", "endpoint"), []),
-    ],
-)
-def test_a_wrong_manifest_is_found(kind: str, path: tuple[str, ...], value: Any) -> None:
-    manifest = copy.deepcopy(next(each for each in render("autoscaled") if each["kind"] == kind))
-    place = manifest
-    for name in path[:-1]:
-        place = place[name]
-    place[path[-1]] = value
+    ]
+    wrong = []
+    for number, (kind, path, value) in enumerate(changes):
+        manifest = copy.deepcopy(next(each for each in render("autoscaled") if each["kind"] == kind))
+        manifest["metadata"]["name"] = f"changed-{number}"
+        place = manifest
+        for name in path[:-1]:
+            place = place[name]
+        place[path[-1]] = value
+        wrong.append(manifest)
 
-    assert problems([manifest], VERSIONS[-1])
+    found = problems(wrong, VERSIONS[-1])
+
+    assert [number for number in range(len(changes)) if not any(f"changed-{number}:" in each for each in found)] == []
+    assert len(found) == len(changes)
 
 
 @each_overlay
