@@ -20,7 +20,7 @@ RUN /opt/build/bin/pip install --require-hashes --no-deps -r build.lock \
       /opt/bestepoch/bin/pip install -c constraints.txt --no-deps --index-url "$TORCH_INDEX_URL" torch; fi \
  && /opt/bestepoch/bin/pip install -c constraints.txt torch \
  && cd /opt/bestepoch/lib/python3.*/site-packages/torch \
- && rm -r include test && find bin -type f ! -name torch_shm_manager -delete
+ && rm -rf include test && find bin -type f ! -name torch_shm_manager -delete
 COPY pyproject.toml README.md LICENSE ./
 COPY bestepoch bestepoch
 COPY service service
