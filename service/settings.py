@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     api_key_file: Path | None = None
     """File with that key instead, such as a container's secret."""
     trainers: Annotated[int, Field(ge=0, le=256)] = 0
-    """Trainer processes of a worker; 0: one per GPU where there are GPUs, else one per core."""
+    """Trainer processes of a worker; 0: one per GPU where there are GPUs, else one per core that it may use."""
     trainer_threads: Annotated[int, Field(ge=0, le=256)] = 0
     """Maximum number of threads that train a large network; 0: one per core. Results do not depend on it. Busy trainers
     share the cores, and small networks take one thread."""
