@@ -39,6 +39,7 @@ _MEANINGS = {
     415: "The body's media type is not supported here.",
     416: "The range is outside the file.",
     422: "Something in the request is wrong; `errors` says where.",
+    424: "The server of a connection refuses access or does not answer.",
     429: "A rate limit, queue limit or stream limit is reached; `Retry-After` says when to retry.",
     500: "An internal error; the server's log has the details under `request_id`.",
     501: "The server lacks an optional library.",
