@@ -1,4 +1,4 @@
-"""Reads a data set from a connection: fetches its files or rows in a confined process, and stores them as a snapshot."""
+"""Reads a data set from a connection: its files or rows, fetched in a confined process, are stored as a snapshot."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from service.api.data_reference import refused
 from service.api.dataset_storage import Source, store
-from service.api.http.data_reference import refused
 from service.connections import patterns
 from service.connections.fetch import fetch
 from service.connections.messages import FetchLimits

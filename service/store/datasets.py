@@ -83,7 +83,7 @@ def _before(connection: Connection, read: Import) -> Dataset | None:
 
 def by_idempotency_key(connection: Connection, key: str, request_sha256: str | None) -> Dataset | None:
     """The data set that this Idempotency-Key created, if any; raises IdempotencyMismatch for another request."""
-    query = select(*_COLUMNS, datasets.c.request_sha256)
+    query: Select[Any] = select(*_COLUMNS, datasets.c.request_sha256)
     row = connection.execute(query.where(in_tenant(connection, datasets), datasets.c.idempotency_key == key)).first()
     if row is not None and row.request_sha256 != request_sha256:
         raise IdempotencyMismatch

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.concurrency import contextmanager_in_threadpool
+from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from pydantic import BaseModel, ConfigDict
 
-from service.api import dataset_references, expensive_work
+from service.api import data_reference, dataset_references, expensive_work
 from service.api.context import Admin, DatasetId, Reader, RequestContext, Submitter
 from service.api.dataset_references import Asked
 from service.api.dataset_storage import Source, store
-from service.api.http import data_reference, uploads
+from service.api.http import uploads
 from service.api.http.openapi import REFERENCE_EXAMPLES, problems
 from service.api.http.read_options import Options
 from service.api.pagination import Limit, Page, cursor, page_of
@@ -24,7 +24,7 @@ from service.spec.data_reference import DataReference
 from service.spec.read_options import ReadOptions
 from service.spec.table import Dataset, DatasetSummary, Value
 from service.store import datasets
-from service.store.datasets import Import
+from service.store.datasets import Import, Referenced
 
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=StrictRoute)
 
@@ -93,9 +93,7 @@ async def create_dataset(
     reference, request = await data_reference.read(request)
     if reference is not None:
         if name is not None or options != ReadOptions():
-            raise data_reference.refused(
-                reference, "connection", "takes name and options in the body, not in the query"
-            )
+            raise data_reference.refused(reference, "connection", "has its name and options in the body")
         asked = Asked(reference, Import(None, key, fingerprint(reference)))
         dataset, created = await _read(context, request, asked)
         return _answer(response, dataset, created=created)
@@ -127,13 +125,17 @@ async def refresh_dataset(
     a version that exists, nothing is stored, and the answer is 200 with that version: of this one, if nothing has
     changed. 409 for a data set that was uploaded.
     """
-    with context.database.reading() as connection:
-        found = datasets.referenced(connection, dataset_id)
+    found = await run_in_threadpool(_referenced, context, dataset_id)
     reference = DataReference.model_validate_json(found.reference).model_copy(update={"name": found.name})
     sha256 = fingerprint(reference)
     asked = Asked(reference, Import(found.series, key, f"{dataset_id} {sha256}"), refreshed_from=dataset_id)
     dataset, created = await _read(context, request, asked)
     return _answer(response, dataset, created=created)
+
+
+def _referenced(context: RequestContext, dataset_id: str) -> Referenced:
+    with context.database.reading() as connection:
+        return datasets.referenced(connection, dataset_id)
 
 
 async def _read(context: RequestContext, request: Request, asked: Asked) -> tuple[Dataset, bool]:
