@@ -11,6 +11,7 @@ import socketserver
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import takewhile
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -23,11 +24,13 @@ IDLE_SECONDS = 60.0
 MAX_LINE_BYTES = 16_384
 MAX_HEADERS = 100
 CHUNK_BYTES = 256 * 1024
+REFUSED = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+UNREACHABLE = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class EgressProxy:
-    """The proxy of one connection, at `url`; `refused` is a host that it was asked for and did not connect to."""
+    """The proxy of one connection, at `url`; `refused` and `unreachable` are the hosts that it did not connect to."""
 
     def __init__(self, hosts: Iterable[str], *, allow_private: bool) -> None:
         """`hosts`: URLs, of which scheme, host and port count. Raises SourceError as `resolve` does."""
@@ -49,17 +52,20 @@ class EgressProxy:
         self._server.shutdown()
         self._server.server_close()
 
-    def connect(self, host: str, port: int) -> socket.socket | None:
-        """A connection to a declared host, at one of its checked addresses; None for any other host."""
+    def connect(self, host: str, port: int) -> socket.socket:
+        """A connection to a declared host, at one of its checked addresses.
+
+        Raises PermissionError for any other host, ConnectionError if the host does not answer.
+        """
         addresses = self._addresses.get((host.lower(), port))
         if addresses is None:
             self.refused = f"{host}:{port}"
-            return None
+            raise PermissionError(self.refused)
         for address in addresses:
             with suppress(OSError):
                 return socket.create_connection((address, port), CONNECT_SECONDS)
         self.unreachable = f"{host}:{port}"
-        return None
+        raise ConnectionError(self.unreachable)
 
 
 def host_and_port(url: str) -> tuple[str, int]:
@@ -88,11 +94,16 @@ class _Handler(socketserver.StreamRequestHandler):
         """Serve one tunnel (CONNECT), or one request for a URL without TLS."""
         with suppress(OSError, ValueError, SourceError):
             method, target, protocol = self.rfile.readline(MAX_LINE_BYTES).decode("latin-1").split()
-            headers = [line for _ in range(MAX_HEADERS) if (line := self.rfile.readline(MAX_LINE_BYTES)).strip()]
+            lines = (self.rfile.readline(MAX_LINE_BYTES) for _ in range(MAX_HEADERS))
+            headers = list(takewhile(bytes.strip, lines))
             is_tunnel = method == "CONNECT"
-            remote = self.server.proxy.connect(*host_and_port(f"//{target}" if is_tunnel else target))
-            if remote is None:
-                self.wfile.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            try:
+                remote = self.server.proxy.connect(*host_and_port(f"//{target}" if is_tunnel else target))
+            except PermissionError:
+                self.wfile.write(REFUSED)
+                return
+            except ConnectionError:
+                self.wfile.write(UNREACHABLE)  # which the store tries again
                 return
             with remote:
                 remote.settimeout(IDLE_SECONDS)

@@ -8,8 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from service.connections.messages import Fetched, FetchRequest
-from service.connections.objects import read_objects
-from service.connections.query import read_rows
 from service.data.processes.runner import Allowance, respond
 from service.domain.connection import ConnectionKind
 
@@ -17,8 +15,13 @@ from service.domain.connection import ConnectionKind
 def _fetch(asked: dict[str, Any], _: Allowance) -> Fetched:
     """Answer the request; raises what `read_objects` and `read_rows` raise."""
     request = FetchRequest.model_validate(asked)
-    read = read_rows if request.connection.kind is ConnectionKind.postgresql else read_objects
-    return read(request)
+    if request.connection.kind is ConnectionKind.postgresql:
+        from service.connections.query import read_rows
+
+        return read_rows(request)
+    from service.connections.objects import read_objects
+
+    return read_objects(request)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +53,7 @@ class ObjectStore:
             size_bytes=meta["size"],
             etag=meta["e_tag"],
             version=meta["version"],
-            modified_at=meta["last_modified"],
+            modified_at=meta["last_modified"] if meta["last_modified"].timestamp() else None,
         )
         return file, self._chunks(found)
 
@@ -70,7 +71,8 @@ class ObjectStore:
                 raise
             raise SourceError(self._refused()) from None
         except (exceptions.BaseError, OSError, ValueError) as error:
-            print(type(error).__name__, str(error).partition("\n")[0][:300], file=sys.stderr)
+            first = str(error).partition("\n")[0]
+            print(type(error).__name__, re.sub(r"\?\S*", "?...", first)[:300], file=sys.stderr)  # queries hold tokens
             raise SourceError(self._reason(error)) from None
 
     def _reason(self, error: Exception) -> str:

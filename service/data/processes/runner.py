@@ -105,7 +105,7 @@ def ask(
     if child.returncode == 0:
         answer = _Response.model_validate_json(found)
         if answer.source is not None:
-            _log.warning("a source of data failed: %s", said.decode(errors="replace")[-4_000:])
+            _log.warning("a source of data failed: %s %s", answer.source, said.decode(errors="replace")[-4_000:])
         return _found(answer)
     _log.error("reading a file ended with %d: %s", child.returncode, said.decode(errors="replace")[-4_000:])
     if child.returncode == -signal.SIGKILL:  # the kernel's OOM killer
