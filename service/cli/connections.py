@@ -66,12 +66,7 @@ def add_connection(
     if tenant != EVERY_TENANT and TENANT.fullmatch(tenant) is None:
         raise typer.BadParameter(f"{tenant!r} is not 1 to 63 of a-z, 0-9, - and _", param_hint="--tenant")
     settings = read_settings()
-    options, secrets = _pairs(option, "--option"), _pairs(secret, "--secret")
-    for reference in secrets.values():
-        if not reference.startswith(("env:", "file:/")):
-            raise typer.BadParameter(
-                "a secret is a reference: NAME=env:VARIABLE or NAME=file:/PATH", param_hint="--secret"
-            )
+    options, secrets = _pairs(option, "--option"), _references(secret)
     private = settings.home, settings.artifacts
     kind = check(name, url, options, secrets, allow_private=allow_private, private=private)
     declared = Connection(
@@ -118,7 +113,7 @@ def remove_connection(name: Name, tenant: Tenant = EVERY_TENANT) -> None:
 
 
 @app.command(name="test")
-def test_connection(
+def check_connection(
     name: Name,
     tenant: Tenant = EVERY_TENANT,
     path: Annotated[str | None, typer.Option(help="Also read the files of this path or pattern.")] = None,
@@ -175,6 +170,15 @@ def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
             raise typer.BadParameter(f"{name!r} has no value: write NAME=VALUE", param_hint=option)
         pairs[name] = value
     return pairs
+
+
+def _references(given: list[str] | None) -> dict[str, str]:
+    """The references to secrets, by name."""
+    secrets = _pairs(given, "--secret")
+    if not all(reference.startswith(("env:", "file:/")) for reference in secrets.values()):
+        message = "a secret is a reference: NAME=env:VARIABLE or NAME=file:/PATH"
+        raise typer.BadParameter(message, param_hint="--secret")
+    return secrets
 
 
 def _tenants(tenant: str) -> str:

@@ -9,7 +9,7 @@ import typer
 from service.cli.common import DEFAULT_URL, ApiKey, AsJson, Url, connect, count, print_table
 
 if TYPE_CHECKING:
-    from service.spec.table import Dataset
+    from service.spec.table import Dataset, DatasetSummary
 
 app = typer.Typer(no_args_is_help=True, help="Read data sets from connections, refresh and list them.")
 
@@ -54,18 +54,13 @@ def refresh(
 def list_datasets(url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
     """List data sets: id, name, version, rows, columns, connection."""
     with connect(url, api_key) as client:
-        rows = [
-            (
-                each.id,
-                each.name or "",
-                str(each.version),
-                f"{each.rows:,}",
-                f"{each.column_count:,}",
-                each.connection or "",
-            )
-            for each in client.datasets()
-        ]
+        rows = [_row(each) for each in client.datasets()]
     print_table(("id", "name", "version", "rows", "columns", "connection"), rows)
+
+
+def _row(dataset: DatasetSummary) -> tuple[str, ...]:
+    sizes = f"{dataset.rows:,}", f"{dataset.column_count:,}"
+    return dataset.id, dataset.name or "", str(dataset.version), *sizes, dataset.connection or ""
 
 
 def _option(given: str) -> tuple[str, Any]:
