@@ -34,7 +34,7 @@ class DataReference(ReadOptions):
         if self.path is not None and self.query is not None:
             raise errors_at("DataReference", [(("query",), "should be absent where there is a path", self.query)])
         if self.path is None and self.query is None:
-            raise errors_at("DataReference", [(("path",), "is required; or a query", None)])
+            raise errors_at("DataReference", [(("path",), None, None)])
         return self
 
     @property
