@@ -82,15 +82,19 @@ def memory_estimate(job: Resolved) -> int:
 def memory_of(job: Resolved) -> dict[str, int]:
     """Estimated memory of training in bytes, without the process itself, by the part of the spec that causes it."""
     rows = job.rows.train + job.rows.validation + job.rows.test
+    network = (PARAMETER_BYTES + (AVERAGE_BYTES if job.spec.averaging else 0)) * job.parameters
     if job.window_bytes:
-        row_bytes = STREAM_BYTES + job.window_bytes + STREAM_ROW_BYTES * rows
+        own_rows = STREAM_BYTES + job.window_bytes + STREAM_ROW_BYTES * rows
     else:
-        row_bytes = CELL_BYTES * rows * job.row_values
-    return {
-        "/architecture": (PARAMETER_BYTES + (AVERAGE_BYTES if job.spec.averaging else 0)) * job.parameters,
+        own_rows = CELL_BYTES * rows * job.row_values
+    parts = {
+        "/architecture": network,
         "/batch_size": STEP_BYTES * job.step_values,
-        "/data": row_bytes + PREDICTION_COPIES * prediction_bytes_of(job),
+        "/data": own_rows + PREDICTION_COPIES * prediction_bytes_of(job),
     }
+    if job.spec.devices > 1:  # all on one machine; each has the network and the rows
+        parts["/parallel/devices"] = (job.spec.devices - 1) * (PROCESS_BYTES + network + own_rows)
+    return parts
 
 
 def array_memory_of(job: Resolved, members: int, row_sets: int) -> int:

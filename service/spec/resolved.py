@@ -15,6 +15,7 @@ from service.spec.graph import Graph
 from service.spec.job import JobSpec
 from service.spec.layers import Layer
 from service.spec.loss import CrossEntropy, DefaultLoss, Poisson, SquaredError
+from service.spec.parallel import ROWS_OF_RANK
 from service.spec.split import Split
 from service.spec.table import ColumnType, Value
 
@@ -166,9 +167,14 @@ class Resolved:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps per epoch; a last batch of one row is merged into the batch before."""
+        """Optimizer steps per epoch; a last batch that is too small is merged into the batch before."""
         full, tail = divmod(self.rows.train, self.batch_rows)
-        return full + (tail > 1)
+        return full + (tail >= self.least_batch_rows)
+
+    @property
+    def least_batch_rows(self) -> int:
+        """Rows that a last batch needs; with fewer it joins the batch before it."""
+        return ROWS_OF_RANK * self.spec.devices
 
     @property
     def array_key(self) -> str:
@@ -197,6 +203,7 @@ class Resolved:
             **({} if spec.averaging is None else {"averaging": spec.averaging.kind}),
             **({"rates": [spec.optimizer.rates, self.graph.labels]} if spec.optimizer.rates else {}),
             **({} if decay_schedule == "constant" else {"decay_schedule": decay_schedule}),
+            **({} if spec.parallel is None else {"parallel": spec.parallel.model_dump(mode="json")}),
             "data": spec.data.model_dump(mode="json", exclude=None if self.window_rows else {"streaming"}),
             "preprocess": spec.preprocess.model_dump(mode="json"),
             "layers": self.graph.array_key,
@@ -235,6 +242,8 @@ class Resolved:
     @property
     def array_limit(self) -> int:
         """The largest number of such jobs in one array; each of those that stream rows has windows of its own."""
+        if self.spec.parallel is not None:
+            return 1
         most = min(MAX_ARRAY_PARAMETERS // self.parameters, MAX_ARRAY_VALUES // self.step_values)
         return max(1, min(most, self.max_row_bytes // self.window_bytes) if self.window_bytes else most)
 

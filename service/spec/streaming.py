@@ -46,6 +46,8 @@ def _why_not(job: Resolved, table: TableProfile) -> str | None:
     """Why the job needs all rows in memory; None if it can stream them."""
     if job.spec.batch_size == "full":
         return "batch_size `full` takes all training rows at once, which cannot be streamed"
+    if job.spec.parallel is not None:
+        return "training on several devices reads its rows from memory"
     if any(feature.value_inputs for feature in job.features):
         kind = job.spec.preprocess.high_cardinality
         return f"preprocess.high_cardinality `{kind}` is computed from all training rows at once, in memory"

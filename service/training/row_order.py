@@ -8,30 +8,19 @@ memory holds a window.
 from __future__ import annotations
 
 from bisect import bisect_right
-from hashlib import blake2b
 from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from service.engine_constants import BLOCK_ROWS
+from service.training.generators import generator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from service.data.preprocess.dataset import Pages
-
-
-def generator(purpose: str, seed: int, epoch: int, device: torch.device | str = "cpu") -> Generator:
-    """A generator seeded by (seed, epoch), so that no generator state must be saved."""
-    digest = blake2b(f"{purpose}/{seed}/{epoch}".encode(), digest_size=8).digest()
-    return Generator(device).manual_seed(int.from_bytes(digest, "big"))
-
-
-def row_order(seed: int, epoch: int, rows: int) -> Tensor:
-    """The shuffled order of training rows in memory in an epoch: (rows,) int64."""
-    return torch.randperm(rows, generator=generator("rows", seed, epoch))
 
 
 class Orders(Protocol):
@@ -100,8 +89,17 @@ class WindowedOrder:
 class WindowedOrders:
     """Orders of streamed rows; members with the same order share it."""
 
-    def __init__(self, orders: Sequence[WindowedOrder]) -> None:
-        self._orders = list(orders)
+    def __init__(
+        self,
+        pairs: Sequence[tuple[int, int]],
+        sizes: Sequence[int],
+        pages: Sequence[Pages | None],
+        window_rows: int,
+    ) -> None:
+        """`pairs`: seed and epoch of each member; `sizes`: its rows; `pages`: of the file that holds them."""
+        keys = list(zip(pairs, sizes, pages, strict=True))
+        found = {key: WindowedOrder(*key[0], key[1], window_rows, key[2]) for key in dict.fromkeys(keys)}
+        self._orders = [found[key] for key in keys]
 
     def taken(self, members: slice, first: int, end: int) -> Tensor:
         """See Orders."""
