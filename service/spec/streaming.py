@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from service.spec.table import TableProfile
 
 POINTER = "/data/streaming"
+ROWS_STREAMED = "rows_streamed"
+"""The code of the warning that says so."""
 ROW_NUMBER = "file_row_number"
 """What DuckDB calls the number of a row in its file; it cannot number rows that have such a column."""
 
@@ -65,9 +67,7 @@ def _streamed(job: Resolved, data: DatasetData, why: str) -> Resolved:
         f"rows are streamed from disk, because {why}: each epoch shuffles blocks of {BLOCK_ROWS} rows, and then the"
         f" rows of windows of {rows:,}; a worker needs {found.row_set_bytes / 2**30:,.1f} GiB of free disk"
     )
-    return replace(
-        found, warnings=(*found.warnings, SpecWarning(code="rows_streamed", message=message, pointer=POINTER))
-    )
+    return replace(found, warnings=(*found.warnings, SpecWarning(code=ROWS_STREAMED, message=message, pointer=POINTER)))
 
 
 def _with(job: Resolved, data: DatasetData, streaming: Streaming | str) -> Resolved:

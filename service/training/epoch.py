@@ -294,8 +294,7 @@ class ArrayTrainer:
                     made = part.forward(x, training=False, codes=codes)[..., : array.outputs]
                     for members in groups:
                         if span.first <= members.start < span.end:
-                            own = made[members.start - span.first : members.stop - span.first]
-                            outputs[members.start].append(own)
+                            outputs[members.start].append(made[members.start - span.first : members.stop - span.first])
                 rows.release()
         for members in groups:
             yield members, torch.cat(outputs[members.start], 1)
