@@ -77,7 +77,7 @@ class PreparedFiles:
             finally:
                 _unlock(part, lock)
         except OSError as error:
-            raise StorageError(f"the rows cannot be streamed from {self._folder}: {error}") from error
+            raise StorageError(f"the rows cannot be streamed from the worker's disk: {error.strerror}") from error
 
     def count_progress(self) -> None:
         """Tell the watchdog that rows are being prepared."""
