@@ -36,7 +36,7 @@ BLOCK_ROWS = 256
 """Consecutive rows that are read together; blocks are shuffled first, then the rows within a window of blocks."""
 WINDOW_BYTES = 128 * 2**20
 """Prepared rows of a window, unless the spec says how many rows."""
-STREAM_BYTES = 256 * 2**20
+STREAM_BYTES = 384 * 2**20
 """To prepare the table: a chunk of its rows, encoded, and summaries of some columns."""
 STREAM_ROW_BYTES = 64
 """Per row of the table: the split, while it is drawn, and the target."""

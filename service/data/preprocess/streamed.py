@@ -101,7 +101,8 @@ class StreamedRows:
     def pieces(self) -> Iterator[Piece]:
         """All rows of all parts, in the order of the table. Raises DatasetCorrupt."""
         target, sizes = self._preparation.target.column, dict.fromkeys(PARTS, 0)
-        for table, parts in self._chunks([*source_columns(self._preparation), target]):
+        inputs = padded(self.preprocessing.layout.numbers)
+        for table, parts in self._chunks([*source_columns(self._preparation), target], inputs):
             y, codes = self.preprocessing.targets(table), self.preprocessing.codes(table)
             for number, part in enumerate(PARTS):
                 order = np.flatnonzero(parts == number)
@@ -128,10 +129,10 @@ class StreamedRows:
             truth=table.columns[target.column][order] if target.classes is None else None,
         )
 
-    def _chunks(self, columns: Sequence[str]) -> Iterator[tuple[Table, NDArray[np.uint8]]]:
+    def _chunks(self, columns: Sequence[str], inputs: int = 1) -> Iterator[tuple[Table, NDArray[np.uint8]]]:
         """These columns of all rows, and the number of the part of each row."""
         start = 0
-        for table in self._stored.chunks(list(dict.fromkeys(columns))):
+        for table in self._stored.chunks(list(dict.fromkeys(columns)), inputs):
             yield table, self._part[start : start + table.rows]
             start += table.rows
 
