@@ -162,9 +162,14 @@ def faulty_s3() -> FaultProxy:
     return FaultProxy(s3_port(), at_random(0.1))
 
 
+def in_s3() -> bool:
+    """Whether the services of tests/faults and tests/chaos are to have their artifacts in S3."""
+    return os.environ.get("BESTEPOCH_TEST_ARTIFACTS") == "s3"
+
+
 def artifacts_environment() -> dict[str, str]:
-    """Settings of a deployment whose artifacts are, with BESTEPOCH_TEST_ARTIFACTS=s3, in a store that often fails."""
-    if os.environ.get("BESTEPOCH_TEST_ARTIFACTS") != "s3":
+    """Settings of a deployment whose artifacts are in a store that often fails, if tests are to use one."""
+    if not in_s3():
         return {}
     url = f"s3://{BUCKET}/{secrets.token_hex(8)}"
     found = {**ENVIRONMENT, "AWS_ENDPOINT_URL": faulty_s3().url, "BESTEPOCH_ARTIFACTS_URL": url}
