@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from service.settings import free_port
@@ -24,6 +25,7 @@ FAULTS = ("error", "error after", "slow", "cut request", "cut response", "lost r
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding"}
 BUCKET = "artifacts"
+RUN = secrets.token_hex(8)
 
 Choice = Callable[[str, str], str | None]
 
@@ -167,11 +169,11 @@ def in_s3() -> bool:
     return os.environ.get("BESTEPOCH_TEST_ARTIFACTS") == "s3"
 
 
-def artifacts_environment() -> dict[str, str]:
+def artifacts_environment(home: Path) -> dict[str, str]:
     """Settings of a deployment whose artifacts are in a store that often fails, if tests are to use one."""
     if not in_s3():
         return {}
-    url = f"s3://{BUCKET}/{secrets.token_hex(8)}"
+    url = f"s3://{BUCKET}/{RUN}{home}"  # a service that starts again finds its files
     found = {**ENVIRONMENT, "AWS_ENDPOINT_URL": faulty_s3().url, "BESTEPOCH_ARTIFACTS_URL": url}
     os.environ.update({name: value for name, value in found.items() if name.startswith("AWS_")})  # obstore reads it
     return found

@@ -53,7 +53,7 @@ class Team:
             "BESTEPOCH_LEASE_SECONDS": str(LEASE),
             "BESTEPOCH_TRAINERS": "1",
             "BESTEPOCH_LOG_LEVEL": "error",
-            **artifacts_environment(),
+            **artifacts_environment(home),
             **settings,
         }
         self._processes = ExitStack()
