@@ -155,14 +155,18 @@ class Recorder:
         each job is requeued as crashed, and is then tried alone.
         """
         if len(self.attempts) > 1:
-            for attempt in self._active.values():
-                self._crash(attempt.claim, error)
-            self._active.clear()
+            self.crash(error)
             return
         for attempt in self._active.values():
             attempt.last = None  # the current weights are those of an unfinished epoch
         if self._active:
             self.finish(dict.fromkeys(self._active, Outcome(Status.failed, error=error)))
+
+    def crash(self, error: JobError) -> None:
+        """Requeue the jobs as crashed with `error`."""
+        for attempt in self._active.values():
+            self._crash(attempt.claim, error)
+        self._active.clear()
 
     def _crash(self, claim: Claim, error: JobError) -> None:
         def write() -> None:
