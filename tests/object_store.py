@@ -140,8 +140,9 @@ class Outage:
 def s3_port() -> int:
     """The port of moto's server, which runs until this process ends; it has an empty bucket."""
     port = free_port("127.0.0.1")
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    python = Path(sys.prefix, "cluster/bin/python")  # of `make cluster`
+    command = [str(python) if python.exists() else sys.executable, "-m", "moto.server", "-H", "127.0.0.1"]
+    process = subprocess.Popen([*command, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     atexit.register(process.wait)
     atexit.register(process.kill)
     deadline = time.monotonic() + 60
