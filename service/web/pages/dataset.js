@@ -52,13 +52,9 @@ function actions({ id, connection }) {
 /** Read the data set from its connection again, and show the new version. */
 async function refresh(id) {
   toast("Reading from the connection…");
-  try {
-    const set = await send("POST", `/v1/datasets/${id}/refresh`);
-    if (set.id === id) toast("Unchanged");
-    else location.hash = `#/dataset/${set.id}`;
-  } catch (error) {
-    toast(error.message);
-  }
+  const set = await send("POST", `/v1/datasets/${id}/refresh`);
+  if (set.id === id) toast("Unchanged");
+  else location.hash = `#/dataset/${set.id}`;
 }
 
 /** Where the rows of a data set by reference come from. */
