@@ -27,7 +27,7 @@ from tests.cluster.manifests import Manifest, pod_template
 # In a mount namespace of its own: the volumes stay writable, and nothing else on the root file system is.
 CONFINE = """
 mount --make-rprivate /
-for volume in "$BESTEPOCH_TEST_VOLUMES"/*; do mount --bind "$volume" "$volume"; done
+for folder in $WRITABLE_FOLDERS; do mount --bind "$folder" "$folder"; done
 mount -o remount,ro,bind /
 exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all -- "$@"
 """
@@ -79,7 +79,7 @@ class Pod:
         return {
             "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
             "HOME": str(self.volumes["/data"]),
-            "BESTEPOCH_TEST_VOLUMES": str(self.folder / "volumes"),
+            "WRITABLE_FOLDERS": " ".join(map(str, [*(self.folder / "volumes").iterdir(), *cluster.shared])),
             **given,
         }
 
@@ -147,6 +147,8 @@ class Cluster:
     settings: dict[str, str]
     secrets: dict[str, dict[str, str]]
     overrides: dict[str, str]
+    shared: tuple[Path, ...] = ()
+    """Folders that all pods write to, in place of a service outside of the cluster."""
 
     def __post_init__(self) -> None:
         self.pods: list[Pod] = []
@@ -154,7 +156,7 @@ class Cluster:
     def start(self, workload: Manifest, **overrides: str) -> Pod:
         """Start a pod of this workload; `overrides` are variables that are this pod's own."""
         name = f"{workload['metadata']['name']}-{len(self.pods)}"
-        own = Cluster(self.folder, self.settings, self.secrets, {**self.overrides, **overrides})
+        own = Cluster(self.folder, self.settings, self.secrets, {**self.overrides, **overrides}, self.shared)
         pod = Pod(workload, own, name)
         self.pods.append(pod)
         return pod

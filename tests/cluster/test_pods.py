@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
@@ -25,6 +26,9 @@ pytestmark = pytest.mark.skipif(cannot_confine() is not None, reason=str(cannot_
 @pytest.fixture
 def cluster(postgres: str, tmp_path: Path) -> Iterator[Cluster]:
     """A cluster with an empty database and an empty artifact store."""
+    socket = parse_qs(urlsplit(postgres).query).get("host", [""])[0]
+    if socket.startswith("/"):  # the folder is the server's user's alone, and pods have no capability to enter it
+        Path(socket).chmod(0o711)
     with postgres_database(postgres) as url:
         secrets = {"bestepoch-database": {"password": "of-the-database"}, "bestepoch-api": {"api-key": KEY}}
         artifacts = tmp_path / "artifacts"
@@ -34,7 +38,7 @@ def cluster(postgres: str, tmp_path: Path) -> Iterator[Cluster]:
             "BESTEPOCH_ARTIFACTS_URL": str(artifacts),
             "BESTEPOCH_TRAINERS": "1",
         }
-        cluster = Cluster(tmp_path / "pods", settings_of("fixed"), secrets, overrides)
+        cluster = Cluster(tmp_path / "pods", settings_of("fixed"), secrets, overrides, (artifacts,))
         yield cluster
         cluster.close()
 
