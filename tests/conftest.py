@@ -14,7 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from service.artifacts import Artifacts
+from service.artifacts import Artifacts, FolderArtifacts
 from service.store.engine import Database, migrate
 from tests.api.job_factory import JobFactory
 from tests.databases import DatabasePool, NoPostgres, postgres_database, postgres_server
@@ -152,7 +152,7 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def artifacts(tmp_path: Path) -> Artifacts:
     """An empty folder of artifacts."""
-    return Artifacts(tmp_path / "artifacts")
+    return FolderArtifacts(tmp_path / "artifacts")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from typing import TYPE_CHECKING
 
+from service.artifacts import ArtifactsConfig
 from service.concurrency.cores import cpu_count
 from service.worker.protocol import CheckpointPolicy, TrainerConfig
 
@@ -23,7 +24,7 @@ def trainer_configs(settings: Settings, worker: str, gpus: int) -> list[TrainerC
             worker=worker,
             database_url=settings.database,
             statement_seconds=settings.statement_seconds,
-            artifacts=settings.artifacts,
+            artifacts=ArtifactsConfig.of(settings),
             log_file=settings.logs / f"{socket.gethostname()}-{number}.log",
             log_format=settings.log_format,
             device=settings.device,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from service.errors import StorageError, Unavailable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -47,6 +49,6 @@ class SupersededCheckpoints:
 
     def _size(self, key: str) -> int:
         try:
-            return self._artifacts.path(key).stat().st_size
-        except OSError:
+            return self._artifacts.size(key) or 0
+        except (StorageError, Unavailable):
             return 0

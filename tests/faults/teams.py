@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 
 from examples.local_service import wait_until_warm
-from service.artifacts import Artifacts
+from service.artifacts import Artifacts, FolderArtifacts
 from service.maintenance.doctor import Doctor
 from service.settings import free_port
 from service.store.engine import Database
@@ -119,7 +119,7 @@ class Team:
         return "".join(path.read_text() for path in (self.home / "logs").glob("*"))
 
     def artifacts(self) -> Artifacts:
-        return Artifacts(Path(self.environment.get("BESTEPOCH_ARTIFACTS_URL", self.home / "artifacts")))
+        return FolderArtifacts(Path(self.environment.get("BESTEPOCH_ARTIFACTS_URL", self.home / "artifacts")))
 
     def problems(self) -> Sequence[str]:
         """Problems that the doctor reports."""

@@ -188,8 +188,8 @@ async def preview_dataset(
 
     def read() -> list[dict[str, Any]]:
         with context.database.reading() as connection:
-            path = context.state.artifacts.path(datasets.path_of(connection, dataset_id))
-        return preview_rows(path, rows, context.state.file_process_limits)
+            file = datasets.file_of(connection, dataset_id)
+        return preview_rows(context.state.artifacts.path(*file), rows, context.state.file_process_limits)
 
     return Preview(data=await expensive_work.run(context, request, context.state.preview_slots, read))
 
