@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from service.settings import free_port
@@ -24,6 +25,7 @@ FAULTS = ("error", "error after", "slow", "cut request", "cut response", "lost r
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding"}
 BUCKET = "artifacts"
+TOOLS = Path(sys.prefix) / "cluster/bin"  # of the environment that `make cluster` makes
 
 Choice = Callable[[str, str], str | None]
 
@@ -138,7 +140,7 @@ class Outage:
 def s3_port() -> int:
     """The port of moto's server, which runs until this process ends; it has an empty bucket."""
     port = free_port("127.0.0.1")
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [str(TOOLS / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     atexit.register(process.wait)
     atexit.register(process.kill)

@@ -79,7 +79,7 @@ class Pod:
         return {
             "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
             "HOME": str(self.volumes["/data"]),
-            "WRITABLE_FOLDERS": " ".join(map(str, [*(self.folder / "volumes").iterdir(), *cluster.shared])),
+            "WRITABLE_FOLDERS": " ".join(map(str, (self.folder / "volumes").iterdir())),
             **given,
         }
 
@@ -147,8 +147,6 @@ class Cluster:
     settings: dict[str, str]
     secrets: dict[str, dict[str, str]]
     overrides: dict[str, str]
-    shared: tuple[Path, ...] = ()
-    """Folders that all pods write to, in place of a service outside of the cluster."""
 
     def __post_init__(self) -> None:
         self.pods: list[Pod] = []
@@ -156,7 +154,7 @@ class Cluster:
     def start(self, workload: Manifest, **overrides: str) -> Pod:
         """Start a pod of this workload; `overrides` are variables that are this pod's own."""
         name = f"{workload['metadata']['name']}-{len(self.pods)}"
-        own = Cluster(self.folder, self.settings, self.secrets, {**self.overrides, **overrides}, self.shared)
+        own = Cluster(self.folder, self.settings, self.secrets, {**self.overrides, **overrides})
         pod = Pod(workload, own, name)
         self.pods.append(pod)
         return pod

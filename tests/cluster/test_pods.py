@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_hex
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -14,6 +15,7 @@ from service.settings import free_port
 from tests.cluster.manifests import of_kind, settings_of
 from tests.cluster.pods import Cluster, Pod, cannot_confine
 from tests.databases import cut_off, postgres_database
+from tests.object_store import BUCKET, ENVIRONMENT, s3_port
 from tests.processes import get, submit, until
 
 KEY = "operator-of-the-cluster"
@@ -30,15 +32,17 @@ def cluster(postgres: str, tmp_path: Path) -> Iterator[Cluster]:
     if socket.startswith("/"):  # the folder is the server's user's alone, and pods have no capability to enter it
         Path(socket).chmod(0o711)
     with postgres_database(postgres) as url:
-        secrets = {"bestepoch-database": {"password": "of-the-database"}, "bestepoch-api": {"api-key": KEY}}
-        artifacts = tmp_path / "artifacts"
-        artifacts.mkdir()
+        secrets = {
+            "bestepoch-database": {"password": "of-the-database"},
+            "bestepoch-api": {"api-key": KEY},
+            "bestepoch-object-store": {**ENVIRONMENT, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3_port()}"},
+        }
         overrides = {
             "BESTEPOCH_DATABASE_URL": url,
-            "BESTEPOCH_ARTIFACTS_URL": str(artifacts),
+            "BESTEPOCH_ARTIFACTS_URL": f"s3://{BUCKET}/{token_hex(8)}",
             "BESTEPOCH_TRAINERS": "1",
         }
-        cluster = Cluster(tmp_path / "pods", settings_of("fixed"), secrets, overrides, (artifacts,))
+        cluster = Cluster(tmp_path / "pods", settings_of("fixed"), secrets, overrides)
         yield cluster
         cluster.close()
 
