@@ -103,6 +103,10 @@ class Settings(BaseSettings):
     """Storage quota of a tenant in bytes: data sets, checkpoints, histories, uploads; beyond it 413; 0: no limit."""
     max_ingest_bytes: Annotated[int, Field(ge=64 * 1024**2)] = 1024**3
     """Memory limit in bytes of a process that reads an upload."""
+    max_query_rows: Annotated[int, Field(ge=1)] = 10_000_000
+    """Maximum rows of a query that a data set is read from; more get 413."""
+    max_fetch_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 300.0
+    """Maximum seconds of reading files or a query from a connection."""
     max_model_bytes: Annotated[int, Field(ge=0)] = 1024**3
     """Memory in bytes of the cache of models for predictions (least recently used evicted first), of all helpers. The
     members of a published version must fit into the share of one helper."""
@@ -211,6 +215,18 @@ def _secret(path: str | Path, variable: str) -> str:
     if not text:
         raise ValueError(f"{variable}: the file {path} is empty")
     return text
+
+
+def read_secret(reference: str) -> str:
+    """The secret that `env:VARIABLE` or `file:/path` refers to; raises ValueError."""
+    scheme, _, place = reference.partition(":")
+    if scheme == "file":
+        return _secret(place, "the secret's reference")
+    if scheme != "env" or not place:
+        raise ValueError(f"{reference!r} is no reference: write env:VARIABLE or file:/path")
+    if not os.environ.get(place):
+        raise ValueError(f"the environment variable {place} is not set")
+    return os.environ[place]
 
 
 def _with_password(url: str, password: str) -> str:

@@ -55,11 +55,35 @@ datasets = Table(
     Column("parquet_bytes", BigInteger, nullable=False),
     Column("profile_bytes", BigInteger, nullable=False, server_default="0"),  # size of `columns`
     Column("created_at", Utc, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("series", String),  # id of version 1, which may be deleted; null: it was uploaded
+    Column("connection", String),
+    Column("provenance", JSON(none_as_null=True)),
+    Column("idempotency_key", String),
+    Column("request_sha256", String),
     UniqueConstraint("tenant", "sha256", "options"),
     Index(None, "tenant", "id"),
+    Index("uq_datasets_series", "series", "version", unique=True),
+    Index("uq_datasets_idempotency_key", "tenant", "idempotency_key", unique=True),
     Index(
         "ix_datasets_bytes", "tenant", "parquet_bytes", "profile_bytes"
     ),  # covering index for sums: rows may take megabytes
+)
+
+# Where data sets are read from by reference. The tenant `*` stands for all; secrets are references, never secrets.
+connections = Table(
+    "connections",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("url", String, nullable=False),
+    Column("options", JSON, nullable=False),
+    Column("secrets", JSON, nullable=False),
+    Column("allow_private", Boolean, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    UniqueConstraint("tenant", "name"),
 )
 
 # Input encoding of a data set, as resolved at submission; shared by jobs.
