@@ -114,7 +114,7 @@ class Pod:
         for _ in range(probe.get("failureThreshold", 3)):
             if self.probe(name) == ready:
                 return True
-            assert self.process.poll() is None, self.log
+            self.fails()
             time.sleep(probe["periodSeconds"])
         return False
 
@@ -124,6 +124,11 @@ class Pod:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it runs after {seconds} s:\n{self.log}") from None
+
+    def fails(self) -> bool:
+        """False while it runs; raises AssertionError with its log once it has ended."""
+        assert self.process.poll() is None, self.log
+        return False
 
     def terminate(self) -> int:
         """Stop it as a kubelet does, within its grace period; its exit code."""
