@@ -70,22 +70,6 @@ datasets = Table(
     ),  # covering index for sums: rows may take megabytes
 )
 
-# Where data sets are read from by reference. The tenant `*` stands for all; secrets are references, never secrets.
-connections = Table(
-    "connections",
-    metadata,
-    Column("id", String, primary_key=True),
-    Column("tenant", String, nullable=False),
-    Column("name", String, nullable=False),
-    Column("kind", String, nullable=False),
-    Column("url", String, nullable=False),
-    Column("options", JSON, nullable=False),
-    Column("secrets", JSON, nullable=False),
-    Column("allow_private", Boolean, nullable=False),
-    Column("created_at", Utc, nullable=False),
-    UniqueConstraint("tenant", "name"),
-)
-
 # Input encoding of a data set, as resolved at submission; shared by jobs.
 dataset_inputs = Table(
     "dataset_inputs",
