@@ -46,6 +46,8 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
     "device": "auto",
     "priority": 0,
+    "parallel": None,
+    "worker": {"labels": {}},
 }  # fmt: skip
 
 
