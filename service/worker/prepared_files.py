@@ -66,13 +66,13 @@ class PreparedFiles:
     def get_or_stream(self, key: str, stream: Callable[[], StreamedRows]) -> Prepared:
         """The mapped rows of a job that streams them; if no file has them, `stream` makes them, in one trainer at a
         time. Raises StorageError if the file cannot be written."""
-        found = self._mapped(key)
+        found = self._mapped(key, streamed=True)
         if found is not None:
             return found
         try:
             part, lock = self._locked(key)
             try:
-                found = self._mapped(key)
+                found = self._mapped(key, streamed=True)
                 return self._streamed(key, part, stream()) if found is None else found
             finally:
                 _unlock(part, lock)
@@ -96,15 +96,15 @@ class PreparedFiles:
         os.truncate(part, 0)
         self._make_room(rows.nbytes)
         rows_file.write_streamed(part, rows)
-        found = rows_file.read(part)
+        found = rows_file.read(part, streamed=True)
         part.replace(self._path(key))
         log.info("rows to stream are on disk: %d bytes", found.nbytes)
         return found
 
-    def _mapped(self, key: str) -> Prepared | None:
+    def _mapped(self, key: str, *, streamed: bool = False) -> Prepared | None:
         path = self._path(key)
         try:
-            found = rows_file.read(path)
+            found = rows_file.read(path, streamed=streamed)
             os.utime(path)  # used now
         except FileNotFoundError:
             return None
