@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, Protocol, TypeVar
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Path, Request, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security import SecurityScopes
@@ -13,14 +14,14 @@ from fastapi.security.base import SecurityBase
 
 from service.concurrency.fair_slots import FairLimiter
 from service.data.processes.runner import Allowance
-from service.domain.access import Caller, Scope
+from service.domain.access import DEFAULT_TENANT, Caller, Scope
 from service.domain.prediction import DEFAULT
 from service.errors import Forbidden
 from service.settings import file_reader_environment
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from threading import Event
 
     from fastapi.dependencies.models import Dependant
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     from service.spec.limits import JobLimits
     from service.spec.read_options import ReadOptions
     from service.store.engine import Database, TenantDatabase
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 FILE_SECONDS = 600.0
 FEW_ROWS = 32
@@ -180,9 +184,20 @@ class RequestContext:
     caller: Caller
     database: TenantDatabase
 
+    @property
+    def database_for_counts(self) -> Database | TenantDatabase:
+        """Rows of all tenants for callers of the tenant `default`, the operator's; of their own tenant for others."""
+        return self.state.database if self.caller.tenant == DEFAULT_TENANT else self.database
+
     def check_quota(self, more: int) -> None:
         """Raise QuotaExceeded unless the tenant may store `more` additional bytes. Blocks."""
         self.state.quota.check(self.database, self.caller.tenant, more)
+
+    async def located(self, find: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`find(...)`, which asks for local paths of artifacts: in a thread if they may have to be fetched first."""
+        if self.state.artifacts.is_local:
+            return find(*args, **kwargs)
+        return await to_thread.run_sync(partial(find, *args, **kwargs))
 
 
 def scopes_of(dependant: Dependant) -> frozenset[str]:

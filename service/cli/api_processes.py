@@ -78,14 +78,14 @@ class SharedPort:
 def _run(settings: Settings, shared: SharedPort | None, on_start: Callable[[], None] | None = None) -> None:
     from service.api.app import create_app
     from service.api.connections.server import Server
-    from service.artifacts import Artifacts
+    from service.artifacts import ArtifactsConfig, open_artifacts
     from service.cli.startup import COLLECTOR_STOP_SECONDS, open_database, start_collecting
     from service.maintenance.deployment_id import pair
     from service.serving.helper_pool import helper_count
     from service.serving.predictor import Predictor
 
     of = 1 if shared is None else shared.place.processes
-    database, artifacts = open_database(settings), Artifacts(settings.artifacts)
+    database, artifacts = open_database(settings), open_artifacts(ArtifactsConfig.of(settings))
     pair(database, artifacts)
     predictor = Predictor(settings.max_model_bytes // of, max(1, helper_count() // of))
     _check_api_keys(settings, database)

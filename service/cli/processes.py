@@ -9,7 +9,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from service.artifacts import Artifacts
+from service.artifacts import ArtifactsConfig, open_artifacts
 from service.cli.api_processes import run_alone
 from service.cli.open_files import raise_limit
 from service.cli.startup import COLLECTOR_STOP_SECONDS, open_database, start_collecting, warn_of_exposed_files
@@ -41,7 +41,7 @@ def run_worker(settings: Settings, *, until_eof: bool) -> None:
 
     raise_limit()
     database = open_database(settings)
-    pair(database, Artifacts(settings.artifacts))
+    pair(database, open_artifacts(ArtifactsConfig.of(settings)))
     if not until_eof:  # otherwise `serve` has warned already
         warn_of_exposed_files(settings)
     stop = threading.Event()

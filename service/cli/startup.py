@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from service import logs
-from service.artifacts import Artifacts
+from service.artifacts import ArtifactsConfig, open_artifacts
 from service.cli.permissions import exposed
 from service.errors import Misconfigured
 from service.maintenance.collector import Collector, RetentionPolicy
@@ -76,7 +76,7 @@ def warn_of_exposed_files(settings: Settings) -> None:
 
 def start_collecting(settings: Settings, database: Database, stop: threading.Event) -> threading.Thread:
     """Start the garbage collector's thread; of all API and worker processes one collects at a time."""
-    collector = Collector(database, Artifacts(settings.artifacts), keeping(settings))
+    collector = Collector(database, open_artifacts(ArtifactsConfig.of(settings)), keeping(settings))
     thread = threading.Thread(target=collector.run, args=(stop,), name="collector", daemon=True)
     thread.start()
     return thread

@@ -9,9 +9,10 @@ from sqlalchemy import delete, insert, select, update
 
 from service.domain.status import Status
 from service.spec.base import FrozenModel
-from service.store.schema import jobs, workers
+from service.store.schema import jobs
 from service.store.tenancy import in_tenant
 from service.store.utc import ago
+from service.store.worker_tables import workers
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -35,6 +36,10 @@ class WorkerInfo(FrozenModel):
     """Number of trainer processes."""
     device: str
     """Training device."""
+    labels: dict[str, str] = {}
+    """Its labels, which jobs may ask for."""
+    preemptible: bool = False
+    """Whether its machine may be taken away at short notice."""
     jobs: list[str]
     """Ids of the jobs that it trains now."""
     started_at: datetime

@@ -107,6 +107,7 @@ class _ServiceCollector(Collector):
         yield jobs
         yield from _storage_metrics(known)
         yield from _worker_metrics(known)
+        yield from _demand_metrics(known)
 
 
 def _storage_metrics(known: Statistics) -> Iterator[Metric]:
@@ -120,7 +121,7 @@ def _storage_metrics(known: Statistics) -> Iterator[Metric]:
         ("datasets", "Stored data sets.", known.datasets),
         ("dataset_bytes", "Bytes of the stored data sets.", known.dataset_bytes),
         ("database_bytes", "Size of the database.", known.database_bytes),
-        ("artifact_files", "Files in the artifacts folder at the last garbage collection.", collecting.files),
+        ("artifact_files", "Files in the artifact store at the last garbage collection.", collecting.files),
         (
             "artifact_bytes",
             "Bytes of these files.",
@@ -141,6 +142,17 @@ def _storage_metrics(known: Statistics) -> Iterator[Metric]:
         ("undeleted_files", "Files that a garbage collection could not delete.", collecting.undeleted),
     ):
         yield CounterMetricFamily(f"bestepoch_{name}", text, value=value)
+
+
+def _demand_metrics(known: Statistics) -> Iterator[Metric]:
+    for name, text, classes in (
+        ("queued_arrays", "Arrays that wait, by what their jobs ask for.", known.demand.queued_by_class()),
+        ("running_arrays", "Arrays in training, by their workers.", known.demand.running_by_class()),
+    ):
+        family = GaugeMetricFamily(f"bestepoch_{name}", text, labels=["device", "labels"])
+        for labels, (_, arrays) in classes.items():
+            family.add_metric(labels, arrays)
+        yield family
 
 
 def _worker_metrics(known: Statistics) -> Iterator[Metric]:
@@ -169,7 +181,9 @@ class _DiskCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Free disk space on this machine, whether or not the database answers."""
         free = GaugeMetricFamily(
-            "bestepoch_disk_free_bytes", "Free disk space of HOME and of the artifacts folder.", labels=["folder"]
+            "bestepoch_disk_free_bytes",
+            "Free disk space of HOME and of the artifacts folder, or of the cache of an object store.",
+            labels=["folder"],
         )
         for name, folder in self._folders.items():
             with suppress(OSError):  # the folder does not exist (yet)
