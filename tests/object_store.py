@@ -25,7 +25,7 @@ FAULTS = ("error", "error after", "slow", "cut request", "cut response", "lost r
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding"}
 BUCKET = "artifacts"
-TOOLS = Path(sys.prefix) / "cluster/bin"  # of the environment that `make cluster` makes
+RUN = secrets.token_hex(8)
 
 Choice = Callable[[str, str], str | None]
 
@@ -140,8 +140,9 @@ class Outage:
 def s3_port() -> int:
     """The port of moto's server, which runs until this process ends; it has an empty bucket."""
     port = free_port("127.0.0.1")
-    command = [str(TOOLS / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    python = Path(sys.prefix, "cluster/bin/python")  # of `make cluster`
+    command = [str(python) if python.exists() else sys.executable, "-m", "moto.server", "-H", "127.0.0.1"]
+    process = subprocess.Popen([*command, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     atexit.register(process.wait)
     atexit.register(process.kill)
     deadline = time.monotonic() + 60
@@ -164,11 +165,16 @@ def faulty_s3() -> FaultProxy:
     return FaultProxy(s3_port(), at_random(0.1))
 
 
-def artifacts_environment() -> dict[str, str]:
-    """Settings of a deployment whose artifacts are, with BESTEPOCH_TEST_ARTIFACTS=s3, in a store that often fails."""
-    if os.environ.get("BESTEPOCH_TEST_ARTIFACTS") != "s3":
+def in_s3() -> bool:
+    """Whether the services of tests/faults and tests/chaos are to have their artifacts in S3."""
+    return os.environ.get("BESTEPOCH_TEST_ARTIFACTS") == "s3"
+
+
+def artifacts_environment(home: Path) -> dict[str, str]:
+    """Settings of a deployment whose artifacts are in a store that often fails, if tests are to use one."""
+    if not in_s3():
         return {}
-    url = f"s3://{BUCKET}/{secrets.token_hex(8)}"
+    url = f"s3://{BUCKET}/{RUN}{home}"  # a service that starts again finds its files
     found = {**ENVIRONMENT, "AWS_ENDPOINT_URL": faulty_s3().url, "BESTEPOCH_ARTIFACTS_URL": url}
     os.environ.update({name: value for name, value in found.items() if name.startswith("AWS_")})  # obstore reads it
     return found
