@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from typing import Any
 import kubernetes_validate
 import yaml
 
+from tests.object_store import TOOLS
+
 ROOT = Path(__file__).parents[2]
-TOOLS = Path(sys.prefix, "cluster/bin")  # of `make cluster`
 KUBERNETES = ROOT / "deploy/kubernetes"
 OVERLAYS = sorted(folder.name for folder in (KUBERNETES / "overlays").iterdir())
 VERSIONS = ("1.32", "1.37")
