@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError
 from service.errors import Misconfigured
 from service.store import (  # noqa: F401  (`metadata` has all tables)
     api_usage,
+    connection_tables,
     decision_tables,
     migrations,
     model_tables,
