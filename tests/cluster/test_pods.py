@@ -64,6 +64,27 @@ def start_worker(cluster: Cluster) -> Pod:
     return cluster.start(of_kind("fixed", "Deployment")["bestepoch-worker"])
 
 
+def demand_read_by_keda(client: httpx2.Client, scaled_job: str) -> int:
+    """The number in the answer that KEDA scales these workers on."""
+    (trigger,) = of_kind("autoscaled", "ScaledJob")[scaled_job]["spec"]["triggers"]
+    url = urlsplit(trigger["metadata"]["url"])
+    answer = client.get(f"{url.path}?{url.query}").raise_for_status().json()
+    return int(answer[trigger["metadata"]["valueLocation"]])
+
+
+def test_prometheus_reads_the_metrics_with_the_key_of_the_secret(migrated: Cluster) -> None:
+    (endpoint,) = of_kind("autoscaled", "ServiceMonitor")["bestepoch"]["spec"]["endpoints"]
+    credentials = endpoint["authorization"]["credentials"]
+    key = migrated.secrets[credentials["name"]][credentials["key"]]
+    api = start_api(migrated)
+    assert api.becomes("startupProbe"), api.log
+
+    response = httpx2.get(api.url + endpoint["path"], headers={"Authorization": f"Bearer {key}"})
+
+    assert response.status_code == 200
+    assert "bestepoch_workers" in response.text
+
+
 def client_of(pod: Pod) -> httpx2.Client:
     return httpx2.Client(base_url=pod.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=70.0)
 
@@ -107,12 +128,14 @@ def test_jobs_are_trained_and_a_drained_worker_leaves_its_job_to_another(migrate
         assert small["status"] == "succeeded", worker.log
         job = submit(client, ENDLESS)
         until(lambda: get(client, job)["progress"]["epoch"], 60)
+        demand = {name: demand_read_by_keda(client, name) for name in of_kind("autoscaled", "ScaledJob")}
 
         assert worker.terminate() == 0, worker.log
         left = get(client, job)
         start_worker(migrated)
         until(lambda: get(client, job)["progress"]["epoch"] > left["progress"]["epoch"], WORKER_STARTS_SECONDS)
 
+    assert demand == {"bestepoch-worker": 1, "bestepoch-worker-gpu": 0}
     assert (left["status"], left["attempt"]) == ("queued", 1)
     assert {path.name for path in worker.volumes["/data"].iterdir()} == {"home"}  # its temporary files are gone
 
