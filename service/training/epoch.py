@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from hashlib import blake2b
-from itertools import cycle
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,17 +11,19 @@ from torch import Generator, Tensor
 
 from service.spec.averaging import Ema
 from service.spec.resolve import Resolved
-from service.training import averaging, losses, optimizers, schedules
+from service.training import losses, optimizers, schedules
 from service.training.array import NetworkArray
 from service.training.averaging import Average
 from service.training.ensemble import MeanOfHeads
 from service.training.models import initial_state
+from service.training.order import batch_rows, generator_of, row_order
+from service.training.partial_epoch import LossSums, restore
 from service.training.progress import ProgressCounter
-from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
+from service.training.row_sets import MemberRows, Span, batch_sizes, chunk_sizes, stages
 from service.training.scoring import BestEvaluation, EpochMetrics, Score, measured, scores
 from service.training.snapshot import Snapshot
-from service.training.step import TrainingStep
-from service.training.step_values import StepValues
+from service.training.step import Batch, TrainingStep
+from service.training.step_values import StepValues, values_of
 from service.training.weights import State
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class ArrayTrainer:
         for member, at in enumerate(after):
             if at is not None:
                 self._restore(member, at)
+        self._begun = [None if at is None else at.partial for at in after]
         averages = [None if at is None else at.average for at in after]
         specs = [job.spec for job in jobs]
         self._average = Average(specs, self.array, averages) if specs[0].averaging is not None else None
@@ -75,9 +77,17 @@ class ArrayTrainer:
                 for key, values in self.array.named(matrix).items():
                     values[member] = at.optimizer[f"{name}.{key}"]
 
-    def snapshot(self, member: int, epoch: int, best_epoch: int) -> Snapshot:
-        """A copy of the member's state at the end of `epoch`."""
-        best = None if best_epoch in (0, epoch) else self.array.best_state(member)
+    @property
+    def interrupted(self) -> bool:
+        """Whether members are within an epoch, which the next call of `epoch` ends."""
+        return any(part is not None for part in self._begun)
+
+    def snapshot(self, member: int, epoch: int, best_epoch: int, seconds: float) -> Snapshot:
+        """A copy of the member's state at the end of `epoch`, or within the next one, after `seconds` of it."""
+        begun = self._begun[member]
+        partial = None if begun is None else replace(begun, seconds=seconds)
+        is_current = best_epoch == epoch and partial is None
+        best = None if best_epoch == 0 or is_current else self.array.best_state(member)
         moments = {
             f"{name}.{key}": values[member].cpu().clone(memory_format=torch.contiguous_format)
             for name, matrix in self._optimizer.moments().items()
@@ -85,12 +95,13 @@ class ArrayTrainer:
         }
         average = None if self._average is None else self._average.weights.state(member)
         weights = self.array.state(member)
-        return Snapshot(epoch, self._optimizer.steps(member), best_epoch, weights, best, moments, average)
+        return Snapshot(epoch, self._optimizer.steps(member), best_epoch, weights, best, moments, average, partial)
 
     def keep(self, members: Sequence[int]) -> None:
         """Keep only these members, in this order; the others' weights are dropped."""
         self._jobs = [self._jobs[member] for member in members]
         self._data = [self._data[member] for member in members]
+        self._begun = [self._begun[member] for member in members]
         self._train.keep(members)
         self._validation.keep(members)
         self.array.keep(members)
@@ -99,12 +110,17 @@ class ArrayTrainer:
             self._average.keep(members)
         self._prepare()
 
-    def epoch(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[EpochMetrics]:
-        """Train each member for one epoch, then evaluate it on its validation rows.
+    def epoch(
+        self, epochs: Sequence[int], rates: Sequence[Sequence[float]], interrupt: Callable[[], bool]
+    ) -> list[EpochMetrics] | None:
+        """Train each member for one epoch, then evaluate it on its validation rows; or what is left of the epoch.
 
-        `rates`: each member's learning rate for all steps, or for each of its steps (`step_counts`).
+        `rates`: each member's learning rate for all steps, or for each of its steps (`step_counts`). `interrupt` is
+        asked after each step: None if it says so, and the next call goes on from there.
         """
-        train_losses = self._fit(epochs, rates)
+        train_losses = self._fit(epochs, rates, interrupt)
+        if train_losses is None:
+            return None
         return [measured(*each) for each in zip(train_losses, self.evaluate(self._evaluated), strict=True)]
 
     def keep_best(self, members: Sequence[int]) -> None:
@@ -160,12 +176,14 @@ class ArrayTrainer:
     def _prepare(self) -> None:
         """Create what depends on the members."""
         sizes = [
-            batch_sizes(rows, _batch_size(job, rows)) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
+            batch_sizes(rows, batch_rows(job, rows)) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
         ]
-        self._stages, self.step_counts = stages(sizes), list(map(len, sizes))
+        self._sizes, self.step_counts = sizes, list(map(len, sizes))
+        self._taken = [0 if part is None else part.step for part in self._begun]
+        self._stages = stages([each[taken:] for each, taken in zip(sizes, self._taken, strict=True)])
         # The bits of a sum depend on its length, so a member's must not depend on other members.
         self._positions = [
-            min(_batch_size(job, rows) + 1, rows) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
+            min(batch_rows(job, rows) + 1, rows) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
         ]
         self._values = StepValues(3, len(self._jobs), self._device)
         spans = {(span.first, span.end): span.members for stage in self._stages for span in stage.spans}
@@ -186,51 +204,65 @@ class ArrayTrainer:
         return TrainingStep(array, loss, clip, optimizer, rates, decay if scheduled else None, average)
 
     @torch.inference_mode()
-    def _fit(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[float]:
-        """Train each member on all of its rows once, in its own order; returns the mean training losses."""
+    def _fit(
+        self, epochs: Sequence[int], rates: Sequence[Sequence[float]], interrupt: Callable[[], bool]
+    ) -> list[float] | None:
+        """Train each member on all of its rows once, in its own order; the mean losses, None if interrupted."""
         pairs = [(job.spec.seed, epoch) for job, epoch in zip(self._jobs, epochs, strict=True)]
-        generators = [_generator("dropout", *pair, self._device) for pair in pairs]
+        generators = [generator_of("dropout", *pair, self._device) for pair in pairs]
+        for generator, part in zip(generators, self._begun, strict=True):
+            restore(generator, part)
         for (first, end), step in self._steps.items():
             step.array.draw_dropout_from(generators[first:end])
-        self._values.begin(self._step_values(epochs, rates))
-        numbers = self._train.numbered([self._order(*each) for each in zip(pairs, self._train.sizes, strict=True)])
-        taken = [self._optimizer.steps(member) for member in range(len(pairs))]
-        # Sum by position in the batch first: the bits of a sum over few numbers may depend on the number of members.
-        total = torch.zeros(len(pairs), max(self._positions), dtype=torch.float64, device=self._device)
-        weight = torch.zeros(len(pairs), device=self._device)
-        weighted = False
+        self._values.begin(values_of(self._jobs, epochs, rates, self.step_counts, self._taken))
+        orders = [self._order(*each) for each in zip(pairs, self._train.sizes, strict=True)]
+        before, done = [self._optimizer.steps(member) for member in range(len(pairs))], 0
+        sums = LossSums(self._positions, self._begun, self._device)
+        for batch in self._batches(orders):
+            self._optimizer.advance()
+            self._values.advance()
+            self._progress.value += 1
+            done += 1
+            for span, rows in batch:
+                sums.add(span, self._steps[span.first, span.end](rows))
+            if interrupt():
+                self._interrupt(sums, generators, before, done)
+                return None
+        self._count_steps(before, done)
+        if self.interrupted:  # the epoch's end: the next ones are whole
+            self._begun = [None] * len(pairs)
+            self._prepare()
+        if self._average is not None:
+            self._average.end_epoch(epochs, self._stages, self._train, self._train.numbered(orders), self._progress)
+        return sums.means(self._train.sizes)
+
+    def _batches(self, orders: Sequence[Tensor]) -> Iterator[list[tuple[Span, Batch]]]:
+        """The batches of each step that is left of the epoch; orders: of each member's training rows."""
+        rows = [sum(sizes[:taken]) for sizes, taken in zip(self._sizes, self._taken, strict=True)]
+        numbers = self._train.numbered([order[taken:] for order, taken in zip(orders, rows, strict=True)])
         for stage in self._stages:
             for batch in zip(*(self._train.batches(span, stage.steps, numbers) for span in stage.spans), strict=True):
-                self._optimizer.advance()
-                self._values.advance()
-                self._progress.value += 1
-                for span, rows in zip(stage.spans, batch, strict=True):
-                    loss = self._steps[span.first, span.end](rows)
-                    total[span.first : span.end, : span.rows].add_(loss.rows)
-                    if isinstance(loss.weight, Tensor):
-                        weighted = True
-                        weight[span.first : span.end].add_(loss.weight)
-        if len({*self.step_counts}) > 1:  # members with fewer steps have advanced too far
-            self._optimizer.resume([before + own for before, own in zip(taken, self.step_counts, strict=True)])
-        if self._average is not None:
-            self._average.end_epoch(epochs, self._stages, self._train, numbers, self._progress)
-        divisor = weight if weighted else torch.tensor(self._train.sizes, dtype=torch.float64, device=self._device)
-        sums = [
-            total[members, : self._positions[members.start]].contiguous().sum(1)
-            for members in neighbours(self._positions)
-        ]
-        means: list[float] = (torch.cat(sums) / divisor).tolist()
-        return means
+                yield list(zip(stage.spans, batch, strict=True))
 
-    def _step_values(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[list[Sequence[float]]]:
-        """Learning rates, what multiplies decoupled weight decay, and shares of moving averages; see StepValues."""
-        decays: list[Sequence[float]] = []
-        moves: list[Sequence[float]] = []
-        for job, epoch, steps, own in zip(self._jobs, epochs, self.step_counts, rates, strict=True):
-            decay = schedules.decay_shares(job.spec.optimizer, epoch, steps, job.spec.max_epochs)
-            decays.append([lr * share for lr, share in zip(cycle(own), decay, strict=False)])
-            moves.append(averaging.shares(job.spec, epoch, steps))
-        return [list(rates), decays, moves]
+    def _left(self, done: int) -> list[int]:
+        """How many of `done` steps each member has taken: those with fewer batches left have ended before."""
+        return [min(done, count - taken) for count, taken in zip(self.step_counts, self._taken, strict=True)]
+
+    def _count_steps(self, before: Sequence[int], done: int) -> None:
+        """Correct the optimizer's steps of members that have taken fewer than `done`."""
+        own = self._left(done)
+        if len({*own}) > 1 or own[0] < done:
+            self._optimizer.resume([steps + more for steps, more in zip(before, own, strict=True)])
+
+    def _interrupt(self, sums: LossSums, generators: Sequence[Generator], before: Sequence[int], done: int) -> None:
+        """Note where each member is, after `done` steps of this call."""
+        self._count_steps(before, done)
+        taken = [first + own for first, own in zip(self._taken, self._left(done), strict=True)]
+        draws = self.array.draws
+        self._begun = [
+            sums.interrupted(member, step, generators[member] if draws else None) for member, step in enumerate(taken)
+        ]
+        self._prepare()
 
     def _order(self, pair: tuple[int, int], rows: int) -> Tensor:
         """(N,) the order of a member's training rows; `pair`: seed and epoch."""
@@ -263,32 +295,3 @@ class ArrayTrainer:
                             outputs[members.start].append(own)
         for members in groups:
             yield members, torch.cat(outputs[members.start], 1)
-
-
-def array_order(jobs: Sequence[Resolved], data: Sequence[Prepared]) -> list[int]:
-    """The order of members in which an array is fastest: those with batches of equal sizes are neighbours."""
-    sets: dict[int, int] = {}
-    keys = []
-    for job, each in zip(jobs, data, strict=True):
-        rows = len(each.train.y)
-        sizes = batch_sizes(rows, _batch_size(job, rows))
-        full = sum(size == sizes[0] for size in sizes)
-        keys.append((full, sizes[-1], len(each.validation.y), sets.setdefault(id(each), len(sets))))
-    return sorted(range(len(jobs)), key=keys.__getitem__)
-
-
-def _batch_size(job: Resolved, rows: int) -> int:
-    """Rows of a full batch of a job with this many training rows."""
-    size = job.spec.batch_size
-    return rows if size == "full" else min(size, rows)
-
-
-def row_order(seed: int, epoch: int, rows: int) -> Tensor:
-    """The shuffled order of the training rows in an epoch: (rows,) int64."""
-    return torch.randperm(rows, generator=_generator("rows", seed, epoch))
-
-
-def _generator(purpose: str, seed: int, epoch: int, device: torch.device | str = "cpu") -> Generator:
-    """A generator seeded by (seed, epoch), so that no generator state must be saved."""
-    digest = blake2b(f"{purpose}/{seed}/{epoch}".encode(), digest_size=8).digest()
-    return Generator(device).manual_seed(int.from_bytes(digest, "big"))
