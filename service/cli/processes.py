@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5  # for requests in flight at shutdown
-WORKER_STOP_SECONDS = 25
+STOP_MARGIN_SECONDS = 5  # of a worker, beyond its notice
 COLLECTOR_STOP_SECONDS = 5
 MIN_KEY_LENGTH = 16  # of the operator's key on a public address, where it can be guessed
 
@@ -44,7 +44,7 @@ def run_both(settings: Settings) -> None:
     """Run the API with a worker as its child process."""
     if settings.database.startswith("sqlite:"):
         migrate(settings.database)
-    worker = WorkerProcess()
+    worker = WorkerProcess(settings.drain_seconds + STOP_MARGIN_SECONDS)
     try:
         run_api(settings, worker.start)
     finally:
@@ -106,6 +106,8 @@ def run_worker(settings: Settings, *, until_eof: bool) -> None:
     pair(database, Artifacts(settings.artifacts))
     if not until_eof:  # otherwise `serve` has warned already
         _warn_of_exposed_files(settings)
+    else:  # `serve` would only start another
+        settings = settings.model_copy(update={"exit_when_idle": 0.0, "max_worker_jobs": 0})
     stop = threading.Event()
 
     def on_signal(number: int, _frame: Any) -> None:
@@ -129,7 +131,9 @@ class WorkerProcess:
     It stops when this process ends, however it ends: its standard input closes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stop_seconds: float) -> None:
+        """`stop_seconds`: how long to wait for it to stop."""
+        self._stop_seconds = stop_seconds
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._monitor = threading.Thread(target=self._restart, daemon=True)
@@ -144,7 +148,7 @@ class WorkerProcess:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
         if self._monitor.is_alive():
-            self._monitor.join(WORKER_STOP_SECONDS)
+            self._monitor.join(self._stop_seconds)
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
 
