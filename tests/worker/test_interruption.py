@@ -30,6 +30,11 @@ LONG_EPOCHS: dict[str, Any] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def looks_within_epochs(no_looks_within_epochs: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "LOOK_SECONDS", 0.02)
+
+
 def hurried(database: Database, artifacts: Artifacts, pipe: Connection, notice: float) -> Trainer:
     policy = CheckpointPolicy(0.0, frozenset({"last", "state", "predictions"}), drain_seconds=notice)
     return Trainer(database, artifacts, torch.device("cpu"), pipe, ProgressCounter(), policy)
