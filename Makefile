@@ -8,13 +8,13 @@ TORCH_INDEX_URL ?=
 TEST_PROCESSES ?= auto
 PYTEST := $(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile
 # Suites with targets of their own.
-SUITES := faults chaos fuzz browser generated
+SUITES := faults chaos fuzz browser generated cluster
 # What `make test-fast` runs, but for tests that are marked as slow or need Postgres.
 FAST := tests/spec tests/data tests/training tests/store tests/api/test_jobs.py tests/api/test_sweeps.py \
   tests/api/test_plan.py tests/domain tests/stopping
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test-fast test e2e faults chaos fuzz browser generated check bench lock
+.PHONY: help setup demo serve test-fast test e2e faults chaos fuzz browser generated cluster check bench lock
 
 help: ## List the commands, with the time that each takes on two cores
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -66,6 +66,12 @@ generated: setup ## Have a public generator build a client from /openapi.json, a
 	$(BIN)/python -m venv .venv/generator
 	.venv/generator/bin/python -m pip install --quiet -r tests/generated/requirements.txt
 	$(BIN)/pytest tests/generated -rs
+
+cluster: setup ## Use an S3 server, a cluster of Ray and the manifests of Kubernetes (5 minutes)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,cluster]'
+	$(BIN)/python -m venv .venv/cluster
+	.venv/cluster/bin/python -m pip install --quiet -r tests/cluster/requirements.txt
+	$(BIN)/pytest tests/cluster -rs
 
 check: setup ## Lint, check formatting, types and import rules (half a minute)
 	$(BIN)/ruff check

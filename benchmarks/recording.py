@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.sweep import BASE
-from service.artifacts import Artifacts
+from service.artifacts import FolderArtifacts
 from service.data.preprocess.dataset import prepare
 from service.domain.access import DEFAULT_TENANT
 from service.domain.status import Status
@@ -62,7 +62,7 @@ def measure(repetitions: int) -> list[float]:
             migrate(url)
             database = Database(url)
             policy = CheckpointPolicy(10.0, frozenset({"last", "state"}))
-            trainer = Trainer(database, Artifacts(Path(home) / "artifacts"), CPU, pipe, ProgressCounter(), policy)
+            trainer = Trainer(database, FolderArtifacts(Path(home) / "artifacts"), CPU, pipe, ProgressCounter(), policy)
             with database.transaction(DEFAULT_TENANT) as connection:
                 sweep = SweepSpec(base=spec, replicates=JOBS)
                 new = sweeps.prepare(sweep, [sweeps.SweepJob({}, job) for job in jobs], DEFAULT_TENANT)

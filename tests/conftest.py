@@ -14,7 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from service.artifacts import Artifacts
+from service.artifacts import Artifacts, FolderArtifacts
 from service.store.engine import Database, migrate
 from tests.api.job_factory import JobFactory
 from tests.databases import DatabasePool, NoPostgres, postgres_database, postgres_server
@@ -30,6 +30,9 @@ E2E = [
     for place in (
         "e2e",
         "serving",
+        "connections/test_folder.py",
+        "connections/test_query.py",
+        "connections/test_web.py",
         "data/test_jsonl.py",
         "drift/test_process.py",
         "reports/test_loss_intervals.py",
@@ -37,6 +40,7 @@ E2E = [
         "worker/test_trainer_predictions.py",
         "api/test_calibrated_predictions.py",
         "api/test_dataset_files.py",
+        "api/test_dataset_references.py",
         "api/test_dataset_uploads.py",
         "api/test_datasets.py",
         "api/test_drift.py",
@@ -152,7 +156,7 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def artifacts(tmp_path: Path) -> Artifacts:
     """An empty folder of artifacts."""
-    return Artifacts(tmp_path / "artifacts")
+    return FolderArtifacts(tmp_path / "artifacts")
 
 
 @pytest.fixture

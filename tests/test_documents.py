@@ -152,7 +152,7 @@ def test_the_installation_guide_lists_every_extra_for_users() -> None:
     rows = re.findall(r"^\| `(\w+)` \| .+ \|$", (DOCS / "how-to/install.md").read_text("utf-8"), re.MULTILINE)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
-    assert set(rows) == set(project["optional-dependencies"]) - {"dev", "browser"}
+    assert set(rows) == set(project["optional-dependencies"]) - {"dev", "browser", "cluster"}
 
 
 def test_the_index_of_decisions_has_their_titles() -> None:

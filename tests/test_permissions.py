@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from service.artifacts import Artifacts
+from service.artifacts import FolderArtifacts
 from service.cli import app
 from service.cli.permissions import exposed
 from service.settings import Settings
@@ -50,7 +50,7 @@ def test_new_files_are_private_to_the_user_or_group_whatever_the_umask(
 @pytest.mark.parametrize(("umask", "folder", "file"), [(0o077, "0o700", "0o600"), (0o007, "0o770", "0o660")])
 def test_the_umask_decides_the_modes_of_every_kind_of_file(tmp_path: Path, umask: int, folder: str, file: str) -> None:
     os.umask(umask)
-    artifacts = Artifacts(tmp_path / "artifacts")
+    artifacts = FolderArtifacts(tmp_path / "artifacts")
     migrate(f"sqlite:///{tmp_path}/database/x.db")
     database = Database(f"sqlite:///{tmp_path}/database/x.db")
 
@@ -72,7 +72,7 @@ def test_new_files_inherit_the_group_of_a_setgid_folder(tmp_path: Path) -> None:
     root.mkdir()
     root.chmod(0o2770)
 
-    artifacts = Artifacts(root / "artifacts")
+    artifacts = FolderArtifacts(root / "artifacts")
     artifacts.put("checkpoints/job_1/best", b"weights")
 
     assert mode(root / "artifacts/checkpoints/job_1") == "0o2770"
@@ -118,7 +118,7 @@ def test_the_doctor_warns_of_exposed_folders(tmp_path: Path, monkeypatch: pytest
 API, WORKER, GROUP = 64_001, 64_002, 64_003
 AT_WORK = """
 import os, sys
-from service.artifacts import Artifacts
+from service.artifacts import Artifacts, FolderArtifacts
 from service.cli.startup import database_of, read_settings
 from service.settings import Settings
 from service.store import keys
@@ -127,7 +127,7 @@ def work(settings, name):
     with database_of(settings) as database, database.transaction() as connection:
         keys.any_exist(connection)
         connection.exec_driver_sql("CREATE TABLE " + name + " (x INTEGER)")
-    artifacts = Artifacts(settings.artifacts)
+    artifacts = FolderArtifacts(settings.artifacts)
     artifacts.put("datasets/ds_1/" + name, b"x")
     for other in settings.artifacts.glob("datasets/*/*"):
         other.read_bytes()

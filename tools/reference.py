@@ -25,7 +25,7 @@ import bestepoch
 from service import errors
 from service.api.app import create_app
 from service.api.http import problems
-from service.artifacts import Artifacts
+from service.artifacts import FolderArtifacts
 from service.cli import app as command_line
 from service.client.models import Models
 from service.client.served_model import ServedModel
@@ -87,7 +87,7 @@ def application() -> Iterator[FastAPI]:
         url = f"sqlite:///{folder}/reference.db"
         migrate(url)
         database = Database(url)
-        yield create_app(Settings(home=Path(folder)), database, Artifacts(Path(folder)), Predictor())
+        yield create_app(Settings(home=Path(folder)), database, FolderArtifacts(Path(folder)), Predictor())
         database.close()
 
 

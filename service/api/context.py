@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, Protocol, TypeVar
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Path, Request, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security import SecurityScopes
@@ -20,7 +21,7 @@ from service.settings import file_reader_environment
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from threading import Event
 
     from fastapi.dependencies.models import Dependant
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from service.api.middleware.auth import ApiKeyAuthenticator
     from service.api.middleware.prometheus import Metrics
     from service.api.middleware.rate_limit import RateLimiter
+    from service.api.processes.parent_link import ParentLink
     from service.api.quota import StorageQuota
     from service.artifacts import Artifacts
     from service.domain.export import Export
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
     from service.spec.limits import JobLimits
     from service.spec.read_options import ReadOptions
     from service.store.engine import Database, TenantDatabase
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 FILE_SECONDS = 600.0
 FEW_ROWS = 32
@@ -146,6 +151,7 @@ class AppState:
     plan_slots: FairLimiter
     compute_slots: FairLimiter
     report_slots: FairLimiter
+    parent_link: ParentLink | None  # where several API processes share a port
 
     @property
     def file_process_limits(self) -> Allowance:
@@ -184,6 +190,12 @@ class RequestContext:
     def check_quota(self, more: int) -> None:
         """Raise QuotaExceeded unless the tenant may store `more` additional bytes. Blocks."""
         self.state.quota.check(self.database, self.caller.tenant, more)
+
+    async def located(self, find: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`find(...)`, which asks for local paths of artifacts: in a thread if they may have to be fetched first."""
+        if self.state.artifacts.is_local:
+            return find(*args, **kwargs)
+        return await to_thread.run_sync(partial(find, *args, **kwargs))
 
 
 def scopes_of(dependant: Dependant) -> frozenset[str]:

@@ -24,7 +24,7 @@ def migrate() -> None:
 @app.command()
 def doctor() -> None:
     """Check the integrity of database, files and queue; exit code 1 if it finds problems."""
-    from service.artifacts import Artifacts
+    from service.artifacts import ArtifactsConfig, open_artifacts
     from service.cli.permissions import exposed
     from service.cli.startup import open_database, read_settings
     from service.maintenance.doctor import Doctor
@@ -33,7 +33,7 @@ def doctor() -> None:
     database = open_database(settings)
     for warning in exposed(settings):
         typer.echo(f"warning: {warning}")
-    examination = Doctor(database, Artifacts(settings.artifacts))
+    examination = Doctor(database, open_artifacts(ArtifactsConfig.of(settings)))
     for finding in examination.examine():
         typer.echo(str(finding))
     typer.echo(str(examination.findings))
@@ -48,13 +48,13 @@ def collect(
     force: Annotated[bool, typer.Option(help="Delete orphaned files however many there are.")] = False,
 ) -> None:
     """Run the hourly garbage collection now; exit code 1 if it is refused or a file cannot be deleted."""
-    from service.artifacts import Artifacts
+    from service.artifacts import ArtifactsConfig, open_artifacts
     from service.cli.startup import keeping, open_database, read_settings
     from service.maintenance.collector import Collector
 
     settings = read_settings()
     database = open_database(settings)
-    collector = Collector(database, Artifacts(settings.artifacts), keeping(settings))
+    collector = Collector(database, open_artifacts(ArtifactsConfig.of(settings)), keeping(settings))
     try:
         if dry_run:
             for line in collector.preview().lines():
@@ -71,17 +71,20 @@ def collect(
 @app.command()
 def adopt() -> None:
     """Assign the artifacts folder to this database: both get the same deployment id."""
-    from service.artifacts import Artifacts
+    from service.artifacts import ArtifactsConfig, open_artifacts
     from service.cli.startup import open_database, read_settings
     from service.maintenance import deployment_id
 
     settings = read_settings()
     database = open_database(settings)
     try:
-        files, known = deployment_id.adopt(database, Artifacts(settings.artifacts))
+        artifacts = open_artifacts(ArtifactsConfig.of(settings))
+        files, known = deployment_id.adopt(database, artifacts)
     finally:
         database.close()
-    typer.echo(f"{settings.artifacts} belongs to this database now, which references {known:,} of its {files:,} files")
+    typer.echo(
+        f"{artifacts.address('')} belongs to this database now, which references {known:,} of its {files:,} files"
+    )
 
 
 @app.command()

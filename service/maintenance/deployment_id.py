@@ -40,7 +40,7 @@ def mismatch(database: Database, artifacts: Artifacts) -> str | None:
     with database.reading() as connection:
         ours, paired = artifact_refs.deployment_id(connection)
     theirs = artifacts.deployment_id()  # read after the row: a concurrent `pair` writes the file first
-    folder = f"the artifacts folder {artifacts.root}"
+    folder = f"the artifact store {artifacts.address('')}"
     if theirs == ours:
         return None
     if theirs is not None:
@@ -62,13 +62,13 @@ def adopt(database: Database, artifacts: Artifacts) -> tuple[int, int]:
         number += len(keys)
     with database.reading() as connection:
         ours, _ = artifact_refs.deployment_id(connection)
-    _write_id(database, artifacts, ours)
+    _write_id(database, artifacts, ours, replace=True)
     return number, in_use
 
 
-def _write_id(database: Database, artifacts: Artifacts, ours: str) -> None:
+def _write_id(database: Database, artifacts: Artifacts, ours: str, *, replace: bool = False) -> None:
     """File first, then row: concurrent starts write the same id; the next start completes an interrupted pairing."""
-    artifacts.set_deployment_id(ours)
+    artifacts.set_deployment_id(ours, replace=replace)
     with database.transaction() as connection:
         artifact_refs.set_paired(connection)
 

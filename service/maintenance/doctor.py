@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from service.artifacts import TRASH, sha256_of
-from service.errors import StorageError
+from service.artifacts import TRASH
+from service.errors import ServiceError, StorageError
 from service.maintenance import deployment_id
 from service.store.maintenance import garbage, integrity
 from service.store.maintenance.artifact_refs import referenced
@@ -148,21 +148,25 @@ class Doctor:
             with self._database.reading() as connection:
                 in_use = referenced(connection, [file.path])
             if in_use:
-                trashed = self._artifacts.path(f"{TRASH}/{file.path}")
+                trashed = f"{TRASH}/{file.path}"
                 remedy = LOST.get(file.kind, LOST_WEIGHTS)
-                if trashed.exists():
-                    remedy = f"it is in the trash: move {trashed} to {self._artifacts.path(file.path)}"
+                if self._artifacts.size(trashed) is not None:
+                    address = self._artifacts.address
+                    remedy = f"it is in the trash: move {address(trashed)} to {address(file.path)}"
                 yield Violation(file.owner, f"the file of its {file.kind} {problem} ({file.path})", remedy)
 
     def _compare(self, file: FileRef) -> str | None:
-        path = self._artifacts.path(file.path)
         try:
-            size = path.stat().st_size
+            size = self._artifacts.size(file.path)
+            if size is None:
+                return "is missing"
             if size != file.size_bytes:
                 return f"has {_of(size, 'byte')} instead of {file.size_bytes}"
-            return None if sha256_of(path) == file.sha256 else "is corrupt: its SHA-256 differs"
+            return None if self._artifacts.sha256(file.path) == file.sha256 else "is corrupt: its SHA-256 differs"
         except FileNotFoundError:
             return "is missing"
+        except ServiceError as error:
+            return f"cannot be read: {error.detail}"
         except OSError as error:
             return f"cannot be read: {error.strerror}"
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from service.spec.averaging import Ema
 from service.spec.resolve import Resolved
@@ -15,11 +16,14 @@ from service.training import losses, optimizers, schedules
 from service.training.array import NetworkArray
 from service.training.averaging import Average
 from service.training.ensemble import MeanOfHeads
+from service.training.evaluation import outputs_of
+from service.training.generators import generator, row_order
+from service.training.losses import Loss
+from service.training.member_order import batch_size
 from service.training.models import initial_state
-from service.training.order import batch_rows, generator_of, row_order
 from service.training.partial_epoch import LossSums, restore
 from service.training.progress import ProgressCounter
-from service.training.row_sets import MemberRows, Span, batch_sizes, chunk_sizes, stages
+from service.training.row_sets import MemberRows, Span, batch_sizes, stages
 from service.training.scoring import BestEvaluation, EpochMetrics, Score, measured, scores
 from service.training.snapshot import Snapshot
 from service.training.step import Batch, TrainingStep
@@ -35,6 +39,8 @@ CHUNK_VALUES = 2**16  # of a member in the widest layer, per step of evaluation:
 
 class ArrayTrainer:
     """Trains jobs with the same layer shapes as one array; each member has its own rows, on the device."""
+
+    _dropout = "dropout"  # purpose of its generator
 
     def __init__(
         self,
@@ -52,28 +58,38 @@ class ArrayTrainer:
         self._jobs, self._data, self._device = list(jobs), list(data), device
         begun = list(zip(jobs, after, strict=True))
         states = [initial_state(job.graph, job.spec.seed) if at is None else at.weights for job, at in begun]
-        bf16_matmul = jobs[0].spec.precision == "bfloat16"
-        self.array = NetworkArray([job.graph for job in jobs], states, device, bf16_matmul)
+        self.array = self._network(states)
         self._train = self._rows([each.train for each in data])
         self._validation = self._rows([each.validation for each in data])
         # The number of rows in a product may change the bits, so it must not depend on the number of members.
         self._chunk = max(64, CHUNK_VALUES // jobs[0].graph.widest)
-        settings = [job.spec.optimizer for job in jobs]
-        self._optimizer = optimizers.of(settings, self.array.decayed, self.array.rate_factors(settings[0].rates))
+        self._optimizer = self._new_optimizer()
         self._optimizer.resume([0 if at is None else at.steps for at in after])
         for member, at in enumerate(after):
             if at is not None:
                 self._restore(member, at)
-        self._begun = [None if at is None else at.partial for at in after]
+        self._begun: list[Any] = [None if at is None else at.partial for at in after]  # within an epoch, or None
         averages = [None if at is None else at.average for at in after]
         specs = [job.spec for job in jobs]
         self._average = Average(specs, self.array, averages) if specs[0].averaging is not None else None
         self._prepare()
 
+    def _network(self, states: Sequence[State]) -> NetworkArray:
+        bf16_matmul = self._jobs[0].spec.precision == "bfloat16"
+        return NetworkArray([job.graph for job in self._jobs], states, self._device, bf16_matmul)
+
+    def _new_optimizer(self) -> optimizers.Optimizer:
+        settings = [job.spec.optimizer for job in self._jobs]
+        return optimizers.of(settings, self.array.decayed, self.array.rate_factors(settings[0].rates))
+
+    def _moments(self) -> dict[str, Tensor]:
+        """The optimizer's moments, (K, P) each."""
+        return self._optimizer.moments()
+
     def _restore(self, member: int, at: Snapshot) -> None:
         self.array.load_best(member, at.best_weights)
         if at.optimizer:
-            for name, matrix in self._optimizer.moments().items():
+            for name, matrix in self._moments().items():
                 for key, values in self.array.named(matrix).items():
                     values[member] = at.optimizer[f"{name}.{key}"]
 
@@ -84,18 +100,17 @@ class ArrayTrainer:
 
     def snapshot(self, member: int, epoch: int, best_epoch: int, seconds: float) -> Snapshot:
         """A copy of the member's state at the end of `epoch`, or within the next one, after `seconds` of it."""
-        begun = self._begun[member]
-        partial = None if begun is None else replace(begun, seconds=seconds)
-        is_current = best_epoch == epoch and partial is None
+        begun = self._begun[member] and replace(self._begun[member], seconds=seconds)
+        is_current = best_epoch == epoch and begun is None
         best = None if best_epoch == 0 or is_current else self.array.best_state(member)
         moments = {
             f"{name}.{key}": values[member].cpu().clone(memory_format=torch.contiguous_format)
-            for name, matrix in self._optimizer.moments().items()
+            for name, matrix in self._moments().items()
             for key, values in self.array.named(matrix).items()
         }
         average = None if self._average is None else self._average.weights.state(member)
         weights = self.array.state(member)
-        return Snapshot(epoch, self._optimizer.steps(member), best_epoch, weights, best, moments, average, partial)
+        return Snapshot(epoch, self._optimizer.steps(member), best_epoch, weights, best, moments, average, begun)
 
     def keep(self, members: Sequence[int]) -> None:
         """Keep only these members, in this order; the others' weights are dropped."""
@@ -150,9 +165,10 @@ class ArrayTrainer:
         states = [self.array.best_state(member) for member in members]
         best = NetworkArray([job.graph for job in jobs], states, self._device)
         nothing = torch.empty(len(members), 0, best.outputs)
-        _, validation = next(self._outputs(best, self._validation.only(members)), (None, nothing))
+        made = partial(outputs_of, best, chunk=self._chunk, progress=self._progress)
+        _, validation = next(made(self._validation.only(members)), (None, nothing))
         rows = self._rows([data.test] * len(members))
-        _, test = next(self._outputs(best, rows), (None, nothing))
+        _, test = next(made(rows), (None, nothing))
         measured: list[Score | None] = [None] * len(members)
         if rows.sizes[0]:
             y, target = rows.targets(slice(0, 1))[0], data.preprocessing.target
@@ -175,33 +191,42 @@ class ArrayTrainer:
 
     def _prepare(self) -> None:
         """Create what depends on the members."""
-        sizes = [
-            batch_sizes(rows, batch_rows(job, rows)) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
-        ]
-        self._sizes, self.step_counts = sizes, list(map(len, sizes))
+        self._sizes = self._batch_sizes()
+        self.step_counts = list(map(len, self._sizes))
         self._taken = [0 if part is None else part.step for part in self._begun]
-        self._stages = stages([each[taken:] for each, taken in zip(sizes, self._taken, strict=True)])
-        # The bits of a sum depend on its length, so a member's must not depend on other members.
-        self._positions = [
-            min(batch_rows(job, rows) + 1, rows) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
-        ]
+        self._stages = stages([each[taken:] for each, taken in zip(self._sizes, self._taken, strict=True)])
+        self._positions = self._batch_positions()
         self._values = StepValues(3, len(self._jobs), self._device)
         spans = {(span.first, span.end): span.members for stage in self._stages for span in stage.spans}
         self._steps = {bounds: self._step(members) for bounds, members in spans.items()}
 
+    def _batch_sizes(self) -> list[Sequence[int]]:
+        """The rows of each batch of each member."""
+        sizes = zip(self._jobs, self._train.sizes, strict=True)
+        return [batch_sizes(rows, batch_size(job, rows), job.least_batch_rows) for job, rows in sizes]
+
+    def _batch_positions(self) -> list[int]:
+        """The lengths of sums over a batch: bits depend on them, so they must not depend on other members."""
+        sizes = zip(self._jobs, self._train.sizes, strict=True)
+        return [min(batch_size(job, rows) + 1, rows) for job, rows in sizes]
+
+    def _loss(self, members: slice) -> Loss:
+        """The loss of neighbouring members."""
+        specs = [job.spec for job in self._jobs[members]]
+        loss = losses.of(specs, self._train.targets(members), self.array.outputs)
+        heads = self.array.graph.heads
+        return MeanOfHeads(loss, heads) if heads > 1 else loss
+
     def _step(self, members: slice) -> TrainingStep:
         """The training step of neighbouring members, on their part of the array."""
         array, specs = self.array.part(members), [job.spec for job in self._jobs[members]]
-        loss = losses.of(specs, self._train.targets(members), array.outputs)
-        if array.graph.heads > 1:
-            loss = MeanOfHeads(loss, array.graph.heads)
         clip = optimizers.Clipping([spec.optimizer for spec in specs], array.gradient)
         rates, decay, share = self._values.tensors[:, members]
         optimizer, average = self._optimizer.part(members), None
         if self._average is not None and isinstance(specs[0].averaging, Ema):
             average = self._average.weights.part(members), share
         scheduled = schedules.schedules_decay(specs[0].optimizer)
-        return TrainingStep(array, loss, clip, optimizer, rates, decay if scheduled else None, average)
+        return TrainingStep(array, self._loss(members), clip, optimizer, rates, decay if scheduled else None, average)
 
     @torch.inference_mode()
     def _fit(
@@ -209,9 +234,9 @@ class ArrayTrainer:
     ) -> list[float] | None:
         """Train each member on all of its rows once, in its own order; the mean losses, None if interrupted."""
         pairs = [(job.spec.seed, epoch) for job, epoch in zip(self._jobs, epochs, strict=True)]
-        generators = [generator_of("dropout", *pair, self._device) for pair in pairs]
-        for generator, part in zip(generators, self._begun, strict=True):
-            restore(generator, part)
+        generators = [generator(self._dropout, *pair, self._device) for pair in pairs]
+        for own, part in zip(generators, self._begun, strict=True):
+            restore(own, part)
         for (first, end), step in self._steps.items():
             step.array.draw_dropout_from(generators[first:end])
         self._values.begin(values_of(self._jobs, epochs, rates, self.step_counts, self._taken))
@@ -226,7 +251,9 @@ class ArrayTrainer:
             for span, rows in batch:
                 sums.add(span, self._steps[span.first, span.end](rows))
             if interrupt():
-                self._interrupt(sums, generators, before, done)
+                taken = self._count_steps(before, done)
+                self._begun = [*sums.interrupted(taken, generators if self.array.draws else None)]
+                self._prepare()
                 return None
         self._count_steps(before, done)
         if self.interrupted:  # the epoch's end: the next ones are whole
@@ -234,7 +261,7 @@ class ArrayTrainer:
             self._prepare()
         if self._average is not None:
             self._average.end_epoch(epochs, self._stages, self._train, self._train.numbered(orders), self._progress)
-        return sums.means(self._train.sizes)
+        return self._means(*sums.totals())
 
     def _batches(self, orders: Sequence[Tensor]) -> Iterator[list[tuple[Span, Batch]]]:
         """The batches of each step that is left of the epoch; orders: of each member's training rows."""
@@ -244,25 +271,18 @@ class ArrayTrainer:
             for batch in zip(*(self._train.batches(span, stage.steps, numbers) for span in stage.spans), strict=True):
                 yield list(zip(stage.spans, batch, strict=True))
 
-    def _left(self, done: int) -> list[int]:
-        """How many of `done` steps each member has taken: those with fewer batches left have ended before."""
-        return [min(done, count - taken) for count, taken in zip(self.step_counts, self._taken, strict=True)]
+    def _means(self, sums: Tensor, weight: Tensor | None) -> list[float]:
+        """Mean training losses; sums: (K,) of the losses of all rows; weight: (K,) their divisor, None: the rows."""
+        rows = torch.tensor(self._train.sizes, dtype=torch.float64, device=self._device)
+        means: list[float] = (sums / (rows if weight is None else weight)).tolist()
+        return means
 
-    def _count_steps(self, before: Sequence[int], done: int) -> None:
-        """Correct the optimizer's steps of members that have taken fewer than `done`."""
-        own = self._left(done)
-        if len({*own}) > 1 or own[0] < done:
+    def _count_steps(self, before: Sequence[int], done: int) -> list[int]:
+        """Correct the optimizer's steps of members that have taken fewer than `done`; steps of the epoch of each."""
+        own = [min(done, count - taken) for count, taken in zip(self.step_counts, self._taken, strict=True)]
+        if len({*own, done}) > 1:
             self._optimizer.resume([steps + more for steps, more in zip(before, own, strict=True)])
-
-    def _interrupt(self, sums: LossSums, generators: Sequence[Generator], before: Sequence[int], done: int) -> None:
-        """Note where each member is, after `done` steps of this call."""
-        self._count_steps(before, done)
-        taken = [first + own for first, own in zip(self._taken, self._left(done), strict=True)]
-        draws = self.array.draws
-        self._begun = [
-            sums.interrupted(member, step, generators[member] if draws else None) for member, step in enumerate(taken)
-        ]
-        self._prepare()
+        return [taken + more for taken, more in zip(self._taken, own, strict=True)]
 
     def _order(self, pair: tuple[int, int], rows: int) -> Tensor:
         """(N,) the order of a member's training rows; `pair`: seed and epoch."""
@@ -272,26 +292,8 @@ class ArrayTrainer:
     def _score(self, array: NetworkArray, rows: MemberRows, places: Sequence[int]) -> list[Score | None]:
         """The score of each network of `array` in evaluation mode; `places`: of their jobs."""
         found: list[Score | None] = [None] * len(rows.sizes)
-        for members, outputs in self._outputs(array, rows):
+        for members, outputs in outputs_of(array, rows, self._chunk, self._progress):
             specs = [self._jobs[place].spec for place in places[members]]
             y, target = rows.targets(members)[0], self._data[places[members.start]].preprocessing.target
             found[members] = scores(specs, outputs, y, target)
         return found
-
-    def _outputs(self, array: NetworkArray, rows: MemberRows) -> Iterator[tuple[slice, Tensor]]:
-        """(K, N, outputs) in evaluation mode of each group of neighbours on the same rows, if there are any."""
-        outputs: list[list[Tensor]] = [[] for _ in rows.sizes]  # of the first member of each group
-        groups = [members for members in rows.groups if rows.sizes[members.start]]
-        for stage in stages([chunk_sizes(each, self._chunk) for each in rows.sizes]):
-            parts = [array.part(span.members) for span in stage.spans]
-            for step in range(stage.steps):
-                self._progress.value += 1
-                for span, part in zip(stage.spans, parts, strict=True):
-                    x, codes = rows.inputs(span, step)
-                    made = part.forward(x, training=False, codes=codes)[..., : array.outputs]
-                    for members in groups:
-                        if span.first <= members.start < span.end:
-                            own = made[members.start - span.first : members.stop - span.first]
-                            outputs[members.start].append(own)
-        for members in groups:
-            yield members, torch.cat(outputs[members.start], 1)

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from service.training.row_sets import neighbours
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from service.training.losses import BatchLoss
     from service.training.row_sets import Span
@@ -29,6 +29,11 @@ class PartialEpoch:
     losses: Tensor  # (positions in a batch,) float64: sums of the losses so far
     weight: Tensor | None  # () float32: the sum of the rows' weights so far; None: rows have none
     dropout: Tensor | None  # state of the generator of dropout masks; None: nothing is drawn
+
+
+def never() -> bool:
+    """Do not interrupt the epoch."""
+    return False
 
 
 def restore(generator: Generator, part: PartialEpoch | None) -> None:
@@ -63,20 +68,18 @@ class LossSums:
             self._weighted = True
             self._weight[span.members].add_(loss.weight)
 
-    def means(self, sizes: Sequence[int]) -> list[float]:
-        """The mean losses of the epoch; sizes: the training rows of each member."""
-        divisor = (
-            self._weight if self._weighted else torch.tensor(sizes, dtype=torch.float64, device=self._total.device)
-        )
+    def totals(self) -> tuple[Tensor, Tensor | None]:
+        """(K,) sums over the epoch of the losses and of the rows' weights; None: rows have none."""
         sums = [
             self._total[members, : self._positions[members.start]].contiguous().sum(1)
             for members in neighbours(self._positions)
         ]
-        means: list[float] = (torch.cat(sums) / divisor).tolist()
-        return means
+        return torch.cat(sums), self._weight if self._weighted else None
 
-    def interrupted(self, member: int, step: int, generator: Generator | None) -> PartialEpoch:
-        """Where this member is after so many steps of its epoch; the time is not known here."""
-        weight = self._weight[member].cpu().clone() if self._weighted else None
-        losses = self._total[member, : self._positions[member]].cpu().clone()
-        return PartialEpoch(step, 0.0, losses, weight, None if generator is None else generator.get_state())
+    def interrupted(self, steps: Sequence[int], generators: Sequence[Generator] | None) -> Iterator[PartialEpoch]:
+        """Where each member is after so many steps of its epoch; the time is not known here."""
+        for member, step in enumerate(steps):
+            weight = self._weight[member].cpu().clone() if self._weighted else None
+            losses = self._total[member, : self._positions[member]].cpu().clone()
+            dropout = None if generators is None else generators[member].get_state()
+            yield PartialEpoch(step, 0.0, losses, weight, dropout)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
 from typing import TYPE_CHECKING
 
+from service.artifacts import ArtifactsConfig
+from service.concurrency.cores import cpu_count
 from service.worker.protocol import CheckpointPolicy, TrainerConfig
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def trainer_configs(settings: Settings, worker: str, gpus: int) -> list[TrainerConfig]:
     """One for each trainer."""
-    count = settings.trainers or gpus or os.cpu_count() or 1
+    count = settings.trainers or gpus or cpu_count()
     policy = CheckpointPolicy(
         settings.save_seconds,
         frozenset(settings.keep.split(",")),
@@ -28,12 +29,12 @@ def trainer_configs(settings: Settings, worker: str, gpus: int) -> list[TrainerC
             worker=worker,
             database_url=settings.database,
             statement_seconds=settings.statement_seconds,
-            artifacts=settings.artifacts,
+            artifacts=ArtifactsConfig.of(settings),
             log_file=settings.logs / f"{socket.gethostname()}-{number}.log",
             log_format=settings.log_format,
             device=settings.device,
             gpu=number,
-            threads=settings.trainer_threads or os.cpu_count() or 1,
+            threads=settings.trainer_threads or cpu_count(),
             checkpoints=policy,
         )
         for number in range(count)

@@ -6,13 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from service.artifacts import ArtifactsConfig
 from service.store.jobs.claim import Claim
 from service.worker.superseded_checkpoints import SUPERSEDED_BYTES
 
 STOP: Literal["stop"] = "stop"
 DONE: Literal["done"] = "done"
 
-ToTrainer = list[Claim] | Literal["stop"]
+
+@dataclass(frozen=True)
+class RankTask:
+    """One rank of a job that trains on several devices; rank 0 leads."""
+
+    claim: Claim
+    rank: int
+    address: str
+    """Of this machine, where the other ranks reach it."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank decides and records."""
+        return self.rank == 0
+
+
+ToTrainer = list[Claim] | RankTask | Literal["stop"]
 
 
 class SharedNumber(Protocol):
@@ -38,7 +55,7 @@ class TrainerConfig:
     worker: str
     database_url: str
     statement_seconds: float  # timeout of a database statement
-    artifacts: Path
+    artifacts: ArtifactsConfig
     log_file: Path
     log_format: str
     device: str  # auto, cpu or cuda

@@ -87,7 +87,7 @@ def resume(artifacts: Artifacts, attempt: Attempt, saved: Sequence[SavedState], 
 
 def _read(artifacts: Artifacts, state: Checkpoint, rows: Sequence[Epoch]) -> tuple[ResumePoint, dict[str, str]]:
     """The resume point, and the fingerprint of the machine that made it."""
-    data = artifacts.path(state.path).read_bytes()
+    data = artifacts.path(state.path, state.sha256).read_bytes()
     if hashlib.sha256(data).hexdigest() != state.sha256:
         raise CheckpointCorrupt("the saved state has changed")
     snapshot, made_by = from_bytes(data)

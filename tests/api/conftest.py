@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from service.api.app import create_app
 from service.api.connections.server import Server
 from service.api.models import publish
-from service.artifacts import Artifacts
+from service.artifacts import Artifacts, FolderArtifacts
 from service.data.processes.runner import Allowance
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.export import Export, ExportedJob
@@ -137,7 +137,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def artifacts(settings: Settings) -> Artifacts:
-    return Artifacts(settings.artifacts)
+    return FolderArtifacts(settings.artifacts)
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from service.api.app import create_app
-from service.artifacts import Artifacts
+from service.artifacts import Artifacts, FolderArtifacts
 from service.concurrency.cancellation import current
-from service.concurrency.fair_slots import FairLimiter
+from service.concurrency.fair_slots import FairLimiter, FairSlots
 from service.data.preprocess.dataset import prepare
 from service.data.processes import preview
 from service.domain.export import Export
@@ -76,7 +76,7 @@ def readers() -> list[int]:
 def test_an_upload_is_cancelled_when_its_client_disconnects(tmp_path: Path, database: Database) -> None:
     settings = Settings(home=tmp_path)
     file = json.dumps({f"key{i}": i for i in range(9_000)}).encode()  # takes some 20 seconds
-    app = create_app(settings, database, Artifacts(settings.artifacts), CoinPredictor())
+    app = create_app(settings, database, FolderArtifacts(settings.artifacts), CoinPredictor())
 
     with serving(app) as (_, url):
         with connections(url) as clients:
@@ -121,11 +121,13 @@ def test_exports_are_cancelled_when_their_clients_disconnect(
 @contextmanager
 def held_slot(limiter: FairLimiter, tenant: str) -> Iterator[None]:
     """The tenant holds a slot in this context; one must be free for it."""
-    assert limiter._enqueue(tenant, lambda: None).granted
+    slots = limiter._slots
+    assert isinstance(slots, FairSlots)
+    assert slots._enqueue(tenant, lambda: None).granted
     try:
         yield
     finally:
-        limiter._release(tenant)
+        slots._release(tenant)
 
 
 def test_previews_and_sweeps_do_not_wait_for_uploads(client: TestClient, app: FastAPI) -> None:
@@ -245,7 +247,7 @@ def test_a_preview_of_a_small_parquet_file_with_long_texts_is_limited(tmp_path: 
     settings = Settings(home=tmp_path)
     file = parquet("SELECT repeat('x', 500_000) AS long, range AS n FROM range(100)")
 
-    with TestClient(create_app(settings, database, Artifacts(settings.artifacts), CoinPredictor())) as client:
+    with TestClient(create_app(settings, database, FolderArtifacts(settings.artifacts), CoinPredictor())) as client:
         dataset = client.post("/v1/datasets", content=file).json()
         response = client.get(f"/v1/datasets/{dataset['id']}/preview?rows=100")
 

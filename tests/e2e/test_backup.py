@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 
 from examples.local_service import running_service
-from service.artifacts import Artifacts
+from service.artifacts import FolderArtifacts
 from service.maintenance.doctor import Doctor
 from service.store.engine import Database, sqlite_module
 from tests.documents import DOCS, blocks
@@ -69,7 +69,7 @@ def test_every_row_of_a_backup_of_a_training_service_finds_its_file(tmp_path: Pa
         run(line, new, tmp_path)
 
     database = Database(f"sqlite:///{new / '.bestepoch/bestepoch.db'}")
-    doctor = Doctor(database, Artifacts(new / ".bestepoch/artifacts"))
+    doctor = Doctor(database, FolderArtifacts(new / ".bestepoch/artifacts"))
     wrong = [str(each) for each in doctor.examine()]
     database.close()
     assert wrong == []

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from service.api.app import create_app
-from service.artifacts import Artifacts
+from service.artifacts import FolderArtifacts
 from service.settings import Settings
 from service.store import migrations
 from service.store.engine import Database, migrate
@@ -67,7 +67,7 @@ def test_a_worker_of_the_last_release_trains_what_this_version_has_queued(
         config = migrations.alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, ITS_REVISION)
-    settings, artifacts = Settings(home=tmp_path), Artifacts(tmp_path / "artifacts")
+    settings, artifacts = Settings(home=tmp_path), FolderArtifacts(tmp_path / "artifacts")
     spec = {"data": {"kind": "synthetic", "rows": 200}, "max_epochs": 3}
 
     with worker(last_release, tmp_path, blank_database_url) as old:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, update
 
-from service.artifacts import Artifacts
+from service.artifacts import Artifacts, FolderArtifacts
 from service.domain.access import DEFAULT_TENANT
 from service.domain.checkpoint import CheckpointKind
 from service.domain.status import Status
@@ -106,7 +106,7 @@ def test_a_row_committed_while_files_are_listed_keeps_its_file(
 ) -> None:
     key = "datasets/ds_1/data.parquet"
     put(artifacts, key)
-    real = Artifacts.files
+    real = FolderArtifacts.files
 
     def row_appears_late(self: Artifacts):  # type: ignore[no-untyped-def]
         yield from real(self)
@@ -115,7 +115,7 @@ def test_a_row_committed_while_files_are_listed_keeps_its_file(
 
     collect_once(job_factory)
     advance_clock(job_factory.database)
-    monkeypatch.setattr(Artifacts, "files", row_appears_late)
+    monkeypatch.setattr(FolderArtifacts, "files", row_appears_late)
     collect_once(job_factory)
 
     assert artifacts.path(key).exists()

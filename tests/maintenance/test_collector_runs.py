@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from service.artifacts import Artifacts
+from service.artifacts import Artifacts, FolderArtifacts
 from service.errors import Misconfigured
 from service.maintenance import collector as collector_module
 from service.maintenance.collector import DAY, Collector, RetentionPolicy
@@ -39,7 +39,7 @@ def immovable(folder: Path) -> Iterator[None]:
 
 def test_several_processes_make_one_collection_per_hour(job_factory: JobFactory, artifacts: Artifacts) -> None:
     stop = threading.Event()
-    collectors = [Collector(job_factory.database, Artifacts(artifacts.root), RetentionPolicy()) for _ in range(2)]
+    collectors = [Collector(job_factory.database, FolderArtifacts(artifacts.root), RetentionPolicy()) for _ in range(2)]
     threads = [threading.Thread(target=collector.run, args=(stop,)) for collector in collectors]
 
     for thread in threads:
@@ -97,7 +97,7 @@ def test_unexpected_errors_do_not_end_the_collector_thread(
         raise RuntimeError("unexpected")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Artifacts, "files", broken)
+        patch.setattr(FolderArtifacts, "files", broken)
         with monkeypatch.context() as worse:
             worse.setattr(garbage, "count", broken)  # both fail for the same reason
             thread.start()
@@ -134,4 +134,4 @@ def test_the_folder_of_another_database_is_left_alone(
     thread.join(5)
 
     assert keys(artifacts) == {"checkpoints/job_0/a"}
-    assert "garbage collection refused: the artifacts folder" in caplog.text
+    assert "garbage collection refused: the artifact store" in caplog.text

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from service.artifacts import Artifacts
+from service.artifacts import Artifacts, FolderArtifacts
 from service.errors import Misconfigured
 from service.maintenance.deployment_id import adopt, mismatch, pair
 from service.store.engine import Database, migrate
@@ -33,7 +33,7 @@ def id_of(database: Database) -> tuple[str, bool]:
 
 
 def test_concurrent_starts_give_a_new_database_and_folder_the_same_id(database: Database, artifacts: Artifacts) -> None:
-    starts = [threading.Thread(target=pair, args=(database, Artifacts(artifacts.root))) for _ in range(8)]
+    starts = [threading.Thread(target=pair, args=(database, FolderArtifacts(artifacts.root))) for _ in range(8)]
     for start in starts:
         start.start()
     for start in starts:
@@ -55,7 +55,7 @@ def test_a_start_during_the_pairing_of_another_one_succeeds(
             calls.append("")
             if len(calls) == 2:
                 monkeypatch.undo()
-                pair(database, Artifacts(artifacts.root))
+                pair(database, FolderArtifacts(artifacts.root))
             return real(*arguments)
 
         monkeypatch.setattr(owner, name, first_another)
@@ -134,7 +134,7 @@ def test_an_interrupted_pairing_is_completed_at_the_next_start(database: Databas
 @pytest.mark.parametrize("command", ["serve", "api", "worker"])
 def test_a_start_with_an_empty_database_is_refused_and_deletes_nothing(tmp_path: Path, command: str) -> None:
     """The folder has seven files that are two days old."""
-    artifacts = Artifacts(tmp_path / "artifacts")
+    artifacts = FolderArtifacts(tmp_path / "artifacts")
     for number in range(7):
         key = f"checkpoints/job_{number}/1-best-1.safetensors"
         artifacts.put(key, b"x")
@@ -164,7 +164,7 @@ def bestepoch(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_adopt_resolves_the_mismatch(tmp_path: Path) -> None:
-    artifacts = Artifacts(tmp_path / "artifacts")
+    artifacts = FolderArtifacts(tmp_path / "artifacts")
     artifacts.put("checkpoints/job_0/a", b"x")
     migrate(f"sqlite:///{tmp_path / 'bestepoch.db'}")
 
@@ -174,7 +174,7 @@ def test_adopt_resolves_the_mismatch(tmp_path: Path) -> None:
     collected = bestepoch(tmp_path, "collect")
 
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr.startswith("bestepoch: the artifacts folder ")
+    assert refused.stderr.startswith("bestepoch: the artifact store ")
     assert adopted.stdout.strip().endswith("belongs to this database now, which references 0 of its 1 files")
     assert listed.stdout.splitlines() == [
         "checkpoints/job_0/a  would be removed in 24.0 hours",

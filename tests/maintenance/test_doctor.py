@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from service.artifacts import Artifacts
+from service.artifacts import FolderArtifacts
 from service.domain.access import DEFAULT_TENANT
 from service.domain.checkpoint import CheckpointKind
 from service.domain.job_file import JobFile, JobFileKind
@@ -267,7 +267,7 @@ def test_the_folder_of_another_database_is_reported_first(job_factory: JobFactor
 
     first, second = examined(job_factory)
 
-    assert first.startswith("artifacts: the artifacts folder ")
+    assert first.startswith("artifacts: the artifact store ")
     assert "belongs to another database: its id is dep_of_another" in first
     assert "run `bestepoch adopt`" in first
     assert second.startswith(f"{job_id}: the file of its best is missing")
@@ -307,7 +307,7 @@ def test_every_column_with_an_artifact_key_is_named_path() -> None:
 def test_the_command_exits_with_1_if_there_are_problems(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'bestepoch.db'}"
     migrate(url)
-    job_factory = JobFactory(Database(url), Artifacts(tmp_path / "artifacts"))
+    job_factory = JobFactory(Database(url), FolderArtifacts(tmp_path / "artifacts"))
     job_id = trained(job_factory)
     environment = {**os.environ, "BESTEPOCH_HOME": str(tmp_path)}
 

@@ -19,7 +19,7 @@ from service.store.schema import Utc
 from tests.specs import synthetic
 from tests.store.records import claim, job
 
-SINCE_0020 = ("trial", "epoch_limit", "worker_labels", "suits_preemptible")
+SINCE_0020 = ("trial", "epoch_limit", "worker_labels", "suits_preemptible", "ranks")
 COLUMN = {"name": "size", "type": "number", "missing": 0, "distinct": 3, "min": 1.0, "max": 3.0}
 
 

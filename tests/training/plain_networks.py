@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from service.data.preprocess.dataset import Rows
 from service.spec.resolve import Resolved
+from service.training.generators import row_order
 from service.training.models import initial_state
-from service.training.order import row_order
 
 FEATURES, EPOCHS, BATCH = 7, 3, 16
 State = dict[str, Tensor]

@@ -13,9 +13,9 @@ from torch.optim import swa_utils
 from service.data.preprocess.dataset import prepare
 from service.spec.resolve import Resolved
 from service.training.epoch import ArrayTrainer
+from service.training.generators import row_order
 from service.training.loop import ResumePoint, Training
 from service.training.models import build, initial_state
-from service.training.order import row_order
 from service.training.row_sets import batches
 from service.training.snapshot import from_bytes, to_bytes
 from tests.specs import synthetic

@@ -81,7 +81,7 @@ def read_members(context: RequestContext, chosen: Sequence[Chosen]) -> tuple[lis
     total = sum(each.weight for each in chosen)
     members, merged = list[NewMember](), None
     for each, (job, checkpoint, predictions) in zip(chosen, found, strict=True):
-        described = read_preprocessing(context.state.artifacts.path(checkpoint.path), checkpoint)
+        described = read_preprocessing(context.state.artifacts.path(checkpoint.path, checkpoint.sha256), checkpoint)
         if merged is None:
             merged = described
         elif differing := _difference(merged, described):

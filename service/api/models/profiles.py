@@ -48,7 +48,7 @@ def require_profile(context: RequestContext, served: ServedVersion, seconds: flo
         found = version_files.find(connection, served.name, served.version, VersionFileKind.profile)
         key = f"{version_files.folder(connection, served.name, served.version)}/profile-{FORMAT}.json"
     if found is not None and found.path == key and _is_intact(context, found):
-        return StoredFile(context.state.artifacts.path(key), found.sha256)
+        return StoredFile(context.state.artifacts.path(key, found.sha256), found.sha256)
     members = _members(context, served)
     limits = context.state.file_process_limits
     limits = limits if seconds is None else limits.model_copy(update={"seconds": seconds})
@@ -60,16 +60,16 @@ def require_profile(context: RequestContext, served: ServedVersion, seconds: flo
             raise Conflict(f"the training rows cannot be profiled: {error.detail}") from error
         size, sha256 = target.stat().st_size, sha256_of(target)
         context.check_quota(size)
-        context.state.artifacts.adopt(target, key)
+        context.state.artifacts.adopt(target, key, replace=True)
     file = VersionFile(kind=VersionFileKind.profile, sha256=sha256, size_bytes=size, path=key)
     with context.database.transaction() as connection:
         version_files.replace(connection, served.name, served.version, file)
-    return StoredFile(context.state.artifacts.path(key), sha256)
+    return StoredFile(context.state.artifacts.path(key, sha256), sha256)
 
 
 def _is_intact(context: RequestContext, file: VersionFile) -> bool:
     try:
-        return sha256_of(context.state.artifacts.path(file.path)) == file.sha256
+        return sha256_of(context.state.artifacts.path(file.path, file.sha256)) == file.sha256
     except OSError:
         return False
 
@@ -83,11 +83,11 @@ def _members(context: RequestContext, served: ServedVersion) -> list[ProfiledMem
     path = context.state.artifacts.path
     return [
         ProfiledMember(
-            checkpoint=path(file.path),
+            checkpoint=path(file.path, file.sha256),
             spec=member.spec,
             weight=member.weight,
             table=tables[data_of(member.spec)],
-            predictions=None if file.predictions is None or not one_table else path(file.predictions[0]),
+            predictions=None if file.predictions is None or not one_table else path(*file.predictions),
         )
         for member, file in zip(members, served.members, strict=True)
     ]
@@ -107,7 +107,7 @@ def _table(context: RequestContext, member: ModelMember) -> Path | None:
             "version from jobs whose data set exists"
         )
         raise Conflict(message) from error
-    path = context.state.artifacts.path(key)
+    path = context.state.artifacts.path(key, sha256)
     try:
         same = sha256_of(path) == sha256
     except OSError:

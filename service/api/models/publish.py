@@ -86,10 +86,10 @@ def _ref(context: RequestContext, members: Sequence[NewMember]) -> ModelRef:
     return ModelRef(
         tuple(
             Member(
-                str(path(new.path)),
+                str(path(new.path, new.member.sha256)),
                 new.member.sha256,
                 new.member.weight,
-                None if new.predictions is None else (str(path(new.predictions.path)), new.predictions.sha256),
+                _predictions(context, new),
                 data_of(new.member.spec),
             )
             for new in members
@@ -97,10 +97,16 @@ def _ref(context: RequestContext, members: Sequence[NewMember]) -> ModelRef:
     )
 
 
+def _predictions(context: RequestContext, new: NewMember) -> tuple[str, str] | None:
+    """Path and SHA-256 of the predictions that the member's job has kept."""
+    kept = new.predictions
+    return None if kept is None else (str(context.state.artifacts.path(kept.path, kept.sha256)), kept.sha256)
+
+
 def _metrics(context: RequestContext, members: Sequence[NewMember]) -> VersionMetrics:
     """Metrics of the average on held-out rows, if all members have kept predictions of rows of the same data."""
     files = [
-        (context.state.artifacts.path(new.predictions.path), new.member.weight)
+        (context.state.artifacts.path(new.predictions.path, new.predictions.sha256), new.member.weight)
         for new in members
         if new.predictions is not None
     ]

@@ -46,8 +46,8 @@ def version_report_inputs(context: RequestContext, served: ServedVersion) -> Rep
     for file, job, member in zip(served.members, resolved, members, strict=True):
         assert file.predictions is not None
         key, sha256 = file.predictions
-        checkpoint = StoredFile(path(file.path), file.sha256)
-        reported.append(ReportedMember(StoredFile(path(key), sha256), checkpoint, job, member.weight))
+        checkpoint = StoredFile(path(file.path, file.sha256), file.sha256)
+        reported.append(ReportedMember(StoredFile(path(key, sha256), sha256), checkpoint, job, member.weight))
     return ReportInputs(tuple(reported), table, reason, (served.name, served.version))
 
 
@@ -94,4 +94,4 @@ def _table(context: RequestContext, member: ModelMember) -> tuple[StoredFile | N
             profile = datasets.get(connection, data.id).profile
     except NotFound:
         return None, None, DELETED
-    return StoredFile(context.state.artifacts.path(key), sha256), profile, None
+    return StoredFile(context.state.artifacts.path(key, sha256), sha256), profile, None

@@ -82,7 +82,7 @@ def _predictions(context: RequestContext, job_id: str) -> Path:
     if kept is None:
         message = f"the job {job_id!r} has kept no predictions of validation rows, which `greedy` compares: {_INSTEAD}"
         raise conflict("/from/select", message)
-    return context.state.artifacts.path(kept.path)
+    return context.state.artifacts.path(kept.path, kept.sha256)
 
 
 def points_of(context: RequestContext, sweep_id: str) -> list[list[SweepResult]]:

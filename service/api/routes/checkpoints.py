@@ -120,8 +120,11 @@ async def with_weights(
 ) -> tuple[Checkpoint, T]:
     """The checkpoint, and the result of `use(checkpoint, path of its file)`; retried as `with_current` does."""
     read, key = partial(read_checkpoint, context, job_id, kind), (context.caller.tenant, job_id, kind)
-    path = context.state.artifacts.path
-    return await with_current(context, read, key, lambda found: use(found, path(found.path)))
+
+    async def use_file(found: Checkpoint) -> T:
+        return await use(found, await context.located(context.state.artifacts.path, found.path, found.sha256))
+
+    return await with_current(context, read, key, use_file)
 
 
 async def with_current(

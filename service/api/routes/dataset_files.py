@@ -63,14 +63,15 @@ async def download_dataset(
 def _stored(context: RequestContext, dataset_id: str) -> tuple[BinaryIO, str]:
     """The open Parquet file, readable even after it is deleted, and its SHA-256."""
     with context.database.reading() as connection:
-        dataset, key = datasets.get(connection, dataset_id), datasets.path_of(connection, dataset_id)
-    return _open(context.state.artifacts.path(key)), dataset.parquet_sha256
+        key, sha256 = datasets.file_of(connection, dataset_id)
+    return _open(context.state.artifacts.path(key, sha256)), sha256
 
 
 def _as_csv(context: RequestContext, dataset_id: str) -> tuple[BinaryIO, str]:
     """The table as an open, already unlinked CSV file, and its SHA-256."""
     with context.database.reading() as connection:
-        parquet = context.state.artifacts.path(datasets.path_of(connection, dataset_id))
+        file = datasets.file_of(connection, dataset_id)
+    parquet = context.state.artifacts.path(*file)
     _open(parquet).close()  # raises DatasetCorrupt if the file is missing
     with context.state.artifacts.scratch() as folder:
         csv = folder / "table.csv"

@@ -84,8 +84,9 @@ def export_checkpoint(
             dataset = None
         kept = job_files.find(connection, job_id, JobFileKind.predictions)
     path = context.state.artifacts.path
-    predictions = None if kept is None else (str(path(kept.path)), kept.sha256)
-    ref = ModelRef((Member(str(path(checkpoint.path)), checkpoint.sha256, predictions=predictions),))
+    predictions = None if kept is None else (str(path(kept.path, kept.sha256)), kept.sha256)
+    weights = str(path(checkpoint.path, checkpoint.sha256))
+    ref = ModelRef((Member(weights, checkpoint.sha256, predictions=predictions),))
     of = ExportedJob(job=job, dataset=dataset, history=history)
     asked = Export(format=format, of=of, calibrated=calibrated, tables=_tables(context, ids))
     context.state.predictor.export(ref, asked, target)
@@ -108,11 +109,11 @@ def export_version(
 
 def _tables(context: RequestContext, ids: Iterable[str]) -> dict[str, Path]:
     """The paths of the tables of these data sets, by id, without those of deleted ones."""
-    paths = {}
+    files = {}
     with context.database.reading() as connection:
         for dataset_id in ids:
             try:
-                paths[dataset_id] = context.state.artifacts.path(datasets.path_of(connection, dataset_id))
+                files[dataset_id] = datasets.file_of(connection, dataset_id)
             except NotFound:
                 continue
-    return paths
+    return {dataset_id: context.state.artifacts.path(*file) for dataset_id, file in files.items()}

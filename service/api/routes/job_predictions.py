@@ -156,7 +156,7 @@ def find_kept(context: RequestContext, job_id: str) -> JobFile:
 
 
 def _path(context: RequestContext, kept: JobFile) -> Path:
-    path = context.state.artifacts.path(kept.path)
+    path = context.state.artifacts.path(kept.path, kept.sha256)
     if not path.exists():
         raise PredictionsCorrupt("the file of the predictions is missing")
     return path

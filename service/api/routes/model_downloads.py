@@ -55,7 +55,8 @@ async def download_model(
     """
     served, format_ = await served_at(context, model), CheckpointFormat(format)
     version = await run_in_threadpool(_version, context, served)
-    write = partial(export_version, context, version, ref_of(context, served), format_, calibrated=calibrated)
+    ref = await context.located(ref_of, context, served)
+    write = partial(export_version, context, version, ref, format_, calibrated=calibrated)
     slots = context.state.export_slots
     file, sha256 = await expensive_work.run(context, request, slots, written, context, write)
     filename = f"{served.name}-{served.version}{format_.file_ending(calibrated=calibrated)}"
@@ -84,7 +85,8 @@ async def download_model_member(
     """The weights of one member, also after its job has been deleted. The SHA-256 of the file is its ETag."""
     served = await served_at(context, model)
     member = await run_in_threadpool(_member, context, served, job)
-    path, sha256 = context.state.artifacts.path(member.path), member.sha256
+    path = await context.located(context.state.artifacts.path, member.path, member.sha256)
+    sha256 = member.sha256
     if format == "safetensors":
         file = await run_in_threadpool(opened, path, "the member's file")
     else:

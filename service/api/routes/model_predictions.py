@@ -130,7 +130,7 @@ async def predict_file_by_model(
         raise InvalidRequest("`shadow` compares rows in JSON; predict the file by both versions to compare them")
     format_ = format_of(request)
     served = await served_at(context, model)
-    model_ref = ref_of(context, served)
+    model_ref = await context.located(ref_of, context, served)
     await check_interval(context, model_ref, options)
     async with received(context, request, reservation) as source:
         work = predicted_file, context, model_ref, options, source, format_
@@ -168,7 +168,7 @@ async def predict_by_model(
     """
     served = await served_at(context, model)
     by = {"model": {"name": served.name, "version": served.version, "alias": served.alias}}
-    model_ref = ref_of(context, served)
+    model_ref = await context.located(ref_of, context, served)
     more = None if shadow is None else partial(_shadow, context, served.name, shadow, asked.rows, options)
     answer = await predicted_rows(context, request, model_ref, options, asked.rows, by, headers_of(served), more)
     context.state.sampler.add(context.caller.tenant, served, asked.rows)
@@ -210,14 +210,14 @@ async def served_at(context: RequestContext, address: str) -> ServedVersion:
 
 
 def ref_of(context: RequestContext, served: ServedVersion) -> ModelRef:
-    """The files of the version, and their weights, for the predictor."""
+    """The files of the version, and their weights, for the predictor. Blocks if they have to be fetched."""
     return ModelRef(tuple(_member(context, each) for each in served.members), served.calibration or UNCALIBRATED)
 
 
 def _member(context: RequestContext, served: ServedMember) -> Member:
     path, kept = context.state.artifacts.path, served.predictions
-    predictions = None if kept is None else (str(path(kept[0])), kept[1])
-    return Member(str(path(served.path)), served.sha256, served.weight, predictions)
+    predictions = None if kept is None else (str(path(*kept)), kept[1])
+    return Member(str(path(served.path, served.sha256)), served.sha256, served.weight, predictions)
 
 
 def headers_of(served: ServedVersion) -> dict[str, str]:

@@ -84,7 +84,7 @@ def _built(context: RequestContext, served: ServedVersion) -> bytes:
             context.check_quota(len(found))
         except QuotaExceeded:
             return found
-        context.state.artifacts.adopt(target, key)
+        context.state.artifacts.adopt(target, key, replace=True)
     with context.database.transaction() as connection:
         version_files.replace(connection, served.name, served.version, file)
     return found

@@ -80,8 +80,12 @@ async def predict_file(
 ) -> Response:
     """See `predict`. The file is streamed through the disk, never whole in memory."""
     format_ = format_of(request)
+
+    async def check(best: BestEpoch) -> None:
+        await check_interval(context, await context.located(model_of, context, best), options)
+
     # Checked before the body is read: without a best epoch it would be refused anyway.
-    await with_best(context, job_id, lambda best: check_interval(context, model_of(context, best), options))
+    await with_best(context, job_id, check)
     async with received(context, request, reservation) as source:
 
         def answer(best: BestEpoch) -> PredictedFile:

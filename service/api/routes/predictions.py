@@ -163,7 +163,8 @@ async def predict(
 
     async def answer(best: BestEpoch) -> Response:
         by = {"checkpoint": {"epoch": best.checkpoint.epoch, "sha256": best.checkpoint.sha256}}
-        return await predicted_rows(context, request, model_of(context, best), options, asked.rows, by)
+        ref = await context.located(model_of, context, best)
+        return await predicted_rows(context, request, ref, options, asked.rows, by)
 
     _, response = await with_best(context, job_id, answer)
     return response
@@ -219,10 +220,11 @@ class BestEpoch(NamedTuple):
 
 
 def model_of(context: RequestContext, best: BestEpoch) -> ModelRef:
-    """The model of a job: one checkpoint."""
+    """The model of a job: one checkpoint. Blocks if its files have to be fetched."""
     path, kept = context.state.artifacts.path, best.predictions
-    predictions = None if kept is None else (str(path(kept.path)), kept.sha256)
-    return ModelRef((Member(str(path(best.checkpoint.path)), best.checkpoint.sha256, predictions=predictions),))
+    predictions = None if kept is None else (str(path(kept.path, kept.sha256)), kept.sha256)
+    weights = str(path(best.checkpoint.path, best.checkpoint.sha256))
+    return ModelRef((Member(weights, best.checkpoint.sha256, predictions=predictions),))
 
 
 async def with_best(

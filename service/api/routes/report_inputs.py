@@ -25,20 +25,20 @@ def report_inputs(context: RequestContext, job_id: str, predictions: JobFile) ->
     """The inputs of the report on an ended job. Raises NotFound, Conflict for a spec of a newer version."""
     spec = read_job(context, job_id).known_spec
     best = read_checkpoint(context, job_id, CheckpointKind.best)
-    artifacts, table, reason = context.state.artifacts, None, None
+    path, file, reason = context.state.artifacts.path, None, None
     with context.database.reading() as connection:
         resolved = resolutions.of_job(connection, job_id, spec)
         if isinstance(spec.data, DatasetData):
             try:
-                path, sha256 = datasets.file_of(connection, spec.data.id)
-                table = StoredFile(artifacts.path(path), sha256)
+                file = datasets.file_of(connection, spec.data.id)
             except NotFound:
                 reason = DELETED
     if resolved is None and reason is None:
         reason = UNKNOWN
     member = ReportedMember(
-        predictions=StoredFile(artifacts.path(predictions.path), predictions.sha256),
-        checkpoint=StoredFile(artifacts.path(best.path), best.sha256),
+        predictions=StoredFile(path(predictions.path, predictions.sha256), predictions.sha256),
+        checkpoint=StoredFile(path(best.path, best.sha256), best.sha256),
         resolved=resolved,
     )
+    table = None if file is None else StoredFile(path(*file), file[1])
     return ReportInputs((member,), table, reason)

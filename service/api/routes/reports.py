@@ -96,7 +96,7 @@ def _stored(context: RequestContext, job_id: str) -> bytes | None:
 
 def read_intact(context: RequestContext, key: str, sha256: str) -> bytes | None:
     """The bytes of a stored file; None if it is missing or damaged."""
-    path = context.state.artifacts.path(key)
+    path = context.state.artifacts.path(key, sha256)
     try:
         return path.read_bytes() if sha256_of(path) == sha256 else None
     except OSError:
@@ -126,7 +126,7 @@ def _built(context: RequestContext, job_id: str) -> bytes:
             context.check_quota(len(found))
         except QuotaExceeded:
             return found
-        context.state.artifacts.adopt(target, key)
+        context.state.artifacts.adopt(target, key, replace=True)
     with context.database.transaction() as connection:
         job_files.replace(connection, job_id, file, context.caller.tenant)
     return found

@@ -24,6 +24,7 @@ CLAIMABLE = and_(
     KNOWN,
     jobs.c.device_request.in_(bindparam("devices", expanding=True)),
     jobs.c.worker_labels.in_(bindparam("labels", expanding=True)),
+    jobs.c.ranks <= bindparam("ranks", value=1),
 )
 _OF_TENANT = jobs.c.tenant == bindparam("tenant"), jobs.c.failures == 0
 
@@ -41,11 +42,13 @@ class Claimant:
     """How many of its trainers are idle: they share the queued jobs evenly."""
     labels: Collection[str] = ("",)
     """The subsets of its labels, as text; jobs that ask for other labels stay queued."""
+    ranks: int = 1
+    """The largest number of devices of a job that it can start now; jobs on more devices stay queued."""
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Which jobs it can claim: the parameters of `CLAIMABLE`."""
-        return {"devices": ["auto", *self.devices], "labels": list(self.labels)}
+        return {"devices": ["auto", *self.devices], "labels": list(self.labels), "ranks": self.ranks}
 
 
 def in_turn(connection: Connection, by: Claimant, max_running: int) -> Sequence[str]:

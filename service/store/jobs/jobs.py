@@ -158,6 +158,7 @@ def new_row(
         "priority": spec.priority,
         "device_request": spec.device,
         "worker_labels": spec.worker.text,
+        "ranks": spec.devices,
         "max_epochs": spec.max_epochs,
         "monitor": resolved.monitor,
         "expected_bytes": file_bytes_of(resolved),

@@ -1,56 +1,60 @@
-"""Artifact store: immutable files by key in a folder. `put` and `adopt` are durable (fsync) when they return."""
+"""An artifact store in a folder. `put` and `adopt` are durable (fsync) when they return."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import secrets
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from typing import TYPE_CHECKING
 
+from service.artifacts.hashing import sha256_of
+from service.artifacts.interface import DEPLOYMENT_ID, FOLDERS, TRASH, Artifacts, File, checked
 from service.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-FOLDERS = ("checkpoints", "datasets", "jobs", "models")  # first parts of keys
-TRASH = "trash"  # prefix of the keys of files in the trash
 SCRATCH = "tmp"
-DEPLOYMENT_ID = "deployment-id"
 
 
-@dataclass(frozen=True)
-class File:
-    """A stored file: key and size in bytes."""
+class FolderArtifacts(Artifacts):
+    """An artifact store in a folder."""
 
-    key: str
-    size_bytes: int
-
-
-class Artifacts:
-    """An artifact store in a folder. Keys are never chosen by clients."""
+    is_local = True
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._scratch = root / SCRATCH
         self._scratch.mkdir(parents=True, exist_ok=True)
 
-    def path(self, key: str) -> Path:
-        """Path of this key's file, which need not exist."""
-        parts = PurePosixPath(key).parts
-        if not parts or ".." in parts or PurePosixPath(key).is_absolute():
-            raise ValueError(f"not an artifact key: {key!r}")
-        return self.root.joinpath(*parts)
+    def path(self, key: str, sha256: str = "") -> Path:
+        """The path of this key's file, which need not exist; callers compare the SHA-256 where it matters."""
+        return self.root / checked(key)
 
-    def put(self, key: str, data: bytes) -> None:
+    def size(self, key: str) -> int | None:
+        """See Artifacts."""
+        with _storage_errors():
+            try:
+                return self.path(key).stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def sha256(self, key: str) -> str:
+        """See Artifacts."""
+        return sha256_of(self.path(key))
+
+    def address(self, key: str) -> str:
+        """See Artifacts."""
+        return str(self.path(key) if key else self.root)
+
+    def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
         """Store `data` atomically: write, fsync, rename, fsync the folder; raises StorageError, with no effect."""
         with _storage_errors():
             source = self._new_scratch_path()
@@ -61,7 +65,7 @@ class Artifacts:
             finally:
                 source.unlink(missing_ok=True)
 
-    def adopt(self, source: Path, key: str) -> None:
+    def adopt(self, source: Path, key: str, *, replace: bool = False) -> None:
         """Move a file from `scratch()` to `key`, as durably as `put`; raises StorageError."""
         target = self.path(key)
         with _storage_errors():
@@ -165,20 +169,13 @@ class Artifacts:
             except FileNotFoundError:
                 return None
 
-    def set_deployment_id(self, deployment: str) -> None:
-        """Store the deployment id in the folder. Raises StorageError."""
-        self.put(DEPLOYMENT_ID, f"{deployment}\n".encode())
+    def url(self, key: str, seconds: int) -> None:
+        """None: a folder has no URLs."""
 
     def check(self) -> None:
         """Raise StorageError if the folder is not writable."""
         with _storage_errors(), tempfile.TemporaryFile(dir=self._scratch) as file:
             file.write(b"x")
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fsync(path: Path) -> None:
