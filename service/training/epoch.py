@@ -21,7 +21,7 @@ from service.training.generators import generator, row_order
 from service.training.losses import Loss
 from service.training.member_order import batch_size
 from service.training.models import initial_state
-from service.training.partial_epoch import LossSums, restore
+from service.training.partial_epoch import LossSums, never, restore
 from service.training.progress import ProgressCounter
 from service.training.row_sets import MemberRows, Span, batch_sizes, stages
 from service.training.scoring import BestEvaluation, EpochMetrics, Score, measured, scores
@@ -126,7 +126,7 @@ class ArrayTrainer:
         self._prepare()
 
     def epoch(
-        self, epochs: Sequence[int], rates: Sequence[Sequence[float]], interrupt: Callable[[], bool]
+        self, epochs: Sequence[int], rates: Sequence[Sequence[float]], interrupt: Callable[[], bool] = never
     ) -> list[EpochMetrics] | None:
         """Train each member for one epoch, then evaluate it on its validation rows; or what is left of the epoch.
 
