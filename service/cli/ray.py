@@ -43,9 +43,9 @@ def up(
     from service.cluster.scaling import Scaling
 
     settings, stop = read_settings(), threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     workers = _connect(address, gpus_per_actor, cpus_per_actor)
+    for number in (signal.SIGTERM, signal.SIGINT):  # after Ray has set its own handlers
+        signal.signal(number, lambda *_: stop.set())
     scaling = Scaling(least, most, workers.trainers, patience)
     seen: dict[str, ActorState] = {}
     with database_of(settings) as database:
