@@ -63,6 +63,13 @@ class Settings(BaseSettings):
     """Labels of a worker, as `gpu=h100,spot=true`: jobs may ask for workers that have them. At most 8."""
     preemptible: bool = False
     """`true`: the machine of a worker may be taken away at short notice, as a spot instance is."""
+    exit_when_idle: Annotated[float, Field(ge=0.0, le=604_800.0)] = 0.0
+    """A worker exits when it has trained nothing for this many seconds; 0: never."""
+    max_worker_jobs: Annotated[int, Field(ge=0)] = 0
+    """A worker exits when it has claimed so many jobs and they have left it; 0: no limit."""
+    drain_seconds: Annotated[float, Field(ge=1.0, le=86_400.0)] = 20.0
+    """Notice of a worker, from SIGTERM until it must have saved its jobs: trainers finish an epoch that ends within
+    half of it, otherwise they save within the epoch."""
     lease_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 15.0
     """Duration of a lease: a worker without a heartbeat for this long loses its jobs to others."""
     save_seconds: Annotated[float, Field(ge=0.0, le=86_400.0)] = 10.0

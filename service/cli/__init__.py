@@ -23,6 +23,7 @@ from service.cli import (
     keys,
     maintenance,
     models,
+    ray,
     replay,
     reports,
     search,
@@ -75,6 +76,7 @@ app.add_typer(demo.app, name="demo")
 app.add_typer(keys.app, name="keys")
 app.add_typer(connections.app, name="connections")
 app.add_typer(datasets.app, name="dataset")
+app.add_typer(ray.app, name="ray")
 app.add_typer(maintenance.app)
 
 
