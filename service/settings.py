@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     """File with the password of a `postgresql://USER@HOST/NAME`, such as a container's secret."""
     artifacts_url: str = ""
     """Folder of data sets and checkpoints, shared by API and workers; empty: `artifacts` in HOME."""
+    transfers: Annotated[str, Field(pattern=r"^(proxy|presigned)$")] = "proxy"
+    """How clients download stored files and upload large ones: `proxy`: from and to the API; `presigned`: from and to
+    the object store, which they must be able to reach, by URLs that the API signs. Folders always use the API."""
     group_access: bool = False
     """`true`: files and folders are group-writable, for an API and workers of different users."""
     host: str = "127.0.0.1"
@@ -84,6 +87,10 @@ class Settings(BaseSettings):
     """Bytes of replaced checkpoints that a trainer keeps for these hours; beyond it, the oldest are deleted at once."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
     """Maximum bytes of an upload, compressed and uncompressed; larger ones get 413."""
+    upload_part_bytes: Annotated[int, Field(ge=64 * 1024)] = 16 * 1024**2
+    """Clients upload larger files in parts of this size, which they can resume; a file has at most 1,000 parts."""
+    upload_hours: Annotated[float, Field(gt=0.0, le=8_760.0)] = 24.0
+    """Hours until an upload in parts that was not completed is deleted."""
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 100 * 1024**3
     """Maximum bytes of all data sets of a tenant; an upload beyond gets 413."""
     max_profile_bytes: Annotated[int, Field(ge=1)] = 16 * 1024**2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -11,20 +9,17 @@ from fastapi.concurrency import contextmanager_in_threadpool
 from pydantic import BaseModel, ConfigDict
 
 from service.api import expensive_work
-from service.api.context import Admin, DatasetId, Reader, RequestContext, Submitter
+from service.api.context import Admin, DatasetId, Reader, Submitter
+from service.api.dataset_storage import Source, store
 from service.api.http import uploads
 from service.api.http.openapi import problems
 from service.api.http.read_options import Options
 from service.api.pagination import Limit, Page, cursor, page_of
-from service.api.quota import UploadReservation
 from service.api.strict_route import StrictRoute
-from service.data.processes.ingest import ingest
 from service.data.processes.preview import preview_rows
 from service.spec.base import Name
-from service.spec.read_options import ReadOptions
 from service.spec.table import Dataset, DatasetSummary, Value
 from service.store import datasets
-from service.store.ids import new_id
 
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=StrictRoute)
 
@@ -79,68 +74,16 @@ async def create_dataset(
     """
     with context.state.quota.upload(context.database, context.caller.tenant) as reservation:
         async with contextmanager_in_threadpool(context.state.artifacts.scratch()) as folder:
-            source, limit = folder / "source", context.state.settings.max_upload_bytes
-            upload = await uploads.receive(reservation.watch(request), source, limit)
-            dataset, created = await expensive_work.run(
-                context,
-                request,
-                context.state.ingest_slots,
-                _ingest,
-                context,
-                folder,
-                upload,
-                reservation,
-                name,
-                options,
-            )
+            place, limit = folder / "source", context.state.settings.max_upload_bytes
+            upload = await uploads.receive(reservation.watch(request), place, limit)
+            canonical = options.model_dump_json(exclude_none=True)
+            source = Source({place.name: place}, upload.sha256, upload.size_bytes, options, canonical, name)
+            work = store, context, folder, source, reservation
+            dataset, created = await expensive_work.run(context, request, context.state.ingest_slots, *work)
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     if not created:
         response.status_code = 200
     return dataset
-
-
-def _ingest(
-    context: RequestContext,
-    folder: Path,
-    upload: uploads.ReceivedUpload,
-    reservation: UploadReservation,
-    name: str | None,
-    options: ReadOptions,
-) -> tuple[Dataset, bool]:
-    """Ingest the file: store it as Parquet, then its row; the existing data set and False for a repeated upload."""
-    canonical = options.model_dump_json(exclude_none=True)
-    with context.database.reading() as connection:
-        known = datasets.find_same(connection, upload.sha256, canonical)
-        if known is None:
-            datasets.check_quota(connection, context.state.settings.max_dataset_bytes, more=1)
-    if known is not None:
-        return known, False
-    parquet, dataset_id = folder / "data.parquet", new_id("ds")
-    ingested = ingest(folder / "source", parquet, options, context.state.file_process_limits)
-    dataset = Dataset.of(
-        ingested,
-        id=dataset_id,
-        name=name,
-        sha256=upload.sha256,
-        source_bytes=upload.size_bytes,
-        created_at=datetime.now(UTC),
-    )
-    more = dataset.parquet_bytes + datasets.profile_bytes(dataset)
-    context.state.quota.check(context.database, context.caller.tenant, more, beside=reservation)
-    key = f"datasets/{dataset_id}/data.parquet"
-    context.state.artifacts.adopt(parquet, key)
-    committing = False
-    try:
-        with context.database.transaction() as connection:
-            dataset, created = datasets.add(connection, dataset, path=key, options=canonical)
-            if created:
-                datasets.check_quota(connection, context.state.settings.max_dataset_bytes)
-            committing = created
-    finally:
-        # A failed commit may have succeeded: a row may name the file, so only the garbage collector may delete it.
-        if not committing:
-            context.state.artifacts.delete(key)
-    return dataset, created
 
 
 @router.get("", operation_id="list_datasets", summary="List data sets")

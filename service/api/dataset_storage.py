@@ -1,0 +1,72 @@
+"""Stores a table: from a file to Parquet with its profile, then its row. Blocks; the quota is checked on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from service.data.processes.ingest import ingest
+from service.spec.table import Dataset
+from service.store import datasets
+from service.store.ids import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from service.api.context import RequestContext
+    from service.api.quota import Reserved
+    from service.spec.read_options import ReadOptions
+
+
+@dataclass(frozen=True)
+class Source:
+    """The file of a table, and what makes another one the same."""
+
+    files: Mapping[str, Path]  # by names for messages
+    sha256: str
+    size_bytes: int
+    reading: ReadOptions
+    canonical: str  # reading options as canonical JSON
+    name: str | None
+
+
+def store(context: RequestContext, folder: Path, source: Source, reservation: Reserved) -> tuple[Dataset, bool]:
+    """(the data set, True), or (the existing one, False) for the same bytes read in the same way.
+
+    `folder`: a scratch folder of the artifacts.
+    """
+    with context.database.reading() as connection:
+        known = datasets.find_same(connection, source.sha256, source.canonical)
+        if known is None:
+            datasets.check_quota(connection, context.state.settings.max_dataset_bytes, more=1)
+    if known is not None:
+        return known, False
+    parquet, dataset_id = folder / "data.parquet", new_id("ds")
+    (file,) = source.files.values()
+    ingested = ingest(file, parquet, source.reading, context.state.file_process_limits)
+    dataset = Dataset.of(
+        ingested,
+        id=dataset_id,
+        name=source.name,
+        sha256=source.sha256,
+        source_bytes=source.size_bytes,
+        created_at=datetime.now(UTC),
+    )
+    more = dataset.parquet_bytes + datasets.profile_bytes(dataset)
+    context.state.quota.check(context.database, context.caller.tenant, more, beside=reservation)
+    key = f"datasets/{dataset_id}/data.parquet"
+    context.state.artifacts.adopt(parquet, key)
+    committing = False
+    try:
+        with context.database.transaction() as connection:
+            dataset, created = datasets.add(connection, dataset, path=key, options=source.canonical)
+            if created:
+                datasets.check_quota(connection, context.state.settings.max_dataset_bytes)
+            committing = created
+    finally:
+        # A failed commit may have succeeded: a row may name the file, so only the garbage collector may delete it.
+        if not committing:
+            context.state.artifacts.delete(key)
+    return dataset, created
