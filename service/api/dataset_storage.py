@@ -1,4 +1,4 @@
-"""Stores a table: from a file to Parquet with its profile, then its row. Blocks; the quota is checked on the way."""
+"""Stores a table: from files to Parquet with its profile, then its row. Blocks; the quota is checked on the way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from service.data.processes.ingest import ingest
+from service.data.processes.ingest import ingest_files
 from service.spec.table import Dataset
 from service.store import datasets
 from service.store.ids import new_id
@@ -17,19 +17,23 @@ if TYPE_CHECKING:
 
     from service.api.context import RequestContext
     from service.api.quota import Reserved
+    from service.spec.data_reference import Provenance
     from service.spec.read_options import ReadOptions
+    from service.store.datasets import Import
 
 
 @dataclass(frozen=True)
 class Source:
-    """The file of a table, and what makes another one the same."""
+    """The files of a table, and what makes another one the same."""
 
     files: Mapping[str, Path]  # by names for messages
     sha256: str
     size_bytes: int
     reading: ReadOptions
-    canonical: str  # reading options as canonical JSON
+    canonical: str  # reading options and, by reference, the connection and the path or query; as canonical JSON
     name: str | None
+    provenance: Provenance | None = None
+    read: Import | None = None
 
 
 def store(context: RequestContext, folder: Path, source: Source, reservation: Reserved) -> tuple[Dataset, bool]:
@@ -44,14 +48,15 @@ def store(context: RequestContext, folder: Path, source: Source, reservation: Re
     if known is not None:
         return known, False
     parquet, dataset_id = folder / "data.parquet", new_id("ds")
-    (file,) = source.files.values()
-    ingested = ingest(file, parquet, source.reading, context.state.file_process_limits)
+    ingested = ingest_files(source.files, parquet, source.reading, context.state.file_process_limits)
     dataset = Dataset.of(
         ingested,
         id=dataset_id,
         name=source.name,
         sha256=source.sha256,
         source_bytes=source.size_bytes,
+        connection=None if source.provenance is None else source.provenance.connection,
+        provenance=source.provenance,
         created_at=datetime.now(UTC),
     )
     more = dataset.parquet_bytes + datasets.profile_bytes(dataset)
@@ -61,7 +66,7 @@ def store(context: RequestContext, folder: Path, source: Source, reservation: Re
     committing = False
     try:
         with context.database.transaction() as connection:
-            dataset, created = datasets.add(connection, dataset, path=key, options=source.canonical)
+            dataset, created = datasets.add(connection, dataset, path=key, options=source.canonical, read=source.read)
             if created:
                 datasets.check_quota(connection, context.state.settings.max_dataset_bytes)
             committing = created

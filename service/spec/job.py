@@ -17,8 +17,10 @@ from service.spec.early_stopping import EarlyStopping, Monitor, Patience
 from service.spec.layers import EmbeddingLayer, PeriodicLayer, ScalingLayer
 from service.spec.loss import CrossEntropy, DefaultLoss, KnownLoss, Loss, SquaredError
 from service.spec.optimizer import Adam, AdamW, Optimizer
+from service.spec.parallel import Parallel
 from service.spec.schedule import Constant, CosLog4, OneCycle, Schedule
 from service.spec.split import Split
+from service.spec.worker import WorkerRequest
 
 LabelKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
 LabelValue = Annotated[str, StringConstraints(strict=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -74,6 +76,10 @@ class JobSpec(Strict):
     """Random seed of initial weights, row order and dropout."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses a GPU if the worker has one."""
+    worker: WorkerRequest = WorkerRequest()
+    """The worker that it asks for."""
+    parallel: Parallel | None = None
+    """Training on several devices; null: on one."""
     priority: Priority = 0
     """Jobs of higher priority are claimed first, within a tenant."""
 
@@ -83,6 +89,11 @@ class JobSpec(Strict):
         if self.early_stopping is not None:
             return self.early_stopping.monitor
         return Monitor.val_loss if self.split.validates else Monitor.train_loss
+
+    @property
+    def devices(self) -> int:
+        """The number of devices that train it."""
+        return 1 if self.parallel is None else self.parallel.devices
 
     @property
     def known_loss(self) -> KnownLoss:
@@ -174,7 +185,23 @@ _SINCE_2: list[Callable[[JobSpec], bool]] = [
     _has_new_optimization,
 ]
 
-SINCE: dict[int, Callable[[JobSpec], bool]] = {2: lambda spec: any(uses(spec) for uses in _SINCE_2)}
+
+def _asks_for_labels(spec: JobSpec) -> bool:
+    """Only workers with these labels may train it."""
+    return bool(spec.worker.labels)
+
+
+def _trains_on_several_devices(spec: JobSpec) -> bool:
+    """One job on many devices."""
+    return spec.parallel is not None
+
+
+_SINCE_4: list[Callable[[JobSpec], bool]] = [_asks_for_labels, _trains_on_several_devices]
+
+SINCE: dict[int, Callable[[JobSpec], bool]] = {
+    2: lambda spec: any(uses(spec) for uses in _SINCE_2),
+    4: lambda spec: any(uses(spec) for uses in _SINCE_4),
+}
 """Spec version -> whether a spec uses a feature that this version added to specs, or to stored resolved jobs.
 
 Workers of several versions run side by side during an update. A job that needs a newer version stays queued until a

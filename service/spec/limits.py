@@ -75,11 +75,16 @@ class JobLimits:
 def memory_of(job: Resolved) -> dict[str, int]:
     """Estimated memory of training in bytes, without the process itself, by the part of the spec that causes it."""
     rows = job.rows.train + job.rows.validation + job.rows.test
-    return {
-        "/architecture": (PARAMETER_BYTES + (AVERAGE_BYTES if job.spec.averaging else 0)) * job.parameters,
+    network = (PARAMETER_BYTES + (AVERAGE_BYTES if job.spec.averaging else 0)) * job.parameters
+    cells = CELL_BYTES * rows * job.row_values
+    parts = {
+        "/architecture": network,
         "/batch_size": STEP_BYTES * job.step_values,
-        "/data": CELL_BYTES * rows * job.row_values + PREDICTION_COPIES * prediction_bytes_of(job),
+        "/data": cells + PREDICTION_COPIES * prediction_bytes_of(job),
     }
+    if job.spec.devices > 1:  # all on one machine; each has the network and the rows
+        parts["/parallel/devices"] = (job.spec.devices - 1) * (PROCESS_BYTES + network + cells)
+    return parts
 
 
 def array_memory_of(job: Resolved, members: int, row_sets: int) -> int:

@@ -19,6 +19,7 @@ from service.spec.job import JobSpec, Task
 from service.spec.layers import BatchNorm
 from service.spec.limits import MIN_BATCH_ROWS, JobLimits
 from service.spec.lowering import lower
+from service.spec.parallel import ROWS_OF_RANK
 from service.spec.rate_factors import check_rates
 from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target, layout_of, link_of
 from service.spec.row_counts import count_rows
@@ -72,6 +73,7 @@ def resolve(
     nulls = tuple(table.null_values)
     resolved = Resolved(spec, inputs.features, target, graph, rows, nulls, (), table.date_format)
     _check_network(resolved)
+    _check_ranks(resolved)
     if limits is not None:
         limits.check(resolved)
         resolved = limits.with_row_bytes(resolved)
@@ -124,3 +126,13 @@ def _check_network(resolved: Resolved) -> None:
         raise InvalidSpec.at("/averaging/start", f"training ends before, at epoch {max_epochs}")
     if optimizer.kind == "sgd" and optimizer.nesterov and optimizer.momentum == 0:
         raise InvalidSpec.at("/optimizer/nesterov", "nesterov needs a momentum above 0")
+
+
+def _check_ranks(resolved: Resolved) -> None:
+    """Each device needs rows of every batch."""
+    devices, rows, least = resolved.spec.devices, resolved.batch_rows, ROWS_OF_RANK * resolved.spec.devices
+    if devices > 1 and rows < least:
+        where = "/batch_size" if resolved.rows.train >= least else "/parallel/devices"
+        raise InvalidSpec.at(
+            where, f"a batch has {rows:,} rows, and {devices} devices need {least}: {ROWS_OF_RANK} each"
+        )

@@ -18,6 +18,7 @@ from service.spec.graph import Graph
 from service.spec.job import JobSpec
 from service.spec.layers import InputLayout, Layer
 from service.spec.loss import CrossEntropy, DefaultLoss, Poisson, SquaredError
+from service.spec.parallel import ROWS_OF_RANK
 from service.spec.split import Split
 from service.spec.table import ColumnType, Value
 
@@ -220,9 +221,14 @@ class Resolved:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps per epoch; a last batch of one row is merged into the batch before."""
+        """Optimizer steps per epoch; a last batch that is too small is merged into the batch before."""
         full, tail = divmod(self.rows.train, self.batch_rows)
-        return full + (tail > 1)
+        return full + (tail >= self.least_batch_rows)
+
+    @property
+    def least_batch_rows(self) -> int:
+        """Rows that a last batch needs; with fewer it joins the batch before it."""
+        return ROWS_OF_RANK * self.spec.devices
 
     @property
     def array_key(self) -> str:
@@ -251,6 +257,7 @@ class Resolved:
             **({} if spec.averaging is None else {"averaging": spec.averaging.kind}),
             **({"rates": [spec.optimizer.rates, self.graph.labels]} if spec.optimizer.rates else {}),
             **({} if decay_schedule == "constant" else {"decay_schedule": decay_schedule}),
+            **({} if spec.parallel is None else {"parallel": spec.parallel.model_dump(mode="json")}),
             "data": spec.data.model_dump(mode="json"),
             "preprocess": spec.preprocess.model_dump(mode="json"),
             "layers": self.graph.array_key,
@@ -277,6 +284,8 @@ class Resolved:
     @property
     def array_limit(self) -> int:
         """The largest number of such jobs in one array."""
+        if self.spec.parallel is not None:
+            return 1
         return max(1, min(MAX_ARRAY_PARAMETERS // self.parameters, MAX_ARRAY_VALUES // self.step_values))
 
     @property

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from service.spec.base import OpenEnum, Strict
 from service.spec.data import InlineData, SyntheticData
+from service.spec.data_reference import Provenance
 from service.spec.read_options import ReadAs
 from service.spec.text import similar, some
 
@@ -194,8 +195,12 @@ class StoredDataset(Strict):
     """SHA-256 of the stored Parquet file."""
     parquet_bytes: int
     """Size of the stored Parquet file in bytes."""
+    version: int = 1
+    """Number of the refresh that made it: data sets read from a connection have 2 and more after a refresh."""
+    connection: str | None = None
+    """Name of the connection that it was read from; null: it was uploaded."""
     created_at: datetime
-    """When it was uploaded (UTC)."""
+    """When it was uploaded or read (UTC)."""
 
 
 class DatasetSummary(StoredDataset):
@@ -206,10 +211,12 @@ class DatasetSummary(StoredDataset):
 
 
 class Dataset(StoredDataset):
-    """An uploaded table, stored once as Parquet."""
+    """A table, stored once as Parquet."""
 
     columns: list[Column]
     """Schema and profile, a column each."""
+    provenance: Provenance | None = None
+    """Where its rows come from; null: it was uploaded."""
 
     @classmethod
     def of(cls, ingested: Ingested, **fields: Any) -> Dataset:

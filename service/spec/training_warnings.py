@@ -16,6 +16,7 @@ from service.spec.resolved import SpecWarning
 if TYPE_CHECKING:
     from service.spec.resolved import Resolved
 
+FEW_ROWS_OF_NORM = 16
 _CANNOT_FIRE = {"patience": "patience", "gl": "min_epochs", "pq": "k", "up": "s"}  # the field to point at
 
 
@@ -53,6 +54,7 @@ def of_training(resolved: Resolved) -> list[SpecWarning]:
         )
         warnings.append(_warn("predictions_not_kept", message, "/split"))
     norms = [layer for layer in resolved.layers if isinstance(layer, BatchNorm)]
+    warnings += _parallel_warnings(resolved, bool(norms))
     if resolved.steps_per_epoch == 1 and norms:
         message = (
             "with one step an epoch, batch normalization's running statistics lag some"
@@ -61,6 +63,18 @@ def of_training(resolved: Resolved) -> list[SpecWarning]:
         )
         warnings.append(_warn("one_step_per_epoch", message, "/batch_size"))
     return warnings
+
+
+def _parallel_warnings(resolved: Resolved, has_norms: bool) -> Iterator[SpecWarning]:
+    parallel = resolved.spec.parallel
+    if parallel is None or not has_norms or parallel.batch_norm == "synchronized":
+        return
+    if (rows := resolved.batch_rows // parallel.devices) < FEW_ROWS_OF_NORM:
+        message = (
+            f"each device normalizes by the {rows} rows that it has of a batch, whose statistics are noisy: take larger"
+            " batches, or batch_norm `synchronized`"
+        )
+        yield _warn("few_rows_of_batch_norm", message, "/parallel/batch_norm")
 
 
 def _averaging_warnings(resolved: Resolved) -> list[SpecWarning]:

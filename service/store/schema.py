@@ -55,30 +55,35 @@ datasets = Table(
     Column("parquet_bytes", BigInteger, nullable=False),
     Column("profile_bytes", BigInteger, nullable=False, server_default="0"),  # size of `columns`
     Column("created_at", Utc, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("series", String),  # id of version 1, which may be deleted; null: it was uploaded
+    Column("connection", String),
+    Column("provenance", JSON(none_as_null=True)),
+    Column("idempotency_key", String),
+    Column("request_sha256", String),
     UniqueConstraint("tenant", "sha256", "options"),
     Index(None, "tenant", "id"),
+    Index("uq_datasets_series", "series", "version", unique=True),
+    Index("uq_datasets_idempotency_key", "tenant", "idempotency_key", unique=True),
     Index(
         "ix_datasets_bytes", "tenant", "parquet_bytes", "profile_bytes"
     ),  # covering index for sums: rows may take megabytes
 )
 
-# Files that are uploaded in parts; the artifact store lists the parts that are there.
-uploads = Table(
-    "uploads",
+# Where data sets are read from by reference. The tenant `*` stands for all; secrets are references, never secrets.
+connections = Table(
+    "connections",
     metadata,
     Column("id", String, primary_key=True),
-    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
-    Column("name", String),
-    Column("size_bytes", BigInteger, nullable=False),
-    Column("sha256", String),
-    Column("options", String, nullable=False),  # reading options, as canonical JSON
-    Column("part_bytes", BigInteger, nullable=False),
-    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE")),  # that it became; null: not complete
+    Column("tenant", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("url", String, nullable=False),
+    Column("options", JSON, nullable=False),
+    Column("secrets", JSON, nullable=False),
+    Column("allow_private", Boolean, nullable=False),
     Column("created_at", Utc, nullable=False),
-    Column("expires_at", Utc, nullable=False),
-    Index(None, "tenant", "sha256"),
-    Index(None, "dataset_id"),
-    Index(None, "expires_at"),
+    UniqueConstraint("tenant", "name"),
 )
 
 # Input encoding of a data set, as resolved at submission; shared by jobs.
@@ -139,6 +144,9 @@ jobs = Table(
     Column("request_sha256", String),
     Column("priority", Integer, nullable=False),
     Column("device_request", String, nullable=False),
+    Column("worker_labels", String, nullable=False, server_default=""),  # that its worker must have: KEY=VALUE,...
+    Column("suits_preemptible", Boolean, nullable=False, server_default=false()),  # long, and saves cheaply
+    Column("ranks", Integer, nullable=False, server_default="1"),  # trainers that it takes, one for each device
     Column("max_epochs", Integer, nullable=False),
     Column("monitor", String, nullable=False),
     Column("expected_bytes", BigInteger, nullable=False, server_default="0"),  # estimated size of its files
@@ -154,6 +162,7 @@ jobs = Table(
     Column("device", String),
     Column("lease_until", Float),
     Column("lease_boot", String),
+    Column("rendezvous", String),  # where the ranks of an attempt meet: "ATTEMPT ADDRESS PORT"
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("furthest_epoch", Integer, nullable=False, server_default="0"),  # of all attempts
     Column("eta_seconds", Float),
@@ -172,8 +181,14 @@ jobs = Table(
     Index(None, "tenant", "started_at"),
 )
 Index("ix_jobs_claim_tenant", jobs.c.status, jobs.c.tenant, jobs.c.priority.desc(), jobs.c.id)
-Index("ix_jobs_claim_alike", jobs.c.tenant, jobs.c.array_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
-Index("ix_jobs_claim_shape", jobs.c.tenant, jobs.c.shape_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
+_queued = jobs.c.status == "queued"
+_demanded = jobs.c.status, jobs.c.tenant, jobs.c.device_request, jobs.c.worker_labels, jobs.c.shape_key
+Index(  # covering index of store/demand.py
+    "ix_jobs_demand",
+    *(*_demanded, jobs.c.array_limit, jobs.c.failures),
+    sqlite_where=_queued,
+    postgresql_where=_queued,
+)
 
 epochs = Table(
     "epochs",
@@ -234,25 +249,6 @@ events = Table(
     Column("attempt", Integer, nullable=False),
     Column("message", String, nullable=False),
     Column("details", JSON, nullable=False),
-)
-
-workers = Table(
-    "workers",
-    metadata,
-    Column("id", String, primary_key=True),
-    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
-    Column("hostname", String, nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("trainers", Integer, nullable=False),
-    Column("device", String, nullable=False),
-    Column("claims", Integer, nullable=False, server_default="0"),
-    Column("claimed", Integer, nullable=False, server_default="0"),
-    Column("claim_seconds", Float, nullable=False, server_default="0"),
-    Column("waited_seconds", Float, nullable=False, server_default="0"),
-    Column("lapsed_leases", Integer, nullable=False, server_default="0"),
-    Column("trainer_restarts", Integer, nullable=False, server_default="0"),
-    Column("started_at", Utc, nullable=False),
-    Column("seen_at", Utc, nullable=False),
 )
 
 keys = Table(

@@ -9,8 +9,8 @@ from sqlalchemy import delete, func, insert, select, update
 from service.domain.upload import Upload
 from service.errors import NotFound
 from service.spec.read_options import ReadOptions
-from service.store.schema import uploads
 from service.store.tenancy import in_tenant, tenant_of
+from service.store.upload_tables import uploads
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -10,8 +10,9 @@ from sqlalchemy import case, func, select, union
 from service.domain.status import LIVE, Status
 from service.spec.base import FrozenModel
 from service.store.model_tables import model_member_files, model_members, model_samples, model_version_files
-from service.store.schema import checkpoints, dataset_inputs, datasets, job_files, jobs, uploads
+from service.store.schema import checkpoints, dataset_inputs, datasets, job_files, jobs
 from service.store.tenancy import in_tenant
+from service.store.upload_tables import uploads
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Row, Table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 
 import torch
@@ -36,6 +36,7 @@ class NetworkArray:
         without gradient and best weights, which takes a third of the memory.
         """
         self._bf16_matmul, self._trained = bf16_matmul, trained
+        self._sum_over_ranks: Callable[[Tensor], Tensor] | None = None
         self.graph = graphs[0]
         self.inputs, self.outputs = self.graph.layout.numbers, self.graph.outputs
         self._graphs = list(graphs)
@@ -136,6 +137,13 @@ class NetworkArray:
         array._connect(array._no_gradient())
         return array
 
+    def synchronized(self, sum_over_ranks: Callable[[Tensor], Tensor]) -> NetworkArray:
+        """The same networks, with batch normalization by the batches of all ranks together."""
+        array = copy(self)
+        array._sum_over_ranks = sum_over_ranks
+        array._connect(self.gradient)
+        return array
+
     @property
     def norms(self) -> list[Statistics]:
         """The operators with running statistics."""
@@ -213,5 +221,6 @@ class NetworkArray:
                 node.name in self.graph.frozen_biases,
                 self._bf16_matmul,
                 self.parameters.is_cuda,
+                self._sum_over_ranks,
             )
         )

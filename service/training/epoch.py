@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from itertools import cycle
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from service.spec.averaging import Ema
 from service.spec.resolve import Resolved
@@ -16,6 +15,9 @@ from service.training import averaging, losses, optimizers, schedules
 from service.training.array import NetworkArray
 from service.training.averaging import Average
 from service.training.ensemble import MeanOfHeads
+from service.training.generators import generator, row_order
+from service.training.losses import Loss
+from service.training.member_order import batch_size
 from service.training.models import initial_state
 from service.training.progress import ProgressCounter
 from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
@@ -35,6 +37,8 @@ CHUNK_VALUES = 2**16  # of a member in the widest layer, per step of evaluation:
 class ArrayTrainer:
     """Trains jobs with the same layer shapes as one array; each member has its own rows, on the device."""
 
+    _dropout = "dropout"  # purpose of its generator
+
     def __init__(
         self,
         jobs: Sequence[Resolved],
@@ -51,14 +55,12 @@ class ArrayTrainer:
         self._jobs, self._data, self._device = list(jobs), list(data), device
         begun = list(zip(jobs, after, strict=True))
         states = [initial_state(job.graph, job.spec.seed) if at is None else at.weights for job, at in begun]
-        bf16_matmul = jobs[0].spec.precision == "bfloat16"
-        self.array = NetworkArray([job.graph for job in jobs], states, device, bf16_matmul)
+        self.array = self._network(states)
         self._train = self._rows([each.train for each in data])
         self._validation = self._rows([each.validation for each in data])
         # The number of rows in a product may change the bits, so it must not depend on the number of members.
         self._chunk = max(64, CHUNK_VALUES // jobs[0].graph.widest)
-        settings = [job.spec.optimizer for job in jobs]
-        self._optimizer = optimizers.of(settings, self.array.decayed, self.array.rate_factors(settings[0].rates))
+        self._optimizer = self._new_optimizer()
         self._optimizer.resume([0 if at is None else at.steps for at in after])
         for member, at in enumerate(after):
             if at is not None:
@@ -68,10 +70,22 @@ class ArrayTrainer:
         self._average = Average(specs, self.array, averages) if specs[0].averaging is not None else None
         self._prepare()
 
+    def _network(self, states: Sequence[State]) -> NetworkArray:
+        bf16_matmul = self._jobs[0].spec.precision == "bfloat16"
+        return NetworkArray([job.graph for job in self._jobs], states, self._device, bf16_matmul)
+
+    def _new_optimizer(self) -> optimizers.Optimizer:
+        settings = [job.spec.optimizer for job in self._jobs]
+        return optimizers.of(settings, self.array.decayed, self.array.rate_factors(settings[0].rates))
+
+    def _moments(self) -> dict[str, Tensor]:
+        """The optimizer's moments, (K, P) each."""
+        return self._optimizer.moments()
+
     def _restore(self, member: int, at: Snapshot) -> None:
         self.array.load_best(member, at.best_weights)
         if at.optimizer:
-            for name, matrix in self._optimizer.moments().items():
+            for name, matrix in self._moments().items():
                 for key, values in self.array.named(matrix).items():
                     values[member] = at.optimizer[f"{name}.{key}"]
 
@@ -80,7 +94,7 @@ class ArrayTrainer:
         best = None if best_epoch in (0, epoch) else self.array.best_state(member)
         moments = {
             f"{name}.{key}": values[member].cpu().clone(memory_format=torch.contiguous_format)
-            for name, matrix in self._optimizer.moments().items()
+            for name, matrix in self._moments().items()
             for key, values in self.array.named(matrix).items()
         }
         average = None if self._average is None else self._average.weights.state(member)
@@ -159,37 +173,46 @@ class ArrayTrainer:
 
     def _prepare(self) -> None:
         """Create what depends on the members."""
-        sizes = [
-            batch_sizes(rows, _batch_size(job, rows)) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
-        ]
+        sizes = self._batch_sizes()
         self._stages, self.step_counts = stages(sizes), list(map(len, sizes))
-        # The bits of a sum depend on its length, so a member's must not depend on other members.
-        self._positions = [
-            min(_batch_size(job, rows) + 1, rows) for job, rows in zip(self._jobs, self._train.sizes, strict=True)
-        ]
+        self._positions = self._batch_positions()
         self._values = StepValues(3, len(self._jobs), self._device)
         spans = {(span.first, span.end): span.members for stage in self._stages for span in stage.spans}
         self._steps = {bounds: self._step(members) for bounds, members in spans.items()}
 
+    def _batch_sizes(self) -> list[Sequence[int]]:
+        """The rows of each batch of each member."""
+        sizes = zip(self._jobs, self._train.sizes, strict=True)
+        return [batch_sizes(rows, batch_size(job, rows), job.least_batch_rows) for job, rows in sizes]
+
+    def _batch_positions(self) -> list[int]:
+        """The lengths of sums over a batch: bits depend on them, so they must not depend on other members."""
+        sizes = zip(self._jobs, self._train.sizes, strict=True)
+        return [min(batch_size(job, rows) + 1, rows) for job, rows in sizes]
+
+    def _loss(self, members: slice) -> Loss:
+        """The loss of neighbouring members."""
+        specs = [job.spec for job in self._jobs[members]]
+        loss = losses.of(specs, self._train.targets(members), self.array.outputs)
+        heads = self.array.graph.heads
+        return MeanOfHeads(loss, heads) if heads > 1 else loss
+
     def _step(self, members: slice) -> TrainingStep:
         """The training step of neighbouring members, on their part of the array."""
         array, specs = self.array.part(members), [job.spec for job in self._jobs[members]]
-        loss = losses.of(specs, self._train.targets(members), array.outputs)
-        if array.graph.heads > 1:
-            loss = MeanOfHeads(loss, array.graph.heads)
         clip = optimizers.Clipping([spec.optimizer for spec in specs], array.gradient)
         rates, decay, share = self._values.tensors[:, members]
         optimizer, average = self._optimizer.part(members), None
         if self._average is not None and isinstance(specs[0].averaging, Ema):
             average = self._average.weights.part(members), share
         scheduled = schedules.schedules_decay(specs[0].optimizer)
-        return TrainingStep(array, loss, clip, optimizer, rates, decay if scheduled else None, average)
+        return TrainingStep(array, self._loss(members), clip, optimizer, rates, decay if scheduled else None, average)
 
     @torch.inference_mode()
     def _fit(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[float]:
         """Train each member on all of its rows once, in its own order; returns the mean training losses."""
         pairs = [(job.spec.seed, epoch) for job, epoch in zip(self._jobs, epochs, strict=True)]
-        generators = [_generator("dropout", *pair, self._device) for pair in pairs]
+        generators = [generator(self._dropout, *pair, self._device) for pair in pairs]
         for (first, end), step in self._steps.items():
             step.array.draw_dropout_from(generators[first:end])
         self._values.begin(self._step_values(epochs, rates))
@@ -214,12 +237,16 @@ class ArrayTrainer:
             self._optimizer.resume([before + own for before, own in zip(taken, self.step_counts, strict=True)])
         if self._average is not None:
             self._average.end_epoch(epochs, self._stages, self._train, numbers, self._progress)
-        divisor = weight if weighted else torch.tensor(self._train.sizes, dtype=torch.float64, device=self._device)
         sums = [
             total[members, : self._positions[members.start]].contiguous().sum(1)
             for members in neighbours(self._positions)
         ]
-        means: list[float] = (torch.cat(sums) / divisor).tolist()
+        return self._means(torch.cat(sums), weight if weighted else None)
+
+    def _means(self, sums: Tensor, weight: Tensor | None) -> list[float]:
+        """Mean training losses; sums: (K,) of the losses of all rows; weight: (K,) their divisor, None: the rows."""
+        rows = torch.tensor(self._train.sizes, dtype=torch.float64, device=self._device)
+        means: list[float] = (sums / (rows if weight is None else weight)).tolist()
         return means
 
     def _step_values(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[list[Sequence[float]]]:
@@ -263,32 +290,3 @@ class ArrayTrainer:
                             outputs[members.start].append(own)
         for members in groups:
             yield members, torch.cat(outputs[members.start], 1)
-
-
-def array_order(jobs: Sequence[Resolved], data: Sequence[Prepared]) -> list[int]:
-    """The order of members in which an array is fastest: those with batches of equal sizes are neighbours."""
-    sets: dict[int, int] = {}
-    keys = []
-    for job, each in zip(jobs, data, strict=True):
-        rows = len(each.train.y)
-        sizes = batch_sizes(rows, _batch_size(job, rows))
-        full = sum(size == sizes[0] for size in sizes)
-        keys.append((full, sizes[-1], len(each.validation.y), sets.setdefault(id(each), len(sets))))
-    return sorted(range(len(jobs)), key=keys.__getitem__)
-
-
-def _batch_size(job: Resolved, rows: int) -> int:
-    """Rows of a full batch of a job with this many training rows."""
-    size = job.spec.batch_size
-    return rows if size == "full" else min(size, rows)
-
-
-def row_order(seed: int, epoch: int, rows: int) -> Tensor:
-    """The shuffled order of the training rows in an epoch: (rows,) int64."""
-    return torch.randperm(rows, generator=_generator("rows", seed, epoch))
-
-
-def _generator(purpose: str, seed: int, epoch: int, device: torch.device | str = "cpu") -> Generator:
-    """A generator seeded by (seed, epoch), so that no generator state must be saved."""
-    digest = blake2b(f"{purpose}/{seed}/{epoch}".encode(), digest_size=8).digest()
-    return Generator(device).manual_seed(int.from_bytes(digest, "big"))

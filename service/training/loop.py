@@ -18,7 +18,9 @@ from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
 from service.stopping.tracker import Decision, Tracker, tracker_after
 from service.training import schedules
-from service.training.epoch import OUTPUT_VALUES, ArrayTrainer, array_order
+from service.training.epoch import OUTPUT_VALUES, ArrayTrainer
+from service.training.member_order import array_order
+from service.training.parallel import ParallelTrainer
 from service.training.progress import ProgressCounter
 from service.training.scoring import BestEvaluation, EpochMetrics
 from service.training.snapshot import Snapshot
@@ -26,6 +28,7 @@ from service.training.weights import State
 
 if TYPE_CHECKING:
     from service.data.preprocess.dataset import Prepared
+    from service.training.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,12 @@ class Training:
         device: torch.device,
         resume: Sequence[ResumePoint | None] = (),
         progress: ProgressCounter | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         """`data`: the rows of each job, or of all; jobs that share an object share its memory.
 
-        `resume`: a resume point or None for each job. `progress` counts the steps.
+        `resume`: a resume point or None for each job. `progress` counts the steps. `ranks`: of a job that trains on
+        several devices, of which this is the leader.
         """
         resume = resume or [None] * len(jobs)
         sets = data if isinstance(data, Sequence) else [data] * len(jobs)
@@ -99,7 +104,10 @@ class Training:
         points = [resume[member] for member in order]
         snapshots = [None if point is None else point.snapshot for point in points]
         ordered = [jobs[member] for member in order], [sets[member] for member in order]
-        self._trainer = ArrayTrainer(*ordered, device, snapshots, progress)
+        if ranks is None:
+            self._trainer = ArrayTrainer(*ordered, device, snapshots, progress)
+        else:
+            self._trainer = ParallelTrainer(jobs[0], sets[0], device, ranks, snapshots[0], progress)
 
     @property
     def active(self) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from threading import Lock
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from service.spec.layers import Activation, Layer
 from service.training.modules import Described, Network, module, network
 
 Options = dict[str, Any]
+
+_GENERATOR_LOCK = Lock()  # of the global generator, which all threads share
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.relu: nn.ReLU,
@@ -78,7 +81,7 @@ def build(graph: Graph) -> Network:
 
 def initial_state(graph: Graph, seed: int) -> dict[str, Tensor]:
     """The initial weights of `torch.manual_seed(seed); build(graph)`, without changing the global generator."""
-    with torch.random.fork_rng(devices=[]):
+    with _GENERATOR_LOCK, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(graph).state_dict()
 

@@ -48,21 +48,21 @@ class Stage(NamedTuple):
     spans: tuple[Span, ...]
 
 
-def batches(rows: int, size: int) -> Iterator[slice]:
-    """The rows of each batch; a last batch of one row joins the one before it, because batch norm needs two."""
+def batches(rows: int, size: int, least: int = 2) -> Iterator[slice]:
+    """The rows of each batch; a last batch of fewer than `least` joins the one before it: batch norm needs two rows."""
     start = 0
     while start < rows:
         end = start + size
-        if size > 1 and rows - end == 1:
+        if size > 1 and 0 < rows - end < least:
             end = rows
         yield slice(start, end)
         start = end
 
 
 @lru_cache(maxsize=64)
-def batch_sizes(rows: int, size: int) -> tuple[int, ...]:
+def batch_sizes(rows: int, size: int, least: int = 2) -> tuple[int, ...]:
     """The number of rows of each of these batches."""
-    return tuple(min(batch.stop, rows) - batch.start for batch in batches(rows, size))
+    return tuple(min(batch.stop, rows) - batch.start for batch in batches(rows, size, least))
 
 
 def chunk_sizes(rows: int, size: int) -> tuple[int, ...]:

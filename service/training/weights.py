@@ -102,6 +102,11 @@ class Weights:
             for key, shape in layout.padded_buffers.items()
         }
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The parameters and each buffer, once."""
+        return [own for own, _ in self._pairs(self)]
+
     def named(self) -> State:
         """Views without padding, by key in the state dict: (K, *shape)."""
         named = self.layout.named(self.parameters)

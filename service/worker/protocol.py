@@ -13,7 +13,23 @@ from service.worker.superseded_checkpoints import SUPERSEDED_BYTES
 STOP: Literal["stop"] = "stop"
 DONE: Literal["done"] = "done"
 
-ToTrainer = list[Claim] | Literal["stop"]
+
+@dataclass(frozen=True)
+class RankTask:
+    """One rank of a job that trains on several devices; rank 0 leads."""
+
+    claim: Claim
+    rank: int
+    address: str
+    """Of this machine, where the other ranks reach it."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank decides and records."""
+        return self.rank == 0
+
+
+ToTrainer = list[Claim] | RankTask | Literal["stop"]
 
 
 class SharedNumber(Protocol):

@@ -14,18 +14,21 @@ from typing import TYPE_CHECKING
 
 from service import logs
 from service.domain.job import JobError
+from service.engine_constants import ARRAY_WIDTHS
 from service.errors import LeaseLost, SchemaMismatch, StorageError, Unavailable
+from service.spec.worker import parse_labels, subsets
 from service.store import migrations, workers
 from service.store.backoff import Backoff
 from service.store.ids import new_id
 from service.store.jobs import attempt, leases
-from service.store.jobs.claim import Claimant, claim_jobs, has_queued
+from service.store.jobs.claim import claim_jobs, has_queued
+from service.store.jobs.claim_order import Claimant
 from service.store.workers import WorkerInfo
 from service.worker import attempt_logs
 from service.worker.claim_stats import ClaimStats
 from service.worker.db_liveness import DbLiveness
 from service.worker.machine import count_gpus, trainer_configs
-from service.worker.protocol import DONE, STOP, FromTrainer, Ready
+from service.worker.protocol import DONE, STOP, FromTrainer, RankTask, Ready
 from service.worker.temporary_folder import TemporaryFolder
 from service.worker.trainer_handle import new_shared_number, start, start_context
 
@@ -45,7 +48,8 @@ STOP_SECONDS = 20.0
 RESTART_SECONDS = 1.0
 LISTEN_SECONDS = 0.1  # at most, between looks at the stop event and the duties of the loop
 BACK_OFF_SECONDS = (0.1, 2.0)
-ARRAY_WIDTHS = {"cpu": 16, "cuda": 256}
+MAX_RANKS = 64
+LOOPBACK = "127.0.0.1"
 
 
 class Supervisor:
@@ -55,6 +59,8 @@ class Supervisor:
         self._settings = settings
         self._database = database
         self._id = new_id("wrk")
+        self._labels = parse_labels(settings.worker_labels)
+        self._subsets = subsets(self._labels)
         logs.always_about(worker=self._id)
         gpus = 0 if settings.device == "cpu" else count_gpus()
         self._context = start_context(gpus > 0)
@@ -81,7 +87,7 @@ class Supervisor:
         try:
             while not stop.is_set():
                 self._listen(LISTEN_SECONDS)
-                self._busy.value = sum(bool(trainer.claims) for trainer in self._trainers)
+                self._busy.value = sum(trainer.busy for trainer in self._trainers)
                 self._logs.rotate(path for trainer in self._trainers for path in trainer.log_files)
                 if self._back_off.is_waiting():
                     continue
@@ -135,7 +141,9 @@ class Supervisor:
                 trainer.device = message.device
                 self._renew_at = 0.0  # publish the device soon
             elif message == DONE:
-                trainer.claims = ()
+                trainer.done()
+                if trainer.temporary:
+                    self._retire(trainer)
             self._look_in_queue = True
 
     def _replace(self, trainer: TrainerHandle) -> None:
@@ -144,21 +152,34 @@ class Supervisor:
         trainer.pipe.close()
         code, cause = trainer.watchdog.crash_cause(trainer.process.exitcode)
         self._claim_stats.trainer_restarts += 1
-        log.error("a trainer crashed (%s), training %d jobs", cause, len(trainer.claims))
-        if trainer.claims:
+        claims = trainer.claims if trainer.following is None else [trainer.following]
+        log.error("a trainer crashed (%s), training %d jobs", cause, len(claims))
+        if claims:
             error = JobError(
                 code=code, message=f"the trainer crashed: {cause}", log_tail=attempt_logs.tail(*trainer.log_files)
             )
-            self._requeue(trainer.claims, error)
+            self._requeue(claims, error)
         elif trainer.device is None:
             time.sleep(RESTART_SECONDS)  # it crashed during its start: do not restart in a busy loop
-        self._trainers[self._trainers.index(trainer)] = start(self._context, trainer.config, self._busy)
+        if trainer.temporary:
+            self._trainers.remove(trainer)
+        else:
+            self._trainers[self._trainers.index(trainer)] = start(self._context, trainer.config, self._busy)
+
+    def _retire(self, trainer: TrainerHandle) -> None:
+        """Stop a temporary trainer."""
+        self._trainers.remove(trainer)
+        with suppress(OSError):
+            trainer.pipe.send(STOP)
+        trainer.process.join(RESTART_SECONDS)
+        trainer.process.kill()
+        trainer.pipe.close()
 
     def _end_stalled(self) -> None:
         """Kill trainers without progress; the next _listen() replaces them."""
         for trainer in self._trainers:
             seconds = trainer.watchdog.seconds_without_progress()
-            if trainer.claims and seconds > self._settings.stall_seconds:
+            if trainer.busy and seconds > self._settings.stall_seconds:
                 trainer.watchdog.stalled_seconds = seconds
                 trainer.process.kill()
 
@@ -185,23 +206,50 @@ class Supervisor:
                 self._look_in_queue = False
                 return
         self._look_in_queue = False
-        for served, trainer in enumerate(free):
+        while free:
+            trainer, *free = free
             device = str(trainer.device).split(":")[0]
             width = self._settings.array_width or ARRAY_WIDTHS[device]
             with self._claim_stats.claiming() as claims, self._database.transaction() as connection:
                 claims += claim_jobs(
                     connection,
-                    Claimant(self._id, {"cpu", device}, width=width, trainers=len(free) - served),
+                    Claimant(
+                        self._id,
+                        {"cpu", device},
+                        width,
+                        len(free) + 1,
+                        self._subsets,
+                        self._ranks(1 + len(free), device),
+                    ),
                     seconds=self._settings.lease_seconds,
                     max_running=self._settings.max_running_jobs,
                 )
             if not claims:
                 return
-            trainer.claims = claims
-            trainer.watchdog.reset()
-            self._busy.value += 1
-            with suppress(OSError):  # it just died: the next _listen() requeues the jobs
-                trainer.pipe.send(claims)
+            devices = claims[0].spec.devices
+            self._busy.value += devices
+            if devices == 1:
+                trainer.take(claims)
+                continue
+            for rank, each in enumerate([trainer, *self._followers(free, devices - 1)]):
+                each.take(RankTask(claims[0], rank, LOOPBACK))
+
+    def _ranks(self, free: int, device: str) -> int:
+        """The largest number of devices of a job that can start now. An idle worker of CPUs starts further trainers."""
+        idle = free == len(self._trainers)
+        return MAX_RANKS if idle and device == "cpu" else free
+
+    def _followers(self, free: list[TrainerHandle], number: int) -> list[TrainerHandle]:
+        """Take so many trainers from `free`; temporary ones if there are too few."""
+        taken = [free.pop(0) for _ in range(min(number, len(free)))]
+        for place in range(number - len(taken)):
+            like = self._trainers[0].config
+            log_file = like.log_file.with_stem(f"{like.log_file.stem}-rank-{place}")
+            extra = start(self._context, replace(like, log_file=log_file), self._busy)
+            extra.temporary = True
+            self._trainers.append(extra)
+            taken.append(extra)
+        return taken
 
     def _renew(self) -> None:
         with self._database.transaction(quiet=True) as connection:
@@ -230,8 +278,10 @@ class Supervisor:
             id=self._id,
             hostname=socket.gethostname(),
             pid=os.getpid(),
-            trainers=len(self._trainers),
+            trainers=sum(not trainer.temporary for trainer in self._trainers),
             device=next((trainer.device for trainer in self._trainers if trainer.device), "starting"),
+            labels=self._labels,
+            preemptible=self._settings.preemptible,
             jobs=[],
             **asdict(self._claim_stats),
             started_at=self._started_at,

@@ -6,6 +6,8 @@ import faulthandler
 import logging
 import signal
 import traceback
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +16,7 @@ from service import logs
 from service.artifacts import open_artifacts
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status, StopReason
-from service.errors import ServiceError
+from service.errors import LeaseLost, ServiceError
 from service.spec.data import DatasetData
 from service.spec.resolve import profile_of, resolve
 from service.spec.text import listed
@@ -25,13 +27,15 @@ from service.store.jobs.attempt import Outcome
 from service.store.jobs.claim import Claim
 from service.training import shards
 from service.training.loop import Training
+from service.training.ranks import RankLost
 from service.training.snapshot import fingerprint
 from service.worker import attempt_logs
 from service.worker.checkpoint_files import CheckpointFiles, WeightsPacker
 from service.worker.memory_errors import is_out_of_memory
 from service.worker.prepared_cache import PreparedCache, TableFile
 from service.worker.prepared_files import PreparedFiles
-from service.worker.protocol import DONE, STOP, Ready, SharedNumber, ToTrainer, TrainerConfig
+from service.worker.protocol import DONE, STOP, RankTask, Ready, SharedNumber, ToTrainer, TrainerConfig
+from service.worker.rank import Interrupted, RankOfJob
 from service.worker.recorder import Recorder, retry
 from service.worker.resume import resume, saved_states
 from service.worker.superseded_checkpoints import SupersededCheckpoints
@@ -66,10 +70,15 @@ def main(pipe: Connection, config: TrainerConfig, progress: ProgressCounter, bus
     trainer = Trainer(database, artifacts, device, pipe, progress, config.checkpoints, files)
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
-        attempt_logs.begin(config.log_file.parent, message)
-        with logs.about(worker=config.worker, job=message[0].job_id, attempt=message[0].attempt, jobs=len(message)):
-            log.info("training %s", listed(claim.job_id for claim in message))
-            trainer.run(message)
+        task = message if isinstance(message, RankTask) else None
+        claims = [message.claim] if isinstance(message, RankTask) else message
+        attempt_logs.begin(config.log_file.parent, claims)  # ranks of one machine share the log
+        with logs.about(worker=config.worker, job=claims[0].job_id, attempt=claims[0].attempt, jobs=len(claims)):
+            log.info("training %s%s", listed(claim.job_id for claim in claims), f" as rank {task.rank}" if task else "")
+            if task is None or task.leads:
+                trainer.run(claims, task)
+            else:
+                trainer.follow(task)
         pipe.send(DONE)
     database.close()
 
@@ -97,45 +106,74 @@ class Trainer:
         self._prepared_cache = PreparedCache(files)
         self.device = device
 
-    def run(self, claims: Sequence[Claim]) -> None:
-        """Train these jobs, which share a key, as one array, each on its own rows."""
-        device = torch.device("cpu") if claims[0].spec.device == "cpu" else self.device
+    def run(self, claims: Sequence[Claim], task: RankTask | None = None) -> None:
+        """Train these jobs, which share a key, as one array, each on its own rows; `task`: of a job on several devices,
+        which this trainer leads."""
+        device = self._device_of(claims[0])
         files = CheckpointFiles(self._artifacts, self._superseded, self._policy.keep)
-        recorder = Recorder(self._database, files, str(device), claims, self._policy.save_seconds)
+        recorder = Recorder(self._database, files, str(device), claims, self._policy.save_seconds, self._progress)
         try:
-            self._train(recorder, device)
+            self._train(recorder, device, task)
+        except RankLost as error:
+            log.warning("the attempt ends: %s", error)
+            recorder.crash(JobError(code=ErrorCode.worker_lost, message=str(error)))
+        except LeaseLost:
+            log.warning("the attempt ends: another rank was lost, and the job was requeued")
+        except Interrupted:
+            recorder.release(recorder.active)
         except Exception as error:
             log.exception("training failed")
             if device.type == "cuda" and isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise  # the CUDA context may be corrupt: leave the jobs to a fresh process
             recorder.fail(_job_error(error))
 
-    def _train(self, recorder: Recorder, device: torch.device) -> None:
+    def follow(self, task: RankTask) -> None:
+        """Train as a rank of a job that another trainer leads, and records."""
+        try:
+            (job,), table = retry(lambda: self._load([task.claim]))
+            (data,) = self._prepared_cache.get_or_prepare([job], table)
+            if isinstance(data, ServiceError):
+                raise data
+            rank = RankOfJob(self._database, task, self._pipe, self._device_of(task.claim), self._progress)
+            rank.follow(data.counted(job), data)
+        except (RankLost, LeaseLost, Interrupted, ServiceError) as error:  # the leader records what became of the job
+            log.warning("the rank ends: %r", error)
+
+    def _device_of(self, claim: Claim) -> torch.device:
+        return torch.device("cpu") if claim.spec.device == "cpu" else self.device
+
+    def _train(self, recorder: Recorder, device: torch.device, task: RankTask | None) -> None:
         jobs, data = self._prepare(recorder)
         if not jobs:
             return
-        saved = retry(lambda: saved_states(self._database, recorder.attempts))
+        saved = retry(lambda: saved_states(self._database, recorder.attempts), self._progress)
         machine = fingerprint(device, jobs[0].graph, jobs[0].spec.optimizer)
         for attempt, state in zip(recorder.attempts, saved, strict=True):
-            resume(self._artifacts, attempt, state, machine)
+            retry(partial(resume, self._artifacts, attempt, state, machine), self._progress)
         packer = WeightsPacker(jobs, data, machine)
         recorder.start(packer)
         points = [attempt.resume_point for attempt in recorder.attempts]
-        packer.training = training = Training(jobs, data, device, points, self._progress)
-        for attempt in recorder.attempts:
-            attempt.resume_point = None  # its tensors are copied
-        del points
-        recorder.release_at_limit()  # jobs that an earlier attempt has trained to it
-        while recorder.active:
-            training.drop(set(training.active) - recorder.active)
-            self._record(recorder, packer, training)
-            if recorder.active and self._pipe.poll():  # STOP, or the supervisor is gone
-                recorder.release(recorder.active)
+        with ExitStack() as exits:
+            ranks = None
+            if task is not None:
+                rank = RankOfJob(self._database, task, self._pipe, device, self._progress)
+                ranks = exits.enter_context(rank.lead())
+            packer.training = training = Training(jobs, data, device, points, self._progress, ranks)
+            for attempt in recorder.attempts:
+                attempt.resume_point = None  # its tensors are copied
+            del points
+            recorder.release_at_limit()  # jobs that an earlier attempt has trained to it
+            while recorder.active:
+                training.drop(set(training.active) - recorder.active)
+                self._record(recorder, packer, training)
+                asked = self._pipe.poll() or (ranks is not None and ranks.asked_to_stop)
+                if recorder.active and asked:  # STOP, or a supervisor is gone
+                    recorder.release(recorder.active)
 
     def _prepare(self, recorder: Recorder) -> tuple[list[Resolved], list[Prepared]]:
         """The jobs and their rows. A job whose rows cannot be prepared fails, e.g. by its split; the others remain."""
         claims = [attempt.claim for attempt in recorder.attempts]
-        resolved, table = retry(lambda: self._load(claims))
+        resolved, table = retry(lambda: self._load(claims), self._progress)
         prepared = self._prepared_cache.get_or_prepare(resolved, table)
         jobs: list[Resolved] = []
         data: list[Prepared] = []

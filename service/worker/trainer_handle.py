@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from service.worker import attempt_logs
+from service.worker.protocol import RankTask
 from service.worker.watchdog import Watchdog, new_progress_counter
 
 if TYPE_CHECKING:
@@ -31,11 +33,34 @@ class TrainerHandle:
     watchdog: Watchdog
     device: str | None = None  # None until it is ready
     claims: Sequence[Claim] = ()  # the jobs that it trains as one array; some may have ended
+    following: Claim | None = None  # the job of which it is a rank, which another trainer leads
+    temporary: bool = False  # stops after its task
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has a task."""
+        return bool(self.claims) or self.following is not None
 
     @property
     def free(self) -> bool:
         """Whether it can take jobs now."""
-        return self.device is not None and not self.claims
+        return self.device is not None and not self.busy and not self.temporary
+
+    def take(self, task: list[Claim] | RankTask) -> None:
+        """Begin a task."""
+        if not isinstance(task, RankTask):
+            self.claims = task
+        elif task.leads:
+            self.claims = [task.claim]
+        else:
+            self.following = task.claim
+        self.watchdog.reset()
+        with suppress(OSError):  # it just died: its pipe closes, and the supervisor requeues the jobs
+            self.pipe.send(task)
+
+    def done(self) -> None:
+        """Its task has ended."""
+        self.claims, self.following = (), None
 
     @property
     def log_files(self) -> list[Path]:

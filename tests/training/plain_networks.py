@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from service.data.preprocess.dataset import Rows
 from service.spec.resolve import Resolved
-from service.training.epoch import row_order
+from service.training.generators import row_order
 from service.training.models import initial_state
 
 FEATURES, EPOCHS, BATCH = 7, 3, 16

@@ -12,7 +12,8 @@ from torch.optim import swa_utils
 
 from service.data.preprocess.dataset import prepare
 from service.spec.resolve import Resolved
-from service.training.epoch import ArrayTrainer, row_order
+from service.training.epoch import ArrayTrainer
+from service.training.generators import row_order
 from service.training.loop import ResumePoint, Training
 from service.training.models import build, initial_state
 from service.training.row_sets import batches

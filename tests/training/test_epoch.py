@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from service.training.epoch import ArrayTrainer, row_order
+from service.training.epoch import ArrayTrainer
+from service.training.generators import row_order
 from service.training.models import build, initial_state
 from service.training.row_sets import batches
 from tests.specs import synthetic

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
@@ -14,14 +12,13 @@ from pydantic import Field, StringConstraints
 
 from service.api import expensive_work
 from service.api.context import RequestContext, Submitter
-from service.api.dataset_storage import Source, store
+from service.api.dataset_uploads import complete, delete_parts, find, received_parts
 from service.api.http import uploads as bodies
 from service.api.http.openapi import problems
 from service.api.pagination import Limit, Page, cursor, page_of
 from service.api.strict_route import StrictRoute
-from service.concurrency.cancellation import current
-from service.domain.upload import Upload, part_bytes, part_number
-from service.errors import Conflict, FieldError, InvalidData, InvalidRequest, NotFound, StorageError, TooLarge
+from service.domain.upload import Upload, part_bytes
+from service.errors import Conflict, FieldError, InvalidRequest, NotFound, TooLarge
 from service.spec.base import FrozenModel, Int, Name
 from service.spec.read_options import ReadOptions
 from service.spec.table import Dataset
@@ -32,6 +29,8 @@ router = APIRouter(prefix="/datasets/uploads", tags=["datasets"], route_class=St
 
 URL_SECONDS = 3_600
 """How long a presigned URL of a part is valid; `GET` makes new ones."""
+UPLOAD_LIFETIME = timedelta(days=1)
+"""Time until an upload that was not completed expires, from when it was started or resumed."""
 MAX_INCOMPLETE = 100
 """Uploads of a tenant that are not complete."""
 
@@ -108,7 +107,7 @@ def start_upload(new: NewUpload, context: Submitter, response: Response) -> Uplo
     if new.size_bytes > settings.max_upload_bytes:
         message = f"must not exceed {settings.max_upload_bytes:,} bytes, the limit of an upload"
         raise TooLarge(f"size_bytes {message}", (FieldError("/size_bytes", message),))
-    expires_at = datetime.now(UTC) + timedelta(hours=settings.upload_hours)
+    expires_at = datetime.now(UTC) + UPLOAD_LIFETIME
     found = _resumed(context, new, options, expires_at)
     if found is None:
         found = Upload(
@@ -174,17 +173,12 @@ def list_uploads(
 @router.get("/{upload_id}", operation_id="get_upload", summary="Read an upload in parts", responses=problems(404))
 def get_upload(upload_id: UploadId, context: Submitter) -> UploadState:
     """Which parts are stored, and where to PUT the others."""
-    return _state(context, _find(context, upload_id))
-
-
-def _find(context: RequestContext, upload_id: str) -> Upload:
-    with context.database.reading() as connection:
-        return uploads.get(connection, upload_id)
+    return _state(context, find(context, upload_id))
 
 
 def _state(context: RequestContext, upload: Upload) -> UploadState:
     sizes: dict[int, int] = upload.part_sizes if upload.dataset_id is None else {}
-    received = _received(context, upload) if sizes else set[int]()
+    received = received_parts(context, upload) if sizes else set[int]()
     presigned = context.state.settings.transfers == "presigned"
 
     def url(number: int) -> str | None:
@@ -199,13 +193,6 @@ def _state(context: RequestContext, upload: Upload) -> UploadState:
     return UploadState(**dict(upload), parts=parts)
 
 
-def _received(context: RequestContext, upload: Upload) -> set[int]:
-    """Numbers of the parts that are stored with the right size."""
-    sizes = upload.part_sizes
-    found = {part_number(file.key): file.size_bytes for file in context.state.artifacts.parts(upload.id)}
-    return {number for number, size in found.items() if sizes.get(number) == size}
-
-
 @router.put(
     "/{upload_id}/parts/{number}",
     status_code=204,
@@ -217,7 +204,7 @@ def _received(context: RequestContext, upload: Upload) -> set[int]:
 )
 async def put_upload_part(upload_id: UploadId, number: PartNumber, context: Submitter, request: Request) -> None:
     """The bytes of the part as the request's body. A part may be sent again, and replaces what was there."""
-    upload = await run_in_threadpool(_find, context, upload_id)
+    upload = await run_in_threadpool(find, context, upload_id)
     if upload.dataset_id is not None:
         raise Conflict(f"the upload is complete: its data set is {upload.dataset_id!r}")
     size = upload.part_sizes.get(number)
@@ -249,67 +236,11 @@ async def complete_upload(upload_id: UploadId, context: Submitter, request: Requ
     and the upload stays: send parts again, or delete it.
     """
     slots = context.state.ingest_slots
-    dataset, created = await expensive_work.run(context, request, slots, _complete, context, upload_id)
+    dataset, created = await expensive_work.run(context, request, slots, complete, context, upload_id)
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     if not created:
         response.status_code = 200
     return dataset
-
-
-def _complete(context: RequestContext, upload_id: str) -> tuple[Dataset, bool]:
-    """(the data set, True), or (one that was there, False)."""
-    upload = _find(context, upload_id)
-    if upload.dataset_id is not None:
-        with context.database.reading() as connection:
-            return datasets.get(connection, upload.dataset_id), False
-    if missing := sorted(upload.part_sizes.keys() - _received(context, upload)):
-        raise Conflict(_missing(missing))
-    with context.state.artifacts.scratch() as folder:
-        place = folder / "source"
-        try:
-            sha256 = _join(context, upload, place)
-        except FileNotFoundError:
-            return _completed_meanwhile(context, upload_id)
-        if upload.sha256 not in (None, sha256):
-            raise InvalidData(f"the SHA-256 of the parts together is {sha256}, not {upload.sha256}")
-        canonical = uploads.canonical(upload.options)
-        source = Source({place.name: place}, sha256, upload.size_bytes, upload.options, canonical, upload.name)
-        dataset, created = store(context, folder, source, upload)
-    with context.database.transaction() as connection:
-        uploads.complete(connection, upload_id, dataset.id)
-    _delete_parts(context, upload)
-    return dataset, created
-
-
-def _missing(numbers: list[int]) -> str:
-    listed = ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
-    return f"part{'' if len(numbers) == 1 else 's'} {listed} of the upload must be sent first"
-
-
-def _completed_meanwhile(context: RequestContext, upload_id: str) -> tuple[Dataset, bool]:
-    """The data set that a concurrent request has made; raises Conflict if parts were deleted for another reason."""
-    upload = _find(context, upload_id)
-    if upload.dataset_id is None:
-        raise Conflict("a part of the upload is missing: read the upload, and send it again")
-    with context.database.reading() as connection:
-        return datasets.get(connection, upload.dataset_id), False
-
-
-def _join(context: RequestContext, upload: Upload, target: Path) -> str:
-    """Write the parts one after another to `target`; returns the SHA-256. Raises FileNotFoundError."""
-    digest, cancellation = hashlib.sha256(), current()
-    try:
-        with target.open("wb") as file:
-            for number in upload.part_sizes:
-                for chunk in context.state.artifacts.chunks(upload.key(number)):
-                    cancellation.check()
-                    digest.update(chunk)
-                    file.write(chunk)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise StorageError(f"the parts of the upload could not be joined: {error.strerror or error}") from error
-    return digest.hexdigest()
 
 
 @router.delete(
@@ -325,10 +256,4 @@ def delete_upload(upload_id: UploadId, context: Submitter) -> None:
     with context.database.transaction() as connection:
         upload = uploads.get(connection, upload_id)
         uploads.remove(connection, upload_id)
-    _delete_parts(context, upload)
-
-
-def _delete_parts(context: RequestContext, upload: Upload) -> None:
-    """Delete the parts; the garbage collector deletes those that fail, or that are sent later."""
-    for file in list(context.state.artifacts.parts(upload.id)):
-        context.state.artifacts.delete(file.key)
+    delete_parts(context, upload)

@@ -26,6 +26,7 @@ from service.spec.job import JobSpec, Labels
 from service.spec.limits import file_bytes_of
 from service.spec.resolve import resolve
 from service.store.jobs import jobs
+from service.store.jobs.job_filter import JobFilter
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
 
@@ -152,7 +153,7 @@ def list_jobs(
 ) -> Page[Job]:
     """Jobs that match every filter, newest first."""
     with context.database.reading() as connection:
-        which = jobs.JobFilter(status=status, name=name, labels=labels, sweep=sweep)
+        which = JobFilter(status=status, name=name, labels=labels, sweep=sweep)
         found = jobs.find(connection, which, limit=limit + 1, after=after)
     return page_of(found, limit, lambda job: job.id)
 

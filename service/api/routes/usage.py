@@ -28,7 +28,7 @@ class Stored(StoredBytes):
     """The bytes of a tenant by kind, with those of unfinished uploads."""
 
     uploads: int
-    """Unfinished uploads, in parts or at this API process, and its responses to uploaded files."""
+    """Files that are being uploaded, and responses to uploaded files."""
 
 
 class Bounds(BaseModel):
@@ -51,7 +51,7 @@ class Bounds(BaseModel):
     memory_bytes: int
     """Estimated memory of training."""
     requests_per_second: float | None
-    """Requests of a tenant per second, per API process; null: no limit."""
+    """Requests of a tenant per second; null: no limit."""
 
 
 class Usage(BaseModel):
@@ -76,7 +76,7 @@ class Usage(BaseModel):
     stored: Stored
     """The same by kind."""
     streams: Use
-    """Open streams at this API process, and requests that wait for the end of a job or a sweep."""
+    """Open streams, and requests that wait for the end of a job or a sweep."""
     bounds: Bounds
     """Limits of one request or one job."""
 

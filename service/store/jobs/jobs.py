@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from service.store import decisions
 from service.store.engine import allow_long_statements
 from service.store.ids import new_id
 from service.store.jobs import events, resolutions
+from service.store.jobs.job_filter import ALL_JOBS, JobFilter
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import files_of, referenced
 from service.store.schema import NO_TENANT, STAGED, checkpoints, jobs
@@ -157,6 +157,8 @@ def new_row(
         "array_limit": resolved.array_limit,
         "priority": spec.priority,
         "device_request": spec.device,
+        "worker_labels": spec.worker.text,
+        "ranks": spec.devices,
         "max_epochs": spec.max_epochs,
         "monitor": resolved.monitor,
         "expected_bytes": file_bytes_of(resolved),
@@ -187,31 +189,6 @@ def require(connection: Connection, job_id: str) -> None:
     """Raise NotFound unless there is a job of this id: one look into the primary key, without reading the job."""
     if _EXISTS.execute(connection, id=job_id).first() is None:
         raise NotFound(f"no job {job_id!r}")
-
-
-@dataclass(frozen=True)
-class JobFilter:
-    """Conditions that jobs must match; None: any."""
-
-    status: Status | None = None
-    name: str | None = None
-    labels: Mapping[str, str] | None = None
-    sweep: str | None = None
-
-    def apply(self, query: Select[Any]) -> Select[Any]:
-        """The query with these conditions."""
-        if self.status is not None:
-            query = query.where(jobs.c.status == self.status)
-        if self.name is not None:
-            query = query.where(jobs.c.name == self.name)
-        if self.sweep is not None:
-            query = query.where(jobs.c.sweep_id == self.sweep)
-        for key, value in (self.labels or {}).items():
-            query = query.where(jobs.c.labels[key].as_string() == value)
-        return query
-
-
-ALL_JOBS = JobFilter()
 
 
 def find(connection: Connection, which: JobFilter = ALL_JOBS, *, limit: int, after: str | None = None) -> list[Job]:

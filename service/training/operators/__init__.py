@@ -10,6 +10,7 @@ from service.spec.layers import Layer
 from service.training.operators import ensemble, flat, images, large, large_images, merge, tabular
 from service.training.operators.autograd import Autograd
 from service.training.operators.base import MergeOperator, Operator, Slots
+from service.training.operators.synchronized import SynchronizedBatchNorm
 
 
 class Fast(NamedTuple):
@@ -65,6 +66,8 @@ LARGE: dict[type[Layer], Callable[[Slots], Operator]] = {
 
 def operator_of(slots: Slots) -> Operator | MergeOperator:
     """The operator of a layer."""
+    if slots.sum_over_ranks is not None and isinstance(slots.layer, spec.BatchNorm):
+        return SynchronizedBatchNorm(slots, slots.sum_over_ranks)
     fast = FAST.get(type(slots.layer))
     if fast is None:
         return Autograd(slots)

@@ -6,7 +6,7 @@ multiple of 32, and the padding stays 0. An operator leaves its arguments unchan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -91,6 +91,8 @@ class Slots:
     bf16_matmul: bool = False
     """Training rounds the factors of matrix products to bfloat16."""
     on_gpu: bool = False
+    sum_over_ranks: Callable[[Tensor], Tensor] | None = None
+    """Of a job on several devices: batch normalization takes the statistics of all ranks' rows."""
 
     @property
     def layer(self) -> Any:
