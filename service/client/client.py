@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
+from service.client import downloads
 from service.client.fit import model_name, published_model
 from service.client.job import Job
 from service.client.models import Models
@@ -230,6 +231,17 @@ class Client:
         if columns:
             return map(Dataset.model_validate, self._transport.pages("/v1/datasets", {"columns": "true"}))
         return map(DatasetSummary.model_validate, self._transport.pages("/v1/datasets", {"columns": "false"}))
+
+    def download_dataset(
+        self,
+        dataset: Dataset | DatasetSummary | str,
+        path: str | Path,
+        format: Literal["parquet", "csv"] = "parquet",  # noqa: A002
+    ) -> Path:
+        """Save a data set as the file `path`, or in the folder `path` under a default name."""
+        dataset_id = dataset if isinstance(dataset, str) else dataset.id
+        name, address = f"{dataset_id}.{format}", f"/v1/datasets/{dataset_id}/download"
+        return downloads.save(self._transport, address, {"format": format}, target=path, name=lambda _: name)
 
     def usage(self) -> dict[str, Any]:
         """The API key's scope and tenant, with the tenant's usage and limits."""

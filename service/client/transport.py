@@ -113,6 +113,20 @@ class Transport:
                 response.read()
             yield checked(response)
 
+    @contextmanager
+    def stream_file(self, path: str, **options: Any) -> Iterator[tuple[httpx2.Response, httpx2.Headers]]:
+        """(response to be streamed, headers of the service), perhaps from an object store, which gets no API key."""
+        with self.stream(path, **options) as response:
+            location = response.headers.get("location")
+            if response.status_code != 307 or location is None:
+                yield response, response.headers
+                return
+            answered = response.headers
+        with self._store_http().stream("GET", location, headers=options.get("headers")) as response:
+            if response.is_error:
+                response.read()
+            yield checked(response), answered
+
     def put_to_store(self, url: str, content: bytes) -> bool:
         """PUT to an object store, by a URL that the service has signed, without the API key; whether it succeeded."""
         headers = {"x-ms-blob-type": "BlockBlob"}  # for Azure, which requires it

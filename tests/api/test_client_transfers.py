@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from bestepoch import ApiError, Client
 from service.api.app import create_app
-from service.artifacts import Artifacts
+from service.artifacts import Artifacts, sha256_of
 from service.client import upload_parts
+from service.client.downloads import DamagedDownload
 from service.domain.access import Scope
+from service.domain.checkpoint import CheckpointKind
 from service.settings import Settings
-from service.store import keys
+from service.store import checkpoints, keys
 from service.store.engine import Database
 from tests.api.conftest import CoinPredictor, serving
 from tests.api.datasets import files
+from tests.api.job_factory import JobFactory
 from tests.artifacts.http_store import ArtifactsWithUrls, HttpStore, http_store
 
 PART = 256 * 1024
@@ -48,6 +53,11 @@ def file(tmp_path: Path) -> Path:
 def store(tmp_path: Path) -> Iterator[HttpStore]:
     with http_store(tmp_path / "objects") as server:
         yield server
+
+
+def located(database: Database, job_id: str) -> str:
+    with database.reading() as connection:
+        return checkpoints.get(connection, job_id, CheckpointKind.best).path
 
 
 class Interrupted(BaseException):
@@ -119,3 +129,99 @@ def test_a_file_that_is_refused_leaves_no_upload(
 
     assert refused.value.code == "invalid_data"
     assert files(artifacts, "uploads") == []
+
+
+def test_downloads_come_from_the_object_store_without_the_api_key(
+    settings: Settings, database: Database, store: HttpStore, file: Path, tmp_path: Path
+) -> None:
+    artifacts = ArtifactsWithUrls(store)
+    job_id = JobFactory(database, artifacts).trained().job_id
+    with client_of(settings, database, artifacts, transfers="presigned") as client:
+        job, dataset = client.job(job_id), client.upload(file)
+        store.requests.clear()
+        saved = client.download_dataset(dataset, tmp_path)
+        checkpoint = job.download(tmp_path)
+
+    assert [method for method, _ in store.requests] == ["GET", "GET"]
+    assert not any("authorization" in map(str.lower, headers) for _, headers in store.requests)
+    assert sha256_of(saved) == dataset.parquet_sha256
+    assert job.state.best is not None
+    assert checkpoint.read_bytes() == artifacts.path(located(database, job_id)).read_bytes()
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
+def test_a_damaged_download_is_refused(
+    settings: Settings, database: Database, store: HttpStore, file: Path, tmp_path: Path
+) -> None:
+    store.damages = True
+    with client_of(settings, database, ArtifactsWithUrls(store), transfers="presigned") as client:
+        dataset = client.upload(file)
+        with pytest.raises(DamagedDownload, match=dataset.parquet_sha256):
+            client.download_dataset(dataset, tmp_path / "table.parquet")
+
+    assert not (tmp_path / "table.parquet").exists()
+
+
+def test_redirects_keep_etags_and_ranges(settings: Settings, database: Database, store: HttpStore, file: Path) -> None:
+    with client_of(settings, database, ArtifactsWithUrls(store), transfers="presigned") as client:
+        dataset = client.upload(file)
+        http, path = client._transport.http, f"/v1/datasets/{dataset.id}/download"
+        redirect = http.get(path)
+        unchanged = http.get(path, headers={"If-None-Match": redirect.headers["etag"]})
+        head = http.head(path)
+        part = httpx2.get(redirect.headers["location"], headers={"Range": "bytes=4-9"})
+        proxied = [
+            http.get(path, headers={"Range": "bytes=4-9", "If-Range": redirect.headers["etag"]}),
+            http.get(path, headers={"Range": "bytes=4-9", "Sec-Fetch-Mode": "cors"}),
+        ]
+
+    assert redirect.status_code == 307
+    assert redirect.headers["etag"] == f'"{dataset.parquet_sha256}"'
+    assert redirect.headers["location"].startswith(store.url)
+    assert unchanged.status_code == 304
+    assert (head.status_code, int(head.headers["content-length"])) == (200, dataset.parquet_bytes)
+    assert [(answer.status_code, answer.content) for answer in (part, *proxied)] == [(206, part.content)] * 3
+
+
+def test_a_missing_file_is_a_problem_of_the_service_and_no_redirect(
+    settings: Settings, database: Database, store: HttpStore, file: Path
+) -> None:
+    artifacts = ArtifactsWithUrls(store)
+    with client_of(settings, database, artifacts, transfers="presigned") as client:
+        dataset = client.upload(file)
+        artifacts.delete(f"datasets/{dataset.id}/data.parquet")
+        answer = client._transport.http.get(f"/v1/datasets/{dataset.id}/download")
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "dataset_corrupt")
+
+
+def test_a_download_is_resumed_where_the_connection_broke(
+    settings: Settings,
+    database: Database,
+    artifacts: Artifacts,
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = list[str | None]()
+    with client_of(settings, database, artifacts) as client:
+        dataset = client.upload(file)
+        stream_file = client._transport.stream_file
+
+        @contextmanager
+        def breaking(path: str, **options: Any) -> Iterator[Any]:
+            begun.append(options["headers"].get("Range"))
+            with stream_file(path, **options) as (response, headers):
+                if len(begun) == 1:
+                    monkeypatch.setattr(response, "iter_raw", partial(broken, response.iter_raw()))
+                yield response, headers
+
+        def broken(chunks: Iterator[bytes]) -> Iterator[bytes]:
+            yield next(chunks)[:1000]
+            raise httpx2.ReadError("the connection broke")
+
+        monkeypatch.setattr(client._transport, "stream_file", breaking)
+        saved = client.download_dataset(dataset, tmp_path / "table.parquet")
+
+    assert begun == [None, "bytes=1000-"]
+    assert sha256_of(saved) == dataset.parquet_sha256
