@@ -15,8 +15,6 @@ from tests.connections.conftest import LIMITS, Fetch, declared
 from tests.databases import postgres_database
 from tests.proxy import Proxy
 
-pytestmark = pytest.mark.e2e
-
 
 @pytest.fixture(scope="module")
 def database(postgres: str) -> Iterator[str]:
