@@ -27,9 +27,10 @@ log = logging.getLogger(__name__)
 COLLECTOR_STOP_SECONDS = 5
 
 
-def read_settings(host: str | None = None, port: int | None = None) -> Settings:
+def read_settings(host: str | None = None, port: int | None = None, artifacts_url: str | None = None) -> Settings:
     """Read the settings, and set up logging and the umask accordingly; raises Misconfigured."""
-    overrides: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    given = {"host": host, "port": port, "artifacts_url": artifacts_url}
+    overrides: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
