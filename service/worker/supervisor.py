@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 
 REAP_SECONDS = 1.0
 RESTART_SECONDS = 1.0
+LEAVES_SECONDS = 10.0  # a job that suits preemptible workers is left to them for so long, or the other way round
 LISTEN_SECONDS = 0.1  # at most, between looks at the stop event and the duties of the loop
 BACK_OFF_SECONDS = (0.1, 2.0)
 MAX_RANKS = 64
@@ -61,6 +62,7 @@ class Supervisor:
         self._id = new_id("wrk")
         self._labels = parse_labels(settings.worker_labels)
         self._subsets = subsets(self._labels)
+        self._leaves_seconds = 0.0
         logs.always_about(worker=self._id)
         gpus = 0 if settings.device == "cpu" else count_gpus()
         self._context = start_context(gpus > 0)
@@ -233,6 +235,8 @@ class Supervisor:
                         len(free) + 1,
                         self._subsets,
                         self._ranks(1 + len(free), device),
+                        self._settings.preemptible,
+                        self._leaves_seconds,
                     ),
                     seconds=self._settings.lease_seconds,
                     max_running=self._settings.max_running_jobs,
@@ -272,6 +276,8 @@ class Supervisor:
         self._liveness.record_answer()
         with self._database.reading() as connection:
             migrations.check(connection)  # it may have been migrated since the start
+            others = workers.class_is_live(connection, preemptible=not self._settings.preemptible)
+        self._leaves_seconds = LEAVES_SECONDS if others else 0.0
 
     def _reap(self) -> None:
         with self._database.reading() as connection:
