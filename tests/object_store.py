@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from service.settings import free_port
@@ -24,6 +25,8 @@ FAULTS = ("error", "error after", "slow", "cut request", "cut response", "lost r
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding"}
 BUCKET = "artifacts"
+RUN = secrets.token_hex(8)
+TOOLS = Path(sys.prefix) / "cluster/bin"  # of the environment that `make cluster` makes
 
 Choice = Callable[[str, str], str | None]
 
@@ -138,7 +141,7 @@ class Outage:
 def s3_port() -> int:
     """The port of moto's server, which runs until this process ends; it has an empty bucket."""
     port = free_port("127.0.0.1")
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [str(TOOLS / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     atexit.register(process.wait)
     atexit.register(process.kill)
@@ -162,11 +165,16 @@ def faulty_s3() -> FaultProxy:
     return FaultProxy(s3_port(), at_random(0.1))
 
 
-def artifacts_environment() -> dict[str, str]:
-    """Settings of a deployment whose artifacts are, with BESTEPOCH_TEST_ARTIFACTS=s3, in a store that often fails."""
-    if os.environ.get("BESTEPOCH_TEST_ARTIFACTS") != "s3":
+def in_s3() -> bool:
+    """Whether the services of tests/faults and tests/chaos are to have their artifacts in S3."""
+    return os.environ.get("BESTEPOCH_TEST_ARTIFACTS") == "s3"
+
+
+def artifacts_environment(home: Path) -> dict[str, str]:
+    """Settings of a deployment whose artifacts are in a store that often fails, if tests are to use one."""
+    if not in_s3():
         return {}
-    url = f"s3://{BUCKET}/{secrets.token_hex(8)}"
+    url = f"s3://{BUCKET}/{RUN}{home}"  # a service that starts again finds its files
     found = {**ENVIRONMENT, "AWS_ENDPOINT_URL": faulty_s3().url, "BESTEPOCH_ARTIFACTS_URL": url}
     os.environ.update({name: value for name, value in found.items() if name.startswith("AWS_")})  # obstore reads it
     return found

@@ -13,5 +13,5 @@ def upgrade() -> None:
     op.add_column("workers", sa.Column("labels", sa.JSON(), nullable=False, server_default="{}"))
     op.add_column("workers", sa.Column("preemptible", sa.Boolean(), nullable=False, server_default=sa.false()))
     queued = sa.text("status = 'queued'")
-    columns = ["status", "tenant", "device_request", "worker_labels", "shape_key", "array_limit", "failures"]
+    columns = ["status", "array_limit", "tenant", "device_request", "worker_labels", "shape_key", "failures"]
     op.create_index("ix_jobs_demand", "jobs", columns, sqlite_where=queued, postgresql_where=queued)

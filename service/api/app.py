@@ -18,6 +18,7 @@ from service.api.http import problems
 from service.api.http.openapi import DESCRIPTION, TAGS, amend
 from service.api.http.openapi import problems as documented
 from service.api.live.job_feed import JobFeed
+from service.api.live.job_reader import JobReader
 from service.api.live.read_batcher import ReadBatcher
 from service.api.live.sampler import Sampler
 from service.api.live.single_flight import SingleFlight
@@ -149,6 +150,7 @@ def _state(
         sampler=sampler,
         job_feed=JobFeed(),
         read_batcher=ReadBatcher(),
+        job_reader=JobReader(database),
         metrics=Metrics(database, settings.folders),
         decisions_due=Event(),
         tpe=TpeProcess(),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fastapi.dependencies.models import Dependant
 
     from service.api.live.job_feed import JobFeed
+    from service.api.live.job_reader import JobReader
     from service.api.live.read_batcher import ReadBatcher
     from service.api.live.sampler import Sampler
     from service.api.live.single_flight import SingleFlight
@@ -138,6 +139,7 @@ class AppState:
     sampler: Sampler
     job_feed: JobFeed
     read_batcher: ReadBatcher
+    job_reader: JobReader
     metrics: Metrics
     decisions_due: Event  # wakes the driver of sweeps
     tpe: TpeProcess

@@ -1,7 +1,4 @@
-"""Table of connections, from which data sets are read by reference.
-
-The tenant `*` stands for all. Secrets are references, never secrets themselves.
-"""
+"""The table of connections, from which data sets are read by reference."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from sqlalchemy import JSON, Boolean, Column, String, Table, UniqueConstraint
 from service.store.schema import metadata
 from service.store.utc import Utc
 
+# Where data sets are read from by reference. The tenant `*` stands for all; secrets are references, never secrets.
 connections = Table(
     "connections",
     metadata,

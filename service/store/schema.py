@@ -65,9 +65,8 @@ datasets = Table(
     Index(None, "tenant", "id"),
     Index("uq_datasets_series", "series", "version", unique=True),
     Index("uq_datasets_idempotency_key", "tenant", "idempotency_key", unique=True),
-    Index(
-        "ix_datasets_bytes", "tenant", "parquet_bytes", "profile_bytes"
-    ),  # covering index for sums: rows may take megabytes
+    # Covering index for sums: rows may take megabytes.
+    Index("ix_datasets_bytes", "tenant", "parquet_bytes", "profile_bytes"),
 )
 
 # Input encoding of a data set, as resolved at submission; shared by jobs.
@@ -166,10 +165,10 @@ jobs = Table(
 )
 Index("ix_jobs_claim_tenant", jobs.c.status, jobs.c.tenant, jobs.c.priority.desc(), jobs.c.id)
 _queued = jobs.c.status == "queued"
-_demanded = jobs.c.status, jobs.c.tenant, jobs.c.device_request, jobs.c.worker_labels, jobs.c.shape_key
-Index(  # covering index of store/demand.py
+_demanded = jobs.c.tenant, jobs.c.device_request, jobs.c.worker_labels, jobs.c.shape_key, jobs.c.failures
+Index(  # covering index of store/demand.py; claims look for no array_limit, so that SQLite does not use it for them
     "ix_jobs_demand",
-    *(*_demanded, jobs.c.array_limit, jobs.c.failures),
+    *(jobs.c.status, jobs.c.array_limit, *_demanded),
     sqlite_where=_queued,
     postgresql_where=_queued,
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_hex
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
@@ -13,11 +15,12 @@ from service.settings import free_port
 from tests.cluster.manifests import of_kind, settings_of
 from tests.cluster.pods import Cluster, Pod, cannot_confine
 from tests.databases import cut_off, postgres_database
+from tests.object_store import BUCKET, ENVIRONMENT, s3_port
 from tests.processes import get, submit, until
 
 KEY = "operator-of-the-cluster"
 LONG = {"data": {"kind": "synthetic", "rows": 20_000}, "max_epochs": 3_000, "early_stopping": None}
-WORKER_STARTS_SECONDS = 60
+WORKER_STARTS_SECONDS = 120
 
 pytestmark = pytest.mark.skipif(cannot_confine() is not None, reason=str(cannot_confine()))
 
@@ -25,13 +28,18 @@ pytestmark = pytest.mark.skipif(cannot_confine() is not None, reason=str(cannot_
 @pytest.fixture
 def cluster(postgres: str, tmp_path: Path) -> Iterator[Cluster]:
     """A cluster with an empty database and an empty artifact store."""
+    socket = parse_qs(urlsplit(postgres).query).get("host", [""])[0]
+    if socket.startswith("/"):  # the folder is the server's user's alone, and pods have no capability to enter it
+        Path(socket).chmod(0o711)
     with postgres_database(postgres) as url:
-        secrets = {"bestepoch-database": {"password": "of-the-database"}, "bestepoch-api": {"api-key": KEY}}
-        artifacts = tmp_path / "artifacts"
-        artifacts.mkdir()
+        secrets = {
+            "bestepoch-database": {"password": "of-the-database"},
+            "bestepoch-api": {"api-key": KEY},
+            "bestepoch-object-store": {**ENVIRONMENT, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3_port()}"},
+        }
         overrides = {
             "BESTEPOCH_DATABASE_URL": url,
-            "BESTEPOCH_ARTIFACTS_URL": str(artifacts),
+            "BESTEPOCH_ARTIFACTS_URL": f"s3://{BUCKET}/{token_hex(8)}",
             "BESTEPOCH_TRAINERS": "1",
         }
         cluster = Cluster(tmp_path / "pods", settings_of("fixed"), secrets, overrides)
@@ -93,7 +101,7 @@ def test_jobs_are_trained_and_a_drained_worker_leaves_its_job_to_another(migrate
     assert api.becomes("livenessProbe")
     assert api.becomes("readinessProbe"), api.log
     with client_of(api) as client:
-        until(lambda: client.get("/readyz").json()["workers"], WORKER_STARTS_SECONDS)
+        until(lambda: client.get("/readyz").json()["workers"] or worker.fails(), WORKER_STARTS_SECONDS)
         small = submit(client, {"data": {"kind": "synthetic", "rows": 500}, "max_epochs": 3})
         assert get(client, small, wait=60)["status"] == "succeeded", worker.log
         job = submit(client, LONG)

@@ -86,6 +86,18 @@ def test_a_missing_file_and_refused_access(web: WebServer, fetched: Fetch) -> No
         fetched(connection(web), path="closed.csv")
 
 
+@pytest.mark.parametrize("path", ["%2e%2e/secret.csv", "..%2fsecret.csv", "%2E%2E%2Fsecret.csv", "x?y", "x#y"])
+def test_a_path_is_quoted_and_does_not_leave_the_declared_folder(web: WebServer, fetched: Fetch, path: str) -> None:
+    web.pages["/secret.csv"] = 200, {}, CSV
+
+    with pytest.raises(InvalidData, match="there is no file"):
+        fetched(connection(web), path=path)
+
+    [(asked, _)] = web.asked
+    assert asked.startswith("/data/")
+    assert not set(asked.removeprefix("/data/")) & set("/?#")
+
+
 def test_more_bytes_than_allowed_are_not_read(web: WebServer, fetched: Fetch) -> None:
     web.pages["/data/large.csv"] = 200, {}, b"x" * (LIMITS.size_bytes + 1)
 

@@ -43,6 +43,9 @@ _SELECT: Select[Any] = select(
 
 _ONE = CachedSelect(_SELECT.where(jobs.c.id == bindparam("id")), jobs)
 _EXISTS = CachedSelect(select(literal(1)).where(jobs.c.id == bindparam("id")), jobs)
+_VERSIONS = CachedSelect(
+    select(jobs.c.id, jobs.c.version, jobs.c.status).where(jobs.c.id.in_(bindparam("ids", expanding=True))), jobs
+)
 _older = and_(jobs.c.priority == bindparam("priority"), jobs.c.id < bindparam("id"))
 _queued = and_(jobs.c.status == "queued", jobs.c.tenant == bindparam("tenant"))
 _ahead = select(literal(1)).where(_queued, or_(jobs.c.priority > bindparam("priority"), _older))
@@ -202,8 +205,7 @@ def find(connection: Connection, which: JobFilter = ALL_JOBS, *, limit: int, aft
 
 def versions(connection: Connection, job_ids: Iterable[str]) -> dict[str, tuple[int, Status]]:
     """(version, status) of each of these jobs that exists, in one query."""
-    query = select(jobs.c.id, jobs.c.version, jobs.c.status).where(jobs.c.id.in_(list(job_ids)))
-    return {row.id: (row.version, Status(row.status)) for row in connection.execute(query)}
+    return {row.id: (row.version, Status(row.status)) for row in _VERSIONS.execute(connection, ids=list(job_ids))}
 
 
 def remove(connection: Connection, job_id: str) -> None:
