@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -10,6 +11,8 @@ from service.connections.messages import Fetched, FetchedFile, FetchLimits, Fetc
 from service.data.processes.runner import Allowance, ask
 from service.domain.connection import Connection, ConnectionKind
 from service.errors import SourceError
+
+_log = logging.getLogger(__name__)
 
 CHILD = "service.connections.fetch_child"
 
@@ -49,7 +52,8 @@ def _read(name: str, reference: str, read_secret: Callable[[str], str]) -> str:
     try:
         return read_secret(reference)
     except ValueError as error:
-        raise SourceError(f"the operator's secret {name} of the connection cannot be read: {error}") from None
+        _log.warning("a secret of a connection cannot be read: %s", error)
+        raise SourceError(f"the secret {name} of the connection cannot be read: see the service's log") from None
 
 
 def _readable(connection: Connection) -> list[Path]:

@@ -53,21 +53,22 @@ def test_a_redirect_on_the_same_host_is_followed(web: WebServer, fetched: Fetch)
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_redirect_off_the_host_reaches_nothing(
-    web: WebServer, elsewhere: WebServer, fetched: Fetch, scheme: str
+    web: WebServer, elsewhere: WebServer, fetched: Fetch, scheme: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     elsewhere.pages["/secret"] = 200, {}, b"secret"
     web.pages["/data/a.csv"] = 302, {"Location": f"{scheme}://127.0.0.1:{elsewhere.port}/secret"}, b""
 
-    with pytest.raises(SourceError, match=rf"leads to 127\.0\.0\.1:{elsewhere.port}, which is not the host"):
+    with pytest.raises(SourceError, match="redirects to another host"):
         fetched(connection(web), path="a.csv")
 
     assert elsewhere.asked == []
+    assert f"the server leads to 127.0.0.1:{elsewhere.port}" in caplog.text
 
 
 def test_a_redirect_to_the_metadata_service_is_refused(web: WebServer, fetched: Fetch) -> None:
     web.pages["/data/a.csv"] = 307, {"Location": "http://169.254.169.254/latest/meta-data/"}, b""
 
-    with pytest.raises(SourceError, match=r"leads to 169\.254\.169\.254:80, which is not the host"):
+    with pytest.raises(SourceError, match="redirects to another host"):
         fetched(connection(web), path="a.csv")
 
 
