@@ -1,4 +1,7 @@
-"""The table of connections, from which data sets are read by reference."""
+"""Table of connections, from which data sets are read by reference.
+
+The tenant `*` stands for all. Secrets are references, never secrets themselves.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from sqlalchemy import JSON, Boolean, Column, String, Table, UniqueConstraint
 from service.store.schema import metadata
 from service.store.utc import Utc
 
-# Where data sets are read from by reference. The tenant `*` stands for all; secrets are references, never secrets.
 connections = Table(
     "connections",
     metadata,
