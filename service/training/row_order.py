@@ -94,14 +94,16 @@ class WindowedOrders:
         self,
         pairs: Sequence[tuple[int, int]],
         sizes: Sequence[int],
+        skipped: Sequence[int],
         pages: Sequence[Pages | None],
         window_rows: int,
     ) -> None:
-        """`pairs`: seed and epoch of each member; `sizes`: its rows; `pages`: of the file that holds them."""
+        """`pairs`: seed and epoch of each member; `sizes`: its rows; `skipped`: how many it has taken before; `pages`:
+        of the file that holds them."""
         keys = list(zip(pairs, sizes, pages, strict=True))
         found = {key: WindowedOrder(*key[0], key[1], window_rows, key[2]) for key in dict.fromkeys(keys)}
-        self._orders = [found[key] for key in keys]
+        self._orders = [(found[key], taken) for key, taken in zip(keys, skipped, strict=True)]
 
     def taken(self, members: slice, first: int, end: int) -> Tensor:
         """See Orders."""
-        return torch.stack([order.rows(first, end) for order in self._orders[members]])
+        return torch.stack([order.rows(taken + first, taken + end) for order, taken in self._orders[members]])

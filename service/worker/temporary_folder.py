@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 class TemporaryFolder:
@@ -44,3 +47,12 @@ def remove_stale(prefix: str) -> None:
             pass  # in use
         finally:
             os.close(folder)
+
+
+def folder_of_prepared_files() -> TemporaryFolder | None:
+    """A folder for rows that trainers share or stream; None if it cannot be made: rows are in memory."""
+    try:
+        return TemporaryFolder("bestepoch-rows-")
+    except OSError as error:
+        log.warning("trainers neither share nor stream rows: %s", error)
+        return None

@@ -31,6 +31,7 @@ from service.training.ranks import RankLost
 from service.training.snapshot import fingerprint
 from service.worker import attempt_logs
 from service.worker.checkpoint_files import CheckpointFiles, WeightsPacker
+from service.worker.interruption import Interruption
 from service.worker.memory_errors import is_out_of_memory
 from service.worker.prepared_cache import PreparedCache, TableFile
 from service.worker.prepared_files import PreparedFiles
@@ -97,12 +98,13 @@ class Trainer:
         policy: CheckpointPolicy,
         prepared: PreparedCache | None = None,
     ) -> None:
-        """`pipe`: to the supervisor; a message, or its end, requeues the jobs at the epoch's end.
+        """`pipe`: to the supervisor; a message, or its end, requeues the jobs at the epoch's end, or within it.
 
         `prepared`: rows of jobs; None: those of this trainer alone, in memory.
         """
         self._database, self._artifacts, self._pipe, self._progress = database, artifacts, pipe, progress
         self._policy = policy
+        self._interruption = Interruption(pipe, policy.drain_seconds, policy.save_seconds)
         self._superseded = SupersededCheckpoints(artifacts, policy.superseded_bytes)
         self._prepared_cache = PreparedCache() if prepared is None else prepared
         self.device = device
@@ -211,7 +213,14 @@ class Trainer:
     def _record(self, recorder: Recorder, packer: WeightsPacker, training: Training) -> None:
         """Train and record an epoch of every job, and end or release those that are done or were asked to stop."""
         ended = {}
-        for report in training.epoch():
+        reports = training.epoch(self._interruption.begin())
+        if training.interrupted:
+            if self._interruption.stopping:
+                recorder.release(recorder.active)
+            else:
+                recorder.flush()  # saves states; requests of clients take effect at the epoch's end
+            return
+        for report in reports:
             recorder.add(report.member, report.row)
             if report.ended:
                 ended[report.member] = report

@@ -84,7 +84,9 @@ def test_rows_of_a_window_come_from_all_over_the_table() -> None:
 
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=4), st.integers(1, 2_000))
 def test_members_take_the_orders_of_their_own(seeds: list[int], rows: int) -> None:
-    orders = WindowedOrders([(seed, 1) for seed in seeds], [rows] * len(seeds), [None] * len(seeds), 1_024)
+    orders = WindowedOrders(
+        [(seed, 1) for seed in seeds], [rows] * len(seeds), [0] * len(seeds), [None] * len(seeds), 1_024
+    )
 
     taken = orders.taken(slice(0, len(seeds)), 0, rows)
 

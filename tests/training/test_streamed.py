@@ -22,6 +22,7 @@ from service.worker import rows_file
 from tests.data.tables import Stored, store
 from tests.training.arrays import AVERAGING, Outcome, assert_same
 from tests.training.jobs import CPU, Observed, train
+from tests.training.test_partial_epoch import interrupted_after
 
 ROWS = 2_001
 SHARED: dict[str, Any] = {"max_epochs": 3, "split": {"test": 0.1}, "early_stopping": None}
@@ -130,6 +131,23 @@ def test_a_job_that_resumes_is_bit_identical_to_one_that_was_not_interrupted(
     (rest,) = trained([job], data, [point])
 
     assert_same(outcome([*before, *rest]), outcome(whole))
+
+
+@pytest.mark.parametrize("averaging", [None, {"kind": "swa", "start": 1}])
+@pytest.mark.parametrize("steps", [1, 9, 17, 20])
+def test_a_job_that_resumes_within_an_epoch_is_bit_identical_to_one_that_was_not_interrupted(
+    table: Stored, files: Path, averaging: dict[str, Any] | None, steps: int
+) -> None:
+    fields = {**SHARED, "batch_size": 100, "architecture": {"hidden": [9], "dropout": 0.2}, "averaging": averaging}
+    job = table.resolve("y", data={"streaming": {"window_rows": 1_024}}, **fields)
+    data = mapped(job, table, files)
+    (whole,) = trained([job], data)
+    point = interrupted_after(job, steps, data)
+    assert point is not None
+
+    (rest,) = trained([job], data, [point])
+
+    assert_same(outcome([*whole[: point.snapshot.epoch], *rest]), outcome(whole))
 
 
 @contextmanager
