@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    and_,
     false,
 )
 
@@ -157,6 +158,28 @@ jobs = Table(
 Index("ix_jobs_claim_tenant", jobs.c.status, jobs.c.tenant, jobs.c.priority.desc(), jobs.c.id)
 Index("ix_jobs_claim_alike", jobs.c.tenant, jobs.c.array_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
 Index("ix_jobs_claim_shape", jobs.c.tenant, jobs.c.shape_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
+
+Index(
+    "ix_jobs_parallel",
+    jobs.c.priority.desc(),
+    jobs.c.id,
+    sqlite_where=and_(jobs.c.ranks > 1, jobs.c.status == "queued"),
+    postgresql_where=and_(jobs.c.ranks > 1, jobs.c.status == "queued"),
+)
+
+# Workers that reserve trainers for a job on several devices, or train its ranks.
+gang_members = Table(
+    "gang_members",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("worker", String, primary_key=True),
+    Column("ranks", Integer, nullable=False),  # of its trainers
+    Column("ready", Boolean, nullable=False),  # these trainers are free, or train the job's ranks
+    Column("deadline", Float, nullable=False),  # of all members to be ready; on the lease clock, as `lease_until`
+    Column("lease_until", Float, nullable=False),  # renewed by the worker
+    Column("lease_boot", String, nullable=False),
+    Index(None, "worker"),
+)
 
 epochs = Table(
     "epochs",

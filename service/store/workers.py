@@ -77,6 +77,12 @@ def deregister(connection: Connection, worker_id: str) -> None:
     connection.execute(delete(workers).where(workers.c.id == worker_id))
 
 
+def trainers_of_kind(connection: Connection, kind: str) -> int:
+    """The trainers of all live workers whose devices are of this kind: cpu or cuda."""
+    alive = workers.c.seen_at > _ago(connection, DEAD_AFTER), workers.c.device.startswith(kind)
+    return connection.scalar(select(func.sum(workers.c.trainers)).where(*alive)) or 0
+
+
 def find(connection: Connection) -> list[WorkerInfo]:
     """Workers with a heartbeat within the last minute, and those of their jobs that belong to the tenant."""
     alive = select(workers).where(workers.c.seen_at > _ago(connection, DEAD_AFTER)).order_by(workers.c.id)

@@ -18,12 +18,14 @@ from service.errors import LeaseLost, SchemaMismatch, StorageError, Unavailable
 from service.store import migrations, workers
 from service.store.backoff import Backoff
 from service.store.ids import new_id
-from service.store.jobs import attempt, leases
+from service.store.jobs import attempt, gangs, leases
 from service.store.jobs.claim import Claimant, claim_jobs, has_queued
+from service.store.jobs.gangs import Start
 from service.store.workers import WorkerInfo
 from service.worker import attempt_logs
 from service.worker.claim_stats import ClaimStats
 from service.worker.db_liveness import DbLiveness
+from service.worker.gang_member import LOOPBACK, GangMember
 from service.worker.machine import count_gpus, trainer_configs
 from service.worker.protocol import DONE, STOP, FromTrainer, RankTask, Ready
 from service.worker.temporary_folder import TemporaryFolder
@@ -46,8 +48,6 @@ RESTART_SECONDS = 1.0
 LISTEN_SECONDS = 0.1  # at most, between looks at the stop event and the duties of the loop
 BACK_OFF_SECONDS = (0.1, 2.0)
 ARRAY_WIDTHS = {"cpu": 16, "cuda": 256}
-MAX_RANKS = 64
-LOOPBACK = "127.0.0.1"
 
 
 class Supervisor:
@@ -71,6 +71,8 @@ class Supervisor:
         self._started_at, self._claim_stats = datetime.now(UTC), ClaimStats()
         self._renew_at = self._reap_at = 0.0
         self._liveness = DbLiveness(settings.lease_seconds)
+        self._gang = GangMember(settings, database, self._id)
+        self._trainers_of_all = 0
         self._back_off = Backoff(*BACK_OFF_SECONDS)
         self._logs = attempt_logs.LogRotation(settings.logs, settings.max_log_bytes)
 
@@ -195,6 +197,8 @@ class Supervisor:
 
     def _claim(self) -> None:
         free = [trainer for trainer in self._trainers if trainer.free]
+        if self._look_in_queue or self._gang.due:
+            free = self._claim_as_gang(free)
         if not free or not self._look_in_queue:
             return
         with self._database.reading() as connection:
@@ -209,7 +213,7 @@ class Supervisor:
             with self._claim_stats.claiming() as claims, self._database.transaction() as connection:
                 claims += claim_jobs(
                     connection,
-                    Claimant(self._id, {"cpu", device}, width, len(free) + 1, self._ranks(1 + len(free), device)),
+                    Claimant(self._id, {"cpu", device}, width, len(free) + 1, **self._startable(1 + len(free), device)),
                     seconds=self._settings.lease_seconds,
                     max_running=self._settings.max_running_jobs,
                 )
@@ -220,17 +224,28 @@ class Supervisor:
             if devices == 1:
                 trainer.take(claims)
                 continue
-            for rank, each in enumerate([trainer, *self._followers(free, devices - 1)]):
+            for rank, each in enumerate(self._take([trainer, *free], devices)):
                 each.take(RankTask(claims[0], rank, LOOPBACK))
+            free = [trainer for trainer in free if trainer.free]
 
-    def _ranks(self, free: int, device: str) -> int:
-        """The largest number of devices of a job that can start now. An idle worker of CPUs starts further trainers."""
-        idle = free == len(self._trainers)
-        return MAX_RANKS if idle and device == "cpu" else free
+    def _claim_as_gang(self, free: list[TrainerHandle]) -> list[TrainerHandle]:
+        """Go on with a job on more devices than are free here; returns the trainers that are free for other jobs."""
+        found = self._gang.step(self._trainers, free)
+        if isinstance(found, Start):
+            for place, trainer in enumerate(self._take(free, found.ranks)):
+                trainer.take(RankTask(found.claim, found.first_rank + place, self._gang.address_for(found)))
+            return [trainer for trainer in free if trainer.free]
+        return free if found is None else free[found.ranks :]
 
-    def _followers(self, free: list[TrainerHandle], number: int) -> list[TrainerHandle]:
-        """Take so many trainers from `free`; temporary ones if there are too few."""
-        taken = [free.pop(0) for _ in range(min(number, len(free)))]
+    def _startable(self, free: int, device: str) -> dict[str, int]:
+        """The devices of a job that can start now. For a job on more than all workers have, an idle worker of CPUs
+        starts further trainers."""
+        idle = free == len(self._trainers) and device == "cpu"
+        return {"ranks": free, "beyond": max(free, self._trainers_of_all)} if idle else {"ranks": free}
+
+    def _take(self, free: Sequence[TrainerHandle], number: int) -> list[TrainerHandle]:
+        """The first trainers of `free`, and temporary ones if there are too few."""
+        taken = [*free[:number]]
         for place in range(number - len(taken)):
             like = self._trainers[0].config
             log_file = like.log_file.with_stem(f"{like.log_file.stem}-rank-{place}")
@@ -244,10 +259,12 @@ class Supervisor:
         with self._database.transaction(quiet=True) as connection:
             held = [claim.job_id for trainer in self._trainers for claim in trainer.claims]
             leases.renew(connection, self._id, held, self._settings.lease_seconds)
+            self._gang.renew(connection)
             workers.heartbeat(connection, self._info())
         self._liveness.record_answer()
         with self._database.reading() as connection:
             migrations.check(connection)  # it may have been migrated since the start
+            self._trainers_of_all = workers.trainers_of_kind(connection, "cpu")
 
     def _reap(self) -> None:
         with self._database.reading() as connection:
@@ -292,6 +309,7 @@ class Supervisor:
         try:
             with self._database.transaction() as connection:
                 workers.deregister(connection, self._id)
+                gangs.leave(connection, self._id)
         except (Unavailable, StorageError) as problem:
             log.warning("the worker's row could not be removed: %s", problem)
 

@@ -33,7 +33,7 @@ from service.worker.checkpoint_files import CheckpointFiles, WeightsPacker
 from service.worker.memory_errors import is_out_of_memory
 from service.worker.prepared_cache import PreparedCache, TableFile
 from service.worker.prepared_files import PreparedFiles
-from service.worker.protocol import DONE, STOP, RankTask, Ready, SharedNumber, ToTrainer, TrainerConfig
+from service.worker.protocol import DONE, RELEASE, STOP, RankTask, Ready, SharedNumber, ToTrainer, TrainerConfig
 from service.worker.rank import Interrupted, RankOfJob
 from service.worker.recorder import Recorder, retry
 from service.worker.resume import resume, saved_states
@@ -69,6 +69,8 @@ def main(pipe: Connection, config: TrainerConfig, progress: ProgressCounter, bus
     trainer = Trainer(database, artifacts, device, pipe, progress, config.checkpoints, files)
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
+        if message == RELEASE:
+            continue  # its jobs had ended
         task = message if isinstance(message, RankTask) else None
         claims = [message.claim] if isinstance(message, RankTask) else message
         attempt_logs.begin(config.log_file.parent, claims)  # ranks of one machine share the log
@@ -166,7 +168,7 @@ class Trainer:
                 training.drop(set(training.active) - recorder.active)
                 self._record(recorder, packer, training)
                 asked = self._pipe.poll() or (ranks is not None and ranks.asked_to_stop)
-                if recorder.active and asked:  # STOP, or a supervisor is gone
+                if recorder.active and asked:  # STOP, RELEASE, or a supervisor is gone
                     recorder.release(recorder.active)
 
     def _prepare(self, recorder: Recorder) -> tuple[list[Resolved], list[Prepared]]:

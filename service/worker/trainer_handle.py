@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from service.worker import attempt_logs
-from service.worker.protocol import RankTask
+from service.worker.protocol import RELEASE, RankTask
 from service.worker.watchdog import Watchdog, new_progress_counter
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from service.store.jobs.claim import Claim
     from service.training.progress import ProgressCounter
-    from service.worker.protocol import SharedNumber, TrainerConfig
+    from service.worker.protocol import SharedNumber, ToTrainer, TrainerConfig
 
 
 @dataclass
@@ -35,6 +35,7 @@ class TrainerHandle:
     claims: Sequence[Claim] = ()  # the jobs that it trains as one array; some may have ended
     following: Claim | None = None  # the job of which it is a rank, which another trainer leads
     temporary: bool = False  # stops after its task
+    releasing: bool = False  # it was asked to requeue its jobs at the epoch's end
 
     @property
     def busy(self) -> bool:
@@ -55,12 +56,21 @@ class TrainerHandle:
         else:
             self.following = task.claim
         self.watchdog.reset()
-        with suppress(OSError):  # it just died: its pipe closes, and the supervisor requeues the jobs
-            self.pipe.send(task)
+        self._send(task)
+
+    def release(self) -> None:
+        """Ask it to requeue its jobs at the epoch's end."""
+        if not self.releasing:
+            self.releasing = True
+            self._send(RELEASE)
 
     def done(self) -> None:
         """Its task has ended."""
-        self.claims, self.following = (), None
+        self.claims, self.following, self.releasing = (), None, False
+
+    def _send(self, message: ToTrainer) -> None:
+        with suppress(OSError):  # it just died: its pipe closes, and the supervisor requeues the jobs
+            self.pipe.send(message)
 
     @property
     def log_files(self) -> list[Path]:

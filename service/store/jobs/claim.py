@@ -16,6 +16,7 @@ from service.spec.job import JobSpec
 from service.store.engine import lease_clock
 from service.store.jobs import claim_order, events
 from service.store.jobs.attempt import Outcome, finish
+from service.store.jobs.claim_order import UNLIMITED
 from service.store.jobs.events import NewEvent
 from service.store.jobs.jobs import with_next_version
 from service.store.schema import jobs
@@ -56,7 +57,9 @@ class Claimant:
     trainers: int
     """How many of its trainers are idle: they share the queued jobs evenly."""
     ranks: int = 1
-    """The largest number of devices of a job that it can start now; jobs on more devices stay queued."""
+    """The largest number of devices of a job that it can start now; jobs on more devices stay queued ..."""
+    beyond: int = UNLIMITED
+    """... up to so many: for a job on more, there are not enough trainers anywhere, and it starts some for it."""
 
 
 def claim_jobs(connection: Connection, by: Claimant, *, seconds: float, max_running: int = 0) -> list[Claim]:
@@ -67,22 +70,31 @@ def claim_jobs(connection: Connection, by: Claimant, *, seconds: float, max_runn
     holds for `seconds` unless renewed. `max_running`: a tenant's limit on running jobs; 0: none.
     """
     picked = _pick(connection, by, max_running)
-    if not picked:
-        return []
+    return claim_these(connection, picked, by.worker, seconds) if picked else []
+
+
+def claim_these(connection: Connection, picked: Sequence[str], worker: str, seconds: float) -> list[Claim]:
+    """Claim these queued jobs, which this transaction has locked."""
     now, boot = lease_clock(connection)
     values = with_next_version(
         status=Status.running,
         attempt=jobs.c.attempt + 1,
-        worker=by.worker,
+        worker=worker,
         lease_until=now + seconds,
         lease_boot=boot,
         started_at=datetime.now(UTC),
     )
     statement = update(jobs).where(jobs.c.id.in_(picked)).values(values)
     rows = sorted(connection.execute(statement.returning(*_CLAIMED)), key=lambda row: (-row.priority, row.id))
-    details = {"worker": by.worker}
-    events.append(connection, [NewEvent(row.id, EventKind.claimed, f"claimed by {by.worker}", details) for row in rows])
+    details = {"worker": worker}
+    events.append(connection, [NewEvent(row.id, EventKind.claimed, f"claimed by {worker}", details) for row in rows])
     return [claim for row in rows if (claim := _claim(connection, row)) is not None]
+
+
+def running_claim(connection: Connection, job_id: str) -> Claim | None:
+    """The claim of a running job, for the workers that train its other ranks."""
+    row = connection.execute(select(*_CLAIMED).where(jobs.c.id == job_id, jobs.c.status == Status.running)).first()
+    return None if row is None else _claim(connection, row)
 
 
 def _claim(connection: Connection, row: Row[Any]) -> Claim | None:
@@ -100,8 +112,9 @@ def _claim(connection: Connection, row: Row[Any]) -> Claim | None:
 
 def _pick(connection: Connection, by: Claimant, max_running: int) -> Sequence[str]:
     """The ids of the jobs to claim, locked until the end of the transaction."""
-    tenants = claim_order.in_turn(connection, by.devices, max_running, by.ranks)
-    heads = (claim_order.head(connection, by.devices, tenant, by.ranks) for tenant in tenants)
+    startable = {"ranks": by.ranks, "beyond": by.beyond}
+    tenants = claim_order.in_turn(connection, by.devices, max_running, startable)
+    heads = (claim_order.head(connection, by.devices, tenant, startable) for tenant in tenants)
     head = next((head for head in heads if head is not None), None)
     if head is None:
         return []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, and_, bindparam, func, literal, select
+from sqlalchemy import Integer, and_, bindparam, func, literal, or_, select
 
 from service.domain.status import Status
 from service.spec.job import SPEC_VERSION
@@ -22,29 +23,33 @@ CLAIMABLE = and_(
     jobs.c.status == Status.queued,
     KNOWN,
     jobs.c.device_request.in_(bindparam("devices", expanding=True)),
-    jobs.c.ranks <= bindparam("ranks", value=1),
+    or_(jobs.c.ranks <= bindparam("ranks", value=1), jobs.c.ranks > bindparam("beyond", value=UNLIMITED)),
 )
+ONE_DEVICE: Mapping[str, int] = {"ranks": 1}
 _OF_TENANT = jobs.c.tenant == bindparam("tenant"), jobs.c.failures == 0
 
 
-def in_turn(connection: Connection, devices: Collection[str], max_running: int, ranks: int = 1) -> Sequence[str]:
-    """Tenants with a claimable job for one of `devices`, on at most `ranks` of them, in the order in which they are
-    served.
+def in_turn(
+    connection: Connection, devices: Collection[str], max_running: int, startable: Mapping[str, int] = ONE_DEVICE
+) -> Sequence[str]:
+    """Tenants with a claimable job for one of `devices`, in the order in which they are served.
 
     Fewest running jobs first; ties go to the longest time since the last claim, then to the oldest next job.
-    `max_running`: skip tenants with this many running jobs; 0: no limit.
+    `max_running`: skip tenants with this many running jobs; 0: no limit. `startable`: numbers of devices of a job, at
+    most `ranks`, or more than `beyond`.
 
     Costs a few index look-ups per waiting tenant, regardless of the number of jobs. Uncommitted claims are not seen:
     concurrent claims may serve the same tenant, and later claims balance that.
     """
-    given = {"devices": ["auto", *devices], "ranks": ranks, "max_running": max_running or UNLIMITED}
+    given = {"devices": ["auto", *devices], "max_running": max_running or UNLIMITED, **startable}
     return connection.scalars(_turns(), given).all()
 
 
-def head(connection: Connection, devices: Collection[str], tenant: str, ranks: int = 1) -> Row[Any] | None:
-    """The tenant's next claimable job for one of `devices`, on at most `ranks` of them, locked; concurrent claims skip
-    it."""
-    return connection.execute(_head(), {"devices": ["auto", *devices], "ranks": ranks, "tenant": tenant}).first()
+def head(
+    connection: Connection, devices: Collection[str], tenant: str, startable: Mapping[str, int] = ONE_DEVICE
+) -> Row[Any] | None:
+    """The tenant's next claimable job for one of `devices`, locked; concurrent claims skip it. See `in_turn`."""
+    return connection.execute(_head(), {"devices": ["auto", *devices], "tenant": tenant, **startable}).first()
 
 
 def count_alike(connection: Connection, devices: Collection[str], head: Row[Any], limit: int) -> int:
