@@ -77,7 +77,7 @@ class GangMember:
     def address_for(self, start: Start) -> str:
         """This machine's address for the other ranks: where it reaches the database from, if they are elsewhere."""
         host = urlsplit(self._settings.database).hostname
-        if start.ranks == start.claim.spec.devices or host is None:
+        if len(start.own) == start.claim.spec.devices or host is None:
             return LOOPBACK
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((host, 9))  # sends nothing: finds the route

@@ -28,8 +28,8 @@ from service.worker.db_liveness import DbLiveness
 from service.worker.gang_member import LOOPBACK, GangMember
 from service.worker.machine import count_gpus, trainer_configs
 from service.worker.protocol import DONE, STOP, FromTrainer, RankTask, Ready
-from service.worker.temporary_folder import TemporaryFolder
-from service.worker.trainer_handle import new_shared_number, start, start_context
+from service.worker.temporary_folder import folder_of_prepared_files
+from service.worker.trainer_handle import new_shared_number, start, start_context, start_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ class Supervisor:
         self._context = start_context(gpus > 0)
         self._busy = new_shared_number(self._context)
         configs = trainer_configs(settings, self._id, gpus)
-        self._prepared_files = _folder_of_prepared_files() if len(configs) > 1 else None
+        self._prepared_files = folder_of_prepared_files() if len(configs) > 1 else None
         if self._prepared_files is not None:
             configs = [replace(config, prepared_files=self._prepared_files.path) for config in configs]
         self._trainers = [start(self._context, config, self._busy) for config in configs]
@@ -141,7 +141,8 @@ class Supervisor:
             elif message == DONE:
                 trainer.done()
                 if trainer.temporary:
-                    self._retire(trainer)
+                    self._trainers.remove(trainer)
+                    trainer.stop()
             self._look_in_queue = True
 
     def _replace(self, trainer: TrainerHandle) -> None:
@@ -163,15 +164,6 @@ class Supervisor:
             self._trainers.remove(trainer)
         else:
             self._trainers[self._trainers.index(trainer)] = start(self._context, trainer.config, self._busy)
-
-    def _retire(self, trainer: TrainerHandle) -> None:
-        """Stop a temporary trainer."""
-        self._trainers.remove(trainer)
-        with suppress(OSError):
-            trainer.pipe.send(STOP)
-        trainer.process.join(RESTART_SECONDS)
-        trainer.process.kill()
-        trainer.pipe.close()
 
     def _end_stalled(self) -> None:
         """Kill trainers without progress; the next _listen() replaces them."""
@@ -223,18 +215,14 @@ class Supervisor:
             self._busy.value += devices
             if devices == 1:
                 trainer.take(claims)
-                continue
-            for rank, each in enumerate(self._take([trainer, *free], devices)):
-                each.take(RankTask(claims[0], rank, LOOPBACK))
-            free = [trainer for trainer in free if trainer.free]
+            else:
+                free = self._start_ranks(claims[0], range(devices), LOOPBACK, [trainer, *free])
 
     def _claim_as_gang(self, free: list[TrainerHandle]) -> list[TrainerHandle]:
         """Go on with a job on more devices than are free here; returns the trainers that are free for other jobs."""
         found = self._gang.step(self._trainers, free)
         if isinstance(found, Start):
-            for place, trainer in enumerate(self._take(free, found.ranks)):
-                trainer.take(RankTask(found.claim, found.first_rank + place, self._gang.address_for(found)))
-            return [trainer for trainer in free if trainer.free]
+            return self._start_ranks(found.claim, found.own, self._gang.address_for(found), free)
         return free if found is None else free[found.ranks :]
 
     def _startable(self, free: int, device: str) -> dict[str, int]:
@@ -243,17 +231,14 @@ class Supervisor:
         idle = free == len(self._trainers) and device == "cpu"
         return {"ranks": free, "beyond": max(free, self._trainers_of_all)} if idle else {"ranks": free}
 
-    def _take(self, free: Sequence[TrainerHandle], number: int) -> list[TrainerHandle]:
-        """The first trainers of `free`, and temporary ones if there are too few."""
-        taken = [*free[:number]]
-        for place in range(number - len(taken)):
-            like = self._trainers[0].config
-            log_file = like.log_file.with_stem(f"{like.log_file.stem}-rank-{place}")
-            extra = start(self._context, replace(like, log_file=log_file), self._busy)
-            extra.temporary = True
-            self._trainers.append(extra)
-            taken.append(extra)
-        return taken
+    def _start_ranks(self, claim: Claim, ranks: range, address: str, free: list[TrainerHandle]) -> list[TrainerHandle]:
+        """Start these ranks on the first trainers of `free`, and on temporary ones; returns those that are left."""
+        like, missing = self._trainers[0].config, range(len(ranks) - len(free))
+        extra = [start_temporary(self._context, like, number, self._busy) for number in missing]
+        self._trainers += extra
+        for rank, trainer in zip(ranks, [*free, *extra], strict=False):
+            trainer.take(RankTask(claim, rank, address))
+        return free[len(ranks) :]
 
     def _renew(self) -> None:
         with self._database.transaction(quiet=True) as connection:
@@ -312,12 +297,3 @@ class Supervisor:
                 gangs.leave(connection, self._id)
         except (Unavailable, StorageError) as problem:
             log.warning("the worker's row could not be removed: %s", problem)
-
-
-def _folder_of_prepared_files() -> TemporaryFolder | None:
-    """A folder for the rows that trainers share; None if it cannot be made: each trainer has its own."""
-    try:
-        return TemporaryFolder("bestepoch-rows-")
-    except OSError as error:
-        log.warning("trainers do not share prepared rows: %s", error)
-        return None

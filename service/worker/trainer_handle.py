@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from service.worker import attempt_logs
-from service.worker.protocol import RELEASE, RankTask
+from service.worker.protocol import RELEASE, STOP, RankTask
 from service.worker.watchdog import Watchdog, new_progress_counter
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from service.store.jobs.claim import Claim
     from service.training.progress import ProgressCounter
     from service.worker.protocol import SharedNumber, ToTrainer, TrainerConfig
+
+STOP_SECONDS = 1.0  # until an idle trainer is killed
 
 
 @dataclass
@@ -68,6 +70,14 @@ class TrainerHandle:
         """Its task has ended."""
         self.claims, self.following, self.releasing = (), None, False
 
+    def stop(self) -> None:
+        """Stop an idle trainer."""
+        self._send(STOP)
+        self.process.join(STOP_SECONDS)
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
     def _send(self, message: ToTrainer) -> None:
         with suppress(OSError):  # it just died: its pipe closes, and the supervisor requeues the jobs
             self.pipe.send(message)
@@ -87,6 +97,16 @@ def start(context: ForkServerContext | SpawnContext, config: TrainerConfig, busy
     process.start()
     trainers_end.close()
     return TrainerHandle(config, process, pipe, Watchdog(progress))
+
+
+def start_temporary(
+    context: ForkServerContext | SpawnContext, like: TrainerConfig, number: int, busy: SharedNumber
+) -> TrainerHandle:
+    """Start a further trainer for one task; `number` tells several apart."""
+    log_file = like.log_file.with_stem(f"{like.log_file.stem}-temporary-{number}")
+    handle = start(context, replace(like, log_file=log_file), busy)
+    handle.temporary = True
+    return handle
 
 
 def start_context(cuda: bool) -> ForkServerContext | SpawnContext:

@@ -50,7 +50,7 @@ def test_the_last_worker_to_be_ready_leads_and_the_others_follow(database: Datab
 
     assert isinstance(led, Start)
     assert isinstance(followed, Start)
-    assert (led.first_rank, followed.first_rank) == (0, 1)
+    assert (led.own, followed.own) == (range(1), range(1, 2))
     assert led.claim == replace(followed.claim, waited_seconds=led.claim.waited_seconds)
     found = job(database, job_id)
     assert (found.status, found.worker, found.attempt) == (Status.running, "wrk_2", 1)

@@ -60,8 +60,7 @@ class Start:
     """The job is claimed: the worker starts these of its ranks."""
 
     claim: Claim
-    first_rank: int
-    ranks: int
+    own: range
 
 
 Step = Reservation | Dissolved | Start | None
@@ -173,7 +172,7 @@ def _advance(connection: Connection, by: Member, job_id: str) -> Step:
     complete = sum(member.ranks for member in members) >= job.ranks
     if complete and ready and all(member.ready for member in members if member is not own):
         claims = claim_these(connection, [job_id], by.worker, by.lease_seconds)
-        return Start(claims[0], 0, own.ranks) if claims else None
+        return Start(claims[0], range(own.ranks)) if claims else None
     return Reservation(job_id, own.ranks, complete, own.left)
 
 
@@ -184,7 +183,7 @@ def _start(connection: Connection, job: Any, members: Collection[Any], own: Any)
     if claim is None or own is order[0] or order[0].worker != job.worker:
         return None  # it has ended, or a worker that is no member trains it
     before = sum(member.ranks for member in order[: order.index(own)])
-    return Start(claim, before, own.ranks)
+    return Start(claim, range(before, before + own.ranks))
 
 
 def _locked(connection: Connection, job_id: str) -> Any:
