@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25  # between steps while it is a member
-SKIPPED_TIMES = 5  # the deadline: until the worker joins a gang again that was dissolved
+SKIPPED_TIMES = 2  # the deadline: until the worker joins a gang again that was dissolved
 LOOPBACK = "127.0.0.1"
 
 
@@ -33,17 +33,17 @@ class GangMember:
     def __init__(self, settings: Settings, database: Database, worker: str) -> None:
         self._settings, self._database, self._worker = settings, database, worker
         self._skipped: dict[str, float] = {}  # until when
-        self._joined = False
+        self._joined: str | None = None  # the job for which it has reserved trainers
         self._running: str | None = None  # the job of which its trainers are ranks
         self._look_at = 0.0
 
     @property
     def due(self) -> bool:
         """Whether the worker is a member of a gang, and has not looked for a while."""
-        return (self._joined or self._running is not None) and time.monotonic() >= self._look_at
+        return (self._joined or self._running) is not None and time.monotonic() >= self._look_at
 
     def step(self, trainers: Sequence[TrainerHandle], free: Sequence[TrainerHandle]) -> Reservation | Start | None:
-        """Go on with the gang: `Start` says which ranks to start, a reservation how many free trainers to keep."""
+        """Go on with the gang: `Start` says which ranks to start, a reservation which free trainers to keep."""
         now = time.monotonic()
         self._look_at = now + LOOK_SECONDS
         if self._running is not None:
@@ -52,12 +52,12 @@ class GangMember:
             return None
         with self._database.reading() as connection:
             if not gangs.has_work(connection, self._worker):
-                self._joined = False
+                self._joined = None
                 return None
         self._skipped = {job: until for job, until in self._skipped.items() if until > now}
         with self._database.transaction() as connection:
             found = gangs.step(connection, self._member(trainers, free), self._skipped)
-        self._joined = isinstance(found, Reservation)
+        self._joined = found.job_id if isinstance(found, Reservation) else None
         match found:
             case Dissolved(job_id):
                 log.info("%s does not start: the workers' trainers were not free in time", job_id)
@@ -71,7 +71,7 @@ class GangMember:
 
     def renew(self, connection: Connection) -> None:
         """With the leases on jobs: renew that of a reservation, or of running ranks."""
-        if self._joined or self._running is not None:
+        if (self._joined or self._running) is not None:
             gangs.renew(connection, self._worker, self._settings.lease_seconds)
 
     def address_for(self, start: Start) -> str:
@@ -86,9 +86,8 @@ class GangMember:
     def _member(self, trainers: Sequence[TrainerHandle], free: Sequence[TrainerHandle]) -> Member:
         own = [trainer for trainer in trainers if not trainer.temporary]
         kind = next((trainer.device.split(":")[0] for trainer in own if trainer.device), "")
-        return Member(
-            self._worker, kind, len(own), len(free), self._settings.lease_seconds, self._settings.gang_seconds
-        )
+        settings = self._settings.lease_seconds, self._settings.gang_seconds
+        return Member(self._worker, kind, len(own), len(free), *settings, self._joined)
 
     def _release(self, trainers: Sequence[TrainerHandle], reserved: Reservation, missing: int) -> None:
         """When half of the time is over: ask trainers to requeue their jobs, as many as are missing."""

@@ -223,7 +223,7 @@ class Supervisor:
         found = self._gang.step(self._trainers, free)
         if isinstance(found, Start):
             return self._start_ranks(found.claim, found.own, self._gang.address_for(found), free)
-        return free if found is None else free[found.ranks :]
+        return free if found is None else free[found.kept :]
 
     def _startable(self, free: int, device: str) -> dict[str, int]:
         """The devices of a job that can start now. For a job on more than all workers have, an idle worker of CPUs

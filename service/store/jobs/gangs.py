@@ -1,9 +1,10 @@
 """Gangs: jobs on more devices than one worker has free. Workers reserve trainers for the job, and start together.
 
 A worker that has too few free trainers for a queued job joins its gang: it reserves some of its trainers, which go on
-with other jobs until enough workers have joined. Then each frees its trainers and says that it is ready, and the last
-one claims the job and leads it. A gang that is not ready at its deadline is dissolved. Members renew a lease, so a gang
-does not wait for a dead worker. A transaction that changes a gang locks its job first.
+with other jobs until enough workers have joined: then the gang is complete. Each keeps its trainers free from then on
+and says when all are, and the last one claims the job and leads it. A complete gang that is not ready at its deadline
+is dissolved. Members renew a lease, so a gang does not wait for a dead worker. A transaction that changes a gang locks
+its job first.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Float, and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy import and_, case, delete, func, insert, literal, or_, select, update
 
 from service.domain.status import Status
 from service.store.engine import lease_clock
@@ -35,7 +36,8 @@ class Member:
     trainers: int  # of all its trainers
     free: int
     lease_seconds: float
-    gang_seconds: float  # from the first reservation to the deadline
+    gang_seconds: float  # from a complete gang to its deadline
+    joined: str | None = None  # the job for which it has reserved trainers, as far as it knows
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,17 @@ class Reservation:
     job_id: str
     ranks: int
     complete: bool  # enough workers have joined
-    seconds_left: float  # to the deadline
+    seconds_left: float  # to the deadline of a complete gang
+
+    @property
+    def kept(self) -> int:
+        """How many free trainers take no other jobs."""
+        return self.ranks if self.complete else 0
 
 
 @dataclass(frozen=True)
 class Dissolved:
-    """The gang of this job was not ready in time."""
+    """The gang of this job was not ready in time, or the worker was no member any more."""
 
     job_id: str
 
@@ -75,9 +82,11 @@ def has_work(connection: Connection, worker: str) -> bool:
 
 def step(connection: Connection, by: Member, skipped: Collection[str]) -> Step:
     """What the worker does next; joins a gang if a job waits for one. `skipped`: jobs whose gangs were dissolved."""
-    own = connection.execute(select(gang_members).where(gang_members.c.worker == by.worker)).first()
+    own = connection.scalar(select(gang_members.c.job_id).where(gang_members.c.worker == by.worker))
     if own is not None:
-        return _advance(connection, by, own.job_id)
+        return _advance(connection, by, own)
+    if by.joined is not None:
+        return Dissolved(by.joined)
     job_id = _candidate(connection, by, skipped)
     if job_id is None or not _join(connection, by, job_id):
         return None
@@ -97,8 +106,10 @@ def leave(connection: Connection, worker: str) -> None:
 
 
 def has_lost_member(connection: Connection, job_id: str) -> bool:
-    """Whether the lease of a worker that trains ranks of this job has lapsed."""
-    return connection.scalar(select(gang_members.c.worker).where(_lapsed(connection, job_id)).limit(1)) is not None
+    """Whether a worker that trains ranks of this job has left, or its lease has lapsed; False for a single worker."""
+    living = func.sum(case((_lapsed(connection, job_id), 0), else_=gang_members.c.ranks))
+    wanted = select(jobs.c.ranks).where(jobs.c.id == job_id).scalar_subquery()
+    return bool(connection.scalar(select(living < wanted).where(_of(job_id))))
 
 
 def _candidate(connection: Connection, by: Member, skipped: Collection[str]) -> str | None:
@@ -124,9 +135,8 @@ def _join(connection: Connection, by: Member, job_id: str) -> bool:
     if job is None or job.status != Status.queued:
         return False
     connection.execute(delete(gang_members).where(_lapsed(connection, job_id)))
-    found = select(func.sum(gang_members.c.ranks), func.min(gang_members.c.deadline)).where(_of(job_id))
-    reserved, deadline = connection.execute(found).one()
-    ranks = min(by.trainers, job.ranks - (reserved or 0))
+    reserved = connection.scalar(select(func.sum(gang_members.c.ranks)).where(_of(job_id))) or 0
+    ranks = min(by.trainers, job.ranks - reserved)
     if ranks < 1:
         return False
     now, boot = lease_clock(connection)
@@ -135,11 +145,13 @@ def _join(connection: Connection, by: Member, job_id: str) -> bool:
         "worker": by.worker,
         "ranks": ranks,
         "ready": False,
-        "deadline": now + by.gang_seconds if deadline is None else literal(deadline, Float),
+        "deadline": now + by.gang_seconds,
         "lease_until": now + by.lease_seconds,
         "lease_boot": boot,
     }
     connection.execute(insert(gang_members).values(row))
+    if reserved + ranks == job.ranks:
+        connection.execute(update(gang_members).where(_of(job_id)).values(deadline=now + by.gang_seconds))
     return True
 
 
@@ -163,17 +175,20 @@ def _advance(connection: Connection, by: Member, job_id: str) -> Step:
         if start is None:
             leave(connection, by.worker)
         return start
-    if own.left < 0:
+    complete = sum(member.ranks for member in members) >= job.ranks
+    if complete and own.left < 0:
         connection.execute(delete(gang_members).where(_of(job_id)))
         return Dissolved(job_id)
-    ready = by.free >= own.ranks
-    mine = and_(_of(job_id), gang_members.c.worker == by.worker)
-    connection.execute(update(gang_members).where(mine).values(ready=ready))
-    complete = sum(member.ranks for member in members) >= job.ranks
-    if complete and ready and all(member.ready for member in members if member is not own):
+    ready = complete and by.free >= own.ranks
+    if ready and all(member.ready for member in members if member is not own):
         claims = claim_these(connection, [job_id], by.worker, by.lease_seconds)
         return Start(claims[0], range(own.ranks)) if claims else None
+    _set_ready(connection, by.worker, ready)
     return Reservation(job_id, own.ranks, complete, own.left)
+
+
+def _set_ready(connection: Connection, worker: str, ready: bool) -> None:
+    connection.execute(update(gang_members).where(gang_members.c.worker == worker).values(ready=ready))
 
 
 def _start(connection: Connection, job: Any, members: Collection[Any], own: Any) -> Start | None:
@@ -182,6 +197,7 @@ def _start(connection: Connection, job: Any, members: Collection[Any], own: Any)
     claim = running_claim(connection, job.id)
     if claim is None or own is order[0] or order[0].worker != job.worker:
         return None  # it has ended, or a worker that is no member trains it
+    _set_ready(connection, own.worker, False)  # for another attempt, which may begin before these ranks have ended
     before = sum(member.ranks for member in order[: order.index(own)])
     return Start(claim, range(before, before + own.ranks))
 
