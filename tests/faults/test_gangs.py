@@ -60,7 +60,7 @@ def test_busy_workers_make_room_for_a_gang_and_a_killed_member_only_delays_it(
         for _ in range(2):
             processes.enter_context(bestepoch(environment, "worker"))
         until(lambda: trainers(database) == 2, SECONDS)
-        undisturbed = submit(database, **JOB).id
+        undisturbed = submit(database, **JOB, priority=1).id
         assert ended(database, undisturbed).status == Status.succeeded
 
         small = [submit(database, **SMALL, batch_size=100 + number).id for number in range(2)]

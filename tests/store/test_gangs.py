@@ -89,10 +89,10 @@ def test_jobs_of_higher_priority_go_before_a_gang(database: Database) -> None:
 
 def test_a_gang_that_is_not_ready_at_its_deadline_is_dissolved_and_skipped(database: Database) -> None:
     job_id = submit_on(database, 2)
-    hasty = replace(BUSY, gang_seconds=0.01)
+    hasty = replace(BUSY, gang_seconds=0.5)
     step(database, hasty)
     step(database, replace(hasty, worker="wrk_2"))
-    time.sleep(0.05)
+    time.sleep(0.6)
 
     assert step(database, hasty) == Dissolved(job_id)
     assert step(database, replace(hasty, worker="wrk_2", joined=job_id)) == Dissolved(job_id)
